@@ -1,0 +1,38 @@
+# The two commands are `make demo` and `make test`; each sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# CPU torch first: anything that depends on torch would otherwise pull the CUDA build.
+TORCH ?= 2.13.0
+ARGS ?=
+
+.PHONY: demo test test-fast lint format bench clean help
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
+
+$(STAMP): pyproject.toml install.sh
+	PYTHON="$(PYTHON)" TORCH="$(TORCH)" sh install.sh $(VENV)
+	@touch $@
+
+demo: $(STAMP) ## watch a model get better from its users while it serves them
+	$(BIN)/liveweights replay demo $(ARGS)
+
+test: $(STAMP) ## all tests, fast ones first
+	$(BIN)/python -m pytest $(ARGS)
+
+test-fast: $(STAMP) ## unit tests only
+	$(BIN)/python -m pytest -m "not model and not fault" $(ARGS)
+
+lint: $(STAMP) ## style, format and types
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
+
+format: $(STAMP) ## rewrite to the project's format
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+bench: $(STAMP) ## every benchmark, briefly; BENCH_ARGS= for the full ones
+	@set -e; for script in bench/*.py; do $(BIN)/python $$script $(or $(BENCH_ARGS),--quick); done
+
+clean: ## remove the environment and the runs
+	rm -rf $(VENV) runs

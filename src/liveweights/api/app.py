@@ -1,0 +1,139 @@
+"""The ASGI application: paths to endpoints, and every failure to an error object."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from liveweights.api.answer import Service
+from liveweights.api.chat import ChatEndpoint
+from liveweights.api.completions import CompletionsEndpoint
+from liveweights.api.errors import ApiError, internal, shutting_down
+from liveweights.api.feedback import FeedbackEndpoint
+from liveweights.api.health import HealthEndpoint
+from liveweights.api.infill import find_infill
+from liveweights.api.metrics import Metrics, MetricsEndpoint
+from liveweights.api.models import ModelsEndpoint
+from liveweights.api.recorder import Recorder
+from liveweights.api.routing import Router
+from liveweights.api.settings import ApiSettings
+from liveweights.api.tokenization import Tokenizer
+from liveweights.api.wire import ClientGone, reply
+from liveweights.engines.protocol import Engine
+from liveweights.record.writer import WriterClosed
+
+log = logging.getLogger(__name__)
+
+MODELS = "/v1/models"
+MODEL = "/v1/models/{model}"
+
+
+class App:
+    """``routes`` is path, then method, then endpoint; ``{model}`` takes the rest of a path."""
+
+    def __init__(self, routes: Mapping[str, Mapping[str, ASGIApp]], metrics: Metrics) -> None:
+        self._routes = routes
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await _live(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        route, params = self._match(scope["path"])
+        status = 0
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        label = route or "other"
+        in_flight = self._metrics.in_flight.labels(label)
+        in_flight.inc()
+        try:
+            endpoint = self._endpoint(route, scope)
+            await endpoint({**scope, "path_params": params}, receive, noting)
+        except ApiError as error:
+            await reply(noting, error.status, error.body(), error.headers)
+        except WriterClosed as error:
+            if status:
+                raise
+            closing = shutting_down(error)
+            await reply(noting, closing.status, closing.body(), closing.headers)
+        except ClientGone:
+            pass
+        except Exception:
+            log.exception("%s %s failed", scope["method"], scope["path"])
+            if status:  # the answer has begun; the server can only cut it off
+                raise
+            await reply(noting, 500, internal().body())
+        finally:
+            in_flight.dec()
+            # 499 is nginx's status for a client that did not wait.
+            self._metrics.requests.labels(label, str(status or 499)).inc()
+            self._metrics.latency.labels(label).observe(time.perf_counter() - started)
+
+    def _match(self, path: str) -> tuple[str | None, dict[str, str]]:
+        if path in self._routes:
+            return path, {}
+        # Checkpoint and hub ids may hold slashes.
+        if path.startswith(MODELS + "/") and len(path) > len(MODELS) + 1:
+            return MODEL, {"model": path[len(MODELS) + 1 :]}
+        return None, {}
+
+    def _endpoint(self, route: str | None, scope: Scope) -> ASGIApp:
+        method: str = scope["method"]
+        if route is None:
+            raise ApiError(404, f"Unknown path: {method} {scope['path'][:200]}", code="not_found")
+        methods = self._routes[route]
+        endpoint = methods.get("GET" if method == "HEAD" else method)
+        if endpoint is None:
+            allowed = ", ".join(methods)
+            message = f"{route} takes {allowed}, not {method[:20]}."
+            headers = ((b"allow", allowed.encode()),)
+            raise ApiError(405, message, code="method_not_allowed", headers=headers)
+        return endpoint
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """Nothing to start or stop: the caller owns the engine and the writer."""
+    while True:
+        message = await receive()
+        await send({"type": message["type"] + ".complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+def create_app(
+    engine: Engine,
+    writer: Recorder,
+    router: Router,
+    tokenizer: Tokenizer,
+    settings: ApiSettings | None = None,
+    metrics: Metrics | None = None,
+) -> ASGIApp:
+    """The API over an engine, a record and a router that the caller opened and will close."""
+    settings = settings or ApiSettings()
+    metrics = metrics or Metrics()
+    service = Service(engine, writer, router, tokenizer, settings, metrics, find_infill(tokenizer))
+    models = ModelsEndpoint(router, settings)
+    routes: dict[str, dict[str, ASGIApp]] = {
+        "/v1/completions": {"POST": CompletionsEndpoint(service)},
+        "/v1/chat/completions": {"POST": ChatEndpoint(service)},
+        "/v1/feedback": {"POST": FeedbackEndpoint(service)},
+        MODELS: {"GET": models},
+        MODEL: {"GET": models},
+        "/healthz": {"GET": HealthEndpoint(engine, router)},
+        "/metrics": {"GET": MetricsEndpoint(metrics, engine, router)},
+    }
+    return App(routes, metrics)

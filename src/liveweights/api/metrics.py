@@ -1,0 +1,114 @@
+"""Prometheus metrics of one API process."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.types import Receive, Scope, Send
+
+from liveweights.api.draft import Draft
+from liveweights.api.routing import Router
+from liveweights.api.wire import reply
+from liveweights.engines.protocol import Engine
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "liveweights_requests",
+            "Requests answered.",
+            ["route", "status"],
+            registry=self.registry,
+        )
+        self.in_flight = Gauge(
+            "liveweights_requests_in_flight",
+            "Requests being answered.",
+            ["route"],
+            registry=self.registry,
+        )
+        self.latency = Histogram(
+            "liveweights_request_seconds",
+            "From request to last byte.",
+            ["route"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.first_token = Histogram(
+            "liveweights_first_token_seconds",
+            "From admission to first token.",
+            ["model"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.tokens = Counter(
+            "liveweights_tokens",
+            "Tokens read (prompt) and sampled (completion).",
+            ["model", "kind"],
+            registry=self.registry,
+        )
+        self.generations = Counter(
+            "liveweights_generations",
+            "Answers by how they ended.",
+            ["model", "checkpoint", "finish_reason"],
+            registry=self.registry,
+        )
+        self.feedback = Counter(
+            "liveweights_feedback",
+            "Feedback by signal and outcome.",
+            ["signal", "outcome"],
+            registry=self.registry,
+        )
+        self.resident = Gauge(
+            "liveweights_resident_checkpoint",
+            "1 for each checkpoint that can answer.",
+            ["checkpoint"],
+            registry=self.registry,
+        )
+        self.pinned = Gauge(
+            "liveweights_pinned_requests",
+            "Requests that hold a checkpoint.",
+            ["checkpoint"],
+            registry=self.registry,
+        )
+        self.canary_share = Gauge(
+            "liveweights_canary_share",
+            "Share of sessions on the alias's canary.",
+            ["alias"],
+            registry=self.registry,
+        )
+
+    def answered(self, draft: Draft, reason: str) -> None:
+        model = draft.alias
+        self.tokens.labels(model, "prompt").inc(len(draft.prompt_ids))
+        self.tokens.labels(model, "completion").inc(len(draft.tokens))
+        self.generations.labels(model, draft.checkpoint, reason).inc()
+        if draft.tokens:
+            self.first_token.labels(model).observe(draft.first_token_ms / 1000)
+
+    def render(self, engine: Engine, router: Router) -> bytes:
+        """The exposition text; what is a state rather than an event is read now."""
+        self.resident.clear()
+        self.pinned.clear()
+        for checkpoint in engine.resident():
+            self.resident.labels(checkpoint).set(1)
+            self.pinned.labels(checkpoint).set(router.in_use(checkpoint))
+        self.canary_share.clear()
+        for alias in router.aliases():
+            self.canary_share.labels(alias.name).set(alias.share if alias.canary else 0)
+        return generate_latest(self.registry)
+
+
+class MetricsEndpoint:
+    """GET /metrics"""
+
+    def __init__(self, metrics: Metrics, engine: Engine, router: Router) -> None:
+        self._metrics = metrics
+        self._engine = engine
+        self._router = router
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        text = self._metrics.render(self._engine, self._router)
+        await reply(send, 200, text, content_type=CONTENT_TYPE)

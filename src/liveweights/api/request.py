@@ -1,0 +1,91 @@
+"""The parameters that completions and chat have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from liveweights.api.errors import bad_request, unsupported
+from liveweights.api.wire import StoredName, StoredText
+from liveweights.engines.protocol import Sampling
+
+INT64 = 2**63
+MAX_STOPS = 4
+MAX_LOGPROBS = 20
+# Dividing logits by less than this overflows, and leaves the most likely token anyway.
+COLD = 1e-3
+
+StopString = Annotated[str, Meta(min_length=1, max_length=1024)]
+MetadataKey = Annotated[StoredText, Meta(max_length=64)]
+MetadataValue = Annotated[StoredText, Meta(max_length=512)]
+
+
+class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class GenerationRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """OpenAI's names, plus ``top_k``; null means the default everywhere."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=512)]
+    max_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    seed: Annotated[int, Meta(ge=-INT64, le=INT64 - 1)] | None = None
+    stop: StopString | Annotated[list[StopString], Meta(max_length=MAX_STOPS)] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    user: StoredName | None = None
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=16)] | None = None
+
+    # Refused unless they ask for what is done anyway.
+    n: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    logit_bias: dict[str, Any] | None = None
+
+    # Accepted and without effect on the answer: hints to OpenAI's own infrastructure.
+    store: bool | None = None
+    service_tier: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+
+    def check(self) -> None:
+        """Refuses what would be ignored otherwise. Raises ApiError."""
+        if self.n not in (None, 1):
+            raise unsupported("n", "One answer per request: 'n' must be 1.")
+        for name in ("frequency_penalty", "presence_penalty"):
+            if getattr(self, name):
+                raise unsupported(name, f"'{name}' is not supported; leave it out or send 0.")
+        if self.logit_bias:
+            raise unsupported("logit_bias", "'logit_bias' is not supported; leave it out.")
+        if self.stream_options is not None and not self.stream:
+            raise bad_request(
+                "'stream_options' is only allowed together with 'stream': true.",
+                "stream_options",
+                "invalid_value",
+            )
+
+    def sampling(self, max_tokens: int, *, skip: str = "", top_logprobs: int = 0) -> Sampling:
+        """``temperature`` below COLD is taken as 0: the two cannot be told apart."""
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+        temperature = 1.0 if self.temperature is None else self.temperature
+        return Sampling(
+            max_tokens=max_tokens,
+            temperature=temperature if temperature >= COLD else 0.0,
+            top_p=1.0 if self.top_p is None else self.top_p,
+            top_k=self.top_k or 0,
+            seed=self.seed,
+            stop=stop,
+            skip=skip,
+            top_logprobs=top_logprobs,
+        )
+
+    @property
+    def include_usage(self) -> bool:
+        return self.stream_options is not None and bool(self.stream_options.include_usage)

@@ -1,0 +1,71 @@
+"""Server-sent events, and noticing that the client went away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from starlette.types import Receive, Send
+
+from liveweights.api.errors import ApiError
+from liveweights.api.wire import RawHeaders
+
+DONE = b"data: [DONE]\n\n"
+
+
+def event(json: bytes) -> bytes:
+    return b"data: " + json + b"\n\n"
+
+
+def error_event(error: ApiError) -> bytes:
+    return event(error.body())
+
+
+async def start_stream(send: Send, headers: RawHeaders) -> None:
+    head = [
+        (b"content-type", b"text/event-stream; charset=utf-8"),
+        (b"cache-control", b"no-cache"),
+        (b"x-accel-buffering", b"no"),  # nginx would hold tokens back
+        *headers,
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+
+
+async def send_chunk(send: Send, data: bytes, *, more: bool = True) -> None:
+    await send({"type": "http.response.body", "body": data, "more_body": more})
+
+
+@dataclass(slots=True)
+class Client:
+    gone: bool = False
+
+
+@asynccontextmanager
+async def while_connected(receive: Receive) -> AsyncGenerator[Client]:
+    """Cancels the block within one step of the client going away, and swallows only that.
+
+    The body must have been read. Afterwards ``gone`` says whether the block was cut short.
+    """
+    client = Client()
+    # A timeout without a deadline is the standard library's correctly nesting cancellation:
+    # it tells this cancellation from anyone else's.
+    scope = asyncio.timeout(None)
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        scope.reschedule(asyncio.get_running_loop().time())
+
+    try:
+        async with scope:
+            watcher = asyncio.create_task(watch())
+            try:
+                yield client
+            finally:
+                watcher.cancel()
+    except TimeoutError:
+        if not scope.expired():
+            raise
+    client.gone = scope.expired()

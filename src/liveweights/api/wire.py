@@ -1,0 +1,107 @@
+"""Bytes in, checked requests out; and plain replies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, TypeVar
+
+import msgspec
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+
+from liveweights.api.errors import ApiError, bad_request
+
+Struct = TypeVar("Struct", bound=msgspec.Struct)
+RawHeaders = Iterable[tuple[bytes, bytes]]
+
+# Postgres text cannot hold a NUL, so what is stored is refused at the door.
+StoredText = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00]*\Z")]
+StoredName = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00]*\Z", min_length=1, max_length=512)]
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its request was read."""
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """The whole body. Raises ApiError 413 above ``limit`` bytes, ClientGone."""
+    too_large = ApiError(
+        413, f"The request body is larger than {limit} bytes.", code="request_too_large"
+    )
+    declared = Headers(scope=scope).get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise too_large
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        part: bytes = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise too_large
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def decode(body: bytes, type: type[Struct]) -> Struct:
+    """``body`` as ``type``. Raises ApiError 400 that names the place, or all unknown parameters."""
+    try:
+        return msgspec.json.decode(body, type=type)
+    except msgspec.ValidationError as error:
+        raise _invalid(error, body, type) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise bad_request(f"The request body is not valid JSON: {error}") from None
+    except RecursionError:
+        raise bad_request("The request body is nested too deeply.") from None
+
+
+def _invalid(error: msgspec.ValidationError, body: bytes, type: type[Struct]) -> ApiError:
+    reason, _, path = str(error).partition(" - at `$")
+    param = path.rstrip("`").lstrip(".") or None
+    if reason.startswith("Object contains unknown field"):
+        if param is None:
+            return _unknown_parameters(body, type, reason)
+        return bad_request(f"{reason}, in '{param}'.", param, "unknown_parameter")
+    if reason.startswith("Object missing required field"):
+        name = reason.partition("`")[2].rstrip("`")
+        where = f"{param}.{name}" if param else name
+        return bad_request(
+            f"Missing required parameter: '{where}'.", where, "missing_required_parameter"
+        )
+    if reason.endswith(r"matching regex '\\A[^\\x00]*\\Z'"):
+        reason = "The text contains a NUL character, which cannot be stored"
+    where = f" for '{param}'" if param else ""
+    return bad_request(f"Invalid value{where}: {reason}.", param, "invalid_value")
+
+
+def _unknown_parameters(body: bytes, type: type[Struct], reason: str) -> ApiError:
+    try:
+        given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return bad_request(f"{reason}.", code="unknown_parameter")
+    known = {field.encode_name for field in msgspec.structs.fields(type)}
+    names = [name for name in given if name not in known]
+    listed = ", ".join(f"'{name[:100]}'" for name in names[:20])
+    plural = "s" if len(names) > 1 else ""
+    return bad_request(
+        f"Unknown parameter{plural}: {listed}.",
+        names[0][:100] if names else None,
+        "unknown_parameter",
+    )
+
+
+async def reply(
+    send: Send,
+    status: int,
+    body: bytes,
+    headers: RawHeaders = (),
+    content_type: bytes = b"application/json",
+) -> None:
+    """Sends a whole response."""
+    length = str(len(body)).encode()
+    head = [(b"content-type", content_type), (b"content-length", length), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": head})
+    await send({"type": "http.response.body", "body": body})

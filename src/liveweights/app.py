@@ -1,0 +1,260 @@
+"""Where the parts are wired together: the API's process, the worker's, and who minds both."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from liveweights.api.app import create_app
+from liveweights.api.routing import Router
+from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.catalog.models import card, find, load_tokenizer
+from liveweights.config import Config
+from liveweights.cycle.status import read_status
+from liveweights.cycle.worker import Worker
+from liveweights.engines.llama import LlamaEngine
+from liveweights.engines.protocol import Engine
+from liveweights.engines.torch import TorchEngine
+from liveweights.record.writer import Writer
+from liveweights.release import aliases
+from liveweights.release.deployer import Deployer
+from liveweights.release.registry import register
+from liveweights.store.database import Pool, open_pool
+from liveweights.store.embedded import EmbeddedPostgres
+from liveweights.store.migrate import migrate
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A running service's settings, home folder and database."""
+
+    config: Config
+    home: Path
+    dsn: str
+
+    def encode(self) -> str:
+        parts = {"config": self.config, "home": str(self.home), "dsn": self.dsn}
+        return msgspec.json.encode(parts).decode()
+
+    @classmethod
+    def decode(cls, text: str) -> Place:
+        class Parts(msgspec.Struct):
+            config: Config
+            home: str
+            dsn: str
+
+        parts = msgspec.json.decode(text, type=Parts)
+        return cls(parts.config, Path(parts.home), parts.dsn)
+
+
+def make_engine(base: Checkpoint, config: Config) -> Engine:
+    kind = LlamaEngine if config.engine.kind == "llama" else TorchEngine
+    return kind(base, config.cache_folder(), config.engine)
+
+
+async def prepare(place: Place) -> Checkpoint:
+    """Find the base, register it, and point the alias at it where there is none yet."""
+    base = await asyncio.to_thread(find, place.config.model, place.config.cache_folder())
+    pool = await open_pool(place.dsn)
+    try:
+        async with pool.connection() as conn:
+            await register(conn, base, card(base))
+            try:
+                await aliases.read(conn, place.config.alias)
+            except aliases.UnknownAlias:
+                await aliases.create(conn, place.config.alias, base.id)
+    finally:
+        await pool.close()
+    return base
+
+
+class StatusRoute:
+    """``GET /status`` beside the API: where the circle stands."""
+
+    def __init__(self, app: ASGIApp, pool: Pool, place: Place) -> None:
+        self._app = app
+        self._pool = pool
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != "/status":
+            await self._app(scope, receive, send)
+            return
+        async with self._pool.connection() as conn:
+            status = await read_status(conn, self._place.config.alias, self._place.home)
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": msgspec.json.encode(status)})
+
+
+async def run_api(place: Place) -> None:
+    """Serve until told to stop; what was admitted is answered first."""
+    config = place.config
+    base = await asyncio.to_thread(find, config.model, config.cache_folder())
+    async with AsyncExitStack() as stack:
+        pool = await open_pool(place.dsn)
+        stack.push_async_callback(pool.close)
+        engine = make_engine(base, config)
+        stack.push_async_callback(engine.close)
+        router = Router()
+        writer = await stack.enter_async_context(Writer(pool))
+        instance = f"{socket.gethostname()}:{config.api.port}"
+        await stack.enter_async_context(
+            Deployer(pool, place.dsn, engine, router, instance, settings=config.deployment)
+        )
+        tokenizer = cast(Any, load_tokenizer(base))
+        app = create_app(engine, writer, router, tokenizer, config.api)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                StatusRoute(app, pool, place),
+                host=config.api.host,
+                port=config.api.port,
+                log_level="warning",
+                access_log=False,
+                timeout_graceful_shutdown=30,
+            )
+        )
+        log.info("listening on http://%s:%d", config.api.host, config.api.port)
+        await server.serve()
+
+
+async def run_worker(place: Place) -> None:
+    pool = await open_pool(place.dsn)
+    api = place.config.api
+    try:
+        await Worker(pool, place.config, place.home, f"http://{api.host}:{api.port}").run()
+    finally:
+        await pool.close()
+
+
+class Supervisor:
+    """Keeps Postgres, the API and the worker alive; each may be killed at any time."""
+
+    def __init__(
+        self, config: Config, home: Path, roles: Sequence[str] = ("api", "worker")
+    ) -> None:
+        self._config = config
+        self._home = home
+        self._roles = roles
+        self._stopping = asyncio.Event()
+        self._postgres: EmbeddedPostgres | None = None
+
+    async def run(self) -> None:
+        """Return once stopped by SIGINT or SIGTERM."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stopping.set)
+        self._home.mkdir(parents=True, exist_ok=True)
+        dsn = self._config.database_url()
+        if dsn is None:
+            self._postgres = EmbeddedPostgres(self._home / "postgres")
+            dsn = await asyncio.to_thread(self._postgres.start)
+        try:
+            await asyncio.to_thread(migrate, dsn)
+            place = Place(self._config, self._home, dsn)
+            base = await prepare(place)
+            log.info("serving %s as %s", base.id, self._config.alias)
+            minders = [asyncio.create_task(self._mind(role, place)) for role in self._roles]
+            if self._postgres:
+                minders.append(asyncio.create_task(self._mind_postgres(self._postgres)))
+            await self._stopping.wait()
+            await asyncio.gather(*minders)
+        finally:
+            if self._postgres:
+                await asyncio.to_thread(self._postgres.stop)
+
+    async def _mind(self, role: str, place: Place) -> None:
+        pause = 0.2
+        while not self._stopping.is_set():
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "liveweights.app",
+                role,
+                stdin=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+            assert process.stdin is not None
+            process.stdin.write(place.encode().encode() + b"\n")
+            ended = asyncio.create_task(process.wait())
+            stopped = asyncio.create_task(self._stopping.wait())
+            began = asyncio.get_running_loop().time()
+            await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            if self._stopping.is_set():
+                await _end(process)
+                return
+            if asyncio.get_running_loop().time() - began > 30:
+                pause = 0.2
+            log.error("%s ended with code %s; starting it again", role, process.returncode)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+            pause = min(pause * 2, 10.0)
+
+    async def _mind_postgres(self, postgres: EmbeddedPostgres) -> None:
+        while not self._stopping.is_set():
+            if not await asyncio.to_thread(postgres.is_running):
+                log.error("postgres is gone; starting it again")
+                await asyncio.to_thread(postgres.start)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), 0.5)
+
+
+async def _end(process: asyncio.subprocess.Process, patience: float = 35.0) -> None:
+    with suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), patience)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+async def _until_orphaned(work: Any) -> None:
+    """Run ``work`` until it ends, SIGTERM, or the death of the parent (its end of stdin)."""
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+
+    def orphaned() -> None:
+        if not os.read(0, 4096):
+            loop.remove_reader(0)
+            task.cancel()
+
+    loop.add_reader(0, orphaned)
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``python -m liveweights.app ROLE`` with the place as one line on standard input."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(0, 1)
+        if not byte:
+            return 1
+        line += byte
+    place = Place.decode(line.decode())
+    role = {"api": run_api, "worker": run_worker}[arguments[0]]
+    asyncio.run(_until_orphaned(role(place)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

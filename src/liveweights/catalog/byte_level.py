@@ -1,0 +1,37 @@
+"""GPT-2's spelling of bytes as printable characters, in which byte-level BPE tokens are written.
+
+Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.2.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def _spell() -> dict[str, int]:
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    spelling = {chr(byte): byte for byte in printable}
+    hidden = (byte for byte in range(256) if byte not in printable)
+    spelling.update({chr(256 + i): byte for i, byte in enumerate(hidden)})
+    return spelling
+
+
+BYTE_OF = _spell()
+"""The byte that each of 256 characters stands for."""
+
+
+def token_bytes(token: str) -> bytes:
+    """The bytes of a token; one with characters outside the alphabet is plain text."""
+    try:
+        return bytes([BYTE_OF[character] for character in token])
+    except KeyError:
+        return token.encode()
+
+
+def is_byte_level(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether decoding is nothing but joining ``token_bytes``."""
+    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
+    return backend is not None and type(backend.decoder).__name__ == "ByteLevel"

@@ -1,0 +1,291 @@
+"""Every command. What each does lives elsewhere; here are arguments and printing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import psycopg
+import typer
+
+from liveweights import __version__
+from liveweights.catalog.models import ModelNotFound
+from liveweights.cli.output import show, show_json
+from liveweights.cli.replay import replay
+from liveweights.config import Config, ConfigError, load_config
+from liveweights.cycle import ledger
+from liveweights.cycle.status import read_status
+from liveweights.release import aliases
+from liveweights.release.lineage import read_lineage
+from liveweights.release.registry import NotRegistered
+from liveweights.store.database import Connection
+from liveweights.store.embedded import EmbeddedPostgres, ServerError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Serve an open-weight model, learn from its users, ship better weights with proof.",
+)
+app.add_typer(replay, name="replay")
+
+Home = Annotated[Path, typer.Option(help="Folder of the service: database, checkpoints, cycles.")]
+Settings = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Name = Annotated[str, typer.Argument(help="Alias; default: the configured one.")]
+T = TypeVar("T")
+HOME = Path("runs/home")
+
+
+def _config(path: Path | None, **changes: Any) -> Config:
+    try:
+        config = load_config(path)
+        given = {key: value for key, value in changes.items() if value is not None}
+        for section in ("api", "engine"):
+            inner = {k: v for k, v in given.pop(section, {}).items() if v is not None}
+            if inner:
+                given[section] = msgspec.structs.replace(getattr(config, section), **inner)
+        return msgspec.convert(
+            msgspec.to_builtins(msgspec.structs.replace(config, **given)), Config
+        )
+    except (ConfigError, msgspec.ValidationError) as error:
+        raise _refuse(str(error)) from error
+
+
+def _refuse(message: str) -> typer.Exit:
+    typer.secho(message, fg="red", err=True)
+    return typer.Exit(2)
+
+
+@asynccontextmanager
+async def _database(config: Config, home: Path) -> AsyncGenerator[Connection]:
+    """A connection to the service's database, which is started if it is not running."""
+    dsn = config.database_url()
+    if dsn is None and not (home / "postgres").exists():
+        raise _refuse(f"there is no service in {home}; start one with `liveweights up --home ...`")
+    server = None if dsn else EmbeddedPostgres(home / "postgres")
+    try:
+        if server:
+            dsn = await asyncio.to_thread(server.start)
+        assert dsn is not None
+        async with await psycopg.AsyncConnection.connect(dsn) as conn:
+            yield conn
+    except (ServerError, psycopg.OperationalError) as error:
+        raise _refuse(f"the database cannot be reached: {error}") from error
+    finally:
+        if server and server.owned:
+            await asyncio.to_thread(server.stop)
+
+
+def _query(config: Config, home: Path, ask: Callable[[Connection], Awaitable[T]]) -> T:
+    where = home.resolve()
+
+    async def run() -> T:
+        async with _database(config, where) as conn:
+            return await ask(conn)
+
+    try:
+        return asyncio.run(run())
+    except (LookupError, aliases.AliasError, NotRegistered) as error:
+        raise _refuse(str(error)) from error
+
+
+@app.command()
+def up(
+    home: Home = HOME,
+    config: Settings = None,
+    model: Annotated[
+        str | None, typer.Option(help="Packaged name, checkpoint folder or hub id.")
+    ] = None,
+    alias: Annotated[str | None, typer.Option(help="Public model name.")] = None,
+    engine: Annotated[str | None, typer.Option(help="llama or torch.")] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port of the API.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address of the API.")] = None,
+) -> None:
+    """Start everything: database, API, engine, and the worker that learns and releases."""
+    _run(home, config, model, alias, engine, port, host, ("api", "worker"))
+
+
+@app.command()
+def serve(
+    home: Home = HOME,
+    config: Settings = None,
+    model: Annotated[str | None, typer.Option(help="As for `up`.")] = None,
+    alias: Annotated[str | None, typer.Option(help="Public model name.")] = None,
+    engine: Annotated[str | None, typer.Option(help="llama or torch.")] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port of the API.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address of the API.")] = None,
+) -> None:
+    """Serve and record, without the worker: nothing is learnt."""
+    _run(home, config, model, alias, engine, port, host, ("api",))
+
+
+def _run(
+    home: Path,
+    path: Path | None,
+    model: str | None,
+    alias: str | None,
+    engine: str | None,
+    port: int | None,
+    host: str | None,
+    roles: tuple[str, ...],
+) -> None:
+    # Torch and Transformers are slow to import: only where they are needed.
+    from liveweights.app import Supervisor
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    config = _config(
+        path, model=model, alias=alias, engine={"kind": engine}, api={"port": port, "host": host}
+    )
+    try:
+        asyncio.run(Supervisor(config, home.resolve(), roles).run())
+    except (ModelNotFound, ServerError) as error:
+        raise _refuse(str(error)) from error
+
+
+@app.command()
+def status(home: Home = HOME, config: Settings = None, as_json: Json = False) -> None:
+    """Where the circle stands: what is live, the open cycle, the last cycles."""
+    settings = _config(config)
+    found = _query(settings, home, lambda conn: read_status(conn, settings.alias, home))
+    if as_json:
+        show_json(found)
+        return
+    typer.echo(f"{found['alias']}: {found['live']} is live, canary {found['canary'] or 'none'}")
+    counts = "{generations} generations, {feedback} rows of feedback, {releases} releases"
+    typer.echo(counts.format(**found))
+    show(found["cycles"], ("id", "state", "outcome", "candidate", "reason"), False)
+
+
+@app.command()
+def cycle(
+    now: Annotated[bool, typer.Option("--now", help="Start a cycle if none is open.")] = False,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Show the open cycle, or start one now; the running worker takes it from there."""
+    settings = _config(config)
+
+    async def ask(conn: Connection) -> dict[str, Any] | None:
+        if now and await ledger.current(conn, settings.alias) is None:
+            await ledger.begin(conn, settings.alias, msgspec.to_builtins(settings.learn))
+        return (await read_status(conn, settings.alias, home))["cycle"]
+
+    found = _query(settings, home, ask)
+    if as_json:
+        show_json(found)
+    elif found is None:
+        typer.echo("no cycle is open; `liveweights cycle --now` starts one")
+    else:
+        typer.echo(f"cycle {found['id']} is {found['state']}, candidate {found['candidate']}")
+
+
+@app.command()
+def checkpoints(home: Home = HOME, config: Settings = None, as_json: Json = False) -> None:
+    """List every checkpoint and what points at it."""
+
+    async def ask(conn: Connection) -> list[dict[str, Any]]:
+        cursor = await conn.execute(
+            "select c.id, c.kind, c.parent, c.created_at, (select string_agg(a.name ||"
+            " case when a.live = c.id then ' (live)' else ' (canary)' end, ', ')"
+            " from aliases a where c.id in (a.live, a.canary)), c.folder"
+            " from checkpoints c order by c.created_at"
+        )
+        names = ("id", "kind", "parent", "created", "alias", "folder")
+        return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
+
+    rows = _query(_config(config), home, ask)
+    show(rows, ("id", "kind", "parent", "created", "alias"), as_json)
+
+
+@app.command()
+def lineage(
+    checkpoint: Annotated[str, typer.Argument(help="Id of a checkpoint, name@hash.")],
+    home: Home = HOME,
+    config: Settings = None,
+    feedback_ids: Annotated[
+        bool, typer.Option(help="Also the id of every feedback that was read.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Whose weights these are: parents back to the base, and what each cycle read."""
+    found = _query(
+        _config(config),
+        home,
+        lambda conn: read_lineage(conn, checkpoint, feedback_ids=feedback_ids),
+    )
+    if as_json:
+        show_json(found)
+        return
+    rows = [msgspec.to_builtins(one) for one in found.chain]
+    columns = ("id", "kind", "cycle", "outcome", "verdict", "generations", "held_back", "feedback")
+    show(rows, columns, False)
+
+
+@app.command()
+def rollback(
+    alias: Name = "",
+    to: Annotated[
+        str | None, typer.Option(help="Checkpoint; default: what was live before.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Kept with the release.")] = "by hand",
+    home: Home = HOME,
+    config: Settings = None,
+) -> None:
+    """Make an earlier checkpoint live again, at once."""
+    settings = _config(config)
+    name = alias or settings.alias
+    found = _query(settings, home, lambda conn: aliases.rollback(conn, name, to, reason=reason))
+    typer.echo(f"{found.name}: {found.live} is live")
+
+
+@app.command()
+def feedback(
+    generation: Annotated[str, typer.Argument(help="Id of the answer, gen_...")],
+    signal: Annotated[str, typer.Argument(help="accepted, rejected, edited, thumbs, ...")],
+    value: Annotated[float | None, typer.Option(help="For thumbs and reward.")] = None,
+    text: Annotated[str | None, typer.Option(help="For edited, comment, correction.")] = None,
+    url: Annotated[str, typer.Option(help="Of the API.")] = "http://127.0.0.1:8090",
+    key: Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="API key.")] = "",
+) -> None:
+    """Send one reaction to a running service."""
+    import aiohttp
+
+    body = {"generation": generation, "signal": signal, "id": uuid.uuid4().hex}
+    body |= {k: v for k, v in {"value": value, "text": text}.items() if v is not None}
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+
+    async def send() -> tuple[int, str]:
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.post(f"{url}/v1/feedback", json=body) as response,
+        ):
+            return response.status, await response.text()
+
+    try:
+        code, answer = asyncio.run(send())
+    except aiohttp.ClientError as error:
+        raise _refuse(f"{url} cannot be reached: {error}") from error
+    if code >= 300:
+        raise _refuse(answer)
+    typer.echo(answer)
+
+
+@app.command("config")
+def show_config(config: Settings = None) -> None:
+    """Print the settings in force, with every key."""
+    from liveweights.cli.reference import toml_of
+
+    typer.echo(toml_of(_config(config)))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)

@@ -1,0 +1,103 @@
+"""``liveweights replay``: replayed users against a running service, and the demo."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import msgspec
+import typer
+
+from liveweights.cli.output import show_json
+from liveweights.replay.client import Client
+from liveweights.replay.corpus import Corpus
+from liveweights.replay.demo import run_demo
+from liveweights.replay.measure import choose, compare_measurements
+from liveweights.replay.measure import measure as run_measure
+from liveweights.replay.settings import DemoOptions, MeasureSettings, Rewards, TrafficSettings
+from liveweights.replay.traffic import Tally, Traffic
+
+replay = typer.Typer(no_args_is_help=True, help="Replayed developers who type real code.")
+Url = Annotated[str, typer.Option(help="Of the API.")]
+URL = "http://127.0.0.1:8090"
+
+DEMO: dict[str, object] = {
+    "engine": {"slots": 4, "context_length": 768, "threads": 1},
+    "learn": {"max_rows": 240, "threads": 1, "nodes": 512, "held_back_share": 0.3},
+    "cycle": {"min_feedback": 220, "poll": 0.5},
+    "gate": {"primary": "either", "min_cases": 25, "min_sessions": 4, "min_answers": 25},
+    "canary": {
+        "unit": "reward",
+        "lowest": -0.25,
+        "highest": 0.75,
+        "max_rewards": 40,
+        "max_seconds": 40.0,
+        "min_rewards": 10,
+    },
+}
+"""A 90-minute cycle in miniature: small windows, short canaries."""
+
+
+@replay.command()
+def demo(
+    minutes: Annotated[float, typer.Option(help="Least minutes of traffic.")] = 6.0,
+    most_minutes: Annotated[float, typer.Option(help="Most minutes of traffic.")] = 8.5,
+    releases: Annotated[int, typer.Option(help="Releases to wait for.")] = 3,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the service running.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Progress as lines.")] = False,
+    folder: Annotated[str, typer.Option(help="Where the run is kept.")] = "runs/demo",
+) -> None:
+    """Watch a model get better from its users while it serves them."""
+    options = DemoOptions(
+        folder=folder,
+        minutes=minutes,
+        most_minutes=most_minutes,
+        releases=releases,
+        keep=keep,
+        plain=plain,
+        config=DEMO,
+        measure=MeasureSettings(files=32, package_files=12),
+        # Short sessions: evidence is clustered by session, so many small ones say more.
+        traffic=TrafficSettings(session_positions=6),
+    )
+    raise typer.Exit(run_demo(options))
+
+
+@replay.command()
+def run(
+    url: Url = URL,
+    model: Annotated[str, typer.Option(help="Model name to ask for.")] = "code",
+    requests: Annotated[int, typer.Option(help="Stop after so many; 0: never.")] = 200,
+    developers: Annotated[int, typer.Option(help="Who type at the same time.")] = 4,
+) -> None:
+    """Send replayed traffic with feedback to a running service."""
+
+    async def go() -> dict[str, object]:
+        async with Client(url) as client:
+            settings = TrafficSettings(max_requests=requests, developers=developers)
+            files = Corpus.find().split().training
+            tally = await Traffic(client, files, model=model, settings=settings).run()
+            return {"requests": tally.requests, "failed": tally.failed}
+
+    show_json(asyncio.run(go()))
+
+
+@replay.command()
+def measure(
+    models: Annotated[list[str], typer.Argument(help="Two names: what to compare with what.")],
+    url: Url = URL,
+    files: Annotated[int, typer.Option(help="Held-out files.")] = 60,
+) -> None:
+    """Compare two checkpoints on held-out files, paired by position."""
+    if len(models) != 2:
+        typer.secho("give exactly two names", fg="red", err=True)
+        raise typer.Exit(2)
+
+    async def go() -> object:
+        traffic, settings = TrafficSettings(), MeasureSettings(files=files)
+        places = choose(Corpus.find().split().held_out_files, files, settings, traffic)
+        async with Client(url) as client:
+            found = [await run_measure(client, name, places, tally=Tally()) for name in models]
+        return compare_measurements(found[0], found[1], Rewards()).as_dict()
+
+    show_json(msgspec.to_builtins(asyncio.run(go())))

@@ -1,0 +1,74 @@
+"""The one settings file: typed, with a default for everything."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from liveweights.api.settings import ApiSettings
+from liveweights.catalog.packaged import NAME
+from liveweights.cycle.settings import CycleSettings
+from liveweights.engines.settings import EngineSettings
+from liveweights.gate.settings import GateSettings
+from liveweights.learn.rewards import RewardMap
+from liveweights.learn.settings import LearnSettings
+from liveweights.release.settings import CanarySettings, DeploymentSettings
+
+DATABASE_URL = "LIVEWEIGHTS_DATABASE_URL"
+
+
+class ConfigError(ValueError):
+    """The settings file is not understood; the message names the file and the key."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set; ``liveweights config`` prints what is in force."""
+
+    model: Annotated[
+        str, Meta(description="Packaged model's name, a checkpoint folder, or a hub id.")
+    ] = NAME
+    alias: Annotated[str, Meta(description="The public model name.")] = "code"
+    database: Annotated[
+        str,
+        Meta(description=f"Postgres DSN; empty: ${DATABASE_URL}, else an embedded server."),
+    ] = ""
+    cache: Annotated[
+        str, Meta(description="Where converted models are kept; empty: the user's cache folder.")
+    ] = ""
+    api: ApiSettings = ApiSettings()
+    engine: EngineSettings = EngineSettings()
+    rewards: RewardMap = RewardMap()
+    learn: LearnSettings = LearnSettings()
+    gate: GateSettings = GateSettings()
+    canary: CanarySettings = CanarySettings()
+    deployment: DeploymentSettings = DeploymentSettings()
+    cycle: CycleSettings = CycleSettings()
+
+    def cache_folder(self) -> Path:
+        if self.cache:
+            return Path(self.cache).expanduser()
+        root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        return Path(root).expanduser() / "liveweights"
+
+    def database_url(self) -> str | None:
+        """The given server, None for the embedded one."""
+        return self.database or os.environ.get(DATABASE_URL) or None
+
+
+def load_config(path: Path | None) -> Config:
+    """Read a TOML file; None gives the defaults. Raises ConfigError."""
+    if path is None:
+        return Config()
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text()), Config)
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no settings file {path}") from error
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, ValueError) as error:
+        raise ConfigError(
+            f"{path}: {error}; `liveweights config` lists every key with its default"
+        ) from error

@@ -1,0 +1,143 @@
+"""Cycles and their lease in Postgres: every function is one transaction's worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from liveweights.cycle.states import Outcome, State, check
+from liveweights.learn.baseline import Baseline
+from liveweights.store.database import Connection
+
+COLUMNS = "id, alias, state, incumbent, candidate, outcome, reason, learning, verdict, canary"
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """One turn of the circle. ``learning``, ``verdict`` and ``canary`` are what each step found."""
+
+    id: int
+    alias: str
+    state: State
+    incumbent: str
+    candidate: str | None
+    outcome: Outcome | None
+    reason: str | None
+    learning: dict[str, Any] | None
+    verdict: dict[str, Any] | None
+    canary: dict[str, Any] | None
+
+
+class LostLease(RuntimeError):
+    """Another worker advances this alias's cycles now."""
+
+
+async def take_lease(conn: Connection, name: str, owner: str, seconds: float) -> bool:
+    """Take or renew the lease; False while another owner holds it."""
+    cursor = await conn.execute(
+        "insert into leases (name, owner, expires)"
+        " values (%(name)s, %(owner)s, now() + make_interval(secs => %(seconds)s))"
+        " on conflict (name) do update set owner = excluded.owner, expires = excluded.expires"
+        " where leases.owner = excluded.owner or leases.expires < now() returning 1",
+        {"name": name, "owner": owner, "seconds": seconds},
+    )
+    return await cursor.fetchone() is not None
+
+
+async def current(conn: Connection, alias: str) -> Cycle | None:
+    """The open cycle of an alias."""
+    cursor = await conn.execute(
+        f"select {COLUMNS} from cycles where alias = %s and ended_at is null".encode(), (alias,)
+    )
+    row = await cursor.fetchone()
+    return Cycle(*row) if row else None
+
+
+async def recent(conn: Connection, alias: str, count: int = 20) -> list[Cycle]:
+    """The last cycles, newest first."""
+    cursor = await conn.execute(
+        f"select {COLUMNS} from cycles where alias = %s order by id desc limit %s".encode(),
+        (alias, count),
+    )
+    return [Cycle(*row) for row in await cursor.fetchall()]
+
+
+async def news(conn: Connection, alias: str) -> tuple[int, float]:
+    """Rows of feedback since the last cycle began, and the seconds since then.
+
+    Before the first cycle: all of it, and the seconds since the first answer. What a rejected
+    cycle read is unread again, but alone it is no reason for another one: it would end the same.
+    """
+    cursor = await conn.execute(
+        "select (select max(started_at) from cycles where alias = %(alias)s),"
+        " (select min(created_at) from generations where alias = %(alias)s)",
+        {"alias": alias},
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    moment = row[0] or row[1]
+    if moment is None:
+        return 0, 0.0
+    cursor = await conn.execute(
+        "select count(*), extract(epoch from now() - %(moment)s)"
+        " from feedback f join generations g on g.id = f.generation"
+        " where f.received_at > %(moment)s and g.alias = %(alias)s and g.consent",
+        {"moment": moment, "alias": alias},
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return row[0], float(row[1])
+
+
+async def begin(conn: Connection, alias: str, settings: dict[str, Any]) -> Cycle:
+    """Open a cycle against what is live now. A second open one is refused by a unique index."""
+    cursor = await conn.execute(
+        "insert into cycles (alias, state, incumbent, settings)"
+        " select name, 'claiming', live, %s from aliases where name = %s"
+        f" returning {COLUMNS}".encode(),
+        (Jsonb(settings), alias),
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise LookupError(f"there is no alias {alias!r}")
+    return Cycle(*row)
+
+
+async def advance(conn: Connection, cycle: Cycle, to: State, **found: Any) -> Cycle:
+    """Move on, and store what the step found. Raises LostLease if it has been moved already."""
+    check(cycle.state, to)
+    sets = "".join(f", {name} = %({name})s" for name in found)
+    ended = ", ended_at = now()" if to == "ended" else ""
+    values = {k: Jsonb(v) if isinstance(v, dict) else v for k, v in found.items()}
+    cursor = await conn.execute(
+        f"update cycles set state = %(to)s, updated_at = now(){sets}{ended}"
+        f" where id = %(id)s and state = %(state)s returning {COLUMNS}".encode(),
+        {**values, "to": to, "id": cycle.id, "state": cycle.state},
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise LostLease(f"cycle {cycle.id} is no longer {cycle.state}")
+    return Cycle(*row)
+
+
+async def read_baseline(conn: Connection, alias: str) -> Baseline:
+    """As the last cycle of the alias that learnt left it."""
+    cursor = await conn.execute(
+        "select segment, weight, total from baselines where cycle ="
+        " (select max(b.cycle) from baselines b join cycles c on c.id = b.cycle"
+        "  where c.alias = %s and c.outcome = 'promoted')",
+        (alias,),
+    )
+    rows = await cursor.fetchall()
+    return Baseline({s: w for s, w, _ in rows}, {s: t for s, _, t in rows})
+
+
+async def write_baseline(conn: Connection, cycle: int, baseline: Baseline) -> None:
+    for segment, weight in baseline.weight.items():
+        await conn.execute(
+            "insert into baselines (cycle, segment, weight, total) values (%s, %s, %s, %s)"
+            " on conflict do nothing",
+            (cycle, segment, weight, baseline.total.get(segment, 0.0)),
+        )

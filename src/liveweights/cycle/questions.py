@@ -1,0 +1,60 @@
+"""Candidate and incumbent answer the same held-back prompts through the public API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import aiohttp
+
+from liveweights.learn.learner import HeldBack
+from liveweights.record.generation import Generation
+
+MARGIN = 8
+"""Tokens more than the truth has, so that a wrong longer answer is seen to be wrong."""
+
+
+async def ask(
+    url: str,
+    checkpoint: str,
+    rows: Sequence[tuple[HeldBack, Generation]],
+    *,
+    key: str = "",
+    concurrency: int = 2,
+) -> dict[str, str]:
+    """Greedy answers by generation id. Raises aiohttp.ClientError, and ValueError for a refusal.
+
+    Prompts go out as the token ids that were served. An answer ends where a user of it would
+    stop reading: at the end of the line, if what the user wrote was one line.
+    """
+    gate = asyncio.Semaphore(concurrency)
+    headers = {"x-training-consent": "no", "x-surface": "gate"}
+    if key:
+        headers["authorization"] = f"Bearer {key}"
+    answers: dict[str, str] = {}
+
+    async def one(session: aiohttp.ClientSession, generation: Generation, truth: str) -> None:
+        body: dict[str, Any] = {
+            "model": checkpoint,
+            "prompt": generation.prompt_ids,
+            "temperature": 0,
+            "max_tokens": max(generation.max_tokens or 32, MARGIN),
+        }
+        line = "\n" not in truth.rstrip() and "\n" not in generation.healed
+        if line:
+            body["stop"] = ["\n"]
+        async with gate, session.post(f"{url}/v1/completions", json=body) as response:
+            if response.status != 200:
+                raise ValueError(f"{checkpoint} did not answer the gate: {await response.text()}")
+            text: str = (await response.json())["choices"][0]["text"]
+        answers[generation.id] = text.removeprefix(generation.healed)
+
+    timeout = aiohttp.ClientTimeout(total=120)
+    async with (
+        aiohttp.ClientSession(headers=headers, timeout=timeout) as session,
+        asyncio.TaskGroup() as group,
+    ):
+        for row, generation in rows:
+            group.create_task(one(session, generation, row.truth or ""))
+    return answers

@@ -1,0 +1,54 @@
+"""Where the circle stands, for people and programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from liveweights.cycle import ledger
+from liveweights.cycle.ledger import Cycle
+from liveweights.cycle.worker import read_progress
+from liveweights.release import aliases
+from liveweights.store.database import Connection
+
+
+async def read_status(conn: Connection, alias: str, home: Path) -> dict[str, Any]:
+    """Alias, open cycle, last cycles and counts. Raises UnknownAlias."""
+    found = await aliases.read(conn, alias)
+    cycles = await ledger.recent(conn, alias)
+    cursor = await conn.execute(
+        "select (select count(*) from releases where alias = %s and action = 'promote'),"
+        " (select count(*) from generations), (select count(*) from feedback)",
+        (alias,),
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    current = next((c for c in cycles if c.outcome is None), None)
+    shown = _describe(current) if current else None
+    if current and shown is not None and current.state == "learning":
+        shown["progress"] = read_progress(home, current.id)
+    return {
+        "alias": found.name,
+        "live": found.live,
+        "canary": found.canary,
+        "canary_share": found.share,
+        "cycle": shown,
+        "cycles": [_describe(cycle) for cycle in cycles],
+        "releases": row[0],
+        "generations": row[1],
+        "feedback": row[2],
+    }
+
+
+def _describe(cycle: Cycle) -> dict[str, Any]:
+    return {
+        "id": cycle.id,
+        "state": cycle.state,
+        "outcome": cycle.outcome,
+        "incumbent": cycle.incumbent,
+        "candidate": cycle.candidate,
+        "reason": cycle.reason,
+        "learning": cycle.learning,
+        "verdict": cycle.verdict,
+        "canary": cycle.canary,
+    }

@@ -1,0 +1,377 @@
+"""The worker: starts cycles when they are due and takes each through its steps.
+
+A step reads the cycle's state, does something that may be done twice, and commits the next
+state with what it found. Killed anywhere, the next worker goes on from the committed state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import psycopg
+
+from liveweights import __version__
+from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.config import Config
+from liveweights.cycle import ledger
+from liveweights.cycle.evidence import gather
+from liveweights.cycle.ledger import Cycle, LostLease
+from liveweights.cycle.questions import ask
+from liveweights.cycle.states import is_due
+from liveweights.gate.replay import Values
+from liveweights.gate.verdict import decide as judge
+from liveweights.learn.baseline import Baseline
+from liveweights.learn.learner import ADAPTER, RESULT, Job, Result
+from liveweights.learn.rewards import reward
+from liveweights.record.window import claim, read, since
+from liveweights.release import aliases, deployments
+from liveweights.release.canary import Arm, Reward
+from liveweights.release.canary import decide as watch_canary
+from liveweights.release.registry import Registry, get, register
+from liveweights.store.database import Connection, Pool
+
+log = logging.getLogger(__name__)
+AWAY = (psycopg.OperationalError, psycopg.InterfaceError, aiohttp.ClientError, TimeoutError)
+
+
+class LearnerFailed(RuntimeError):
+    """The update's process ended without a result; the message holds the end of its output."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """Advances one alias's cycles; ``url`` is the public API that the gate asks."""
+
+    pool: Pool
+    config: Config
+    home: Path
+    url: str
+    owner: str = f"worker-{os.getpid()}"
+
+    @property
+    def alias(self) -> str:
+        return self.config.alias
+
+    async def run(self) -> None:
+        """For ever; whatever is away is waited for."""
+        while True:
+            try:
+                await self.turn()
+            except AWAY as error:
+                log.warning("waiting: %s: %s", type(error).__name__, error)
+            except LostLease as error:
+                log.warning("%s", error)
+            await asyncio.sleep(self.config.cycle.poll)
+
+    async def turn(self, *, now: bool = False) -> Cycle | None:
+        """Renew the lease, and take one step if there is one to take.
+
+        ``now`` starts a cycle even if none is due. Returns the open or just ended cycle.
+        """
+        async with self.pool.connection() as conn:
+            seconds = self.config.cycle.lease
+            if not await ledger.take_lease(conn, f"cycle/{self.alias}", self.owner, seconds):
+                return None
+        async with self.pool.connection() as conn:
+            cycle = await ledger.current(conn, self.alias)
+            if cycle is None:
+                cycle = await self._start(conn, now)
+        if cycle is None:
+            return None
+        beat = asyncio.create_task(self._beat())
+        try:
+            return await self._step(cycle)
+        except (LearnerFailed, ValueError) as error:
+            log.error("cycle %d failed while %s: %s", cycle.id, cycle.state, error)
+            return await self._end(cycle, "failed", str(error))
+        finally:
+            beat.cancel()
+
+    async def _beat(self) -> None:
+        seconds = self.config.cycle.lease
+        while True:
+            await asyncio.sleep(seconds / 3)
+            try:
+                async with self.pool.connection() as conn:
+                    await ledger.take_lease(conn, f"cycle/{self.alias}", self.owner, seconds)
+            except AWAY as error:
+                log.warning("the lease could not be renewed: %s", error)
+
+    async def _start(self, conn: Connection, now: bool) -> Cycle | None:
+        cycle = self.config.cycle
+        fresh, seconds = await ledger.news(conn, self.alias)
+        if not now and not is_due(fresh, seconds, cycle.every, cycle.min_feedback):
+            return None
+        log.info("a cycle begins: %d rows of feedback since the last", fresh)
+        return await ledger.begin(conn, self.alias, msgspec.to_builtins(self.config.learn))
+
+    async def _step(self, cycle: Cycle) -> Cycle:
+        steps: dict[str, Callable[[Cycle], Awaitable[Cycle]]] = {
+            "claiming": self._claim,
+            "learning": self._learn,
+            "warming": self._warm,
+            "gating": self._gate,
+            "canary": self._canary,
+        }
+        after = await steps[cycle.state](cycle)
+        if after.state != cycle.state:
+            log.info(
+                "cycle %d: %s -> %s %s", cycle.id, cycle.state, after.state, after.reason or ""
+            )
+        return after
+
+    async def _claim(self, cycle: Cycle) -> Cycle:
+        learn = self.config.learn
+        async with self.pool.connection() as conn:
+            found = await claim(
+                conn,
+                cycle.id,
+                cycle.alias,
+                held_back_share=learn.held_back_share,
+                max_rows=learn.max_rows,
+            )
+            if found.train:
+                return await ledger.advance(conn, cycle, "learning")
+        return await self._end(cycle, "no_signal", "no unread feedback that may be learnt from")
+
+    async def _learn(self, cycle: Cycle) -> Cycle:
+        folder = self.home / "cycles" / str(cycle.id)
+        async with self.pool.connection() as conn:
+            incumbent = await get(conn, cycle.incumbent)
+            base = await get(conn, incumbent.base) if incumbent.base else incumbent
+        if not (folder / RESULT).exists():
+            await self._write_job(cycle, folder, incumbent, base)
+            await _run_learner(folder)
+        result = _read_result(folder)
+        report = msgspec.to_builtins(result.report)
+        if not result.report.taught:
+            reason = f"no signal: none of {result.report.rows} rows taught anything"
+            return await self._end(cycle, "no_signal", reason, learning=report)
+        card = {
+            "cycle": cycle.id,
+            "code": __version__,
+            "licence": "that of the base",
+            "origin": f"learnt from feedback to {cycle.alias}",
+            "learnt_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "report": report,
+        }
+        registry = Registry(self.home / "checkpoints")
+        checkpoint = await asyncio.to_thread(
+            registry.store,
+            folder / ADAPTER,
+            base.name,
+            "adapter",
+            base.id,
+            incumbent.id,
+            card,
+        )
+        async with self.pool.connection() as conn:
+            await register(conn, checkpoint)
+            await ledger.write_baseline(
+                conn, cycle.id, Baseline(result.baseline_weight, result.baseline_total)
+            )
+            await deployments.keep_warm(conn, checkpoint.id, self.config.cycle.load_seconds * 2)
+            return await ledger.advance(
+                conn, cycle, "warming", candidate=checkpoint.id, learning=report
+            )
+
+    async def _write_job(
+        self, cycle: Cycle, folder: Path, incumbent: Checkpoint, base: Checkpoint
+    ) -> None:
+        async with self.pool.connection() as conn:
+            train = await read(conn, cycle.id, "train")
+            held_back = await read(conn, cycle.id, "held_back")
+            baseline = await ledger.read_baseline(conn, cycle.alias)
+        job = Job(
+            base=str(base.folder),
+            parent=None if incumbent.kind == "base" else str(incumbent.folder),
+            incumbent=incumbent.id,
+            train=train,
+            held_back=held_back,
+            baseline_weight=dict(baseline.weight),
+            baseline_total=dict(baseline.total),
+            rewards=self.config.rewards,
+            settings=self.config.learn,
+        )
+        await asyncio.to_thread(_write_file, folder / "job.json", msgspec.json.encode(job))
+
+    async def _warm(self, cycle: Cycle) -> Cycle:
+        assert cycle.candidate is not None
+        patience = asyncio.timeout(self.config.cycle.load_seconds)
+        try:
+            async with patience:
+                while True:
+                    async with self.pool.connection() as conn:
+                        ready = await deployments.ready(conn, cycle.candidate)
+                        if ready.everywhere:
+                            return await ledger.advance(conn, cycle, "gating")
+                    if ready.failed:
+                        why = "; ".join(f"{i}: {e}" for i, e in ready.failed.items())
+                        return await self._end(cycle, "rejected", f"it cannot be served: {why}")
+                    await asyncio.sleep(0.2)
+        except TimeoutError:
+            if not patience.expired():
+                raise
+            reason = f"not loaded within {self.config.cycle.load_seconds:g} s"
+            return await self._end(cycle, "failed", reason)
+
+    async def _gate(self, cycle: Cycle) -> Cycle:
+        assert cycle.candidate is not None
+        rows = _read_result(self.home / "cycles" / str(cycle.id)).held_back
+        async with self.pool.connection() as conn:
+            examples = await read(conn, cycle.id, "held_back")
+        by_id = {example.generation.id: example.generation for example in examples}
+        asked = [
+            (row, by_id[row.generation])
+            for row in rows
+            if row.generation in by_id and by_id[row.generation].endpoint == "completion"
+        ][: self.config.cycle.replay_rows]
+        key = next(iter(self.config.api.keys), "")
+        candidate = await ask(self.url, cycle.candidate, asked, key=key)
+        incumbent = await ask(self.url, cycle.incumbent, asked, key=key)
+        rewards = self.config.rewards
+        values = Values(
+            accepted=rewards.accepted, silence=rewards.silence, rejected=rewards.rejected
+        )
+        evidence = gather(rows, candidate, incumbent, values, self.config.gate)
+        verdict = judge(evidence, self.config.gate)
+        built = msgspec.to_builtins(verdict)
+        if verdict.outcome != "PASS":
+            reason = f"{verdict.outcome}: {'; '.join(verdict.reasons)}"
+            return await self._end(cycle, "rejected", reason, verdict=built)
+        async with self.pool.connection() as conn:
+            await aliases.start_canary(
+                conn,
+                cycle.alias,
+                cycle.candidate,
+                self.config.canary.share,
+                cycle=cycle.id,
+                reason="; ".join(verdict.reasons),
+                evidence=built,
+            )
+            await deployments.let_go(conn, cycle.candidate)
+            return await ledger.advance(conn, cycle, "canary", verdict=built)
+
+    async def _canary(self, cycle: Cycle) -> Cycle:
+        """One look; the next turn looks again."""
+        assert cycle.candidate is not None
+        async with self.pool.connection() as conn:
+            alias = await aliases.read(conn, cycle.alias)
+            rewards, seconds = await self._live_rewards(conn, cycle)
+        if alias.canary != cycle.candidate:
+            # Somebody rolled back or promoted by hand, or we were killed after promoting.
+            outcome = "promoted" if alias.live == cycle.candidate else "rolled_back"
+            return await self._end(cycle, outcome, f"the canary ended: {alias.live} is live")
+        decision = await asyncio.to_thread(watch_canary, rewards, seconds, self.config.canary)
+        numbers = msgspec.to_builtins(decision)
+        if decision.action == "CONTINUE":
+            return cycle
+        async with self.pool.connection() as conn:
+            if decision.action == "PROMOTE":
+                await aliases.promote(
+                    conn,
+                    cycle.alias,
+                    cycle.candidate,
+                    cycle=cycle.id,
+                    reason=decision.reason,
+                    evidence=numbers,
+                )
+            else:
+                await aliases.abort_canary(
+                    conn,
+                    cycle.alias,
+                    cycle=cycle.id,
+                    reason=decision.reason,
+                    evidence=numbers,
+                    checkpoint=cycle.candidate,
+                )
+            return await ledger.advance(
+                conn,
+                cycle,
+                "ended",
+                outcome="promoted" if decision.action == "PROMOTE" else "rolled_back",
+                reason=decision.reason,
+                canary=numbers,
+            )
+
+    async def _live_rewards(self, conn: Connection, cycle: Cycle) -> tuple[list[Reward], float]:
+        cursor = await conn.execute(
+            "select at, extract(epoch from now() - at) from releases"
+            " where alias = %s and cycle = %s and action = 'canary' order by id desc limit 1",
+            (cycle.alias, cycle.id),
+        )
+        row = await cursor.fetchone()
+        if row is None:
+            return [], 0.0
+        began, seconds = row
+        rewards: list[Reward] = []
+        for example in await since(conn, cycle.alias, began):
+            generation = example.generation
+            if generation.checkpoint not in (cycle.candidate, cycle.incumbent):
+                continue
+            worth = reward(generation.output, example.feedback, self.config.rewards)
+            if worth is None or generation.finish_reason == "cancelled":
+                continue
+            arm: Arm = "canary" if generation.checkpoint == cycle.candidate else "live"
+            at = (generation.created_at - began).total_seconds()
+            rewards.append(Reward(arm, generation.session, worth.value, at))
+        return rewards, float(seconds)
+
+    async def _end(self, cycle: Cycle, outcome: str, reason: str, **found: Any) -> Cycle:
+        async with self.pool.connection() as conn:
+            if cycle.candidate:
+                await deployments.let_go(conn, cycle.candidate)
+            return await ledger.advance(
+                conn, cycle, "ended", outcome=outcome, reason=reason, **found
+            )
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _read_result(folder: Path) -> Result:
+    return msgspec.json.decode((folder / RESULT).read_bytes(), type=Result)
+
+
+async def _run_learner(folder: Path) -> None:
+    """Raises LearnerFailed. A cancelled wait ends the process."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "liveweights.learn.learner",
+        str(folder / "job.json"),
+        str(folder),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        output, _ = await process.communicate()
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
+    if process.returncode:
+        tail = "\n".join(output.decode(errors="replace").splitlines()[-12:])
+        raise LearnerFailed(f"the update ended with code {process.returncode}:\n{tail}")
+
+
+def read_progress(home: Path, cycle: int) -> dict[str, int] | None:
+    """Rows done and in all of a running update."""
+    try:
+        return json.loads((home / "cycles" / str(cycle) / "progress.json").read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None

@@ -1,0 +1,1 @@
+"""Engines turn prompts into tokens with their log-probabilities."""

@@ -1,0 +1,18 @@
+"""What can be asked of any engine."""
+
+from __future__ import annotations
+
+from liveweights.engines.protocol import EngineError, PromptTooLong, Sampling
+
+
+def check_request(prompt: int, sampling: Sampling, context_length: int) -> None:
+    """Raise EngineError or PromptTooLong for what no engine can answer."""
+    if not prompt:
+        raise EngineError("the prompt is empty: it needs at least one token")
+    if sampling.max_tokens < 1:
+        raise EngineError(f"max_tokens is {sampling.max_tokens}: it must be at least 1")
+    if prompt + sampling.max_tokens > context_length:
+        raise PromptTooLong(
+            f"{prompt} tokens of prompt and {sampling.max_tokens} of answer do not fit the "
+            f"context of {context_length}: shorten the prompt or lower max_tokens"
+        )

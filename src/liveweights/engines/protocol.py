@@ -1,0 +1,110 @@
+"""The seam between the API and whatever computes tokens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from liveweights.catalog.checkpoint import Checkpoint
+
+StopReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn.
+
+    ``temperature`` 0 takes the most likely token. ``top_k`` 0 means no limit. ``top_logprobs``
+    asks for that many alternatives per token, under the raw distribution. ``stop`` ends the
+    answer before the first occurrence of any of the strings. ``skip`` is text that the answer
+    is expected to begin with and that is not part of it (see ``engines.text.heal``).
+    """
+
+    max_tokens: int = 16
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    skip: str = ""
+    top_logprobs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One decoding step, exactly as it was sampled.
+
+    ``logprob`` is under the distribution that was sampled from (after temperature, top-k and
+    top-p; 0.0 when the choice was greedy); ``raw_logprob`` is under softmax of the model's
+    logits. Both are natural logarithms. ``text`` is what becomes visible with this token: it
+    may be empty (half a character, a stop string in the making, an end-of-text token).
+    ``stop`` is set on the last token only.
+    """
+
+    id: int
+    text: str
+    logprob: float
+    raw_logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+    stop: StopReason | None = None
+
+
+class EngineError(RuntimeError):
+    """The engine could not do what was asked; the message says what and why."""
+
+
+class UnknownCheckpoint(EngineError, KeyError):
+    """The checkpoint is not resident on this engine."""
+
+
+class PromptTooLong(EngineError, ValueError):
+    """Prompt and ``max_tokens`` do not fit the context."""
+
+
+class Engine(Protocol):
+    """What every engine does; ``tests/engines/conformance.py`` says it in tests.
+
+    Implementations are safe for concurrent use from one event loop. Loading or unloading one
+    checkpoint never disturbs requests on another.
+    """
+
+    @property
+    def context_length(self) -> int:
+        """Tokens of prompt and answer together."""
+        ...
+
+    @property
+    def tolerance(self) -> float:
+        """Mean absolute difference in nats that this engine's precision may put between its
+        raw log-probabilities and those of the same weights in float32."""
+        ...
+
+    def resident(self) -> frozenset[str]:
+        """Ids of the checkpoints that can answer now."""
+        ...
+
+    async def load(self, checkpoint: Checkpoint, base: Checkpoint | None = None) -> None:
+        """Make ``checkpoint`` resident. ``base`` is given exactly if it is an adapter.
+
+        Loading what is resident already does nothing. Raises EngineError.
+        """
+        ...
+
+    async def unload(self, checkpoint_id: str) -> None:
+        """Free the checkpoint's memory. Unknown ids are ignored. The caller has drained it."""
+        ...
+
+    def generate(
+        self, checkpoint_id: str, prompt_ids: Sequence[int], sampling: Sampling
+    ) -> AsyncIterator[Token]:
+        """Sample an answer, token by token; the last token has ``stop`` set.
+
+        Closing the iterator (``aclose``) stops the computation within one step.
+        Raises UnknownCheckpoint, PromptTooLong, EngineError.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Unload everything and end the engine's processes and threads."""
+        ...

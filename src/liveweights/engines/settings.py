@@ -1,0 +1,75 @@
+"""Settings of the engines."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+
+class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The ``[engine]`` table."""
+
+    kind: Annotated[
+        Literal["llama", "torch"],
+        Meta(
+            description="llama: llama.cpp, fast on a CPU, Llama and Qwen dense models with "
+            "byte-level tokenizers. torch: Transformers, any architecture."
+        ),
+    ] = "llama"
+    precision: Annotated[
+        Literal["q8_0", "q4_0", "f16", "f32"],
+        Meta(description="Precision of the weights that the llama engine serves."),
+    ] = "q8_0"
+    context_length: Annotated[
+        int, Meta(ge=64, description="Tokens of prompt and answer together, per request.")
+    ] = 2048
+    slots: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=64,
+            description="Requests that one checkpoint answers at once; each slot keeps the last "
+            "prompt that it saw, so that a request which repeats it starts at once. Further "
+            "requests wait for a slot.",
+        ),
+    ] = 4
+    threads: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="CPU threads that compute tokens; 0 means half of the cores: the update "
+            "has the other half. Threads that share a core wait for each other at every layer.",
+        ),
+    ] = 0
+    candidates: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=64,
+            description="The llama engine samples from this many most likely tokens when a "
+            "request gives no top_k, and from at most 64 otherwise. This is what makes the "
+            "recorded probabilities exact: all candidates come back with each token.",
+        ),
+    ] = 40
+    dtype: Annotated[
+        Literal["float32", "bfloat16"],
+        Meta(description="Precision of the weights that the torch engine serves."),
+    ] = "float32"
+    device: Annotated[
+        str, Meta(description="Where the torch engine computes: cpu, cuda, cuda:1, mps.")
+    ] = "cpu"
+    cache_mib: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Memory per checkpoint of the llama engine for prompts that lost their "
+            "slot, in MiB.",
+        ),
+    ] = 512
+
+    def cores(self) -> int:
+        """``threads``, with 0 replaced by half of the usable cores."""
+        return self.threads or max(1, len(os.sched_getaffinity(0)) // 2)

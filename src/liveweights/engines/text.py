@@ -1,0 +1,142 @@
+"""From token ids to the text that a user sees, one token at a time."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from liveweights.catalog.byte_level import is_byte_level, token_bytes
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def heal(prompt: str) -> tuple[str, str]:
+    """Cut one trailing whitespace character off a prompt: ``(prompt, skip)``.
+
+    GPT-2 style tokenizers attach a space to the word that follows. A prompt that ends in one
+    forces the model out of its usual tokens: for ``"x = "`` it must go on without the space that
+    nearly every word begins with. The answer is then expected to begin with ``skip``, which is
+    not shown. A prompt that consists of one character is left alone.
+    """
+    if len(prompt) > 1 and prompt[-1].isspace():
+        return prompt[:-1], prompt[-1]
+    return prompt, ""
+
+
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Ids of the tokens that stand for no text, end-of-text among them."""
+    added: dict[int, Any] = getattr(tokenizer, "added_tokens_decoder", {})
+    marked = {i for i, token in added.items() if token.special}
+    return frozenset(marked | set(tokenizer.all_special_ids))
+
+
+class TextStream:
+    """Decodes an answer as it is sampled.
+
+    Joined, what ``push`` and ``finish`` return is the decoded text of all ids without special
+    tokens, without ``skip`` at its beginning, up to the first of the ``stop`` strings. Half
+    characters and what may become a stop string are held back.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, stop: Sequence[str] = (), skip: str = ""
+    ) -> None:
+        self._decoder: _Decoder = (
+            _ByteDecoder(tokenizer) if is_byte_level(tokenizer) else _WindowDecoder(tokenizer)
+        )
+        self._stop = tuple(string for string in stop if string)
+        self._skip = skip
+        self._held = ""
+        self.stopped = False
+        """Whether a stop string was met. Nothing becomes visible after it."""
+
+    def push(self, token_id: int) -> str:
+        """Take the next token; the text that becomes visible with it."""
+        return self._take(self._decoder.push(token_id), last=False)
+
+    def finish(self) -> str:
+        """No more tokens: the text that was held back."""
+        return self._take(self._decoder.finish(), last=True)
+
+    def _take(self, text: str, *, last: bool) -> str:
+        if self.stopped:
+            return ""
+        self._held += text
+        if self._skip:
+            if len(self._held) < len(self._skip) and not last:
+                return ""
+            # Another beginning than expected is the model's choice and is shown as it is.
+            self._held = self._held.removeprefix(self._skip)
+            self._skip = ""
+        hits = [at for stop in self._stop if (at := self._held.find(stop)) >= 0]
+        if hits:
+            self.stopped = True
+            visible, self._held = self._held[: min(hits)], ""
+            return visible
+        keep = 0 if last else self._stop_in_the_making()
+        cut = len(self._held) - keep
+        visible, self._held = self._held[:cut], self._held[cut:]
+        return visible
+
+    def _stop_in_the_making(self) -> int:
+        """Length of the longest end of the held text that a stop string begins with."""
+        longest = max((len(stop) for stop in self._stop), default=0) - 1
+        for length in range(min(longest, len(self._held)), 0, -1):
+            if any(stop.startswith(self._held[-length:]) for stop in self._stop):
+                return length
+        return 0
+
+
+class _Decoder(Protocol):
+    def push(self, token_id: int) -> str: ...
+
+    def finish(self) -> str: ...
+
+
+class _ByteDecoder:
+    """Byte-level tokens are bytes; UTF-8 puts them together."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer: Any = tokenizer
+        self._special = special_ids(tokenizer)
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def push(self, token_id: int) -> str:
+        if token_id in self._special:
+            return ""
+        token: str | None = self._tokenizer.convert_ids_to_tokens(token_id)
+        return self._utf8.decode(token_bytes(token)) if token else ""
+
+    def finish(self) -> str:
+        return self._utf8.decode(b"", final=True)
+
+
+class _WindowDecoder:
+    """For any other tokenizer: decode all ids again, and show what has become certain."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer: Any = tokenizer
+        self._ids: list[int] = []
+        self._shown = ""
+
+    def push(self, token_id: int) -> str:
+        self._ids.append(token_id)
+        text = self._decode()
+        # A replacement character at the end may be the first half of a whole one, and a
+        # decoder may still change a space there.
+        certain = text.rstrip("\ufffd")
+        if not certain.startswith(self._shown):
+            return ""
+        new, self._shown = certain[len(self._shown) :], certain
+        return new
+
+    def finish(self) -> str:
+        text = self._decode()
+        return text[len(self._shown) :] if text.startswith(self._shown) else ""
+
+    def _decode(self) -> str:
+        return self._tokenizer.decode(
+            self._ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )

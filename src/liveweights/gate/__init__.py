@@ -1,0 +1,1 @@
+"""Candidate against incumbent: evidence in, PASS, FAIL or INCONCLUSIVE out."""

@@ -1,0 +1,31 @@
+"""What an answer would have earned where it is known what the user wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+
+class Values(msgspec.Struct, frozen=True, kw_only=True):
+    """Reward of an answer that the user would have taken, of none, and of any other."""
+
+    accepted: float = 0.75
+    silence: float = 0.0
+    rejected: float = -0.25
+
+
+def score_replay(answers: Sequence[str], truths: Sequence[str], values: Values) -> list[float]:
+    """Reward of each answer against the text that was accepted or written instead.
+
+    White space at the end does not count: a user does not see it. Where the truth is silence,
+    silence is the right answer and still earns no more than silence.
+    """
+    return [
+        values.silence
+        if not answer.strip()
+        else values.accepted
+        if answer.rstrip() == truth.rstrip()
+        else values.rejected
+        for answer, truth in zip(answers, truths, strict=True)
+    ]

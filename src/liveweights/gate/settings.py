@@ -1,0 +1,108 @@
+"""What a candidate must show before anyone is answered by it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Margins and bounds, fixed before the evidence is seen."""
+
+    confidence: Annotated[
+        float,
+        msgspec.Meta(gt=0.5, lt=1, description="Two-sided confidence of every interval."),
+    ] = 0.95
+    primary: Annotated[
+        Literal["replay", "either"],
+        msgspec.Meta(
+            description=(
+                "Where the improvement must show. 'replay': in the replayed reward, or in the"
+                " likelihood where there are too few replayed cases. 'either': in one of the two,"
+                " each at half the error rate (Bonferroni), with the mean replayed reward not"
+                " below its margin."
+            )
+        ),
+    ] = "replay"
+    min_cases: Annotated[
+        int, msgspec.Meta(ge=2, description="Fewest paired cases that an interval is drawn from.")
+    ] = 30
+    min_sessions: Annotated[
+        int, msgspec.Meta(ge=2, description="Fewest sessions that those cases come from.")
+    ] = 5
+    min_changed: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0,
+            description=(
+                "Fewest cases on which candidate and incumbent differ; below, an interval for"
+                " their difference is too narrow to trust."
+            ),
+        ),
+    ] = 10
+    reward_margin: Annotated[
+        float, msgspec.Meta(ge=0, description="Loss of mean reward that still is not harm.")
+    ] = 0.02
+    likelihood_margin: Annotated[
+        float,
+        msgspec.Meta(
+            ge=0,
+            description=(
+                "Loss of mean log-likelihood of what users accepted or wrote, in nats per token,"
+                " that still is not harm."
+            ),
+        ),
+    ] = 0.05
+    smallest_effect: Annotated[
+        float,
+        msgspec.Meta(
+            gt=0,
+            description="Gain in mean reward worth finding; says how many cases a verdict needs.",
+        ),
+    ] = 0.02
+    power: Annotated[
+        float, msgspec.Meta(gt=0, lt=1, description="Chance of finding that gain, if it is there.")
+    ] = 0.8
+    ess_floor: Annotated[
+        float,
+        msgspec.Meta(
+            ge=2, description="Fewest effective samples that an off-policy estimate is used from."
+        ),
+    ] = 30.0
+    ratio_clip: Annotated[
+        float,
+        msgspec.Meta(gt=1, description="Largest weight of one answer in the off-policy estimate."),
+    ] = 10.0
+    max_drift: Annotated[
+        float,
+        msgspec.Meta(
+            gt=0,
+            description="Largest divergence from the incumbent on served answers, nats per token.",
+        ),
+    ] = 0.5
+    min_answers: Annotated[
+        int, msgspec.Meta(ge=1, description="Fewest answers that the monitors judge.")
+    ] = 30
+    max_silence: Annotated[
+        Share, msgspec.Meta(description="Largest share of prompts that are left unanswered.")
+    ] = 0.9
+    max_silence_rise: Annotated[
+        Share, msgspec.Meta(description="Largest rise of that share in one release.")
+    ] = 0.5
+    max_length_ratio: Annotated[
+        float,
+        msgspec.Meta(
+            gt=1,
+            description=(
+                "How many times longer or shorter the mean visible answer may become in one"
+                " release."
+            ),
+        ),
+    ] = 3.0
+    max_repetition_rise: Annotated[
+        Share,
+        msgspec.Meta(description="Largest rise of the share of repeated 4-grams in answers."),
+    ] = 0.1

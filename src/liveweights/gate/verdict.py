@@ -1,0 +1,159 @@
+"""PASS, FAIL or INCONCLUSIVE, from evidence on rows that the update never saw."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from liveweights.gate.drift import Drift
+from liveweights.gate.monitors import Monitors
+from liveweights.gate.offpolicy import OffPolicy
+from liveweights.gate.settings import GateSettings
+from liveweights.gate.statistics import Difference, at_confidence, cases_needed
+
+Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """Candidate minus incumbent on held-back rows; None is what could not be had.
+
+    ``replay``: reward of answers to the same prompts where the truth is known.
+    ``likelihood``: mean log-likelihood per token of accepted and corrected text.
+    ``offpolicy``: reward of recorded answers, reweighted (`snips_difference`).
+    """
+
+    replay: Difference | None = None
+    likelihood: Difference | None = None
+    offpolicy: OffPolicy | None = None
+    drift: Drift | None = None
+    monitors: Monitors | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome, why, and the evidence that it can be decided from again."""
+
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    evidence: Evidence
+
+
+def decide(evidence: Evidence, settings: GateSettings) -> Verdict:
+    """Judge a candidate.
+
+    FAIL: there is evidence of harm (an interval wholly below what its margin allows), or a
+    monitor or the drift is out of bounds. PASS: no harm, monitors and drift were measured and are
+    in bounds, and an improvement is shown: the lower end of its interval is above 0. Which
+    improvement counts is fixed by `GateSettings.primary` and the number of cases, never by how
+    the results turned out, so that equal candidates pass at most at the nominal rate.
+    INCONCLUSIVE: neither; the reasons say what is missing.
+    """
+    harms = _harms(evidence, settings)
+    if harms:
+        return Verdict(outcome="FAIL", reasons=tuple(harms), evidence=evidence)
+    gains, missing = _gains(evidence, settings)
+    missing += _unmeasured(evidence, settings)
+    if gains and not missing:
+        return Verdict(outcome="PASS", reasons=tuple(gains), evidence=evidence)
+    return Verdict(outcome="INCONCLUSIVE", reasons=tuple(missing), evidence=evidence)
+
+
+def _harms(evidence: Evidence, settings: GateSettings) -> list[str]:
+    harms: list[str] = []
+    for name, difference, margin in (
+        # Nobody accepts a loss in what the update was for; elsewhere a margin is allowed.
+        ("replayed reward", evidence.replay, 0.0),
+        ("likelihood of users' text", evidence.likelihood, settings.likelihood_margin),
+    ):
+        if _shortage(difference, settings) or difference is None or difference.high is None:
+            continue
+        if difference.high < -margin:
+            harms.append(f"{name} is worse: {_say(difference)}, allowed {-margin:g}")
+    off = evidence.offpolicy
+    if off and off.high is not None and off.high < -settings.reward_margin:
+        harms.append(
+            f"off-policy reward is worse: {off.value:+.4f} [{off.low:+.4f}, {off.high:+.4f}],"
+            f" allowed {-settings.reward_margin:g}"
+        )
+    if evidence.drift and evidence.drift.divergence > settings.max_drift:
+        harms.append(
+            f"drift of {evidence.drift.divergence:.3f} nats per token from the incumbent;"
+            f" at most {settings.max_drift:g}"
+        )
+    if evidence.monitors:
+        harms += evidence.monitors.broken
+    return harms
+
+
+def _gains(evidence: Evidence, settings: GateSettings) -> tuple[list[str], list[str]]:
+    """What is better, or else what is missing to say so."""
+    shown: list[tuple[str, Difference, float | None]] = []
+    short: list[str] = []
+    for name, difference, effect in (
+        ("replayed reward", evidence.replay, settings.smallest_effect),
+        ("likelihood of users' text", evidence.likelihood, None),
+    ):
+        shortage = _shortage(difference, settings)
+        if shortage or difference is None:
+            short.append(f"{name}: {shortage}")
+        else:
+            shown.append((name, difference, effect))
+    if not shown:
+        return [], short
+    if settings.primary == "replay":
+        shown = shown[:1]
+    confidence = 1 - (1 - settings.confidence) / len(shown)
+    shown = [(name, at_confidence(d, confidence), effect) for name, d, effect in shown]
+    gains = [f"{name} is better: {_say(d)}" for name, d, _ in shown if d.low and d.low > 0]
+    missing = [
+        f"{name} shows no improvement: {_say(d)}{_wish(d, effect, settings)}"
+        for name, d, effect in shown
+    ]
+    replay = evidence.replay
+    if gains and settings.primary == "either" and replay and replay.mean < -settings.reward_margin:
+        return [], [f"likelihood rose but replayed reward fell: {_say(replay)}"]
+    return (gains + [f"not judged: {s}" for s in short], []) if gains else ([], missing + short)
+
+
+def _unmeasured(evidence: Evidence, settings: GateSettings) -> list[str]:
+    missing: list[str] = []
+    if evidence.drift is None:
+        missing.append("drift was not measured")
+    if evidence.monitors is None:
+        missing.append("the monitors saw no answers")
+    elif evidence.monitors.candidate.answers < settings.min_answers:
+        seen = evidence.monitors.candidate.answers
+        missing.append(f"the monitors saw {seen} answers and need {settings.min_answers}")
+    return missing
+
+
+def _shortage(difference: Difference | None, settings: GateSettings) -> str | None:
+    """Why an interval is not to be trusted, and what it would take."""
+    if difference is None:
+        return "not measured"
+    for have, need, what in (
+        (difference.cases, settings.min_cases, "cases"),
+        (difference.sessions, settings.min_sessions, "sessions"),
+        (difference.changed, settings.min_changed, "cases on which the two differ"),
+    ):
+        if have < need:
+            return f"{have} {what}, at least {need} are needed"
+    return None
+
+
+def _wish(difference: Difference, effect: float | None, settings: GateSettings) -> str:
+    needed = cases_needed(difference, effect, settings.power) if effect else None
+    if needed is None or needed <= difference.cases:
+        return ""
+    return (
+        f"; a gain of {effect:g} would be found with {settings.power:.0%} chance"
+        f" from about {needed} cases"
+    )
+
+
+def _say(d: Difference) -> str:
+    ends = "no interval" if d.low is None else f"[{d.low:+.4f}, {d.high:+.4f}]"
+    return (
+        f"{d.mean:+.4f} {ends} at {d.confidence:.4g}"
+        f" ({d.cases} cases, {d.sessions} sessions, {d.incumbent:.4f} to {d.candidate:.4f})"
+    )

@@ -1,0 +1,1 @@
+"""Feedback to reward, reward to advantage, advantage to weights."""

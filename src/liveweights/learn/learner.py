@@ -1,0 +1,233 @@
+"""The learner's process: ``python -m liveweights.learn.learner JOB RESULT``.
+
+Everything it needs is in the job's file and everything it made is in the result's folder, so it
+may be killed at any moment and started again: the result's ``result.json`` is written last.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import torch
+
+from liveweights.learn.baseline import Baseline
+from liveweights.learn.policy import Policy
+from liveweights.learn.rewards import RewardMap, reward
+from liveweights.learn.rows import Encode, Row, build_rows
+from liveweights.learn.settings import LearnSettings
+from liveweights.learn.tree import Path as TreePath
+from liveweights.learn.update import Report, update
+from liveweights.process import end_with_parent
+from liveweights.record.window import Example
+
+RESULT = "result.json"
+PROGRESS = "progress.json"
+ADAPTER = "adapter"
+PROBE_TOKENS = 16
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What to learn from and from where. ``parent`` is the incumbent's adapter, if it has one."""
+
+    base: str
+    parent: str | None
+    incumbent: str
+    train: list[Example]
+    held_back: list[Example]
+    baseline_weight: dict[str, float]
+    baseline_total: dict[str, float]
+    rewards: RewardMap
+    settings: LearnSettings
+
+
+class HeldBack(msgspec.Struct, frozen=True, kw_only=True):
+    """A row that the update never saw, under candidate and incumbent.
+
+    ``truth`` is the text that the user took or wrote, None where nobody knows. Log-probabilities
+    are natural; ``*_answer`` of the served tokens, ``*_truth`` the mean over the truth's.
+    """
+
+    generation: str
+    session: str
+    reward: float | None
+    truth: str | None
+    candidate_answer: list[float]
+    incumbent_answer: list[float]
+    behaviour: list[float]
+    candidate_truth: float | None = None
+    incumbent_truth: float | None = None
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job came to; without ``taught`` rows there is no adapter."""
+
+    report: Report
+    held_back: list[HeldBack]
+    baseline_weight: dict[str, float]
+    baseline_total: dict[str, float]
+
+
+def learn(job: Job, folder: Path) -> Result:
+    """Update, score the held-back rows, and write adapter, probes and result to ``folder``."""
+    from transformers import AutoTokenizer
+
+    began = time.monotonic()
+    settings = job.settings
+    torch.set_num_threads(settings.threads or max(1, len(os.sched_getaffinity(0)) // 2))
+    tokenizer = AutoTokenizer.from_pretrained(job.base, local_files_only=True)
+
+    def encode(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False).input_ids)
+
+    built = build_rows(
+        job.train,
+        Baseline(job.baseline_weight, job.baseline_total),
+        job.rewards,
+        settings,
+        encode,
+        int(tokenizer.eos_token_id),
+    )
+    report = Report(signals=built.counts, rows=len(built.rows), mean_reward=built.mean_reward)
+    held: list[HeldBack] = []
+    if any(row.weight != 0.0 for row in built.rows):
+        policy = Policy(Path(job.base), Path(job.parent) if job.parent else None, settings)
+        questions = _questions(job, encode)
+        before = _score(policy, questions, settings)
+
+        def tell(done: int, total: int) -> None:
+            _write(folder / PROGRESS, {"done": done, "total": total})
+
+        made = update(policy, built.rows, settings, tell)
+        after = _score(policy, questions, settings)
+        held = [_held(q, a, b) for q, a, b in zip(questions, after, before, strict=True)]
+        report = msgspec.structs.replace(
+            made, signals=built.counts, mean_reward=built.mean_reward, mismatch=_mismatch(job, held)
+        )
+        policy.save(folder / ADAPTER)
+        _write(folder / ADAPTER / "probes.json", _probes(policy, built.rows, settings))
+    report = msgspec.structs.replace(report, seconds=time.monotonic() - began)
+    result = Result(
+        report=report,
+        held_back=held,
+        baseline_weight=dict(built.baseline.weight),
+        baseline_total=dict(built.baseline.total),
+    )
+    _write(folder / RESULT, result)
+    return result
+
+
+class _Question(msgspec.Struct, frozen=True):
+    example: Example
+    reward: float | None
+    truth: str | None
+    truth_ids: list[int]
+
+
+def _questions(job: Job, encode: Encode) -> list[_Question]:
+    found: list[_Question] = []
+    for example in job.held_back:
+        generation = example.generation
+        if not generation.prompt_ids or not generation.output_ids:
+            continue
+        worth = reward(generation.output, example.feedback, job.rewards)
+        texts = [f.text for f in example.feedback if f.signal == "correction" and f.text]
+        taken = any(f.signal == "accepted" for f in example.feedback)
+        truth = texts[-1] if texts else generation.output if taken else None
+        ids: list[int] = encode(generation.healed + truth) if truth else []
+        found.append(_Question(example, worth.value if worth else None, truth, ids))
+    return found
+
+
+def _score(
+    policy: Policy, questions: Sequence[_Question], settings: LearnSettings
+) -> list[tuple[list[float], float | None]]:
+    paths: list[TreePath] = []
+    heat: list[float] = []
+    for question in questions:
+        generation = question.example.generation
+        paths.append(TreePath(generation.prompt_ids, generation.output_ids))
+        heat.append(generation.temperature or 1.0)
+        if question.truth_ids:
+            paths.append(TreePath(generation.prompt_ids, question.truth_ids))
+            heat.append(1.0)
+    scores = iter(policy.score(paths, heat, settings.nodes))
+    return [
+        (next(scores).tolist(), float(next(scores).mean()) if question.truth_ids else None)
+        for question in questions
+    ]
+
+
+def _held(
+    question: _Question,
+    after: tuple[list[float], float | None],
+    before: tuple[list[float], float | None],
+) -> HeldBack:
+    generation = question.example.generation
+    return HeldBack(
+        generation=generation.id,
+        session=generation.session or generation.user or generation.id,
+        reward=question.reward,
+        truth=question.truth,
+        candidate_answer=after[0],
+        incumbent_answer=before[0],
+        behaviour=generation.logprobs if generation.temperature > 0 else generation.raw_logprobs,
+        candidate_truth=after[1],
+        incumbent_truth=before[1],
+    )
+
+
+def _mismatch(job: Job, held: Sequence[HeldBack]) -> float | None:
+    served = {e.generation.id: e.generation.checkpoint for e in job.held_back}
+    apart = [
+        abs(ours - theirs)
+        for row in held
+        if served[row.generation] == job.incumbent
+        and len(row.behaviour) == len(row.incumbent_answer)
+        for ours, theirs in zip(row.incumbent_answer, row.behaviour, strict=True)
+    ]
+    return sum(apart) / len(apart) if apart else None
+
+
+@torch.no_grad()
+def _probes(policy: Policy, rows: Sequence[Row], settings: LearnSettings) -> dict[str, object]:
+    """Prompts with the likeliest next tokens' log-probabilities, of the checkpoint and its base."""
+    step = max(1, len(rows) // settings.probes)
+    prompts = [row.prompt_ids for row in rows[::step]][: settings.probes]
+    probes: list[dict[str, object]] = []
+    for prompt in prompts:
+        path = [TreePath(prompt, [0])]
+        ours_V = policy.logits(path)[0][0].log_softmax(-1)
+        with policy.base():
+            base_V = policy.logits(path)[0][0].log_softmax(-1)
+        ids = ours_V.topk(min(PROBE_TOKENS, len(ours_V))).indices.tolist()
+        probes.append(
+            {
+                "prompt_ids": prompt,
+                "top": [[i, float(ours_V[i]), float(base_V[i])] for i in ids],
+            }
+        )
+    return {"probes": probes}
+
+
+def _write(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(msgspec.json.encode(value))
+    os.replace(partial, path)
+
+
+def main(arguments: Sequence[str]) -> int:
+    job_file, folder = Path(arguments[0]), Path(arguments[1])
+    end_with_parent()
+    os.nice(5)  # answering users goes first
+    learn(msgspec.json.decode(job_file.read_bytes(), type=Job), folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

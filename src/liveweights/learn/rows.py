@@ -1,0 +1,147 @@
+"""What a cycle trains on: examples in, weighted token sequences out."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from liveweights.learn.baseline import Baseline, segment
+from liveweights.learn.rewards import RewardMap, reward
+from liveweights.learn.settings import LearnSettings
+from liveweights.record.generation import Generation
+from liveweights.record.window import Example
+
+Role = Literal["policy", "correction", "silence"]
+Encode = Callable[[str], list[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One sequence and what is to become of its likelihood.
+
+    ``weight`` is the advantage of a ``policy`` row (either sign), else the weight of a
+    demonstration (not negative). ``behaviour`` are the recorded log-probabilities of
+    ``answer_ids`` and ``temperature`` what they were sampled at; a demonstration has none.
+    """
+
+    role: Role
+    generation: str
+    session: str
+    user: str
+    prompt_ids: list[int]
+    answer_ids: list[int]
+    weight: float
+    behaviour: list[float]
+    temperature: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows in packing order, the baseline after them, and what was counted on the way."""
+
+    rows: list[Row]
+    baseline: Baseline
+    counts: dict[str, int]
+    mean_reward: float
+
+
+def build_rows(
+    examples: Sequence[Example],
+    baseline: Baseline,
+    rewards: RewardMap,
+    settings: LearnSettings,
+    encode: Encode,
+    end_of_text: int,
+) -> Rows:
+    """Give every example its advantage A = R - b, its demonstrations, and cap each user.
+
+    ``encode`` turns text into token ids without special tokens. A rejected completion brings two
+    demonstrations: what the user wrote instead, where that is known, and silence, weighted by
+    what it would have saved.
+    """
+    counts: Counter[str] = Counter()
+    judged: list[tuple[Example, float]] = []
+    for example in examples:
+        found = reward(example.generation.output, example.feedback, rewards)
+        if found is None:
+            counts["no_reward"] += 1
+            continue
+        counts[found.signal] += 1
+        judged.append((example, found.value))
+    after = baseline.updated(
+        ((segment(e.generation), value) for e, value in judged), keep=settings.baseline_keep
+    )
+    rows: list[Row] = []
+    for example, value in judged:
+        generation = example.generation
+        advantage = value - after.of(segment(generation), prior=settings.baseline_prior)
+        rows += _policy(generation, advantage, counts)
+        rows += _correction(example, settings, encode, counts)
+        saved = settings.silence_weight * (rewards.silence - value)
+        if generation.endpoint == "completion" and generation.output and saved > 0:
+            counts["silence_rows"] += 1
+            rows.append(_row(generation, "silence", [end_of_text], saved))
+    mean = sum(value for _, value in judged) / len(judged) if judged else 0.0
+    order = {e.generation.id: place for place, (e, _) in enumerate(judged)}
+    rows.sort(key=lambda row: (row.session, order[row.generation]))
+    return Rows(cap_users(rows, settings.user_share), after, dict(counts), mean)
+
+
+def cap_users(rows: Sequence[Row], share: float) -> list[Row]:
+    """Scale down each user's rows so that none holds more than ``share`` of the total absolute
+    weight before capping. With fewer than 1/share users nobody is capped."""
+    held: defaultdict[str, float] = defaultdict(float)
+    for row in rows:
+        held[row.user] += abs(row.weight)
+    allowed = share * sum(held.values())
+    if len(held) * share < 1:
+        return list(rows)
+    return [
+        row
+        if held[row.user] <= allowed
+        else replace(row, weight=row.weight * allowed / held[row.user])
+        for row in rows
+    ]
+
+
+def _policy(generation: Generation, advantage: float, counts: Counter[str]) -> list[Row]:
+    if not generation.output_ids or not generation.prompt_ids:
+        counts["no_tokens"] += 1
+        return []
+    sampled = generation.temperature > 0
+    behaviour = generation.logprobs if sampled else generation.raw_logprobs
+    if len(behaviour) != len(generation.output_ids):
+        counts["no_logprobs"] += 1
+        return []
+    row = _row(generation, "policy", generation.output_ids, advantage)
+    # A greedy choice has probability 1; what drifts between checkpoints is the raw distribution.
+    return [
+        replace(row, behaviour=behaviour, temperature=generation.temperature if sampled else 1.0)
+    ]
+
+
+def _correction(
+    example: Example, settings: LearnSettings, encode: Encode, counts: Counter[str]
+) -> list[Row]:
+    texts = [f.text for f in example.feedback if f.signal == "correction" and f.text]
+    if not texts or not example.generation.prompt_ids or not settings.correction_weight:
+        return []
+    answer = encode(example.generation.healed + texts[-1])
+    counts["correction_rows"] += 1
+    return [_row(example.generation, "correction", answer, settings.correction_weight)]
+
+
+def _row(generation: Generation, role: Role, answer_ids: list[int], weight: float) -> Row:
+    return Row(
+        role=role,
+        generation=generation.id,
+        session=generation.session or generation.user or generation.id,
+        user=f"{generation.tenant}/{generation.user or generation.session or generation.id}",
+        prompt_ids=generation.prompt_ids,
+        answer_ids=answer_ids,
+        weight=weight,
+        behaviour=[],
+        temperature=1.0,
+    )

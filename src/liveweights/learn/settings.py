@@ -1,0 +1,71 @@
+"""How feedback becomes weights."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+
+class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The ``[learn]`` table."""
+
+    rank: Annotated[int, Meta(ge=1, description="Rank of the LoRA update.")] = 16
+    alpha: Annotated[
+        int, Meta(ge=1, description="LoRA alpha; the update is scaled alpha/rank.")
+    ] = 32
+    learning_rate: Annotated[float, Meta(gt=0, description="AdamW's step size.")] = 5e-4
+    epochs: Annotated[int, Meta(ge=1, description="Passes over a cycle's rows.")] = 1
+    nodes: Annotated[
+        int, Meta(ge=64, description="Most tokens of one packed prefix tree: one gradient step.")
+    ] = 1024
+    grad_norm: Annotated[float, Meta(gt=0, description="Gradients are clipped to this norm.")] = 1.0
+    ratio_max: Annotated[
+        float, Meta(ge=1, description="Truncation of the token ratio for positive advantages.")
+    ] = 2.0
+    ratio_band: Annotated[
+        float,
+        Meta(
+            gt=1,
+            description="Answers whose geometric-mean ratio leaves [1/band, band] are masked.",
+        ),
+    ] = 3.0
+    kl_target: Annotated[
+        float, Meta(gt=0, description="Divergence from the incumbent to stay near, nats per token.")
+    ] = 0.05
+    kl_weight: Annotated[
+        float, Meta(ge=0, description="First weight of the divergence; it adapts to the target.")
+    ] = 0.1
+    correction_weight: Annotated[
+        float, Meta(ge=0, description="Weight of the likelihood of what the user wrote instead.")
+    ] = 0.3
+    silence_weight: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description=(
+                "Factor on what saying nothing would have saved: the worth of silence is known"
+                " without trying it, so a rejected completion demonstrates it."
+            ),
+        ),
+    ] = 1.0
+    user_share: Annotated[
+        float,
+        Meta(gt=0, le=1, description="Most of a cycle's total weight that one user may hold."),
+    ] = 0.5
+    baseline_keep: Annotated[
+        float, Meta(ge=0, le=1, description="What the baseline keeps of its past in each cycle.")
+    ] = 0.8
+    baseline_prior: Annotated[
+        float, Meta(gt=0, description="Rewards' worth of shrinkage to the global mean.")
+    ] = 20.0
+    held_back_share: Annotated[
+        float, Meta(gt=0, lt=1, description="Share of sessions kept from learning for the gate.")
+    ] = 0.25
+    max_rows: Annotated[int, Meta(ge=1, description="Most generations that a cycle reads.")] = 2000
+    probes: Annotated[int, Meta(ge=2, description="Prompts that a checkpoint is probed with.")] = 24
+    threads: Annotated[
+        int, Meta(ge=0, description="CPU threads of the update; 0: half of the cores.")
+    ] = 0
+    seed: Annotated[int, Meta(description="Fixes the adapter's start and the rows' order.")] = 0

@@ -1,0 +1,130 @@
+"""The weight update: rows in, a changed policy and a report of signal out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+import torch
+from torch import Tensor
+
+from liveweights.learn import losses
+from liveweights.learn.policy import Policy, batches
+from liveweights.learn.rows import Row
+from liveweights.learn.settings import LearnSettings
+from liveweights.learn.tree import Path
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a cycle learnt from.
+
+    ``signals`` counts examples by the signal that decided their reward. ``mismatch`` is the mean
+    absolute difference in nats between recorded and recomputed log-probabilities, over answers
+    of the incumbent; ``ratio`` the mean geometric ratio of all. ``kl`` is to the incumbent, in
+    nats per token, after the last step.
+    """
+
+    signals: dict[str, int]
+    rows: int = 0
+    taught: int = 0
+    masked: int = 0
+    steps: int = 0
+    mean_reward: float = 0.0
+    ratio: float = 1.0
+    mismatch: float | None = None
+    kl: float = 0.0
+    grad_norm: float = 0.0
+    loss: float = 0.0
+    seconds: float = 0.0
+
+
+Progress = Callable[[int, int], None]
+
+
+def update(
+    policy: Policy,
+    rows: Sequence[Row],
+    settings: LearnSettings,
+    progress: Progress = lambda done, total: None,
+) -> Report:
+    """Train the adapter on ``rows`` in place.
+
+    One gradient step per packed tree. Policy rows whose geometric-mean ratio leaves the band
+    teach nothing and are counted. Calls ``progress(rows done, rows in all)``.
+    """
+    paths = [Path(row.prompt_ids, row.answer_ids) for row in rows]
+    heat = [row.temperature for row in rows]
+    incumbent = policy.score(paths, heat, settings.nodes)
+    masked = {i for i, row in enumerate(rows) if _is_off(row, incumbent[i], settings)}
+    taught = [i for i, row in enumerate(rows) if i not in masked and row.weight != 0.0]
+    optimizer = torch.optim.AdamW(
+        policy.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
+    )
+    generator = torch.Generator().manual_seed(settings.seed)
+    kl_weight, steps, done = settings.kl_weight, 0, 0
+    kl = norm = total = 0.0
+    for _ in range(settings.epochs if taught else 0):
+        for group in batches([paths[i] for i in taught], settings.nodes, generator):
+            chosen = [taught[place] for place in group]
+            loss, kl = _loss(policy, chosen, rows, paths, incumbent, kl_weight, settings)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # pyright: ignore[reportUnknownMemberType]
+            norm = float(torch.nn.utils.clip_grad_norm_(policy.parameters(), settings.grad_norm))
+            optimizer.step()
+            kl_weight *= 1.5 if kl > 1.5 * settings.kl_target else 1.0
+            kl_weight /= 1.5 if kl < settings.kl_target / 1.5 else 1.0
+            kl_weight = min(max(kl_weight, 1e-3), 10.0)
+            steps, done, total = steps + 1, done + len(chosen), total + float(loss.detach())
+            progress(done, settings.epochs * len(taught))
+    ratios = [
+        float((incumbent[i] - torch.tensor(row.behaviour)).mean().exp())
+        for i, row in enumerate(rows)
+        if row.role == "policy"
+    ]
+    return Report(
+        signals={},
+        rows=len(rows),
+        taught=len(taught),
+        masked=len(masked),
+        steps=steps,
+        ratio=sum(ratios) / len(ratios) if ratios else 1.0,
+        kl=kl,
+        grad_norm=norm,
+        loss=total / steps if steps else 0.0,
+    )
+
+
+def _is_off(row: Row, logprobs_T: Tensor, settings: LearnSettings) -> bool:
+    if row.role != "policy":
+        return False
+    ratio = float((logprobs_T - torch.tensor(row.behaviour)).mean().exp())
+    return not 1.0 / settings.ratio_band <= ratio <= settings.ratio_band
+
+
+def _loss(
+    policy: Policy,
+    chosen: Sequence[int],
+    rows: Sequence[Row],
+    paths: Sequence[Path],
+    incumbent: Sequence[Tensor],
+    kl_weight: float,
+    settings: LearnSettings,
+) -> tuple[Tensor, float]:
+    """Mean over rows of their summed token losses, and the divergence in nats per token."""
+    heat_B = torch.tensor([rows[i].temperature for i in chosen])
+    logprobs_T, row_T = policy.logprobs([paths[i] for i in chosen], heat_B)
+    reference_T = torch.cat([incumbent[i] for i in chosen])
+    weight_T = torch.tensor([rows[i].weight for i in chosen])[row_T]
+    sampled_T = torch.tensor([rows[i].role == "policy" for i in chosen])[row_T]
+    behaviour_T = torch.cat(
+        [
+            torch.tensor(rows[i].behaviour) if rows[i].role == "policy" else incumbent[i]
+            for i in chosen
+        ]
+    )
+    policy_T = losses.policy_loss(logprobs_T, behaviour_T, weight_T, ratio_max=settings.ratio_max)
+    shown_T = losses.demonstration_loss(logprobs_T, weight_T)
+    kl_T = losses.kl_estimate(logprobs_T, reference_T) * sampled_T
+    divergence = kl_T.sum() / sampled_T.sum().clamp(min=1)
+    loss = torch.where(sampled_T, policy_T, shown_T).sum() / len(chosen)
+    return loss + kl_weight * divergence, float(divergence.detach())

@@ -1,0 +1,1 @@
+"""The record of what happened: generations and feedback, append-only, joined by id."""

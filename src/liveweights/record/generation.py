@@ -1,0 +1,50 @@
+"""One answer, as it was served."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+Surface = Literal["completion", "chat"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """Everything that learning from an answer needs, recorded when it was served.
+
+    ``output_ids``, ``logprobs`` and ``raw_logprobs`` have the same length T. ``logprobs_T`` is
+    the behaviour policy: natural logarithms under the distribution that was sampled from.
+    ``logprobs`` are empty for an upstream that gives none. ``output`` is the text that the user
+    saw; an empty one is silence.
+    """
+
+    id: str
+    created_at: datetime
+    alias: str
+    checkpoint: str
+    endpoint: Surface
+    prompt_ids: list[int]
+    output_ids: list[int]
+    logprobs: list[float]
+    raw_logprobs: list[float]
+    output: str
+    finish_reason: str
+    """``stop``, ``length``, or ``cancelled`` when the client went away."""
+    temperature: float
+    top_p: float
+    seed: int | None = None
+    max_tokens: int = 0
+    tenant: str = "default"
+    user: str | None = None
+    session: str | None = None
+    surface: str = ""
+    """Where in the product it was shown, e.g. ``editor``; part of the baseline's segment."""
+    language: str = ""
+    consent: bool = True
+    """Whether tenant and request allow training on it."""
+    healed: str = ""
+    """Text that was cut off the prompt and that ``output_ids`` begin with (not in ``output``)."""
+    first_token_ms: float = 0.0
+    total_ms: float = 0.0
+    metadata: dict[str, str] = field(default_factory=dict[str, str])

@@ -1,0 +1,27 @@
+"""Which part of the data a row belongs to: what is learnt from never measures the result."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+Split = Literal["train", "held_back"]
+
+
+def split_key(tenant: str, session: str | None, user: str | None, id: str) -> str:
+    """What stays together: a session; without one a user; without either the row itself."""
+    if session:
+        return f"{tenant}\0session\0{session}"
+    if user:
+        return f"{tenant}\0user\0{user}"
+    return f"{tenant}\0id\0{id}"
+
+
+def split_of(key: str, held_back_share: float) -> Split:
+    """The side of ``key``: the same in every cycle and on every machine.
+
+    A key that is held back at one share is held back at every larger one.
+    """
+    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+    position = int.from_bytes(digest[:8], "big") / 2**64
+    return "held_back" if position < held_back_share else "train"

@@ -1,0 +1,157 @@
+"""What a cycle reads: claimed once, then read the same however often the cycle is resumed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from liveweights.record.columns import FEEDBACK, GENERATION, feedback_from, generation_from
+from liveweights.record.feedback import Feedback
+from liveweights.record.generation import Generation
+from liveweights.record.split import Split, split_key, split_of
+from liveweights.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """How many generations a cycle learns from and how many it is judged on."""
+
+    train: int
+    held_back: int
+
+    @property
+    def total(self) -> int:
+        return self.train + self.held_back
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A generation with all feedback that was known when it was claimed, as it arrived."""
+
+    generation: Generation
+    feedback: tuple[Feedback, ...]
+
+
+class UnknownCycle(LookupError):
+    """There is no such cycle for that alias."""
+
+
+# A cycle has consumed its rows if it is open or was promoted; those of any other are unread
+# again. A cancelled answer without text is not silence: nobody knows what it would have said.
+CANDIDATES = """
+with unread as (
+    select f.generation, max(f.received_at) as arrived
+    from feedback f
+    where not exists (
+        select from cycle_rows r join cycles c on c.id = r.cycle
+        where r.feedback = f.seq and (c.outcome is null or c.outcome = 'promoted')
+    )
+    group by f.generation
+), candidates as (
+    select g.id, g.tenant, g.session, g.user_id, u.arrived
+    from unread u join generations g on g.id = u.generation
+    where g.alias = %(alias)s and g.consent
+    union all
+    select g.id, g.tenant, g.session, g.user_id, g.created_at
+    from generations g
+    where g.alias = %(alias)s and g.consent
+      and g.output = '' and g.finish_reason <> 'cancelled'
+      and not exists (select from feedback f where f.generation = g.id)
+      and not exists (
+          select from cycle_rows r join cycles c on c.id = r.cycle
+          where r.generation = g.id and (c.outcome is null or c.outcome = 'promoted')
+      )
+)
+select id, tenant, session, user_id from candidates order by arrived, id limit %(max_rows)s
+"""
+
+INSERT = """
+insert into cycle_rows (cycle, generation, feedback, split)
+select %(cycle)s, chosen.id, f.seq, chosen.split
+from unnest(%(ids)s::text[], %(splits)s::text[]) as chosen (id, split)
+left join feedback f on f.generation = chosen.id
+"""
+
+COUNT = """
+select count(distinct generation) filter (where split = 'train'),
+       count(distinct generation) filter (where split = 'held_back')
+from cycle_rows where cycle = %s
+"""
+
+
+async def claim(
+    conn: Connection, cycle: int, alias: str, *, held_back_share: float, max_rows: int
+) -> Claim:
+    """Choose what ``cycle`` reads, in the caller's transaction.
+
+    These are the consented generations of ``alias`` with feedback that no open or promoted cycle
+    has read (late feedback brings a generation back, with all that is known of it), and silent
+    ones without feedback that none has read. At most ``max_rows`` generations, those that have
+    waited longest first; the rest is left for the next cycle. A session (else a user, else a
+    row) is wholly on one side of the split. A cycle that has rows keeps them as they are.
+
+    Raises UnknownCycle.
+    """
+    cursor = await conn.execute(
+        "select 1 from cycles where id = %s and alias = %s for update", (cycle, alias)
+    )
+    if await cursor.fetchone() is None:
+        raise UnknownCycle(f"there is no cycle {cycle} of alias {alias!r}")
+    if (claimed := await count(conn, cycle)).total:
+        return claimed
+    cursor = await conn.execute(CANDIDATES, {"alias": alias, "max_rows": max_rows})
+    rows = await cursor.fetchall()
+    ids = [id for id, *_ in rows]
+    splits = [
+        split_of(split_key(tenant, session, user, id), held_back_share)
+        for id, tenant, session, user in rows
+    ]
+    await conn.execute(INSERT, {"cycle": cycle, "ids": ids, "splits": splits})
+    return await count(conn, cycle)
+
+
+async def count(conn: Connection, cycle: int) -> Claim:
+    """What the cycle has claimed."""
+    cursor = await conn.execute(COUNT, (cycle,))
+    row = await cursor.fetchone()
+    assert row is not None
+    return Claim(train=row[0], held_back=row[1])
+
+
+async def read(conn: Connection, cycle: int, split: Split) -> list[Example]:
+    """The claimed rows of one side, oldest generation first."""
+    return await _examples(
+        conn,
+        "f.seq in (select feedback from cycle_rows where cycle = %s and split = %s)",
+        "g.id in (select generation from cycle_rows where cycle = %s and split = %s)",
+        (cycle, split),
+    )
+
+
+async def since(conn: Connection, alias: str, moment: datetime) -> list[Example]:
+    """Answers of an alias that were given after ``moment``, with what is known of them now."""
+    where = "g.alias = %s and g.created_at > %s"
+    return await _examples(conn, where, where, (alias, moment))
+
+
+async def _examples(
+    conn: Connection, which_feedback: str, which_generations: str, values: tuple[object, ...]
+) -> list[Example]:
+    columns = ", ".join(f"f.{name}" for name in FEEDBACK)
+    cursor = await conn.execute(
+        f"select {columns} from feedback f join generations g on g.id = f.generation "
+        f"where {which_feedback} order by f.seq".encode(),
+        values,
+    )
+    by_generation: dict[str, list[Feedback]] = {}
+    async for row in cursor:
+        feedback = feedback_from(row)
+        by_generation.setdefault(feedback.generation, []).append(feedback)
+    columns = ", ".join(f"g.{name}" for name in GENERATION)
+    cursor = await conn.execute(
+        f"select {columns} from generations g where {which_generations} "
+        "order by g.created_at, g.id".encode(),
+        values,
+    )
+    generations = [generation_from(row) async for row in cursor]
+    return [Example(g, tuple(by_generation.get(g.id, ()))) for g in generations]

@@ -1,0 +1,1 @@
+"""Immutable checkpoints reach users: probe, canary, promote, roll back; and their lineage."""

@@ -1,0 +1,264 @@
+"""Public model names and every change of what they point at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from liveweights.release.registry import NotRegistered
+from liveweights.store.database import Connection
+
+CHANNEL = "liveweights_aliases"
+Change = Literal["create", "canary", "promote", "abort", "rollback"]
+
+
+class AliasError(ValueError):
+    """The change does not fit what the alias is now; the message says why."""
+
+
+class UnknownAlias(LookupError):
+    """There is no such alias."""
+
+
+class StaleVersion(AliasError):
+    """The alias was changed by somebody else since it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """What a public name points at; ``share`` of sessions go to ``canary``."""
+
+    name: str
+    live: str
+    canary: str | None
+    share: float
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One line of an alias's history."""
+
+    action: Change
+    checkpoint: str
+    previous: str | None
+    reason: str
+
+
+async def read(conn: Connection, name: str) -> Alias:
+    """The alias as it stands. Raises UnknownAlias."""
+    return await _select(conn, name, lock=False)
+
+
+async def create(conn: Connection, name: str, live: str, *, reason: str = "first start") -> Alias:
+    """Make the alias if it is not there; one that is there is returned as it stands."""
+    async with _transaction(conn, live):
+        cursor = await conn.execute(
+            "insert into aliases (name, live) values (%s, %s)"
+            " on conflict do nothing returning name",
+            (name, live),
+        )
+        if await cursor.fetchone():
+            await _note(conn, name, "create", live, None, None, reason, {})
+        return await _select(conn, name, lock=False)
+
+
+async def start_canary(
+    conn: Connection,
+    name: str,
+    checkpoint: str,
+    share: float,
+    *,
+    cycle: int | None = None,
+    reason: str,
+    evidence: Mapping[str, Any] | None = None,
+    version: int | None = None,
+) -> Alias:
+    """Send ``share`` of the sessions to ``checkpoint``; the same again changes nothing.
+
+    Raises AliasError when it is live already or another canary runs.
+    """
+    async with _transaction(conn, checkpoint):
+        alias = await _select(conn, name, lock=True, version=version)
+        if alias.canary == checkpoint and abs(alias.share - share) < 1e-6:
+            return alias
+        if alias.live == checkpoint:
+            raise AliasError(f"{checkpoint} is live on {name!r} already; a canary must differ")
+        if alias.canary not in (None, checkpoint):
+            raise AliasError(
+                f"{name!r} has the canary {alias.canary}; promote or abort it before {checkpoint}"
+            )
+        alias = await _point(conn, name, alias.live, checkpoint, share)
+        await _note(conn, name, "canary", checkpoint, alias.live, cycle, reason, evidence)
+        return alias
+
+
+async def promote(
+    conn: Connection,
+    name: str,
+    checkpoint: str,
+    *,
+    cycle: int | None = None,
+    reason: str,
+    evidence: Mapping[str, Any] | None = None,
+    version: int | None = None,
+) -> Alias:
+    """Make ``checkpoint`` live and end any canary; promoting what is live changes nothing."""
+    async with _transaction(conn, checkpoint):
+        alias = await _select(conn, name, lock=True, version=version)
+        if alias.live == checkpoint:
+            return alias
+        await _end_other_canary(conn, alias, checkpoint, f"{checkpoint} was promoted")
+        await _note(conn, name, "promote", checkpoint, alias.live, cycle, reason, evidence)
+        return await _point(conn, name, checkpoint, None, 0.0)
+
+
+async def abort_canary(
+    conn: Connection,
+    name: str,
+    *,
+    cycle: int | None = None,
+    reason: str,
+    evidence: Mapping[str, Any] | None = None,
+    checkpoint: str | None = None,
+    version: int | None = None,
+) -> Alias:
+    """Send everyone to the live checkpoint; without a canary nothing changes.
+
+    With ``checkpoint`` only that canary is ended, so that a repeat cannot hit its successor.
+    """
+    async with _transaction(conn, checkpoint):
+        alias = await _select(conn, name, lock=True, version=version)
+        if alias.canary is None or checkpoint not in (None, alias.canary):
+            return alias
+        await _note(conn, name, "abort", alias.canary, alias.live, cycle, reason, evidence)
+        return await _point(conn, name, alias.live, None, 0.0)
+
+
+async def rollback(
+    conn: Connection,
+    name: str,
+    to: str | None = None,
+    *,
+    reason: str,
+    evidence: Mapping[str, Any] | None = None,
+    version: int | None = None,
+) -> Alias:
+    """Make ``to`` live again, or what was live before, and end any canary.
+
+    What was rolled back from is never what a further rollback returns to. Raises AliasError when
+    there is nothing to return to.
+    """
+    async with _transaction(conn, to):
+        alias = await _select(conn, name, lock=True, version=version)
+        target = to or previous_live(await history(conn, name))
+        if target is None:
+            raise AliasError(f"{name!r} has had no checkpoint before {alias.live}; say which one")
+        if target == alias.live:
+            return await abort_canary(conn, name, reason=reason, evidence=evidence)
+        await _end_other_canary(conn, alias, target, f"rolled back to {target}")
+        await _note(conn, name, "rollback", target, alias.live, None, reason, evidence)
+        return await _point(conn, name, target, None, 0.0)
+
+
+async def history(conn: Connection, name: str) -> list[Release]:
+    """Every change of the alias, oldest first."""
+    cursor = await conn.execute(
+        "select action, checkpoint, previous, reason from releases where alias = %s order by id",
+        (name,),
+    )
+    return [Release(*row) for row in await cursor.fetchall()]
+
+
+def former_lives(releases: Sequence[Release]) -> list[str]:
+    """What a rollback would return to, nearest first; what was rolled back from is not in it."""
+    stack: list[str] = []
+    for release in releases:
+        if release.action in ("create", "promote"):
+            # Once only: else rolling back from it would come to it again.
+            stack = [checkpoint for checkpoint in stack if checkpoint != release.checkpoint]
+            stack.append(release.checkpoint)
+        elif release.action == "rollback":
+            if release.checkpoint in stack:
+                while stack[-1] != release.checkpoint:
+                    stack.pop()
+            else:
+                stack[-1:] = [release.checkpoint]
+    return stack[-2::-1]
+
+
+def previous_live(releases: Sequence[Release]) -> str | None:
+    """The checkpoint that was live before the one that is."""
+    return next(iter(former_lives(releases)), None)
+
+
+class _transaction:
+    """A transaction (or savepoint) that says which checkpoint is not registered."""
+
+    def __init__(self, conn: Connection, checkpoint: str | None) -> None:
+        self._inner = conn.transaction()
+        self._checkpoint = checkpoint
+
+    async def __aenter__(self) -> None:
+        await self._inner.__aenter__()
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        await self._inner.__aexit__(kind, error, trace)
+        if isinstance(error, psycopg.errors.ForeignKeyViolation):
+            raise NotRegistered(f"no checkpoint {self._checkpoint!r} is registered") from error
+
+
+async def _select(conn: Connection, name: str, *, lock: bool, version: int | None = None) -> Alias:
+    cursor = await conn.execute(
+        "select name, live, canary, canary_share, version from aliases where name = %s"
+        + (" for update" if lock else ""),
+        (name,),
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise UnknownAlias(f"there is no alias {name!r}")
+    alias = Alias(*row)
+    if version not in (None, alias.version):
+        raise StaleVersion(
+            f"{name!r} is at version {alias.version}, not {version}: read it again and decide again"
+        )
+    return alias
+
+
+async def _point(conn: Connection, name: str, live: str, canary: str | None, share: float) -> Alias:
+    cursor = await conn.execute(
+        "update aliases set live = %s, canary = %s, canary_share = %s, version = version + 1,"
+        " updated_at = now() where name = %s returning name, live, canary, canary_share, version",
+        (live, canary, share, name),
+    )
+    row = await cursor.fetchone()
+    assert row is not None, "the row is locked by this transaction"
+    return Alias(*row)
+
+
+async def _end_other_canary(conn: Connection, alias: Alias, target: str, reason: str) -> None:
+    if alias.canary is not None and alias.canary != target:
+        await _note(conn, alias.name, "abort", alias.canary, alias.live, None, reason, None)
+
+
+async def _note(
+    conn: Connection,
+    name: str,
+    action: Change,
+    checkpoint: str,
+    previous: str | None,
+    cycle: int | None,
+    reason: str,
+    evidence: Mapping[str, Any] | None,
+) -> None:
+    await conn.execute(
+        "insert into releases (alias, action, checkpoint, previous, cycle, reason, evidence)"
+        " values (%s, %s, %s, %s, %s, %s, %s)",
+        (name, action, checkpoint, previous, cycle, reason, Jsonb(dict(evidence or {}))),
+    )
+    # Delivered when the transaction commits.
+    await conn.execute("select pg_notify(%s, %s)", (CHANNEL, name))

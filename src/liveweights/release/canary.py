@@ -1,0 +1,263 @@
+"""An anytime-valid comparison of canary and live: it may be looked at after every reward."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from liveweights.release.settings import CanarySettings
+
+Action = Literal["PROMOTE", "ROLLBACK", "CONTINUE"]
+Arm = Literal["canary", "live"]
+FloatArray = NDArray[np.float64]
+
+# Fractions of the largest bet that cannot ruin: small ones see small effects, large ones fast.
+BETS = np.array([0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95])
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """What one answer earned, ``at`` seconds after the canary began."""
+
+    arm: Arm
+    session: str | None
+    value: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One independent case: the mean reward of a session, or one reward."""
+
+    arm: Arm
+    value: float
+
+
+class CanaryNumbers(msgspec.Struct, frozen=True, kw_only=True):
+    """What the decision was made from. ``worse`` and ``not_worse`` are the largest e-values so
+    far against "the canary is as good" and against "it is worse by the margin"; ``needed`` is
+    1 / alpha. ``low`` and ``high`` are a confidence sequence for the mean difference."""
+
+    canary_rewards: int
+    live_rewards: int
+    canary_units: int
+    live_units: int
+    comparisons: int
+    canary_mean: float | None
+    live_mean: float | None
+    difference: float | None
+    low: float
+    high: float
+    worse: float
+    not_worse: float
+    needed: float
+    seconds: float
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What to do with the canary, why, and with which numbers."""
+
+    action: Action
+    reason: str
+    numbers: CanaryNumbers
+
+
+def decide(rewards: Sequence[Reward], seconds: float, settings: CanarySettings) -> Decision:
+    """Promote, roll back, or go on, from all rewards since the canary began.
+
+    Sessions are randomised to the arms. Each closed session is one unit; a unit is compared with
+    the units of the other arm that closed since the last comparison, which gives differences in
+    [-w, w], w = highest - lowest, whose conditional mean is the difference of the arms. Wealth
+    from betting against a hypothesis about that mean is a test martingale (Waudby-Smith & Ramdas
+    2024, "Estimating means of bounded random variables by betting", sections 4 and B.6: constant
+    bets, averaged), so by Ville's inequality it ever exceeds 1 / alpha with chance alpha at most.
+
+    - ROLLBACK when "the canary is as good" is rejected.
+    - PROMOTE when "the canary is worse by the margin" is rejected.
+    - Whichever came first; ROLLBACK if both came at once. Otherwise CONTINUE up to the limit,
+      and there: ROLLBACK with fewer than ``min_rewards`` or by `CanarySettings.at_limit`.
+
+    Raises ValueError for a reward outside [lowest, highest].
+    """
+    for reward in rewards:
+        if not settings.lowest <= reward.value <= settings.highest:
+            raise ValueError(
+                f"a reward of {reward.value} is outside"
+                f" [{settings.lowest}, {settings.highest}]; widen canary.lowest or canary.highest"
+            )
+    of_canary = sum(reward.arm == "canary" for reward in rewards)
+    at_limit = of_canary >= settings.max_rewards or seconds >= settings.max_seconds
+    units = count_units(rewards, math.inf if at_limit else seconds, settings)
+    differences = compare(units)
+    width = settings.highest - settings.lowest
+    worse_K = wealth(-differences, 0.0, width)
+    not_worse_K = wealth(differences, -settings.margin, width)
+    numbers = _numbers(rewards, units, differences, worse_K, not_worse_K, seconds, settings)
+    action, reason = _act(worse_K, not_worse_K, at_limit, numbers, settings)
+    return Decision(action=action, reason=reason, numbers=numbers)
+
+
+def count_units(rewards: Sequence[Reward], now: float, settings: CanarySettings) -> list[Unit]:
+    """The closed units in the order in which they closed; later rewards never change them.
+
+    A session closes with its ``session_rewards``-th reward or after ``session_idle`` seconds
+    without one; what comes afterwards is not counted. Without a session a reward is a unit.
+    """
+    open_sessions: dict[tuple[str, str], list[Reward]] = {}
+    done: set[tuple[str, str]] = set()
+    closed: list[tuple[float, Unit]] = []
+
+    def close(key: tuple[str, str], at: float) -> None:
+        members = open_sessions.pop(key)
+        done.add(key)
+        mean = sum(member.value for member in members) / len(members)
+        closed.append((at, Unit(members[0].arm, mean)))
+
+    for reward in sorted(rewards, key=lambda reward: reward.at):
+        if settings.unit == "reward" or reward.session is None:
+            closed.append((reward.at, Unit(reward.arm, reward.value)))
+            continue
+        key = (reward.arm, reward.session)
+        members = open_sessions.get(key)
+        if members and reward.at - members[-1].at > settings.session_idle:
+            close(key, members[-1].at + settings.session_idle)
+        if key in done:
+            continue
+        members = open_sessions.setdefault(key, [])
+        members.append(reward)
+        if len(members) == settings.session_rewards:
+            close(key, reward.at)
+    for key, members in list(open_sessions.items()):
+        if now - members[-1].at > settings.session_idle:
+            close(key, members[-1].at + settings.session_idle)
+    closed.sort(key=lambda pair: pair[0])
+    return [unit for _, unit in closed]
+
+
+def compare(units: Sequence[Unit]) -> FloatArray:
+    """Differences canary minus live, each of means of units since the last one (shape K)."""
+    waiting: dict[Arm, list[float]] = {"canary": [], "live": []}
+    differences: list[float] = []
+    for unit in units:
+        waiting[unit.arm].append(unit.value)
+        ours, theirs = waiting["canary"], waiting["live"]
+        if ours and theirs:
+            differences.append(sum(ours) / len(ours) - sum(theirs) / len(theirs))
+            ours.clear()
+            theirs.clear()
+    return np.array(differences, dtype=np.float64)
+
+
+def wealth(values_K: FloatArray, mean: float, width: float) -> FloatArray:
+    """Log wealth after each value of betting that their mean is above ``mean`` (..., K).
+
+    Values lie in [-width, width], so the largest bet that cannot ruin is 1 / (width + mean).
+    """
+    bets_J = BETS / (width + mean)
+    gains_JK = np.log1p(bets_J[:, None] * (values_K[..., None, :] - mean))
+    return np.logaddexp.reduce(gains_JK.cumsum(axis=-1), axis=-2) - np.log(len(BETS))
+
+
+def interval(differences_K: FloatArray, alpha: float, width: float) -> tuple[float, float]:
+    """Confidence sequence at 1 - alpha for the mean: what betting has not ruled out so far."""
+    ends: list[float] = []
+    for values in (differences_K, -differences_K):
+        grid = np.linspace(-width, width, 201)
+        ruled_out = [
+            mean
+            for mean in grid[1:-1]
+            if len(values) and wealth(values, float(mean), width).max() >= math.log(2 / alpha)
+        ]
+        ends.append(max(ruled_out, default=-width))
+    return float(ends[0]), float(-ends[1])
+
+
+def _act(
+    worse_K: FloatArray,
+    not_worse_K: FloatArray,
+    at_limit: bool,
+    numbers: CanaryNumbers,
+    settings: CanarySettings,
+) -> tuple[Action, str]:
+    never = len(worse_K)
+    threshold = -math.log(settings.alpha)
+    worse_at, not_worse_at = _first(worse_K, threshold), _first(not_worse_K, threshold)
+    said = f"after {numbers.comparisons} comparisons (needs {numbers.needed:g})"
+    if worse_at < never and worse_at <= not_worse_at:
+        return "ROLLBACK", f"worse than live: e-value {numbers.worse:.3g} {said}"
+    if not_worse_at < never:
+        return (
+            "PROMOTE",
+            f"not worse than live by {settings.margin:g}: e-value {numbers.not_worse:.3g} {said}",
+        )
+    if not at_limit:
+        return "CONTINUE", "neither hypothesis is rejected yet"
+    if numbers.canary_rewards < settings.min_rewards or numbers.difference is None:
+        return (
+            "ROLLBACK",
+            f"limit reached with {numbers.canary_rewards} rewards of the canary and"
+            f" {numbers.comparisons} comparisons; at least {settings.min_rewards} rewards and"
+            " one comparison are needed",
+        )
+    if settings.at_limit == "abort":
+        return "ROLLBACK", "limit reached without proof that the canary is not worse"
+    if numbers.difference < -settings.margin:
+        return (
+            "ROLLBACK",
+            f"limit reached with a mean difference of {numbers.difference:+.4f};"
+            f" {-settings.margin:g} is allowed",
+        )
+    return (
+        "PROMOTE",
+        f"limit reached without evidence of harm: mean difference {numbers.difference:+.4f},"
+        f" e-value for worse {numbers.worse:.3g} (needs {numbers.needed:g})",
+    )
+
+
+def _first(log_wealth_K: FloatArray, threshold: float) -> int:
+    above = np.flatnonzero(log_wealth_K >= threshold)
+    return int(above[0]) if len(above) else len(log_wealth_K)
+
+
+def _numbers(
+    rewards: Sequence[Reward],
+    units: Sequence[Unit],
+    differences_K: FloatArray,
+    worse_K: FloatArray,
+    not_worse_K: FloatArray,
+    seconds: float,
+    settings: CanarySettings,
+) -> CanaryNumbers:
+    arms: dict[Arm, list[float]] = {"canary": [], "live": []}
+    for unit in units:
+        arms[unit.arm].append(unit.value)
+    canary, live = (sum(arm) / len(arm) if arm else None for arm in arms.values())
+    low, high = interval(differences_K, settings.alpha, settings.highest - settings.lowest)
+    counted = sum(reward.arm == "canary" for reward in rewards)
+    return CanaryNumbers(
+        canary_rewards=counted,
+        live_rewards=len(rewards) - counted,
+        canary_units=len(arms["canary"]),
+        live_units=len(arms["live"]),
+        comparisons=len(differences_K),
+        canary_mean=canary,
+        live_mean=live,
+        difference=None if canary is None or live is None else canary - live,
+        low=low,
+        high=high,
+        worse=_largest(worse_K),
+        not_worse=_largest(not_worse_K),
+        needed=1 / settings.alpha,
+        seconds=seconds,
+    )
+
+
+def _largest(log_wealth_K: FloatArray) -> float:
+    # Capped so that JSON can hold it.
+    return math.exp(min(700.0, float(log_wealth_K.max()))) if len(log_wealth_K) else 1.0

@@ -1,0 +1,299 @@
+"""Brings what an instance holds in its engine to what the database asks for, again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import msgspec
+import psycopg
+
+from liveweights.api.routing import Router
+from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.engines.protocol import Engine
+from liveweights.release import deployments
+from liveweights.release.aliases import CHANNEL
+from liveweights.release.deployments import Desired, State
+from liveweights.release.probe import ProbeReport, probe, read_probes
+from liveweights.release.registry import get
+from liveweights.release.settings import DeploymentSettings
+from liveweights.store.database import Pool, listen
+
+log = logging.getLogger(__name__)
+
+Find = Callable[[str], Awaitable[Checkpoint]]
+AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
+DATABASE_PATIENCE = 2.0
+"""Seconds to wait for a connection before going on with what was last known."""
+
+
+@dataclass(slots=True)
+class Slot:
+    """One checkpoint of this instance. ``asked`` is what asked for it when it was tried."""
+
+    state: State
+    asked: tuple[str, ...] = ()
+    report: ProbeReport | None = None
+    error: str | None = None
+    retry_at: float = float("inf")
+    unloading: bool = False
+    task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+
+class Deployer:
+    """Loads, probes, routes to, drains and unloads checkpoints; use as ``async with``.
+
+    Every second, and whenever an alias changes, it compares what the tables ``aliases`` and
+    ``warm`` ask for with what the engine holds. Requests are routed only to checkpoints whose
+    probe agreed; until then, and for ever if it does not, the alias keeps answering with what it
+    had. A failed probe is not tried again until a row that asks for the checkpoint changes;
+    anything else that fails is, ever more slowly. While Postgres is away everything that is
+    resident goes on answering.
+
+    ``find`` resolves an id to a checkpoint; by default through the table ``checkpoints``.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        dsn: str,
+        engine: Engine,
+        router: Router,
+        instance: str,
+        find: Find | None = None,
+        settings: DeploymentSettings | None = None,
+    ) -> None:
+        self._pool = pool
+        self._dsn = dsn
+        self._engine = engine
+        self._router = router
+        self._instance = instance
+        self._find = find or self._look_up
+        self._settings = settings or DeploymentSettings()
+        self._slots: dict[str, Slot] = {}
+        self._attempts: dict[str, int] = {}
+        self._desired: Desired | None = None
+        self._reported: dict[str, tuple[State, str | None]] | None = None
+        self._heartbeat_at = float("-inf")
+        self._away = False
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._listen())]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        running = [*self._tasks, *(s.task for s in self._slots.values() if s.task)]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        try:
+            async with self._pool.connection(timeout=DATABASE_PATIENCE) as conn:
+                await deployments.withdraw(conn, self._instance)
+        except AWAY:
+            pass  # the rows are out of date within seconds
+
+    def states(self) -> dict[str, State]:
+        """What this instance holds, by checkpoint."""
+        return {checkpoint: slot.state for checkpoint, slot in self._slots.items()}
+
+    def failures(self) -> dict[str, str]:
+        """Why checkpoints that are asked for cannot answer."""
+        return {checkpoint: slot.error for checkpoint, slot in self._slots.items() if slot.error}
+
+    async def step(self) -> None:
+        """Look once and start what has to be done; loading and draining go on by themselves."""
+        await self._refresh()
+        if self._desired is not None:
+            self._reconcile(self._desired)
+        await self._report()
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                await self.step()
+            except Exception:
+                # Whatever it was, requests must go on and the next look may find it mended.
+                log.exception("reconciling failed; trying again in %gs", self._settings.interval)
+                self._wake.clear()
+            try:
+                async with asyncio.timeout(self._settings.interval):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def _listen(self) -> None:
+        async for _ in listen(self._dsn, CHANNEL):
+            self._wake.set()
+
+    async def _refresh(self) -> None:
+        try:
+            async with self._pool.connection(timeout=DATABASE_PATIENCE) as conn:
+                self._desired = await deployments.read_desired(conn)
+        except AWAY as error:
+            if not self._away:
+                log.warning("database is away, serving what is resident: %s", error)
+            self._away = True
+        else:
+            self._away = False
+
+    def _reconcile(self, desired: Desired) -> None:
+        """Decide and start; no I/O, so that an alias change takes effect at once."""
+        wanted = deployments.order(
+            desired, self._settings.keep_previous, self._settings.max_resident
+        )
+        self._forget(desired, wanted)
+        self._start_loading(desired, wanted)
+        self._route(desired)
+        routed = {
+            checkpoint
+            for alias in self._router.aliases()
+            for checkpoint in (alias.live, alias.canary)
+            if checkpoint
+        }
+        self._start_draining(routed.union(wanted))
+        self._router.resident(c for c, slot in self._slots.items() if slot.state == "ready")
+
+    def _forget(self, desired: Desired, wanted: list[str]) -> None:
+        """Drop slots that have to be tried again or that are nobody's business any more."""
+        resident = self._engine.resident()
+        for checkpoint, slot in list(self._slots.items()):
+            if slot.state == "ready" and checkpoint not in resident:
+                log.error("%s has gone from the engine; loading it again", checkpoint)
+                del self._slots[checkpoint]
+            elif slot.state == "failed":
+                changed = slot.asked != desired.versions.get(checkpoint, ())
+                if changed or checkpoint not in wanted:
+                    self._attempts.pop(checkpoint, None)
+                    del self._slots[checkpoint]
+                elif time.monotonic() >= slot.retry_at:
+                    del self._slots[checkpoint]
+        for checkpoint in resident - self._slots.keys() - set(wanted):
+            self._slots[checkpoint] = Slot("ready")  # a stranger; it is drained at once
+
+    def _start_loading(self, desired: Desired, wanted: list[str]) -> None:
+        for checkpoint in wanted:
+            slot = self._slots.get(checkpoint)
+            if slot and slot.state == "draining" and not slot.unloading and slot.task:
+                slot.task.cancel()
+                slot.state, slot.task = "ready", None
+        if any(slot.state == "loading" for slot in self._slots.values()):
+            return  # one at a time, the most needed first
+        missing = [checkpoint for checkpoint in wanted if checkpoint not in self._slots]
+        held = sum(slot.state != "failed" for slot in self._slots.values())
+        lives = {alias.live for alias in desired.aliases}
+        for checkpoint in missing:
+            # A live checkpoint may exceed the limit while the one before it drains.
+            if held < self._settings.max_resident or checkpoint in lives:
+                slot = Slot("loading", asked=desired.versions.get(checkpoint, ()))
+                slot.task = asyncio.create_task(self._load(checkpoint, slot))
+                self._slots[checkpoint] = slot
+                return
+
+    def _route(self, desired: Desired) -> None:
+        for alias in desired.aliases:
+            if not self._is_ready(alias.live):
+                continue  # what the alias has keeps answering
+            canary = alias.canary if alias.share > 0 and self._is_ready(alias.canary) else None
+            self._router.set(alias.name, alias.live, canary, alias.share if canary else 0.0)
+        names = {alias.name for alias in desired.aliases}
+        for alias in self._router.aliases():
+            if alias.name not in names:
+                self._router.remove(alias.name)
+
+    def _start_draining(self, keep: set[str]) -> None:
+        for checkpoint, slot in self._slots.items():
+            if slot.state == "ready" and checkpoint not in keep:
+                slot.state = "draining"
+                slot.task = asyncio.create_task(self._drain(checkpoint, slot))
+
+    def _is_ready(self, checkpoint: str | None) -> bool:
+        slot = self._slots.get(checkpoint) if checkpoint else None
+        return slot is not None and slot.state == "ready"
+
+    async def _load(self, checkpoint_id: str, slot: Slot) -> None:
+        started = time.monotonic()
+        try:
+            checkpoint = await self._find(checkpoint_id)
+            base = None
+            if checkpoint.kind == "adapter" and checkpoint.base:
+                base = await self._find(checkpoint.base)
+            await self._engine.load(checkpoint, base)
+            probes = await asyncio.to_thread(read_probes, checkpoint.folder)
+            slot.report = await probe(self._engine, checkpoint, probes)
+            if not slot.report.ok:
+                await self._engine.unload(checkpoint_id)
+        except Exception as error:
+            # Any failure of one checkpoint is its own: it is reported and the others go on.
+            self._fail(checkpoint_id, slot, error)
+            await self._engine.unload(checkpoint_id)
+        else:
+            self._attempts.pop(checkpoint_id, None)
+            slot.state = "ready" if slot.report.ok else "failed"
+            slot.error = None if slot.report.ok else f"probe: {slot.report.reason}"
+            took = time.monotonic() - started
+            level = logging.INFO if slot.report.ok else logging.ERROR
+            log.log(level, "%s %s in %.1fs", checkpoint_id, slot.error or "is ready", took)
+        finally:
+            slot.task = None
+            self._wake.set()
+
+    def _fail(self, checkpoint_id: str, slot: Slot, error: Exception) -> None:
+        attempts = self._attempts[checkpoint_id] = self._attempts.get(checkpoint_id, 0) + 1
+        pause = min(self._settings.interval * 2 ** (attempts - 1), self._settings.max_retry)
+        slot.state = "failed"
+        slot.error = f"{type(error).__name__}: {error}"
+        slot.retry_at = time.monotonic() + pause
+        log.error("%s cannot be loaded, again in %gs: %s", checkpoint_id, pause, slot.error)
+
+    async def _drain(self, checkpoint_id: str, slot: Slot) -> None:
+        await self._router.drained(checkpoint_id)
+        slot.unloading = True
+        try:
+            await self._engine.unload(checkpoint_id)
+        finally:
+            del self._slots[checkpoint_id]
+            self._wake.set()
+        log.info("%s is unloaded", checkpoint_id)
+
+    async def _report(self) -> None:
+        """Write what has changed, and everything once per heartbeat."""
+        now = time.monotonic()
+        states: dict[str, tuple[State, str | None]] = {
+            checkpoint: (slot.state, slot.error) for checkpoint, slot in self._slots.items()
+        }
+        before = self._reported
+        due = now - self._heartbeat_at >= self._settings.heartbeat
+        if states == before and not due:
+            return
+        try:
+            async with self._pool.connection(timeout=DATABASE_PATIENCE) as conn:
+                if before is None or before.keys() - states.keys():
+                    await deployments.withdraw(conn, self._instance, keep=list(states))
+                for checkpoint, slot in list(self._slots.items()):
+                    if due or before is None or before.get(checkpoint) != states.get(checkpoint):
+                        built = slot.report and msgspec.to_builtins(slot.report)
+                        await deployments.report(
+                            conn, self._instance, checkpoint, slot.state, built, slot.error
+                        )
+        except AWAY:
+            return  # `_refresh` has said so; the next heartbeat writes it
+        self._reported = states
+        if due:
+            self._heartbeat_at = now
+
+    async def _look_up(self, checkpoint_id: str) -> Checkpoint:
+        async with self._pool.connection() as conn:
+            return await get(conn, checkpoint_id)

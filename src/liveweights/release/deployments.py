@@ -1,0 +1,156 @@
+"""Who holds which checkpoint, and who should: the tables ``deployments`` and ``warm``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from psycopg.types.json import Jsonb
+
+from liveweights.release.aliases import CHANNEL, Alias, Release, former_lives
+from liveweights.store.database import Connection
+
+State = Literal["loading", "ready", "failed", "draining"]
+
+ALIVE = 15.0
+"""Seconds since its last heartbeat for which an instance counts."""
+FORGOTTEN = 3600.0
+"""Seconds after which the rows of an instance that is gone are removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Where a checkpoint stands on the live instances; ``failed`` maps instance to error."""
+
+    ready: frozenset[str]
+    waiting: frozenset[str]
+    failed: dict[str, str]
+
+    @property
+    def everywhere(self) -> bool:
+        """At least one instance lives and every one of them can answer with the checkpoint."""
+        return bool(self.ready) and not self.waiting and not self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What should be resident. ``former`` are each alias's former live ones, nearest first.
+
+    ``versions`` changes for a checkpoint whenever a row that asks for it changes.
+    """
+
+    aliases: tuple[Alias, ...]
+    warm: tuple[str, ...]
+    former: dict[str, list[str]]
+    versions: dict[str, tuple[str, ...]]
+
+
+async def ready(conn: Connection, checkpoint: str) -> Readiness:
+    """Where ``checkpoint`` stands on every instance whose heartbeat is fresh."""
+    cursor = await conn.execute(
+        "select i.instance, d.state, d.error from"
+        " (select distinct instance from deployments"
+        "  where updated_at > now() - make_interval(secs => %s)) i"
+        " left join deployments d on d.instance = i.instance and d.checkpoint = %s",
+        (ALIVE, checkpoint),
+    )
+    rows = await cursor.fetchall()
+    return Readiness(
+        ready=frozenset(instance for instance, state, _ in rows if state == "ready"),
+        waiting=frozenset(i for i, state, _ in rows if state not in ("ready", "failed")),
+        failed={i: error or "no reason given" for i, state, error in rows if state == "failed"},
+    )
+
+
+async def keep_warm(conn: Connection, checkpoint: str, seconds: float) -> None:
+    """Ask every instance to hold ``checkpoint`` for so long, though no alias points at it.
+
+    Asking again lengthens the time and makes instances try again that had failed.
+    """
+    await conn.execute(
+        "insert into warm (checkpoint, until) values (%s, now() + make_interval(secs => %s))"
+        " on conflict (checkpoint) do update set until = excluded.until",
+        (checkpoint, seconds),
+    )
+    await conn.execute("select pg_notify(%s, '')", (CHANNEL,))
+
+
+async def let_go(conn: Connection, checkpoint: str) -> None:
+    """Take `keep_warm` back; what is not held warm is ignored."""
+    await conn.execute("delete from warm where checkpoint = %s", (checkpoint,))
+    await conn.execute("select pg_notify(%s, '')", (CHANNEL,))
+
+
+async def read_desired(conn: Connection) -> Desired:
+    """What every instance should hold, from one snapshot per table."""
+    cursor = await conn.execute(
+        "select name, live, canary, canary_share, version from aliases order by name"
+    )
+    aliases = tuple(Alias(*row) for row in await cursor.fetchall())
+    cursor = await conn.execute(
+        "select checkpoint, until::text from warm where until > now() order by until desc"
+    )
+    warm = await cursor.fetchall()
+    cursor = await conn.execute(
+        "select alias, action, checkpoint, previous, reason from releases order by id"
+    )
+    histories: dict[str, list[Release]] = {}
+    for alias, *release in await cursor.fetchall():
+        histories.setdefault(alias, []).append(Release(*release))
+    versions: dict[str, tuple[str, ...]] = {}
+    for alias in aliases:
+        for checkpoint in (alias.live, alias.canary):
+            if checkpoint:
+                asked = (f"{alias.name}:{alias.version}",)
+                versions[checkpoint] = versions.get(checkpoint, ()) + asked
+    for checkpoint, until in warm:
+        versions[checkpoint] = (*versions.get(checkpoint, ()), f"warm:{until}")
+    return Desired(
+        aliases=aliases,
+        warm=tuple(checkpoint for checkpoint, _ in warm),
+        former={alias: former_lives(history) for alias, history in histories.items()},
+        versions=versions,
+    )
+
+
+def order(desired: Desired, keep_previous: int, max_resident: int) -> list[str]:
+    """The checkpoints that should be resident, most needed first, at most ``max_resident``.
+
+    Live ones are never cut; then come canaries, warm ones and former live ones.
+    """
+    lives = [alias.live for alias in desired.aliases]
+    others = [alias.canary for alias in desired.aliases if alias.canary and alias.share > 0]
+    others += desired.warm
+    for alias in desired.aliases:
+        others += desired.former.get(alias.name, [])[:keep_previous]
+    wanted = list(dict.fromkeys([*lives, *others]))
+    return wanted[: max(max_resident, len(set(lives)))]
+
+
+async def report(
+    conn: Connection,
+    instance: str,
+    checkpoint: str,
+    state: State,
+    probe: Any = None,
+    error: str | None = None,
+) -> None:
+    """Write where a checkpoint stands on this instance; one that is not registered is passed."""
+    await conn.execute(
+        "insert into deployments (instance, checkpoint, state, probe, error)"
+        " select %s, id, %s, %s, %s from checkpoints where id = %s"
+        " on conflict (instance, checkpoint) do update set"
+        " state = excluded.state, error = excluded.error, updated_at = now(),"
+        " probe = coalesce(excluded.probe, deployments.probe)",
+        (instance, state, None if probe is None else Jsonb(probe), error, checkpoint),
+    )
+
+
+async def withdraw(conn: Connection, instance: str, keep: Sequence[str] = ()) -> None:
+    """Remove the rows of this instance but for the checkpoints in ``keep``, and long dead ones."""
+    await conn.execute(
+        "delete from deployments where (instance = %s and not checkpoint = any(%s))"
+        " or updated_at < now() - make_interval(secs => %s)",
+        (instance, list(keep), FORGOTTEN),
+    )

@@ -1,0 +1,98 @@
+"""From a checkpoint back to its base, and to the reactions that made it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from liveweights.release.registry import NotRegistered
+from liveweights.store.database import Connection
+
+
+class Ancestor(msgspec.Struct, frozen=True, kw_only=True):
+    """One checkpoint of the chain, and what the cycle that made it read and found.
+
+    ``generations`` counts the answers that the update read, ``held_back`` those that judged it;
+    ``feedback`` counts reactions of either. ``feedback_ids`` are filled on request.
+    """
+
+    id: str
+    kind: str
+    created_at: datetime
+    cycle: int | None = None
+    outcome: str | None = None
+    verdict: str | None = None
+    reasons: tuple[str, ...] = ()
+    generations: int = 0
+    held_back: int = 0
+    feedback: int = 0
+    feedback_ids: tuple[str, ...] = ()
+
+
+class Lineage(msgspec.Struct, frozen=True, kw_only=True):
+    """The chain from ``checkpoint`` to its base, newest first."""
+
+    checkpoint: str
+    base: str
+    chain: tuple[Ancestor, ...]
+
+
+CHAIN = """
+with recursive chain as (
+    select id, kind, created_at, parent, 0 as depth from checkpoints where id = %(id)s
+    union all
+    select c.id, c.kind, c.created_at, c.parent, depth + 1
+    from checkpoints c join chain on c.id = chain.parent
+)
+select chain.id, chain.kind, chain.created_at, cycle.id, cycle.outcome, cycle.verdict,
+    count(distinct r.generation) filter (where r.split = 'train'),
+    count(distinct r.generation) filter (where r.split = 'held_back'),
+    count(distinct r.feedback)
+from chain
+left join lateral (
+    -- A later cycle that learnt the same bits again did not make this checkpoint.
+    select id, outcome, verdict from cycles where candidate = chain.id order by id limit 1
+) cycle on true
+left join cycle_rows r on r.cycle = cycle.id
+group by chain.id, chain.kind, chain.created_at, chain.depth,
+    cycle.id, cycle.outcome, cycle.verdict
+order by chain.depth
+"""
+
+
+async def read_lineage(
+    conn: Connection, checkpoint_id: str, *, feedback_ids: bool = False
+) -> Lineage:
+    """The chain of parents of a checkpoint. Raises NotRegistered."""
+    rows = await (await conn.execute(CHAIN, {"id": checkpoint_id})).fetchall()
+    if not rows:
+        raise NotRegistered(f"no checkpoint {checkpoint_id!r} is registered")
+    chain: list[Ancestor] = []
+    for id_, kind, created, cycle, outcome, verdict, generations, held_back, feedback in rows:
+        found = verdict or {}
+        chain.append(
+            Ancestor(
+                id=id_,
+                kind=kind,
+                created_at=created,
+                cycle=cycle,
+                outcome=outcome,
+                verdict=found.get("outcome"),
+                reasons=tuple(found.get("reasons", ())),
+                generations=generations,
+                held_back=held_back,
+                feedback=feedback,
+                feedback_ids=await _feedback_ids(conn, cycle) if feedback_ids and cycle else (),
+            )
+        )
+    return Lineage(checkpoint=checkpoint_id, base=chain[-1].id, chain=tuple(chain))
+
+
+async def _feedback_ids(conn: Connection, cycle: int) -> tuple[str, ...]:
+    cursor = await conn.execute(
+        "select f.id from feedback f where f.seq in"
+        " (select feedback from cycle_rows where cycle = %s) order by f.seq",
+        (cycle,),
+    )
+    return tuple(row[0] for row in await cursor.fetchall())

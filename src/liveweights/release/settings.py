@@ -1,0 +1,109 @@
+"""How a checkpoint that passed the gate reaches users."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+
+class CanarySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The live comparison of a candidate with what it would replace."""
+
+    share: Annotated[
+        float, msgspec.Meta(gt=0, le=1, description="Share of sessions that the canary answers.")
+    ] = 0.5
+    alpha: Annotated[
+        float,
+        msgspec.Meta(
+            gt=0,
+            lt=1,
+            description=(
+                "Chance of rolling back a canary that is not worse, and of promoting early one"
+                " that is worse by the margin, however often the figures are looked at."
+            ),
+        ),
+    ] = 0.05
+    margin: Annotated[
+        float, msgspec.Meta(ge=0, description="Loss of mean reward that is not worth an alarm.")
+    ] = 0.05
+    lowest: Annotated[float, msgspec.Meta(description="Lowest reward of one answer.")] = -1.0
+    highest: Annotated[float, msgspec.Meta(description="Highest reward of one answer.")] = 1.0
+    unit: Annotated[
+        Literal["session", "reward"],
+        msgspec.Meta(
+            description=(
+                "What counts as one independent case. 'session': the mean of a session's first"
+                " rewards. 'reward': every reward; needs less traffic, and is right only where"
+                " the rewards of one session are no more alike than those of two."
+            )
+        ),
+    ] = "session"
+    session_rewards: Annotated[
+        int, msgspec.Meta(ge=1, description="Rewards after which a session is counted.")
+    ] = 8
+    session_idle: Annotated[
+        float,
+        msgspec.Meta(gt=0, description="Seconds without a reward after which it is counted."),
+    ] = 300.0
+    min_rewards: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0, description="Fewest rewards of the canary without which it is not promoted."
+        ),
+    ] = 20
+    max_rewards: Annotated[
+        int, msgspec.Meta(ge=1, description="Rewards of the canary after which it is decided.")
+    ] = 2000
+    max_seconds: Annotated[
+        float, msgspec.Meta(gt=0, description="Seconds after which it is decided.")
+    ] = 1800.0
+    at_limit: Annotated[
+        Literal["promote", "abort"],
+        msgspec.Meta(
+            description=(
+                "What happens at the limit when nothing is proven. 'promote': the gate's PASS"
+                " counts, unless the canary's mean is below the live one's by more than the"
+                " margin. 'abort': only proof promotes."
+            )
+        ),
+    ] = "promote"
+
+    def __post_init__(self) -> None:
+        if not self.lowest < self.highest:
+            raise ValueError(f"lowest ({self.lowest}) must be below highest ({self.highest})")
+        if self.margin >= self.highest - self.lowest:
+            raise ValueError("margin must be below the width of the rewards' range")
+
+
+class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an instance keeps in its engine."""
+
+    max_resident: Annotated[
+        int, msgspec.Meta(ge=2, description="Most checkpoints that are resident at once.")
+    ] = 4
+    keep_previous: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0,
+            description="Former live checkpoints per alias that stay resident, for rollback.",
+        ),
+    ] = 1
+    interval: Annotated[
+        float,
+        msgspec.Meta(gt=0, description="Seconds between looks at what should be resident."),
+    ] = 1.0
+    heartbeat: Annotated[
+        float, msgspec.Meta(gt=0, description="Seconds between signs of life in the database.")
+    ] = 3.0
+    max_retry: Annotated[
+        float,
+        msgspec.Meta(gt=0, description="Longest pause, in seconds, before loading is retried."),
+    ] = 30.0
+
+
+class ReleaseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything of the package."""
+
+    canary: CanarySettings = CanarySettings()
+    deployment: DeploymentSettings = DeploymentSettings()

@@ -1,0 +1,72 @@
+"""Connections to Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection, sql
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+Connection = AsyncConnection[TupleRow]
+Pool = AsyncConnectionPool[Connection]
+
+
+async def open_pool(
+    dsn: str, *, min_size: int = 1, max_size: int = 8, timeout: float = 30.0
+) -> Pool:
+    """An open pool that has reached the server once; close it with ``await pool.close()``.
+
+    Connections are tried before they are lent, so that a restarted server costs a reconnect and
+    not an error. Raises psycopg_pool.PoolTimeout when the server cannot be reached within
+    ``timeout`` seconds.
+    """
+    pool = Pool(
+        dsn,
+        min_size=min_size,
+        max_size=max_size,
+        open=False,
+        check=Pool.check_connection,
+        # The pool doubles the pause between its attempts to reconnect. Giving up early lets the
+        # next request try at once, instead of a minute after the server is back.
+        timeout=10.0,
+        reconnect_timeout=4.0,
+        kwargs={"application_name": "liveweights"},
+    )
+    try:
+        await pool.open(wait=True, timeout=timeout)
+    except BaseException:
+        await pool.close()
+        raise
+    return pool
+
+
+async def connect_like(pool: Pool) -> Connection:
+    """A connection to the pool's database that is not the pool's; ``autocommit`` is on."""
+    if callable(pool.conninfo) or callable(pool.kwargs):
+        raise TypeError("the pool was not made by open_pool")
+    options: dict[str, Any] = {"connect_timeout": 5, **(pool.kwargs or {}), "autocommit": True}
+    return await AsyncConnection.connect(pool.conninfo, **options)
+
+
+async def listen(dsn: str, channel: str) -> AsyncIterator[str]:
+    """The payloads of ``NOTIFY channel``, for ever.
+
+    Yields an empty string whenever it has (re)connected: what was notified in between is lost,
+    so look at the tables again. Retries for as long as the server is away.
+    """
+    pause = 0.05
+    while True:
+        try:
+            async with await AsyncConnection.connect(dsn, autocommit=True) as conn:
+                await conn.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
+                pause = 0.05
+                yield ""
+                async for notification in conn.notifies():
+                    yield notification.payload
+        except psycopg.OperationalError:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 2.0)

@@ -1,0 +1,365 @@
+"""The embedded Postgres server: nothing to install, nothing on the network."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from liveweights.store import binaries, place
+
+DATABASE = "liveweights"
+PORT = 5432
+SHARED = Path("/var/lib/liveweights")
+LOG_LIMIT = 16 * 2**20
+SETTINGS: Mapping[str, str] = {
+    "shared_buffers": "128MB",
+    "max_connections": "60",
+    "synchronous_commit": "on",
+    "max_wal_size": "1GB",
+    "max_parallel_workers_per_gather": "0",  # containers have little /dev/shm
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+
+
+class ServerError(RuntimeError):
+    """The server did not start or did not stop; the message has the tail of its log."""
+
+
+class EmbeddedPostgres:
+    """A Postgres server in ``folder``, reached through a Unix socket only.
+
+    Only root and the user who starts it may connect (peer authentication, folder mode 0700).
+    As root the server runs as the user named in ``LIVEWEIGHTS_POSTGRES_USER``, else ``nobody``.
+
+    Whoever calls ``start`` while a server is running attaches to it. The one who started it owns
+    it, and ``stop`` ends it for all; in the others ``stop`` only lets go. When the owner has
+    died, the next to attach becomes the owner.
+
+    ``settings`` are Postgres parameters that replace those in ``SETTINGS``. ``shared`` is where
+    root puts what the server's user could not reach otherwise.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        settings: Mapping[str, str] | None = None,
+        shared: Path = SHARED,
+        start_timeout: float = 120.0,
+    ) -> None:
+        self.folder = folder.absolute()
+        self._settings = {**SETTINGS, **(settings or {})}
+        self._shared = shared
+        self._start_timeout = start_timeout
+        self._place: place.Place | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ownership: IO[bytes] | None = None
+
+    def __enter__(self) -> EmbeddedPostgres:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id while it runs."""
+        if self._place is None:
+            return None
+        if self._process is not None:
+            self._process.poll()  # so that a dead child does not stay a zombie
+        return _running(self._place.data)
+
+    def is_running(self) -> bool:
+        return self.pid is not None
+
+    @property
+    def owned(self) -> bool:
+        """Whether ``stop`` ends the server."""
+        return self._ownership is not None
+
+    @property
+    def dsn(self) -> str:
+        """Where to connect. Raises ServerError before ``start``."""
+        if self._place is None:
+            raise ServerError(f"the server in {self.folder} was not started")
+        return self._dsn(self._place, DATABASE)
+
+    def start(self) -> str:
+        """Start the server, or attach to the one that runs, and return its DSN.
+
+        Returns when the server accepts connections; after a crash that is after its recovery.
+        Calling it again is harmless, and starts it again if it has died.
+        Raises ServerError, PlaceError, AccountError, NoBinaries.
+        """
+        if os.geteuid() == 0:
+            self._shared.mkdir(mode=0o755, parents=True, exist_ok=True)
+        user = os.environ.get("LIVEWEIGHTS_POSTGRES_USER", "nobody")
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(self.folder / "lock"):
+            self._place = place.settle(self.folder, self._shared, user)
+            self._own()
+            if self.pid is None or not self._wait(self._place):
+                programs = binaries.reachable(self._place.account, self._shared)
+                self._initialise(self._place, programs)
+                self._launch(self._place, programs)
+                self._wait(self._place)
+            self._create_database(self._place)
+        return self.dsn
+
+    def stop(self) -> None:
+        """End the server if this object owns it: running transactions are rolled back."""
+        if self._ownership is None or self._place is None:
+            return
+        with _locked(self.folder / "lock"):
+            for signal_number, patience in (
+                (signal.SIGINT, 60.0),  # "fast": checkpoint, then end
+                (signal.SIGQUIT, 10.0),  # "immediate": recovery at the next start
+                (signal.SIGKILL, 10.0),
+            ):
+                pid = self.pid
+                if pid is None:
+                    break
+                _signal(pid, signal_number)
+                _until(lambda: self.pid is None, patience)
+            if self.pid is not None:
+                raise ServerError(f"the server (process {self.pid}) does not end")
+            _end_orphans(self._place.data)
+            self._ownership.close()
+            self._ownership = None
+
+    def destroy(self) -> None:
+        """Stop the server and remove its folder with all data. Raises ServerError if it is
+        somebody else's."""
+        self.stop()
+        if not self.folder.exists():
+            return
+        with _locked(self.folder / "lock"):
+            self._own()
+            if self._ownership is None:
+                raise ServerError(f"the server in {self.folder} is in use by another process")
+            self._ownership.close()
+            self._ownership = None
+            root = place.root_of(self.folder)
+            if (pid := _running(root / "data")) is not None:
+                _signal(pid, signal.SIGKILL)
+            _end_orphans(root / "data")
+            for folder in {root, self.folder, place.short_folder(root)}:
+                shutil.rmtree(folder, ignore_errors=True)
+        self._place = None
+
+    def _own(self) -> None:
+        """Become the owner unless another process is: the kernel ends ownership with it."""
+        if self._ownership is not None:
+            return
+        file = (self.folder / "owner").open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+        else:
+            self._ownership = file
+
+    def _dsn(self, where: place.Place, database: str) -> str:
+        return make_conninfo(
+            host=str(where.socket_folder()), port=PORT, dbname=database, user=DATABASE
+        )
+
+    def _initialise(self, where: place.Place, programs: Path) -> None:
+        if where.data.exists():
+            return
+        # Made under another name and renamed, so that dying half-way leaves nothing usable; a name
+        # of its own each time, because an initdb may outlive whoever started it.
+        for abandoned in where.root.glob("data.new-*"):
+            shutil.rmtree(abandoned, ignore_errors=True)
+        staging = where.root / f"data.new-{secrets.token_hex(4)}"
+        status, output = where.account.run([
+            programs / "initdb",
+            f"--pgdata={staging}",
+            f"--username={DATABASE}",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            "--data-checksums",
+            "--auth=reject",
+            *(["--no-sync"] if self._settings.get("fsync") == "off" else []),
+        ])  # fmt: skip
+        if status != 0:
+            raise ServerError(f"initdb failed in {where.root}:\n{_tail(output)}")
+        staging.rename(where.data)
+
+    def _launch(self, where: place.Place, programs: Path) -> None:
+        _end_orphans(where.data)
+        sockets = where.socket_folder()
+        # No process has them any more, but their ids may have been given to other processes,
+        # which Postgres would take for a server.
+        for stale in (where.data / "postmaster.pid", sockets / f".s.PGSQL.{PORT}.lock"):
+            stale.unlink(missing_ok=True)
+        self._admit(where)
+        if where.log.exists() and where.log.stat().st_size > LOG_LIMIT:
+            where.log.replace(where.log.with_suffix(".old"))
+        settings = {
+            **self._settings,
+            "listen_addresses": "",
+            "port": str(PORT),
+            "unix_socket_directories": f'"{sockets}"',
+            "unix_socket_permissions": "0700",
+            "hba_file": str(where.data / "pg_hba.conf"),
+        }
+        # The log is opened by the server's user, not by root (see Account.write).
+        self._process = where.account.popen(
+            ["/bin/sh", "-c", 'umask 077; exec "$@" >> "$0" 2>&1', where.log]
+            + [programs / "postgres", "-D", where.data]
+            + [f"--{name}={value}" for name, value in settings.items()]
+        )
+
+    def _admit(self, where: place.Place) -> None:
+        """Let root and this process's user connect, and nobody else."""
+        names = {"root", pwd.getpwuid(os.geteuid()).pw_name}
+        files = {
+            "pg_hba.conf": "local all all peer map=users\n",
+            "pg_ident.conf": "".join(f'users "{name}" {DATABASE}\n' for name in sorted(names)),
+        }
+        for name, text in files.items():
+            where.account.write(where.data / name, text)
+
+    def _wait(self, where: place.Place) -> bool:
+        """Until the server accepts connections. False if it was somebody else's and has ended."""
+        deadline = time.monotonic() + self._start_timeout
+        while not _ready(where.data):
+            if self._process is None:
+                if self.pid is None:
+                    return False
+            elif self._process.poll() is not None:
+                status, self._process = self._process.returncode, None
+                if self.pid is None:  # otherwise another one was quicker
+                    raise ServerError(
+                        f"Postgres ended with status {status} while starting in {where.root}. "
+                        f"Its log ends with:\n{_log_tail(where.log)}"
+                    )
+            if time.monotonic() > deadline:
+                raise ServerError(
+                    f"Postgres in {where.root} did not accept connections within "
+                    f"{self._start_timeout:g} s. Its log ends with:\n{_log_tail(where.log)}"
+                )
+            time.sleep(0.02)
+        return True
+
+    def _create_database(self, where: place.Place) -> None:
+        try:
+            with psycopg.connect(self._dsn(where, "postgres"), autocommit=True) as conn:
+                query = "select 1 from pg_database where datname = %s"
+                if conn.execute(query, (DATABASE,)).fetchone() is None:
+                    conn.execute(f"create database {DATABASE}")
+        except psycopg.OperationalError as error:
+            raise ServerError(
+                f"cannot connect to the server in {where.root}: {error}. Its log ends with:\n"
+                f"{_log_tail(where.log)}"
+            ) from error
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Generator[None]:
+    """An exclusive lock between processes."""
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _pid_file(data: Path) -> list[str]:
+    try:
+        return (data / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _running(data: Path) -> int | None:
+    """The process id of the server on ``data``; a recycled id is told by its working folder."""
+    lines = _pid_file(data)
+    if not lines or not lines[0].strip().isdecimal():
+        return None
+    pid = int(lines[0])
+    return pid if _works_in(pid, data) else None
+
+
+def _ready(data: Path) -> bool:
+    lines = _pid_file(data)
+    return _running(data) is not None and len(lines) >= 8 and lines[7].strip() == "ready"
+
+
+def _works_in(pid: int, data: Path) -> bool:
+    if os.path.isdir("/proc/self"):
+        try:
+            return os.readlink(f"/proc/{pid}/cwd") == os.path.realpath(data)
+        except OSError:  # gone, a zombie, or somebody else's
+            return False
+    found = subprocess.run(
+        ["ps", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False
+    )
+    return "postgres" in found.stdout and str(data) in found.stdout
+
+
+def _end_orphans(data: Path, patience: float = 5.0) -> None:
+    """Wait for, then kill, server processes whose parent has died.
+
+    They hold the shared memory, and with it the data: a new server must not start before the
+    last one is gone. They end by themselves unless they are deep in a query.
+    """
+    if not os.path.isdir("/proc/self") or _until(lambda: not _workers(data), patience):
+        return
+    for pid in _workers(data):
+        _signal(pid, signal.SIGKILL)
+    if not _until(lambda: not _workers(data), patience):
+        raise ServerError(f"processes {_workers(data)} of an earlier server in {data} do not end")
+
+
+def _workers(data: Path) -> list[int]:
+    processes = (int(name) for name in os.listdir("/proc") if name.isdecimal())
+    return [process for process in processes if _works_in(process, data)]
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _until(condition: Callable[[], bool], patience: float) -> bool:
+    deadline = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _tail(text: str, lines: int = 20) -> str:
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def _log_tail(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 8192))
+        return _tail(file.read().decode(errors="replace"))

@@ -1,0 +1,118 @@
+"""Where an embedded server keeps its files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from liveweights.store.account import Account
+
+POINTER = "location"
+LONGEST_SOCKET_FOLDER = 90
+"""Bytes: the kernel takes 107 for the whole path, ``/.s.PGSQL.5432.lock`` included."""
+
+
+class PlaceError(RuntimeError):
+    """The server's files cannot be kept there; the message says what would work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """``root`` belongs to ``account`` and is closed to everybody else."""
+
+    root: Path
+    account: Account
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log"
+
+    def socket_folder(self) -> Path:
+        """``root`` itself, or a private folder with a shorter path. Raises PlaceError."""
+        if len(os.fsencode(self.root)) <= LONGEST_SOCKET_FOLDER:
+            return self.root
+        folder = short_folder(self.root)
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            status = folder.lstat()
+            ours = stat.S_ISDIR(status.st_mode) and status.st_uid in {self.account.uid, 0}
+            if not ours:
+                raise PlaceError(
+                    f"{folder}, needed for the server's socket, belongs to somebody else; remove "
+                    f"it, or use a folder with a shorter path than {self.root}"
+                ) from None
+        self.account.take(folder)
+        return folder
+
+
+def short_folder(root: Path) -> Path:
+    """Where the socket of ``root`` is when the path of ``root`` is too long."""
+    digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
+    return Path("/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir(), f"lw-{digest}")
+
+
+def root_of(folder: Path) -> Path:
+    """The root of the place of ``folder``, as it was settled or will be."""
+    pointer = folder / POINTER
+    return Path(pointer.read_text().strip()) if pointer.exists() else folder / "server"
+
+
+def settle(folder: Path, shared: Path, service_user: str) -> Place:
+    """Find or make the place of the server of ``folder``.
+
+    It is ``folder/server`` wherever that is possible. As root, the server runs as
+    ``service_user`` (as the owner, if there is data already); when that user may not enter
+    ``folder``'s parents, the place is a new folder in ``shared``, and ``folder/location`` says
+    which. The modes of the parents are never touched.
+    Raises PlaceError, AccountError.
+    """
+    root = root_of(folder)
+    elsewhere = root.parent != folder
+    if elsewhere and not root.is_dir():
+        raise PlaceError(
+            f"{folder / POINTER} says that the data is in {root}, which is gone; restore that "
+            f"folder, or remove {folder} to begin with an empty database"
+        )
+    if os.geteuid() != 0:
+        return _take(root, Account.own())
+    # Root keeps `folder`, with its locks and the pointer, so that nobody else can lead it astray.
+    folder.chmod(0o711)
+    data = root / "data"
+    account = Account.owner_of(data) if data.exists() else Account.named(service_user)
+    if account.can_enter(root.parent):
+        return _take(root, account)
+    if data.exists() or elsewhere:
+        raise PlaceError(
+            f"the server's user (id {account.uid}) cannot reach the data in {root}; move it to "
+            "where that user may go, e.g. below /var/lib"
+        )
+    root = shared / secrets.token_hex(8)
+    root.mkdir(mode=0o700)
+    (root / "origin").write_text(f"{folder}\n")
+    draft = folder / f"{POINTER}.new"
+    draft.write_text(f"{root}\n")
+    draft.rename(folder / POINTER)
+    return _take(root, account)
+
+
+def _take(root: Path, account: Account) -> Place:
+    try:
+        root.mkdir(mode=0o700, exist_ok=True)
+        account.take(root)
+    except PermissionError as error:
+        owned = root if root.exists() else root.parent
+        raise PlaceError(
+            f"{owned} belongs to user id {owned.stat().st_uid}; run as that user or as root, or "
+            "use another folder"
+        ) from error
+    return Place(root, account)

@@ -1,0 +1,97 @@
+"""Fixtures for everyone: one embedded server per test session, one fresh database per test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.catalog.models import DEFAULT_MODEL, find
+from liveweights.store.embedded import EmbeddedPostgres, ServerError
+from liveweights.store.migrate import migrate
+
+PREFIX = "liveweights-tests-"
+# Tests kill processes, not machines: what the kernel has been given is safe without fsync.
+QUICK = {"fsync": "off", "max_connections": "100"}
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """The session's server. Do not stop it: make one of your own for that."""
+    _remove_leftovers()
+    # pytest's tmp_path is closed to the user that the server runs as when root runs the tests.
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    server = EmbeddedPostgres(folder / "postgres", settings=QUICK)
+    folder.chmod(0o711)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.destroy()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres: EmbeddedPostgres) -> str:
+    """The name of a migrated database to make others from."""
+    with psycopg.connect(postgres.dsn, autocommit=True) as conn:
+        conn.execute("create database migrated")
+    migrate(make_conninfo(postgres.dsn, dbname="migrated"))
+    return "migrated"
+
+
+_numbers = itertools.count()
+
+
+def _fresh(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(postgres.dsn, autocommit=True) as conn:
+        conn.execute(f"create database {name} template {template}")
+        try:
+            yield make_conninfo(postgres.dsn, dbname=name)
+        finally:
+            conn.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+def database_dsn(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator[str]:
+    """A fresh migrated database."""
+    yield from _fresh(postgres, migrated_template)
+
+
+@pytest.fixture
+def empty_dsn(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """A fresh database without any table."""
+    yield from _fresh(postgres, "template0")
+
+
+@pytest.fixture(scope="session")
+def model_cache() -> Path:
+    """Where converted models are kept, also between test sessions."""
+    return Path(os.environ.get("LIVEWEIGHTS_CACHE") or "~/.cache/liveweights").expanduser()
+
+
+@pytest.fixture(scope="session")
+def base(model_cache: Path) -> Checkpoint:
+    """The packaged model."""
+    return find(DEFAULT_MODEL, model_cache)
+
+
+def _remove_leftovers() -> None:
+    """Servers of test sessions that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        try:
+            if time.time() - folder.stat().st_mtime > 600:
+                EmbeddedPostgres(folder / "postgres").destroy()
+                shutil.rmtree(folder, ignore_errors=True)
+        except (ServerError, OSError):
+            continue

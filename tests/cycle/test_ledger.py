@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import psycopg
+import pytest
+
+from liveweights.cycle import ledger
+from liveweights.cycle.states import IllegalTransition
+from liveweights.learn.baseline import Baseline
+from liveweights.store.database import Connection
+
+
+def on_database(dsn: str, work: Callable[[Connection], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with await psycopg.AsyncConnection.connect(dsn) as conn:
+            await conn.execute(
+                "insert into checkpoints (id, kind, folder, card) values ('m@1', 'base', '/', '{}')"
+            )
+            await conn.execute("insert into aliases (name, live) values ('code', 'm@1')")
+            await work(conn)
+
+    asyncio.run(run())
+
+
+def test_a_cycle_goes_through_its_states_and_ends_once(database_dsn: str) -> None:
+    async def work(conn: Connection) -> None:
+        begun = await ledger.begin(conn, "code", {})
+        assert (begun.state, begun.incumbent) == ("claiming", "m@1")
+        learning = await ledger.advance(conn, begun, "learning")
+        with pytest.raises(IllegalTransition):
+            await ledger.advance(conn, learning, "canary")
+        with pytest.raises(ledger.LostLease):
+            await ledger.advance(conn, begun, "learning")
+        ended = await ledger.advance(
+            conn, learning, "ended", outcome="no_signal", reason="why", learning={"rows": 0}
+        )
+        assert (ended.outcome, ended.learning) == ("no_signal", {"rows": 0})
+        assert await ledger.current(conn, "code") is None
+        assert [cycle.id for cycle in await ledger.recent(conn, "code")] == [begun.id]
+
+    on_database(database_dsn, work)
+
+
+def test_an_alias_has_one_open_cycle(database_dsn: str) -> None:
+    async def work(conn: Connection) -> None:
+        await ledger.begin(conn, "code", {})
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            await ledger.begin(conn, "code", {})
+
+    on_database(database_dsn, work)
+
+
+def test_an_unknown_alias_has_no_cycle(database_dsn: str) -> None:
+    async def work(conn: Connection) -> None:
+        with pytest.raises(LookupError, match="nobody"):
+            await ledger.begin(conn, "nobody", {})
+
+    on_database(database_dsn, work)
+
+
+def test_a_lease_is_its_owners_until_it_expires(database_dsn: str) -> None:
+    async def work(conn: Connection) -> None:
+        assert await ledger.take_lease(conn, "cycle/code", "one", 60)
+        assert not await ledger.take_lease(conn, "cycle/code", "two", 60)
+        assert await ledger.take_lease(conn, "cycle/code", "one", 60)
+        await conn.execute("update leases set expires = now() - interval '1 second'")
+        assert await ledger.take_lease(conn, "cycle/code", "two", 60)
+        assert not await ledger.take_lease(conn, "cycle/code", "one", 60)
+
+    on_database(database_dsn, work)
+
+
+def test_the_baseline_is_the_last_promoted_cycles(database_dsn: str) -> None:
+    async def work(conn: Connection) -> None:
+        for outcome, total in (("promoted", 2.0), ("rejected", 9.0)):
+            cycle = await ledger.begin(conn, "code", {})
+            await ledger.write_baseline(conn, cycle.id, Baseline({"s": 4.0}, {"s": total}))
+            await ledger.advance(conn, cycle, "ended", outcome=outcome)
+        assert await ledger.read_baseline(conn, "code") == Baseline({"s": 4.0}, {"s": 2.0})
+
+    on_database(database_dsn, work)

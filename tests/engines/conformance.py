@@ -1,0 +1,312 @@
+"""What every engine does, said in tests. A module that tests an engine inherits the class and
+gives a module-scoped fixture ``harness``."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Coroutine, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+from tests.engines import reference
+
+from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.engines.llama import LlamaEngine
+from liveweights.engines.protocol import (
+    EngineError,
+    PromptTooLong,
+    Sampling,
+    Token,
+    UnknownCheckpoint,
+)
+from liveweights.engines.torch import TorchEngine
+
+T = TypeVar("T")
+
+CONTEXT = 512
+CODE = 'import os\nimport sys\n\n\ndef main(argv):\n    if len(argv) < 2:\n        print("'
+GREETING = 'def hello():\n    """你好，世界"""\n    print("你好，世界")\n    print("'
+CHAT = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"
+
+
+@dataclass
+class Harness:
+    """An engine with ``base`` resident, on an event loop of its own."""
+
+    runner: asyncio.Runner
+    engine: LlamaEngine | TorchEngine
+    base: Checkpoint
+    adapter: Checkpoint
+    tokenizer: Any
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    def ids(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text)
+
+    def text(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+    async def collect(self, prompt: Sequence[int], checkpoint: str = "", **how: Any) -> list[Token]:
+        """A whole answer."""
+        sampling = Sampling(**how)
+        stream = self.engine.generate(checkpoint or self.base.id, prompt, sampling)
+        async with aclosing(stream) as tokens:
+            return [token async for token in tokens]
+
+    def answer(self, prompt: str, **how: Any) -> list[Token]:
+        return self.run(self.collect(self.ids(prompt), **how))
+
+    def error(self, model: Any, prompt: Sequence[int], tokens: Sequence[Token]) -> float:
+        """Mean absolute difference between raw log-probabilities here and in the reference."""
+        expected = reference.raw_logprobs(model, prompt, [t.id for t in tokens])
+        return float(np.mean(np.abs(np.array([t.raw_logprob for t in tokens]) - expected)))
+
+
+def shown(tokens: Sequence[Token]) -> str:
+    return "".join(token.text for token in tokens)
+
+
+@pytest.mark.model
+class EngineConformance:
+    def test_streams_exactly_what_it_sampled(self, harness: Harness) -> None:
+        tokens = harness.answer(CODE, max_tokens=24, temperature=0.8, seed=1)
+        assert shown(tokens) == harness.text([t.id for t in tokens])
+        assert [t.stop for t in tokens[:-1]] == [None] * (len(tokens) - 1)
+        assert len(tokens) == 24
+        assert tokens[-1].stop == "length"
+
+    def test_streams_token_by_token(self, harness: Harness) -> None:
+        async def first_comes_alone() -> int:
+            prompt = harness.ids(CODE)
+            stream = harness.engine.generate(harness.base.id, prompt, Sampling(max_tokens=200))
+            async with aclosing(stream) as tokens:
+                await anext(tokens)
+                return await harness.engine.active(harness.base.id)
+
+        assert harness.run(first_comes_alone()) == 1
+
+    def test_a_seed_reproduces(self, harness: Harness) -> None:
+        def sample(seed: int) -> list[int]:
+            return [t.id for t in harness.answer(CODE, max_tokens=10, temperature=1.2, seed=seed)]
+
+        sample(3)  # from here on the prompt is in the cache, if there is one
+        assert sample(3) == sample(3)
+        assert sample(3) != sample(4)
+
+    def test_without_a_seed_answers_differ(self, harness: Harness) -> None:
+        answers = {
+            tuple(t.id for t in harness.answer(CODE, max_tokens=8, temperature=1.5))
+            for _ in range(3)
+        }
+        assert len(answers) > 1
+
+    def test_temperature_0_is_greedy(self, harness: Harness) -> None:
+        tokens = harness.answer(CODE, max_tokens=10, temperature=0.0, top_logprobs=3)
+        for token in tokens:
+            assert token.logprob == 0.0
+            assert token.top[0] == (token.id, pytest.approx(token.raw_logprob, abs=1e-6))
+
+    def test_alternatives_are_the_most_likely_ones(self, harness: Harness) -> None:
+        for token in harness.answer(CODE, max_tokens=6, temperature=1.0, seed=2, top_logprobs=5):
+            values = [value for _, value in token.top]
+            assert len(values) == 5
+            assert values == sorted(values, reverse=True)
+            assert all(value <= 0 for value in values)
+            assert dict(token.top).get(token.id, token.raw_logprob) == pytest.approx(
+                token.raw_logprob, abs=1e-6
+            )
+
+    def test_a_stop_string_never_shows(self, harness: Harness) -> None:
+        full = shown(harness.answer(CODE, max_tokens=24, temperature=0.0))
+        stop = full[9:13]
+        tokens = harness.answer(CODE, max_tokens=24, temperature=0.0, stop=(stop,))
+        assert shown(tokens) == full[: full.index(stop)]
+        assert tokens[-1].stop == "stop"
+        assert stop in harness.text([t.id for t in tokens])  # what was sampled is all there
+
+    def test_skip_is_not_shown(self, harness: Harness) -> None:
+        prompt = "def main(argv):\n    import"
+        plain = shown(harness.answer(prompt, max_tokens=8, temperature=0.0))
+        assert plain[0] == " "
+        tokens = harness.answer(prompt, max_tokens=8, temperature=0.0, skip=" ")
+        assert shown(tokens) == plain[1:]
+        assert harness.text([t.id for t in tokens]) == plain
+
+    def test_half_characters_are_held_back(self, harness: Harness) -> None:
+        tokens = harness.answer(GREETING, max_tokens=24, temperature=0.0)
+        sampled = harness.text([t.id for t in tokens])
+        assert shown(tokens) == sampled
+        assert len(tokens) == 24 or tokens[-1].stop == "stop"
+        assert any(not t.text for t in tokens), f"no character of several tokens in {sampled!r}"
+        assert "\ufffd" not in shown(tokens[:-1])
+
+    def test_end_of_text_is_a_token(self, harness: Harness) -> None:
+        ends = {0, 2}
+        tokens = harness.answer(CHAT, max_tokens=40, temperature=0.0)
+        assert tokens[-1].id in ends
+        assert tokens[-1].stop == "stop"
+        assert tokens[-1].raw_logprob < 0
+        assert shown(tokens) == harness.text([t.id for t in tokens])
+        # An answer may consist of nothing else: silence.
+        said = [*harness.ids(CHAT), *(t.id for t in tokens[:-1])]
+        [silence] = harness.run(harness.collect(said, max_tokens=5, temperature=0.0))
+        assert silence.id == tokens[-1].id
+        assert (silence.text, silence.stop) == ("", "stop")
+
+    def test_end_of_text_at_the_limit_is_a_stop(self, harness: Harness) -> None:
+        tokens = harness.answer(CHAT, max_tokens=40, temperature=0.0)
+        again = harness.answer(CHAT, max_tokens=len(tokens), temperature=0.0)
+        assert [t.id for t in again] == [t.id for t in tokens]
+        assert again[-1].stop == "stop"
+
+    def test_raw_logprobs_are_the_models(self, harness: Harness) -> None:
+        prompt = harness.ids(CODE)
+        tokens = harness.run(harness.collect(prompt, max_tokens=48, temperature=0.8, seed=5))
+        model = reference.read(harness.base.folder)
+        assert harness.error(model, prompt, tokens) <= harness.engine.tolerance
+
+    def test_logprobs_follow_from_the_raw_ones(self, harness: Harness) -> None:
+        how: dict[str, Any] = {"temperature": 0.7, "top_k": 20, "top_p": 0.9}
+        for token in harness.answer(CODE, max_tokens=16, seed=6, top_logprobs=20, **how):
+            weights = np.exp(np.array([raw for _, raw in token.top]) / 0.7)
+            weights /= weights.sum()
+            kept = int(np.searchsorted(np.cumsum(weights), 0.9)) + 1
+            at = [i for i, _ in token.top].index(token.id)
+            assert at < kept
+            expected = math.log(weights[at] / weights[:kept].sum())
+            assert token.logprob == pytest.approx(expected, abs=1e-4)
+
+    def test_tokens_are_drawn_as_often_as_their_logprob_says(self, harness: Harness) -> None:
+        draws, prompt = 300, harness.ids("x =")
+
+        async def sample() -> list[Token]:
+            how: dict[str, Any] = {"max_tokens": 1, "temperature": 1.3, "top_k": 8, "top_p": 0.8}
+            drawn: list[Token] = []
+            for seed in range(draws):
+                drawn += await harness.collect(prompt, seed=seed, **how)
+            return drawn
+
+        tokens = harness.run(sample())
+        probability = {t.id: math.exp(t.logprob) for t in tokens}
+        assert len(probability) > 2
+        assert 0.97 < sum(probability.values()) < 1.001
+        counts = Counter(t.id for t in tokens)
+        squares = sum((counts[i] - draws * p) ** 2 / (draws * p) for i, p in probability.items())
+        # Chi squared: mean k - 1, deviation sqrt(2 (k - 1)); five deviations are beyond chance.
+        freedom = len(probability) - 1
+        assert squares < freedom + 5 * math.sqrt(2 * freedom)
+
+    def test_answers_at_once_do_not_mix(self, harness: Harness) -> None:
+        prompts = [harness.ids(f"{CODE}usage {i}") for i in (1, 20, 300, 4, 50, 600)]
+
+        async def all_at_once() -> list[list[Token]]:
+            return await asyncio.gather(
+                *(harness.collect(p, max_tokens=10, temperature=0.7, seed=1) for p in prompts)
+            )
+
+        model = reference.read(harness.base.folder)
+        errors: list[float] = []
+        for prompt, tokens in zip(prompts, harness.run(all_at_once()), strict=True):
+            assert 1 <= len(tokens) <= 10
+            errors.append(harness.error(model, prompt, tokens))
+        # An answer to another prompt would be off by whole nats; rounding in a batch is not.
+        assert np.mean(errors) <= max(1.0, 2 * harness.engine.tolerance)
+
+    def test_load_and_unload_while_others_generate(self, harness: Harness) -> None:
+        prompt, adapter = harness.ids(CODE), harness.adapter
+
+        async def swap() -> tuple[list[Token], list[Token]]:
+            how: dict[str, Any] = {"temperature": 0.0, "max_tokens": 40}
+            streaming = asyncio.create_task(harness.collect(prompt, **how))
+            await harness.engine.load(adapter, harness.base)
+            await harness.engine.load(adapter, harness.base)  # does nothing
+            assert {harness.base.id, adapter.id} <= harness.engine.resident()
+            both = await asyncio.gather(
+                harness.collect(prompt, **how), harness.collect(prompt, adapter.id, **how)
+            )
+            await harness.engine.unload(adapter.id)
+            assert adapter.id not in harness.engine.resident()
+            with pytest.raises(UnknownCheckpoint):
+                await harness.collect(prompt, adapter.id)
+            assert len(await streaming) == 40
+            return both[0], both[1]
+
+        plain, adapted = harness.run(swap())
+        assert [t.id for t in plain] != [t.id for t in adapted]
+        model = reference.read(harness.base.folder)
+        assert harness.error(model, prompt, plain) <= harness.engine.tolerance
+        model = reference.read_adapted(harness.base.folder, adapter.folder)
+        assert harness.error(model, prompt, adapted) <= harness.engine.tolerance
+        # The difference between the two is larger than what precision explains.
+        unadapted = reference.read(harness.base.folder)
+        assert harness.error(unadapted, prompt, adapted) > 1.5 * harness.engine.tolerance
+
+    def test_closing_the_answer_ends_its_computation(self, harness: Harness) -> None:
+        async def leave() -> None:
+            prompt = harness.ids(CODE)
+            stream = harness.engine.generate(
+                harness.base.id, prompt, Sampling(max_tokens=450, temperature=1.0)
+            )
+            for _ in range(3):
+                await anext(stream)
+            await stream.aclose()
+            for _ in range(100):
+                if await harness.engine.active(harness.base.id) == 0:
+                    return
+                await asyncio.sleep(0.02)
+            pytest.fail("the answer is still computed")
+
+        harness.run(leave())
+
+    def test_cancelling_the_task_ends_its_computation(self, harness: Harness) -> None:
+        async def cancel() -> None:
+            task = asyncio.create_task(harness.collect(harness.ids(CODE), max_tokens=450))
+            while await harness.engine.active(harness.base.id) == 0:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            for _ in range(100):
+                if await harness.engine.active(harness.base.id) == 0:
+                    return
+                await asyncio.sleep(0.02)
+            pytest.fail("the answer is still computed")
+
+        harness.run(cancel())
+
+    def test_the_whole_context_can_be_used(self, harness: Harness) -> None:
+        assert harness.engine.context_length == CONTEXT
+        prompt = (harness.ids(CODE) * 40)[: CONTEXT - 4]
+        for _ in range(2):  # the second time from the cache, if there is one
+            tokens = harness.run(harness.collect(prompt, max_tokens=4, temperature=0.0))
+            assert len(tokens) == 4
+            assert tokens[-1].stop == "length"
+
+    def test_what_cannot_be_answered_says_why(self, harness: Harness) -> None:
+        prompt = harness.ids(CODE)
+        with pytest.raises(UnknownCheckpoint, match="nobody@000000000000"):
+            harness.run(harness.collect(prompt, "nobody@000000000000"))
+        with pytest.raises(PromptTooLong, match="max_tokens"):
+            harness.run(harness.collect(prompt, max_tokens=CONTEXT))
+        with pytest.raises(EngineError, match="empty"):
+            harness.run(harness.collect([]))
+        with pytest.raises(EngineError, match="at least 1"):
+            harness.run(harness.collect(prompt, max_tokens=0))
+
+    def test_what_cannot_be_loaded_says_why(self, harness: Harness) -> None:
+        engine, adapter = harness.engine, harness.adapter
+        with pytest.raises(EngineError, match="adapter"):
+            harness.run(engine.load(adapter))
+        missing = Checkpoint("gone@111111111111", "full", adapter.folder / "nowhere")
+        with pytest.raises(EngineError, match="gone@111111111111"):
+            harness.run(engine.load(missing))
+        assert missing.id not in engine.resident()
+        harness.run(engine.unload(missing.id))  # unknown ids are ignored
+        assert len(harness.answer(CODE, max_tokens=2)) == 2

@@ -1,0 +1,55 @@
+"""What engines are held against: Transformers and PEFT, called plainly."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.catalog.content import DIGITS, content_hash
+
+
+@cache
+def read(folder: Path) -> Any:
+    """The model in ``folder``, float32."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+@cache
+def read_adapted(base: Path, adapter: Path) -> Any:
+    """A model of its own with a PEFT adapter merged into its weights."""
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(copy.deepcopy(read(base)), str(adapter)).merge_and_unload()
+
+
+@torch.inference_mode()
+def raw_logprobs(model: Any, prompt: Sequence[int], output: Sequence[int]) -> list[float]:
+    """Log-softmax of the logits at each output token [T]."""
+    logits_TV = model(torch.tensor([[*prompt, *output]])).logits[0, len(prompt) - 1 : -1]
+    logprobs_TV = torch.log_softmax(logits_TV.double(), -1)
+    return [float(row[i]) for row, i in zip(logprobs_TV, output, strict=True)]
+
+
+def make_adapter(base: Checkpoint, folder: Path, std: float = 0.02, **settings: Any) -> Checkpoint:
+    """A random LoRA adapter on ``base``, strong enough to change what it says; the same at each
+    call."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(7)
+    options = {"r": 8, "lora_alpha": 16, "target_modules": "all-linear", **settings}
+    model: Any = get_peft_model(copy.deepcopy(read(base.folder)), LoraConfig(**options))
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=std)
+    model.save_pretrained(folder)
+    digest = content_hash(folder, folder / "hash.json")[:DIGITS]
+    return Checkpoint(f"adapted@{digest}", "adapter", folder, base=base.id, parent=base.id)

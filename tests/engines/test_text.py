@@ -1,0 +1,108 @@
+"""Streaming text, on the real tokenizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from liveweights.engines.text import TextStream, heal
+from liveweights.engines.text import _WindowDecoder as WindowDecoder  # pyright: ignore
+
+pytestmark = pytest.mark.model
+
+TEXTS = st.text(alphabet=st.sampled_from("ab \n\t:()0é你😀\u200d\ufffd"), max_size=30)
+
+
+def pieces(tokenizer: Any, ids: list[int], stop: tuple[str, ...] = (), skip: str = "") -> list[str]:
+    stream = TextStream(tokenizer, stop, skip)
+    shown: list[str] = []
+    for token in ids:
+        shown.append(stream.push(token))
+        if stream.stopped:
+            return shown
+    return [*shown, stream.finish()]
+
+
+def visible(text: str, stop: tuple[str, ...], skip: str) -> str:
+    """What a user should see of a whole answer, said without streaming."""
+    text = text.removeprefix(skip)
+    # The stop string that is complete first ends the answer; of several, the longest.
+    hits = [(text.index(s) + len(s), text.index(s)) for s in stop if s in text]
+    return text[: min(hits)[1]] if hits else text
+
+
+@settings(deadline=None)
+@given(ids=st.lists(st.integers(0, 49151), max_size=30))
+def test_pieces_of_any_tokens_join_to_the_decoded_text(tokenizer: Any, ids: list[int]) -> None:
+    assert "".join(pieces(tokenizer, ids)) == tokenizer.decode(ids, skip_special_tokens=True)
+
+
+@settings(deadline=None)
+@given(text=TEXTS)
+def test_whole_characters_only(tokenizer: Any, text: str) -> None:
+    shown = ""
+    for piece in pieces(tokenizer, tokenizer.encode(text)):
+        shown += piece
+        assert text.startswith(shown)
+    assert shown == text
+
+
+@settings(deadline=None)
+@given(
+    text=TEXTS,
+    stop=st.lists(st.text(alphabet="ab \n你", min_size=1, max_size=3), max_size=3).map(tuple),
+    skip=st.sampled_from(["", " ", "\n"]),
+)
+def test_stop_and_skip(tokenizer: Any, text: str, stop: tuple[str, ...], skip: str) -> None:
+    shown, expected = "", visible(text, stop, skip)
+    for piece in pieces(tokenizer, tokenizer.encode(text), stop, skip):
+        shown += piece
+        assert expected.startswith(shown)  # nothing is shown that has to be taken back
+    assert shown == expected
+
+
+@settings(deadline=None)
+@given(text=TEXTS, stop=st.sampled_from([(), ("\n",), ("ab", "b\n")]))
+def test_other_tokenizers_decode_by_window(tokenizer: Any, text: str, stop: Any) -> None:
+    decoder = WindowDecoder(tokenizer)
+    shown = "".join(decoder.push(token) for token in tokenizer.encode(text))
+    assert text.startswith(shown)
+    assert shown + decoder.finish() == text
+
+
+def test_special_tokens_are_not_text(tokenizer: Any) -> None:
+    assert pieces(tokenizer, tokenizer.encode("a<|im_end|>b<|endoftext|>")) == [
+        *("a", "", "b", ""),
+        "",
+    ]
+
+
+def test_nothing_is_shown_after_a_stop_string(tokenizer: Any) -> None:
+    stream = TextStream(tokenizer, ("\n",))
+    assert "".join(stream.push(i) for i in tokenizer.encode("a\nb")) == "a"
+    assert stream.stopped
+    assert stream.push(tokenizer.encode("c")[0]) == ""
+    assert stream.finish() == ""
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("x = ", ("x =", " ")),
+        ("x:\n    ", ("x:\n   ", " ")),
+        ("def f():\n", ("def f():", "\n")),
+        ("x", ("x", "")),
+        (" ", (" ", "")),
+        ("", ("", "")),
+    ],
+)
+def test_heal_cuts_one_space(prompt: str, expected: tuple[str, str]) -> None:
+    assert heal(prompt) == expected
+
+
+@given(prompt=st.text())
+def test_heal_loses_nothing(prompt: str) -> None:
+    assert "".join(heal(prompt)) == prompt

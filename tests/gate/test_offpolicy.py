@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liveweights.gate.offpolicy import effective_size, snips, snips_difference
+
+weights = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=50)
+
+
+@given(weights)
+def test_effective_size_is_between_one_and_all(weights_B: list[float]) -> None:
+    size = effective_size(np.array(weights_B))
+    assert 1 - 1e-9 <= size <= len(weights_B) + 1e-9
+
+
+def test_equal_weights_count_fully_and_no_weights_not() -> None:
+    assert effective_size(np.full(7, 0.3)) == pytest.approx(7)
+    assert effective_size(np.zeros(3)) == 0
+
+
+@given(st.lists(st.floats(-1, 1), min_size=31, max_size=60), st.floats(-3, 2))
+def test_the_same_policy_has_the_logged_mean(rewards: list[float], shift: float) -> None:
+    # A constant factor on all weights, such as rounding of the engine, cancels.
+    estimate = snips(rewards, [shift] * len(rewards))
+    assert estimate.value == pytest.approx(np.mean(rewards), abs=1e-9)
+    assert estimate.effective == pytest.approx(len(rewards))
+
+
+def test_estimate_covers_the_true_value_of_another_policy() -> None:
+    rng = np.random.default_rng(0)
+    mu, pi, value_of = (
+        np.array([0.5, 0.3, 0.2]),
+        np.array([0.2, 0.3, 0.5]),
+        np.array([-0.25, 0, 0.75]),
+    )
+    truth, covered, runs = float(pi @ value_of), 0, 1000
+    for _ in range(runs):
+        actions = rng.choice(3, size=300, p=mu)
+        estimate = snips(value_of[actions], np.log(pi / mu)[actions])
+        assert estimate.low is not None
+        assert estimate.high is not None
+        covered += estimate.low <= truth <= estimate.high
+    assert 0.93 <= covered / runs <= 0.975
+
+
+def test_pairing_sees_a_small_improvement_that_two_estimates_do_not() -> None:
+    rng = np.random.default_rng(1)
+    mu, pi, value_of = np.array([0.5, 0.5]), np.array([0.49, 0.51]), np.array([-0.25, 0.75])
+    actions = rng.choice(2, size=2000, p=mu)
+    rewards, ours = value_of[actions], np.log(pi / mu)[actions]
+    paired = snips_difference(rewards, ours, np.zeros(2000))
+    assert paired.low is not None
+    assert paired.low > 0
+    assert paired.value == pytest.approx(0.01, abs=0.002)
+    alone, incumbent = snips(rewards, ours), snips(rewards, np.zeros(2000))
+    assert alone.low < incumbent.high  # type: ignore[operator]
+
+
+def test_too_few_effective_samples_are_refused_with_the_reason() -> None:
+    logratios = [-20.0] * 99 + [0.0]
+    estimate = snips([1.0] * 100, logratios, floor=30)
+    assert estimate.value is None
+    assert estimate.low is None
+    assert estimate.refused == "1.0 effective samples of 100; at least 30 are needed"
+    assert snips_difference([1.0] * 100, np.zeros(100), logratios).refused == estimate.refused
+
+
+def test_one_session_is_refused() -> None:
+    estimate = snips([0.0, 1.0] * 50, [0.0] * 100, sessions_B=["a"] * 100)
+    assert estimate.value is None
+    assert "one session" in (estimate.refused or "")
+
+
+def test_the_clip_bounds_one_answers_weight() -> None:
+    estimate = snips([1.0] + [0.0] * 99, [50.0] + [0.0] * 99, clip=2.0)
+    assert estimate.value == pytest.approx(2 / 101)
+    assert estimate.clipped == 1
+
+
+@pytest.mark.parametrize(
+    ("rewards", "logratios"),
+    [([1.0, 2.0], [0.0]), ([float("inf")], [0.0]), ([1.0], [float("nan")])],
+)
+def test_bad_input_is_refused(rewards: list[float], logratios: list[float]) -> None:
+    with pytest.raises(ValueError, match="log-ratios"):
+        snips(rewards, logratios)
+
+
+def test_an_impossible_answer_weighs_nothing() -> None:
+    estimate = snips([1.0] * 50 + [0.0] * 50, [-np.inf] * 50 + [0.0] * 50)
+    assert estimate.value == 0.0

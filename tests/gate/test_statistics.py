@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liveweights.gate.statistics import (
+    at_confidence,
+    cases_needed,
+    clustered_error,
+    group,
+    paired_difference,
+    sign_test,
+    student_cdf,
+    student_quantile,
+)
+
+values = st.floats(-1, 1, allow_nan=False)
+pairs = st.lists(st.tuples(values, values, st.integers(0, 9)), min_size=3, max_size=60)
+
+
+@pytest.mark.parametrize(
+    ("probability", "freedom", "published"),
+    [  # NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2
+        (0.975, 1, 12.706),
+        (0.95, 2, 2.920),
+        (0.975, 4, 2.776),
+        (0.99, 10, 2.764),
+        (0.975, 30, 2.042),
+        (0.999, 5, 5.893),
+        (0.975, 100, 1.984),
+    ],
+)
+def test_quantiles_are_the_published_ones(
+    probability: float, freedom: int, published: float
+) -> None:
+    assert student_quantile(probability, freedom) == pytest.approx(published, abs=6e-4)
+
+
+@given(st.floats(0.5, 0.9999), st.integers(1, 3000))
+def test_quantile_inverts_the_distribution(probability: float, freedom: int) -> None:
+    quantile = student_quantile(probability, freedom)
+    assert student_cdf(quantile, freedom) == pytest.approx(probability, abs=1e-9)
+
+
+def test_distribution_with_one_and_two_degrees_is_the_closed_form() -> None:
+    for t in (-3.0, -0.2, 0.0, 0.7, 12.0):
+        assert student_cdf(t, 1) == pytest.approx(0.5 + math.atan(t) / math.pi)
+        assert student_cdf(t, 2) == pytest.approx(0.5 + t / (2 * math.sqrt(2 + t * t)))
+
+
+@given(pairs)
+def test_swapping_the_arms_mirrors_the_interval(rows: list[tuple[float, float, int]]) -> None:
+    ours, theirs, sessions = zip(*rows, strict=True)
+    one, other = (
+        paired_difference(ours, theirs, sessions),
+        paired_difference(theirs, ours, sessions),
+    )
+    assert one.mean == pytest.approx(-other.mean)
+    if one.low is not None and other.high is not None:
+        assert one.low == pytest.approx(-other.high)
+        assert one.low <= one.mean
+
+
+@given(pairs, st.floats(0.001, 1))
+def test_a_higher_candidate_is_never_judged_lower(
+    rows: list[tuple[float, float, int]], more: float
+) -> None:
+    ours, theirs, sessions = zip(*rows, strict=True)
+    before = paired_difference(ours, theirs, sessions)
+    after = paired_difference([value + more for value in ours], theirs, sessions)
+    if before.low is not None and after.low is not None:
+        assert after.low > before.low
+
+
+@given(st.lists(values, min_size=2, max_size=60))
+def test_independent_cases_have_the_textbook_error(differences: list[float]) -> None:
+    array = np.array(differences)
+    error = clustered_error(array, group(None, len(array)))
+    assert error == pytest.approx(array.std(ddof=1) / math.sqrt(len(array)), abs=1e-12)
+
+
+def test_equal_groups_have_the_published_clustered_error() -> None:
+    rng = np.random.default_rng(0)
+    differences, groups = rng.normal(size=60), np.repeat(np.arange(12), 5)
+    centred = differences - differences.mean()
+    # arXiv 2411.00640, section 2.2: the double sum over a cluster is its squared sum
+    published = math.sqrt(sum(centred[groups == g].sum() ** 2 for g in range(12))) / 60
+    expected = published * math.sqrt(12 / 11)
+    assert clustered_error(differences, groups) == pytest.approx(expected)
+
+
+def test_repeating_a_session_adds_no_certainty() -> None:
+    rng = np.random.default_rng(1)
+    ours, theirs = rng.normal(size=20), rng.normal(size=20)
+    once = paired_difference(ours, theirs, list(range(20)))
+    often = paired_difference(np.repeat(ours, 9), np.repeat(theirs, 9), list(np.arange(180) // 9))
+    assert often.low == pytest.approx(once.low)
+    assert paired_difference(np.repeat(ours, 9), np.repeat(theirs, 9)).low > once.low  # type: ignore[operator]
+
+
+def test_one_session_has_no_interval() -> None:
+    difference = paired_difference([1.0, 0.0, 1.0], [0.0, 0.0, 0.0], ["a", "a", "a"])
+    assert (difference.low, difference.high, difference.standard_error) == (None, None, None)
+    assert at_confidence(difference, 0.9).low is None
+    assert cases_needed(difference, 0.1, 0.8) is None
+
+
+@pytest.mark.parametrize("effect", [0.0, 0.4])
+def test_intervals_of_uneven_sessions_cover_the_truth(effect: float) -> None:
+    rng = np.random.default_rng(2)
+    runs, covered = 2000, 0
+    for _ in range(runs):
+        sizes = rng.integers(1, 30, size=12)
+        sessions = np.repeat(np.arange(12), sizes)
+        shared = rng.normal(scale=0.5, size=12)[sessions]
+        ours = effect + shared + rng.normal(size=len(sessions))
+        interval = paired_difference(ours, np.zeros(len(sessions)), sessions.tolist())
+        assert interval.low is not None
+        assert interval.high is not None
+        covered += interval.low <= effect <= interval.high
+    # Two standard errors of the simulation below the nominal 95%; wide is allowed, not useless.
+    assert 0.94 <= covered / runs <= 0.98
+
+
+def test_sign_test_is_the_binomial_tail() -> None:
+    assert sign_test(9, 1) == pytest.approx(2 * 11 / 1024)
+    assert sign_test(1, 9) == sign_test(9, 1)
+    assert sign_test(5, 5) == 1.0
+    assert sign_test(0, 0) == 1.0
+
+
+def test_as_many_cases_as_needed_find_the_effect_with_that_power() -> None:
+    rng = np.random.default_rng(3)
+    pilot = rng.normal(scale=0.5, size=400)
+    needed = cases_needed(paired_difference(pilot, np.zeros(400)), effect=0.1, power=0.8)
+    assert needed == pytest.approx((1.96 + 0.8416) ** 2 * pilot.var(ddof=1) / 0.01, abs=1)
+    draws = rng.normal(loc=0.1, scale=pilot.std(ddof=1), size=(500, needed))
+    zeros = np.zeros(needed)
+    found = sum((paired_difference(draw, zeros).low or -1) > 0 for draw in draws)
+    assert 0.74 <= found / 500 <= 0.86
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "sessions", "message"),
+    [
+        ([1.0], [1.0, 2.0], None, "equally many"),
+        ([], [], None, "no cases"),
+        ([float("nan")], [1.0], None, "finite"),
+        ([1.0, 2.0], [1.0, 2.0], ["a"], "1 sessions"),
+    ],
+)
+def test_bad_input_is_named(
+    ours: list[float], theirs: list[float], sessions: list[str] | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        paired_difference(ours, theirs, sessions)

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liveweights.learn.tree import Path, TreeBuilder, pack
+
+tokens = st.lists(st.integers(0, 2), min_size=1, max_size=6)
+paths = st.lists(st.builds(Path, tokens, tokens), min_size=1, max_size=8)
+
+
+def build(rows: list[Path]):
+    builder = TreeBuilder()
+    for row in rows:
+        builder.add(row)
+    return builder.build()
+
+
+@given(paths)
+def test_every_answer_token_is_read_behind_its_own_prefix(rows: list[Path]) -> None:
+    tree = build(rows)
+    mask = tree.mask_NN()
+    place = 0
+    for number, row in enumerate(rows):
+        whole = [*row.prompt_ids, *row.answer_ids]
+        for offset, target in enumerate(row.answer_ids):
+            node = tree.reader_T[place]
+            seen = np.flatnonzero(mask[node])
+            prefix = whole[: len(row.prompt_ids) + offset]
+            assert tree.token_N[seen].tolist() == prefix
+            assert tree.depth_N[seen].tolist() == list(range(len(prefix)))
+            assert tree.target_T[place] == target
+            assert tree.row_T[place] == number
+            place += 1
+    assert place == len(tree.target_T)
+
+
+@given(paths)
+def test_a_prefix_is_one_node(rows: list[Path]) -> None:
+    fed = {
+        tuple([*row.prompt_ids, *row.answer_ids][: end + 1])
+        for row in rows
+        for end in range(len(row.prompt_ids) + len(row.answer_ids) - 1)
+    }
+    assert len(build(rows).token_N) == len(fed)
+
+
+@given(paths, st.integers(1, 30))
+def test_packing_keeps_every_row_once_and_in_order(rows: list[Path], budget: int) -> None:
+    groups = pack(rows, budget)
+    assert [index for group in groups for index in group] == list(range(len(rows)))
+    for group in groups:
+        if len(group) > 1:
+            assert len(build([rows[i] for i in group]).token_N) <= budget
+
+
+def test_an_empty_answer_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        TreeBuilder().add(Path([1], []))

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path as Folder
+from typing import Any
+
+import pytest
+import torch
+
+from liveweights.learn.policy import Policy
+from liveweights.learn.rows import Row
+from liveweights.learn.settings import LearnSettings
+from liveweights.learn.tree import Path
+from liveweights.learn.update import update
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config: Any = LlamaConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+    )
+    folder = tmp_path_factory.mktemp("tiny")
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def row(role: Any, prompt: list[int], answer: list[int], weight: float, mu: list[float]) -> Row:
+    return Row(role, "g", "s", "u", prompt, answer, weight, mu, 1.0)
+
+
+def total(policy: Policy, path: Path) -> float:
+    return float(policy.score([path], [1.0], 512)[0].sum())
+
+
+def test_a_packed_pass_is_the_rows_one_by_one(tiny: Folder) -> None:
+    policy = Policy(tiny, None, LearnSettings())
+    paths = [
+        Path([1, 2, 3], [4, 5]),
+        Path([1, 2, 3], [4, 6, 7]),
+        Path([1, 2, 3, 4, 5], [8]),
+        Path([9, 2], [3]),
+    ]
+    together = policy.score(paths, [1.0, 0.5, 2.0, 1.0], 512)
+    alone = [
+        policy.score([p], [t], 512)[0] for p, t in zip(paths, [1.0, 0.5, 2.0, 1.0], strict=True)
+    ]
+    for one, other in zip(together, alone, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_packed_gradients_are_those_of_the_rows_one_by_one(tiny: Folder) -> None:
+    policy = Policy(tiny, None, LearnSettings())
+    paths = [Path([1, 2, 3], [4, 5]), Path([1, 2, 3], [4, 6, 7]), Path([1, 2], [3, 4])]
+    heat = torch.ones(3)
+
+    def gradients(groups: list[list[Path]]) -> list[torch.Tensor]:
+        policy.model.zero_grad()
+        for group in groups:
+            policy.logprobs(group, heat)[0].sum().backward()
+        return [p.grad.clone() for p in policy.parameters()]
+
+    for one, other in zip(gradients([paths]), gradients([[p] for p in paths]), strict=True):
+        assert torch.allclose(one, other, atol=1e-4)
+
+
+def test_the_accepted_rises_the_rejected_falls_the_correction_rises(tiny: Folder) -> None:
+    settings = LearnSettings(learning_rate=5e-3, epochs=4, nodes=64)
+    policy = Policy(tiny, None, settings)
+    good, bad, shown = Path([1, 2], [3, 4]), Path([5, 6], [7]), Path([5, 6], [8])
+    before = [policy.score([p], [1.0], 64)[0] for p in (good, bad, shown)]
+    rows = [
+        row("policy", [1, 2], [3, 4], 0.8, before[0].tolist()),
+        row("policy", [5, 6], [7], -0.5, before[1].tolist()),
+        row("correction", [5, 6], [8], 0.3, []),
+    ]
+    report = update(policy, rows, settings)
+    assert report.taught == 3
+    assert report.masked == 0
+    assert report.ratio == pytest.approx(1.0, abs=1e-4)
+    assert total(policy, good) > float(before[0].sum())
+    assert total(policy, bad) < float(before[1].sum())
+    assert total(policy, shown) > float(before[2].sum())
+
+
+def test_an_answer_too_far_off_policy_is_masked_and_counted(tiny: Folder) -> None:
+    settings = LearnSettings()
+    policy = Policy(tiny, None, settings)
+    before = total(policy, Path([1, 2], [3]))
+    report = update(policy, [row("policy", [1, 2], [3], 0.8, [before - 5.0])], settings)
+    assert (report.masked, report.taught, report.steps) == (1, 0, 0)
+    assert total(policy, Path([1, 2], [3])) == before
+
+
+def test_a_saved_adapter_computes_the_same(tiny: Folder, tmp_path: Folder) -> None:
+    settings = LearnSettings(learning_rate=1e-2)
+    policy = Policy(tiny, None, settings)
+    path = Path([1, 2], [3, 4])
+    with policy.base():
+        base = total(policy, path)
+    update(policy, [row("correction", [1, 2], [3, 4], 1.0, [])], settings)
+    policy.save(tmp_path / "adapter")
+    again = Policy(tiny, tmp_path / "adapter", settings)
+    assert total(again, path) == pytest.approx(total(policy, path), abs=1e-5)
+    assert total(again, path) > base

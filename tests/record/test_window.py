@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import psycopg
+import pytest
+
+from liveweights.record import read, window
+from liveweights.record.feedback import Feedback
+from liveweights.record.generation import Generation
+from liveweights.record.split import split_key, split_of
+from liveweights.record.window import Claim, Example, UnknownCycle
+from liveweights.record.writer import Writer
+from liveweights.store.database import Connection, open_pool
+
+from .rows import START, make_feedback, make_generation
+
+Begin = Callable[[], int]
+End = Callable[..., None]
+T = TypeVar("T")
+
+
+def record(dsn: str, *rows: Generation | Feedback) -> None:
+    async def main() -> None:
+        pool = await open_pool(dsn)
+        async with Writer(pool, linger=0.0) as writer:
+            for row in rows:
+                if isinstance(row, Generation):
+                    await writer.add_generation(row)
+                else:
+                    await writer.add_feedback(row)
+        await pool.close()
+
+    asyncio.run(main())
+
+
+def ask(dsn: str, question: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
+    async def main() -> T:
+        async with await psycopg.AsyncConnection.connect(dsn) as conn:
+            return await question(conn)
+
+    return asyncio.run(main())
+
+
+def claim(dsn: str, cycle: int, share: float = 0.0, max_rows: int = 1000) -> Claim:
+    return ask(
+        dsn,
+        lambda conn: window.claim(conn, cycle, "live", held_back_share=share, max_rows=max_rows),
+    )
+
+
+def rows(dsn: str, cycle: int) -> list[Example]:
+    return ask(dsn, lambda conn: window.read(conn, cycle, "train"))
+
+
+def claimed(dsn: str, cycle: int) -> set[str]:
+    return {example.generation.id for example in rows(dsn, cycle)}
+
+
+def unread(dsn: str) -> int:
+    return ask(dsn, lambda conn: read.unread(conn, "live"))
+
+
+def test_what_is_claimed(database_dsn: str, begin_cycle: Begin) -> None:
+    """Reacted-to and silent answers, of this alias, with consent; nothing else."""
+    record(
+        database_dsn,
+        make_generation("reacted"),
+        make_generation("unreacted"),
+        make_generation("silent", output=""),
+        make_generation("silent-reacted", output=""),
+        make_generation("cancelled", output="", finish_reason="cancelled"),
+        make_generation("no-consent", consent=False),
+        make_generation("no-consent-silent", consent=False, output=""),
+        make_generation("other-alias", alias="other"),
+        *(
+            make_feedback(f"f-{id}", id)
+            for id in ("reacted", "silent-reacted", "no-consent", "other-alias")
+        ),
+    )
+    cycle = begin_cycle()
+    assert unread(database_dsn) == 2
+    assert claim(database_dsn, cycle) == Claim(train=3, held_back=0)
+    assert claimed(database_dsn, cycle) == {"reacted", "silent", "silent-reacted"}
+    assert unread(database_dsn) == 0
+
+
+def test_an_example_has_the_feedback_in_order_of_arrival(
+    database_dsn: str, begin_cycle: Begin
+) -> None:
+    g, other = make_generation("g"), make_generation("h", output="")
+    shown = make_feedback("z", "g", signal="shown")
+    edited = make_feedback("a", "g", signal="edited", text="x = 2")
+    record(database_dsn, g, other, shown, edited)
+    cycle = begin_cycle()
+    claim(database_dsn, cycle)
+    assert rows(database_dsn, cycle) == [Example(g, (shown, edited)), Example(other, ())]
+
+
+def test_claiming_again_changes_nothing(database_dsn: str, begin_cycle: Begin) -> None:
+    record(database_dsn, make_generation("a"), make_feedback("fa", "a"))
+    cycle = begin_cycle()
+    first = claim(database_dsn, cycle)
+    before = rows(database_dsn, cycle)
+    record(database_dsn, make_generation("b"), make_feedback("fb", "b"), make_feedback("late", "a"))
+    assert claim(database_dsn, cycle) == first == Claim(train=1, held_back=0)
+    assert rows(database_dsn, cycle) == before
+    assert unread(database_dsn) == 2
+
+
+def test_late_feedback_brings_a_generation_back(
+    database_dsn: str, begin_cycle: Begin, end_cycle: End
+) -> None:
+    first, late = make_feedback("first", "a"), make_feedback("late", "a", signal="rejected")
+    a, b = make_generation("a"), make_generation("b")
+    record(database_dsn, a, b, first, make_feedback("fb", "b"))
+    one = begin_cycle()
+    claim(database_dsn, one)
+    end_cycle(one, "promoted")
+    record(database_dsn, late)
+    two = begin_cycle()
+    assert claim(database_dsn, two).total == 1
+    assert rows(database_dsn, two) == [Example(a, (first, late))]
+
+
+@pytest.mark.parametrize("outcome", ["failed", "nothing", "aborted"])
+def test_a_cycle_that_released_nothing_gives_its_rows_back(
+    database_dsn: str, begin_cycle: Begin, end_cycle: End, outcome: str
+) -> None:
+    record(
+        database_dsn,
+        make_generation("a"),
+        make_generation("silent", output=""),
+        make_feedback("fa", "a"),
+    )
+    one = begin_cycle()
+    claim(database_dsn, one)
+    end_cycle(one, outcome)
+    assert unread(database_dsn) == 1
+    two = begin_cycle()
+    assert claim(database_dsn, two).total == 2
+    end_cycle(two, "promoted")
+    assert unread(database_dsn) == 0
+    assert claim(database_dsn, begin_cycle()).total == 0
+
+
+def test_what_has_waited_longest_comes_first(
+    database_dsn: str, begin_cycle: Begin, end_cycle: End
+) -> None:
+    record(database_dsn, *(make_generation(f"g{n}") for n in range(6)))
+    record(database_dsn, *(make_feedback(f"f{n}", f"g{n}") for n in (3, 1, 4, 0, 5, 2)))
+    taken: list[set[str]] = []
+    for _ in range(4):
+        cycle = begin_cycle()
+        claim(database_dsn, cycle, max_rows=2)
+        taken.append(claimed(database_dsn, cycle))
+        end_cycle(cycle, "promoted")
+        assert unread(database_dsn) == max(0, 6 - 2 * len(taken))
+    assert taken == [{"g3", "g1"}, {"g4", "g0"}, {"g5", "g2"}, set()]
+
+
+def test_a_session_is_wholly_on_one_side(
+    database_dsn: str, begin_cycle: Begin, end_cycle: End
+) -> None:
+    owners = [("s", None), ("t", "ada"), (None, "ada"), (None, None)]
+    record(
+        database_dsn,
+        *(
+            make_generation(f"{letter}{n}", session=session, user=user)
+            for n, (session, user) in enumerate(owners * 10)
+            for letter in "ab"
+        ),
+    )
+    with psycopg.connect(database_dsn) as conn:
+        ids = [id for (id,) in conn.execute("select id from generations")]
+    record(database_dsn, *(make_feedback(f"f{id}", id) for id in ids))
+    cycle = begin_cycle()
+    found = claim(database_dsn, cycle, share=0.4)
+    assert found.total == 80
+    assert found.train > 0 < found.held_back
+    sides = {
+        side: ask(database_dsn, lambda conn, side=side: window.read(conn, cycle, side))
+        for side in ("train", "held_back")
+    }
+    assert (len(sides["train"]), len(sides["held_back"])) == (found.train, found.held_back)
+    for side, examples in sides.items():
+        for g in (example.generation for example in examples):
+            assert split_of(split_key(g.tenant, g.session, g.user, g.id), 0.4) == side
+    end_cycle(cycle, "failed")
+    again = begin_cycle()
+    assert claim(database_dsn, again, share=0.4) == found
+    assert claimed(database_dsn, again) == {e.generation.id for e in sides["train"]}
+
+
+def test_an_unknown_cycle_is_an_error(database_dsn: str, begin_cycle: Begin) -> None:
+    cycle = begin_cycle()
+    with pytest.raises(UnknownCycle, match=f"no cycle {cycle + 1} "):
+        claim(database_dsn, cycle + 1)
+    with pytest.raises(UnknownCycle, match="alias 'other'"):
+        ask(
+            database_dsn,
+            lambda conn: window.claim(conn, cycle, "other", held_back_share=0, max_rows=1),
+        )
+
+
+def test_since_gives_newer_answers_with_what_is_known_now(database_dsn: str) -> None:
+    old = make_generation("old", created_at=START)
+    new = make_generation("new", created_at=START + timedelta(hours=2))
+    elsewhere = make_generation("elsewhere", alias="other", created_at=new.created_at)
+    f = make_feedback("f", "new")
+    record(database_dsn, old, new, elsewhere, f, make_feedback("g", "old"))
+    found = ask(database_dsn, lambda conn: window.since(conn, "live", START + timedelta(hours=1)))
+    assert found == [Example(new, (f,))]
+
+
+def test_status_counts_everything(database_dsn: str, begin_cycle: Begin) -> None:
+    record(
+        database_dsn,
+        make_generation("a"),
+        make_generation("b", alias="other"),
+        make_feedback("fa", "a"),
+        make_feedback("fb", "b"),
+    )
+    begin_cycle()
+    assert ask(database_dsn, read.status) == read.Status(2, 2, {"live": 1})

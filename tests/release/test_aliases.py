@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.release import aliases
+from liveweights.release.aliases import AliasError, Release, StaleVersion, UnknownAlias
+from liveweights.release.registry import NotRegistered, register
+from liveweights.store.database import Connection
+
+A, B, C = (f"{name}@000000000000" for name in "abc")
+
+
+def with_alias(dsn: str, test: Callable[[Connection], Awaitable[None]]) -> None:
+    """Runs ``test`` with three registered checkpoints and the alias ``m`` on the first."""
+
+    async def go() -> None:
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
+            for checkpoint in (A, B, C):
+                await register(conn, Checkpoint(checkpoint, "base", Path("/")), {})
+            await aliases.create(conn, "m", A)
+            await test(conn)
+
+    asyncio.run(go())
+
+
+async def actions(conn: Connection) -> list[tuple[str, str, str | None]]:
+    return [(r.action, r.checkpoint, r.previous) for r in await aliases.history(conn, "m")]
+
+
+def test_a_release_from_canary_to_rollback(database_dsn: str) -> None:
+    async def test(conn: Connection) -> None:
+        state = await aliases.start_canary(conn, "m", B, 0.25, reason="gate passed")
+        assert (state.live, state.canary, state.share, state.version) == (A, B, 0.25, 2)
+        state = await aliases.promote(conn, "m", B, cycle=7, reason="r", evidence={"e": 20.5})
+        assert (state.live, state.canary, state.share, state.version) == (B, None, 0.0, 3)
+        state = await aliases.rollback(conn, "m", reason="users complain")
+        assert (state.live, state.canary, state.version) == (A, None, 4)
+        assert await aliases.read(conn, "m") == state
+        assert await actions(conn) == [
+            ("create", A, None),
+            ("canary", B, A),
+            ("promote", B, A),
+            ("rollback", A, B),
+        ]
+        row = await conn.execute(
+            "select cycle, evidence, reason from releases order by id offset 2"
+        )
+        assert await row.fetchone() == (7, {"e": 20.5}, "r")
+
+    with_alias(database_dsn, test)
+
+
+def test_repeats_change_nothing(database_dsn: str) -> None:
+    async def test(conn: Connection) -> None:
+        assert (await aliases.create(conn, "m", B)).live == A
+        for _ in range(2):
+            started = await aliases.start_canary(conn, "m", B, 0.1, reason="r")
+        assert started.version == 2
+        for _ in range(2):
+            promoted = await aliases.promote(conn, "m", B, reason="r")
+        assert promoted.version == 3
+        assert (await aliases.abort_canary(conn, "m", reason="r")).version == 3
+        assert (await aliases.rollback(conn, "m", B, reason="r")).version == 3
+        assert len(await actions(conn)) == 3
+
+    with_alias(database_dsn, test)
+
+
+def test_aborting_one_canary_spares_its_successor(database_dsn: str) -> None:
+    async def test(conn: Connection) -> None:
+        await aliases.start_canary(conn, "m", B, 0.1, reason="r")
+        assert (await aliases.abort_canary(conn, "m", reason="r", checkpoint=B)).canary is None
+        await aliases.start_canary(conn, "m", C, 0.1, reason="r")
+        assert (await aliases.abort_canary(conn, "m", reason="r", checkpoint=B)).canary == C
+
+    with_alias(database_dsn, test)
+
+
+def test_rollback_and_promotion_end_a_running_canary_and_say_so(database_dsn: str) -> None:
+    async def test(conn: Connection) -> None:
+        await aliases.promote(conn, "m", B, reason="r")
+        await aliases.start_canary(conn, "m", C, 0.1, reason="r")
+        state = await aliases.rollback(conn, "m", reason="r")
+        assert (state.live, state.canary) == (A, None)
+        assert (await actions(conn))[-2:] == [("abort", C, B), ("rollback", A, B)]
+        await aliases.start_canary(conn, "m", C, 0.1, reason="r")
+        assert (await aliases.rollback(conn, "m", A, reason="r")).canary is None
+        await aliases.start_canary(conn, "m", C, 0.1, reason="r")
+        assert (await aliases.promote(conn, "m", B, reason="r")).canary is None
+
+    with_alias(database_dsn, test)
+
+
+def test_what_does_not_fit_is_refused_and_changes_nothing(database_dsn: str) -> None:
+    async def test(conn: Connection) -> None:
+        with pytest.raises(AliasError, match="no checkpoint before"):
+            await aliases.rollback(conn, "m", reason="r")
+        with pytest.raises(AliasError, match="is live"):
+            await aliases.start_canary(conn, "m", A, 0.1, reason="r")
+        with pytest.raises(NotRegistered, match="nobody@1"):
+            await aliases.promote(conn, "m", "nobody@1", reason="r")
+        with pytest.raises(NotRegistered, match="nobody@1"):
+            await aliases.create(conn, "n", "nobody@1")
+        with pytest.raises(UnknownAlias, match="'n'"):
+            await aliases.read(conn, "n")
+        with pytest.raises(StaleVersion, match="version 1, not 9"):
+            await aliases.promote(conn, "m", B, reason="r", version=9)
+        await aliases.start_canary(conn, "m", B, 0.1, reason="r")
+        with pytest.raises(AliasError, match="has the canary"):
+            await aliases.start_canary(conn, "m", C, 0.1, reason="r")
+        assert await actions(conn) == [("create", A, None), ("canary", B, A)]
+
+    with_alias(database_dsn, test)
+
+
+def test_changes_at_the_same_time_leave_one_canary(database_dsn: str) -> None:
+    async def start(checkpoint: str) -> str:
+        async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
+            try:
+                await aliases.start_canary(conn, "m", checkpoint, 0.1, reason="r")
+            except AliasError:
+                return "refused"
+            return "started"
+
+    async def test(conn: Connection) -> None:
+        outcomes = await asyncio.gather(*(start(c) for c in (B, C, B, C, B, C)))
+        canary = (await aliases.read(conn, "m")).canary
+        assert canary in (B, C)
+        assert outcomes == ["started" if c == canary else "refused" for c in (B, C, B, C, B, C)]
+        assert len(await actions(conn)) == 2
+
+    with_alias(database_dsn, test)
+
+
+def test_everyone_is_told_once_it_is_committed(database_dsn: str) -> None:
+    async def test(conn: Connection) -> None:
+        async with await psycopg.AsyncConnection.connect(database_dsn, autocommit=True) as ear:
+            await ear.execute(f"listen {aliases.CHANNEL}")
+            async with conn.transaction():
+                await aliases.start_canary(conn, "m", B, 0.1, reason="r")
+                assert [n async for n in ear.notifies(timeout=0.1)] == []
+            heard = [n.payload async for n in ear.notifies(timeout=5, stop_after=1)]
+            assert heard == ["m"]
+
+    with_alias(database_dsn, test)
+
+
+def release(action: str, checkpoint: str) -> Release:
+    return Release(action, checkpoint, None, "")  # type: ignore[arg-type]
+
+
+def test_a_rollback_never_returns_to_what_was_rolled_back_from() -> None:
+    story = [release("create", "a"), release("promote", "b"), release("promote", "c")]
+    assert aliases.former_lives(story) == ["b", "a"]
+    story.append(release("rollback", "b"))
+    assert aliases.former_lives(story) == ["a"]
+    story += [release("canary", "d"), release("abort", "d"), release("promote", "e")]
+    assert aliases.former_lives(story) == ["b", "a"]
+    story.append(release("rollback", "z"))  # to one that was never live here
+    assert aliases.former_lives(story) == ["b", "a"]
+    story += [release("rollback", "a")]
+    assert aliases.previous_live(story) is None
+
+
+@given(st.lists(st.sampled_from("abcd"), max_size=12), st.data())
+def test_rolling_back_again_and_again_ends(promoted: list[str], data: st.DataObject) -> None:
+    story, live = [release("create", "a")], "a"
+    for checkpoint in promoted:
+        if checkpoint != live:
+            action = data.draw(st.sampled_from(["promote", "rollback"]))
+            story.append(release(action, checkpoint))
+            live = checkpoint
+    seen = [live]
+    while (target := aliases.previous_live(story)) is not None:
+        assert target not in seen
+        seen.append(target)
+        story.append(release("rollback", target))
+    assert len(seen) <= 4

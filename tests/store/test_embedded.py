@@ -1,0 +1,356 @@
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from liveweights.store import binaries
+from liveweights.store.account import Account, AccountError
+from liveweights.store.embedded import EmbeddedPostgres, ServerError
+from liveweights.store.place import PlaceError
+
+pytestmark = pytest.mark.fault
+
+QUICK = {"fsync": "off"}
+Make = Callable[..., EmbeddedPostgres]
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another user")
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from liveweights.store.embedded import EmbeddedPostgres
+server = EmbeddedPostgres(Path(sys.argv[1]), settings={"fsync": "off"})
+server.start()
+print(server.pid, server.owned, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that the server's user can reach."""
+    path = Path(tempfile.mkdtemp(prefix="liveweights-tests-"))
+    path.chmod(0o711)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def make(folder: Path) -> Iterator[Make]:
+    """Servers that are gone after the test."""
+    made: list[EmbeddedPostgres] = []
+
+    def make_one(where: Path | None = None, **options: object) -> EmbeddedPostgres:
+        server = EmbeddedPostgres(where or folder / "postgres", settings=QUICK, **options)  # type: ignore[arg-type]
+        made.append(server)
+        return server
+
+    yield make_one
+    for server in sorted(made, key=lambda server: not server.owned):
+        server.destroy()
+
+
+def hold(folder: Path) -> tuple[subprocess.Popen[str], int, bool]:
+    """Another process with a server on ``folder``: it, the server's id, whether it owns it."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    pid, owned = process.stdout.readline().split()
+    return process, int(pid), owned == "True"
+
+
+def value(dsn: str, query: str) -> object:
+    with psycopg.connect(dsn) as conn:
+        row = conn.execute(query.encode()).fetchone()
+        assert row is not None
+        return row[0]
+
+
+def put(dsn: str, number: int) -> None:
+    with psycopg.connect(dsn) as conn:
+        conn.execute("create table if not exists numbers (n int)")
+        conn.execute("insert into numbers values (%s)", (number,))
+
+
+def total(dsn: str) -> object:
+    return value(dsn, "select sum(n)::int from numbers")
+
+
+def test_a_server_from_nothing(make: Make) -> None:
+    server = make()
+    assert not server.is_running()
+    with server:
+        assert server.is_running()
+        assert value(server.dsn, "select current_database()") == "liveweights"
+        assert value(server.dsn, "show listen_addresses") == ""
+        assert value(server.dsn, "show data_checksums") == "on"
+        assert value(server.dsn, "show synchronous_commit") == "on"
+        assert value(server.dsn, "show server_encoding") == "UTF8"
+        assert value(server.dsn, "select upper('öl')") == "ÖL"
+        put(server.dsn, 1)
+        pid = server.pid
+        assert server.start() == server.dsn  # again
+        assert server.pid == pid
+    assert not server.is_running()
+    with server:
+        assert total(server.dsn) == 1
+
+
+def test_nobody_else_may_look_or_connect(make: Make, folder: Path) -> None:
+    server = make()
+    dsn = server.start()
+    root = folder / "postgres" / "server"
+    assert root.stat().st_mode & 0o777 == 0o700
+    assert (root / ".s.PGSQL.5432").stat().st_mode & 0o777 == 0o700
+    with pytest.raises(psycopg.OperationalError, match=r"Peer authentication failed"):
+        psycopg.connect(dsn, user="postgres")
+
+
+def test_after_the_postmaster_was_killed(make: Make) -> None:
+    server = make()
+    dsn = server.start()
+    put(dsn, 1)
+    with psycopg.connect(dsn, autocommit=True) as conn:  # a worker that outlives its parent
+        conn.execute("select 1")
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGKILL)
+        server.start()
+    put(dsn, 2)
+    assert total(dsn) == 3
+
+
+def test_after_a_worker_that_does_not_notice(make: Make) -> None:
+    """A stopped worker holds the shared memory until it is killed."""
+    server = make()
+    dsn = server.start()
+    put(dsn, 1)
+    conn = psycopg.connect(dsn)
+    worker = conn.info.backend_pid
+    pid = server.pid
+    assert pid is not None
+    os.kill(worker, signal.SIGSTOP)
+    os.kill(pid, signal.SIGKILL)
+    server.start()
+    assert total(dsn) == 1
+    status = Path(f"/proc/{worker}/status")
+    assert not status.exists() or "State:\tZ" in status.read_text()
+    conn.close()
+
+
+def test_after_everything_was_killed(make: Make, folder: Path) -> None:
+    holder, pid, owned = hold(folder / "postgres")
+    assert owned
+    server = make()
+    put(server.start(), 1)
+    os.killpg(holder.pid, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
+    holder.wait()
+    server.start()
+    assert server.pid != pid
+    assert server.owned
+    assert total(server.dsn) == 1
+
+
+def test_a_second_launcher_attaches_and_lets_go(make: Make, folder: Path) -> None:
+    owner = make()
+    owner.start()
+    holder, pid, owned = hold(folder / "postgres")
+    assert (pid, owned) == (owner.pid, False)
+    holder.kill()
+    holder.wait()
+    second = make()
+    second.start()
+    assert second.pid == owner.pid
+    assert not second.owned
+    second.stop()
+    assert owner.is_running()
+    with pytest.raises(ServerError, match="in use by another"):
+        second.destroy()
+    put(owner.dsn, 1)
+    owner.stop()
+    assert not second.is_running()
+
+
+def test_whoever_attaches_after_the_owner_died_becomes_the_owner(make: Make, folder: Path) -> None:
+    holder, pid, _ = hold(folder / "postgres")
+    os.killpg(holder.pid, signal.SIGKILL)
+    holder.wait()
+    heir = make()
+    heir.start()
+    assert (heir.pid, heir.owned) == (pid, True)
+    heir.stop()
+    assert not heir.is_running()
+
+
+def test_many_at_once_get_one_server(make: Make, folder: Path) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(folder / "postgres")],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    lines = [process.stdout.readline().split() for process in processes if process.stdout]
+    for process in processes:
+        process.kill()
+        process.wait()
+    assert len({pid for pid, _ in lines}) == 1
+    assert sorted(owned for _, owned in lines) == ["False", "False", "True"]
+    make().start()
+
+
+def test_a_recycled_process_id_is_not_taken_for_a_server(make: Make, folder: Path) -> None:
+    server = make()
+    put(server.start(), 1)
+    root = folder / "postgres" / "server"
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    # The same user's process has the id now, as after the restart of a container.
+    sleeper = Account.owner_of(root / "data").popen(["sleep", "600"])
+    try:
+        for path in (root / "data" / "postmaster.pid", root / ".s.PGSQL.5432.lock"):
+            lines = path.read_text().splitlines()
+            path.write_text("\n".join([str(sleeper.pid), *lines[1:]]) + "\n")
+        server.start()
+        assert total(server.dsn) == 1
+        assert sleeper.poll() is None
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
+def test_an_unfinished_initdb_is_begun_anew(make: Make, folder: Path) -> None:
+    server = make()
+    server.start()
+    server.stop()
+    data = folder / "postgres" / "server" / "data"
+    data.rename(data.with_name("data.new-1234"))
+    (data.with_name("data.new-1234") / "PG_VERSION").unlink()
+    server.start()
+    assert not data.with_name("data.new-1234").exists()
+
+
+def test_a_server_that_cannot_start_shows_its_log(folder: Path) -> None:
+    server = EmbeddedPostgres(folder / "postgres", settings={"shared_buffers": "lots"})
+    with pytest.raises(ServerError, match=r'(?s)log ends with.*"shared_buffers": "lots"'):
+        server.start()
+    server.destroy()
+
+
+def test_a_folder_with_a_long_path(make: Make, folder: Path) -> None:
+    where = folder / ("long" * 15) / ("longer" * 15) / "with a space, and a comma"
+    where.mkdir(parents=True)
+    server = make(where)
+    put(server.start(), 3)
+    assert total(server.dsn) == 3
+    sockets = Path(psycopg.conninfo.conninfo_to_dict(server.dsn)["host"])
+    assert sockets.stat().st_mode & 0o777 == 0o700
+    server.destroy()
+    assert not sockets.exists()
+
+
+@as_root
+def test_root_runs_it_as_somebody_else(make: Make) -> None:
+    server = make()
+    server.start()
+    assert Path(f"/proc/{server.pid}").stat().st_uid == pwd.getpwnam("nobody").pw_uid
+
+
+@as_root
+def test_a_folder_that_the_server_cannot_reach(make: Make, folder: Path) -> None:
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    shared = folder / "shared"
+    server = make(closed / "postgres", shared=shared)
+    put(server.start(), 5)
+    root = Path((closed / "postgres" / "location").read_text().strip())
+    assert root.parent == shared
+    assert root.stat().st_mode & 0o777 == 0o700
+    assert closed.stat().st_mode & 0o777 == 0o700
+    server.stop()
+    again = make(closed / "postgres", shared=shared)
+    assert total(again.start()) == 5
+    again.stop()
+    shutil.rmtree(root)
+    with pytest.raises(PlaceError, match=f"{root}, which is gone"):
+        again.start()
+
+
+@as_root
+def test_programs_that_the_server_cannot_reach(
+    make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in an environment below /root: they are copied to where the server can read them."""
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    package = binaries.find().parent.parent
+    for part in (package, package.with_name(package.name + ".libs")):
+        shutil.copytree(part, closed / part.name, symlinks=True)
+    programs = closed / package.name / "pginstall" / "bin"
+    monkeypatch.setattr(binaries, "find", lambda: programs)
+    shared = folder / "shared"
+    server = make(shared=shared)
+    put(server.start(), 7)
+    executable = os.readlink(f"/proc/{server.pid}/exe")
+    assert executable.startswith(str(shared / "postgres-"))
+    server.stop()
+    server.start()
+    assert total(server.dsn) == 7
+    assert len(list(shared.glob("postgres-*"))) == 1
+    assert not list(shared.glob("copying-*"))
+
+
+@as_root
+def test_an_unknown_user_is_an_error(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVEWEIGHTS_POSTGRES_USER", "no-such-user")
+    with pytest.raises(AccountError, match="no user 'no-such-user'"):
+        make().start()
+    monkeypatch.setenv("LIVEWEIGHTS_POSTGRES_USER", "root")
+    with pytest.raises(AccountError, match="refuses to run as root"):
+        make().start()
+
+
+@as_root
+def test_an_ordinary_user_runs_it_as_himself(folder: Path) -> None:
+    """The whole launcher in a process of user ``nobody``."""
+    where = folder / "own"
+    where.mkdir()
+    account = Account.named("nobody")
+    account.take(where)
+    ready = account.run(["/bin/sh", "-c", '"$0" -c "import psycopg"', sys.executable])
+    if ready[0] != 0:
+        pytest.skip("the user nobody cannot reach this Python")
+    code = (
+        "import sys; from pathlib import Path; "
+        "from liveweights.store.embedded import EmbeddedPostgres\n"
+        "with EmbeddedPostgres(Path(sys.argv[1])) as s:\n"
+        "    import psycopg; print(psycopg.connect(s.dsn).execute('select 41 + 1').fetchone())"
+    )
+    status, output = account.run([sys.executable, "-c", code, where / "postgres"])
+    assert (status, output.strip()) == (0, "(42,)")
+
+
+def test_the_log_is_kept_small(make: Make, folder: Path) -> None:
+    server = make()
+    server.start()
+    server.stop()
+    log = folder / "postgres" / "server" / "log"
+    with log.open("ab") as file:
+        file.truncate(17 * 2**20)
+    server.start()
+    assert log.stat().st_size < 2**20
+    assert log.with_suffix(".old").exists()
