@@ -134,7 +134,7 @@ class LlamaProcess:
                     if attempt == STARTS:
                         self.failed = True
                         raise EngineError(
-                            f"{self.checkpoint_id} does not start again ({STARTS} attempts): {error}"
+                            f"{self.checkpoint_id} does not start, {STARTS} attempts: {error}"
                         ) from error
                     log.warning("%s: start %d failed: %s", self.checkpoint_id, attempt, error)
                 await asyncio.sleep(pause)
