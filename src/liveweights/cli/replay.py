@@ -58,7 +58,7 @@ def demo(
         config=DEMO,
         measure=MeasureSettings(files=32, package_files=12),
         # Short sessions: evidence is clustered by session, so many small ones say more.
-        traffic=TrafficSettings(session_positions=6),
+        traffic=TrafficSettings(session_positions=8, window=700),
     )
     raise typer.Exit(run_demo(options))
 
