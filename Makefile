@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 TORCH ?= 2.13.0
 ARGS ?=
 
-.PHONY: demo test test-fast lint format bench clean help
+.PHONY: demo test test-fast test-slow lint format bench clean help
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -23,7 +23,10 @@ test: $(STAMP) ## all tests, fast ones first
 	$(BIN)/python -m pytest $(ARGS)
 
 test-fast: $(STAMP) ## unit tests only
-	$(BIN)/python -m pytest -m "not model and not fault" $(ARGS)
+	$(BIN)/python -m pytest -m "not model and not fault and not slow" $(ARGS)
+
+test-slow: $(STAMP) ## the tests that take minutes each
+	$(BIN)/python -m pytest -m slow $(ARGS)
 
 lint: $(STAMP) ## style, format and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
@@ -32,7 +35,7 @@ format: $(STAMP) ## rewrite to the project's format
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 bench: $(STAMP) ## every benchmark, briefly; BENCH_ARGS= for the full ones
-	@set -e; for script in bench/*.py; do $(BIN)/python $$script $(or $(BENCH_ARGS),--quick); done
+	@set -e; for script in bench/[a-z]*.py; do $(BIN)/python $$script $(or $(BENCH_ARGS),--quick); done
 
 clean: ## remove the environment and the runs
 	rm -rf $(VENV) runs

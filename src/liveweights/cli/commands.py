@@ -5,27 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
-import psycopg
 import typer
 
 from liveweights import __version__
 from liveweights.catalog.models import ModelNotFound
+from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
 from liveweights.cli.output import show, show_json
 from liveweights.cli.replay import replay
-from liveweights.config import Config, ConfigError, load_config
 from liveweights.cycle import ledger
 from liveweights.cycle.status import read_status
 from liveweights.release import aliases
 from liveweights.release.lineage import read_lineage
-from liveweights.release.registry import NotRegistered
 from liveweights.store.database import Connection
-from liveweights.store.embedded import EmbeddedPostgres, ServerError
+from liveweights.store.embedded import ServerError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,65 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(replay, name="replay")
 
-Home = Annotated[Path, typer.Option(help="Folder of the service: database, checkpoints, cycles.")]
-Settings = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name = Annotated[str, typer.Argument(help="Alias; default: the configured one.")]
-T = TypeVar("T")
-HOME = Path("runs/home")
-
-
-def _config(path: Path | None, **changes: Any) -> Config:
-    try:
-        config = load_config(path)
-        given = {key: value for key, value in changes.items() if value is not None}
-        for section in ("api", "engine"):
-            inner = {k: v for k, v in given.pop(section, {}).items() if v is not None}
-            if inner:
-                given[section] = msgspec.structs.replace(getattr(config, section), **inner)
-        return msgspec.convert(
-            msgspec.to_builtins(msgspec.structs.replace(config, **given)), Config
-        )
-    except (ConfigError, msgspec.ValidationError) as error:
-        raise _refuse(str(error)) from error
-
-
-def _refuse(message: str) -> typer.Exit:
-    typer.secho(message, fg="red", err=True)
-    return typer.Exit(2)
-
-
-@asynccontextmanager
-async def _database(config: Config, home: Path) -> AsyncGenerator[Connection]:
-    """A connection to the service's database, which is started if it is not running."""
-    dsn = config.database_url()
-    if dsn is None and not (home / "postgres").exists():
-        raise _refuse(f"there is no service in {home}; start one with `liveweights up --home ...`")
-    server = None if dsn else EmbeddedPostgres(home / "postgres")
-    try:
-        if server:
-            dsn = await asyncio.to_thread(server.start)
-        assert dsn is not None
-        async with await psycopg.AsyncConnection.connect(dsn) as conn:
-            yield conn
-    except (ServerError, psycopg.OperationalError) as error:
-        raise _refuse(f"the database cannot be reached: {error}") from error
-    finally:
-        if server and server.owned:
-            await asyncio.to_thread(server.stop)
-
-
-def _query(config: Config, home: Path, ask: Callable[[Connection], Awaitable[T]]) -> T:
-    where = home.resolve()
-
-    async def run() -> T:
-        async with _database(config, where) as conn:
-            return await ask(conn)
-
-    try:
-        return asyncio.run(run())
-    except (LookupError, aliases.AliasError, NotRegistered) as error:
-        raise _refuse(str(error)) from error
 
 
 @app.command()
@@ -139,20 +77,20 @@ def _run(
     from liveweights.app import Supervisor
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    config = _config(
+    config = read_config(
         path, model=model, alias=alias, engine={"kind": engine}, api={"port": port, "host": host}
     )
     try:
         asyncio.run(Supervisor(config, home.resolve(), roles).run())
     except (ModelNotFound, ServerError) as error:
-        raise _refuse(str(error)) from error
+        raise refuse(str(error)) from error
 
 
 @app.command()
 def status(home: Home = HOME, config: Settings = None, as_json: Json = False) -> None:
     """Where the circle stands: what is live, the open cycle, the last cycles."""
-    settings = _config(config)
-    found = _query(settings, home, lambda conn: read_status(conn, settings.alias, home))
+    settings = read_config(config)
+    found = query(settings, home, lambda conn: read_status(conn, settings.alias, home))
     if as_json:
         show_json(found)
         return
@@ -170,14 +108,14 @@ def cycle(
     as_json: Json = False,
 ) -> None:
     """Show the open cycle, or start one now; the running worker takes it from there."""
-    settings = _config(config)
+    settings = read_config(config)
 
     async def ask(conn: Connection) -> dict[str, Any] | None:
         if now and await ledger.current(conn, settings.alias) is None:
             await ledger.begin(conn, settings.alias, msgspec.to_builtins(settings.learn))
         return (await read_status(conn, settings.alias, home))["cycle"]
 
-    found = _query(settings, home, ask)
+    found = query(settings, home, ask)
     if as_json:
         show_json(found)
     elif found is None:
@@ -200,7 +138,7 @@ def checkpoints(home: Home = HOME, config: Settings = None, as_json: Json = Fals
         names = ("id", "kind", "parent", "created", "alias", "folder")
         return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
 
-    rows = _query(_config(config), home, ask)
+    rows = query(read_config(config), home, ask)
     show(rows, ("id", "kind", "parent", "created", "alias"), as_json)
 
 
@@ -215,8 +153,8 @@ def lineage(
     as_json: Json = False,
 ) -> None:
     """Whose weights these are: parents back to the base, and what each cycle read."""
-    found = _query(
-        _config(config),
+    found = query(
+        read_config(config),
         home,
         lambda conn: read_lineage(conn, checkpoint, feedback_ids=feedback_ids),
     )
@@ -239,9 +177,9 @@ def rollback(
     config: Settings = None,
 ) -> None:
     """Make an earlier checkpoint live again, at once."""
-    settings = _config(config)
+    settings = read_config(config)
     name = alias or settings.alias
-    found = _query(settings, home, lambda conn: aliases.rollback(conn, name, to, reason=reason))
+    found = query(settings, home, lambda conn: aliases.rollback(conn, name, to, reason=reason))
     typer.echo(f"{found.name}: {found.live} is live")
 
 
@@ -271,9 +209,9 @@ def feedback(
     try:
         code, answer = asyncio.run(send())
     except aiohttp.ClientError as error:
-        raise _refuse(f"{url} cannot be reached: {error}") from error
+        raise refuse(f"{url} cannot be reached: {error}") from error
     if code >= 300:
-        raise _refuse(answer)
+        raise refuse(answer)
     typer.echo(answer)
 
 
@@ -282,7 +220,7 @@ def show_config(config: Settings = None) -> None:
     """Print the settings in force, with every key."""
     from liveweights.cli.reference import toml_of
 
-    typer.echo(toml_of(_config(config)))
+    typer.echo(toml_of(read_config(config)))
 
 
 @app.command()

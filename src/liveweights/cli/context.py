@@ -1,0 +1,81 @@
+"""What every command shares: options, settings, the service's database, refusals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import psycopg
+import typer
+
+from liveweights.config import Config, ConfigError, load_config
+from liveweights.release.aliases import AliasError
+from liveweights.release.registry import NotRegistered
+from liveweights.store.database import Connection
+from liveweights.store.embedded import EmbeddedPostgres, ServerError
+
+Home = Annotated[Path, typer.Option(help="Folder of the service: database, checkpoints, cycles.")]
+Settings = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+T = TypeVar("T")
+HOME = Path("runs/home")
+
+
+def read_config(path: Path | None, **changes: Any) -> Config:
+    """The settings file with what the command line changes; ends the command if it is wrong."""
+    try:
+        config = load_config(path)
+        given = {key: value for key, value in changes.items() if value is not None}
+        for section in ("api", "engine"):
+            inner = {k: v for k, v in given.pop(section, {}).items() if v is not None}
+            if inner:
+                given[section] = msgspec.structs.replace(getattr(config, section), **inner)
+        return msgspec.convert(
+            msgspec.to_builtins(msgspec.structs.replace(config, **given)), Config
+        )
+    except (ConfigError, msgspec.ValidationError) as error:
+        raise refuse(str(error)) from error
+
+
+def refuse(message: str) -> typer.Exit:
+    """Say what is wrong; raise what this returns."""
+    typer.secho(message, fg="red", err=True)
+    return typer.Exit(2)
+
+
+@asynccontextmanager
+async def open_database(config: Config, home: Path) -> AsyncGenerator[Connection]:
+    """A connection to the service's database, which is started if it is not running."""
+    dsn = config.database_url()
+    if dsn is None and not (home / "postgres").exists():
+        raise refuse(f"there is no service in {home}; start one with `liveweights up --home ...`")
+    server = None if dsn else EmbeddedPostgres(home / "postgres")
+    try:
+        if server:
+            dsn = await asyncio.to_thread(server.start)
+        assert dsn is not None
+        async with await psycopg.AsyncConnection.connect(dsn) as conn:
+            yield conn
+    except (ServerError, psycopg.OperationalError) as error:
+        raise refuse(f"the database cannot be reached: {error}") from error
+    finally:
+        if server and server.owned:
+            await asyncio.to_thread(server.stop)
+
+
+def query(config: Config, home: Path, ask: Callable[[Connection], Awaitable[T]]) -> T:
+    """Ask the service's database; ends the command where there is no answer."""
+    where = home.resolve()
+
+    async def run() -> T:
+        async with open_database(config, where) as conn:
+            return await ask(conn)
+
+    try:
+        return asyncio.run(run())
+    except (LookupError, AliasError, NotRegistered) as error:
+        raise refuse(str(error)) from error
