@@ -45,6 +45,10 @@ log = logging.getLogger(__name__)
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError, aiohttp.ClientError, TimeoutError)
 
 
+LEARNER_STARTS = 3
+"""How often an update that was killed (by the kernel, for memory; by a person) is started."""
+
+
 class LearnerFailed(RuntimeError):
     """The update's process ended without a result; the message holds the end of its output."""
 
@@ -347,7 +351,20 @@ def _read_result(folder: Path) -> Result:
 
 
 async def _run_learner(folder: Path) -> None:
-    """Raises LearnerFailed. A cancelled wait ends the process."""
+    """Start the update, and again if a signal ended it. Raises LearnerFailed."""
+    for attempt in range(1, LEARNER_STARTS + 1):
+        code, output = await _start_learner(folder)
+        if code == 0:
+            return
+        tail = "\n".join(output.splitlines()[-12:])
+        if code > 0 or attempt == LEARNER_STARTS:
+            tries = f" at start {attempt} of {LEARNER_STARTS}" if code < 0 else ""
+            raise LearnerFailed(f"the update ended with code {code}{tries}:\n{tail}")
+        log.warning("the update was killed by signal %d; starting it again: %s", -code, tail)
+
+
+async def _start_learner(folder: Path) -> tuple[int, str]:
+    """Exit code and output of one run. A cancelled wait ends the process."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -364,9 +381,8 @@ async def _run_learner(folder: Path) -> None:
         process.kill()
         await process.wait()
         raise
-    if process.returncode:
-        tail = "\n".join(output.decode(errors="replace").splitlines()[-12:])
-        raise LearnerFailed(f"the update ended with code {process.returncode}:\n{tail}")
+    assert process.returncode is not None
+    return process.returncode, output.decode(errors="replace")
 
 
 def read_progress(home: Path, cycle: int) -> dict[str, int] | None:
