@@ -109,7 +109,8 @@ def learn(job: Job, folder: Path) -> Result:
             made, signals=built.counts, mean_reward=built.mean_reward, mismatch=_mismatch(job, held)
         )
         policy.save(folder / ADAPTER)
-        _write(folder / ADAPTER / "probes.json", _probes(policy, built.rows, settings))
+        probes = probes_of(policy, _probed(built.rows, settings.probes))
+        _write(folder / ADAPTER / "probes.json", probes)
     report = msgspec.structs.replace(report, seconds=time.monotonic() - began)
     result = Result(
         report=report,
@@ -194,10 +195,9 @@ def _mismatch(job: Job, held: Sequence[HeldBack]) -> float | None:
 
 
 @torch.no_grad()
-def _probes(policy: Policy, rows: Sequence[Row], settings: LearnSettings) -> dict[str, object]:
-    """Prompts with the likeliest next tokens' log-probabilities, of the checkpoint and its base."""
-    step = max(1, len(rows) // settings.probes)
-    prompts = [row.prompt_ids for row in rows[::step]][: settings.probes]
+def probes_of(policy: Policy, prompts: Sequence[list[int]]) -> dict[str, object]:
+    """Prompts with the likeliest next tokens' log-probabilities, of the checkpoint and its base:
+    what ``probes.json`` beside an adapter holds."""
     probes: list[dict[str, object]] = []
     for prompt in prompts:
         path = [TreePath(prompt, [0])]
@@ -212,6 +212,11 @@ def _probes(policy: Policy, rows: Sequence[Row], settings: LearnSettings) -> dic
             }
         )
     return {"probes": probes}
+
+
+def _probed(rows: Sequence[Row], count: int) -> list[list[int]]:
+    step = max(1, len(rows) // count)
+    return [row.prompt_ids for row in rows[::step]][:count]
 
 
 def _write(path: Path, value: object) -> None:

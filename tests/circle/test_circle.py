@@ -1,0 +1,94 @@
+"""Two releases on real weights under traffic, then feedback to what the first model said."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.circle.service import Running, rows, running
+
+from liveweights.learn.baseline import Baseline
+from liveweights.learn.learner import Job
+from liveweights.learn.rows import build_rows
+from liveweights.replay.client import Reaction
+
+pytestmark = [pytest.mark.model, pytest.mark.fault]
+
+
+async def release_twice(run: Running) -> int:
+    """Let cycles end until two checkpoints were promoted; the last cycle's number."""
+    for cycle in range(1, 6):
+        await run.until(cycle, "ended")
+        if (await run.status()).releases >= 2:
+            return cycle
+    raise AssertionError(f"no two releases in five cycles: {(await run.status()).cycles}")
+
+
+async def answer_without_reaction(run: Running, count: int) -> list[str]:
+    """Answers of different sessions that nobody reacted to; their generations' ids."""
+    found: list[str] = []
+    for number in range(count):
+        answer = await run.client.complete(
+            f"def late_{number}(value):\n    return",
+            model="code",
+            temperature=0.7,
+            max_tokens=6,
+            session=f"late-{number}",
+            user="late",
+        )
+        found.append(answer.generation)
+    return found
+
+
+async def late_feedback() -> None:
+    async with running() as run:
+        late = await answer_without_reaction(run, 8)
+        last = await release_twice(run)
+        base = run.users.answered[next(iter(run.users.answered))]
+        assert (await run.status()).live != base
+        for generation in late:
+            await run.client.feedback(generation, Reaction("accepted"))
+        job_file = await find_job(run, last, late)
+        check_job(run, job_file, late, base)
+        assert not run.users.failures
+
+
+async def find_job(run: Running, last: int, late: list[str]) -> Path:
+    """The job of the first cycle that claimed the late rows, once it has ended."""
+    for cycle in range(last + 1, last + 4):
+        await run.until(cycle, "ended")
+        claimed = rows(
+            run, "select 1 from cycle_rows where cycle = %s and generation = any(%s)", cycle, late
+        )
+        if claimed:
+            return run.home / "cycles" / str(cycle) / "job.json"
+    raise AssertionError("no cycle read the late feedback")
+
+
+def check_job(run: Running, path: Path, late: list[str], base: str) -> None:
+    job = msgspec.json.decode(path.read_bytes(), type=Job)
+    found = [example for example in job.train if example.generation.id in late]
+    assert found, "every late row was held back"
+    recorded = {
+        id: (checkpoint, logprobs)
+        for id, checkpoint, logprobs in rows(
+            run, "select id, checkpoint, logprobs from generations where id = any(%s)", late
+        )
+    }
+    built = build_rows(
+        found, Baseline.empty(), job.rewards, job.settings, lambda text: [len(text)], 0
+    )
+    assert {row.generation for row in built.rows} == {e.generation.id for e in found}
+    for row in built.rows:
+        checkpoint, logprobs = recorded[row.generation]
+        assert checkpoint == base
+        assert job.incumbent != base
+        assert row.role == "policy"
+        assert row.behaviour == pytest.approx(logprobs, abs=1e-6)
+
+
+@pytest.mark.timeout(900)
+def test_late_feedback_is_learnt_with_what_was_recorded_when_it_was_served() -> None:
+    asyncio.run(late_feedback())
