@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -18,6 +19,10 @@ from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.models import DEFAULT_MODEL, find
 from liveweights.store.embedded import EmbeddedPostgres, ServerError
 from liveweights.store.migrate import migrate
+
+# How long an example takes says something about the machine, not about the code.
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.load_profile("here")
 
 PREFIX = "liveweights-tests-"
 # Tests kill processes, not machines: what the kernel has been given is safe without fsync.

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights.api.app import create_app
 from liveweights.api.routing import Router
+from liveweights.api.shadow import Shadow
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.models import card, find, load_tokenizer
 from liveweights.config import Config
@@ -28,6 +29,7 @@ from liveweights.cycle.worker import Worker
 from liveweights.engines.llama import LlamaEngine
 from liveweights.engines.protocol import Engine
 from liveweights.engines.torch import TorchEngine
+from liveweights.record.shadow import ShadowAnswer, keep_shadow
 from liveweights.record.writer import Writer
 from liveweights.release import aliases
 from liveweights.release.deployer import Deployer
@@ -118,7 +120,13 @@ async def run_api(place: Place) -> None:
             Deployer(pool, place.dsn, engine, router, instance, settings=config.deployment)
         )
         tokenizer = cast(Any, load_tokenizer(base))
-        app = create_app(engine, writer, router, tokenizer, config.api)
+
+        async def keep(answer: ShadowAnswer) -> None:
+            async with pool.connection() as conn:
+                await keep_shadow(conn, answer)
+
+        shadow = await stack.enter_async_context(Shadow(engine, router, keep))
+        app = create_app(engine, writer, router, tokenizer, config.api, shadow=shadow)
         server = uvicorn.Server(
             uvicorn.Config(
                 StatusRoute(app, pool, place),

@@ -96,8 +96,12 @@ def test_errors_before_the_first_token_have_a_status(
     answer = asyncio.run(request(api, path, stream))
     assert answer.status == status
     assert answer.error()["code"] == code
-    assert not api.recorder.generations
     assert api.router.in_use(BASE) == 0
+    if status >= 500:  # a checkpoint is judged by its failures
+        generation = api.recorder.only()
+        assert (generation.output_ids, generation.finish_reason) == ([], "error")
+    else:
+        assert not api.recorder.generations
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -110,7 +114,7 @@ def test_errors_in_the_middle_are_events(path: str) -> None:
     assert error["error"]["code"] == "engine_unavailable"
     assert "the engine broke down" in error["error"]["message"]
     generation = api.recorder.only()
-    assert (generation.output, generation.finish_reason) == ("he", "cancelled")
+    assert (generation.output, generation.finish_reason) == ("he", "error")
     assert b'finish_reason="error"' in api.call("GET", "/metrics").body
 
 
@@ -124,10 +128,10 @@ def test_bugs_in_the_middle_are_events_too_and_reach_the_log(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_an_answer_that_broke_off_unstreamed_was_not_seen(path: str) -> None:
+def test_an_answer_that_broke_off_unstreamed_is_a_failure_in_the_record(path: str) -> None:
     api = make_api("hello", fail_at=2)
     assert asyncio.run(request(api, path, False)).status == 503
-    assert not api.recorder.generations
+    assert api.recorder.only().finish_reason == "error"
 
 
 def test_the_record_is_made_before_the_last_byte() -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from datetime import timedelta
 from typing import Any, TypeVar
 
 import psycopg
@@ -16,7 +15,7 @@ from liveweights.record.window import Claim, Example, UnknownCycle
 from liveweights.record.writer import Writer
 from liveweights.store.database import Connection, open_pool
 
-from .rows import START, make_feedback, make_generation
+from .rows import make_feedback, make_generation
 
 Begin = Callable[[], int]
 End = Callable[..., None]
@@ -204,16 +203,6 @@ def test_an_unknown_cycle_is_an_error(database_dsn: str, begin_cycle: Begin) -> 
             database_dsn,
             lambda conn: window.claim(conn, cycle, "other", held_back_share=0, max_rows=1),
         )
-
-
-def test_since_gives_newer_answers_with_what_is_known_now(database_dsn: str) -> None:
-    old = make_generation("old", created_at=START)
-    new = make_generation("new", created_at=START + timedelta(hours=2))
-    elsewhere = make_generation("elsewhere", alias="other", created_at=new.created_at)
-    f = make_feedback("f", "new")
-    record(database_dsn, old, new, elsewhere, f, make_feedback("g", "old"))
-    found = ask(database_dsn, lambda conn: window.since(conn, "live", START + timedelta(hours=1)))
-    assert found == [Example(new, (f,))]
 
 
 def test_status_counts_everything(database_dsn: str, begin_cycle: Begin) -> None:

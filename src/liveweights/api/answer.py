@@ -19,6 +19,7 @@ from liveweights.api.metrics import Metrics
 from liveweights.api.recorder import Recorder
 from liveweights.api.routing import Router
 from liveweights.api.settings import ApiSettings
+from liveweights.api.shadow import Shadow
 from liveweights.api.streaming import (
     DONE,
     error_event,
@@ -29,7 +30,7 @@ from liveweights.api.streaming import (
 )
 from liveweights.api.tokenization import Tokenizer
 from liveweights.api.wire import reply
-from liveweights.engines.protocol import Engine, EngineError, Token
+from liveweights.engines.protocol import Engine, EngineError, PromptTooLong, Token
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Service:
     settings: ApiSettings
     metrics: Metrics
     infill: Infill | None
+    shadow: Shadow | None = None
 
 
 class Shape(Protocol):
@@ -149,11 +151,12 @@ async def _generate(
     except asyncio.CancelledError:
         await _record(service, draft, "cancelled")
         raise
+    except PromptTooLong:
+        raise  # the request's own fault
     except Exception:
-        # What the user saw of a streamed answer can still draw feedback. To readers of the
-        # record it was cut short, as by a client that left; the metrics tell the two apart.
-        if emit is not None:
-            await _record(service, draft, "cancelled", metric="error")
+        # What the user saw of a streamed answer can still draw feedback, and a canary is judged
+        # by its failures.
+        await _record(service, draft, "error")
         raise
     await _record(service, draft, reason or "cancelled")
     return None if client.gone else reason
@@ -172,12 +175,12 @@ def _tokens(service: Service, draft: Draft) -> _Tokens:
     return cast(_Tokens, iterator)
 
 
-async def _record(
-    service: Service, draft: Draft, reason: str, *, metric: str | None = None
-) -> None:
-    service.metrics.answered(draft, metric or reason)
-    if draft.tokens:
+async def _record(service: Service, draft: Draft, reason: str) -> None:
+    service.metrics.answered(draft, reason)
+    if draft.tokens or reason == "error":
         await service.recorder.add_generation(draft.finish(reason))
+    if service.shadow and reason in ("stop", "length"):
+        service.shadow.offer(draft)
 
 
 def envelope(draft: Draft, object: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from liveweights.api.models import ModelsEndpoint
 from liveweights.api.recorder import Recorder
 from liveweights.api.routing import Router
 from liveweights.api.settings import ApiSettings
+from liveweights.api.shadow import Shadow
 from liveweights.api.tokenization import Tokenizer
 from liveweights.api.wire import ClientGone, reply
 from liveweights.engines.protocol import Engine
@@ -121,11 +122,14 @@ def create_app(
     tokenizer: Tokenizer,
     settings: ApiSettings | None = None,
     metrics: Metrics | None = None,
+    shadow: Shadow | None = None,
 ) -> ASGIApp:
     """The API over an engine, a record and a router that the caller opened and will close."""
     settings = settings or ApiSettings()
     metrics = metrics or Metrics()
-    service = Service(engine, writer, router, tokenizer, settings, metrics, find_infill(tokenizer))
+    service = Service(
+        engine, writer, router, tokenizer, settings, metrics, find_infill(tokenizer), shadow
+    )
     models = ModelsEndpoint(router, settings)
     routes: dict[str, dict[str, ASGIApp]] = {
         "/v1/completions": {"POST": CompletionsEndpoint(service)},

@@ -47,7 +47,7 @@ class Draft:
         }
 
     def finish(self, reason: str) -> Generation:
-        """The record. ``reason`` is ``stop``, ``length`` or ``cancelled``."""
+        """The record. ``reason`` is ``stop``, ``length``, ``cancelled`` or ``error``."""
         sampling, caller = self.sampling, self.caller
         return Generation(
             id=self.id,

@@ -21,7 +21,8 @@ class NotReady(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """A public model name. ``share`` of the sessions, from 0 to 1, go to ``canary``."""
+    """A public model name. ``share`` of the sessions, from 0 to 1, go to ``canary``, and a share
+    ``shadow`` of the requests that ``live`` answers is put to it too, for nobody to see."""
 
     name: str
     live: str
@@ -29,6 +30,7 @@ class Alias:
     share: float
     since: int
     """Unix time, in seconds, at which this router first knew the alias."""
+    shadow: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,20 @@ class Router:
         self._in_use: dict[str, int] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
 
-    def set(self, alias: str, live: str, canary: str | None = None, share: float = 0.0) -> None:
+    def set(
+        self,
+        alias: str,
+        live: str,
+        canary: str | None = None,
+        share: float = 0.0,
+        shadow: float = 0.0,
+    ) -> None:
         """Point ``alias`` at its checkpoints; requests that are pinned already stay as they are."""
         if not 0.0 <= share <= 1.0:
             raise ValueError(f"the canary share of {alias!r} is {share}, not in [0, 1]")
         known = self._aliases.get(alias)
         since = known.since if known else int(time.time())
-        self._aliases[alias] = Alias(alias, live, canary, share, since)
+        self._aliases[alias] = Alias(alias, live, canary, share, since, shadow)
         self._resident |= {live} if canary is None else {live, canary}
 
     def remove(self, alias: str) -> None:
@@ -118,6 +127,14 @@ class Router:
         if alias.live not in self._resident:
             raise NotReady(f"{alias.live}, which {model!r} points at, is not loaded")
         return alias.live
+
+    def draw_shadow(self, model: str, answered_by: str) -> str | None:
+        """The checkpoint to put a request to that ``answered_by`` has answered, by chance."""
+        alias = self._aliases.get(model)
+        if alias is None or alias.canary is None or answered_by != alias.live:
+            return None
+        drawn = alias.canary in self._resident and random.random() < alias.shadow
+        return alias.canary if drawn else None
 
     def _release(self, checkpoint: str) -> None:
         left = self._in_use[checkpoint] - 1

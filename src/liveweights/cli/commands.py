@@ -13,6 +13,7 @@ import typer
 
 from liveweights import __version__
 from liveweights.catalog.models import ModelNotFound
+from liveweights.cli.canary import canary
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
 from liveweights.cli.output import show, show_json
 from liveweights.cli.replay import replay
@@ -29,6 +30,7 @@ app = typer.Typer(
     help="Serve an open-weight model, learn from its users, ship better weights with proof.",
 )
 app.add_typer(replay, name="replay")
+app.add_typer(canary, name="canary")
 
 Name = Annotated[str, typer.Argument(help="Alias; default: the configured one.")]
 

@@ -27,6 +27,7 @@ DEMO: dict[str, object] = {
     "cycle": {"min_feedback": 220, "poll": 0.5},
     "gate": {"primary": "either", "min_cases": 25, "min_sessions": 4, "min_answers": 25},
     "canary": {
+        "steps": [0.5],
         "unit": "reward",
         "lowest": -0.25,
         "highest": 0.75,

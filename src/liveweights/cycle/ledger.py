@@ -9,6 +9,7 @@ from psycopg.types.json import Jsonb
 
 from liveweights.cycle.states import Outcome, State, check
 from liveweights.learn.baseline import Baseline
+from liveweights.release.aliases import AliasError, UnknownAlias
 from liveweights.store.database import Connection
 
 COLUMNS = "id, alias, state, incumbent, candidate, outcome, reason, learning, verdict, canary"
@@ -102,6 +103,27 @@ async def begin(conn: Connection, alias: str, settings: dict[str, Any]) -> Cycle
     row = await cursor.fetchone()
     if row is None:
         raise LookupError(f"there is no alias {alias!r}")
+    return Cycle(*row)
+
+
+async def begin_release(conn: Connection, alias: str, candidate: str, reason: str) -> Cycle:
+    """Open a cycle for a checkpoint that somebody brought: it begins as a canary, without a gate.
+
+    Raises LookupError without the alias, and AliasError while another cycle is open.
+    """
+    if (open_ := await current(conn, alias)) is not None:
+        raise AliasError(
+            f"cycle {open_.id} of {alias!r} is {open_.state}; a canary can begin when it has ended"
+        )
+    cursor = await conn.execute(
+        "insert into cycles (alias, state, incumbent, candidate, settings, verdict)"
+        " select name, 'canary', live, %s, '{}', %s from aliases where name = %s"
+        f" returning {COLUMNS}".encode(),
+        (candidate, Jsonb({"outcome": "SKIPPED", "reasons": [reason]}), alias),
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise UnknownAlias(f"there is no alias {alias!r}")
     return Cycle(*row)
 
 

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ import psycopg
 from liveweights import __version__
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.config import Config
-from liveweights.cycle import ledger
+from liveweights.cycle import ledger, live
 from liveweights.cycle.evidence import gather
 from liveweights.cycle.ledger import Cycle, LostLease
 from liveweights.cycle.questions import ask
@@ -33,12 +34,11 @@ from liveweights.gate.replay import Values
 from liveweights.gate.verdict import decide as judge
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.learner import ADAPTER, RESULT, Job, Result
-from liveweights.learn.rewards import reward
-from liveweights.record.window import claim, read, since
+from liveweights.record.window import claim, read
 from liveweights.release import aliases, deployments
-from liveweights.release.canary import Arm, Reward
-from liveweights.release.canary import decide as watch_canary
+from liveweights.release.aliases import Alias
 from liveweights.release.registry import Registry, get, register
+from liveweights.release.rollout import Move, begin, follow, locate, shares
 from liveweights.store.database import Connection, Pool
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,8 @@ class Worker:
     home: Path
     url: str
     owner: str = f"worker-{os.getpid()}"
+    next_look: float = 0.0
+    """When, on the monotonic clock, the canary is looked at again."""
 
     @property
     def alias(self) -> str:
@@ -255,11 +257,13 @@ class Worker:
             reason = f"{verdict.outcome}: {'; '.join(verdict.reasons)}"
             return await self._end(cycle, "rejected", reason, verdict=built)
         async with self.pool.connection() as conn:
+            share, shadow = shares(begin(self.config.canary), self.config.canary)
             await aliases.start_canary(
                 conn,
                 cycle.alias,
                 cycle.candidate,
-                self.config.canary.share,
+                share,
+                shadow=shadow,
                 cycle=cycle.id,
                 reason="; ".join(verdict.reasons),
                 evidence=built,
@@ -270,67 +274,57 @@ class Worker:
     async def _canary(self, cycle: Cycle) -> Cycle:
         """One look; the next turn looks again."""
         assert cycle.candidate is not None
+        if time.monotonic() < self.next_look:
+            return cycle
+        began = time.monotonic()
         async with self.pool.connection() as conn:
             alias = await aliases.read(conn, cycle.alias)
-            rewards, seconds = await self._live_rewards(conn, cycle)
-        if alias.canary != cycle.candidate:
-            # Somebody rolled back or promoted by hand, or we were killed after promoting.
-            outcome = "promoted" if alias.live == cycle.candidate else "rolled_back"
-            return await self._end(cycle, outcome, f"the canary ended: {alias.live} is live")
-        decision = await asyncio.to_thread(watch_canary, rewards, seconds, self.config.canary)
-        numbers = msgspec.to_builtins(decision)
-        if decision.action == "CONTINUE":
+            if alias.canary != cycle.candidate:
+                return await self._after_canary(conn, cycle, alias)
+            evidence = await live.read_evidence(conn, alias, self.config.rewards)
+            ready = await deployments.ready(conn, cycle.candidate)
+        look = await asyncio.to_thread(live.judge, evidence, self.config)
+        rollout = locate(alias.share, alias.shadow, alias.held, self.config.canary)
+        move = follow(rollout, look, self.config.canary)
+        if ready.failed and not ready.ready and not ready.waiting:
+            why = "; ".join(f"{instance}: {error}" for instance, error in ready.failed.items())
+            move = Move("rollback", f"it cannot be served: {why}")
+        # Looking may take a tenth of the time at most, however much traffic there is.
+        self.next_look = time.monotonic() + 9 * (time.monotonic() - began)
+        if move.action == "wait":
             return cycle
+        log.info("cycle %d: %s: %s", cycle.id, move.action, move.reason)
         async with self.pool.connection() as conn:
-            if decision.action == "PROMOTE":
-                await aliases.promote(
-                    conn,
-                    cycle.alias,
-                    cycle.candidate,
-                    cycle=cycle.id,
-                    reason=decision.reason,
-                    evidence=numbers,
+            found = live.describe(look)
+            if move.action != "step":
+                exposed = await live.count_exposed(conn, cycle.alias, cycle.candidate)
+                found["exposed"] = msgspec.to_builtins(exposed)
+            try:
+                await live.act(
+                    conn, alias, move, self.config.canary, cycle=cycle.id, evidence=found
                 )
-            else:
-                await aliases.abort_canary(
-                    conn,
-                    cycle.alias,
-                    cycle=cycle.id,
-                    reason=decision.reason,
-                    evidence=numbers,
-                    checkpoint=cycle.candidate,
-                )
+            except aliases.StaleVersion:
+                return cycle  # somebody was faster: look again
+            if move.action == "step":
+                return cycle
+            outcome = "promoted" if move.action == "promote" else "rolled_back"
             return await ledger.advance(
-                conn,
-                cycle,
-                "ended",
-                outcome="promoted" if decision.action == "PROMOTE" else "rolled_back",
-                reason=decision.reason,
-                canary=numbers,
+                conn, cycle, "ended", outcome=outcome, reason=move.reason, canary=found
             )
 
-    async def _live_rewards(self, conn: Connection, cycle: Cycle) -> tuple[list[Reward], float]:
-        cursor = await conn.execute(
-            "select at, extract(epoch from now() - at) from releases"
-            " where alias = %s and cycle = %s and action = 'canary' order by id desc limit 1",
-            (cycle.alias, cycle.id),
+    async def _after_canary(self, conn: Connection, cycle: Cycle, alias: Alias) -> Cycle:
+        """Somebody promoted, aborted or rolled back by hand."""
+        assert cycle.candidate is not None
+        exposed = await live.count_exposed(conn, cycle.alias, cycle.candidate)
+        outcome = "promoted" if alias.live == cycle.candidate else "rolled_back"
+        return await ledger.advance(
+            conn,
+            cycle,
+            "ended",
+            outcome=outcome,
+            reason=await live.read_reason(conn, cycle.alias, cycle.candidate),
+            canary={"exposed": msgspec.to_builtins(exposed)},
         )
-        row = await cursor.fetchone()
-        if row is None:
-            return [], 0.0
-        began, seconds = row
-        rewards: list[Reward] = []
-        for example in await since(conn, cycle.alias, began):
-            generation = example.generation
-            if generation.checkpoint not in (cycle.candidate, cycle.incumbent):
-                continue
-            worth = reward(generation.output, example.feedback, self.config.rewards)
-            if worth is None or generation.finish_reason == "cancelled":
-                continue
-            arm: Arm = "canary" if generation.checkpoint == cycle.candidate else "live"
-            at = (generation.created_at - began).total_seconds()
-            rewards.append(Reward(arm, generation.session, worth.value, at))
-        return rewards, float(seconds)
 
     async def _end(self, cycle: Cycle, outcome: str, reason: str, **found: Any) -> Cycle:
         async with self.pool.connection() as conn:

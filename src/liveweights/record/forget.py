@@ -54,6 +54,7 @@ async def forget(conn: Connection, tenant: str, user: str) -> Forgotten:
         await conn.execute("delete from cycle_rows where generation = any(%s)", (ids,))
         cursor = await conn.execute("delete from feedback where generation = any(%s)", (ids,))
         feedback = cursor.rowcount
+        await conn.execute("delete from shadow_answers where generation = any(%s)", (ids,))
         await conn.execute("delete from generations where id = any(%s)", (ids,))
         if ids:
             await conn.execute(

@@ -30,7 +30,8 @@ class Generation:
     raw_logprobs: list[float]
     output: str
     finish_reason: str
-    """``stop``, ``length``, or ``cancelled`` when the client went away."""
+    """``stop``, ``length``, ``cancelled`` when the client went away, ``error`` when the engine
+    failed; neither of the last two is an answer."""
     temperature: float
     top_p: float
     seed: int | None = None

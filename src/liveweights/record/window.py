@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from liveweights.record.columns import FEEDBACK, GENERATION, feedback_from, generation_from
 from liveweights.record.feedback import Feedback
@@ -37,7 +36,7 @@ class UnknownCycle(LookupError):
 
 
 # A cycle has consumed its rows if it is open or was promoted; those of any other are unread
-# again. A cancelled answer without text is not silence: nobody knows what it would have said.
+# again. A broken-off answer without text is not silence: nobody knows what it would have said.
 CANDIDATES = """
 with unread as (
     select f.generation, max(f.received_at) as arrived
@@ -55,7 +54,7 @@ with unread as (
     select g.id, g.tenant, g.session, g.user_id, g.created_at
     from generations g
     where g.alias = %(alias)s and g.consent
-      and g.output = '' and g.finish_reason <> 'cancelled'
+      and g.output = '' and g.finish_reason not in ('cancelled', 'error')
       and not exists (select from feedback f where f.generation = g.id)
       and not exists (
           select from cycle_rows r join cycles c on c.id = r.cycle
@@ -126,12 +125,6 @@ async def read(conn: Connection, cycle: int, split: Split) -> list[Example]:
         "g.id in (select generation from cycle_rows where cycle = %s and split = %s)",
         (cycle, split),
     )
-
-
-async def since(conn: Connection, alias: str, moment: datetime) -> list[Example]:
-    """Answers of an alias that were given after ``moment``, with what is known of them now."""
-    where = "g.alias = %s and g.created_at > %s"
-    return await _examples(conn, where, where, (alias, moment))
 
 
 async def _examples(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 import psycopg
@@ -13,7 +14,8 @@ from liveweights.release.registry import NotRegistered
 from liveweights.store.database import Connection
 
 CHANNEL = "liveweights_aliases"
-Change = Literal["create", "canary", "promote", "abort", "rollback"]
+Change = Literal["create", "canary", "step", "hold", "resume", "promote", "abort", "rollback"]
+COLUMNS = "name, live, canary, canary_share, version, shadow_share, held, stepped_at"
 
 
 class AliasError(ValueError):
@@ -30,13 +32,21 @@ class StaleVersion(AliasError):
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """What a public name points at; ``share`` of sessions go to ``canary``."""
+    """What a public name points at; ``share`` of sessions go to ``canary``.
+
+    ``shadow`` of the requests that the live checkpoint answers are also put to the canary, whose
+    answer nobody sees. A canary that is ``held`` takes no step and is not promoted by itself;
+    ``stepped_at`` is when its share last changed or its hold ended.
+    """
 
     name: str
     live: str
     canary: str | None
     share: float
     version: int
+    shadow: float = 0.0
+    held: bool = False
+    stepped_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +83,21 @@ async def start_canary(
     checkpoint: str,
     share: float,
     *,
+    shadow: float = 0.0,
     cycle: int | None = None,
     reason: str,
     evidence: Mapping[str, Any] | None = None,
     version: int | None = None,
 ) -> Alias:
-    """Send ``share`` of the sessions to ``checkpoint``; the same again changes nothing.
+    """Send ``share`` of the sessions to ``checkpoint``, and ``shadow`` of the others' requests too.
 
-    Raises AliasError when it is live already or another canary runs.
+    A canary that runs takes a step; the same again changes nothing. Raises AliasError when it is
+    live already or another canary runs.
     """
     async with _transaction(conn, checkpoint):
         alias = await _select(conn, name, lock=True, version=version)
-        if alias.canary == checkpoint and abs(alias.share - share) < 1e-6:
+        same = abs(alias.share - share) < 1e-6 and abs(alias.shadow - shadow) < 1e-6
+        if alias.canary == checkpoint and same:
             return alias
         if alias.live == checkpoint:
             raise AliasError(f"{checkpoint} is live on {name!r} already; a canary must differ")
@@ -92,9 +105,29 @@ async def start_canary(
             raise AliasError(
                 f"{name!r} has the canary {alias.canary}; promote or abort it before {checkpoint}"
             )
-        alias = await _point(conn, name, alias.live, checkpoint, share)
-        await _note(conn, name, "canary", checkpoint, alias.live, cycle, reason, evidence)
+        action = "canary" if alias.canary is None else "step"
+        held = alias.held
+        alias = await _point(conn, name, alias.live, checkpoint, share, shadow, held)
+        await _note(conn, name, action, checkpoint, alias.live, cycle, reason, evidence, share)
         return alias
+
+
+async def hold_canary(
+    conn: Connection, name: str, held: bool, *, cycle: int | None = None, reason: str
+) -> Alias:
+    """Stop a canary from going on by itself, or let it; harm still ends it.
+
+    Doing it again changes nothing. Raises AliasError where there is no canary.
+    """
+    async with conn.transaction():
+        alias = await _select(conn, name, lock=True)
+        if alias.canary is None:
+            raise AliasError(f"{name!r} has no canary")
+        if alias.held == held:
+            return alias
+        action = "hold" if held else "resume"
+        await _note(conn, name, action, alias.canary, alias.live, cycle, reason, None)
+        return await _point(conn, name, alias.live, alias.canary, alias.share, alias.shadow, held)
 
 
 async def promote(
@@ -114,7 +147,7 @@ async def promote(
             return alias
         await _end_other_canary(conn, alias, checkpoint, f"{checkpoint} was promoted")
         await _note(conn, name, "promote", checkpoint, alias.live, cycle, reason, evidence)
-        return await _point(conn, name, checkpoint, None, 0.0)
+        return await _point(conn, name, checkpoint)
 
 
 async def abort_canary(
@@ -136,7 +169,7 @@ async def abort_canary(
         if alias.canary is None or checkpoint not in (None, alias.canary):
             return alias
         await _note(conn, name, "abort", alias.canary, alias.live, cycle, reason, evidence)
-        return await _point(conn, name, alias.live, None, 0.0)
+        return await _point(conn, name, alias.live)
 
 
 async def rollback(
@@ -162,7 +195,7 @@ async def rollback(
             return await abort_canary(conn, name, reason=reason, evidence=evidence)
         await _end_other_canary(conn, alias, target, f"rolled back to {target}")
         await _note(conn, name, "rollback", target, alias.live, None, reason, evidence)
-        return await _point(conn, name, target, None, 0.0)
+        return await _point(conn, name, target)
 
 
 async def history(conn: Connection, name: str) -> list[Release]:
@@ -214,8 +247,7 @@ class _transaction:
 
 async def _select(conn: Connection, name: str, *, lock: bool, version: int | None = None) -> Alias:
     cursor = await conn.execute(
-        "select name, live, canary, canary_share, version from aliases where name = %s"
-        + (" for update" if lock else ""),
+        f"select {COLUMNS} from aliases where name = %s{' for update' if lock else ''}".encode(),
         (name,),
     )
     row = await cursor.fetchone()
@@ -229,11 +261,28 @@ async def _select(conn: Connection, name: str, *, lock: bool, version: int | Non
     return alias
 
 
-async def _point(conn: Connection, name: str, live: str, canary: str | None, share: float) -> Alias:
+async def _point(
+    conn: Connection,
+    name: str,
+    live: str,
+    canary: str | None = None,
+    share: float = 0.0,
+    shadow: float = 0.0,
+    held: bool = False,
+) -> Alias:
     cursor = await conn.execute(
-        "update aliases set live = %s, canary = %s, canary_share = %s, version = version + 1,"
-        " updated_at = now() where name = %s returning name, live, canary, canary_share, version",
-        (live, canary, share, name),
+        "update aliases set live = %(live)s, canary = %(canary)s, canary_share = %(share)s,"
+        " shadow_share = %(shadow)s, held = %(held)s, version = version + 1, updated_at = now(),"
+        " stepped_at = case when %(canary)s::text is not null then now() end"
+        f" where name = %(name)s returning {COLUMNS}".encode(),
+        {
+            "name": name,
+            "live": live,
+            "canary": canary,
+            "share": share,
+            "shadow": shadow,
+            "held": held,
+        },
     )
     row = await cursor.fetchone()
     assert row is not None, "the row is locked by this transaction"
@@ -254,11 +303,13 @@ async def _note(
     cycle: int | None,
     reason: str,
     evidence: Mapping[str, Any] | None,
+    share: float | None = None,
 ) -> None:
+    built = Jsonb(dict(evidence or {}))
     await conn.execute(
-        "insert into releases (alias, action, checkpoint, previous, cycle, reason, evidence)"
-        " values (%s, %s, %s, %s, %s, %s, %s)",
-        (name, action, checkpoint, previous, cycle, reason, Jsonb(dict(evidence or {}))),
+        "insert into releases (alias, action, checkpoint, previous, cycle, reason, evidence, share)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s)",
+        (name, action, checkpoint, previous, cycle, reason, built, share),
     )
     # Delivered when the transaction commits.
     await conn.execute("select pg_notify(%s, %s)", (CHANNEL, name))

@@ -66,10 +66,21 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     action: Action
     reason: str
     numbers: CanaryNumbers
+    proven: bool = False
+    """Whether evidence decided, rather than the limit."""
 
 
-def decide(rewards: Sequence[Reward], seconds: float, settings: CanarySettings) -> Decision:
+def decide(
+    rewards: Sequence[Reward],
+    seconds: float,
+    settings: CanarySettings,
+    *,
+    at_limit: bool | None = None,
+) -> Decision:
     """Promote, roll back, or go on, from all rewards since the canary began.
+
+    ``at_limit`` says whether it has to be decided now; None: by ``max_rewards`` and
+    ``max_seconds``.
 
     Sessions are randomised to the arms. Each closed session is one unit; a unit is compared with
     the units of the other arm that closed since the last comparison, which gives differences in
@@ -92,15 +103,16 @@ def decide(rewards: Sequence[Reward], seconds: float, settings: CanarySettings) 
                 f" [{settings.lowest}, {settings.highest}]; widen canary.lowest or canary.highest"
             )
     of_canary = sum(reward.arm == "canary" for reward in rewards)
-    at_limit = of_canary >= settings.max_rewards or seconds >= settings.max_seconds
+    if at_limit is None:
+        at_limit = of_canary >= settings.max_rewards or seconds >= settings.max_seconds
     units = count_units(rewards, math.inf if at_limit else seconds, settings)
     differences = compare(units)
     width = settings.highest - settings.lowest
     worse_K = wealth(-differences, 0.0, width)
     not_worse_K = wealth(differences, -settings.margin, width)
     numbers = _numbers(rewards, units, differences, worse_K, not_worse_K, seconds, settings)
-    action, reason = _act(worse_K, not_worse_K, at_limit, numbers, settings)
-    return Decision(action=action, reason=reason, numbers=numbers)
+    action, reason, proven = _act(worse_K, not_worse_K, at_limit, numbers, settings)
+    return Decision(action=action, reason=reason, numbers=numbers, proven=proven)
 
 
 def count_units(rewards: Sequence[Reward], now: float, settings: CanarySettings) -> list[Unit]:
@@ -108,12 +120,15 @@ def count_units(rewards: Sequence[Reward], now: float, settings: CanarySettings)
 
     A session closes with its ``session_rewards``-th reward or after ``session_idle`` seconds
     without one; what comes afterwards is not counted. Without a session a reward is a unit.
+    A session that a step moved from one arm to the other counts in the first only: what it said
+    there would foretell the rest.
     """
-    open_sessions: dict[tuple[str, str], list[Reward]] = {}
-    done: set[tuple[str, str]] = set()
+    open_sessions: dict[str, list[Reward]] = {}
+    done: set[str] = set()
+    arms: dict[str, Arm] = {}
     closed: list[tuple[float, Unit]] = []
 
-    def close(key: tuple[str, str], at: float) -> None:
+    def close(key: str, at: float) -> None:
         members = open_sessions.pop(key)
         done.add(key)
         mean = sum(member.value for member in members) / len(members)
@@ -123,7 +138,9 @@ def count_units(rewards: Sequence[Reward], now: float, settings: CanarySettings)
         if settings.unit == "reward" or reward.session is None:
             closed.append((reward.at, Unit(reward.arm, reward.value)))
             continue
-        key = (reward.arm, reward.session)
+        key = reward.session
+        if arms.setdefault(key, reward.arm) != reward.arm:
+            continue
         members = open_sessions.get(key)
         if members and reward.at - members[-1].at > settings.session_idle:
             close(key, members[-1].at + settings.session_idle)
@@ -184,39 +201,43 @@ def _act(
     at_limit: bool,
     numbers: CanaryNumbers,
     settings: CanarySettings,
-) -> tuple[Action, str]:
+) -> tuple[Action, str, bool]:
     never = len(worse_K)
     threshold = -math.log(settings.alpha)
     worse_at, not_worse_at = _first(worse_K, threshold), _first(not_worse_K, threshold)
     said = f"after {numbers.comparisons} comparisons (needs {numbers.needed:g})"
     if worse_at < never and worse_at <= not_worse_at:
-        return "ROLLBACK", f"worse than live: e-value {numbers.worse:.3g} {said}"
+        return "ROLLBACK", f"worse than live: e-value {numbers.worse:.3g} {said}", True
     if not_worse_at < never:
         return (
             "PROMOTE",
             f"not worse than live by {settings.margin:g}: e-value {numbers.not_worse:.3g} {said}",
+            True,
         )
     if not at_limit:
-        return "CONTINUE", "neither hypothesis is rejected yet"
+        return "CONTINUE", "neither hypothesis is rejected yet", False
     if numbers.canary_rewards < settings.min_rewards or numbers.difference is None:
         return (
             "ROLLBACK",
             f"limit reached with {numbers.canary_rewards} rewards of the canary and"
             f" {numbers.comparisons} comparisons; at least {settings.min_rewards} rewards and"
             " one comparison are needed",
+            False,
         )
     if settings.at_limit == "abort":
-        return "ROLLBACK", "limit reached without proof that the canary is not worse"
+        return "ROLLBACK", "limit reached without proof that the canary is not worse", False
     if numbers.difference < -settings.margin:
         return (
             "ROLLBACK",
             f"limit reached with a mean difference of {numbers.difference:+.4f};"
             f" {-settings.margin:g} is allowed",
+            False,
         )
     return (
         "PROMOTE",
         f"limit reached without evidence of harm: mean difference {numbers.difference:+.4f},"
         f" e-value for worse {numbers.worse:.3g} (needs {numbers.needed:g})",
+        False,
     )
 
 

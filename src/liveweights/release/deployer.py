@@ -206,8 +206,9 @@ class Deployer:
         for alias in desired.aliases:
             if not self._is_ready(alias.live):
                 continue  # what the alias has keeps answering
-            canary = alias.canary if alias.share > 0 and self._is_ready(alias.canary) else None
-            self._router.set(alias.name, alias.live, canary, alias.share if canary else 0.0)
+            canary = alias.canary if self._is_ready(alias.canary) else None
+            share, shadow = (alias.share, alias.shadow) if canary else (0.0, 0.0)
+            self._router.set(alias.name, alias.live, canary, share, shadow)
         names = {alias.name for alias in desired.aliases}
         for alias in self._router.aliases():
             if alias.name not in names:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from psycopg.types.json import Jsonb
 
 from liveweights.release.aliases import CHANNEL, Alias, Release, former_lives
+from liveweights.release.aliases import COLUMNS as ALIAS_COLUMNS
 from liveweights.store.database import Connection
 
 State = Literal["loading", "ready", "failed", "draining"]
@@ -84,9 +85,7 @@ async def let_go(conn: Connection, checkpoint: str) -> None:
 
 async def read_desired(conn: Connection) -> Desired:
     """What every instance should hold, from one snapshot per table."""
-    cursor = await conn.execute(
-        "select name, live, canary, canary_share, version from aliases order by name"
-    )
+    cursor = await conn.execute(f"select {ALIAS_COLUMNS} from aliases order by name".encode())
     aliases = tuple(Alias(*row) for row in await cursor.fetchall())
     cursor = await conn.execute(
         "select checkpoint, until::text from warm where until > now() order by until desc"
@@ -117,10 +116,10 @@ async def read_desired(conn: Connection) -> Desired:
 def order(desired: Desired, keep_previous: int, max_resident: int) -> list[str]:
     """The checkpoints that should be resident, most needed first, at most ``max_resident``.
 
-    Live ones are never cut; then come canaries, warm ones and former live ones.
+    Live ones are never cut; then come canaries (shadows too), warm ones and former live ones.
     """
     lives = [alias.live for alias in desired.aliases]
-    others = [alias.canary for alias in desired.aliases if alias.canary and alias.share > 0]
+    others = [alias.canary for alias in desired.aliases if alias.canary]
     others += desired.warm
     for alias in desired.aliases:
         others += desired.former.get(alias.name, [])[:keep_previous]

@@ -10,9 +10,43 @@ import msgspec
 class CanarySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The live comparison of a candidate with what it would replace."""
 
-    share: Annotated[
-        float, msgspec.Meta(gt=0, le=1, description="Share of sessions that the canary answers.")
-    ] = 0.5
+    steps: Annotated[
+        tuple[Annotated[float, msgspec.Meta(gt=0, le=1)], ...],
+        msgspec.Meta(
+            min_length=1,
+            description="Shares of sessions that the canary answers, one after the other.",
+        ),
+    ] = (0.05, 0.25, 0.5)
+    step_rewards: Annotated[
+        int, msgspec.Meta(ge=1, description="Rewards of the canary after which a step is done.")
+    ] = 20
+    step_seconds: Annotated[
+        float,
+        msgspec.Meta(
+            ge=0,
+            description=(
+                "Shortest step. The longest is the step's part of `max_seconds`, however few"
+                " rewards came in it."
+            ),
+        ),
+    ] = 60.0
+    shadow: Annotated[
+        float,
+        msgspec.Meta(
+            ge=0,
+            le=1,
+            description=(
+                "Share of requests that the canary answers too, for nobody to see, before the"
+                " first step. 0: the canary begins with the first step."
+            ),
+        ),
+    ] = 0.0
+    shadow_answers: Annotated[
+        int, msgspec.Meta(ge=1, description="Answers after which the shadow ends.")
+    ] = 50
+    shadow_seconds: Annotated[
+        float, msgspec.Meta(gt=0, description="Seconds after which the shadow ends.")
+    ] = 300.0
     alpha: Annotated[
         float,
         msgspec.Meta(
@@ -24,6 +58,27 @@ class CanarySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             ),
         ),
     ] = 0.05
+    guard_alpha: Annotated[
+        float,
+        msgspec.Meta(
+            gt=0,
+            lt=1,
+            description=(
+                "Chance of rolling back a canary whose errors, latency and habits are all within"
+                " their bounds, however often the figures are looked at."
+            ),
+        ),
+    ] = 0.01
+    max_error_rise: Annotated[
+        float,
+        msgspec.Meta(ge=0, lt=1, description="Rise of the share of failed answers to bear."),
+    ] = 0.02
+    max_latency_ratio: Annotated[
+        float,
+        msgspec.Meta(
+            ge=1, description="How many times longer a typical answer of the canary may take."
+        ),
+    ] = 1.5
     margin: Annotated[
         float, msgspec.Meta(ge=0, description="Loss of mean reward that is not worth an alarm.")
     ] = 0.05
@@ -74,6 +129,8 @@ class CanarySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             raise ValueError(f"lowest ({self.lowest}) must be below highest ({self.highest})")
         if self.margin >= self.highest - self.lowest:
             raise ValueError("margin must be below the width of the rewards' range")
+        if list(self.steps) != sorted(set(self.steps)):
+            raise ValueError(f"steps must rise: {list(self.steps)}")
 
 
 class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

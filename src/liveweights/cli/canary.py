@@ -1,0 +1,178 @@
+"""``liveweights canary``: watch a candidate's live comparison, and overrule it with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+import typer
+
+from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.cli.output import show, show_json
+from liveweights.config import Config
+from liveweights.cycle import ledger, live
+from liveweights.release import aliases
+from liveweights.release.registry import get
+from liveweights.release.rollout import (
+    Action,
+    IllegalMove,
+    Move,
+    begin,
+    follow,
+    locate,
+    shares,
+)
+from liveweights.store.database import Connection
+
+canary = typer.Typer(
+    no_args_is_help=True,
+    help="The live comparison of a candidate with what it would replace. It steps, promotes and"
+    " rolls back by itself; these commands show it and overrule it. Every reason is kept.",
+)
+Reason = Annotated[str, typer.Option(help="Why; kept with the release for ever.")]
+
+
+@canary.command("show")
+def show_canary(home: Home = HOME, config: Settings = None, as_json: Json = False) -> None:
+    """Where the canary stands and what is known of it now."""
+    settings = read_config(config)
+
+    async def ask(conn: Connection) -> dict[str, Any]:
+        alias = await aliases.read(conn, settings.alias)
+        evidence = await live.read_evidence(conn, alias, settings.rewards)
+        look = live.judge(evidence, settings)
+        rollout = locate(alias.share, alias.shadow, alias.held, settings.canary)
+        move = follow(rollout, look, settings.canary)
+        assert alias.canary is not None
+        exposed = await live.count_exposed(conn, alias.name, alias.canary)
+        return {
+            "alias": alias.name,
+            "live": alias.live,
+            "canary": alias.canary,
+            "stage": rollout.stage,
+            "step": rollout.step,
+            "share": alias.share,
+            "shadow": alias.shadow,
+            "held": alias.held,
+            "seconds": evidence.course.seconds,
+            "next": {"action": move.action, "reason": move.reason},
+            "exposed": exposed,
+            **live.describe(look),
+        }
+
+    found = query(settings, home, ask)
+    if as_json:
+        show_json(found)
+        return
+    held = ", held" if found["held"] else ""
+    typer.echo(f"{found['alias']}: {found['live']} is live, {found['canary']} is tried{held}")
+    typer.echo(
+        f"{found['stage']}, step {found['step'] + 1} of {len(settings.canary.steps)}:"
+        f" {found['share']:.0%} of sessions, {found['shadow']:.0%} in the shadow,"
+        f" {found['seconds']:.0f} s; {found['exposed'].users} users exposed"
+    )
+    numbers = found["numbers"]
+    typer.echo(
+        f"reward {_say(numbers['live_mean'])} live, {_say(numbers['canary_mean'])} canary,"
+        f" difference in [{numbers['low']:+.3f}, {numbers['high']:+.3f}];"
+        f" e-values: worse {numbers['worse']:.3g}, not worse {numbers['not_worse']:.3g}"
+        f" (needed {numbers['needed']:g})"
+    )
+    show(found["guards"], ("name", "live", "canary", "e_value", "needed", "bound"), False)
+    typer.echo(f"now: {found['next']['action']}: {found['next']['reason']}")
+
+
+@canary.command()
+def start(
+    checkpoint: Annotated[str, typer.Argument(help="Id of a registered checkpoint.")],
+    reason: Reason,
+    home: Home = HOME,
+    config: Settings = None,
+) -> None:
+    """Try a checkpoint on live traffic without the gate; the running worker watches it."""
+    settings = read_config(config)
+
+    async def ask(conn: Connection) -> aliases.Alias:
+        async with conn.transaction():
+            await get(conn, checkpoint)
+            cycle = await ledger.begin_release(conn, settings.alias, checkpoint, reason)
+            share, shadow = shares(begin(settings.canary), settings.canary)
+            return await aliases.start_canary(
+                conn,
+                settings.alias,
+                checkpoint,
+                share,
+                shadow=shadow,
+                cycle=cycle.id,
+                reason=f"by hand: {reason}",
+            )
+
+    found = query(settings, home, ask)
+    typer.echo(f"{found.name}: {found.canary} is tried on {found.share:.0%} of sessions")
+
+
+@canary.command()
+def step(reason: Reason, home: Home = HOME, config: Settings = None) -> None:
+    """Go on to the next share now."""
+    _override("step", reason, home, config)
+
+
+@canary.command()
+def hold(reason: Reason, home: Home = HOME, config: Settings = None) -> None:
+    """Stay at this share; only proven harm still ends the canary."""
+    _override("hold", reason, home, config)
+
+
+@canary.command()
+def resume(reason: Reason, home: Home = HOME, config: Settings = None) -> None:
+    """End a hold."""
+    _override("resume", reason, home, config)
+
+
+@canary.command()
+def promote(reason: Reason, home: Home = HOME, config: Settings = None) -> None:
+    """Give it to everyone now."""
+    _override("promote", reason, home, config)
+
+
+@canary.command()
+def abort(reason: Reason, home: Home = HOME, config: Settings = None) -> None:
+    """Take it from everyone now."""
+    _override("rollback", reason, home, config)
+
+
+def _override(action: Action, reason: str, home: Any, path: Any) -> None:
+    settings = read_config(path)
+    found = query(settings, home, _act(settings, Move(action, f"by hand: {reason}")))
+    if found.canary:
+        held = ", held" if found.held else ""
+        typer.echo(f"{found.name}: {found.canary} is tried on {found.share:.0%} of sessions{held}")
+    else:
+        typer.echo(f"{found.name}: {found.live} is live")
+
+
+def _act(settings: Config, move: Move) -> Callable[[Connection], Awaitable[aliases.Alias]]:
+    async def ask(conn: Connection) -> aliases.Alias:
+        alias = await aliases.read(conn, settings.alias)
+        if alias.canary is None:
+            raise aliases.AliasError(f"{alias.name!r} has no canary")
+        cycle = await ledger.current(conn, alias.name)
+        evidence = await live.read_evidence(conn, alias, settings.rewards)
+        found = live.describe(live.judge(evidence, settings))
+        try:
+            return await live.act(
+                conn,
+                alias,
+                move,
+                settings.canary,
+                cycle=cycle.id if cycle else None,
+                evidence=found,
+            )
+        except IllegalMove as error:
+            raise refuse(str(error)) from error
+
+    return ask
+
+
+def _say(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.3f}"

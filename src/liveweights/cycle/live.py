@@ -1,0 +1,245 @@
+"""What live traffic says of a canary: read from the record, judged, and acted upon."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from liveweights.config import Config
+from liveweights.learn.rewards import RewardMap, reward
+from liveweights.record.feedback import Feedback
+from liveweights.release import aliases
+from liveweights.release.aliases import Alias
+from liveweights.release.canary import Arm, Reward, decide
+from liveweights.release.guards import Answer, pair, watch_answers
+from liveweights.release.rollout import Look, Move, apply, locate, shares
+from liveweights.release.settings import CanarySettings
+from liveweights.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How a canary went so far. ``shown`` is since when anyone sees it; seconds leave out holds."""
+
+    began: datetime
+    shown: datetime | None
+    now: datetime
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Answers and rewards of both arms, in seconds since ``Course.shown`` (or ``began``)."""
+
+    course: Course
+    answers: list[Answer]
+    rewards: list[Reward]
+    step_rewards: int
+    step_seconds: float
+
+
+class Exposed(msgspec.Struct, frozen=True, kw_only=True):
+    """Who was answered by a checkpoint through an alias."""
+
+    answers: int
+    sessions: int
+    users: int
+
+
+def chart(changes: Sequence[tuple[str, float | None, datetime]], now: datetime) -> Course:
+    """The course from a canary's releases (action, share, time), oldest first."""
+    shown = next((at for _, share, at in changes if share), None)
+    seconds, running = 0.0, shown
+    for action, _, at in changes:
+        if shown is None or at < shown:
+            continue
+        if action == "hold" and running:
+            seconds, running = seconds + (at - running).total_seconds(), None
+        elif action == "resume" and running is None:
+            running = at
+    if running:
+        seconds += (now - running).total_seconds()
+    return Course(changes[0][2], shown, now, seconds)
+
+
+async def read_course(conn: Connection, alias: str, candidate: str) -> Course:
+    """Raises LookupError where the checkpoint never was a canary of the alias."""
+    cursor = await conn.execute(
+        "select action, share, at, now() from releases where alias = %(alias)s"
+        " and checkpoint = %(candidate)s and action in ('canary', 'step', 'hold', 'resume')"
+        " and id >= (select max(id) from releases where alias = %(alias)s"
+        "  and checkpoint = %(candidate)s and action = 'canary') order by id",
+        {"alias": alias, "candidate": candidate},
+    )
+    rows = await cursor.fetchall()
+    if not rows:
+        raise LookupError(f"{candidate} has not been a canary of {alias!r}")
+    return chart([(action, share, at) for action, share, at, _ in rows], rows[0][3])
+
+
+async def read_evidence(conn: Connection, alias: Alias, rewards: RewardMap) -> Evidence:
+    """What is known of the alias's canary now. Raises LookupError where there is none."""
+    if alias.canary is None:
+        raise LookupError(f"{alias.name!r} has no canary")
+    course = await read_course(conn, alias.name, alias.canary)
+    stepped = alias.stepped_at or course.began
+    step_seconds = (course.now - stepped).total_seconds()
+    if course.shown is None:
+        answers = await _shadow_answers(conn, alias, course.began)
+        return Evidence(course, answers, [], len(answers) // 2, step_seconds)
+    answers, earned, since = await _live_answers(conn, alias, course.shown, rewards, stepped)
+    return Evidence(course, answers, earned, since, step_seconds)
+
+
+def judge(evidence: Evidence, config: Config) -> Look:
+    """Pure, and a matter of milliseconds to a second: call it in a thread."""
+    settings = config.canary
+    course, ours = evidence.course, sum(r.arm == "canary" for r in evidence.rewards)
+    now = (course.now - (course.shown or course.began)).total_seconds()
+    at_limit = course.shown is not None and (
+        ours >= settings.max_rewards or course.seconds >= settings.max_seconds
+    )
+    return Look(
+        decision=decide(evidence.rewards, now, settings, at_limit=at_limit),
+        guards=watch_answers(evidence.answers, now, settings, config.gate),
+        step_rewards=evidence.step_rewards,
+        step_seconds=evidence.step_seconds,
+    )
+
+
+def describe(look: Look) -> dict[str, Any]:
+    """What is stored of a look with the release that it made."""
+    return {
+        **msgspec.to_builtins(look.decision),
+        "guards": [{**msgspec.to_builtins(g), "broken": g.broken} for g in look.guards],
+    }
+
+
+async def act(
+    conn: Connection,
+    alias: Alias,
+    move: Move,
+    settings: CanarySettings,
+    *,
+    cycle: int | None,
+    evidence: dict[str, Any],
+) -> Alias:
+    """Carry a move out on the alias as it was read.
+
+    Raises StaleVersion where somebody changed it since, and IllegalMove.
+    """
+    assert alias.canary is not None
+    before = locate(alias.share, alias.shadow, alias.held, settings)
+    after = apply(before, move.action, settings)
+    how: dict[str, Any] = {"cycle": cycle, "reason": move.reason, "version": alias.version}
+    match move.action:
+        case "wait":
+            return alias
+        case "step":
+            share, shadow = shares(after, settings)
+            return await aliases.start_canary(
+                conn, alias.name, alias.canary, share, shadow=shadow, evidence=evidence, **how
+            )
+        case "hold" | "resume":
+            return await aliases.hold_canary(
+                conn, alias.name, after.held, cycle=cycle, reason=move.reason
+            )
+        case "promote":
+            return await aliases.promote(conn, alias.name, alias.canary, evidence=evidence, **how)
+        case "rollback":
+            return await aliases.abort_canary(
+                conn, alias.name, checkpoint=alias.canary, evidence=evidence, **how
+            )
+
+
+async def read_reason(conn: Connection, alias: str, checkpoint: str) -> str:
+    """Why a checkpoint's canary ended, or why it was taken back, as it was said last."""
+    cursor = await conn.execute(
+        "select action, reason from releases where alias = %(alias)s and"
+        " (checkpoint = %(id)s and action in ('promote', 'abort')"
+        "  or previous = %(id)s and action = 'rollback') order by id desc limit 1",
+        {"alias": alias, "id": checkpoint},
+    )
+    row = await cursor.fetchone()
+    return f"{row[0]} by hand: {row[1]}" if row else "the canary ended"
+
+
+async def count_exposed(conn: Connection, alias: str, checkpoint: str) -> Exposed:
+    """Everyone whom ``checkpoint`` ever answered as ``alias``."""
+    cursor = await conn.execute(
+        "select count(*), count(distinct (tenant, coalesce(session, user_id, id))),"
+        " count(distinct (tenant, coalesce(user_id, session, id)))"
+        " from generations where alias = %s and checkpoint = %s",
+        (alias, checkpoint),
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return Exposed(answers=row[0], sessions=row[1], users=row[2])
+
+
+async def _live_answers(
+    conn: Connection, alias: Alias, since: datetime, rewards: RewardMap, stepped: datetime
+) -> tuple[list[Answer], list[Reward], int]:
+    """All answers of both arms since then, what they earned, and the canary's rewards since
+    ``stepped``. Token ids stay where they are: only what is judged is read."""
+    values = {"alias": alias.name, "since": since, "arms": [alias.live, alias.canary]}
+    where = "g.alias = %(alias)s and g.created_at > %(since)s and g.checkpoint = any(%(arms)s)"
+    cursor = await conn.execute(
+        "select f.tenant, f.id, f.generation, f.signal, f.value, f.text, f.received_at"
+        f" from feedback f join generations g on g.id = f.generation where {where}"
+        " order by f.seq".encode(),
+        values,
+    )
+    said: dict[str, list[Feedback]] = {}
+    async for tenant, id_, generation, signal, value, text, at in cursor:
+        said.setdefault(generation, []).append(
+            Feedback(
+                id=id_,
+                generation=generation,
+                signal=signal,
+                value=value,
+                text=text,
+                tenant=tenant,
+                received_at=at,
+            )
+        )
+    cursor = await conn.execute(
+        "select g.id, g.checkpoint, coalesce(g.session, g.user_id), g.created_at,"
+        f" g.finish_reason, g.total_ms, g.output from generations g where {where}"
+        " order by g.created_at, g.id".encode(),
+        values,
+    )
+    answers: list[Answer] = []
+    earned: list[Reward] = []
+    in_step = 0
+    async for id_, checkpoint, session, created, finish, took, output in cursor:
+        arm: Arm = "canary" if checkpoint == alias.canary else "live"
+        at = (created - since).total_seconds()
+        failed, cancelled = finish == "error", finish == "cancelled"
+        answers.append(Answer(arm, session, at, failed, cancelled, took / 1000, output))
+        worth = None if failed or cancelled else reward(output, said.get(id_, ()), rewards)
+        if worth is not None:
+            earned.append(Reward(arm, session, worth.value, at))
+            in_step += arm == "canary" and created >= stepped
+    return answers, earned, in_step
+
+
+async def _shadow_answers(conn: Connection, alias: Alias, since: datetime) -> list[Answer]:
+    cursor = await conn.execute(
+        "select g.finish_reason, g.total_ms, g.output, s.finish_reason, s.total_ms, s.output,"
+        " s.created_at from shadow_answers s join generations g on g.id = s.generation"
+        " where s.checkpoint = %s and s.alias = %s and s.created_at > %s order by s.created_at",
+        (alias.canary, alias.name, since),
+    )
+    answers: list[Answer] = []
+    async for finish, took, output, shadow_finish, shadow_took, shadow_output, at in cursor:
+        seconds = (at - since).total_seconds()
+        live = Answer("live", None, seconds, finish == "error", False, took / 1000, output)
+        failed = shadow_finish == "error"
+        other = Answer("canary", None, seconds, failed, False, shadow_took / 1000, shadow_output)
+        answers += pair(live, other)
+    return answers

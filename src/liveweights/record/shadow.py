@@ -1,0 +1,41 @@
+"""What a checkpoint would have answered: kept beside the record, never learnt from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from liveweights.record.clean import clean_text
+from liveweights.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowAnswer:
+    """``generation`` is the answer that the user got to the same request."""
+
+    generation: str
+    checkpoint: str
+    alias: str
+    created_at: datetime
+    session: str | None
+    output: str
+    finish_reason: str
+    total_ms: float
+
+
+async def keep_shadow(conn: Connection, answer: ShadowAnswer) -> None:
+    """Store it; the same generation and checkpoint again changes nothing."""
+    await conn.execute(
+        "insert into shadow_answers (generation, checkpoint, alias, created_at, session, output,"
+        " finish_reason, total_ms) values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
+        (
+            answer.generation,
+            answer.checkpoint,
+            answer.alias,
+            answer.created_at,
+            answer.session,
+            clean_text(answer.output),
+            answer.finish_reason,
+            answer.total_ms,
+        ),
+    )

@@ -1,0 +1,143 @@
+"""A product's users in a database: what they ask, who answers, what they say of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from liveweights.api.routing import Router
+from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.config import Config
+from liveweights.cycle.ledger import begin_release
+from liveweights.cycle.worker import Worker
+from liveweights.record.batch import store
+from liveweights.record.feedback import Feedback
+from liveweights.record.generation import Generation
+from liveweights.release import aliases
+from liveweights.release.registry import register
+from liveweights.release.rollout import begin, shares
+from liveweights.store.database import Pool
+
+BASE, GOOD, BAD = (f"{name}@000000000000" for name in ("base", "good", "bad"))
+
+
+@dataclass(frozen=True)
+class Habit:
+    """How a checkpoint answers."""
+
+    accepted: float = 0.5
+    failed: float = 0.0
+    silent: float = 0.1
+    seconds: float = 0.3
+    text: str = "return total"
+
+
+@dataclass
+class Product:
+    """Sessions of four requests each, routed as the API routes them."""
+
+    pool: Pool
+    config: Config
+    home: Path
+    habits: dict[str, Habit]
+    draw: random.Random = field(default_factory=lambda: random.Random(0))
+    sessions: int = 0
+    asked: int = 0
+
+    async def fill(self) -> None:
+        async with self.pool.connection() as conn:
+            await register(conn, Checkpoint(BASE, "base", Path("/")), {})
+            for name in (GOOD, BAD):
+                await register(conn, Checkpoint(name, "adapter", Path("/"), BASE, BASE), {})
+            await aliases.create(conn, self.config.alias, BASE)
+
+    def worker(self) -> Worker:
+        return Worker(self.pool, self.config, self.home, "http://127.0.0.1:1")
+
+    async def try_out(self, checkpoint: str) -> None:
+        """Begin a canary as the gate would, or a person."""
+        settings = self.config.canary
+        share, shadow = shares(begin(settings), settings)
+        async with self.pool.connection() as conn:
+            cycle = await begin_release(conn, self.config.alias, checkpoint, "test")
+            await aliases.start_canary(
+                conn,
+                self.config.alias,
+                checkpoint,
+                share,
+                shadow=shadow,
+                cycle=cycle.id,
+                reason="test",
+            )
+
+    async def use(self, sessions: int) -> None:
+        """So many new users come by, one session each."""
+        async with self.pool.connection() as conn:
+            alias = await aliases.read(conn, self.config.alias)
+            router = Router()
+            router.set(alias.name, alias.live, alias.canary, alias.share)
+            generations: list[Generation] = []
+            feedback: list[Feedback] = []
+            for _ in range(sessions):
+                self.sessions += 1
+                session = f"s{self.sessions}"
+                with router.pin(alias.name, session) as pin:
+                    for _ in range(4):
+                        self._ask(pin.checkpoint, session, generations, feedback)
+            await store(conn, generations, feedback)
+
+    def _ask(
+        self,
+        checkpoint: str,
+        session: str,
+        generations: list[Generation],
+        feedback: list[Feedback],
+    ) -> None:
+        habit, self.asked = self.habits[checkpoint], self.asked + 1
+        failed = self.draw.random() < habit.failed
+        silent = failed or self.draw.random() < habit.silent
+        made = Generation(
+            id=f"g{self.asked}",
+            created_at=datetime.now(UTC),
+            alias=self.config.alias,
+            checkpoint=checkpoint,
+            endpoint="completion",
+            prompt_ids=[1],
+            output_ids=[] if failed else [2],
+            logprobs=[] if failed else [-1.0],
+            raw_logprobs=[] if failed else [-1.0],
+            output="" if silent else habit.text,
+            finish_reason="error" if failed else "stop",
+            temperature=1.0,
+            top_p=1.0,
+            user=f"user-{session}",
+            session=session,
+            first_token_ms=1.0,
+            total_ms=1000 * habit.seconds * self.draw.lognormvariate(0, 0.4),
+        )
+        generations.append(made)
+        if not silent:
+            taken = self.draw.random() < habit.accepted
+            feedback.append(
+                Feedback(
+                    id=f"f{self.asked}",
+                    generation=made.id,
+                    signal="accepted" if taken else "rejected",
+                    received_at=datetime.now(UTC),
+                )
+            )
+
+    async def run(self, turns: int, sessions: int, until: Callable[[Any], bool]) -> Any:
+        """Traffic and looks in turn until the cycle is as ``until`` says; the cycle then."""
+        worker = self.worker()
+        for _ in range(turns):
+            await self.use(sessions)
+            worker.next_look = 0.0
+            cycle = await worker.turn()
+            if cycle is not None and until(cycle):
+                return cycle
+        raise AssertionError(f"not reached in {turns} turns")

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from liveweights.config import Config
+from liveweights.cycle import live
+from liveweights.cycle.ledger import Cycle, begin_release, current
+from liveweights.record.shadow import ShadowAnswer, keep_shadow
+from liveweights.release import aliases
+from liveweights.release.rollout import Move
+from liveweights.release.settings import CanarySettings
+from liveweights.store.database import open_pool
+
+from .product import BAD, BASE, GOOD, Habit, Product
+
+CANARY = CanarySettings(
+    steps=(0.1, 0.5), step_rewards=5, step_seconds=0.0, lowest=-0.25, highest=0.75, unit="reward"
+)
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def with_product(
+    dsn: str, home: Path, test: Callable[[Product], Awaitable[None]], **canary: object
+) -> None:
+    async def go() -> None:
+        pool = await open_pool(dsn)
+        try:
+            settings = msgspec.structs.replace(CANARY, **canary)
+            product = Product(
+                pool, Config(canary=settings), home, {BASE: Habit(), GOOD: Habit(accepted=0.7)}
+            )
+            await product.fill()
+            await test(product)
+        finally:
+            await pool.close()
+
+    asyncio.run(go())
+
+
+def ended(cycle: Cycle) -> bool:
+    return cycle.state == "ended"
+
+
+@pytest.mark.parametrize(
+    ("harm", "why"),
+    [
+        (Habit(accepted=0.0), "worse than live"),
+        (Habit(failed=1.0), "errors"),
+        (Habit(seconds=3.0), "latency"),
+        (Habit(silent=1.0), "silence"),
+        (Habit(text="x = 1\n" * 100), "length"),
+    ],
+    ids=["rejected", "failing", "slow", "silent", "verbose"],
+)
+def test_what_shows_only_live_is_stopped_with_few_exposed(
+    database_dsn: str, tmp_path: Path, harm: Habit, why: str
+) -> None:
+    async def test(product: Product) -> None:
+        product.habits[BAD] = harm
+        await product.try_out(BAD)
+        cycle = await product.run(150, 20, ended)
+        assert (cycle.outcome, cycle.candidate) == ("rolled_back", BAD)
+        assert why in cycle.reason
+        async with product.pool.connection() as conn:
+            alias = await aliases.read(conn, "code")
+            assert (alias.live, alias.canary) == (BASE, None)
+            exposed = await live.count_exposed(conn, "code", BAD)
+        assert msgspec.to_builtins(exposed) == cycle.canary["exposed"]
+        assert 0 < exposed.users <= 60
+        if harm.failed:
+            assert exposed.users <= 10
+
+    with_product(database_dsn, tmp_path, test)
+
+
+def test_a_better_one_goes_up_and_reaches_everyone_with_its_numbers(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    async def test(product: Product) -> None:
+        await product.try_out(GOOD)
+        cycle = await product.run(100, 20, ended)
+        assert cycle.outcome == "promoted"
+        assert cycle.canary["action"] == "PROMOTE"
+        assert {g["name"] for g in cycle.canary["guards"]} >= {"errors", "latency", "silence"}
+        async with product.pool.connection() as conn:
+            cursor = await conn.execute(
+                "select action, share, cycle from releases where checkpoint = %s order by id",
+                (GOOD,),
+            )
+            rows = await cursor.fetchall()
+        assert [row[0] for row in rows] == ["canary", "step", "promote"]
+        assert [row[1] for row in rows[:2]] == pytest.approx([0.1, 0.5])
+        assert {row[2] for row in rows} == {cycle.id}
+
+    with_product(database_dsn, tmp_path, test)
+
+
+def test_a_person_may_hold_it_and_promote_it_with_a_reason(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    async def override(product: Product, action: str) -> None:
+        async with product.pool.connection() as conn:
+            alias = await aliases.read(conn, "code")
+            cycle = await current(conn, "code")
+            assert cycle is not None
+            await live.act(
+                conn,
+                alias,
+                Move(action, f"by hand: {action}"),  # type: ignore[arg-type]
+                product.config.canary,
+                cycle=cycle.id,
+                evidence={},
+            )
+
+    async def test(product: Product) -> None:
+        await product.try_out(GOOD)
+        await override(product, "hold")
+        worker = product.worker()
+        for _ in range(8):
+            await product.use(20)
+            worker.next_look = 0.0
+            cycle = await worker.turn()
+            assert cycle is not None
+            assert cycle.state == "canary"
+        async with product.pool.connection() as conn:
+            assert (await aliases.read(conn, "code")).share == pytest.approx(0.1)
+        await override(product, "promote")
+        cycle = await product.run(1, 1, ended)
+        assert (cycle.outcome, cycle.reason) == ("promoted", "promote by hand: by hand: promote")
+        async with product.pool.connection() as conn:
+            assert (await aliases.read(conn, "code")).live == GOOD
+
+    with_product(database_dsn, tmp_path, test)
+
+
+def test_whoever_acts_on_an_old_view_is_refused(database_dsn: str, tmp_path: Path) -> None:
+    async def test(product: Product) -> None:
+        await product.try_out(GOOD)
+        async with product.pool.connection() as conn:
+            seen = await aliases.read(conn, "code")
+            await aliases.hold_canary(conn, "code", True, reason="r")
+            move = Move("promote", "r")
+            with pytest.raises(aliases.StaleVersion):
+                await live.act(conn, seen, move, product.config.canary, cycle=None, evidence={})
+            assert (await aliases.read(conn, "code")).live == BASE
+            with pytest.raises(aliases.AliasError, match="is canary"):
+                await begin_release(conn, "code", BAD, "r")
+
+    with_product(database_dsn, tmp_path, test)
+
+
+def test_a_shadow_that_is_slow_is_stopped_before_anyone_sees_it(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    async def shade(product: Product, seconds: float) -> None:
+        async with product.pool.connection() as conn:
+            cursor = await conn.execute(
+                "select id from generations where id not in (select generation from shadow_answers)"
+            )
+            for (generation,) in await cursor.fetchall():
+                answer = ShadowAnswer(
+                    generation=generation,
+                    checkpoint=GOOD,
+                    alias="code",
+                    created_at=datetime.now(UTC),
+                    session=None,
+                    output="return total",
+                    finish_reason="stop",
+                    total_ms=seconds * 1000,
+                )
+                await keep_shadow(conn, answer)
+                await keep_shadow(conn, answer)
+
+    async def go(product: Product, seconds: float) -> Cycle:
+        await product.try_out(GOOD)
+        worker = product.worker()
+        for _ in range(40):
+            await product.use(5)
+            await shade(product, seconds)
+            worker.next_look = 0.0
+            cycle = await worker.turn()
+            assert cycle is not None
+            async with product.pool.connection() as conn:
+                alias = await aliases.read(conn, "code")
+            if ended(cycle) or alias.share > 0:
+                return cycle
+        raise AssertionError
+
+    async def test(product: Product) -> None:
+        assert ended(cycle := await go(product, 9.0))
+        assert "latency" in (cycle.reason or "")
+        assert cycle.canary is not None
+        assert cycle.canary["exposed"] == {"answers": 0, "sessions": 0, "users": 0}
+        assert (await go(product, 0.3)).state == "canary"
+
+    with_product(database_dsn, tmp_path, test, shadow=0.5, shadow_answers=200)
+
+
+def test_the_clock_of_a_canary_stands_still_while_it_is_held() -> None:
+    def at(seconds: float) -> datetime:
+        return START + timedelta(seconds=seconds)
+
+    changes = [
+        ("canary", 0.0, at(0)),  # in the shadow
+        ("step", 0.05, at(100)),
+        ("hold", None, at(130)),
+        ("resume", None, at(500)),
+        ("step", 0.5, at(510)),
+    ]
+    course = live.chart(changes, at(520))
+    assert (course.began, course.shown, course.seconds) == (at(0), at(100), 50.0)
+    assert live.chart(changes[:3], at(400)).seconds == 30.0
+    assert live.chart(changes[:1], at(50)) == live.Course(at(0), None, at(50), 0.0)
