@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,6 +35,7 @@ from liveweights.record.writer import Writer
 from liveweights.release import aliases
 from liveweights.release.deployer import Deployer
 from liveweights.release.registry import register
+from liveweights.release.signing import check
 from liveweights.store.database import Pool, open_pool
 from liveweights.store.embedded import EmbeddedPostgres
 from liveweights.store.migrate import migrate
@@ -62,6 +64,10 @@ class Place:
 
         parts = msgspec.json.decode(text, type=Parts)
         return cls(parts.config, Path(parts.home), parts.dsn)
+
+
+def _path(text: str) -> Path | None:
+    return Path(text).expanduser() if text else None
 
 
 def make_engine(base: Checkpoint, config: Config) -> Engine:
@@ -117,7 +123,15 @@ async def run_api(place: Place) -> None:
         writer = await stack.enter_async_context(Writer(pool))
         instance = f"{socket.gethostname()}:{config.api.port}"
         await stack.enter_async_context(
-            Deployer(pool, place.dsn, engine, router, instance, settings=config.deployment)
+            Deployer(
+                pool,
+                place.dsn,
+                engine,
+                router,
+                instance,
+                settings=config.deployment,
+                check=partial(check, public=_path(config.signing.public_key)),
+            )
         )
         tokenizer = cast(Any, load_tokenizer(base))
 

@@ -17,7 +17,12 @@ from liveweights.engines.settings import EngineSettings
 from liveweights.gate.settings import GateSettings
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
-from liveweights.release.settings import CanarySettings, DeploymentSettings
+from liveweights.release.settings import (
+    CanarySettings,
+    DeploymentSettings,
+    RetentionSettings,
+    SigningSettings,
+)
 
 DATABASE_URL = "LIVEWEIGHTS_DATABASE_URL"
 
@@ -47,6 +52,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     gate: GateSettings = GateSettings()
     canary: CanarySettings = CanarySettings()
     deployment: DeploymentSettings = DeploymentSettings()
+    signing: SigningSettings = SigningSettings()
+    retention: RetentionSettings = RetentionSettings()
     cycle: CycleSettings = CycleSettings()
 
     def cache_folder(self) -> Path:

@@ -184,3 +184,55 @@ def test_rolling_back_again_and_again_ends(promoted: list[str], data: st.DataObj
         seen.append(target)
         story.append(release("rollback", target))
     assert len(seen) <= 4
+
+
+def test_a_rollback_makes_the_feedback_of_what_it_takes_back_unread_again(
+    database_dsn: str,
+) -> None:
+    async def withdrawn(conn: Connection) -> list[str]:
+        cursor = await conn.execute(
+            "select candidate from cycles where withdrawn_at is not null order by candidate"
+        )
+        return [candidate for (candidate,) in await cursor.fetchall()]
+
+    async def test(conn: Connection) -> None:
+        await conn.execute("update checkpoints set parent = %s where id = %s", (A, B))
+        await conn.execute("update checkpoints set parent = %s where id = %s", (B, C))
+        for candidate in (B, C):
+            await conn.execute(
+                "insert into cycles (alias, state, incumbent, candidate, outcome, settings,"
+                " ended_at) values ('m', 'ended', %s, %s, 'promoted', '{}', now())",
+                (A, candidate),
+            )
+            await aliases.promote(conn, "m", candidate, reason="r")
+        assert await withdrawn(conn) == []
+        await aliases.rollback(conn, "m", reason="C is bad")
+        assert await withdrawn(conn) == [C]
+        await aliases.rollback(conn, "m", reason="B too")
+        assert await withdrawn(conn) == [B, C]
+        await aliases.promote(conn, "m", C, reason="it was the network")
+        assert await withdrawn(conn) == []
+
+    with_alias(database_dsn, test)
+
+
+def test_weights_that_were_taken_back_are_known_until_somebody_promotes_them(
+    database_dsn: str,
+) -> None:
+    async def test(conn: Connection) -> None:
+        assert await aliases.taken_back(conn, "m", B) is None
+        await aliases.promote(conn, "m", B, reason="r")
+        await aliases.rollback(conn, "m", reason="users complain")
+        assert await aliases.taken_back(conn, "m", B) == "users complain"
+        await aliases.promote(conn, "m", B, reason="r")
+        assert await aliases.taken_back(conn, "m", B) is None
+        for evidence, why in [
+            ({"proven": False, "guards": [{"broken": False}]}, None),
+            ({"proven": True}, "harm"),
+            ({"proven": False, "guards": [{"broken": False}, {"broken": True}]}, "harm"),
+        ]:
+            await aliases.start_canary(conn, "m", C, 0.1, reason="r")
+            await aliases.abort_canary(conn, "m", reason="harm", evidence=evidence)
+            assert await aliases.taken_back(conn, "m", C) == why
+
+    with_alias(database_dsn, test)

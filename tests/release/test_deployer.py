@@ -34,7 +34,12 @@ class Circle:
         self.dsn, self.pool, self.engine, self.folder = dsn, pool, engine, folder
         self.router = Router()
 
-    def deployer(self, settings: DeploymentSettings = QUICK, name: str = "one") -> Deployer:
+    def deployer(
+        self,
+        settings: DeploymentSettings = QUICK,
+        name: str = "one",
+        check: Callable[[Checkpoint], None] | None = None,
+    ) -> Deployer:
         return Deployer(
             self.pool,
             self.dsn,
@@ -42,6 +47,7 @@ class Circle:
             self.router,
             name,
             settings=settings,  # type: ignore[arg-type]
+            check=check,
         )
 
     async def fill(self) -> None:
@@ -240,6 +246,45 @@ def test_a_request_in_flight_keeps_its_checkpoint_and_may_be_rolled_back_to(circ
                 await c.promote(A)
                 await c.until(lambda: deployer.states()[BASE] == "draining")
             await c.until(lambda: BASE not in c.engine.resident())
+
+    circle(test)
+
+
+def test_what_was_rolled_back_from_stops_answering_before_the_other_is_loaded(circle) -> None:
+    async def test(c: Circle) -> None:
+        settings = DeploymentSettings(interval=0.05, keep_previous=1)
+        async with c.deployer(settings) as deployer:
+            for name in (A, B, C):
+                await c.promote(name)
+                await c.serves(name)
+            await c.until(lambda: set(deployer.states()) == {B, C})
+            c.engine.gate.clear()  # A would take for ever to load
+            async with c.pool.connection() as conn:
+                await aliases.rollback(conn, "m", A, reason="C is bad")
+            await c.serves(B)
+            await asyncio.sleep(0.2)
+            assert c.answers() == B
+            c.engine.gate.set()
+            await c.serves(A)
+
+    circle(test)
+
+
+def test_after_a_start_with_a_broken_live_one_the_one_before_answers(circle) -> None:
+    async def test(c: Circle) -> None:
+        await c.promote(A)
+        await c.promote(B)
+
+        def check(checkpoint: Checkpoint) -> None:
+            if checkpoint.id == B:
+                raise ValueError("b/adapter_model.safetensors was changed")
+
+        async with c.deployer(check=check) as deployer:
+            await c.serves(A)
+            assert "adapter_model.safetensors was changed" in deployer.failures()[B]
+            assert B not in c.engine.loaded
+            await asyncio.sleep(0.3)
+            assert c.answers() == A
 
     circle(test)
 

@@ -17,6 +17,7 @@ from liveweights.cli.canary import canary
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
 from liveweights.cli.output import show, show_json
 from liveweights.cli.replay import replay
+from liveweights.cli.upkeep import make_key, prune, sign, verify
 from liveweights.cycle import ledger
 from liveweights.cycle.status import read_status
 from liveweights.release import aliases
@@ -31,6 +32,8 @@ app = typer.Typer(
 )
 app.add_typer(replay, name="replay")
 app.add_typer(canary, name="canary")
+for command in (prune, verify, sign, make_key):
+    app.command()(command)
 
 Name = Annotated[str, typer.Argument(help="Alias; default: the configured one.")]
 

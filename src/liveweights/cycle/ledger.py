@@ -145,11 +145,11 @@ async def advance(conn: Connection, cycle: Cycle, to: State, **found: Any) -> Cy
 
 
 async def read_baseline(conn: Connection, alias: str) -> Baseline:
-    """As the last cycle of the alias that learnt left it."""
+    """As the last cycle that is part of what is live left it."""
     cursor = await conn.execute(
         "select segment, weight, total from baselines where cycle ="
         " (select max(b.cycle) from baselines b join cycles c on c.id = b.cycle"
-        "  where c.alias = %s and c.outcome = 'promoted')",
+        "  where c.alias = %s and c.outcome = 'promoted' and c.withdrawn_at is null)",
         (alias,),
     )
     rows = await cursor.fetchall()

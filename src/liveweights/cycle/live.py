@@ -173,8 +173,9 @@ async def count_exposed(conn: Connection, alias: str, checkpoint: str) -> Expose
     cursor = await conn.execute(
         "select count(*), count(distinct (tenant, coalesce(session, user_id, id))),"
         " count(distinct (tenant, coalesce(user_id, session, id)))"
-        " from generations where alias = %s and checkpoint = %s",
-        (alias, checkpoint),
+        " from generations where alias = %(alias)s and checkpoint = %(id)s and created_at >="
+        " (select min(at) from releases where alias = %(alias)s and checkpoint = %(id)s)",
+        {"alias": alias, "id": checkpoint},
     )
     row = await cursor.fetchone()
     assert row is not None

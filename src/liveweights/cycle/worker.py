@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,12 @@ from liveweights.gate.verdict import decide as judge
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.learner import ADAPTER, RESULT, Job, Result
 from liveweights.record.window import claim, read
-from liveweights.release import aliases, deployments
+from liveweights.release import aliases, deployments, signing
 from liveweights.release.aliases import Alias
 from liveweights.release.registry import Registry, get, register
+from liveweights.release.retention import prune, remove_work
 from liveweights.release.rollout import Move, begin, follow, locate, shares
+from liveweights.release.signing import SigningUnavailable
 from liveweights.store.database import Connection, Pool
 
 log = logging.getLogger(__name__)
@@ -69,6 +72,13 @@ class Worker:
     def alias(self) -> str:
         return self.config.alias
 
+    @property
+    def registry(self) -> Registry:
+        """Where candidates are stored; signed, if there is a key."""
+        key = self.config.signing.key
+        sign = partial(signing.sign, private=Path(key).expanduser()) if key else None
+        return Registry(self.home / "checkpoints", sign)
+
     async def run(self) -> None:
         """For ever; whatever is away is waited for."""
         while True:
@@ -97,8 +107,11 @@ class Worker:
             return None
         beat = asyncio.create_task(self._beat())
         try:
-            return await self._step(cycle)
-        except (LearnerFailed, ValueError) as error:
+            after = await self._step(cycle)
+            if after.state == "ended":
+                await self._tidy()
+            return after
+        except (LearnerFailed, SigningUnavailable, ValueError) as error:
             log.error("cycle %d failed while %s: %s", cycle.id, cycle.state, error)
             return await self._end(cycle, "failed", str(error))
         finally:
@@ -113,6 +126,19 @@ class Worker:
                     await ledger.take_lease(conn, f"cycle/{self.alias}", self.owner, seconds)
             except AWAY as error:
                 log.warning("the lease could not be renewed: %s", error)
+
+    async def _tidy(self) -> None:
+        """Remove what nothing needs after a cycle; not being able to is no reason to stop."""
+        config = self.config
+        try:
+            async with self.pool.connection() as conn:
+                await remove_work(conn, self.home)
+                gone = await prune(conn, self.registry, config.cache_folder(), config.retention)
+        except OSError as error:
+            log.warning("nothing was pruned: %s", error)
+            return
+        for one in gone:
+            log.info("%s was pruned, %.1f MB", one.id, one.size / 1e6)
 
     async def _start(self, conn: Connection, now: bool) -> Cycle | None:
         cycle = self.config.cycle
@@ -130,6 +156,12 @@ class Worker:
             "gating": self._gate,
             "canary": self._canary,
         }
+        if cycle.state != "canary":
+            async with self.pool.connection() as conn:
+                alias = await aliases.read(conn, cycle.alias)
+            if alias.live != cycle.incumbent:
+                reason = f"{alias.live} is live now, not {cycle.incumbent}, from which it learns"
+                return await self._end(cycle, "rejected", reason)
         after = await steps[cycle.state](cycle)
         if after.state != cycle.state:
             log.info(
@@ -157,6 +189,7 @@ class Worker:
             incumbent = await get(conn, cycle.incumbent)
             base = await get(conn, incumbent.base) if incumbent.base else incumbent
         if not (folder / RESULT).exists():
+            await asyncio.to_thread(signing.check, incumbent, None)
             await self._write_job(cycle, folder, incumbent, base)
             await _run_learner(folder)
         result = _read_result(folder)
@@ -172,9 +205,8 @@ class Worker:
             "learnt_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "report": report,
         }
-        registry = Registry(self.home / "checkpoints")
         checkpoint = await asyncio.to_thread(
-            registry.store,
+            self.registry.store,
             folder / ADAPTER,
             base.name,
             "adapter",
@@ -184,6 +216,17 @@ class Worker:
         )
         async with self.pool.connection() as conn:
             await register(conn, checkpoint)
+            why = await aliases.taken_back(conn, cycle.alias, checkpoint.id)
+            if why is not None:
+                return await ledger.advance(
+                    conn,
+                    cycle,
+                    "ended",
+                    outcome="rejected",
+                    candidate=checkpoint.id,
+                    learning=report,
+                    reason=f"the same weights were taken back before: {why}",
+                )
             await ledger.write_baseline(
                 conn, cycle.id, Baseline(result.baseline_weight, result.baseline_total)
             )

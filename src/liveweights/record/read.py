@@ -41,7 +41,8 @@ with last as (
     select coalesce(max(r.feedback), 0) as seq from cycle_rows r
     where r.cycle = (
         select max(c.id) from cycles c
-        where c.alias = %(alias)s and (c.outcome is null or c.outcome = 'promoted')
+        where c.alias = %(alias)s and (
+            c.outcome is null or c.outcome = 'promoted' and c.withdrawn_at is null)
           and exists (select from cycle_rows x where x.cycle = c.id and x.feedback is not null)
     )
 )
@@ -49,7 +50,8 @@ select count(*) from feedback f join generations g on g.id = f.generation
 where f.seq > (select seq from last) and g.alias = %(alias)s and g.consent
   and not exists (
       select from cycle_rows r join cycles c on c.id = r.cycle
-      where r.feedback = f.seq and (c.outcome is null or c.outcome = 'promoted')
+      where r.feedback = f.seq and (
+            c.outcome is null or c.outcome = 'promoted' and c.withdrawn_at is null)
   )
 """
 

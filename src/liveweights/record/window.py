@@ -35,15 +35,17 @@ class UnknownCycle(LookupError):
     """There is no such cycle for that alias."""
 
 
-# A cycle has consumed its rows if it is open or was promoted; those of any other are unread
-# again. A broken-off answer without text is not silence: nobody knows what it would have said.
+# A cycle has consumed its rows if it is open, or if what it made is part of what is live; those
+# of any other are unread again. A broken-off answer without text is not silence: nobody knows
+# what it would have said.
 CANDIDATES = """
 with unread as (
     select f.generation, max(f.received_at) as arrived
     from feedback f
     where not exists (
         select from cycle_rows r join cycles c on c.id = r.cycle
-        where r.feedback = f.seq and (c.outcome is null or c.outcome = 'promoted')
+        where r.feedback = f.seq and (
+            c.outcome is null or c.outcome = 'promoted' and c.withdrawn_at is null)
     )
     group by f.generation
 ), candidates as (
@@ -58,7 +60,8 @@ with unread as (
       and not exists (select from feedback f where f.generation = g.id)
       and not exists (
           select from cycle_rows r join cycles c on c.id = r.cycle
-          where r.generation = g.id and (c.outcome is null or c.outcome = 'promoted')
+          where r.generation = g.id and (
+            c.outcome is null or c.outcome = 'promoted' and c.withdrawn_at is null)
       )
 )
 select id, tenant, session, user_id from candidates order by arrived, id limit %(max_rows)s
@@ -83,11 +86,12 @@ async def claim(
 ) -> Claim:
     """Choose what ``cycle`` reads, in the caller's transaction.
 
-    These are the consented generations of ``alias`` with feedback that no open or promoted cycle
-    has read (late feedback brings a generation back, with all that is known of it), and silent
-    ones without feedback that none has read. At most ``max_rows`` generations, those that have
-    waited longest first; the rest is left for the next cycle. A session (else a user, else a
-    row) is wholly on one side of the split. A cycle that has rows keeps them as they are.
+    These are the consented generations of ``alias`` with feedback that no open cycle, and none
+    that made what is live, has read (late feedback brings a generation back, with all that is
+    known of it), and silent ones without feedback that none has read. At most ``max_rows``
+    generations, those that have waited longest first; the rest is left for the next cycle. A
+    session (else a user, else a row) is wholly on one side of the split. A cycle that has rows
+    keeps them as they are.
 
     Raises UnknownCycle.
     """

@@ -147,6 +147,7 @@ async def promote(
             return alias
         await _end_other_canary(conn, alias, checkpoint, f"{checkpoint} was promoted")
         await _note(conn, name, "promote", checkpoint, alias.live, cycle, reason, evidence)
+        await _withdraw(conn, name, checkpoint)
         return await _point(conn, name, checkpoint)
 
 
@@ -183,19 +184,43 @@ async def rollback(
 ) -> Alias:
     """Make ``to`` live again, or what was live before, and end any canary.
 
-    What was rolled back from is never what a further rollback returns to. Raises AliasError when
-    there is nothing to return to.
+    What was rolled back from is never what a further rollback returns to. Cycles that made what
+    is not part of ``to`` are withdrawn: the feedback that they read is unread again. Raises
+    AliasError when there is nothing to return to.
     """
     async with _transaction(conn, to):
         alias = await _select(conn, name, lock=True, version=version)
-        target = to or previous_live(await history(conn, name))
+        target = to or await _previous_kept(conn, name)
         if target is None:
             raise AliasError(f"{name!r} has had no checkpoint before {alias.live}; say which one")
         if target == alias.live:
             return await abort_canary(conn, name, reason=reason, evidence=evidence)
         await _end_other_canary(conn, alias, target, f"rolled back to {target}")
         await _note(conn, name, "rollback", target, alias.live, None, reason, evidence)
+        await _withdraw(conn, name, target)
         return await _point(conn, name, target)
+
+
+async def taken_back(conn: Connection, name: str, checkpoint: str) -> str | None:
+    """Why the alias may not have these weights again by itself, None if it may.
+
+    They were rolled back from, or a canary of them was proven to do harm, and nobody has promoted
+    them since.
+    """
+    cursor = await conn.execute(TAKEN_BACK, {"alias": name, "id": checkpoint})
+    row = await cursor.fetchone()
+    return row[1] if row and row[0] != "promote" else None
+
+
+TAKEN_BACK = """
+select action, reason from releases
+where alias = %(alias)s and (
+    (action = 'rollback' and previous = %(id)s)
+    or (action = 'promote' and checkpoint = %(id)s)
+    or (action = 'abort' and checkpoint = %(id)s and (
+        evidence->>'proven' = 'true' or evidence @? '$.guards[*] ? (@.broken == true)'))
+) order by id desc limit 1
+"""
 
 
 async def history(conn: Connection, name: str) -> list[Release]:
@@ -230,14 +255,33 @@ def previous_live(releases: Sequence[Release]) -> str | None:
 
 
 class _transaction:
-    """A transaction (or savepoint) that says which checkpoint is not registered."""
+    """A transaction (or savepoint) for pointing at a checkpoint.
+
+    It says if that one is not registered or was pruned, and keeps it from being pruned meanwhile.
+    """
 
     def __init__(self, conn: Connection, checkpoint: str | None) -> None:
+        self._conn = conn
         self._inner = conn.transaction()
         self._checkpoint = checkpoint
 
     async def __aenter__(self) -> None:
         await self._inner.__aenter__()
+        try:
+            await self._require()
+        except BaseException as error:
+            await self._inner.__aexit__(type(error), error, error.__traceback__)
+            raise
+
+    async def _require(self) -> None:
+        cursor = await self._conn.execute(
+            "select pruned_at from checkpoints where id = %s for share", (self._checkpoint,)
+        )
+        row = await cursor.fetchone()
+        if row is not None and row[0] is not None:
+            raise AliasError(
+                f"the files of {self._checkpoint} were pruned on {row[0]:%Y-%m-%d}: it is no more"
+            )
 
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         await self._inner.__aexit__(kind, error, trace)
@@ -287,6 +331,34 @@ async def _point(
     row = await cursor.fetchone()
     assert row is not None, "the row is locked by this transaction"
     return Alias(*row)
+
+
+WITHDRAW = """
+with recursive chain as (
+    select id, parent from checkpoints where id = %(live)s
+    union
+    select c.id, c.parent from checkpoints c join chain on c.id = chain.parent
+)
+update cycles
+set withdrawn_at = case when candidate in (select id from chain) then null else now() end
+where alias = %(alias)s and outcome = 'promoted'
+  and (withdrawn_at is null) = (candidate not in (select id from chain))
+"""
+
+
+async def _withdraw(conn: Connection, name: str, live: str) -> None:
+    """Mark the cycles whose work is not in what is live now, and no others."""
+    await conn.execute(WITHDRAW, {"alias": name, "live": live})
+
+
+async def _previous_kept(conn: Connection, name: str) -> str | None:
+    """The nearest former live checkpoint that still is on disk."""
+    former = former_lives(await history(conn, name))
+    cursor = await conn.execute(
+        "select id from checkpoints where id = any(%s) and pruned_at is null for share", (former,)
+    )
+    kept = {id_ for (id_,) in await cursor.fetchall()}
+    return next((checkpoint for checkpoint in former if checkpoint in kept), None)
 
 
 async def _end_other_canary(conn: Connection, alias: Alias, target: str, reason: str) -> None:

@@ -17,7 +17,7 @@ from liveweights.api.routing import Router
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.engines.protocol import Engine
 from liveweights.release import deployments
-from liveweights.release.aliases import CHANNEL
+from liveweights.release.aliases import CHANNEL, Alias
 from liveweights.release.deployments import Desired, State
 from liveweights.release.probe import ProbeReport, probe, read_probes
 from liveweights.release.registry import get
@@ -27,6 +27,7 @@ from liveweights.store.database import Pool, listen
 log = logging.getLogger(__name__)
 
 Find = Callable[[str], Awaitable[Checkpoint]]
+Check = Callable[[Checkpoint], None]
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
 DATABASE_PATIENCE = 2.0
 """Seconds to wait for a connection before going on with what was last known."""
@@ -52,10 +53,12 @@ class Deployer:
     ``warm`` ask for with what the engine holds. Requests are routed only to checkpoints whose
     probe agreed; until then, and for ever if it does not, the alias keeps answering with what it
     had. A failed probe is not tried again until a row that asks for the checkpoint changes;
-    anything else that fails is, ever more slowly. While Postgres is away everything that is
-    resident goes on answering.
+    anything else that fails is, ever more slowly. What was rolled back from stops answering at
+    once, also while what was rolled back to has to be loaded first. While Postgres is away
+    everything that is resident goes on answering.
 
     ``find`` resolves an id to a checkpoint; by default through the table ``checkpoints``.
+    ``check`` raises where the files are not what they should be, and is asked before every load.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Deployer:
         instance: str,
         find: Find | None = None,
         settings: DeploymentSettings | None = None,
+        check: Check | None = None,
     ) -> None:
         self._pool = pool
         self._dsn = dsn
@@ -74,6 +78,7 @@ class Deployer:
         self._router = router
         self._instance = instance
         self._find = find or self._look_up
+        self._check = check
         self._settings = settings or DeploymentSettings()
         self._slots: dict[str, Slot] = {}
         self._attempts: dict[str, int] = {}
@@ -205,7 +210,8 @@ class Deployer:
     def _route(self, desired: Desired) -> None:
         for alias in desired.aliases:
             if not self._is_ready(alias.live):
-                continue  # what the alias has keeps answering
+                self._stand_in(alias, desired)
+                continue
             canary = alias.canary if self._is_ready(alias.canary) else None
             share, shadow = (alias.share, alias.shadow) if canary else (0.0, 0.0)
             self._router.set(alias.name, alias.live, canary, share, shadow)
@@ -213,6 +219,22 @@ class Deployer:
         for alias in self._router.aliases():
             if alias.name not in names:
                 self._router.remove(alias.name)
+
+    def _stand_in(self, alias: Alias, desired: Desired) -> None:
+        """What the alias has keeps answering, unless that was rolled back from; then, and after a
+        start where the live one cannot be loaded, what it had before does."""
+        answering = next((a.live for a in self._router.aliases() if a.name == alias.name), None)
+        slot = self._slots.get(alias.live)
+        failed = slot is not None and slot.state == "failed"
+        if answering is None and not failed:
+            return
+        if answering is not None and answering not in desired.withdrawn.get(alias.name, ()):
+            return
+        for checkpoint in desired.stand_ins.get(alias.name, []):
+            if self._is_ready(checkpoint):
+                log.error("%s: %s answers until %s can", alias.name, checkpoint, alias.live)
+                self._router.set(alias.name, checkpoint)
+                return
 
     def _start_draining(self, keep: set[str]) -> None:
         for checkpoint, slot in self._slots.items():
@@ -231,6 +253,9 @@ class Deployer:
             base = None
             if checkpoint.kind == "adapter" and checkpoint.base:
                 base = await self._find(checkpoint.base)
+            for one in (base, checkpoint):
+                if self._check and one:
+                    await asyncio.to_thread(self._check, one)
             await self._engine.load(checkpoint, base)
             probes = await asyncio.to_thread(read_probes, checkpoint.folder)
             slot.report = await probe(self._engine, checkpoint, probes)

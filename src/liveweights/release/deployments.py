@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
@@ -38,13 +38,16 @@ class Readiness:
 class Desired:
     """What should be resident. ``former`` are each alias's former live ones, nearest first.
 
-    ``versions`` changes for a checkpoint whenever a row that asks for it changes.
+    ``versions`` changes for a checkpoint whenever a row that asks for it changes. ``withdrawn``
+    are what each alias was rolled back from, ``stand_ins`` what else it ever had, newest first.
     """
 
     aliases: tuple[Alias, ...]
     warm: tuple[str, ...]
     former: dict[str, list[str]]
     versions: dict[str, tuple[str, ...]]
+    withdrawn: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    stand_ins: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
 
 async def ready(conn: Connection, checkpoint: str) -> Readiness:
@@ -110,7 +113,28 @@ async def read_desired(conn: Connection) -> Desired:
         warm=tuple(checkpoint for checkpoint, _ in warm),
         former={alias: former_lives(history) for alias, history in histories.items()},
         versions=versions,
+        withdrawn={alias: withdrawn(history) for alias, history in histories.items()},
+        stand_ins={alias: stand_ins(history) for alias, history in histories.items()},
     )
+
+
+def withdrawn(releases: Sequence[Release]) -> frozenset[str]:
+    """What was rolled back from and has not been live again."""
+    out: set[str] = set()
+    for release in releases:
+        if release.action == "rollback" and release.previous:
+            out.add(release.previous)
+        if release.action in ("promote", "rollback"):
+            out.discard(release.checkpoint)
+    return frozenset(out)
+
+
+def stand_ins(releases: Sequence[Release]) -> list[str]:
+    """Whatever was live and was not rolled back from, newest first: it may answer for a moment,
+    until what should be live can."""
+    lives = [r.checkpoint for r in releases if r.action in ("create", "promote", "rollback")]
+    gone = withdrawn(releases)
+    return [c for c in dict.fromkeys(reversed(lives)) if c not in gone]
 
 
 def order(desired: Desired, keep_previous: int, max_resident: int) -> list[str]:

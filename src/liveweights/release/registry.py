@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -44,11 +44,13 @@ class Registry:
 
     A checkpoint's folder is made under a hidden name, flushed to disk and renamed, so that it is
     whole or not there. ``card.json`` says where it came from and holds the SHA-256 of every file
-    that its id covers: weights and configuration.
+    that its id covers: weights and configuration. ``sign`` is given each whole folder before it
+    gets its name.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sign: Callable[[Path], None] | None = None) -> None:
         self.folder = folder
+        self._sign = sign
 
     def store(
         self,
@@ -92,6 +94,8 @@ class Registry:
                 "files": files,
             }
             (made / CARD).write_text(json.dumps(whole, indent=2) + "\n")
+            if self._sign:
+                self._sign(made)
             _flush(made)
             try:
                 publish(made, checkpoint.folder)
@@ -117,10 +121,25 @@ class Registry:
             return []
         return sorted(f.parent.name for f in self.folder.glob(f"[!.]*/{CARD}"))
 
+    def remove(self, checkpoint_id: str) -> int:
+        """Take a checkpoint's files away; the bytes that were freed, 0 where there were none.
+
+        Its folder loses its name first, so that it is whole or not there.
+        """
+        folder, gone = self.folder / checkpoint_id, self.folder / f".removed.{checkpoint_id}"
+        try:
+            folder.rename(gone)
+        except FileNotFoundError:
+            return 0
+        size = size_of(gone)
+        shutil.rmtree(gone)
+        return size
+
     def sweep(self, older_than: float = 3600.0) -> list[str]:
-        """Remove what a crash left half-written more than so many seconds ago; its names."""
+        """Remove what a crash left half-written or half-removed more than so many seconds ago; its
+        names."""
         removed: list[str] = []
-        for folder in self.folder.glob(".incoming.*"):
+        for folder in (*self.folder.glob(".incoming.*"), *self.folder.glob(".removed.*")):
             try:
                 age = time.time() - folder.stat().st_mtime
             except FileNotFoundError:
@@ -129,6 +148,11 @@ class Registry:
                 shutil.rmtree(folder, ignore_errors=True)
                 removed.append(folder.name)
         return removed
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def verify(checkpoint: Checkpoint) -> None:

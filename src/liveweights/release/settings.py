@@ -159,8 +159,49 @@ class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     ] = 30.0
 
 
-class ReleaseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything of the package."""
+class SigningSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who made a checkpoint; what it holds is checked before every load in any case."""
 
-    canary: CanarySettings = CanarySettings()
-    deployment: DeploymentSettings = DeploymentSettings()
+    key: Annotated[
+        str,
+        msgspec.Meta(
+            description=(
+                "Private key (PEM) that the worker signs checkpoints with; `liveweights make-key`"
+                " makes one. Empty: they are not signed."
+            )
+        ),
+    ] = ""
+    public_key: Annotated[
+        str,
+        msgspec.Meta(
+            description=(
+                "Public key (PEM). With it only checkpoints that are signed by its owner are"
+                " loaded; a base may be unsigned."
+            )
+        ),
+    ] = ""
+
+
+class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which checkpoints stay on disk. Whatever an alias, a canary, an open cycle, a rollback or
+    another checkpoint needs stays in any case; so does every row in the database."""
+
+    rollback_targets: Annotated[
+        int, msgspec.Meta(ge=1, description="Former live checkpoints per alias that stay.")
+    ] = 10
+    released: Annotated[
+        int, msgspec.Meta(ge=0, description="Checkpoints that stay of those that ever were live.")
+    ] = 50
+    days: Annotated[
+        float, msgspec.Meta(ge=0, description="Days for which those that never were live stay.")
+    ] = 7.0
+    free_gb: Annotated[
+        float,
+        msgspec.Meta(
+            ge=0,
+            description=(
+                "With less free disk than so many gigabytes, the oldest that nothing needs go"
+                " first, whatever the other keys say."
+            ),
+        ),
+    ] = 2.0

@@ -1,0 +1,96 @@
+"""Commands for whoever keeps the checkpoints: prune, verify, sign, make-key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.cli.output import show, show_json
+from liveweights.release import retention, signing
+from liveweights.release.registry import Registry, Tampered
+from liveweights.store.database import Connection
+
+Ids = Annotated[list[str] | None, typer.Argument(help="Checkpoint ids; default: all on disk.")]
+
+
+def prune(
+    home: Home = HOME,
+    config: Settings = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove the files of checkpoints that nothing needs, by the policy in [retention].
+
+    What an alias, a canary, an open cycle or a rollback needs is never removed.
+    """
+    settings = read_config(config)
+    registry = Registry(home.resolve() / "checkpoints")
+
+    async def ask(conn: Connection) -> list[retention.Doomed]:
+        if dry_run:
+            return await retention.find_doomed(conn, registry, settings.retention)
+        await retention.remove_work(conn, home.resolve())
+        return await retention.prune(conn, registry, settings.cache_folder(), settings.retention)
+
+    found = [msgspec.to_builtins(one) for one in query(settings, home, ask)]
+    if as_json:
+        show_json(found)
+        return
+    show(found, ("id", "size", "why"), False)
+    done = "would go" if dry_run else "gone"
+    typer.echo(f"{len(found)} checkpoints, {sum(one['size'] for one in found) / 1e6:.1f} MB {done}")
+
+
+def verify(ids: Ids = None, home: Home = HOME, config: Settings = None) -> None:
+    """Check files against ids, and signatures where [signing] names a public key."""
+    settings = read_config(config)
+    public = settings.signing.public_key
+    bad = 0
+    for checkpoint in _find(home, ids):
+        try:
+            signing.check(checkpoint, Path(public).expanduser() if public else None)
+        except (Tampered, signing.SigningUnavailable) as error:
+            bad += 1
+            typer.secho(str(error), fg="red", err=True)
+        else:
+            typer.echo(f"{checkpoint.id}: as it was made")
+    if bad:
+        raise typer.Exit(1)
+
+
+def sign(ids: Ids = None, home: Home = HOME, config: Settings = None) -> None:
+    """Sign checkpoints that were made before there was a key. Each is verified first."""
+    settings = read_config(config)
+    if not settings.signing.key:
+        raise refuse("[signing] names no key; `liveweights make-key` makes one")
+    for checkpoint in _find(home, ids):
+        try:
+            signing.check(checkpoint, None)
+            signing.sign(checkpoint.folder, Path(settings.signing.key).expanduser())
+        except (Tampered, signing.SigningUnavailable, OSError, ValueError) as error:
+            raise refuse(str(error)) from error
+        typer.echo(f"{checkpoint.id}: signed")
+
+
+def make_key(
+    path: Annotated[Path, typer.Argument(help="Where the private key goes; .pub is put beside.")],
+) -> None:
+    """Make the key pair that checkpoints are signed and verified with."""
+    try:
+        public = signing.make_keys(path)
+    except OSError as error:
+        raise refuse(str(error)) from error
+    typer.echo(f"[signing]\nkey = {str(path)!r}\npublic_key = {str(public)!r}")
+
+
+def _find(home: Path, ids: list[str] | None) -> list[Checkpoint]:
+    registry = Registry(home.resolve() / "checkpoints")
+    try:
+        return [registry.load(id_) for id_ in ids or registry.checkpoints()]
+    except LookupError as error:
+        raise refuse(str(error)) from error

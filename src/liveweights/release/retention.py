@@ -1,0 +1,179 @@
+"""Which checkpoints may go from disk. What is needed never does."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from liveweights.release.deployments import read_desired
+from liveweights.release.registry import Registry, size_of
+from liveweights.release.settings import RetentionSettings
+from liveweights.store.database import Connection
+
+GB = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A checkpoint on disk. ``last_live`` is when it last became live, None if it never was."""
+
+    id: str
+    created_at: datetime
+    last_live: datetime | None
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """A checkpoint that may go, and by which rule."""
+
+    id: str
+    size: int
+    why: str
+
+
+def choose(
+    stored: Sequence[Stored],
+    needed: Mapping[str, str],
+    settings: RetentionSettings,
+    now: datetime,
+    free: int,
+) -> list[Doomed]:
+    """What the policy lets go, oldest first. Nothing in ``needed`` (id to reason) is in it."""
+    spare = [one for one in stored if one.id not in needed]
+    released = sorted(
+        (one for one in stored if one.last_live), key=lambda s: (s.last_live, s.id), reverse=True
+    )
+    kept = {one.id for one in released[: settings.released]}
+    since = now - timedelta(days=settings.days)
+    doomed: dict[str, Doomed] = {}
+    for one in spare:
+        if one.last_live is None and one.created_at < since:
+            why = f"never live, and older than {settings.days:g} days"
+        elif one.last_live is not None and one.id not in kept:
+            why = f"not among the last {settings.released} that were live"
+        else:
+            continue
+        doomed[one.id] = Doomed(one.id, one.size, why)
+    free += sum(one.size for one in doomed.values())
+    for one in sorted(spare, key=lambda s: (s.last_live or s.created_at, s.id)):
+        if free >= settings.free_gb * GB:
+            break
+        if one.id not in doomed:
+            doomed[one.id] = Doomed(one.id, one.size, f"less than {settings.free_gb:g} GB free")
+            free += one.size
+    ages = {one.id: (one.last_live or one.created_at, one.id) for one in stored}
+    return sorted(doomed.values(), key=lambda d: ages[d.id])
+
+
+async def read_needed(conn: Connection, targets: int) -> dict[str, str]:
+    """Every checkpoint that must stay, and the first reason why."""
+    desired = await read_desired(conn)
+    needed: dict[str, str] = {}
+
+    def need(checkpoint: str | None, why: str) -> None:
+        if checkpoint:
+            needed.setdefault(checkpoint, why)
+
+    for alias in desired.aliases:
+        need(alias.live, f"live on {alias.name!r}")
+        need(alias.canary, f"canary of {alias.name!r}")
+        for checkpoint in desired.former.get(alias.name, [])[:targets]:
+            need(checkpoint, f"rollback target of {alias.name!r}")
+    for checkpoint in desired.warm:
+        need(checkpoint, "held warm")
+    cursor = await conn.execute(
+        "select id, incumbent, candidate from cycles where ended_at is null"
+    )
+    for cycle, incumbent, candidate in await cursor.fetchall():
+        need(incumbent, f"incumbent of cycle {cycle}")
+        need(candidate, f"candidate of cycle {cycle}")
+    cursor = await conn.execute(
+        "select distinct checkpoint from deployments where state in ('ready', 'loading')"
+        " and updated_at > now() - interval '1 minute'"
+    )
+    for (checkpoint,) in await cursor.fetchall():
+        need(checkpoint, "resident")
+    cursor = await conn.execute(
+        "with recursive whole as ("
+        " select id, base, parent, card, id as for_ from checkpoints where id = any(%s)"
+        " union select c.id, c.base, c.parent, c.card, whole.for_ from checkpoints c join whole"
+        # A delta is nothing without the weights that it changes.
+        "  on c.id = whole.base or (c.id = whole.parent and whole.card ? 'delta'))"
+        " select id, for_ from whole",
+        (list(needed),),
+    )
+    for checkpoint, user in await cursor.fetchall():
+        need(checkpoint, f"part of {user}")
+    return needed
+
+
+async def read_stored(conn: Connection, registry: Registry) -> list[Stored]:
+    """Checkpoints of this registry that are on disk and not pruned."""
+    cursor = await conn.execute(
+        "select c.id, c.created_at, (select max(at) from releases r where r.checkpoint = c.id"
+        "  and r.action in ('create', 'promote', 'rollback'))"
+        " from checkpoints c where c.kind <> 'base' and c.pruned_at is null order by c.created_at"
+    )
+    found: list[Stored] = []
+    for id_, created, last_live in await cursor.fetchall():
+        folder = registry.folder / id_
+        if folder.is_dir():
+            found.append(Stored(id_, created, last_live, size_of(folder)))
+    return found
+
+
+async def find_doomed(
+    conn: Connection, registry: Registry, settings: RetentionSettings
+) -> list[Doomed]:
+    """What `prune` would take now."""
+    cursor = await conn.execute("select now()")
+    row = await cursor.fetchone()
+    assert row is not None
+    needed = await read_needed(conn, settings.rollback_targets)
+    stored = await read_stored(conn, registry)
+    registry.folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(registry.folder).free
+    return choose(stored, needed, settings, row[0], free)
+
+
+async def prune(
+    conn: Connection, registry: Registry, cache: Path, settings: RetentionSettings
+) -> list[Doomed]:
+    """Take what the policy lets go; what was made of it for an engine goes too.
+
+    A checkpoint is marked in the database before its files go, with its row locked against every
+    alias change, and everything is looked at again under that lock: what became needed stays.
+    A crash in between leaves files that the next call removes.
+    """
+    for doomed in await find_doomed(conn, registry, settings):
+        async with conn.transaction():
+            await conn.execute("select 1 from checkpoints where id = %s for update", (doomed.id,))
+            if doomed.id not in await read_needed(conn, settings.rollback_targets):
+                await conn.execute(
+                    "update checkpoints set pruned_at = now() where id = %s", (doomed.id,)
+                )
+    await conn.commit()
+    cursor = await conn.execute("select id from checkpoints where pruned_at is not null")
+    gone: list[Doomed] = []
+    for (id_,) in await cursor.fetchall():
+        size = registry.remove(id_)
+        for made in (cache / "gguf").glob(f"{id_}.*"):
+            size += made.stat().st_size
+            made.unlink(missing_ok=True)
+        if size:
+            gone.append(Doomed(id_, size, "pruned"))
+    registry.sweep()
+    return gone
+
+
+async def remove_work(conn: Connection, home: Path) -> None:
+    """Remove the work folders of ended cycles: they hold what users wrote, and nobody reads it."""
+    cursor = await conn.execute("select id from cycles where ended_at is null")
+    open_ = {str(id_) for (id_,) in await cursor.fetchall()}
+    for folder in (home / "cycles").glob("*"):
+        if folder.name not in open_:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.cycle.ledger import begin
+from liveweights.release import aliases
+from liveweights.release.aliases import AliasError
+from liveweights.release.deployments import keep_warm
+from liveweights.release.registry import Registry, register
+from liveweights.release.retention import (
+    GB,
+    Stored,
+    choose,
+    find_doomed,
+    prune,
+    read_needed,
+    remove_work,
+)
+from liveweights.release.settings import RetentionSettings
+from liveweights.store.database import Connection
+
+from .test_registry import adapter
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+BASE = "base@000000000000"
+NOTHING_STAYS = RetentionSettings(rollback_targets=1, released=0, days=0.0, free_gb=0.0)
+
+
+def old(name: str, days: float, live: bool = False, size: int = 10) -> Stored:
+    at = NOW - timedelta(days=days)
+    return Stored(name, at, at if live else None, size)
+
+
+def test_rejected_ones_go_by_age_and_released_ones_by_number() -> None:
+    stored = [old("r1", 30), old("r2", 1), *(old(f"l{n}", 40 - n, live=True) for n in range(4))]
+    settings = RetentionSettings(released=2, days=7.0, free_gb=0.0)
+    doomed = choose(stored, {"l0": "live on 'm'"}, settings, NOW, free=0)
+    assert [one.id for one in doomed] == ["l1", "r1"]
+    assert "older than 7 days" in doomed[1].why
+    assert "last 2" in doomed[0].why
+
+
+def test_little_free_disk_takes_the_oldest_until_it_is_enough() -> None:
+    stored = [old(f"c{n}", 30 - n, size=int(GB)) for n in range(5)]
+    settings = RetentionSettings(days=365.0, free_gb=2.5)
+    doomed = choose(stored, {"c0": "live"}, settings, NOW, free=int(0.9 * GB))
+    assert [one.id for one in doomed] == ["c1", "c2"]
+    assert "2.5 GB" in doomed[0].why
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 100), st.booleans(), st.integers(0, int(2 * GB))), max_size=12),
+    st.sets(st.integers(0, 11)),
+    st.builds(
+        RetentionSettings,
+        released=st.integers(0, 5),
+        days=st.floats(0, 50),
+        free_gb=st.floats(0, 50),
+    ),
+    st.integers(0, int(10 * GB)),
+)
+def test_what_is_needed_is_never_chosen_and_pressure_spares_nothing_else(
+    things: list[tuple[float, bool, int]],
+    places: set[int],
+    settings: RetentionSettings,
+    free: int,
+) -> None:
+    stored = [old(f"c{n}", days, live, size) for n, (days, live, size) in enumerate(things)]
+    needed = {one.id: "needed" for n, one in enumerate(stored) if n in places}
+    doomed = choose(stored, needed, settings, NOW, free)
+    names = [one.id for one in doomed]
+    assert len(names) == len(set(names))
+    assert not needed.keys() & set(names)
+    if free + sum(one.size for one in doomed) < settings.free_gb * GB:
+        assert set(names) == {one.id for one in stored} - needed.keys()
+
+
+class Disk:
+    """A registry and its database with the base and some adapters."""
+
+    def __init__(self, conn: Connection, folder: Path) -> None:
+        self.conn, self.folder = conn, folder
+        self.registry = Registry(folder / "checkpoints")
+        self.cache = folder / "cache"
+
+    async def add(self, number: int, parent: str = BASE, **card: object) -> str:
+        staging = adapter(self.folder / f"s{number}", float(number))
+        made = self.registry.store(staging, "m", "adapter", BASE, parent, card)
+        await register(self.conn, made)
+        gguf = self.cache / "gguf" / f"{made.id}.lora.v1.gguf"
+        gguf.parent.mkdir(parents=True, exist_ok=True)
+        gguf.write_bytes(b"x" * 100)
+        return made.id
+
+    async def prune(self) -> list[str]:
+        gone = await prune(self.conn, self.registry, self.cache, NOTHING_STAYS)
+        return [one.id for one in gone]
+
+
+def on_disk(dsn: str, folder: Path, test) -> None:
+    async def go() -> None:
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
+            await register(conn, Checkpoint(BASE, "base", Path("/")), {})
+            await aliases.create(conn, "m", BASE)
+            await test(Disk(conn, folder))
+
+    asyncio.run(go())
+
+
+def test_everything_that_is_needed_stays_and_says_why(database_dsn: str, tmp_path: Path) -> None:
+    async def test(disk: Disk) -> None:
+        conn = disk.conn
+        first, second, third, canary, warm, idle = [await disk.add(n) for n in range(6)]
+        for checkpoint in (first, second, third):
+            await aliases.promote(conn, "m", checkpoint, reason="r")
+        await begin(conn, "m", {})
+        await aliases.start_canary(conn, "m", canary, 0.1, reason="r")
+        await keep_warm(conn, warm, 60)
+        needed = await read_needed(conn, 1)
+        assert needed[third] == "live on 'm'"
+        assert needed[canary] == "canary of 'm'"
+        assert needed[second] == "rollback target of 'm'"
+        assert needed[warm] == "held warm"
+        assert needed[BASE].startswith("part of")
+        assert set(await disk.prune()) == {first, idle}
+        assert set(disk.registry.checkpoints()) == {second, third, canary, warm}
+        assert not list((disk.cache / "gguf").glob(f"{idle}*"))
+        assert list((disk.cache / "gguf").glob(f"{third}*"))
+        assert await disk.prune() == []
+
+    on_disk(database_dsn, tmp_path, test)
+
+
+def test_a_delta_keeps_the_weights_that_it_changes(database_dsn: str, tmp_path: Path) -> None:
+    async def test(disk: Disk) -> None:
+        parent = await disk.add(0)
+        delta = await disk.add(1, parent=parent, delta=True)
+        await aliases.promote(disk.conn, "m", delta, reason="r")
+        assert await disk.prune() == []
+
+    on_disk(database_dsn, tmp_path, test)
+
+
+def test_what_was_pruned_can_be_named_but_not_had(database_dsn: str, tmp_path: Path) -> None:
+    async def test(disk: Disk) -> None:
+        old, new, gone = await disk.add(0), await disk.add(1), await disk.add(2)
+        for checkpoint in (gone, old, new):
+            await aliases.promote(disk.conn, "m", checkpoint, reason="r")
+        assert await disk.prune() == [gone]
+        for change in (
+            aliases.rollback(disk.conn, "m", gone, reason="r"),
+            aliases.promote(disk.conn, "m", gone, reason="r"),
+            aliases.start_canary(disk.conn, "m", gone, 0.1, reason="r"),
+        ):
+            with pytest.raises(AliasError, match="pruned on"):
+                await change
+        assert (await aliases.rollback(disk.conn, "m", reason="r")).live == old
+        # The next former one is gone: the rollback goes past it to what is there.
+        assert (await aliases.rollback(disk.conn, "m", reason="r")).live == BASE
+
+    on_disk(database_dsn, tmp_path, test)
+
+
+def test_a_crash_between_mark_and_removal_is_finished_by_the_next_call(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    async def test(disk: Disk) -> None:
+        idle = await disk.add(0)
+        await disk.conn.execute("update checkpoints set pruned_at = now() where id = %s", (idle,))
+        assert await find_doomed(disk.conn, disk.registry, NOTHING_STAYS) == []
+        assert await disk.prune() == [idle]
+        assert disk.registry.checkpoints() == []
+
+    on_disk(database_dsn, tmp_path, test)
+
+
+def test_only_open_cycles_keep_their_work(database_dsn: str, tmp_path: Path) -> None:
+    async def test(disk: Disk) -> None:
+        cycle = await begin(disk.conn, "m", {})
+        for name in (str(cycle.id), "7001", "7002"):
+            (tmp_path / "cycles" / name).mkdir(parents=True)
+        await remove_work(disk.conn, tmp_path)
+        assert [f.name for f in (tmp_path / "cycles").iterdir()] == [str(cycle.id)]
+
+    on_disk(database_dsn, tmp_path, test)
