@@ -17,6 +17,7 @@ from typing import Any, cast
 
 import msgspec
 import uvicorn
+import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights.api.app import create_app
@@ -26,10 +27,10 @@ from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.models import card, find, load_tokenizer
 from liveweights.config import Config
 from liveweights.cycle.status import read_status
-from liveweights.cycle.worker import Worker
 from liveweights.engines.llama import LlamaEngine
 from liveweights.engines.protocol import Engine
-from liveweights.engines.torch import TorchEngine
+from liveweights.gateway.app import create_gateway
+from liveweights.gateway.upstream import Upstream
 from liveweights.record.shadow import ShadowAnswer, keep_shadow
 from liveweights.record.writer import Writer
 from liveweights.release import aliases
@@ -71,8 +72,12 @@ def _path(text: str) -> Path | None:
 
 
 def make_engine(base: Checkpoint, config: Config) -> Engine:
-    kind = LlamaEngine if config.engine.kind == "llama" else TorchEngine
-    return kind(base, config.cache_folder(), config.engine)
+    # What brings torch is imported where it is needed: the supervisor and the gateway do without.
+    if config.engine.kind == "llama":
+        return LlamaEngine(base, config.cache_folder(), config.engine)
+    from liveweights.engines.torch import TorchEngine
+
+    return TorchEngine(base, config.cache_folder(), config.engine)
 
 
 async def prepare(place: Place) -> Checkpoint:
@@ -141,21 +146,42 @@ async def run_api(place: Place) -> None:
 
         shadow = await stack.enter_async_context(Shadow(engine, router, keep))
         app = create_app(engine, writer, router, tokenizer, config.api, shadow=shadow)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                StatusRoute(app, pool, place),
-                host=config.api.host,
-                port=config.api.port,
-                log_level="warning",
-                access_log=False,
-                timeout_graceful_shutdown=30,
-            )
+        await _listen(StatusRoute(app, pool, place), config)
+
+
+async def run_gateway(place: Place) -> None:
+    """Pass on and record until told to stop; what was begun is finished first."""
+    config = place.config
+    async with AsyncExitStack() as stack:
+        pool = await open_pool(place.dsn)
+        stack.push_async_callback(pool.close)
+        writer = await stack.enter_async_context(Writer(pool))
+        upstream = await stack.enter_async_context(Upstream(config.gateway))
+        app = create_gateway(upstream, writer, config.api, config.gateway.upstream_key())
+        await _listen(app, config, signed=False)  # the upstream's own headers are passed on
+
+
+async def _listen(app: ASGIApp, config: Config, *, signed: bool = True) -> None:
+    """``signed``: with ``server`` and ``date`` headers of our own."""
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=config.api.host,
+            port=config.api.port,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=30,
+            server_header=signed,
+            date_header=signed,
         )
-        log.info("listening on http://%s:%d", config.api.host, config.api.port)
-        await server.serve()
+    )
+    log.info("listening on http://%s:%d", config.api.host, config.api.port)
+    await server.serve()
 
 
 async def run_worker(place: Place) -> None:
+    from liveweights.cycle.worker import Worker
+
     pool = await open_pool(place.dsn)
     api = place.config.api
     try:
@@ -189,8 +215,11 @@ class Supervisor:
         try:
             await asyncio.to_thread(migrate, dsn)
             place = Place(self._config, self._home, dsn)
-            base = await prepare(place)
-            log.info("serving %s as %s", base.id, self._config.alias)
+            if upstream := self._config.gateway.upstream:
+                log.info("passing requests on to %s", upstream)
+            else:
+                base = await prepare(place)
+                log.info("serving %s as %s", base.id, self._config.alias)
             minders = [asyncio.create_task(self._mind(role, place)) for role in self._roles]
             if self._postgres:
                 minders.append(asyncio.create_task(self._mind_postgres(self._postgres)))
@@ -273,8 +302,10 @@ def main(arguments: Sequence[str]) -> int:
             return 1
         line += byte
     place = Place.decode(line.decode())
-    role = {"api": run_api, "worker": run_worker}[arguments[0]]
-    asyncio.run(_until_orphaned(role(place)))
+    role = {"api": run_api, "worker": run_worker, "gateway": run_gateway}[arguments[0]]
+    # uvloop takes a third less CPU for passing bytes on.
+    run = uvloop.run if role is run_gateway else asyncio.run
+    run(_until_orphaned(role(place)))
     return 0
 
 

@@ -15,6 +15,7 @@ from liveweights.catalog.packaged import NAME
 from liveweights.cycle.settings import CycleSettings
 from liveweights.engines.settings import EngineSettings
 from liveweights.gate.settings import GateSettings
+from liveweights.gateway.settings import GatewaySettings
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
 from liveweights.release.settings import (
@@ -47,6 +48,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = ""
     api: ApiSettings = ApiSettings()
     engine: EngineSettings = EngineSettings()
+    gateway: GatewaySettings = GatewaySettings()
     rewards: RewardMap = RewardMap()
     learn: LearnSettings = LearnSettings()
     gate: GateSettings = GateSettings()

@@ -30,10 +30,12 @@ log = logging.getLogger(__name__)
 
 MODELS = "/v1/models"
 MODEL = "/v1/models/{model}"
+REST = "/v1/*"
 
 
 class App:
-    """``routes`` is path, then method, then endpoint; ``{model}`` takes the rest of a path."""
+    """``routes`` is path, then method, then endpoint; ``{model}`` takes the rest of a path, and
+    ``/v1/*`` whatever is below; the method ``*`` is any other."""
 
     def __init__(self, routes: Mapping[str, Mapping[str, ASGIApp]], metrics: Metrics) -> None:
         self._routes = routes
@@ -88,8 +90,10 @@ class App:
         if path in self._routes:
             return path, {}
         # Checkpoint and hub ids may hold slashes.
-        if path.startswith(MODELS + "/") and len(path) > len(MODELS) + 1:
+        if MODEL in self._routes and path.startswith(MODELS + "/") and path != MODELS + "/":
             return MODEL, {"model": path[len(MODELS) + 1 :]}
+        if REST in self._routes and path.startswith("/v1/"):
+            return REST, {}
         return None, {}
 
     def _endpoint(self, route: str | None, scope: Scope) -> ASGIApp:
@@ -97,7 +101,7 @@ class App:
         if route is None:
             raise ApiError(404, f"Unknown path: {method} {scope['path'][:200]}", code="not_found")
         methods = self._routes[route]
-        endpoint = methods.get("GET" if method == "HEAD" else method)
+        endpoint = methods.get("GET" if method == "HEAD" else method) or methods.get("*")
         if endpoint is None:
             allowed = ", ".join(methods)
             message = f"{route} takes {allowed}, not {method[:20]}."

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import msgspec
 from msgspec import Meta
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from liveweights.api.answer import Service
 from liveweights.api.caller import tenant_of
 from liveweights.api.errors import ApiError, bad_request
 from liveweights.api.identifiers import make_id
+from liveweights.api.metrics import Metrics
+from liveweights.api.recorder import Recorder
+from liveweights.api.settings import ApiSettings
 from liveweights.api.wire import StoredName, StoredText, decode, read_body, reply
 from liveweights.record.feedback import Feedback, Signal
 from liveweights.record.writer import ConflictingFeedback, UnknownGeneration
@@ -91,8 +93,21 @@ def _text(signal: Signal, text: str | None) -> str | None:
     return text
 
 
+class Desk(Protocol):
+    """What taking feedback needs; the API's ``Service`` and the gateway's have it."""
+
+    @property
+    def recorder(self) -> Recorder: ...
+
+    @property
+    def settings(self) -> ApiSettings: ...
+
+    @property
+    def metrics(self) -> Metrics: ...
+
+
 class FeedbackEndpoint:
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Desk) -> None:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -49,9 +49,17 @@ def up(
     engine: Annotated[str | None, typer.Option(help="llama or torch.")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port of the API.")] = None,
     host: Annotated[str | None, typer.Option(help="Address of the API.")] = None,
+    upstream: Annotated[
+        str | None,
+        typer.Option(
+            help="URL of an OpenAI-compatible server: pass requests on to it, record them and "
+            "take feedback, and run no model here."
+        ),
+    ] = None,
 ) -> None:
     """Start everything: database, API, engine, and the worker that learns and releases."""
-    _run(home, config, model, alias, engine, port, host, ("api", "worker"))
+    roles = ("api", "worker")
+    _run(home, config, model, alias, engine, port, host, roles, upstream)
 
 
 @app.command()
@@ -77,14 +85,22 @@ def _run(
     port: int | None,
     host: str | None,
     roles: tuple[str, ...],
+    upstream: str | None = None,
 ) -> None:
     # Torch and Transformers are slow to import: only where they are needed.
     from liveweights.app import Supervisor
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     config = read_config(
-        path, model=model, alias=alias, engine={"kind": engine}, api={"port": port, "host": host}
+        path,
+        model=model,
+        alias=alias,
+        engine={"kind": engine},
+        api={"port": port, "host": host},
+        gateway={"upstream": upstream},
     )
+    if config.gateway.upstream:
+        roles = ("gateway",)
     try:
         asyncio.run(Supervisor(config, home.resolve(), roles).run())
     except (ModelNotFound, ServerError) as error:

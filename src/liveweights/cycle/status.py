@@ -7,7 +7,7 @@ from typing import Any
 
 from liveweights.cycle import ledger
 from liveweights.cycle.ledger import Cycle
-from liveweights.cycle.worker import read_progress
+from liveweights.cycle.progress import read_progress
 from liveweights.release import aliases
 from liveweights.store.database import Connection
 

@@ -7,7 +7,6 @@ state with what it found. Killed anywhere, the next worker goes on from the comm
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import sys
@@ -420,11 +419,3 @@ async def _start_learner(folder: Path) -> tuple[int, str]:
         raise
     assert process.returncode is not None
     return process.returncode, output.decode(errors="replace")
-
-
-def read_progress(home: Path, cycle: int) -> dict[str, int] | None:
-    """Rows done and in all of a running update."""
-    try:
-        return json.loads((home / "cycles" / str(cycle) / "progress.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None

@@ -11,7 +11,7 @@ INT4 = 2**31
 INT8 = 2**63
 TEXTS = (
     *("alias", "checkpoint", "endpoint", "output", "finish_reason", "tenant"),
-    *("user", "session", "surface", "language", "healed"),
+    *("user", "session", "surface", "language", "healed", "prompt"),
 )
 """The text fields of a generation that may be mended; its id may not."""
 

@@ -36,6 +36,8 @@ GENERATION: dict[str, str] = {
     "first_token_ms": "float4",
     "total_ms": "float4",
     "metadata": "jsonb",
+    "prompt": "text",
+    "usage": "jsonb",
 }
 """Columns of the table ``generations`` and their types."""
 
@@ -78,6 +80,8 @@ def generation_row(g: Generation) -> tuple[object, ...]:
         g.first_token_ms,
         g.total_ms,
         Jsonb(g.metadata),
+        g.prompt,
+        Jsonb(g.usage),
     )
 
 

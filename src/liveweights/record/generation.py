@@ -49,3 +49,8 @@ class Generation:
     first_token_ms: float = 0.0
     total_ms: float = 0.0
     metadata: dict[str, str] = field(default_factory=dict[str, str])
+    prompt: str = ""
+    """What was asked, as JSON in the request's words, where its tokens may not be known: an
+    answer that passed through the gateway."""
+    usage: dict[str, int] = field(default_factory=dict[str, int])
+    """Token counts as the upstream reported them; empty for our own engines, whose ids count."""

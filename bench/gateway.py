@@ -1,0 +1,324 @@
+"""What a gateway adds: time to the first chunk, gap between chunks, CPU, and streams held.
+
+Ours (recording into Postgres), a bare aiohttp pass-through and LiteLLM's proxy stand in front of
+the same local server, each a process of its own, and take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import uvloop
+from aiohttp import web
+
+from _report import arguments, finish, table
+
+CHUNK = (
+    b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"stub",'
+    b'"choices":[{"index":0,"delta":{"role":"assistant","content":" token"},'
+    b'"finish_reason":null}]}\n\n'
+)
+END = (
+    b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"stub",'
+    b'"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+)
+PAUSE, CHUNKS = "x-pause-ms", "x-chunks"
+LITELLM = """
+model_list:
+  - model_name: stub
+    litellm_params: {{model: openai/stub, api_base: "{upstream}/v1", api_key: none}}
+general_settings: {{forward_client_headers_to_llm_api: true}}
+litellm_settings: {{telemetry: false, drop_params: true}}
+"""
+
+
+async def stub(request: web.Request) -> web.StreamResponse:
+    """Streams as many chunks, as far apart, as the request's headers ask for."""
+    await request.read()
+    pause = float(request.headers.get(PAUSE, "0")) / 1000
+    response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+    await response.prepare(request)
+    for _ in range(int(request.headers.get(CHUNKS, "32"))):
+        await response.write(CHUNK)
+        if pause:
+            await asyncio.sleep(pause)
+    await response.write(END)
+    return response
+
+
+def bare(upstream: str) -> web.Application:
+    """The least that a pass-through can do in this language."""
+    app = web.Application()
+
+    async def relay(request: web.Request) -> web.StreamResponse:
+        session: aiohttp.ClientSession = request.app["session"]
+        passed = {k: v for k, v in request.headers.items() if k.lower() not in ("host",)}
+        body = await request.read()
+        async with session.post(upstream + request.path, data=body, headers=passed) as came:
+            response = web.StreamResponse(headers={"content-type": came.headers["content-type"]})
+            await response.prepare(request)
+            async for chunk in came.content.iter_any():
+                await response.write(chunk)
+            return response
+
+    async def open_session(app: web.Application) -> Any:
+        app["session"] = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        yield
+        await app["session"].close()
+
+    app.cleanup_ctx.append(open_session)
+    app.router.add_post("/{path:.*}", relay)
+    return app
+
+
+def serve(role: str, port: int, upstream: str) -> None:
+    """A child process of this benchmark."""
+    app = web.Application()
+    app.router.add_post("/{path:.*}", stub)
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    web.run_app(bare(upstream) if role == "bare" else app, port=port, print=None)
+
+
+@dataclass
+class Contender:
+    name: str
+    port: int
+    process: subprocess.Popen[bytes]
+    role: str = ""
+    """Word in the command line of the processes whose CPU counts; empty: the whole tree."""
+    first_ms: list[float] = field(default_factory=list[float])
+    gaps_ms: list[float] = field(default_factory=list[float])
+    cpu: list[float] = field(default_factory=list[float])
+    held: int = 0
+    held_gap_ms: float = 0.0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1/chat/completions"
+
+    def cpu_seconds(self) -> float:
+        """User and system time of its processes, from /proc."""
+        ticks = 0.0
+        for pid in tree(self.process.pid):
+            try:
+                line = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if self.role in line:
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def tree(root: int) -> list[int]:
+    """A process and all below it."""
+    below: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                stat = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            below.setdefault(int(stat[1]), []).append(int(entry.name))
+    found, queue = [], [root]
+    while queue:
+        found.append(queue.pop())
+        queue += below.get(found[-1], [])
+    return found
+
+
+async def one(session: aiohttp.ClientSession, url: str, chunks: int, pause: float) -> list[float]:
+    """Times in ms from the request to each part of the answer. Raises for a broken one."""
+    body = {"model": "stub", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+    headers = {PAUSE: str(pause), CHUNKS: str(chunks)}
+    began, times, tail = time.perf_counter(), [], b""
+    async with session.post(url, json=body, headers=headers) as response:
+        response.raise_for_status()
+        async for part in response.content.iter_any():
+            times.append((time.perf_counter() - began) * 1000)
+            tail = (tail + part)[-64:]
+    if b"[DONE]" not in tail:
+        raise ConnectionError("the stream broke off")
+    return times
+
+
+async def latency(session: aiohttp.ClientSession, contender: Contender, streams: int) -> None:
+    """One stream at a time, a chunk every 5 ms."""
+    for _ in range(streams):
+        times = await one(session, contender.url, 24, 5)
+        contender.first_ms.append(times[0])
+        contender.gaps_ms += [b - a for a, b in pairwise(times)]
+
+
+async def load(session: aiohttp.ClientSession, contender: Contender, requests: int) -> None:
+    """Eight at a time, 32 chunks each, a millisecond apart, so that they are passed one by one."""
+    before = contender.cpu_seconds()
+    left = iter(range(requests))
+
+    async def client() -> None:
+        for _ in left:
+            await one(session, contender.url, 32, 1)
+
+    await asyncio.gather(*(client() for _ in range(8)))
+    contender.cpu.append((contender.cpu_seconds() - before) / requests * 1000)
+
+
+async def hold(session: aiohttp.ClientSession, contender: Contender, streams: int) -> None:
+    """All at once, ten chunks, half a second apart."""
+    found = await asyncio.gather(
+        *(one(session, contender.url, 10, 500) for _ in range(streams)), return_exceptions=True
+    )
+    whole = [times for times in found if isinstance(times, list)]
+    gaps = [b - a for times in whole for a, b in pairwise(times)]
+    contender.held = len(whole)
+    contender.held_gap_ms = quantile(gaps, 0.99) if gaps else float("nan")
+
+
+def quantile(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def start(arguments: list[str], log: Path, **env: str) -> subprocess.Popen[bytes]:
+    with log.open("wb") as out:
+        return subprocess.Popen(
+            arguments, stdout=out, stderr=out, env={**os.environ, **env}, start_new_session=True
+        )
+
+
+def install_litellm() -> Path | None:
+    """LiteLLM in a virtual environment of its own, kept in the user's cache: it pins much."""
+    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    venv = Path(root).expanduser() / "liveweights" / "bench" / "litellm"
+    command = venv / "bin" / "litellm"
+    if command.exists():
+        return command
+    print("installing LiteLLM's proxy into", venv, flush=True)
+    made = subprocess.run([sys.executable, "-m", "venv", str(venv)], check=False)
+    pip = [str(venv / "bin" / "pip"), "install", "--quiet", "litellm[proxy]>=1.80"]
+    if made.returncode or subprocess.run(pip, check=False).returncode:
+        print("LiteLLM is skipped: it cannot be installed here")
+        shutil.rmtree(venv, ignore_errors=True)
+        return None
+    return command
+
+
+async def ready(session: aiohttp.ClientSession, contender: Contender, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and contender.process.poll() is None:
+        try:
+            await one(session, contender.url, 1, 0)
+            return True
+        except (aiohttp.ClientError, ConnectionError):
+            await asyncio.sleep(0.2)
+    return False
+
+
+async def measure(contenders: list[Contender], options: argparse.Namespace) -> list[Contender]:
+    rounds, requests = (2, 80) if options.quick else (5, 400)
+    connector = aiohttp.TCPConnector(limit=0)
+    timeout = aiohttp.ClientTimeout(total=None)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        found = [c for c in contenders if await ready(session, c, 240)]
+        for lost in contenders:
+            if lost not in found:
+                print(f"{lost.name} is skipped: it does not start")
+        for contender in found:
+            await load(session, contender, 40)  # connections, caches, code that is loaded late
+            contender.cpu.clear()
+        for _ in range(rounds):
+            for contender in found:
+                await latency(session, contender, 8)
+                await load(session, contender, requests)
+        for contender in found:
+            await hold(session, contender, 100 if options.quick else 500)
+    return found
+
+
+def main() -> None:
+    if len(sys.argv) > 1 and sys.argv[1] == "serve":
+        serve(sys.argv[2], int(sys.argv[3]), sys.argv[4])
+        return
+    options = arguments(__doc__ or "")
+    folder = Path(tempfile.mkdtemp(prefix="liveweights-bench-"))
+    folder.chmod(0o711)
+    ports = [free_port() for _ in range(4)]
+    upstream = f"http://127.0.0.1:{ports[0]}"
+    own = [sys.executable, __file__, "serve"]
+    direct = start([*own, "stub", str(ports[0]), ""], folder / "stub.log")
+    contenders = [Contender("direct", ports[0], direct)]
+    try:
+        log = folder / "bare.log"
+        process = start([*own, "bare", str(ports[1]), upstream], log)
+        contenders.append(Contender("bare pass-through", ports[1], process))
+        up = [sys.executable, "-c", "from liveweights.cli import main; main()", "up"]
+        up += ["--upstream", upstream, "--port", str(ports[2]), "--home", str(folder / "home")]
+        process = start(up, folder / "liveweights.log")
+        contenders.append(Contender("liveweights", ports[2], process, "liveweights.app"))
+        if command := install_litellm():
+            config = folder / "litellm.yaml"
+            config.write_text(LITELLM.format(upstream=upstream))
+            ask = [str(command), "--config", str(config), "--port", str(ports[3])]
+            process = start([*ask, "--host", "127.0.0.1"], folder / "litellm.log")
+            contenders.append(Contender("LiteLLM proxy", ports[3], process))
+        found = uvloop.run(measure(contenders, options))
+    finally:
+        for contender in contenders:
+            if contender.process.poll() is None:
+                contender.process.send_signal(signal.SIGTERM)
+        for contender in contenders:
+            try:
+                contender.process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(contender.process.pid, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
+    report(found, options)
+
+
+def report(found: list[Contender], options: argparse.Namespace) -> None:
+    base = found[0]
+    rows, figures = [], {}
+    for c in found:
+        figures[c.name] = {
+            "added_first_ms": statistics.median(c.first_ms) - statistics.median(base.first_ms),
+            "added_gap_ms": statistics.median(c.gaps_ms) - statistics.median(base.gaps_ms),
+            "gap_p99_ms": quantile(c.gaps_ms, 0.99),
+            "cpu_seconds_per_1000": statistics.median(c.cpu),
+            "held": c.held,
+            "held_gap_p99_ms": c.held_gap_ms,
+        }
+        rows.append([c.name, *figures[c.name].values()])
+    columns = ("", "first chunk, + ms", "gap, + ms", "gap p99, ms", "CPU s / 1,000")
+    table("What a gateway adds", (*columns, "streams held", "their gap p99, ms"), rows)
+    ours, peers = figures.pop("liveweights", {}), figures
+    if ours:
+        for name, peer in peers.items():
+            if name == base.name:  # its CPU is the server's own
+                continue
+            ratio = ours["cpu_seconds_per_1000"] / max(peer["cpu_seconds_per_1000"], 1e-9)
+            print(f"CPU of liveweights / {name}: {ratio:.2f}")
+    finish("gateway", options, ours, peers)
+
+
+if __name__ == "__main__":
+    main()

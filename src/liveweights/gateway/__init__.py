@@ -1,0 +1,1 @@
+"""In front of any OpenAI-compatible server: record what passes, take feedback, change nothing."""

@@ -1,0 +1,63 @@
+"""The gateway as an ASGI application."""
+
+from __future__ import annotations
+
+import msgspec
+from prometheus_client import generate_latest
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from liveweights.api.app import REST, App
+from liveweights.api.feedback import FeedbackEndpoint
+from liveweights.api.metrics import CONTENT_TYPE, Metrics
+from liveweights.api.recorder import Recorder
+from liveweights.api.settings import ApiSettings
+from liveweights.api.wire import reply
+from liveweights.gateway.proxy import Gateway, Proxy
+from liveweights.gateway.upstream import Upstream, UpstreamAway
+
+
+class HealthEndpoint:
+    """GET /healthz: whether the upstream answers at all."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with self._upstream.ask("GET", "/v1/models", [], None) as response:
+                well, why = response.status < 500, f"it answers {response.status}"
+        except UpstreamAway as error:
+            well, why = False, str(error)
+        body = {"status": "ok" if well else "unavailable", "upstream": self._upstream.address}
+        body |= {} if well else {"why": why}
+        await reply(send, 200 if well else 503, msgspec.json.encode(body))
+
+
+class MetricsEndpoint:
+    """GET /metrics"""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        text = generate_latest(self._metrics.registry)
+        await reply(send, 200, text, content_type=CONTENT_TYPE)
+
+
+def create_gateway(
+    upstream: Upstream,
+    recorder: Recorder,
+    settings: ApiSettings | None = None,
+    key: str = "",
+    metrics: Metrics | None = None,
+) -> ASGIApp:
+    """The gateway over an open upstream and a record that the caller will close."""
+    settings, metrics = settings or ApiSettings(), metrics or Metrics()
+    gateway = Gateway(upstream, recorder, settings, metrics, key)
+    routes: dict[str, dict[str, ASGIApp]] = {
+        "/v1/feedback": {"POST": FeedbackEndpoint(gateway)},
+        "/healthz": {"GET": HealthEndpoint(upstream)},
+        "/metrics": {"GET": MetricsEndpoint(metrics)},
+        REST: {"*": Proxy(gateway)},
+    }
+    return App(routes, metrics)

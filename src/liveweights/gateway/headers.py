@@ -1,0 +1,51 @@
+"""Which headers pass the gateway, in either direction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+RawHeader = tuple[bytes, bytes]
+
+# RFC 9110, section 7.6.1: they speak of one connection, not of the message.
+CONNECTION = frozenset(
+    {
+        *(b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer"),
+        *(b"transfer-encoding", b"upgrade", b"proxy-authenticate", b"proxy-authorization"),
+    }
+)
+# What the client library writes itself, and what a caller says to the gateway only.
+OWN = frozenset((b"host", b"content-length", b"expect", b"x-training-consent"))
+
+
+def to_upstream(headers: Iterable[RawHeader], key: str, *, plain: bool) -> list[tuple[str, str]]:
+    """The request's headers. ``key`` replaces the caller's; ``plain`` asks for an answer that is
+    not compressed."""
+    dropped = CONNECTION | OWN | _named(headers)
+    if key:
+        dropped |= {b"authorization"}
+    if plain:
+        dropped |= {b"accept-encoding"}
+    passed = [
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in headers
+        if name not in dropped
+    ]
+    if key:
+        passed.append(("authorization", f"Bearer {key}"))
+    if plain:
+        passed.append(("accept-encoding", "identity"))
+    return passed
+
+
+def from_upstream(headers: Iterable[RawHeader]) -> list[RawHeader]:
+    """The answer's headers, names in lower case. A length is kept: the body is passed as it
+    is."""
+    lower = [(name.lower(), value) for name, value in headers]
+    dropped = CONNECTION | _named(lower)
+    return [header for header in lower if header[0] not in dropped]
+
+
+def _named(headers: Iterable[RawHeader]) -> frozenset[bytes]:
+    """Headers that ``Connection`` declares to be about the connection, too."""
+    values = [value for name, value in headers if name == b"connection"]
+    return frozenset(part.strip().lower() for value in values for part in value.split(b","))

@@ -1,0 +1,101 @@
+"""One recorded request on its way through, and the rows that it becomes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime
+
+from liveweights.api.caller import Caller
+from liveweights.api.identifiers import make_id
+from liveweights.gateway.question import Question
+from liveweights.gateway.transcript import Said, Transcript
+from liveweights.record.generation import Generation, Surface
+
+log = logging.getLogger(__name__)
+
+
+class Passage:
+    """Times and reads one answer. ``id`` is the generation's, of its first choice if there are
+    several."""
+
+    def __init__(self, question: Question, endpoint: Surface, caller: Caller) -> None:
+        self.id = make_id("gen")
+        self.transcript = Transcript()
+        self.readable = True
+        self.recorded = False
+        self._question = question
+        self._endpoint: Surface = endpoint
+        self._caller = caller
+        self._created_at = datetime.now(UTC)
+        self._started = time.perf_counter()
+        self._first_byte_ms = 0.0
+
+    def note_byte(self) -> None:
+        """A part of the answer's body has come."""
+        if not self._first_byte_ms:
+            self._first_byte_ms = self._elapsed_ms()
+
+    def give_up(self, error: Exception) -> None:
+        """It passes, but it cannot be recorded."""
+        self.readable = False
+        log.warning("%s: the answer of %s cannot be read: %s", self.id, self.model, error)
+
+    @property
+    def model(self) -> str:
+        """The name that was asked for."""
+        return self._question.model
+
+    def generations(self) -> list[Generation]:
+        """One row for each choice; none for one that was cut off before it said anything, or
+        cannot be read.
+
+        Choice 0 has the passage's id, choice N the id with ``.N`` after it.
+        """
+        return [
+            self._generation(index, said)
+            for index, said in sorted(self.transcript.choices.items())
+            if self.readable and (said.reason is not None or said.parts or said.calls)
+        ]
+
+    def _generation(self, index: int, said: Said) -> Generation:
+        question, caller, transcript = self._question, self._caller, self.transcript
+        temperature = 1.0 if question.temperature is None else question.temperature
+        top_p = 1.0 if question.top_p is None else question.top_p
+        ids, raw = said.tokens()
+        # What servers call log-probabilities is before temperature and cuts. The distribution
+        # that was sampled from is known where there were none; learning takes the raw one for a
+        # greedy choice.
+        plain = temperature == 1.0 and top_p == 1.0 and not question.top_k and not question.min_p
+        prompt_ids = transcript.prompt_ids or question.prompt_ids()
+        return Generation(
+            id=self.id if index == 0 else f"{self.id}.{index}",
+            created_at=self._created_at,
+            alias=question.model,
+            checkpoint=f"{transcript.model or question.model}@upstream",
+            endpoint=self._endpoint,
+            prompt_ids=prompt_ids,
+            output_ids=ids,
+            logprobs=raw if plain else [0.0] * len(raw) if temperature == 0 else [],
+            raw_logprobs=raw,
+            output=said.text(),
+            finish_reason=said.reason or "cancelled",
+            temperature=temperature,
+            top_p=top_p,
+            seed=question.seed,
+            max_tokens=question.limit,
+            tenant=caller.tenant,
+            user=caller.user,
+            session=caller.session,
+            surface=caller.surface,
+            language=caller.language,
+            consent=caller.consent,
+            first_token_ms=self._first_byte_ms,
+            total_ms=self._elapsed_ms(),
+            metadata=caller.metadata,
+            prompt=question.prompt_json(),
+            usage=transcript.usage,
+        )
+
+    def _elapsed_ms(self) -> float:
+        return (time.perf_counter() - self._started) * 1000

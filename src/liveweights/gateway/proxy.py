@@ -1,0 +1,201 @@
+"""Everything under /v1/ that the gateway does not answer itself: passed on, byte for byte."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+
+from liveweights.api.caller import identify, tenant_of
+from liveweights.api.errors import RETRY, ApiError
+from liveweights.api.metrics import Metrics
+from liveweights.api.recorder import Recorder
+from liveweights.api.settings import ApiSettings
+from liveweights.api.streaming import send_chunk, while_connected
+from liveweights.api.wire import ClientGone, read_body
+from liveweights.gateway.events import EventStream
+from liveweights.gateway.headers import from_upstream, to_upstream
+from liveweights.gateway.passage import Passage
+from liveweights.gateway.question import RECORDED, read_question
+from liveweights.gateway.transcript import Unreadable
+from liveweights.gateway.upstream import Upstream, UpstreamAway
+from liveweights.record.generation import Surface
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """What the endpoints share. ``key`` is sent upstream in place of the caller's."""
+
+    upstream: Upstream
+    recorder: Recorder
+    settings: ApiSettings
+    metrics: Metrics
+    key: str
+
+
+class Proxy:
+    """Passes a request and its answer, and records it where it is a generation.
+
+    The row joins the record before the client can have the answer's last byte, so that feedback
+    may follow at once.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        tenant = tenant_of(headers, self._gateway.settings)
+        endpoint = RECORDED.get(scope["path"]) if scope["method"] == "POST" else None
+        if endpoint is not None:
+            await self._recorded(scope, receive, send, tenant, endpoint)
+            return
+        declared = headers.get("content-length")
+        body = _stream(receive) if declared or "transfer-encoding" in headers else None
+        async with (
+            self._ask(scope, body, plain=False, length=declared) as response,
+            while_connected(receive),
+        ):
+            await _start(send, response)
+            async for chunk in response.content.iter_any():
+                await send_chunk(send, chunk)
+            await send_chunk(send, b"", more=False)
+
+    async def _recorded(
+        self, scope: Scope, receive: Receive, send: Send, tenant: str, endpoint: Surface
+    ) -> None:
+        settings = self._gateway.settings
+        body = await read_body(scope, receive, settings.max_body_bytes)
+        question = read_question(body)
+        passage: Passage | None = None
+        if question is not None:
+            headers = Headers(scope=scope)
+            caller = identify(headers, question.user, question.said, tenant, settings)
+            passage = Passage(question, endpoint, caller)
+        try:
+            async with while_connected(receive), self._ask(scope, body, plain=True) as response:
+                if response.status != 200 or "content-encoding" in response.headers:
+                    passage = None  # an error, or nothing that can be read
+                if passage is None:
+                    await _start(send, response)
+                    await send_chunk(send, await response.read(), more=False)
+                elif response.content_type == "text/event-stream":
+                    await self._pass_events(response, send, passage)
+                else:
+                    await self._pass_whole(response, send, passage)
+        finally:
+            if passage is not None and not passage.recorded:  # cut short, by either side
+                await self._record(passage)
+
+    async def _pass_events(
+        self, response: aiohttp.ClientResponse, send: Send, passage: Passage
+    ) -> None:
+        events = EventStream()
+        await _start(send, response, passage.id)
+        async for chunk in response.content.iter_any():
+            passage.note_byte()
+            if passage.readable:
+                try:
+                    for data in events.feed(chunk):
+                        passage.transcript.add_event(data)
+                except (Unreadable, ValueError) as error:
+                    passage.give_up(error)
+                if passage.transcript.done and not passage.recorded:
+                    await self._record(passage)
+            await send_chunk(send, chunk)
+        if not passage.recorded:
+            await self._record(passage)
+        await send_chunk(send, b"", more=False)
+
+    async def _pass_whole(
+        self, response: aiohttp.ClientResponse, send: Send, passage: Passage
+    ) -> None:
+        body = await response.read()
+        passage.note_byte()
+        try:
+            passage.transcript.add_whole(body)
+        except Unreadable as error:
+            passage.give_up(error)
+        await self._record(passage)
+        await _start(send, response, passage.id)
+        await send_chunk(send, body, more=False)
+
+    @asynccontextmanager
+    async def _ask(
+        self,
+        scope: Scope,
+        body: bytes | AsyncIterable[bytes] | None,
+        *,
+        plain: bool,
+        length: str | None = None,
+    ) -> AsyncGenerator[aiohttp.ClientResponse]:
+        """Raises ApiError 502 until the upstream answers; ClientGone when it breaks off."""
+        gateway = self._gateway
+        target = scope["raw_path"].decode("ascii")
+        if scope["query_string"]:
+            target += "?" + scope["query_string"].decode("ascii")
+        raw = scope["headers"]
+        if gateway.settings.keys and not gateway.key:
+            # The caller's key is one of ours: nobody else is shown it.
+            raw = [header for header in raw if header[0] != b"authorization"]
+        headers = to_upstream(raw, gateway.key, plain=plain)
+        if length is not None:
+            headers.append(("content-length", length))
+        try:
+            async with gateway.upstream.ask(scope["method"], target, headers, body) as response:
+                yield response
+        except UpstreamAway as error:
+            raise _away(error) from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            log.warning("the upstream broke off its answer to %s: %r", target, error)
+            raise ClientGone from error  # the connection is cut, as it was cut for us
+
+    async def _record(self, passage: Passage) -> None:
+        passage.recorded = True
+        metrics = self._gateway.metrics
+        for generation in passage.generations():
+            metrics.generations.labels(
+                generation.alias, generation.checkpoint, generation.finish_reason
+            ).inc()
+            await self._gateway.recorder.add_generation(generation)
+        for kind in ("prompt", "completion"):
+            count = passage.transcript.usage.get(f"{kind}_tokens", 0)
+            metrics.tokens.labels(passage.model, kind).inc(count)
+
+
+async def _start(
+    send: Send, response: aiohttp.ClientResponse, generation: str | None = None
+) -> None:
+    headers = from_upstream(response.raw_headers)
+    if generation is not None:
+        headers.append((b"x-generation-id", generation.encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+
+
+async def _stream(receive: Receive) -> AsyncGenerator[bytes]:
+    """A request's body as it comes. Raises ClientGone."""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        more = message.get("more_body", False)
+        if part := message.get("body", b""):
+            yield part
+
+
+def _away(error: UpstreamAway) -> ApiError:
+    return ApiError(
+        502,
+        f"The server behind this gateway does not answer: {error}.",
+        type="server_error",
+        code="upstream_unavailable",
+        headers=RETRY,
+    )

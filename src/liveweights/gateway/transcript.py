@@ -1,0 +1,223 @@
+"""Reading an answer as it passes: text, tokens, usage, from whole answers and from events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from liveweights.gateway.events import DONE
+
+
+class Unreadable(ValueError):
+    """The answer is not in OpenAI's dialect."""
+
+
+class _Call(msgspec.Struct):
+    index: int | None = None
+    function: dict[str, Any] | None = None
+
+
+class _Message(msgspec.Struct):
+    content: Any = None
+    tool_calls: list[_Call] | None = None
+
+
+class _Entry(msgspec.Struct):
+    """One token's log-probability; ``id`` as llama.cpp gives it."""
+
+    logprob: float
+    token: str = ""
+    id: int | None = None
+
+
+class _Logprobs(msgspec.Struct):
+    content: list[_Entry] | None = None
+    tokens: list[str] | None = None
+    token_logprobs: list[float | None] | None = None
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    text: str | None = None
+    delta: _Message | None = None
+    message: _Message | None = None
+    finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
+    token_ids: list[int] | None = None
+    prompt_token_ids: list[int] | None = None
+
+
+class _Item(msgspec.Struct):
+    """One item of a response's output."""
+
+    type: str = ""
+    content: Any = None
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _Response(msgspec.Struct):
+    """The answer of ``/v1/responses``."""
+
+    model: str | None = None
+    status: str | None = None
+    output: list[_Item] = []
+    usage: dict[str, Any] | None = None
+
+
+class _Answer(_Response):
+    """Any whole answer, and any event."""
+
+    choices: list[_Choice] = []
+    prompt_token_ids: list[int] | None = None
+    type: str | None = None
+    delta: Any = None
+    response: _Response | None = None
+
+
+_decode = msgspec.json.Decoder(_Answer).decode
+_USAGE = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
+_STATUS = {"completed": "stop", "incomplete": "length"}
+
+
+@dataclass(slots=True)
+class Said:
+    """One choice. ``ids`` and ``raw_logprobs`` [T] are empty where the upstream gave none."""
+
+    parts: list[str] = field(default_factory=list[str])
+    calls: dict[int, dict[str, str]] = field(default_factory=dict[int, dict[str, str]])
+    ids: list[int] = field(default_factory=list[int])
+    raw_logprobs: list[float] = field(default_factory=list[float])
+    reason: str | None = None
+
+    def text(self) -> str:
+        """What the user saw; calls of tools follow it as JSON."""
+        text = "".join(self.parts)
+        if not self.calls:
+            return text
+        calls = [self.calls[place] for place in sorted(self.calls)]
+        return text + msgspec.json.encode({"tool_calls": calls}).decode()
+
+    def tokens(self) -> tuple[list[int], list[float]]:
+        """Ids and raw log-probabilities, the latter only where every token has one."""
+        if len(self.raw_logprobs) != len(self.ids):
+            return self.ids, []
+        return self.ids, self.raw_logprobs
+
+
+class Transcript:
+    """What has been said so far. Raises Unreadable for what is not understood."""
+
+    __slots__ = ("choices", "done", "model", "prompt_ids", "usage")
+
+    def __init__(self) -> None:
+        self.choices: dict[int, Said] = {}
+        self.usage: dict[str, int] = {}
+        self.model: str | None = None
+        self.prompt_ids: list[int] = []
+        self.done = False
+        """Whether the upstream has said all that it wants to."""
+
+    def add_event(self, data: bytes) -> None:
+        """The data of one event."""
+        if data == DONE:
+            self.done = True
+        else:
+            self._add(data)
+
+    def add_whole(self, body: bytes) -> None:
+        """An answer that is not streamed."""
+        self._add(body)
+        self.done = True
+
+    def _add(self, data: bytes) -> None:
+        try:
+            answer = _decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Unreadable(str(error)) from error
+        for choice in answer.choices:
+            self._choice(choice)
+        if answer.prompt_token_ids:
+            self.prompt_ids = answer.prompt_token_ids
+        if answer.type == "response.output_text.delta" and isinstance(answer.delta, str):
+            self._said(0).parts.append(answer.delta)
+        elif answer.response is not None:
+            self._response(answer.response, ended=answer.response.status in _STATUS)
+        elif answer.output:
+            self._response(answer, ended=True)
+        else:
+            self._facts(answer)
+
+    def _said(self, index: int) -> Said:
+        return self.choices.setdefault(index, Said())
+
+    def _facts(self, answer: _Response) -> None:
+        self.model = answer.model or self.model
+        for name, value in (answer.usage or {}).items():
+            if type(value) is int and name.isidentifier():
+                self.usage[_USAGE.get(name, name)] = value
+
+    def _choice(self, choice: _Choice) -> None:
+        said = self._said(choice.index)
+        said.reason = choice.finish_reason or said.reason
+        if choice.text:
+            said.parts.append(choice.text)
+        message = choice.delta or choice.message
+        if message is not None:
+            said.parts.extend(_texts(message.content))
+            for place, call in enumerate(message.tool_calls or ()):
+                _join(said.calls, place if call.index is None else call.index, call.function or {})
+        if choice.prompt_token_ids:
+            self.prompt_ids = choice.prompt_token_ids
+        ids, values = _scored(choice.logprobs) if choice.logprobs else ([], [])
+        said.ids.extend(choice.token_ids or ids)
+        said.raw_logprobs.extend(values)
+
+    def _response(self, response: _Response, *, ended: bool) -> None:
+        self._facts(response)
+        if not ended:
+            return
+        said = self._said(0)
+        said.parts, said.calls = [], {}  # what came in pieces is here again, whole
+        for item in response.output:
+            said.parts.extend(_texts(item.content) if item.type == "message" else ())
+            if item.type == "function_call":
+                call = {"name": item.name or "", "arguments": item.arguments or ""}
+                _join(said.calls, len(said.calls), call)
+        said.reason = _STATUS.get(response.status or "", "stop")
+        self.done = True
+
+
+def _texts(content: Any) -> list[str]:
+    """The text of a message, which may be in parts."""
+    if isinstance(content, str):
+        return [content] if content else []
+    parts = content if isinstance(content, list) else []
+    return [part["text"] for part in parts if isinstance(part, dict) and "text" in part]
+
+
+def _join(calls: dict[int, dict[str, str]], place: int, pieces: dict[str, Any]) -> None:
+    call = calls.setdefault(place, {"name": "", "arguments": ""})
+    for name in call:
+        if isinstance(piece := pieces.get(name), str):
+            call[name] += piece
+
+
+def _scored(logprobs: _Logprobs) -> tuple[list[int], list[float]]:
+    """Token ids, where they are given, and log-probabilities."""
+    if logprobs.content is not None:
+        ids = [_id(entry.token) if entry.id is None else entry.id for entry in logprobs.content]
+        values = [entry.logprob for entry in logprobs.content]
+    else:
+        ids = [_id(token) for token in logprobs.tokens or ()]
+        values = [value for value in logprobs.token_logprobs or () if value is not None]
+    known = [id for id in ids if id is not None]
+    return (known if len(known) == len(ids) else []), values
+
+
+def _id(token: str) -> int | None:
+    """Of vLLM's and SGLang's ``token_id:17``."""
+    head, _, number = token.partition("token_id:")
+    return int(number) if not head and number.isdecimal() else None

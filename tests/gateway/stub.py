@@ -1,0 +1,134 @@
+"""A server that speaks OpenAI's dialect by heart, and remembers what it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from tests.api.doubles import MemoryRecorder
+from tests.api.servers import listening, make_server
+
+from liveweights.api.settings import ApiSettings
+from liveweights.gateway.app import create_gateway
+from liveweights.gateway.settings import GatewaySettings
+from liveweights.gateway.upstream import Upstream
+
+WORDS = ["Paris", " is", " the", " capital", " ✓", "."]
+USAGE = {"prompt_tokens": 7, "completion_tokens": 6, "total_tokens": 13}
+
+
+def chunk(words: str, reason: str | None = None, **more: Any) -> bytes:
+    choice = {"index": 0, "delta": {"content": words}, "finish_reason": reason, **more}
+    body = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": "big-1"}
+    return b"data: " + json.dumps(body | {"choices": [choice]}).encode() + b"\n\n"
+
+
+def streamed() -> list[bytes]:
+    last = {"model": "big-1", "choices": [], "usage": USAGE}
+    parts = [chunk(word) for word in WORDS] + [chunk("", "stop")]
+    return [*parts, b"data: " + json.dumps(last).encode() + b"\n\n", b"data: [DONE]\n\n"]
+
+
+@dataclass
+class Stub:
+    """``answer`` is what a POST gets: bytes at once, or a list of chunks as events.
+
+    ``gate`` is waited for after the first chunk; ``break_after`` cuts the connection after so
+    many.
+    """
+
+    answer: bytes | list[bytes] = field(default_factory=streamed)
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    gate: asyncio.Event | None = None
+    break_after: int | None = None
+    drop: int = 0
+    """Connections to close without an answer, from now on."""
+    requests: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the one who asked has gone away before the end."""
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        headers = {k.lower(): v for k, v in request.headers.items()}
+        self.requests.append((request.method, request.raw_path, headers, body))
+        assert request.transport is not None
+        if self.drop:
+            self.drop -= 1
+            request.transport.close()
+            return web.Response()
+        if request.method == "GET":
+            return web.json_response({"object": "list", "data": [{"id": "big-1"}]})
+        if isinstance(self.answer, bytes):
+            headers = {"content-type": "application/json", **self.headers}
+            return web.Response(status=self.status, body=self.answer, headers=headers)
+        response = web.StreamResponse(
+            status=self.status, headers={"content-type": "text/event-stream", **self.headers}
+        )
+        await response.prepare(request)
+        try:
+            for place, part in enumerate(self.answer):
+                if place == self.break_after:
+                    request.transport.abort()
+                    return response
+                await response.write(part)
+                if self.gate is not None:
+                    await self.gate.wait()
+        except (ConnectionResetError, asyncio.CancelledError):
+            self.left.set()
+            raise
+        return response
+
+
+@dataclass
+class Scene:
+    """A gateway in front of a stub, and a client."""
+
+    stub: Stub
+    recorder: MemoryRecorder
+    client: aiohttp.ClientSession
+    url: str
+
+    async def ask(self, path: str = "chat/completions", **body: Any) -> tuple[Any, bytes]:
+        asked = {"model": "big", "messages": [{"role": "user", "content": "Capital?"}]} | body
+        headers = asked.pop("headers", {})
+        async with self.client.post(f"/v1/{path}", json=asked, headers=headers) as response:
+            return response, await response.read()
+
+
+@asynccontextmanager
+async def scene(
+    stub: Stub | None = None, settings: ApiSettings | None = None, key: str = ""
+) -> AsyncIterator[Scene]:
+    stub, recorder = stub or Stub(), MemoryRecorder()
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", stub.handle)
+    # Handlers are cancelled when the client leaves, so that the stub notices.
+    runner = web.AppRunner(application, handler_cancellation=True)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    try:
+        async with Upstream(GatewaySettings(upstream=f"http://{host}:{port}/v1")) as upstream:
+            server = make_server(create_gateway(upstream, recorder, settings, key))
+            server.config.server_header = server.config.date_header = False
+            with listening() as (sock, url):
+                serve = asyncio.create_task(server.serve(sockets=[sock]))
+                try:
+                    while not server.started:
+                        await asyncio.sleep(0.005)
+                    root = url.removesuffix("/v1")
+                    async with aiohttp.ClientSession(root) as client:
+                        yield Scene(stub, recorder, client, root)
+                finally:
+                    server.should_exit = True
+                    await serve
+    finally:
+        await runner.cleanup()

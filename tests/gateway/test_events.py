@@ -1,0 +1,28 @@
+"""Events out of chunks that are cut anywhere."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liveweights.gateway.events import EventStream
+
+EVENTS = [b'{"a": 1}', b"\xe2\x9c\x93 two", b"[DONE]", b"first\nsecond"]
+
+
+@given(
+    cuts=st.lists(st.integers(0, 200), max_size=12),
+    end=st.sampled_from([b"\n", b"\r\n", b"\r"]),
+)
+def test_cuts_do_not_matter(cuts: list[int], end: bytes) -> None:
+    text = b": a comment\n\nevent: x\nid: 4\ndata:" + EVENTS[0] + b"\n\n"
+    for event in EVENTS[1:]:
+        text += b"".join(b"data: " + line + b"\n" for line in event.split(b"\n")) + b"\n"
+    text = text.replace(b"\n", end)
+    places = sorted({0, len(text), *(cut % len(text) for cut in cuts)})
+    stream = EventStream()
+    found = [e for a, b in pairwise(places) for e in stream.feed(text[a:b])]
+    # A lone CR at the very end may be half of CRLF: the event may need one more byte.
+    assert found + stream.feed(b"\n") == EVENTS

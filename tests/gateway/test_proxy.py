@@ -1,0 +1,281 @@
+"""Requests on their way through, over real connections."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+from openai import AsyncOpenAI
+from yarl import URL
+
+from liveweights.api.settings import ApiSettings
+
+from .stub import USAGE, WORDS, Scene, Stub, chunk, scene, streamed
+
+
+def play(act: Callable[[Scene], Awaitable[None]], stub: Stub | None = None, **how: Any) -> None:
+    async def run() -> None:
+        async with scene(stub, **how) as stage, asyncio.timeout(20):
+            await act(stage)
+
+    asyncio.run(run())
+
+
+def test_a_stream_passes_byte_for_byte_and_is_recorded() -> None:
+    stub = Stub(headers={"x-request-id": "abc", "openai-version": "1"})
+
+    async def act(stage: Scene) -> None:
+        headers = {"x-session-id": "s1", "x-surface": "chat", "x-training-consent": "no"}
+        asked = {"stream": True, "temperature": 0.5, "user": "ada", "metadata": {"team": "x"}}
+        response, body = await stage.ask(headers=headers, **asked)
+        assert response.status == 200
+        assert body == b"".join(streamed())
+        assert response.headers["x-request-id"] == "abc"
+        assert response.headers["content-type"] == "text/event-stream"
+        row = stage.recorder.only()
+        assert response.headers["x-generation-id"] == row.id
+        assert (row.alias, row.checkpoint, row.endpoint) == ("big", "big-1@upstream", "chat")
+        assert (row.output, row.finish_reason) == ("".join(WORDS), "stop")
+        assert (row.user, row.session, row.surface, row.consent) == ("ada", "s1", "chat", False)
+        assert (row.temperature, row.metadata) == (0.5, {"team": "x"})
+        assert (row.output_ids, row.logprobs, row.raw_logprobs) == ([], [], [])
+        assert row.usage == USAGE
+        assert json.loads(row.prompt) == {"messages": [{"role": "user", "content": "Capital?"}]}
+        assert 0 < row.first_token_ms <= row.total_ms
+
+    play(act, stub)
+    [(method, path, headers, body)] = stub.requests
+    assert (method, path) == ("POST", "/v1/chat/completions")
+    assert json.loads(body)["metadata"] == {"team": "x"}
+    assert headers["x-session-id"] == "s1"
+    assert "x-training-consent" not in headers
+
+
+def test_no_chunk_waits_for_the_next() -> None:
+    async def act(stage: Scene) -> None:
+        asked = {"model": "big", "messages": [], "stream": True}
+        async with stage.client.post("/v1/chat/completions", json=asked) as response:
+            first = await response.content.readany()
+            assert first == chunk(WORDS[0])
+            assert not stage.recorder.generations
+            stage.stub.gate.set()
+            assert first + await response.read() == b"".join(streamed())
+        assert len(stage.recorder.generations) == 1
+
+    async def run() -> None:
+        async with scene(Stub(gate=asyncio.Event())) as stage, asyncio.timeout(20):
+            await act(stage)
+
+    asyncio.run(run())
+
+
+def test_ids_and_logprobs_are_kept_where_the_upstream_gives_them() -> None:
+    logprobs = {"tokens": ["a", "b"], "token_logprobs": [-0.5, -1.5]}
+    choice = {"index": 0, "text": "ab", "finish_reason": "length", "logprobs": logprobs}
+    choice |= {"token_ids": [3, 4], "prompt_token_ids": [1, 2]}
+    body = json.dumps({"model": "big-1", "choices": [choice], "usage": USAGE}).encode()
+
+    async def act(stage: Scene) -> None:
+        response, got = await stage.ask("completions", prompt="x", logprobs=1)
+        assert got == body
+        row = stage.recorder.only()
+        assert response.headers["x-generation-id"] == row.id
+        assert (row.endpoint, row.output, row.finish_reason) == ("completion", "ab", "length")
+        assert (row.prompt_ids, row.output_ids) == ([1, 2], [3, 4])
+        assert row.logprobs == row.raw_logprobs == [-0.5, -1.5]
+        stage.recorder.generations.clear()
+        await stage.ask("completions", prompt="x", logprobs=1, temperature=0.7)
+        cooler = stage.recorder.only()
+        # What it was sampled from is not known: raw values are not passed off for it.
+        assert (cooler.raw_logprobs, cooler.logprobs) == ([-0.5, -1.5], [])
+
+    play(act, Stub(answer=body))
+
+
+def test_feedback_may_follow_at_once() -> None:
+    async def act(stage: Scene) -> None:
+        asked = {"model": "big", "messages": [], "stream": True}
+        async with stage.client.post("/v1/chat/completions", json=asked) as response:
+            id = response.headers["x-generation-id"]
+            async for part in response.content.iter_any():
+                if b"[DONE]" in part:
+                    break
+            said = {"generation": id, "signal": "thumbs", "value": "up"}
+            async with stage.client.post("/v1/feedback", json=said) as answer:
+                assert answer.status == 201
+            async with stage.client.post("/v1/feedback", json=said | {"generation": "g"}) as answer:
+                assert answer.status == 404
+
+    play(act)
+
+
+def test_several_choices_are_several_rows() -> None:
+    choices = [
+        {"index": i, "message": {"content": text}, "finish_reason": "stop"}
+        for i, text in enumerate(["yes", "no"])
+    ]
+    body = json.dumps({"model": "big-1", "choices": choices}).encode()
+
+    async def act(stage: Scene) -> None:
+        response, _ = await stage.ask(n=2)
+        id = response.headers["x-generation-id"]
+        outputs = {row.id: row.output for row in stage.recorder.generations.values()}
+        assert outputs == {id: "yes", f"{id}.1": "no"}
+
+    play(act, Stub(answer=body))
+
+
+def test_a_client_that_leaves_is_left_by_the_gateway() -> None:
+    async def act() -> None:
+        async with scene(Stub(gate=asyncio.Event())) as stage, asyncio.timeout(20):
+            asked = {"model": "big", "messages": [], "stream": True}
+            async with stage.client.post("/v1/chat/completions", json=asked) as response:
+                await response.content.readany()
+                response.close()
+            await stage.stub.left.wait()
+            while not stage.recorder.generations:
+                await asyncio.sleep(0.01)
+            row = stage.recorder.only()
+            assert (row.output, row.finish_reason) == (WORDS[0], "cancelled")
+
+    asyncio.run(act())
+
+
+def test_an_answer_that_breaks_off_breaks_off() -> None:
+    async def act(stage: Scene) -> None:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await stage.ask(stream=True)
+        row = stage.recorder.only()
+        assert (row.output, row.finish_reason) == ("".join(WORDS[:3]), "cancelled")
+
+    play(act, Stub(break_after=3))
+
+
+def test_a_connection_that_went_stale_is_replaced_once() -> None:
+    async def act(stage: Scene) -> None:
+        stage.stub.drop = 1
+        response, _ = await stage.ask(stream=True)
+        assert response.status == 200
+        stage.stub.drop = 2
+        response, body = await stage.ask(stream=True)
+        assert response.status == 502
+        assert json.loads(body)["error"]["code"] == "upstream_unavailable"
+        assert len(stage.recorder.generations) == 1
+
+    play(act)
+
+
+def test_errors_pass_and_are_not_answers() -> None:
+    body = b'{"error": {"message": "slow down"}}'
+
+    async def act(stage: Scene) -> None:
+        response, got = await stage.ask()
+        assert (response.status, got) == (429, body)
+        assert response.headers["retry-after"] == "7"
+        assert "x-generation-id" not in response.headers
+        assert not stage.recorder.generations
+
+    play(act, Stub(answer=body, status=429, headers={"retry-after": "7"}))
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"model": 5}', b"\xff", b""])
+def test_what_is_not_understood_is_the_upstreams_business(body: bytes) -> None:
+    async def act(stage: Scene) -> None:
+        async with stage.client.post("/v1/completions", data=body) as response:
+            assert response.status == 400
+        assert stage.stub.requests[-1][3] == body
+        assert not stage.recorder.generations
+
+    play(act, Stub(answer=b"{}", status=400))
+
+
+def test_an_answer_in_another_dialect_passes_unrecorded() -> None:
+    async def act(stage: Scene) -> None:
+        _, body = await stage.ask(stream=True)
+        assert body == b"data: hello\n\n"
+        assert not stage.recorder.generations
+
+    play(act, Stub(answer=[b"data: hello\n\n"]))
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "seen"),
+    [({}, "", "Bearer mine"), ({}, "up", "Bearer up"), ({"mine": "t"}, "", None)],
+)
+def test_keys(keys: dict[str, str], key: str, seen: str | None) -> None:
+    async def act(stage: Scene) -> None:
+        await stage.ask(headers={"authorization": "Bearer mine"}, stream=True)
+        assert stage.stub.requests[-1][2].get("authorization") == seen
+        assert stage.recorder.only().tenant == (keys.get("mine") or "default")
+        if keys:
+            response, _ = await stage.ask(headers={"authorization": "Bearer other"})
+            assert response.status == 401
+
+    play(act, settings=ApiSettings(keys=keys), key=key)
+
+
+def test_everything_else_passes_too() -> None:
+    async def act(stage: Scene) -> None:
+        target = URL(f"{stage.url}/v1/models?limit=2&x=%2F", encoded=True)
+        async with stage.client.get(target) as response:
+            assert (await response.json())["data"] == [{"id": "big-1"}]
+        assert stage.stub.requests[-1][1] == "/v1/models?limit=2&x=%2F"
+        stage.stub.answer = b'{"id": "file-1"}'
+
+        async def upload() -> Any:
+            for _ in range(5):
+                yield b"z" * 200_000
+
+        async with stage.client.post("/v1/files", data=upload()) as response:
+            assert await response.json() == {"id": "file-1"}
+        assert stage.stub.requests[-1][3] == b"z" * 1_000_000
+        async with stage.client.get("/healthz") as response:
+            assert (response.status, (await response.json())["status"]) == (200, "ok")
+        async with stage.client.get("/metrics") as response:
+            assert 'liveweights_requests_total{route="/v1/*",status="200"} 2.0' in (
+                await response.text()
+            )
+        async with stage.client.get("/elsewhere") as response:
+            assert response.status == 404
+
+    play(act)
+
+
+def test_the_official_client_sees_the_upstream() -> None:
+    pieces = ['{"ci', 'ty": "Paris"}']
+    calls = [
+        {"delta": {"tool_calls": [{"index": 0, "function": {"name": "look", "arguments": ""}}]}},
+        *({"delta": {"tool_calls": [{"index": 0, "function": {"arguments": p}}]}} for p in pieces),
+        {"delta": {}, "finish_reason": "tool_calls"},
+    ]
+    events = [
+        b"data: " + json.dumps({"model": "big-1", "choices": [{"index": 0, **c}]}).encode()
+        for c in calls
+    ]
+    stub = Stub(answer=[event + b"\n\n" for event in events] + [b"data: [DONE]\n\n"])
+
+    async def act(stage: Scene) -> None:
+        async with AsyncOpenAI(base_url=f"{stage.url}/v1", api_key="k") as client:
+            raw = client.chat.completions.with_raw_response
+            answer = await raw.create(
+                model="big", messages=[{"role": "user", "content": "?"}], stream=True
+            )
+            said = "".join(
+                [
+                    call.function.arguments or ""
+                    async for part in answer.parse()
+                    for call in part.choices[0].delta.tool_calls or ()
+                    if call.function
+                ]
+            )
+        assert said == "".join(pieces)
+        row = stage.recorder.only()
+        assert answer.headers["x-generation-id"] == row.id
+        assert row.finish_reason == "tool_calls"
+        assert json.loads(row.output) == {"tool_calls": [{"name": "look", "arguments": said}]}
+
+    play(act, stub)

@@ -1,0 +1,66 @@
+"""Reading answers of the three endpoints, whole and in events."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from liveweights.gateway.transcript import Transcript, Unreadable
+
+
+def test_a_response_in_events() -> None:
+    transcript = Transcript()
+    whole = {
+        "model": "m",
+        "status": "completed",
+        "output": [
+            {"type": "reasoning", "content": []},
+            {"type": "message", "content": [{"type": "output_text", "text": "Hi there"}]},
+            {"type": "function_call", "name": "f", "arguments": "{}"},
+        ],
+        "usage": {"input_tokens": 3, "output_tokens": 2, "input_tokens_details": {}},
+    }
+    for event in (
+        {"type": "response.created", "response": {"model": "m", "status": "in_progress"}},
+        {"type": "response.output_text.delta", "delta": "Hi"},
+        {"type": "response.content_part.done", "part": {"text": "Hi"}},
+    ):
+        transcript.add_event(json.dumps(event).encode())
+    assert (transcript.choices[0].text(), transcript.done) == ("Hi", False)
+    transcript.add_event(json.dumps({"type": "response.completed", "response": whole}).encode())
+    assert transcript.done
+    said = transcript.choices[0]
+    assert said.text() == 'Hi there{"tool_calls":[{"name":"f","arguments":"{}"}]}'
+    assert (said.reason, transcript.model) == ("stop", "m")
+    assert transcript.usage == {"prompt_tokens": 3, "completion_tokens": 2}
+
+
+def test_a_whole_response() -> None:
+    transcript = Transcript()
+    output = [{"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}]
+    transcript.add_whole(json.dumps({"status": "incomplete", "output": output}).encode())
+    assert (transcript.choices[0].text(), transcript.choices[0].reason) == ("Hi", "length")
+
+
+@pytest.mark.parametrize(
+    "entry", [{"token": "token_id:5", "logprob": -1.0}, {"token": "x", "id": 5, "logprob": -1.0}]
+)
+def test_ids_beside_logprobs(entry: dict[str, object]) -> None:
+    choice = {"delta": {"content": "x"}, "logprobs": {"content": [entry]}}
+    transcript = Transcript()
+    transcript.add_event(json.dumps({"choices": [choice]}).encode())
+    assert transcript.choices[0].tokens() == ([5], [-1.0])
+
+
+def test_logprobs_of_unknown_tokens_are_not_kept() -> None:
+    choice = {"delta": {"content": "x"}, "logprobs": {"content": [{"token": "x", "logprob": -1}]}}
+    transcript = Transcript()
+    transcript.add_event(json.dumps({"choices": [choice]}).encode())
+    assert transcript.choices[0].tokens() == ([], [])
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"choices": 3}', b"\xff"])
+def test_what_cannot_be_read_says_so(data: bytes) -> None:
+    with pytest.raises(Unreadable):
+        Transcript().add_event(data)
