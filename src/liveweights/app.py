@@ -75,6 +75,14 @@ def make_engine(base: Checkpoint, config: Config) -> Engine:
     # What brings torch is imported where it is needed: the supervisor and the gateway do without.
     if config.engine.kind == "llama":
         return LlamaEngine(base, config.cache_folder(), config.engine)
+    if config.engine.kind == "vllm":
+        from liveweights.engines.vllm import VllmEngine
+
+        return VllmEngine(base, config.engine, config.vllm)
+    if config.engine.kind == "openai":
+        from liveweights.engines.openai import OpenAIEngine
+
+        return OpenAIEngine(base, config.engine, config.openai)
     from liveweights.engines.torch import TorchEngine
 
     return TorchEngine(base, config.cache_folder(), config.engine)

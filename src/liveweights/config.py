@@ -13,7 +13,7 @@ from msgspec import Meta
 from liveweights.api.settings import ApiSettings
 from liveweights.catalog.packaged import NAME
 from liveweights.cycle.settings import CycleSettings
-from liveweights.engines.settings import EngineSettings
+from liveweights.engines.settings import EngineSettings, OpenAISettings, VllmSettings
 from liveweights.gate.settings import GateSettings
 from liveweights.gateway.settings import GatewaySettings
 from liveweights.learn.rewards import RewardMap
@@ -48,6 +48,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = ""
     api: ApiSettings = ApiSettings()
     engine: EngineSettings = EngineSettings()
+    vllm: VllmSettings = VllmSettings()
+    openai: OpenAISettings = OpenAISettings()
     gateway: GatewaySettings = GatewaySettings()
     rewards: RewardMap = RewardMap()
     learn: LearnSettings = LearnSettings()

@@ -25,6 +25,7 @@ from liveweights.engines.protocol import (
     UnknownCheckpoint,
 )
 from liveweights.engines.torch import TorchEngine
+from liveweights.engines.vllm import VllmEngine
 
 T = TypeVar("T")
 
@@ -39,7 +40,7 @@ class Harness:
     """An engine with ``base`` resident, on an event loop of its own."""
 
     runner: asyncio.Runner
-    engine: LlamaEngine | TorchEngine
+    engine: LlamaEngine | TorchEngine | VllmEngine
     base: Checkpoint
     adapter: Checkpoint
     tokenizer: Any

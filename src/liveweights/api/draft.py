@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -57,8 +58,8 @@ class Draft:
             endpoint=self.endpoint,
             prompt_ids=self.prompt_ids,
             output_ids=[token.id for token in self.tokens],
-            logprobs=[token.logprob for token in self.tokens],
-            raw_logprobs=[token.raw_logprob for token in self.tokens],
+            logprobs=_known([token.logprob for token in self.tokens]),
+            raw_logprobs=_known([token.raw_logprob for token in self.tokens]),
             output=self.text(),
             finish_reason=reason,
             temperature=sampling.temperature,
@@ -76,3 +77,8 @@ class Draft:
             total_ms=self.elapsed_ms(),
             metadata=caller.metadata,
         )
+
+
+def _known(values: list[float]) -> list[float]:
+    """Nothing where an engine could not say them all."""
+    return [] if any(map(math.isnan, values)) else values

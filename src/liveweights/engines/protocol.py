@@ -39,7 +39,8 @@ class Token:
     top-p; 0.0 when the choice was greedy); ``raw_logprob`` is under softmax of the model's
     logits. Both are natural logarithms. ``text`` is what becomes visible with this token: it
     may be empty (half a character, a stop string in the making, an end-of-text token).
-    ``stop`` is set on the last token only.
+    ``stop`` is set on the last token only. A server that does not say its log-probabilities
+    leaves both NaN.
     """
 
     id: int

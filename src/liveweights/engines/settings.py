@@ -9,14 +9,68 @@ import msgspec
 from msgspec import Meta
 
 
+class VllmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The ``[vllm]`` table."""
+
+    servers: Annotated[
+        list[str],
+        Meta(
+            description="URLs of vLLM servers that run already (docs/engines.md says with which "
+            "options); empty: start `replicas` of our own."
+        ),
+    ] = []
+    key: Annotated[str, Meta(description="API key of those servers.")] = ""
+    replicas: Annotated[int, Meta(ge=1, le=64, description="Servers to start.")] = 1
+    python: Annotated[
+        str,
+        Meta(
+            description="Python of the environment that vLLM is installed in; empty: "
+            ".venv-vllm/bin/python where there is one, else `python`."
+        ),
+    ] = ""
+    arguments: Annotated[
+        list[str], Meta(description="Further options of the servers that are started.")
+    ] = []
+    adapters: Annotated[
+        int, Meta(ge=1, description="Adapters that one batch may mix; at least those in use.")
+    ] = 4
+    lora_rank: Annotated[
+        Literal[8, 16, 32, 64, 128, 256], Meta(description="Highest rank of an adapter.")
+    ] = 16
+    kv_cache_gib: Annotated[
+        int, Meta(ge=1, description="Memory of a server's key-value cache on a CPU, in GiB.")
+    ] = 2
+
+
+class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The ``[openai]`` table."""
+
+    server: Annotated[
+        str, Meta(description="URL of the server, with or without /v1, e.g. of SGLang.")
+    ] = "http://127.0.0.1:30000"
+    model: Annotated[
+        str, Meta(description="The model's name there; empty: the first of its /v1/models.")
+    ] = ""
+    key: Annotated[str, Meta(description="API key of the server.")] = ""
+    prompt: Annotated[
+        Literal["ids", "text"],
+        Meta(
+            description="How prompts are sent. ids: exactly the tokens that are recorded; SGLang, "
+            "vLLM and llama.cpp take them. text: for servers that take nothing else."
+        ),
+    ] = "ids"
+
+
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The ``[engine]`` table."""
 
     kind: Annotated[
-        Literal["llama", "torch"],
+        Literal["llama", "torch", "vllm", "openai"],
         Meta(
             description="llama: llama.cpp, fast on a CPU, Llama and Qwen dense models with "
-            "byte-level tokenizers. torch: Transformers, any architecture."
+            "byte-level tokenizers. torch: Transformers, any architecture. vllm: one or more vLLM "
+            "servers, see [vllm]. openai: any OpenAI-compatible server, which serves one fixed "
+            "checkpoint, see [openai]."
         ),
     ] = "llama"
     precision: Annotated[

@@ -56,6 +56,10 @@ class TextStream:
         """Take the next token; the text that becomes visible with it."""
         return self._take(self._decoder.push(token_id), last=False)
 
+    def push_text(self, text: str) -> str:
+        """Take text whose tokens are not known; what becomes visible with it."""
+        return self._take(text, last=False)
+
     def finish(self) -> str:
         """No more tokens: the text that was held back."""
         return self._take(self._decoder.finish(), last=True)

@@ -1,0 +1,99 @@
+"""What the vLLM engine needs of a vLLM server, by heart, to be started and killed at will."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+END = 1
+
+
+@dataclass
+class VllmStub:
+    """Answers every prompt with the ids that follow its last one: 10, 11, 12, ...
+
+    ``adapters`` is lost by ``stop``, as a process loses its memory. ``break_after`` cuts an
+    answer's connection after so many tokens.
+    """
+
+    context: int = 512
+    port: int = 0
+    adapters: dict[str, str] = field(default_factory=dict)
+    refuse: str = ""
+    break_after: int | None = None
+    pause: float = 0.0
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    loads: list[str] = field(default_factory=list)
+    _runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> VllmStub:
+        app = web.Application()
+        app.router.add_get("/health", self._health)
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_post("/v1/load_lora_adapter", self._load)
+        app.router.add_post("/v1/unload_lora_adapter", self._unload)
+        app.router.add_post("/inference/v1/generate", self._generate)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        self.port = self._runner.addresses[0][1]
+        return self
+
+    async def stop(self) -> None:
+        assert self._runner is not None
+        self.adapters.clear()
+        await self._runner.cleanup()
+
+    async def _health(self, request: web.Request) -> web.Response:
+        return web.Response()
+
+    async def _models(self, request: web.Request) -> web.Response:
+        cards = [{"id": "served", "parent": None, "max_model_len": self.context}]
+        cards += [{"id": name, "parent": "served"} for name in self.adapters]
+        return web.json_response({"object": "list", "data": cards})
+
+    async def _load(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        name = body["lora_name"]
+        if self.refuse:
+            return web.json_response({"error": {"message": self.refuse}}, status=400)
+        assert name not in self.adapters, "loaded a second time under the same name"
+        self.adapters[name] = body["lora_path"]
+        self.loads.append(name)
+        return web.Response(text="Success")
+
+    async def _unload(self, request: web.Request) -> web.Response:
+        name = (await request.json())["lora_name"]
+        return web.Response(status=200 if self.adapters.pop(name, None) else 404)
+
+    async def _generate(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        if body["model"] != "served" and body["model"] not in self.adapters:
+            return web.json_response({"error": {"message": "no such model"}}, status=404)
+        self.asked.append(body)
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        last = body["token_ids"][-1]
+        count = body["sampling_params"]["max_tokens"]
+        for place in range(count):
+            if place == self.break_after:
+                assert request.transport is not None
+                request.transport.abort()
+                break
+            id = last + 1 + place
+            top = [{"token_id": id, "logprob": -0.5}, {"token_id": 5, "logprob": -0.9}]
+            scored = {"token_id": id, "logprob": -0.5, "top_logprobs": top}
+            reason = "length" if place == count - 1 else None
+            choice = {"index": 0, "logprobs": {"content": [scored]}, "finish_reason": reason}
+            await response.write(b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n")
+            await asyncio.sleep(self.pause)
+        await response.write(b"data: [DONE]\n\n")
+        return response
