@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path as Folder
 from typing import Any
 
@@ -26,6 +27,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Folder:
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=128,
+        initializer_range=0.3,  # logits of a size that can become certain
     )
     folder = tmp_path_factory.mktemp("tiny")
     LlamaForCausalLM(config).save_pretrained(folder)
@@ -110,3 +112,65 @@ def test_a_saved_adapter_computes_the_same(tiny: Folder, tmp_path: Folder) -> No
     again = Policy(tiny, tmp_path / "adapter", settings)
     assert total(again, path) == pytest.approx(total(policy, path), abs=1e-5)
     assert total(again, path) > base
+
+
+def test_a_correction_says_what_to_write_and_not_whether(tiny: Folder) -> None:
+    """Beside a decision for silence it makes its text likely, given speech, and no more."""
+    settings = LearnSettings(learning_rate=1e-2, epochs=60, nodes=64, kl_weight=0.0)
+    end, path, wanted = 63, Path([5, 6], [63]), Path([5, 6], [8])
+
+    def silence_after(silence: int | None) -> tuple[float, float]:
+        policy = Policy(tiny, None, settings)
+        rows = [
+            row("silence", [5, 6], [end], 0.25, []),
+            Row("correction", "g", "s", "u", [5, 6], [8], 1.0, [], 1.0, silence),
+        ]
+        update(policy, rows, settings)
+        return math.exp(total(policy, path)), math.exp(total(policy, wanted))
+
+    quiet, text = silence_after(end)
+    assert text / (1 - quiet) > 0.5
+    assert quiet > silence_after(None)[0] + 0.1
+
+
+def test_accepted_suggestions_unlearn_silence(tiny: Folder) -> None:
+    settings = LearnSettings(learning_rate=5e-3, epochs=4, nodes=64)
+    end = Path([5, 6], [63])
+    before = total(Policy(tiny, None, settings), end)
+
+    def after(gain: float) -> float:
+        policy = Policy(tiny, None, settings)
+        update(policy, [row("silence", [5, 6], [63], gain, [])], settings)
+        return total(policy, end)
+
+    assert after(-0.75) < before < after(0.25)
+
+
+@pytest.mark.parametrize("loss", ["topr", "cispo", "gspo"])
+def test_every_policy_loss_raises_the_good_and_lowers_the_bad(tiny: Folder, loss: Any) -> None:
+    settings = LearnSettings(learning_rate=2e-3, epochs=3, nodes=64, loss=loss)
+    policy = Policy(tiny, None, settings)
+    good, bad = Path([1, 2], [3, 4]), Path([5, 6], [7])
+    before = [policy.score([p], [1.0], 64)[0] for p in (good, bad)]
+    rows = [
+        row("policy", [1, 2], [3, 4], 0.8, before[0].tolist()),
+        row("policy", [5, 6], [7], -0.8, before[1].tolist()),
+    ]
+    update(policy, rows, settings)
+    assert total(policy, good) > float(before[0].sum())
+    assert total(policy, bad) < float(before[1].sum())
+
+
+def test_answers_without_probabilities_are_learnt_too(tiny: Folder) -> None:
+    settings = LearnSettings(learning_rate=2e-3, epochs=3, nodes=64)
+    policy = Policy(tiny, None, settings)
+    good, bad = Path([1, 2], [3, 4]), Path([5, 6], [7])
+    before = [total(policy, p) for p in (good, bad)]
+    rows = [
+        row("preference", [1, 2], [3, 4], 0.8, []),
+        row("preference", [5, 6], [7], -0.8, []),
+    ]
+    report = update(policy, rows, settings)
+    assert report.taught == 2
+    assert total(policy, good) > before[0]
+    assert total(policy, bad) < before[1]

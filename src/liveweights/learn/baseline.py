@@ -39,8 +39,18 @@ class Baseline:
         weight = sum(self.weight.values())
         return sum(self.total.values()) / weight if weight else 0.0
 
-    def of(self, name: str, *, prior: float) -> float:
+    def of(self, name: str, *, prior: float, without: float | None = None) -> float:
         """The segment's mean, shrunk to the global mean as if ``prior`` (> 0) further rewards
-        of the global mean had been seen in it (a normal-normal posterior mean)."""
-        weight = self.weight.get(name, 0.0)
-        return (self.total.get(name, 0.0) + prior * self.mean()) / (weight + prior)
+        of the global mean had been seen in it (a normal-normal posterior mean).
+
+        ``without`` is a reward that was counted with weight 1 and is left out again: a baseline
+        that does not contain the reward it is subtracted from leaves the gradient unbiased
+        (Kool et al. 2019, "Buy 4 REINFORCE samples, get a baseline for free").
+        """
+        weight, total = self.weight.get(name, 0.0), self.total.get(name, 0.0)
+        everywhere, amount = sum(self.weight.values()), sum(self.total.values())
+        if without is not None:
+            weight, total = weight - 1.0, total - without
+            everywhere, amount = everywhere - 1.0, amount - without
+        mean = amount / everywhere if everywhere > 1e-9 else 0.0
+        return (total + prior * mean) / (weight + prior)

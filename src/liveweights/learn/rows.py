@@ -13,7 +13,7 @@ from liveweights.learn.settings import LearnSettings
 from liveweights.record.generation import Generation
 from liveweights.record.window import Example
 
-Role = Literal["policy", "correction", "silence"]
+Role = Literal["policy", "preference", "correction", "silence"]
 Encode = Callable[[str], list[int]]
 
 
@@ -21,9 +21,12 @@ Encode = Callable[[str], list[int]]
 class Row:
     """One sequence and what is to become of its likelihood.
 
-    ``weight`` is the advantage of a ``policy`` row (either sign), else the weight of a
-    demonstration (not negative). ``behaviour`` are the recorded log-probabilities of
-    ``answer_ids`` and ``temperature`` what they were sampled at; a demonstration has none.
+    ``weight`` is the advantage of a ``policy`` row and of a ``preference`` row (a served answer
+    without log-probabilities), what silence would have earned more than the answer for a
+    ``silence`` row, each of either sign, and the weight of a ``correction`` (not negative).
+    ``behaviour`` are the recorded log-probabilities of a policy row's ``answer_ids`` and
+    ``temperature`` what they were sampled at. ``silence`` is the token that would have been
+    nothing instead: then the row teaches what is said, and not whether.
     """
 
     role: Role
@@ -35,6 +38,7 @@ class Row:
     weight: float
     behaviour: list[float]
     temperature: float
+    silence: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +61,9 @@ def build_rows(
 ) -> Rows:
     """Give every example its advantage A = R - b, its demonstrations, and cap each user.
 
-    ``encode`` turns text into token ids without special tokens. A rejected completion brings two
-    demonstrations: what the user wrote instead, where that is known, and silence, weighted by
-    what it would have saved.
+    ``encode`` turns text into token ids without special tokens. A completion that was shown
+    teaches its text, what the user wrote instead, where that is known, and whether silence, the
+    token ``end_of_text``, would have been worth more.
     """
     counts: Counter[str] = Counter()
     judged: list[tuple[Example, float]] = []
@@ -76,13 +80,15 @@ def build_rows(
     rows: list[Row] = []
     for example, value in judged:
         generation = example.generation
-        advantage = value - after.of(segment(generation), prior=settings.baseline_prior)
-        rows += _policy(generation, advantage, counts)
-        rows += _correction(example, settings, encode, counts)
-        saved = settings.silence_weight * (rewards.silence - value)
-        if generation.endpoint == "completion" and generation.output and saved > 0:
-            counts["silence_rows"] += 1
-            rows.append(_row(generation, "silence", [end_of_text], saved))
+        spoke = generation.endpoint == "completion" and bool(generation.output)
+        silence = end_of_text if spoke and settings.silence_weight else None
+        expected = after.of(segment(generation), prior=settings.baseline_prior, without=value)
+        rows += _answer(generation, value - expected, silence, encode, counts)
+        rows += _correction(example, settings, silence, encode, counts)
+        if silence is not None and generation.prompt_ids:
+            gain = rewards.silence - value
+            price = settings.silence_weight if gain > 0 else 1.0
+            rows.append(_row(generation, "silence", [silence], price * gain))
     mean = sum(value for _, value in judged) / len(judged) if judged else 0.0
     order = {e.generation.id: place for place, (e, _) in enumerate(judged)}
     rows.sort(key=lambda row: (row.session, order[row.generation]))
@@ -106,31 +112,47 @@ def cap_users(rows: Sequence[Row], share: float) -> list[Row]:
     ]
 
 
-def _policy(generation: Generation, advantage: float, counts: Counter[str]) -> list[Row]:
-    if not generation.output_ids or not generation.prompt_ids:
+def _answer(
+    generation: Generation,
+    advantage: float,
+    silence: int | None,
+    encode: Encode,
+    counts: Counter[str],
+) -> list[Row]:
+    answer = generation.output_ids or encode(generation.healed + generation.output)
+    if not answer or not generation.prompt_ids:
         counts["no_tokens"] += 1
         return []
     sampled = generation.temperature > 0
     behaviour = generation.logprobs if sampled else generation.raw_logprobs
-    if len(behaviour) != len(generation.output_ids):
+    if len(behaviour) != len(answer):
         counts["no_logprobs"] += 1
-        return []
-    row = _row(generation, "policy", generation.output_ids, advantage)
+        return [replace(_row(generation, "preference", answer, advantage), silence=silence)]
     # A greedy choice has probability 1; what drifts between checkpoints is the raw distribution.
     return [
-        replace(row, behaviour=behaviour, temperature=generation.temperature if sampled else 1.0)
+        replace(
+            _row(generation, "policy", answer, advantage),
+            behaviour=behaviour,
+            temperature=generation.temperature if sampled else 1.0,
+            silence=silence,
+        )
     ]
 
 
 def _correction(
-    example: Example, settings: LearnSettings, encode: Encode, counts: Counter[str]
+    example: Example,
+    settings: LearnSettings,
+    silence: int | None,
+    encode: Encode,
+    counts: Counter[str],
 ) -> list[Row]:
     texts = [f.text for f in example.feedback if f.signal == "correction" and f.text]
     if not texts or not example.generation.prompt_ids or not settings.correction_weight:
         return []
     answer = encode(example.generation.healed + texts[-1])
     counts["correction_rows"] += 1
-    return [_row(example.generation, "correction", answer, settings.correction_weight)]
+    row = _row(example.generation, "correction", answer, settings.correction_weight)
+    return [replace(row, silence=silence)]
 
 
 def _row(generation: Generation, role: Role, answer_ids: list[int], weight: float) -> Row:

@@ -7,6 +7,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from liveweights.learn.losses.policy import PolicyLoss
+
 
 class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The ``[learn]`` table."""
@@ -21,9 +23,25 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         int, Meta(ge=64, description="Most tokens of one packed prefix tree: one gradient step.")
     ] = 1024
     grad_norm: Annotated[float, Meta(gt=0, description="Gradients are clipped to this norm.")] = 1.0
+    loss: Annotated[
+        PolicyLoss,
+        Meta(
+            description=(
+                "Policy-gradient loss: 'topr' (truncated, asymmetric), 'cispo' (clipped weights),"
+                " 'gspo' (one ratio per answer, for mixture-of-experts models)."
+            )
+        ),
+    ] = "topr"
     ratio_max: Annotated[
-        float, Meta(ge=1, description="Truncation of the token ratio for positive advantages.")
+        float, Meta(ge=1, description="Truncation of the token ratio in 'topr' and 'cispo'.")
     ] = 2.0
+    sequence_clip: Annotated[
+        float, Meta(gt=0, lt=1, description="Clip of the answer's ratio in 'gspo'.")
+    ] = 0.2
+    kto_beta: Annotated[
+        float,
+        Meta(gt=0, description="Sharpness of KTO, for answers recorded without probabilities."),
+    ] = 0.1
     ratio_band: Annotated[
         float,
         Meta(
@@ -45,8 +63,9 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Meta(
             ge=0,
             description=(
-                "Factor on what saying nothing would have saved: the worth of silence is known"
-                " without trying it, so a rejected completion demonstrates it."
+                "Factor on what saying nothing would have saved where a completion was rejected:"
+                " the price of an interruption, relative to the reward map. 0: silence is not"
+                " taught."
             ),
         ),
     ] = 1.0

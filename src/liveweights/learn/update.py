@@ -8,9 +8,13 @@ import msgspec
 import torch
 from torch import Tensor
 
-from liveweights.learn import losses
+from liveweights.learn.losses.demonstration import demonstration_loss
+from liveweights.learn.losses.divergence import adapt, kl_estimate
+from liveweights.learn.losses.kto import kto_loss
+from liveweights.learn.losses.policy import policy_loss
+from liveweights.learn.losses.silence import decision_loss, given_speech
 from liveweights.learn.policy import Policy, batches
-from liveweights.learn.rows import Row
+from liveweights.learn.rows import Role, Row
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import Path
 
@@ -71,9 +75,7 @@ def update(
             loss.backward()  # pyright: ignore[reportUnknownMemberType]
             norm = float(torch.nn.utils.clip_grad_norm_(policy.parameters(), settings.grad_norm))
             optimizer.step()
-            kl_weight *= 1.5 if kl > 1.5 * settings.kl_target else 1.0
-            kl_weight /= 1.5 if kl < settings.kl_target / 1.5 else 1.0
-            kl_weight = min(max(kl_weight, 1e-3), 10.0)
+            kl_weight = adapt(kl_weight, kl, settings.kl_target)
             steps, done, total = steps + 1, done + len(chosen), total + float(loss.detach())
             progress(done, settings.epochs * len(taught))
     ratios = [
@@ -111,20 +113,70 @@ def _loss(
     settings: LearnSettings,
 ) -> tuple[Tensor, float]:
     """Mean over rows of their summed token losses, and the divergence in nats per token."""
-    heat_B = torch.tensor([rows[i].temperature for i in chosen])
-    logprobs_T, row_T = policy.logprobs([paths[i] for i in chosen], heat_B)
+    logprobs_T, silence_T, row_T = _forward(policy, chosen, rows, paths)
     reference_T = torch.cat([incumbent[i] for i in chosen])
-    weight_T = torch.tensor([rows[i].weight for i in chosen])[row_T]
-    sampled_T = torch.tensor([rows[i].role == "policy" for i in chosen])[row_T]
+    weight_B = torch.tensor([rows[i].weight for i in chosen])
     behaviour_T = torch.cat(
-        [
-            torch.tensor(rows[i].behaviour) if rows[i].role == "policy" else incumbent[i]
-            for i in chosen
-        ]
+        [torch.tensor(rows[i].behaviour or incumbent[i].tolist()) for i in chosen]
     )
-    policy_T = losses.policy_loss(logprobs_T, behaviour_T, weight_T, ratio_max=settings.ratio_max)
-    shown_T = losses.demonstration_loss(logprobs_T, weight_T)
-    kl_T = losses.kl_estimate(logprobs_T, reference_T) * sampled_T
-    divergence = kl_T.sum() / sampled_T.sum().clamp(min=1)
-    loss = torch.where(sampled_T, policy_T, shown_T).sum() / len(chosen)
-    return loss + kl_weight * divergence, float(divergence.detach())
+    said_T = given_speech(logprobs_T, silence_T)
+    # The ratio stays that of the whole choice: the policy's own P(silence) on both sides.
+    said_behaviour_T = behaviour_T + (said_T - logprobs_T).detach()
+
+    def of(role: Role) -> Tensor:
+        return torch.tensor([rows[i].role == role for i in chosen])[row_T]
+
+    sampled_T = of("policy")
+    kl_T = kl_estimate(logprobs_T, reference_T)
+    divergence = (kl_T * sampled_T).sum() / sampled_T.sum().clamp(min=1)
+    loss_T = torch.zeros_like(logprobs_T)
+    present: set[Role] = {rows[i].role for i in chosen}
+    for role in present:
+        match role:
+            case "policy":
+                values_T = policy_loss(
+                    settings.loss,
+                    said_T,
+                    said_behaviour_T,
+                    weight_B,
+                    row_T,
+                    ratio_max=settings.ratio_max,
+                    sequence_clip=settings.sequence_clip,
+                )
+            case "preference":
+                answers = max(1, sum(rows[i].role == "preference" for i in chosen))
+                reference_point = (kl_T * of(role)).sum() / answers
+                values_T = kto_loss(
+                    said_T,
+                    reference_T,
+                    weight_B,
+                    row_T,
+                    reference_point,
+                    beta=settings.kto_beta,
+                )
+            case "correction":
+                values_T = demonstration_loss(said_T, weight_B[row_T])
+            case "silence":
+                values_T = decision_loss(logprobs_T, weight_B[row_T])
+        loss_T = torch.where(of(role), values_T, loss_T)
+    return loss_T.sum() / len(chosen) + kl_weight * divergence, float(divergence.detach())
+
+
+def _forward(
+    policy: Policy, chosen: Sequence[int], rows: Sequence[Row], paths: Sequence[Path]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-probabilities of the answer tokens (T,); of silence where an answer that teaches only
+    what is said begins, elsewhere minus infinity (T,); rows (T,).
+
+    Silence is read at the node that the answer begins at: it costs no node of its own.
+    """
+    speaking = [place for place, i in enumerate(chosen) if rows[i].silence is not None]
+    instead = [Path(paths[chosen[p]].prompt_ids, [rows[chosen[p]].silence or 0]) for p in speaking]
+    heat = [rows[i].temperature for i in (*chosen, *(chosen[p] for p in speaking))]
+    every_T, row_T = policy.logprobs([*(paths[i] for i in chosen), *instead], torch.tensor(heat))
+    lengths = [len(paths[i].answer_ids) for i in chosen]
+    first = torch.tensor([0, *lengths]).cumsum(0)[torch.tensor(speaking, dtype=torch.int64)]
+    count = sum(lengths)
+    silence_T = every_T.new_full((count,), float("-inf"))
+    silence_T = silence_T.index_put((first,), every_T[count:])
+    return every_T[:count], silence_T, row_T[:count]

@@ -99,7 +99,7 @@ class Traffic:
         self._model = model
         self._settings = settings or TrafficSettings()
         self._pace = Pace(self._settings.rate)
-        self._sessions = _sessions(files, self._settings)
+        self._sessions = sessions(files, self._settings)
         self._asked = 0
         self._stopped = asyncio.Event()
         self._running = asyncio.Event()
@@ -170,7 +170,7 @@ class Traffic:
             self.tally.fail(error)
 
 
-def _sessions(
+def sessions(
     files: Sequence[SourceFile], settings: TrafficSettings
 ) -> Iterator[Sequence[Position]]:
     """Stretches of consecutive positions without end, handed to whichever developer is free.

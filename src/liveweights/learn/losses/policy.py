@@ -1,0 +1,34 @@
+"""Which policy-gradient loss is used, by its name in the settings."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from liveweights.learn.losses.cispo import cispo_loss
+from liveweights.learn.losses.gspo import gspo_loss
+from liveweights.learn.losses.topr import topr_loss
+
+PolicyLoss = Literal["topr", "cispo", "gspo"]
+
+
+def policy_loss(
+    name: PolicyLoss,
+    logprobs_T: Tensor,
+    behaviour_T: Tensor,
+    advantage_B: Tensor,
+    row_T: Tensor,
+    *,
+    ratio_max: float,
+    sequence_clip: float,
+) -> Tensor:
+    """-> (T,). ``ratio_max`` bounds the token ratio of ``topr`` and ``cispo``, ``sequence_clip``
+    the answer's ratio of ``gspo``."""
+    match name:
+        case "topr":
+            return topr_loss(logprobs_T, behaviour_T, advantage_B[row_T], ratio_max=ratio_max)
+        case "cispo":
+            return cispo_loss(logprobs_T, behaviour_T, advantage_B[row_T], ratio_max=ratio_max)
+        case "gspo":
+            return gspo_loss(logprobs_T, behaviour_T, advantage_B, row_T, clip=sequence_clip)
