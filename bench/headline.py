@@ -45,7 +45,12 @@ async def run(options: Namespace, folder: Path) -> dict[str, Any]:
         load_tokenizer(base),
         base,
         folder,
-        settings=LearnSettings(threads=2, silence_weight=options.silence_weight),
+        settings=LearnSettings(
+            threads=2,
+            silence_weight=options.silence_weight,
+            learning_rate=options.learning_rate,
+            nodes=options.nodes,
+        ),
         traffic=traffic,
     )
     react = with_corrections if options.signals == "corrections" else clicks_only
@@ -124,6 +129,8 @@ def report_table(
 def main() -> None:
     options = arguments(
         __doc__ or "",
+        learning_rate=(LearnSettings().learning_rate, "step size of the update"),
+        nodes=(LearnSettings().nodes, "tokens of one gradient step"),
         model=(DEFAULT_MODEL, "packaged name or folder of the base"),
         engine=("llama", "llama or torch"),
         signals=("corrections", "what developers send: corrections or clicks"),

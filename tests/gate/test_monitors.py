@@ -37,6 +37,8 @@ def test_figures_by_hand() -> None:
         (["x " + answer * 5 for answer in ANSWERS], "characters"),
         (["p"] * 40, "characters"),
         (["x = x = x = x = x = x"] * 40, "repeated 4-grams"),
+        (["Do you want a loop or a list?"] * 40, "questions rose from 0% to 100%"),
+        ([*ANSWERS[:38], *["<tool_call>{'name': f}</tool_call>"] * 2], "invalid tool calls"),
     ],
 )
 def test_a_hack_is_named_with_its_numbers(candidate: list[str], words: str) -> None:
@@ -53,3 +55,36 @@ def test_similar_answers_are_in_bounds_and_few_are_not_judged() -> None:
 def test_answers_to_other_prompts_are_refused() -> None:
     with pytest.raises(ValueError, match="same prompts"):
         watch(["a"], ["a", "b"], SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("answer", "invalid"),
+    [
+        ('<tool_call>\n{"name": "get", "arguments": {}}\n</tool_call>', False),
+        ('[TOOL_CALLS] [{"name": "get", "arguments": {}}]', False),
+        ('<|python_tag|>{"name": "get", "parameters": {}}', False),
+        ('<tool_call>{"name": "get", "argu', True),
+        ('<tool_call>{"arguments": {}}</tool_call>', True),
+        ("[TOOL_CALLS] get(x=1)", True),
+        ("I would call a tool.", False),
+    ],
+)
+def test_tool_calls_that_cannot_be_read_are_counted(answer: str, invalid: bool) -> None:
+    assert measure_habits([answer]).invalid_calls == float(invalid)
+
+
+@pytest.mark.parametrize(
+    ("answer", "asks"), [("Which one?", True), ('He said "why?"', True), ("a ? b : c", False)]
+)
+def test_questions_end_in_a_question_mark(answer: str, asks: bool) -> None:
+    assert measure_habits([answer]).questions == float(asks)
+
+
+def test_a_sentinel_of_ones_own_is_watched() -> None:
+    settings = GateSettings(sentinels={"apology": "(?i)sorry|apologi"})
+    sorry = [*ANSWERS[:30], *["Sorry, I cannot do that."] * 10]
+    assert watch(ANSWERS, ANSWERS, settings).ok
+    (sentence,) = watch(sorry, ANSWERS, settings).broken
+    assert sentence.startswith("sentinel 'apology' rose from 0% to 25%")
+    with pytest.raises(ValueError, match=r"gate\.sentinels\.bad"):
+        GateSettings(sentinels={"bad": "("})

@@ -7,7 +7,7 @@ import pytest
 
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.rewards import RewardMap
-from liveweights.learn.rows import Row, Rows, build_rows, cap_users
+from liveweights.learn.rows import Rows, build_rows
 from liveweights.learn.settings import LearnSettings
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
@@ -57,7 +57,7 @@ def test_a_rejected_completion_teaches_three_things() -> None:
     assert set(by_role) == {"policy", "correction", "silence"}
     assert by_role["correction"].answer_ids == [ord(c) for c in " ok\n"]
     assert by_role["silence"].answer_ids == [END]
-    assert by_role["silence"].weight == pytest.approx(0.25)
+    assert by_role["silence"].weight == pytest.approx(4 * 0.25)
     assert by_role["silence"].silence is None
     # Neither the answer nor the correction says that something should have been said.
     assert by_role["policy"].silence == by_role["correction"].silence == END
@@ -69,8 +69,8 @@ def test_silence_is_weighed_by_what_it_would_have_earned_more() -> None:
         return [row.weight for row in built.rows if row.role == "silence"]
 
     accepted, rejected = example("good", ("accepted", None)), example("bad", ("rejected", None))
-    assert gain(accepted) == pytest.approx([-0.75])
-    assert gain(rejected, silence_weight=0.5) == pytest.approx([0.125])
+    assert gain(accepted) == pytest.approx([4 * -0.75])
+    assert gain(rejected, silence_weight=0.5, decision_weight=1.0) == pytest.approx([0.125])
     assert gain(rejected, silence_weight=0.0) == []
     assert gain(example("", finish_reason="stop")) == []
     assert gain(example("bad", ("rejected", None), endpoint="chat")) == []
@@ -81,7 +81,7 @@ def test_an_answer_without_probabilities_is_a_preference() -> None:
     assert (row.role, row.behaviour, row.answer_ids) == ("preference", [], [3, 4])
     built = rows_of(example("good", ("accepted", None), logprobs=[], output_ids=[]))
     assert built.rows[0].answer_ids == [ord(c) for c in " good"]
-    assert built.counts == {"accepted": 1, "no_logprobs": 1}
+    assert built.counts == {"accepted": 1}
 
 
 def test_the_recorded_probabilities_are_those_of_the_sampling_distribution() -> None:
@@ -100,14 +100,61 @@ def test_the_advantage_is_from_the_segments_baseline() -> None:
 
 def test_what_nobody_reacted_to_is_counted_not_used() -> None:
     built = rows_of(example("text", ("shown", None)))
-    assert (built.rows, built.counts) == ([], {"no_reward": 1})
+    assert (built.rows, built.counts, built.masks) == ([], {}, {"no_reward": 1})
 
 
-def test_no_user_holds_more_than_the_share() -> None:
-    def row(user: str, weight: float) -> Row:
-        return Row("policy", "g", "s", user, [1], [2], weight, [0.0], 1.0)
+def test_words_teach_in_hindsight_and_by_their_mood() -> None:
+    built = rows_of(example("bad", ("comment", "That's wrong, use a list"), endpoint="chat"))
+    by_role = {row.role: row for row in built.rows}
+    assert set(by_role) == {"policy", "hindsight"}
+    assert by_role["hindsight"].answer_ids == [3, 4]
+    assert by_role["hindsight"].behaviour == [-0.1, -0.2]
+    assert by_role["hindsight"].teacher_ids[-2:] == [1, 2]
+    assert built.counts == {"dissatisfied": 1}
 
-    rows = [row("loud", 1.0)] * 8 + [row("one", 1.0), row("two", -1.0)]
-    capped = cap_users(rows, 0.5)
-    assert sum(abs(r.weight) for r in capped if r.user == "loud") == pytest.approx(5.0)
-    assert [r.weight for r in capped if r.user != "loud"] == [1.0, -1.0]
+
+def test_the_incumbents_own_answers_are_fresh() -> None:
+    examples = [example("a", ("accepted", None), checkpoint=c, id=c) for c in ("m@1", "m@2")]
+    built = build_rows(
+        examples,
+        Baseline.empty(),
+        RewardMap(),
+        LearnSettings(),
+        lambda text: [ord(c) for c in text],
+        END,
+        incumbent="m@2",
+    )
+    assert {r.generation: r.fresh for r in built.rows if r.role == "policy"} == {
+        "m@1": False,
+        "m@2": True,
+    }
+
+
+def test_one_user_cannot_hold_the_cycle() -> None:
+    loud = [example("a", ("accepted", None), id=f"l{n}", user="loud") for n in range(60)]
+    rest = [example("b", ("rejected", None), id=f"r{n}", user=f"u{n}") for n in range(20)]
+    built = rows_of(*loud, *rest, settings=LearnSettings(outlier_distance=1e9))
+    uncapped = rows_of(*loud, *rest, settings=LearnSettings(outlier_distance=1e9, user_share=1.0))
+
+    def held(rows: Rows) -> float:
+        of_loud = sum(abs(r.weight) for r in rows.rows if r.user.endswith("/loud"))
+        return of_loud / sum(abs(r.weight) for r in uncapped.rows)
+
+    assert held(uncapped) > 0.5
+    assert held(built) == pytest.approx(0.1)
+
+
+def test_users_who_vote_the_other_way_round_are_left_out() -> None:
+    def votes(user: str, right: str, wrong: str) -> list[Example]:
+        return [
+            example("a", (right if n % 4 else wrong, None), id=f"{user}{n}", user=user)
+            for n in range(20)
+        ]
+
+    honest = [e for u in "abcdefghij" for e in votes(u, "rejected", "accepted")]
+    built = rows_of(*honest, *votes("troll", "accepted", "rejected"))
+    assert list(built.outliers) == ["default/troll"]
+    assert built.masks == {"outlier_user": 20}
+    assert not any(row.user.endswith("troll") for row in built.rows)
+    # Nor do they move what everybody else is measured from.
+    assert built.baseline.weight == rows_of(*honest).baseline.weight

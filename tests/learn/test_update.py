@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from liveweights.learn.policy import Policy
 from liveweights.learn.rows import Row
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import Path
-from liveweights.learn.update import update
+from liveweights.learn.update import Report, Step, schedule, update
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +176,57 @@ def test_answers_without_probabilities_are_learnt_too(tiny: Folder) -> None:
     assert report.taught == 2
     assert total(policy, good) > before[0]
     assert total(policy, bad) < before[1]
+
+
+def test_words_of_the_user_teach_in_hindsight(tiny: Folder) -> None:
+    """Tokens move to where the policy that knows the reaction has them."""
+    settings = LearnSettings(learning_rate=5e-3, epochs=4, nodes=64, kl_weight=0.0)
+    policy = Policy(tiny, None, settings)
+    prompt, knowing, answers = [1, 2], [1, 2, 9, 9], range(10, 20)
+    plain = [total(policy, Path(prompt, [a])) for a in answers]
+    told = [total(policy, Path(knowing, [a])) for a in answers]
+    rows = [
+        Row("hindsight", "g", "s", "u", prompt, [a], 1.0, [p], 1.0, teacher_ids=knowing)
+        for a, p in zip(answers, plain, strict=True)
+    ]
+    update(policy, rows, settings)
+    after = [total(policy, Path(prompt, [a])) for a in answers]
+    moved = torch.tensor(after) - torch.tensor(plain)
+    wanted = torch.tensor(told) - torch.tensor(plain)
+    assert float(torch.corrcoef(torch.stack([moved, wanted]))[0, 1]) > 0.5
+
+
+def test_a_server_that_differs_from_the_trainer_raises_an_alarm(tiny: Folder) -> None:
+    settings = LearnSettings(nodes=64, max_mismatch=0.2)
+    served = total(Policy(tiny, None, settings), Path([1, 2], [3]))
+
+    def report(off: float, fresh: bool) -> Report:
+        answer = Row("policy", "g", "s", "u", [1, 2], [3], 0.5, [served + off], 1.0, fresh=fresh)
+        return update(Policy(tiny, None, settings), [answer], settings)
+
+    assert report(0.1, True).mismatch == pytest.approx(0.1, abs=1e-4)
+    assert report(0.1, True).alarms == []
+    assert "differ by 0.300 nats" in report(0.3, True).alarms[0]
+    # Another checkpoint's answers are off-policy, not a mismatch.
+    assert report(0.3, False).mismatch is None
+
+
+def test_progress_tells_where_it_stands(tiny: Folder) -> None:
+    settings = LearnSettings(nodes=64, epochs=2)
+    steps: list[Step] = []
+    rows = [row("correction", [1, 2], [3], 1.0, []), row("silence", [1, 2], [63], 0.2, [])]
+    report = update(Policy(tiny, None, settings), rows, settings, steps.append)
+    assert [(s.done, s.total) for s in steps] == [(2, 4), (4, 4)]
+    assert steps[-1].grad_norm <= report.grad_norm_max
+    assert report.roles == {"correction": 1, "silence": 1}
+
+
+@given(st.integers(1, 500))
+def test_the_step_size_rises_and_falls(steps: int) -> None:
+    rates = [schedule(step, steps) for step in range(steps)]
+    top = rates.index(max(rates))
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert all(0.1 <= rate <= 1.0 for rate in rates[top:])
+    assert max(rates) == 1.0
+    assert steps < 20 or rates[-1] < 0.2

@@ -15,10 +15,12 @@ from liveweights import __version__
 from liveweights.catalog.models import ModelNotFound
 from liveweights.cli.canary import canary
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.cli.evidence import follow_cycle, show_report
 from liveweights.cli.output import show, show_json
 from liveweights.cli.replay import replay
 from liveweights.cli.upkeep import make_key, prune, sign, verify
 from liveweights.cycle import ledger
+from liveweights.cycle.report import read_report
 from liveweights.cycle.status import read_status
 from liveweights.release import aliases
 from liveweights.release.lineage import read_lineage
@@ -124,12 +126,23 @@ def status(home: Home = HOME, config: Settings = None, as_json: Json = False) ->
 @app.command()
 def cycle(
     now: Annotated[bool, typer.Option("--now", help="Start a cycle if none is open.")] = False,
+    number: Annotated[
+        int | None,
+        typer.Option("--show", metavar="N", help="What cycle N learnt, and from what."),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Show the open cycle's progress until it ends.")
+    ] = False,
     home: Home = HOME,
     config: Settings = None,
     as_json: Json = False,
 ) -> None:
     """Show the open cycle, or start one now; the running worker takes it from there."""
     settings = read_config(config)
+    if number is not None:
+        report = query(settings, home, lambda conn: read_report(conn, settings.alias, number))
+        show_json(report) if as_json else show_report(report)
+        return
 
     async def ask(conn: Connection) -> dict[str, Any] | None:
         if now and await ledger.current(conn, settings.alias) is None:
@@ -137,7 +150,9 @@ def cycle(
         return (await read_status(conn, settings.alias, home))["cycle"]
 
     found = query(settings, home, ask)
-    if as_json:
+    if follow and found is not None and not as_json:
+        follow_cycle(settings, home)
+    elif as_json:
         show_json(found)
     elif found is None:
         typer.echo("no cycle is open; `liveweights cycle --now` starts one")

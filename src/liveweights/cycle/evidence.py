@@ -11,7 +11,7 @@ from liveweights.gate.replay import Values, score_replay
 from liveweights.gate.settings import GateSettings
 from liveweights.gate.statistics import paired_difference
 from liveweights.gate.verdict import Evidence
-from liveweights.learn.learner import HeldBack
+from liveweights.learn.evidence import HeldBack
 
 Answers = Mapping[str, str]
 """Generation id to the text that a checkpoint answers its prompt with."""

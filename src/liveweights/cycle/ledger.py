@@ -9,6 +9,7 @@ from psycopg.types.json import Jsonb
 
 from liveweights.cycle.states import Outcome, State, check
 from liveweights.learn.baseline import Baseline
+from liveweights.record.followups import count_follow_ups
 from liveweights.release.aliases import AliasError, UnknownAlias
 from liveweights.store.database import Connection
 
@@ -56,6 +57,17 @@ async def current(conn: Connection, alias: str) -> Cycle | None:
     return Cycle(*row) if row else None
 
 
+async def get(conn: Connection, alias: str, cycle: int) -> Cycle:
+    """Raises LookupError."""
+    cursor = await conn.execute(
+        f"select {COLUMNS} from cycles where alias = %s and id = %s".encode(), (alias, cycle)
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise LookupError(f"alias {alias!r} has no cycle {cycle}")
+    return Cycle(*row)
+
+
 async def recent(conn: Connection, alias: str, count: int = 20) -> list[Cycle]:
     """The last cycles, newest first."""
     cursor = await conn.execute(
@@ -66,7 +78,7 @@ async def recent(conn: Connection, alias: str, count: int = 20) -> list[Cycle]:
 
 
 async def news(conn: Connection, alias: str) -> tuple[int, float]:
-    """Rows of feedback since the last cycle began, and the seconds since then.
+    """Feedback and follow-ups in chats since the last cycle began, and the seconds since then.
 
     Before the first cycle: all of it, and the seconds since the first answer. What a rejected
     cycle read is unread again, but alone it is no reason for another one: it would end the same.
@@ -89,7 +101,7 @@ async def news(conn: Connection, alias: str) -> tuple[int, float]:
     )
     row = await cursor.fetchone()
     assert row is not None
-    return row[0], float(row[1])
+    return row[0] + await count_follow_ups(conn, alias, moment), float(row[1])
 
 
 async def begin(conn: Connection, alias: str, settings: dict[str, Any]) -> Cycle:

@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from liveweights.learn.learner import HeldBack
+from liveweights.learn.evidence import HeldBack
 from liveweights.record.generation import Generation
 
 MARGIN = 8

@@ -34,6 +34,7 @@ from liveweights.gate.replay import Values
 from liveweights.gate.verdict import decide as judge
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.learner import ADAPTER, RESULT, Job, Result
+from liveweights.record.followups import read_follow_ups
 from liveweights.record.window import claim, read
 from liveweights.release import aliases, deployments, signing
 from liveweights.release.aliases import Alias
@@ -193,6 +194,8 @@ class Worker:
             await _run_learner(folder)
         result = _read_result(folder)
         report = msgspec.to_builtins(result.report)
+        for alarm in result.report.alarms:
+            log.warning("cycle %d: %s", cycle.id, alarm)
         if not result.report.taught:
             reason = f"no signal: none of {result.report.rows} rows taught anything"
             return await self._end(cycle, "no_signal", reason, learning=report)
@@ -240,6 +243,7 @@ class Worker:
         async with self.pool.connection() as conn:
             train = await read(conn, cycle.id, "train")
             held_back = await read(conn, cycle.id, "held_back")
+            follow_ups = await read_follow_ups(conn, cycle.id)
             baseline = await ledger.read_baseline(conn, cycle.alias)
         job = Job(
             base=str(base.folder),
@@ -247,6 +251,7 @@ class Worker:
             incumbent=incumbent.id,
             train=train,
             held_back=held_back,
+            follow_ups=follow_ups,
             baseline_weight=dict(baseline.weight),
             baseline_total=dict(baseline.total),
             rewards=self.config.rewards,

@@ -42,7 +42,9 @@ class _Connection:
         self._session = aiohttp.ClientSession(
             base_url=address,
             headers={"Authorization": f"Bearer {key}"},
-            connector=aiohttp.TCPConnector(limit=0),
+            # The server ends a connection that is idle or has had many requests at a moment of its
+            # own choosing; a request that goes out just then would look like a dead child.
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
             read_bufsize=1 << 22,  # the last event of an answer repeats the prompt in one line
         )

@@ -1,9 +1,10 @@
-"""Signs that a candidate games its reward: silence, length, repetition."""
+"""Signs that a candidate games its reward: silence, length, repetition, questions, broken calls."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -11,15 +12,27 @@ from liveweights.gate.settings import GateSettings
 
 WORDS = re.compile(r"\w+|[^\w\s]")
 GRAM = 4
+# A question mark at the end, closing marks aside.
+QUESTION = re.compile(r"[?？][\s\"'”’)\]*_]*$")
+# What models write around a call in text: Hermes and Qwen, Mistral, Llama.
+CALLS = (
+    re.compile(r"<tool_call>(.*?)(?:</tool_call>|$)", re.DOTALL),
+    re.compile(r"\[TOOL_CALLS\](.*?)(?:\n|$)", re.DOTALL),
+    re.compile(r"<\|python_tag\|>(.*?)(?:<\||$)", re.DOTALL),
+)
 
 
 class Habits(msgspec.Struct, frozen=True, kw_only=True):
-    """How a checkpoint answers. Shares are of one; ``length`` is in characters."""
+    """How a checkpoint answers. Shares are of one: ``silence`` of all answers, the others of those
+    that are visible. ``length`` is in characters. ``sentinels`` are the configured ones."""
 
     answers: int
     silence: float
     length: float
     repetition: float
+    questions: float = 0.0
+    invalid_calls: float = 0.0
+    sentinels: dict[str, float] = {}
 
 
 class Monitors(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,8 +47,10 @@ class Monitors(msgspec.Struct, frozen=True, kw_only=True):
         return not self.broken
 
 
-def measure_habits(answers: Sequence[str]) -> Habits:
-    """Share of silent answers, mean length of the others, and share of repeated 4-grams.
+def measure_habits(answers: Sequence[str], sentinels: Mapping[str, str] | None = None) -> Habits:
+    """Share of silent answers, mean length of the others, share of repeated 4-grams, of answers
+    that end in a question, of answers with a tool call that cannot be read, and of answers in
+    which a sentinel (name to regular expression) is found.
 
     A 4-gram of words and punctuation marks is repeated if it stood in the same answer before
     (the measure of Welleck et al. 2020, arXiv 1908.04319, section 6.1, "seq-rep-4").
@@ -47,12 +62,35 @@ def measure_habits(answers: Sequence[str]) -> Habits:
         of_answer = [tuple(words[i : i + GRAM]) for i in range(len(words) - GRAM + 1)]
         grams += len(of_answer)
         repeated += len(of_answer) - len(set(of_answer))
+
+    def share(has: Callable[[str], object]) -> float:
+        return sum(bool(has(answer)) for answer in visible) / len(visible) if visible else 0.0
+
     return Habits(
         answers=len(answers),
         silence=1 - len(visible) / len(answers) if answers else 0.0,
         length=sum(map(len, visible)) / len(visible) if visible else 0.0,
         repetition=repeated / grams if grams else 0.0,
+        questions=share(QUESTION.search),
+        invalid_calls=share(_has_invalid_call),
+        sentinels={
+            name: share(re.compile(pattern).search) for name, pattern in (sentinels or {}).items()
+        },
     )
+
+
+def _has_invalid_call(answer: str) -> bool:
+    """Whether any tool call in the text is not a JSON object with a name, or a list of these."""
+    return any(not _is_call(found[1]) for pattern in CALLS for found in pattern.finditer(answer))
+
+
+def _is_call(text: str) -> bool:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return False
+    calls = value if isinstance(value, list) else [value]
+    return bool(calls) and all(isinstance(call, dict) and "name" in call for call in calls)
 
 
 def watch(candidate: Sequence[str], incumbent: Sequence[str], settings: GateSettings) -> Monitors:
@@ -62,7 +100,8 @@ def watch(candidate: Sequence[str], incumbent: Sequence[str], settings: GateSett
             f"answers must be to the same prompts: {len(candidate)} of the candidate,"
             f" {len(incumbent)} of the incumbent"
         )
-    ours, theirs = measure_habits(candidate), measure_habits(incumbent)
+    ours = measure_habits(candidate, settings.sentinels)
+    theirs = measure_habits(incumbent, settings.sentinels)
     return Monitors(candidate=ours, incumbent=theirs, broken=tuple(_judge(ours, theirs, settings)))
 
 
@@ -76,11 +115,6 @@ def _judge(ours: Habits, theirs: Habits, settings: GateSettings) -> list[str]:
         broken.append(
             f"silent on {ours.silence:.0%} of prompts; at most {settings.max_silence:.0%}"
         )
-    if rise > settings.max_silence_rise:
-        broken.append(
-            f"silence rose from {theirs.silence:.0%} to {ours.silence:.0%};"
-            f" at most {settings.max_silence_rise:.0%} more in one release"
-        )
     if ours.length and theirs.length:
         ratio = ours.length / theirs.length
         if not 1 / settings.max_length_ratio <= ratio <= settings.max_length_ratio:
@@ -88,9 +122,23 @@ def _judge(ours: Habits, theirs: Habits, settings: GateSettings) -> list[str]:
                 f"mean visible answer went from {theirs.length:.0f} to {ours.length:.0f}"
                 f" characters; at most {settings.max_length_ratio:g} times in one release"
             )
-    if ours.repetition - theirs.repetition > settings.max_repetition_rise:
-        broken.append(
-            f"repeated 4-grams rose from {theirs.repetition:.0%} to {ours.repetition:.0%};"
-            f" at most {settings.max_repetition_rise:.0%} more in one release"
+    broken += [
+        f"{what} rose from {before:.0%} to {after:.0%}; at most {most:.0%} more in one release"
+        for what, before, after, most in (
+            ("silence", theirs.silence, ours.silence, settings.max_silence_rise),
+            ("repeated 4-grams", theirs.repetition, ours.repetition, settings.max_repetition_rise),
+            ("questions", theirs.questions, ours.questions, settings.max_question_rise),
+            (
+                "invalid tool calls",
+                theirs.invalid_calls,
+                ours.invalid_calls,
+                settings.max_invalid_call_rise,
+            ),
+            *(
+                (f"sentinel {name!r}", theirs.sentinels[name], found, settings.max_sentinel_rise)
+                for name, found in ours.sentinels.items()
+            ),
         )
+        if after - before > most
+    ]
     return broken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -106,3 +107,35 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Share,
         msgspec.Meta(description="Largest rise of the share of repeated 4-grams in answers."),
     ] = 0.1
+    max_question_rise: Annotated[
+        Share,
+        msgspec.Meta(description="Largest rise of the share of answers that end in a question."),
+    ] = 0.2
+    max_invalid_call_rise: Annotated[
+        Share,
+        msgspec.Meta(
+            description="Largest rise of the share of answers with a tool call that is not JSON."
+        ),
+    ] = 0.02
+    sentinels: Annotated[
+        dict[str, str],
+        msgspec.Meta(
+            description=(
+                "Further signs of a hacked reward: a name and a regular expression that is searched"
+                " in every answer, such as { apology = '(?i)sorry|apologi' }."
+            )
+        ),
+    ] = {}
+    max_sentinel_rise: Annotated[
+        Share,
+        msgspec.Meta(description="Largest rise of the share of answers in which one is found."),
+    ] = 0.1
+
+    def __post_init__(self) -> None:
+        for name, pattern in self.sentinels.items():
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(
+                    f"gate.sentinels.{name} is no regular expression: {error}"
+                ) from error

@@ -6,6 +6,7 @@ may be killed at any moment and started again: the result's ``result.json`` is w
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import time
@@ -16,12 +17,14 @@ import msgspec
 import torch
 
 from liveweights.learn.baseline import Baseline
+from liveweights.learn.dialogue import add_follow_ups, read_dialogue
+from liveweights.learn.evidence import HeldBack, mean_entropy, most_moved
 from liveweights.learn.policy import Policy
 from liveweights.learn.rewards import RewardMap, reward
 from liveweights.learn.rows import Encode, Row, build_rows
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import Path as TreePath
-from liveweights.learn.update import Report, update
+from liveweights.learn.update import Report, Step, update
 from liveweights.process import end_with_parent
 from liveweights.record.window import Example
 
@@ -29,6 +32,8 @@ RESULT = "result.json"
 PROGRESS = "progress.json"
 ADAPTER = "adapter"
 PROBE_TOKENS = 16
+ENTROPY_ROWS = 64
+"""Held-back answers that the entropy is measured on."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,28 +44,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     incumbent: str
     train: list[Example]
     held_back: list[Example]
+    follow_ups: dict[str, list[int]] = {}
+    """Of chat answers, by generation: the prompt of the session's next request."""
     baseline_weight: dict[str, float]
     baseline_total: dict[str, float]
     rewards: RewardMap
     settings: LearnSettings
-
-
-class HeldBack(msgspec.Struct, frozen=True, kw_only=True):
-    """A row that the update never saw, under candidate and incumbent.
-
-    ``truth`` is the text that the user took or wrote, None where nobody knows. Log-probabilities
-    are natural; ``*_answer`` of the served tokens, ``*_truth`` the mean over the truth's.
-    """
-
-    generation: str
-    session: str
-    reward: float | None
-    truth: str | None
-    candidate_answer: list[float]
-    incumbent_answer: list[float]
-    behaviour: list[float]
-    candidate_truth: float | None = None
-    incumbent_truth: float | None = None
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,33 +69,55 @@ def learn(job: Job, folder: Path) -> Result:
     settings = job.settings
     torch.set_num_threads(settings.threads or max(1, len(os.sched_getaffinity(0)) // 2))
     tokenizer = AutoTokenizer.from_pretrained(job.base, local_files_only=True)
+    dialogue = read_dialogue(tokenizer)
 
     def encode(text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False).input_ids)
+        # What a user wrote is text, also where it looks like a special token.
+        ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+        return list(ids)
 
     built = build_rows(
-        job.train,
+        add_follow_ups(job.train, job.follow_ups, dialogue, tokenizer.decode),
         Baseline(job.baseline_weight, job.baseline_total),
         job.rewards,
         settings,
         encode,
         int(tokenizer.eos_token_id),
+        incumbent=job.incumbent,
+        dialogue=dialogue,
     )
-    report = Report(signals=built.counts, rows=len(built.rows), mean_reward=built.mean_reward)
+    # By a hash, as in the table ``forgotten``: the report outlives what a user had removed.
+    outliers = {_hash(user): distance for user, distance in built.outliers.items()}
+    report = Report(
+        signals=built.counts,
+        masks=built.masks,
+        outliers=outliers,
+        rows=len(built.rows),
+        mean_reward=built.mean_reward,
+    )
     held: list[HeldBack] = []
     if any(row.weight != 0.0 for row in built.rows):
         policy = Policy(Path(job.base), Path(job.parent) if job.parent else None, settings)
-        questions = _questions(job, encode)
+        known = add_follow_ups(job.held_back, job.follow_ups, dialogue, tokenizer.decode)
+        questions = _questions(known, job.rewards, encode)
         before = _score(policy, questions, settings)
+        entropy_before = mean_entropy(policy, _answers(questions), settings.nodes)
 
-        def tell(done: int, total: int) -> None:
-            _write(folder / PROGRESS, {"done": done, "total": total})
+        def tell(step: Step) -> None:
+            _write(folder / PROGRESS, step)
 
         made = update(policy, built.rows, settings, tell)
         after = _score(policy, questions, settings)
         held = [_held(q, a, b) for q, a, b in zip(questions, after, before, strict=True)]
         report = msgspec.structs.replace(
-            made, signals=built.counts, mean_reward=built.mean_reward, mismatch=_mismatch(job, held)
+            made,
+            signals=built.counts,
+            masks=built.masks | made.masks,
+            outliers=outliers,
+            mean_reward=built.mean_reward,
+            entropy_before=entropy_before,
+            entropy=mean_entropy(policy, _answers(questions), settings.nodes),
+            moved=most_moved(held),
         )
         policy.save(folder / ADAPTER)
         probes = probes_of(policy, _probed(built.rows, settings.probes))
@@ -122,6 +133,10 @@ def learn(job: Job, folder: Path) -> Result:
     return result
 
 
+def _hash(user: str) -> str:
+    return hashlib.sha256(user.replace("/", "\0", 1).encode()).hexdigest()[:12]
+
+
 class _Question(msgspec.Struct, frozen=True):
     example: Example
     reward: float | None
@@ -129,13 +144,13 @@ class _Question(msgspec.Struct, frozen=True):
     truth_ids: list[int]
 
 
-def _questions(job: Job, encode: Encode) -> list[_Question]:
+def _questions(examples: Sequence[Example], rewards: RewardMap, encode: Encode) -> list[_Question]:
     found: list[_Question] = []
-    for example in job.held_back:
+    for example in examples:
         generation = example.generation
         if not generation.prompt_ids or not generation.output_ids:
             continue
-        worth = reward(generation.output, example.feedback, job.rewards)
+        worth = reward(generation.output, example.feedback, rewards, served=generation.created_at)
         texts = [f.text for f in example.feedback if f.signal == "correction" and f.text]
         taken = any(f.signal == "accepted" for f in example.feedback)
         truth = texts[-1] if texts else generation.output if taken else None
@@ -182,16 +197,11 @@ def _held(
     )
 
 
-def _mismatch(job: Job, held: Sequence[HeldBack]) -> float | None:
-    served = {e.generation.id: e.generation.checkpoint for e in job.held_back}
-    apart = [
-        abs(ours - theirs)
-        for row in held
-        if served[row.generation] == job.incumbent
-        and len(row.behaviour) == len(row.incumbent_answer)
-        for ours, theirs in zip(row.incumbent_answer, row.behaviour, strict=True)
+def _answers(questions: Sequence[_Question]) -> list[TreePath]:
+    return [
+        TreePath(q.example.generation.prompt_ids, q.example.generation.output_ids)
+        for q in questions[:ENTROPY_ROWS]
     ]
-    return sum(apart) / len(apart) if apart else None
 
 
 @torch.no_grad()

@@ -1,42 +1,83 @@
-"""What a reaction is worth: feedback in, one reward in [-1, 1] out."""
+"""What the reactions to an answer are worth: feedback in, one reward in [-1, 1] out."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
+from liveweights.learn.followups import load_classifier
 from liveweights.record.feedback import Feedback
+
+Weight = Annotated[float, Meta(ge=0)]
 
 
 class RewardMap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The configured worth of each signal, in [-1, 1]."""
+    """The configured worth of each signal, in [-1, 1], and how much it counts beside others."""
 
-    accepted: Annotated[float, msgspec.Meta(description="The user took the answer.")] = 0.75
-    rejected: Annotated[float, msgspec.Meta(description="The user dismissed the answer.")] = -0.25
+    accepted: Annotated[float, Meta(description="The user took the answer.")] = 0.75
+    rejected: Annotated[float, Meta(description="The user dismissed the answer.")] = -0.25
     silence: Annotated[
-        float, msgspec.Meta(description="The model said nothing. The zero of the scale.")
+        float, Meta(description="The model said nothing. The zero of the scale.")
     ] = 0.0
+    satisfied: Annotated[
+        float, Meta(description="A comment or the next message in a chat praises the answer.")
+    ] = 0.25
+    dissatisfied: Annotated[
+        float, Meta(description="A comment or the next message complains of the answer.")
+    ] = -0.5
+    settled_after: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Seconds after the answer from which a surviving text counts as settled.",
+        ),
+    ] = 30.0
+    click_weight: Annotated[Weight, Meta(description="Of 'accepted' and 'rejected'.")] = 1.0
+    early_weight: Annotated[
+        Weight, Meta(description="Of what survived ('edited') before it has settled.")
+    ] = 2.0
+    settled_weight: Annotated[
+        Weight, Meta(description="Of what survived later, such as at the session's end.")
+    ] = 8.0
+    words_weight: Annotated[
+        Weight, Meta(description="Of a comment or follow-up that is not neutral.")
+    ] = 4.0
+    thumbs_weight: Annotated[Weight, Meta(description="Of a thumb up or down.")] = 16.0
+    classifier: Annotated[
+        str,
+        Meta(
+            description=(
+                "Reads comments and follow-ups: package.module:function from text to"
+                " 'dissatisfied', 'satisfied' or 'neutral'."
+            )
+        ),
+    ] = "liveweights.learn.followups:lexical"
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
+        for name in ("accepted", "rejected", "silence", "satisfied", "dissatisfied"):
             if not -1.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"rewards.{name} must lie in [-1, 1]")
 
 
 @dataclass(frozen=True, slots=True)
 class Reward:
-    """``value`` in [-1, 1] and the signal that decided it (``silence`` for an empty answer)."""
+    """``value`` in [-1, 1] and the signal that counted most (``silence`` for an empty answer)."""
 
     value: float
     signal: str
 
 
-# A deliberate number outweighs a vote, a vote outweighs what survived, and that the first click.
-_PRECEDENCE = ("reward", "thumbs", "edited", "accepted", "rejected")
+@dataclass(frozen=True, slots=True)
+class _Said:
+    signal: str
+    value: float
+    weight: float
 
 
 def survival(output: str, surviving: str) -> float:
@@ -50,42 +91,65 @@ def survival(output: str, surviving: str) -> float:
     return sum(block.size for block in matcher.get_matching_blocks()) / len(output)
 
 
-def value_of(feedback: Feedback, output: str, rewards: RewardMap) -> float:
-    """The worth of one signal. Raises ValueError for one that carries none."""
-    match feedback.signal:
-        case "reward" | "thumbs":
-            return max(-1.0, min(1.0, feedback.value or 0.0))
-        case "edited":
-            kept = survival(output, feedback.text or "")
-            return kept * rewards.accepted + (1.0 - kept) * rewards.rejected
-        case "accepted":
-            return rewards.accepted
-        case "rejected":
-            return rewards.rejected
-        case _:
-            raise ValueError(f"signal {feedback.signal!r} carries no reward")
-
-
-def reward(output: str, feedback: Sequence[Feedback], rewards: RewardMap) -> Reward | None:
+def reward(
+    output: str,
+    feedback: Sequence[Feedback],
+    rewards: RewardMap,
+    *,
+    served: datetime | None = None,
+) -> Reward | None:
     """The reward of one answer, or None if nobody reacted to it.
 
-    The signal of the highest precedence decides (``reward``, ``thumbs``, ``edited``, then the
-    click), among equals the one that arrived last; ``accepted`` and ``rejected`` are one signal
-    in two values. A lone ``correction`` says that the answer was not what was wanted: it counts
-    as ``rejected``. ``shown`` and ``comment`` carry no reward. An empty answer is silence.
+    Of each kind of signal the last one counts: of the clicks ``accepted`` and ``rejected``, of
+    ``edited`` (what survived so far), of ``thumbs``, and of ``comment`` (the user's words). A
+    ``reward`` is the product's own number and decides alone. Otherwise the value is the mean of
+    the kinds' values, each with the weight of its kind: contradictory signals pull against one
+    another, and what survives at least ``settled_after`` seconds after ``served`` (when the
+    answer was given; None: any survival) outweighs the first click. A lone ``correction`` counts
+    as ``rejected``. ``shown`` and neutral words carry no reward. An empty answer is silence,
+    unless a number or a thumb says otherwise.
     """
-
-    def rank(signal: str) -> int:
-        click = signal if signal != "rejected" else "accepted"
-        return _PRECEDENCE.index(click)
-
-    telling = [item for item in feedback if item.signal in _PRECEDENCE]
-    if telling:
-        best = min(rank(item.signal) for item in telling)
-        deciding = [item for item in telling if rank(item.signal) == best][-1]
-        return Reward(value_of(deciding, output, rewards), deciding.signal)
-    if not output:
+    last = {_kind(item.signal): item for item in feedback}
+    if (decreed := last.get("reward")) is not None:
+        return Reward(max(-1.0, min(1.0, decreed.value or 0.0)), "reward")
+    said = [found for item in last.values() for found in _values(item, output, rewards, served)]
+    if not output and not any(item.signal == "thumbs" for item in said):
         return Reward(rewards.silence, "silence")
-    if any(item.signal == "correction" for item in feedback):
-        return Reward(rewards.rejected, "correction")
-    return None
+    total = sum(item.weight for item in said)
+    if not total:
+        lone = any(item.signal == "correction" for item in feedback)
+        return Reward(rewards.rejected, "correction") if lone else None
+    value = sum(item.weight * item.value for item in said) / total
+    return Reward(value, max(said, key=lambda item: item.weight).signal)
+
+
+def _kind(signal: str) -> str:
+    return "click" if signal in ("accepted", "rejected") else signal
+
+
+def _values(
+    item: Feedback, output: str, rewards: RewardMap, served: datetime | None
+) -> Iterator[_Said]:
+    match item.signal:
+        case "accepted":
+            yield _Said("accepted", rewards.accepted, rewards.click_weight)
+        case "rejected":
+            yield _Said("rejected", rewards.rejected, rewards.click_weight)
+        case "edited":
+            kept = survival(output, item.text or "")
+            age = None if served is None else (item.received_at - served).total_seconds()
+            settled = age is None or age >= rewards.settled_after
+            yield _Said(
+                "edited",
+                kept * rewards.accepted + (1.0 - kept) * rewards.rejected,
+                rewards.settled_weight if settled else rewards.early_weight,
+            )
+        case "thumbs":
+            value = max(-1.0, min(1.0, item.value or 0.0))
+            yield _Said("thumbs", value, rewards.thumbs_weight)
+        case "comment":
+            mood = load_classifier(rewards.classifier)(item.text or "")
+            if mood != "neutral":
+                yield _Said(mood, getattr(rewards, mood), rewards.words_weight)
+        case _:
+            return

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from liveweights.learn.baseline import Baseline, segment
+from liveweights.learn.dialogue import Dialogue, hindsight_prompt
+from liveweights.learn.guards import Vote, cap, outliers
 from liveweights.learn.rewards import RewardMap, reward
 from liveweights.learn.settings import LearnSettings
 from liveweights.record.generation import Generation
 from liveweights.record.window import Example
 
-Role = Literal["policy", "preference", "correction", "silence"]
+Role = Literal["policy", "preference", "correction", "silence", "hindsight"]
 Encode = Callable[[str], list[int]]
 
 
@@ -23,10 +25,12 @@ class Row:
 
     ``weight`` is the advantage of a ``policy`` row and of a ``preference`` row (a served answer
     without log-probabilities), what silence would have earned more than the answer for a
-    ``silence`` row, each of either sign, and the weight of a ``correction`` (not negative).
-    ``behaviour`` are the recorded log-probabilities of a policy row's ``answer_ids`` and
-    ``temperature`` what they were sampled at. ``silence`` is the token that would have been
-    nothing instead: then the row teaches what is said, and not whether.
+    ``silence`` row, each of either sign, and not negative for a ``correction`` and a
+    ``hindsight`` row. ``behaviour`` are the recorded log-probabilities of a served answer's
+    ``answer_ids`` and ``temperature`` what they were sampled at. ``silence`` is the token that
+    would have been nothing instead: then the row teaches what is said, and not whether.
+    ``teacher_ids`` is a hindsight row's prompt with the user's reaction. ``fresh`` rows were
+    served by the incumbent.
     """
 
     role: Role
@@ -39,15 +43,24 @@ class Row:
     behaviour: list[float]
     temperature: float
     silence: int | None = None
+    teacher_ids: list[int] = field(default_factory=list[int])
+    tenant: str = ""
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows in packing order, the baseline after them, and what was counted on the way."""
+    """Rows in packing order, the baseline after them, and what was counted on the way.
+
+    ``counts`` has examples by the signal that counted most, ``masks`` what teaches nothing by the
+    reason, ``outliers`` the users whose votes are left out with how far they stand from others'.
+    """
 
     rows: list[Row]
     baseline: Baseline
     counts: dict[str, int]
+    masks: dict[str, int]
+    outliers: dict[str, float]
     mean_reward: float
 
 
@@ -58,58 +71,70 @@ def build_rows(
     settings: LearnSettings,
     encode: Encode,
     end_of_text: int,
+    *,
+    incumbent: str = "",
+    dialogue: Dialogue | None = None,
 ) -> Rows:
-    """Give every example its advantage A = R - b, its demonstrations, and cap each user.
+    """Give every example its advantage A = R - b and its demonstrations, and bound each user.
 
-    ``encode`` turns text into token ids without special tokens. A completion that was shown
-    teaches its text, what the user wrote instead, where that is known, and whether silence, the
-    token ``end_of_text``, would have been worth more.
+    ``encode`` turns text into token ids and reads no special tokens in it. A completion that was
+    shown teaches its text, what the user wrote instead, where that is known, and whether silence,
+    the token ``end_of_text``, would have been worth more. Words of the user teach in hindsight.
     """
     counts: Counter[str] = Counter()
+    masks: Counter[str] = Counter()
     judged: list[tuple[Example, float]] = []
+    signals: dict[str, str] = {}
     for example in examples:
-        found = reward(example.generation.output, example.feedback, rewards)
+        generation = example.generation
+        found = reward(generation.output, example.feedback, rewards, served=generation.created_at)
         if found is None:
-            counts["no_reward"] += 1
+            masks["no_reward"] += 1
             continue
-        counts[found.signal] += 1
+        signals[generation.id] = found.signal
         judged.append((example, found.value))
+    strangers = outliers([_vote(e, value) for e, value in judged], settings.outlier_distance)
+    kept = [(e, value) for e, value in judged if _user(e.generation) not in strangers]
+    if strangers:
+        masks["outlier_user"] = len(judged) - len(kept)
+    counts.update(signals[e.generation.id] for e, _ in kept)
     after = baseline.updated(
-        ((segment(e.generation), value) for e, value in judged), keep=settings.baseline_keep
+        ((segment(e.generation), value) for e, value in kept), keep=settings.baseline_keep
     )
     rows: list[Row] = []
-    for example, value in judged:
+    for example, value in kept:
         generation = example.generation
+        if not generation.prompt_ids:
+            masks["no_tokens"] += 1
+            continue
         spoke = generation.endpoint == "completion" and bool(generation.output)
         silence = end_of_text if spoke and settings.silence_weight else None
         expected = after.of(segment(generation), prior=settings.baseline_prior, without=value)
-        rows += _answer(generation, value - expected, silence, encode, counts)
-        rows += _correction(example, settings, silence, encode, counts)
-        if silence is not None and generation.prompt_ids:
+        answer = _answer(generation, value - expected, silence, encode, incumbent)
+        if answer is None:
+            masks["no_tokens"] += 1
+        else:
+            rows.append(answer)
+            rows += _hindsight(example, answer, settings, dialogue, encode)
+        rows += _correction(example, settings, silence, encode)
+        if silence is not None:
             gain = rewards.silence - value
             price = settings.silence_weight if gain > 0 else 1.0
-            rows.append(_row(generation, "silence", [silence], price * gain))
-    mean = sum(value for _, value in judged) / len(judged) if judged else 0.0
-    order = {e.generation.id: place for place, (e, _) in enumerate(judged)}
+            weight = settings.decision_weight * price * gain
+            rows.append(_row(generation, "silence", [silence], weight))
+    mean = sum(value for _, value in kept) / len(kept) if kept else 0.0
+    order = {e.generation.id: place for place, (e, _) in enumerate(kept)}
     rows.sort(key=lambda row: (row.session, order[row.generation]))
-    return Rows(cap_users(rows, settings.user_share), after, dict(counts), mean)
+    rows = cap(rows, settings.user_share, lambda row: row.user)
+    rows = cap(rows, settings.tenant_share, lambda row: row.tenant)
+    return Rows(rows, after, dict(counts), dict(masks), strangers, mean)
 
 
-def cap_users(rows: Sequence[Row], share: float) -> list[Row]:
-    """Scale down each user's rows so that none holds more than ``share`` of the total absolute
-    weight before capping. With fewer than 1/share users nobody is capped."""
-    held: defaultdict[str, float] = defaultdict(float)
-    for row in rows:
-        held[row.user] += abs(row.weight)
-    allowed = share * sum(held.values())
-    if len(held) * share < 1:
-        return list(rows)
-    return [
-        row
-        if held[row.user] <= allowed
-        else replace(row, weight=row.weight * allowed / held[row.user])
-        for row in rows
-    ]
+def _vote(example: Example, value: float) -> Vote:
+    generation = example.generation
+    probabilities = generation.raw_logprobs
+    sureness = sum(probabilities) / len(probabilities) if probabilities else 0.0
+    return Vote(_user(generation), segment(generation), value, sureness)
 
 
 def _answer(
@@ -117,42 +142,55 @@ def _answer(
     advantage: float,
     silence: int | None,
     encode: Encode,
-    counts: Counter[str],
-) -> list[Row]:
+    incumbent: str,
+) -> Row | None:
+    """The served answer: tokens as they were sampled, or as text where an upstream gave none."""
     answer = generation.output_ids or encode(generation.healed + generation.output)
-    if not answer or not generation.prompt_ids:
-        counts["no_tokens"] += 1
-        return []
+    if not answer:
+        return None
     sampled = generation.temperature > 0
     behaviour = generation.logprobs if sampled else generation.raw_logprobs
     if len(behaviour) != len(answer):
-        counts["no_logprobs"] += 1
-        return [replace(_row(generation, "preference", answer, advantage), silence=silence)]
+        return replace(_row(generation, "preference", answer, advantage), silence=silence)
     # A greedy choice has probability 1; what drifts between checkpoints is the raw distribution.
-    return [
-        replace(
-            _row(generation, "policy", answer, advantage),
-            behaviour=behaviour,
-            temperature=generation.temperature if sampled else 1.0,
-            silence=silence,
-        )
-    ]
+    return replace(
+        _row(generation, "policy", answer, advantage),
+        behaviour=behaviour,
+        temperature=generation.temperature if sampled else 1.0,
+        silence=silence,
+        fresh=generation.checkpoint == incumbent,
+    )
 
 
 def _correction(
-    example: Example,
-    settings: LearnSettings,
-    silence: int | None,
-    encode: Encode,
-    counts: Counter[str],
+    example: Example, settings: LearnSettings, silence: int | None, encode: Encode
 ) -> list[Row]:
     texts = [f.text for f in example.feedback if f.signal == "correction" and f.text]
-    if not texts or not example.generation.prompt_ids or not settings.correction_weight:
+    if not texts or not settings.correction_weight:
         return []
     answer = encode(example.generation.healed + texts[-1])
-    counts["correction_rows"] += 1
     row = _row(example.generation, "correction", answer, settings.correction_weight)
     return [replace(row, silence=silence)]
+
+
+def _hindsight(
+    example: Example,
+    answer: Row,
+    settings: LearnSettings,
+    dialogue: Dialogue | None,
+    encode: Encode,
+) -> list[Row]:
+    words = [f.text for f in example.feedback if f.signal == "comment" and f.text]
+    if not words or not settings.hindsight_weight:
+        return []
+    teacher_ids = hindsight_prompt(answer.prompt_ids, words[-1], dialogue, encode)
+    return [
+        replace(answer, role="hindsight", weight=settings.hindsight_weight, teacher_ids=teacher_ids)
+    ]
+
+
+def _user(generation: Generation) -> str:
+    return f"{generation.tenant}/{generation.user or generation.session or generation.id}"
 
 
 def _row(generation: Generation, role: Role, answer_ids: list[int], weight: float) -> Row:
@@ -160,10 +198,11 @@ def _row(generation: Generation, role: Role, answer_ids: list[int], weight: floa
         role=role,
         generation=generation.id,
         session=generation.session or generation.user or generation.id,
-        user=f"{generation.tenant}/{generation.user or generation.session or generation.id}",
+        user=_user(generation),
         prompt_ids=generation.prompt_ids,
         answer_ids=answer_ids,
         weight=weight,
         behaviour=[],
         temperature=1.0,
+        tenant=generation.tenant,
     )

@@ -51,13 +51,23 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = 3.0
     kl_target: Annotated[
         float, Meta(gt=0, description="Divergence from the incumbent to stay near, nats per token.")
-    ] = 0.05
+    ] = 0.1
     kl_weight: Annotated[
         float, Meta(ge=0, description="First weight of the divergence; it adapts to the target.")
     ] = 0.1
     correction_weight: Annotated[
         float, Meta(ge=0, description="Weight of the likelihood of what the user wrote instead.")
     ] = 0.3
+    decision_weight: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description=(
+                "Weight of the decision between speaking and silence beside the text. It changes"
+                " how fast the decision is learnt, not where it ends."
+            ),
+        ),
+    ] = 4.0
     silence_weight: Annotated[
         float,
         Meta(
@@ -69,10 +79,42 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             ),
         ),
     ] = 1.0
+    hindsight_weight: Annotated[
+        float,
+        Meta(ge=0, description="Weight of self-distillation from what users said of answers."),
+    ] = 0.2
     user_share: Annotated[
         float,
-        Meta(gt=0, le=1, description="Most of a cycle's total weight that one user may hold."),
-    ] = 0.5
+        Meta(
+            gt=0,
+            le=1,
+            description=(
+                "Most of a cycle's total weight that one user may hold, or twice an equal part"
+                " where that is more."
+            ),
+        ),
+    ] = 0.1
+    tenant_share: Annotated[float, Meta(gt=0, le=1, description="The same for a tenant.")] = 0.5
+    outlier_distance: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description=(
+                "Users whose votes stand so many standard errors further from their segment's than"
+                " others' do are left out of the cycle."
+            ),
+        ),
+    ] = 4.0
+    max_mismatch: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description=(
+                "Alarm where the server's and the trainer's log-probabilities of the incumbent's"
+                " answers differ by more, in mean nats per token."
+            ),
+        ),
+    ] = 0.3
     baseline_keep: Annotated[
         float, Meta(ge=0, le=1, description="What the baseline keeps of its past in each cycle.")
     ] = 0.8

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import torch
 from torch import Tensor
 
+from liveweights.learn.losses.cispo import cispo_loss
 from liveweights.learn.losses.demonstration import demonstration_loss
-from liveweights.learn.losses.divergence import adapt, kl_estimate
+from liveweights.learn.losses.divergence import adapt, divergence
+from liveweights.learn.losses.hindsight import hindsight_advantage
 from liveweights.learn.losses.kto import kto_loss
 from liveweights.learn.losses.policy import policy_loss
 from liveweights.learn.losses.silence import decision_loss, given_speech
@@ -19,16 +22,33 @@ from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import Path
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a cycle learnt from.
+class Moved(msgspec.Struct, frozen=True, kw_only=True):
+    """A held-back answer (``text`` is "answer") or what the user wrote ("truth"), with its mean
+    log-probability per token under incumbent and candidate."""
 
-    ``signals`` counts examples by the signal that decided their reward. ``mismatch`` is the mean
-    absolute difference in nats between recorded and recomputed log-probabilities, over answers
-    of the incumbent; ``ratio`` the mean geometric ratio of all. ``kl`` is to the incumbent, in
-    nats per token, after the last step.
+    generation: str
+    text: str
+    before: float
+    after: float
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a cycle learnt from, and how.
+
+    ``signals`` counts examples by the signal that counted most in their reward, ``roles`` rows by
+    what they teach, ``masks`` what teaches nothing by the reason; ``masked`` are the rows among
+    these that are too far off-policy. ``outliers`` are users who were left out, with their
+    distance in standard errors. ``mismatch`` is the mean absolute difference in nats between the
+    server's log-probabilities and the trainer's of the same weights, over the incumbent's
+    answers; ``ratio`` the mean geometric ratio of all. ``kl`` is to the incumbent, in nats per
+    token, after the last step; ``entropy`` of the next token on held-back answers, in nats,
+    before and after. ``grad_norm`` is the mean over steps, before clipping.
     """
 
     signals: dict[str, int]
+    roles: dict[str, int] = {}
+    masks: dict[str, int] = {}
+    outliers: dict[str, float] = {}
     rows: int = 0
     taught: int = 0
     masked: int = 0
@@ -38,66 +58,153 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     mismatch: float | None = None
     kl: float = 0.0
     grad_norm: float = 0.0
+    grad_norm_max: float = 0.0
     loss: float = 0.0
+    entropy_before: float | None = None
+    entropy: float | None = None
+    moved: list[Moved] = []
+    alarms: list[str] = []
     seconds: float = 0.0
 
 
-Progress = Callable[[int, int], None]
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a running update stands: rows done and in all, and the last step's figures."""
+
+    done: int
+    total: int
+    steps: int
+    loss: float
+    kl: float
+    grad_norm: float
+
+
+Progress = Callable[[Step], None]
 
 
 def update(
     policy: Policy,
     rows: Sequence[Row],
     settings: LearnSettings,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = lambda step: None,
 ) -> Report:
     """Train the adapter on ``rows`` in place.
 
-    One gradient step per packed tree. Policy rows whose geometric-mean ratio leaves the band
-    teach nothing and are counted. Calls ``progress(rows done, rows in all)``.
+    One gradient step per packed tree. Served answers whose geometric-mean ratio leaves the band
+    teach nothing and are counted. Calls ``progress`` after each step.
     """
     paths = [Path(row.prompt_ids, row.answer_ids) for row in rows]
     heat = [row.temperature for row in rows]
     incumbent = policy.score(paths, heat, settings.nodes)
     masked = {i for i, row in enumerate(rows) if _is_off(row, incumbent[i], settings)}
     taught = [i for i, row in enumerate(rows) if i not in masked and row.weight != 0.0]
+    hindsight = _hindsight(policy, rows, incumbent, taught, settings)
     optimizer = torch.optim.AdamW(
         policy.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
     )
     generator = torch.Generator().manual_seed(settings.seed)
     kl_weight, steps, done = settings.kl_weight, 0, 0
-    kl = norm = total = 0.0
+    kl = total = 0.0
+    norms: list[float] = []
     for _ in range(settings.epochs if taught else 0):
-        for group in batches([paths[i] for i in taught], settings.nodes, generator):
+        groups = list(batches([paths[i] for i in taught], settings.nodes, generator))
+        for group in groups:
             chosen = [taught[place] for place in group]
-            loss, kl = _loss(policy, chosen, rows, paths, incumbent, kl_weight, settings)
+            rate = schedule(steps, settings.epochs * len(groups))
+            for parameters in optimizer.param_groups:
+                parameters["lr"] = settings.learning_rate * rate
+            loss, kl = _loss(policy, chosen, rows, paths, incumbent, hindsight, kl_weight, settings)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # pyright: ignore[reportUnknownMemberType]
-            norm = float(torch.nn.utils.clip_grad_norm_(policy.parameters(), settings.grad_norm))
+            norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), settings.grad_norm)
+            norms.append(float(norm))
             optimizer.step()
             kl_weight = adapt(kl_weight, kl, settings.kl_target)
             steps, done, total = steps + 1, done + len(chosen), total + float(loss.detach())
-            progress(done, settings.epochs * len(taught))
+            progress(
+                Step(
+                    done=done,
+                    total=settings.epochs * len(taught),
+                    steps=steps,
+                    loss=float(loss.detach()),
+                    kl=kl,
+                    grad_norm=norms[-1],
+                )
+            )
+    mismatch = _mismatch(rows, incumbent)
+    return Report(
+        signals={},
+        roles=dict(Counter(rows[i].role for i in taught)),
+        masks={"off_policy": len(masked)} if masked else {},
+        rows=len(rows),
+        taught=len(taught),
+        masked=len(masked),
+        steps=steps,
+        ratio=_ratio(rows, incumbent),
+        mismatch=mismatch,
+        kl=kl,
+        grad_norm=sum(norms) / steps if steps else 0.0,
+        grad_norm_max=max(norms, default=0.0),
+        loss=total / steps if steps else 0.0,
+        alarms=[
+            f"server and trainer differ by {mismatch:.3f} nats per token on the incumbent's"
+            f" answers; at most {settings.max_mismatch:g}"
+        ]
+        if mismatch is not None and mismatch > settings.max_mismatch
+        else [],
+    )
+
+
+def schedule(step: int, steps: int) -> float:
+    """Factor on the step size: up over the first tenth, then linearly down to a tenth.
+
+    AdamW's first steps have no averages to go by yet, and its last ones should not undo each
+    other: a cycle has few.
+    """
+    warm = max(1, steps // 10)
+    rest = (steps - step) / max(1, steps - warm)
+    return min((step + 1) / warm, max(0.1, min(1.0, rest)))
+
+
+def _ratio(rows: Sequence[Row], incumbent: Sequence[Tensor]) -> float:
     ratios = [
         float((incumbent[i] - torch.tensor(row.behaviour)).mean().exp())
         for i, row in enumerate(rows)
         if row.role == "policy"
     ]
-    return Report(
-        signals={},
-        rows=len(rows),
-        taught=len(taught),
-        masked=len(masked),
-        steps=steps,
-        ratio=sum(ratios) / len(ratios) if ratios else 1.0,
-        kl=kl,
-        grad_norm=norm,
-        loss=total / steps if steps else 0.0,
+    return sum(ratios) / len(ratios) if ratios else 1.0
+
+
+def _mismatch(rows: Sequence[Row], incumbent: Sequence[Tensor]) -> float | None:
+    apart = [
+        (incumbent[i] - torch.tensor(row.behaviour)).abs()
+        for i, row in enumerate(rows)
+        if row.role == "policy" and row.fresh
+    ]
+    return float(torch.cat(apart).mean()) if apart else None
+
+
+def _hindsight(
+    policy: Policy,
+    rows: Sequence[Row],
+    incumbent: Sequence[Tensor],
+    taught: Sequence[int],
+    settings: LearnSettings,
+) -> dict[int, Tensor]:
+    """Each hindsight row's advantages, under the weights that the update starts from."""
+    places = [i for i in taught if rows[i].role == "hindsight"]
+    scores = policy.score(
+        [Path(rows[i].teacher_ids, rows[i].answer_ids) for i in places],
+        [rows[i].temperature for i in places],
+        settings.nodes,
     )
+    return {
+        i: rows[i].weight * hindsight_advantage(score, incumbent[i])
+        for i, score in zip(places, scores, strict=True)
+    }
 
 
 def _is_off(row: Row, logprobs_T: Tensor, settings: LearnSettings) -> bool:
-    if row.role != "policy":
+    if not row.behaviour:
         return False
     ratio = float((logprobs_T - torch.tensor(row.behaviour)).mean().exp())
     return not 1.0 / settings.ratio_band <= ratio <= settings.ratio_band
@@ -109,6 +216,7 @@ def _loss(
     rows: Sequence[Row],
     paths: Sequence[Path],
     incumbent: Sequence[Tensor],
+    hindsight: Mapping[int, Tensor],
     kl_weight: float,
     settings: LearnSettings,
 ) -> tuple[Tensor, float]:
@@ -127,8 +235,8 @@ def _loss(
         return torch.tensor([rows[i].role == role for i in chosen])[row_T]
 
     sampled_T = of("policy")
-    kl_T = kl_estimate(logprobs_T, reference_T)
-    divergence = (kl_T * sampled_T).sum() / sampled_T.sum().clamp(min=1)
+    kl_T = divergence(logprobs_T, reference_T)
+    drift = (kl_T * sampled_T).sum() / sampled_T.sum().clamp(min=1)
     loss_T = torch.zeros_like(logprobs_T)
     present: set[Role] = {rows[i].role for i in chosen}
     for role in present:
@@ -158,8 +266,15 @@ def _loss(
                 values_T = demonstration_loss(said_T, weight_B[row_T])
             case "silence":
                 values_T = decision_loss(logprobs_T, weight_B[row_T])
+            case "hindsight":
+                advantage_T = torch.cat(
+                    [hindsight.get(i, torch.zeros(len(rows[i].answer_ids))) for i in chosen]
+                )
+                values_T = cispo_loss(
+                    logprobs_T, behaviour_T, advantage_T, ratio_max=settings.ratio_max
+                )
         loss_T = torch.where(of(role), values_T, loss_T)
-    return loss_T.sum() / len(chosen) + kl_weight * divergence, float(divergence.detach())
+    return loss_T.sum() / len(chosen) + kl_weight * drift, float(drift.detach())
 
 
 def _forward(

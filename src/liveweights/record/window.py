@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from liveweights.record.columns import FEEDBACK, GENERATION, feedback_from, generation_from
 from liveweights.record.feedback import Feedback
+from liveweights.record.followups import NEXT
 from liveweights.record.generation import Generation
 from liveweights.record.split import Split, split_key, split_of
 from liveweights.store.database import Connection
@@ -38,7 +39,7 @@ class UnknownCycle(LookupError):
 # A cycle has consumed its rows if it is open, or if what it made is part of what is live; those
 # of any other are unread again. A broken-off answer without text is not silence: nobody knows
 # what it would have said.
-CANDIDATES = """
+CANDIDATES = f"""
 with unread as (
     select f.generation, max(f.received_at) as arrived
     from feedback f
@@ -57,6 +58,17 @@ with unread as (
     from generations g
     where g.alias = %(alias)s and g.consent
       and g.output = '' and g.finish_reason not in ('cancelled', 'error')
+      and not exists (select from feedback f where f.generation = g.id)
+      and not exists (
+          select from cycle_rows r join cycles c on c.id = r.cycle
+          where r.generation = g.id and (
+            c.outcome is null or c.outcome = 'promoted' and c.withdrawn_at is null)
+      )
+    union all
+    select g.id, g.tenant, g.session, g.user_id, n.created_at
+    from generations g cross join lateral ({NEXT}) n
+    where g.alias = %(alias)s and g.consent
+      and g.endpoint = 'chat' and g.session is not null and g.output <> ''
       and not exists (select from feedback f where f.generation = g.id)
       and not exists (
           select from cycle_rows r join cycles c on c.id = r.cycle
@@ -88,10 +100,10 @@ async def claim(
 
     These are the consented generations of ``alias`` with feedback that no open cycle, and none
     that made what is live, has read (late feedback brings a generation back, with all that is
-    known of it), and silent ones without feedback that none has read. At most ``max_rows``
-    generations, those that have waited longest first; the rest is left for the next cycle. A
-    session (else a user, else a row) is wholly on one side of the split. A cycle that has rows
-    keeps them as they are.
+    known of it), and without feedback, if none has read them, silent ones and chat answers whose
+    session went on. At most ``max_rows`` generations, those that have waited longest first; the
+    rest is left for the next cycle. A session (else a user, else a row) is wholly on one side of
+    the split. A cycle that has rows keeps them as they are.
 
     Raises UnknownCycle.
     """
@@ -102,7 +114,7 @@ async def claim(
         raise UnknownCycle(f"there is no cycle {cycle} of alias {alias!r}")
     if (claimed := await count(conn, cycle)).total:
         return claimed
-    cursor = await conn.execute(CANDIDATES, {"alias": alias, "max_rows": max_rows})
+    cursor = await conn.execute(CANDIDATES.encode(), {"alias": alias, "max_rows": max_rows})
     rows = await cursor.fetchall()
     ids = [id for id, *_ in rows]
     splits = [

@@ -1,0 +1,123 @@
+"""``liveweights cycle``: what is being learnt now, and what a cycle learnt."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from liveweights.cli.context import query
+from liveweights.config import Config
+from liveweights.cycle.status import read_status
+
+FIGURES = (
+    ("mean reward", "mean_reward"),
+    ("gradient steps", "steps"),
+    ("gradient norm, mean", "grad_norm"),
+    ("gradient norm, largest", "grad_norm_max"),
+    ("loss, mean", "loss"),
+    ("divergence from the incumbent, nats per token", "kl"),
+    ("entropy of held-back answers before, nats", "entropy_before"),
+    ("entropy of held-back answers after, nats", "entropy"),
+    ("ratio to the behaviour policy", "ratio"),
+    ("server against trainer, nats per token", "mismatch"),
+    ("seconds", "seconds"),
+)
+
+
+def show_report(report: Mapping[str, Any]) -> None:
+    """Print a cycle's report for people."""
+    ended = f", {report['outcome']}" if report["outcome"] else ""
+    typer.echo(f"cycle {report['id']} of {report['alias']}: {report['state']}{ended}")
+    typer.echo(f"{report['incumbent']} -> {report['candidate'] or 'no candidate'}")
+    if report["reason"]:
+        typer.echo(report["reason"])
+    learning = report["learning"]
+    if not learning:
+        typer.echo("nothing has been learnt yet")
+        return
+    for alarm in learning.get("alarms", []):
+        typer.secho(f"alarm: {alarm}", fg="red")
+    console = Console()
+    rows = Table("rows", "", box=None)
+    rows.add_row("built", str(learning["rows"]))
+    rows.add_row("taught", str(learning["taught"]))
+    for title, name in (
+        ("reactions", "signals"),
+        ("taught as", "roles"),
+        ("left out", "masks"),
+    ):
+        rows.add_row(title, _counted(learning.get(name, {})))
+    for user, distance in learning.get("outliers", {}).items():
+        rows.add_row("outlier", f"user {user}, {distance:.1f} standard errors from the others")
+    console.print(rows)
+    figures = Table("figure", "", box=None)
+    for title, name in FIGURES:
+        value = learning.get(name)
+        figures.add_row(title, "not measured" if value is None else f"{value:.4g}")
+    console.print(figures)
+    if learning.get("moved"):
+        console.print(_moved(learning["moved"]))
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count} {name}" for name, count in ordered) or "none"
+
+
+def _moved(examples: list[dict[str, Any]]) -> Table:
+    table = Table(
+        "generation",
+        "text",
+        "probability per token",
+        "wording",
+        box=None,
+        title="held-back rows that moved most",
+        title_justify="left",
+    )
+    for example in examples:
+        before, after = math.exp(example["before"]), math.exp(example["after"])
+        wording = example["wording"]
+        table.add_row(
+            example["generation"],
+            example["text"],
+            f"{before:.3f} -> {after:.3f}",
+            "removed at the user's request" if wording is None else repr(wording)[:70],
+        )
+    return table
+
+
+def follow_cycle(settings: Config, home: Path, poll: float = 1.0) -> None:
+    """Show a bar for the open cycle until it ends."""
+    columns = (
+        TextColumn("cycle {task.fields[cycle]} {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+
+    def read() -> Mapping[str, Any] | None:
+        return query(settings, home, lambda conn: read_status(conn, settings.alias, home))["cycle"]
+
+    with Progress(*columns) as bars:
+        task = bars.add_task("waiting", total=None, cycle="")
+        while (found := read()) is not None:
+            progress = found.get("progress") or {}
+            about = found["state"]
+            if progress:
+                about += " loss {loss:.3f} divergence {kl:.3f}".format(**progress)
+            bars.update(
+                task,
+                description=about,
+                cycle=found["id"],
+                completed=progress.get("done", 0),
+                total=progress.get("total"),
+            )
+            time.sleep(poll)

@@ -1,0 +1,45 @@
+"""What one cycle learnt, with the texts that its figures are about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from liveweights.cycle import ledger
+from liveweights.record import read
+from liveweights.store.database import Connection
+
+
+async def read_report(conn: Connection, alias: str, cycle: int) -> dict[str, Any]:
+    """A cycle's ledger entry; each example that moved gets the texts that it is about.
+
+    The texts are read from the record: what a user had removed is not there any more and stays
+    None. Raises LookupError for an unknown cycle.
+    """
+    found = await ledger.get(conn, alias, cycle)
+    learning = found.learning or {}
+    moved = [await _worded(conn, example) for example in learning.get("moved", [])]
+    return {
+        "id": found.id,
+        "alias": found.alias,
+        "state": found.state,
+        "outcome": found.outcome,
+        "reason": found.reason,
+        "incumbent": found.incumbent,
+        "candidate": found.candidate,
+        "learning": {**learning, "moved": moved} if learning else None,
+        "verdict": found.verdict,
+        "canary": found.canary,
+    }
+
+
+async def _worded(conn: Connection, example: dict[str, Any]) -> dict[str, Any]:
+    generation = await read.generation(conn, example["generation"])
+    wording = None
+    if generation is not None and example["text"] == "answer":
+        wording = generation.output
+    elif generation is not None:
+        feedback = await read.feedback(conn, generation.id)
+        texts = [f.text for f in feedback if f.signal == "correction" and f.text]
+        wording = texts[-1] if texts else generation.output
+    prompt_ids = generation.prompt_ids if generation else None
+    return {**example, "wording": wording, "prompt_ids": prompt_ids}

@@ -1,0 +1,47 @@
+"""Chat answers and what the same session asked next: a reaction that nobody had to send."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from liveweights.store.database import Connection
+
+# The next request of a session. Whether it goes on with the same conversation is for the reader
+# of its tokens to see.
+NEXT = """
+select n.prompt_ids, n.created_at from generations n
+where n.tenant = g.tenant and n.session = g.session and n.alias = g.alias
+  and n.endpoint = 'chat' and n.consent and n.created_at > g.created_at
+order by n.created_at limit 1
+"""
+
+READ = f"""
+select distinct on (g.id) g.id, n.prompt_ids
+from cycle_rows r join generations g on g.id = r.generation cross join lateral ({NEXT}) n
+where r.cycle = %s and g.endpoint = 'chat' and g.session is not null
+"""
+
+COUNT = """
+select count(*) from generations n
+where n.alias = %(alias)s and n.endpoint = 'chat' and n.consent and n.created_at > %(moment)s
+  and exists (
+      select from generations g
+      where g.tenant = n.tenant and g.session = n.session and g.alias = n.alias
+        and g.endpoint = 'chat' and g.consent and g.created_at < n.created_at
+  )
+"""
+
+
+async def read_follow_ups(conn: Connection, cycle: int) -> dict[str, list[int]]:
+    """For each chat answer that the cycle claimed and whose session went on: the token ids of the
+    next request's prompt."""
+    cursor = await conn.execute(READ.encode(), (cycle,))
+    return dict(await cursor.fetchall())
+
+
+async def count_follow_ups(conn: Connection, alias: str, moment: datetime) -> int:
+    """Requests since ``moment`` that came after another one of their chat session."""
+    cursor = await conn.execute(COUNT, {"alias": alias, "moment": moment})
+    row = await cursor.fetchone()
+    assert row is not None
+    return row[0]

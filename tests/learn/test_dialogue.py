@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.catalog.models import load_tokenizer
+from liveweights.learn.dialogue import Dialogue, hindsight_prompt, read_dialogue
+
+
+class ByteTokenizer:
+    """Text is its bytes; messages stand between tags, as in a ChatML template."""
+
+    chat_template = "tags"
+
+    def apply_chat_template(
+        self, turns: Any, *, tokenize: bool, add_generation_prompt: bool
+    ) -> str:
+        assert not tokenize
+        text = "".join(f"<{t['role']}>{t['content']}</>\n" for t in turns)
+        return text + "<assistant>" if add_generation_prompt else text
+
+    def __call__(self, text: str, *, add_special_tokens: bool) -> Any:
+        return type("Encoded", (), {"input_ids": list(text.encode())})()
+
+
+def ids(text: str) -> list[int]:
+    return list(text.encode())
+
+
+def text(values: list[int]) -> str:
+    return bytes(values).decode()
+
+
+@pytest.fixture
+def dialogue() -> Dialogue:
+    found = read_dialogue(ByteTokenizer())
+    assert found is not None
+    return found
+
+
+FIRST = "<user>Capital of Australia?</>\n<assistant>"
+SECOND = FIRST + "Sydney.</>\n<user>No, Canberra.</>\n<assistant>"
+
+
+def test_the_next_message_is_found(dialogue: Dialogue) -> None:
+    assert dialogue.follow_up(ids(FIRST), ids(SECOND), text) == "No, Canberra."
+
+
+def test_other_conversations_and_longer_gaps_are_not_follow_ups(dialogue: Dialogue) -> None:
+    third = SECOND + "Sorry.</>\n<user>ok</>\n<assistant>"
+    assert dialogue.follow_up(ids(FIRST), ids(third), text) is None
+    assert dialogue.follow_up(ids(SECOND), ids(third), text) == "ok"
+    assert dialogue.follow_up(ids("<user>Other?</>\n<assistant>"), ids(SECOND), text) is None
+
+
+def test_hindsight_stands_at_the_end_of_the_users_message(dialogue: Dialogue) -> None:
+    told = text(hindsight_prompt(ids(FIRST), "No, Canberra.", dialogue, ids))
+    assert told.startswith("<user>Capital of Australia?\n\n(")
+    assert "No, Canberra." in told
+    assert told.endswith("</>\n<assistant>")
+
+
+def test_hindsight_of_a_completion_stands_in_front() -> None:
+    told = text(hindsight_prompt(ids("x = "), "use a list", None, ids))
+    assert told.endswith("\n\nx = ")
+    assert "use a list" in told
+
+
+@pytest.mark.model
+def test_the_packaged_models_template_is_understood(base: Checkpoint) -> None:
+    tokenizer: Any = load_tokenizer(base)
+    dialogue = read_dialogue(tokenizer)
+    assert dialogue is not None
+    turns = [{"role": "user", "content": "Capital of Australia?"}]
+    first = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+    turns += [
+        {"role": "assistant", "content": "Sydney."},
+        {"role": "user", "content": "No, that's wrong."},
+    ]
+    second = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+    found = dialogue.follow_up(first, second, tokenizer.decode)
+    assert found == "No, that's wrong."

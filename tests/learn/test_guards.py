@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liveweights.learn.guards import Vote, cap, outliers
+from liveweights.learn.rows import Row
+
+
+def row(user: str, weight: float) -> Row:
+    return Row("policy", "g", "s", user, [1], [2], weight, [0.0], 1.0)
+
+
+weights = st.lists(
+    st.tuples(st.sampled_from("abcde"), st.floats(-2, 2).filter(lambda w: abs(w) > 1e-3)),
+    min_size=1,
+    max_size=40,
+)
+
+
+@given(weights, st.floats(0.05, 1))
+def test_nobody_holds_more_than_the_share_of_what_there_was(
+    given_rows: list[tuple[str, float]], share: float
+) -> None:
+    rows = [row(user, weight) for user, weight in given_rows]
+    capped = cap(rows, share, lambda r: r.user)
+    users = {user for user, _ in given_rows}
+    most = max(share, 2 / len(users)) * sum(abs(r.weight) for r in rows)
+    for user in users:
+        assert sum(abs(r.weight) for r in capped if r.user == user) <= most + 1e-6
+    for before, after in zip(rows, capped, strict=True):
+        assert abs(after.weight) <= abs(before.weight) + 1e-9
+        assert after.weight * before.weight > 0
+
+
+def test_who_is_below_the_bound_keeps_everything() -> None:
+    rows = [row("loud", 1.0)] * 16 + [row(name, -1.0) for name in "abcd"]
+    capped = cap(rows, 0.1, lambda r: r.user)
+    assert [r.weight for r in capped if r.user != "loud"] == [-1.0] * 4
+    assert sum(r.weight for r in capped if r.user == "loud") == pytest.approx(0.4 * 20)
+
+
+def test_of_two_users_none_is_capped() -> None:
+    rows = [row("one", 1.0)] * 9 + [row("two", -0.5)]
+    assert cap(rows, 0.1, lambda r: r.user) == rows
+
+
+def votes(inverted: set[str], users: int = 20, count: int = 30, seed: int = 0) -> list[Vote]:
+    """Users accept what the model is sure of with a chance that is their own; some vote the
+    other way round."""
+    draw = random.Random(seed)
+    found: list[Vote] = []
+    for number in range(users):
+        name, skill = f"u{number}", draw.uniform(0.15, 0.35)
+        for _ in range(count):
+            sureness = draw.random()
+            good = draw.random() < min(1.0, 2 * skill * sureness)
+            good = not good if name in inverted else good
+            found.append(Vote(name, "code//python", 0.75 if good else -0.25, sureness))
+    return found
+
+
+def test_inverted_voters_stand_out() -> None:
+    assert set(outliers(votes({"u3"}), 4.0)) == {"u3"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_honest_users_differ_and_are_kept(seed: int) -> None:
+    assert outliers(votes(set(), seed=seed), 4.0) == {}
+
+
+def test_few_votes_accuse_nobody() -> None:
+    assert outliers(votes({"u3"}, count=5), 1.0) == {}
