@@ -230,3 +230,17 @@ def test_the_step_size_rises_and_falls(steps: int) -> None:
     assert all(0.1 <= rate <= 1.0 for rate in rates[top:])
     assert max(rates) == 1.0
     assert steps < 20 or rates[-1] < 0.2
+
+
+def test_falling_silent_is_no_drift_of_the_text(tiny: Folder) -> None:
+    settings = LearnSettings(learning_rate=5e-3, epochs=30, nodes=64)
+    policy = Policy(tiny, None, settings)
+    before = total(policy, Path([5, 6], [7]))
+    rows = [
+        row("silence", [5, 6], [63], 1.0, []),
+        Row("policy", "g", "s", "u", [5, 6], [7], 1e-3, [before], 1.0, 63),
+    ]
+    report = update(policy, rows, settings)
+    assert math.exp(total(policy, Path([5, 6], [63]))) > 0.5
+    assert total(policy, Path([5, 6], [7])) < before - 0.5
+    assert report.kl < 0.2

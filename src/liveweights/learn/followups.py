@@ -10,7 +10,7 @@ import importlib
 import re
 from collections.abc import Callable
 from functools import cache
-from typing import Literal
+from typing import Literal, cast
 
 Mood = Literal["dissatisfied", "satisfied", "neutral"]
 Classifier = Callable[[str], Mood]
@@ -76,4 +76,4 @@ def load_classifier(name: str) -> Classifier:
         raise ValueError(f"there is no classifier {name!r}: {error}") from error
     if not callable(found):
         raise ValueError(f"the classifier {name!r} is not a function")
-    return found
+    return cast(Classifier, found)

@@ -185,7 +185,13 @@ def _hindsight(
         return []
     teacher_ids = hindsight_prompt(answer.prompt_ids, words[-1], dialogue, encode)
     return [
-        replace(answer, role="hindsight", weight=settings.hindsight_weight, teacher_ids=teacher_ids)
+        replace(
+            answer,
+            role="hindsight",
+            weight=settings.hindsight_weight,
+            teacher_ids=teacher_ids,
+            silence=None,
+        )
     ]
 
 

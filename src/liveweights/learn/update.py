@@ -93,8 +93,12 @@ def update(
     teach nothing and are counted. Calls ``progress`` after each step.
     """
     paths = [Path(row.prompt_ids, row.answer_ids) for row in rows]
-    heat = [row.temperature for row in rows]
-    incumbent = policy.score(paths, heat, settings.nodes)
+    incumbent, reference = _score_incumbent(policy, rows, paths, settings)
+    # Given speech, too: exact for the incumbent's own answers, near for its predecessors'.
+    behaviour = [
+        torch.tensor(row.behaviour) + said - whole if row.behaviour else said
+        for row, said, whole in zip(rows, reference, incumbent, strict=True)
+    ]
     masked = {i for i, row in enumerate(rows) if _is_off(row, incumbent[i], settings)}
     taught = [i for i, row in enumerate(rows) if i not in masked and row.weight != 0.0]
     hindsight = _hindsight(policy, rows, incumbent, taught, settings)
@@ -112,7 +116,9 @@ def update(
             rate = schedule(steps, settings.epochs * len(groups))
             for parameters in optimizer.param_groups:
                 parameters["lr"] = settings.learning_rate * rate
-            loss, kl = _loss(policy, chosen, rows, paths, incumbent, hindsight, kl_weight, settings)
+            loss, kl = _loss(
+                policy, chosen, rows, paths, reference, behaviour, hindsight, kl_weight, settings
+            )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # pyright: ignore[reportUnknownMemberType]
             norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), settings.grad_norm)
@@ -152,6 +158,32 @@ def update(
         if mismatch is not None and mismatch > settings.max_mismatch
         else [],
     )
+
+
+def _score_incumbent(
+    policy: Policy, rows: Sequence[Row], paths: Sequence[Path], settings: LearnSettings
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Log-probabilities of each row's answer under the weights that the update starts from, as
+    they are and given speech."""
+    asked: list[Path] = []
+    heat: list[float] = []
+    for row, path in zip(rows, paths, strict=True):
+        asked.append(path)
+        if row.silence is not None:  # next to the row whose prompt it shares
+            asked.append(Path(row.prompt_ids, [row.silence]))
+        heat += [row.temperature] * (len(asked) - len(heat))
+    scores = iter(policy.score(asked, heat, settings.nodes))
+    whole: list[Tensor] = []
+    said: list[Tensor] = []
+    for row in rows:
+        score = next(scores)
+        whole.append(score)
+        if row.silence is not None:
+            silence = torch.full_like(score, float("-inf"))
+            silence[0] = next(scores)[0]
+            score = given_speech(score, silence)
+        said.append(score)
+    return whole, said
 
 
 def schedule(step: int, steps: int) -> float:
@@ -215,27 +247,25 @@ def _loss(
     chosen: Sequence[int],
     rows: Sequence[Row],
     paths: Sequence[Path],
-    incumbent: Sequence[Tensor],
+    reference: Sequence[Tensor],
+    behaviour: Sequence[Tensor],
     hindsight: Mapping[int, Tensor],
     kl_weight: float,
     settings: LearnSettings,
 ) -> tuple[Tensor, float]:
     """Mean over rows of their summed token losses, and the divergence in nats per token."""
     logprobs_T, silence_T, row_T = _forward(policy, chosen, rows, paths)
-    reference_T = torch.cat([incumbent[i] for i in chosen])
+    reference_T = torch.cat([reference[i] for i in chosen])
     weight_B = torch.tensor([rows[i].weight for i in chosen])
-    behaviour_T = torch.cat(
-        [torch.tensor(rows[i].behaviour or incumbent[i].tolist()) for i in chosen]
-    )
+    behaviour_T = torch.cat([behaviour[i] for i in chosen])
     said_T = given_speech(logprobs_T, silence_T)
-    # The ratio stays that of the whole choice: the policy's own P(silence) on both sides.
-    said_behaviour_T = behaviour_T + (said_T - logprobs_T).detach()
 
     def of(role: Role) -> Tensor:
         return torch.tensor([rows[i].role == role for i in chosen])[row_T]
 
     sampled_T = of("policy")
-    kl_T = divergence(logprobs_T, reference_T)
+    # What drifts is the text. How often there is any is for the decision to say.
+    kl_T = divergence(said_T, reference_T)
     drift = (kl_T * sampled_T).sum() / sampled_T.sum().clamp(min=1)
     loss_T = torch.zeros_like(logprobs_T)
     present: set[Role] = {rows[i].role for i in chosen}
@@ -245,7 +275,7 @@ def _loss(
                 values_T = policy_loss(
                     settings.loss,
                     said_T,
-                    said_behaviour_T,
+                    behaviour_T,
                     weight_B,
                     row_T,
                     ratio_max=settings.ratio_max,
@@ -271,7 +301,7 @@ def _loss(
                     [hindsight.get(i, torch.zeros(len(rows[i].answer_ids))) for i in chosen]
                 )
                 values_T = cispo_loss(
-                    logprobs_T, behaviour_T, advantage_T, ratio_max=settings.ratio_max
+                    said_T, behaviour_T, advantage_T, ratio_max=settings.ratio_max
                 )
         loss_T = torch.where(of(role), values_T, loss_T)
     return loss_T.sum() / len(chosen) + kl_weight * drift, float(drift.detach())
