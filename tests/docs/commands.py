@@ -14,7 +14,7 @@ _BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 @dataclass(frozen=True)
 class Command:
-    """One line of a shell block, with its continuations and without its comment."""
+    """One line of a shell block, with its continuations, without comment and redirection."""
 
     page: str
     line: str
@@ -27,7 +27,7 @@ def commands(page: Path) -> Iterator[Command]:
     """Every command of the page's ``sh`` blocks, in order."""
     for block in _BLOCK.findall(page.read_text()):
         for line in block.replace("\\\n", " ").splitlines():
-            line = re.sub(r"\s+#\s.*$", "", line).strip()
+            line = re.sub(r"\s+#\s.*$", "", line).partition(" > ")[0].strip()
             if line and not line.startswith("#"):
                 yield Command(str(page.relative_to(ROOT)), line)
 
