@@ -222,7 +222,11 @@ async def _live_answers(
         at = (created - since).total_seconds()
         failed, cancelled = finish == "error", finish == "cancelled"
         answers.append(Answer(arm, session, at, failed, cancelled, took / 1000, output))
-        worth = None if failed or cancelled else reward(output, said.get(id_, ()), rewards)
+        worth = (
+            None
+            if failed or cancelled
+            else reward(output, said.get(id_, ()), rewards, served=created)
+        )
         if worth is not None:
             earned.append(Reward(arm, session, worth.value, at))
             in_step += arm == "canary" and created >= stepped
