@@ -215,9 +215,9 @@ def install_litellm() -> Path | None:
         return command
     print("installing LiteLLM's proxy into", venv, flush=True)
     made = subprocess.run([sys.executable, "-m", "venv", str(venv)], check=False)
-    pip = [str(venv / "bin" / "pip"), "install", "--quiet", "litellm[proxy]>=1.80"]
-    if made.returncode or subprocess.run(pip, check=False).returncode:
-        print("LiteLLM is skipped: it cannot be installed here")
+    pip = [str(venv / "bin" / "pip"), "install", "--quiet", "--retries", "1"]
+    if made.returncode or subprocess.run([*pip, "litellm[proxy]>=1.80"], check=False).returncode:
+        print(f"LiteLLM is skipped: `{' '.join(pip)} 'litellm[proxy]'` fails here")
         shutil.rmtree(venv, ignore_errors=True)
         return None
     return command

@@ -32,3 +32,9 @@ def test_a_home_without_a_service_is_refused(tmp_path: Path) -> None:
     result = runner.invoke(app, ["status", "--home", str(tmp_path)])
     assert result.exit_code == 2
     assert "liveweights up" in result.output
+
+
+def test_an_unknown_precision_is_refused(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["serve", "--home", str(tmp_path), "--precision", "q5"])
+    assert result.exit_code == 2
+    assert "q4, q8" in result.output

@@ -35,3 +35,15 @@ class TestTorchEngine(EngineConformance):
         scores = harness.run(harness.engine.score(harness.base.id, prompt, output))
         expected = reference.raw_logprobs(reference.read(harness.base.folder), prompt, output)
         assert scores == pytest.approx(expected, abs=1e-4)
+
+    def test_a_prompt_that_was_seen_is_not_computed_again(self, harness: Harness) -> None:
+        prompt = harness.ids(CODE * 3)
+        how: dict[str, Any] = {"max_tokens": 8, "temperature": 0.0}
+        first = harness.run(harness.collect(prompt, **how))
+        worker = harness.engine._worker  # type: ignore[union-attr]
+        shared, _ = worker._prefixes.find(harness.base.id, prompt)
+        assert shared == len(prompt) - 1
+        again = harness.run(harness.collect(prompt, **how))
+        assert [t.id for t in first] == [t.id for t in again]
+        model = reference.read(harness.base.folder)
+        assert harness.error(model, prompt, again) <= harness.engine.tolerance

@@ -38,6 +38,14 @@ for command in (prune, verify, sign, make_key):
     app.command()(command)
 
 Name = Annotated[str, typer.Argument(help="Alias; default: the configured one.")]
+PRECISIONS = {"auto": "auto", "q4": "q4_0", "q8": "q8_0", "f16": "f16", "f32": "f32"}
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the llama engine's weights: auto (the fastest that loses little), q4, q8, f16 or "
+        "f32."
+    ),
+]
 
 
 @app.command()
@@ -49,6 +57,7 @@ def up(
     ] = None,
     alias: Annotated[str | None, typer.Option(help="Public model name.")] = None,
     engine: Annotated[str | None, typer.Option(help="llama, torch, vllm or openai.")] = None,
+    precision: Precision = None,
     port: Annotated[int | None, typer.Option(help="TCP port of the API.")] = None,
     host: Annotated[str | None, typer.Option(help="Address of the API.")] = None,
     upstream: Annotated[
@@ -61,7 +70,7 @@ def up(
 ) -> None:
     """Start everything: database, API, engine, and the worker that learns and releases."""
     roles = ("api", "worker")
-    _run(home, config, model, alias, engine, port, host, roles, upstream)
+    _run(home, config, model, alias, engine, precision, port, host, roles, upstream)
 
 
 @app.command()
@@ -71,11 +80,12 @@ def serve(
     model: Annotated[str | None, typer.Option(help="As for `up`.")] = None,
     alias: Annotated[str | None, typer.Option(help="Public model name.")] = None,
     engine: Annotated[str | None, typer.Option(help="llama, torch, vllm or openai.")] = None,
+    precision: Precision = None,
     port: Annotated[int | None, typer.Option(help="TCP port of the API.")] = None,
     host: Annotated[str | None, typer.Option(help="Address of the API.")] = None,
 ) -> None:
     """Serve and record, without the worker: nothing is learnt."""
-    _run(home, config, model, alias, engine, port, host, ("api",))
+    _run(home, config, model, alias, engine, precision, port, host, ("api",))
 
 
 def _run(
@@ -84,6 +94,7 @@ def _run(
     model: str | None,
     alias: str | None,
     engine: str | None,
+    precision: str | None,
     port: int | None,
     host: str | None,
     roles: tuple[str, ...],
@@ -93,11 +104,13 @@ def _run(
     from liveweights.app import Supervisor
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    if precision is not None and precision not in PRECISIONS:
+        raise refuse(f"--precision is {precision!r}: say one of {', '.join(PRECISIONS)}")
     config = read_config(
         path,
         model=model,
         alias=alias,
-        engine={"kind": engine},
+        engine={"kind": engine, "precision": precision and PRECISIONS[precision]},
         api={"port": port, "host": host},
         gateway={"upstream": upstream},
     )

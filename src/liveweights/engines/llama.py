@@ -15,12 +15,13 @@ import msgspec
 
 from liveweights.catalog.adapters import to_gguf_adapter
 from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.gguf import UnsupportedByLlamaCpp, to_gguf
+from liveweights.catalog.gguf import Precision, UnsupportedByLlamaCpp, to_gguf
 from liveweights.catalog.models import load_tokenizer
 from liveweights.engines.distribution import sampling_logprob
 from liveweights.engines.limits import check_request
 from liveweights.engines.llama_host import Host
 from liveweights.engines.llama_process import LlamaProcess
+from liveweights.engines.precision import choose_precision
 from liveweights.engines.protocol import (
     EngineError,
     Sampling,
@@ -92,6 +93,10 @@ class LlamaEngine:
         self._cache = cache
         self._tokenizer = tokenizer or load_tokenizer(base)
         self._special = special_ids(self._tokenizer)
+        precision = self._settings.precision
+        self._precision: Precision | None = None if precision == "auto" else precision
+        """None until it is chosen."""
+        self._choosing = asyncio.Lock()
         self._children: dict[str, LlamaProcess] = {}
         self._loading: dict[str, asyncio.Task[None]] = {}
 
@@ -103,7 +108,7 @@ class LlamaEngine:
     @property
     def tolerance(self) -> float:
         """Mean absolute difference in nats between raw log-probabilities here and in float32."""
-        return _TOLERANCE[self._settings.precision]
+        return _TOLERANCE[self._precision or "q4_0"]
 
     def resident(self) -> frozenset[str]:
         """Ids of the checkpoints that can answer now."""
@@ -142,9 +147,9 @@ class LlamaEngine:
         if (checkpoint.kind == "adapter") != (base is not None):
             raise EngineError(f"{checkpoint.id}: a base is given exactly with an adapter")
         try:
-            gguf = await asyncio.to_thread(
-                to_gguf, base or checkpoint, self._cache, self._settings.precision
-            )
+            whole = base or checkpoint
+            precision = await self._chosen(whole)
+            gguf = await asyncio.to_thread(to_gguf, whole, self._cache, precision)
             adapter = None
             if base is not None:
                 adapter = await asyncio.to_thread(to_gguf_adapter, checkpoint, base, self._cache)
@@ -169,6 +174,13 @@ class LlamaEngine:
             await child.stop()
             raise
         self._children[checkpoint.id] = child
+
+    async def _chosen(self, whole: Checkpoint) -> Precision:
+        async with self._choosing:
+            if self._precision is None:
+                loss, threads = self._settings.max_loss, self._settings.cores()
+                self._precision = await choose_precision(whole, self._cache, loss, threads)
+            return self._precision
 
     async def unload(self, checkpoint_id: str) -> None:
         """Free the checkpoint's memory; see ``Engine.unload``."""

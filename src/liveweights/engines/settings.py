@@ -74,9 +74,20 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         ),
     ] = "llama"
     precision: Annotated[
-        Literal["q8_0", "q4_0", "f16", "f32"],
-        Meta(description="Precision of the weights that the llama engine serves."),
+        Literal["auto", "q8_0", "q4_0", "f16", "f32"],
+        Meta(
+            description="Precision of the weights that the llama engine serves. auto: the fastest "
+            "that loses at most max_loss, measured once per model."
+        ),
     ] = "q8_0"
+    max_loss: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="What precision auto may cost: nats per token by which the next token's "
+            "distribution may move from that of the 16-bit weights.",
+        ),
+    ] = 0.01
     context_length: Annotated[
         int, Meta(ge=64, description="Tokens of prompt and answer together, per request.")
     ] = 2048
@@ -119,8 +130,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         int,
         Meta(
             ge=0,
-            description="Memory per checkpoint of the llama engine for prompts that lost their "
-            "slot, in MiB.",
+            description="Memory for prompts that lost their slot, in MiB: per checkpoint of the "
+            "llama engine, of all checkpoints together of the torch engine.",
         ),
     ] = 512
 

@@ -34,9 +34,10 @@ class _Resident:
 class TorchEngine:
     """``Engine`` on Transformers and PEFT.
 
-    One thread computes one token of each answer in turn, each with a key-value cache of its own,
-    so that what an answer gets does not depend on its neighbours. Adapters on the same base share
-    its weights.
+    One thread computes a token of every answer of a checkpoint in one batch; new answers join
+    between two tokens. Prompts go on from what earlier answers of the same checkpoint computed
+    for the same tokens. Models whose cache is more than keys and values (state spaces, sliding
+    windows) are decoded one answer at a time. Adapters on the same base share its weights.
     """
 
     def __init__(
@@ -53,7 +54,8 @@ class TorchEngine:
         self._models: dict[str, _Resident] = {}
         self._shared: dict[str, Any] = {}
         self._loads = asyncio.Lock()
-        self._worker = Worker(self._settings.cores())
+        settings = self._settings
+        self._worker = Worker(settings.cores(), settings.slots, settings.cache_mib << 20)
 
     @property
     def context_length(self) -> int:
@@ -96,6 +98,7 @@ class TorchEngine:
         """Free the checkpoint's memory; see ``Engine.unload``."""
         async with self._loads:
             self._models.pop(checkpoint_id, None)
+            self._worker.forget(checkpoint_id)
             self._release()
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The thread that computes tokens for the torch engine: one step of each answer in turn."""
+"""The thread that computes tokens for the torch engine: continuous batching."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import torch
 
 from liveweights.engines.distribution import sampling_logprobs
 from liveweights.engines.protocol import EngineError, Sampling, StopReason, Token
+from liveweights.engines.torch_batch import Batch, is_plain, prefill
+from liveweights.engines.torch_prefixes import Prefix, Prefixes
 
 if TYPE_CHECKING:
     from liveweights.engines.text import TextStream
@@ -34,29 +36,27 @@ class Answer:
     ends: frozenset[int]
     emit: Callable[[Token | BaseException], None]
     cancelled: bool = False
-    count: int = 0
-    _next: list[int] = field(default_factory=list[int])
-    _past: Any = None
+    output_ids: list[int] = field(default_factory=list[int])
+    cache: Any = None
+    """Its own, where the model's cannot be batched."""
     _random: Any = None
 
-    def step(self) -> bool:
-        """Compute one token; whether there are more to come."""
+    def take(self, logits_V: torch.Tensor) -> bool:
+        """Draw the next token from the model's logits; whether there are more to come."""
         if self._random is None:
             self._random = np.random.default_rng(self.sampling.seed)
-            self._next = list(self.prompt_ids)
-        raw_V = self._forward()
+        raw_V = torch.log_softmax(logits_V.double(), dim=-1).cpu().numpy()
         sampling = self.sampling
         logprobs_V = sampling_logprobs(
             raw_V, temperature=sampling.temperature, top_p=sampling.top_p, top_k=sampling.top_k
         )
         chosen = draw(logprobs_V, self._random.random())
-        self._next = [chosen]
-        self.count += 1
+        self.output_ids.append(chosen)
         visible = self.text.push(chosen)
         stop: StopReason | None = None
         if self.text.stopped:
             stop = "stop"
-        elif chosen in self.ends or self.count == sampling.max_tokens:
+        elif chosen in self.ends or len(self.output_ids) == sampling.max_tokens:
             visible += self.text.finish()
             stop = "stop" if self.text.stopped or chosen in self.ends else "length"
         top: tuple[tuple[int, float], ...] = ()
@@ -68,15 +68,6 @@ class Answer:
         )
         return stop is None
 
-    def _forward(self) -> Any:
-        """Raw log-probabilities of the next token, float64 [V]."""
-        ids_1T = torch.tensor([self._next], device=self.model.device)
-        out = self.model(
-            input_ids=ids_1T, past_key_values=self._past, use_cache=True, logits_to_keep=1
-        )
-        self._past = out.past_key_values
-        return torch.log_softmax(out.logits[0, -1].double(), dim=-1).cpu().numpy()
-
 
 def draw(logprobs_V: Any, uniform: float) -> int:
     """The token at which the cumulated probability exceeds ``uniform``, in [0, 1)."""
@@ -85,13 +76,118 @@ def draw(logprobs_V: Any, uniform: float) -> int:
     return min(at, len(cumulated) - 1)
 
 
-class Worker:
-    """Steps the active answers round robin; new ones join between two steps."""
+class Group:
+    """The answers of one checkpoint: those that wait for a row, and those that have one."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, model: Any, rows: int, prefixes: Prefixes) -> None:
+        self._model = model
+        self._rows = rows
+        self._prefixes = prefixes
+        self._batch = Batch(model)
+        self._decoding: list[Answer] = []
+        """In the order of the batch's rows."""
+        self._alone: list[Answer] = []
+        """Answers whose model's cache cannot be batched."""
+        self.waiting: list[Answer] = []
+
+    @property
+    def answers(self) -> list[Answer]:
+        return [*self.waiting, *self._decoding, *self._alone]
+
+    def step(self) -> None:
+        """Begin at most one answer, so that the others do not stand still for long, and compute
+        one token of each that was begun before."""
+        self.waiting = [answer for answer in self.waiting if not answer.cancelled]
+        self._leave(lambda answer: answer.cancelled)
+        begun: Answer | None = None
+        if self.waiting and len(self._decoding) + len(self._alone) < self._rows:
+            begun = self.waiting.pop(0)
+        if self._decoding:
+            self._decode()
+        self._alone = [a for a in self._alone if not a.cancelled and self._tried(a, self._extend)]
+        if begun is not None:
+            self._tried(begun, self._begin)
+
+    def _decode(self) -> None:
+        try:
+            logits_BV = self._batch.forward([answer.output_ids[-1] for answer in self._decoding])
+            more = [self._take(a, row) for a, row in zip(self._decoding, logits_BV, strict=True)]
+        except Exception as error:  # the others' checkpoints go on
+            log.exception("%d answers failed", len(self._decoding))
+            for answer in self._decoding:
+                answer.emit(EngineError(f"{answer.checkpoint_id}: {error!r}"))
+            self._decoding, self._batch = [], Batch(self._model)
+            return
+        done = {a for a, goes_on in zip(self._decoding, more, strict=True) if not goes_on}
+        self._leave(lambda answer: answer in done)
+
+    def _take(self, answer: Answer, logits_V: torch.Tensor) -> bool:
+        return self._tried(answer, lambda a: a.take(logits_V))
+
+    def _leave(self, goes: Callable[[Answer], bool]) -> None:
+        for row in reversed(range(len(self._decoding))):
+            answer = self._decoding[row]
+            if goes(answer):
+                self._keep(answer, row)
+                self._batch.leave(row)
+                self._decoding[row] = self._decoding[-1]
+                self._decoding.pop()
+
+    def _keep(self, answer: Answer, row: int) -> None:
+        """What was computed for an answer, for prompts that begin like it. Its last token has
+        not been through the model."""
+        ids = (*answer.prompt_ids, *answer.output_ids[:-1])
+        self._prefixes.keep(answer.checkpoint_id, Prefix(ids, self._batch.read(row)))
+
+    def _begin(self, answer: Answer) -> bool:
+        ids = answer.prompt_ids
+        shared, layers = self._prefixes.find(answer.checkpoint_id, ids)
+        logits_V, cache = prefill(self._model, ids, shared, layers)
+        more = answer.take(logits_V)
+        if is_plain(cache):
+            self._batch.join(cache)
+            self._decoding.append(answer)
+            if not more:
+                self._leave(lambda one: one is answer)
+        elif more:
+            answer.cache = cache
+            self._alone.append(answer)
+        return more
+
+    def _extend(self, answer: Answer) -> bool:
+        out = self._model(
+            input_ids=torch.tensor([answer.output_ids[-1:]], device=self._model.device),
+            past_key_values=answer.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        answer.cache = out.past_key_values
+        return answer.take(out.logits[0, -1])
+
+    def _tried(self, answer: Answer, work: Callable[[Answer], bool]) -> bool:
+        """Do it; one answer's failure must not end the others."""
+        try:
+            return work(answer)
+        except Exception as error:
+            log.exception("%s: an answer failed", answer.checkpoint_id)
+            answer.emit(EngineError(f"{answer.checkpoint_id}: {error!r}"))
+            return False
+
+
+class Worker:
+    """Steps the checkpoints' groups in turn; new answers join between two steps.
+
+    ``rows`` answers of a checkpoint are decoded together. ``cache_bytes`` bounds what finished
+    answers leave behind, of all checkpoints together.
+    """
+
+    def __init__(self, threads: int, rows: int, cache_bytes: int) -> None:
         self._threads = threads
-        self._new: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
-        self._active: list[Answer] = []
+        self._rows = rows
+        self._prefixes = Prefixes(cache_bytes)
+        self._new: queue.SimpleQueue[Answer | str | None] = queue.SimpleQueue()
+        self._groups: dict[str, Group] = {}
+        self._open: list[Answer] = []
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="torch-engine", daemon=True)
         self._thread.start()
@@ -102,9 +198,13 @@ class Worker:
             raise EngineError("the engine is closed")
         self._new.put(answer)
 
+    def forget(self, checkpoint_id: str) -> None:
+        """Drop what answers of the checkpoint have left behind."""
+        self._new.put(checkpoint_id)
+
     def active(self, checkpoint_id: str) -> int:
         """How many answers of this checkpoint are computed now."""
-        return sum(a.checkpoint_id == checkpoint_id and not a.cancelled for a in self._active)
+        return sum(a.checkpoint_id == checkpoint_id and not a.cancelled for a in self._open)
 
     def close(self) -> None:
         """End the thread; answers that are not complete get an EngineError."""
@@ -116,25 +216,29 @@ class Worker:
         torch.set_num_threads(self._threads)
         with torch.inference_mode():
             while self._admit():
-                self._active = [a for a in self._active if not a.cancelled and self._step(a)]
-        for answer in self._active:
-            answer.emit(EngineError("the engine was closed"))
+                for checkpoint, group in list(self._groups.items()):
+                    group.step()
+                    if not group.answers:
+                        del self._groups[checkpoint]
+                self._open = [a for group in self._groups.values() for a in group.answers]
+        for group in self._groups.values():
+            for answer in group.answers:
+                answer.emit(EngineError("the engine was closed"))
 
     def _admit(self) -> bool:
         """Take in what was submitted, waiting if there is nothing to do; False at the end."""
         while True:
             try:
-                answer = self._new.get(block=not self._active)
+                item = self._new.get(block=not self._groups)
             except queue.Empty:
                 return True
-            if answer is None:
+            if item is None:
                 return False
-            self._active.append(answer)
-
-    def _step(self, answer: Answer) -> bool:
-        try:
-            return answer.step()
-        except Exception as error:  # one answer's failure must not end the others
-            log.exception("%s: an answer failed", answer.checkpoint_id)
-            answer.emit(EngineError(f"{answer.checkpoint_id}: {error!r}"))
-            return False
+            if isinstance(item, str):
+                self._prefixes.drop(item)
+                continue
+            if item.checkpoint_id not in self._groups:
+                group = Group(item.model, self._rows, self._prefixes)
+                self._groups[item.checkpoint_id] = group
+            self._groups[item.checkpoint_id].waiting.append(item)
+            self._open = [*self._open, item]

@@ -19,6 +19,7 @@ import torch
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.dialogue import add_follow_ups, read_dialogue
 from liveweights.learn.evidence import HeldBack, mean_entropy, most_moved
+from liveweights.learn.passages import with_prompt_ids
 from liveweights.learn.policy import Policy
 from liveweights.learn.rewards import RewardMap, reward
 from liveweights.learn.rows import Encode, Row, build_rows
@@ -70,6 +71,12 @@ def learn(job: Job, folder: Path) -> Result:
     torch.set_num_threads(settings.threads or max(1, len(os.sched_getaffinity(0)) // 2))
     tokenizer = AutoTokenizer.from_pretrained(job.base, local_files_only=True)
     dialogue = read_dialogue(tokenizer)
+
+    job = msgspec.structs.replace(
+        job,
+        train=[with_prompt_ids(example, tokenizer) for example in job.train],
+        held_back=[with_prompt_ids(example, tokenizer) for example in job.held_back],
+    )
 
     def encode(text: str) -> list[int]:
         # What a user wrote is text, also where it looks like a special token.

@@ -1,0 +1,73 @@
+"""Tokens for what passed through the gateway: recorded as it was asked, in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+from jinja2 import TemplateError
+
+from liveweights.record.generation import Generation
+from liveweights.record.window import Example
+
+
+class _Asked(msgspec.Struct):
+    """The record's ``prompt``: the members of the request's body that were put to the model."""
+
+    messages: list[dict[str, Any]] | None = None
+    tools: list[dict[str, Any]] | None = None
+    prompt: Any = None
+    suffix: str | None = None
+    instructions: str | None = None
+    input: str | list[dict[str, Any]] | None = None
+
+
+def with_prompt_ids(example: Example, tokenizer: Any) -> Example:
+    """``example`` with its prompt in the tokens that our own API would have made of it.
+
+    Those that have ids keep them. What cannot be said in this model's chat template is left
+    without, and teaches nothing.
+    """
+    generation = example.generation
+    if generation.prompt_ids or not generation.prompt:
+        return example
+    ids = prompt_ids(generation, tokenizer)
+    return replace(example, generation=replace(generation, prompt_ids=ids)) if ids else example
+
+
+def prompt_ids(generation: Generation, tokenizer: Any) -> list[int]:
+    """Token ids of the prompt that was asked; none where they cannot be made."""
+    try:
+        asked = msgspec.json.decode(generation.prompt, type=_Asked)
+    except msgspec.MsgspecError:
+        return []
+    if isinstance(asked.prompt, str) and not asked.suffix:
+        return list(tokenizer.encode(asked.prompt))
+    messages = asked.messages
+    if asked.input is not None:
+        said = {"role": "user", "content": asked.input}
+        messages = [said] if isinstance(asked.input, str) else asked.input
+        if asked.instructions:
+            messages = [{"role": "system", "content": asked.instructions}, *messages]
+    if not messages:
+        return []
+    try:
+        text: str = tokenizer.apply_chat_template(
+            [_plain(message) for message in messages],
+            tools=asked.tools,
+            tokenize=False,
+            add_generation_prompt=True,
+        )
+    except (TemplateError, ValueError, TypeError, KeyError):
+        return []
+    return list(tokenizer.encode(text, add_special_tokens=False))
+
+
+def _plain(message: dict[str, Any]) -> dict[str, Any]:
+    """A message whose parts of text are joined, as most templates want it."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+    parts = [part.get("text", "") for part in content if isinstance(part, dict)]
+    return {**message, "content": "".join(parts)}

@@ -1,0 +1,51 @@
+"""What passed through the gateway, as tokens."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.api.doubles import make_tokenizer
+from tests.record.rows import make_generation
+
+from liveweights.learn.passages import with_prompt_ids
+from liveweights.record.window import Example
+
+HI = "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
+BRIEF = "<|im_start|>system\nbrief<|im_end|>\n"
+
+
+def read(**asked: Any) -> str:
+    tokenizer = make_tokenizer()
+    generation = make_generation("g", prompt_ids=[], prompt=json.dumps(asked))
+    example = with_prompt_ids(Example(generation, ()), tokenizer)
+    return tokenizer.decode(example.generation.prompt_ids)
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        ({"messages": [{"role": "user", "content": "hi"}]}, HI),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]}, HI),
+        ({"prompt": "def f("}, "def f("),
+        ({"input": "hi"}, HI),
+        ({"input": [{"role": "user", "content": "hi"}], "instructions": "brief"}, BRIEF + HI),
+    ],
+)
+def test_prompts_are_what_our_own_api_would_have_made(asked: dict[str, Any], text: str) -> None:
+    assert read(**asked) == text
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"prompt": ["a", "b"]}, {"messages": [{"role": "assistant", "content": "first"}]}],
+)
+def test_what_cannot_be_said_is_left_without(asked: dict[str, Any]) -> None:
+    assert read(**asked) == ""
+
+
+def test_ids_that_are_known_are_kept() -> None:
+    generation = make_generation("g", prompt_ids=[7], prompt='{"prompt": "x"}')
+    example = Example(generation, ())
+    assert with_prompt_ids(example, make_tokenizer()) is example
