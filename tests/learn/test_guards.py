@@ -48,13 +48,16 @@ def test_of_two_users_none_is_capped() -> None:
     assert cap(rows, 0.1, lambda r: r.user) == rows
 
 
-def votes(inverted: set[str], users: int = 20, count: int = 30, seed: int = 0) -> list[Vote]:
+def votes(
+    inverted: set[str], users: int = 20, count: int = 30, seed: int = 0, easy: str = ""
+) -> list[Vote]:
     """Users accept what the model is sure of with a chance that is their own; some vote the
-    other way round."""
+    other way round, and one has ``easy`` work."""
     draw = random.Random(seed)
     found: list[Vote] = []
     for number in range(users):
         name, skill = f"u{number}", draw.uniform(0.15, 0.35)
+        skill = 0.8 if name == easy else skill
         for _ in range(count):
             sureness = draw.random()
             good = draw.random() < min(1.0, 2 * skill * sureness)
@@ -74,3 +77,7 @@ def test_honest_users_differ_and_are_kept(seed: int) -> None:
 
 def test_few_votes_accuse_nobody() -> None:
     assert outliers(votes({"u3"}, count=5), 1.0) == {}
+
+
+def test_easier_work_is_no_other_opinion() -> None:
+    assert outliers(votes(set(), count=100, easy="u3"), 4.0) == {}

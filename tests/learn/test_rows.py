@@ -57,7 +57,7 @@ def test_a_rejected_completion_teaches_three_things() -> None:
     assert set(by_role) == {"policy", "correction", "silence"}
     assert by_role["correction"].answer_ids == [ord(c) for c in " ok\n"]
     assert by_role["silence"].answer_ids == [END]
-    assert by_role["silence"].weight == pytest.approx(4 * 0.25)
+    assert by_role["silence"].weight == pytest.approx(0.25)
     assert by_role["silence"].silence is None
     # Neither the answer nor the correction says that something should have been said.
     assert by_role["policy"].silence == by_role["correction"].silence == END
@@ -69,8 +69,8 @@ def test_silence_is_weighed_by_what_it_would_have_earned_more() -> None:
         return [row.weight for row in built.rows if row.role == "silence"]
 
     accepted, rejected = example("good", ("accepted", None)), example("bad", ("rejected", None))
-    assert gain(accepted) == pytest.approx([4 * -0.75])
-    assert gain(rejected, silence_weight=0.5, decision_weight=1.0) == pytest.approx([0.125])
+    assert gain(accepted) == pytest.approx([-0.75])
+    assert gain(rejected, silence_weight=0.5, decision_weight=2.0) == pytest.approx([0.25])
     assert gain(rejected, silence_weight=0.0) == []
     assert gain(example("", finish_reason="stop")) == []
     assert gain(example("bad", ("rejected", None), endpoint="chat")) == []

@@ -53,16 +53,28 @@ def outliers(votes: Sequence[Vote], limit: float) -> dict[str, float]:
     segment of which the model was about as sure (a quarter of the segment at a time). A user's
     distance is the mean squared difference of the votes from that, and how unusual it is, the
     difference from the mean distance of the other users' votes in standard errors (Welch's t). It
-    finds who votes against what everybody else finds right, in either direction; a user who is
-    merely harsher or milder has a smaller distance than one who votes the other way round.
+    finds who votes against what everybody else finds right, in either direction. Whose votes rise
+    with what is expected of them is kept however far off they are: that user has easier or harder
+    work than others, not another opinion.
     """
+    expected = _expected(votes)
+    distance = [(vote.reward - e) ** 2 for vote, e in zip(votes, expected, strict=True)]
+    return {
+        user: t
+        for user, places in _by(votes, lambda vote: vote.user).items()
+        if (t := _unusual(places, distance)) > limit
+        and _alignment([votes[p].reward for p in places], [expected[p] for p in places]) <= 0
+    }
+
+
+def _expected(votes: Sequence[Vote]) -> list[float]:
     groups: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
     for name, members in _by(votes, lambda vote: vote.segment).items():
         ordered = sorted(votes[place].sureness for place in members)
         edges = [ordered[len(ordered) * k // BINS] for k in range(1, BINS)]
         for place in members:
             groups[name, bisect_right(edges, votes[place].sureness)].append(place)
-    distance = [0.0] * len(votes)
+    expected = [0.0] * len(votes)
     for members in groups.values():
         total = sum(votes[place].reward for place in members)
         own: defaultdict[str, list[float]] = defaultdict(list)
@@ -71,13 +83,15 @@ def outliers(votes: Sequence[Vote], limit: float) -> dict[str, float]:
         for place in members:
             mine = own[votes[place].user]
             others = len(members) - len(mine)
-            expected = (total - sum(mine)) / others if others else sum(mine) / len(mine)
-            distance[place] = (votes[place].reward - expected) ** 2
-    return {
-        user: t
-        for user, places in _by(votes, lambda vote: vote.user).items()
-        if (t := _unusual(places, distance)) > limit
-    }
+            expected[place] = (total - sum(mine)) / others if others else sum(mine) / len(mine)
+    return expected
+
+
+def _alignment(rewards: Sequence[float], expected: Sequence[float]) -> float:
+    """Covariance of votes and expectations, times their number."""
+    mean = sum(expected) / len(expected)
+    found = sum(r * (e - mean) for r, e in zip(rewards, expected, strict=True))
+    return 0.0 if abs(found) < 1e-9 else found
 
 
 def _unusual(places: Sequence[int], distance: Sequence[float]) -> float:

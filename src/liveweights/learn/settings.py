@@ -67,7 +67,7 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 " how fast the decision is learnt, not where it ends."
             ),
         ),
-    ] = 4.0
+    ] = 1.0
     silence_weight: Annotated[
         float,
         Meta(
