@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.gate.offpolicy import effective_size, snips, snips_difference
+from liveweights.gate.offpolicy import (
+    Predicted,
+    doubly_robust_difference,
+    effective_size,
+    ips_difference,
+    snips,
+    snips_difference,
+)
+from liveweights.gate.predictions import predict
 
 weights = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=50)
 
@@ -92,3 +100,86 @@ def test_bad_input_is_refused(rewards: list[float], logratios: list[float]) -> N
 def test_an_impossible_answer_weighs_nothing() -> None:
     estimate = snips([1.0] * 50 + [0.0] * 50, [-np.inf] * 50 + [0.0] * 50)
     assert estimate.value == 0.0
+
+
+MU, PI, VALUE_OF = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5]), np.array([-0.25, 0, 0.75])
+TRUTH = float((PI - MU) @ VALUE_OF)
+
+
+def sampled(
+    rng: np.random.Generator, cases: int, model: np.ndarray, ratios: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Predicted]:
+    """Rewards with noise, log-ratios of candidate and incumbent, and what ``model`` predicts."""
+    logged, ours, theirs = (rng.choice(3, size=cases, p=p) for p in (MU, PI, MU))
+    rewards = VALUE_OF[logged] + rng.normal(scale=0.1, size=cases)
+    predicted = Predicted(model[logged], model[ours], model[theirs])
+    return rewards, ratios[logged], np.zeros(cases), predicted
+
+
+@pytest.mark.parametrize(
+    ("model", "ratios"),
+    [
+        (VALUE_OF, np.log(PI / MU)),
+        (np.array([0.3, 0.3, -0.1]), np.log(PI / MU)),  # wrong model, right weights
+        (VALUE_OF, np.log(np.array([1.5, 1.0, 0.6]))),  # right model, wrong weights
+    ],
+)
+def test_doubly_robust_covers_the_truth_if_either_part_is_right(
+    model: np.ndarray, ratios: np.ndarray
+) -> None:
+    rng = np.random.default_rng(5)
+    runs, covered, values = 500, 0, []
+    for _ in range(runs):
+        found = doubly_robust_difference(*sampled(rng, 400, model, ratios))
+        assert found.low is not None
+        assert found.high is not None
+        assert found.value is not None
+        covered += found.low <= TRUTH <= found.high
+        values.append(found.value)
+    assert covered / runs >= 0.93
+    assert np.mean(values) == pytest.approx(TRUTH, abs=0.01)
+
+
+def test_a_model_of_the_prompts_narrows_the_interval_and_no_model_is_plain_ips() -> None:
+    rng = np.random.default_rng(6)
+    rewards, ours, theirs, predicted = sampled(rng, 2000, VALUE_OF, np.log(PI / MU))
+    ease = rng.normal(size=2000)  # what a prompt is worth, whoever answers it
+    told = Predicted(
+        predicted.logged_B + ease, predicted.candidate_B + ease, predicted.incumbent_B + ease
+    )
+    robust = doubly_robust_difference(rewards + ease, ours, theirs, told)
+    plain = ips_difference(rewards + ease, ours, theirs)
+    assert plain.value == pytest.approx(np.mean((np.exp(ours) - 1) * (rewards + ease)))
+    assert robust.standard_error < plain.standard_error / 1.5  # type: ignore[operator]
+
+
+def test_every_estimate_is_refused_below_the_floor() -> None:
+    ours = np.concatenate([[5.0], np.full(99, -5.0)])
+    rewards, theirs, none = np.zeros(100), np.zeros(100), np.zeros(100)
+    for found in (
+        snips_difference(rewards, ours, theirs, 1e3),
+        ips_difference(rewards, ours, theirs, 1e3),
+        doubly_robust_difference(rewards, ours, theirs, Predicted(none, none, none), 1e3),
+    ):
+        assert found.value is None
+        assert found.refused is not None
+        assert "effective samples of 100" in found.refused
+
+
+def test_predictions_come_from_other_sessions() -> None:
+    rng = np.random.default_rng(7)
+    texts = ["", "short", "a much longer answer\nof two lines"]
+    kinds = rng.integers(0, 3, size=300)
+    logged = [texts[kind] for kind in kinds]
+    rewards = np.array([0.0, 0.75, -0.25])[kinds]
+    sessions = [f"s{i // 3}" for i in range(300)]
+    found = predict(rewards, logged, ["short"] * 300, [""] * 300, sessions)
+    assert np.abs(found.logged_B - rewards).max() < 0.15
+    assert found.candidate_B.mean() == pytest.approx(0.75, abs=0.15)
+    assert found.incumbent_B.mean() == pytest.approx(0.0, abs=0.15)
+    # One session's rewards do not move that session's own predictions.
+    changed = rewards.copy()
+    changed[:3] = 9.0
+    again = predict(changed, logged, ["short"] * 300, [""] * 300, sessions)
+    assert again.logged_B[:3] == pytest.approx(found.logged_B[:3])
+    assert again.logged_B[3:6] != pytest.approx(found.logged_B[3:6])

@@ -8,48 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liveweights.gate.statistics import (
+    adjusted_difference,
     at_confidence,
     cases_needed,
     clustered_error,
     group,
     paired_difference,
-    sign_test,
-    student_cdf,
-    student_quantile,
+    tails,
 )
 
 values = st.floats(-1, 1, allow_nan=False)
 pairs = st.lists(st.tuples(values, values, st.integers(0, 9)), min_size=3, max_size=60)
-
-
-@pytest.mark.parametrize(
-    ("probability", "freedom", "published"),
-    [  # NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2
-        (0.975, 1, 12.706),
-        (0.95, 2, 2.920),
-        (0.975, 4, 2.776),
-        (0.99, 10, 2.764),
-        (0.975, 30, 2.042),
-        (0.999, 5, 5.893),
-        (0.975, 100, 1.984),
-    ],
-)
-def test_quantiles_are_the_published_ones(
-    probability: float, freedom: int, published: float
-) -> None:
-    assert student_quantile(probability, freedom) == pytest.approx(published, abs=6e-4)
-
-
-@given(st.floats(0.5, 0.9999), st.integers(1, 3000))
-def test_quantile_inverts_the_distribution(probability: float, freedom: int) -> None:
-    quantile = student_quantile(probability, freedom)
-    assert student_cdf(quantile, freedom) == pytest.approx(probability, abs=1e-9)
-
-
-def test_distribution_with_one_and_two_degrees_is_the_closed_form() -> None:
-    for t in (-3.0, -0.2, 0.0, 0.7, 12.0):
-        assert student_cdf(t, 1) == pytest.approx(0.5 + math.atan(t) / math.pi)
-        assert student_cdf(t, 2) == pytest.approx(0.5 + t / (2 * math.sqrt(2 + t * t)))
 
 
 @given(pairs)
@@ -126,13 +95,6 @@ def test_intervals_of_uneven_sessions_cover_the_truth(effect: float) -> None:
     assert 0.94 <= covered / runs <= 0.98
 
 
-def test_sign_test_is_the_binomial_tail() -> None:
-    assert sign_test(9, 1) == pytest.approx(2 * 11 / 1024)
-    assert sign_test(1, 9) == sign_test(9, 1)
-    assert sign_test(5, 5) == 1.0
-    assert sign_test(0, 0) == 1.0
-
-
 def test_as_many_cases_as_needed_find_the_effect_with_that_power() -> None:
     rng = np.random.default_rng(3)
     pilot = rng.normal(scale=0.5, size=400)
@@ -158,3 +120,56 @@ def test_bad_input_is_named(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         paired_difference(ours, theirs, sessions)
+
+
+def test_adjusted_interval_is_bonett_and_prices() -> None:
+    # Airway hyper-responsiveness of 21 children before and after (Bentur et al. 2009), the example
+    # of Fagerland, Lydersen & Laake 2014 (Stat Med 33:2850): one better, seven worse.
+    ours, theirs = [1.0] + [0.0] * 20, [0.0] + [1.0] * 7 + [0.0] * 13
+    found = adjusted_difference(ours, theirs, added=1)
+    better, worse = (1 + 1) / 23, (7 + 1) / 23
+    published = math.sqrt((better + worse - (better - worse) ** 2) / 23)
+    assert found.mean == pytest.approx(-6 / 21)
+    assert found.middle == pytest.approx(better - worse)
+    # theirs divides by n, a jackknife by n - 1
+    assert found.standard_error == pytest.approx(published * math.sqrt(23 / 22))
+
+
+def test_cases_that_all_agree_are_not_proof_when_few() -> None:
+    def low(cases: int) -> float:
+        found = adjusted_difference([1.0] * cases, [1.0] * cases)
+        assert (found.cases, found.changed, found.wins) == (cases, 0, 0)
+        return found.low or 0.0
+
+    assert low(190) < -0.02 < low(200)
+    for cases in (20, 100, 400):  # wider than the exact bound on a chance never seen
+        assert low(cases) < -(1 - 0.025 ** (1 / cases))
+
+
+@pytest.mark.parametrize(
+    ("win", "loss", "cases"),
+    [(0.01, 0.02, 100), (0.0, 0.03, 100), (0.1, 0.2, 40), (0.0, 0.05, 60), (0.05, 0.08, 300)],
+)
+def test_a_margin_is_met_wrongly_at_most_at_the_level(win: float, loss: float, cases: int) -> None:
+    rng = np.random.default_rng(4)
+    runs, met = 2000, 0
+    for _ in range(runs):
+        moves = rng.choice([1, -1, 0], size=cases, p=[win, loss, 1 - win - loss])
+        found = adjusted_difference((moves > 0).astype(float), (moves < 0).astype(float))
+        met += found.low is not None and found.low > win - loss
+    assert met / runs <= 0.025 + 2 * (0.025 * 0.975 / runs) ** 0.5
+
+
+def test_tails_are_students() -> None:
+    found = paired_difference([0.3, 0.1, 0.4, 0.2], [0.0, 0.1, 0.0, 0.0])
+    below, above = tails(found)
+    assert below + above == pytest.approx(1)
+    assert above < 0.05 < below
+    at_the_edge = at_confidence(found, 1 - 2 * above)
+    assert at_the_edge.low == pytest.approx(0, abs=1e-9)
+    assert tails(paired_difference([1.0], [0.0])) == (1.0, 1.0)
+
+
+def test_scores_outside_zero_and_one_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"in \[0, 1\]"):
+        adjusted_difference([1.5, 0.0], [0.0, 0.0])

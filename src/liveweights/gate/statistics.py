@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from functools import cache
 from statistics import NormalDist
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from liveweights.gate.distributions import student_cdf, student_quantile
 
 FloatArray = NDArray[np.float64]
 
@@ -18,7 +19,8 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """Mean of candidate minus incumbent over paired cases, with its interval.
 
     ``low`` and ``high`` are None where there are fewer than two sessions. ``changed`` counts the
-    cases on which the two differ, ``wins`` those on which the candidate is higher.
+    cases on which the two differ, ``wins`` those on which the candidate is higher. ``shift`` is
+    how far the interval's middle lies from the mean: only `adjusted_difference` moves it.
     """
 
     mean: float
@@ -32,6 +34,11 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     wins: int
     candidate: float
     incumbent: float
+    shift: float = 0.0
+
+    @property
+    def middle(self) -> float:
+        return self.mean + self.shift
 
 
 def paired_difference(
@@ -81,9 +88,55 @@ def at_confidence(difference: Difference, confidence: float) -> Difference:
     return msgspec.structs.replace(
         difference,
         confidence=confidence,
-        low=difference.mean - reach,
-        high=difference.mean + reach,
+        low=difference.middle - reach,
+        high=difference.middle + reach,
     )
+
+
+def adjusted_difference(
+    candidate_B: Sequence[float] | FloatArray,
+    incumbent_B: Sequence[float] | FloatArray,
+    sessions_B: Sequence[Hashable] | None = None,
+    confidence: float = 0.95,
+    added: int = 2,
+) -> Difference:
+    """As `paired_difference` for scores in [0, 1], and safe where few or no cases differ.
+
+    For the interval only, ``added`` cases that just the candidate solves and as many that just the
+    incumbent solves are joined, each a session of its own. With one of each it is Bonett & Price
+    2012, "Adjusted Wald confidence interval for a difference of binomial proportions based on
+    paired data"; where a candidate only ever loses, that one meets a margin wrongly about twice as
+    often as its level says, and two of each do not. So also a suite on which nothing differs has
+    a width. Raises ValueError also for a score outside [0, 1].
+    """
+    plain = paired_difference(candidate_B, incumbent_B, sessions_B, confidence)
+    candidate, incumbent = _floats(candidate_B), _floats(incumbent_B)
+    if min(candidate.min(), incumbent.min()) < 0 or max(candidate.max(), incumbent.max()) > 1:
+        raise ValueError("scores must be in [0, 1]")
+    if plain.standard_error is None:
+        return plain
+    differences = np.append(candidate - incumbent, [1.0, -1.0] * added)
+    groups = np.append(
+        group(sessions_B, len(candidate)), np.arange(2 * added, dtype=np.int64) + plain.sessions
+    )
+    moved = msgspec.structs.replace(
+        plain,
+        standard_error=clustered_error(differences, groups),
+        shift=float(differences.mean()) - plain.mean,
+    )
+    return at_confidence(moved, confidence)
+
+
+def tails(difference: Difference) -> tuple[float, float]:
+    """One-sided p-values of "not worse" and of "not better": small ones speak against them.
+
+    Student's t with the difference's own error; (1, 1) where there is none.
+    """
+    if not difference.standard_error:
+        return 1.0, 1.0
+    t = difference.middle / difference.standard_error
+    below = student_cdf(t, difference.sessions - 1)
+    return below, 1 - below
 
 
 def clustered_error(values_B: FloatArray, groups_B: NDArray[np.int64]) -> float | None:
@@ -114,17 +167,6 @@ def group(sessions_B: Sequence[Hashable] | None, count: int) -> NDArray[np.int64
     return np.array([numbers.setdefault(s, len(numbers)) for s in sessions_B], dtype=np.int64)
 
 
-def sign_test(wins: int, losses: int) -> float:
-    """Two-sided p-value of wins and losses being equally likely; ties do not count.
-
-    On right-or-wrong cases this is McNemar's test in its exact form (McNemar 1947; the binomial
-    distribution of discordant pairs).
-    """
-    changed, fewer = wins + losses, min(wins, losses)
-    tail = sum(math.comb(changed, k) for k in range(fewer + 1)) / 2**changed
-    return min(1.0, 2 * tail)
-
-
 def cases_needed(difference: Difference, effect: float, power: float) -> int | None:
     """How many cases would find a true mean difference of ``effect`` with this ``power``.
 
@@ -137,56 +179,6 @@ def cases_needed(difference: Difference, effect: float, power: float) -> int | N
     normal = NormalDist()
     z = normal.inv_cdf(0.5 + difference.confidence / 2) + normal.inv_cdf(power)
     return math.ceil(difference.cases * (z * difference.standard_error / effect) ** 2)
-
-
-@cache
-def student_quantile(probability: float, freedom: int) -> float:
-    """Quantile of Student's t for a probability of at least one half, to nine digits."""
-    if freedom < 1 or not 0.5 <= probability < 1:
-        raise ValueError(f"no t quantile for {probability=} and {freedom=}")
-    low, high = 0.0, 1.0
-    while student_cdf(high, freedom) < probability:
-        low, high = high, high * 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        if student_cdf(middle, freedom) < probability:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
-
-
-def student_cdf(t: float, freedom: int) -> float:
-    """Distribution function of Student's t (DLMF 8.17.1: I_x(1 / 2, freedom / 2))."""
-    half = _beta_ratio(0.5, freedom / 2, t * t / (freedom + t * t)) / 2
-    return 0.5 + half if t > 0 else 0.5 - half
-
-
-def _beta_ratio(a: float, b: float, x: float) -> float:
-    """Regularised incomplete beta function by its continued fraction (DLMF 8.17.22)."""
-    if x <= 0 or x >= 1:
-        return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):  # where the fraction converges slowly: DLMF 8.17.4
-        return 1 - _beta_ratio(b, a, 1 - x)
-    front = math.exp(
-        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    )
-    # Modified Lentz: numerator and denominator of successive convergents, kept off zero.
-    tiny = 1e-300
-    c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1) or tiny)
-    fraction = d
-    for m in range(1, 10_000):
-        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        step = 1.0
-        for term in (even, odd):
-            d = 1 / (1 + term * d or tiny)
-            c = 1 + term / c or tiny
-            step = c * d
-            fraction *= step
-        if abs(step - 1) < 1e-15:
-            break
-    return front * fraction / a
 
 
 def _floats(values: Sequence[float] | FloatArray) -> FloatArray:

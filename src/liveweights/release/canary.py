@@ -9,16 +9,12 @@ from typing import Literal
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from liveweights.gate.evalues import FloatArray, interval, wealth
 from liveweights.release.settings import CanarySettings
 
 Action = Literal["PROMOTE", "ROLLBACK", "CONTINUE"]
 Arm = Literal["canary", "live"]
-FloatArray = NDArray[np.float64]
-
-# Fractions of the largest bet that cannot ruin: small ones see small effects, large ones fast.
-BETS = np.array([0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95])
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,30 +165,6 @@ def compare(units: Sequence[Unit]) -> FloatArray:
             ours.clear()
             theirs.clear()
     return np.array(differences, dtype=np.float64)
-
-
-def wealth(values_K: FloatArray, mean: float, width: float) -> FloatArray:
-    """Log wealth after each value of betting that their mean is above ``mean`` (..., K).
-
-    Values lie in [-width, width], so the largest bet that cannot ruin is 1 / (width + mean).
-    """
-    bets_J = BETS / (width + mean)
-    gains_JK = np.log1p(bets_J[:, None] * (values_K[..., None, :] - mean))
-    return np.logaddexp.reduce(gains_JK.cumsum(axis=-1), axis=-2) - np.log(len(BETS))
-
-
-def interval(differences_K: FloatArray, alpha: float, width: float) -> tuple[float, float]:
-    """Confidence sequence at 1 - alpha for the mean: what betting has not ruled out so far."""
-    ends: list[float] = []
-    for values in (differences_K, -differences_K):
-        grid = np.linspace(-width, width, 201)
-        ruled_out = [
-            mean
-            for mean in grid[1:-1]
-            if len(values) and wealth(values, float(mean), width).max() >= math.log(2 / alpha)
-        ]
-        ends.append(max(ruled_out, default=-width))
-    return float(ends[0]), float(-ends[1])
 
 
 def _act(
