@@ -1,0 +1,115 @@
+"""Bubblewrap's command line: what a sandboxed program sees, and who it is."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from liveweights.gate.sandbox.limits import Limits
+
+OLDEST = (0, 8)
+ROOT = ("bin", "sbin", "lib", "lib32", "lib64")
+PATH = "/usr/local/bin:/usr/bin:/bin"
+NOBODY = 65534
+
+
+class SandboxUnavailable(RuntimeError):
+    """Programs cannot be run safely here; the message says what to do about it."""
+
+
+def find_bubblewrap() -> str:
+    """Path of a new enough ``bwrap``. Raises SandboxUnavailable."""
+    found = shutil.which("bwrap")
+    if found is None:
+        raise SandboxUnavailable(
+            "bubblewrap is not installed, so no program may be run: `apt-get install bubblewrap`"
+            " (Debian, Ubuntu), `dnf install bubblewrap` (Fedora), `apk add bubblewrap` (Alpine)"
+        )
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
+    version = tuple(int(number) for number in re.findall(r"\d+", said)[:2])
+    if version < OLDEST:
+        raise SandboxUnavailable(
+            f"bubblewrap {'.'.join(map(str, version))} at {found} is too old; at least 0.8 is"
+            " needed, which forbids new user namespaces inside"
+        )
+    return found
+
+
+def find_prlimit() -> str:
+    """Path of util-linux's ``prlimit``. Raises SandboxUnavailable."""
+    found = shutil.which("prlimit")
+    if found is None:
+        raise SandboxUnavailable("prlimit is not installed: `apt-get install util-linux`")
+    return found
+
+
+def identity() -> int | None:
+    """The user that a sandbox is started as; None: our own.
+
+    Root never is: inside a user namespace its processes still own what root owns outside, such as
+    /proc/sys and the device nodes.
+    """
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam("nobody").pw_uid
+    except KeyError:
+        return NOBODY
+
+
+def find_python() -> str:
+    """A Python that the sandbox's user may read. Raises SandboxUnavailable."""
+    candidates = [Path(sys.base_prefix) / "bin" / "python3"]
+    candidates += [Path(folder) / "python3" for folder in PATH.split(":")]
+    for candidate in candidates:
+        if candidate.is_file() and (identity() is None or _is_open(candidate)):
+            return str(candidate)
+    raise SandboxUnavailable(
+        f"no Python in {', '.join(map(str, candidates))} that an unprivileged user may run:"
+        " `apt-get install python3`"
+    )
+
+
+def bubblewrap(
+    program: str, command: Sequence[str], writable: Sequence[str], limits: Limits
+) -> list[str]:
+    """The whole command line; the first of the ``writable`` folders is where it starts.
+
+    Nothing of the host is there but /usr (and the Python that runs us, if it is elsewhere), all
+    read-only. No network, no other processes, no capabilities, no environment, no new user
+    namespaces. Everything writable is memory, of a limited size.
+    """
+    arguments = [program, "--unshare-all", "--unshare-user", "--disable-userns"]
+    arguments += ["--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    arguments += ["--uid", str(NOBODY), "--gid", str(NOBODY), "--hostname", "sandbox"]
+    arguments += ["--clearenv", "--setenv", "PATH", PATH, "--setenv", "LANG", "C.UTF-8"]
+    arguments += ["--setenv", "HOME", writable[0], "--ro-bind", "/usr", "/usr"]
+    for name in ROOT:
+        host = Path("/", name)
+        if host.is_symlink():
+            arguments += ["--symlink", os.readlink(host), f"/{name}"]
+        elif host.is_dir():
+            arguments += ["--ro-bind", str(host), f"/{name}"]
+    for path in ("/etc/alternatives", "/etc/ld.so.cache", "/etc/localtime"):
+        arguments += ["--ro-bind-try", path, path]
+    prefix = Path(sys.base_prefix)
+    if not prefix.is_relative_to("/usr") and (identity() is None or _is_open(prefix)):
+        arguments += ["--ro-bind", str(prefix), str(prefix)]
+    arguments += ["--proc", "/proc", "--dev", "/dev"]
+    for folder in ("/dev/shm", *writable):
+        arguments += ["--size", str(limits.disk), "--tmpfs", folder]
+    for folder in ("/proc", "/dev", "/"):
+        arguments += ["--remount-ro", folder]
+    return [*arguments, "--chdir", writable[0], "--", *command]
+
+
+def _is_open(path: Path) -> bool:
+    """Whether any user may follow the path and read what is there."""
+    whole = path.resolve()
+    return all(step.stat().st_mode & 0o005 == 0o005 for step in (whole, *whole.parents))

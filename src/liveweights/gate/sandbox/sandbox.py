@@ -1,0 +1,223 @@
+"""Runs one program in bubblewrap, and says how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from liveweights.gate.sandbox.bubblewrap import (
+    SandboxUnavailable,
+    bubblewrap,
+    find_bubblewrap,
+    find_prlimit,
+    find_python,
+    identity,
+)
+from liveweights.gate.sandbox.cgroups import Cgroups, Group, find_cgroups
+from liveweights.gate.sandbox.limits import Limits, rlimits
+
+Ended = Literal["exit", "time", "memory", "processes", "output"]
+CHUNK = 65_536
+# Waits for one line, so that it is in its cgroup before anything of the sandbox runs. `read` takes
+# a pipe byte by byte: what follows the line is the program's own input.
+LAUNCHER = 'IFS= read -r go; exec "$@"'
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a program ended: by itself with ``code``, or at which limit. Output is cut there."""
+
+    ended: Ended
+    code: int | None
+    stdout: bytes
+    stderr: bytes
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        return self.ended == "exit" and self.code == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A program in its sandbox, whose pipes are ``process``'s."""
+
+    process: asyncio.subprocess.Process
+    group: Group | None
+    handle: int
+
+    def kill(self) -> None:
+        # By handle: asking the process object would reap it behind the event loop's back.
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.handle, signal.SIGKILL)
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A way to run programs here; `open_sandbox` finds it."""
+
+    program: str
+    prlimit: str
+    python: str
+    cgroups: Cgroups
+
+    @property
+    def enforcement(self) -> dict[str, str]:
+        """What holds each limit on this machine."""
+        group = f"cgroup v{self.cgroups.version}"
+        return {
+            "memory": group if self.cgroups.holds("memory") else "rlimit, per process",
+            "processes": group if self.cgroups.holds("pids") else "rlimit, per user",
+            "processor": "rlimit, per process",
+            "disk": "tmpfs",
+            "time": "clock",
+            "output": "pipe",
+        }
+
+    async def run(
+        self,
+        command: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        limits: Limits | None = None,
+        writable: Sequence[str] = ("/tmp",),
+    ) -> Outcome:
+        """Run to the end or to a limit; nothing of it is left running."""
+        limits = limits or Limits()
+        began = time.perf_counter()
+        ended: Ended = "exit"
+        async with self.start(command, limits, writable) as running:
+            process, group = running.process, running.group
+            kept = _Kept(limits.output, running)
+            async with asyncio.TaskGroup() as pipes:
+                pipes.create_task(_feed(process, stdin))
+                pipes.create_task(kept.read(process.stdout, kept.out))
+                pipes.create_task(kept.read(process.stderr, kept.err))
+                try:
+                    code = await asyncio.wait_for(process.wait(), limits.seconds)
+                except TimeoutError:
+                    ended = "time"
+                    running.kill()
+                    code = await process.wait()
+            if kept.full:
+                ended = "output"
+            if ended == "exit" and code != 0:
+                if group and group.killed_for_memory():
+                    ended = "memory"
+                elif group and group.refused_processes():
+                    ended = "processes"
+        return Outcome(
+            ended=ended,
+            code=code if ended == "exit" else None,
+            stdout=bytes(kept.out),
+            stderr=bytes(kept.err),
+            seconds=time.perf_counter() - began,
+        )
+
+    @asynccontextmanager
+    async def start(
+        self,
+        command: Sequence[str],
+        limits: Limits,
+        writable: Sequence[str],
+    ) -> AsyncGenerator[Running]:
+        """The running program with its pipes; it and all it started end with the context."""
+        uid = identity()
+        held = self.cgroups.holds
+        lowered = rlimits(
+            limits,
+            os.geteuid() if uid is None else uid,
+            memory=not held("memory"),
+            processes=not held("pids"),
+        )
+        changed: dict[str, Any] = {}
+        if uid is not None:
+            changed = {"user": uid, "group": uid, "extra_groups": ()}
+        process = await asyncio.create_subprocess_exec(
+            "/bin/sh",
+            "-c",
+            LAUNCHER,
+            "sh",
+            self.prlimit,
+            *lowered,
+            *bubblewrap(self.program, command, writable, limits),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd="/",
+            env={},  # bubblewrap's own can be read from inside
+            **changed,
+        )
+        group: Group | None = None
+        handle = os.pidfd_open(process.pid)
+        try:
+            if self.cgroups.parents:
+                group = self.cgroups.create(limits)
+                group.add(process.pid)
+            assert process.stdin is not None
+            process.stdin.write(b"\n")
+            yield Running(process, group, handle)
+        finally:
+            await _end(Running(process, group, handle))
+            os.close(handle)
+            if group:
+                await group.remove()
+
+
+async def open_sandbox() -> Sandbox:
+    """Find what is needed, and try it. Raises SandboxUnavailable."""
+    sandbox = Sandbox(find_bubblewrap(), find_prlimit(), find_python(), find_cgroups())
+    tried = await sandbox.run(["true"], limits=Limits(seconds=30))
+    if not tried.ok:
+        why = tried.stderr.decode(errors="replace").strip()
+        raise SandboxUnavailable(
+            f"bubblewrap cannot make a sandbox here: {why}; unprivileged user"
+            " namespaces must be allowed (in a container: a seccomp profile that permits them; on"
+            " Ubuntu: an AppArmor profile for bwrap)"
+        )
+    return sandbox
+
+
+class _Kept:
+    """Both outputs together up to a limit, at which the process is ended."""
+
+    def __init__(self, limit: int, running: Running) -> None:
+        self.out = bytearray()
+        self.err = bytearray()
+        self.full = False
+        self._left = limit
+        self._running = running
+
+    async def read(self, stream: asyncio.StreamReader | None, into: bytearray) -> None:
+        assert stream is not None
+        while chunk := await stream.read(CHUNK):
+            into += chunk[: self._left]
+            if len(chunk) > self._left:
+                self.full = True
+                self._running.kill()
+            self._left = max(0, self._left - len(chunk))
+
+
+async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
+    assert process.stdin is not None
+    with suppress(BrokenPipeError, ConnectionResetError):  # it need not read what it is given
+        process.stdin.write(data)
+        await process.stdin.drain()
+    process.stdin.close()
+
+
+async def _end(running: Running) -> None:
+    """Kill, and read what is left: a full pipe would keep it from being seen to end."""
+    running.kill()
+    process = running.process
+    for stream in (process.stdout, process.stderr):
+        while stream and await stream.read(CHUNK):
+            pass
+    await process.wait()

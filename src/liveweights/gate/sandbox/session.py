@@ -1,0 +1,114 @@
+"""A sandbox that stays: files go in, then one shell command after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import shlex
+import tarfile
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from liveweights.gate.sandbox.limits import Limits
+from liveweights.gate.sandbox.sandbox import Sandbox
+
+OUTPUT = "/run/terminal"
+GRACE = 5.0
+
+# Input: an archive of a stated length, then per command its seconds, the bytes of output that are
+# wanted, and itself, each ended by a NUL byte. Answer: exit status and output, likewise.
+LOOP = r"""
+head -c "$1" | tar -x -C / --no-same-owner || exit 1
+while IFS= read -r -d '' seconds && IFS= read -r -d '' most && IFS= read -r -d '' command; do
+    timeout -k 1 "$seconds" bash -c "$command" </dev/null >/run/terminal/output 2>&1
+    printf '%s\0' "$?"
+    head -c "$most" /run/terminal/output | tr -d '\0'
+    printf '\0'
+done
+"""
+
+
+class SessionLost(RuntimeError):
+    """The sandbox ended, or does not answer any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """What a command printed, output and errors mixed, and its exit status (124: out of time)."""
+
+    code: int
+    output: str
+
+
+@dataclass(slots=True)
+class Session:
+    """Commands share files and background processes, but not a shell's variables."""
+
+    _process: asyncio.subprocess.Process
+
+    async def execute(self, command: str, seconds: float, most: int = 16_384) -> Terminal:
+        """Run in bash, from the first folder. Raises SessionLost; the session is then of no use."""
+        if "\0" in command:
+            return Terminal(2, "a command cannot hold NUL bytes")
+        reader, writer = self._process.stdout, self._process.stdin
+        assert reader is not None
+        assert writer is not None
+        try:
+            async with asyncio.timeout(seconds + GRACE):
+                writer.write(f"{seconds:.3f}\0{most}\0{command}\0".encode())
+                await writer.drain()
+                code = await reader.readuntil(b"\0")
+                output = await reader.readuntil(b"\0")
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+            raise SessionLost(f"the sandbox ended while it ran {command[:80]!r}") from error
+        return Terminal(int(code[:-1]), output[:-1].decode(errors="replace"))
+
+    async def export(self, folder: str, most: int) -> bytes:
+        """A tar archive of a folder. Raises SessionLost also where it is larger than ``most``."""
+        archive = f"tar -c -C {shlex.quote(folder)} . | base64 -w0"
+        found = await self.execute(archive, 30, most * 4 // 3 + 4)
+        try:
+            return base64.b64decode(found.output, validate=True)
+        except ValueError as error:
+            raise SessionLost(f"{folder} cannot be exported: more than {most} bytes?") from error
+
+
+@asynccontextmanager
+async def open_session(
+    sandbox: Sandbox, files: Mapping[str, bytes], writable: Sequence[str], limits: Limits
+) -> AsyncGenerator[Session]:
+    """A session with ``files`` by absolute path, each within one of the ``writable`` folders.
+
+    ``limits.seconds`` bounds the processor time of each process; who drives it keeps the clock.
+    """
+    data = archive(files)
+    command = ["bash", "-c", LOOP, "bash", str(len(data))]
+    async with sandbox.start(command, limits, (*writable, OUTPUT)) as running:
+        process = running.process
+        assert process.stdin is not None
+        process.stdin.write(data)
+        errors = asyncio.create_task(_discard(process.stderr))
+        try:
+            yield Session(process)
+        finally:
+            errors.cancel()
+            await asyncio.gather(errors, return_exceptions=True)
+
+
+def archive(files: Mapping[str, bytes]) -> bytes:
+    """A tar archive; files that begin with ``#!`` may be executed."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for path, content in files.items():
+            entry = tarfile.TarInfo(path.lstrip("/"))
+            entry.size = len(content)
+            entry.mode = 0o755 if content.startswith(b"#!") else 0o644
+            tar.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+async def _discard(stream: asyncio.StreamReader | None) -> None:
+    while stream and await stream.read(65_536):
+        pass
