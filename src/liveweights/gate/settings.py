@@ -73,6 +73,15 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             ge=2, description="Fewest effective samples that an off-policy estimate is used from."
         ),
     ] = 30.0
+    estimator: Annotated[
+        Literal["snips", "ips", "doubly_robust"],
+        msgspec.Meta(
+            description=(
+                "Which off-policy estimate counts. 'doubly_robust' has candidate and incumbent"
+                " answer the held-back prompts once more, as warm as they were served."
+            )
+        ),
+    ] = "snips"
     ratio_clip: Annotated[
         float,
         msgspec.Meta(gt=1, description="Largest weight of one answer in the off-policy estimate."),
@@ -130,6 +139,34 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Share,
         msgspec.Meta(description="Largest rise of the share of answers in which one is found."),
     ] = 0.1
+    suites: Annotated[
+        tuple[str, ...],
+        msgspec.Meta(
+            description=(
+                "Suites that a candidate must not be worse on, asked where everything else"
+                " passes: names of `liveweights suites`, folders, package:NAME, inspect:FILE@TASK."
+            )
+        ),
+    ] = ()
+    better: Annotated[
+        tuple[str, ...],
+        msgspec.Meta(description="Those of them on which it must be better."),
+    ] = ()
+    margins: Annotated[
+        dict[str, float],
+        msgspec.Meta(
+            description="Loss of mean score that is no harm, by suite; else the suite's card says."
+        ),
+    ] = {}
+    suite_cases: Annotated[
+        int, msgspec.Meta(ge=0, description="Most cases that are asked of a suite; 0: all.")
+    ] = 0
+    suite_concurrency: Annotated[
+        int, msgspec.Meta(ge=1, description="Cases that are asked at the same time.")
+    ] = 2
+    suite_seed: Annotated[
+        int, msgspec.Meta(ge=0, description="What the cases' seeds are made from.")
+    ] = 0
 
     def __post_init__(self) -> None:
         for name, pattern in self.sentinels.items():
@@ -139,3 +176,6 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 raise ValueError(
                     f"gate.sentinels.{name} is no regular expression: {error}"
                 ) from error
+        for key, names in (("better", self.better), ("margins", self.margins)):
+            if unknown := [name for name in names if name not in self.suites]:
+                raise ValueError(f"gate.{key} names {unknown[0]!r}, which gate.suites does not")

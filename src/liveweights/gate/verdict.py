@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from liveweights.gate.drift import Drift
+from liveweights.gate.findings import Finding
 from liveweights.gate.monitors import Monitors
 from liveweights.gate.offpolicy import OffPolicy
 from liveweights.gate.settings import GateSettings
@@ -20,7 +21,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     ``replay``: reward of answers to the same prompts where the truth is known.
     ``likelihood``: mean log-likelihood per token of accepted and corrected text.
-    ``offpolicy``: reward of recorded answers, reweighted (`snips_difference`).
+    ``offpolicy``: reward of recorded answers, reweighted as `GateSettings.estimator` says.
+    ``suites``: what the configured suites say; without them none was asked.
     """
 
     replay: Difference | None = None
@@ -28,6 +30,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     offpolicy: OffPolicy | None = None
     drift: Drift | None = None
     monitors: Monitors | None = None
+    suites: tuple[Finding, ...] = ()
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,11 +44,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 def decide(evidence: Evidence, settings: GateSettings) -> Verdict:
     """Judge a candidate.
 
-    FAIL: there is evidence of harm (an interval wholly below what its margin allows), or a
-    monitor or the drift is out of bounds. PASS: no harm, monitors and drift were measured and are
-    in bounds, and an improvement is shown: the lower end of its interval is above 0. Which
-    improvement counts is fixed by `GateSettings.primary` and the number of cases, never by how
-    the results turned out, so that equal candidates pass at most at the nominal rate.
+    FAIL: there is evidence of harm (an interval wholly below what its margin allows, a suite on
+    which it is worse), or a monitor or the drift is out of bounds. PASS: no harm, monitors and
+    drift were measured and are in bounds, every suite that was asked is within its margin, and an
+    improvement is shown: the lower end of its interval is above 0. Which improvement counts is
+    fixed by `GateSettings.primary` and the number of cases, never by how the results turned out,
+    so that equal candidates pass at most at the nominal rate.
     INCONCLUSIVE: neither; the reasons say what is missing.
     """
     harms = _harms(evidence, settings)
@@ -54,7 +58,8 @@ def decide(evidence: Evidence, settings: GateSettings) -> Verdict:
     gains, missing = _gains(evidence, settings)
     missing += _unmeasured(evidence, settings)
     if gains and not missing:
-        return Verdict(outcome="PASS", reasons=tuple(gains), evidence=evidence)
+        shown = [finding.reason for finding in evidence.suites]
+        return Verdict(outcome="PASS", reasons=(*gains, *shown), evidence=evidence)
     return Verdict(outcome="INCONCLUSIVE", reasons=tuple(missing), evidence=evidence)
 
 
@@ -82,6 +87,7 @@ def _harms(evidence: Evidence, settings: GateSettings) -> list[str]:
         )
     if evidence.monitors:
         harms += evidence.monitors.broken
+    harms += [f.reason for f in evidence.suites if f.standing == "WORSE"]
     return harms
 
 
@@ -124,6 +130,7 @@ def _unmeasured(evidence: Evidence, settings: GateSettings) -> list[str]:
     elif evidence.monitors.candidate.answers < settings.min_answers:
         seen = evidence.monitors.candidate.answers
         missing.append(f"the monitors saw {seen} answers and need {settings.min_answers}")
+    missing += [f.reason for f in evidence.suites if f.standing == "INCONCLUSIVE"]
     return missing
 
 

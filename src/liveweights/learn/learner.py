@@ -25,6 +25,7 @@ from liveweights.learn.rewards import RewardMap, reward
 from liveweights.learn.rows import Encode, Row, build_rows
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import Path as TreePath
+from liveweights.learn.truth import truth
 from liveweights.learn.update import Report, Step, update
 from liveweights.process import end_with_parent
 from liveweights.record.window import Example
@@ -158,11 +159,9 @@ def _questions(examples: Sequence[Example], rewards: RewardMap, encode: Encode) 
         if not generation.prompt_ids or not generation.output_ids:
             continue
         worth = reward(generation.output, example.feedback, rewards, served=generation.created_at)
-        texts = [f.text for f in example.feedback if f.signal == "correction" and f.text]
-        taken = any(f.signal == "accepted" for f in example.feedback)
-        truth = texts[-1] if texts else generation.output if taken else None
-        ids: list[int] = encode(generation.healed + truth) if truth else []
-        found.append(_Question(example, worth.value if worth else None, truth, ids))
+        wanted = truth(generation.output, example.feedback)
+        ids: list[int] = encode(generation.healed + wanted) if wanted else []
+        found.append(_Question(example, worth.value if worth else None, wanted, ids))
     return found
 
 

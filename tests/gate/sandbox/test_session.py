@@ -47,6 +47,8 @@ def test_a_folder_can_be_taken_out_up_to_a_size(sandbox: Sandbox) -> None:
                 assert "./data/numbers.txt" in tar.getnames()
             with pytest.raises(SessionLost, match="more than 100 bytes"):
                 await session.export("/app", 100)
+            await session.execute("head -c 3000000 /dev/urandom > large", 30)
+            assert len(await session.export("/app", 5_000_000)) > 3_000_000
 
     asyncio.run(go())
 

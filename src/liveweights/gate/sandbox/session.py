@@ -9,7 +9,7 @@ import shlex
 import tarfile
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from liveweights.gate.sandbox.limits import Limits
 from liveweights.gate.sandbox.sandbox import Sandbox
@@ -47,23 +47,36 @@ class Session:
     """Commands share files and background processes, but not a shell's variables."""
 
     _process: asyncio.subprocess.Process
+    _read: bytearray = field(default_factory=bytearray)
 
     async def execute(self, command: str, seconds: float, most: int = 16_384) -> Terminal:
         """Run in bash, from the first folder. Raises SessionLost; the session is then of no use."""
         if "\0" in command:
             return Terminal(2, "a command cannot hold NUL bytes")
-        reader, writer = self._process.stdout, self._process.stdin
-        assert reader is not None
+        writer = self._process.stdin
         assert writer is not None
         try:
             async with asyncio.timeout(seconds + GRACE):
                 writer.write(f"{seconds:.3f}\0{most}\0{command}\0".encode())
                 await writer.drain()
-                code = await reader.readuntil(b"\0")
-                output = await reader.readuntil(b"\0")
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+                code = await self._field(16)
+                output = await self._field(most)
+        except OSError as error:  # also out of time
             raise SessionLost(f"the sandbox ended while it ran {command[:80]!r}") from error
-        return Terminal(int(code[:-1]), output[:-1].decode(errors="replace"))
+        return Terminal(int(code), output.decode(errors="replace"))
+
+    async def _field(self, most: int) -> bytes:
+        """Up to the next NUL byte. Raises ConnectionError where there is none."""
+        reader = self._process.stdout
+        assert reader is not None
+        while (end := self._read.find(0)) < 0:
+            chunk = await reader.read(65_536)
+            if not chunk or len(self._read) > most:
+                raise ConnectionError
+            self._read += chunk
+        found = bytes(self._read[:end])
+        del self._read[: end + 1]
+        return found
 
     async def export(self, folder: str, most: int) -> bytes:
         """A tar archive of a folder. Raises SessionLost also where it is larger than ``most``."""

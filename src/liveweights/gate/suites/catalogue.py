@@ -1,0 +1,85 @@
+"""Which suites there are, and how one is opened by its name."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from liveweights.gate.sandbox import open_sandbox
+from liveweights.gate.suites import code, heldback, instructions, knowledge, mathematics, terminal
+from liveweights.gate.suites.code import Code
+from liveweights.gate.suites.folder import find_package, open_questions, read_description
+from liveweights.gate.suites.inspect import open_inspect
+from liveweights.gate.suites.suite import Card, Suite, SuiteError
+from liveweights.gate.suites.terminal import open_terminal
+from liveweights.record.window import Example
+
+
+def _no_sandbox() -> str | None:
+    return None if shutil.which("bwrap") else "`apt-get install bubblewrap`"
+
+
+def _nothing() -> str | None:
+    return None
+
+
+BUILT_IN: dict[str, tuple[Card, Callable[[], str | None]]] = {
+    "code": (code.CARD, lambda: code.missing() or _no_sandbox()),
+    "mathematics": (mathematics.CARD, mathematics.missing),
+    "knowledge": (knowledge.CARD, _nothing),
+    "instructions": (instructions.CARD, _nothing),
+    "terminal": (terminal.CARD, _no_sandbox),
+    "held-back": (heldback.CARD, _nothing),
+}
+"""By name: the card, and what is lacking here to run it."""
+
+
+@asynccontextmanager
+async def open_suite(name: str, examples: Sequence[Example] = ()) -> AsyncGenerator[Suite]:
+    """A built-in suite, a folder's path, ``package:NAME`` or ``inspect:TASK``.
+
+    ``examples`` are the rows of "held-back". Raises SuiteError, SandboxUnavailable.
+    """
+    suite = await _open(name, examples)
+    try:
+        yield suite
+    finally:
+        await suite.close()
+
+
+async def _open(name: str, examples: Sequence[Example]) -> Suite:
+    match name:
+        case "code":
+            cases = code.read_cases()
+            return Code(await open_sandbox(), cases)
+        case "mathematics":
+            return mathematics.open_mathematics()
+        case "knowledge":
+            return knowledge.open_knowledge()
+        case "instructions":
+            return instructions.open_instructions()
+        case "terminal":
+            return open_terminal(await open_sandbox())
+        case "held-back":
+            return heldback.open_heldback(examples)
+        case _:
+            return await _open_other(name)
+
+
+async def _open_other(name: str) -> Suite:
+    kind, _, rest = name.partition(":")
+    if kind == "inspect" and rest:
+        return open_inspect(rest)
+    folder = find_package(rest) if kind == "package" and rest else Path(name)
+    if not folder.is_dir():
+        known = ", ".join(BUILT_IN)
+        raise SuiteError(
+            f"there is no suite {name!r}; it is one of {known}, a folder, package:NAME, or"
+            " inspect:FILE@TASK"
+        )
+    description = read_description(folder)
+    if description.card.harness == "terminal":
+        return open_terminal(await open_sandbox(), folder, description.card)
+    return open_questions(folder, description)

@@ -1,0 +1,137 @@
+"""Terminal tasks in Harbor's format: a folder per task, whose tests write a reward."""
+
+from __future__ import annotations
+
+import shlex
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from liveweights.gate.suites.suite import SuiteError
+
+MIB = 1024 * 1024
+
+
+class _Timeout(msgspec.Struct, frozen=True, kw_only=True):
+    timeout_sec: float = 120.0
+
+
+class _Environment(msgspec.Struct, frozen=True, kw_only=True):
+    memory_mb: int = 512
+    storage_mb: int = 64
+
+
+class _Description(msgspec.Struct, frozen=True, kw_only=True):
+    """The keys of ``task.toml`` that are used here; others are metadata."""
+
+    agent: _Timeout = _Timeout()
+    verifier: _Timeout = _Timeout()
+    environment: _Environment = _Environment()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task. ``files`` are by absolute path in the agent's root, ``tests`` the verifier's."""
+
+    name: str
+    instruction: str
+    workdir: str
+    files: dict[str, bytes]
+    tests: dict[str, bytes]
+    solution: dict[str, bytes]
+    agent_seconds: float
+    verifier_seconds: float
+    memory: int
+    disk: int
+
+
+def read_tasks(folder: Path) -> list[Task]:
+    """Every task below ``folder``, by name. Raises SuiteError."""
+    found = [read_task(file.parent) for file in sorted(folder.glob("*/task.toml"))]
+    if not found:
+        raise SuiteError(f"{folder} holds no task: no folder in it has a task.toml")
+    return found
+
+
+def read_task(folder: Path) -> Task:
+    """Raises SuiteError for a task that is incomplete, or needs what a sandbox cannot give."""
+    try:
+        description = msgspec.convert(
+            tomllib.loads((folder / "task.toml").read_text()), _Description
+        )
+        instruction = (folder / "instruction.md").read_text()
+    except FileNotFoundError as error:
+        raise SuiteError(f"{folder}: there is no {error.filename}") from error
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise SuiteError(f"{folder / 'task.toml'}: {error}") from error
+    tests = _read(folder / "tests", "/tests")
+    if "/tests/test.sh" not in tests:
+        raise SuiteError(f"{folder}: there is no tests/test.sh")
+    workdir, files = _environment(folder / "environment")
+    return Task(
+        name=folder.name,
+        instruction=instruction,
+        workdir=workdir,
+        files=files,
+        tests=tests,
+        solution=_read(folder / "solution", "/solution"),
+        agent_seconds=description.agent.timeout_sec,
+        verifier_seconds=description.verifier.timeout_sec,
+        memory=description.environment.memory_mb * MIB,
+        disk=description.environment.storage_mb * MIB,
+    )
+
+
+def _environment(folder: Path) -> tuple[str, dict[str, bytes]]:
+    """Working folder and files of a Dockerfile that only copies: nothing is built here."""
+    dockerfile = folder / "Dockerfile"
+    workdir, files = "/app", {}
+    if not dockerfile.is_file():
+        return workdir, files
+    text = dockerfile.read_text().replace("\\\n", " ")
+    for number, line in enumerate(text.splitlines(), 1):
+        words = shlex.split(line, comments=True)
+        match [word.upper() for word in words[:1]]:
+            case [] | ["FROM"] | ["LABEL"]:
+                continue
+            case ["WORKDIR"]:
+                workdir = str(PurePosixPath(workdir, words[1]))
+            case ["COPY"] if len(words) == 3 and not words[1].startswith("--"):
+                files |= _copy(folder, words[1], PurePosixPath(workdir, words[2]), words[2])
+            case _:
+                raise SuiteError(
+                    f"{dockerfile}:{number}: {words[0]} needs a container; a sandbox has the host's"
+                    " programs, and understands FROM, WORKDIR and COPY"
+                )
+    if PurePosixPath(workdir) == PurePosixPath("/"):
+        raise SuiteError(f"{dockerfile}: WORKDIR cannot be /, which is read-only in a sandbox")
+    outside = [path for path in files if not path.startswith(f"{workdir}/")]
+    if outside:
+        raise SuiteError(f"{dockerfile}: {outside[0]} is not within WORKDIR {workdir}")
+    return workdir, files
+
+
+def _copy(folder: Path, source: str, target: PurePosixPath, written: str) -> dict[str, bytes]:
+    origin = (folder / source).resolve()
+    if not origin.is_relative_to(folder.resolve()) or not origin.exists():
+        raise SuiteError(f"{folder}: COPY {source}: there is no such file there")
+    if origin.is_dir():
+        return {
+            path: content
+            for path, content in _read(origin, str(target)).items()
+            if path != str(target / "Dockerfile")
+        }
+    into = target / origin.name if written.endswith("/") or written == "." else target
+    return {str(into): origin.read_bytes()}
+
+
+def _read(folder: Path, root: str) -> dict[str, bytes]:
+    if not folder.is_dir():
+        return {}
+    return {
+        str(PurePosixPath(root, *file.relative_to(folder).parts)): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }

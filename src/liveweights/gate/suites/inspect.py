@@ -1,0 +1,139 @@
+"""Tasks of Inspect (inspect.aisi.org.uk) as suites: its solvers and scorers, our models."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from liveweights.gate.suites.suite import Attempt, Card, Case, Model, SuiteError
+
+GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
+
+
+def missing() -> str | None:
+    if importlib.util.find_spec("inspect_ai") is None:
+        return "`pip install 'liveweights[inspect]'`"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class InspectSuite:
+    """One Inspect task. Inspect runs one evaluation at a time in a process, so attempts queue."""
+
+    task: Any
+    card: Card
+    samples: dict[str, Any]
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def cases(self) -> Sequence[Case]:
+        return [
+            Case(id=id, prompt=str(sample.input), target=str(sample.target))
+            for id, sample in self.samples.items()
+        ]
+
+    async def attempt(self, case: Case, model: Model, seed: int) -> Attempt:
+        from inspect_ai import eval_async
+
+        folder = tempfile.TemporaryDirectory(prefix="liveweights-inspect-")
+        async with self._turn:
+            with folder:
+                (log,) = await eval_async(
+                    self.task,
+                    model=_bridge(model, self.card, seed),
+                    sample_id=self.samples[case.id].id,
+                    epochs=1,
+                    log_dir=folder.name,
+                    log_samples=True,
+                    score=True,
+                    fail_on_error=True,
+                )
+                return self._read(case, log)  # samples are read from the folder when asked for
+
+    def _read(self, case: Case, log: Any) -> Attempt:
+        if log.status != "success" or not log.samples:
+            raise SuiteError(f"{self.card.name}: {case.id}: {log.error or log.status}")
+        sample = log.samples[0]
+        if not sample.scores:
+            raise SuiteError(f"{self.card.name} has no scorer")
+        value = next(iter(sample.scores.values())).value
+        return Attempt(score=_grade(self.card.name, value), answer=sample.output.completion)
+
+    async def close(self) -> None:
+        pass
+
+
+def open_inspect(where: str) -> InspectSuite:
+    """``FILE@TASK``, ``FILE`` with one task, or ``PACKAGE/TASK``. Raises SuiteError."""
+    if lack := missing():
+        raise SuiteError(f"Inspect tasks need {lack}")
+    # What `inspect eval` itself does; its own search takes no absolute paths.
+    from inspect_ai._eval.loader import create_file_tasks, load_file_tasks, load_tasks
+
+    logging.getLogger("inspect_ai").setLevel(logging.WARNING)
+    path, _, name = where.partition("@")
+    if not path.endswith(".py"):
+        found = load_tasks([where])
+    elif (file := Path(path).resolve()).is_file():
+        load_file_tasks(file)
+        found = create_file_tasks(file, [name] if name else None)
+    else:
+        raise SuiteError(f"there is no file {file}")
+    if len(found) != 1:
+        named = ", ".join(task.name for task in found) or "none"
+        raise SuiteError(f"{where} names {len(found)} tasks ({named}); name one: FILE@TASK")
+    task = found[0]
+    samples = {
+        str(number if sample.id is None else sample.id): sample
+        for number, sample in enumerate(task.dataset, 1)
+    }
+    for number, sample in enumerate(task.dataset, 1):
+        sample.id = number if sample.id is None else sample.id
+    card = Card(
+        name=f"inspect:{task.name}",
+        version=str(task.version),
+        title=f"The Inspect task {task.name}",
+        licence="the task's",
+        source=where,
+        harness="inspect",
+        seconds=300,
+        margin=0.05,
+    )
+    return InspectSuite(task, card, samples)
+
+
+def _bridge(model: Model, card: Card, seed: int) -> Any:
+    """Our model as one of Inspect's."""
+    from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, modelapi
+    from inspect_ai.model import Model as InspectModel
+
+    @modelapi(name="liveweights")
+    class Bridge(ModelAPI):
+        async def generate(
+            self, input: Any, tools: Any, tool_choice: Any, config: GenerateConfig
+        ) -> ModelOutput:
+            if tools:
+                raise SuiteError(f"{card.name} offers tools, which the API does not take")
+            said = await model.chat(
+                [{"role": message.role, "content": message.text} for message in input],
+                max_tokens=config.max_tokens or card.max_tokens,
+                temperature=card.temperature if config.temperature is None else config.temperature,
+                seed=seed if config.seed is None else config.seed,
+                stop=config.stop_seqs or (),
+            )
+            return ModelOutput.from_content(model.name, said)
+
+    return InspectModel(Bridge(model.name), GenerateConfig())
+
+
+def _grade(suite: str, value: Any) -> float:
+    if isinstance(value, str) and value in GRADES:
+        return GRADES[value]
+    if isinstance(value, bool | int | float) and 0 <= value <= 1:
+        return float(value)
+    raise SuiteError(f"{suite}: a score of {value!r} is neither a grade nor in [0, 1]")

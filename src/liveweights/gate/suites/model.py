@@ -1,0 +1,104 @@
+"""A checkpoint behind the public API, as a suite asks it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from liveweights.gate.suites.suite import Message
+
+BUSY = frozenset({429, 502, 503, 504})
+PATIENCE = 60.0
+"""Seconds for which a service that is busy or away is asked again."""
+
+
+UNFIT = frozenset({400, 413, 422})
+
+
+class Refused(RuntimeError):
+    """The service will not answer a request; the message says why.
+
+    ``unfit``: because of what is asked, such as a prompt longer than the context.
+    """
+
+    def __init__(self, message: str, unfit: bool = True) -> None:
+        super().__init__(message)
+        self.unfit = unfit
+
+
+@dataclass(frozen=True, slots=True)
+class ApiModel:
+    """Asks for ``name``. Answers are not offered for training.
+
+    Raises Refused for what asking again would not change, and aiohttp.ClientError or TimeoutError
+    where the service stayed away: neither is the model's fault, so neither becomes a score.
+    """
+
+    name: str
+    url: str
+    session: aiohttp.ClientSession
+
+    async def complete(
+        self,
+        prompt: str | list[int],
+        *,
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+        stop: Sequence[str] = (),
+    ) -> str:
+        body = {"prompt": prompt, "max_tokens": max_tokens, "temperature": temperature}
+        return (await self._ask("completions", body, seed, stop))["text"]
+
+    async def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+        stop: Sequence[str] = (),
+    ) -> str:
+        body = {"messages": messages, "max_tokens": max_tokens, "temperature": temperature}
+        return (await self._ask("chat/completions", body, seed, stop))["message"]["content"] or ""
+
+    async def _ask(
+        self, path: str, body: dict[str, Any], seed: int, stop: Sequence[str]
+    ) -> dict[str, Any]:
+        body |= {"model": self.name, "seed": seed}
+        if stop:
+            body["stop"] = list(stop)
+        loop = asyncio.get_running_loop()
+        end, pause = loop.time() + PATIENCE, 0.2
+        while True:
+            try:
+                async with self.session.post(f"{self.url}/v1/{path}", json=body) as response:
+                    if response.status == 200:
+                        return (await response.json())["choices"][0]
+                    if response.status not in BUSY:
+                        why = f"{self.name}: {response.status}: {await response.text()}"
+                        raise Refused(why, response.status in UNFIT)
+                    response.raise_for_status()
+            except (aiohttp.ClientError, TimeoutError):
+                if loop.time() > end:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
+
+
+@asynccontextmanager
+async def open_models(
+    url: str, names: Sequence[str], key: str = ""
+) -> AsyncGenerator[list[ApiModel]]:
+    """Models of one service, by alias or by checkpoint id."""
+    headers = {"x-training-consent": "no", "x-surface": "gate"}
+    if key:
+        headers["authorization"] = f"Bearer {key}"
+    timeout = aiohttp.ClientTimeout(total=600)
+    async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
+        yield [ApiModel(name, url.rstrip("/"), session) for name in names]

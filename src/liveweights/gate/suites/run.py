@@ -1,0 +1,162 @@
+"""Candidate and incumbent answer the same cases with the same seeds, in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from liveweights.gate.findings import Aim, Measured, is_harmed
+from liveweights.gate.suites.journal import Journal, Pair
+from liveweights.gate.suites.model import Refused
+from liveweights.gate.suites.suite import Attempt, Case, Model, Suite, SuiteError
+
+Progress = Callable[[int, int], None]
+CHECK = 5
+"""Cases between looks at whether harm is plain already."""
+REFUSED = "refused: "
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is fixed before the first case is asked.
+
+    ``margin`` None takes the card's, ``cases`` 0 all of them. ``stop_at`` is the chance of
+    stopping early for harm that is not there; 0 always asks every case.
+    """
+
+    seed: int = 0
+    cases: int = 0
+    margin: float | None = None
+    aim: Aim = "not_worse"
+    concurrency: int = 2
+    stop_at: float = 0.0
+
+
+@dataclass(slots=True)
+class _Run:
+    suite: Suite
+    plan: Plan
+    cases: Sequence[Case]
+    done: dict[tuple[str, int], Pair]
+    stopped: bool = False
+    began: float = field(default_factory=time.monotonic)
+
+    def measured(self) -> Measured:
+        """The cases that both have answered, up to the first that is open."""
+        card = self.suite.card
+        ours: list[float] = []
+        theirs: list[float] = []
+        groups: list[str] = []
+        for case in self.cases:
+            pairs = [self.done.get((case.id, sample)) for sample in range(card.samples)]
+            whole = [pair for pair in pairs if pair is not None]
+            if len(whole) < card.samples:
+                break
+            ours.append(sum(pair.candidate.score for pair in whole) / len(whole))
+            theirs.append(sum(pair.incumbent.score for pair in whole) / len(whole))
+            groups.append(case.group or case.id)
+        grouped = any(case.group is not None for case in self.cases)
+        return Measured(
+            suite=card.name,
+            version=card.version,
+            margin=self.plan.margin if self.plan.margin is not None else card.margin,
+            aim=self.plan.aim,
+            candidate=ours,
+            incumbent=theirs,
+            groups=groups if grouped else None,
+            planned=len(self.cases),
+            seconds=time.monotonic() - self.began,
+        )
+
+
+async def run_suite(
+    suite: Suite,
+    candidate: Model,
+    incumbent: Model,
+    plan: Plan,
+    journal: Journal | None = None,
+    progress: Progress | None = None,
+) -> Measured:
+    """Attempt every case ``card.samples`` times with both; what the journal holds is not repeated.
+
+    Who goes first alternates. An attempt that takes longer than the card allows, or that the
+    service refuses as unfit, scores 0; any other failure is raised. Stops before the end only
+    where harm is plain (`is_harmed`). Raises SuiteError for a suite without cases, with two of one
+    id, or refused as a whole.
+    """
+    every = suite.cases()
+    cases = every[: plan.cases] if plan.cases else every
+    if not cases:
+        raise SuiteError(f"the suite {suite.card.name} has no cases")
+    if len({case.id for case in cases}) < len(cases):
+        raise SuiteError(f"the suite {suite.card.name} has two cases of one id")
+    run = _Run(suite, plan, cases, {} if journal is None else journal.read())
+    total = len(cases) * suite.card.samples
+    todo = iter(
+        (number, case, sample)
+        for number, case in enumerate(cases)
+        for sample in range(suite.card.samples)
+        if (case.id, sample) not in run.done
+    )
+
+    async def work() -> None:
+        for number, case, sample in todo:
+            if run.stopped:
+                return
+            seed = _seed(plan.seed, case.id, sample)
+            models = [candidate, incumbent]
+            if (number + sample) % 2:
+                models.reverse()
+            attempts = [await _attempt(suite, case, model, seed) for model in models]
+            if (number + sample) % 2:
+                attempts.reverse()
+            pair = Pair(case=case.id, sample=sample, candidate=attempts[0], incumbent=attempts[1])
+            if journal:
+                journal.write(pair)
+            run.done[case.id, sample] = pair
+            if progress:
+                progress(len(run.done), total)
+            if plan.stop_at and len(run.done) % CHECK == 0:
+                run.stopped |= is_harmed(run.measured(), plan.stop_at)
+
+    workers = [asyncio.create_task(work()) for _ in range(max(1, plan.concurrency))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+    refusals = [pair.incumbent.detail for pair in run.done.values()]
+    if all(detail.startswith(REFUSED) for detail in refusals):
+        raise SuiteError(f"the suite {suite.card.name}: every case was {refusals[0]}")
+    return run.measured()
+
+
+async def _attempt(suite: Suite, case: Case, model: Model, seed: int) -> Attempt:
+    began = time.monotonic()
+    patience = asyncio.timeout(suite.card.seconds)
+    try:
+        async with patience:
+            attempt = await suite.attempt(case, model, seed)
+    except TimeoutError:
+        if not patience.expired():
+            raise
+        attempt = Attempt(score=0.0, answer="", detail="out of time")
+    except Refused as error:
+        if not error.unfit:
+            raise
+        attempt = Attempt(score=0.0, answer="", detail=f"{REFUSED}{error}"[:300])
+    return Attempt(
+        score=attempt.score,
+        answer=attempt.answer,
+        detail=attempt.detail,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _seed(seed: int, case: str, sample: int) -> int:
+    digest = hashlib.blake2b(f"{seed}\0{case}\0{sample}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest) >> 1

@@ -1,0 +1,152 @@
+"""An agent works on a terminal task: model and shell take turns, then the task's tests decide."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from liveweights.gate.sandbox import Limits, Sandbox
+from liveweights.gate.sandbox.session import Session, SessionLost, Terminal, archive, open_session
+from liveweights.gate.suites.harbor import Task, read_tasks
+from liveweights.gate.suites.model import Refused
+from liveweights.gate.suites.suite import Attempt, Card, Case, Message, Model
+
+CARD = Card(
+    name="terminal",
+    version="1",
+    title="Small tasks in a shell, in Harbor's format",
+    licence="CC0-1.0",
+    source="written for liveweights",
+    harness="terminal",
+    seconds=300,
+    margin=0.1,
+    max_tokens=160,
+)
+TASKS = Path(__file__).with_name("terminal_tasks")
+TURNS = 6
+COMMAND_SECONDS = 20.0
+SHOWN = 1200
+"""Characters of a command's output that the model sees."""
+LARGEST = 8 * 1024 * 1024
+"""Bytes of the working folder that the tests may look at."""
+PROCESSES = 64
+SYSTEM = (
+    "You work in a Linux shell. Answer with one bash code block; it is run and you are shown its"
+    " output. When the task is done, answer DONE."
+)
+BLOCK = re.compile(r"```(?:bash|sh|shell)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
+# Standard output is the reward alone: what the tests print goes elsewhere.
+VERIFY = """
+tar -x -C / --no-same-owner -f - || exit 1
+tar -x -C "$1" --no-same-owner -f /tmp/made.tar || exit 1
+bash /tests/test.sh >/logs/verifier/output.txt 2>&1 </dev/null
+cat /logs/verifier/reward.txt
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TerminalSuite:
+    sandbox: Sandbox
+    tasks: dict[str, Task]
+    card: Card = CARD
+
+    def cases(self) -> Sequence[Case]:
+        return [Case(id=name, prompt=task.instruction) for name, task in self.tasks.items()]
+
+    async def attempt(self, case: Case, model: Model, seed: int) -> Attempt:
+        task = self.tasks[case.id]
+        limits = Limits(
+            seconds=task.agent_seconds, memory=task.memory, processes=PROCESSES, disk=task.disk
+        )
+        said: list[Message] = []
+        try:
+            async with open_session(
+                self.sandbox, task.files, (task.workdir, "/tmp"), limits
+            ) as session:
+                why = await converse(session, task, model, self.card, seed, said)
+                made = await session.export(task.workdir, LARGEST)
+        except SessionLost as error:
+            return Attempt(score=0.0, answer=_transcript(said), detail=str(error))
+        reward, detail = await verify(self.sandbox, task, made)
+        return Attempt(score=reward, answer=_transcript(said), detail=detail or why)
+
+    async def close(self) -> None:
+        pass
+
+
+async def converse(
+    session: Session, task: Task, model: Model, card: Card, seed: int, said: list[Message]
+) -> str:
+    """Let the model work until it says that it is done; how it ended. ``said`` grows with it."""
+    said += [
+        {"role": "system", "content": SYSTEM},
+        {"role": "user", "content": task.instruction},
+    ]
+    for _ in range(TURNS):
+        try:
+            text = await model.chat(
+                said, max_tokens=card.max_tokens, temperature=card.temperature, seed=seed
+            )
+        except Refused as error:
+            if not error.unfit or len(said) == 2:
+                raise
+            # The conversation has outgrown the context: what was done until now counts.
+            return str(error)[:200]
+        said.append({"role": "assistant", "content": text})
+        block = BLOCK.search(text)
+        if block is None:
+            return "done" if "DONE" in text else "no command"
+        found = await session.execute(block.group(1), COMMAND_SECONDS)
+        said.append({"role": "user", "content": _shown(found)})
+    return "out of turns"
+
+
+async def verify(sandbox: Sandbox, task: Task, made: bytes) -> tuple[float, str]:
+    """Reward of a working folder, judged in a sandbox that the agent never was in."""
+    found = await sandbox.run(
+        ["bash", "-c", VERIFY, "bash", task.workdir],
+        stdin=archive(task.tests | {"/tmp/made.tar": made}),
+        limits=Limits(
+            seconds=task.verifier_seconds,
+            memory=task.memory,
+            processes=PROCESSES,
+            disk=task.disk,
+        ),
+        writable=(task.workdir, "/tests", "/logs/verifier", "/tmp"),
+    )
+    try:
+        return min(1.0, max(0.0, float(found.stdout))), ""
+    except ValueError:
+        return 0.0, f"the tests wrote no reward ({found.ended})"
+
+
+async def check_solution(sandbox: Sandbox, task: Task) -> float:
+    """Reward of the task's own solution, which must be 1 for the task to mean anything."""
+    limits = Limits(
+        seconds=task.agent_seconds, memory=task.memory, processes=PROCESSES, disk=task.disk
+    )
+    async with open_session(
+        sandbox, task.files | task.solution, (task.workdir, "/tmp", "/solution"), limits
+    ) as session:
+        await session.execute("bash /solution/solve.sh", task.agent_seconds)
+        made = await session.export(task.workdir, LARGEST)
+    reward, _ = await verify(sandbox, task, made)
+    return reward
+
+
+def open_terminal(sandbox: Sandbox, folder: Path = TASKS, card: Card = CARD) -> TerminalSuite:
+    """Raises SuiteError."""
+    return TerminalSuite(sandbox, {task.name: task for task in read_tasks(folder)}, card)
+
+
+def _shown(found: Terminal) -> str:
+    text = found.output
+    if len(text) > SHOWN:
+        text = f"{text[: SHOWN // 2]}\n...\n{text[-SHOWN // 2 :]}"
+    return f"exit status {found.code}\n{text}".strip()
+
+
+def _transcript(said: Sequence[Message]) -> str:
+    return "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in said)

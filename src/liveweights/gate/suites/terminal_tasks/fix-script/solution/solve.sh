@@ -1,0 +1,2 @@
+#!/bin/bash
+sed -i 's/true then/true; then/' greet.sh

@@ -1,0 +1,8 @@
+#!/bin/bash
+# Runs in /app; the reward is 1 where every check holds.
+mkdir -p /logs/verifier
+if [ ! -e old.txt ] && [ "$(cat new.txt)" = "keep me" ]; then
+    echo 1 > /logs/verifier/reward.txt
+else
+    echo 0 > /logs/verifier/reward.txt
+fi

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import asyncio
+
+from tests.gate.suites.doubles import always
+from tests.record.rows import make_feedback, make_generation
+
+from liveweights.gate.suites.heldback import open_heldback
+from liveweights.gate.suites.run import Plan, run_suite
+from liveweights.record.window import Example
+
+
+def example(id: str, *feedback: dict[str, object], **changes: object) -> Example:
+    rows = [make_feedback(f"{id}{n}", id, **row) for n, row in enumerate(feedback)]
+    return Example(make_generation(id, **changes), tuple(rows))
+
+
+def test_known_completions_become_cases_that_a_session_groups() -> None:
+    suite = open_heldback(
+        [
+            example("a", {"signal": "accepted"}, session="s", healed="x ", output="x = 1"),
+            example("b", {"signal": "correction", "text": "y\nz"}, session="s", max_tokens=2),
+            example("c", {"signal": "rejected"}),
+            example("d", {"signal": "accepted"}, endpoint="chat"),
+        ]
+    )
+    first, second = suite.cases()
+    assert (first.id, first.group, first.stop, first.max_tokens) == ("a", "s", ["\n"], 16)
+    assert (second.id, second.stop, second.max_tokens) == ("b", [], 8)
+    measured = asyncio.run(
+        run_suite(suite, always("new", "x x = 1  "), always("old", "y\nz"), Plan())
+    )
+    assert (measured.candidate, measured.incumbent) == ([1.0, 0.0], [0.0, 1.0])
+    assert measured.groups == ["s", "s"]

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from liveweights.gate.suites.model import ApiModel, Refused, open_models
+
+Serve = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def with_server(serve: Serve, ask: Callable[[ApiModel], Awaitable[Any]]) -> Any:
+    async def go() -> Any:
+        app = web.Application()
+        app.router.add_post("/v1/{rest:.*}", serve)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        try:
+            async with open_models(f"http://127.0.0.1:{port}/", ["m@1"], key="k") as (model,):
+                return await ask(model)
+        finally:
+            await runner.cleanup()
+
+    return asyncio.run(go())
+
+
+def test_requests_are_openais_and_not_offered_for_training() -> None:
+    seen: list[tuple[str, dict[str, Any], dict[str, str]]] = []
+
+    async def serve(request: web.Request) -> web.Response:
+        seen.append((request.path, await request.json(), dict(request.headers)))
+        return web.json_response({"choices": [{"text": "t", "message": {"content": "c"}}]})
+
+    async def ask(model: ApiModel) -> tuple[str, str]:
+        return (
+            await model.complete([1, 2], max_tokens=3, temperature=0.5, seed=9, stop=["\n"]),
+            await model.chat(
+                [{"role": "user", "content": "hi"}], max_tokens=4, temperature=0, seed=8
+            ),
+        )
+
+    assert with_server(serve, ask) == ("t", "c")
+    (path, body, headers), (chat_path, chat, _) = seen
+    assert (path, chat_path) == ("/v1/completions", "/v1/chat/completions")
+    assert body == {
+        "model": "m@1",
+        "prompt": [1, 2],
+        "max_tokens": 3,
+        "temperature": 0.5,
+        "seed": 9,
+        "stop": ["\n"],
+    }
+    assert chat["messages"] == [{"role": "user", "content": "hi"}]
+    assert "stop" not in chat
+    lower = {name.lower(): value for name, value in headers.items()}
+    assert lower["x-training-consent"] == "no"
+    assert lower["authorization"] == "Bearer k"
+
+
+def test_a_busy_service_is_asked_again_and_a_refusal_is_not() -> None:
+    codes = iter([503, 429, 200, 400])
+
+    async def serve(request: web.Request) -> web.Response:
+        code = next(codes)
+        body = {"choices": [{"text": "t"}]} if code == 200 else {"error": "why"}
+        return web.json_response(body, status=code)
+
+    async def ask(model: ApiModel) -> str:
+        said = await model.complete("p", max_tokens=1, temperature=0, seed=0)
+        with pytest.raises(Refused, match=r"400: .*why"):
+            await model.complete("p", max_tokens=1, temperature=0, seed=0)
+        return said
+
+    assert with_server(serve, ask) == "t"
