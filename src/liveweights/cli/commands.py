@@ -16,6 +16,7 @@ from liveweights.catalog.models import ModelNotFound
 from liveweights.cli.canary import canary
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
 from liveweights.cli.evidence import follow_cycle, show_report
+from liveweights.cli.gate import gate, suites
 from liveweights.cli.output import show, show_json
 from liveweights.cli.replay import replay
 from liveweights.cli.upkeep import make_key, prune, sign, verify
@@ -34,7 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(replay, name="replay")
 app.add_typer(canary, name="canary")
-for command in (prune, verify, sign, make_key):
+for command in (gate, suites, prune, verify, sign, make_key):
     app.command()(command)
 
 Name = Annotated[str, typer.Argument(help="Alias; default: the configured one.")]

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from liveweights.gate.drift import measure_drift
 from liveweights.gate.monitors import watch
-from liveweights.gate.offpolicy import snips_difference
+from liveweights.gate.offpolicy import (
+    OffPolicy,
+    doubly_robust_difference,
+    ips_difference,
+    snips_difference,
+)
+from liveweights.gate.predictions import predict
 from liveweights.gate.replay import Values, score_replay
 from liveweights.gate.settings import GateSettings
 from liveweights.gate.statistics import paired_difference
@@ -17,14 +25,27 @@ Answers = Mapping[str, str]
 """Generation id to the text that a checkpoint answers its prompt with."""
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What was served, and what either checkpoint answers if it draws its tokens likewise."""
+
+    served: Answers
+    candidate: Answers
+    incumbent: Answers
+
+
 def gather(
     rows: Sequence[HeldBack],
     candidate: Answers,
     incumbent: Answers,
     values: Values,
     settings: GateSettings,
+    drawn: Drawn | None = None,
 ) -> Evidence:
-    """Evidence from rows that the update never saw; None where there is nothing to compare."""
+    """Evidence from rows that the update never saw; None where there is nothing to compare.
+
+    The answers are greedy ones; ``drawn`` is what the doubly robust estimate needs besides.
+    """
     asked = [row for row in rows if row.generation in candidate and row.generation in incumbent]
     known = [row for row in asked if row.truth is not None]
     worded = [row for row in rows if row.candidate_truth is not None]
@@ -52,17 +73,7 @@ def gather(
         )
         if worded
         else None,
-        offpolicy=snips_difference(
-            [row.reward or 0.0 for row in judged],
-            [sum(row.candidate_answer) - sum(row.behaviour) for row in judged],
-            [sum(row.incumbent_answer) - sum(row.behaviour) for row in judged],
-            clip=settings.ratio_clip,
-            sessions_B=[row.session for row in judged],
-            floor=settings.ess_floor,
-            confidence=settings.confidence,
-        )
-        if judged
-        else None,
+        offpolicy=_estimate(judged, settings, drawn),
         drift=measure_drift(
             [row.candidate_answer for row in rows], [row.incumbent_answer for row in rows]
         )
@@ -70,6 +81,38 @@ def gather(
         else None,
         monitors=watch(ours, theirs, settings) if asked else None,
     )
+
+
+def _estimate(
+    rows: Sequence[HeldBack], settings: GateSettings, drawn: Drawn | None
+) -> OffPolicy | None:
+    if settings.estimator == "doubly_robust":
+        known = (drawn.served, drawn.candidate, drawn.incumbent) if drawn else ({},)
+        rows = [row for row in rows if all(row.generation in answers for answers in known)]
+    if not rows:
+        return None
+    rewards = [row.reward or 0.0 for row in rows]
+    ours = [sum(row.candidate_answer) - sum(row.behaviour) for row in rows]
+    theirs = [sum(row.incumbent_answer) - sum(row.behaviour) for row in rows]
+    how: dict[str, Any] = {
+        "clip": settings.ratio_clip,
+        "sessions_B": [row.session for row in rows],
+        "floor": settings.ess_floor,
+        "confidence": settings.confidence,
+    }
+    if settings.estimator == "snips":
+        return snips_difference(rewards, ours, theirs, **how)
+    if settings.estimator == "ips":
+        return ips_difference(rewards, ours, theirs, **how)
+    assert drawn is not None
+    predicted = predict(
+        rewards,
+        [drawn.served[row.generation] for row in rows],
+        [drawn.candidate[row.generation] for row in rows],
+        [drawn.incumbent[row.generation] for row in rows],
+        [row.session for row in rows],
+    )
+    return doubly_robust_difference(rewards, ours, theirs, predicted, **how)
 
 
 def _replayed(rows: Sequence[HeldBack], answers: Answers, values: Values) -> list[float]:

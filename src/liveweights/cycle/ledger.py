@@ -104,6 +104,17 @@ async def news(conn: Connection, alias: str) -> tuple[int, float]:
     return row[0] + await count_follow_ups(conn, alias, moment), float(row[1])
 
 
+async def last_held_back(conn: Connection, alias: str) -> int | None:
+    """The newest cycle of the alias that holds rows back."""
+    cursor = await conn.execute(
+        "select max(r.cycle) from cycle_rows r join cycles c on c.id = r.cycle"
+        " where c.alias = %s and r.split = 'held_back'",
+        (alias,),
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else None
+
+
 async def begin(conn: Connection, alias: str, settings: dict[str, Any]) -> Cycle:
     """Open a cycle against what is live now. A second open one is refused by a unique index."""
     cursor = await conn.execute(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,11 +23,13 @@ async def ask(
     *,
     key: str = "",
     concurrency: int = 2,
+    drawn: bool = False,
 ) -> dict[str, str]:
-    """Greedy answers by generation id. Raises aiohttp.ClientError, and ValueError for a refusal.
+    """Answers by generation id, greedy, or ``drawn`` as warm as the recorded ones.
 
     Prompts go out as the token ids that were served. An answer ends where a user of it would
     stop reading: at the end of the line, if what the user wrote was one line.
+    Raises aiohttp.ClientError, and ValueError for a refusal.
     """
     gate = asyncio.Semaphore(concurrency)
     headers = {"x-training-consent": "no", "x-surface": "gate"}
@@ -41,6 +44,12 @@ async def ask(
             "temperature": 0,
             "max_tokens": max(generation.max_tokens or 32, MARGIN),
         }
+        if drawn:
+            body |= {
+                "temperature": generation.temperature,
+                "top_p": generation.top_p,
+                "seed": zlib.crc32(generation.id.encode()),
+            }
         line = "\n" not in truth.rstrip() and "\n" not in generation.healed
         if line:
             body["stop"] = ["\n"]

@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -26,16 +26,18 @@ from liveweights import __version__
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.config import Config
 from liveweights.cycle import ledger, live
-from liveweights.cycle.evidence import gather
+from liveweights.cycle.evidence import Drawn, gather
 from liveweights.cycle.ledger import Cycle, LostLease
 from liveweights.cycle.questions import ask
 from liveweights.cycle.states import is_due
+from liveweights.gate.findings import Finding
 from liveweights.gate.replay import Values
+from liveweights.gate.suites.battery import run_battery
 from liveweights.gate.verdict import decide as judge
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.learner import ADAPTER, RESULT, Job, Result
 from liveweights.record.followups import read_follow_ups
-from liveweights.record.window import claim, read
+from liveweights.record.window import Example, claim, read
 from liveweights.release import aliases, deployments, signing
 from liveweights.release.aliases import Alias
 from liveweights.release.registry import Registry, get, register
@@ -297,8 +299,19 @@ class Worker:
         values = Values(
             accepted=rewards.accepted, silence=rewards.silence, rejected=rewards.rejected
         )
-        evidence = gather(rows, candidate, incumbent, values, self.config.gate)
+        drawn: Drawn | None = None
+        if self.config.gate.estimator == "doubly_robust":
+            drawn = Drawn(
+                served={row.generation: by_id[row.generation].output for row, _ in asked},
+                candidate=await ask(self.url, cycle.candidate, asked, key=key, drawn=True),
+                incumbent=await ask(self.url, cycle.incumbent, asked, key=key, drawn=True),
+            )
+        evidence = gather(rows, candidate, incumbent, values, self.config.gate, drawn)
         verdict = judge(evidence, self.config.gate)
+        if verdict.outcome == "PASS" and self.config.gate.suites:
+            findings = await self._ask_suites(cycle, examples, key)
+            evidence = msgspec.structs.replace(evidence, suites=findings)
+            verdict = judge(evidence, self.config.gate)
         built = msgspec.to_builtins(verdict)
         if verdict.outcome != "PASS":
             reason = f"{verdict.outcome}: {'; '.join(verdict.reasons)}"
@@ -317,6 +330,35 @@ class Worker:
             )
             await deployments.let_go(conn, cycle.candidate)
             return await ledger.advance(conn, cycle, "canary", verdict=built)
+
+    async def _ask_suites(
+        self, cycle: Cycle, examples: Sequence[Example], key: str
+    ) -> tuple[Finding, ...]:
+        assert cycle.candidate is not None
+        keeping = asyncio.create_task(self._keep_warm(cycle.candidate))
+        try:
+            return await run_battery(
+                self.url,
+                cycle.candidate,
+                cycle.incumbent,
+                self.config.gate,
+                folder=self.home / "cycles" / str(cycle.id) / "gate",
+                examples=examples,
+                key=key,
+            )
+        finally:
+            keeping.cancel()
+
+    async def _keep_warm(self, checkpoint: str) -> None:
+        """For as long as suites take, which may be longer than a candidate is kept otherwise."""
+        seconds = self.config.cycle.load_seconds
+        while True:
+            try:
+                async with self.pool.connection() as conn:
+                    await deployments.keep_warm(conn, checkpoint, seconds * 2)
+            except AWAY as error:
+                log.warning("%s could not be kept: %s", checkpoint, error)
+            await asyncio.sleep(seconds / 2)
 
     async def _canary(self, cycle: Cycle) -> Cycle:
         """One look; the next turn looks again."""

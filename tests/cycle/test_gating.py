@@ -1,0 +1,208 @@
+"""The gate's step against a scripted service: evidence, suites, verdict, and what is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+from aiohttp import web
+from tests.record.rows import make_feedback, make_generation
+
+from liveweights.config import Config
+from liveweights.cycle import ledger
+from liveweights.cycle.ledger import Cycle
+from liveweights.cycle.worker import Worker
+from liveweights.gate.settings import GateSettings
+from liveweights.learn.learner import HeldBack, Result
+from liveweights.learn.update import Report
+from liveweights.record.window import claim
+from liveweights.record.writer import Writer
+from liveweights.store.database import open_pool
+
+OLD, NEW = "m@000000000001", "m@000000000002"
+ROWS = 60
+CARD = """
+scorer = "exact"
+[card]
+name = "mine"
+version = "1"
+title = "t"
+licence = "MIT"
+"""
+Answer = Callable[[str, Any], str]
+
+
+@dataclass
+class Gating:
+    """What came of one gate: the cycle, and what the service was asked."""
+
+    cycle: Cycle
+    asked: list[dict[str, Any]]
+    home: Path
+
+
+def gate(dsn: str, home: Path, answer: Answer, settings: GateSettings) -> Gating:
+    """One gate over ``ROWS`` held-back rows whose users wrote "right" and the row's number."""
+    asked: list[dict[str, Any]] = []
+
+    async def serve(request: web.Request) -> web.Response:
+        body = await request.json()
+        asked.append(body)
+        return web.json_response({"choices": [{"text": answer(body["model"], body["prompt"])}]})
+
+    async def run() -> Cycle:
+        app = web.Application()
+        app.router.add_post("/v1/completions", serve)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        pool = await open_pool(dsn)
+        try:
+            cycle = await _until_gating(dsn, home)
+            url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            worker = Worker(pool, Config(gate=settings), home, url)
+            await worker.turn()
+            async with pool.connection() as conn:
+                (found,) = [c for c in await ledger.recent(conn, "code") if c.id == cycle.id]
+            return found
+        finally:
+            await pool.close()
+            await runner.cleanup()
+
+    return Gating(asyncio.run(run()), asked, home)
+
+
+async def _until_gating(dsn: str, home: Path) -> Cycle:
+    pool = await open_pool(dsn)
+    async with Writer(pool, linger=0.0) as writer:
+        for i in range(ROWS):
+            name = f"gen{i}"
+            await writer.add_generation(
+                make_generation(
+                    name, alias="code", checkpoint=OLD, prompt_ids=[i], session=f"s{i // 4}"
+                )
+            )
+            await writer.add_feedback(
+                make_feedback(f"f{i}", name, signal="correction", text=f"right {i}")
+            )
+    await pool.close()
+    async with await psycopg.AsyncConnection.connect(dsn) as conn:
+        for checkpoint in (OLD, NEW):
+            await conn.execute(
+                "insert into checkpoints (id, kind, folder, card) values (%s, 'base', '/', '{}')",
+                (checkpoint,),
+            )
+        await conn.execute("insert into aliases (name, live) values ('code', %s)", (OLD,))
+        cycle = await ledger.begin(conn, "code", {})
+        await claim(conn, cycle.id, "code", held_back_share=1.0, max_rows=1000)
+        for state in ("learning", "warming", "gating"):
+            cycle = await ledger.advance(conn, cycle, state, candidate=NEW)
+    folder = home / "cycles" / str(cycle.id)
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_bytes(msgspec.json.encode(_result()))
+    return cycle
+
+
+def _result() -> Result:
+    rows = [
+        HeldBack(
+            generation=f"gen{i}",
+            session=f"s{i // 4}",
+            reward=-0.25,
+            truth=f"right {i}",
+            candidate_answer=[-0.5, -0.5],
+            incumbent_answer=[-0.5, -0.4],
+            behaviour=[-0.5, -0.4],
+        )
+        for i in range(ROWS)
+    ]
+    return Result(report=Report(signals={}), held_back=rows, baseline_weight={}, baseline_total={})
+
+
+def answers(model: str, prompt: Any, good: bool) -> str:
+    """The candidate writes what users wanted; in the suite it is as good as the incumbent, or
+    not."""
+    if isinstance(prompt, list):
+        return f"right {prompt[0]}" if model == NEW and prompt[0] % 3 else "wrong but as long"
+    return "yes" if good or model == OLD else "no"
+
+
+def make_suite(folder: Path) -> str:
+    folder.mkdir()
+    (folder / "suite.toml").write_text(CARD)
+    lines = [json.dumps({"id": str(i), "prompt": f"p{i}", "target": "yes"}) for i in range(120)]
+    (folder / "cases.jsonl").write_text("\n".join(lines))
+    return str(folder)
+
+
+def settings(*suites: str, **more: Any) -> GateSettings:
+    return GateSettings(suites=suites, max_length_ratio=5.0, **more)
+
+
+def test_better_on_reward_but_worse_on_a_suite_is_not_released(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    suite = make_suite(tmp_path / "mine")
+    found = gate(database_dsn, tmp_path, lambda m, p: answers(m, p, False), settings(suite))
+    assert (found.cycle.state, found.cycle.outcome) == ("ended", "rejected")
+    assert f"FAIL: {suite} is worse" in (found.cycle.reason or "")
+    assert found.cycle.verdict is not None
+    (finding,) = found.cycle.verdict["evidence"]["suites"]
+    assert (finding["standing"], finding["stopped"]) == ("WORSE", True)
+    assert finding["difference"]["cases"] < 120
+    (kept,) = (tmp_path / "cycles" / str(found.cycle.id) / "gate").glob("*.jsonl")
+    assert len(kept.read_text().splitlines()) > finding["difference"]["cases"]
+
+
+def test_what_holds_on_the_suite_too_goes_on_with_the_numbers_stored(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    suite = make_suite(tmp_path / "mine")
+    found = gate(database_dsn, tmp_path, lambda m, p: answers(m, p, True), settings(suite))
+    assert found.cycle.state == "canary", found.cycle.reason
+    assert found.cycle.verdict is not None
+    (finding,) = found.cycle.verdict["evidence"]["suites"]
+    assert (finding["standing"], finding["difference"]["cases"]) == ("NOT_WORSE", 120)
+
+
+def test_suites_are_not_asked_where_the_rest_does_not_pass(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    suite = make_suite(tmp_path / "mine")
+    found = gate(database_dsn, tmp_path, lambda m, p: "as before", settings(suite))
+    assert found.cycle.outcome == "rejected"
+    assert all(isinstance(body["prompt"], list) for body in found.asked)
+
+
+def test_a_suite_that_cannot_be_used_fails_the_cycle_by_name(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    found = gate(
+        database_dsn, tmp_path, lambda m, p: answers(m, p, True), settings("no-such-suite")
+    )
+    assert found.cycle.outcome == "failed"
+    assert "there is no suite 'no-such-suite'" in (found.cycle.reason or "")
+
+
+@pytest.mark.parametrize("estimator", ["snips", "ips", "doubly_robust"])
+def test_the_chosen_estimate_is_made(database_dsn: str, tmp_path: Path, estimator: str) -> None:
+    found = gate(
+        database_dsn,
+        tmp_path,
+        lambda m, p: answers(m, p, True),
+        settings(estimator=estimator),
+    )
+    assert found.cycle.verdict is not None
+    estimate = found.cycle.verdict["evidence"]["offpolicy"]
+    assert estimate["cases"] == ROWS
+    assert estimate["value"] is not None
+    drawn = [body for body in found.asked if body["temperature"] == 0.5]
+    assert len(drawn) == (2 * ROWS if estimator == "doubly_robust" else 0)
+    assert all("seed" in body for body in drawn)
