@@ -16,7 +16,7 @@ from liveweights.gate.findings import Measured, judge
 from liveweights.gate.replay import Values
 from liveweights.gate.settings import GateSettings
 from liveweights.gate.verdict import Verdict, decide
-from liveweights.learn.learner import HeldBack
+from liveweights.learn.evidence import HeldBack
 from liveweights.release.canary import Reward
 from liveweights.release.canary import decide as watch
 from liveweights.release.settings import CanarySettings

@@ -20,7 +20,8 @@ from liveweights.cycle import ledger
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.worker import Worker
 from liveweights.gate.settings import GateSettings
-from liveweights.learn.learner import HeldBack, Result
+from liveweights.learn.evidence import HeldBack
+from liveweights.learn.learner import Result
 from liveweights.learn.update import Report
 from liveweights.record.window import claim
 from liveweights.record.writer import Writer

@@ -109,7 +109,10 @@ def test_harm_is_seen_before_the_end_and_named() -> None:
     assert seen < 60
     finding = one(
         msgspec.structs.replace(
-            full, candidate=full.candidate[:seen], incumbent=full.incumbent[:seen]
+            full,
+            candidate=full.candidate[:seen],
+            incumbent=full.incumbent[:seen],
+            stopped=True,
         )
     )
     assert (finding.standing, finding.stopped) == ("WORSE", True)

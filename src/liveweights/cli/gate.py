@@ -52,7 +52,10 @@ def gate(
         str, typer.Option(help="What it is compared with; default: what is live.")
     ] = "",
     margin: Annotated[
-        float | None, typer.Option(help="Loss of mean score that is no harm; default: the card's.")
+        float | None,
+        typer.Option(
+            min=0.0001, max=0.9999, help="Loss of mean score that is no harm; default: the card's."
+        ),
     ] = None,
     better: Annotated[bool, typer.Option("--better", help="It must be better.")] = False,
     cases: Annotated[int, typer.Option(min=0, help="Most cases per suite; 0: all.")] = 0,

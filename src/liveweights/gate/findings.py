@@ -22,7 +22,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
     ``groups`` names what each case depends on; None: every case is independent of the others.
     ``margin`` is the loss of mean score that is no harm, and with the aim "better" also the gain
-    that is worth finding. ``planned`` is how many cases would have been asked.
+    that is worth finding. ``planned`` is how many cases would have been asked, had harm not been
+    plain before (``stopped``).
     """
 
     suite: str
@@ -33,6 +34,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     incumbent: list[float]
     groups: list[str] | None = None
     planned: int
+    stopped: bool = False
     seconds: float = 0.0
 
 
@@ -92,7 +94,7 @@ def judge(suites: Sequence[Measured], confidence: float, power: float) -> tuple[
     worse = holm([below for below, _ in pairs])
     better = holm([above for _, above in pairs])
     return tuple(
-        _judge(suite, difference, w, b, alpha, alpha / (2 * len(suites)), power)
+        _judge(suite, difference, w, b, alpha, power)
         for suite, difference, w, b in zip(suites, differences, worse, better, strict=True)
     )
 
@@ -103,17 +105,15 @@ def _judge(
     worse: float,
     better: float,
     alpha: float,
-    early: float,
     power: float,
 ) -> Finding:
-    stopped = len(suite.candidate) < suite.planned and is_harmed(suite, early)
     binary = suite.groups is None and {*suite.candidate, *suite.incumbent} <= {0.0, 1.0}
     rises, falls = _changes(suite)
     low = difference.low
     not_worse = low is not None and low > -suite.margin
     needed: int | None = None
     standing: Standing
-    if stopped or (worse <= alpha / 2 and not not_worse):
+    if suite.stopped or (worse <= alpha / 2 and not not_worse):
         standing = "WORSE"
     elif better <= alpha and low is not None:
         standing = "BETTER"
@@ -126,7 +126,7 @@ def _judge(
         suite=suite.suite,
         version=suite.version,
         standing=standing,
-        reason=_say(suite, difference, standing, needed, stopped),
+        reason=_say(suite, difference, standing, needed),
         margin=suite.margin,
         aim=suite.aim,
         difference=difference,
@@ -134,7 +134,7 @@ def _judge(
         better=better,
         mcnemar=mid_p(rises, falls) if binary else None,
         needed=needed,
-        stopped=stopped,
+        stopped=suite.stopped,
         seconds=suite.seconds,
     )
 
@@ -144,9 +144,7 @@ def _changes(measured: Measured) -> tuple[int, int]:
     return sum(ours > theirs for ours, theirs in pairs), sum(a < b for a, b in pairs)
 
 
-def _say(
-    suite: Measured, d: Difference, standing: Standing, needed: int | None, stopped: bool
-) -> str:
+def _say(suite: Measured, d: Difference, standing: Standing, needed: int | None) -> str:
     words = {
         "BETTER": "is better",
         "NOT_WORSE": f"is not worse by more than {suite.margin:g}",
@@ -160,7 +158,7 @@ def _say(
         f"{suite.suite} {words}: {d.mean:+.4f} {ends} at {d.confidence:.4g} ({d.cases} cases,"
         f" {d.incumbent:.4f} to {d.candidate:.4f})"
     )
-    if stopped:
+    if suite.stopped:
         return f"{said}; stopped after {len(suite.candidate)} of {suite.planned} cases"
     if standing != "INCONCLUSIVE":
         return said

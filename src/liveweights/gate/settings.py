@@ -179,3 +179,6 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         for key, names in (("better", self.better), ("margins", self.margins)):
             if unknown := [name for name in names if name not in self.suites]:
                 raise ValueError(f"gate.{key} names {unknown[0]!r}, which gate.suites does not")
+        for name, margin in self.margins.items():
+            if not 0 < margin < 1:
+                raise ValueError(f"gate.margins.{name} is {margin}; it must be between 0 and 1")

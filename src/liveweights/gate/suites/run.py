@@ -44,6 +44,12 @@ class _Run:
     stopped: bool = False
     began: float = field(default_factory=time.monotonic)
 
+    def look(self) -> None:
+        """Stop where harm is plain before the end; once seen, later cases do not unsee it."""
+        at = self.plan.stop_at
+        if at and not self.stopped and len(self.done) < len(self.cases) * self.suite.card.samples:
+            self.stopped = bool(self.done) and is_harmed(self.measured(), at)
+
     def measured(self) -> Measured:
         """The cases that both have answered, up to the first that is open."""
         card = self.suite.card
@@ -68,6 +74,7 @@ class _Run:
             incumbent=theirs,
             groups=groups if grouped else None,
             planned=len(self.cases),
+            stopped=self.stopped,
             seconds=time.monotonic() - self.began,
         )
 
@@ -94,6 +101,7 @@ async def run_suite(
     if len({case.id for case in cases}) < len(cases):
         raise SuiteError(f"the suite {suite.card.name} has two cases of one id")
     run = _Run(suite, plan, cases, {} if journal is None else journal.read())
+    run.look()
     total = len(cases) * suite.card.samples
     todo = iter(
         (number, case, sample)
@@ -119,8 +127,8 @@ async def run_suite(
             run.done[case.id, sample] = pair
             if progress:
                 progress(len(run.done), total)
-            if plan.stop_at and len(run.done) % CHECK == 0:
-                run.stopped |= is_harmed(run.measured(), plan.stop_at)
+            if len(run.done) % CHECK == 0:
+                run.look()
 
     workers = [asyncio.create_task(work()) for _ in range(max(1, plan.concurrency))]
     try:
