@@ -28,7 +28,7 @@ from liveweights.config import Config
 from liveweights.engines.llama import LlamaEngine
 from liveweights.engines.protocol import EngineError, Sampling
 from liveweights.engines.settings import EngineSettings
-from liveweights.learn.learner import ADAPTER, probes_of
+from liveweights.learn.learner import WEIGHTS, probes_of
 from liveweights.learn.policy import Policy
 from liveweights.learn.settings import LearnSettings
 from liveweights.release import aliases, deployments
@@ -153,7 +153,7 @@ def make_checkpoints(base: Checkpoint, folder: Path, count: int) -> list[Checkpo
             for name, weight in policy.model.named_parameters():
                 if "lora_B" in name:
                     weight.normal_(std=0.02)
-        staging = folder / "staging" / str(number) / ADAPTER
+        staging = folder / "staging" / str(number) / WEIGHTS
         policy.save(staging)
         (staging / "probes.json").write_bytes(msgspec.json.encode(probes_of(policy, prompts)))
         card = {"origin": "bench/swap.py: random weights"}

@@ -144,6 +144,7 @@ async def run_api(place: Place) -> None:
                 instance,
                 settings=config.deployment,
                 check=partial(check, public=_path(config.signing.public_key)),
+                cache=config.cache_folder(),
             )
         )
         tokenizer = cast(Any, load_tokenizer(base))

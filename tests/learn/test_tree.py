@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.learn.tree import Path, TreeBuilder, pack
+from liveweights.learn.tree import Path, TreeBuilder, pack, split
 
 tokens = st.lists(st.integers(0, 2), min_size=1, max_size=6)
 paths = st.lists(st.builds(Path, tokens, tokens), min_size=1, max_size=8)
@@ -54,6 +54,19 @@ def test_packing_keeps_every_row_once_and_in_order(rows: list[Path], budget: int
     for group in groups:
         if len(group) > 1:
             assert len(build([rows[i] for i in group]).token_N) <= budget
+
+
+@given(paths, st.integers(1, 30))
+def test_splitting_keeps_every_row_once(rows: list[Path], size: int) -> None:
+    groups = split(rows, size)
+    assert sorted(index for group in groups for index in group) == list(range(len(rows)))
+    assert all(group == sorted(group) for group in groups)
+
+
+def test_rows_that_share_nothing_are_apart_from_a_size_on() -> None:
+    rows = [Path([1] * 9, [2]), Path([3] * 9, [4]), Path([1] * 9, [5]), Path([6] * 9, [7])]
+    assert split(rows, 5) == [[0, 2], [1], [3]]
+    assert split(rows, 500) == [[0, 1, 2, 3]]
 
 
 def test_an_empty_answer_is_refused() -> None:

@@ -48,6 +48,7 @@ class Circle:
             name,
             settings=settings,  # type: ignore[arg-type]
             check=check,
+            cache=self.folder / "cache",
         )
 
     async def fill(self) -> None:

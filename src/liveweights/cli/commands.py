@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from liveweights.cli.evidence import follow_cycle, show_report
 from liveweights.cli.gate import gate, suites
 from liveweights.cli.output import show, show_json
 from liveweights.cli.replay import replay
+from liveweights.cli.upcycle import upcycle
 from liveweights.cli.upkeep import make_key, prune, sign, verify
 from liveweights.cycle import ledger
 from liveweights.cycle.report import read_report
@@ -35,7 +37,7 @@ app = typer.Typer(
 )
 app.add_typer(replay, name="replay")
 app.add_typer(canary, name="canary")
-for command in (gate, suites, prune, verify, sign, make_key):
+for command in (gate, suites, prune, verify, sign, make_key, upcycle):
     app.command()(command)
 
 Name = Annotated[str, typer.Argument(help="Alias; default: the configured one.")]
@@ -68,10 +70,16 @@ def up(
             "take feedback, and run no model here."
         ),
     ] = None,
+    ray: Annotated[
+        int | None,
+        typer.Option(help="Share each update among so many Ray workers (RAY_ADDRESS, or here)."),
+    ] = None,
 ) -> None:
     """Start everything: database, API, engine, and the worker that learns and releases."""
+    if ray is not None and find_spec("ray") is None:
+        raise refuse("--ray needs Ray: pip install 'liveweights[ray]'")
     roles = ("api", "worker")
-    _run(home, config, model, alias, engine, precision, port, host, roles, upstream)
+    _run(home, config, model, alias, engine, precision, port, host, roles, upstream, ray)
 
 
 @app.command()
@@ -100,6 +108,7 @@ def _run(
     host: str | None,
     roles: tuple[str, ...],
     upstream: str | None = None,
+    workers: int | None = None,
 ) -> None:
     # Torch and Transformers are slow to import: only where they are needed.
     from liveweights.app import Supervisor
@@ -114,6 +123,7 @@ def _run(
         engine={"kind": engine, "precision": precision and PRECISIONS[precision]},
         api={"port": port, "host": host},
         gateway={"upstream": upstream},
+        learn={"workers": workers},
     )
     if config.gateway.upstream:
         roles = ("gateway",)

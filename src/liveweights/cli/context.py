@@ -30,7 +30,7 @@ def read_config(path: Path | None, **changes: Any) -> Config:
     try:
         config = load_config(path)
         given = {key: value for key, value in changes.items() if value is not None}
-        for section in ("api", "engine", "gateway"):
+        for section in ("api", "engine", "gateway", "learn"):
             inner = {k: v for k, v in given.pop(section, {}).items() if v is not None}
             if inner:
                 given[section] = msgspec.structs.replace(getattr(config, section), **inner)

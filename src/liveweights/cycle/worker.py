@@ -35,7 +35,7 @@ from liveweights.gate.replay import Values
 from liveweights.gate.suites.battery import run_battery
 from liveweights.gate.verdict import decide as judge
 from liveweights.learn.baseline import Baseline
-from liveweights.learn.learner import ADAPTER, RESULT, Job, Result
+from liveweights.learn.learner import RESULT, WEIGHTS, Job, Result
 from liveweights.record.followups import read_follow_ups
 from liveweights.record.window import Example, claim, read
 from liveweights.release import aliases, deployments, signing
@@ -44,6 +44,7 @@ from liveweights.release.registry import Registry, get, register
 from liveweights.release.retention import prune, remove_work
 from liveweights.release.rollout import Move, begin, follow, locate, shares
 from liveweights.release.signing import SigningUnavailable
+from liveweights.release.whole import make_whole
 from liveweights.store.database import Connection, Pool
 
 log = logging.getLogger(__name__)
@@ -189,7 +190,8 @@ class Worker:
         folder = self.home / "cycles" / str(cycle.id)
         async with self.pool.connection() as conn:
             incumbent = await get(conn, cycle.incumbent)
-            base = await get(conn, incumbent.base) if incumbent.base else incumbent
+            adapted = incumbent.base if incumbent.kind == "adapter" else None
+            base = await get(conn, adapted) if adapted else incumbent
         if not (folder / RESULT).exists():
             await asyncio.to_thread(signing.check, incumbent, None)
             await self._write_job(cycle, folder, incumbent, base)
@@ -211,9 +213,9 @@ class Worker:
         }
         checkpoint = await asyncio.to_thread(
             self.registry.store,
-            folder / ADAPTER,
+            folder / WEIGHTS,
             base.name,
-            "adapter",
+            result.kind,
             base.id,
             incumbent.id,
             card,
@@ -247,9 +249,10 @@ class Worker:
             held_back = await read(conn, cycle.id, "held_back")
             follow_ups = await read_follow_ups(conn, cycle.id)
             baseline = await ledger.read_baseline(conn, cycle.alias)
+            whole = await make_whole(base, partial(get, conn), self.config.cache_folder())
         job = Job(
-            base=str(base.folder),
-            parent=None if incumbent.kind == "base" else str(incumbent.folder),
+            base=str(whole.folder),
+            parent=str(incumbent.folder) if incumbent.kind == "adapter" else None,
             incumbent=incumbent.id,
             train=train,
             held_back=held_back,

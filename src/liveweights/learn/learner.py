@@ -15,7 +15,10 @@ from pathlib import Path
 
 import msgspec
 import torch
+from torch import Tensor
 
+from liveweights.catalog.checkpoint import Kind
+from liveweights.learn import sharing
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.dialogue import add_follow_ups, read_dialogue
 from liveweights.learn.evidence import HeldBack, mean_entropy, most_moved
@@ -23,6 +26,7 @@ from liveweights.learn.passages import with_prompt_ids
 from liveweights.learn.policy import Policy
 from liveweights.learn.rewards import RewardMap, reward
 from liveweights.learn.rows import Encode, Row, build_rows
+from liveweights.learn.scale import learn_on_ray
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import Path as TreePath
 from liveweights.learn.truth import truth
@@ -32,14 +36,18 @@ from liveweights.record.window import Example
 
 RESULT = "result.json"
 PROGRESS = "progress.json"
-ADAPTER = "adapter"
+WEIGHTS = "weights"
 PROBE_TOKENS = 16
 ENTROPY_ROWS = 64
 """Held-back answers that the entropy is measured on."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What to learn from and from where. ``parent`` is the incumbent's adapter, if it has one."""
+    """What to learn from and from where.
+
+    ``base`` is a folder of whole weights: the incumbent's own, or those that its adapter, which
+    is in ``parent`` then, is on.
+    """
 
     base: str
     parent: str | None
@@ -55,21 +63,23 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job came to; without ``taught`` rows there is no adapter."""
+    """What a job came to; without ``taught`` rows there are no weights of that ``kind``."""
 
     report: Report
+    kind: Kind = "adapter"
     held_back: list[HeldBack]
     baseline_weight: dict[str, float]
     baseline_total: dict[str, float]
 
 
 def learn(job: Job, folder: Path) -> Result:
-    """Update, score the held-back rows, and write adapter, probes and result to ``folder``."""
+    """Update, score the held-back rows, and write weights, probes and result to ``folder``."""
     from transformers import AutoTokenizer
 
     began = time.monotonic()
     settings = job.settings
-    torch.set_num_threads(settings.threads or max(1, len(os.sched_getaffinity(0)) // 2))
+    half = len(os.sched_getaffinity(0)) // 2
+    torch.set_num_threads(settings.threads or max(1, half // sharing.processes()))
     tokenizer = AutoTokenizer.from_pretrained(job.base, local_files_only=True)
     dialogue = read_dialogue(tokenizer)
 
@@ -104,6 +114,7 @@ def learn(job: Job, folder: Path) -> Result:
         mean_reward=built.mean_reward,
     )
     held: list[HeldBack] = []
+    kind: Kind = "adapter"
     if any(row.weight != 0.0 for row in built.rows):
         policy = Policy(Path(job.base), Path(job.parent) if job.parent else None, settings)
         known = add_follow_ups(job.held_back, job.follow_ups, dialogue, tokenizer.decode)
@@ -127,12 +138,14 @@ def learn(job: Job, folder: Path) -> Result:
             entropy=mean_entropy(policy, _answers(questions), settings.nodes),
             moved=most_moved(held),
         )
-        policy.save(folder / ADAPTER)
+        kind = policy.updater.kind
+        policy.save(folder / WEIGHTS)
         probes = probes_of(policy, _probed(built.rows, settings.probes))
-        _write(folder / ADAPTER / "probes.json", probes)
+        _write(folder / WEIGHTS / "probes.json", probes)
     report = msgspec.structs.replace(report, seconds=time.monotonic() - began)
     result = Result(
         report=report,
+        kind=kind,
         held_back=held,
         baseline_weight=dict(built.baseline.weight),
         baseline_total=dict(built.baseline.total),
@@ -213,20 +226,15 @@ def _answers(questions: Sequence[_Question]) -> list[TreePath]:
 @torch.no_grad()
 def probes_of(policy: Policy, prompts: Sequence[list[int]]) -> dict[str, object]:
     """Prompts with the likeliest next tokens' log-probabilities, of the checkpoint and its base:
-    what ``probes.json`` beside an adapter holds."""
+    what ``probes.json`` beside the weights holds."""
+    ours = [_next_token(policy, prompt) for prompt in prompts]
+    with policy.base():
+        bases = [_next_token(policy, prompt) for prompt in prompts]
     probes: list[dict[str, object]] = []
-    for prompt in prompts:
-        path = [TreePath(prompt, [0])]
-        ours_V = policy.logits(path)[0][0].log_softmax(-1)
-        with policy.base():
-            base_V = policy.logits(path)[0][0].log_softmax(-1)
+    for prompt, ours_V, base_V in zip(prompts, ours, bases, strict=True):
         ids = ours_V.topk(min(PROBE_TOKENS, len(ours_V))).indices.tolist()
-        probes.append(
-            {
-                "prompt_ids": prompt,
-                "top": [[i, float(ours_V[i]), float(base_V[i])] for i in ids],
-            }
-        )
+        top = [[i, float(ours_V[i]), float(base_V[i])] for i in ids]
+        probes.append({"prompt_ids": prompt, "top": top})
     return {"probes": probes}
 
 
@@ -235,18 +243,33 @@ def _probed(rows: Sequence[Row], count: int) -> list[list[int]]:
     return [row.prompt_ids for row in rows[::step]][:count]
 
 
+def _next_token(policy: Policy, prompt: list[int]) -> Tensor:
+    """Log-probabilities of the token after a prompt (V,)."""
+    return policy.logits([TreePath(prompt, [0])])[0][0].log_softmax(-1)
+
+
 def _write(path: Path, value: object) -> None:
+    if sharing.rank() != 0:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_bytes(msgspec.json.encode(value))
     os.replace(partial, path)
 
 
+def read_job(file: Path) -> Job:
+    return msgspec.json.decode(file.read_bytes(), type=Job)
+
+
 def main(arguments: Sequence[str]) -> int:
     job_file, folder = Path(arguments[0]), Path(arguments[1])
     end_with_parent()
     os.nice(5)  # answering users goes first
-    learn(msgspec.json.decode(job_file.read_bytes(), type=Job), folder)
+    job = read_job(job_file)
+    if job.settings.workers > 1:
+        learn_on_ray(job_file, folder, job.settings.workers)
+    else:
+        learn(job, folder)
     return 0
 
 

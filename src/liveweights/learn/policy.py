@@ -1,97 +1,244 @@
-"""The model that is trained: a frozen base with a LoRA adapter, and its log-probabilities."""
+"""The model that is trained, and its log-probabilities of rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from liveweights.learn import sharing
+from liveweights.learn.head import token_logprobs
+from liveweights.learn.layout import Batch, Layout, lay_out
+from liveweights.learn.routing import Routing
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import Path as Row
-from liveweights.learn.tree import TreeBuilder, pack
+from liveweights.learn.tree import pack, split
+from liveweights.learn.updaters import open_updater
+from liveweights.learn.updaters.load import compute_dtype, device_of
+
+_TOLERANCE = {torch.float32: 2e-4, torch.bfloat16: 0.1}
+_GIB = 2**30
 
 
 class Policy:
-    """Base weights that never change and an adapter that does.
+    """Weights that an updater moves, asked for the log-probabilities of rows.
 
-    With the adapter switched off the same memory is the base; loaded from ``parent`` and not yet
-    updated, it is the incumbent.
+    Loaded from ``parent`` (the base where None) and not yet updated, it is the incumbent. Which
+    way of computing is right for the model is found at the start, by comparison with the plain
+    pass over one row: see ``layout`` and ``headless``.
     """
 
     def __init__(self, base: Path, parent: Path | None, settings: LearnSettings) -> None:
         """Raises OSError or ValueError where a folder holds no loadable weights."""
-        from peft import LoraConfig, PeftModel, get_peft_model
-        from transformers import AutoModelForCausalLM
+        self.updater = open_updater(base, parent, settings)
+        self.device = device_of(settings)
+        self._dtype = compute_dtype(settings)
+        self._config: Any = self.model.config.get_text_config()
+        self._routing = Routing(self.model)
+        self._replay = settings.routing == "replay" and len(self._routing) > 0
+        self._routes: dict[tuple[int, ...], Tensor] = {}
+        self.layout: Layout = "rows"
+        self.headless = False
+        self._choose_way()
+        if self._bytes_per_node() * settings.nodes > settings.memory_gib * _GIB:
+            self._checkpoint_activations()
+        if sharing.processes() > 1:
+            sharing.shard(self._body(), self.device)
 
-        torch.manual_seed(settings.seed)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            base, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
-        )
-        if parent is not None:
-            self.model: Any = PeftModel.from_pretrained(model, str(parent), is_trainable=True)
-        else:
-            config = LoraConfig(
-                r=settings.rank,
-                lora_alpha=settings.alpha,
-                target_modules="all-linear",
-                task_type="CAUSAL_LM",
-            )
-            self.model = get_peft_model(model, config)
-        self.model.eval()
+    @property
+    def model(self) -> Any:
+        return self.updater.model
 
     def parameters(self) -> list[Any]:
-        return [p for p in self.model.parameters() if p.requires_grad]
+        return self.updater.parameters()
 
     def logits(self, paths: Sequence[Row]) -> tuple[Tensor, Tensor, Tensor]:
-        """One pass over the rows' prefix tree.
+        """One pass over the rows, what they share once.
 
         Returns logits (T, V) only where an answer token is predicted, targets (T,), rows (T,).
         """
-        builder = TreeBuilder()
-        for path in paths:
-            builder.add(path)
-        tree = builder.build()
-        seen_NN = torch.from_numpy(tree.mask_NN())
-        mask_11NN = torch.zeros(seen_NN.shape).masked_fill(~seen_NN, float("-inf"))[None, None]
-        out = self.model(
-            input_ids=torch.from_numpy(tree.token_N)[None],
-            position_ids=torch.from_numpy(tree.depth_N)[None],
-            attention_mask=mask_11NN,
-            use_cache=False,
-            logits_to_keep=torch.from_numpy(tree.reader_T),
-        )
-        return out.logits[0], torch.from_numpy(tree.target_T), torch.from_numpy(tree.row_T)
+        batch = self._lay_out(paths)
+        with self._autocast():
+            if self.headless:
+                logits_TV = self._language_model().get_output_embeddings()(self._hidden(batch))
+            else:
+                logits_TV = self._whole(batch)
+        return logits_TV.float().cpu(), batch.target_T.cpu(), batch.row_T
 
     def logprobs(self, paths: Sequence[Row], temperature_B: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities of the answer tokens (T,) at each row's temperature, and rows (T,)."""
-        logits_TV, target_T, row_T = self.logits(paths)
-        scaled_TV = logits_TV / temperature_B[row_T, None]
-        chosen_T = scaled_TV.gather(1, target_T[:, None])[:, 0]
-        return chosen_T - torch.logsumexp(scaled_TV, dim=-1), row_T
+        found_B: list[Tensor] = [torch.empty(0)] * len(paths)
+        for indices in self._passes(paths):
+            chosen = [paths[i] for i in indices]
+            logprobs_T, _ = self._one_pass(chosen, temperature_B[indices])
+            parts = logprobs_T.split([len(path.answer_ids) for path in chosen])
+            for index, part_T in zip(indices, parts, strict=True):
+                found_B[index] = part_T
+        counts_B = torch.tensor([len(path.answer_ids) for path in paths])
+        return torch.cat(found_B), torch.arange(len(paths)).repeat_interleave(counts_B)
+
+    def _passes(self, paths: Sequence[Row]) -> list[list[int]]:
+        """Rows that are computed together: all, where passes have to be counted or repeated."""
+        if self.layout == "rows" or self._replay or sharing.processes() > 1:
+            return [list(range(len(paths)))]
+        # From half its width on, a model spends a sixth of a pass on the pairs of a tree's nodes.
+        return split(paths, self._config.hidden_size // 2)
+
+    def _one_pass(self, paths: Sequence[Row], temperature_B: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.headless:
+            logits_TV, target_T, row_T = self.logits(paths)
+            scaled_TV = logits_TV / temperature_B[row_T, None]
+            chosen_T = scaled_TV.gather(1, target_T[:, None])[:, 0]
+            return chosen_T - torch.logsumexp(scaled_TV, dim=-1), row_T
+        batch = self._lay_out(paths)
+        heat_T = temperature_B[batch.row_T].to(self.device)
+        head = self._language_model().get_output_embeddings()
+        with self._autocast():
+            logprobs_T = token_logprobs(self._hidden(batch), head, batch.target_T, heat_T)
+        return logprobs_T.cpu(), batch.row_T
 
     @torch.no_grad()
     def score(
-        self, paths: Sequence[Row], temperatures: Sequence[float], nodes: int
+        self,
+        paths: Sequence[Row],
+        temperatures: Sequence[float],
+        nodes: int,
+        *,
+        keep_routes: bool = False,
     ) -> list[Tensor]:
-        """Log-probabilities of each row's answer tokens, without gradient."""
+        """Log-probabilities of each row's answer tokens, without gradient.
+
+        ``keep_routes``: these are the rows of an update, and this the incumbent. Where routing
+        is to be replayed, gradient steps will send their tokens through the experts chosen now.
+        """
+        groups = pack(paths, nodes)
+        ours = sharing.share(groups)
+        most = -(-len(groups) // sharing.processes())
         scores: list[Tensor] = []
-        for indices in pack(paths, nodes):
+        # Sharded weights are gathered by all processes at once: all make equally many passes.
+        for indices in [*ours, *groups[: most - len(ours)]]:
             chosen = [paths[i] for i in indices]
             heat_B = torch.tensor([temperatures[i] for i in indices])
-            logprobs_T, row_T = self.logprobs(chosen, heat_B)
+            if keep_routes and self._replay:
+                with self._routing.recorded() as choices:
+                    logprobs_T, row_T = self.logprobs(chosen, heat_B)
+                self._keep(chosen, torch.stack(choices, dim=1))
+            else:
+                logprobs_T, row_T = self.logprobs(chosen, heat_B)
             scores += logprobs_T.split([int(n) for n in torch.bincount(row_T)])
-        return scores
+        if keep_routes and self._replay:
+            self._routes = dict(sharing.gather(list(self._routes.items())))
+        return sharing.gather(scores[: sum(map(len, ours))])
 
-    def base(self) -> Any:
-        """A context in which the adapter is switched off."""
-        return self.model.disable_adapter()
+    def base(self) -> AbstractContextManager[None]:
+        """A context in which the policy is its base."""
+        return self.updater.base()
+
+    def finish(self) -> None:
+        """After the last step of an update."""
+        self._routes.clear()
+        self.updater.finish()
 
     def save(self, folder: Path) -> None:
-        """Write ``adapter_model.safetensors`` and ``adapter_config.json``."""
-        self.model.save_pretrained(str(folder), safe_serialization=True)
+        """Write the checkpoint's files."""
+        self.updater.save(folder)
+
+    def _language_model(self) -> Any:
+        """The causal model itself, inside PEFT's wrapping where there is one."""
+        return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+
+    def _lay_out(self, paths: Sequence[Row]) -> Batch:
+        batch = lay_out(paths, self.layout, self._config, self.device)
+        replayed = self._replay and torch.is_grad_enabled() and bool(self._routes)
+        self._routing.replay(self._choices(paths, batch) if replayed else None)
+        return batch
+
+    def _body(self) -> Any:
+        """The model without its head."""
+        model = self._language_model()
+        return getattr(model, model.base_model_prefix)
+
+    def _hidden(self, batch: Batch) -> Tensor:
+        """The last hidden states where answer tokens are read: (T, D)."""
+        states: Tensor = self._body()(**batch.inputs, use_cache=False).last_hidden_state
+        return states.flatten(0, 1)[batch.reader_T]
+
+    def _whole(self, batch: Batch) -> Tensor:
+        """The model's own logits where answer tokens are read: (T, V)."""
+        logits: Tensor = self.model(**batch.inputs, use_cache=False).logits
+        return logits.flatten(0, 1)[batch.reader_T]
+
+    def _autocast(self) -> torch.autocast:
+        enabled = self._dtype != torch.float32
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+
+    @torch.no_grad()
+    def _choose_way(self) -> None:
+        """Take the tree, and the body apart from its head, if they compute the same."""
+        ids = [1 + n % (self._config.vocab_size - 1) for n in range(12)]
+        shared = ids[:6]
+        paths = [Row(shared, ids[6:9]), Row([*shared, ids[6]], ids[9:12]), Row(shared[:4], ids[:2])]
+        heat_B = torch.ones(len(paths))
+        plain_T = torch.cat([self.logprobs([path], heat_B[:1])[0] for path in paths])
+        ways: list[tuple[Layout, bool]] = [("tree", True), ("tree", False), ("rows", True)]
+        if any(hasattr(module, "A_log") for module in self.model.modules()):
+            ways = ways[2:]  # recurrent, as small random weights may hide
+        for self.layout, self.headless in ways:
+            try:
+                found_T = self.logprobs(paths, heat_B)[0]
+            except (TypeError, ValueError, RuntimeError, AttributeError, KeyError):
+                continue  # this family's forward pass does not take it
+            if torch.allclose(found_T, plain_T, atol=_TOLERANCE[self._dtype]):
+                return
+        self.layout, self.headless = "rows", False
+
+    def _bytes_per_node(self) -> float:
+        """Activations that one token of a row leaves for the backward pass, as measured."""
+        held: dict[int, int] = {p.untyped_storage().data_ptr(): 0 for p in self.model.parameters()}
+
+        def keep(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            held.setdefault(storage.data_ptr(), storage.nbytes())
+            return tensor
+
+        path = Row([1] * 24, [1] * 8)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            logprobs_T, _ = self.logprobs([path], torch.ones(1))
+        del logprobs_T
+        return sum(held.values()) / 31
+
+    def _checkpoint_activations(self) -> None:
+        from transformers.modeling_layers import GradientCheckpointingLayer
+
+        model = self._language_model()
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+        for module in model.modules():
+            if isinstance(module, GradientCheckpointingLayer):
+                module.training = True  # the layer's own switch; what is in it stays in eval mode
+
+    def _keep(self, paths: Sequence[Row], choices_NLK: Tensor) -> None:
+        batch = lay_out(paths, self.layout, self._config, torch.device("cpu"))
+        for path, nodes in zip(paths, batch.nodes, strict=True):
+            self._routes[_key(path)] = choices_NLK[torch.from_numpy(nodes)]
+
+    def _choices(self, paths: Sequence[Row], batch: Batch) -> Tensor:
+        """What the incumbent chose for each token of the batch; -1 where that is not known."""
+        known = next(iter(self._routes.values()))
+        choices_NLK = known.new_full((batch.inputs["input_ids"].numel(), *known.shape[1:]), -1)
+        for path, nodes in zip(paths, batch.nodes, strict=True):
+            kept = self._routes.get(_key(path))
+            if kept is not None:
+                choices_NLK[np.asarray(nodes)] = kept
+        return choices_NLK
+
+
+def _key(path: Row) -> tuple[int, ...]:
+    return (len(path.prompt_ids), *path.prompt_ids, *path.answer_ids)
 
 
 def batches(paths: Sequence[Row], nodes: int, generator: torch.Generator) -> Iterator[list[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -13,11 +13,22 @@ from liveweights.learn.losses.policy import PolicyLoss
 class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The ``[learn]`` table."""
 
+    updater: Annotated[
+        Literal["lora", "full"],
+        Meta(description="What a cycle changes: a LoRA adapter on the base, or all weights."),
+    ] = "lora"
+    adapt: Annotated[
+        tuple[Literal["attention", "mlp", "experts"], ...],
+        Meta(min_length=1, description="The parts of the model that LoRA adapts; no router is."),
+    ] = ("attention", "mlp", "experts")
     rank: Annotated[int, Meta(ge=1, description="Rank of the LoRA update.")] = 16
     alpha: Annotated[
         int, Meta(ge=1, description="LoRA alpha; the update is scaled alpha/rank.")
     ] = 32
     learning_rate: Annotated[float, Meta(gt=0, description="AdamW's step size.")] = 5e-4
+    full_learning_rate: Annotated[
+        float, Meta(gt=0, description="The same where all weights are changed.")
+    ] = 1e-5
     epochs: Annotated[int, Meta(ge=1, description="Passes over a cycle's rows.")] = 1
     nodes: Annotated[
         int, Meta(ge=64, description="Most tokens of one packed prefix tree: one gradient step.")
@@ -126,6 +137,36 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = 0.25
     max_rows: Annotated[int, Meta(ge=1, description="Most generations that a cycle reads.")] = 2000
     probes: Annotated[int, Meta(ge=2, description="Prompts that a checkpoint is probed with.")] = 24
+    routing: Annotated[
+        Literal["free", "replay"],
+        Meta(
+            description="Mixture of experts: 'replay' sends every token of an update through the"
+            " experts that the incumbent chose for it."
+        ),
+    ] = "replay"
+    device: Annotated[
+        str, Meta(description="Where the update computes: auto, cpu, cuda, cuda:1.")
+    ] = "auto"
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Meta(description="Precision of the pass; auto: bfloat16 on a GPU, float32 on a CPU."),
+    ] = "auto"
+    memory_gib: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="Memory for the activations of one step. A step that needs more computes"
+            " them twice instead (activation checkpointing).",
+        ),
+    ] = 8.0
+    workers: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Processes that share an update, by Ray Train (extra 'ray'): one for each"
+            " GPU. 1: the learner's own, without Ray.",
+        ),
+    ] = 1
     threads: Annotated[
         int, Meta(ge=0, description="CPU threads of the update; 0: half of the cores.")
     ] = 0

@@ -29,7 +29,7 @@ class Tree:
 
     ``token_N``, ``depth_N`` (position ids), ``parent_N`` (-1 for a root). Answer token t of the
     pack is predicted at node ``reader_T[t]`` and is ``target_T[t]``; it belongs to the pack's
-    row ``row_T[t]``, in order.
+    row ``row_T[t]``, in order. ``nodes[row]`` are the nodes of the row's tokens, in order.
     """
 
     token_N: NDArray[np.int64]
@@ -38,15 +38,19 @@ class Tree:
     reader_T: NDArray[np.int64]
     target_T: NDArray[np.int64]
     row_T: NDArray[np.int64]
+    nodes: list[NDArray[np.int64]]
 
-    def mask_NN(self) -> NDArray[np.bool_]:
-        """``mask[i, j]``: node i attends to node j, that is, j is i or an ancestor of i."""
+    def mask_NN(self, window: int | None = None) -> NDArray[np.bool_]:
+        """``mask[i, j]``: node i attends to node j, that is, j is i or an ancestor of i, and
+        with sliding-window attention less than ``window`` tokens before it."""
         size = len(self.token_N)
         mask = np.zeros((size, size), dtype=np.bool_)
         for node, parent in enumerate(self.parent_N):
             if parent >= 0:
                 mask[node] = mask[parent]
             mask[node, node] = True
+        if window is not None:
+            mask &= self.depth_N[:, None] - self.depth_N[None, :] < window
         return mask
 
 
@@ -62,7 +66,7 @@ class TreeBuilder:
         self._reader: list[int] = []
         self._target: list[int] = []
         self._row: list[int] = []
-        self._rows = 0
+        self._nodes: list[list[int]] = []
 
     def __len__(self) -> int:
         return len(self._token)
@@ -83,7 +87,7 @@ class TreeBuilder:
             raise ValueError("a path needs at least one prompt token and one answer token")
         node, level = -1, self._roots
         first_reader = len(path.prompt_ids) - 1
-        readers: list[int] = []
+        nodes: list[int] = []
         for place, token in enumerate([*path.prompt_ids, *path.answer_ids[:-1]]):
             child = level.get(token)
             if child is None:
@@ -94,12 +98,11 @@ class TreeBuilder:
                 self._parent.append(node)
                 self._children.append({})
             node, level = child, self._children[child]
-            if place >= first_reader:
-                readers.append(node)
-        self._reader.extend(readers)
+            nodes.append(node)
+        self._reader.extend(nodes[first_reader:])
         self._target.extend(path.answer_ids)
-        self._row.extend([self._rows] * len(readers))
-        self._rows += 1
+        self._row.extend([len(self._nodes)] * len(path.answer_ids))
+        self._nodes.append(nodes)
 
     def build(self) -> Tree:
         def array(values: list[int]) -> NDArray[np.int64]:
@@ -112,6 +115,7 @@ class TreeBuilder:
             reader_T=array(self._reader),
             target_T=array(self._target),
             row_T=array(self._row),
+            nodes=[array(nodes) for nodes in self._nodes],
         )
 
 
@@ -129,4 +133,28 @@ def pack(paths: Sequence[Path], budget: int) -> list[list[int]]:
             builder = TreeBuilder()
         builder.add(path)
         groups[-1].append(index)
+    return groups
+
+
+def split(paths: Sequence[Path], size: int) -> list[list[int]]:
+    """Divide one step's rows into trees that are better computed apart; every index once.
+
+    A tree's mask lets attention compute every pair of its nodes, also of rows that share nothing.
+    A row joins the tree that it shares at least half of itself with; one without such a tree
+    joins the last one while that has less than ``size`` nodes, else begins a new one.
+    """
+    groups: list[list[int]] = []
+    builders: list[TreeBuilder] = []
+    for index, path in enumerate(paths):
+        costs = [builder.cost(path) for builder in builders]
+        place = costs.index(min(costs)) if costs else 0
+        length = len(path.prompt_ids) + len(path.answer_ids) - 1
+        if not costs or 2 * costs[place] > length:
+            place = len(builders) - 1
+            if not builders or len(builders[place]) >= size:
+                place += 1
+                builders.append(TreeBuilder())
+                groups.append([])
+        builders[place].add(path)
+        groups[place].append(index)
     return groups

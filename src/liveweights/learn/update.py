@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 import torch
 from torch import Tensor
 
+from liveweights.learn import sharing
 from liveweights.learn.losses.cispo import cispo_loss
 from liveweights.learn.losses.demonstration import demonstration_loss
 from liveweights.learn.losses.divergence import adapt, divergence
@@ -81,13 +83,21 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 Progress = Callable[[Step], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """Rows and sampled answer tokens of a gradient step, over all processes."""
+
+    rows: int
+    sampled: int
+
+
 def update(
     policy: Policy,
     rows: Sequence[Row],
     settings: LearnSettings,
     progress: Progress = lambda step: None,
 ) -> Report:
-    """Train the adapter on ``rows`` in place.
+    """Train the policy on ``rows`` in place.
 
     One gradient step per packed tree. Served answers whose geometric-mean ratio leaves the band
     teach nothing and are counted. Calls ``progress`` after each step.
@@ -103,7 +113,7 @@ def update(
     taught = [i for i, row in enumerate(rows) if i not in masked and row.weight != 0.0]
     hindsight = _hindsight(policy, rows, incumbent, taught, settings)
     optimizer = torch.optim.AdamW(
-        policy.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
+        policy.parameters(), lr=policy.updater.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
     )
     generator = torch.Generator().manual_seed(settings.seed)
     kl_weight, steps, done = settings.kl_weight, 0, 0
@@ -115,27 +125,45 @@ def update(
             chosen = [taught[place] for place in group]
             rate = schedule(steps, settings.epochs * len(groups))
             for parameters in optimizer.param_groups:
-                parameters["lr"] = settings.learning_rate * rate
+                parameters["lr"] = policy.updater.learning_rate * rate
+            whole = _Whole(
+                rows=len(chosen),
+                sampled=sum(len(rows[i].answer_ids) for i in chosen if rows[i].role == "policy"),
+            )
+            ours = sharing.share(chosen)
+            # A process without a row makes the pass all the same, for its part of the weights.
+            part = sharing.processes() if ours else 0
             loss, kl = _loss(
-                policy, chosen, rows, paths, reference, behaviour, hindsight, kl_weight, settings
+                policy,
+                ours or chosen[:1],
+                rows,
+                paths,
+                reference,
+                behaviour,
+                hindsight,
+                kl_weight,
+                settings,
+                whole,
             )
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # pyright: ignore[reportUnknownMemberType]
-            norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), settings.grad_norm)
-            norms.append(float(norm))
+            (part * loss).backward()  # pyright: ignore[reportUnknownMemberType]
+            norms.append(sharing.settle_gradients(policy.parameters(), settings.grad_norm))
             optimizer.step()
+            kl = sharing.total(kl if ours else 0.0)
+            step_loss = sharing.total(float(loss.detach()) if ours else 0.0)
             kl_weight = adapt(kl_weight, kl, settings.kl_target)
-            steps, done, total = steps + 1, done + len(chosen), total + float(loss.detach())
+            steps, done, total = steps + 1, done + len(chosen), total + step_loss
             progress(
                 Step(
                     done=done,
                     total=settings.epochs * len(taught),
                     steps=steps,
-                    loss=float(loss.detach()),
+                    loss=step_loss,
                     kl=kl,
                     grad_norm=norms[-1],
                 )
             )
+    policy.finish()
     mismatch = _mismatch(rows, incumbent)
     return Report(
         signals={},
@@ -172,7 +200,7 @@ def _score_incumbent(
         if row.silence is not None:  # next to the row whose prompt it shares
             asked.append(Path(row.prompt_ids, [row.silence]))
         heat += [row.temperature] * (len(asked) - len(heat))
-    scores = iter(policy.score(asked, heat, settings.nodes))
+    scores = iter(policy.score(asked, heat, settings.nodes, keep_routes=True))
     whole: list[Tensor] = []
     said: list[Tensor] = []
     for row in rows:
@@ -252,8 +280,10 @@ def _loss(
     hindsight: Mapping[int, Tensor],
     kl_weight: float,
     settings: LearnSettings,
+    whole: _Whole,
 ) -> tuple[Tensor, float]:
-    """Mean over rows of their summed token losses, and the divergence in nats per token."""
+    """What ``chosen`` add to the step's loss, which is the mean over rows of their summed token
+    losses, and to its divergence in nats per token."""
     logprobs_T, silence_T, row_T = _forward(policy, chosen, rows, paths)
     reference_T = torch.cat([reference[i] for i in chosen])
     weight_B = torch.tensor([rows[i].weight for i in chosen])
@@ -266,7 +296,7 @@ def _loss(
     sampled_T = of("policy")
     # What drifts is the text. How often there is any is for the decision to say.
     kl_T = divergence(said_T, reference_T)
-    drift = (kl_T * sampled_T).sum() / sampled_T.sum().clamp(min=1)
+    drift = (kl_T * sampled_T).sum() / max(1, whole.sampled)
     loss_T = torch.zeros_like(logprobs_T)
     present: set[Role] = {rows[i].role for i in chosen}
     for role in present:
@@ -304,7 +334,7 @@ def _loss(
                     said_T, behaviour_T, advantage_T, ratio_max=settings.ratio_max
                 )
         loss_T = torch.where(of(role), values_T, loss_T)
-    return loss_T.sum() / len(chosen) + kl_weight * drift, float(drift.detach())
+    return loss_T.sum() / whole.rows + kl_weight * drift, float(drift.detach())
 
 
 def _forward(

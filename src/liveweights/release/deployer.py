@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -22,11 +23,11 @@ from liveweights.release.deployments import Desired, State
 from liveweights.release.probe import ProbeReport, probe, read_probes
 from liveweights.release.registry import get
 from liveweights.release.settings import DeploymentSettings
+from liveweights.release.whole import Find, make_whole
 from liveweights.store.database import Pool, listen
 
 log = logging.getLogger(__name__)
 
-Find = Callable[[str], Awaitable[Checkpoint]]
 Check = Callable[[Checkpoint], None]
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
 DATABASE_PATIENCE = 2.0
@@ -59,6 +60,7 @@ class Deployer:
 
     ``find`` resolves an id to a checkpoint; by default through the table ``checkpoints``.
     ``check`` raises where the files are not what they should be, and is asked before every load.
+    In ``cache`` are kept the whole weights of checkpoints that are differences.
     """
 
     def __init__(
@@ -71,6 +73,8 @@ class Deployer:
         find: Find | None = None,
         settings: DeploymentSettings | None = None,
         check: Check | None = None,
+        *,
+        cache: Path,
     ) -> None:
         self._pool = pool
         self._dsn = dsn
@@ -79,6 +83,7 @@ class Deployer:
         self._instance = instance
         self._find = find or self._look_up
         self._check = check
+        self._cache = cache
         self._settings = settings or DeploymentSettings()
         self._slots: dict[str, Slot] = {}
         self._attempts: dict[str, int] = {}
@@ -256,7 +261,8 @@ class Deployer:
             for one in (base, checkpoint):
                 if self._check and one:
                     await asyncio.to_thread(self._check, one)
-            await self._engine.load(checkpoint, base)
+            whole_base = await self._whole(base) if base else None
+            await self._engine.load(await self._whole(checkpoint), whole_base)
             probes = await asyncio.to_thread(read_probes, checkpoint.folder)
             slot.report = await probe(self._engine, checkpoint, probes)
             if not slot.report.ok:
@@ -319,6 +325,9 @@ class Deployer:
         self._reported = states
         if due:
             self._heartbeat_at = now
+
+    async def _whole(self, checkpoint: Checkpoint) -> Checkpoint:
+        return await make_whole(checkpoint, self._find, self._cache)
 
     async def _look_up(self, checkpoint_id: str) -> Checkpoint:
         async with self._pool.connection() as conn:

@@ -23,7 +23,7 @@ from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.engines.protocol import Engine, Sampling
 from liveweights.engines.text import heal
 from liveweights.learn.baseline import Baseline
-from liveweights.learn.learner import ADAPTER, Job, Result, learn
+from liveweights.learn.learner import WEIGHTS, Job, Result, learn
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
 from liveweights.record.feedback import Feedback, Signal
@@ -185,7 +185,7 @@ class Circle:
             if not result.report.taught:
                 return result
             made = Registry(self.folder / "checkpoints").store(
-                Path(place) / ADAPTER,
+                Path(place) / WEIGHTS,
                 self.base.name,
                 "adapter",
                 self.base.id,

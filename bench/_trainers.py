@@ -1,0 +1,267 @@
+"""One trainer on one file of feedback, in a process of its own, so that its peak of memory is
+its own: ``python bench/_trainers.py NAME FEEDBACK THREADS BATCH`` prints one line of JSON."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+import _feedback
+from liveweights.catalog.models import DEFAULT_MODEL, find, load_tokenizer
+from liveweights.config import Config
+from liveweights.learn.policy import Policy
+from liveweights.learn.rows import Row
+from liveweights.learn.settings import LearnSettings
+from liveweights.learn.tree import Path as TreePath
+from liveweights.learn.update import update
+
+SETTINGS = LearnSettings(kl_weight=0.0)
+MICRO = 4
+"""Rows that TRL computes at once: a whole step's would need three times our memory."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """``seconds`` are of the update alone: the weights are in memory and the rows are read.
+
+    ``likelihood`` is the mean log-probability in nats per token of what held-back developers
+    wrote; ``before`` the base's. ``peak_gib`` is the process's largest resident size. ``busy``
+    is the share of the machine's rate of matrix products, measured just before, at which the
+    update's matrix products were done.
+    """
+
+    trainer: str
+    seconds: float
+    steps: int
+    before: float
+    likelihood: float
+    peak_gib: float
+    busy: float
+
+
+class Stopwatch:
+    """Times and counts the work inside it."""
+
+    def __init__(self) -> None:
+        from torch.utils.flop_counter import FlopCounterMode
+
+        self._rate = matrix_rate()
+        self._counter = FlopCounterMode(display=False)
+
+    def __enter__(self) -> Stopwatch:
+        self._counter.__enter__()
+        self._began = time.perf_counter()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.seconds = time.perf_counter() - self._began
+        self._counter.__exit__(*error)
+        self.busy = self._counter.get_total_flops() / self.seconds / self._rate
+        self.peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def matrix_rate() -> float:
+    """Floating-point operations per second of large float32 matrix products here, the best of
+    five."""
+    size = 2048
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    best = float("inf")
+    for _ in range(5):
+        began = time.perf_counter()
+        torch.mm(a, b)
+        best = min(best, time.perf_counter() - began)
+    return 2 * size**3 / best
+
+
+def ours(feedback: _feedback.Feedback, batch: int) -> Outcome:
+    policy = Policy(BASE.folder, None, SETTINGS)
+    paths = [TreePath(_ids(row.prompt), [*_ids(row.answer), END]) for row in feedback.train]
+    # A server would have recorded these when it answered.
+    behaviour = policy.score(paths, [1.0] * len(paths), SETTINGS.nodes)
+    rows = [
+        Row(
+            role="policy",
+            generation=str(number),
+            session=row.session,
+            user=row.session,
+            prompt_ids=list(path.prompt_ids),
+            answer_ids=list(path.answer_ids),
+            weight=0.5 if row.accepted else -0.5,
+            behaviour=logprobs_T.tolist(),
+            temperature=1.0,
+        )
+        for number, (row, path, logprobs_T) in enumerate(
+            zip(feedback.train, paths, behaviour, strict=True)
+        )
+    ]
+    before = likelihood(policy, feedback)
+    with Stopwatch() as watch:
+        report = update(policy, rows, SETTINGS)
+    return Outcome(
+        trainer="ours",
+        seconds=watch.seconds,
+        steps=report.steps,
+        before=before,
+        likelihood=likelihood(policy, feedback),
+        peak_gib=watch.peak_gib,
+        busy=watch.busy,
+    )
+
+
+def kto(feedback: _feedback.Feedback, batch: int) -> Outcome:
+    """TRL's trainer for unpaired reactions, with our LoRA, optimizer and step size."""
+    from datasets import Dataset
+    from trl import KTOConfig, KTOTrainer
+
+    rows = [
+        {"prompt": r.prompt, "completion": r.answer, "label": r.accepted} for r in feedback.train
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = KTOTrainer(
+            model=_model(),
+            args=KTOConfig(output_dir=folder, max_length=None, **_arguments(batch)),
+            train_dataset=Dataset.from_list(rows),
+            processing_class=load_tokenizer(BASE),
+            peft_config=_lora(),
+        )
+        return _train(trainer, "kto", feedback, Path(folder))
+
+
+def grpo(feedback: _feedback.Feedback, batch: int) -> Outcome:
+    """TRL's policy gradient, given the recorded answers in place of generating.
+
+    It takes its baseline from groups, and a reaction comes alone: two neighbours make a group.
+    """
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    answers = [(_ids(r.prompt), [*_ids(r.answer), END], r.accepted) for r in feedback.train]
+    pairs = len(answers) // 2
+
+    def replay(prompts: list[str], _: Any) -> dict[str, Any]:
+        seen: dict[str, int] = {}
+        chosen: list[tuple[list[int], list[int], bool]] = []
+        for pair in prompts:
+            chosen.append(answers[2 * int(pair) + seen.get(pair, 0)])
+            seen[pair] = 1
+        return {
+            "prompt_ids": [prompt for prompt, _, _ in chosen],
+            "completion_ids": [answer for _, answer, _ in chosen],
+            "logprobs": None,
+            "accepted": [accepted for _, _, accepted in chosen],
+        }
+
+    def worth(accepted: list[bool], **_: Any) -> list[float]:
+        return [1.0 if taken else 0.0 for taken in accepted]
+
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = GRPOTrainer(
+            model=_model(),
+            reward_funcs=worth,
+            args=GRPOConfig(
+                output_dir=folder,
+                num_generations=2,
+                shuffle_dataset=False,
+                max_completion_length=128,
+                **_arguments(batch),
+            ),
+            train_dataset=Dataset.from_list([{"prompt": str(n)} for n in range(pairs)]),
+            processing_class=load_tokenizer(BASE),
+            peft_config=_lora(),
+            rollout_func=replay,
+        )
+        return _train(trainer, "grpo", feedback, Path(folder))
+
+
+def _arguments(batch: int) -> dict[str, Any]:
+    """Without activation checkpointing, which costs time, and in float32 like the base."""
+    return {
+        "per_device_train_batch_size": MICRO,
+        "gradient_accumulation_steps": max(1, round(batch / MICRO)),
+        "num_train_epochs": SETTINGS.epochs,
+        "learning_rate": SETTINGS.learning_rate,
+        "lr_scheduler_type": "constant",
+        "adam_beta2": 0.99,
+        "max_grad_norm": SETTINGS.grad_norm,
+        "bf16": False,
+        "use_cpu": True,
+        "gradient_checkpointing": False,
+        "dataloader_pin_memory": False,
+        "disable_tqdm": True,
+        "report_to": "none",
+        "save_strategy": "no",
+        "logging_strategy": "no",
+    }
+
+
+def _model() -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(
+        BASE.folder, dtype=torch.float32, attn_implementation="sdpa"
+    )
+
+
+def _lora() -> Any:
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=SETTINGS.rank,
+        lora_alpha=SETTINGS.alpha,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+
+
+def _train(trainer: Any, name: str, feedback: _feedback.Feedback, folder: Path) -> Outcome:
+    with Stopwatch() as watch:
+        trainer.train()
+    trainer.save_model(str(folder / "adapter"))
+    policy = Policy(BASE.folder, folder / "adapter", SETTINGS)
+    with policy.base():
+        before = likelihood(policy, feedback)
+    return Outcome(
+        trainer=name,
+        seconds=watch.seconds,
+        steps=trainer.state.global_step,
+        before=before,
+        likelihood=likelihood(policy, feedback),
+        peak_gib=watch.peak_gib,
+        busy=watch.busy,
+    )
+
+
+def likelihood(policy: Policy, feedback: _feedback.Feedback) -> float:
+    paths = [TreePath(_ids(row.prompt), _ids(row.answer)) for row in feedback.held_back]
+    scores = policy.score(paths, [1.0] * len(paths), SETTINGS.nodes)
+    return float(torch.cat(scores).mean())
+
+
+def _ids(text: str) -> list[int]:
+    return list(TOKENIZER(text, add_special_tokens=False).input_ids)
+
+
+TRAINERS: dict[str, Callable[[_feedback.Feedback, int], Outcome]] = {
+    "ours": ours,
+    "kto": kto,
+    "grpo": grpo,
+}
+
+if __name__ == "__main__":
+    name, source, threads, batch = sys.argv[1:]
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
+    torch.set_num_threads(int(threads))
+    BASE = find(DEFAULT_MODEL, Config().cache_folder())
+    TOKENIZER: Any = load_tokenizer(BASE)
+    END = int(TOKENIZER.eos_token_id)
+    outcome = TRAINERS[name](_feedback.read(Path(source)), int(batch))
+    sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")

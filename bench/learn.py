@@ -1,0 +1,127 @@
+"""Our update beside TRL's KTO and GRPO trainers, on the same rows of feedback.
+
+All get the packaged model, the same LoRA shape, optimizer, step size, precision and number of
+threads; TRL gets as many rows per step as ours takes on average, four at a time. Two kinds of
+rows: of developers who type whole files, and single requests that have nothing in common.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import _feedback
+import _report
+from _trainers import Outcome
+
+TRAFFIC = {"replayed": _feedback.replayed, "unrelated": _feedback.unrelated}
+
+
+def main() -> None:
+    cores = len(os.sched_getaffinity(0))
+    options = _report.arguments(
+        __doc__ or "",
+        rows=(0, "feedback rows; 0: 96, or 16 with --quick"),
+        threads=(cores, "CPU threads of every trainer"),
+        trainers=("kto,grpo", "TRL's trainers to run beside ours; may be empty"),
+        traffic=("replayed,unrelated", "kinds of rows"),
+        growth=("", "numbers of replayed rows to time ours alone with, e.g. 1000,5000,20000"),
+    )
+    count: int = options.rows or (16 if options.quick else 96)
+    peers = [name for name in options.trainers.split(",") if name] if _has_trl(options) else []
+    figures: dict[str, Any] = {"rows": count, "threads": options.threads}
+    beside: dict[str, Any] = {}
+    for kind in options.traffic.split(","):
+        outcomes, batch = compare(kind, count, options.threads, peers, options.quick)
+        ours = outcomes[0]
+        _report.table(
+            f"{count} {kind} rows, {options.threads} threads, {batch} rows per step",
+            ["trainer", "rows/s", "times ours", "peak GiB", "held-back nats/token", "matrix rate"],
+            [
+                [
+                    outcome.trainer,
+                    count / outcome.seconds,
+                    outcome.seconds / ours.seconds,
+                    outcome.peak_gib,
+                    f"{outcome.before:.3f} -> {outcome.likelihood:.3f}",
+                    f"{outcome.busy:.0%}",
+                ]
+                for outcome in outcomes
+            ],
+        )
+        figures[kind] = {"batch": batch, **figures_of(ours, count)}
+        beside[kind] = {
+            peer.trainer: {**figures_of(peer, count), "ratio": peer.seconds / ours.seconds}
+            for peer in outcomes[1:]
+        }
+    if options.growth:
+        figures["growth"] = growth([int(n) for n in options.growth.split(",")], options.threads)
+    _report.finish("learn", options, figures, beside)
+
+
+def compare(
+    kind: str, count: int, threads: int, peers: list[str], quick: bool
+) -> tuple[list[Outcome], int]:
+    """Every trainer's outcome, ours first, and the rows of a step."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "feedback.json"
+        _feedback.write(TRAFFIC[kind](count, 16 if quick else 64), source)
+        ours = run("ours", source, threads, 0)
+        batch = max(1, round(count / ours.steps))
+        return [ours, *(run(peer, source, threads, batch) for peer in peers)], batch
+
+
+def growth(counts: list[int], threads: int) -> dict[str, float]:
+    """Seconds per 1,000 rows of our update, by how many rows there are."""
+    found: dict[str, float] = {}
+    for count in counts:
+        outcomes, _ = compare("replayed", count, threads, [], True)
+        found[str(count)] = 1000 * outcomes[0].seconds / count
+    _report.table(
+        "Our update, by how much feedback there is",
+        ["rows", "s per 1,000 rows"],
+        [[int(n), seconds] for n, seconds in found.items()],
+    )
+    return found
+
+
+def run(trainer: str, source: Path, threads: int, batch: int) -> Outcome:
+    """Run one trainer in a process of its own. Raises SystemExit with the end of its output."""
+    script = Path(__file__).with_name("_trainers.py")
+    done = subprocess.run(
+        [sys.executable, script, trainer, source, str(threads), str(batch)],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise SystemExit(f"{trainer} ended with code {done.returncode}:\n{done.stderr[-3000:]}")
+    return msgspec.json.decode(done.stdout.splitlines()[-1], type=Outcome)
+
+
+def _has_trl(options: Any) -> bool:
+    if not options.trainers or importlib.util.find_spec("trl"):
+        return True
+    print("TRL is not installed, so there is nobody to compare with: pip install 'trl>=1.0,<2'")
+    return False
+
+
+def figures_of(outcome: Outcome, count: int) -> dict[str, float]:
+    return {
+        "seconds_per_1000": 1000 * outcome.seconds / count,
+        "rows_per_second": count / outcome.seconds,
+        "peak_gib": outcome.peak_gib,
+        "held_back": outcome.likelihood,
+        "held_back_before": outcome.before,
+        "matrix_rate": outcome.busy,
+    }
+
+
+if __name__ == "__main__":
+    main()

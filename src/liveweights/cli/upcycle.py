@@ -1,0 +1,42 @@
+"""``liveweights upcycle``: a mixture of experts of a dense model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from liveweights.catalog.models import ModelNotFound, find
+from liveweights.cli.context import Json, Settings, read_config, refuse
+from liveweights.cli.output import show_json
+
+
+def upcycle(
+    model: Annotated[str, typer.Argument(help="Packaged name, checkpoint folder or hub id.")],
+    target: Annotated[Path, typer.Argument(help="Folder to write; it must not exist.")],
+    experts: Annotated[int, typer.Option(help="Copies of each layer's MLP.", min=2)] = 4,
+    top_k: Annotated[int, typer.Option(help="Experts that each token goes through.", min=1)] = 2,
+    seed: Annotated[int, typer.Option(help="Of the router's random weights.")] = 0,
+    config: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Make a mixture of experts that computes what a dense model does (arXiv 2212.05055).
+
+    Serve it with `liveweights up --model TARGET --engine torch`; updates make its experts differ.
+    """
+    # Torch and Transformers are slow to import: only where they are needed.
+    from liveweights.catalog.upcycle import upcycle as make
+
+    try:
+        base = find(model, read_config(config).cache_folder())
+        made = make(base.folder, target, experts=experts, top_k=top_k, seed=seed)
+    except (ModelNotFound, ValueError) as error:
+        raise refuse(str(error)) from error
+    if as_json:
+        show_json(made)
+        return
+    typer.echo(
+        f"{target}: {made.whole:,} parameters, {made.active:,} of them for each token"
+        f" ({base.id}: {made.dense:,}); logits differ by at most {made.difference:.1e}"
+    )

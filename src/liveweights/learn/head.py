@@ -1,0 +1,39 @@
+"""Log-probabilities from hidden states, without ever holding all logits at once.
+
+A vocabulary is a hundred times as wide as a hidden state: logits, their softmax and its gradient
+are most of the memory of a small model's update. They are made for the answer tokens only, in
+chunks, and made again in the backward pass.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+CHUNK = 1 << 25
+"""Most logits that are held at once: 128 MiB of them in float32."""
+
+
+def token_logprobs(
+    hidden_TD: Tensor, head: Any, target_T: Tensor, temperature_T: Tensor, chunk: int = CHUNK
+) -> Tensor:
+    """Log-probability of each target under softmax(head(hidden) / temperature) -> (T,), float32."""
+    vocabulary: int = head.weight.shape[0]
+    rows = max(1, chunk // vocabulary)
+    if len(hidden_TD) <= rows:
+        return _logprobs(hidden_TD, head, target_T, temperature_T)
+    parts = zip(hidden_TD.split(rows), target_T.split(rows), temperature_T.split(rows), strict=True)
+    if not torch.is_grad_enabled():
+        return torch.cat([_logprobs(h, head, y, t) for h, y, t in parts])
+    return torch.cat(
+        [checkpoint(_logprobs, h, head, y, t, use_reentrant=False) for h, y, t in parts]
+    )
+
+
+def _logprobs(hidden_TD: Tensor, head: Any, target_T: Tensor, temperature_T: Tensor) -> Tensor:
+    scaled_TV = head(hidden_TD).float() / temperature_T[:, None]
+    chosen_T = scaled_TV.gather(1, target_T[:, None])[:, 0]
+    return chosen_T - torch.logsumexp(scaled_TV, dim=-1)

@@ -1,0 +1,91 @@
+"""How rows are laid out for one forward pass: as a tree where the model allows, else side by side.
+
+Attention with an ancestor mask computes for a tree's node what it would in the node's own row. A
+recurrent layer (Mamba, gated delta networks) runs through the flattened tree in order and would
+not. Shapes: N nodes or padded tokens, T answer tokens, B rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from liveweights.learn.tree import Path, TreeBuilder
+
+Layout = Literal["tree", "rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """``inputs`` for the model; where answer tokens are read, what they are and whose.
+
+    ``reader_T`` and ``nodes`` count tokens of ``input_ids`` flattened. ``nodes[row]`` are the
+    places of the row's tokens (without its last, which nobody reads).
+    """
+
+    inputs: dict[str, Any]
+    reader_T: Tensor
+    target_T: Tensor
+    row_T: Tensor
+    nodes: Sequence[Any]
+
+
+def lay_out(paths: Sequence[Path], layout: Layout, config: Any, device: torch.device) -> Batch:
+    """Make a batch of ``paths`` for a model of that text ``config``."""
+    return _tree(paths, config, device) if layout == "tree" else _rows(paths, device)
+
+
+def _tree(paths: Sequence[Path], config: Any, device: torch.device) -> Batch:
+    builder = TreeBuilder()
+    for path in paths:
+        builder.add(path)
+    tree = builder.build()
+
+    def mask(window: int | None) -> Tensor:
+        seen_NN = torch.from_numpy(tree.mask_NN(window))
+        mask_NN = torch.zeros(seen_NN.shape).masked_fill(~seen_NN, float("-inf"))
+        return mask_NN[None, None].to(device)
+
+    kinds: set[str] = set(getattr(config, "layer_types", None) or ())
+    if "sliding_attention" in kinds:
+        windows = {"sliding_attention": config.sliding_window, "full_attention": None}
+        masks: Any = {kind: mask(windows[kind]) for kind in kinds}
+    else:
+        masks = mask(None if kinds else getattr(config, "sliding_window", None))
+    inputs = {
+        "input_ids": torch.from_numpy(tree.token_N)[None].to(device),
+        "position_ids": torch.from_numpy(tree.depth_N)[None].to(device),
+        "attention_mask": masks,
+    }
+    return Batch(
+        inputs,
+        torch.from_numpy(tree.reader_T).to(device),
+        torch.from_numpy(tree.target_T).to(device),
+        torch.from_numpy(tree.row_T),
+        tree.nodes,
+    )
+
+
+def _rows(paths: Sequence[Path], device: torch.device) -> Batch:
+    """Rows padded on the right, where a causal model does not look."""
+    fed = [[*path.prompt_ids, *path.answer_ids[:-1]] for path in paths]
+    width = max(map(len, fed))
+    ids_BL = torch.zeros((len(fed), width), dtype=torch.int64)
+    readers: list[int] = []
+    for row, (tokens, path) in enumerate(zip(fed, paths, strict=True)):
+        ids_BL[row, : len(tokens)] = torch.tensor(tokens)
+        first = row * width + len(path.prompt_ids) - 1
+        readers += range(first, first + len(path.answer_ids))
+    counts = torch.tensor([len(path.answer_ids) for path in paths])
+    return Batch(
+        {"input_ids": ids_BL.to(device)},
+        torch.tensor(readers, device=device),
+        torch.tensor([t for path in paths for t in path.answer_ids], device=device),
+        torch.arange(len(paths)).repeat_interleave(counts),
+        [np.arange(row * width, row * width + len(tokens)) for row, tokens in enumerate(fed)],
+    )

@@ -1,0 +1,57 @@
+"""A low-rank adapter on a frozen base (arXiv 2106.09685)."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from liveweights.catalog.checkpoint import Kind
+from liveweights.learn import sharing
+from liveweights.learn.settings import LearnSettings
+from liveweights.learn.updaters.load import compute_dtype, device_of, load_model
+from liveweights.learn.updaters.targets import find_targets
+
+
+class Lora:
+    """``Updater`` that moves a LoRA adapter. Switched off, the same memory is the base."""
+
+    kind: Kind = "adapter"
+
+    def __init__(self, base: Path, parent: Path | None, settings: LearnSettings) -> None:
+        from peft import LoraConfig, PeftModel, get_peft_model
+
+        torch.manual_seed(settings.seed)
+        model = load_model(base, compute_dtype(settings), device_of(settings))
+        if parent is not None:
+            self.model: Any = PeftModel.from_pretrained(model, str(parent), is_trainable=True)
+        else:
+            targets = find_targets(model, settings.adapt)
+            config = LoraConfig(
+                r=settings.rank,
+                lora_alpha=settings.alpha,
+                target_modules=targets.modules,
+                target_parameters=targets.parameters or None,
+                fan_in_fan_out=targets.transposed,
+                task_type="CAUSAL_LM",
+            )
+            self.model = get_peft_model(model, config)
+        self.model.eval()
+        self.learning_rate = settings.learning_rate
+
+    def parameters(self) -> list[Any]:
+        return [p for p in self.model.parameters() if p.requires_grad]
+
+    def base(self) -> AbstractContextManager[None]:
+        return self.model.disable_adapter()
+
+    def finish(self) -> None:
+        pass  # the adapter is kept in the float32 that it was trained in
+
+    def save(self, folder: Path) -> None:
+        """Write ``adapter_model.safetensors`` and ``adapter_config.json``."""
+        adapter = {n: sharing.whole(p) for n, p in self.model.named_parameters() if "lora_" in n}
+        if sharing.rank() == 0:
+            self.model.save_pretrained(str(folder), state_dict=adapter, safe_serialization=True)

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tests.learn.families import make_family
+
+from liveweights.learn.policy import Policy
+from liveweights.learn.settings import LearnSettings
+from liveweights.learn.tree import Path as Row
+
+SETTINGS = LearnSettings(rank=4)
+SHARED = list(range(1, 25))
+ROWS = [
+    Row(SHARED, [30, 31, 32]),
+    Row([*SHARED, 30], [40, 41]),
+    Row(SHARED[:10], [7]),
+    Row([99, 98], [97, 96]),
+]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    families = ["llama", "gpt_oss", "deepseek_v3", "nemotron_h"]
+    return {name: make_family(name, tmp_path_factory.mktemp(name)) for name in families}
+
+
+def gradients(policy: Policy, groups: list[list[Row]]) -> list[torch.Tensor]:
+    policy.model.zero_grad()
+    for group in groups:
+        policy.logprobs(group, torch.ones(len(group)))[0].sum().backward()
+    return [p.grad.clone() for p in policy.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize(
+    ("family", "layout"),
+    [("llama", "tree"), ("gpt_oss", "tree"), ("deepseek_v3", "tree"), ("nemotron_h", "rows")],
+)
+def test_packed_gradients_are_those_of_the_rows_one_by_one(
+    folders: dict[str, Path], family: str, layout: str
+) -> None:
+    """Sliding windows, experts, latent attention; recurrent layers, which forbid the tree. To
+    1e-4 of the largest gradient."""
+    policy = Policy(folders[family], None, SETTINGS)
+    assert policy.layout == layout
+    with torch.no_grad():
+        for weight in policy.parameters():
+            weight.normal_(std=0.1)
+    together, alone = gradients(policy, [ROWS]), gradients(policy, [[row] for row in ROWS])
+    assert together
+    largest = max(float(g.abs().max()) for g in alone)
+    for one, other in zip(together, alone, strict=True):
+        assert float((one - other).abs().max()) < 1e-4 * largest
+
+
+def test_checkpointed_activations_give_the_same_gradients_from_less_memory(
+    folders: dict[str, Path],
+) -> None:
+    plain = Policy(folders["deepseek_v3"], None, SETTINGS)
+    tight = Policy(folders["deepseek_v3"], None, LearnSettings(rank=4, memory_gib=1e-6))
+    for policy in (plain, tight):
+        policy.score(ROWS, [1.0] * len(ROWS), 512, keep_routes=True)
+    for one, other in zip(gradients(plain, [ROWS]), gradients(tight, [ROWS]), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+    assert held(tight) < held(plain) / 2
+
+
+def held(policy: Policy) -> int:
+    """Bytes that a pass over the rows keeps for its backward pass."""
+    kept = 0
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        nonlocal kept
+        kept += tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        policy.logprobs(ROWS, torch.ones(len(ROWS)))
+    return kept
+
+
+def test_half_precision_is_near(folders: dict[str, Path]) -> None:
+    exact = Policy(folders["llama"], None, SETTINGS)
+    rough = Policy(folders["llama"], None, LearnSettings(rank=4, dtype="bfloat16"))
+    assert {p.dtype for p in rough.parameters()} == {torch.float32}
+    one_T = torch.cat(exact.score(ROWS, [1.0] * len(ROWS), 512))
+    other_T = torch.cat(rough.score(ROWS, [1.0] * len(ROWS), 512))
+    assert other_T.dtype == torch.float32
+    assert 0.0 < float((one_T - other_T).abs().mean()) < 0.1

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.learn.updaters.conformance import UpdaterConformance
+
+from liveweights.learn.policy import Policy
+from liveweights.learn.settings import LearnSettings
+
+PARTS = [("attention",), ("mlp",), ("experts",), ("attention", "mlp", "experts")]
+
+
+@pytest.mark.parametrize("adapt", PARTS, ids="+".join, scope="class")
+class TestLora(UpdaterConformance):
+    @pytest.fixture
+    def base(self, moe: Path) -> Path:
+        return moe
+
+    @pytest.fixture
+    def settings(self, adapt: tuple[str, ...]) -> LearnSettings:
+        return LearnSettings(adapt=adapt, rank=4, learning_rate=5e-3, epochs=2, nodes=64)  # type: ignore[arg-type]
+
+    def test_it_adapts_the_part_and_no_other(
+        self, base: Path, settings: LearnSettings, adapt: tuple[str, ...]
+    ) -> None:
+        policy = Policy(base, None, settings)
+        names = [n for n, p in policy.model.named_parameters() if p.requires_grad]
+        of = {
+            "attention": [n for n in names if ".self_attn." in n],
+            "experts": [n for n in names if ".experts." in n],
+        }
+        of["mlp"] = [n for n in names if n not in {*of["attention"], *of["experts"]}]
+        assert {part for part, found in of.items() if found} == set(adapt)
+
+
+def test_a_model_without_the_part_is_refused(dense: Path) -> None:
+    with pytest.raises(ValueError, match="no weights that are experts"):
+        Policy(dense, None, LearnSettings(adapt=("experts",)))
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.learn.families import make_family
+
+    return make_family("llama", tmp_path_factory.mktemp("dense"))
