@@ -13,6 +13,7 @@ from msgspec import Meta
 from liveweights.api.settings import ApiSettings
 from liveweights.catalog.packaged import NAME
 from liveweights.cycle.settings import CycleSettings
+from liveweights.databases.settings import DatabaseSettings
 from liveweights.engines.settings import EngineSettings, OpenAISettings, VllmSettings
 from liveweights.gate.settings import GateSettings
 from liveweights.gateway.settings import GatewaySettings
@@ -59,6 +60,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     signing: SigningSettings = SigningSettings()
     retention: RetentionSettings = RetentionSettings()
     cycle: CycleSettings = CycleSettings()
+    databases: DatabaseSettings = DatabaseSettings()
 
     def cache_folder(self) -> Path:
         if self.cache:

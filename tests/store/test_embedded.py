@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -231,6 +232,28 @@ def test_a_recycled_process_id_is_not_taken_for_a_server(make: Make, folder: Pat
     finally:
         sleeper.kill()
         sleeper.wait()
+
+
+def test_half_made_databases_are_removed(make: Make, folder: Path) -> None:
+    server = make()
+    server.start()
+    base = folder / "postgres" / "server" / "data" / "base"
+    account = Account.owner_of(base)
+    with psycopg.connect(server.dsn, autocommit=True) as conn:
+        conn.execute("create database whole")
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    account.run(["mkdir", base / "999999"])
+    account.run(["touch", base / "999999" / "PG_VERSION"])
+    time.sleep(1.1)  # the server's start has to be later, in whole seconds
+    server.start()
+    account.run(["mkdir", base / "999998"])  # one that is being made
+    assert server.remove_strays() == 1
+    assert not (base / "999999").exists()
+    assert (base / "999998").exists()
+    with psycopg.connect(server.dsn, dbname="whole") as conn:
+        conn.execute("select count(*) from pg_class")
+    assert server.remove_strays() == 0
 
 
 def test_an_unfinished_initdb_is_begun_anew(make: Make, folder: Path) -> None:

@@ -16,6 +16,7 @@ from liveweights import __version__
 from liveweights.catalog.models import ModelNotFound
 from liveweights.cli.canary import canary
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.cli.databases import db
 from liveweights.cli.evidence import follow_cycle, show_report
 from liveweights.cli.gate import gate, suites
 from liveweights.cli.output import show, show_json
@@ -24,7 +25,6 @@ from liveweights.cli.upcycle import upcycle
 from liveweights.cli.upkeep import make_key, prune, sign, verify
 from liveweights.cycle import ledger
 from liveweights.cycle.report import read_report
-from liveweights.cycle.status import read_status
 from liveweights.release import aliases
 from liveweights.release.lineage import read_lineage
 from liveweights.store.database import Connection
@@ -39,6 +39,7 @@ app.add_typer(replay, name="replay")
 app.add_typer(canary, name="canary")
 for command in (gate, suites, prune, verify, sign, make_key, upcycle):
     app.command()(command)
+app.add_typer(db, name="db")
 
 Name = Annotated[str, typer.Argument(help="Alias; default: the configured one.")]
 PRECISIONS = {"auto": "auto", "q4": "q4_0", "q8": "q8_0", "f16": "f16", "f32": "f32"}
@@ -136,6 +137,8 @@ def _run(
 @app.command()
 def status(home: Home = HOME, config: Settings = None, as_json: Json = False) -> None:
     """Where the circle stands: what is live, the open cycle, the last cycles."""
+    from liveweights.cycle.status import read_status  # brings torch with it
+
     settings = read_config(config)
     found = query(settings, home, lambda conn: read_status(conn, settings.alias, home))
     if as_json:
@@ -162,6 +165,8 @@ def cycle(
     as_json: Json = False,
 ) -> None:
     """Show the open cycle, or start one now; the running worker takes it from there."""
+    from liveweights.cycle.status import read_status  # brings torch with it
+
     settings = read_config(config)
     if number is not None:
         report = query(settings, home, lambda conn: read_report(conn, settings.alias, number))

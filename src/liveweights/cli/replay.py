@@ -11,7 +11,6 @@ import typer
 from liveweights.cli.output import show_json
 from liveweights.replay.client import Client
 from liveweights.replay.corpus import Corpus
-from liveweights.replay.demo import run_demo
 from liveweights.replay.measure import choose, compare_measurements
 from liveweights.replay.measure import measure as run_measure
 from liveweights.replay.settings import DemoOptions, MeasureSettings, Rewards, TrafficSettings
@@ -49,6 +48,8 @@ def demo(
     folder: Annotated[str, typer.Option(help="Where the run is kept.")] = "runs/demo",
 ) -> None:
     """Watch a model get better from its users while it serves them."""
+    from liveweights.replay.demo import run_demo  # brings matplotlib with it
+
     options = DemoOptions(
         folder=folder,
         minutes=minutes,

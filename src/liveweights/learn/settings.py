@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from liveweights.learn.losses.policy import PolicyLoss
+PolicyLoss = Literal["topr", "cispo", "gspo"]
 
 
 class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""The embedded Postgres server: nothing to install, nothing on the network."""
+"""The embedded Postgres server: nothing to install, by default nothing on the network."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from liveweights.store import binaries, place
+from liveweights.store.access import Access
+from liveweights.store.strays import remove_strays
 
 DATABASE = "liveweights"
-PORT = 5432
 SHARED = Path("/var/lib/liveweights")
 LOG_LIMIT = 16 * 2**20
 SETTINGS: Mapping[str, str] = {
@@ -42,17 +43,20 @@ class ServerError(RuntimeError):
 
 
 class EmbeddedPostgres:
-    """A Postgres server in ``folder``, reached through a Unix socket only.
+    """A Postgres server in ``folder``, reached through a Unix socket.
 
-    Only root and the user who starts it may connect (peer authentication, folder mode 0700).
+    Only root and the user who starts it may connect (peer authentication, folder mode 0700),
+    unless ``access`` says otherwise.
     As root the server runs as the user named in ``LIVEWEIGHTS_POSTGRES_USER``, else ``nobody``.
 
     Whoever calls ``start`` while a server is running attaches to it. The one who started it owns
     it, and ``stop`` ends it for all; in the others ``stop`` only lets go. When the owner has
     died, the next to attach becomes the owner.
 
-    ``settings`` are Postgres parameters that replace those in ``SETTINGS``. ``shared`` is where
-    root puts what the server's user could not reach otherwise.
+    ``settings`` are Postgres parameters that replace those in ``SETTINGS``. ``process_memory`` is
+    the most address space of each of its processes, in bytes (Linux): one that wants more gets an
+    error, where it would otherwise take the machine's memory. ``shared`` is where root puts what
+    the server's user could not reach otherwise.
     """
 
     def __init__(
@@ -60,11 +64,15 @@ class EmbeddedPostgres:
         folder: Path,
         *,
         settings: Mapping[str, str] | None = None,
+        access: Access | None = None,
+        process_memory: int | None = None,
         shared: Path = SHARED,
         start_timeout: float = 120.0,
     ) -> None:
         self.folder = folder.absolute()
         self._settings = {**SETTINGS, **(settings or {})}
+        self._access = access or Access()
+        self._process_memory = process_memory
         self._shared = shared
         self._start_timeout = start_timeout
         self._place: place.Place | None = None
@@ -106,6 +114,27 @@ class EmbeddedPostgres:
         if self._place is None:
             raise ServerError(f"the server in {self.folder} was not started")
         return self._dsn(self._place, DATABASE)
+
+    @property
+    def open_socket_folder(self) -> Path | None:
+        """Where everybody's socket is, if there is one. Raises ServerError before ``start``."""
+        if self._place is None:
+            raise ServerError(f"the server in {self.folder} was not started")
+        return self._place.open_folder if self._access.open_socket else None
+
+    def clones_files(self) -> bool:
+        """Whether the data's file system clones files (reflink). Raises ServerError before
+        ``start``."""
+        if self._place is None:
+            raise ServerError(f"the server in {self.folder} was not started")
+        return self._place.clones_files()
+
+    def remove_strays(self) -> int:
+        """Free the disk of databases whose creation a crash cut off; gives their number.
+        Raises ServerError before ``start``."""
+        if self._place is None:
+            raise ServerError(f"the server in {self.folder} was not started")
+        return remove_strays(self.dsn, self._place)
 
     def start(self) -> str:
         """Start the server, or attach to the one that runs, and return its DSN.
@@ -166,7 +195,7 @@ class EmbeddedPostgres:
             if (pid := _running(root / "data")) is not None:
                 _signal(pid, signal.SIGKILL)
             _end_orphans(root / "data")
-            for folder in {root, self.folder, place.short_folder(root)}:
+            for folder in {root, self.folder, *place.outside(root)}:
                 shutil.rmtree(folder, ignore_errors=True)
         self._place = None
 
@@ -184,7 +213,11 @@ class EmbeddedPostgres:
 
     def _dsn(self, where: place.Place, database: str) -> str:
         return make_conninfo(
-            host=str(where.socket_folder()), port=PORT, dbname=database, user=DATABASE
+            host=str(where.socket_folder()),
+            port=self._access.port,
+            dbname=database,
+            user=DATABASE,
+            password=self._access.password,
         )
 
     def _initialise(self, where: place.Place, programs: Path) -> None:
@@ -195,6 +228,9 @@ class EmbeddedPostgres:
         for abandoned in where.root.glob("data.new-*"):
             shutil.rmtree(abandoned, ignore_errors=True)
         staging = where.root / f"data.new-{secrets.token_hex(4)}"
+        secret = where.root / "password"
+        if self._access.password:
+            where.account.write(secret, self._access.password)
         status, output = where.account.run([
             programs / "initdb",
             f"--pgdata={staging}",
@@ -205,42 +241,50 @@ class EmbeddedPostgres:
             "--builtin-locale=C.UTF-8",
             "--data-checksums",
             "--auth=reject",
+            *([f"--pwfile={secret}"] if self._access.password else []),
             *(["--no-sync"] if self._settings.get("fsync") == "off" else []),
         ])  # fmt: skip
+        secret.unlink(missing_ok=True)
         if status != 0:
             raise ServerError(f"initdb failed in {where.root}:\n{_tail(output)}")
         staging.rename(where.data)
 
     def _launch(self, where: place.Place, programs: Path) -> None:
         _end_orphans(where.data)
-        sockets = where.socket_folder()
+        sockets = [where.socket_folder()]
+        if self._access.open_socket:
+            sockets.append(where.make_open_folder())
         # No process has them any more, but their ids may have been given to other processes,
         # which Postgres would take for a server.
-        for stale in (where.data / "postmaster.pid", sockets / f".s.PGSQL.{PORT}.lock"):
+        for stale in (
+            where.data / "postmaster.pid",
+            *(folder / f".s.PGSQL.{self._access.port}.lock" for folder in sockets),
+        ):
             stale.unlink(missing_ok=True)
         self._admit(where)
         if where.log.exists() and where.log.stat().st_size > LOG_LIMIT:
             where.log.replace(where.log.with_suffix(".old"))
         settings = {
             **self._settings,
-            "listen_addresses": "",
-            "port": str(PORT),
-            "unix_socket_directories": f'"{sockets}"',
-            "unix_socket_permissions": "0700",
+            "listen_addresses": self._access.addresses,
+            "port": str(self._access.port),
+            "unix_socket_directories": ", ".join(f'"{folder}"' for folder in sockets),
+            "unix_socket_permissions": "0777" if self._access.open_socket else "0700",
             "hba_file": str(where.data / "pg_hba.conf"),
         }
         # The log is opened by the server's user, not by root (see Account.write).
+        limit = f"ulimit -v {self._process_memory // 1024}; " if self._process_memory else ""
         self._process = where.account.popen(
-            ["/bin/sh", "-c", 'umask 077; exec "$@" >> "$0" 2>&1', where.log]
+            ["/bin/sh", "-c", f'umask 077; {limit}exec "$@" >> "$0" 2>&1', where.log]
             + [programs / "postgres", "-D", where.data]
             + [f"--{name}={value}" for name, value in settings.items()]
         )
 
     def _admit(self, where: place.Place) -> None:
-        """Let root and this process's user connect, and nobody else."""
+        """Let root and this process's user connect, and whom ``access`` admits."""
         names = {"root", pwd.getpwuid(os.geteuid()).pw_name}
         files = {
-            "pg_hba.conf": "local all all peer map=users\n",
+            "pg_hba.conf": self._access.hba(DATABASE),
             "pg_ident.conf": "".join(f'users "{name}" {DATABASE}\n' for name in sorted(names)),
         }
         for name, text in files.items():
@@ -279,6 +323,13 @@ class EmbeddedPostgres:
                 f"cannot connect to the server in {where.root}: {error}. Its log ends with:\n"
                 f"{_log_tail(where.log)}"
             ) from error
+
+
+def port_in_use(folder: Path) -> int | None:
+    """The port of the server that runs in ``folder``, if one does."""
+    data = place.root_of(folder.absolute()) / "data"
+    lines = _pid_file(data)
+    return int(lines[3]) if len(lines) > 3 and _running(data) is not None else None
 
 
 @contextlib.contextmanager

@@ -32,9 +32,10 @@ class Migration:
         return hashlib.sha256(self.sql).hexdigest()
 
 
-def packaged() -> list[Migration]:
-    """The files in ``store/migrations``, in order. Raises MigrationError on a misnamed one."""
-    folder = files("liveweights.store") / "migrations"
+def packaged(package: str = "liveweights.store") -> list[Migration]:
+    """The files in ``package``'s ``migrations``, in order. Raises MigrationError on a misnamed
+    one."""
+    folder = files(package) / "migrations"
     items = sorted(
         (item for item in folder.iterdir() if item.name.endswith(".sql")), key=lambda i: i.name
     )

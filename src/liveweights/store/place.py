@@ -6,6 +6,7 @@ import hashlib
 import os
 import secrets
 import stat
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from liveweights.store.account import Account
 
 POINTER = "location"
+OPEN = "lw-open"
 LONGEST_SOCKET_FOLDER = 90
 """Bytes: the kernel takes 107 for the whole path, ``/.s.PGSQL.5432.lock`` included."""
 
@@ -40,7 +42,28 @@ class Place:
         """``root`` itself, or a private folder with a shorter path. Raises PlaceError."""
         if len(os.fsencode(self.root)) <= LONGEST_SOCKET_FOLDER:
             return self.root
-        folder = short_folder(self.root)
+        return self._claim(short_folder(self.root))
+
+    @property
+    def open_folder(self) -> Path:
+        """The folder that everybody may enter, for a socket."""
+        return short_folder(self.root, OPEN)
+
+    def make_open_folder(self) -> Path:
+        """Raises PlaceError."""
+        self._claim(self.open_folder).chmod(0o755)
+        return self.open_folder
+
+    def clones_files(self) -> bool:
+        """Whether files here are cloned, sharing their blocks (tried, not guessed)."""
+        flag = "-c" if sys.platform == "darwin" else "--reflink=always"
+        script = (
+            'umask 077; cd "$1" && echo 1 > clone.from && cp "$2" clone.from clone.to; '
+            "status=$?; rm -f clone.from clone.to; exit $status"
+        )
+        return self.account.run(["/bin/sh", "-c", script, "sh", self.root, flag])[0] == 0
+
+    def _claim(self, folder: Path) -> Path:
         try:
             folder.mkdir(mode=0o700)
         except FileExistsError:
@@ -49,16 +72,21 @@ class Place:
             if not ours:
                 raise PlaceError(
                     f"{folder}, needed for the server's socket, belongs to somebody else; remove "
-                    f"it, or use a folder with a shorter path than {self.root}"
+                    f"it, or use another folder than {self.root}"
                 ) from None
         self.account.take(folder)
         return folder
 
 
-def short_folder(root: Path) -> Path:
-    """Where the socket of ``root`` is when the path of ``root`` is too long."""
+def short_folder(root: Path, kind: str = "lw") -> Path:
+    """Where a socket of ``root`` is that cannot be in ``root`` itself."""
     digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
-    return Path("/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir(), f"lw-{digest}")
+    return Path("/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir(), f"{kind}-{digest}")
+
+
+def outside(root: Path) -> list[Path]:
+    """The folders of ``root`` that do not lie in it, whether they exist or not."""
+    return [short_folder(root), short_folder(root, OPEN)]
 
 
 def root_of(folder: Path) -> Path:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor
 
 from liveweights.learn.losses.cispo import cispo_loss
 from liveweights.learn.losses.gspo import gspo_loss
 from liveweights.learn.losses.topr import topr_loss
-
-PolicyLoss = Literal["topr", "cispo", "gspo"]
+from liveweights.learn.settings import PolicyLoss
 
 
 def policy_loss(

@@ -1,0 +1,337 @@
+"""``liveweights db``: databases for agents and evaluations."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import psycopg
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from liveweights.cli.context import HOME, Home, Json, Settings, read_config, refuse
+from liveweights.cli.output import show, show_json
+from liveweights.databases import attach
+from liveweights.databases.errors import HostError, NoDatabase, Refused
+from liveweights.databases.host import Host
+from liveweights.databases.rows import OPERATOR, Database
+from liveweights.databases.service import Address, Databases
+from liveweights.databases.session import Result, plain
+from liveweights.databases.settings import MIB
+from liveweights.store import binaries
+from liveweights.store.account import AccountError
+from liveweights.store.embedded import ServerError
+from liveweights.store.place import PlaceError
+
+db = typer.Typer(
+    no_args_is_help=True,
+    help="Postgres databases for agents: made in a moment, walled off, thrown away after.",
+)
+Name = Annotated[str, typer.Argument(help="Name: small letters, digits, _ . and -")]
+Owner = Annotated[str, typer.Option(help="Whose database it is: an agent, a suite, a user.")]
+Ttl = Annotated[
+    float | None, typer.Option(help="Seconds until it is deleted; 0: never. Default: settings.")
+]
+Size = Annotated[int | None, typer.Option("--size-mb", help="Largest size in MiB.")]
+Idle = Annotated[float | None, typer.Option(help="Seconds without a query until it is paused.")]
+ReadOnly = Annotated[bool, typer.Option("--read-only", help="As the role that can only read.")]
+T = TypeVar("T")
+COLUMNS = ("name", "owner", "state", "level", "size", "limit", "source", "expires_at", "used_at")
+
+
+def _ask(
+    home: Path, config: Path | None, owner: str, work: Callable[[Databases], Awaitable[T]]
+) -> T:
+    """Do something with an owner's databases; ends the command where that cannot be done."""
+    settings = read_config(config).databases
+
+    async def run() -> T:
+        async with Databases(folder_of(home), settings, owner=owner) as databases:
+            return await work(databases)
+
+    try:
+        return asyncio.run(run())
+    except (Refused, NoDatabase, HostError) as error:
+        raise refuse(str(error)) from error
+    except psycopg.Error as error:
+        raise refuse(f"{error.sqlstate or 'no connection'}: {str(error).strip()}") from error
+
+
+def folder_of(home: Path) -> Path:
+    return home.resolve() / "databases"
+
+
+def _row(database: Database, names: dict[str, str]) -> dict[str, Any]:
+    row = msgspec.to_builtins(database) | {
+        "size": f"{database.size / MIB:.1f} MiB",
+        "limit": f"{database.size_limit / MIB:.0f} MiB",
+        "source": database.source and names.get(database.source, database.source),
+    }
+    for key in ("expires_at", "used_at"):
+        moment = getattr(database, key)
+        row[key] = moment and moment.astimezone().strftime("%d %b %H:%M:%S")
+    return row
+
+
+def _say(database: Database, address: Address | None, as_json: bool) -> None:
+    if as_json:
+        more = {"url": address.url, "sockets": address.sockets} if address else {}
+        show_json(msgspec.to_builtins(database) | more)
+    elif address:
+        typer.echo(address.url)
+    else:
+        typer.echo(f"{database.name} is {database.state}")
+
+
+@db.command()
+def create(
+    name: Name,
+    script: Annotated[Path | None, typer.Option(help="SQL file to fill it with.")] = None,
+    ttl: Ttl = None,
+    size_mb: Size = None,
+    idle: Idle = None,
+    owner: Owner = OPERATOR,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Make an empty database, or what a script makes of it, and print its URL."""
+    if script is not None and not script.is_file():
+        raise refuse(f"there is no file {script}")
+    text = script.read_text() if script else ""
+
+    async def work(databases: Databases) -> tuple[Database, Address]:
+        made = await databases.create(name, script=text, ttl=ttl, size_mb=size_mb, idle=idle)
+        return made, await databases.connect(name)
+
+    _say(*_ask(home, config, owner, work), as_json)
+
+
+@db.command()
+def fork(
+    source: Annotated[str, typer.Argument(help="What to copy; best a frozen one.")],
+    name: Name,
+    ttl: Ttl = None,
+    size_mb: Size = None,
+    idle: Idle = None,
+    owner: Owner = OPERATOR,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Copy a database as it is now, and print the copy's URL."""
+
+    async def work(databases: Databases) -> tuple[Database, Address]:
+        made = await databases.fork(source, name, ttl=ttl, size_mb=size_mb, idle=idle)
+        return made, await databases.connect(name)
+
+    _say(*_ask(home, config, owner, work), as_json)
+
+
+@db.command()
+def freeze(
+    name: Name,
+    owner: Owner = OPERATOR,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Make it a template: unchangeable, forked without disturbing anybody. There is no way back.
+
+    What the operator has frozen can be forked by every owner.
+    """
+    _say(_ask(home, config, owner, lambda databases: databases.freeze(name)), None, as_json)
+
+
+@db.command("list")
+def list_(
+    owner: Annotated[str | None, typer.Option(help="Only this owner's.")] = None,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """All databases, oldest first."""
+    found = _ask(
+        home, config, owner or OPERATOR, lambda databases: databases.list(everyone=owner is None)
+    )
+    if as_json:
+        show_json(found)
+        return
+    names = {one.id: one.name for one in found}
+    show([_row(one, names) for one in found], COLUMNS, False)
+
+
+@db.command()
+def sql(
+    name: Name,
+    text: Annotated[str, typer.Argument(help="Statements; - reads them from standard input.")],
+    read_only: ReadOnly = False,
+    rows: Annotated[int | None, typer.Option(help="Most rows of a result.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Longest run.")] = None,
+    owner: Owner = OPERATOR,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Run SQL as the database's own role. A paused database is opened again."""
+    script = sys.stdin.read() if text == "-" else text
+    results = _ask(
+        home,
+        config,
+        owner,
+        lambda databases: databases.sql(
+            name, script, read_only=read_only, rows=rows, seconds=seconds
+        ),
+    )
+    if as_json:
+        show_json([plain(result) for result in results])
+        return
+    for result in results:
+        if result.columns:
+            _table(result)
+        more = " (more rows were left out; see --rows)" if result.truncated else ""
+        typer.echo(f"{result.status}{more}")
+
+
+def _table(result: Result) -> None:
+    # Two columns may have the same name.
+    table = Table(*result.columns, box=None)
+    for row in result.rows:
+        table.add_row(*("" if value is None else str(plain(value)) for value in row))
+    Console().print(table)
+
+
+@db.command()
+def connect(
+    name: Name,
+    read_only: ReadOnly = False,
+    psql: Annotated[bool, typer.Option("--psql", help="Open psql on it.")] = False,
+    owner: Owner = OPERATOR,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Print the URL to connect with; a paused database is opened again."""
+    address = _ask(
+        home, config, owner, lambda databases: databases.connect(name, read_only=read_only)
+    )
+    if psql:
+        raise typer.Exit(subprocess.call([str(binaries.find() / "psql"), address.url]))
+    if as_json:
+        show_json(msgspec.to_builtins(address) | {"url": address.url})
+    else:
+        typer.echo(address.url)
+
+
+@db.command()
+def pause(
+    name: Name,
+    owner: Owner = OPERATOR,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """End its sessions and close it until `connect` or `sql`. Again is harmless."""
+    _say(_ask(home, config, owner, lambda databases: databases.pause(name)), None, as_json)
+
+
+@db.command()
+def limit(
+    name: Name,
+    ttl: Ttl = None,
+    size_mb: Size = None,
+    home: Home = HOME,
+    config: Settings = None,
+    owner: Owner = OPERATOR,
+    as_json: Json = False,
+) -> None:
+    """Change how long it lives, from now, and how large it may be."""
+    found = _ask(
+        home,
+        config,
+        OPERATOR,
+        lambda databases: databases.limit(name, owner=owner, ttl=ttl, size_mb=size_mb),
+    )
+    _say(found, None, as_json)
+
+
+@db.command()
+def delete(
+    names: Annotated[list[str], typer.Argument(help="Names.")],
+    owner: Owner = OPERATOR,
+    home: Home = HOME,
+    config: Settings = None,
+) -> None:
+    """Remove databases with everything in them. Again is harmless."""
+
+    async def work(databases: Databases) -> None:
+        for name in names:
+            existed = await databases.delete(name)
+            typer.echo(f"{name} {'is deleted' if existed else 'was not there'}")
+
+    _ask(home, config, owner, work)
+
+
+@db.command()
+def serve(home: Home = HOME, config: Settings = None) -> None:
+    """Keep the server of the databases in the foreground, e.g. under systemd or in a container.
+
+    Without it, the first command starts one in the background, which ends when it is not needed.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    host = Host(folder_of(home), msgspec.structs.replace(read_config(config).databases, linger=1e9))
+
+    async def run() -> bool:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, host.stopping.set)
+        return await host.run()
+
+    try:
+        if not asyncio.run(run()):
+            raise refuse(f"the databases in {home} have a server already; `liveweights db stop`")
+    except (HostError, ServerError, PlaceError, AccountError) as error:
+        raise refuse(str(error)) from error
+
+
+@db.command()
+def stop(
+    destroy: Annotated[
+        bool, typer.Option("--destroy", help="Remove the server with all databases.")
+    ] = False,
+    home: Home = HOME,
+    config: Settings = None,
+) -> None:
+    """Stop the server of the databases; they are there again at the next command."""
+    settings = read_config(config).databases
+    asyncio.run(attach.stop(folder_of(home), settings, destroy=destroy))
+
+
+@db.command()
+def mcp(
+    owner: Annotated[
+        str, typer.Option(help="The agent: it sees its own databases and shared templates.")
+    ] = "agent",
+    home: Home = HOME,
+    config: Settings = None,
+) -> None:
+    """Offer the databases to an agent as tools, over standard input and output (MCP)."""
+    try:
+        from liveweights.databases.tools import serve as serve_tools
+    except ModuleNotFoundError as error:
+        raise refuse("the MCP SDK is missing: pip install 'liveweights[mcp]'") from error
+    if owner == OPERATOR:
+        raise refuse("an agent cannot be the operator; name another --owner")
+    settings = read_config(config).databases
+    try:
+        databases = Databases(folder_of(home), settings, owner=owner)
+    except Refused as error:
+        raise refuse(str(error)) from error
+    asyncio.run(serve_tools(databases).run_stdio_async())
