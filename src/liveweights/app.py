@@ -31,7 +31,9 @@ from liveweights.engines.llama import LlamaEngine
 from liveweights.engines.protocol import Engine
 from liveweights.gateway.app import create_gateway
 from liveweights.gateway.upstream import Upstream
+from liveweights.insight.endpoint import InsightRoute
 from liveweights.record.shadow import ShadowAnswer, keep_shadow
+from liveweights.record.spill import Spill
 from liveweights.record.writer import Writer
 from liveweights.release import aliases
 from liveweights.release.deployer import Deployer
@@ -40,6 +42,9 @@ from liveweights.release.signing import check
 from liveweights.store.database import Pool, open_pool
 from liveweights.store.embedded import EmbeddedPostgres
 from liveweights.store.migrate import migrate
+from liveweights.store.partitions import ensure_ahead
+from liveweights.store.tiers import check_version, detect
+from liveweights.store.upkeep import keep_up
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +99,12 @@ async def prepare(place: Place) -> Checkpoint:
     pool = await open_pool(place.dsn)
     try:
         async with pool.connection() as conn:
+            await check_version(conn)
+            tier = await detect(conn, embedded=place.config.database_url() is None)
+            log.info("Postgres %s, tier %s", tier.version, tier.kind)
+            for sentence in tier.lacks:
+                log.warning("%s", sentence)
+            await ensure_ahead(conn)
             await register(conn, base, card(base))
             try:
                 await aliases.read(conn, place.config.alias)
@@ -133,7 +144,7 @@ async def run_api(place: Place) -> None:
         engine = make_engine(base, config)
         stack.push_async_callback(engine.close)
         router = Router()
-        writer = await stack.enter_async_context(Writer(pool))
+        writer = await _open_writer(stack, pool, place, "api")
         instance = f"{socket.gethostname()}:{config.api.port}"
         await stack.enter_async_context(
             Deployer(
@@ -155,7 +166,18 @@ async def run_api(place: Place) -> None:
 
         shadow = await stack.enter_async_context(Shadow(engine, router, keep))
         app = create_app(engine, writer, router, tokenizer, config.api, shadow=shadow)
-        await _listen(StatusRoute(app, pool, place), config)
+        upkeep = asyncio.create_task(keep_up(pool))
+        stack.callback(upkeep.cancel)
+        answering = InsightRoute(app, pool, config.api, config.rewards)
+        await _listen(StatusRoute(answering, pool, place), config)
+
+
+async def _open_writer(stack: AsyncExitStack, pool: Pool, place: Place, role: str) -> Writer:
+    """The role's own writer; what it leaves on disk, the next one of the role writes."""
+    spill = Spill(place.home / "spill" / role, place.config.record.spill_bytes)
+    stack.callback(spill.close)
+    writer = Writer(pool, prices=place.config.prices, spill=spill)
+    return await stack.enter_async_context(writer)
 
 
 async def run_gateway(place: Place) -> None:
@@ -164,7 +186,7 @@ async def run_gateway(place: Place) -> None:
     async with AsyncExitStack() as stack:
         pool = await open_pool(place.dsn)
         stack.push_async_callback(pool.close)
-        writer = await stack.enter_async_context(Writer(pool))
+        writer = await _open_writer(stack, pool, place, "gateway")
         upstream = await stack.enter_async_context(Upstream(config.gateway))
         app = create_gateway(upstream, writer, config.api, config.gateway.upstream_key())
         await _listen(app, config, signed=False)  # the upstream's own headers are passed on

@@ -19,6 +19,8 @@ from liveweights.gate.settings import GateSettings
 from liveweights.gateway.settings import GatewaySettings
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
+from liveweights.record.prices import Price
+from liveweights.record.settings import RecordSettings
 from liveweights.release.settings import (
     CanarySettings,
     DeploymentSettings,
@@ -61,6 +63,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     retention: RetentionSettings = RetentionSettings()
     cycle: CycleSettings = CycleSettings()
     databases: DatabaseSettings = DatabaseSettings()
+    record: RecordSettings = RecordSettings()
+    prices: Annotated[
+        dict[str, Price],
+        Meta(description="Alias to what a million tokens cost: `input` and `output`."),
+    ] = msgspec.field(default_factory=dict[str, Price])
 
     def cache_folder(self) -> Path:
         if self.cache:

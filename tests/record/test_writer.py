@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from liveweights.record import read
-from liveweights.record.batch import Fate, store
+from liveweights.record.batch import Fate, prepare, store
+from liveweights.record.binary import encode
 from liveweights.record.clean import InvalidRow
 from liveweights.record.writer import (
     ConflictingFeedback,
@@ -252,7 +253,8 @@ def test_a_second_try_after_an_unheard_commit_is_no_repeat(database_dsn: str) ->
         fates: list[list[Fate]] = []
         for again, feedback in ((False, f), (True, f), (False, f), (True, make_feedback("f", "g"))):
             async with pool.connection() as conn:
-                fates.append(await store(conn, [g], [feedback], again=again))
+                await prepare(conn)
+                fates.append(await store(conn, [encode(g)], [feedback], again=again))
         await pool.close()
         return fates
 
@@ -280,7 +282,7 @@ def test_any_order_in_any_batches_is_as_if_one_by_one(
 ) -> None:
     """Concurrent adding gives what a dictionary gives, however the rows fall into batches."""
     with psycopg.connect(database_dsn) as conn:
-        conn.execute("truncate generations, feedback cascade")
+        conn.execute("truncate generations, feedback, feedback_keys")
     rows = [make_feedback(id, f"g{number}", signal=signal) for id, number, signal in steps]
     expected: list[object] = []
     kept: dict[str, tuple[str, str]] = {}

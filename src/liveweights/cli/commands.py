@@ -17,10 +17,13 @@ from liveweights.catalog.models import ModelNotFound
 from liveweights.cli.canary import canary
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
 from liveweights.cli.databases import db
+from liveweights.cli.doctor import doctor, rebuild_rollups
 from liveweights.cli.evidence import follow_cycle, show_report
 from liveweights.cli.gate import gate, suites
+from liveweights.cli.insight import insight
 from liveweights.cli.output import show, show_json
 from liveweights.cli.replay import replay
+from liveweights.cli.sql import sql
 from liveweights.cli.upcycle import upcycle
 from liveweights.cli.upkeep import make_key, prune, sign, verify
 from liveweights.cycle import ledger
@@ -35,11 +38,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Serve an open-weight model, learn from its users, ship better weights with proof.",
 )
+app.add_typer(insight, name="insight")
 app.add_typer(replay, name="replay")
 app.add_typer(canary, name="canary")
-for command in (gate, suites, prune, verify, sign, make_key, upcycle):
+for command in (gate, suites, prune, verify, sign, make_key, upcycle, sql, doctor):
     app.command()(command)
 app.add_typer(db, name="db")
+app.command("rollups")(rebuild_rollups)
 
 Name = Annotated[str, typer.Argument(help="Alias; default: the configured one.")]
 PRECISIONS = {"auto": "auto", "q4": "q4_0", "q8": "q8_0", "f16": "f16", "f32": "f32"}

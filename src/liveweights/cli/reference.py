@@ -37,6 +37,8 @@ def _keys(table: msgspec.Struct) -> list[str]:
 
 
 def _toml(value: object) -> str:
+    if isinstance(value, msgspec.Struct):
+        value = msgspec.to_builtins(value)
     if isinstance(value, dict):
         inner = ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items())
         return f"{{ {inner} }}" if inner else "{}"

@@ -95,7 +95,7 @@ async def news(conn: Connection, alias: str) -> tuple[int, float]:
         return 0, 0.0
     cursor = await conn.execute(
         "select count(*), extract(epoch from now() - %(moment)s)"
-        " from feedback f join generations g on g.id = f.generation"
+        " from feedback_keys f join generations g on g.day = f.day and g.id = f.generation"
         " where f.received_at > %(moment)s and g.alias = %(alias)s and g.consent",
         {"moment": moment, "alias": alias},
     )

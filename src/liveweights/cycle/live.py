@@ -191,7 +191,8 @@ async def _live_answers(
     where = "g.alias = %(alias)s and g.created_at > %(since)s and g.checkpoint = any(%(arms)s)"
     cursor = await conn.execute(
         "select f.tenant, f.id, f.generation, f.signal, f.value, f.text, f.received_at"
-        f" from feedback f join generations g on g.id = f.generation where {where}"
+        " from feedback f join generations g on g.day = f.day and g.id = f.generation"
+        f" where {where}"
         " order by f.seq".encode(),
         values,
     )
@@ -236,7 +237,8 @@ async def _live_answers(
 async def _shadow_answers(conn: Connection, alias: Alias, since: datetime) -> list[Answer]:
     cursor = await conn.execute(
         "select g.finish_reason, g.total_ms, g.output, s.finish_reason, s.total_ms, s.output,"
-        " s.created_at from shadow_answers s join generations g on g.id = s.generation"
+        " s.created_at from shadow_answers s join generations g"
+        " on g.day = generation_day(s.generation) and g.id = s.generation"
         " where s.checkpoint = %s and s.alias = %s and s.created_at > %s order by s.created_at",
         (alias.canary, alias.name, since),
     )

@@ -8,6 +8,7 @@ from typing import Any
 from liveweights.cycle import ledger
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.progress import read_progress
+from liveweights.record.read import totals
 from liveweights.release import aliases
 from liveweights.store.database import Connection
 
@@ -17,12 +18,11 @@ async def read_status(conn: Connection, alias: str, home: Path) -> dict[str, Any
     found = await aliases.read(conn, alias)
     cycles = await ledger.recent(conn, alias)
     cursor = await conn.execute(
-        "select (select count(*) from releases where alias = %s and action = 'promote'),"
-        " (select count(*) from generations), (select count(*) from feedback)",
-        (alias,),
+        "select count(*) from releases where alias = %s and action = 'promote'", (alias,)
     )
     row = await cursor.fetchone()
     assert row is not None
+    generations, feedback = await totals(conn)
     current = next((c for c in cycles if c.outcome is None), None)
     shown = _describe(current) if current else None
     if current and shown is not None and current.state == "learning":
@@ -35,8 +35,8 @@ async def read_status(conn: Connection, alias: str, home: Path) -> dict[str, Any
         "cycle": shown,
         "cycles": [_describe(cycle) for cycle in cycles],
         "releases": row[0],
-        "generations": row[1],
-        "feedback": row[2],
+        "generations": generations,
+        "feedback": feedback,
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +12,7 @@ from msgspec import Meta
 
 from liveweights.learn.followups import load_classifier
 from liveweights.record.feedback import Feedback
+from liveweights.record.survival import survival
 
 Weight = Annotated[float, Meta(ge=0)]
 
@@ -78,17 +78,6 @@ class _Said:
     signal: str
     value: float
     weight: float
-
-
-def survival(output: str, surviving: str) -> float:
-    """Share of the answer's characters that survived the user's edits, in [0, 1].
-
-    Matching blocks of Ratcliff and Obershelp, as in ``difflib``; 0.0 for an empty answer.
-    """
-    if not output:
-        return 0.0
-    matcher = difflib.SequenceMatcher(None, output, surviving, autojunk=False)
-    return sum(block.size for block in matcher.get_matching_blocks()) / len(output)
 
 
 def reward(

@@ -2,38 +2,135 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Sequence
 from enum import Enum, auto
+from typing import Any, LiteralString
 
-from psycopg import AsyncCursor
+import msgspec
 
-from liveweights.record.columns import FEEDBACK, GENERATION, feedback_row, generation_row
+from liveweights.record import rollups
+from liveweights.record.binary import COLUMNS, SIGNATURE, TRAILER, Row
+from liveweights.record.columns import FEEDBACK, feedback_row
 from liveweights.record.feedback import Feedback
-from liveweights.record.generation import Generation
+from liveweights.record.survival import survival
 from liveweights.store.database import Connection
+from liveweights.store.partitions import day_of
 
-STAGE = """
-create temp table if not exists staged_generations (like public.generations)
+_COLUMNS: LiteralString = ", ".join(COLUMNS)
+
+STAGE: LiteralString = f"""
+create temp table if not exists staged_generations (like public.generations including defaults)
     on commit delete rows;
 create temp table if not exists staged_feedback (
-    position int not null, tenant text, id text, generation text, signal text,
+    position int not null, day date not null, survived float8,
+    tenant text, id text, generation text, signal text,
     value float8, text text, received_at timestamptz
-) on commit delete rows
+) on commit delete rows;
+{rollups.STAGE}
 """
 
-INSERT_GENERATIONS = """
-insert into generations select * from staged_generations on conflict (id) do nothing
+# In one order for everybody, and not even tried where it is known: see `rollups`.
+INSERT_SERIES: tuple[LiteralString, LiteralString] = (
+    """
+insert into series (alias, checkpoint)
+select alias, checkpoint from (
+    select distinct alias, checkpoint from staged_generations
+) wanted
+where not exists (
+    select from series s where (s.alias, s.checkpoint) = (wanted.alias, wanted.checkpoint)
+        and s.tenant is null and s.surface is null
+)
+order by alias, checkpoint
+on conflict do nothing
+""",
+    """
+insert into series (alias, checkpoint, tenant, surface, whole_id)
+select wanted.alias, wanted.checkpoint, wanted.tenant, wanted.surface, whole.id from (
+    select distinct alias, checkpoint, tenant, surface from staged_generations
+) wanted
+join series whole using (alias, checkpoint)
+where whole.tenant is null and whole.surface is null and not exists (
+    select from series s where (s.alias, s.checkpoint, s.tenant, s.surface)
+        = (wanted.alias, wanted.checkpoint, wanted.tenant, wanted.surface)
+)
+order by 1, 2, 3, 4
+on conflict do nothing
+""",
+)
+
+INSERT_GENERATIONS: LiteralString = f"""
+with fresh as (
+    insert into generations ({_COLUMNS}) select {_COLUMNS} from staged_generations
+    on conflict (day, id) do nothing
+    returning created_at, alias, checkpoint, tenant, surface, output, finish_reason,
+        prompt_ids, output_ids, usage, cost_nanos, first_token_ms, total_ms
+), {rollups.stage_generations("fresh", "1")}
 """
 
-# Feedback is only taken for a generation of the same tenant.
-INSERT_FEEDBACK = """
-insert into feedback (tenant, id, generation, signal, value, text, received_at)
-select s.tenant, s.id, s.generation, s.signal, s.value, s.text, s.received_at
+# Of those in the same batch too.
+OUTPUTS = """
+select id, output from generations where day = any(%(days)s) and id = any(%(ids)s)
+union all
+select id, output from staged_generations where id = any(%(ids)s)
+"""
+
+STAGE_FEEDBACK = """
+insert into staged_feedback
+select * from json_to_recordset(%(rows)s::json) rows (
+    position int, day date, survived float8,
+    tenant text, id text, generation text, signal text,
+    value float8, text text, received_at timestamptz
+)
+"""
+
+# The lock keeps the generation, and lets one writer at a time say what all its feedback amounts
+# to. Feedback is only taken for a generation of the same tenant.
+LOCK = """
+select s.position, g.tenant = s.tenant
 from staged_feedback s
-join generations g on g.id = s.generation and g.tenant = s.tenant
-order by s.position
-on conflict (tenant, id) do nothing
-returning tenant, id
+join generations g on g.day = s.day and g.id = s.generation
+where g.day = any(%(days)s)
+order by g.day, g.id
+for no key update of g
+"""
+
+# Numbered as they arrived; of a repeated id the first counts.
+INSERT_FEEDBACK = """
+with known as materialized (
+    select arrived.*, nextval('feedback_seq') as seq
+    from (
+        select s.*, g.created_at as generated_at, g.user_id,
+            g.output = '' and g.finish_reason not in ('cancelled', 'error') as silent,
+            series.id as series
+        from staged_feedback s
+        join generations g
+            on g.day = s.day and g.id = s.generation and g.tenant = s.tenant
+        join series on (series.alias, series.checkpoint, series.tenant, series.surface)
+            = (g.alias, g.checkpoint, g.tenant, g.surface)
+        where g.day = any(%(days)s)
+        order by s.position
+    ) arrived
+), keys as (
+    insert into feedback_keys (tenant, id, seq, generation, received_at, day)
+    select distinct on (tenant, id) tenant, id, seq, generation, received_at, day
+    from known order by tenant, id, position
+    on conflict (tenant, id) do nothing
+    returning seq
+), inserted as (
+    insert into feedback (seq, tenant, id, generation, signal, value, text, received_at, day,
+        generated_at, series, user_id, silent, survived)
+    select seq, tenant, id, generation, signal, value, text, received_at, day,
+        generated_at, series, user_id, silent, survived
+    from known where seq in (select seq from keys) order by seq
+    returning tenant, id, generated_at, series, received_at
+), delays as (
+    insert into staged_histograms (at, series, measure, bin, count)
+    select date_bin('5 minutes', generated_at, 'epoch'), series, 'delay',
+        histogram_bin(1000 * extract(epoch from received_at - generated_at)::float8), count(*)
+    from inserted group by 1, 2, 4
+)
+select tenant, id from inserted
 """
 
 COMPARE = """
@@ -41,10 +138,10 @@ select s.position,
        f.seq is not null as present,
        (f.generation, f.signal, f.value, f.text)
            is not distinct from (s.generation, s.signal, s.value, s.text) as same,
-       f.received_at = s.received_at as simultaneous,
-       exists (select from generations g where g.id = s.generation and g.tenant = s.tenant) as known
+       f.received_at = s.received_at as simultaneous
 from staged_feedback s
-left join feedback f on f.tenant = s.tenant and f.id = s.id
+left join feedback_keys k on k.tenant = s.tenant and k.id = s.id
+left join feedback f on f.day = k.day and f.generation = k.generation and f.seq = k.seq
 """
 
 
@@ -57,42 +154,77 @@ class Fate(Enum):
     UNKNOWN = auto()
 
 
+async def prepare(conn: Connection) -> None:
+    """Make the connection's temporary tables, before the first ``store``."""
+    await conn.execute(STAGE)
+
+
 async def store(
     conn: Connection,
-    generations: Sequence[Generation],
+    generations: Sequence[Row],
     feedback: Sequence[Feedback],
     *,
     again: bool = False,
 ) -> list[Fate]:
     """Write both in the caller's transaction, generations first; the fate of each feedback.
 
-    Rows that are there already are left alone. ``again`` says that an earlier try may have been
-    committed without our knowing: then a row with our own time of receipt counts as new.
+    The rollups are brought up to date in the same transaction. The partitions of the generations
+    must be there. Rows that are there already are left alone. ``again`` says that an earlier try
+    may have been committed without our knowing: then a row with our own time of receipt counts
+    as new.
     """
-    async with conn.cursor() as cursor:
-        await cursor.execute(STAGE)
+    if generations:
+        await _copy(conn, generations)
+    survived = await _survivals(conn, feedback)
+    days = sorted({day_of(f.generation) for f in feedback})
+    about = sorted({f.generation for f in feedback})
+    # A pipeline: the statements travel together, and their results come back together.
+    async with conn.pipeline():
         if generations:
-            rows = (generation_row(g) for g in generations)
-            await _copy(cursor, "staged_generations", GENERATION, rows)
-            await cursor.execute(INSERT_GENERATIONS)
+            for statement in INSERT_SERIES:
+                await conn.execute(statement)
+            await conn.execute(INSERT_GENERATIONS)
         if not feedback:
+            await rollups.add_staged(conn)
             return []
-        columns = {"position": "int4", **FEEDBACK}
-        rows = ((position, *feedback_row(f)) for position, f in enumerate(feedback))
-        await _copy(cursor, "staged_feedback", columns, rows)
-        await cursor.execute(INSERT_FEEDBACK)
-        inserted: set[tuple[str, str]] = {(tenant, id) for tenant, id in await cursor.fetchall()}
-        await cursor.execute(COMPARE)
-        compared = {position: tuple(rest) for position, *rest in await cursor.fetchall()}
-    # As if one by one: a key in `inserted` was free until its first row with a known generation.
+        await conn.execute(STAGE_FEEDBACK, {"rows": _encode(feedback, survived)})
+        locked = await conn.execute(LOCK, {"days": days})
+        await rollups.stage_outcomes(conn, -1, days, about)
+        written = await conn.execute(INSERT_FEEDBACK, {"days": days})
+        await rollups.stage_outcomes(conn, 1, days, about)
+        await rollups.add_staged(conn)
+        known: set[int] = {position for position, own in await locked.fetchall() if own}
+        inserted: set[tuple[str, str]] = {(tenant, id) for tenant, id in await written.fetchall()}
+    if len(inserted) == len(feedback):
+        return [Fate.NEW] * len(feedback)
+    cursor = await conn.execute(COMPARE)
+    compared = {position: tuple(rest) for position, *rest in await cursor.fetchall()}
+    return _fates(feedback, known, inserted, compared, again)
+
+
+async def _copy(conn: Connection, generations: Sequence[Row]) -> None:
+    statement = f"copy staged_generations ({_COLUMNS}) from stdin (format binary)".encode()
+    async with conn.cursor() as cursor, cursor.copy(statement) as copy:
+        await copy.write(b"".join((SIGNATURE, *(row.data for row in generations), TRAILER)))
+
+
+def _fates(
+    feedback: Sequence[Feedback],
+    known: set[int],
+    inserted: set[tuple[str, str]],
+    compared: dict[int, tuple[Any, ...]],
+    again: bool,
+) -> list[Fate]:
+    """As if one by one: an inserted key was free until its first row of a known generation."""
+    left = set(inserted)
     fates: list[Fate] = []
     for position, f in enumerate(feedback):
-        present, same, simultaneous, known = compared[position]
+        present, same, simultaneous = compared[position]
         key = (f.tenant, f.id)
-        if key in inserted and known:
+        if key in left and position in known:
             fates.append(Fate.NEW)
-            inserted.discard(key)
-        elif key in inserted or not present:
+            left.discard(key)
+        elif key in left or not present:
             fates.append(Fate.UNKNOWN)
         elif not same:
             fates.append(Fate.CONFLICT)
@@ -101,14 +233,35 @@ async def store(
     return fates
 
 
-async def _copy(
-    cursor: AsyncCursor[tuple[object, ...]],
-    table: str,
-    columns: Mapping[str, str],
-    rows: Iterable[tuple[object, ...]],
-) -> None:
-    statement = f"copy {table} ({', '.join(columns)}) from stdin (format binary)".encode()
-    async with cursor.copy(statement) as copy:
-        copy.set_types(list(columns.values()))
-        for row in rows:
-            await copy.write_row(row)
+async def _survivals(conn: Connection, feedback: Sequence[Feedback]) -> dict[int, float]:
+    """The share of its answer that each ``edited`` kept, by position."""
+    edits = {position: f for position, f in enumerate(feedback) if f.signal == "edited"}
+    if not edits:
+        return {}
+    ids = sorted({f.generation for f in edits.values()})
+    days = sorted({day_of(id) for id in ids})
+    cursor = await conn.execute(OUTPUTS, {"days": days, "ids": ids})
+    outputs: dict[str, str] = dict(await cursor.fetchall())
+
+    def compare() -> dict[int, float]:
+        return {
+            position: survival(outputs[f.generation], f.text or "")
+            for position, f in edits.items()
+            if f.generation in outputs
+        }
+
+    return await asyncio.to_thread(compare)
+
+
+def _encode(feedback: Sequence[Feedback], survived: dict[int, float]) -> str:
+    """Rows of the table ``staged_feedback`` as JSON."""
+    rows = [
+        {
+            "position": position,
+            "day": day_of(f.generation),
+            "survived": survived.get(position),
+            **dict(zip(FEEDBACK, feedback_row(f), strict=True)),
+        }
+        for position, f in enumerate(feedback)
+    ]
+    return msgspec.json.encode(rows).decode()

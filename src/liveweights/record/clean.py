@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from liveweights.record.feedback import Feedback
@@ -72,6 +73,8 @@ def check_feedback(f: Feedback) -> None:
             )
     if f.received_at.tzinfo is None:
         raise InvalidRow(f"feedback {f.id}: received_at has no time zone")
+    if f.value is not None and not math.isfinite(f.value):
+        raise InvalidRow(f"feedback {f.id}: the value {f.value} is not a finite number")
 
 
 def _storable(text: str) -> bool:

@@ -17,7 +17,8 @@ order by n.created_at limit 1
 
 READ = f"""
 select distinct on (g.id) g.id, n.prompt_ids
-from cycle_rows r join generations g on g.id = r.generation cross join lateral ({NEXT}) n
+from cycle_rows r join generations g on g.day = r.day and g.id = r.generation
+cross join lateral ({NEXT}) n
 where r.cycle = %s and g.endpoint = 'chat' and g.session is not null
 """
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import date
+from typing import LiteralString
 
+from liveweights.record import rollups
 from liveweights.store.database import Connection
+from liveweights.store.partitions import day_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,28 +38,62 @@ select id from influenced order by id
 """
 
 
+UNCOUNT: LiteralString = f"""
+with gone as (
+    select * from generations where day = any(%(days)s) and id = any(%(ids)s)
+), {rollups.stage_generations("gone", "-1")}
+"""
+
+UNCOUNT_DELAYS = """
+insert into staged_histograms (at, series, measure, bin, count)
+select date_bin('5 minutes', generated_at, 'epoch'), series, 'delay',
+    histogram_bin(1000 * extract(epoch from received_at - generated_at)::float8), -count(*)
+from feedback
+where day = any(%(days)s) and generation = any(%(ids)s) and series is not null
+group by 1, 2, 4
+"""
+
+DELETE_FEEDBACK = """
+with gone as (
+    delete from feedback where day = any(%(days)s) and generation = any(%(ids)s)
+    returning tenant, id
+), keys as (
+    delete from feedback_keys k using gone where k.tenant = gone.tenant and k.id = gone.id
+)
+select from gone
+"""
+
+DELETE_GENERATIONS = """
+delete from generations where day = any(%(days)s) and id = any(%(ids)s)
+"""
+
+
 async def forget(conn: Connection, tenant: str, user: str) -> Forgotten:
     """Remove all generations of the user with their feedback, in one transaction.
 
-    Weights cannot be made to forget: the checkpoints that are named should be retired. The cycles
-    that had read the rows are kept in the table ``forgotten`` with a hash of the user, so asking
-    again names the checkpoints again, and those that came since.
+    They are no longer counted either. Weights cannot be made to forget: the checkpoints that are
+    named should be retired. The cycles that had read the rows are kept in the table ``forgotten``
+    with a hash of the user, so asking again names the checkpoints again, and those that came
+    since.
     """
     digest = hashlib.sha256(f"{tenant}\0{user}".encode()).digest()
     async with conn.transaction():
         # Locked, so that feedback on its way either is removed too or finds no generation.
         cursor = await conn.execute(
-            "select id from generations where tenant = %s and user_id = %s order by id for update",
+            "select id from generations where tenant = %s and user_id = %s"
+            " order by day, id for update",
             (tenant, user),
         )
         ids = [id for (id,) in await cursor.fetchall()]
+        which = {"days": sorted({day_of(id) for id in ids}), "ids": ids}
+        await _uncount(conn, which)
         cursor = await conn.execute(CYCLES, (ids,))
         cycles = [cycle for (cycle,) in await cursor.fetchall()]
         await conn.execute("delete from cycle_rows where generation = any(%s)", (ids,))
-        cursor = await conn.execute("delete from feedback where generation = any(%s)", (ids,))
+        cursor = await conn.execute(DELETE_FEEDBACK, which)
         feedback = cursor.rowcount
         await conn.execute("delete from shadow_answers where generation = any(%s)", (ids,))
-        await conn.execute("delete from generations where id = any(%s)", (ids,))
+        await conn.execute(DELETE_GENERATIONS, which)
         if ids:
             await conn.execute(
                 "insert into forgotten (user_hash, generations, feedback, cycles) "
@@ -64,4 +102,13 @@ async def forget(conn: Connection, tenant: str, user: str) -> Forgotten:
             )
         cursor = await conn.execute(INFLUENCED, (digest,))
         checkpoints = [id for (id,) in await cursor.fetchall()]
+        await rollups.add_staged(conn)
     return Forgotten(len(ids), feedback, checkpoints)
+
+
+async def _uncount(conn: Connection, which: dict[str, list[date] | list[str]]) -> None:
+    """Stage, for the rollups, all that these generations have added to them."""
+    await conn.execute(rollups.STAGE)
+    await conn.execute(UNCOUNT, which)
+    await conn.execute(UNCOUNT_DELAYS, which)
+    await conn.execute(rollups.STAGE_OUTCOMES, {**which, "generations": which["ids"], "sign": -1})

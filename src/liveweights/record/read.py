@@ -8,6 +8,7 @@ from liveweights.record.columns import FEEDBACK, GENERATION, feedback_from, gene
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
 from liveweights.store.database import Connection
+from liveweights.store.partitions import day_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +22,16 @@ class Status:
 
 async def generation(conn: Connection, id: str) -> Generation | None:
     """The generation with that id."""
-    query = f"select {', '.join(GENERATION)} from generations where id = %s".encode()
-    cursor = await conn.execute(query, (id,))
+    query = f"select {', '.join(GENERATION)} from generations where day = %s and id = %s"
+    cursor = await conn.execute(query.encode(), (day_of(id), id))
     row = await cursor.fetchone()
     return None if row is None else generation_from(row)
 
 
 async def feedback(conn: Connection, generation: str) -> list[Feedback]:
     """All feedback for the generation, in order of arrival."""
-    query = f"select {', '.join(FEEDBACK)} from feedback where generation = %s order by seq"
-    cursor = await conn.execute(query.encode(), (generation,))
+    query = f"select {', '.join(FEEDBACK)} from feedback where day = %s and generation = %s "
+    cursor = await conn.execute(f"{query} order by seq".encode(), (day_of(generation), generation))
     return [feedback_from(row) async for row in cursor]
 
 
@@ -46,7 +47,8 @@ with last as (
           and exists (select from cycle_rows x where x.cycle = c.id and x.feedback is not null)
     )
 )
-select count(*) from feedback f join generations g on g.id = f.generation
+select count(*) from feedback_keys f
+join generations g on g.day = f.day and g.id = f.generation
 where f.seq > (select seq from last) and g.alias = %(alias)s and g.consent
   and not exists (
       select from cycle_rows r join cycles c on c.id = r.cycle
@@ -69,13 +71,20 @@ async def unread(conn: Connection, alias: str) -> int:
     return row[0]
 
 
-async def status(conn: Connection) -> Status:
-    """Counts of the whole record, which is read once for them."""
+async def totals(conn: Connection) -> tuple[int, int]:
+    """How many generations and rows of feedback there have been, from the rollups."""
     cursor = await conn.execute(
-        "select (select count(*) from generations), (select count(*) from feedback)"
+        "select coalesce(sum(generations), 0)::bigint, coalesce(sum(feedback), 0)::bigint"
+        " from rollups where whole and width = 1440"
     )
     row = await cursor.fetchone()
     assert row is not None
+    return row[0], row[1]
+
+
+async def status(conn: Connection) -> Status:
+    """Counts of all that was recorded, also of days whose raw rows were dropped."""
+    generations, feedback = await totals(conn)
     cursor = await conn.execute("select name from aliases order by name")
     aliases = [name for (name,) in await cursor.fetchall()]
-    return Status(row[0], row[1], {name: await unread(conn, name) for name in aliases})
+    return Status(generations, feedback, {name: await unread(conn, name) for name in aliases})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from liveweights.record.columns import FEEDBACK, GENERATION, feedback_from, generation_from
@@ -10,6 +11,7 @@ from liveweights.record.followups import NEXT
 from liveweights.record.generation import Generation
 from liveweights.record.split import Split, split_key, split_of
 from liveweights.store.database import Connection
+from liveweights.store.partitions import day_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +43,24 @@ class UnknownCycle(LookupError):
 # what it would have said.
 CANDIDATES = f"""
 with unread as (
-    select f.generation, max(f.received_at) as arrived
-    from feedback f
+    select f.day, f.generation, max(f.received_at) as arrived
+    from feedback_keys f
     where not exists (
         select from cycle_rows r join cycles c on c.id = r.cycle
         where r.feedback = f.seq and (
             c.outcome is null or c.outcome = 'promoted' and c.withdrawn_at is null)
     )
-    group by f.generation
+    group by f.day, f.generation
 ), candidates as (
     select g.id, g.tenant, g.session, g.user_id, u.arrived
-    from unread u join generations g on g.id = u.generation
+    from unread u join generations g on g.day = u.day and g.id = u.generation
     where g.alias = %(alias)s and g.consent
     union all
     select g.id, g.tenant, g.session, g.user_id, g.created_at
     from generations g
     where g.alias = %(alias)s and g.consent
       and g.output = '' and g.finish_reason not in ('cancelled', 'error')
-      and not exists (select from feedback f where f.generation = g.id)
+      and not exists (select from feedback f where f.day = g.day and f.generation = g.id)
       and not exists (
           select from cycle_rows r join cycles c on c.id = r.cycle
           where r.generation = g.id and (
@@ -69,7 +71,7 @@ with unread as (
     from generations g cross join lateral ({NEXT}) n
     where g.alias = %(alias)s and g.consent
       and g.endpoint = 'chat' and g.session is not null and g.output <> ''
-      and not exists (select from feedback f where f.generation = g.id)
+      and not exists (select from feedback f where f.day = g.day and f.generation = g.id)
       and not exists (
           select from cycle_rows r join cycles c on c.id = r.cycle
           where r.generation = g.id and (
@@ -79,11 +81,19 @@ with unread as (
 select id, tenant, session, user_id from candidates order by arrived, id limit %(max_rows)s
 """
 
+# Locked as by a foreign key: what is being forgotten is not claimed, and the reverse.
 INSERT = """
+with kept as materialized (
+    select g.day, g.id, chosen.split
+    from unnest(%(days)s::date[], %(ids)s::text[], %(splits)s::text[]) as chosen (day, id, split)
+    join generations g on g.day = chosen.day and g.id = chosen.id
+    where g.day = any(%(days)s::date[])
+    order by g.day, g.id
+    for key share of g
+)
 insert into cycle_rows (cycle, generation, feedback, split)
-select %(cycle)s, chosen.id, f.seq, chosen.split
-from unnest(%(ids)s::text[], %(splits)s::text[]) as chosen (id, split)
-left join feedback f on f.generation = chosen.id
+select %(cycle)s, kept.id, f.seq, kept.split
+from kept left join feedback f on f.day = kept.day and f.generation = kept.id
 """
 
 COUNT = """
@@ -121,7 +131,8 @@ async def claim(
         split_of(split_key(tenant, session, user, id), held_back_share)
         for id, tenant, session, user in rows
     ]
-    await conn.execute(INSERT, {"cycle": cycle, "ids": ids, "splits": splits})
+    days = [day_of(id) for id in ids]
+    await conn.execute(INSERT, {"cycle": cycle, "days": days, "ids": ids, "splits": splits})
     return await count(conn, cycle)
 
 
@@ -135,20 +146,27 @@ async def count(conn: Connection, cycle: int) -> Claim:
 
 async def read(conn: Connection, cycle: int, split: Split) -> list[Example]:
     """The claimed rows of one side, oldest generation first."""
+    cursor = await conn.execute(
+        "select distinct day from cycle_rows where cycle = %s and split = %s", (cycle, split)
+    )
+    values = {"days": [day for (day,) in await cursor.fetchall()], "cycle": cycle, "split": split}
+    claimed = "(select day, generation{} from cycle_rows where cycle = %(cycle)s"
+    claimed = f"{claimed} and split = %(split)s)"
     return await _examples(
         conn,
-        "f.seq in (select feedback from cycle_rows where cycle = %s and split = %s)",
-        "g.id in (select generation from cycle_rows where cycle = %s and split = %s)",
-        (cycle, split),
+        f"g.day = any(%(days)s) and (f.day, f.generation, f.seq) in {claimed.format(', feedback')}",
+        f"g.day = any(%(days)s) and (g.day, g.id) in {claimed.format('')}",
+        values,
     )
 
 
 async def _examples(
-    conn: Connection, which_feedback: str, which_generations: str, values: tuple[object, ...]
+    conn: Connection, which_feedback: str, which_generations: str, values: Mapping[str, object]
 ) -> list[Example]:
     columns = ", ".join(f"f.{name}" for name in FEEDBACK)
     cursor = await conn.execute(
-        f"select {columns} from feedback f join generations g on g.id = f.generation "
+        f"select {columns} from feedback f "
+        "join generations g on g.day = f.day and g.id = f.generation "
         f"where {which_feedback} order by f.seq".encode(),
         values,
     )

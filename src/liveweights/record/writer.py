@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from types import TracebackType
 
 import psycopg
 
-from liveweights.record.batch import Fate, store
+from liveweights.record.batch import Fate, prepare, store
+from liveweights.record.binary import Row, encode
 from liveweights.record.clean import check_feedback, clean_generation
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
+from liveweights.record.prices import Price
+from liveweights.record.spill import Spill
 from liveweights.store.database import Connection, Pool, connect_like
+from liveweights.store.partitions import UNDATED, ensure
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +45,7 @@ class _Pending:
     result: asyncio.Future[bool]
 
 
-_Item = Generation | _Pending
+_Item = Row | _Pending
 
 
 class Writer:
@@ -48,9 +53,12 @@ class Writer:
 
     A batch holds what has gathered since the batch before, at most ``batch_rows`` rows; batches
     begin at least ``linger`` seconds after the end of the one before, so an idle writer writes at
-    once. At most ``capacity`` rows wait in memory; after that adding waits. While
-    Postgres is away, batches are tried again for ever, and nothing is written twice. Closing
-    writes everything that was added, or raises WriterClosed after ``close_timeout`` seconds.
+    once. At most ``capacity`` rows wait in memory; after that adding waits. While Postgres is
+    away, batches are tried again for ever, and nothing is written twice. With a ``spill``,
+    generations that wait then go to disk (until it is full), also when the writer closes, and are
+    written first when Postgres is back, or by the next writer; feedback waits, because its
+    acknowledgement means that it is in Postgres. Closing writes everything that was added, or
+    raises WriterClosed after ``close_timeout`` seconds if anything would be lost.
 
     It has a connection of its own, to the pool's database: a crowded pool does not delay it, and
     it is back within a moment of the server. One event loop only.
@@ -61,16 +69,21 @@ class Writer:
         pool: Pool,
         *,
         linger: float = 0.01,
-        batch_rows: int = 200,
+        batch_rows: int = 2000,
         capacity: int = 10_000,
         close_timeout: float = 30.0,
+        prices: Mapping[str, Price] | None = None,
+        spill: Spill | None = None,
     ) -> None:
         self._pool = pool
         self._linger = linger
         self._batch_rows = batch_rows
         self._capacity = capacity
         self._close_timeout = close_timeout
+        self._prices = prices or {}
+        self._spill = spill
         self._conn: Connection | None = None
+        self._days: set[date] = {UNDATED}
         self._queue: deque[_Item] = deque()
         self._in_flight = 0
         self._written = 0
@@ -81,10 +94,17 @@ class Writer:
 
     @property
     def backlog(self) -> int:
-        """Rows that were added and are not durable yet."""
+        """Rows that were added and are not in Postgres yet."""
+        return self._in_memory + (self._spill.rows if self._spill else 0)
+
+    @property
+    def _in_memory(self) -> int:
         return len(self._queue) + self._in_flight
 
     async def __aenter__(self) -> Writer:
+        if self._spill and self._spill.rows:
+            log.info("%d rows that an earlier writer left on disk follow", self._spill.rows)
+            self._work.set()
         self._task = asyncio.create_task(self._run(), name="record writer")
         self._task.add_done_callback(lambda _: self._wake())
         return self
@@ -106,8 +126,11 @@ class Writer:
             return
         task.cancel()
         await asyncio.wait({task})
+        if not self._in_memory:
+            log.warning("%d rows are left on disk for the next writer", self.backlog)
+            return
         raise WriterClosed(
-            f"{self.backlog} rows of the record could not be written within "
+            f"{self._in_memory} rows of the record could not be written within "
             f"{self._close_timeout:g} s of closing: the database is away"
         )
 
@@ -116,7 +139,13 @@ class Writer:
 
         Text that cannot be stored is mended. Raises InvalidRow, WriterClosed.
         """
-        await self._add(clean_generation(generation))
+        generation = clean_generation(generation)
+        try:
+            row = encode(generation, self._prices)
+        except (TypeError, ValueError) as error:
+            log.error("generation %s cannot be recorded and is dropped: %s", generation.id, error)
+            return
+        await self._add(row)
 
     async def add_feedback(self, feedback: Feedback) -> bool:
         """Return when the row is durable: True if it is new, False if it is a repeat.
@@ -130,14 +159,14 @@ class Writer:
         return await result
 
     async def flush(self) -> None:
-        """Return when everything that was added before is durable. Raises WriterClosed."""
+        """Return when everything that was added before is in Postgres. Raises WriterClosed."""
         target = self._written + self.backlog
         await self._until(lambda: self._written >= target)
         if self._written < target:
             raise WriterClosed("the writer ended before everything was written")
 
     async def _add(self, item: _Item) -> None:
-        await self._until(lambda: self.backlog < self._capacity)
+        await self._until(lambda: self._in_memory < self._capacity)
         if self._closing or self._ended():
             raise WriterClosed("the writer is closed; nothing more can be recorded")
         self._queue.append(item)
@@ -170,7 +199,8 @@ class Writer:
                     if self._closing:
                         return
                     self._work.clear()
-                    continue
+                    if not (self._spill and self._spill.rows):
+                        continue
                 wait = last + self._linger - loop.time()
                 if wait > 0 and len(self._queue) < self._batch_rows and not self._closing:
                     await asyncio.sleep(wait)
@@ -178,16 +208,22 @@ class Writer:
                 batch = [self._queue.popleft() for _ in range(count)]
                 self._in_flight = count
                 await self._write(batch)
+                self._written += self._in_flight  # without what was put aside
                 self._in_flight = 0
-                self._written += count
                 batch = []
                 last = loop.time()
                 self._wake()
         finally:
             await self._disconnect()
-            for item in (*batch, *self._queue):
+            left = (*batch, *self._queue)
+            for item in left:
                 if isinstance(item, _Pending) and not item.result.done():
                     item.result.set_exception(WriterClosed("the writer ended before this"))
+            rows = [item for item in left if isinstance(item, Row)]
+            if rows and self._spill and not self._spill.full:
+                self._spill.append(rows)
+                self._queue.clear()
+                self._in_flight = 0
 
     async def _write(self, batch: Sequence[_Item]) -> None:
         """Store the batch and resolve its futures. Halves it around a row that is refused."""
@@ -208,7 +244,7 @@ class Writer:
 
     async def _commit(self, batch: Sequence[_Item]) -> list[tuple[_Pending, Fate]]:
         """One transaction, tried until Postgres takes it."""
-        generations = [item for item in batch if isinstance(item, Generation)]
+        generations = [item for item in batch if isinstance(item, Row)]
         pending = [item for item in batch if isinstance(item, _Pending)]
         feedback = [item.feedback for item in pending]
         pause = 0.05
@@ -216,8 +252,8 @@ class Writer:
         while True:
             try:
                 conn = await self._connected()
-                async with conn.transaction():
-                    fates = await store(conn, generations, feedback, again=again)
+                await self._replay(conn)
+                fates = await self._transact(conn, generations, feedback, again)
             except psycopg.Error as error:
                 if _is_refusal(error):
                     raise
@@ -228,15 +264,73 @@ class Writer:
                     error,
                 )
                 await self._disconnect()
+                if again:  # more than a moment
+                    generations = await self._put_aside(generations)
                 again = True
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, 1.0)
             else:
                 return list(zip(pending, fates, strict=True))
 
+    async def _transact(
+        self, conn: Connection, rows: Sequence[Row], feedback: Sequence[Feedback], again: bool
+    ) -> list[Fate]:
+        days = {row.day for row in rows} - self._days
+        if days:
+            await ensure(conn, days)
+            self._days |= days
+        async with conn.transaction():
+            return await store(conn, rows, feedback, again=again)
+
+    async def _put_aside(self, rows: list[Row]) -> list[Row]:
+        """Move these rows and those in the queue to disk; what stays in memory of the former."""
+        if self._spill is None or self._spill.full:
+            return rows
+        seen = len(self._queue)
+        waiting = [self._queue[place] for place in range(seen)]
+        aside = rows + [item for item in waiting if isinstance(item, Row)]
+        if not aside:
+            return rows
+        try:
+            await asyncio.to_thread(self._spill.append, aside)
+        except OSError as error:
+            log.warning("rows stay in memory, the disk takes none: %s", error)
+            return rows
+        added = [self._queue[place] for place in range(seen, len(self._queue))]
+        self._queue = deque([item for item in waiting if isinstance(item, _Pending)] + added)
+        self._in_flight -= len(rows)
+        self._wake()
+        return []
+
+    async def _replay(self, conn: Connection) -> None:
+        """Write what waits on disk. Raises psycopg.Error when Postgres goes away again."""
+        spill = self._spill
+        while spill and spill.rows:
+            rows = await asyncio.to_thread(spill.oldest)
+            for start in range(0, len(rows), self._batch_rows):
+                await self._replay_rows(conn, rows[start : start + self._batch_rows])
+            before = spill.rows
+            await asyncio.to_thread(spill.remove_oldest)
+            self._written += before - spill.rows
+            self._wake()
+
+    async def _replay_rows(self, conn: Connection, rows: Sequence[Row]) -> None:
+        try:
+            await self._transact(conn, rows, (), again=True)
+        except Exception as error:
+            if not _is_refusal(error):
+                raise
+            if len(rows) == 1:
+                self._refuse(rows[0], error)
+                return
+            middle = len(rows) // 2
+            await self._replay_rows(conn, rows[:middle])
+            await self._replay_rows(conn, rows[middle:])
+
     async def _connected(self) -> Connection:
         if self._conn is None:
             self._conn = await connect_like(self._pool)
+            await prepare(self._conn)
         return self._conn
 
     async def _disconnect(self) -> None:
@@ -245,7 +339,7 @@ class Writer:
             await conn.close()
 
     def _refuse(self, item: _Item, error: Exception) -> None:
-        if isinstance(item, Generation):
+        if isinstance(item, Row):
             log.error("generation %s cannot be recorded and is dropped: %s", item.id, error)
         elif not item.result.done():
             item.result.set_exception(error)

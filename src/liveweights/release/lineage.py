@@ -91,8 +91,9 @@ async def read_lineage(
 
 async def _feedback_ids(conn: Connection, cycle: int) -> tuple[str, ...]:
     cursor = await conn.execute(
-        "select f.id from feedback f where f.seq in"
-        " (select feedback from cycle_rows where cycle = %s) order by f.seq",
+        "select f.id from cycle_rows r join feedback f"
+        " on f.day = r.day and f.generation = r.generation and f.seq = r.feedback"
+        " where r.cycle = %s order by f.seq",
         (cycle,),
     )
     return tuple(row[0] for row in await cursor.fetchall())

@@ -1,0 +1,407 @@
+"""How fast are live questions at size, next to what a team would do without rollups?
+
+Fills a Postgres of its own with generations over 14 days, a quarter of them with feedback, twice:
+in the tables of liveweights (rollups kept), and in two plain tables with the usual indexes. Then
+asks the dashboard's main question, accept rate by checkpoint and hour over all 14 days, of each,
+in turn; measures ingestion through the writer, and when late feedback shows in its bucket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from _report import Cell, arguments, finish, table
+from liveweights.api.identifiers import make_id
+from liveweights.insight.catalogue import QUESTIONS
+from liveweights.insight.questions import accept_rate
+from liveweights.insight.window import Window, make_window
+from liveweights.learn.rewards import RewardMap
+from liveweights.record.feedback import Feedback
+from liveweights.record.generation import Generation
+from liveweights.record.rollups import differences
+from liveweights.record.writer import Writer
+from liveweights.store.database import Connection, open_pool
+from liveweights.store.embedded import EmbeddedPostgres
+from liveweights.store.migrate import migrate
+
+DAYS = 14
+MAP = RewardMap()
+
+# One day. 16 checkpoints a day, each a canary at 10% before it is live; 20 tenants of unequal size.
+GENERATIONS = """
+insert into generations
+select id, at, 'code', checkpoint, 'completion', prompt, output, logprobs, logprobs,
+    case when silent then '' else 'return total / len(values)' end, 'stop', 0.8, 0.95, null, 64,
+    tenant, 'user-' || (n * 7919) %% 2000, 'session-' || n / 20, surface, 'python', true, '',
+    exp(4.2 + 0.5 * noise), exp(5.5 + 0.4 * noise), '{}', '', '{}', generation_day(id), 5000
+from (
+    select n, at, noise, random() < 0.08 as silent,
+        'gen_' || lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') || '7'
+            || lpad(to_hex(n), 19, '0') as id,
+        'm@' || lpad(to_hex(
+            (extract(epoch from at)::bigint / 5400 + (random() < 0.1)::int) * 7919
+        ), 12, '0') as checkpoint,
+        'tenant-' || floor(20 * random() * random()) as tenant,
+        (array['editor', 'terminal', 'review'])[1 + (n %% 3)] as surface,
+        array_fill((n %% 49000)::int, array[32]) as prompt,
+        array_fill((n %% 49000)::int, array[12]) as output,
+        array_fill(-0.5::real, array[12]) as logprobs
+    from (
+        select n, %(day)s::timestamptz + (n - %(first)s) * (interval '1 day' / %(rows)s) as at,
+            random_normal() as noise
+        from generate_series(%(first)s::bigint, %(first)s::bigint + %(rows)s - 1) n
+    ) moments
+) rows
+"""
+SERIES = (
+    "insert into series (alias, checkpoint) select distinct alias, checkpoint from generations",
+    "insert into series (alias, checkpoint, tenant, surface, whole_id)"
+    " select distinct g.alias, g.checkpoint, g.tenant, g.surface, s.id"
+    " from generations g join series s using (alias, checkpoint)",
+)
+FEEDBACK = """
+insert into feedback
+select nextval('feedback_seq'), g.tenant, 'fb-' || g.id, g.id,
+    case when x < 0.55 then 'accepted' when x < 0.93 then 'rejected' else 'thumbs' end,
+    case when x >= 0.93 then sign(random() - 0.4) end, null,
+    created_at + least(-ln(random()) * interval '1 hour', interval '9 days'), g.day, created_at,
+    s.id, user_id, output = '', null
+from (select *, random() as x from generations where random() < 0.25) g
+join series s on (s.alias, s.checkpoint, s.tenant, s.surface)
+    = (g.alias, g.checkpoint, g.tenant, g.surface)
+"""
+PLAIN = (
+    "create table plain_generations as select id, created_at, alias, checkpoint, endpoint,"
+    " prompt_ids, output_ids, logprobs, raw_logprobs, output, finish_reason, temperature, top_p,"
+    " seed, max_tokens, tenant, user_id, session, surface, language, consent, healed,"
+    " first_token_ms, total_ms, metadata from generations",
+    "alter table plain_generations add primary key (id)",
+    "create index on plain_generations (created_at)",
+    "create index on plain_generations (tenant)",
+    "create table plain_feedback as select seq, tenant, id, generation, signal, value, text,"
+    " received_at from feedback",
+    "alter table plain_feedback add primary key (tenant, id)",
+    "create index on plain_feedback (generation)",
+    "vacuum analyze plain_generations",
+    "vacuum analyze plain_feedback",
+)
+PLAIN_QUESTION = """
+select date_trunc('hour', g.created_at) as at, g.checkpoint,
+    count(*) as generations,
+    count(*) filter (where f.signal = 'accepted') as accepted,
+    count(*) filter (where f.signal = 'rejected') as rejected,
+    count(*) filter (where f.signal = 'accepted')::float8
+        / nullif(count(*) filter (where f.signal in ('accepted', 'rejected')), 0) as accept_rate
+from {generations} g left join {feedback} f on f.generation = g.id
+where g.created_at >= {since} and g.created_at < {until} and g.alias = 'code'
+group by 1, 2 order by 1, 2
+"""
+RAW_QUESTION = """
+select date_bin('1 hour', g.created_at, 'epoch') as at, g.checkpoint,
+    count(*) as generations,
+    count(*) filter (where o.accepted) as accepted,
+    count(*) filter (where o.rejected) as rejected,
+    count(*) filter (where o.accepted)::float8
+        / nullif(count(*) filter (where o.accepted or o.rejected), 0) as accept_rate
+from generations g left join outcomes o on o.day = g.day and o.generation = g.id
+where g.created_at >= {since} and g.created_at < {until} and g.alias = 'code'
+group by 1, 2 order by 1, 2
+"""
+
+
+def main() -> None:
+    options = arguments(
+        __doc__ or "",
+        rows=(10_000_000, "generations"),
+        seconds=(30, "of ingestion"),
+        folder=("", "where the database is kept meanwhile; empty: the system's temporary folder"),
+    )
+    if options.quick:
+        options.rows, options.seconds = 40_000, 3
+    folder = Path(tempfile.mkdtemp(prefix="liveweights-bench-", dir=options.folder or None))
+    folder.chmod(0o711)
+    settings = {"shared_buffers": "1GB", "work_mem": "64MB", "maintenance_work_mem": "512MB"}
+    server = EmbeddedPostgres(folder / "postgres", settings={**settings, "max_wal_size": "8GB"})
+    try:
+        server.start()
+        migrate(server.dsn)
+        asyncio.run(_run(server.dsn, folder, options))
+    finally:
+        server.destroy()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _run(dsn: str, folder: Path, options: Any) -> None:
+    rows: int = options.rows
+    loading = time.perf_counter()
+    end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    _fill(dsn, rows, end)
+    figures: dict[str, Any] = {"rows": rows, "fill_s": time.perf_counter() - loading}
+    window = make_window(end.strftime("%Y-%m-%d"), now=end + timedelta(days=1))
+    window = Window(end - timedelta(days=DAYS), end, 60, window.alias, window.tenant)
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
+        await _compare(conn, folder, window, options, figures)
+        await _all_questions(conn, window, options, figures)
+    await _ingest(dsn, options.seconds, figures)
+    await _late(dsn, end, figures)
+    async with await psycopg.AsyncConnection.connect(dsn) as conn:
+        wrong = (
+            await differences(conn, end, end + timedelta(days=2))
+            if rows > 10**6
+            else (await differences(conn))
+        )
+    figures["differences"] = len(wrong)
+    peers = figures.pop("peers")
+    finish("insight", options, figures, peers)
+
+
+def _fill(dsn: str, rows: int, end: datetime) -> None:
+    per_day = rows // DAYS
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("set synchronous_commit = off")
+        first_day = (end - timedelta(days=DAYS)).date()
+        conn.execute("select ensure_partitions(%s, %s)", (first_day, end.date()))
+        for number in range(DAYS):
+            day = end - timedelta(days=DAYS - number)
+            values = {"day": day, "first": number * per_day, "rows": per_day}
+            conn.execute(GENERATIONS, values)
+            print(f"filled {day:%Y-%m-%d}", flush=True)
+        for statement in SERIES:
+            conn.execute(statement)
+        conn.execute(FEEDBACK)
+        conn.execute(
+            "insert into feedback_keys"
+            " select tenant, id, seq, generation, received_at, day from feedback"
+        )
+        print("feedback is there; counting", flush=True)
+        conn.execute("analyze generations, feedback, series")
+        conn.execute("call rebuild_rollups('-infinity', 'infinity')")
+        for name in ("generations", "feedback", "rollups", "rollup_histograms", "series"):
+            conn.execute(f"vacuum analyze {name}".encode())
+        print("counted; the plain tables", flush=True)
+        for statement in PLAIN:
+            conn.execute(statement.encode())
+        conn.execute("checkpoint")
+
+
+async def _compare(
+    conn: Connection, folder: Path, window: Window, options: Any, figures: dict[str, Any]
+) -> None:
+    quick: bool = options.quick
+    since, until = f"'{window.since.isoformat()}'", f"'{window.until.isoformat()}'"
+    plain = PLAIN_QUESTION.format(
+        generations="plain_generations", feedback="plain_feedback", since=since, until=until
+    )
+    raw = RAW_QUESTION.format(since=since, until=until)
+
+    async def rollups() -> list[Any]:
+        return [
+            (r.at, r.key, r.generations, r.accepted) for r in await accept_rate(conn, window, MAP)
+        ]
+
+    async def from_raw() -> list[Any]:
+        return [row[:4] for row in await (await conn.execute(raw.encode())).fetchall()]
+
+    async def from_plain() -> list[Any]:
+        return [row[:4] for row in await (await conn.execute(plain.encode())).fetchall()]
+
+    ways: dict[str, tuple[Callable[[], Awaitable[list[Any]]], int]] = {
+        "liveweights rollups": (rollups, 5 if quick else 30),
+        "our raw rows": (from_raw, 1),
+        "plain Postgres": (from_plain, 1),
+    }
+    duck = await asyncio.to_thread(_duckdb, conn.info.dsn, folder, window)
+    if duck is not None:
+        ways["DuckDB over Parquet"] = (duck, 1)
+    timings: dict[str, list[float]] = {name: [] for name in ways}
+    answers: dict[str, int] = {}
+    for turn in range(2 if quick else 3):  # the first turn warms every cache
+        for name, (ask, times) in ways.items():
+            for _ in range(times):
+                began = time.perf_counter()
+                found = await ask()
+                if turn:
+                    timings[name].append(1000 * (time.perf_counter() - began))
+            answers[name] = sum(row[3] for row in found)
+    assert len(set(answers.values())) == 1, f"the answers differ: {answers}"
+    ours = statistics.median(timings["liveweights rollups"])
+    lines: list[tuple[Cell, ...]] = []
+    figures["peers"] = {}
+    for name, times in timings.items():
+        p50, p95 = statistics.median(times), _p95(times)
+        lines.append((name, p50, p95, p50 / ours))
+        mine = name == "liveweights rollups"
+        (figures if mine else figures["peers"])[f"main_ms: {name}" if not mine else "main_ms"] = {
+            "p50": p50,
+            "p95": p95,
+            "ratio": p50 / ours,
+        }
+    title = f"Accept rate by checkpoint and hour, {DAYS} days, {options.rows:,} generations"
+    table(title, ("", "p50 ms", "p95 ms", "times ours"), lines)
+
+
+def _duckdb(dsn: str, folder: Path, window: Window) -> Callable[[], Awaitable[list[Any]]] | None:
+    try:
+        import duckdb
+    except ImportError:
+        print("DuckDB is left out; install it with: pip install 'liveweights[bench]'")
+        return None
+    tables = {
+        "generations": "id, created_at, alias, checkpoint, tenant, surface",
+        "feedback": "id, generation, signal, value, received_at",
+    }
+    db = duckdb.connect()
+    db.execute(f"set threads = {os.cpu_count()}")
+    db.execute("set timezone = 'UTC'")
+    with psycopg.connect(dsn) as conn:
+        for name, columns in tables.items():
+            path = folder / f"{name}.csv"
+            with (
+                path.open("wb") as file,
+                conn.cursor().copy(
+                    f"copy (select {columns} from {name}) to stdout (format csv, header)".encode()
+                ) as copy,
+            ):
+                for part in copy:
+                    file.write(part)
+            parquet = folder / f"{name}.parquet"
+            db.execute(f"copy (from '{path}') to '{parquet}' (compression zstd)")
+            path.unlink()
+    query = PLAIN_QUESTION.format(
+        generations=f"'{folder}/generations.parquet'",
+        feedback=f"'{folder}/feedback.parquet'",
+        since=f"timestamptz '{window.since.isoformat()}'",
+        until=f"timestamptz '{window.until.isoformat()}'",
+    )
+
+    async def ask() -> list[Any]:
+        return await asyncio.to_thread(lambda: db.execute(query).fetchall())
+
+    return ask
+
+
+async def _all_questions(
+    conn: Connection, window: Window, options: Any, figures: dict[str, Any]
+) -> None:
+    lines: list[tuple[Cell, ...]] = []
+    for name, question in QUESTIONS.items():
+        times: list[float] = []
+        for _ in range(3 if options.quick or name == "unhappy" else 10):
+            began = time.perf_counter()
+            await question.ask(conn, window, MAP, question.by)
+            times.append(1000 * (time.perf_counter() - began))
+        figures[f"{name}_ms"] = {"p50": statistics.median(times), "p95": _p95(times)}
+        lines.append((name, statistics.median(times), _p95(times)))
+    table(f"Every question over {DAYS} days", ("question", "p50 ms", "p95 ms"), lines)
+
+
+def _answers(count: int) -> list[Generation]:
+    """What an API records: 60 series at a time, 32 prompt and 12 answer tokens."""
+    now = datetime.now(UTC)
+    return [
+        Generation(
+            id=make_id("gen"),
+            created_at=now,
+            alias="code",
+            checkpoint=f"m@{n % 2:012x}",
+            endpoint="completion",
+            prompt_ids=[n % 49_000] * 32,
+            output_ids=[n % 49_000] * 12,
+            logprobs=[-0.5] * 12,
+            raw_logprobs=[-0.5] * 12,
+            output="return total / len(values)",
+            finish_reason="stop",
+            temperature=0.8,
+            top_p=0.95,
+            max_tokens=64,
+            tenant=f"tenant-{n % 10}",
+            user=f"user-{n % 2000}",
+            session=f"session-{n // 20}",
+            surface=("editor", "terminal", "review")[n % 3],
+            language="python",
+            first_token_ms=30.0 + n % 97,
+            total_ms=200.0 + n % 389,
+        )
+        for n in range(count)
+    ]
+
+
+async def _ingest(dsn: str, seconds: float, figures: dict[str, Any]) -> None:
+    pool = await open_pool(dsn)
+    written = 0
+    spent = 0.0
+    async with Writer(pool) as writer:
+        while spent < seconds:
+            answers = _answers(50_000 if seconds > 5 else 5_000)
+            began = time.perf_counter()
+            for answer in answers:
+                await writer.add_generation(answer)
+            await writer.flush()
+            spent += time.perf_counter() - began
+            written += len(answers)
+    await pool.close()
+    figures["ingest_per_s"] = written / spent
+    line = (f"{written:,}", spent, written / spent)
+    table("Ingestion through the writer, with rollups", ("generations", "s", "per s"), [line])
+
+
+async def _late(dsn: str, end: datetime, figures: dict[str, Any]) -> None:
+    """From the acknowledgement of feedback for an old answer to its bucket showing it."""
+    pool = await open_pool(dsn)
+    shown: list[float] = []
+    async with (
+        Writer(pool) as writer,
+        await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn,
+    ):
+        cursor = await conn.execute(
+            "select g.id, g.created_at, s.id, g.tenant from generations g"
+            " join series s on (s.alias, s.checkpoint, s.tenant, s.surface)"
+            " = (g.alias, g.checkpoint, g.tenant, g.surface)"
+            " where g.day = %s and not exists (select from feedback f"
+            " where f.day = g.day and f.generation = g.id) limit 100",
+            ((end - timedelta(days=10)).date(),),
+        )
+        bucket = (
+            "select accepted from rollups where width = 5"
+            " and bucket = date_bin('5 minutes', %s, 'epoch') and series = %s"
+        )
+        for id, created_at, series, tenant in await cursor.fetchall():
+            before = await (await conn.execute(bucket, (created_at, series))).fetchone()
+            await writer.add_feedback(
+                Feedback(
+                    id=f"late-{id}",
+                    generation=id,
+                    signal="accepted",
+                    tenant=tenant,
+                    received_at=datetime.now(UTC),
+                )
+            )
+            acknowledged = time.perf_counter()
+            after = None
+            while after is None or after[0] == (before or [0])[0]:
+                after = await (await conn.execute(bucket, (created_at, series))).fetchone()
+            shown.append(1000 * (time.perf_counter() - acknowledged))
+    await pool.close()
+    figures["late_feedback_ms"] = {"p50": statistics.median(shown), "max": max(shown)}
+    line = (statistics.median(shown), max(shown))
+    title = "Feedback 10 days late: from acknowledgement to its bucket"
+    table(title, ("p50 ms", "max ms"), [line])
+
+
+def _p95(times: list[float]) -> float:
+    return sorted(times)[min(len(times) - 1, int(0.95 * len(times)))]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Is everything as it should be?"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config
+from liveweights.cli.output import show_json
+from liveweights.record import rollups
+from liveweights.store import tiers
+from liveweights.store.database import Connection
+from liveweights.store.partitions import last_day
+
+
+def doctor(
+    home: Home = HOME,
+    config: Settings = None,
+    days: Annotated[
+        int, typer.Option(help="Count the raw rows of so many days anew and compare.")
+    ] = 2,
+    as_json: Json = False,
+) -> None:
+    """Look at the database: its tier and what it lacks, partitions, rollups, rows on disk.
+
+    Ends with status 1 if the rollups are not what the raw rows add up to, or if there is no
+    partition for tomorrow.
+    """
+    settings = read_config(config)
+
+    async def look(conn: Connection) -> dict[str, Any]:
+        tier = await tiers.detect(conn, embedded=settings.database_url() is None)
+        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        since, until = midnight - timedelta(days=days - 1), midnight + timedelta(days=1)
+        wrong = await rollups.differences(conn, since, until) if days else []
+        return {
+            **msgspec.to_builtins(tier),
+            "partitions_until": await last_day(conn),
+            "compared_days": days,
+            "wrong_buckets": len(wrong),
+            "rows_on_disk": _rows_on_disk(home),
+        }
+
+    found = query(settings, home, look)
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    ready: bool = found["partitions_until"] is not None and found["partitions_until"] >= tomorrow
+    if as_json:
+        show_json(found)
+    else:
+        _print(found, ready)
+    if found["wrong_buckets"] or not ready:
+        raise typer.Exit(1)
+
+
+def _rows_on_disk(home: Path) -> int:
+    return sum(int(path.stem[11:]) for path in (home / "spill").rglob("*.rows"))
+
+
+def _print(found: dict[str, Any], ready: bool) -> None:
+    typer.echo(f"Postgres      {found['version']}, tier {found['kind']}")
+    if found["timescale"]:
+        typer.echo(f"timescaledb   {found['timescale']}")
+    until = found["partitions_until"] or "none"
+    advice = "" if ready else "; start the service once, it makes them"
+    typer.echo(f"partitions    until {until}{advice}")
+    if found["wrong_buckets"]:
+        rollups_are = (
+            f"{found['wrong_buckets']} buckets differ from the raw rows; "
+            "`liveweights rollups --rebuild` counts anew"
+        )
+    else:
+        rollups_are = f"equal to the raw rows of the last {found['compared_days']} days"
+    typer.echo(f"rollups       {rollups_are}")
+    waiting = found["rows_on_disk"]
+    typer.echo(f"on disk       {waiting} answers wait for Postgres" if waiting else
+               "on disk       nothing waits for Postgres")  # fmt: skip
+    for sentence in found["lacks"]:
+        typer.secho(f"note          {sentence}", fg="yellow")
+
+
+def rebuild_rollups(
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Count anew from raw rows.")] = False,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Compare all rollups with the raw rows that are there, or count them anew."""
+
+    async def work(conn: Connection) -> list[rollups.Difference]:
+        since = await rollups.oldest(conn)
+        if since is None:
+            return []
+        if rebuild:
+            await rollups.rebuild(conn, since)
+            await conn.commit()
+        return await rollups.differences(conn, since)
+
+    found = query(read_config(config), home, work)
+    if as_json:
+        show_json(found)
+    else:
+        typer.echo(f"{len(found)} buckets differ from the raw rows")
+    if found:
+        raise typer.Exit(1)

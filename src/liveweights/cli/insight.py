@@ -1,0 +1,214 @@
+"""Questions about live data."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.cli.output import show, show_json
+from liveweights.insight.catalogue import KEYS, QUESTIONS, check_key
+from liveweights.insight.sparkline import sparkline
+from liveweights.insight.window import make_window
+
+insight = typer.Typer(
+    no_args_is_help=True,
+    help="Questions about live data: every answer includes what the last commit wrote.",
+)
+
+Since = Annotated[str, typer.Option(help="90m, 12h, 7d, 2w ago, or a date, or a time (UTC).")]
+Until = Annotated[str, typer.Option(help="As --since; before this.")]
+Step = Annotated[str | None, typer.Option(help="5m, 1h or 1d; default: what fits the window.")]
+By = Annotated[str | None, typer.Option(help=f"Tell apart by {', '.join(KEYS)}.")]
+Alias = Annotated[str | None, typer.Option(help="One alias; default: all.")]
+Tenant = Annotated[str | None, typer.Option(help="One tenant; default: all.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+
+
+@insight.command("accept-rate")
+def accept_rate(
+    since: Since = "7d",
+    until: Until = "now",
+    step: Step = None,
+    by: By = None,
+    alias: Alias = None,
+    tenant: Tenant = None,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """How often answers are taken, and what they are worth, over time (by checkpoint)."""
+    about = _About(since, until, step, by, alias, tenant)
+    _answer("accept-rate", about, home, config, as_json, as_csv)
+
+
+@insight.command()
+def unhappy(
+    since: Since = "7d",
+    until: Until = "now",
+    alias: Alias = None,
+    tenant: Tenant = None,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Which users are unhappy, the surest first."""
+    about = _About(since, until, None, None, alias, tenant)
+    _answer("unhappy", about, home, config, as_json, as_csv)
+
+
+@insight.command()
+def silence(
+    since: Since = "7d",
+    until: Until = "now",
+    by: By = None,
+    alias: Alias = None,
+    tenant: Tenant = None,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Where the model says nothing more often than in the window before (by surface)."""
+    about = _About(since, until, None, by, alias, tenant)
+    _answer("silence", about, home, config, as_json, as_csv)
+
+
+@insight.command()
+def usage(
+    since: Since = "7d",
+    until: Until = "now",
+    by: By = None,
+    alias: Alias = None,
+    tenant: Tenant = None,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Tokens and cost, the most expensive first (by tenant)."""
+    about = _About(since, until, None, by, alias, tenant)
+    _answer("usage", about, home, config, as_json, as_csv)
+
+
+@insight.command("first-token")
+def first_token(
+    since: Since = "7d",
+    until: Until = "now",
+    step: Step = None,
+    by: By = None,
+    alias: Alias = None,
+    tenant: Tenant = None,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """How long users wait for the first token: p50, p95, p99 over time (by checkpoint)."""
+    about = _About(since, until, step, by, alias, tenant)
+    _answer("first-token", about, home, config, as_json, as_csv)
+
+
+@insight.command("feedback-delay")
+def feedback_delay(
+    since: Since = "7d",
+    until: Until = "now",
+    by: By = None,
+    alias: Alias = None,
+    tenant: Tenant = None,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """How long after an answer its feedback comes (by surface)."""
+    about = _About(since, until, None, by, alias, tenant)
+    _answer("feedback-delay", about, home, config, as_json, as_csv)
+
+
+@insight.command()
+def swaps(
+    since: Since = "7d",
+    until: Until = "now",
+    alias: Alias = None,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """When aliases changed what they point at, and why."""
+    about = _About(since, until, None, None, alias, None)
+    _answer("swaps", about, home, config, as_json, as_csv)
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What was asked about, as it was written."""
+
+    since: str
+    until: str
+    step: str | None
+    by: str | None
+    alias: str | None
+    tenant: str | None
+
+
+def _answer(
+    name: str, about: _About, home: Path, config: Path | None, as_json: bool, as_csv: bool
+) -> None:
+    question = QUESTIONS[name]
+    settings = read_config(config)
+    try:
+        by = check_key(name, about.by)
+        window = make_window(
+            about.since, about.until, about.step, alias=about.alias, tenant=about.tenant
+        )
+    except ValueError as error:
+        raise refuse(str(error)) from error
+    found = query(settings, home, lambda conn: question.ask(conn, window, settings.rewards, by))
+    rows: list[dict[str, Any]] = [
+        msgspec.to_builtins(row, builtin_types=(datetime,)) for row in found
+    ]
+    columns = question.row.__struct_fields__
+    if as_json:
+        show_json(found)
+    elif as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([msgspec.to_builtins(value) for value in row.values()] for row in rows)
+    elif not rows:
+        typer.echo(f"nothing between {window.since:%Y-%m-%d %H:%M} and now")
+    elif question.drawn:
+        _draw(rows, question.drawn)
+    else:
+        show([{k: _rounded(v) for k, v in row.items()} for row in rows], columns, False)
+
+
+def _draw(rows: Sequence[dict[str, Any]], drawn: str) -> None:
+    """One line per key: its numbers over time as bars, and the last one."""
+    times = sorted({row["at"] for row in rows})
+    lines: list[dict[str, Any]] = []
+    for key in dict.fromkeys(row["key"] for row in rows):
+        own = {row["at"]: row for row in rows if row["key"] == key}
+        last = own[max(own)]
+        rest = {k: _rounded(v) for k, v in last.items() if k not in ("at", "key")}
+        bars = sparkline([own[at][drawn] if at in own else None for at in times])
+        lines.append({"key": key, drawn + " over time": bars, **rest})
+    show(lines, tuple(lines[0]), False)
+    typer.echo(f"{times[0]:%Y-%m-%d %H:%M} to {times[-1]:%Y-%m-%d %H:%M} UTC; numbers: the last")
+
+
+def _rounded(value: object) -> object:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:%Y-%m-%d %H:%M}" if hasattr(value, "strftime") else value

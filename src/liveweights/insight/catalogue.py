@@ -1,0 +1,81 @@
+"""Every question by name, for the CLI and the HTTP endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from liveweights.insight import questions
+from liveweights.insight.window import Window
+from liveweights.learn.rewards import RewardMap
+from liveweights.store.database import Connection
+
+KEYS = ("checkpoint", "tenant", "surface", "alias")
+"""What answers can be told apart by."""
+
+Ask = Callable[[Connection, Window, RewardMap, Any], Awaitable[Sequence[msgspec.Struct]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """``by`` is the default key, None for a question without one; ``drawn`` is the number to draw
+    over time, if its rows are over time."""
+
+    ask: Ask
+    row: type[msgspec.Struct]
+    by: str | None = None
+    drawn: str | None = None
+
+
+QUESTIONS: dict[str, Question] = {
+    "accept-rate": Question(
+        lambda conn, window, rewards, by: questions.accept_rate(conn, window, rewards, by=by),
+        questions.AcceptRate,
+        "checkpoint",
+        "accept_rate",
+    ),
+    "unhappy": Question(
+        lambda conn, window, rewards, by: questions.unhappy(conn, window, rewards),
+        questions.Unhappy,
+    ),
+    "silence": Question(
+        lambda conn, window, rewards, by: questions.silence(conn, window, by=by),
+        questions.Silence,
+        "surface",
+    ),
+    "usage": Question(
+        lambda conn, window, rewards, by: questions.usage(conn, window, by=by),
+        questions.Usage,
+        "tenant",
+    ),
+    "first-token": Question(
+        lambda conn, window, rewards, by: questions.first_token(conn, window, by=by),
+        questions.FirstToken,
+        "checkpoint",
+        "p50_ms",
+    ),
+    "feedback-delay": Question(
+        lambda conn, window, rewards, by: questions.feedback_delay(conn, window, by=by),
+        questions.FeedbackDelay,
+        "surface",
+    ),
+    "swaps": Question(
+        lambda conn, window, rewards, by: questions.swaps(conn, window),
+        questions.Swap,
+    ),
+}
+
+
+def check_key(name: str, by: str | None) -> str | None:
+    """The key to ask by. Raises ValueError for one that the question has not."""
+    default = QUESTIONS[name].by
+    if by is None:
+        return default
+    if default is None:
+        raise ValueError(f"{name} has no 'by'")
+    if by not in KEYS:
+        raise ValueError(f"{name} can be asked by {', '.join(KEYS)}, not by {by!r}")
+    return by

@@ -1,0 +1,164 @@
+"""The questions: a typed function for each SQL file beside this one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from liveweights.insight.window import Window
+from liveweights.learn.rewards import RewardMap
+from liveweights.store.database import Connection
+
+By = Literal["checkpoint", "tenant", "surface", "alias"]
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+class AcceptRate(msgspec.Struct, frozen=True):
+    """One bucket of one key. ``accept_rate`` is in [0, 1], ``reward`` in [-1, 1]; None: no data."""
+
+    at: datetime
+    key: str
+    generations: int
+    accepted: int
+    rejected: int
+    accept_rate: float | None
+    reward: float | None
+
+
+class Unhappy(msgspec.Struct, frozen=True):
+    """A user with the number of answers reacted to, and unwelcome; ``at_least`` that share is."""
+
+    tenant: str
+    user: str
+    reacted: int
+    unwelcome: int
+    reward: float
+    at_least: float
+
+
+class Silence(msgspec.Struct, frozen=True):
+    """Share of answers in which the model said nothing, in the window before and in this one."""
+
+    key: str
+    generations_before: int
+    generations: int
+    before: float | None
+    now: float | None
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens and their cost in the currency of the configured prices."""
+
+    key: str
+    generations: int
+    prompt_tokens: int
+    output_tokens: int
+    cost: float
+
+
+class FirstToken(msgspec.Struct, frozen=True):
+    """Percentiles of the wait for the first token, in milliseconds."""
+
+    at: datetime
+    key: str
+    generations: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+
+
+class FeedbackDelay(msgspec.Struct, frozen=True):
+    """Percentiles of the time from answer to feedback, in seconds."""
+
+    key: str
+    feedback: int
+    p50_s: float
+    p95_s: float
+    p99_s: float
+
+
+class Swap(msgspec.Struct, frozen=True):
+    """One change of an alias; ``lasted_s`` seconds until the next."""
+
+    at: datetime
+    alias: str
+    action: str
+    checkpoint: str
+    previous: str | None
+    reason: str
+    lasted_s: float | None
+
+
+@cache
+def sql(name: str) -> str:
+    """The text of a question."""
+    return (files(__name__) / f"{name}.sql").read_text()
+
+
+async def accept_rate(
+    conn: Connection, window: Window, rewards: RewardMap, *, by: By = "checkpoint"
+) -> list[AcceptRate]:
+    """How often answers are taken, and what they are worth, over time."""
+    return await _ask(conn, "accept_rate", AcceptRate, window, by=by, **_worths(rewards))
+
+
+async def unhappy(
+    conn: Connection, window: Window, rewards: RewardMap, *, limit: int = 20
+) -> list[Unhappy]:
+    """Users with unwelcome answers, the surest first. Reads raw feedback, not rollups."""
+    return await _ask(conn, "unhappy", Unhappy, window, limit=limit, **_worths(rewards))
+
+
+async def silence(conn: Connection, window: Window, *, by: By = "surface") -> list[Silence]:
+    """Where the model says nothing more often than in the window before."""
+    return await _ask(conn, "silence", Silence, window, by=by)
+
+
+async def usage(conn: Connection, window: Window, *, by: By = "tenant") -> list[Usage]:
+    """Tokens and cost, the most expensive first."""
+    return await _ask(conn, "usage", Usage, window, by=by)
+
+
+async def first_token(
+    conn: Connection, window: Window, *, by: By = "checkpoint"
+) -> list[FirstToken]:
+    """How long users wait for the first token, over time."""
+    return await _ask(conn, "first_token", FirstToken, window, by=by)
+
+
+async def feedback_delay(
+    conn: Connection, window: Window, *, by: By = "surface"
+) -> list[FeedbackDelay]:
+    """How long after an answer its feedback comes."""
+    return await _ask(conn, "feedback_delay", FeedbackDelay, window, by=by)
+
+
+async def swaps(conn: Connection, window: Window) -> list[Swap]:
+    """Every change of what the window's alias points at that was made in the window."""
+    found = await _ask(conn, "swaps", Swap, window)
+    return [swap for swap in found if window.since <= swap.at < window.until]
+
+
+def _worths(rewards: RewardMap) -> dict[str, float]:
+    return {
+        "worth_accepted": rewards.accepted,
+        "worth_rejected": rewards.rejected,
+        "worth_silence": rewards.silence,
+    }
+
+
+async def _ask(conn: Connection, name: str, row: type[R], window: Window, **more: Any) -> list[R]:
+    values = {
+        "since": window.since,
+        "until": window.until,
+        "width": window.width,
+        "alias": window.alias,
+        "tenant": window.tenant,
+        **more,
+    }
+    cursor = await conn.execute(sql(name).encode(), values)
+    return [row(*found) for found in await cursor.fetchall()]

@@ -1,0 +1,77 @@
+"""Which part of the data a question is about."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+STEPS = {"5m": 5, "1h": 60, "1d": 1440}
+"""What rollups exist, in minutes per bucket."""
+
+
+class WindowError(ValueError):
+    """A time or a step that is not understood; the message says what would be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """From ``since`` (on a bucket's edge) to before ``until``, in buckets of ``width`` minutes.
+
+    None as ``alias`` or ``tenant`` means all of them.
+    """
+
+    since: datetime
+    until: datetime
+    width: int
+    alias: str | None = None
+    tenant: str | None = None
+
+
+def parse_time(text: str, now: datetime) -> datetime:
+    """``7d``, ``90m`` before ``now``, or a date or time as in ISO 8601 (UTC if it names no zone).
+
+    Raises WindowError.
+    """
+    if text == "now":
+        return now
+    if found := re.fullmatch(r"(\d{1,6})([mhdw])", text):
+        return now - timedelta(seconds=int(found[1]) * UNITS[found[2]])
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise WindowError(
+            f"{text!r} is not a time: write 90m, 12h, 7d or 2w for that long ago, or a date such "
+            "as 2026-03-31 or 2026-03-31T12:00"
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def make_window(
+    since: str = "7d",
+    until: str = "now",
+    step: str | None = None,
+    *,
+    alias: str | None = None,
+    tenant: str | None = None,
+    now: datetime | None = None,
+) -> Window:
+    """Without ``step`` the buckets are as fine as gives a few hundred of them.
+
+    ``since`` is moved back to its bucket's edge. Raises WindowError.
+    """
+    now = now or datetime.now(UTC)
+    start, end = parse_time(since, now), parse_time(until, now)
+    if start >= end:
+        raise WindowError(f"the window is empty: it begins at {start} and ends at {end}")
+    if step is None:
+        span = end - start
+        width = 5 if span <= timedelta(days=1) else 60 if span <= timedelta(days=15) else 1440
+    elif step in STEPS:
+        width = STEPS[step]
+    else:
+        raise WindowError(f"{step!r} is not a step; there are {', '.join(STEPS)}")
+    seconds = width * 60
+    edge = datetime.fromtimestamp(start.timestamp() // seconds * seconds, UTC)
+    return Window(edge, end, width, alias, tenant)

@@ -1,0 +1,132 @@
+"""Rows on disk while Postgres is away.
+
+A folder of segment files, oldest first by name, which also says how many rows. A segment begins
+with ``HEAD``, which names the columns; each row has its length, its CRC-32, its day, and its bytes
+as for COPY. A segment is removed when all of its rows are in Postgres; a crash before that only
+means that they are offered again, and a row that is there already is left alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import struct
+import zlib
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from liveweights.record.binary import COLUMNS, Row
+
+log = logging.getLogger(__name__)
+
+HEAD = b"liveweights rows 1\n" + " ".join(COLUMNS).encode() + b"\n"
+_ROW = struct.Struct(">IIi")
+
+
+class SpillInUse(RuntimeError):
+    """Another process keeps its rows in that folder."""
+
+
+class SpillUnreadable(RuntimeError):
+    """A segment is not of this version; the message says what to do."""
+
+
+class Spill:
+    """Appends and removes whole segments. One process at a time, and one thread at a time.
+
+    ``limit`` is in bytes: at that size ``full`` is true, and whoever appends should wait instead.
+    Raises SpillInUse, and SpillUnreadable for segments of another version.
+    """
+
+    def __init__(self, folder: Path, limit: int = 2**30) -> None:
+        self.folder = folder
+        self.limit = limit
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (folder / "lock").open("ab")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise SpillInUse(f"another process keeps its rows in {folder}") from None
+        for torn in folder.glob("*.new"):
+            torn.unlink()
+        self._segments = sorted(folder.glob("*.rows"))
+        self._bytes = sum(path.stat().st_size for path in self._segments)
+        self._next = int(self._segments[-1].name[:10]) + 1 if self._segments else 1
+        for path in self._segments:
+            _check(path)
+
+    @property
+    def rows(self) -> int:
+        """How many wait here."""
+        return sum(int(path.stem[11:]) for path in self._segments)
+
+    @property
+    def full(self) -> bool:
+        return self._bytes >= self.limit
+
+    def close(self) -> None:
+        self._lock.close()
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Return when the rows are safe on disk, as one new segment."""
+        path = self.folder / f"{self._next:010d}-{len(rows)}.rows"
+        fresh = path.with_suffix(".new")
+        with fresh.open("wb") as file:
+            file.write(HEAD)
+            for row in rows:
+                head = _ROW.pack(len(row.data), zlib.crc32(row.data), row.day.toordinal())
+                file.write(head + row.data)
+            size = file.tell()
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.rename(path)
+        self._sync_folder()
+        self._next += 1
+        self._segments.append(path)
+        self._bytes += size
+
+    def oldest(self) -> list[Row]:
+        """The rows of the oldest segment."""
+        path = self._segments[0]
+        with path.open("rb") as file:
+            file.seek(len(HEAD))
+            rows: list[Row] = []
+            while head := file.read(_ROW.size):
+                size, checksum, day = _ROW.unpack(head)
+                data = file.read(size)
+                if zlib.crc32(data) != checksum:
+                    log.error("%s is damaged after %d rows; the rest is lost", path, len(rows))
+                    break
+                rows.append(Row(_id_of(data), date.fromordinal(day), data))
+            return rows
+
+    def remove_oldest(self) -> None:
+        path = self._segments.pop(0)
+        self._bytes -= path.stat().st_size
+        path.unlink()
+        self._sync_folder()
+
+    def _sync_folder(self) -> None:
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _check(path: Path) -> None:
+    with path.open("rb") as file:
+        if file.read(len(HEAD)) != HEAD:
+            raise SpillUnreadable(
+                f"{path} was written by another version of liveweights: start that version once "
+                "with Postgres running, so that it writes the rows, or remove the file"
+            )
+
+
+def _id_of(data: bytes) -> str:
+    """The first field, after the number of fields."""
+    (size,) = struct.unpack_from(">i", data, 2)
+    return data[6 : 6 + size].decode()

@@ -1,0 +1,63 @@
+"""Daily partitions: which one an id belongs to, and having them before they are needed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+
+from liveweights.store.database import Connection
+
+UNDATED = date(1970, 1, 1)
+"""The day of ids that do not say when they were made."""
+
+_TIMED = re.compile(r"_(0[0-9a-f]{11})7[0-9a-f]{19}\Z")
+_DAY_MS = 86_400_000
+
+
+def day_of(id: str) -> date:
+    """The UTC day in a version 7 UUID at the end of ``id``, else ``UNDATED``.
+
+    The database has the same function as ``generation_day``.
+    """
+    found = _TIMED.search(id)
+    if found is None:
+        return UNDATED
+    return UNDATED + timedelta(days=int(found[1], 16) // _DAY_MS)
+
+
+async def ensure(conn: Connection, days: Iterable[date]) -> int:
+    """Make the partitions of ``days`` that are missing, each in a moment; how many were made."""
+    made = 0
+    for day in sorted(set(days) - {UNDATED}):
+        cursor = await conn.execute("select ensure_partitions(%s, %s)", (day, day))
+        row = await cursor.fetchone()
+        assert row is not None
+        made += row[0]
+    return made
+
+
+async def ensure_ahead(conn: Connection, days: int = 7) -> int:
+    """Make the partitions from today to ``days`` days ahead; how many were made."""
+    today = datetime.now(UTC).date()
+    cursor = await conn.execute(
+        "select ensure_partitions(%s, %s)", (today, today + timedelta(days=days))
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return row[0]
+
+
+async def days(conn: Connection) -> list[date]:
+    """The days that have a partition, oldest first."""
+    cursor = await conn.execute(
+        "select to_date(right(relname, 8), 'YYYYMMDD') from pg_inherits"
+        " join pg_class on pg_class.oid = inhrelid"
+        " where inhparent = 'generations'::regclass and relname ~ '_\\d{8}$' order by 1"
+    )
+    return [day for (day,) in await cursor.fetchall()]
+
+
+async def last_day(conn: Connection) -> date | None:
+    found = await days(conn)
+    return found[-1] if found else None

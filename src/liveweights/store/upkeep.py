@@ -1,0 +1,32 @@
+"""What the database needs now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from liveweights.store.database import Pool
+from liveweights.store.partitions import ensure_ahead
+
+log = logging.getLogger(__name__)
+
+EVERY = 3600.0
+
+
+async def keep_up(pool: Pool, *, every: float = EVERY) -> None:
+    """For ever: partitions for the days ahead, and statistics of the partitioned tables.
+
+    Postgres gathers the latter of partitions by itself, but not of the whole; without them,
+    grouping by time sorts instead of hashing.
+    """
+    while True:
+        try:
+            async with pool.connection() as conn:
+                await ensure_ahead(conn)
+                await conn.execute("analyze generations, feedback")
+        except (psycopg.OperationalError, PoolTimeout) as error:
+            log.warning("upkeep waits for the database: %s", error)
+        await asyncio.sleep(every)

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+import psycopg
+import pytest
+from tests.record.rows import make_feedback, make_generation
+from tests.record.test_window import record
+from typer.testing import CliRunner, Result
+
+import liveweights.cli.sql as module
+from liveweights.cli import app
+from liveweights.config import DATABASE_URL
+
+
+@pytest.fixture
+def dsn(database_dsn: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv(DATABASE_URL, database_dsn)
+    record(database_dsn, make_generation("g"), make_feedback("f", "g"))
+    return database_dsn
+
+
+def run(*arguments: str, text: str | None = None) -> Result:
+    return CliRunner().invoke(app, list(arguments), input=text)
+
+
+def test_a_query_in_every_format(dsn: str) -> None:
+    query = ("sql", "-c", "select checkpoint, accepted from stats where minutes = 60")
+    assert json.loads(run(*query, "--json").stdout) == [
+        {"checkpoint": "base@000000000000", "accepted": 1}
+    ]
+    assert run(*query, "--csv").stdout == "checkpoint,accepted\nbase@000000000000,1\n"
+    assert "base@000000000000" in run(*query).stdout
+
+
+def test_every_view_is_explained(dsn: str) -> None:
+    views = json.loads(run("sql", "-c", "views", "--json").stdout)
+    assert {"answers", "latency", "outcomes", "reactions", "stats", "swaps"} <= {
+        view["view"] for view in views
+    }
+    assert all(view["about"] for view in views)
+
+
+def test_nothing_can_be_changed(dsn: str) -> None:
+    result = run("sql", "-c", "delete from rollups")
+    assert result.exit_code == 2
+    assert "read-only" in result.output
+
+
+def test_the_prompt_goes_on_after_a_mistake(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "find_psql", lambda: None)
+    result = run("sql", text="selekt;\nselect count(*)\n as answers from answers;\nviews;\n")
+    assert result.exit_code == 0, result.output
+    assert "syntax error" in result.output
+    assert "answers" in result.output
+    assert "latency" in result.output
+
+
+def test_psql_is_opened_read_only(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = module.find_psql()
+    assert program is not None
+    assert os.access(program, os.X_OK)
+    with psycopg.connect(dsn) as conn:
+        before = conn.execute("select count(*) from rollups").fetchone()
+    ran: list[tuple[list[str], dict[str, str]]] = []
+
+    def note(command: list[str], env: dict[str, str], check: bool) -> None:
+        ran.append((command, env))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.subprocess, "run", note)
+        assert run("sql").exit_code == 0
+    ((command, env),) = ran
+    deleting = subprocess.run(
+        [*command, "-c", "delete from rollups"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "read-only" in deleting.stderr
+    with psycopg.connect(dsn) as conn:
+        assert conn.execute("select count(*) from rollups").fetchone() == before

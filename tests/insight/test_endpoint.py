@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+import pytest
+from tests.api.doubles import Answer
+from tests.record.rows import make_feedback, make_generation
+from tests.record.test_window import record
+
+from liveweights.api.settings import ApiSettings
+from liveweights.insight.catalogue import QUESTIONS
+from liveweights.insight.endpoint import InsightRoute
+from liveweights.learn.rewards import RewardMap
+from liveweights.store.database import open_pool
+
+KEYS = ApiSettings(keys={"k1": "one"})
+
+
+def get(
+    dsn: str, path: str, settings: ApiSettings | None = None, key: str = "", **query: str
+) -> Answer:
+    answer = Answer()
+
+    async def beyond(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 418, "headers": []})
+
+    async def send(message: Mapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            answer.status = message["status"]
+        else:
+            answer.parts.append(message["body"])
+
+    async def main() -> None:
+        pool = await open_pool(dsn)
+        route = InsightRoute(beyond, pool, settings or ApiSettings(), RewardMap())
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "query_string": urlencode(query).encode(),
+            "headers": [(b"authorization", f"Bearer {key}".encode())] if key else [],
+        }
+        await route(scope, None, send)  # type: ignore[arg-type]
+        await pool.close()
+
+    asyncio.run(main())
+    return answer
+
+
+def test_every_question_answers(database_dsn: str) -> None:
+    record(database_dsn, make_generation("g"), make_feedback("f", "g"))
+    for name, question in QUESTIONS.items():
+        answer = get(database_dsn, f"/insight/{name}", since="2025-12-01")
+        assert answer.status == 200, answer.body
+        found = answer.json()
+        msgspec.convert(found["rows"], list[question.row])
+        assert bool(found["rows"]) == (name not in ("unhappy", "swaps"))
+
+
+def test_with_keys_a_tenant_is_answered_about_itself(database_dsn: str) -> None:
+    for tenant in ("one", "two"):
+        record(database_dsn, make_generation(tenant, tenant=tenant))
+    path, since = "/insight/usage", "2025-12-01"
+    assert get(database_dsn, path, KEYS, since=since).status == 401
+    found = get(database_dsn, path, KEYS, "k1", since=since, tenant="two").json()
+    assert [row["key"] for row in found["rows"]] == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status", "told"),
+    [
+        ("/insight/mood", {}, 404, "accept-rate"),
+        ("/insight/usage", {"since": "soon"}, 400, "7d"),
+        ("/insight/usage", {"by": "phase"}, 400, "checkpoint, tenant"),
+        ("/insight/swaps", {"by": "tenant"}, 400, "no 'by'"),
+        ("/insight/usage", {"sinse": "7d"}, 400, "since, until"),
+    ],
+)
+def test_what_is_wrong_is_told(
+    database_dsn: str, path: str, query: dict[str, str], status: int, told: str
+) -> None:
+    answer = get(database_dsn, path, **query)
+    assert answer.status == status
+    assert told in answer.error()["message"]
+
+
+def test_other_paths_go_on(database_dsn: str) -> None:
+    assert get(database_dsn, "/v1/models").status == 418

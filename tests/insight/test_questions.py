@@ -1,0 +1,168 @@
+"""Every question against answers that were worked out by hand or by brute force."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from statistics import quantiles
+from typing import Any
+
+import psycopg
+import pytest
+from tests.record.rows import make_feedback, make_generation
+from tests.record.test_window import ask, record
+
+from liveweights.insight import questions
+from liveweights.insight.window import make_window
+from liveweights.learn.rewards import RewardMap
+from liveweights.record.generation import Generation
+
+NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
+MAP = RewardMap()
+
+
+def answer(id: str, hours_ago: float, **changes: Any) -> Generation:
+    return make_generation(id, created_at=NOW - timedelta(hours=hours_ago), **changes)
+
+
+def window(since: str = "7d", **options: Any) -> Any:
+    return make_window(since, now=NOW, **options)
+
+
+def test_accept_rate_by_checkpoint_over_time(database_dsn: str) -> None:
+    record(
+        database_dsn,
+        answer("a", 1.5, checkpoint="m@1"),
+        answer("b", 1.6, checkpoint="m@1"),
+        answer("c", 1.7, checkpoint="m@2", output=""),
+        answer("d", 0.5, checkpoint="m@2"),
+        answer("e", 200, checkpoint="m@2"),
+        answer("f", 0.5, checkpoint="m@2", alias="other"),
+        make_feedback("1", "a"),
+        make_feedback("2", "b", signal="rejected"),
+        make_feedback("3", "d", signal="thumbs", value=-1),
+        make_feedback("4", "e"),
+    )
+    found = ask(
+        database_dsn,
+        lambda conn: questions.accept_rate(conn, window(step="1h", alias="live"), MAP),
+    )
+    assert [(r.at.hour, r.key, r.generations, r.accepted, r.rejected) for r in found] == [
+        (10, "m@1", 2, 1, 1),
+        (10, "m@2", 1, 0, 0),
+        (11, "m@2", 1, 0, 0),
+    ]
+    assert [r.accept_rate for r in found] == [0.5, None, None]
+    assert [r.reward for r in found] == [pytest.approx(0.25), 0.0, -1.0]
+
+
+def test_one_bad_answer_is_no_unhappy_user(database_dsn: str) -> None:
+    rows: list[Any] = []
+    for user, welcome, unwelcome in (("ada", 1, 9), ("bob", 0, 1), ("eve", 20, 0)):
+        for n in range(welcome + unwelcome):
+            rows.append(answer(f"{user}{n}", 1, user=user))
+            signal = "accepted" if n < welcome else "rejected"
+            rows.append(make_feedback(f"f{user}{n}", f"{user}{n}", signal=signal))
+    record(database_dsn, *rows)
+    found = ask(database_dsn, lambda conn: questions.unhappy(conn, window(), MAP))
+    assert [(r.user, r.reacted, r.unwelcome) for r in found] == [("ada", 10, 9), ("bob", 1, 1)]
+    # Wilson's lower end for 9 of 10 and 1 of 1, as tables give them.
+    assert [r.at_least for r in found] == [
+        pytest.approx(0.596, abs=1e-3),
+        pytest.approx(0.207, abs=1e-3),
+    ]
+    assert found[0].reward == pytest.approx((0.75 - 9 * 0.25) / 10)
+
+
+def test_silence_against_the_window_before(database_dsn: str) -> None:
+    record(
+        database_dsn,
+        *(answer(f"e{n}", 30, surface="editor", output="" if n < 1 else "x") for n in range(4)),
+        *(answer(f"f{n}", 3, surface="editor", output="" if n < 2 else "x") for n in range(4)),
+        answer("t", 3, surface="terminal"),
+        answer("cancelled", 3, surface="editor", output="", finish_reason="cancelled"),
+    )
+    found = ask(database_dsn, lambda conn: questions.silence(conn, window("1d")))
+    assert [(r.key, r.generations_before, r.generations, r.before, r.now) for r in found] == [
+        ("editor", 4, 5, 0.25, 0.4),
+        ("terminal", 0, 1, None, 0.0),
+    ]
+
+
+def test_usage_per_tenant(database_dsn: str) -> None:
+    record(
+        database_dsn,
+        answer("a", 1, tenant="small"),
+        *(answer(f"b{n}", n, tenant="big", prompt_ids=[1] * 100) for n in range(3)),
+    )
+    found = ask(database_dsn, lambda conn: questions.usage(conn, window()))
+    assert [(r.key, r.generations, r.prompt_tokens, r.output_tokens) for r in found] == [
+        ("big", 3, 300, 6),
+        ("small", 1, 3, 2),
+    ]
+
+
+def test_percentiles_are_within_a_bin_of_the_truth(database_dsn: str) -> None:
+    rng = random.Random(3)
+    waits = [rng.lognormvariate(4, 1) for _ in range(500)]
+    record(database_dsn, *(answer(f"g{n}", 1, first_token_ms=ms) for n, ms in enumerate(waits)))
+    (found,) = ask(database_dsn, lambda conn: questions.first_token(conn, window(step="1d")))
+    cuts = quantiles(waits, n=100, method="inclusive")
+    assert found.generations == 500
+    for value, truth in ((found.p50_ms, cuts[49]), (found.p95_ms, cuts[94])):
+        assert truth / 1.2 < value < truth * 1.2
+    assert found.p50_ms < found.p95_ms < found.p99_ms
+
+
+def test_a_few_slow_ones_among_millions(database_dsn: str) -> None:
+    record(database_dsn, answer("g", 1, first_token_ms=20))
+    with psycopg.connect(database_dsn) as conn:
+        conn.execute("update rollup_histograms set count = 5000000 where measure = 'first_token'")
+        conn.execute(
+            "insert into rollup_histograms select whole, width, bucket, series, measure, 90, 1"
+            " from rollup_histograms where measure = 'first_token'"
+        )
+    (found,) = ask(database_dsn, lambda conn: questions.first_token(conn, window(step="1d")))
+    assert 20 / 1.2 < found.p50_ms <= found.p99_ms < 20 * 1.2
+
+
+def test_feedback_delay(database_dsn: str) -> None:
+    rows: list[Any] = []
+    for n in range(20):
+        g = answer(f"g{n}", 50)
+        seconds = 2 if n < 15 else 86_400
+        at = g.created_at + timedelta(seconds=seconds)
+        rows += [g, make_feedback(f"f{n}", g.id, received_at=at)]
+    record(database_dsn, *rows)
+    (found,) = ask(database_dsn, lambda conn: questions.feedback_delay(conn, window()))
+    assert found.feedback == 20
+    assert 2 / 1.2 < found.p50_s < 2 * 1.2
+    assert 86_400 / 1.2 < found.p95_s < 86_400 * 1.2
+
+
+def test_swaps_in_order_with_how_long_each_lasted(database_dsn: str) -> None:
+    with psycopg.connect(database_dsn) as conn:
+        for id in ("m@1", "m@2"):
+            conn.execute(
+                "insert into checkpoints (id, kind, folder, card) values (%s, 'base', '/', '{}')",
+                (id,),
+            )
+        conn.execute("insert into aliases (name, live) values ('live', 'm@1')")
+        for hours, action, checkpoint in ((9, "create", "m@1"), (2, "promote", "m@2")):
+            conn.execute(
+                "insert into releases (alias, action, checkpoint, reason, at)"
+                " values ('live', %s, %s, 'why', %s)",
+                (action, checkpoint, NOW - timedelta(hours=hours)),
+            )
+    found = ask(database_dsn, lambda conn: questions.swaps(conn, window("1d")))
+    assert [(r.action, r.checkpoint, r.lasted_s) for r in found] == [
+        ("create", "m@1", 7 * 3600.0),
+        ("promote", "m@2", None),
+    ]
+    assert ask(database_dsn, lambda conn: questions.swaps(conn, window("1h"))) == []
+
+
+def test_a_tenant_sees_its_own_only(database_dsn: str) -> None:
+    record(database_dsn, answer("a", 1, tenant="one"), answer("b", 1, tenant="two"))
+    found = ask(database_dsn, lambda conn: questions.usage(conn, window(tenant="one")))
+    assert [r.key for r in found] == ["one"]

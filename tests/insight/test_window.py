@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liveweights.insight.window import STEPS, WindowError, make_window, parse_time
+
+NOW = datetime(2026, 3, 31, 12, 34, 56, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("90m", NOW - timedelta(minutes=90)),
+        ("7d", NOW - timedelta(days=7)),
+        ("2w", NOW - timedelta(days=14)),
+        ("now", NOW),
+        ("2026-03-01", datetime(2026, 3, 1, tzinfo=UTC)),
+        ("2026-03-01T10:00+02:00", datetime(2026, 3, 1, 8, tzinfo=UTC)),
+    ],
+)
+def test_times(text: str, moment: datetime) -> None:
+    assert parse_time(text, NOW) == moment
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "7", "-1d", "7d ago"])
+def test_what_is_no_time_is_told(text: str) -> None:
+    with pytest.raises(WindowError, match="7d"):
+        parse_time(text, NOW)
+
+
+def test_an_empty_window_and_an_unknown_step_are_told() -> None:
+    with pytest.raises(WindowError, match="empty"):
+        make_window("1h", "2h", now=NOW)
+    with pytest.raises(WindowError, match="5m, 1h, 1d"):
+        make_window(step="2h", now=NOW)
+
+
+@given(minutes=st.integers(1, 500_000), step=st.sampled_from([None, *STEPS]))
+def test_a_window_begins_on_a_buckets_edge(minutes: int, step: str | None) -> None:
+    window = make_window(f"{minutes}m", step=step, now=NOW)
+    asked = NOW - timedelta(minutes=minutes)
+    assert window.since.timestamp() % (60 * window.width) == 0
+    assert asked - timedelta(minutes=window.width) < window.since <= asked
+    if step is None:
+        assert (window.until - window.since) / timedelta(minutes=window.width) <= 370

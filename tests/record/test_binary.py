@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from liveweights.record.binary import COLUMNS, SIGNATURE, TRAILER, encode
+from liveweights.record.columns import GENERATION, generation_from
+from liveweights.record.generation import Generation
+from liveweights.record.prices import Price, cost_nanos
+
+from .rows import make_generation
+
+texts = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=9)
+ids = st.lists(st.integers(-(2**31), 2**31 - 1), max_size=5)
+float4s = st.floats(width=32, allow_nan=False)
+
+
+@st.composite
+def generations(draw: st.DrawFn) -> Generation:
+    output_ids = draw(ids)
+    logprobs = st.lists(float4s, min_size=len(output_ids), max_size=len(output_ids))
+    changes: dict[str, Any] = {
+        "created_at": draw(st.datetimes(datetime(1900, 1, 1), timezones=st.just(UTC))),
+        "prompt_ids": draw(ids),
+        "output_ids": output_ids,
+        "logprobs": draw(logprobs),
+        "raw_logprobs": draw(logprobs),
+        "output": draw(texts),
+        "temperature": draw(float4s),
+        "seed": draw(st.none() | st.integers(-(2**63), 2**63 - 1)),
+        "max_tokens": draw(st.integers(-(2**31), 2**31 - 1)),
+        "user": draw(st.none() | texts),
+        "session": draw(st.none() | texts),
+        "surface": draw(texts),
+        "consent": draw(st.booleans()),
+        "total_ms": draw(float4s),
+        "metadata": draw(st.dictionaries(texts, texts, max_size=2)),
+    }
+    return make_generation("g" + draw(texts), **changes)
+
+
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(generations(), min_size=1, max_size=3))
+def test_postgres_reads_what_was_encoded(database_dsn: str, some: list[Generation]) -> None:
+    unique = list({g.id: g for g in some}.values())
+    with psycopg.connect(database_dsn) as conn, conn.cursor() as cursor:
+        names = ", ".join(COLUMNS)
+        with cursor.copy(f"copy generations ({names}) from stdin (format binary)".encode()) as copy:
+            copy.write(b"".join((SIGNATURE, *(encode(g).data for g in unique), TRAILER)))
+        cursor.execute(f"select {', '.join(GENERATION)} from generations".encode())
+        found = {row[0]: generation_from(row) for row in cursor.fetchall()}
+        conn.rollback()
+    assert found == {g.id: g for g in unique}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"total_ms": {"not": "a number"}}, {"max_tokens": "8"}, {"output": None, "alias": 3}],
+)
+def test_what_is_not_of_its_type_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        encode(replace(make_generation("g"), **change))
+
+
+def test_cost_is_in_the_row() -> None:
+    prices = {"live": Price(input=0.5, output=2.0)}
+    (cost,) = struct.unpack(">q", encode(make_generation("g"), prices).data[-8:])
+    assert cost == 3 * 500 + 2 * 2000
+    assert cost_nanos(None, 10**6, 10**6) == 0
+    assert cost_nanos(Price(input=0.15), 10**6, 0) == 150_000_000

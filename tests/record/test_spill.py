@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from liveweights.record.binary import Row, encode
+from liveweights.record.spill import Spill, SpillInUse, SpillUnreadable
+
+from .rows import make_generation
+from .test_rollups import DAY, timed_id
+
+
+def rows(*ids: str) -> list[Row]:
+    return [encode(make_generation(id)) for id in ids]
+
+
+def same(found: list[Row], meant: list[Row]) -> bool:
+    return [(r.id, r.day, r.data) for r in found] == [(r.id, r.day, r.data) for r in meant]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(sizes=st.lists(st.integers(1, 5), max_size=6), reopen=st.booleans())
+def test_what_goes_in_comes_out_in_order(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], reopen: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("spill")
+    spill = Spill(folder)
+    batches = [rows(*(f"g{n}-{k}" for k in range(size))) for n, size in enumerate(sizes)]
+    for batch in batches:
+        spill.append(batch)
+    if reopen:
+        spill.close()
+        spill = Spill(folder)
+    assert spill.rows == sum(sizes)
+    for batch in batches:
+        assert same(spill.oldest(), batch)
+        spill.remove_oldest()
+    assert spill.rows == 0
+    assert not spill.full
+    spill.close()
+
+
+def test_days_are_kept(tmp_path: Path) -> None:
+    row = encode(make_generation(timed_id(DAY, 1), created_at=DAY))
+    spill = Spill(tmp_path)
+    spill.append([row])
+    assert spill.oldest()[0].day == DAY.date()
+
+
+def test_a_segment_that_was_cut_off_while_written_is_no_segment(tmp_path: Path) -> None:
+    spill = Spill(tmp_path)
+    spill.append(rows("a"))
+    spill.close()
+    (tmp_path / "0000000002-9.new").write_bytes(b"half a")
+    again = Spill(tmp_path)
+    assert again.rows == 1
+    assert not (tmp_path / "0000000002-9.new").exists()
+
+
+def test_damage_costs_what_follows_it_and_no_more(tmp_path: Path) -> None:
+    spill = Spill(tmp_path)
+    meant = rows("a", "b", "c")
+    spill.append(meant)
+    (path,) = tmp_path.glob("*.rows")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 0xFF
+    path.write_bytes(content)
+    assert same(spill.oldest(), meant[:2])
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    spill = Spill(tmp_path)
+    with pytest.raises(SpillInUse, match=str(tmp_path)):
+        Spill(tmp_path)
+    spill.close()
+    Spill(tmp_path).close()
+
+
+def test_rows_of_another_version_are_told(tmp_path: Path) -> None:
+    (tmp_path / "0000000001-1.rows").write_bytes(b"liveweights rows 0\nid\n")
+    with pytest.raises(SpillUnreadable, match="another version"):
+        Spill(tmp_path)
+
+
+def test_full_at_its_limit(tmp_path: Path) -> None:
+    spill = Spill(tmp_path, limit=1000)
+    spill.append(rows("a"))
+    assert not spill.full
+    spill.append(rows("b", "c"))
+    assert spill.full
+    spill.remove_oldest()
+    assert not spill.full
