@@ -19,6 +19,8 @@ from liveweights.insight.catalogue import KEYS, QUESTIONS, check_key
 from liveweights.insight.sparkline import sparkline
 from liveweights.insight.window import make_window
 
+BARS = 40
+
 insight = typer.Typer(
     no_args_is_help=True,
     help="Questions about live data: every answer includes what the last commit wrote.",
@@ -197,15 +199,16 @@ def _answer(
 def _draw(rows: Sequence[dict[str, Any]], drawn: str) -> None:
     """One line per key: its numbers over time as bars, and the last one."""
     times = sorted({row["at"] for row in rows})
-    lines: list[dict[str, Any]] = []
-    for key in dict.fromkeys(row["key"] for row in rows):
+    keys = list(dict.fromkeys(row["key"] for row in rows))
+    wide, bars = max(len(key) for key in keys), min(BARS, len(times))
+    typer.echo(f"{'':<{wide}}  {'over time':<{bars}}  {drawn} at last, of so many answers")
+    for key in keys:
         own = {row["at"]: row for row in rows if row["key"] == key}
+        line = sparkline([own[at][drawn] if at in own else None for at in times], BARS)
         last = own[max(own)]
-        rest = {k: _rounded(v) for k, v in last.items() if k not in ("at", "key")}
-        bars = sparkline([own[at][drawn] if at in own else None for at in times])
-        lines.append({"key": key, drawn + " over time": bars, **rest})
-    show(lines, tuple(lines[0]), False)
-    typer.echo(f"{times[0]:%Y-%m-%d %H:%M} to {times[-1]:%Y-%m-%d %H:%M} UTC; numbers: the last")
+        number = "-" if last[drawn] is None else _rounded(last[drawn])
+        typer.echo(f"{key:<{wide}}  {line:<{max(bars, 9)}}  {number}  {last['generations']}")
+    typer.echo(f"{times[0]:%Y-%m-%d %H:%M} to {times[-1]:%Y-%m-%d %H:%M} UTC")
 
 
 def _rounded(value: object) -> object:
