@@ -19,6 +19,11 @@ from liveweights.cli.output import show, show_json
 from liveweights.store import binaries
 from liveweights.store.database import Connection
 
+# Those that every psql knows; an older one stumbles over what a newer library adds.
+OPTIONS = (
+    *("host", "hostaddr", "port", "dbname", "user"),
+    *("sslmode", "sslrootcert", "sslcert", "sslkey"),
+)
 PROMPT = "liveweights> "
 VIEWS = (
     "select relname::text as view, coalesce(obj_description(oid, 'pg_class'), '') as about"
@@ -65,7 +70,11 @@ def find_psql() -> str | None:
 
 
 def _psql(program: str, conn: Connection) -> None:
-    dsn = make_conninfo(conn.info.dsn, application_name="liveweights sql")
+    given = conn.info.get_parameters()
+    dsn = make_conninfo(
+        **{name: given[name] for name in OPTIONS if name in given},
+        application_name="liveweights sql",
+    )
     env = {**os.environ, "PGOPTIONS": "-c default_transaction_read_only=on"}
     if conn.info.password:
         env["PGPASSWORD"] = conn.info.password
