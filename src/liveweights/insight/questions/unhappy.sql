@@ -9,7 +9,7 @@ with worths as (
             + %(worth_rejected)s * o.rejected_micros
         )::float8 / 1e6 as reward
     from outcomes o join series s on s.id = o.series
-    where o.day >= (%(since)s at time zone 'UTC')::date - 1
+    where (o.day >= (%(since)s at time zone 'UTC')::date - 1 or o.day = '1970-01-01')
         and o.generated_at >= %(since)s and o.generated_at < %(until)s
         and o.decided_by is not null and o.user_id is not null
         and (%(alias)s::text is null or s.alias = %(alias)s)
