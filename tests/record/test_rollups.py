@@ -286,7 +286,7 @@ def test_rollups_stay_right_while_connections_die_and_a_rebuild_runs(database_ds
                 await conn.execute(
                     "select pg_terminate_backend(pid) from (select pid from pg_stat_activity"
                     " where datname = current_database() and pid <> pg_backend_pid()"
-                    " order by random() limit 2) some"
+                    " order by random() limit 2) unlucky"
                 )
 
     async def main() -> None:

@@ -86,10 +86,14 @@ def test_rows_of_another_version_are_told(tmp_path: Path) -> None:
 
 
 def test_full_at_its_limit(tmp_path: Path) -> None:
-    spill = Spill(tmp_path, limit=1000)
+    spill = Spill(tmp_path)
     spill.append(rows("a"))
     assert not spill.full
-    spill.append(rows("b", "c"))
+    spill.close()
+    size = sum(path.stat().st_size for path in tmp_path.glob("*.rows"))
+    spill = Spill(tmp_path, limit=size + 1)
+    assert not spill.full
+    spill.append(rows("b"))
     assert spill.full
     spill.remove_oldest()
     assert not spill.full
