@@ -93,7 +93,7 @@ def test_usage_per_tenant(database_dsn: str) -> None:
     record(
         database_dsn,
         answer("a", 1, tenant="small"),
-        *(answer(f"b{n}", n, tenant="big", prompt_ids=[1] * 100) for n in range(3)),
+        *(answer(f"b{n}", n + 1, tenant="big", prompt_ids=[1] * 100) for n in range(3)),
     )
     found = ask(database_dsn, lambda conn: questions.usage(conn, window()))
     assert [(r.key, r.generations, r.prompt_tokens, r.output_tokens) for r in found] == [
