@@ -23,6 +23,8 @@ from liveweights.release.settings import CanarySettings
 
 ACCEPTS = 0.30
 """Share of answers that users of the incumbent take."""
+SILENT = 0.05
+"""Share of the others at which the incumbent says nothing."""
 SOLVED = 0.40
 """Share of the code suite that the incumbent solves."""
 SUITE_CASES, SUITE_MARGIN = 164, 0.05
@@ -39,7 +41,7 @@ class Kind:
     name: str
     wins: float = 0.0
     losses: float = 0.0
-    silent: float = 0.05
+    silent: float = SILENT
     breaks: float = 0.02
     """Share of the solved code cases that it fails; as large a share of all is newly solved."""
     repeats: bool = False
@@ -71,15 +73,17 @@ def release(
     ours = np.where(theirs, draws >= kind.losses, draws >= 1 - kind.wins)
     if kind.silent > 0.5:
         ours &= rng.random(cases) >= kind.silent
-    silent = ~ours & (rng.random(cases) < kind.silent)
+    mute = rng.random(cases)
+    quiet, was_quiet = ~ours & (mute < kind.silent), ~theirs & (mute < SILENT)
     truth = [f"value_{i} = load({i})" for i in range(cases)]
     wrong = "x x x x x x x x x x x x" if kind.repeats else "return None or other"
     candidate = [
-        t if hit else "" if mute else wrong
-        for t, hit, mute in zip(truth, ours, silent, strict=True)
+        t if hit else "" if silent else wrong
+        for t, hit, silent in zip(truth, ours, quiet, strict=True)
     ]
     incumbent = [
-        t if hit else "return None and other" for t, hit in zip(truth, theirs, strict=True)
+        t if hit else "" if silent else "return None and other"
+        for t, hit, silent in zip(truth, theirs, was_quiet, strict=True)
     ]
     move = math.sqrt(2 * kind.drift)
     rows = [
