@@ -27,6 +27,8 @@ SILENT = 0.05
 """Share of the others at which the incumbent says nothing."""
 SOLVED = 0.40
 """Share of the code suite that the incumbent solves."""
+SHARE = 0.1
+"""Share of the sessions that the canary answers."""
 SUITE_CASES, SUITE_MARGIN = 164, 0.05
 SESSION = 5
 VALUES = Values()
@@ -142,7 +144,7 @@ def canary(
     rewards: list[Reward] = []
     exposed = 0
     for second in range(most):
-        to_canary = rng.random() < settings.share
+        to_canary = rng.random() < SHARE
         exposed += to_canary
         hit = rng.random() < (accepts if to_canary else ACCEPTS)
         value = VALUES.accepted if hit else VALUES.rejected

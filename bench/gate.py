@@ -41,7 +41,6 @@ CYCLE = 5400.0
 PROGRAM = b"print(sum(range(1000)))\n"
 SUITES = ("code", "mathematics", "knowledge", "instructions", "terminal")
 LIVE = CanarySettings(
-    share=0.1,
     lowest=-0.25,
     highest=0.75,
     unit="reward",

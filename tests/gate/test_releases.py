@@ -58,7 +58,7 @@ def test_worse_candidates_do_not_pass(kind: Kind) -> None:
 def test_what_shows_only_with_users_is_taken_back_by_the_canary() -> None:
     rng = np.random.default_rng(4)
     assert release(rng, LIVE_ONLY, 300).outcome == "PASS"
-    settings = CanarySettings(share=0.1, lowest=-0.25, highest=0.75, max_seconds=1e9)
+    settings = CanarySettings(lowest=-0.25, highest=0.75, max_seconds=1e9)
     settings = msgspec.structs.replace(settings, unit="reward", max_rewards=10_000)
     results = [canary(rng, LIVE_ONLY, settings, 4000) for _ in range(2)]
     assert [action for action, _ in results] == ["ROLLBACK"] * 2
