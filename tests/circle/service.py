@@ -51,6 +51,7 @@ SETTINGS: dict[str, Any] = {
         "max_repetition_rise": 1.0,
     },
     "canary": {
+        "steps": [0.5],
         "unit": "reward",
         "min_rewards": 2,
         "max_rewards": 8,

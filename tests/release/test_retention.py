@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.cycle.ledger import begin
+from liveweights.cycle.ledger import advance, begin
 from liveweights.release import aliases
 from liveweights.release.aliases import AliasError
 from liveweights.release.deployments import keep_warm
@@ -182,12 +182,26 @@ def test_a_crash_between_mark_and_removal_is_finished_by_the_next_call(
     on_disk(database_dsn, tmp_path, test)
 
 
-def test_only_open_cycles_keep_their_work(database_dsn: str, tmp_path: Path) -> None:
+def test_only_open_and_the_last_cycles_keep_what_their_update_read(
+    database_dsn: str, tmp_path: Path
+) -> None:
     async def test(disk: Disk) -> None:
-        cycle = await begin(disk.conn, "m", {})
-        for name in (str(cycle.id), "7001", "7002"):
-            (tmp_path / "cycles" / name).mkdir(parents=True)
-        await remove_work(disk.conn, tmp_path)
-        assert [f.name for f in (tmp_path / "cycles").iterdir()] == [str(cycle.id)]
+        for _ in range(3):
+            cycle = await begin(disk.conn, "m", {})
+            cycles.append(cycle.id)
+            adapter = tmp_path / "cycles" / str(cycle.id) / "adapter"
+            adapter.mkdir(parents=True)
+            (adapter.parent / "job.json").write_text("what users wrote")
+            (adapter.parent / "gate.json").write_text("kept")
+            if len(cycles) < 3:
+                await advance(disk.conn, cycle, "ended", outcome="no_signal")
+        await remove_work(disk.conn, tmp_path, keep=2)
 
+    cycles: list[int] = []
     on_disk(database_dsn, tmp_path, test)
+    left = {str(f.relative_to(tmp_path / "cycles")) for f in tmp_path.glob("cycles/*/*")}
+    first, *others = cycles
+    assert left == {
+        f"{first}/gate.json",
+        *(f"{one}/{name}" for one in others for name in ("adapter", "job.json", "gate.json")),
+    }

@@ -12,6 +12,7 @@ from liveweights.cli.output import show, show_json
 from liveweights.config import Config
 from liveweights.cycle import ledger, live
 from liveweights.release import aliases
+from liveweights.release.exposure import count_exposed
 from liveweights.release.registry import get
 from liveweights.release.rollout import (
     Action,
@@ -44,7 +45,7 @@ def show_canary(home: Home = HOME, config: Settings = None, as_json: Json = Fals
         rollout = locate(alias.share, alias.shadow, alias.held, settings.canary)
         move = follow(rollout, look, settings.canary)
         assert alias.canary is not None
-        exposed = await live.count_exposed(conn, alias.name, alias.canary)
+        exposed = await count_exposed(conn, alias.name, alias.canary)
         return {
             "alias": alias.name,
             "live": alias.live,

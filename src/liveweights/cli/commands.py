@@ -23,6 +23,7 @@ from liveweights.cli.gate import gate, suites
 from liveweights.cli.insight import insight
 from liveweights.cli.output import show, show_json
 from liveweights.cli.replay import replay
+from liveweights.cli.scorecard import scorecard
 from liveweights.cli.sql import sql
 from liveweights.cli.upcycle import upcycle
 from liveweights.cli.upkeep import make_key, prune, sign, verify
@@ -297,3 +298,6 @@ def show_config(config: Settings = None) -> None:
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)
+
+
+app.command()(scorecard)

@@ -34,7 +34,7 @@ def prune(
     async def ask(conn: Connection) -> list[retention.Doomed]:
         if dry_run:
             return await retention.find_doomed(conn, registry, settings.retention)
-        await retention.remove_work(conn, home.resolve())
+        await retention.remove_work(conn, home.resolve(), settings.retention.cycles)
         return await retention.prune(conn, registry, settings.cache_folder(), settings.retention)
 
     found = [msgspec.to_builtins(one) for one in query(settings, home, ask)]

@@ -11,7 +11,7 @@ import msgspec
 
 from liveweights.config import Config
 from liveweights.learn.rewards import RewardMap, reward
-from liveweights.record.feedback import Feedback
+from liveweights.record.answers import read_answers
 from liveweights.release import aliases
 from liveweights.release.aliases import Alias
 from liveweights.release.canary import Arm, Reward, decide
@@ -40,14 +40,6 @@ class Evidence:
     rewards: list[Reward]
     step_rewards: int
     step_seconds: float
-
-
-class Exposed(msgspec.Struct, frozen=True, kw_only=True):
-    """Who was answered by a checkpoint through an alias."""
-
-    answers: int
-    sessions: int
-    users: int
 
 
 def chart(changes: Sequence[tuple[str, float | None, datetime]], now: datetime) -> Course:
@@ -168,69 +160,29 @@ async def read_reason(conn: Connection, alias: str, checkpoint: str) -> str:
     return f"{row[0]} by hand: {row[1]}" if row else "the canary ended"
 
 
-async def count_exposed(conn: Connection, alias: str, checkpoint: str) -> Exposed:
-    """Everyone whom ``checkpoint`` ever answered as ``alias``."""
-    cursor = await conn.execute(
-        "select count(*), count(distinct (tenant, coalesce(session, user_id, id))),"
-        " count(distinct (tenant, coalesce(user_id, session, id)))"
-        " from generations where alias = %(alias)s and checkpoint = %(id)s and created_at >="
-        " (select min(at) from releases where alias = %(alias)s and checkpoint = %(id)s)",
-        {"alias": alias, "id": checkpoint},
-    )
-    row = await cursor.fetchone()
-    assert row is not None
-    return Exposed(answers=row[0], sessions=row[1], users=row[2])
-
-
 async def _live_answers(
     conn: Connection, alias: Alias, since: datetime, rewards: RewardMap, stepped: datetime
 ) -> tuple[list[Answer], list[Reward], int]:
     """All answers of both arms since then, what they earned, and the canary's rewards since
-    ``stepped``. Token ids stay where they are: only what is judged is read."""
-    values = {"alias": alias.name, "since": since, "arms": [alias.live, alias.canary]}
-    where = "g.alias = %(alias)s and g.created_at > %(since)s and g.checkpoint = any(%(arms)s)"
-    cursor = await conn.execute(
-        "select f.tenant, f.id, f.generation, f.signal, f.value, f.text, f.received_at"
-        " from feedback f join generations g on g.day = f.day and g.id = f.generation"
-        f" where {where}"
-        " order by f.seq".encode(),
-        values,
-    )
-    said: dict[str, list[Feedback]] = {}
-    async for tenant, id_, generation, signal, value, text, at in cursor:
-        said.setdefault(generation, []).append(
-            Feedback(
-                id=id_,
-                generation=generation,
-                signal=signal,
-                value=value,
-                text=text,
-                tenant=tenant,
-                received_at=at,
-            )
-        )
-    cursor = await conn.execute(
-        "select g.id, g.checkpoint, coalesce(g.session, g.user_id), g.created_at,"
-        f" g.finish_reason, g.total_ms, g.output from generations g where {where}"
-        " order by g.created_at, g.id".encode(),
-        values,
-    )
+    ``stepped``."""
+    arms: dict[str, Arm] = {alias.live: "live"}
+    if alias.canary:
+        arms[alias.canary] = "canary"
     answers: list[Answer] = []
     earned: list[Reward] = []
     in_step = 0
-    async for id_, checkpoint, session, created, finish, took, output in cursor:
-        arm: Arm = "canary" if checkpoint == alias.canary else "live"
-        at = (created - since).total_seconds()
-        failed, cancelled = finish == "error", finish == "cancelled"
-        answers.append(Answer(arm, session, at, failed, cancelled, took / 1000, output))
+    for one in await read_answers(conn, alias.name, list(arms), since):
+        arm = arms[one.checkpoint]
+        at = (one.created_at - since).total_seconds()
+        took = one.total_ms / 1000
+        answers.append(Answer(arm, one.session, at, one.failed, one.cancelled, took, one.output))
+        broken_off = one.failed or one.cancelled
         worth = (
-            None
-            if failed or cancelled
-            else reward(output, said.get(id_, ()), rewards, served=created)
+            None if broken_off else reward(one.output, one.feedback, rewards, served=one.created_at)
         )
         if worth is not None:
-            earned.append(Reward(arm, session, worth.value, at))
-            in_step += arm == "canary" and created >= stepped
+            earned.append(Reward(arm, one.session, worth.value, at))
+            in_step += arm == "canary" and one.created_at >= stepped
     return answers, earned, in_step
 
 

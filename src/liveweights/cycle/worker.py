@@ -40,6 +40,7 @@ from liveweights.record.followups import read_follow_ups
 from liveweights.record.window import Example, claim, read
 from liveweights.release import aliases, deployments, signing
 from liveweights.release.aliases import Alias
+from liveweights.release.exposure import count_exposed
 from liveweights.release.registry import Registry, get, register
 from liveweights.release.retention import prune, remove_work
 from liveweights.release.rollout import Move, begin, follow, locate, shares
@@ -135,7 +136,7 @@ class Worker:
         config = self.config
         try:
             async with self.pool.connection() as conn:
-                await remove_work(conn, self.home)
+                await remove_work(conn, self.home, config.retention.cycles)
                 gone = await prune(conn, self.registry, config.cache_folder(), config.retention)
         except OSError as error:
             log.warning("nothing was pruned: %s", error)
@@ -389,7 +390,7 @@ class Worker:
         async with self.pool.connection() as conn:
             found = live.describe(look)
             if move.action != "step":
-                exposed = await live.count_exposed(conn, cycle.alias, cycle.candidate)
+                exposed = await count_exposed(conn, cycle.alias, cycle.candidate)
                 found["exposed"] = msgspec.to_builtins(exposed)
             try:
                 await live.act(
@@ -407,7 +408,7 @@ class Worker:
     async def _after_canary(self, conn: Connection, cycle: Cycle, alias: Alias) -> Cycle:
         """Somebody promoted, aborted or rolled back by hand."""
         assert cycle.candidate is not None
-        exposed = await live.count_exposed(conn, cycle.alias, cycle.candidate)
+        exposed = await count_exposed(conn, cycle.alias, cycle.candidate)
         outcome = "promoted" if alias.live == cycle.candidate else "rolled_back"
         return await ledger.advance(
             conn,

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
+from liveweights.gate.evalues import FloatArray, wealth
 from liveweights.gate.monitors import measure_habits
 from liveweights.gate.settings import GateSettings
-from liveweights.release.canary import Arm, FloatArray, Reward, compare, count_units, wealth
+from liveweights.release.canary import Arm, Reward, compare, count_units
 from liveweights.release.settings import CanarySettings
 
 

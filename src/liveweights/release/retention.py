@@ -170,10 +170,23 @@ async def prune(
     return gone
 
 
-async def remove_work(conn: Connection, home: Path) -> None:
-    """Remove the work folders of ended cycles: they hold what users wrote, and nobody reads it."""
-    cursor = await conn.execute("select id from cycles where ended_at is null")
-    open_ = {str(id_) for (id_,) in await cursor.fetchall()}
+WORK = ("job.json", "result.json", "progress.json", "adapter")
+"""What an update reads and leaves behind; the adapter is in the registry by then."""
+
+
+async def remove_work(conn: Connection, home: Path, keep: int) -> None:
+    """Remove the updates' files of all ended cycles but the last ``keep`` of each alias: they hold
+    what users wrote."""
+    cursor = await conn.execute(
+        "select id from (select id, ended_at, row_number() over"
+        "  (partition by alias order by ended_at desc nulls first) as place from cycles) c"
+        " where ended_at is null or place <= %s",
+        (keep,),
+    )
+    kept = {str(id_) for (id_,) in await cursor.fetchall()}
     for folder in (home / "cycles").glob("*"):
-        if folder.name not in open_:
-            shutil.rmtree(folder, ignore_errors=True)
+        if folder.name in kept:
+            continue
+        for name in WORK[:-1]:
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / WORK[-1], ignore_errors=True)

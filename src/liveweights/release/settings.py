@@ -195,6 +195,16 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     days: Annotated[
         float, msgspec.Meta(ge=0, description="Days for which those that never were live stay.")
     ] = 7.0
+    cycles: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0,
+            description=(
+                "Last cycles per alias whose updates' files stay, to look into; they hold what"
+                " users wrote."
+            ),
+        ),
+    ] = 3
     free_gb: Annotated[
         float,
         msgspec.Meta(

@@ -1,0 +1,54 @@
+"""``liveweights scorecard``: did a checkpoint improve things, for whom, at what cost?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.cli.output import show_json
+from liveweights.release.aliases import read
+from liveweights.release.page import draw_history, to_html, to_markdown
+from liveweights.release.scorecard import Scorecard, read_history, read_scorecard
+from liveweights.store.database import Connection
+
+
+def scorecard(
+    checkpoint: Annotated[str, typer.Argument(help="Id; default: what is live.")] = "",
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+    page: Annotated[Path | None, typer.Option(help="Write it as an HTML page.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw all checkpoints of the alias: .png, .svg or .pdf.")
+    ] = None,
+) -> None:
+    """Whether a checkpoint improved things, for whom, by how much, on what evidence and at what
+    cost. Prints Markdown."""
+    settings = read_config(config)
+
+    async def ask(conn: Connection) -> tuple[Scorecard, list[Scorecard]]:
+        id_ = checkpoint or (await read(conn, settings.alias)).live
+        card = await read_scorecard(conn, id_, settings.rewards)
+        if page is None and plot is None:
+            return card, []
+        ids = await read_history(conn, card.alias or settings.alias)
+        return card, [await read_scorecard(conn, one, settings.rewards) for one in ids]
+
+    card, history = query(settings, home, ask)
+    try:
+        if page:
+            page.write_text(to_html(card, history), encoding="utf-8")
+        if plot:
+            draw_history(history, plot)
+    except (OSError, ValueError) as error:
+        raise refuse(str(error)) from error
+    if as_json:
+        show_json(card)
+    elif page is None and plot is None:
+        typer.echo(to_markdown(card), nl=False)
+    for path in (page, plot):
+        if path:
+            typer.echo(f"wrote {path}", err=as_json)

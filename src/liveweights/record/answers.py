@@ -1,0 +1,99 @@
+"""Answers with what was said of them, without their token ids: for judging, not for learning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from liveweights.record.feedback import Feedback
+from liveweights.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedAnswer:
+    """``session`` is the user where there is no session: what keeps answers together."""
+
+    id: str
+    checkpoint: str
+    created_at: datetime
+    tenant: str
+    session: str | None
+    surface: str
+    language: str
+    output: str
+    finish_reason: str
+    total_ms: float
+    feedback: tuple[Feedback, ...]
+
+    @property
+    def failed(self) -> bool:
+        return self.finish_reason == "error"
+
+    @property
+    def cancelled(self) -> bool:
+        return self.finish_reason == "cancelled"
+
+
+WHERE = """
+g.alias = %(alias)s and g.checkpoint = any(%(checkpoints)s) and g.created_at > %(since)s
+and g.created_at <= coalesce(%(until)s::timestamptz, 'infinity')
+"""
+
+
+async def read_answers(
+    conn: Connection,
+    alias: str,
+    checkpoints: Sequence[str],
+    since: datetime,
+    until: datetime | None = None,
+) -> list[JudgedAnswer]:
+    """What these checkpoints answered as ``alias`` in that time, oldest first."""
+    values = {
+        "alias": alias,
+        "checkpoints": list(checkpoints),
+        "since": since,
+        "until": until,
+    }
+    cursor = await conn.execute(
+        "select f.tenant, f.id, f.generation, f.signal, f.value, f.text, f.received_at"
+        " from feedback f join generations g on g.day = f.day and g.id = f.generation"
+        f" where {WHERE}"
+        " order by f.seq".encode(),
+        values,
+    )
+    said: dict[str, list[Feedback]] = {}
+    async for tenant, id_, generation, signal, value, text, at in cursor:
+        said.setdefault(generation, []).append(
+            Feedback(
+                id=id_,
+                generation=generation,
+                signal=signal,
+                value=value,
+                text=text,
+                tenant=tenant,
+                received_at=at,
+            )
+        )
+    cursor = await conn.execute(
+        "select g.id, g.checkpoint, g.created_at, g.tenant, coalesce(g.session, g.user_id),"
+        " g.surface, g.language, g.output, g.finish_reason, g.total_ms"
+        f" from generations g where {WHERE} order by g.created_at, g.id".encode(),
+        values,
+    )
+    return [
+        JudgedAnswer(
+            id=row[0],
+            checkpoint=row[1],
+            created_at=row[2],
+            tenant=row[3],
+            session=row[4],
+            surface=row[5],
+            language=row[6],
+            output=row[7],
+            finish_reason=row[8],
+            total_ms=row[9],
+            feedback=tuple(said.get(row[0], ())),
+        )
+        async for row in cursor
+    ]

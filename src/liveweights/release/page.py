@@ -1,0 +1,216 @@
+"""A scorecard for people: Markdown, a page, and the history as a picture."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from liveweights.release.scorecard import Scorecard, Segment, Side, say
+
+MARKDOWN = """\
+# {{ card.checkpoint }}
+
+**Improved: {{ card.improved }}.** {{ card.summary }}.
+
+| | |
+|---|---|
+| alias | {{ card.alias or "-" }} |
+| learnt from | {{ card.parent or "-" }} |
+| compared with | {{ card.incumbent or "-" }} |
+| cycle | {{ card.cycle or "-" }}, {{ card.outcome or "open" }}{% if card.withdrawn %}, \
+withdrawn later{% endif %} |
+| why | {{ card.reason or "-" }} |
+| made | {{ card.created_at.isoformat(timespec="seconds") }} |
+
+## For whom, live
+
+{% if card.live -%}
+| segment | difference of mean reward | improved | canary | live | rewards | sessions |
+|---|---|---|---|---|---|---|
+{% for s in card.live -%}
+| {{ name(s) }} | {{ say(s) }} | {{ s.improved }} | {{ figure(s.candidate) }} \
+| {{ figure(s.incumbent) }} | {{ s.candidate.rewards }} and {{ s.incumbent.rewards }} \
+| {{ s.candidate.sessions }} and {{ s.incumbent.sessions }} |
+{% endfor %}
+{%- else -%}
+It has answered no canary traffic.
+{% endif %}
+## On what evidence
+
+- learnt from {{ card.evidence.learnt_from }} answers, judged on {{ card.evidence.judged_on }} \
+others; {{ card.evidence.feedback }} reactions in all
+{% for signal, count in card.evidence.signals | dictsort -%}
+- {{ signal }}: {{ count }}
+{% endfor -%}
+{% if card.gate -%}
+- gate: {{ card.gate.outcome }}: {{ card.gate.reasons | join("; ") }}
+{% endif -%}
+{% for g in card.guards -%}
+- {{ g.name }}: {{ number(g.live) }} live, {{ number(g.canary) }} canary; {{ g.bound }}\
+{% if g.broken %}: **broken**{% endif %}
+{% endfor %}
+## At what cost
+
+{% for what, seconds in card.cost | dictsort -%}
+- {{ what.replace("_", " ") }}: {{ "%.1f" | format(seconds) }}
+{% endfor -%}
+{% if card.exposed -%}
+- answered {{ card.exposed.users }} users in {{ card.exposed.sessions }} sessions, \
+{{ card.exposed.answers }} answers
+{% endif %}
+## History
+
+{% for r in card.releases -%}
+- {{ r.at.isoformat(timespec="seconds") }} {{ r.alias }}: {{ r.action }}\
+{% if r.share %} at {{ "%.0f%%" | format(100 * r.share) }}{% endif %}: {{ r.reason }}
+{% endfor %}"""
+
+PAGE = """\
+<!doctype html>
+<html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ card.checkpoint }}</title>
+<style>
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
+       color: #1b2733; background: #fff; overflow-wrap: anywhere }
+table { border-collapse: collapse; width: 100%; display: block; overflow-x: auto }
+th, td { text-align: left; padding: .3rem .7rem .3rem 0; border-bottom: 1px solid #dde3e8;
+         vertical-align: top }
+.yes { color: #0b6e4f } .no { color: #a4262c } .verdict { font-size: 1.2rem }
+svg { max-width: 100%; height: auto }
+@media (prefers-color-scheme: dark) { body { color: #dde3e8; background: #14191e }
+  th, td { border-color: #33404b } .yes { color: #4cc38a } .no { color: #ff8b8b } }
+</style>
+<h1>{{ card.checkpoint }}</h1>
+<p class="verdict {{ card.improved }}">Improved: <b>{{ card.improved }}</b>. {{ card.summary }}.</p>
+<table>
+<tr><th>alias<td>{{ card.alias or "-" }}
+<tr><th>learnt from<td>{{ card.parent or "-" }}
+<tr><th>compared with<td>{{ card.incumbent or "-" }}
+<tr><th>cycle<td>{{ card.cycle or "-" }}, {{ card.outcome or "open" }}
+{%- if card.withdrawn %}, withdrawn later{% endif %}
+<tr><th>why<td>{{ card.reason or "-" }}
+<tr><th>made<td>{{ card.created_at.isoformat(timespec="seconds") }}
+</table>
+<h2>For whom, live</h2>
+{% if card.live %}
+<table><tr><th>segment<th>difference of mean reward<th>improved<th>canary<th>live<th>rewards
+{% for s in card.live %}
+<tr><td>{{ name(s) }}<td>{{ say(s) }}<td class="{{ s.improved }}">{{ s.improved }}
+<td>{{ figure(s.candidate) }}<td>{{ figure(s.incumbent) }}
+<td>{{ s.candidate.rewards }} and {{ s.incumbent.rewards }}
+{% endfor %}
+</table>
+{% else %}<p>It has answered no canary traffic.</p>{% endif %}
+<h2>On what evidence</h2>
+<ul>
+<li>learnt from {{ card.evidence.learnt_from }} answers, judged on {{ card.evidence.judged_on }}
+others; {{ card.evidence.feedback }} reactions in all
+{% if card.gate %}<li>gate: {{ card.gate.outcome }}: {{ card.gate.reasons | join("; ") }}{% endif %}
+{% for g in card.guards %}
+<li class="{{ 'no' if g.broken }}">{{ g.name }}: {{ number(g.live) }} live, {{ number(g.canary) }}
+canary; {{ g.bound }}
+{% endfor %}
+</ul>
+<h2>At what cost</h2>
+<ul>
+{% for what, seconds in card.cost | dictsort %}
+<li>{{ what.replace("_", " ") }}: {{ "%.1f" | format(seconds) }}
+{% endfor %}
+{% if card.exposed %}<li>answered {{ card.exposed.users }} users in {{ card.exposed.sessions }}
+sessions, {{ card.exposed.answers }} answers{% endif %}
+</ul>
+<h2>History</h2>
+<ul>
+{% for r in card.releases %}
+<li>{{ r.at.isoformat(timespec="seconds") }} {{ r.alias }}: {{ r.action }}
+{%- if r.share %} at {{ "%.0f%%" | format(100 * r.share) }}{% endif %}: {{ r.reason }}
+{% endfor %}
+</ul>
+{{ picture | safe }}
+</html>
+"""
+
+
+def to_markdown(card: Scorecard) -> str:
+    """The scorecard as one Markdown document."""
+    return _render(MARKDOWN, escape=False, card=card).rstrip() + "\n"
+
+
+def to_html(card: Scorecard, history: Sequence[Scorecard] = ()) -> str:
+    """The scorecard as one page that needs nothing else; with the history's picture if given."""
+    picture = draw_svg(history) if history else ""
+    return _render(PAGE, escape=True, card=card, picture=picture)
+
+
+def draw_svg(history: Sequence[Scorecard]) -> str:
+    """The history as an SVG element."""
+    buffer = io.StringIO()
+    _draw(history, buffer, "svg")
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def draw_history(history: Sequence[Scorecard], path: Path) -> None:
+    """Write the history as a picture; the ending of the name (png, svg, pdf) says which kind."""
+    _draw(history, path, None)
+
+
+def _draw(history: Sequence[Scorecard], target: Any, kind: str | None) -> None:
+    """Difference to the incumbent on live traffic, and the mean reward, by checkpoint."""
+    from matplotlib.figure import Figure
+
+    colours = {"promoted": "#0b7a75", "rolled_back": "#a4262c"}
+    figure = Figure(figsize=(1.1 * max(5, len(history)) + 1, 6), constrained_layout=True)
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    for place, card in enumerate(history):
+        if not card.live:
+            continue
+        everyone = card.live[0]
+        colour = colours.get(card.outcome or "", "#5b6b7b")
+        if everyone.difference is not None:
+            low = everyone.low if everyone.low is not None else math.nan
+            high = everyone.high if everyone.high is not None else math.nan
+            arms = [[everyone.difference - low], [high - everyone.difference]]
+            upper.errorbar(
+                [place], [everyone.difference], yerr=arms, fmt="o", color=colour, capsize=3
+            )
+        for side, marker, tone in (
+            (everyone.candidate, "o", colour),
+            (everyone.incumbent, "_", "#999999"),
+        ):
+            if side.reward is not None:
+                lower.plot([place], [side.reward], marker, color=tone)
+    upper.axhline(0, color="#999999", linewidth=0.8)
+    upper.set_ylabel("difference to the incumbent")
+    lower.set_ylabel("mean reward (bar: incumbent)")
+    names = [f"{c.checkpoint.rpartition('@')[2][:6]}\n{c.outcome or 'live'}" for c in history]
+    lower.set_xticks(range(len(history)), names, fontsize=8)
+    upper.set_title("Checkpoints on live traffic, with 95% intervals", fontsize=10)
+    figure.savefig(target, format=kind)
+
+
+def _render(template: str, *, escape: bool, **values: object) -> str:
+    environment = jinja2.Environment(autoescape=escape, undefined=jinja2.StrictUndefined)
+    helps = {"name": _name, "say": say, "figure": _figure, "number": _number}
+    return environment.from_string(template).render(**helps, **values)
+
+
+def _name(segment: Segment) -> str:
+    return "everyone" if segment.dimension == "all" else f"{segment.dimension} {segment.value}"
+
+
+def _figure(side: Side) -> str:
+    parts = [_number(side.reward)]
+    if side.accepted is not None:
+        parts.append(f"{side.accepted:.0%} accepted")
+    return ", ".join(parts)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"

@@ -1,0 +1,333 @@
+"""Did a checkpoint improve things, for whom, by how much, on what evidence, at what cost?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from liveweights.gate.distributions import student_quantile
+from liveweights.gate.statistics import clustered_error, group
+from liveweights.learn.rewards import RewardMap, reward
+from liveweights.record.answers import JudgedAnswer, read_answers
+from liveweights.release.exposure import Exposed, count_exposed
+from liveweights.release.registry import NotRegistered
+from liveweights.store.database import Connection
+
+Improved = Literal["yes", "no", "not shown"]
+DIMENSIONS = ("surface", "language", "tenant")
+FEWEST = 10
+"""Rewards of either side below which a segment is not a line of its own."""
+
+
+class Side(msgspec.Struct, frozen=True, kw_only=True):
+    """What one checkpoint's answers came to. ``accepted`` is of those that anybody judged."""
+
+    answers: int
+    rewards: int
+    sessions: int
+    reward: float | None
+    accepted: float | None
+    silent: float | None
+    seconds: float | None
+    """Median time of an answer."""
+
+
+class Segment(msgspec.Struct, frozen=True, kw_only=True):
+    """Candidate against incumbent on the live traffic that both had at the same time.
+
+    ``low`` and ``high`` bound the difference of mean rewards; sessions are the independent cases.
+    The segments of one dimension share the error rate (Bonferroni).
+    """
+
+    dimension: str
+    value: str
+    candidate: Side
+    incumbent: Side
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    confidence: float
+
+    @property
+    def improved(self) -> Improved:
+        if self.low is None or self.high is None:
+            return "not shown"
+        return "yes" if self.low > 0 else "no" if self.high < 0 else "not shown"
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One change of an alias that brought, moved or took the checkpoint."""
+
+    alias: str
+    action: str
+    checkpoint: str
+    previous: str | None
+    share: float | None
+    reason: str
+    at: datetime
+
+
+class Scorecard(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is known of a checkpoint's effect; `improved` sums it up."""
+
+    checkpoint: str
+    alias: str | None
+    parent: str | None
+    incumbent: str | None
+    created_at: datetime
+    cycle: int | None
+    outcome: str | None
+    reason: str | None
+    withdrawn: bool
+    improved: Improved
+    summary: str
+    gate: dict[str, Any] | None
+    live: tuple[Segment, ...]
+    guards: tuple[dict[str, Any], ...]
+    exposed: Exposed | None
+    evidence: dict[str, Any]
+    cost: dict[str, float]
+    releases: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One answer as segments see it."""
+
+    candidate: bool
+    session: str
+    reward: float | None
+    accepted: bool | None
+    silent: bool
+    seconds: float
+    labels: dict[str, str]
+
+
+def judge_rows(answers: Sequence[JudgedAnswer], candidate: str, rewards: RewardMap) -> list[Row]:
+    """Answers that were given in full, with what they earned."""
+    rows: list[Row] = []
+    for one in answers:
+        if one.failed or one.cancelled:
+            continue
+        worth = reward(one.output, one.feedback, rewards, served=one.created_at)
+        clicks = [f.signal for f in one.feedback if f.signal in ("accepted", "rejected")]
+        rows.append(
+            Row(
+                candidate=one.checkpoint == candidate,
+                session=one.session or one.id,
+                reward=worth.value if worth else None,
+                accepted=clicks[-1] == "accepted" if clicks else None,
+                silent=not one.output.strip(),
+                seconds=one.total_ms / 1000,
+                labels={name: getattr(one, name) for name in DIMENSIONS},
+            )
+        )
+    return rows
+
+
+def compare_segments(rows: Sequence[Row], confidence: float = 0.95) -> tuple[Segment, ...]:
+    """Everyone first, then each surface, language and tenant that has enough rewards."""
+    segments = [compare("all", "", rows, confidence)]
+    for name in DIMENSIONS:
+        parts: dict[str, list[Row]] = {}
+        for row in rows:
+            parts.setdefault(row.labels[name], []).append(row)
+        enough = {value: part for value, part in parts.items() if value and _is_enough(part)}
+        if len(parts) < 2:
+            continue  # the same as everyone
+        shared = 1 - (1 - confidence) / max(1, len(enough))
+        segments += [compare(name, value, enough[value], shared) for value in sorted(enough)]
+    return tuple(segments)
+
+
+def compare(dimension: str, value: str, rows: Sequence[Row], confidence: float) -> Segment:
+    """Difference of two independent clustered means (Welch): the standard errors of the sides add
+    in squares, Student's t has one degree of freedom fewer than the smaller side has sessions."""
+    ours = [row for row in rows if row.candidate]
+    theirs = [row for row in rows if not row.candidate]
+    left, right = _side(ours), _side(theirs)
+    low = high = difference = None
+    if left.reward is not None and right.reward is not None:
+        difference = left.reward - right.reward
+        one, other = _error(ours), _error(theirs)
+        freedom = min(left.sessions, right.sessions) - 1
+        if one is not None and other is not None and freedom >= 1:
+            reach = student_quantile(0.5 + confidence / 2, freedom) * math.hypot(one, other)
+            low, high = difference - reach, difference + reach
+    return Segment(
+        dimension=dimension,
+        value=value,
+        candidate=left,
+        incumbent=right,
+        difference=difference,
+        low=low,
+        high=high,
+        confidence=confidence,
+    )
+
+
+def conclude(live: Sequence[Segment], gate: dict[str, Any] | None) -> tuple[Improved, str]:
+    """Live traffic outweighs the gate; the gate stands where live traffic shows nothing."""
+    everyone = live[0] if live else None
+    if everyone is not None and everyone.improved != "not shown":
+        word = "better" if everyone.improved == "yes" else "worse"
+        return everyone.improved, f"{word} on live traffic: {say(everyone)}"
+    passed = (gate or {}).get("outcome")
+    reasons = "; ".join((gate or {}).get("reasons", ()))
+    if passed == "PASS":
+        return "yes", f"better at the gate ({reasons}); live traffic does not contradict it"
+    if passed == "FAIL":
+        return "no", f"worse at the gate: {reasons}"
+    if passed == "INCONCLUSIVE":
+        return "not shown", f"the gate could not tell: {reasons}"
+    return "not shown", "neither the gate nor live traffic has shown anything yet"
+
+
+def say(segment: Segment) -> str:
+    """The difference in one line."""
+    if segment.difference is None:
+        return "not compared"
+    if segment.low is None or segment.high is None:
+        return f"{segment.difference:+.4f}, too few sessions for an interval"
+    return (
+        f"{segment.difference:+.4f} [{segment.low:+.4f}, {segment.high:+.4f}]"
+        f" at {segment.confidence:.4g}"
+    )
+
+
+async def read_scorecard(conn: Connection, checkpoint_id: str, rewards: RewardMap) -> Scorecard:
+    """Gather everything about a checkpoint. Raises NotRegistered.
+
+    Reads the answers of its canary's time, and counts whom it ever answered.
+    """
+    cursor = await conn.execute(
+        "select k.parent, k.created_at, c.id, c.alias, c.outcome, c.reason, c.incumbent,"
+        " c.withdrawn_at is not null, c.verdict, c.canary, c.learning,"
+        " extract(epoch from coalesce(c.ended_at, now()) - c.started_at)"
+        " from checkpoints k left join lateral ("
+        "  select * from cycles where candidate = k.id order by id limit 1) c on true"
+        " where k.id = %s",
+        (checkpoint_id,),
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise NotRegistered(f"no checkpoint {checkpoint_id!r} is registered")
+    parent, created, cycle, alias, outcome, reason, incumbent, withdrawn = row[:8]
+    gate, canary, learning, seconds = row[8:]
+    releases = await _releases(conn, checkpoint_id)
+    alias = alias or next((one.alias for one in releases), None)
+    spans = _canary_span(releases, checkpoint_id)
+    live: tuple[Segment, ...] = ()
+    if spans and alias and incumbent:
+        answers = await read_answers(conn, alias, [checkpoint_id, incumbent], *spans)
+        live = compare_segments(judge_rows(answers, checkpoint_id, rewards))
+    improved, summary = conclude(live, gate)
+    report: dict[str, Any] = learning or {}
+    cost: dict[str, float] = {}
+    if cycle is not None:
+        cost["cycle_seconds"] = float(seconds)
+    if "seconds" in report:
+        cost["learning_seconds"] = float(report["seconds"])
+    if spans:
+        end = spans[1] or datetime.now(created.tzinfo)
+        cost["canary_seconds"] = (end - spans[0]).total_seconds()
+    return Scorecard(
+        checkpoint=checkpoint_id,
+        alias=alias,
+        parent=parent,
+        incumbent=incumbent,
+        created_at=created,
+        cycle=cycle,
+        outcome=outcome,
+        reason=reason,
+        withdrawn=bool(withdrawn),
+        improved=improved,
+        summary=summary,
+        gate=gate,
+        live=live,
+        guards=tuple((canary or {}).get("guards", ())),
+        exposed=await count_exposed(conn, alias, checkpoint_id) if alias else None,
+        evidence=await _evidence(conn, cycle) | {"signals": report.get("signals", {})},
+        cost=cost,
+        releases=tuple(releases),
+    )
+
+
+async def read_history(conn: Connection, alias: str) -> list[str]:
+    """Every checkpoint that the alias ever had or tried, in the order of the first time."""
+    cursor = await conn.execute(
+        "select checkpoint from releases where alias = %s group by checkpoint order by min(id)",
+        (alias,),
+    )
+    return [checkpoint for (checkpoint,) in await cursor.fetchall()]
+
+
+async def _releases(conn: Connection, checkpoint: str) -> list[Entry]:
+    cursor = await conn.execute(
+        "select alias, action, checkpoint, previous, share, reason, at from releases"
+        " where checkpoint = %(id)s or (previous = %(id)s and action = 'rollback') order by id",
+        {"id": checkpoint},
+    )
+    names = Entry.__struct_fields__
+    return [Entry(**dict(zip(names, row, strict=True))) for row in await cursor.fetchall()]
+
+
+def _canary_span(
+    releases: Sequence[Entry], checkpoint: str
+) -> tuple[datetime, datetime | None] | None:
+    """From the first session on the canary to its promotion or abort (None: it runs)."""
+    shown = next((r.at for r in releases if r.action in ("canary", "step") and r.share), None)
+    if shown is None:
+        return None
+    ended = next(
+        (
+            r.at
+            for r in releases
+            if r.action in ("promote", "abort") and r.checkpoint == checkpoint and r.at >= shown
+        ),
+        None,
+    )
+    return shown, ended
+
+
+async def _evidence(conn: Connection, cycle: int | None) -> dict[str, Any]:
+    cursor = await conn.execute(
+        "select count(distinct generation) filter (where split = 'train'),"
+        " count(distinct generation) filter (where split = 'held_back'),"
+        " count(distinct feedback) from cycle_rows where cycle = %s",
+        (cycle,),
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return {"learnt_from": row[0], "judged_on": row[1], "feedback": row[2]}
+
+
+def _is_enough(rows: Sequence[Row]) -> bool:
+    judged = [row.candidate for row in rows if row.reward is not None]
+    return min(sum(judged), len(judged) - sum(judged)) >= FEWEST
+
+
+def _side(rows: Sequence[Row]) -> Side:
+    earned = [row for row in rows if row.reward is not None]
+    clicked = [row.accepted for row in rows if row.accepted is not None]
+    return Side(
+        answers=len(rows),
+        rewards=len(earned),
+        sessions=len({row.session for row in earned}),
+        reward=sum(row.reward or 0.0 for row in earned) / len(earned) if earned else None,
+        accepted=sum(clicked) / len(clicked) if clicked else None,
+        silent=sum(row.silent for row in rows) / len(rows) if rows else None,
+        seconds=float(np.median([row.seconds for row in rows])) if rows else None,
+    )
+
+
+def _error(rows: Sequence[Row]) -> float | None:
+    earned = [row for row in rows if row.reward is not None]
+    values = np.array([row.reward for row in earned], dtype=np.float64)
+    return clustered_error(values, group([row.session for row in earned], len(earned)))

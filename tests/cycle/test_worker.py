@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from liveweights.config import Config
+from liveweights.cycle import ledger
+from liveweights.cycle import worker as worker_module
+from liveweights.release import aliases
+from liveweights.release.registry import Registry
+from liveweights.release.settings import RetentionSettings, SigningSettings
+from liveweights.release.signing import check, make_keys
+from liveweights.store.database import open_pool
+
+from .crash import pretend_to_learn
+from .product import BASE, GOOD, Habit, Product
+
+
+def on_product(
+    dsn: str, home: Path, test: Callable[[Product], Awaitable[None]], config: Config | None = None
+) -> None:
+    async def go() -> None:
+        pool = await open_pool(dsn)
+        try:
+            product = Product(pool, config or Config(), home, {BASE: Habit(), GOOD: Habit()})
+            await product.fill()
+            await test(product)
+        finally:
+            await pool.close()
+
+    asyncio.run(go())
+
+
+@pytest.fixture
+def same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every update comes to the same adapter."""
+
+    async def learn(folder: Path) -> None:
+        one = folder.with_name("1")
+        one.mkdir(exist_ok=True)
+        if one != folder:
+            (one / "job.json").write_bytes((folder / "job.json").read_bytes())
+        pretend_to_learn(one)
+        if one != folder:
+            for path in one.iterdir():
+                path.rename(folder / path.name)
+
+    monkeypatch.setattr(worker_module, "_run_learner", learn)
+
+
+async def turn_until(product: Product, state: str) -> ledger.Cycle:
+    worker = product.worker()
+    for _ in range(6):
+        cycle = await worker.turn(now=True)
+        assert cycle is not None
+        if cycle.state == state:
+            return cycle
+    raise AssertionError(state)
+
+
+def test_a_cycle_whose_incumbent_was_taken_back_ends(database_dsn: str, tmp_path: Path) -> None:
+    async def test(product: Product) -> None:
+        async with product.pool.connection() as conn:
+            await aliases.promote(conn, "code", GOOD, reason="r")
+            cycle = await ledger.begin(conn, "code", {})
+            assert cycle.incumbent == GOOD
+            await aliases.rollback(conn, "code", reason="bad")
+        ended = await product.worker().turn()
+        assert ended is not None
+        assert (ended.id, ended.outcome) == (cycle.id, "rejected")
+        assert f"{BASE} is live now, not {GOOD}" in (ended.reason or "")
+
+    on_product(database_dsn, tmp_path, test)
+
+
+@pytest.mark.usefixtures("same_weights")
+def test_weights_that_did_harm_are_not_tried_again(database_dsn: str, tmp_path: Path) -> None:
+    async def test(product: Product) -> None:
+        await product.use(20)
+        first = await turn_until(product, "warming")
+        assert first.candidate is not None
+        async with product.pool.connection() as conn:
+            await aliases.start_canary(conn, "code", first.candidate, 0.1, reason="r")
+            await aliases.abort_canary(conn, "code", reason="slow", evidence={"proven": True})
+            await ledger.advance(conn, first, "ended", outcome="rolled_back", reason="slow")
+        again = await turn_until(product, "ended")
+        assert (again.outcome, again.candidate) == ("rejected", first.candidate)
+        assert again.reason == "the same weights were taken back before: slow"
+
+    on_product(database_dsn, tmp_path, test)
+
+
+@pytest.mark.usefixtures("same_weights")
+def test_candidates_are_signed_where_there_is_a_key(database_dsn: str, tmp_path: Path) -> None:
+    pytest.importorskip("model_signing", reason="pip install 'liveweights[signing]'")
+    public = make_keys(tmp_path / "key")
+    config = Config(
+        signing=SigningSettings(key=str(tmp_path / "key")),
+        retention=RetentionSettings(free_gb=0.0),
+    )
+
+    async def test(product: Product) -> None:
+        await product.use(20)
+        cycle = await turn_until(product, "warming")
+        assert cycle.candidate is not None
+        check(Registry(tmp_path / "checkpoints").load(cycle.candidate), public)
+
+    on_product(database_dsn, tmp_path, test, msgspec.structs.replace(config))
