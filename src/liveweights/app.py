@@ -8,8 +8,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Generator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from liveweights.engines.protocol import Engine
 from liveweights.gateway.app import create_gateway
 from liveweights.gateway.upstream import Upstream
 from liveweights.insight.endpoint import InsightRoute
+from liveweights.record.responses import ResponseStore
 from liveweights.record.shadow import ShadowAnswer, keep_shadow
 from liveweights.record.spill import Spill
 from liveweights.record.writer import Writer
@@ -134,6 +135,25 @@ class StatusRoute:
         await send({"type": "http.response.body", "body": msgspec.json.encode(status)})
 
 
+class ApiServer(uvicorn.Server):
+    """Cancelling ``serve_and_drain`` ends it: nothing new comes in, what is there is answered."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Signals are the caller's: uvicorn would raise them again once it has ended."""
+        yield
+
+    async def serve_and_drain(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve on ``sockets``, or where the configuration says."""
+        serving = asyncio.create_task(self.serve(sockets))
+        try:
+            await asyncio.shield(serving)
+        except asyncio.CancelledError:
+            self.should_exit = True
+            await serving
+            raise
+
+
 async def run_api(place: Place) -> None:
     """Serve until told to stop; what was admitted is answered first."""
     config = place.config
@@ -165,7 +185,15 @@ async def run_api(place: Place) -> None:
                 await keep_shadow(conn, answer)
 
         shadow = await stack.enter_async_context(Shadow(engine, router, keep))
-        app = create_app(engine, writer, router, tokenizer, config.api, shadow=shadow)
+        app = create_app(
+            engine,
+            writer,
+            router,
+            tokenizer,
+            config.api,
+            shadow=shadow,
+            responses=ResponseStore(pool),
+        )
         upkeep = asyncio.create_task(keep_up(pool))
         stack.callback(upkeep.cancel)
         answering = InsightRoute(app, pool, config.api, config.rewards)
@@ -194,7 +222,7 @@ async def run_gateway(place: Place) -> None:
 
 async def _listen(app: ASGIApp, config: Config, *, signed: bool = True) -> None:
     """``signed``: with ``server`` and ``date`` headers of our own."""
-    server = uvicorn.Server(
+    server = ApiServer(
         uvicorn.Config(
             app,
             host=config.api.host,
@@ -207,7 +235,7 @@ async def _listen(app: ASGIApp, config: Config, *, signed: bool = True) -> None:
         )
     )
     log.info("listening on http://%s:%d", config.api.host, config.api.port)
-    await server.serve()
+    await server.serve_and_drain()
 
 
 async def run_worker(place: Place) -> None:

@@ -28,6 +28,7 @@ from liveweights.engines.protocol import (
 from liveweights.engines.text import TextStream
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
+from liveweights.record.responses import StoreAway, StoredResponse, UnknownResponse
 from liveweights.record.writer import ConflictingFeedback, UnknownGeneration
 
 BASE = "tiny@000000000000"
@@ -159,6 +160,39 @@ class MemoryRecorder:
         return generation
 
 
+class MemoryResponses:
+    """The ResponseStore's promises, without a database."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], StoredResponse] = {}
+        self.away = False
+
+    def _get(self, tenant: str, id: str) -> StoredResponse:
+        if self.away:
+            raise StoreAway("the database is away")
+        try:
+            return self.rows[tenant, id]
+        except KeyError:
+            raise UnknownResponse(id) from None
+
+    async def add(self, response: StoredResponse, /) -> None:
+        if self.away:
+            raise StoreAway("the database is away")
+        self.rows[response.tenant, response.id] = response
+
+    async def read(self, tenant: str, id: str, /) -> dict[str, Any]:
+        return self._get(tenant, id).body
+
+    async def conversation(self, tenant: str, id: str, /) -> list[dict[str, Any]]:
+        row = self._get(tenant, id)
+        before = await self.conversation(tenant, row.previous) if row.previous else []
+        return [*before, *row.input, *row.body["output"]]
+
+    async def delete(self, tenant: str, id: str, /) -> None:
+        self._get(tenant, id)
+        del self.rows[tenant, id]
+
+
 @dataclass
 class Answer:
     """What came back."""
@@ -194,6 +228,7 @@ class Api:
     recorder: MemoryRecorder
     router: Router
     app: Any
+    responses: MemoryResponses
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         return asyncio.run(self.acall(method, path, body, **headers))
@@ -256,5 +291,6 @@ def make_api(
     recorder = MemoryRecorder()
     router = Router()
     router.set("tiny", BASE)
-    app = create_app(scripted, recorder, router, tokenizer, settings)
-    return Api(scripted, recorder, router, app)
+    responses = MemoryResponses()
+    app = create_app(scripted, recorder, router, tokenizer, settings, responses=responses)
+    return Api(scripted, recorder, router, app, responses)

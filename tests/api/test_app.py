@@ -14,7 +14,7 @@ from .doubles import BASE, NEXT, make_api
 
 
 def test_unknown_paths_are_404() -> None:
-    for path in ("/", "/v1", "/v1/models/", "/v1/embeddings", "/v1/completions/"):
+    for path in ("/", "/v1", "/v1/models/", "/v1/images", "/v1/completions/"):
         answer = make_api().call("GET", path)
         assert answer.status == 404
         assert path in answer.error()["message"]
@@ -66,6 +66,20 @@ def test_shows_resident_checkpoints_and_names_with_slashes() -> None:
     answer = api.call("GET", "/v1/models/none")
     assert answer.status == 404
     assert answer.error()["code"] == "model_not_found"
+
+
+def test_a_learnt_checkpoint_names_its_root_and_its_parent() -> None:
+    api = make_api()
+    api.router.introduce(Checkpoint(BASE, "adapter", Path("."), base=NEXT, parent="earlier@1"))
+    model = api.call("GET", "/v1/models/tiny").json()
+    assert (model["root"], model["parent"], model["checkpoint"]) == (NEXT, "earlier@1", BASE)
+
+
+def test_embeddings_are_refused_clearly() -> None:
+    answer = make_api().call("POST", "/v1/embeddings", {"model": "tiny", "input": "a"})
+    assert answer.status == 400
+    assert answer.error()["code"] == "unsupported_endpoint"
+    assert "/v1/chat/completions" in answer.error()["message"]
 
 
 def test_a_checkpoint_can_be_asked_by_its_id() -> None:

@@ -24,6 +24,7 @@ def test_answers_in_the_models_template() -> None:
             "message": {"role": "assistant", "content": "hello", "refusal": None},
             "logprobs": None,
             "finish_reason": "stop",
+            "generation": generation.id,
         }
     ]
     assert prompt_of(api) == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
@@ -117,6 +118,20 @@ def test_logprobs() -> None:
     assert streamed == [first, second, end]
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_several_choices(stream: bool) -> None:
+    api = make_api("hello")
+    answer = api.chat(n=2, stream=stream)
+    if stream:
+        texts = ["", ""]
+        for event in answer.events():
+            texts[event["choices"][0]["index"]] += event["choices"][0]["delta"]["content"]
+    else:
+        texts = [choice["message"]["content"] for choice in answer.json()["choices"]]
+    assert texts == ["hello", "hello"]
+    assert len(api.recorder.generations) == 2
+
+
 @pytest.mark.parametrize(
     ("parameters", "param"),
     [
@@ -125,12 +140,8 @@ def test_logprobs() -> None:
         ({"messages": [{"role": "user"}]}, "messages[0].content"),
         ({"messages": [{"content": "a"}]}, "messages[0].role"),
         ({"messages": [{"role": "king", "content": "a"}]}, "messages[0].role"),
-        ({"messages": [{"role": "tool", "content": "a"}]}, "messages[0].role"),
+        ({"messages": [{"role": "function", "content": "a"}]}, "messages[0].role"),
         ({"messages": [{"role": "assistant", "content": "a"}]}, "messages"),
-        (
-            {"messages": [{"role": "user", "content": "a", "tool_calls": [{}]}]},
-            "messages[0].tool_calls",
-        ),
         (
             {
                 "messages": [
@@ -139,9 +150,6 @@ def test_logprobs() -> None:
             },
             "messages[0].content[0]",
         ),
-        ({"tools": [{"type": "function"}]}, "tools"),
-        ({"tool_choice": "required"}, "tool_choice"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"modalities": ["audio"]}, "modalities"),
         ({"logprobs": 1}, "logprobs"),
         ({"top_logprobs": 2}, "top_logprobs"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -15,7 +16,13 @@ def test_answers_and_records_the_same_thing() -> None:
     assert body["object"] == "text_completion"
     assert body["model"] == "tiny"
     assert body["choices"] == [
-        {"index": 0, "text": "hello", "logprobs": None, "finish_reason": "stop"}
+        {
+            "index": 0,
+            "text": "hello",
+            "logprobs": None,
+            "finish_reason": "stop",
+            "generation": generation.id,
+        }
     ]
     assert body["id"] == generation.id == answer.headers["x-generation-id"]
     assert body["checkpoint"] == generation.checkpoint == answer.headers["x-checkpoint"] == BASE
@@ -105,12 +112,14 @@ def test_streams_a_chunk_per_visible_token() -> None:
 
 
 def test_streams_silence() -> None:
-    (event,) = make_api("").complete("say:", stream=True).events()
+    api = make_api("")
+    (event,) = api.complete("say:", stream=True).events()
     assert event["choices"][0] == {
         "index": 0,
         "text": "",
         "logprobs": None,
         "finish_reason": "stop",
+        "generation": api.recorder.only().id,
     }
 
 
@@ -136,17 +145,20 @@ def test_streams_the_logprobs_that_are_given_otherwise() -> None:
     [
         ({"echo": True}, "echo"),
         ({"suffix": "end"}, "suffix"),
-        ({"n": 2}, "n"),
+        ({"n": 0}, "n"),
+        ({"n": 17}, "n"),
         ({"best_of": 3}, "best_of"),
         ({"frequency_penalty": 0.5}, "frequency_penalty"),
         ({"presence_penalty": -1}, "presence_penalty"),
-        ({"logit_bias": {"5": 1}}, "logit_bias"),
+        ({"logit_bias": {"5": 101}}, "logit_bias[...]"),
+        ({"logit_bias": {"999999": 1}}, "logit_bias"),
         ({"prompt": ""}, "prompt"),
         ({"prompt": []}, "prompt"),
         ({"prompt": [[]]}, "prompt"),
-        ({"prompt": ["a", "b"]}, "prompt"),
-        ({"prompt": [1, [2]]}, "prompt"),
-        ({"prompt": [[1], [2]]}, "prompt"),
+        ({"prompt": ["a", ""]}, "prompt"),
+        ({"prompt": [1, [2]]}, "prompt[0]"),
+        ({"prompt": [[1], [-2]]}, "prompt[1][0]"),
+        ({"prompt": ["a"] * 65}, "prompt"),
         ({"prompt": [1, -1]}, "prompt[1]"),
         ({"prompt": [10**30]}, "prompt[0]"),
         ({"prompt": None}, "prompt"),
@@ -241,3 +253,63 @@ def test_the_temperature_that_is_taken_is_recorded(asked: Any, taken: float) -> 
     api = make_api()
     api.complete(temperature=asked)
     assert api.engine.calls[0][2].temperature == api.recorder.only().temperature == taken
+
+
+def test_several_choices_are_several_generations() -> None:
+    api = make_api("hello")
+    answer = api.complete("say:", n=3, best_of=3, seed=2**63 - 1)
+    body, kept = answer.json(), api.recorder.generations
+    assert [choice["index"] for choice in body["choices"]] == [0, 1, 2]
+    ids = [choice["generation"] for choice in body["choices"]]
+    assert set(ids) == set(kept)
+    assert body["id"] == ids[0]
+    assert answer.headers["x-generation-id"] == ", ".join(ids)
+    assert [kept[id].seed for id in ids] == [2**63 - 1, -(2**63), -(2**63) + 1]
+    assert body["usage"] == {"prompt_tokens": 4, "completion_tokens": 18, "total_tokens": 22}
+
+
+def test_several_prompts_are_answered_in_order() -> None:
+    api = make_api("hello")
+    body = api.complete(["a ", "bc"], n=2).json()
+    assert [choice["index"] for choice in body["choices"]] == [0, 1, 2, 3]
+    prompts = [
+        make_tokenizer().decode(api.recorder.generations[choice["generation"]].prompt_ids)
+        for choice in body["choices"]
+    ]
+    assert prompts == ["a", "a", "bc", "bc"]
+    assert body["usage"]["prompt_tokens"] == 3
+
+
+def test_several_choices_stream_side_by_side() -> None:
+    api = make_api("hello", pause=lambda: asyncio.sleep(0))
+    answer = api.complete(n=3, stream=True, stream_options={"include_usage": True}, logprobs=1)
+    *events, usage = answer.events()
+    texts, ends = ["", "", ""], {}
+    for event in events:
+        (choice,) = event["choices"]
+        texts[choice["index"]] += choice["text"]
+        if choice["finish_reason"]:
+            assert choice["generation"] in api.recorder.generations
+            ends[choice["index"]] = choice["generation"]
+    assert texts == ["hello"] * 3
+    assert set(ends.values()) == set(api.recorder.generations)
+    assert usage["usage"]["completion_tokens"] == 21
+    order = [event["choices"][0]["index"] for event in events]
+    assert order != sorted(order)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_one_choice_that_breaks_ends_all(stream: bool) -> None:
+    api = make_api("hello", pause=lambda: asyncio.sleep(0), fail_at=3)
+    answer = api.complete(n=3, stream=stream)
+    if stream:
+        assert answer.events()[-1]["error"]["code"] == "engine_unavailable"
+    else:
+        assert answer.status == 503
+    assert api.engine.open == 0
+
+
+def test_a_bias_reaches_the_engine() -> None:
+    api = make_api()
+    assert api.complete(logit_bias={"5": 1.5, "7": -100}).status == 200
+    assert api.engine.calls[0][2].logit_bias == ((5, 1.5), (7, -100.0))

@@ -6,7 +6,7 @@ import sys
 from contextlib import ExitStack
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -20,6 +20,7 @@ def checkpoint_of(router: Router, model: str, session: str | None) -> str:
         return pin.checkpoint
 
 
+@settings(deadline=None)
 @given(NAMES, st.floats(0, 1))
 def test_a_session_sticks(session: str, share: float) -> None:
     router = Router()
@@ -27,6 +28,7 @@ def test_a_session_sticks(session: str, share: float) -> None:
     assert len({checkpoint_of(router, "m", session) for _ in range(3)}) == 1
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.integers(0, 2**32))
 def test_the_share_is_respected(share: float, seed: int) -> None:
     router = Router()
@@ -36,6 +38,7 @@ def test_the_share_is_respected(share: float, seed: int) -> None:
     assert abs(chosen - 2000 * share) <= 5 * (2000 * share * (1 - share)) ** 0.5 + 1
 
 
+@settings(deadline=None)
 @given(NAMES, st.floats(0, 1), st.floats(0, 1))
 def test_a_higher_share_keeps_who_is_in(session: str, one: float, other: float) -> None:
     low, high = sorted((one, other))

@@ -4,6 +4,7 @@ gives a module-scoped fixture ``harness``."""
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections import Counter
 from collections.abc import Coroutine, Sequence
@@ -18,7 +19,9 @@ from tests.engines import reference
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.engines.llama import LlamaEngine
 from liveweights.engines.protocol import (
+    Constraint,
     EngineError,
+    InvalidConstraint,
     PromptTooLong,
     Sampling,
     Token,
@@ -311,3 +314,77 @@ class EngineConformance:
         assert missing.id not in engine.resident()
         harness.run(engine.unload(missing.id))  # unknown ids are ignored
         assert len(harness.answer(CODE, max_tokens=2)) == 2
+
+
+@pytest.mark.model
+class GuidedConformance:
+    """What engines do that can be guided: bias and constraints."""
+
+    def test_a_bias_is_part_of_what_is_sampled(self, harness: Harness) -> None:
+        plain = harness.answer(CODE, max_tokens=1, temperature=0.0, top_logprobs=5)[0]
+        first, second, *_ = (token for token, _ in plain.top)
+        how: dict[str, Any] = {"max_tokens": 3, "top_logprobs": 5}
+        [unlikely] = harness.ids("zebra")[:1]
+        forced = harness.answer(CODE, logit_bias=((unlikely, 100.0),), **how)
+        assert [t.id for t in forced] == [unlikely] * 3
+        assert all(t.logprob > -1e-6 and t.raw_logprob < -1 for t in forced)
+        assert forced[0].top[0] == (first, pytest.approx(plain.raw_logprob, abs=0.05))
+        banned = harness.answer(CODE, temperature=0.0, logit_bias=((first, -100.0),), **how)
+        assert banned[0].id == second
+        bias = ((first, -1.0), (second, 0.5))
+        seen: dict[int, float] = {}
+        for seed in range(6):
+            [token] = harness.answer(
+                CODE, max_tokens=1, temperature=0.9, top_k=4, seed=seed, logit_bias=bias,
+                top_logprobs=5,
+            )  # fmt: skip
+            logits = {i: raw + dict(bias).get(i, 0.0) for i, raw in token.top}
+            kept = dict(sorted(logits.items(), key=lambda item: -item[1])[:4])
+            total = sum(math.exp(value / 0.9) for value in kept.values())
+            seen[token.id] = math.exp(kept[token.id] / 0.9) / total
+            assert math.exp(token.logprob) == pytest.approx(seen[token.id], abs=1e-4)
+        assert len(seen) > 1
+
+    def test_a_constraint_holds_and_is_part_of_what_is_sampled(self, harness: Harness) -> None:
+        schema = json.dumps(
+            {
+                "type": "object",
+                "properties": {
+                    "name": {"type": "string", "maxLength": 12},
+                    "age": {"type": "integer", "minimum": 0, "maximum": 150},
+                    "kind": {"enum": ["cat", "dog"]},
+                },
+                "required": ["name", "age", "kind"],
+                "additionalProperties": False,
+            }
+        )
+        model = reference.read(harness.base.folder)
+        prompt = harness.ids(CHAT)
+        for how in ({"temperature": 0.0}, {"temperature": 1.0, "seed": 2}):
+            constraint = Constraint("json_schema", schema)
+            tokens = harness.answer(CHAT, max_tokens=80, constraint=constraint, **how)
+            value = json.loads(shown(tokens))
+            assert set(value) == {"name", "age", "kind"}
+            assert 0 <= value["age"] <= 150
+            assert value["kind"] in ("cat", "dog")
+            assert tokens[-1].stop == "stop"
+            assert harness.error(model, prompt, tokens) <= max(0.5, harness.engine.tolerance)
+            # Where nothing else could come, nothing was chosen.
+            assert any(t.logprob == 0.0 and t.raw_logprob < -1 for t in tokens)
+
+    def test_any_json_and_grammars(self, harness: Harness) -> None:
+        tokens = harness.answer(CHAT, max_tokens=60, temperature=0.0, constraint=Constraint("json"))
+        assert shown(tokens).startswith("{")
+        grammar = Constraint("lark", 'start: "yes" | "no" | /[0-9]{3}/')
+        for seed in range(4):
+            said = shown(harness.answer(CHAT, max_tokens=8, seed=seed, constraint=grammar))
+            assert said in ("yes", "no") or (len(said) == 3 and said.isdigit())
+
+    def test_a_constraint_that_makes_no_sense_says_so(self, harness: Harness) -> None:
+        for constraint in (
+            Constraint("json_schema", '{"type": "nonsense"}'),
+            Constraint("json_schema", "{"),
+            Constraint("lark", "start: nowhere"),
+        ):
+            with pytest.raises(InvalidConstraint, match="not understood"):
+                harness.answer(CHAT, constraint=constraint)

@@ -16,7 +16,14 @@ import aiohttp
 import numpy as np
 import pytest
 from tests.engines import reference
-from tests.engines.conformance import CODE, CONTEXT, EngineConformance, Harness, shown
+from tests.engines.conformance import (
+    CODE,
+    CONTEXT,
+    EngineConformance,
+    GuidedConformance,
+    Harness,
+    shown,
+)
 
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.engines.llama import LlamaEngine
@@ -46,7 +53,7 @@ def kill(harness: Harness) -> int:
     return pid
 
 
-class TestLlamaEngine(EngineConformance):
+class TestLlamaEngine(EngineConformance, GuidedConformance):
     def test_strangers_are_refused(self, harness: Harness) -> None:
         assert isinstance(harness.engine, LlamaEngine)
         address = harness.engine.address(harness.base.id)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.engines import reference
-from tests.engines.conformance import CODE, CONTEXT, EngineConformance, Harness
+from tests.engines.conformance import CODE, CONTEXT, EngineConformance, GuidedConformance, Harness
 
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.engines.settings import EngineSettings
@@ -28,7 +28,7 @@ def harness(
         runner.run(engine.close())
 
 
-class TestTorchEngine(EngineConformance):
+class TestTorchEngine(EngineConformance, GuidedConformance):
     def test_scores_given_tokens(self, harness: Harness) -> None:
         prompt, output = harness.ids(CODE), harness.ids("usage: main FILE")
         assert isinstance(harness.engine, TorchEngine)

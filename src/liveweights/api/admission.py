@@ -1,33 +1,45 @@
-"""The way in, shared by completions and chat: who asks, which checkpoint, does it fit."""
+"""The way in, shared by all that generate: who asks, which checkpoint, does it fit, whose turn."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 from starlette.datastructures import Headers
-from starlette.types import Receive, Scope
+from starlette.types import Receive, Scope, Send
 
 from liveweights.api.answer import Service
 from liveweights.api.caller import Caller, identify, tenant_of
-from liveweights.api.errors import bad_request, context_exceeded, model_not_found, unavailable
-from liveweights.api.request import GenerationRequest
+from liveweights.api.draft import Draft
+from liveweights.api.errors import (
+    ApiError,
+    bad_request,
+    context_exceeded,
+    model_not_found,
+    unavailable,
+)
+from liveweights.api.exchange import Exchange, deadline_of
+from liveweights.api.limits import too_many
+from liveweights.api.request import BaseRequest
 from liveweights.api.routing import NotReady, Pin, UnknownModel
-from liveweights.api.wire import decode, read_body
+from liveweights.api.slots import QueueFull
+from liveweights.api.wire import ClientGone, decode, read_body
 
-Request = TypeVar("Request", bound=GenerationRequest)
+Request = TypeVar("Request", bound=BaseRequest)
 
 
 async def admit(
-    service: Service, type: type[Request], scope: Scope, receive: Receive
-) -> tuple[Request, Caller]:
-    """The checked request and who sent it. Raises ApiError, ClientGone."""
+    service: Service, type: type[Request], scope: Scope, receive: Receive, send: Send
+) -> tuple[Request, Caller, Exchange]:
+    """The checked request, who sent it and where to answer. Raises ApiError, ClientGone."""
     headers = Headers(scope=scope)
     tenant = tenant_of(headers, service.settings)
+    deadline = deadline_of(headers, service.settings.deadline_seconds)
     request = decode(await read_body(scope, receive, service.settings.max_body_bytes), type)
     request.check()
-    return request, identify(headers, request.user, request.metadata, tenant, service.settings)
+    caller = identify(headers, request.user, request.metadata, tenant, service.settings)
+    return request, caller, Exchange(receive, send, deadline)
 
 
 @contextmanager
@@ -44,6 +56,48 @@ def pinned(service: Service, model: str, caller: Caller) -> Generator[Pin]:
         yield pin
     finally:
         context.__exit__(None, None, None)
+
+
+@asynccontextmanager
+async def turn(
+    service: Service, caller: Caller, drafts: Sequence[Draft], exchange: Exchange
+) -> AsyncGenerator[None]:
+    """Hold what the key's limits and the server's slots give, once it is this request's turn.
+
+    Raises ApiError 429 at once where a limit or the queue is full, 408 where the deadline passes
+    in the queue, ClientGone. Afterwards the key is charged with what ``drafts`` used.
+    """
+    most = sum(len(draft.prompt_ids) + draft.sampling.max_tokens for draft in drafts)
+    try:
+        permit = service.limiter.take(caller.key, caller.tenant, most)
+    except ApiError as error:
+        service.metrics.refused.labels(error.type).inc()
+        raise
+    try:
+        exchange.headers = service.limiter.headers(caller.key, caller.tenant)
+        async with _slots(service, len(drafts), exchange):
+            yield
+    finally:
+        permit.close(sum(draft.used() for draft in drafts))
+
+
+@asynccontextmanager
+async def _slots(service: Service, count: int, exchange: Exchange) -> AsyncGenerator[None]:
+    slots = service.slots.hold(count)
+    held = False
+    try:
+        async with exchange.waited_for() as watch:
+            await slots.__aenter__()
+            held = True
+        if watch.gone:
+            raise ClientGone
+        yield
+    except QueueFull as error:
+        service.metrics.refused.labels("queue").inc()
+        raise too_many(f"The server is busy: {error}.", "queue", 2.0, exchange.headers) from None
+    finally:
+        if held:
+            await slots.__aexit__(None, None, None)
 
 
 def check_prompt(service: Service, prompt_ids: list[int], max_tokens: int, param: str) -> None:

@@ -4,33 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import msgspec
-from starlette.types import Receive, Send
 
 from liveweights.api.draft import Draft
-from liveweights.api.errors import from_engine, internal
+from liveweights.api.errors import ApiError, from_engine, internal
+from liveweights.api.exchange import Exchange
 from liveweights.api.infill import Infill
+from liveweights.api.limits import Limiter
 from liveweights.api.metrics import Metrics
-from liveweights.api.recorder import Recorder
+from liveweights.api.objects import Usage
+from liveweights.api.recorder import Recorder, Responses
 from liveweights.api.routing import Router
 from liveweights.api.settings import ApiSettings
 from liveweights.api.shadow import Shadow
-from liveweights.api.streaming import (
-    DONE,
-    error_event,
-    event,
-    send_chunk,
-    start_stream,
-    while_connected,
-)
+from liveweights.api.slots import Slots
+from liveweights.api.streaming import EventStream, event
+from liveweights.api.syntax.protocol import Syntax
 from liveweights.api.tokenization import Tokenizer
 from liveweights.api.wire import reply
-from liveweights.engines.protocol import Engine, EngineError, PromptTooLong, Token
+from liveweights.engines.protocol import (
+    Engine,
+    EngineError,
+    InvalidConstraint,
+    PromptTooLong,
+    Token,
+)
 
 log = logging.getLogger(__name__)
 
@@ -46,120 +49,166 @@ class Service:
     settings: ApiSettings
     metrics: Metrics
     infill: Infill | None
+    syntax: Syntax | None
+    responses: Responses | None
+    limiter: Limiter
+    slots: Slots
     shadow: Shadow | None = None
 
 
 class Shape(Protocol):
-    """How one endpoint puts a draft into JSON."""
+    """How one endpoint puts its drafts (the choices of one answer) into JSON.
 
-    every_token: bool
-    """Whether tokens without visible text are sent too (they carry log-probabilities)."""
+    A draft's ``reason`` is set when its last token is there.
+    """
 
-    def whole(self, draft: Draft, reason: str) -> bytes:
+    def whole(self, drafts: Sequence[Draft]) -> bytes:
         """The answer, not streamed."""
         ...
 
-    def chunk(self, token: Token, reason: str | None) -> bytes:
-        """One streamed token; ``reason`` is set on the last."""
+    def token(self, draft: Draft, token: Token) -> bytes:
+        """The events for one token; none if there is nothing to tell yet."""
         ...
 
-    def usage(self, draft: Draft) -> bytes | None:
-        """The closing usage chunk, if it was asked for."""
+    def end(self, drafts: Sequence[Draft]) -> bytes:
+        """The events after the last token."""
+        ...
+
+    def broken(self, error: ApiError) -> bytes:
+        """The events that end a stream which cannot be completed."""
         ...
 
 
-def identity(draft: Draft) -> list[tuple[bytes, bytes]]:
-    """Headers that say which answer this is and which checkpoint gave it."""
-    return [
-        (b"x-generation-id", draft.id.encode()),
-        (b"x-checkpoint", draft.checkpoint.encode()),
-    ]
+Settle = Callable[[], Awaitable[None]] | None
 
 
-async def send_whole(
-    service: Service, draft: Draft, shape: Shape, receive: Receive, send: Send
+async def answer(
+    service: Service,
+    drafts: Sequence[Draft],
+    shape: Shape,
+    exchange: Exchange,
+    *,
+    stream: bool,
+    settle: Settle = None,
 ) -> None:
-    """Raises ApiError."""
+    """Generate all drafts and send them. Raises ApiError while nothing has been sent.
+
+    ``settle`` is awaited when everything was generated and the end was not sent yet; it may
+    raise ApiError.
+    """
+    await (_send_stream if stream else _send_whole)(service, drafts, shape, exchange, settle)
+
+
+async def _send_whole(
+    service: Service,
+    drafts: Sequence[Draft],
+    shape: Shape,
+    exchange: Exchange,
+    settle: Settle,
+) -> None:
     try:
-        reason = await _generate(service, draft, receive, None)
+        there = await _generate_all(service, drafts, exchange, None)
     except EngineError as error:
         raise from_engine(error) from error
-    if reason is not None:
-        await reply(send, 200, shape.whole(draft, reason), identity(draft))
+    if there:
+        if settle is not None:
+            await settle()
+        await reply(exchange.send, 200, shape.whole(drafts), _head(drafts, exchange))
 
 
-async def send_stream(
-    service: Service, draft: Draft, shape: Shape, receive: Receive, send: Send
+async def _send_stream(
+    service: Service,
+    drafts: Sequence[Draft],
+    shape: Shape,
+    exchange: Exchange,
+    settle: Settle,
 ) -> None:
-    """Raises ApiError while nothing has been sent; later errors become an event."""
-    started = False
+    stream = EventStream(exchange.send, _head(drafts, exchange))
+    end = b""
 
-    async def emit(token: Token) -> None:
-        nonlocal started
-        if not started:
-            started = True
-            await start_stream(send, identity(draft))
-        if token.text or shape.every_token:
-            await send_chunk(send, event(shape.chunk(token, None)))
+    async def emit(draft: Draft, token: Token) -> None:
+        nonlocal end
+        events = shape.token(draft, token)
+        if all(draft.reason for draft in drafts):
+            end = events
+        else:
+            await stream.write(events)
 
     try:
-        reason = await _generate(service, draft, receive, emit)
+        there = await _generate_all(service, drafts, exchange, emit)
+        if there and settle is not None:
+            await settle()
     except EngineError as error:
-        if not started:
+        if not stream.started:
             raise from_engine(error) from error
-        log.warning("generation %s on %s broke off: %s", draft.id, draft.checkpoint, error)
-        await send_chunk(send, error_event(from_engine(error)) + DONE, more=False)
+        ids = ", ".join(draft.id for draft in drafts)
+        log.warning("%s on %s broke off: %s", ids, drafts[0].checkpoint, error)
+        await stream.close(shape.broken(from_engine(error)))
+        return
+    except ApiError as error:
+        if not stream.started:
+            raise
+        await stream.close(shape.broken(error))
         return
     except Exception:
-        if started:
-            await send_chunk(send, error_event(internal()) + DONE, more=False)
+        if stream.started:
+            await stream.close(shape.broken(internal()))
         raise
-    if reason is None:
-        return
-    if not started:
-        await start_stream(send, identity(draft))
-    end = event(shape.chunk(draft.tokens[-1], reason))
-    usage = shape.usage(draft)
-    if usage is not None:
-        end += event(usage)
-    await send_chunk(send, end + DONE, more=False)
+    if there:
+        await stream.close(end + shape.end(drafts))
 
 
-async def _generate(
-    service: Service,
-    draft: Draft,
-    receive: Receive,
-    emit: Callable[[Token], Awaitable[None]] | None,
-) -> str | None:
-    """Fills the draft, gives every token but the last to ``emit``, and records the result.
+Emit = Callable[[Draft, Token], Awaitable[None]]
 
-    Returns the finish reason, or None if the client went away. Recording comes before the last
-    byte, so that feedback can follow the answer at once. Raises EngineError.
+
+async def _generate_all(
+    service: Service, drafts: Sequence[Draft], exchange: Exchange, emit: Emit | None
+) -> bool:
+    """Whether the client is still there. Raises EngineError, ApiError 408."""
+    async with exchange.waited_for() as watch:
+        if len(drafts) == 1:
+            await _generate(service, drafts[0], emit)
+        else:
+            tasks = [asyncio.create_task(_generate(service, draft, emit)) for draft in drafts]
+            try:
+                await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+    return not watch.gone
+
+
+async def _generate(service: Service, draft: Draft, emit: Emit | None) -> None:
+    """Fills the draft, gives every token to ``emit``, and records the result.
+
+    Recording comes before the last token is given, so that feedback can follow the answer at
+    once; what was sampled is recorded when the client leaves, too. Raises EngineError.
     """
-    reason: str | None = None
     try:
-        async with while_connected(receive) as client, aclosing(_tokens(service, draft)) as tokens:
+        async with aclosing(_tokens(service, draft)) as tokens:
             async for token in tokens:
                 draft.add(token)
                 if token.stop is not None:
-                    reason = token.stop
                     break
                 if emit is not None:
-                    await emit(token)
+                    await emit(draft, token)
             else:
                 raise EngineError("the answer ended without a reason to stop")
     except asyncio.CancelledError:
         await _record(service, draft, "cancelled")
         raise
-    except PromptTooLong:
+    except (PromptTooLong, InvalidConstraint):
         raise  # the request's own fault
     except Exception:
         # What the user saw of a streamed answer can still draw feedback, and a canary is judged
         # by its failures.
         await _record(service, draft, "error")
         raise
-    await _record(service, draft, reason or "cancelled")
-    return None if client.gone else reason
+    await _record(service, draft, token.stop or "stop")
+    draft.reason = token.stop
+    if emit is not None:
+        await emit(draft, token)
 
 
 class _Tokens(Protocol):
@@ -178,13 +227,23 @@ def _tokens(service: Service, draft: Draft) -> _Tokens:
 async def _record(service: Service, draft: Draft, reason: str) -> None:
     service.metrics.answered(draft, reason)
     if draft.tokens or reason == "error":
-        await service.recorder.add_generation(draft.finish(reason))
+        # Whoever gives up waiting for a slow database must not lose the row.
+        await asyncio.shield(service.recorder.add_generation(draft.finish(reason)))
     if service.shadow and reason in ("stop", "length"):
         service.shadow.offer(draft)
 
 
+def _head(drafts: Sequence[Draft], exchange: Exchange) -> list[tuple[bytes, bytes]]:
+    """Headers that say which answers these are and which checkpoint gave them."""
+    return [
+        (b"x-generation-id", ", ".join(draft.id for draft in drafts).encode()),
+        (b"x-checkpoint", drafts[0].checkpoint.encode()),
+        *exchange.headers,
+    ]
+
+
 def envelope(draft: Draft, object: str) -> dict[str, Any]:
-    """What every answer and every chunk begins with."""
+    """What every answer and every chunk begins with; ``draft`` is the first choice."""
     return {
         "id": draft.id,
         "object": object,
@@ -198,17 +257,29 @@ def envelope(draft: Draft, object: str) -> dict[str, Any]:
 class ChunkFrame:
     """A chunk's unchanging bytes, so that a token costs one small JSON encoding."""
 
-    __slots__ = ("head", "tail", "usage_head")
+    __slots__ = ("heads", "tail", "usage_head")
 
-    def __init__(self, draft: Draft, object: str, *, include_usage: bool) -> None:
-        self.usage_head = msgspec.json.encode(envelope(draft, object))[:-1] + b',"choices":['
-        self.head = self.usage_head + b'{"index":0,'
+    def __init__(self, drafts: Sequence[Draft], object: str, *, include_usage: bool) -> None:
+        self.usage_head = msgspec.json.encode(envelope(drafts[0], object))[:-1] + b',"choices":['
+        self.heads = [self.usage_head + b'{"index":%d,' % draft.index for draft in drafts]
         self.tail = b'}],"usage":null}' if include_usage else b"}]}"
 
-    def chunk(self, body: bytes, reason: str | None) -> bytes:
-        """``body`` holds the choice's own members, each followed by a comma."""
-        end = b'"finish_reason":' + (b"null" if reason is None else b'"%s"' % reason.encode())
-        return self.head + body + end + self.tail
+    def chunk(self, draft: Draft, body: bytes, reason: str | None) -> bytes:
+        """One event. ``body`` holds the choice's own members, each followed by a comma."""
+        if reason is None:
+            end = b'"finish_reason":null'
+        else:
+            end = b'"finish_reason":"%s","generation":"%s"' % (reason.encode(), draft.id.encode())
+        return event(self.heads[draft.index] + body + end + self.tail)
 
-    def usage(self, draft: Draft) -> bytes:
-        return self.usage_head + b'],"usage":' + msgspec.json.encode(draft.usage()) + b"}"
+    def usage(self, drafts: Sequence[Draft]) -> bytes:
+        encoded = msgspec.json.encode(usage(drafts))
+        return event(self.usage_head + b'],"usage":' + encoded + b"}")
+
+
+def usage(drafts: Sequence[Draft]) -> Usage:
+    """Of the whole answer. A prompt with several choices is counted once."""
+    prompts = {id(draft.prompt_ids): len(draft.prompt_ids) for draft in drafts}
+    prompt = sum(prompts.values())
+    completion = sum(len(draft.tokens) for draft in drafts)
+    return Usage(prompt, completion, prompt + completion)

@@ -15,12 +15,17 @@ from liveweights.api.errors import ApiError, internal, shutting_down
 from liveweights.api.feedback import FeedbackEndpoint
 from liveweights.api.health import HealthEndpoint
 from liveweights.api.infill import find_infill
+from liveweights.api.limits import Limiter
 from liveweights.api.metrics import Metrics, MetricsEndpoint
 from liveweights.api.models import ModelsEndpoint
-from liveweights.api.recorder import Recorder
+from liveweights.api.openapi import describe_api
+from liveweights.api.recorder import Recorder, Responses
+from liveweights.api.responses.endpoint import ResponseEndpoint, ResponsesEndpoint
 from liveweights.api.routing import Router
 from liveweights.api.settings import ApiSettings
 from liveweights.api.shadow import Shadow
+from liveweights.api.slots import Slots
+from liveweights.api.syntax.find import find_syntax
 from liveweights.api.tokenization import Tokenizer
 from liveweights.api.wire import ClientGone, reply
 from liveweights.engines.protocol import Engine
@@ -31,11 +36,13 @@ log = logging.getLogger(__name__)
 MODELS = "/v1/models"
 MODEL = "/v1/models/{model}"
 REST = "/v1/*"
+RESPONSES = "/v1/responses"
+RESPONSE = "/v1/responses/{id}"
 
 
 class App:
-    """``routes`` is path, then method, then endpoint; ``{model}`` takes the rest of a path, and
-    ``/v1/*`` whatever is below; the method ``*`` is any other."""
+    """``routes`` is path, then method, then endpoint; ``{model}`` and ``{id}`` take the rest of a
+    path, and ``/v1/*`` whatever is below; the method ``*`` is any other."""
 
     def __init__(self, routes: Mapping[str, Mapping[str, ASGIApp]], metrics: Metrics) -> None:
         self._routes = routes
@@ -92,6 +99,8 @@ class App:
         # Checkpoint and hub ids may hold slashes.
         if MODEL in self._routes and path.startswith(MODELS + "/") and path != MODELS + "/":
             return MODEL, {"model": path[len(MODELS) + 1 :]}
+        if RESPONSE in self._routes and path.startswith(RESPONSES + "/"):
+            return RESPONSE, {"id": path[len(RESPONSES) + 1 :]}
         if REST in self._routes and path.startswith("/v1/"):
             return REST, {}
         return None, {}
@@ -108,6 +117,15 @@ class App:
             headers = ((b"allow", allowed.encode()),)
             raise ApiError(405, message, code="method_not_allowed", headers=headers)
         return endpoint
+
+
+async def refuse_embeddings(scope: Scope, receive: Receive, send: Send) -> None:
+    """POST /v1/embeddings"""
+    message = (
+        "The models here generate text and have no embeddings. "
+        "Use /v1/chat/completions or /v1/completions, or another server for embeddings."
+    )
+    raise ApiError(400, message, code="unsupported_endpoint")
 
 
 async def _live(receive: Receive, send: Send) -> None:
@@ -127,21 +145,41 @@ def create_app(
     settings: ApiSettings | None = None,
     metrics: Metrics | None = None,
     shadow: Shadow | None = None,
+    responses: Responses | None = None,
 ) -> ASGIApp:
-    """The API over an engine, a record and a router that the caller opened and will close."""
+    """The API over an engine, a record and a router that the caller opened and will close.
+
+    Without ``responses`` no conversation is kept for /v1/responses.
+    """
     settings = settings or ApiSettings()
     metrics = metrics or Metrics()
     service = Service(
-        engine, writer, router, tokenizer, settings, metrics, find_infill(tokenizer), shadow
+        engine,
+        writer,
+        router,
+        tokenizer,
+        settings,
+        metrics,
+        find_infill(tokenizer),
+        find_syntax(tokenizer),
+        responses,
+        Limiter(settings.limits, settings.tenant_limits),
+        Slots(settings.max_running, settings.max_waiting),
+        shadow,
     )
     models = ModelsEndpoint(router, settings)
+    response = ResponseEndpoint(service)
     routes: dict[str, dict[str, ASGIApp]] = {
         "/v1/completions": {"POST": CompletionsEndpoint(service)},
         "/v1/chat/completions": {"POST": ChatEndpoint(service)},
+        "/v1/embeddings": {"POST": refuse_embeddings},
+        RESPONSES: {"POST": ResponsesEndpoint(service)},
+        RESPONSE: {"GET": response, "DELETE": response},
         "/v1/feedback": {"POST": FeedbackEndpoint(service)},
         MODELS: {"GET": models},
         MODEL: {"GET": models},
+        "/openapi.json": {"GET": describe_api},
         "/healthz": {"GET": HealthEndpoint(engine, router)},
-        "/metrics": {"GET": MetricsEndpoint(metrics, engine, router)},
+        "/metrics": {"GET": MetricsEndpoint(metrics, engine, router, service.slots)},
     }
     return App(routes, metrics)

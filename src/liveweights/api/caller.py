@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -26,6 +27,8 @@ class Caller:
     language: str
     consent: bool
     metadata: dict[str, str] = field(default_factory=dict[str, str])
+    key: str = ""
+    """A digest of the API key, empty where none is asked for: what rate limits are counted by."""
 
     @property
     def sticky(self) -> str | None:
@@ -37,13 +40,17 @@ def tenant_of(headers: Headers, settings: ApiSettings) -> str:
     """The tenant whose key the request carries. Raises ApiError 401."""
     if not settings.keys:
         return "default"
-    scheme, _, key = headers.get("authorization", "").partition(" ")
-    tenant = settings.keys.get(key.strip()) if scheme.lower() == "bearer" else None
+    tenant = settings.keys.get(_bearer(headers))
     if tenant is None:
         message = "Missing or unknown API key. Send it as 'Authorization: Bearer KEY'."
         challenge = ((b"www-authenticate", b"Bearer"),)
         raise ApiError(401, message, code="invalid_api_key", headers=challenge)
     return tenant
+
+
+def _bearer(headers: Headers) -> str:
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
 
 
 def identify(
@@ -63,7 +70,12 @@ def identify(
         language=_said(headers, "x-language", said, LANGUAGE),
         consent=_consent(headers, said, settings.training_allowed(tenant)),
         metadata={name: value for name, value in said.items() if name not in NAMED},
+        key=_digest(_bearer(headers)) if settings.keys else "",
     )
+
+
+def _digest(key: str) -> str:
+    return hashlib.blake2b(key.encode(errors="replace"), digest_size=16).hexdigest()
 
 
 def _said(headers: Headers, header: str, metadata: Mapping[str, str], name: str) -> str:

@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 from starlette.types import Receive, Scope, Send
 
-from liveweights.api.admission import admit, check_prompt, pinned
-from liveweights.api.answer import ChunkFrame, Service, envelope, send_stream, send_whole
-from liveweights.api.completions import LOWEST
-from liveweights.api.draft import Draft
-from liveweights.api.errors import bad_request, unsupported
+from liveweights.api.admission import admit, check_prompt, pinned, turn
+from liveweights.api.answer import ChunkFrame, Service, answer, envelope, usage
+from liveweights.api.caller import Caller
+from liveweights.api.draft import Draft, make_drafts
+from liveweights.api.errors import ApiError, bad_request, unsupported
+from liveweights.api.logprobs import told
 from liveweights.api.messages import Message, chat_tokens
+from liveweights.api.objects import (
+    ChatChoice,
+    ChatCompletion,
+    ChatLogprobs,
+    ChatMessage,
+    FunctionCall,
+    ToolCall,
+    ToolCallDelta,
+)
 from liveweights.api.request import MAX_LOGPROBS, GenerationRequest
-from liveweights.api.tokenization import INLINE_CHARACTERS, Tokenizer, token_text
+from liveweights.api.routing import Pin
+from liveweights.api.streaming import DONE, broken_stream
+from liveweights.api.syntax.protocol import Call, Syntax
+from liveweights.api.tokenization import INLINE_CHARACTERS, Tokenizer
+from liveweights.api.tools import (
+    NamedTool,
+    ResponseFormat,
+    Tool,
+    Toolbox,
+    ToolChoice,
+    make_constraint,
+    make_toolbox,
+    take_apart,
+)
 from liveweights.engines.protocol import Token
 
 OBJECT = "chat.completion"
 CHUNK_OBJECT = "chat.completion.chunk"
-
-
-class ResponseFormat(msgspec.Struct):
-    type: str
 
 
 class ChatRequest(GenerationRequest, kw_only=True, forbid_unknown_fields=True):
@@ -33,32 +53,34 @@ class ChatRequest(GenerationRequest, kw_only=True, forbid_unknown_fields=True):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)] | None = None
 
-    # Refused unless they ask for what is done anyway.
     response_format: ResponseFormat | None = None
-    tools: list[Any] | None = None
-    tool_choice: Any = None
+    tools: list[Tool] | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+
+    # Refused unless they ask for what is done anyway.
     functions: list[Any] | None = None
     function_call: Any = None
-    parallel_tool_calls: bool | None = None
     modalities: list[str] | None = None
 
     def check(self) -> None:
         super().check()
-        for name in ("tools", "functions"):
-            if getattr(self, name):
-                raise unsupported(name, f"'{name}' is not supported; leave it out.")
-        for name in ("tool_choice", "function_call"):
-            if getattr(self, name) not in (None, "none", "auto"):
-                raise unsupported(name, f"'{name}' is not supported; leave it out.")
-        if self.response_format is not None and self.response_format.type != "text":
-            message = "Only {'type': 'text'} is supported as 'response_format'."
-            raise unsupported("response_format", message)
+        if self.functions or self.function_call not in (None, "none", "auto"):
+            name = "functions" if self.functions else "function_call"
+            raise unsupported(name, f"'{name}' is not supported; use 'tools' and 'tool_choice'.")
         if self.modalities not in (None, ["text"]):
             raise unsupported("modalities", "Only ['text'] is supported as 'modalities'.")
         if self.top_logprobs and not self.logprobs:
             raise bad_request(
                 "'top_logprobs' needs 'logprobs': true.", "top_logprobs", "invalid_value"
             )
+
+    def toolbox(self, syntax: Syntax | None) -> Toolbox:
+        """Raises ApiError 400."""
+        choice = self.tool_choice
+        named = f"={choice.function.name}" if isinstance(choice, NamedTool) else choice
+        functions = [tool.function for tool in self.tools or ()]
+        return make_toolbox(functions, named, self.parallel_tool_calls, syntax, self.model)
 
     def limit(self, room: int, longest: int) -> int:
         """Tokens that the answer may have, where the prompt leaves ``room``."""
@@ -74,51 +96,139 @@ class ChatRequest(GenerationRequest, kw_only=True, forbid_unknown_fields=True):
         return sum(map(len, texts))
 
 
+class CallStream:
+    """One choice's deltas while it may call tools: text as it comes, a call when it is whole."""
+
+    def __init__(self, toolbox: Toolbox) -> None:
+        self._reader = toolbox.reader()
+        self._tokens: list[Token] = []
+        self.count = 0
+        """Calls so far."""
+
+    def push(self, token: Token, *, last: bool) -> list[bytes]:
+        """Members of the deltas that follow from the next token."""
+        assert self._reader is not None
+        self._tokens.append(token)
+        said = self._reader.push(token) + (self._reader.finish() if last else [])
+        return [self._delta(piece) for piece in said]
+
+    def take_tokens(self) -> list[Token]:
+        """The tokens since the last delta."""
+        tokens, self._tokens = self._tokens, []
+        return tokens
+
+    def _delta(self, piece: str | Call) -> bytes:
+        if isinstance(piece, str):
+            return b'"content":' + msgspec.json.encode(piece)
+        function = FunctionCall(piece.name, piece.arguments)
+        delta = ToolCallDelta(self.count, function, piece.id, "function")
+        self.count += 1
+        return b'"tool_calls":' + msgspec.json.encode([delta])
+
+
 class ChatShape:
-    def __init__(self, draft: Draft, tokenizer: Tokenizer, request: ChatRequest) -> None:
-        self.every_token = bool(request.logprobs)
+    def __init__(
+        self,
+        drafts: Sequence[Draft],
+        tokenizer: Tokenizer,
+        request: ChatRequest,
+        toolbox: Toolbox,
+    ) -> None:
+        self._logprobs = bool(request.logprobs)
         self._tokenizer = tokenizer
         self._include_usage = request.include_usage
-        self._frame = ChunkFrame(draft, CHUNK_OBJECT, include_usage=request.include_usage)
-        self._role = b'"role":"assistant",'
+        self._frame = ChunkFrame(drafts, CHUNK_OBJECT, include_usage=request.include_usage)
+        self._roles = [b'"role":"assistant",'] * len(drafts)
+        self._toolbox = toolbox
+        self._calls = [CallStream(toolbox) for _ in drafts]
 
-    def whole(self, draft: Draft, reason: str) -> bytes:
-        choice = {
-            "index": 0,
-            "message": {"role": "assistant", "content": draft.text(), "refusal": None},
-            "logprobs": self._logprobs(draft.tokens) if self.every_token else None,
-            "finish_reason": reason,
-        }
-        return msgspec.json.encode(
-            envelope(draft, OBJECT) | {"choices": [choice], "usage": draft.usage()}
+    def whole(self, drafts: Sequence[Draft]) -> bytes:
+        choices = [self._choice(draft) for draft in drafts]
+        head = envelope(drafts[0], OBJECT)
+        return msgspec.json.encode(ChatCompletion(**head, choices=choices, usage=usage(drafts)))
+
+    def _choice(self, draft: Draft) -> ChatChoice:
+        said = take_apart(draft.tokens, self._toolbox.reader())
+        calls = [ToolCall(call.id, FunctionCall(call.name, call.arguments)) for call in said.calls]
+        return ChatChoice(
+            index=draft.index,
+            message=ChatMessage(
+                None if calls and not said.text else said.text,
+                tool_calls=calls or msgspec.UNSET,
+            ),
+            logprobs=self._told(draft.tokens) if self._logprobs else None,
+            finish_reason="tool_calls"
+            if calls and draft.reason == "stop"
+            else draft.reason or "stop",
+            generation=draft.id,
         )
 
-    def chunk(self, token: Token, reason: str | None) -> bytes:
-        logprobs = msgspec.json.encode(self._logprobs([token])) if self.every_token else b"null"
-        role, self._role = self._role, b""  # on the first chunk only
-        content = msgspec.json.encode(token.text)
-        delta = b'"delta":{' + role + b'"content":' + content + b'},"logprobs":'
-        return self._frame.chunk(delta + logprobs + b",", reason)
+    def token(self, draft: Draft, token: Token) -> bytes:
+        if self._toolbox.functions:
+            return self._token_with_tools(draft, token)
+        if not (token.text or self._logprobs or draft.reason):
+            return b""
+        return self._chunk(draft, b'"content":' + msgspec.json.encode(token.text), [token])
 
-    def usage(self, draft: Draft) -> bytes | None:
-        return self._frame.usage(draft) if self._include_usage else None
+    def _token_with_tools(self, draft: Draft, token: Token) -> bytes:
+        """Text as it comes, a call when it is complete, and why it ended by itself."""
+        stream = self._calls[draft.index]
+        deltas = stream.push(token, last=draft.reason is not None)
+        chunks: list[bytes] = []
+        for delta in deltas:
+            chunks.append(self._chunk(draft, delta, stream.take_tokens(), last=False))
+        if draft.reason is not None:
+            reason = "tool_calls" if stream.count and draft.reason == "stop" else draft.reason
+            chunks.append(self._chunk(draft, b"", stream.take_tokens(), reason=reason))
+        return b"".join(chunks)
 
-    def _logprobs(self, tokens: list[Token]) -> dict[str, Any]:
-        """Natural logarithms under the model's own distribution, for every sampled token."""
-        return {
-            "content": [
-                self._entry(token.id, token.raw_logprob)
-                | {"top_logprobs": [self._entry(id, value) for id, value in token.top]}
-                for token in tokens
-            ],
-            "refusal": None,
-        }
+    def _chunk(
+        self,
+        draft: Draft,
+        delta: bytes,
+        tokens: Sequence[Token],
+        *,
+        last: bool = True,
+        reason: str | None = None,
+    ) -> bytes:
+        logprobs = self._told(tokens) if self._logprobs else None
+        role, self._roles[draft.index] = self._roles[draft.index], b""  # on the first chunk only
+        members = b'"delta":{' + (role + delta).rstrip(b",") + b'},"logprobs":'
+        body = members + msgspec.json.encode(logprobs) + b","
+        return self._frame.chunk(draft, body, reason or (draft.reason if last else None))
 
-    def _entry(self, id: int, logprob: float) -> dict[str, Any]:
-        text = token_text(self._tokenizer, id)
-        # Part of a character has no text of its own, and so no bytes that could be told.
-        encoded = None if "\ufffd" in text else list(text.encode())
-        return {"token": text, "logprob": max(logprob, LOWEST), "bytes": encoded}
+    def end(self, drafts: Sequence[Draft]) -> bytes:
+        return (self._frame.usage(drafts) if self._include_usage else b"") + DONE
+
+    def broken(self, error: ApiError) -> bytes:
+        return broken_stream(error)
+
+    def _told(self, tokens: Sequence[Token]) -> ChatLogprobs:
+        return ChatLogprobs(told(self._tokenizer, tokens))
+
+
+async def prepare(
+    service: Service, request: ChatRequest, caller: Caller, pin: Pin, param: str
+) -> tuple[list[Draft], Toolbox]:
+    """The drafts of an answer, and what it may call. ``param`` is where the prompt was given.
+
+    Raises ApiError 400.
+    """
+    request.check_vocabulary(len(service.tokenizer))
+    toolbox = request.toolbox(service.syntax)
+    constraint = make_constraint(toolbox, request.response_format)
+    arguments = (service.tokenizer, request.messages, toolbox.described(), request.model)
+    if request.length() <= INLINE_CHARACTERS:
+        prompt_ids = chat_tokens(*arguments)
+    else:
+        prompt_ids = await asyncio.to_thread(chat_tokens, *arguments)
+    room = service.engine.context_length - len(prompt_ids)
+    max_tokens = request.limit(room, service.settings.max_chat_tokens)
+    check_prompt(service, prompt_ids, max_tokens, param)
+    how = request.sampling(
+        max_tokens, top_logprobs=request.top_logprobs or 0, constraint=constraint
+    )
+    return make_drafts(pin, "chat", [(prompt_ids, how)], caller, request.n or 1), toolbox
 
 
 class ChatEndpoint:
@@ -127,26 +237,9 @@ class ChatEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = self._service
-        request, caller = await admit(service, ChatRequest, scope, receive)
+        request, caller, exchange = await admit(service, ChatRequest, scope, receive, send)
         with pinned(service, request.model, caller) as pin:
-            prompt_ids = await self._prompt(request)
-            room = service.engine.context_length - len(prompt_ids)
-            max_tokens = request.limit(room, service.settings.max_chat_tokens)
-            check_prompt(service, prompt_ids, max_tokens, "messages")
-            draft = Draft(
-                alias=pin.alias,
-                checkpoint=pin.checkpoint,
-                endpoint="chat",
-                prompt_ids=prompt_ids,
-                sampling=request.sampling(max_tokens, top_logprobs=request.top_logprobs or 0),
-                caller=caller,
-            )
-            shape = ChatShape(draft, service.tokenizer, request)
-            answer = send_stream if request.stream else send_whole
-            await answer(service, draft, shape, receive, send)
-
-    async def _prompt(self, request: ChatRequest) -> list[int]:
-        arguments = (self._service.tokenizer, request.messages, request.model)
-        if request.length() <= INLINE_CHARACTERS:
-            return chat_tokens(*arguments)
-        return await asyncio.to_thread(chat_tokens, *arguments)
+            drafts, toolbox = await prepare(service, request, caller, pin, "messages")
+            shape = ChatShape(drafts, service.tokenizer, request, toolbox)
+            async with turn(service, caller, drafts, exchange):
+                await answer(service, drafts, shape, exchange, stream=bool(request.stream))

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 from starlette.types import Receive, Scope, Send
 
-from liveweights.api.admission import admit, check_prompt, pinned
-from liveweights.api.answer import ChunkFrame, Service, envelope, send_stream, send_whole
-from liveweights.api.draft import Draft
-from liveweights.api.errors import bad_request, unsupported
+from liveweights.api.admission import admit, check_prompt, pinned, turn
+from liveweights.api.answer import ChunkFrame, Service, answer, envelope, usage
+from liveweights.api.draft import Draft, make_drafts
+from liveweights.api.errors import ApiError, bad_request, unsupported
+from liveweights.api.logprobs import LOWEST
+from liveweights.api.objects import Completion, CompletionChoice, CompletionLogprobs
 from liveweights.api.request import MAX_LOGPROBS, GenerationRequest
+from liveweights.api.streaming import DONE, broken_stream
 from liveweights.api.tokenization import Tokenizer, encode, token_text
-from liveweights.engines.protocol import Token
+from liveweights.engines.protocol import Sampling, Token
 from liveweights.engines.text import heal
 
 OBJECT = "text_completion"
 DEFAULT_MAX_TOKENS = 16
-LOWEST = -9999.0  # OpenAI's stand-in for minus infinity, which JSON cannot say
+MAX_PROMPTS = 64
 
 Prompt = str | list[str | int | list[int]]
 
@@ -36,34 +39,46 @@ class CompletionRequest(GenerationRequest, kw_only=True, forbid_unknown_fields=T
         super().check()
         if self.echo:
             raise unsupported("echo", "'echo' is not supported; prepend the prompt yourself.")
-        if self.best_of not in (None, 1):
-            raise unsupported("best_of", "One answer per request: 'best_of' must be 1.")
+        if self.best_of is not None and self.best_of != (self.n or 1):
+            raise unsupported("best_of", "'best_of' is not supported beyond 'n'; leave it out.")
 
 
-def one_prompt(prompt: Prompt, vocabulary: int) -> str | list[int]:
-    """The request's only prompt, as text or token ids. Raises ApiError 400."""
+def split_prompts(prompt: Prompt, vocabulary: int) -> list[str | list[int]]:
+    """The request's prompts, each as text or token ids. Raises ApiError 400."""
     if isinstance(prompt, str):
-        return prompt
-    items: Sequence[str | int | list[int]] = prompt
-    if len(prompt) == 1 and isinstance(only := prompt[0], str | list):
-        if isinstance(only, str):
-            return only
-        items = only
+        return [prompt]
+    if all(isinstance(item, int) for item in prompt):
+        return [_token_ids(prompt, vocabulary, "prompt")]
+    if len(prompt) > MAX_PROMPTS:
+        message = f"{len(prompt)} prompts are more than the {MAX_PROMPTS} of one request."
+        raise bad_request(message, "prompt", "invalid_value")
+    prompts: list[str | list[int]] = []
+    for place, item in enumerate(prompt):
+        if isinstance(item, int):
+            message = "Send texts or arrays of token ids in 'prompt', not both."
+            raise bad_request(message, f"prompt[{place}]", "invalid_value")
+        if isinstance(item, str):
+            prompts.append(item)
+        else:
+            prompts.append(_token_ids(item, vocabulary, f"prompt[{place}]"))
+    return prompts
+
+
+def _token_ids(items: Sequence[str | int | list[int]], vocabulary: int, where: str) -> list[int]:
     ids: list[int] = []
     for place, item in enumerate(items):
-        if not isinstance(item, int):
-            message = "One prompt per request: send a string or one array of token ids."
-            raise bad_request(message, "prompt", "unsupported_value")
+        assert isinstance(item, int)
         if not 0 <= item < vocabulary:
-            message = f"Token id {str(item)[:30]} at prompt[{place}] is not in [0, {vocabulary})."
-            raise bad_request(message, f"prompt[{place}]", "invalid_value")
+            message = f"Token id {str(item)[:30]} at {where}[{place}] is not in [0, {vocabulary})."
+            raise bad_request(message, f"{where}[{place}]", "invalid_value")
         ids.append(item)
     return ids
 
 
-async def prompt_tokens(service: Service, request: CompletionRequest) -> tuple[list[int], str]:
+async def prompt_tokens(
+    service: Service, request: CompletionRequest, prompt: str | list[int]
+) -> tuple[list[int], str]:
     """Token ids, and the text that was cut off the prompt for the answer to begin with."""
-    prompt = one_prompt(request.prompt, len(service.tokenizer))
     if request.suffix:
         if service.infill is None:
             message = (
@@ -81,47 +96,57 @@ async def prompt_tokens(service: Service, request: CompletionRequest) -> tuple[l
 
 
 class CompletionShape:
-    def __init__(self, draft: Draft, tokenizer: Tokenizer, request: CompletionRequest) -> None:
-        self.every_token = request.logprobs is not None
+    def __init__(
+        self, drafts: Sequence[Draft], tokenizer: Tokenizer, request: CompletionRequest
+    ) -> None:
+        self._logprobs = request.logprobs is not None
         self._tokenizer = tokenizer
         self._include_usage = request.include_usage
-        self._frame = ChunkFrame(draft, OBJECT, include_usage=request.include_usage)
-        self._offset = 0
+        self._frame = ChunkFrame(drafts, OBJECT, include_usage=request.include_usage)
+        self._offsets = [0] * len(drafts)
 
-    def whole(self, draft: Draft, reason: str) -> bytes:
-        choice = {
-            "index": 0,
-            "text": draft.text(),
-            "logprobs": self._logprobs(draft.tokens) if self.every_token else None,
-            "finish_reason": reason,
-        }
-        return msgspec.json.encode(
-            envelope(draft, OBJECT) | {"choices": [choice], "usage": draft.usage()}
-        )
+    def whole(self, drafts: Sequence[Draft]) -> bytes:
+        choices = [
+            CompletionChoice(
+                index=draft.index,
+                text=draft.text(),
+                logprobs=self._told(draft, draft.tokens) if self._logprobs else None,
+                finish_reason=draft.reason or "stop",
+                generation=draft.id,
+            )
+            for draft in drafts
+        ]
+        head = envelope(drafts[0], OBJECT)
+        return msgspec.json.encode(Completion(**head, choices=choices, usage=usage(drafts)))
 
-    def chunk(self, token: Token, reason: str | None) -> bytes:
-        logprobs = msgspec.json.encode(self._logprobs([token])) if self.every_token else b"null"
-        body = b'"text":' + msgspec.json.encode(token.text) + b',"logprobs":' + logprobs + b","
-        return self._frame.chunk(body, reason)
+    def token(self, draft: Draft, token: Token) -> bytes:
+        if not (token.text or self._logprobs or draft.reason):
+            return b""
+        logprobs = self._told(draft, [token]) if self._logprobs else None
+        text = msgspec.json.encode(token.text)
+        body = b'"text":' + text + b',"logprobs":' + msgspec.json.encode(logprobs) + b","
+        return self._frame.chunk(draft, body, draft.reason)
 
-    def usage(self, draft: Draft) -> bytes | None:
-        return self._frame.usage(draft) if self._include_usage else None
+    def end(self, drafts: Sequence[Draft]) -> bytes:
+        return (self._frame.usage(drafts) if self._include_usage else b"") + DONE
 
-    def _logprobs(self, tokens: list[Token]) -> dict[str, Any]:
-        """Natural logarithms under the model's own distribution, for every sampled token."""
+    def broken(self, error: ApiError) -> bytes:
+        return broken_stream(error)
+
+    def _told(self, draft: Draft, tokens: Sequence[Token]) -> CompletionLogprobs:
         offsets: list[int] = []
         for token in tokens:
-            offsets.append(self._offset)
-            self._offset += len(token.text)
-        return {
-            "tokens": [token_text(self._tokenizer, token.id) for token in tokens],
-            "token_logprobs": [max(token.raw_logprob, LOWEST) for token in tokens],
-            "top_logprobs": [
+            offsets.append(self._offsets[draft.index])
+            self._offsets[draft.index] += len(token.text)
+        return CompletionLogprobs(
+            tokens=[token_text(self._tokenizer, token.id) for token in tokens],
+            token_logprobs=[max(token.raw_logprob, LOWEST) for token in tokens],
+            top_logprobs=[
                 {token_text(self._tokenizer, id): max(value, LOWEST) for id, value in token.top}
                 for token in tokens
             ],
-            "text_offset": offsets,
-        }
+            text_offset=offsets,
+        )
 
 
 class CompletionsEndpoint:
@@ -130,21 +155,18 @@ class CompletionsEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = self._service
-        request, caller = await admit(service, CompletionRequest, scope, receive)
+        request, caller, exchange = await admit(service, CompletionRequest, scope, receive, send)
         with pinned(service, request.model, caller) as pin:
-            prompt_ids, skip = await prompt_tokens(service, request)
-            max_tokens = request.max_tokens or DEFAULT_MAX_TOKENS
-            check_prompt(service, prompt_ids, max_tokens, "prompt")
-            draft = Draft(
-                alias=pin.alias,
-                checkpoint=pin.checkpoint,
-                endpoint="completion",
-                prompt_ids=prompt_ids,
-                sampling=request.sampling(
-                    max_tokens, skip=skip, top_logprobs=request.logprobs or 0
-                ),
-                caller=caller,
-            )
-            shape = CompletionShape(draft, service.tokenizer, request)
-            answer = send_stream if request.stream else send_whole
-            await answer(service, draft, shape, receive, send)
+            vocabulary = len(service.tokenizer)
+            request.check_vocabulary(vocabulary)
+            prompts: list[tuple[list[int], Sampling]] = []
+            for prompt in split_prompts(request.prompt, vocabulary):
+                prompt_ids, skip = await prompt_tokens(service, request, prompt)
+                max_tokens = request.max_tokens or DEFAULT_MAX_TOKENS
+                check_prompt(service, prompt_ids, max_tokens, "prompt")
+                how = request.sampling(max_tokens, skip=skip, top_logprobs=request.logprobs or 0)
+                prompts.append((prompt_ids, how))
+            drafts = make_drafts(pin, "completion", prompts, caller, request.n or 1)
+            shape = CompletionShape(drafts, service.tokenizer, request)
+            async with turn(service, caller, drafts, exchange):
+                await answer(service, drafts, shape, exchange, stream=bool(request.stream))

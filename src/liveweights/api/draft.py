@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from liveweights.api.caller import Caller
 from liveweights.api.identifiers import make_id
-from liveweights.engines.protocol import Sampling, Token
+from liveweights.api.routing import Pin
+from liveweights.engines.protocol import Sampling, StopReason, Token
 from liveweights.record.generation import Generation, Surface
+
+INT64 = 2**63
 
 
 @dataclass(slots=True, kw_only=True)
@@ -21,6 +25,10 @@ class Draft:
     prompt_ids: list[int]
     sampling: Sampling
     caller: Caller
+    index: int = 0
+    """Which choice of the answer it is."""
+    reason: StopReason | None = None
+    """Why it ended; None while it has not."""
     id: str = field(default_factory=lambda: make_id("gen"))
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     started: float = field(default_factory=time.perf_counter)
@@ -39,13 +47,9 @@ class Draft:
         """What the user sees."""
         return "".join(token.text for token in self.tokens)
 
-    def usage(self) -> dict[str, int]:
-        prompt, completion = len(self.prompt_ids), len(self.tokens)
-        return {
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
-            "total_tokens": prompt + completion,
-        }
+    def used(self) -> int:
+        """Tokens to charge for: none if nothing was sampled."""
+        return len(self.prompt_ids) + len(self.tokens) if self.tokens else 0
 
     def finish(self, reason: str) -> Generation:
         """The record. ``reason`` is ``stop``, ``length``, ``cancelled`` or ``error``."""
@@ -82,3 +86,31 @@ class Draft:
 def _known(values: list[float]) -> list[float]:
     """Nothing where an engine could not say them all."""
     return [] if any(map(math.isnan, values)) else values
+
+
+def make_drafts(
+    pin: Pin,
+    endpoint: Surface,
+    prompts: Sequence[tuple[list[int], Sampling]],
+    caller: Caller,
+    choices: int,
+) -> list[Draft]:
+    """``choices`` drafts for each prompt; those of one prompt get seeds that follow each other."""
+    drafts: list[Draft] = []
+    for prompt_ids, sampling in prompts:
+        for number in range(choices):
+            seed = sampling.seed
+            if seed is not None:
+                seed = (seed + number + INT64) % (2 * INT64) - INT64
+            drafts.append(
+                Draft(
+                    alias=pin.alias,
+                    checkpoint=pin.checkpoint,
+                    endpoint=endpoint,
+                    prompt_ids=prompt_ids,
+                    sampling=replace(sampling, seed=seed),
+                    caller=caller,
+                    index=len(drafts),
+                )
+            )
+    return drafts

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from liveweights.engines.protocol import EngineError, PromptTooLong, UnknownCheckpoint
+from liveweights.api.objects import ErrorBody, ErrorFields
+from liveweights.engines.protocol import (
+    EngineError,
+    InvalidConstraint,
+    PromptTooLong,
+    UnknownCheckpoint,
+)
 from liveweights.record.writer import WriterClosed
 
 RETRY = ((b"retry-after", b"1"),)
@@ -31,16 +37,11 @@ class ApiError(Exception):
         self.code = code
         self.headers = headers
 
-    def fields(self) -> dict[str, str | None]:
-        return {
-            "message": self.message,
-            "type": self.type,
-            "param": self.param,
-            "code": self.code,
-        }
+    def fields(self) -> ErrorFields:
+        return ErrorFields(self.message, self.type, self.param, self.code)
 
     def body(self) -> bytes:
-        return msgspec.json.encode({"error": self.fields()})
+        return msgspec.json.encode(ErrorBody(self.fields()))
 
 
 def bad_request(message: str, param: str | None = None, code: str | None = None) -> ApiError:
@@ -82,6 +83,8 @@ def from_engine(error: EngineError) -> ApiError:
     message = str(error.args[0]) if error.args else type(error).__name__
     if isinstance(error, PromptTooLong):
         return bad_request(message, "prompt", "context_length_exceeded")
+    if isinstance(error, InvalidConstraint):
+        return bad_request(message, code="invalid_value")
     if isinstance(error, UnknownCheckpoint):
         return unavailable(f"The model's checkpoint is not loaded at the moment: {message}")
     return unavailable(f"The engine could not answer: {message}")

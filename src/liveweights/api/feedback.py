@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -15,6 +15,7 @@ from liveweights.api.caller import tenant_of
 from liveweights.api.errors import ApiError, bad_request
 from liveweights.api.identifiers import make_id
 from liveweights.api.metrics import Metrics
+from liveweights.api.objects import FeedbackItem, FeedbackList, FeedbackResult
 from liveweights.api.recorder import Recorder
 from liveweights.api.settings import ApiSettings
 from liveweights.api.wire import StoredName, StoredText, decode, read_body, reply
@@ -123,7 +124,9 @@ class FeedbackEndpoint:
             status, result = await self._record_all(items, tenant, key)
         await reply(send, status, msgspec.json.encode(result))
 
-    async def _record(self, body: bytes, tenant: str, key: str | None) -> tuple[int, Any]:
+    async def _record(
+        self, body: bytes, tenant: str, key: str | None
+    ) -> tuple[int, FeedbackResult]:
         """Raises ApiError. Status 201 for new feedback, 200 for an identical repeat."""
         count = self._service.metrics.feedback.labels
         try:
@@ -140,36 +143,30 @@ class FeedbackEndpoint:
             count(feedback.signal, "conflict").inc()
             raise _conflict(feedback) from None
         count(feedback.signal, "new" if new else "repeat").inc()
-        result = {
-            "id": feedback.id,
-            "object": "feedback",
-            "generation": feedback.generation,
-            "signal": feedback.signal,
-        }
+        result = FeedbackResult(feedback.id, feedback.generation, feedback.signal)
         return (201 if new else 200), result
 
     async def _record_all(
         self, items: list[msgspec.Raw], tenant: str, key: str | None
-    ) -> tuple[int, Any]:
+    ) -> tuple[int, FeedbackList]:
         """Every item on its own. Not 2xx unless all of them are durable."""
 
-        async def one(place: int, item: msgspec.Raw) -> dict[str, Any]:
+        async def one(place: int, item: msgspec.Raw) -> FeedbackItem:
             try:
                 own_key = f"{key}/{place}" if key else None
                 status, result = await self._record(bytes(item), tenant, own_key)
             except ApiError as error:
-                return {"status": error.status, "error": error.fields()}
-            return {"status": status, **result}
+                return FeedbackItem(error.status, error=error.fields())
+            return FeedbackItem(status, result.id, result.generation, result.signal, result.object)
 
         results = await asyncio.gather(*(one(place, item) for place, item in enumerate(items)))
-        statuses = [result["status"] for result in results]
-        listed = {"object": "list", "data": results}
+        statuses = [result.status for result in results]
         failed = sum(status >= 400 for status in statuses)
         if not failed:
-            return max(statuses), listed
+            return max(statuses), FeedbackList(results)
         message = f"{failed} of {len(items)} were not recorded; 'data' says which and why."
         error = bad_request(message, "feedback", "partly_recorded")
-        return 422, {"error": error.fields()} | listed
+        return 422, FeedbackList(results, error=error.fields())
 
 
 def _idempotency_key(headers: Headers) -> str | None:

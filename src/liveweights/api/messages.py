@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any, Literal, cast
 
 import msgspec
 from jinja2 import TemplateError
 
 from liveweights.api.errors import bad_request, unsupported
+from liveweights.api.syntax.find import takes_tools
+from liveweights.api.syntax.hermes import write_tools
+from liveweights.api.syntax.protocol import ID_LENGTH
 from liveweights.api.tokenization import Tokenizer
+from liveweights.api.tools import CalledTool
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
@@ -30,33 +36,69 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
     annotations: list[Any] | None = None
     audio: Any = None
     function_call: Any = None
-    tool_calls: list[Any] | None = None
+    tool_calls: list[CalledTool] | None = None
     tool_call_id: str | None = None
 
 
-def conversation(messages: list[Message], template: str) -> list[dict[str, str]]:
+def conversation(messages: list[Message], template: str) -> list[dict[str, Any]]:
     """Messages as templates expect them. Raises ApiError 400."""
     if not messages:
         raise bad_request("'messages' is empty: there is nothing to answer.", "messages", "empty")
-    turns: list[dict[str, str]] = []
+    turns: list[dict[str, Any]] = []
+    called: dict[str, str] = {}
     for place, message in enumerate(messages):
         where = f"messages[{place}]"
-        for name in ("audio", "function_call", "tool_calls", "tool_call_id"):
+        for name in ("audio", "function_call"):
             if getattr(message, name):
                 raise unsupported(f"{where}.{name}", f"'{name}' in {where} is not supported.")
-        if message.role in ("tool", "function"):
-            raise unsupported(f"{where}.role", f"The role {message.role!r} is not supported.")
+        if message.role == "function":
+            raise unsupported(f"{where}.role", "The role 'function' is not supported; use 'tool'.")
         role = message.role
         if role == "developer" and "developer" not in template:
             role = "system"  # the same thing, in the words of most open models
-        turns.append({"role": role, "content": _text(message, where)})
+        turn: dict[str, Any] = {"role": role, "content": _text(message, where)}
+        if message.tool_calls:
+            if role != "assistant":
+                at = f"{where}.tool_calls"
+                raise bad_request("Only the assistant calls tools.", at, "invalid_value")
+            called |= {call.id: call.function.name for call in message.tool_calls}
+            turn["tool_calls"] = [_called(call) for call in message.tool_calls]
+        if role == "tool":
+            turn |= _answered(message, called, where)
+        turns.append(turn)
     return turns
+
+
+def _called(call: CalledTool) -> dict[str, Any]:
+    try:
+        arguments = json.loads(call.function.arguments)
+    except (ValueError, RecursionError):
+        arguments = call.function.arguments  # the model's own slip; it shall see it
+    function = {"name": call.function.name, "arguments": arguments}
+    return {"id": _template_id(call.id), "type": "function", "function": function}
+
+
+def _answered(message: Message, called: dict[str, str], where: str) -> dict[str, str]:
+    id = message.tool_call_id
+    if id is None:
+        at = f"{where}.tool_call_id"
+        raise bad_request(f"Missing required parameter: '{at}'.", at, "missing_required_parameter")
+    name = called.get(id) or message.name or ""
+    return {"tool_call_id": _template_id(id), "name": name}
+
+
+def _template_id(id: str) -> str:
+    if len(id) == ID_LENGTH and id.isalnum() and id.isascii():
+        return id
+    return hashlib.sha256(id.encode(errors="replace")).hexdigest()[:ID_LENGTH]
 
 
 def _text(message: Message, where: str) -> str:
     if isinstance(message.content, str):
         return message.content
     if message.content is None:
+        if message.tool_calls:
+            return ""
         raise bad_request(
             f"{where} has no content.", f"{where}.content", "missing_required_parameter"
         )
@@ -70,21 +112,25 @@ def _text(message: Message, where: str) -> str:
     return "".join(parts)
 
 
-def chat_tokens(tokenizer: Tokenizer, messages: list[Message], model: str) -> list[int]:
+def chat_tokens(
+    tokenizer: Tokenizer, messages: list[Message], tools: list[dict[str, Any]], model: str
+) -> list[int]:
     """The conversation in the model's own template, ready for the assistant to answer.
 
     Raises ApiError 400, also for what the template itself refuses (such as an order of roles).
     """
-    template = tokenizer.chat_template
+    template = str(tokenizer.chat_template or "")
     if not template:
         message = f"The model {model!r} has no chat template; use /v1/completions."
         raise unsupported("messages", message)
-    turns = conversation(messages, str(template))
+    turns = conversation(messages, template)
+    if not takes_tools(template):
+        turns, tools = write_tools(turns, tools), []
     try:
         ids = tokenizer.apply_chat_template(
-            turns, tokenize=True, add_generation_prompt=True, return_dict=False
+            turns, tools=tools or None, tokenize=True, add_generation_prompt=True, return_dict=False
         )
-    except TemplateError as error:
+    except (TemplateError, TypeError) as error:
         reason = f"The model's chat template refuses these messages: {error}"
         raise bad_request(reason, "messages", "invalid_value") from None
     return cast(list[int], ids)

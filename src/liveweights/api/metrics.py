@@ -7,6 +7,7 @@ from starlette.types import Receive, Scope, Send
 
 from liveweights.api.draft import Draft
 from liveweights.api.routing import Router
+from liveweights.api.slots import Slots
 from liveweights.api.wire import reply
 from liveweights.engines.protocol import Engine
 
@@ -27,6 +28,20 @@ class Metrics:
             "liveweights_requests_in_flight",
             "Requests being answered.",
             ["route"],
+            registry=self.registry,
+        )
+        self.refused = Counter(
+            "liveweights_refused_requests",
+            "Requests refused with 429, by what was full.",
+            ["limit"],
+            registry=self.registry,
+        )
+        self.running = Gauge(
+            "liveweights_running_answers", "Answers being computed.", registry=self.registry
+        )
+        self.waiting = Gauge(
+            "liveweights_waiting_requests",
+            "Requests waiting for their turn.",
             registry=self.registry,
         )
         self.latency = Histogram(
@@ -88,8 +103,10 @@ class Metrics:
         if draft.tokens:
             self.first_token.labels(model).observe(draft.first_token_ms / 1000)
 
-    def render(self, engine: Engine, router: Router) -> bytes:
+    def render(self, engine: Engine, router: Router, slots: Slots) -> bytes:
         """The exposition text; what is a state rather than an event is read now."""
+        self.running.set(slots.running)
+        self.waiting.set(slots.waiting)
         self.resident.clear()
         self.pinned.clear()
         for checkpoint in engine.resident():
@@ -104,11 +121,12 @@ class Metrics:
 class MetricsEndpoint:
     """GET /metrics"""
 
-    def __init__(self, metrics: Metrics, engine: Engine, router: Router) -> None:
+    def __init__(self, metrics: Metrics, engine: Engine, router: Router, slots: Slots) -> None:
         self._metrics = metrics
+        self._slots = slots
         self._engine = engine
         self._router = router
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        text = self._metrics.render(self._engine, self._router)
+        text = self._metrics.render(self._engine, self._router, self._slots)
         await reply(send, 200, text, content_type=CONTENT_TYPE)

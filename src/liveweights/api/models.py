@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from liveweights.api.caller import tenant_of
 from liveweights.api.errors import model_not_found
+from liveweights.api.objects import Canary, Model, ModelList
 from liveweights.api.routing import Alias, Router
 from liveweights.api.settings import ApiSettings
 from liveweights.api.wire import reply
 
-OWNER = "liveweights"
 
-
-def describe(alias: Alias) -> dict[str, Any]:
+def describe(alias: Alias, router: Router) -> Model:
     """OpenAI's model object, and which checkpoints stand behind it."""
-    canary = {"checkpoint": alias.canary, "share": alias.share} if alias.canary else None
-    return {
-        "id": alias.name,
-        "object": "model",
-        "created": alias.since,
-        "owned_by": OWNER,
-        "root": alias.live,
-        "parent": None,
-        "checkpoint": alias.live,
-        "canary": canary,
-    }
-
-
-def describe_checkpoint(id: str) -> dict[str, Any]:
-    """A checkpoint that is asked for by its own id."""
-    return describe(Alias(id, id, None, 0.0, 0))
+    known = router.known(alias.live)
+    return Model(
+        id=alias.name,
+        created=alias.since,
+        checkpoint=alias.live,
+        root=(known.base if known else None) or alias.live,
+        parent=known.parent if known else None,
+        canary=Canary(alias.canary, alias.share) if alias.canary else None,
+    )
 
 
 class ModelsEndpoint:
@@ -49,11 +39,11 @@ class ModelsEndpoint:
         name: str | None = scope["path_params"].get("model")
         aliases = {alias.name: alias for alias in self._router.aliases()}
         if name is None:
-            body = {"object": "list", "data": [describe(alias) for alias in aliases.values()]}
+            body = ModelList([describe(alias, self._router) for alias in aliases.values()])
         elif name in aliases:
-            body = describe(aliases[name])
+            body = describe(aliases[name], self._router)
         elif self._router.answers(name):
-            body = describe_checkpoint(name)
+            body = describe(Alias(name, name, None, 0.0, 0), self._router)
         else:
             raise model_not_found(name)
         await reply(send, 200, msgspec.json.encode(body))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
+from liveweights.record.responses import StoredResponse
 
 
 class Recorder(Protocol):
@@ -20,4 +21,27 @@ class Recorder(Protocol):
 
         Raises UnknownGeneration, ConflictingFeedback.
         """
+        ...
+
+
+class Responses(Protocol):
+    """``record.responses.ResponseStore`` is the real one. Every method raises StoreAway."""
+
+    async def add(self, response: StoredResponse, /) -> None:
+        """Returns once durable."""
+        ...
+
+    async def read(self, tenant: str, id: str, /) -> dict[str, Any]:
+        """The answer as it was sent. Raises UnknownResponse."""
+        ...
+
+    async def conversation(self, tenant: str, id: str, /) -> list[dict[str, Any]]:
+        """All items up to and with the answer, the oldest first.
+
+        Raises UnknownResponse, ConversationTooLong.
+        """
+        ...
+
+    async def delete(self, tenant: str, id: str, /) -> None:
+        """Raises UnknownResponse."""
         ...

@@ -1,23 +1,27 @@
-"""The parameters that completions and chat have in common."""
+"""The parameters that requests for answers have in common."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from liveweights.api.errors import bad_request, unsupported
 from liveweights.api.wire import StoredName, StoredText
-from liveweights.engines.protocol import Sampling
+from liveweights.engines.protocol import Constraint, Sampling
 
 INT64 = 2**63
 MAX_STOPS = 4
 MAX_LOGPROBS = 20
+MAX_CHOICES = 16
+MAX_BIASES = 1024
 # Dividing logits by less than this overflows, and leaves the most likely token anyway.
 COLD = 1e-3
 
 StopString = Annotated[str, Meta(min_length=1, max_length=1024)]
+TokenId = Annotated[str, Meta(pattern=r"^[0-9]{1,9}$")]
+Bias = Annotated[float, Meta(ge=-100, le=100)]
 MetadataKey = Annotated[StoredText, Meta(max_length=64)]
 MetadataValue = Annotated[StoredText, Meta(max_length=512)]
 
@@ -27,29 +31,22 @@ class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
     include_obfuscation: bool | None = None
 
 
-class GenerationRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """OpenAI's names, plus ``top_k``; null means the default everywhere."""
+class BaseRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What every request for an answer may say: OpenAI's names, plus ``top_k``.
+
+    Null means the default everywhere.
+    """
 
     model: Annotated[str, Meta(min_length=1, max_length=512)]
-    max_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
     top_k: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
     seed: Annotated[int, Meta(ge=-INT64, le=INT64 - 1)] | None = None
-    stop: StopString | Annotated[list[StopString], Meta(max_length=MAX_STOPS)] | None = None
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
     user: StoredName | None = None
     metadata: Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=16)] | None = None
 
-    # Refused unless they ask for what is done anyway.
-    n: int | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    logit_bias: dict[str, Any] | None = None
-
     # Accepted and without effect on the answer: hints to OpenAI's own infrastructure.
-    store: bool | None = None
     service_tier: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
@@ -57,13 +54,27 @@ class GenerationRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True
 
     def check(self) -> None:
         """Refuses what would be ignored otherwise. Raises ApiError."""
-        if self.n not in (None, 1):
-            raise unsupported("n", "One answer per request: 'n' must be 1.")
+
+
+class GenerationRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
+    """What completions and chat have in common."""
+
+    max_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+    stop: StopString | Annotated[list[StopString], Meta(max_length=MAX_STOPS)] | None = None
+    n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
+    logit_bias: Annotated[dict[TokenId, Bias], Meta(max_length=MAX_BIASES)] | None = None
+    stream_options: StreamOptions | None = None
+    store: bool | None = None
+
+    # Refused unless they ask for what is done anyway.
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+
+    def check(self) -> None:
+        """Refuses what would be ignored otherwise. Raises ApiError."""
         for name in ("frequency_penalty", "presence_penalty"):
             if getattr(self, name):
                 raise unsupported(name, f"'{name}' is not supported; leave it out or send 0.")
-        if self.logit_bias:
-            raise unsupported("logit_bias", "'logit_bias' is not supported; leave it out.")
         if self.stream_options is not None and not self.stream:
             raise bad_request(
                 "'stream_options' is only allowed together with 'stream': true.",
@@ -71,7 +82,21 @@ class GenerationRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True
                 "invalid_value",
             )
 
-    def sampling(self, max_tokens: int, *, skip: str = "", top_logprobs: int = 0) -> Sampling:
+    def check_vocabulary(self, size: int) -> None:
+        """Refuses token ids that the model does not have. Raises ApiError."""
+        for token in self.logit_bias or ():
+            if int(token) >= size:
+                message = f"Token id {token} in 'logit_bias' is not in [0, {size})."
+                raise bad_request(message, "logit_bias", "invalid_value")
+
+    def sampling(
+        self,
+        max_tokens: int,
+        *,
+        skip: str = "",
+        top_logprobs: int = 0,
+        constraint: Constraint | None = None,
+    ) -> Sampling:
         """``temperature`` below COLD is taken as 0: the two cannot be told apart."""
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         temperature = 1.0 if self.temperature is None else self.temperature
@@ -84,6 +109,8 @@ class GenerationRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True
             stop=stop,
             skip=skip,
             top_logprobs=top_logprobs,
+            logit_bias=tuple((int(id), bias) for id, bias in (self.logit_bias or {}).items()),
+            constraint=constraint,
         )
 
     @property

@@ -10,6 +10,8 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from liveweights.catalog.checkpoint import Checkpoint
+
 
 class UnknownModel(LookupError):
     """Neither an alias nor a resident checkpoint."""
@@ -62,6 +64,7 @@ class Router:
     def __init__(self) -> None:
         self._aliases: dict[str, Alias] = {}
         self._resident: frozenset[str] = frozenset()
+        self._known: dict[str, Checkpoint] = {}
         self._in_use: dict[str, int] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
 
@@ -86,6 +89,13 @@ class Router:
 
     def resident(self, ids: Iterable[str]) -> None:
         self._resident = frozenset(ids)
+
+    def introduce(self, checkpoint: Checkpoint) -> None:
+        """Say what a checkpoint was made from, for those who ask about it."""
+        self._known[checkpoint.id] = checkpoint
+
+    def known(self, checkpoint: str) -> Checkpoint | None:
+        return self._known.get(checkpoint)
 
     def aliases(self) -> tuple[Alias, ...]:
         return tuple(self._aliases.values())

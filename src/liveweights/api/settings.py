@@ -7,6 +7,23 @@ from typing import Annotated
 import msgspec
 
 
+class RateLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Per API key; 0 means no limit."""
+
+    requests_per_minute: Annotated[int, msgspec.Meta(ge=0, description="Requests per minute.")] = 0
+    tokens_per_minute: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0,
+            description="Tokens of prompts and answers per minute. A request is counted with its "
+            "max_tokens when it comes in, and with what it used when it has been answered.",
+        ),
+    ] = 0
+    concurrency: Annotated[
+        int, msgspec.Meta(ge=0, description="Requests being answered at once.")
+    ] = 0
+
+
 class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: Annotated[str, msgspec.Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535, description="Port; 0 takes a free one.")] = (
@@ -35,6 +52,27 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             ge=1, description="Longest chat answer, in tokens, for a request that sets no limit."
         ),
     ] = 1024
+    limits: RateLimits = RateLimits()
+    tenant_limits: Annotated[
+        dict[str, RateLimits],
+        msgspec.Meta(description="Tenant to the limits of each of its keys, in place of `limits`."),
+    ] = msgspec.field(default_factory=dict[str, RateLimits])
+    max_running: Annotated[
+        int,
+        msgspec.Meta(ge=1, description="Answers that are computed at once; others wait in line."),
+    ] = 64
+    max_waiting: Annotated[
+        int,
+        msgspec.Meta(ge=0, description="Requests that may wait in line; more are refused (429)."),
+    ] = 256
+    deadline_seconds: Annotated[
+        float,
+        msgspec.Meta(
+            gt=0,
+            description="Longest time from request to last byte. The header 'x-request-timeout' "
+            "(seconds) can only shorten it.",
+        ),
+    ] = 600.0
 
     def training_allowed(self, tenant: str) -> bool:
         return self.tenant_consent.get(tenant, self.consent)

@@ -19,22 +19,49 @@ def event(json: bytes) -> bytes:
     return b"data: " + json + b"\n\n"
 
 
-def error_event(error: ApiError) -> bytes:
-    return event(error.body())
-
-
-async def start_stream(send: Send, headers: RawHeaders) -> None:
-    head = [
-        (b"content-type", b"text/event-stream; charset=utf-8"),
-        (b"cache-control", b"no-cache"),
-        (b"x-accel-buffering", b"no"),  # nginx would hold tokens back
-        *headers,
-    ]
-    await send({"type": "http.response.start", "status": 200, "headers": head})
+def broken_stream(error: ApiError) -> bytes:
+    """What ends a stream of chunks that cannot be completed."""
+    return event(error.body()) + DONE
 
 
 async def send_chunk(send: Send, data: bytes, *, more: bool = True) -> None:
     await send({"type": "http.response.body", "body": data, "more_body": more})
+
+
+class EventStream:
+    """A response of server-sent events; it begins with the first ``write``.
+
+    Several tasks may write: an event is never inside another one.
+    """
+
+    def __init__(self, send: Send, headers: RawHeaders) -> None:
+        self._send = send
+        self._headers = headers
+        self._lock = asyncio.Lock()
+        self.started = False
+
+    async def write(self, data: bytes) -> None:
+        async with self._lock:
+            await self._start()
+            if data:
+                await send_chunk(self._send, data)
+
+    async def close(self, data: bytes) -> None:
+        async with self._lock:
+            await self._start()
+            await send_chunk(self._send, data, more=False)
+
+    async def _start(self) -> None:
+        if self.started:
+            return
+        self.started = True
+        head = [
+            (b"content-type", b"text/event-stream; charset=utf-8"),
+            (b"cache-control", b"no-cache"),
+            (b"x-accel-buffering", b"no"),  # nginx would hold tokens back
+            *self._headers,
+        ]
+        await self._send({"type": "http.response.start", "status": 200, "headers": head})
 
 
 @dataclass(slots=True)

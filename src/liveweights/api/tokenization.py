@@ -25,7 +25,8 @@ class Tokenizer(Protocol):
 
     def apply_chat_template(
         self,
-        conversation: list[dict[str, str]],
+        conversation: list[dict[str, Any]],
+        tools: list[dict[str, Any]] | None = None,
         *,
         tokenize: bool = True,
         add_generation_prompt: bool = False,

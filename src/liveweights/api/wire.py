@@ -15,8 +15,10 @@ Struct = TypeVar("Struct", bound=msgspec.Struct)
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
 # Postgres text cannot hold a NUL, so what is stored is refused at the door.
-StoredText = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00]*\Z")]
-StoredName = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00]*\Z", min_length=1, max_length=512)]
+# The pattern is one that both Python and JSON schema (ECMA 262) read.
+WITHOUT_NUL = r"^[^\x00]*$"
+StoredText = Annotated[str, msgspec.Meta(pattern=WITHOUT_NUL)]
+StoredName = Annotated[str, msgspec.Meta(pattern=WITHOUT_NUL, min_length=1, max_length=512)]
 
 
 class ClientGone(Exception):
@@ -71,7 +73,7 @@ def _invalid(error: msgspec.ValidationError, body: bytes, type: type[Struct]) ->
         return bad_request(
             f"Missing required parameter: '{where}'.", where, "missing_required_parameter"
         )
-    if reason.endswith(r"matching regex '\\A[^\\x00]*\\Z'"):
+    if reason.endswith(f"matching regex {WITHOUT_NUL!r}"):
         reason = "The text contains a NUL character, which cannot be stored"
     where = f" for '{param}'" if param else ""
     return bad_request(f"Invalid value{where}: {reason}.", param, "invalid_value")

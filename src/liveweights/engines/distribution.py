@@ -65,6 +65,13 @@ def ids_before(mask: NDArray[np.bool_], at: int) -> int:
     return int(mask[:at].sum())
 
 
+def draw(logprobs_V: NDArray[np.floating], uniform: float) -> int:
+    """The token at which the cumulated probability exceeds ``uniform``, in [0, 1)."""
+    cumulated = np.cumsum(np.exp(logprobs_V))
+    at = int(np.searchsorted(cumulated, uniform * cumulated[-1], side="right"))
+    return min(at, len(cumulated) - 1)
+
+
 def _log_softmax(values: NDArray[np.float64]) -> NDArray[np.float64]:
     shifted = values - values.max()
     return shifted - np.log(np.exp(shifted).sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from liveweights.engines.protocol import EngineError, PromptTooLong, Sampling
+from liveweights.engines.protocol import EngineError, InvalidConstraint, PromptTooLong, Sampling
 
 
 def check_request(prompt: int, sampling: Sampling, context_length: int) -> None:
@@ -15,4 +15,13 @@ def check_request(prompt: int, sampling: Sampling, context_length: int) -> None:
         raise PromptTooLong(
             f"{prompt} tokens of prompt and {sampling.max_tokens} of answer do not fit the "
             f"context of {context_length}: shorten the prompt or lower max_tokens"
+        )
+
+
+def refuse_guidance(sampling: Sampling) -> None:
+    """Raise InvalidConstraint on behalf of an engine whose sampling cannot be guided exactly."""
+    if sampling.logit_bias or sampling.constraint:
+        raise InvalidConstraint(
+            "this engine takes no bias, response format or forced tool call: the probabilities "
+            "of what it drew could not be recorded; the llama and torch engines take them"
         )

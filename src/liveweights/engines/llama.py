@@ -8,7 +8,7 @@ import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 import msgspec
@@ -16,9 +16,11 @@ import msgspec
 from liveweights.catalog.adapters import to_gguf_adapter
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.gguf import Precision, UnsupportedByLlamaCpp, to_gguf
-from liveweights.catalog.models import load_tokenizer
+from liveweights.catalog.models import end_of_text_ids, load_tokenizer
 from liveweights.engines.distribution import sampling_logprob
+from liveweights.engines.guide import GuideMaker
 from liveweights.engines.limits import check_request
+from liveweights.engines.llama_guided import GuidedDraws
 from liveweights.engines.llama_host import Host
 from liveweights.engines.llama_process import LlamaProcess
 from liveweights.engines.precision import choose_precision
@@ -51,6 +53,8 @@ class _Step(msgspec.Struct):
     id: int
     logprob: float
     top_logprobs: list[_Candidate] = []
+    drawn: float | None = None
+    """Log-probability with which it was drawn, where we drew it."""
 
 
 class _Event(msgspec.Struct):
@@ -78,6 +82,9 @@ class LlamaEngine:
     of them come back with their raw log-probabilities, so that the probability with which the
     token was drawn is computed exactly, not estimated.
 
+    With a bias or a constraint the same is done here instead of there (``llama_guided``): the
+    candidates are those of the ``llama_guided.CANDIDATES`` most likely tokens that may come next.
+
     A child that dies is started again and its answers go on from the tokens that they had: the
     caller sees a pause. What a seed gives after that differs from what it gave before.
     """
@@ -97,6 +104,8 @@ class LlamaEngine:
         self._precision: Precision | None = None if precision == "auto" else precision
         """None until it is chosen."""
         self._choosing = asyncio.Lock()
+        self._ends = end_of_text_ids(base, self._tokenizer)
+        self._guides = GuideMaker(self._tokenizer, self._ends)
         self._children: dict[str, LlamaProcess] = {}
         self._loading: dict[str, asyncio.Task[None]] = {}
 
@@ -203,14 +212,22 @@ class LlamaEngine:
         if child is None:
             raise UnknownCheckpoint(f"{checkpoint_id} is not resident on this engine")
         check_request(len(prompt_ids), sampling, self.context_length)
+        draws: GuidedDraws | None = None
+        if sampling.constraint or sampling.logit_bias:
+            guide = await self._guides.make(sampling.constraint) if sampling.constraint else None
+            size = self._candidates(sampling)
+            draws = GuidedDraws(sampling, guide, len(cast(Any, self._tokenizer)), size)
         text = TextStream(self._tokenizer, sampling.stop, sampling.skip)
         done: list[int] = []
         without_progress = 0
         while True:
             seen, before = child.incarnation, len(done)
             try:
+                ids = [*prompt_ids, *done]
                 async with aclosing(
-                    self._steps(child, [*prompt_ids, *done], sampling, len(done))
+                    self._guided_steps(child, ids, draws)
+                    if draws
+                    else self._steps(child, ids, sampling, len(done))
                 ) as steps:
                     async for step, ended in steps:
                         done.append(step.id)
@@ -238,19 +255,25 @@ class LlamaEngine:
             stop = "stop" if ended else "length"
         if text.stopped:
             stop = "stop"
+        logprob = step.drawn
+        if logprob is None:
+            logprob = self._drawn(step, sampling)
+        return Token(
+            id=step.id,
+            text=visible,
+            logprob=logprob,
+            raw_logprob=step.logprob,
+            top=tuple((c.id, c.logprob) for c in step.top_logprobs[: sampling.top_logprobs]),
+            stop=stop,
+        )
+
+    def _drawn(self, step: _Step, sampling: Sampling) -> float:
         size = self._candidates(sampling)
         candidates = [(c.id, c.logprob) for c in step.top_logprobs[:size]]
         if all(i != step.id for i, _ in candidates):  # equal at the edge of the top-k
             candidates[-1:] = [(step.id, step.logprob)]
-        return Token(
-            id=step.id,
-            text=visible,
-            logprob=sampling_logprob(
-                candidates, step.id, temperature=sampling.temperature, top_p=sampling.top_p
-            ),
-            raw_logprob=step.logprob,
-            top=tuple((c.id, c.logprob) for c in step.top_logprobs[: sampling.top_logprobs]),
-            stop=stop,
+        return sampling_logprob(
+            candidates, step.id, temperature=sampling.temperature, top_p=sampling.top_p
         )
 
     def _candidates(self, sampling: Sampling) -> int:
@@ -303,6 +326,37 @@ class LlamaEngine:
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
             raise _Interrupted(repr(error)) from error
         raise _Interrupted("the answer broke off")
+
+    async def _guided_steps(
+        self, child: LlamaProcess, ids: list[int], draws: GuidedDraws
+    ) -> AsyncGenerator[tuple[_Step, bool]]:
+        """As ``_steps``, one request a step; the prompt cache makes a step cost one token."""
+
+        async def ask(how: dict[str, Any]) -> list[_Candidate]:
+            request = {
+                "prompt": ids,
+                "n_predict": 1,
+                "return_tokens": True,
+                "cache_prompt": True,
+                "samplers": [],
+                **how,
+            }
+            try:
+                async with child.request("POST", "/completion", request) as response:
+                    if response.status != 200:
+                        raise _refusal(child.checkpoint_id, response.status, await response.text())
+                    event = _decode_event(await response.read())
+            except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+                raise _Interrupted(repr(error)) from error
+            (step,) = event.completion_probabilities
+            return [_Candidate(step.id, step.logprob), *step.top_logprobs]
+
+        ids = list(ids)
+        while True:
+            token, drawn, raw, top = await draws.draw(ask)
+            ids.append(token)
+            alternatives = [_Candidate(*candidate) for candidate in top]
+            yield _Step(token, raw, alternatives, drawn), token in self._ends
 
 
 def _event(line: bytes) -> _Event | None:

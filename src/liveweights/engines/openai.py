@@ -11,7 +11,7 @@ import msgspec
 
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.models import end_of_text_ids, load_tokenizer
-from liveweights.engines.limits import check_request
+from liveweights.engines.limits import check_request, refuse_guidance
 from liveweights.engines.protocol import (
     EngineError,
     Sampling,
@@ -139,6 +139,7 @@ class OpenAIEngine:
         if checkpoint_id != self._base.id or not self._model:
             raise UnknownCheckpoint(f"{checkpoint_id} is not resident on this engine")
         check_request(len(prompt_ids), sampling, self.context_length)
+        refuse_guidance(sampling)
         text = TextStream(self._tokenizer, sampling.stop, sampling.skip)
         held: Token | None = None  # it may turn out to be the last
         reason: str | None = None

@@ -12,6 +12,18 @@ StopReason = Literal["stop", "length"]
 
 
 @dataclass(frozen=True, slots=True)
+class Constraint:
+    """What the visible text of an answer must be; it is enforced token by token.
+
+    ``json``: any JSON object. ``json_schema``: ``source`` is the schema, as JSON text. ``lark``:
+    ``source`` is a grammar in llguidance's variant of Lark.
+    """
+
+    kind: Literal["json", "json_schema", "lark"]
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Sampling:
     """How the next token is drawn.
 
@@ -19,6 +31,9 @@ class Sampling:
     asks for that many alternatives per token, under the raw distribution. ``stop`` ends the
     answer before the first occurrence of any of the strings. ``skip`` is text that the answer
     is expected to begin with and that is not part of it (see ``engines.text.heal``).
+    ``logit_bias`` is added to the logits of the tokens that it names. Under a ``constraint``
+    tokens that would leave it are never drawn, and end-of-text is drawn only where it is
+    complete.
     """
 
     max_tokens: int = 16
@@ -29,16 +44,19 @@ class Sampling:
     stop: tuple[str, ...] = ()
     skip: str = ""
     top_logprobs: int = 0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
     """One decoding step, exactly as it was sampled.
 
-    ``logprob`` is under the distribution that was sampled from (after temperature, top-k and
-    top-p; 0.0 when the choice was greedy); ``raw_logprob`` is under softmax of the model's
-    logits. Both are natural logarithms. ``text`` is what becomes visible with this token: it
-    may be empty (half a character, a stop string in the making, an end-of-text token).
+    ``logprob`` is under the distribution that was sampled from: after bias, constraint, top-k,
+    temperature and top-p; 0.0 when there was no choice, because it was greedy or because the
+    constraint left one token. ``raw_logprob`` is under softmax of the model's logits. Both are
+    natural logarithms. ``text`` is what becomes visible with this token: it may be empty (half
+    a character, a stop string in the making, an end-of-text token).
     ``stop`` is set on the last token only. A server that does not say its log-probabilities
     leaves both NaN.
     """
@@ -61,6 +79,10 @@ class UnknownCheckpoint(EngineError, KeyError):
 
 class PromptTooLong(EngineError, ValueError):
     """Prompt and ``max_tokens`` do not fit the context."""
+
+
+class InvalidConstraint(EngineError, ValueError):
+    """The constraint cannot be compiled; the message says why."""
 
 
 class Engine(Protocol):
@@ -102,7 +124,7 @@ class Engine(Protocol):
         """Sample an answer, token by token; the last token has ``stop`` set.
 
         Closing the iterator (``aclose``) stops the computation within one step.
-        Raises UnknownCheckpoint, PromptTooLong, EngineError.
+        Raises UnknownCheckpoint, PromptTooLong, InvalidConstraint, EngineError.
         """
         ...
 

@@ -13,6 +13,7 @@ import torch
 
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.models import end_of_text_ids, load_tokenizer
+from liveweights.engines.guide import GuideMaker
 from liveweights.engines.limits import check_request
 from liveweights.engines.protocol import EngineError, Sampling, Token, UnknownCheckpoint
 from liveweights.engines.settings import EngineSettings
@@ -51,6 +52,7 @@ class TorchEngine:
         self._settings = settings or EngineSettings(kind="torch")
         self._tokenizer = tokenizer or load_tokenizer(base)
         self._ends = end_of_text_ids(base, self._tokenizer)
+        self._guides = GuideMaker(self._tokenizer, self._ends)
         self._models: dict[str, _Resident] = {}
         self._shared: dict[str, Any] = {}
         self._loads = asyncio.Lock()
@@ -113,6 +115,7 @@ class TorchEngine:
         """Sample an answer, token by token; see ``Engine.generate``."""
         model = self._model(checkpoint_id)
         check_request(len(prompt_ids), sampling, self.context_length)
+        guide = await self._guides.make(sampling.constraint) if sampling.constraint else None
         tokens: asyncio.Queue[Token | BaseException] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
@@ -121,7 +124,7 @@ class TorchEngine:
                 loop.call_soon_threadsafe(tokens.put_nowait, item)
 
         text = TextStream(self._tokenizer, sampling.stop, sampling.skip)
-        answer = Answer(checkpoint_id, model, prompt_ids, sampling, text, self._ends, emit)
+        answer = Answer(checkpoint_id, model, prompt_ids, sampling, text, self._ends, emit, guide)
         self._worker.submit(answer)
         try:
             while True:

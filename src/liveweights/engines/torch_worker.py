@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from liveweights.engines.distribution import sampling_logprobs
+from liveweights.engines.biased import biased_logits
+from liveweights.engines.distribution import draw, sampling_logprobs
 from liveweights.engines.protocol import EngineError, Sampling, StopReason, Token
 from liveweights.engines.torch_batch import Batch, is_plain, prefill
 from liveweights.engines.torch_prefixes import Prefix, Prefixes
 
 if TYPE_CHECKING:
+    from liveweights.engines.guide import Guide
     from liveweights.engines.text import TextStream
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ class Answer:
     text: TextStream
     ends: frozenset[int]
     emit: Callable[[Token | BaseException], None]
+    guide: Guide | None = None
     cancelled: bool = False
     output_ids: list[int] = field(default_factory=list[int])
     cache: Any = None
@@ -47,10 +50,14 @@ class Answer:
             self._random = np.random.default_rng(self.sampling.seed)
         raw_V = torch.log_softmax(logits_V.double(), dim=-1).cpu().numpy()
         sampling = self.sampling
+        allowed_V = self.guide.allowed(len(raw_V)) if self.guide else None
+        biased_V = biased_logits(raw_V, sampling.logit_bias, allowed_V)
         logprobs_V = sampling_logprobs(
-            raw_V, temperature=sampling.temperature, top_p=sampling.top_p, top_k=sampling.top_k
+            biased_V, temperature=sampling.temperature, top_p=sampling.top_p, top_k=sampling.top_k
         )
         chosen = draw(logprobs_V, self._random.random())
+        if self.guide:
+            self.guide.push(chosen)
         self.output_ids.append(chosen)
         visible = self.text.push(chosen)
         stop: StopReason | None = None
@@ -67,13 +74,6 @@ class Answer:
             Token(chosen, visible, float(logprobs_V[chosen]), float(raw_V[chosen]), top, stop)
         )
         return stop is None
-
-
-def draw(logprobs_V: Any, uniform: float) -> int:
-    """The token at which the cumulated probability exceeds ``uniform``, in [0, 1)."""
-    cumulated = np.cumsum(np.exp(logprobs_V))
-    at = int(np.searchsorted(cumulated, uniform * cumulated[-1], side="right"))
-    return min(at, len(cumulated) - 1)
 
 
 class Group:
@@ -168,6 +168,9 @@ class Group:
         """Do it; one answer's failure must not end the others."""
         try:
             return work(answer)
+        except EngineError as error:
+            answer.emit(error)
+            return False
         except Exception as error:
             log.exception("%s: an answer failed", answer.checkpoint_id)
             answer.emit(EngineError(f"{answer.checkpoint_id}: {error!r}"))

@@ -14,7 +14,7 @@ import msgspec
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.models import end_of_text_ids, load_tokenizer
 from liveweights.engines.drawn import Step, candidate_count, drawn_token
-from liveweights.engines.limits import check_request
+from liveweights.engines.limits import check_request, refuse_guidance
 from liveweights.engines.protocol import EngineError, Sampling, Token, UnknownCheckpoint
 from liveweights.engines.settings import EngineSettings, VllmSettings
 from liveweights.engines.text import TextStream
@@ -173,6 +173,7 @@ class VllmEngine:
         if checkpoint is None:
             raise UnknownCheckpoint(f"{checkpoint_id} is not resident on this engine")
         check_request(len(prompt_ids), sampling, self.context_length)
+        refuse_guidance(sampling)
         text = TextStream(self._tokenizer, sampling.stop, sampling.skip)
         size = candidate_count(sampling, self._settings.candidates)
         done: list[int] = []

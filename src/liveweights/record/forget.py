@@ -69,7 +69,8 @@ delete from generations where day = any(%(days)s) and id = any(%(ids)s)
 
 
 async def forget(conn: Connection, tenant: str, user: str) -> Forgotten:
-    """Remove all generations of the user with their feedback, in one transaction.
+    """Remove all generations of the user with their feedback, and conversations that were stored,
+    in one transaction.
 
     They are no longer counted either. Weights cannot be made to forget: the checkpoints that are
     named should be retired. The cycles that had read the rows are kept in the table ``forgotten``
@@ -94,6 +95,9 @@ async def forget(conn: Connection, tenant: str, user: str) -> Forgotten:
         feedback = cursor.rowcount
         await conn.execute("delete from shadow_answers where generation = any(%s)", (ids,))
         await conn.execute(DELETE_GENERATIONS, which)
+        await conn.execute(
+            "delete from responses where tenant = %s and user_id = %s", (tenant, user)
+        )
         if ids:
             await conn.execute(
                 "insert into forgotten (user_hash, generations, feedback, cycles) "

@@ -255,6 +255,7 @@ class Deployer:
         started = time.monotonic()
         try:
             checkpoint = await self._find(checkpoint_id)
+            self._router.introduce(checkpoint)
             base = None
             if checkpoint.kind == "adapter" and checkpoint.base:
                 base = await self._find(checkpoint.base)

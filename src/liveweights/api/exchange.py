@@ -1,0 +1,67 @@
+"""One request's connection: where its answer goes, and until when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from starlette.datastructures import Headers
+from starlette.types import Receive, Send
+
+from liveweights.api.errors import ApiError, bad_request
+from liveweights.api.streaming import while_connected
+
+TIMEOUT = "x-request-timeout"
+
+
+@dataclass(slots=True)
+class Exchange:
+    """The body has been read. ``deadline`` is in the event loop's time."""
+
+    receive: Receive
+    send: Send
+    deadline: float
+    headers: tuple[tuple[bytes, bytes], ...] = field(default=())
+    """What every answer to this request carries."""
+
+    @asynccontextmanager
+    async def waited_for(self) -> AsyncGenerator[Watch]:
+        """Cancels the block when the client goes away (then ``gone`` is set) or when the
+        deadline passes (raises ApiError 408)."""
+        watch = Watch()
+        limit = asyncio.timeout_at(self.deadline)
+        try:
+            async with limit:
+                async with while_connected(self.receive) as client:
+                    yield watch
+                watch.gone = client.gone
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise too_late() from None
+
+
+@dataclass(slots=True)
+class Watch:
+    gone: bool = False
+
+
+def deadline_of(headers: Headers, longest: float) -> float:
+    """Raises ApiError 400."""
+    said = headers.get(TIMEOUT)
+    seconds = longest
+    if said is not None:
+        try:
+            seconds = float(said)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds < float("inf"):
+            raise bad_request(f"'{TIMEOUT}' is {said[:50]!r}; give seconds above 0.", TIMEOUT)
+    return asyncio.get_running_loop().time() + min(seconds, longest)
+
+
+def too_late() -> ApiError:
+    message = "The answer was not complete at the request's deadline."
+    return ApiError(408, message, type="timeout_error", code="deadline_exceeded")

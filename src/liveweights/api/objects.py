@@ -1,0 +1,196 @@
+"""OpenAI's answer objects, with our additions (``checkpoint``, ``generation``)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+FinishReason = Literal["stop", "length", "tool_calls"]
+
+
+class ErrorFields(msgspec.Struct):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(msgspec.Struct):
+    error: ErrorFields
+
+
+class Usage(msgspec.Struct):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class Envelope(msgspec.Struct, kw_only=True):
+    """What every answer begins with. ``checkpoint`` are the weights that gave it."""
+
+    id: str
+    object: str
+    created: int
+    model: str
+    checkpoint: str
+    system_fingerprint: str
+
+
+class TopLogprob(msgspec.Struct):
+    """``bytes`` is null for part of a character, which has no text of its own."""
+
+    token: str
+    logprob: float
+    bytes: list[int] | None
+
+
+class TokenLogprob(msgspec.Struct):
+    token: str
+    logprob: float
+    bytes: list[int] | None
+    top_logprobs: list[TopLogprob]
+
+
+class ChatLogprobs(msgspec.Struct):
+    """Natural logarithms under the model's own distribution, for every sampled token."""
+
+    content: list[TokenLogprob]
+    refusal: None = None
+
+
+class FunctionCall(msgspec.Struct):
+    """``arguments`` is JSON text."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(msgspec.Struct):
+    id: str
+    function: FunctionCall
+    type: Literal["function"] = "function"
+
+
+class ChatMessage(msgspec.Struct):
+    content: str | None
+    role: Literal["assistant"] = "assistant"
+    refusal: None = None
+    tool_calls: list[ToolCall] | UnsetType = UNSET
+
+
+class ChatChoice(msgspec.Struct):
+    """``generation`` is the id that feedback on this choice gives."""
+
+    index: int
+    message: ChatMessage
+    logprobs: ChatLogprobs | None
+    finish_reason: FinishReason
+    generation: str
+
+
+class ChatCompletion(Envelope, kw_only=True):
+    choices: list[ChatChoice]
+    usage: Usage
+
+
+class ToolCallDelta(msgspec.Struct):
+    """``id``, ``type`` and the name come with the first piece of a call."""
+
+    index: int
+    function: FunctionCall
+    id: str | UnsetType = UNSET
+    type: Literal["function"] | UnsetType = UNSET
+
+
+class Delta(msgspec.Struct):
+    role: Literal["assistant"] | UnsetType = UNSET
+    content: str | UnsetType | None = UNSET
+    tool_calls: list[ToolCallDelta] | UnsetType = UNSET
+
+
+class ChunkChoice(msgspec.Struct):
+    index: int
+    delta: Delta
+    logprobs: ChatLogprobs | None
+    finish_reason: FinishReason | None
+    generation: str | UnsetType = UNSET
+
+
+class ChatCompletionChunk(Envelope, kw_only=True):
+    choices: list[ChunkChoice]
+    usage: Usage | UnsetType | None = UNSET
+
+
+class CompletionLogprobs(msgspec.Struct):
+    """Natural logarithms under the model's own distribution, for every sampled token."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float]]
+    text_offset: list[int]
+
+
+class CompletionChoice(msgspec.Struct):
+    """``generation`` is the id that feedback on this choice gives."""
+
+    index: int
+    text: str
+    logprobs: CompletionLogprobs | None
+    finish_reason: FinishReason
+    generation: str
+
+
+class Completion(Envelope, kw_only=True):
+    choices: list[CompletionChoice]
+    usage: Usage
+
+
+class Canary(msgspec.Struct):
+    checkpoint: str
+    share: float
+
+
+class Model(msgspec.Struct, kw_only=True):
+    """``root`` is the base whose architecture it has; ``parent`` is what it was learnt from."""
+
+    id: str
+    created: int
+    checkpoint: str
+    root: str
+    parent: str | None
+    canary: Canary | None
+    object: Literal["model"] = "model"
+    owned_by: str = "liveweights"
+
+
+class ModelList(msgspec.Struct):
+    data: list[Model]
+    object: Literal["list"] = "list"
+
+
+class FeedbackResult(msgspec.Struct):
+    id: str
+    generation: str
+    signal: str
+    object: Literal["feedback"] = "feedback"
+
+
+class FeedbackItem(msgspec.Struct):
+    """One of a batch: what became of it, or why not."""
+
+    status: int
+    id: str | UnsetType = UNSET
+    generation: str | UnsetType = UNSET
+    signal: str | UnsetType = UNSET
+    object: Literal["feedback"] | UnsetType = UNSET
+    error: ErrorFields | UnsetType = UNSET
+
+
+class FeedbackList(msgspec.Struct):
+    """``error`` says how many were not recorded, if any were not."""
+
+    data: list[FeedbackItem]
+    object: Literal["list"] = "list"
+    error: ErrorFields | UnsetType = UNSET

@@ -1,0 +1,112 @@
+"""A conversation as items, and as the chat messages that they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from liveweights.api.errors import bad_request, unsupported
+from liveweights.api.messages import ContentPart, Message
+from liveweights.api.tools import CalledFunction, CalledTool
+from liveweights.api.wire import StoredText
+
+T = TypeVar("T")
+TEXTS = ("input_text", "output_text", "text")
+Role = Literal["user", "assistant", "system", "developer"]
+
+
+class ItemPart(msgspec.Struct, forbid_unknown_fields=True):
+    """Only texts can be read; others are refused by name."""
+
+    type: str
+    text: StoredText | None = None
+    annotations: list[Any] | None = None
+    logprobs: list[Any] | None = None
+
+    # Of the parts that are refused.
+    image_url: Any = None
+    file_id: Any = None
+    file_data: Any = None
+    file_url: Any = None
+    filename: Any = None
+    detail: Any = None
+    refusal: Any = None
+    input_audio: Any = None
+
+
+class Item(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A message, a call of a tool, or what a tool answered.
+
+    ``id`` and ``status`` come with items that were answers before, and are not needed.
+    """
+
+    type: StoredText = "message"
+    role: Role | None = None
+    content: StoredText | list[ItemPart] | None = None
+    call_id: StoredText | None = None
+    name: StoredText | None = None
+    arguments: StoredText | None = None
+    output: StoredText | list[ItemPart] | None = None
+    id: StoredText | None = None
+    status: StoredText | None = None
+    phase: Any = None
+
+
+def to_messages(items: Sequence[Item], where: str) -> list[Message]:
+    """The items as chat messages; calls that follow each other are one message of several.
+
+    Raises ApiError 400 that names the item, as ``where[3]``.
+    """
+    messages: list[Message] = []
+    for place, item in enumerate(items):
+        at = f"{where}[{place}]"
+        if item.type == "message":
+            messages.append(_message(item, at))
+        elif item.type == "function_call":
+            call = _call(item, at)
+            last = messages[-1] if messages else None
+            if last is not None and last.role == "assistant":
+                last.tool_calls = [*(last.tool_calls or ()), call]
+            else:
+                messages.append(Message("assistant", tool_calls=[call]))
+        elif item.type == "function_call_output":
+            output = _need(item.output, f"{at}.output")
+            id = _need(item.call_id, f"{at}.call_id")
+            messages.append(Message("tool", _text(output, f"{at}.output"), tool_call_id=id))
+        else:
+            message = f"Items of type {item.type[:50]!r} are not supported ({at})."
+            raise unsupported(f"{at}.type", message)
+    return messages
+
+
+def _message(item: Item, at: str) -> Message:
+    role: Role = _need(item.role, f"{at}.role")
+    content = _need(item.content, f"{at}.content")
+    return Message(role, _text(content, f"{at}.content"))
+
+
+def _call(item: Item, at: str) -> CalledTool:
+    function = CalledFunction(
+        _need(item.name, f"{at}.name"), _need(item.arguments, f"{at}.arguments")
+    )
+    return CalledTool(_need(item.call_id, f"{at}.call_id"), function)
+
+
+def _text(content: str | list[ItemPart], at: str) -> str | list[ContentPart]:
+    if isinstance(content, str):
+        return content
+    for place, part in enumerate(content):
+        if part.type not in TEXTS or part.text is None:
+            where = f"{at}[{place}]"
+            reason = f"{where} is of type {part.type[:50]!r}; this model reads texts only."
+            raise bad_request(reason, where, "unsupported_value")
+    return "".join(part.text or "" for part in content)
+
+
+def _need(value: T | None, where: str) -> T:
+    if value is None:
+        code = "missing_required_parameter"
+        raise bad_request(f"Missing required parameter: '{where}'.", where, code)
+    return value

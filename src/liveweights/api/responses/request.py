@@ -1,0 +1,153 @@
+"""What POST /v1/responses takes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from liveweights.api.chat import ChatRequest
+from liveweights.api.errors import bad_request, unsupported
+from liveweights.api.messages import Message
+from liveweights.api.request import MAX_LOGPROBS, BaseRequest
+from liveweights.api.responses.items import Item
+from liveweights.api.tools import (
+    FunctionName,
+    FunctionTool,
+    JsonSchema,
+    NamedTool,
+    ResponseFormat,
+    Schema,
+    Tool,
+    ToolName,
+)
+from liveweights.api.wire import StoredName, StoredText
+
+LOGPROBS = "message.output_text.logprobs"
+# What is refused unless it is null or one of these, which ask for what is done anyway.
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "background": (False,),
+    "truncation": ("disabled",),
+    "reasoning": ({},),
+    "conversation": (),
+    "prompt": (),
+    "max_tool_calls": (),
+    "context_management": (),
+}
+
+
+class FlatTool(msgspec.Struct, forbid_unknown_fields=True):
+    type: Literal["function"]
+    name: ToolName
+    description: str | None = None
+    parameters: Schema | None = None
+    strict: bool | None = None
+
+
+class FlatChoice(msgspec.Struct, forbid_unknown_fields=True):
+    type: Literal["function"]
+    name: ToolName
+
+
+class TextFormat(msgspec.Struct, forbid_unknown_fields=True):
+    type: Literal["text", "json_object", "json_schema"]
+    name: ToolName | None = None
+    description: str | None = None
+    schema: Schema | None = None
+    strict: bool | None = None
+
+
+class TextOptions(msgspec.Struct, forbid_unknown_fields=True):
+    format: TextFormat | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+
+
+class ResponseStreamOptions(msgspec.Struct, forbid_unknown_fields=True):
+    include_obfuscation: bool | None = None
+
+
+class ResponsesRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
+    input: StoredText | list[Item]
+    instructions: StoredText | None = None
+    previous_response_id: StoredName | None = None
+    store: bool | None = None
+    max_output_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+    text: TextOptions | None = None
+    tools: list[FlatTool] | None = None
+    tool_choice: Literal["none", "auto", "required"] | FlatChoice | None = None
+    parallel_tool_calls: bool | None = None
+    include: list[str] | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)] | None = None
+    stream_options: ResponseStreamOptions | None = None
+
+    # Refused unless they ask for what is done anyway.
+    background: bool | None = None
+    truncation: str | None = None
+    reasoning: dict[str, Any] | None = None
+    conversation: Any = None
+    prompt: Any = None
+    max_tool_calls: int | None = None
+    context_management: Any = None
+
+    def check(self) -> None:
+        for name, neutral in NEUTRAL.items():
+            value = getattr(self, name)
+            if value is not None and value not in neutral:
+                raise unsupported(name, f"'{name}' is not supported; leave it out.")
+        if self.text is not None and self.text.verbosity not in (None, "medium"):
+            raise unsupported("text.verbosity", "'verbosity' is not supported; leave it out.")
+        for place, name in enumerate(self.include or ()):
+            if name != LOGPROBS:
+                message = f"Only {LOGPROBS!r} can be included, not {name[:50]!r}."
+                raise unsupported(f"include[{place}]", message)
+        if self.top_logprobs and not self.logprobs:
+            message = f"'top_logprobs' needs {LOGPROBS!r} in 'include'."
+            raise bad_request(message, "top_logprobs", "invalid_value")
+
+    @property
+    def logprobs(self) -> bool:
+        return LOGPROBS in (self.include or ())
+
+    def items(self) -> list[Item]:
+        """What is new in this turn."""
+        if isinstance(self.input, str):
+            return [Item(role="user", content=self.input)]
+        return self.input
+
+    def as_chat(self, messages: list[Message]) -> ChatRequest:
+        """The same request to chat. Raises ApiError 400."""
+        choice = self.tool_choice
+        return ChatRequest(
+            model=self.model,
+            messages=messages,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            seed=self.seed,
+            max_completion_tokens=self.max_output_tokens,
+            tools=[
+                Tool(
+                    "function",
+                    FunctionTool(tool.name, tool.description, tool.parameters, tool.strict),
+                )
+                for tool in self.tools or ()
+            ],
+            tool_choice=NamedTool("function", FunctionName(choice.name))
+            if isinstance(choice, FlatChoice)
+            else choice,
+            parallel_tool_calls=self.parallel_tool_calls,
+            response_format=self._format(),
+            logprobs=self.logprobs,
+            top_logprobs=self.top_logprobs,
+        )
+
+    def _format(self) -> ResponseFormat | None:
+        format = self.text.format if self.text else None
+        if format is None or format.type != "json_schema":
+            return format and ResponseFormat(format.type)
+        if format.schema is None or format.name is None:
+            where = "text.format.schema" if format.schema is None else "text.format.name"
+            code = "missing_required_parameter"
+            raise bad_request(f"Missing required parameter: '{where}'.", where, code)
+        return ResponseFormat("json_schema", JsonSchema(format.name, schema=format.schema))

@@ -1,0 +1,113 @@
+"""What a family's tool-call syntax has to say."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import string
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+from liveweights.engines.protocol import Token
+
+ID_LENGTH = 9  # Mistral's templates take no other
+_ALPHABET = string.ascii_letters + string.digits
+
+
+def make_call_id() -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(ID_LENGTH))
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A tool that a model may call. ``parameters`` is a JSON schema of an object."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    strict: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """``arguments`` is the JSON text of an object."""
+
+    name: str
+    arguments: str
+    id: str = field(default_factory=make_call_id)
+
+
+Said = str | Call
+"""A piece of an answer: text that the user sees, or a call."""
+
+
+class Reader(Protocol):
+    """Takes an answer apart while it is sampled. What looks like a call and is none is text."""
+
+    def push(self, token: Token) -> list[Said]: ...
+
+    def finish(self) -> list[Said]: ...
+
+
+class Syntax(Protocol):
+    def reader(self, names: Collection[str]) -> Reader:
+        """For one answer; ``names`` are the tools that may be called."""
+        ...
+
+    def grammar(
+        self, functions: Sequence[Function], *, text: str | None, required: bool, parallel: bool
+    ) -> str:
+        """A Lark grammar of answers that call ``functions`` with arguments of their schemas.
+
+        Where a call is not ``required``, the answer may be ``text`` (an expression in Lark) or,
+        where that is None, any text. Without ``parallel`` there is at most one call.
+        """
+        ...
+
+
+def read_calls(text: str, names: Collection[str]) -> list[Call] | None:
+    """The calls in a JSON object, a list of them, or several with ``;`` or white space between.
+
+    None if there is anything else, or a tool that does not exist.
+    """
+    decoder = json.JSONDecoder()
+    calls: list[Call] = []
+    at = 0
+    while at < len(text):
+        if text[at].isspace() or text[at] == ";":
+            at += 1
+            continue
+        try:
+            value, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            return None
+        for item in cast(list[Any], value) if isinstance(value, list) else [value]:
+            call = _call(item, names)
+            if call is None:
+                return None
+            calls.append(call)
+    return calls or None
+
+
+def _call(value: Any, names: Collection[str]) -> Call | None:
+    if not isinstance(value, dict):
+        return None
+    fields = cast(dict[str, Any], value)
+    name = fields.get("name")
+    arguments = fields.get("arguments", fields.get("parameters", {}))
+    if not isinstance(name, str) or name not in names:
+        return None
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except (ValueError, RecursionError):
+            return None
+    if not isinstance(arguments, dict):
+        return None
+    return Call(name, json.dumps(arguments, ensure_ascii=False))
+
+
+def quoted(text: str) -> str:
+    """``text`` as a literal in a Lark grammar."""
+    return json.dumps(text)

@@ -1,0 +1,130 @@
+"""Answers of /v1/responses, kept so that a later one can go on from them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from liveweights.store.database import Connection, Pool
+
+LONGEST = 1000
+"""Answers in a row that a conversation may have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredResponse:
+    """``input`` are the items of this turn only; ``body`` is the answer as it was sent."""
+
+    id: str
+    tenant: str
+    user: str | None
+    previous: str | None
+    created_at: datetime
+    input: list[dict[str, Any]]
+    body: dict[str, Any]
+
+
+class UnknownResponse(LookupError):
+    """No answer of this tenant has that id."""
+
+
+class ConversationTooLong(ValueError):
+    """More than ``LONGEST`` answers follow each other."""
+
+
+INSERT = """
+insert into responses (id, tenant, user_id, previous, created_at, input, body)
+values (%s, %s, %s, %s, %s, %s, %s)
+"""
+
+CONVERSATION = """
+with recursive turns as (
+    select id, previous, input, body, 1 as depth
+    from responses where tenant = %(tenant)s and id = %(id)s
+    union all
+    select r.id, r.previous, r.input, r.body, t.depth + 1
+    from responses r join turns t on r.id = t.previous and r.tenant = %(tenant)s
+    where t.depth <= %(longest)s
+)
+select input, body -> 'output', previous from turns order by depth desc
+"""
+
+
+class StoreAway(RuntimeError):
+    """The database cannot be reached now."""
+
+
+class ResponseStore:
+    """What was stored is durable; any instance on the same database can go on from it.
+
+    Every method raises StoreAway.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncGenerator[Connection]:
+        try:
+            async with self._pool.connection() as conn:
+                yield conn
+        except psycopg.OperationalError as error:
+            raise StoreAway(f"the database is away: {error}") from error
+
+    async def add(self, response: StoredResponse) -> None:
+        """Return once durable."""
+        async with self._connection() as conn:
+            await conn.execute(
+                INSERT,
+                (
+                    response.id,
+                    response.tenant,
+                    response.user,
+                    response.previous,
+                    response.created_at,
+                    Jsonb(response.input),
+                    Jsonb(response.body),
+                ),
+            )
+
+    async def read(self, tenant: str, id: str) -> dict[str, Any]:
+        """The answer as it was sent. Raises UnknownResponse."""
+        async with self._connection() as conn:
+            cursor = await conn.execute(
+                "select body from responses where tenant = %s and id = %s", (tenant, id)
+            )
+            row = await cursor.fetchone()
+        if row is None:
+            raise UnknownResponse(id)
+        return row[0]
+
+    async def conversation(self, tenant: str, id: str) -> list[dict[str, Any]]:
+        """All items up to and with the answer ``id``, the oldest first.
+
+        Raises UnknownResponse, also where an earlier answer was deleted; ConversationTooLong.
+        """
+        async with self._connection() as conn:
+            cursor = await conn.execute(
+                CONVERSATION, {"tenant": tenant, "id": id, "longest": LONGEST}
+            )
+            rows = await cursor.fetchall()
+        if len(rows) > LONGEST:
+            raise ConversationTooLong(f"more than {LONGEST} answers lead to {id}")
+        if not rows or rows[0][2] is not None:
+            raise UnknownResponse(rows[0][2] if rows else id)
+        return [item for asked, answered, _ in rows for item in (*asked, *answered)]
+
+    async def delete(self, tenant: str, id: str) -> None:
+        """Raises UnknownResponse."""
+        async with self._connection() as conn:
+            cursor = await conn.execute(
+                "delete from responses where tenant = %s and id = %s", (tenant, id)
+            )
+        if not cursor.rowcount:
+            raise UnknownResponse(id)

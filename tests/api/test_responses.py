@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from .doubles import Answer, Api, make_api, make_tokenizer
+
+WEATHER = {"type": "function", "name": "get_weather", "parameters": {"type": "object"}}
+CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome"}}\n</tool_call>'
+
+
+def respond(api: Api, input: Any = "hi", **parameters: Any) -> Answer:
+    return api.call("POST", "/v1/responses", {"model": "tiny", "input": input} | parameters)
+
+
+def events_of(answer: Answer) -> list[Any]:
+    *events, rest = answer.body.decode().split("\n\n")
+    assert rest == ""
+    parsed: list[Any] = []
+    for event in events:
+        name, data = event.split("\n", 1)
+        body = json.loads(data.removeprefix("data: "))
+        assert name == f"event: {body['type']}"
+        parsed.append(body)
+    assert [event["sequence_number"] for event in parsed] == list(range(len(parsed)))
+    return parsed
+
+
+def prompt_of(api: Api) -> str:
+    return make_tokenizer().decode(api.engine.calls[-1][1])
+
+
+def test_answers_with_a_message() -> None:
+    api = make_api("hello")
+    answer = respond(api, instructions="be brief", metadata={"a": "b"}, user="u")
+    body, generation = answer.json(), api.recorder.only()
+    assert body["object"] == "response"
+    assert body["status"] == "completed"
+    assert body["generation"] == generation.id == answer.headers["x-generation-id"]
+    assert body["checkpoint"] == generation.checkpoint
+    (message,) = body["output"]
+    assert message["content"] == [
+        {"text": "hello", "logprobs": [], "annotations": [], "type": "output_text"}
+    ]
+    assert prompt_of(api).startswith("<|im_start|>system\nbe brief<|im_end|>\n<|im_start|>user\nhi")
+    usage = body["usage"]
+    assert usage["output_tokens"] == 6
+    assert usage["total_tokens"] == usage["input_tokens"] + 6
+    assert (generation.user, generation.metadata) == ("u", {"a": "b"})
+
+
+def test_streams_openais_events() -> None:
+    api = make_api("hi")
+    events = events_of(respond(api, stream=True))
+    assert [event["type"] for event in events] == [
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
+        "response.content_part.added",
+        "response.output_text.delta",
+        "response.output_text.delta",
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.completed",
+    ]
+    final = events[-1]["response"]
+    assert final["output"][0]["content"][0]["text"] == "hi"
+    assert final["output"][0] == events[-2]["item"]
+    assert api.responses.rows["default", final["id"]].body == final
+
+
+def test_a_call_is_an_item() -> None:
+    api = make_api(f"Wait.\n{CALL}", context_length=4096)
+    body = respond(api, tools=[WEATHER]).json()
+    message, call = body["output"]
+    assert message["content"][0]["text"] == "Wait."
+    assert (call["type"], call["name"], call["status"]) == (
+        "function_call",
+        "get_weather",
+        "completed",
+    )
+    assert json.loads(call["arguments"]) == {"city": "Rome"}
+    events = events_of(respond(api, tools=[WEATHER], stream=True))
+    kinds = [event["type"] for event in events]
+    assert kinds.count("response.output_item.added") == 2
+    assert kinds.count("response.output_item.done") == 2
+    assert "response.function_call_arguments.delta" in kinds
+    (done,) = (e for e in events if e["type"] == "response.function_call_arguments.done")
+    assert json.loads(done["arguments"]) == {"city": "Rome"}
+    assert done["output_index"] == 1
+
+
+def test_a_conversation_goes_on() -> None:
+    api = make_api(CALL, context_length=4096)
+    first = respond(api, "Rome?", tools=[WEATHER]).json()
+    (call,) = first["output"]
+    result = {"type": "function_call_output", "call_id": call["call_id"], "output": "sunny"}
+    second = respond(api, [result], previous_response_id=first["id"]).json()
+    assert second["previous_response_id"] == first["id"]
+    third = respond(api, "Sure?", previous_response_id=second["id"])
+    assert third.status == 200
+    prompt = prompt_of(api)
+    places = [prompt.index(text) for text in ("Rome?", CALL, "sunny", "Sure?")]
+    assert places == sorted(places)
+    assert prompt.count("Rome?") == 1
+
+
+def test_items_of_every_kind_are_read() -> None:
+    api = make_api()
+    items = [
+        {"role": "developer", "content": "brief"},
+        {"role": "user", "content": [{"type": "input_text", "text": "a"}]},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "b"}]},
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+        {"type": "function_call", "call_id": "d", "name": "f", "arguments": "oops"},
+        {"type": "function_call_output", "call_id": "c", "output": "e"},
+        {"role": "user", "content": "?"},
+    ]
+    assert respond(api, items).status == 200
+    assert "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb" in prompt_of(api)
+
+
+def test_an_answer_that_was_cut_is_incomplete() -> None:
+    body = respond(make_api("hello"), max_output_tokens=2).json()
+    assert body["status"] == "incomplete"
+    assert body["incomplete_details"] == {"reason": "max_output_tokens"}
+    assert body["output"][0]["content"][0]["text"] == "he"
+    events = events_of(respond(make_api("hello"), max_output_tokens=2, stream=True))
+    assert events[-1]["type"] == "response.incomplete"
+
+
+def test_silence_is_an_empty_message() -> None:
+    assert respond(make_api("")).json()["output"][0]["content"][0]["text"] == ""
+    kinds = [event["type"] for event in events_of(respond(make_api(""), stream=True))]
+    assert kinds[-1] == "response.completed"
+    assert "response.output_text.done" in kinds
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_logprobs_when_they_are_asked_for(stream: bool) -> None:
+    api = make_api("hi")
+    include = ["message.output_text.logprobs"]
+    answer = respond(api, include=include, top_logprobs=1, stream=stream)
+    body = events_of(answer)[-1]["response"] if stream else answer.json()
+    told = body["output"][0]["content"][0]["logprobs"]
+    assert [entry["token"] for entry in told] == ["h", "i", "<|im_end|>"]
+    assert len(told[0]["top_logprobs"]) == 1
+
+
+def test_shows_and_forgets() -> None:
+    api = make_api()
+    body = respond(api).json()
+    path = f"/v1/responses/{body['id']}"
+    assert api.call("GET", path).json() == body
+    assert api.call("DELETE", path).json()["deleted"] is True
+    for method in ("GET", "DELETE"):
+        missing = api.call(method, path)
+        assert (missing.status, missing.error()["code"]) == (404, "response_not_found")
+    gone = respond(api, previous_response_id=body["id"])
+    assert gone.error()["code"] == "previous_response_not_found"
+
+
+def test_what_is_not_to_be_stored_is_not() -> None:
+    api = make_api()
+    body = respond(api, store=False).json()
+    assert body["store"] is False
+    assert not api.responses.rows
+
+
+def test_a_database_that_is_away_is_503_and_without_store_nobody_notices() -> None:
+    api = make_api()
+    api.responses.away = True
+    assert respond(api, store=False).status == 200
+    assert respond(api).status == 503
+    failed = events_of(respond(api, stream=True))[-1]
+    assert failed["type"] == "response.failed"
+    assert failed["response"]["error"]["code"] == "database_unavailable"
+
+
+def test_an_engine_that_breaks_mid_stream_is_a_failed_response() -> None:
+    events = events_of(respond(make_api("hello", fail_at=2), stream=True))
+    assert events[-1]["type"] == "response.failed"
+    assert "broke down" in events[-1]["response"]["error"]["message"]
+    assert respond(make_api("hello", fail_at=2)).status == 503
+
+
+@pytest.mark.parametrize(
+    ("parameters", "param"),
+    [
+        ({"input": []}, "input"),
+        ({"input": [{"role": "user"}]}, "input[0].content"),
+        ({"input": [{"content": "a"}]}, "input[0].role"),
+        ({"input": [{"type": "reasoning"}]}, "input[0].type"),
+        ({"input": [{"type": "function_call", "call_id": "a"}]}, "input[0].name"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]},
+            "input[0].content[0]",
+        ),
+        ({"input": "a\0"}, "input"),
+        ({"input": "x" * 600}, "input"),
+        ({"background": True}, "background"),
+        ({"truncation": "auto"}, "truncation"),
+        ({"reasoning": {"effort": "high"}}, "reasoning"),
+        ({"conversation": "c"}, "conversation"),
+        ({"include": ["file_search_call.results"]}, "include[0]"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"text": {"format": {"type": "json_schema", "name": "a"}}}, "text.format.schema"),
+        ({"previous_response_id": "resp_none"}, "previous_response_id"),
+        ({"messages": []}, "messages"),
+        ({"top_logprobs": 2}, "top_logprobs"),
+    ],
+)
+def test_refuses_by_name(parameters: dict[str, Any], param: str) -> None:
+    api = make_api()
+    answer = respond(api, **parameters)
+    assert answer.status == 400
+    assert answer.error()["param"] == param
+    assert not api.engine.calls

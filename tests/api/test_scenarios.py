@@ -1,0 +1,161 @@
+"""One list of scenarios, run by the official Python and Node clients, streamed and whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from .doubles import make_api
+from .servers import serving
+
+FOLDER = Path(__file__).parent
+SCENARIOS: list[dict[str, Any]] = json.loads((FOLDER / "scenarios.json").read_text())
+RUNS = [(s, stream) for s in SCENARIOS for stream in (False, True)[: 1 + s.get("streams", True)]]
+NODE_CLIENT = "openai@6"  # the last that runs on Node 20
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[dict[str, str]]:
+    """A server for everything that the engine shall say; the usual is ''."""
+    with ExitStack() as stack:
+        said = {scenario.get("says", "") for scenario in SCENARIOS}
+        yield {
+            says: stack.enter_context(serving(make_api(says or "hello", context_length=4096).app))
+            for says in said
+        }
+
+
+def facts(call: str, result: Any, stream: bool) -> dict[str, Any]:
+    """What ``expect`` in a scenario speaks of, from plain data of either client."""
+    if isinstance(result, dict) and set(result) == {"error"}:
+        return result
+    if call == "responses.create":
+        return _of_response(result[-1]["response"] if stream else result)
+    if stream:
+        return _of_chunks(result)
+    choices = result["choices"]
+    messages = [choice.get("message") or {"content": choice.get("text")} for choice in choices]
+    logprobs = [choice["logprobs"] for choice in choices if choice.get("logprobs")]
+    return {
+        "text": "".join(message["content"] or "" for message in messages),
+        "finish": [choice["finish_reason"] for choice in choices],
+        "calls": [_call(c["function"]) for m in messages for c in m.get("tool_calls") or ()],
+        "completion_tokens": result["usage"]["completion_tokens"],
+        "logprobs": sum(len(told.get("content") or told.get("tokens")) for told in logprobs),
+    }
+
+
+def _of_chunks(chunks: list[dict[str, Any]]) -> dict[str, Any]:
+    texts: dict[int, str] = {}
+    finish: dict[int, str] = {}
+    calls: list[Any] = []
+    logprobs = 0
+    for chunk in chunks:
+        for choice in chunk["choices"]:
+            delta = choice.get("delta") or {"content": choice.get("text")}
+            at = choice["index"]
+            texts[at] = texts.get(at, "") + (delta.get("content") or "")
+            calls += [_call(call["function"]) for call in delta.get("tool_calls") or ()]
+            told = choice.get("logprobs") or {}
+            logprobs += len(told.get("content") or told.get("tokens") or ())
+            if choice.get("finish_reason"):
+                finish[at] = choice["finish_reason"]
+    return {
+        "text": "".join(texts[at] for at in sorted(texts)),
+        "finish": [finish[at] for at in sorted(finish)],
+        "calls": calls,
+        "logprobs": logprobs,
+    }
+
+
+def _of_response(response: dict[str, Any]) -> dict[str, Any]:
+    parts = [part for item in response["output"] for part in item.get("content") or ()]
+    return {
+        "text": "".join(part["text"] for part in parts),
+        "finish": [response["status"]],
+        "calls": [_call(item) for item in response["output"] if item["type"] == "function_call"],
+        "completion_tokens": response["usage"]["output_tokens"],
+    }
+
+
+def _call(function: dict[str, Any]) -> list[Any]:
+    return [function["name"], json.loads(function["arguments"])]
+
+
+def check(scenario: dict[str, Any], result: Any, stream: bool) -> None:
+    found = facts(scenario["call"], result, stream)
+    expected = dict(scenario["expect"])
+    if stream and scenario["call"] != "responses.create":
+        expected.pop("completion_tokens", None)
+    assert {name: found[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("scenario", "stream"), RUNS, ids=[f"{s['name']}-{stream}" for s, stream in RUNS]
+)
+def test_python(scenario: dict[str, Any], stream: bool, servers: dict[str, str]) -> None:
+    url = servers[scenario.get("says", "")]
+    parameters = dict(scenario["parameters"])
+    extra = {"unheard_of": parameters.pop("unheard_of")} if "unheard_of" in parameters else None
+    more: dict[str, Any] = {"stream": True} if stream else {}
+    with openai.OpenAI(base_url=url, api_key="any", max_retries=0, timeout=120) as client:
+        call: Any = client
+        for part in scenario["call"].split("."):
+            call = getattr(call, part)
+        try:
+            answer = call(**parameters, **more, extra_body=extra)
+            result: Any = [event.to_dict() for event in answer] if stream else answer.to_dict()
+        except openai.APIStatusError as error:
+            result = {
+                "error": {"status": error.status_code, "code": error.code, "param": error.param}
+            }
+    check(scenario, result, stream)
+
+
+@pytest.fixture(scope="module")
+def node_client() -> Path:
+    """The official client's entry, installed once into a cache folder."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("node and npm are not installed: the Node client cannot be run")
+    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folder = Path(root).expanduser() / "liveweights" / "tests" / NODE_CLIENT.replace("@", "-")
+    entry = folder / "node_modules" / "openai" / "index.mjs"
+    if not entry.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [
+            "npm",
+            "install",
+            "--prefix",
+            str(folder),
+            "--no-audit",
+            "--no-fund",
+            NODE_CLIENT,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+        if done.returncode:
+            pytest.skip(f"npm could not install {NODE_CLIENT}: {done.stderr[-300:]}")
+    return entry
+
+
+@pytest.fixture(scope="module")
+def node_results(node_client: Path, servers: dict[str, str]) -> dict[str, list[Any]]:
+    script, scenarios = FOLDER / "scenarios.mjs", FOLDER / "scenarios.json"
+    command = ["node", str(script), str(node_client), str(scenarios), json.dumps(servers)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=[s["name"] for s in SCENARIOS])
+def test_node(scenario: dict[str, Any], node_results: dict[str, list[Any]]) -> None:
+    for stream, result in enumerate(node_results[scenario["name"]]):
+        check(scenario, result, bool(stream))

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from .doubles import Api, make_tokenizer
+from .doubles import make_api as make_small_api
+
+WEATHER: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather in a city.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    },
+}
+CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome"}}\n</tool_call>'
+
+
+def make_api(text: str = "hello") -> Api:
+    return make_small_api(text, context_length=4096)
+
+
+def test_a_call_is_taken_out_of_the_answer() -> None:
+    api = make_api(f"One moment.\n{CALL}")
+    body = api.chat(tools=[WEATHER]).json()
+    (choice,) = body["choices"]
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"]["content"] == "One moment."
+    (call,) = choice["message"]["tool_calls"]
+    assert call["type"] == "function"
+    assert call["function"]["name"] == "get_weather"
+    assert json.loads(call["function"]["arguments"]) == {"city": "Rome"}
+    generation = api.recorder.only()
+    assert generation.finish_reason == "stop"
+    assert generation.output.endswith("</tool_call>")  # what was sampled, as it was
+
+
+def test_only_a_call_has_no_content() -> None:
+    message = make_api(CALL).chat(tools=[WEATHER]).json()["choices"][0]["message"]
+    assert message["content"] is None
+    assert len(message["tool_calls"]) == 1
+
+
+@pytest.mark.parametrize("logprobs", [True, False])
+def test_calls_are_streamed_whole_and_text_as_it_comes(logprobs: bool) -> None:
+    api = make_api(f"Well.\n{CALL}\n{CALL}")
+    events = api.chat(tools=[WEATHER], stream=True, logprobs=logprobs).events()
+    deltas = [event["choices"][0]["delta"] for event in events]
+    assert deltas[0]["role"] == "assistant"
+    assert "".join(delta.get("content") or "" for delta in deltas) == "Well."
+    calls = [call for delta in deltas for call in delta.get("tool_calls", ())]
+    assert [call["index"] for call in calls] == [0, 1]
+    assert len({call["id"] for call in calls}) == 2
+    assert deltas[-1] == {}
+    assert [e["choices"][0]["finish_reason"] for e in events] == [None] * (len(events) - 1) + [
+        "tool_calls"
+    ]
+    if logprobs:
+        told = [t for e in events for t in (e["choices"][0]["logprobs"] or {})["content"]]
+        assert len(told) == len(api.recorder.only().output_ids)
+
+
+def test_an_answer_that_was_cut_is_still_length() -> None:
+    choice = make_api(CALL).chat(tools=[WEATHER], max_tokens=20).json()["choices"][0]
+    assert choice["finish_reason"] == "length"
+    assert choice["message"]["content"] == CALL[:20]
+
+
+def test_the_prompt_tells_the_tools_and_what_they_answered() -> None:
+    api = make_api()
+    call = {
+        "id": "call_abc",
+        "type": "function",
+        "function": {"name": "get_weather", "arguments": '{"city": "Rome"}'},
+    }
+    messages = [
+        {"role": "user", "content": "Rome?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_abc", "content": "sunny"},
+    ]
+    assert api.chat(messages=messages, tools=[WEATHER]).status == 200
+    prompt = make_tokenizer().decode(api.engine.calls[-1][1])
+    assert '"name": "get_weather"' in prompt
+    assert "The weather in a city." in prompt
+    assert CALL in prompt
+    assert "<tool_response>\nsunny\n</tool_response>" in prompt
+
+
+def test_templates_that_know_tools_get_them_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    template = (
+        "{% for t in tools %}[{{ t.function.name }}]{% endfor %}<tool_call>"
+        "{% for m in messages %}{{ m.role }}:{{ m.content }}"
+        "{% for c in m.tool_calls or [] %}{{ c.id }}={{ c.function.arguments.city }}{% endfor %}"
+        "{% if m.tool_call_id %}{{ m.tool_call_id }}/{{ m.name }}{% endif %};{% endfor %}"
+    )
+    tokenizer = make_tokenizer(infill=False)
+    monkeypatch.setattr(tokenizer, "chat_template", template)
+    api = make_api()
+    call = {"id": "abcdefghi", "function": {"name": "get_weather", "arguments": '{"city": "Rome"}'}}
+    messages = [
+        {"role": "user", "content": "?"},
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "abcdefghi", "content": "sunny"},
+    ]
+    assert api.chat(messages=messages, tools=[WEATHER]).status == 200
+    assert tokenizer.decode(api.engine.calls[-1][1]) == (
+        "[get_weather]<tool_call>user:?;assistant:abcdefghi=Rome;tool:sunnyabcdefghi/get_weather;"
+    )
+
+
+def constraint_of(**parameters: Any) -> Any:
+    api = make_api()
+    assert api.chat(**parameters).status == 200
+    return api.engine.calls[-1][2].constraint
+
+
+def test_what_is_forced_is_a_constraint() -> None:
+    named = {"type": "function", "function": {"name": "get_weather"}}
+    strict = {"type": "function", "function": WEATHER["function"] | {"strict": True}}
+    assert constraint_of(tools=[WEATHER]) is None
+    assert constraint_of(tools=[WEATHER], tool_choice="auto") is None
+    assert constraint_of(tools=[WEATHER], tool_choice="none") is None
+    for parameters in (
+        {"tools": [WEATHER], "tool_choice": "required"},
+        {"tools": [WEATHER], "tool_choice": named},
+        {"tools": [strict]},
+        {"tools": [WEATHER], "parallel_tool_calls": False},
+    ):
+        constraint = constraint_of(**parameters)
+        assert constraint.kind == "lark"
+        assert "get_weather" in constraint.source
+
+
+def test_formats_are_constraints() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    format = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": True}}
+    assert constraint_of(response_format={"type": "text"}) is None
+    assert json.loads(constraint_of(response_format=format).source) == schema
+    assert constraint_of(response_format={"type": "json_object"}).kind == "json_schema"
+    both = constraint_of(response_format=format, tools=[WEATHER])
+    assert both.kind == "lark"
+    assert "answer: %json" in both.source
+
+
+@pytest.mark.parametrize(
+    ("parameters", "param"),
+    [
+        ({"tools": [{"type": "function"}]}, "tools[0].function"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [WEATHER, WEATHER]}, "tools"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tools": [WEATHER], "tool_choice": "some"}, "tool_choice"),
+        (
+            {
+                "tools": [WEATHER],
+                "tool_choice": {"type": "function", "function": {"name": "other"}},
+            },
+            "tool_choice",
+        ),
+        ({"functions": [{}]}, "functions"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        (
+            {"messages": [{"role": "tool", "content": "a"}]},
+            "messages[0].tool_call_id",
+        ),
+        (
+            {"messages": [{"role": "user", "content": "a", "tool_calls": [{}]}]},
+            "messages[0].tool_calls[0].id",
+        ),
+    ],
+)
+def test_refuses_by_name(parameters: dict[str, Any], param: str) -> None:
+    api = make_api()
+    answer = api.chat(**parameters)
+    assert answer.status == 400
+    assert answer.error()["param"] == param
+    assert not api.engine.calls
+
+
+def test_a_model_whose_calls_cannot_be_read_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(make_tokenizer(infill=False), "chat_template", "{% if tools %}?{% endif %}")
+    answer = make_api().chat(tools=[WEATHER])
+    assert answer.status == 400
+    assert answer.error()["param"] == "tools"

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from liveweights.record import responses
+from liveweights.record.forget import forget
+from liveweights.record.responses import (
+    ConversationTooLong,
+    ResponseStore,
+    StoreAway,
+    StoredResponse,
+    UnknownResponse,
+)
+from liveweights.store.database import Pool, open_pool
+
+
+def make(id: str, previous: str | None = None, *, tenant: str = "t", user: str = "u") -> Any:
+    return StoredResponse(
+        id=id,
+        tenant=tenant,
+        user=user,
+        previous=previous,
+        created_at=datetime.now(UTC),
+        input=[{"role": "user", "content": f"ask {id}"}],
+        body={"id": id, "output": [{"role": "assistant", "content": f"say {id}"}]},
+    )
+
+
+def use(dsn: str, work: Callable[[ResponseStore, Pool], Awaitable[None]]) -> None:
+    async def scenario() -> None:
+        pool = await open_pool(dsn)
+        try:
+            await work(ResponseStore(pool), pool)
+        finally:
+            await pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_conversation_is_its_chain(database_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(store: ResponseStore, pool: Pool) -> None:
+        for id, previous in (("a", None), ("b", "a"), ("c", "b"), ("other", "a")):
+            await store.add(make(id, previous))
+        items = await store.conversation("t", "c")
+        assert [item["content"] for item in items] == [
+            f"{what} {id}" for id in "abc" for what in ("ask", "say")
+        ]
+        assert (await store.read("t", "b"))["id"] == "b"
+        for call in (store.read, store.conversation, store.delete):
+            with pytest.raises(UnknownResponse):
+                await call("another tenant", "c")
+        monkeypatch.setattr(responses, "LONGEST", 2)
+        with pytest.raises(ConversationTooLong):
+            await store.conversation("t", "c")
+        assert len(await store.conversation("t", "b")) == 4
+        await store.delete("t", "a")
+        with pytest.raises(UnknownResponse, match="a"):
+            await store.conversation("t", "b")
+
+    use(database_dsn, work)
+
+
+def test_a_user_who_is_forgotten_leaves_no_conversation(database_dsn: str) -> None:
+    async def work(store: ResponseStore, pool: Pool) -> None:
+        await store.add(make("a"))
+        await store.add(make("b", user="someone else"))
+        async with pool.connection() as conn:
+            await forget(conn, "t", "u")
+        await store.read("t", "b")
+        with pytest.raises(UnknownResponse):
+            await store.read("t", "a")
+
+    use(database_dsn, work)
+
+
+def test_a_database_that_is_away_says_so(database_dsn: str) -> None:
+    async def scenario() -> None:
+        pool = await open_pool(database_dsn)
+        await pool.close()
+        with pytest.raises(StoreAway):
+            await ResponseStore(pool).read("t", "a")
+
+    asyncio.run(scenario())
