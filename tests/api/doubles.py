@@ -228,7 +228,7 @@ class Api:
     recorder: MemoryRecorder
     router: Router
     app: Any
-    responses: MemoryResponses
+    responses: MemoryResponses = field(default_factory=MemoryResponses)
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         return asyncio.run(self.acall(method, path, body, **headers))
