@@ -55,7 +55,8 @@ def test_a_rejected_completion_teaches_three_things() -> None:
     built = rows_of(example("bad", ("rejected", None), ("correction", "ok\n")))
     by_role = {row.role: row for row in built.rows}
     assert set(by_role) == {"policy", "correction", "silence"}
-    assert by_role["correction"].answer_ids == [ord(c) for c in " ok\n"]
+    # How the line's end is tokenised depends on the next line, which nobody knows.
+    assert by_role["correction"].answer_ids == [ord(c) for c in " ok"]
     assert by_role["silence"].answer_ids == [END]
     assert by_role["silence"].weight == pytest.approx(0.25)
     assert by_role["silence"].silence is None

@@ -25,7 +25,7 @@ from liveweights.learn.evidence import HeldBack, mean_entropy, most_moved
 from liveweights.learn.passages import with_prompt_ids
 from liveweights.learn.policy import Policy
 from liveweights.learn.rewards import RewardMap, reward
-from liveweights.learn.rows import Encode, Row, build_rows
+from liveweights.learn.rows import Encode, Row, build_rows, written_ids
 from liveweights.learn.scale import learn_on_ray
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import Path as TreePath
@@ -173,7 +173,7 @@ def _questions(examples: Sequence[Example], rewards: RewardMap, encode: Encode) 
             continue
         worth = reward(generation.output, example.feedback, rewards, served=generation.created_at)
         wanted = truth(generation.output, example.feedback)
-        ids: list[int] = encode(generation.healed + wanted) if wanted else []
+        ids: list[int] = written_ids(generation, wanted, encode) if wanted else []
         found.append(_Question(example, worth.value if worth else None, wanted, ids))
     return found
 

@@ -162,13 +162,25 @@ def _answer(
     )
 
 
+def written_ids(generation: Generation, text: str, encode: Encode) -> list[int]:
+    """Token ids of what a user wrote in the answer's place, up to the last visible character.
+
+    What follows the text decides how its closing blanks are tokenised (a line's end and the next
+    one's indentation are a single token), and that is not known: a newline by itself would be
+    learnt as a token that the model never meets there.
+    """
+    return encode((generation.healed + text).rstrip())
+
+
 def _correction(
     example: Example, settings: LearnSettings, silence: int | None, encode: Encode
 ) -> list[Row]:
     texts = [f.text for f in example.feedback if f.signal == "correction" and f.text]
     if not texts or not settings.correction_weight:
         return []
-    answer = encode(example.generation.healed + texts[-1])
+    answer = written_ids(example.generation, texts[-1], encode)
+    if not answer:
+        return []
     row = _row(example.generation, "correction", answer, settings.correction_weight)
     return [replace(row, silence=silence)]
 
