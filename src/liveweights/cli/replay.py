@@ -22,17 +22,26 @@ URL = "http://127.0.0.1:8090"
 
 DEMO: dict[str, object] = {
     "engine": {"slots": 4, "context_length": 768, "threads": 1},
-    "learn": {"max_rows": 240, "threads": 1, "nodes": 512, "held_back_share": 0.3},
-    "cycle": {"min_feedback": 220, "poll": 0.5},
+    "learn": {
+        "max_rows": 170,
+        "held_back_share": 0.35,
+        "threads": 1,
+        "nodes": 512,
+        # Four developers: each is a quarter of all there is.
+        "user_share": 0.5,
+        # A dozen steps have to do; at 1 the decision to speak takes a day's cycles to learn.
+        "decision_weight": 32.0,
+    },
+    "cycle": {"min_feedback": 200, "poll": 0.5, "replay_rows": 60},
     "gate": {"primary": "either", "min_cases": 25, "min_sessions": 4, "min_answers": 25},
     "canary": {
         "steps": [0.5],
         "unit": "reward",
         "lowest": -0.25,
         "highest": 0.75,
-        "max_rewards": 40,
-        "max_seconds": 40.0,
-        "min_rewards": 10,
+        "max_rewards": 24,
+        "max_seconds": 25.0,
+        "min_rewards": 8,
     },
 }
 """A 90-minute cycle in miniature: small windows, short canaries."""
