@@ -1,5 +1,7 @@
 """Checkpoints signed with a key of one's own, in the OpenSSF model signing format."""
 
+# The extra that this needs may not be installed where types are checked.
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import os

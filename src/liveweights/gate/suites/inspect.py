@@ -1,5 +1,7 @@
 """Tasks of Inspect (inspect.aisi.org.uk) as suites: its solvers and scorers, our models."""
 
+# The extra that this needs may not be installed where types are checked.
+# pyright: reportMissingImports=false, reportUntypedClassDecorator=false, reportUntypedBaseClass=false
 from __future__ import annotations
 
 import asyncio
