@@ -14,7 +14,8 @@ from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.config import Config
 from liveweights.cycle.ledger import begin_release
 from liveweights.cycle.worker import Worker
-from liveweights.record.batch import store
+from liveweights.record.batch import prepare, store
+from liveweights.record.binary import encode
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
 from liveweights.release import aliases
@@ -88,7 +89,8 @@ class Product:
                 with router.pin(alias.name, session) as pin:
                     for _ in range(4):
                         self._ask(pin.checkpoint, session, generations, feedback)
-            await store(conn, generations, feedback)
+            await prepare(conn)
+            await store(conn, [encode(one) for one in generations], feedback)
 
     def _ask(
         self,
