@@ -33,7 +33,7 @@ from liveweights.config import Config
 from liveweights.cycle import worker as worker_module
 from liveweights.cycle.worker import Worker
 from liveweights.engines.protocol import Sampling, Token
-from liveweights.learn.learner import ADAPTER, RESULT, HeldBack, Job, Result
+from liveweights.learn.learner import RESULT, WEIGHTS, HeldBack, Job, Result
 from liveweights.learn.update import Report
 from liveweights.record.writer import Writer
 from liveweights.release.deployer import Deployer
@@ -173,7 +173,7 @@ def run_worker(dsn: str, config: Config, home: Path, url: str, plan: Plan, repor
 def pretend_to_learn(folder: Path) -> None:
     """What the learner's process leaves behind, for an adapter that is a little better."""
     job = msgspec.json.decode((folder / "job.json").read_bytes(), type=Job)
-    adapter = folder / ADAPTER
+    adapter = folder / WEIGHTS
     adapter.mkdir(parents=True, exist_ok=True)
     seed = int(folder.name)
     save_file({"lora_A": np.full(4, seed, np.float32)}, adapter / "adapter_model.safetensors")
