@@ -30,7 +30,7 @@ from liveweights.databases import attach
 from liveweights.databases.endpoint import read_endpoint, read_secret
 from liveweights.databases.service import Address, Databases
 from liveweights.databases.settings import MIB, DatabaseSettings
-from liveweights.store import binaries
+from liveweights.store import binaries, place
 
 FILL = (
     "create table t (id bigint primary key, text text);"
@@ -233,8 +233,8 @@ async def idle_cost(superuser: str, folder: Path, seconds: float) -> dict[str, f
 def server_processes(folder: Path) -> set[int]:
     """The host's and Postgres's processes."""
     host = int((folder / "host.lock").read_text())
-    log = (folder / "host.log").read_text()
-    postmaster = int(log.rsplit("Postgres ", 1)[1].split()[0])
+    data = place.root_of(folder / "postgres") / "data"
+    postmaster = int((data / "postmaster.pid").read_text().splitlines()[0])
     found = {host, postmaster}
     for name in filter(str.isdecimal, os.listdir("/proc")):
         try:

@@ -24,6 +24,7 @@ from liveweights.databases.endpoint import has_host, read_endpoint
 from liveweights.databases.errors import HostError, NoDatabase
 from liveweights.databases.rows import State
 from liveweights.databases.service import Databases
+from liveweights.store import place
 from liveweights.store.embedded import port_in_use
 
 pytestmark = pytest.mark.fault
@@ -62,8 +63,8 @@ def host_of(folder: Path) -> int:
 
 
 def server_of(folder: Path) -> int:
-    log = (folder / "host.log").read_text()
-    return int(log.rsplit("Postgres ", 1)[1].split()[0])
+    data = place.root_of(folder / "postgres") / "data"
+    return int((data / "postmaster.pid").read_text().splitlines()[0])
 
 
 async def value(databases: Databases, name: str) -> int:

@@ -100,7 +100,6 @@ class Host:
             server = self._server()
             try:
                 await self._start(server)
-                log.info("Postgres %s serves databases on port %d", server.pid, self._port)
                 await self._mind(server)
             finally:
                 write_endpoint(self.folder, None)
@@ -170,6 +169,7 @@ class Host:
         assert sockets is not None
         private = conninfo_to_dict(server.dsn)["host"]
         reflink = await asyncio.to_thread(server.clones_files)
+        log.info("Postgres %s serves databases on port %d", server.pid, self._port)
         write_endpoint(
             self.folder,
             Endpoint(self._port, str(private), str(sockets), reflink, self.settings.durable),
