@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.catalog.delta import FILE
 from liveweights.cycle.ledger import advance, begin
 from liveweights.release import aliases
 from liveweights.release.aliases import AliasError
@@ -91,9 +92,11 @@ class Disk:
         self.registry = Registry(folder / "checkpoints")
         self.cache = folder / "cache"
 
-    async def add(self, number: int, parent: str = BASE, **card: object) -> str:
+    async def add(self, number: int, parent: str = BASE, delta: bool = False) -> str:
         staging = adapter(self.folder / f"s{number}", float(number))
-        made = self.registry.store(staging, "m", "adapter", BASE, parent, card)
+        if delta:
+            (staging / "adapter_model.safetensors").rename(staging / FILE)
+        made = self.registry.store(staging, "m", "adapter", BASE, parent, {})
         await register(self.conn, made)
         gguf = self.cache / "gguf" / f"{made.id}.lora.v1.gguf"
         gguf.parent.mkdir(parents=True, exist_ok=True)
@@ -189,10 +192,10 @@ def test_only_open_and_the_last_cycles_keep_what_their_update_read(
         for _ in range(3):
             cycle = await begin(disk.conn, "m", {})
             cycles.append(cycle.id)
-            adapter = tmp_path / "cycles" / str(cycle.id) / "adapter"
-            adapter.mkdir(parents=True)
-            (adapter.parent / "job.json").write_text("what users wrote")
-            (adapter.parent / "gate.json").write_text("kept")
+            weights = tmp_path / "cycles" / str(cycle.id) / "weights"
+            weights.mkdir(parents=True)
+            (weights.parent / "job.json").write_text("what users wrote")
+            (weights.parent / "gate.json").write_text("kept")
             if len(cycles) < 3:
                 await advance(disk.conn, cycle, "ended", outcome="no_signal")
         await remove_work(disk.conn, tmp_path, keep=2)
@@ -203,5 +206,5 @@ def test_only_open_and_the_last_cycles_keep_what_their_update_read(
     first, *others = cycles
     assert left == {
         f"{first}/gate.json",
-        *(f"{one}/{name}" for one in others for name in ("adapter", "job.json", "gate.json")),
+        *(f"{one}/{name}" for one in others for name in ("weights", "job.json", "gate.json")),
     }

@@ -102,7 +102,8 @@ async def read_needed(conn: Connection, targets: int) -> dict[str, str]:
         " select id, base, parent, card, id as for_ from checkpoints where id = any(%s)"
         " union select c.id, c.base, c.parent, c.card, whole.for_ from checkpoints c join whole"
         # A delta is nothing without the weights that it changes.
-        "  on c.id = whole.base or (c.id = whole.parent and whole.card ? 'delta'))"
+        "  on c.id = whole.base"
+        "  or (c.id = whole.parent and whole.card->'files' ? 'delta.safetensors'))"
         " select id, for_ from whole",
         (list(needed),),
     )
@@ -170,8 +171,8 @@ async def prune(
     return gone
 
 
-WORK = ("job.json", "result.json", "progress.json", "adapter")
-"""What an update reads and leaves behind; the adapter is in the registry by then."""
+WORK = ("job.json", "result.json", "progress.json", "weights")
+"""What an update reads and leaves behind; the weights are in the registry by then."""
 
 
 async def remove_work(conn: Connection, home: Path, keep: int) -> None:
