@@ -12,6 +12,7 @@ import contextlib
 import os
 import signal
 import time
+import traceback
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -132,11 +133,17 @@ def fork(work: Callable[[], Any]) -> int:
         os.environ["PYTHONWARNINGS"] = "ignore"
         work()
         code = 0
+    except BaseException:
+        traceback.print_exc()
+        raise
     finally:
         os._exit(code)
 
 
 def end(child: int, number: int = signal.SIGKILL) -> None:
+    """End a child; 0, none yet, is nobody (to the kernel it would be our whole group)."""
+    if child <= 0:
+        return
     with contextlib.suppress(ProcessLookupError, ChildProcessError):
         os.kill(child, number)
         os.waitpid(child, 0)
@@ -218,7 +225,7 @@ class Engine(ScriptedEngine):
             yield Token(65, "x", -0.5, -0.5, token.top, "stop")
 
 
-def run_api(dsn: str, port: int, plan: Plan, report: int) -> None:
+def run_api(dsn: str, port: int, cache: Path, plan: Plan, report: int) -> None:
     """The real API, writer and deployer over an engine that answers at once."""
     steps = Steps(plan, report)
     steps.state = "api"
@@ -238,6 +245,7 @@ def run_api(dsn: str, port: int, plan: Plan, report: int) -> None:
                 router,
                 "api",
                 settings=settings,
+                cache=cache,
             ),
         ):
             app = create_app(engine, writer, router, make_tokenizer())  # type: ignore[arg-type]

@@ -86,7 +86,7 @@ class Service:
 
     def start_api(self, plan: Plan | None = None, report: int = -1) -> None:
         plan = plan or Plan({"api": None})
-        self.api = fork(lambda: run_api(self.dsn, self.port, plan, report))
+        self.api = fork(lambda: run_api(self.dsn, self.port, self.home / "cache", plan, report))
 
     def answers(self) -> bool:
         try:
@@ -243,7 +243,7 @@ def kill_the_api(service: Service, lives: int, draw: random.Random) -> None:
     for _ in range(lives):
         plan = Plan({"api": draw.randrange(1, 60)}, {"api": draw.random() < 0.5})
         died = service.live(
-            lambda report: run_api(service.dsn, service.port, plan, report)  # noqa: B023
+            lambda report: run_api(service.dsn, service.port, service.home / "cache", plan, report)  # noqa: B023
         )
         assert died is not None
     service.start_api()
