@@ -36,6 +36,7 @@ DEMO: dict[str, object] = {
     "gate": {"primary": "either", "min_cases": 25, "min_sessions": 4, "min_answers": 25},
     "canary": {
         "steps": [0.5],
+        "step_seconds": 5.0,
         "unit": "reward",
         "lowest": -0.25,
         "highest": 0.75,
