@@ -44,6 +44,8 @@ async def answer_without_reaction(run: Running, count: int) -> list[str]:
 
 async def late_feedback() -> None:
     async with running() as run:
+        # No more than each cycle reads: what comes late is read last.
+        run.users.rate = 1.2
         late = await answer_without_reaction(run, 8)
         last = await release_twice(run)
         base = run.users.answered[next(iter(run.users.answered))]
