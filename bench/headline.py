@@ -122,7 +122,14 @@ def report_table(
         f"{len(before.positions)} held-out positions; learnt from: {options.signals}",
         ("", "base", f"after {options.cycles} cycles", "change", "95%", "published"),
         [
-            (name, a, b, f"{c.mean:+.1%}", f"{c.low:+.1%} to {c.high:+.1%}", p and f"{p:+.0%}")
+            (
+                name,
+                a,
+                b,
+                f"{c.mean:+.1%}",
+                f"{c.low:+.1%} to {c.high:+.1%}",
+                "" if p is None else f"{p:+.0%}",
+            )
             for name, a, b, c, p in rows
         ],
     )
