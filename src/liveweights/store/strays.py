@@ -6,12 +6,14 @@ import psycopg
 
 from liveweights.store.place import Place
 
-# What is being created now is newer than the server; what is being dropped is going anyway.
+# What is being created now is newer than the server, to the whole second that a file's time is
+# told in; what is being dropped is going anyway.
 STRAYS = """
 select folder from pg_ls_dir('base') as folder
 where folder ~ '^[0-9]+$'
   and not exists (select from pg_database where oid = folder::oid)
-  and (pg_stat_file('base/' || folder, true)).modification < pg_postmaster_start_time()
+  and (pg_stat_file('base/' || folder, true)).modification
+      < date_trunc('second', pg_postmaster_start_time())
 """
 
 
