@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from liveweights.cycle import ledger
+from liveweights.learn.truth import last_correction
 from liveweights.record import read
 from liveweights.store.database import Connection
 
@@ -39,7 +40,6 @@ async def _worded(conn: Connection, example: dict[str, Any]) -> dict[str, Any]:
         wording = generation.output
     elif generation is not None:
         feedback = await read.feedback(conn, generation.id)
-        texts = [f.text for f in feedback if f.signal == "correction" and f.text]
-        wording = texts[-1] if texts else generation.output
+        wording = last_correction(feedback) or generation.output
     prompt_ids = generation.prompt_ids if generation else None
     return {**example, "wording": wording, "prompt_ids": prompt_ids}

@@ -12,6 +12,7 @@ from liveweights.learn.dialogue import Dialogue, hindsight_prompt
 from liveweights.learn.guards import Vote, cap, outliers
 from liveweights.learn.rewards import RewardMap, reward
 from liveweights.learn.settings import LearnSettings
+from liveweights.learn.truth import last_correction
 from liveweights.record.generation import Generation
 from liveweights.record.window import Example
 
@@ -175,10 +176,10 @@ def written_ids(generation: Generation, text: str, encode: Encode) -> list[int]:
 def _correction(
     example: Example, settings: LearnSettings, silence: int | None, encode: Encode
 ) -> list[Row]:
-    texts = [f.text for f in example.feedback if f.signal == "correction" and f.text]
-    if not texts or not settings.correction_weight:
+    written = last_correction(example.feedback)
+    if written is None or not settings.correction_weight:
         return []
-    answer = written_ids(example.generation, texts[-1], encode)
+    answer = written_ids(example.generation, written, encode)
     if not answer:
         return []
     row = _row(example.generation, "correction", answer, settings.correction_weight)
