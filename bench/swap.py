@@ -155,7 +155,7 @@ def make_checkpoints(base: Checkpoint, folder: Path, count: int) -> list[Checkpo
                     weight.normal_(std=0.02)
         staging = folder / "staging" / str(number) / WEIGHTS
         policy.save(staging)
-        (staging / "probes.json").write_bytes(msgspec.json.encode(probes_of(policy, prompts)))
+        (staging / "probes.json").write_bytes(msgspec.json.encode(probes_of(policy, prompts, 1024)))
         card = {"origin": "bench/swap.py: random weights"}
         made.append(registry.store(staging, base.name, "adapter", base.id, base.id, card))
     return made

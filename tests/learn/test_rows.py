@@ -14,7 +14,6 @@ from liveweights.record.generation import Generation
 from liveweights.record.window import Example
 
 NOW = datetime.now(UTC)
-END = 99
 
 
 def example(output: str, *signals: tuple[Any, str | None], **changes: Any) -> Example:
@@ -46,39 +45,45 @@ def rows_of(*examples: Example, settings: LearnSettings | None = None) -> Rows:
     def encode(text: str) -> list[int]:
         return [ord(c) for c in text]
 
-    return build_rows(
-        examples, Baseline.empty(), RewardMap(), settings or LearnSettings(), encode, END
-    )
+    return build_rows(examples, Baseline.empty(), RewardMap(), settings or LearnSettings(), encode)
 
 
 def test_a_rejected_completion_teaches_three_things() -> None:
     built = rows_of(example("bad", ("rejected", None), ("correction", "ok\n")))
     by_role = {row.role: row for row in built.rows}
-    assert set(by_role) == {"policy", "correction", "silence"}
+    assert set(by_role) == {"policy", "correction"}
     # How the line's end is tokenised depends on the next line, which nobody knows.
     assert by_role["correction"].answer_ids == [ord(c) for c in " ok"]
-    assert by_role["silence"].answer_ids == [END]
-    assert by_role["silence"].weight == pytest.approx(0.25)
-    assert by_role["silence"].silence is None
-    # Neither the answer nor the correction says that something should have been said.
-    assert by_role["policy"].silence == by_role["correction"].silence == END
+    (shown,) = built.shown
+    assert shown.confidence == pytest.approx(-0.7)
+    assert shown.weight == pytest.approx(0.25)
+    assert shown.logprob == 0.0
 
 
-def test_silence_is_weighed_by_what_it_would_have_earned_more() -> None:
+def test_showing_is_weighed_by_what_silence_would_have_earned_more() -> None:
     def gain(example: Example, **changes: Any) -> list[float]:
         built = rows_of(example, settings=LearnSettings(**changes))
-        return [row.weight for row in built.rows if row.role == "silence"]
+        return [one.weight for one in built.shown]
 
     accepted, rejected = example("good", ("accepted", None)), example("bad", ("rejected", None))
     assert gain(accepted) == pytest.approx([-0.75])
-    assert gain(rejected, silence_weight=0.5, decision_weight=2.0) == pytest.approx([0.25])
+    assert gain(rejected, silence_weight=0.5) == pytest.approx([0.125])
     assert gain(rejected, silence_weight=0.0) == []
     assert gain(example("", finish_reason="stop")) == []
+    assert gain(example("bad", ("rejected", None), raw_logprobs=[])) == []
     assert gain(example("bad", ("rejected", None), endpoint="chat")) == []
 
 
+def test_what_was_withheld_teaches_only_what_the_user_wrote() -> None:
+    silent = example("", ("correction", "ok\n"), selection=-0.2)
+    built = rows_of(silent, example("", id="h", selection=-0.2))
+    assert [row.role for row in built.rows] == ["correction"]
+    assert (built.shown, built.counts, built.masks) == ([], {}, {"withheld": 1})
+    assert built.baseline == Baseline.empty()
+
+
 def test_an_answer_without_probabilities_is_a_preference() -> None:
-    (row, _) = rows_of(example("good", ("accepted", None), logprobs=[])).rows
+    (row,) = rows_of(example("good", ("accepted", None), logprobs=[])).rows
     assert (row.role, row.behaviour, row.answer_ids) == ("preference", [], [3, 4])
     built = rows_of(example("good", ("accepted", None), logprobs=[], output_ids=[]))
     assert built.rows[0].answer_ids == [ord(c) for c in " good"]
@@ -86,9 +91,9 @@ def test_an_answer_without_probabilities_is_a_preference() -> None:
 
 
 def test_the_recorded_probabilities_are_those_of_the_sampling_distribution() -> None:
-    sampled, _ = rows_of(example("good", ("accepted", None))).rows
+    (sampled,) = rows_of(example("good", ("accepted", None))).rows
     assert (sampled.behaviour, sampled.temperature) == ([-0.1, -0.2], 0.5)
-    greedy, _ = rows_of(example("good", ("accepted", None), temperature=0.0)).rows
+    (greedy,) = rows_of(example("good", ("accepted", None), temperature=0.0)).rows
     assert (greedy.behaviour, greedy.temperature) == ([-0.3, -0.4], 1.0)
 
 
@@ -122,7 +127,6 @@ def test_the_incumbents_own_answers_are_fresh() -> None:
         RewardMap(),
         LearnSettings(),
         lambda text: [ord(c) for c in text],
-        END,
         incumbent="m@2",
     )
     assert {r.generation: r.fresh for r in built.rows if r.role == "policy"} == {
@@ -141,7 +145,7 @@ def test_one_user_cannot_hold_the_cycle() -> None:
         of_loud = sum(abs(r.weight) for r in rows.rows if r.user.endswith("/loud"))
         return of_loud / sum(abs(r.weight) for r in uncapped.rows)
 
-    assert held(uncapped) > 0.5
+    assert held(uncapped) > 0.45
     assert held(built) == pytest.approx(0.1)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -182,17 +182,24 @@ async def _generate_all(
 async def _generate(service: Service, draft: Draft, emit: Emit | None) -> None:
     """Fills the draft, gives every token to ``emit``, and records the result.
 
+    Tokens of a draft that may be withheld wait until it is known not to be.
     Recording comes before the last token is given, so that feedback can follow the answer at
     once; what was sampled is recorded when the client leaves, too. Raises EngineError.
     """
+    held: list[Token] = []
     try:
         async with aclosing(_tokens(service, draft)) as tokens:
             async for token in tokens:
                 draft.add(token)
+                if draft.withheld:
+                    token = replace(token, text="", stop="stop")
                 if token.stop is not None:
                     break
-                if emit is not None:
-                    await emit(draft, token)
+                if emit is None:
+                    continue
+                held.append(token)
+                while held and not draft.undecided:
+                    await emit(draft, held.pop(0))
             else:
                 raise EngineError("the answer ended without a reason to stop")
     except asyncio.CancelledError:
@@ -206,6 +213,9 @@ async def _generate(service: Service, draft: Draft, emit: Emit | None) -> None:
         await _record(service, draft, "error")
         raise
     await _record(service, draft, token.stop or "stop")
+    if emit is not None and not draft.withheld:
+        for earlier in held:
+            await emit(draft, earlier)
     draft.reason = token.stop
     if emit is not None:
         await emit(draft, token)

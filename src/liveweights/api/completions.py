@@ -34,6 +34,7 @@ class CompletionRequest(GenerationRequest, kw_only=True, forbid_unknown_fields=T
     logprobs: Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)] | None = None
     echo: bool | None = None
     best_of: int | None = None
+    silence: bool | None = None
 
     def check(self) -> None:
         super().check()
@@ -110,7 +111,7 @@ class CompletionShape:
             CompletionChoice(
                 index=draft.index,
                 text=draft.text(),
-                logprobs=self._told(draft, draft.tokens) if self._logprobs else None,
+                logprobs=self._told(draft, draft.seen()) if self._logprobs else None,
                 finish_reason=draft.reason or "stop",
                 generation=draft.id,
             )
@@ -122,7 +123,8 @@ class CompletionShape:
     def token(self, draft: Draft, token: Token) -> bytes:
         if not (token.text or self._logprobs or draft.reason):
             return b""
-        logprobs = self._told(draft, [token]) if self._logprobs else None
+        told = [] if draft.withheld else [token]
+        logprobs = self._told(draft, told) if self._logprobs else None
         text = msgspec.json.encode(token.text)
         body = b'"text":' + text + b',"logprobs":' + msgspec.json.encode(logprobs) + b","
         return self._frame.chunk(draft, body, draft.reason)
@@ -166,7 +168,9 @@ class CompletionsEndpoint:
                 check_prompt(service, prompt_ids, max_tokens, "prompt")
                 how = request.sampling(max_tokens, skip=skip, top_logprobs=request.logprobs or 0)
                 prompts.append((prompt_ids, how))
-            drafts = make_drafts(pin, "completion", prompts, caller, request.n or 1)
+            drafts = make_drafts(
+                pin, "completion", prompts, caller, request.n or 1, silence=bool(request.silence)
+            )
             shape = CompletionShape(drafts, service.tokenizer, request)
             async with turn(service, caller, drafts, exchange):
                 await answer(service, drafts, shape, exchange, stream=bool(request.stream))

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from liveweights.api.caller import Caller
 from liveweights.api.identifiers import make_id
 from liveweights.api.routing import Pin
+from liveweights.api.silence import Silence
 from liveweights.engines.protocol import Sampling, StopReason, Token
 from liveweights.record.generation import Generation, Surface
 
@@ -34,18 +35,42 @@ class Draft:
     started: float = field(default_factory=time.perf_counter)
     tokens: list[Token] = field(default_factory=list[Token])
     first_token_ms: float = 0.0
+    may_be_silent: bool = False
+    """Whether the user would rather see nothing than an answer that is not sure."""
+    silence: Silence | None = None
+    """What may withhold it, where the checkpoint has learnt when."""
 
     def add(self, token: Token) -> None:
         if not self.tokens:
             self.first_token_ms = self.elapsed_ms()
         self.tokens.append(token)
+        if self.silence is not None:
+            self.silence.weigh(token)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether it may still be withheld, so that nothing of it may be seen yet."""
+        return self.silence is not None and self.silence.shown is None
+
+    @property
+    def withheld(self) -> bool:
+        return self.silence is not None and self.silence.shown is False
+
+    def seen(self) -> list[Token]:
+        """The tokens that the user sees."""
+        return [] if self.withheld else self.tokens
 
     def elapsed_ms(self) -> float:
         return (time.perf_counter() - self.started) * 1000
 
     def text(self) -> str:
         """What the user sees."""
-        return "".join(token.text for token in self.tokens)
+        return "".join(token.text for token in self.seen())
+
+    def _selection(self) -> float | None:
+        if self.silence is not None:
+            return self.silence.logprob()
+        return 0.0 if self.may_be_silent else None  # nothing could have withheld it
 
     def used(self) -> int:
         """Tokens to charge for: none if nothing was sampled."""
@@ -80,6 +105,7 @@ class Draft:
             first_token_ms=self.first_token_ms,
             total_ms=self.elapsed_ms(),
             metadata=caller.metadata,
+            selection=self._selection(),
         )
 
 
@@ -94,23 +120,31 @@ def make_drafts(
     prompts: Sequence[tuple[list[int], Sampling]],
     caller: Caller,
     choices: int,
+    *,
+    silence: bool = False,
 ) -> list[Draft]:
-    """``choices`` drafts for each prompt; those of one prompt get seeds that follow each other."""
+    """``choices`` drafts for each prompt; those of one prompt get seeds that follow each other.
+
+    With ``silence`` each may be withheld, if the checkpoint has learnt when.
+    """
     drafts: list[Draft] = []
     for prompt_ids, sampling in prompts:
         for number in range(choices):
             seed = sampling.seed
             if seed is not None:
                 seed = (seed + number + INT64) % (2 * INT64) - INT64
+            how = replace(sampling, seed=seed)
             drafts.append(
                 Draft(
                     alias=pin.alias,
                     checkpoint=pin.checkpoint,
                     endpoint=endpoint,
                     prompt_ids=prompt_ids,
-                    sampling=replace(sampling, seed=seed),
+                    sampling=how,
                     caller=caller,
                     index=len(drafts),
+                    may_be_silent=silence,
+                    silence=pin.silence(how) if silence else None,
                 )
             )
     return drafts

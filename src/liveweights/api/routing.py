@@ -10,7 +10,10 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from liveweights.api.silence import Silence
 from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.catalog.selection import Selection
+from liveweights.engines.protocol import Sampling
 
 
 class UnknownModel(LookupError):
@@ -41,6 +44,11 @@ class Pin:
 
     alias: str
     checkpoint: str
+    selection: Selection | None = None
+
+    def silence(self, sampling: Sampling) -> Silence | None:
+        """What may withhold an answer; None where the checkpoint shows all that it drafts."""
+        return Silence.begin(self.selection, sampling) if self.selection else None
 
 
 def position(alias: str, canary: str, session: str) -> float:
@@ -65,6 +73,7 @@ class Router:
         self._aliases: dict[str, Alias] = {}
         self._resident: frozenset[str] = frozenset()
         self._known: dict[str, Checkpoint] = {}
+        self._selections: dict[str, Selection | None] = {}
         self._in_use: dict[str, int] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
 
@@ -90,9 +99,11 @@ class Router:
     def resident(self, ids: Iterable[str]) -> None:
         self._resident = frozenset(ids)
 
-    def introduce(self, checkpoint: Checkpoint) -> None:
-        """Say what a checkpoint was made from, for those who ask about it."""
+    def introduce(self, checkpoint: Checkpoint, selection: Selection | None = None) -> None:
+        """Say what a checkpoint was made from, for those who ask about it, and when it shows what
+        it drafts."""
         self._known[checkpoint.id] = checkpoint
+        self._selections[checkpoint.id] = selection
 
     def known(self, checkpoint: str) -> Checkpoint | None:
         return self._known.get(checkpoint)
@@ -114,7 +125,8 @@ class Router:
         A session sticks to its side of a canary; without one the side is drawn. A canary that
         cannot answer is passed over for the live one. Raises UnknownModel, NotReady.
         """
-        pin = Pin(model, self._resolve(model, session))
+        checkpoint = self._resolve(model, session)
+        pin = Pin(model, checkpoint, self._selections.get(checkpoint))
         self._in_use[pin.checkpoint] = self._in_use.get(pin.checkpoint, 0) + 1
         try:
             yield pin

@@ -70,16 +70,22 @@ class Shadow:
                 log.exception("the shadow answer to %s by %s was lost", draft.id, checkpoint)
 
     async def _answer(self, draft: Draft, checkpoint: str) -> ShadowAnswer:
-        made = replace(draft, checkpoint=checkpoint, tokens=[], created_at=datetime.now(UTC))
+        made = replace(
+            draft, checkpoint=checkpoint, tokens=[], silence=None, created_at=datetime.now(UTC)
+        )
         made.started = time.perf_counter()
         reason = "error"
-        with self._router.pin(checkpoint, None):
+        with self._router.pin(checkpoint, None) as pin:
+            if draft.may_be_silent:
+                made.silence = pin.silence(made.sampling)
             answer = self._engine.generate(checkpoint, made.prompt_ids, made.sampling)
             try:
                 async with aclosing(cast(Any, answer)) as tokens:
                     async for token in tokens:
                         made.add(cast(Token, token))
-                        reason = token.stop or reason
+                        reason = "stop" if made.withheld else token.stop or reason
+                        if made.withheld:
+                            break
             except EngineError as error:
                 log.warning("%s fails in the shadow: %s", checkpoint, error)
                 reason = "error"

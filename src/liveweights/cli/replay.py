@@ -23,17 +23,22 @@ URL = "http://127.0.0.1:8090"
 DEMO: dict[str, object] = {
     "engine": {"slots": 4, "context_length": 768, "threads": 1},
     "learn": {
-        "max_rows": 170,
-        "held_back_share": 0.35,
+        "max_rows": 120,
+        "held_back_share": 0.4,
         "threads": 1,
         "nodes": 512,
+        "probes": 8,
         # Four developers: each is a quarter of all there is.
         "user_share": 0.5,
-        # A dozen steps have to do; at 1 the decision to speak takes a day's cycles to learn.
-        "decision_weight": 32.0,
     },
     "cycle": {"min_feedback": 200, "poll": 0.5, "replay_rows": 60},
-    "gate": {"primary": "either", "min_cases": 25, "min_sessions": 4, "min_answers": 25},
+    "gate": {
+        "primary": "either",
+        "min_cases": 25,
+        "min_sessions": 4,
+        "min_changed": 6,
+        "min_answers": 25,
+    },
     "canary": {
         "steps": [0.5],
         "step_seconds": 5.0,

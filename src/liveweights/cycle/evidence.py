@@ -92,8 +92,15 @@ def _estimate(
     if not rows:
         return None
     rewards = [row.reward or 0.0 for row in rows]
-    ours = [sum(row.candidate_answer) - sum(row.behaviour) for row in rows]
-    theirs = [sum(row.incumbent_answer) - sum(row.behaviour) for row in rows]
+    served = [sum(row.behaviour) + row.shown for row in rows]
+    ours = [
+        sum(row.candidate_answer) + row.candidate_shown - s
+        for row, s in zip(rows, served, strict=True)
+    ]
+    theirs = [
+        sum(row.incumbent_answer) + row.incumbent_shown - s
+        for row, s in zip(rows, served, strict=True)
+    ]
     how: dict[str, Any] = {
         "clip": settings.ratio_clip,
         "sessions_B": [row.session for row in rows],

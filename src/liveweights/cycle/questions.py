@@ -43,6 +43,8 @@ async def ask(
             "prompt": generation.prompt_ids,
             "temperature": 0,
             "max_tokens": max(generation.max_tokens or 32, MARGIN),
+            # Silent where it may be, as it would be for that user.
+            "silence": generation.selection is not None,
         }
         if drawn:
             body |= {

@@ -24,6 +24,7 @@ import psycopg
 
 from liveweights import __version__
 from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.catalog.selection import read_selection
 from liveweights.config import Config
 from liveweights.cycle import ledger, live
 from liveweights.cycle.evidence import Drawn, gather
@@ -260,6 +261,7 @@ class Worker:
             follow_ups=follow_ups,
             baseline_weight=dict(baseline.weight),
             baseline_total=dict(baseline.total),
+            selection=read_selection(incumbent.folder),
             rewards=self.config.rewards,
             settings=self.config.learn,
         )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 import torch
+from torch import Tensor
 
 from liveweights.learn.policy import Policy
 from liveweights.learn.tree import Path, pack
@@ -18,7 +19,8 @@ class HeldBack(msgspec.Struct, frozen=True, kw_only=True):
     """A row that the update never saw, under candidate and incumbent.
 
     ``truth`` is the text that the user took or wrote, None where nobody knows. Log-probabilities
-    are natural; ``*_answer`` of the served tokens, ``*_truth`` the mean over the truth's.
+    are natural; ``*_answer`` of the served tokens, ``*_truth`` the mean over the truth's,
+    ``shown`` of showing the served answer: as it was recorded, of candidate and of incumbent.
     """
 
     generation: str
@@ -30,6 +32,9 @@ class HeldBack(msgspec.Struct, frozen=True, kw_only=True):
     behaviour: list[float]
     candidate_truth: float | None = None
     incumbent_truth: float | None = None
+    shown: float = 0.0
+    candidate_shown: float = 0.0
+    incumbent_shown: float = 0.0
 
 
 def most_moved(rows: Sequence[HeldBack], count: int = EXAMPLES) -> list[Moved]:
@@ -52,12 +57,22 @@ def _mean(values: Sequence[float]) -> float:
 
 
 @torch.no_grad()
-def mean_entropy(policy: Policy, paths: Sequence[Path], nodes: int) -> float | None:
-    """Mean entropy of the next token over the answers' tokens, in nats; None without any."""
-    total, count = 0.0, 0
+def score_with_entropy(
+    policy: Policy, paths: Sequence[Path], temperatures: Sequence[float], nodes: int
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Per path its answer's log-probabilities (T,) at its temperature, and the entropy of the
+    next token (T,) at temperature 1, in nats."""
+    scores: list[Tensor] = [torch.empty(0)] * len(paths)
+    entropies: list[Tensor] = [torch.empty(0)] * len(paths)
     for indices in pack(paths, nodes):
-        logits_TV, _, _ = policy.logits([paths[i] for i in indices])
-        logprobs_TV = logits_TV.log_softmax(-1)
-        total += float(-(logprobs_TV.exp() * logprobs_TV).sum())
-        count += len(logprobs_TV)
-    return total / count if count else None
+        logits_TV, target_T, row_T = policy.logits([paths[i] for i in indices])
+        heat_T = torch.tensor([temperatures[i] for i in indices])[row_T]
+        warm_TV = (logits_TV / heat_T[:, None]).log_softmax(-1)
+        plain_TV = logits_TV.log_softmax(-1)
+        score_T = warm_TV.gather(1, target_T[:, None])[:, 0]
+        entropy_T = -(plain_TV.exp() * plain_TV).sum(-1)
+        lengths = [len(paths[i].answer_ids) for i in indices]
+        parts = zip(indices, score_T.split(lengths), entropy_T.split(lengths), strict=True)
+        for index, score, entropy in parts:
+            scores[index], entropies[index] = score, entropy
+    return scores, entropies

@@ -7,16 +7,23 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from liveweights.learn.rows import Row
+from typing import Any, Protocol, TypeVar, cast
 
 BINS = 4
 """Answers of a segment are compared among those that the model was about as sure of."""
 LEAST_VARIANCE = 0.01
 FEWEST = 8
 """Votes below which nobody is called an outlier."""
+
+
+class Weighted(Protocol):
+    """A dataclass with a weight."""
+
+    @property
+    def weight(self) -> float: ...
+
+
+R = TypeVar("R", bound=Weighted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +37,7 @@ class Vote:
     sureness: float
 
 
-def cap(rows: Sequence[Row], share: float, holder: Callable[[Row], str]) -> list[Row]:
+def cap(rows: Sequence[R], share: float, holder: Callable[[R], str]) -> list[R]:
     """Scale down the rows of each holder who has more than ``share`` of the total absolute weight
     to that much of it. Where there are so few holders that twice an equal part is more than the
     share, that is the bound: of two holders none is capped."""
@@ -41,7 +48,7 @@ def cap(rows: Sequence[Row], share: float, holder: Callable[[Row], str]) -> list
     return [
         row
         if held[holder(row)] <= most
-        else replace(row, weight=row.weight * most / held[holder(row)])
+        else replace(cast(Any, row), weight=row.weight * most / held[holder(row)])
         for row in rows
     ]
 

@@ -18,17 +18,20 @@ import torch
 from torch import Tensor
 
 from liveweights.catalog.checkpoint import Kind
+from liveweights.catalog.selection import Selection, write_selection
 from liveweights.learn import sharing
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.dialogue import add_follow_ups, read_dialogue
-from liveweights.learn.evidence import HeldBack, mean_entropy, most_moved
+from liveweights.learn.evidence import HeldBack, most_moved, score_with_entropy
 from liveweights.learn.passages import with_prompt_ids
 from liveweights.learn.policy import Policy
 from liveweights.learn.rewards import RewardMap, reward
 from liveweights.learn.rows import Encode, Row, build_rows, written_ids
 from liveweights.learn.scale import learn_on_ray
+from liveweights.learn.selection import Shown, confidence, first_selection, fit_selection
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import Path as TreePath
+from liveweights.learn.tree import pack
 from liveweights.learn.truth import truth
 from liveweights.learn.update import Report, Step, update
 from liveweights.process import end_with_parent
@@ -58,6 +61,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Of chat answers, by generation: the prompt of the session's next request."""
     baseline_weight: dict[str, float]
     baseline_total: dict[str, float]
+    selection: Selection | None = None
+    """The incumbent's."""
     rewards: RewardMap
     settings: LearnSettings
 
@@ -100,7 +105,6 @@ def learn(job: Job, folder: Path) -> Result:
         job.rewards,
         settings,
         encode,
-        int(tokenizer.eos_token_id),
         incumbent=job.incumbent,
         dialogue=dialogue,
     )
@@ -119,15 +123,18 @@ def learn(job: Job, folder: Path) -> Result:
         policy = Policy(Path(job.base), Path(job.parent) if job.parent else None, settings)
         known = add_follow_ups(job.held_back, job.follow_ups, dialogue, tokenizer.decode)
         questions = _questions(known, job.rewards, encode)
-        before = _score(policy, questions, settings)
-        entropy_before = mean_entropy(policy, _answers(questions), settings.nodes)
+        before, entropy_before = _score(policy, questions, settings)
 
         def tell(step: Step) -> None:
             _write(folder / PROGRESS, step)
 
         made = update(policy, built.rows, settings, tell)
-        after = _score(policy, questions, settings)
-        held = [_held(q, a, b) for q, a, b in zip(questions, after, before, strict=True)]
+        after, entropy = _score(policy, questions, settings)
+        selection = _select(job.selection, built.shown, job.rewards, settings)
+        held = [
+            _held(q, a, b, selection, job.selection)
+            for q, a, b in zip(questions, after, before, strict=True)
+        ]
         report = msgspec.structs.replace(
             made,
             signals=built.counts,
@@ -135,12 +142,16 @@ def learn(job: Job, folder: Path) -> Result:
             outliers=outliers,
             mean_reward=built.mean_reward,
             entropy_before=entropy_before,
-            entropy=mean_entropy(policy, _answers(questions), settings.nodes),
+            entropy=entropy,
             moved=most_moved(held),
+            selection=selection,
+            withheld=_withheld(selection, built.shown),
         )
         kind = policy.updater.kind
         policy.save(folder / WEIGHTS)
-        probes = probes_of(policy, _probed(built.rows, settings.probes))
+        if selection is not None and sharing.rank() == 0:
+            write_selection(folder / WEIGHTS, selection)
+        probes = probes_of(policy, _probed(built.rows, settings.probes), settings.nodes)
         _write(folder / WEIGHTS / "probes.json", probes)
     report = msgspec.structs.replace(report, seconds=time.monotonic() - began)
     result = Result(
@@ -171,7 +182,11 @@ def _questions(examples: Sequence[Example], rewards: RewardMap, encode: Encode) 
         generation = example.generation
         if not generation.prompt_ids or not generation.output_ids:
             continue
-        worth = reward(generation.output, example.feedback, rewards, served=generation.created_at)
+        worth = None
+        if not generation.withheld:  # nobody knows what it would have earned
+            worth = reward(
+                generation.output, example.feedback, rewards, served=generation.created_at
+            )
         wanted = truth(generation.output, example.feedback)
         ids: list[int] = written_ids(generation, wanted, encode) if wanted else []
         found.append(_Question(example, worth.value if worth else None, wanted, ids))
@@ -180,29 +195,71 @@ def _questions(examples: Sequence[Example], rewards: RewardMap, encode: Encode) 
 
 def _score(
     policy: Policy, questions: Sequence[_Question], settings: LearnSettings
-) -> list[tuple[list[float], float | None]]:
+) -> tuple[list[tuple[list[float], float | None]], float | None]:
+    """Each answer's log-probabilities and the mean one of the truth, and the mean entropy of the
+    next token over the first answers, in nats."""
     paths: list[TreePath] = []
     heat: list[float] = []
+    is_answer: list[bool] = []
     for question in questions:
         generation = question.example.generation
         paths.append(TreePath(generation.prompt_ids, generation.output_ids))
         heat.append(generation.temperature or 1.0)
+        is_answer.append(True)
         if question.truth_ids:
             paths.append(TreePath(generation.prompt_ids, question.truth_ids))
             heat.append(1.0)
-    scores = iter(policy.score(paths, heat, settings.nodes))
-    return [
+            is_answer.append(False)
+    first = sum(1 + bool(question.truth_ids) for question in questions[:ENTROPY_ROWS])
+    known, entropies = score_with_entropy(policy, paths[:first], heat[:first], settings.nodes)
+    scores = iter([*known, *policy.score(paths[first:], heat[first:], settings.nodes)])
+    spread = [e for e, wanted in zip(entropies, is_answer, strict=False) if wanted]
+    found = [
         (next(scores).tolist(), float(next(scores).mean()) if question.truth_ids else None)
         for question in questions
     ]
+    return found, float(torch.cat(spread).mean()) if spread else None
+
+
+def _select(
+    before: Selection | None,
+    shown: Sequence[Shown],
+    rewards: RewardMap,
+    settings: LearnSettings,
+) -> Selection | None:
+    """The candidate's selection; None where everything is shown, and nothing says otherwise."""
+    good, bad = rewards.accepted - rewards.silence, rewards.silence - rewards.rejected
+    if not settings.silence_weight or not shown or good <= 0 or bad <= 0:
+        return before
+    return fit_selection(
+        before or first_selection(good, settings.silence_weight * bad),
+        shown,
+        keep=settings.selection_keep,
+        most_withheld=settings.max_withheld,
+    )
+
+
+def _withheld(selection: Selection | None, shown: Sequence[Shown]) -> float | None:
+    if selection is None or not shown:
+        return None
+    return sum(not selection.shows(one.confidence) for one in shown) / len(shown)
 
 
 def _held(
     question: _Question,
     after: tuple[list[float], float | None],
     before: tuple[list[float], float | None],
+    candidate: Selection | None,
+    incumbent: Selection | None,
 ) -> HeldBack:
     generation = question.example.generation
+
+    def shown(selection: Selection | None) -> float:
+        if generation.selection is None or selection is None:
+            return 0.0
+        sure = confidence(generation.raw_logprobs, selection.tokens)
+        return selection.logprob(sure, generation.temperature, shown=True)
+
     return HeldBack(
         generation=generation.id,
         session=generation.session or generation.user or generation.id,
@@ -213,23 +270,19 @@ def _held(
         behaviour=generation.logprobs if generation.temperature > 0 else generation.raw_logprobs,
         candidate_truth=after[1],
         incumbent_truth=before[1],
+        candidate_shown=shown(candidate),
+        incumbent_shown=shown(incumbent),
+        shown=generation.selection or 0.0,
     )
 
 
-def _answers(questions: Sequence[_Question]) -> list[TreePath]:
-    return [
-        TreePath(q.example.generation.prompt_ids, q.example.generation.output_ids)
-        for q in questions[:ENTROPY_ROWS]
-    ]
-
-
 @torch.no_grad()
-def probes_of(policy: Policy, prompts: Sequence[list[int]]) -> dict[str, object]:
+def probes_of(policy: Policy, prompts: Sequence[list[int]], nodes: int) -> dict[str, object]:
     """Prompts with the likeliest next tokens' log-probabilities, of the checkpoint and its base:
     what ``probes.json`` beside the weights holds."""
-    ours = [_next_token(policy, prompt) for prompt in prompts]
+    ours = _next_tokens(policy, prompts, nodes)
     with policy.base():
-        bases = [_next_token(policy, prompt) for prompt in prompts]
+        bases = _next_tokens(policy, prompts, nodes)
     probes: list[dict[str, object]] = []
     for prompt, ours_V, base_V in zip(prompts, ours, bases, strict=True):
         ids = ours_V.topk(min(PROBE_TOKENS, len(ours_V))).indices.tolist()
@@ -243,9 +296,15 @@ def _probed(rows: Sequence[Row], count: int) -> list[list[int]]:
     return [row.prompt_ids for row in rows[::step]][:count]
 
 
-def _next_token(policy: Policy, prompt: list[int]) -> Tensor:
-    """Log-probabilities of the token after a prompt (V,)."""
-    return policy.logits([TreePath(prompt, [0])])[0][0].log_softmax(-1)
+def _next_tokens(policy: Policy, prompts: Sequence[list[int]], nodes: int) -> list[Tensor]:
+    """Log-probabilities of the token after each prompt (V,)."""
+    found: list[Tensor] = [torch.empty(0)] * len(prompts)
+    paths = [TreePath(prompt, [0]) for prompt in prompts]
+    for indices in pack(paths, nodes):
+        logits_TV, _, _ = policy.logits([paths[i] for i in indices])
+        for index, logits_V in zip(indices, logits_TV, strict=True):
+            found[index] = logits_V.log_softmax(-1)
+    return found
 
 
 def _write(path: Path, value: object) -> None:

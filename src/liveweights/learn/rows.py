@@ -11,12 +11,13 @@ from liveweights.learn.baseline import Baseline, segment
 from liveweights.learn.dialogue import Dialogue, hindsight_prompt
 from liveweights.learn.guards import Vote, cap, outliers
 from liveweights.learn.rewards import RewardMap, reward
+from liveweights.learn.selection import Shown, confidence
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.truth import last_correction
 from liveweights.record.generation import Generation
 from liveweights.record.window import Example
 
-Role = Literal["policy", "preference", "correction", "silence", "hindsight"]
+Role = Literal["policy", "preference", "correction", "hindsight"]
 Encode = Callable[[str], list[int]]
 
 
@@ -25,13 +26,10 @@ class Row:
     """One sequence and what is to become of its likelihood.
 
     ``weight`` is the advantage of a ``policy`` row and of a ``preference`` row (a served answer
-    without log-probabilities), what silence would have earned more than the answer for a
-    ``silence`` row, each of either sign, and not negative for a ``correction`` and a
+    without log-probabilities), each of either sign, and not negative for a ``correction`` and a
     ``hindsight`` row. ``behaviour`` are the recorded log-probabilities of a served answer's
-    ``answer_ids`` and ``temperature`` what they were sampled at. ``silence`` is the token that
-    would have been nothing instead: then the row teaches what is said, and not whether.
-    ``teacher_ids`` is a hindsight row's prompt with the user's reaction. ``fresh`` rows were
-    served by the incumbent.
+    ``answer_ids`` and ``temperature`` what they were sampled at. ``teacher_ids`` is a hindsight
+    row's prompt with the user's reaction. ``fresh`` rows were served by the incumbent.
     """
 
     role: Role
@@ -43,7 +41,6 @@ class Row:
     weight: float
     behaviour: list[float]
     temperature: float
-    silence: int | None = None
     teacher_ids: list[int] = field(default_factory=list[int])
     tenant: str = ""
     fresh: bool = False
@@ -53,6 +50,7 @@ class Row:
 class Rows:
     """Rows in packing order, the baseline after them, and what was counted on the way.
 
+    ``shown`` are the completions that the decision to speak is learnt from.
     ``counts`` has examples by the signal that counted most, ``masks`` what teaches nothing by the
     reason, ``outliers`` the users whose votes are left out with how far they stand from others'.
     """
@@ -63,6 +61,7 @@ class Rows:
     masks: dict[str, int]
     outliers: dict[str, float]
     mean_reward: float
+    shown: list[Shown] = field(default_factory=list[Shown])
 
 
 def build_rows(
@@ -71,7 +70,6 @@ def build_rows(
     rewards: RewardMap,
     settings: LearnSettings,
     encode: Encode,
-    end_of_text: int,
     *,
     incumbent: str = "",
     dialogue: Dialogue | None = None,
@@ -79,15 +77,20 @@ def build_rows(
     """Give every example its advantage A = R - b and its demonstrations, and bound each user.
 
     ``encode`` turns text into token ids and reads no special tokens in it. A completion that was
-    shown teaches its text, what the user wrote instead, where that is known, and whether silence,
-    the token ``end_of_text``, would have been worth more. Words of the user teach in hindsight.
+    shown teaches its text, what the user wrote instead, where that is known, and whether silence
+    would have been worth more. One that was drafted and withheld teaches what the user wrote.
+    Words of the user teach in hindsight.
     """
     counts: Counter[str] = Counter()
     masks: Counter[str] = Counter()
     judged: list[tuple[Example, float]] = []
     signals: dict[str, str] = {}
+    withheld: list[Example] = []
     for example in examples:
         generation = example.generation
+        if generation.withheld:
+            withheld.append(example)
+            continue
         found = reward(generation.output, example.feedback, rewards, served=generation.created_at)
         if found is None:
             masks["no_reward"] += 1
@@ -103,32 +106,54 @@ def build_rows(
         ((segment(e.generation), value) for e, value in kept), keep=settings.baseline_keep
     )
     rows: list[Row] = []
+    shown: list[Shown] = []
     for example, value in kept:
         generation = example.generation
         if not generation.prompt_ids:
             masks["no_tokens"] += 1
             continue
-        spoke = generation.endpoint == "completion" and bool(generation.output)
-        silence = end_of_text if spoke and settings.silence_weight else None
         expected = after.of(segment(generation), prior=settings.baseline_prior, without=value)
-        answer = _answer(generation, value - expected, silence, encode, incumbent)
+        answer = _answer(generation, value - expected, encode, incumbent)
         if answer is None:
             masks["no_tokens"] += 1
         else:
             rows.append(answer)
             rows += _hindsight(example, answer, settings, dialogue, encode)
-        rows += _correction(example, settings, silence, encode)
-        if silence is not None:
-            gain = rewards.silence - value
-            price = settings.silence_weight if gain > 0 else 1.0
-            weight = settings.decision_weight * price * gain
-            rows.append(_row(generation, "silence", [silence], weight))
+        rows += _correction(example, settings, encode)
+        shown += _shown(generation, rewards.silence - value, settings)
+    for example in withheld:
+        taught = _correction(example, settings, encode)
+        rows += taught
+        masks["withheld"] += not taught
     mean = sum(value for _, value in kept) / len(kept) if kept else 0.0
-    order = {e.generation.id: place for place, (e, _) in enumerate(kept)}
+    order = {example.generation.id: place for place, example in enumerate(examples)}
     rows.sort(key=lambda row: (row.session, order[row.generation]))
     rows = cap(rows, settings.user_share, lambda row: row.user)
     rows = cap(rows, settings.tenant_share, lambda row: row.tenant)
-    return Rows(rows, after, dict(counts), dict(masks), strangers, mean)
+    shown = cap(shown, settings.user_share, lambda one: one.user)
+    shown = cap(shown, settings.tenant_share, lambda one: one.tenant)
+    return Rows(rows, after, dict(counts), dict(+masks), strangers, mean, shown)
+
+
+def _shown(generation: Generation, gain: float, settings: LearnSettings) -> list[Shown]:
+    """Nothing for what cannot be withheld, or is not known to have been sure or unsure."""
+    if (
+        generation.endpoint != "completion"
+        or not generation.output
+        or not generation.raw_logprobs
+        or not settings.silence_weight
+    ):
+        return []
+    price = settings.silence_weight if gain > 0 else 1.0
+    return [
+        Shown(
+            confidence=confidence(generation.raw_logprobs),
+            weight=price * gain,
+            logprob=generation.selection or 0.0,
+            user=_user(generation),
+            tenant=generation.tenant,
+        )
+    ]
 
 
 def _vote(example: Example, value: float) -> Vote:
@@ -141,7 +166,6 @@ def _vote(example: Example, value: float) -> Vote:
 def _answer(
     generation: Generation,
     advantage: float,
-    silence: int | None,
     encode: Encode,
     incumbent: str,
 ) -> Row | None:
@@ -152,13 +176,12 @@ def _answer(
     sampled = generation.temperature > 0
     behaviour = generation.logprobs if sampled else generation.raw_logprobs
     if len(behaviour) != len(answer):
-        return replace(_row(generation, "preference", answer, advantage), silence=silence)
+        return _row(generation, "preference", answer, advantage)
     # A greedy choice has probability 1; what drifts between checkpoints is the raw distribution.
     return replace(
         _row(generation, "policy", answer, advantage),
         behaviour=behaviour,
         temperature=generation.temperature if sampled else 1.0,
-        silence=silence,
         fresh=generation.checkpoint == incumbent,
     )
 
@@ -173,17 +196,14 @@ def written_ids(generation: Generation, text: str, encode: Encode) -> list[int]:
     return encode((generation.healed + text).rstrip())
 
 
-def _correction(
-    example: Example, settings: LearnSettings, silence: int | None, encode: Encode
-) -> list[Row]:
+def _correction(example: Example, settings: LearnSettings, encode: Encode) -> list[Row]:
     written = last_correction(example.feedback)
     if written is None or not settings.correction_weight:
         return []
     answer = written_ids(example.generation, written, encode)
     if not answer:
         return []
-    row = _row(example.generation, "correction", answer, settings.correction_weight)
-    return [replace(row, silence=silence)]
+    return [_row(example.generation, "correction", answer, settings.correction_weight)]
 
 
 def _hindsight(
@@ -203,7 +223,6 @@ def _hindsight(
             role="hindsight",
             weight=settings.hindsight_weight,
             teacher_ids=teacher_ids,
-            silence=None,
         )
     ]
 

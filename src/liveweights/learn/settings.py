@@ -69,16 +69,6 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     correction_weight: Annotated[
         float, Meta(ge=0, description="Weight of the likelihood of what the user wrote instead.")
     ] = 0.3
-    decision_weight: Annotated[
-        float,
-        Meta(
-            ge=0,
-            description=(
-                "Weight of the decision between speaking and silence beside the text. It changes"
-                " how fast the decision is learnt, not where it ends."
-            ),
-        ),
-    ] = 1.0
     silence_weight: Annotated[
         float,
         Meta(
@@ -90,6 +80,25 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             ),
         ),
     ] = 1.0
+    max_withheld: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description=(
+                "Most of the completions shown in a cycle that what is learnt from it would"
+                " withhold: fewer suggestions, a step at a time."
+            ),
+        ),
+    ] = 0.4
+    selection_keep: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="What is kept in each cycle of how well the decision to speak was known.",
+        ),
+    ] = 0.8
     hindsight_weight: Annotated[
         float,
         Meta(ge=0, description="Weight of self-distillation from what users said of answers."),

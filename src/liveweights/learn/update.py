@@ -10,6 +10,7 @@ import msgspec
 import torch
 from torch import Tensor
 
+from liveweights.catalog.selection import Selection
 from liveweights.learn import sharing
 from liveweights.learn.losses.cispo import cispo_loss
 from liveweights.learn.losses.demonstration import demonstration_loss
@@ -17,7 +18,6 @@ from liveweights.learn.losses.divergence import adapt, divergence
 from liveweights.learn.losses.hindsight import hindsight_advantage
 from liveweights.learn.losses.kto import kto_loss
 from liveweights.learn.losses.policy import policy_loss
-from liveweights.learn.losses.silence import decision_loss, given_speech
 from liveweights.learn.policy import Policy, batches
 from liveweights.learn.rows import Role, Row
 from liveweights.learn.settings import LearnSettings
@@ -44,7 +44,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     server's log-probabilities and the trainer's of the same weights, over the incumbent's
     answers; ``ratio`` the mean geometric ratio of all. ``kl`` is to the incumbent, in nats per
     token, after the last step; ``entropy`` of the next token on held-back answers, in nats,
-    before and after. ``grad_norm`` is the mean over steps, before clipping.
+    before and after. ``grad_norm`` is the mean over steps, before clipping. ``selection`` says
+    when the candidate shows what it drafts, ``withheld`` which share of the shown completions it
+    would not have shown.
     """
 
     signals: dict[str, int]
@@ -64,6 +66,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     loss: float = 0.0
     entropy_before: float | None = None
     entropy: float | None = None
+    selection: Selection | None = None
+    withheld: float | None = None
     moved: list[Moved] = []
     alarms: list[str] = []
     seconds: float = 0.0
@@ -103,11 +107,11 @@ def update(
     teach nothing and are counted. Calls ``progress`` after each step.
     """
     paths = [Path(row.prompt_ids, row.answer_ids) for row in rows]
-    incumbent, reference = _score_incumbent(policy, rows, paths, settings)
-    # Given speech, too: exact for the incumbent's own answers, near for its predecessors'.
+    temperatures = [row.temperature for row in rows]
+    incumbent = policy.score(paths, temperatures, settings.nodes, keep_routes=True)
     behaviour = [
-        torch.tensor(row.behaviour) + said - whole if row.behaviour else said
-        for row, said, whole in zip(rows, reference, incumbent, strict=True)
+        torch.tensor(row.behaviour) if row.behaviour else score
+        for row, score in zip(rows, incumbent, strict=True)
     ]
     masked = {i for i, row in enumerate(rows) if _is_off(row, incumbent[i], settings)}
     taught = [i for i, row in enumerate(rows) if i not in masked and row.weight != 0.0]
@@ -138,7 +142,7 @@ def update(
                 ours or chosen[:1],
                 rows,
                 paths,
-                reference,
+                incumbent,
                 behaviour,
                 hindsight,
                 kl_weight,
@@ -186,32 +190,6 @@ def update(
         if mismatch is not None and mismatch > settings.max_mismatch
         else [],
     )
-
-
-def _score_incumbent(
-    policy: Policy, rows: Sequence[Row], paths: Sequence[Path], settings: LearnSettings
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Log-probabilities of each row's answer under the weights that the update starts from, as
-    they are and given speech."""
-    asked: list[Path] = []
-    heat: list[float] = []
-    for row, path in zip(rows, paths, strict=True):
-        asked.append(path)
-        if row.silence is not None:  # next to the row whose prompt it shares
-            asked.append(Path(row.prompt_ids, [row.silence]))
-        heat += [row.temperature] * (len(asked) - len(heat))
-    scores = iter(policy.score(asked, heat, settings.nodes, keep_routes=True))
-    whole: list[Tensor] = []
-    said: list[Tensor] = []
-    for row in rows:
-        score = next(scores)
-        whole.append(score)
-        if row.silence is not None:
-            silence = torch.full_like(score, float("-inf"))
-            silence[0] = next(scores)[0]
-            score = given_speech(score, silence)
-        said.append(score)
-    return whole, said
 
 
 def schedule(step: int, steps: int) -> float:
@@ -275,7 +253,7 @@ def _loss(
     chosen: Sequence[int],
     rows: Sequence[Row],
     paths: Sequence[Path],
-    reference: Sequence[Tensor],
+    incumbent: Sequence[Tensor],
     behaviour: Sequence[Tensor],
     hindsight: Mapping[int, Tensor],
     kl_weight: float,
@@ -284,18 +262,17 @@ def _loss(
 ) -> tuple[Tensor, float]:
     """What ``chosen`` add to the step's loss, which is the mean over rows of their summed token
     losses, and to its divergence in nats per token."""
-    logprobs_T, silence_T, row_T = _forward(policy, chosen, rows, paths)
-    reference_T = torch.cat([reference[i] for i in chosen])
+    temperature_B = torch.tensor([rows[i].temperature for i in chosen])
+    logprobs_T, row_T = policy.logprobs([paths[i] for i in chosen], temperature_B)
+    incumbent_T = torch.cat([incumbent[i] for i in chosen])
     weight_B = torch.tensor([rows[i].weight for i in chosen])
     behaviour_T = torch.cat([behaviour[i] for i in chosen])
-    said_T = given_speech(logprobs_T, silence_T)
 
     def of(role: Role) -> Tensor:
         return torch.tensor([rows[i].role == role for i in chosen])[row_T]
 
     sampled_T = of("policy")
-    # What drifts is the text. How often there is any is for the decision to say.
-    kl_T = divergence(said_T, reference_T)
+    kl_T = divergence(logprobs_T, incumbent_T)
     drift = (kl_T * sampled_T).sum() / max(1, whole.sampled)
     loss_T = torch.zeros_like(logprobs_T)
     present: set[Role] = {rows[i].role for i in chosen}
@@ -304,7 +281,7 @@ def _loss(
             case "policy":
                 values_T = policy_loss(
                     settings.loss,
-                    said_T,
+                    logprobs_T,
                     behaviour_T,
                     weight_B,
                     row_T,
@@ -315,43 +292,21 @@ def _loss(
                 answers = max(1, sum(rows[i].role == "preference" for i in chosen))
                 reference_point = (kl_T * of(role)).sum() / answers
                 values_T = kto_loss(
-                    said_T,
-                    reference_T,
+                    logprobs_T,
+                    incumbent_T,
                     weight_B,
                     row_T,
                     reference_point,
                     beta=settings.kto_beta,
                 )
             case "correction":
-                values_T = demonstration_loss(said_T, weight_B[row_T])
-            case "silence":
-                values_T = decision_loss(logprobs_T, weight_B[row_T])
+                values_T = demonstration_loss(logprobs_T, weight_B[row_T])
             case "hindsight":
                 advantage_T = torch.cat(
                     [hindsight.get(i, torch.zeros(len(rows[i].answer_ids))) for i in chosen]
                 )
                 values_T = cispo_loss(
-                    said_T, behaviour_T, advantage_T, ratio_max=settings.ratio_max
+                    logprobs_T, behaviour_T, advantage_T, ratio_max=settings.ratio_max
                 )
         loss_T = torch.where(of(role), values_T, loss_T)
     return loss_T.sum() / whole.rows + kl_weight * drift, float(drift.detach())
-
-
-def _forward(
-    policy: Policy, chosen: Sequence[int], rows: Sequence[Row], paths: Sequence[Path]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-probabilities of the answer tokens (T,); of silence where an answer that teaches only
-    what is said begins, elsewhere minus infinity (T,); rows (T,).
-
-    Silence is read at the node that the answer begins at: it costs no node of its own.
-    """
-    speaking = [place for place, i in enumerate(chosen) if rows[i].silence is not None]
-    instead = [Path(paths[chosen[p]].prompt_ids, [rows[chosen[p]].silence or 0]) for p in speaking]
-    heat = [rows[i].temperature for i in (*chosen, *(chosen[p] for p in speaking))]
-    every_T, row_T = policy.logprobs([*(paths[i] for i in chosen), *instead], torch.tensor(heat))
-    lengths = [len(paths[i].answer_ids) for i in chosen]
-    first = torch.tensor([0, *lengths]).cumsum(0)[torch.tensor(speaking, dtype=torch.int64)]
-    count = sum(lengths)
-    silence_T = every_T.new_full((count,), float("-inf"))
-    silence_T = silence_T.index_put((first,), every_T[count:])
-    return every_T[:count], silence_T, row_T[:count]

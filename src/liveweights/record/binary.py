@@ -28,7 +28,7 @@ COLUMNS: tuple[LiteralString, ...] = (
     *("prompt_ids", "output_ids", "logprobs", "raw_logprobs", "output", "finish_reason"),
     *("temperature", "top_p", "seed", "max_tokens", "tenant", "user_id", "session"),
     *("surface", "language", "consent", "healed", "first_token_ms", "total_ms", "metadata"),
-    *("prompt", "usage", "day", "cost_nanos"),
+    *("prompt", "usage", "selection", "day", "cost_nanos"),
 )
 """The columns of an encoded generation, in order."""
 
@@ -40,6 +40,7 @@ _TIME = struct.Struct(">iq").pack
 _SAMPLING = struct.Struct(">ifif").pack
 _LIMIT = struct.Struct(">ii").pack
 _CONSENT = struct.Struct(">i?").pack
+_REAL = struct.Struct(">if").pack
 _END = struct.Struct(">iiiq").pack
 _ARRAY = struct.Struct(">iiiiii").pack
 _EMPTY = struct.Struct(">iiii").pack
@@ -78,6 +79,7 @@ def encode_generation(g: Generation, day: date, cost_nanos: int) -> bytes:
             _json(g.metadata),
             _text(g.prompt),
             _json(g.usage),
+            _NULL if g.selection is None else _REAL(4, g.selection),
             _END(4, (day - _EPOCH_DAY).days, 8, cost_nanos),
         ))  # fmt: skip
     except (struct.error, OverflowError, AttributeError) as error:

@@ -54,3 +54,12 @@ class Generation:
     answer that passed through the gateway."""
     usage: dict[str, int] = field(default_factory=dict[str, int])
     """Token counts as the upstream reported them; empty for our own engines, whose ids count."""
+    selection: float | None = None
+    """Where the user would rather see nothing than an answer that is not sure: the
+    log-probability with which it was shown, or was not, given its tokens. None elsewhere."""
+
+    @property
+    def withheld(self) -> bool:
+        """The user saw nothing where that was welcome; ``output_ids`` are what was drafted until
+        it was given up."""
+        return self.selection is not None and not self.output

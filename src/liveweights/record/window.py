@@ -60,6 +60,7 @@ with unread as (
     from generations g
     where g.alias = %(alias)s and g.consent
       and g.output = '' and g.finish_reason not in ('cancelled', 'error')
+      and g.selection is null
       and not exists (select from feedback f where f.day = g.day and f.generation = g.id)
       and not exists (
           select from cycle_rows r join cycles c on c.id = r.cycle
@@ -110,10 +111,10 @@ async def claim(
 
     These are the consented generations of ``alias`` with feedback that no open cycle, and none
     that made what is live, has read (late feedback brings a generation back, with all that is
-    known of it), and without feedback, if none has read them, silent ones and chat answers whose
-    session went on. At most ``max_rows`` generations, those that have waited longest first; the
-    rest is left for the next cycle. A session (else a user, else a row) is wholly on one side of
-    the split. A cycle that has rows keeps them as they are.
+    known of it), and without feedback, if none has read them, those in which the model chose to
+    say nothing and chat answers whose session went on. At most ``max_rows`` generations, those
+    that have waited longest first; the rest is left for the next cycle. A session (else a user,
+    else a row) is wholly on one side of the split. A cycle that has rows keeps them as they are.
 
     Raises UnknownCycle.
     """

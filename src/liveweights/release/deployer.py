@@ -16,6 +16,7 @@ import psycopg
 
 from liveweights.api.routing import Router
 from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.catalog.selection import read_selection
 from liveweights.engines.protocol import Engine
 from liveweights.release import deployments
 from liveweights.release.aliases import CHANNEL, Alias
@@ -255,13 +256,13 @@ class Deployer:
         started = time.monotonic()
         try:
             checkpoint = await self._find(checkpoint_id)
-            self._router.introduce(checkpoint)
             base = None
             if checkpoint.kind == "adapter" and checkpoint.base:
                 base = await self._find(checkpoint.base)
             for one in (base, checkpoint):
                 if self._check and one:
                     await asyncio.to_thread(self._check, one)
+            self._router.introduce(checkpoint, read_selection(checkpoint.folder))
             whole_base = await self._whole(base) if base else None
             await self._engine.load(await self._whole(checkpoint), whole_base)
             probes = await asyncio.to_thread(read_probes, checkpoint.folder)

@@ -120,6 +120,7 @@ class Client:
             "max_tokens": max_tokens,
             "temperature": temperature,
             "stop": [STOP],
+            "silence": True,
             "user": user,
             "metadata": {"session": session, "language": "python", "surface": surface},
         }

@@ -158,10 +158,9 @@ class Traffic:
         await self._react(suggestion, outcome, position)
 
     async def _react(self, suggestion: Suggestion, outcome: Outcome, position: Position) -> None:
-        if outcome == "silence":
-            return
-        reactions = [Reaction(outcome)]
-        if outcome == "rejected":
+        # What the developer wrote is known to the editor also where nothing was suggested.
+        reactions = [] if outcome == "silence" else [Reaction(outcome)]
+        if outcome != "accepted":
             reactions.append(Reaction("correction", position.correction))
         self.tally.feedback += 1
         try:
