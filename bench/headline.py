@@ -48,8 +48,6 @@ async def run(options: Namespace, folder: Path) -> dict[str, Any]:
         settings=LearnSettings(
             threads=2,
             silence_weight=options.silence_weight,
-            # As fast to learn as at the reward map's own price.
-            decision_weight=1.0 / options.silence_weight,
             learning_rate=options.learning_rate,
             nodes=options.nodes,
         ),

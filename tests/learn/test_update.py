@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from pathlib import Path as Folder
 from typing import Any
 
@@ -116,38 +115,6 @@ def test_a_saved_adapter_computes_the_same(tiny: Folder, tmp_path: Folder) -> No
     assert total(again, path) > base
 
 
-def test_a_correction_says_what_to_write_and_not_whether(tiny: Folder) -> None:
-    """Beside a decision for silence it makes its text likely, given speech, and no more."""
-    settings = LearnSettings(learning_rate=1e-2, epochs=60, nodes=64, kl_weight=0.0)
-    end, path, wanted = 63, Path([5, 6], [63]), Path([5, 6], [8])
-
-    def silence_after(silence: int | None) -> tuple[float, float]:
-        policy = Policy(tiny, None, settings)
-        rows = [
-            row("silence", [5, 6], [end], 0.25, []),
-            Row("correction", "g", "s", "u", [5, 6], [8], 1.0, [], 1.0, silence),
-        ]
-        update(policy, rows, settings)
-        return math.exp(total(policy, path)), math.exp(total(policy, wanted))
-
-    quiet, text = silence_after(end)
-    assert text / (1 - quiet) > 0.5
-    assert quiet > silence_after(None)[0] + 0.1
-
-
-def test_accepted_suggestions_unlearn_silence(tiny: Folder) -> None:
-    settings = LearnSettings(learning_rate=5e-3, epochs=4, nodes=64)
-    end = Path([5, 6], [63])
-    before = total(Policy(tiny, None, settings), end)
-
-    def after(gain: float) -> float:
-        policy = Policy(tiny, None, settings)
-        update(policy, [row("silence", [5, 6], [63], gain, [])], settings)
-        return total(policy, end)
-
-    assert after(-0.75) < before < after(0.25)
-
-
 @pytest.mark.parametrize("loss", ["topr", "cispo", "gspo"])
 def test_every_policy_loss_raises_the_good_and_lowers_the_bad(tiny: Folder, loss: Any) -> None:
     settings = LearnSettings(learning_rate=2e-3, epochs=3, nodes=64, loss=loss)
@@ -214,11 +181,13 @@ def test_a_server_that_differs_from_the_trainer_raises_an_alarm(tiny: Folder) ->
 def test_progress_tells_where_it_stands(tiny: Folder) -> None:
     settings = LearnSettings(nodes=64, epochs=2)
     steps: list[Step] = []
-    rows = [row("correction", [1, 2], [3], 1.0, []), row("silence", [1, 2], [63], 0.2, [])]
-    report = update(Policy(tiny, None, settings), rows, settings, steps.append)
+    policy = Policy(tiny, None, settings)
+    said = total(policy, Path([1, 2], [63]))
+    rows = [row("correction", [1, 2], [3], 1.0, []), row("policy", [1, 2], [63], 0.2, [said])]
+    report = update(policy, rows, settings, steps.append)
     assert [(s.done, s.total) for s in steps] == [(2, 4), (4, 4)]
     assert steps[-1].grad_norm <= report.grad_norm_max
-    assert report.roles == {"correction": 1, "silence": 1}
+    assert report.roles == {"correction": 1, "policy": 1}
 
 
 @given(st.integers(1, 500))
@@ -230,17 +199,3 @@ def test_the_step_size_rises_and_falls(steps: int) -> None:
     assert all(0.1 <= rate <= 1.0 for rate in rates[top:])
     assert max(rates) == 1.0
     assert steps < 20 or rates[-1] < 0.2
-
-
-def test_falling_silent_is_no_drift_of_the_text(tiny: Folder) -> None:
-    settings = LearnSettings(learning_rate=5e-3, epochs=30, nodes=64)
-    policy = Policy(tiny, None, settings)
-    before = total(policy, Path([5, 6], [7]))
-    rows = [
-        row("silence", [5, 6], [63], 1.0, []),
-        Row("policy", "g", "s", "u", [5, 6], [7], 1e-3, [before], 1.0, 63),
-    ]
-    report = update(policy, rows, settings)
-    assert math.exp(total(policy, Path([5, 6], [63]))) > 0.5
-    assert total(policy, Path([5, 6], [7])) < before - 0.5
-    assert report.kl < 0.2

@@ -106,9 +106,7 @@ class World:
 
     def turn(self, examples: Sequence[Example]) -> tuple[Rows, Report]:
         """One cycle."""
-        rows = build_rows(
-            examples, self.baseline, REWARDS, self.settings, lambda text: [int(text)], SILENCE
-        )
+        rows = build_rows(examples, self.baseline, REWARDS, self.settings, lambda text: [int(text)])
         self.baseline = rows.baseline
         return rows, update(self.policy, rows.rows, self.settings)
 

@@ -23,7 +23,7 @@ URL = "http://127.0.0.1:8090"
 DEMO: dict[str, object] = {
     "engine": {"slots": 4, "context_length": 768, "threads": 1},
     "learn": {
-        "max_rows": 120,
+        "max_rows": 110,
         "held_back_share": 0.4,
         "threads": 1,
         "nodes": 512,
@@ -31,7 +31,7 @@ DEMO: dict[str, object] = {
         # Four developers: each is a quarter of all there is.
         "user_share": 0.5,
     },
-    "cycle": {"min_feedback": 200, "poll": 0.5, "replay_rows": 60},
+    "cycle": {"min_feedback": 180, "poll": 0.5, "replay_rows": 44},
     "gate": {
         "primary": "either",
         "min_cases": 25,
@@ -45,8 +45,8 @@ DEMO: dict[str, object] = {
         "unit": "reward",
         "lowest": -0.25,
         "highest": 0.75,
-        "max_rewards": 24,
-        "max_seconds": 25.0,
+        "max_rewards": 18,
+        "max_seconds": 15.0,
         "min_rewards": 8,
     },
 }
@@ -73,7 +73,7 @@ def demo(
         keep=keep,
         plain=plain,
         config=DEMO,
-        measure=MeasureSettings(files=32, package_files=12),
+        measure=MeasureSettings(files=26, package_files=10),
         # Short sessions: evidence is clustered by session, so many small ones say more.
         traffic=TrafficSettings(session_positions=8, window=700),
     )

@@ -299,8 +299,11 @@ class Worker:
             if row.generation in by_id and by_id[row.generation].endpoint == "completion"
         ][: self.config.cycle.replay_rows]
         key = next(iter(self.config.api.keys), "")
-        candidate = await ask(self.url, cycle.candidate, asked, key=key)
-        incumbent = await ask(self.url, cycle.incumbent, asked, key=key)
+        # Both at a time: what else the machine does meanwhile, it does to both.
+        candidate, incumbent = await asyncio.gather(
+            ask(self.url, cycle.candidate, asked, key=key),
+            ask(self.url, cycle.incumbent, asked, key=key),
+        )
         rewards = self.config.rewards
         values = Values(
             accepted=rewards.accepted, silence=rewards.silence, rejected=rewards.rejected

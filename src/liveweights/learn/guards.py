@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar, cast
 BINS = 4
 """Answers of a segment are compared among those that the model was about as sure of."""
 LEAST_VARIANCE = 0.01
-FEWEST = 8
+FEWEST = 16
 """Votes below which nobody is called an outlier."""
 
 

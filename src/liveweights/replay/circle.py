@@ -10,16 +10,19 @@ import asyncio
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from liveweights.api.caller import Caller
 from liveweights.api.draft import Draft
+from liveweights.api.silence import Silence
 from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.catalog.selection import read_selection
 from liveweights.engines.protocol import Engine, Sampling
 from liveweights.engines.text import heal
 from liveweights.learn.baseline import Baseline
@@ -41,20 +44,17 @@ React = Callable[[str, Generation, Outcome, Position], Sequence[tuple[Signal, st
 def with_corrections(
     user: str, generation: Generation, outcome: Outcome, position: Position
 ) -> list[tuple[Signal, str | None]]:
-    """Accept or reject, and say what was written instead."""
-    del user, generation
-    if outcome == "accepted":
-        return [("accepted", None)]
-    if outcome == "rejected":
-        return [("rejected", None), ("correction", position.correction)]
-    return []
+    """Accept or reject, and say what was written instead, of a suggestion or of silence."""
+    clicks = clicks_only(user, generation, outcome, position)
+    return clicks if outcome == "accepted" else [*clicks, ("correction", position.correction)]
 
 
 def clicks_only(
     user: str, generation: Generation, outcome: Outcome, position: Position
 ) -> list[tuple[Signal, str | None]]:
     """Accept or reject, nothing else."""
-    return with_corrections(user, generation, outcome, position)[:1]
+    del user, generation, position
+    return [] if outcome == "silence" else [(outcome, None)]
 
 
 @dataclass
@@ -118,17 +118,21 @@ class Circle:
     ) -> Generation:
         """One suggestion, recorded as the API records it."""
         cut, skip = heal(position.prompt)
+        sampling = Sampling(
+            max_tokens=self.traffic.max_tokens,
+            temperature=self.traffic.temperature if temperature is None else temperature,
+            stop=(STOP,),
+            skip=skip,
+        )
+        selection = read_selection(checkpoint.folder)
         draft = Draft(
             alias="code",
             checkpoint=checkpoint.id,
             endpoint="completion",
             prompt_ids=self.tokenizer.encode(cut),
-            sampling=Sampling(
-                max_tokens=self.traffic.max_tokens,
-                temperature=self.traffic.temperature if temperature is None else temperature,
-                stop=(STOP,),
-                skip=skip,
-            ),
+            sampling=sampling,
+            may_be_silent=True,
+            silence=Silence.begin(selection, sampling) if selection else None,
             caller=Caller(
                 tenant="default",
                 user=user,
@@ -138,8 +142,12 @@ class Circle:
                 consent=True,
             ),
         )
-        async for token in self.engine.generate(checkpoint.id, draft.prompt_ids, draft.sampling):
-            draft.add(token)
+        answer = self.engine.generate(checkpoint.id, draft.prompt_ids, sampling)
+        async with aclosing(cast(Any, answer)) as tokens:
+            async for token in tokens:
+                draft.add(token)
+                if draft.withheld:
+                    break
         return draft.finish(draft.tokens[-1].stop or "stop")
 
     async def measure(
@@ -176,6 +184,7 @@ class Circle:
             held_back=list(held_back),
             baseline_weight=dict(self.baseline.weight),
             baseline_total=dict(self.baseline.total),
+            selection=read_selection(self.live.folder),
             rewards=self.rewards,
             settings=self.settings,
         )
