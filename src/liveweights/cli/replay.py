@@ -23,7 +23,7 @@ URL = "http://127.0.0.1:8090"
 DEMO: dict[str, object] = {
     "engine": {"slots": 4, "context_length": 768, "threads": 1},
     "learn": {
-        "max_rows": 110,
+        "max_rows": 100,
         "held_back_share": 0.4,
         "threads": 1,
         "nodes": 512,
@@ -31,7 +31,7 @@ DEMO: dict[str, object] = {
         # Four developers: each is a quarter of all there is.
         "user_share": 0.5,
     },
-    "cycle": {"min_feedback": 180, "poll": 0.5, "replay_rows": 44},
+    "cycle": {"min_feedback": 150, "poll": 0.5, "replay_rows": 40},
     "gate": {
         "primary": "either",
         "min_cases": 25,
@@ -74,8 +74,9 @@ def demo(
         plain=plain,
         config=DEMO,
         measure=MeasureSettings(files=26, package_files=10),
-        # Short sessions: evidence is clustered by session, so many small ones say more.
-        traffic=TrafficSettings(session_positions=8, window=700),
+        # Short sessions: evidence is clustered by session, so many small ones say more. The rate
+        # leaves the update its share of two cores.
+        traffic=TrafficSettings(session_positions=8, window=560, rate=1.6),
     )
     raise typer.Exit(run_demo(options))
 
