@@ -144,7 +144,7 @@ def main() -> None:
         cycles=(6, "cycles"),
         requests=(240, "requests per cycle"),
         files=(100, "held-out files, six positions each"),
-        silence_weight=(0.25, "price of an interruption; 1 is that of the reward map"),
+        silence_weight=(1.0, "price of an interruption; 1 is that of the reward map"),
     )
     if options.quick:
         options.cycles, options.requests, options.files = 1, 40, 8

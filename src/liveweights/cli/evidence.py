@@ -26,6 +26,7 @@ FIGURES = (
     ("divergence from the incumbent, nats per token", "kl"),
     ("entropy of held-back answers before, nats", "entropy_before"),
     ("entropy of held-back answers after, nats", "entropy"),
+    ("share of the shown completions that it would withhold", "withheld"),
     ("ratio to the behaviour policy", "ratio"),
     ("server against trainer, nats per token", "mismatch"),
     ("seconds", "seconds"),
@@ -62,6 +63,9 @@ def show_report(report: Mapping[str, Any]) -> None:
     for title, name in FIGURES:
         value = learning.get(name)
         figures.add_row(title, "not measured" if value is None else f"{value:.4g}")
+    if selection := learning.get("selection"):
+        least = -selection["intercept"] / selection["slope"]
+        figures.add_row("log-probability from which a completion is shown", f"{least:.4g}")
     console.print(figures)
     if learning.get("moved"):
         console.print(_moved(learning["moved"]))
