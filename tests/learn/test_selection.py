@@ -8,11 +8,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from liveweights.catalog.selection import Selection
 from liveweights.learn.selection import Shown, confidence, first_selection, fit_selection
 
 
 def shown(sure: float, gain: float, logprob: float = 0.0) -> Shown:
     return Shown(sure, gain, logprob, "u", "t")
+
+
+FIRST = first_selection(0.75, 0.25)
+
+
+def fit(
+    answers: list[Shown],
+    before: Selection | None = None,
+    *,
+    keep: float = 0.8,
+    most_withheld: float = 1.0,
+) -> Selection:
+    found = fit_selection(before, FIRST, answers, keep=keep, most_withheld=most_withheld)
+    assert found is not None
+    return found
 
 
 answers = st.lists(
@@ -36,31 +52,30 @@ def test_confidence_is_of_the_first_tokens() -> None:
 
 
 def test_the_first_takes_the_model_at_its_word() -> None:
-    first = first_selection(0.75, 0.25)
-    # Shown where exp(c) / (1 + ...) times 0.75 outweighs 0.25.
-    assert first.shows(-1.0)
-    assert not first.shows(-1.2)
+    # Shown where exp(c) times 3 outweighs 1.
+    assert FIRST.shows(-1.0)
+    assert not FIRST.shows(-1.2)
 
 
 def test_without_reactions_nothing_changes() -> None:
-    first = first_selection(0.75, 0.25)
-    assert fit_selection(first, [], keep=0.8, most_withheld=0.4) == first
+    assert fit_selection(None, FIRST, [], keep=0.8, most_withheld=0.4) is None
+    assert fit([], FIRST) == FIRST
 
 
 def test_finds_where_showing_pays() -> None:
     """With costs of 3 to 1 it pays where the answer is right once in four times."""
-    first = first_selection(0.75, 0.25)
-    found = fit_selection(first, drawn(4000), keep=0.8, most_withheld=1.0)
+    found = fit(drawn(4000))
     pays = (math.log(1 / 3) - 3) / 0.5
     assert -found.intercept / found.slope == pytest.approx(pays, abs=0.5)
 
 
 def test_knowledge_adds_up_over_cycles() -> None:
     everything = drawn(600)
-    found = first_selection(0.75, 0.25)
+    found: Selection | None = None
     for part in (everything[:200], everything[200:400], everything[400:]):
-        found = fit_selection(found, part, keep=1.0, most_withheld=1.0)
-    at_once = fit_selection(first_selection(0.75, 0.25), everything, keep=1.0, most_withheld=1.0)
+        found = fit(part, found, keep=1.0)
+    assert found is not None
+    at_once = fit(everything, keep=1.0)
     assert -found.intercept / found.slope == pytest.approx(
         -at_once.intercept / at_once.slope, abs=0.5
     )
@@ -77,19 +92,22 @@ def test_what_was_shown_seldom_stands_for_what_was_not() -> None:
         if one.confidence < -8 and place % 2
     ]
     often = [one for one in everything if one.confidence >= -8]
-    first = first_selection(0.75, 0.25)
-    whole = fit_selection(first, everything, keep=0.8, most_withheld=1.0)
-    found = fit_selection(first, [*seldom, *often], keep=0.8, most_withheld=1.0)
+    whole, found = fit(everything), fit([*seldom, *often])
     assert found.slope == pytest.approx(whole.slope, rel=0.1)
     assert found.intercept == pytest.approx(whole.intercept, rel=0.1)
 
 
-@given(answers, st.floats(0, 1))
+@given(answers, st.floats(0, 1), st.floats(-20, 0) | st.none())
 @settings(deadline=None)
-def test_withholds_no_more_than_it_may(given_answers: list[Shown], most: float) -> None:
-    found = fit_selection(first_selection(0.75, 0.25), given_answers, keep=0.8, most_withheld=most)
-    withheld = sum(not found.shows(one.confidence + 1e-9) for one in given_answers)
-    assert withheld <= most * len(given_answers)
+def test_withholds_no_more_than_it_may(
+    given_answers: list[Shown], most: float, least: float | None
+) -> None:
+    before = None
+    if least is not None:
+        before = Selection(slope=1.0, intercept=-least, precision=(1.0, 0.0, 0.0, 1.0))
+    found = fit(given_answers, before, most_withheld=most)
+    now = [one for one in given_answers if before is None or before.shows(one.confidence)]
+    assert sum(not found.shows(one.confidence + 1e-9) for one in now) <= most * len(now)
     assert found.slope > 0
     assert math.isfinite(found.intercept)
 
@@ -97,8 +115,6 @@ def test_withholds_no_more_than_it_may(given_answers: list[Shown], most: float) 
 @given(answers)
 @settings(deadline=None)
 def test_a_rejection_never_shows_more(given_answers: list[Shown]) -> None:
-    first = first_selection(0.75, 0.25)
     sure = sum(one.confidence for one in given_answers) / len(given_answers)
-    before = fit_selection(first, given_answers, keep=0.8, most_withheld=1.0)
-    after = fit_selection(first, [*given_answers, shown(sure, 0.25)], keep=0.8, most_withheld=1.0)
+    before, after = fit(given_answers), fit([*given_answers, shown(sure, 0.25)])
     assert after.slope * sure + after.intercept <= before.slope * sure + before.intercept + 1e-6

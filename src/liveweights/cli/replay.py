@@ -23,28 +23,26 @@ URL = "http://127.0.0.1:8090"
 DEMO: dict[str, object] = {
     "engine": {"slots": 4, "context_length": 768, "threads": 1},
     "learn": {
-        "max_rows": 100,
-        "held_back_share": 0.4,
+        "max_rows": 110,
+        # As many rows to judge by as to learn from, and small steps: with so few, an update that
+        # changes many answers is worse nearly as often as better.
+        "held_back_share": 0.5,
+        "learning_rate": 2.5e-4,
         "threads": 1,
         "nodes": 512,
         "probes": 8,
         # Four developers: each is a quarter of all there is.
         "user_share": 0.5,
     },
-    "cycle": {"min_feedback": 150, "poll": 0.5, "replay_rows": 40},
-    "gate": {
-        "primary": "either",
-        "min_cases": 25,
-        "min_sessions": 4,
-        "min_changed": 6,
-        "min_answers": 25,
-    },
+    "cycle": {"min_feedback": 180, "poll": 0.5, "replay_rows": 60},
+    "gate": {"min_cases": 25, "min_changed": 6, "min_answers": 25},
     "canary": {
         "steps": [0.5],
         "step_seconds": 5.0,
         "unit": "reward",
         "lowest": -0.25,
         "highest": 0.75,
+        "margin": 0.2,  # a dozen rewards do not tell less
         "max_rewards": 18,
         "max_seconds": 15.0,
         "min_rewards": 8,
@@ -76,7 +74,7 @@ def demo(
         measure=MeasureSettings(files=26, package_files=10),
         # Short sessions: evidence is clustered by session, so many small ones say more. The rate
         # leaves the update its share of two cores.
-        traffic=TrafficSettings(session_positions=8, window=560, rate=1.6),
+        traffic=TrafficSettings(session_positions=5, window=560, rate=1.4),
     )
     raise typer.Exit(run_demo(options))
 

@@ -232,7 +232,8 @@ def _select(
     if not settings.silence_weight or not shown or good <= 0 or bad <= 0:
         return before
     return fit_selection(
-        before or first_selection(good, settings.silence_weight * bad),
+        before,
+        first_selection(good, settings.silence_weight * bad),
         shown,
         keep=settings.selection_keep,
         most_withheld=settings.max_withheld,

@@ -55,37 +55,44 @@ def first_selection(accepted: float, rejected: float) -> Selection:
 
 
 def fit_selection(
-    before: Selection, shown: Sequence[Shown], *, keep: float, most_withheld: float
-) -> Selection:
-    """The selection after the reactions to ``shown`` answers.
+    before: Selection | None,
+    first: Selection,
+    shown: Sequence[Shown],
+    *,
+    keep: float,
+    most_withheld: float,
+) -> Selection | None:
+    """The selection after the reactions to ``shown`` answers. ``before`` is the incumbent's;
+    where it has none, ``first`` is what to start from.
 
     Minimises, by Newton's method, the cost-sensitive logistic loss (Elkan 2001, "The foundations
     of cost-sensitive learning", section 2) -- w > 0: -w log(1 - P(show)); w < 0: w log P(show) --
-    plus the Gaussian prior that ``before`` is. Its precision is forgotten at
+    plus the Gaussian prior that the selection before is. Its precision is forgotten at
     the rate 1 - ``keep`` and grows by the Hessian (Laplace's approximation, as in Chapelle & Li
     2011, "An empirical evaluation of Thompson sampling", algorithm 3). Answers that were shown
     with a small probability stand for those that were not (inverse propensity, cut at 10).
 
-    At most the share ``most_withheld`` of the shown answers would be withheld, at temperature 0.
+    Of the answers that the incumbent would show at temperature 0, at most the share
+    ``most_withheld`` would be withheld.
     """
     if not shown:
         return before
+    prior = before or first
     x_BF = np.array([[one.confidence, 1.0] for one in shown])
     chance_B = np.array([math.exp(one.logprob) for one in shown])
     gain_B = np.array([one.weight for one in shown])
     gain_B = gain_B * np.minimum(1.0 / chance_B, _LARGEST_WEIGHT)
-    prior_FF: Matrix = keep * np.array(before.precision).reshape(2, 2)
-    theta_F, hessian_FF = _newton(
-        np.array([before.slope, before.intercept]), prior_FF, x_BF, gain_B
-    )
+    prior_FF: Matrix = keep * np.array(prior.precision).reshape(2, 2)
+    theta_F, hessian_FF = _newton(np.array([prior.slope, prior.intercept]), prior_FF, x_BF, gain_B)
     slope = max(_LEAST_SLOPE, float(theta_F[0]))
     fitted = Selection(
         slope=slope,
         intercept=float(theta_F[1]),
         precision=tuple(map(float, hessian_FF.ravel())),  # pyright: ignore[reportArgumentType]
-        tokens=before.tokens,
+        tokens=prior.tokens,
     )
-    return _bounded(fitted, [one.confidence for one in shown], most_withheld)
+    now = [one.confidence for one in shown if before is None or before.shows(one.confidence)]
+    return _bounded(fitted, now, most_withheld)
 
 
 def _newton(

@@ -86,7 +86,7 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             ge=0,
             le=1,
             description=(
-                "Most of the completions shown in a cycle that what is learnt from it would"
+                "Most of the completions that the incumbent would show that the candidate may"
                 " withhold: fewer suggestions, a step at a time."
             ),
         ),
