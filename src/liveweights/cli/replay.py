@@ -31,11 +31,13 @@ DEMO: dict[str, object] = {
         "threads": 1,
         "nodes": 512,
         "probes": 8,
+        "max_withheld": 0.3,
         # Four developers: each is a quarter of all there is.
         "user_share": 0.5,
     },
     "cycle": {"min_feedback": 180, "poll": 0.5, "replay_rows": 60},
-    "gate": {"min_cases": 25, "min_changed": 6, "min_answers": 25},
+    # One-sided, an equal candidate passes once in twenty cycles.
+    "gate": {"confidence": 0.9, "min_cases": 25, "min_changed": 6, "min_answers": 25},
     "canary": {
         "steps": [0.5],
         "step_seconds": 5.0,
@@ -74,7 +76,7 @@ def demo(
         measure=MeasureSettings(files=26, package_files=10),
         # Short sessions: evidence is clustered by session, so many small ones say more. The rate
         # leaves the update its share of two cores.
-        traffic=TrafficSettings(session_positions=5, window=560, rate=1.4),
+        traffic=TrafficSettings(session_positions=5, window=560, rate=2.0),
     )
     raise typer.Exit(run_demo(options))
 
