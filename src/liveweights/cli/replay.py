@@ -23,11 +23,11 @@ URL = "http://127.0.0.1:8090"
 DEMO: dict[str, object] = {
     "engine": {"slots": 4, "context_length": 768, "threads": 1},
     "learn": {
-        "max_rows": 110,
+        "max_rows": 120,
         # As many rows to judge by as to learn from, and small steps: with so few, an update that
         # changes many answers is worse nearly as often as better.
         "held_back_share": 0.5,
-        "learning_rate": 2.5e-4,
+        "learning_rate": 5e-5,
         "threads": 1,
         "nodes": 512,
         "probes": 8,
@@ -76,7 +76,7 @@ def demo(
         measure=MeasureSettings(files=26, package_files=10),
         # Short sessions: evidence is clustered by session, so many small ones say more. The rate
         # leaves the update its share of two cores.
-        traffic=TrafficSettings(session_positions=5, window=560, rate=2.0),
+        traffic=TrafficSettings(session_positions=5, window=560, rate=1.6),
     )
     raise typer.Exit(run_demo(options))
 

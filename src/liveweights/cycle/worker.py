@@ -298,6 +298,8 @@ class Worker:
             for row in rows
             if row.generation in by_id and by_id[row.generation].endpoint == "completion"
         ][: self.config.cycle.replay_rows]
+        # A session's prompts continue each other, and engines keep the last ones.
+        asked.sort(key=lambda pair: pair[0].session)
         key = next(iter(self.config.api.keys), "")
         # Both at a time: what else the machine does meanwhile, it does to both.
         candidate, incumbent = await asyncio.gather(
