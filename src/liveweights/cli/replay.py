@@ -23,15 +23,14 @@ URL = "http://127.0.0.1:8090"
 DEMO: dict[str, object] = {
     "engine": {"slots": 4, "context_length": 768, "threads": 1},
     "learn": {
-        "max_rows": 120,
+        "max_rows": 110,
         # As many rows to judge by as to learn from, and small steps: with so few, an update that
         # changes many answers is worse nearly as often as better.
         "held_back_share": 0.5,
-        "learning_rate": 5e-5,
+        "learning_rate": 1e-4,
         "threads": 1,
         "nodes": 512,
         "probes": 8,
-        "max_withheld": 0.3,
         # Four developers: each is a quarter of all there is.
         "user_share": 0.5,
     },
@@ -76,7 +75,7 @@ def demo(
         measure=MeasureSettings(files=26, package_files=10),
         # Short sessions: evidence is clustered by session, so many small ones say more. The rate
         # leaves the update its share of two cores.
-        traffic=TrafficSettings(session_positions=5, window=560, rate=1.6),
+        traffic=TrafficSettings(session_positions=5, window=560, rate=1.4),
     )
     raise typer.Exit(run_demo(options))
 
