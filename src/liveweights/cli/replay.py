@@ -36,7 +36,14 @@ DEMO: dict[str, object] = {
     },
     "cycle": {"min_feedback": 180, "poll": 0.5, "replay_rows": 60},
     # One-sided, an equal candidate passes once in twenty cycles.
-    "gate": {"confidence": 0.9, "min_cases": 25, "min_changed": 6, "min_answers": 25},
+    "gate": {
+        "confidence": 0.9,
+        "min_cases": 25,
+        "min_changed": 6,
+        "min_answers": 25,
+        # Of fifty cases, two fifths of what was shown may be half or a little more.
+        "max_silence_rise": 0.65,
+    },
     "canary": {
         "steps": [0.5],
         "step_seconds": 5.0,
