@@ -79,9 +79,7 @@ def check_job(run: Running, path: Path, late: list[str], base: str) -> None:
             run, "select id, checkpoint, logprobs from generations where id = any(%s)", late
         )
     }
-    built = build_rows(
-        found, Baseline.empty(), job.rewards, job.settings, lambda text: [len(text)], 0
-    )
+    built = build_rows(found, Baseline.empty(), job.rewards, job.settings, lambda text: [len(text)])
     assert {row.generation for row in built.rows} == {e.generation.id for e in found}
     for row in built.rows:
         checkpoint, logprobs = recorded[row.generation]
