@@ -6,6 +6,7 @@ import asyncio
 import re
 import secrets
 import shutil
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from types import TracebackType
 
 from psycopg import errors
 from psycopg.conninfo import make_conninfo
-from psycopg_pool import PoolTimeout
+from psycopg_pool import PoolClosed, PoolTimeout
 
 from liveweights.databases import clone, lifecycle, roles, session
 from liveweights.databases.attach import attach
@@ -27,6 +28,10 @@ from liveweights.databases.session import Result
 from liveweights.databases.settings import MIB, DatabaseSettings
 from liveweights.store.database import Connection, Pool
 
+PATIENCE = 300.0
+"""Seconds that a call waits for a connection to the control database."""
+LOOK_AGAIN = 5.0
+"""Seconds after which it is seen whether there still is a host."""
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 
 
@@ -392,9 +397,21 @@ class Databases:
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[Connection]:
         """A connection as superuser, to the control database: no other one is ever entered."""
-        pool = await self._attach()
-        async with pool.connection() as conn:
-            yield conn
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            pool = await self._attach()
+            try:
+                conn = await pool.getconn(timeout=LOOK_AGAIN)
+                break
+            except (PoolTimeout, PoolClosed):
+                # All are in use, or the server has gone, and maybe the host that would start it.
+                if time.monotonic() > deadline:
+                    raise
+        try:
+            async with conn:
+                yield conn
+        finally:
+            await pool.putconn(conn)
 
     async def _attach(self) -> Pool:
         """The pool; a host that has died is replaced first. Raises HostError."""
@@ -413,7 +430,6 @@ class Databases:
                     max_size=8,
                     open=False,
                     check=Pool.check_connection,
-                    timeout=300.0,
                     reconnect_timeout=4.0,
                     kwargs={"application_name": CLIENT, "autocommit": True},
                 )
