@@ -33,7 +33,7 @@ SETTINGS: dict[str, Any] = {
         "learning_rate": 2e-3,
         "correction_weight": 1.0,
         "silence_weight": 0.0,
-        "held_back_share": 0.4,
+        "held_back_share": 0.5,
         "max_rows": 40,
         "user_share": 1.0,
         "probes": 8,
@@ -41,7 +41,7 @@ SETTINGS: dict[str, Any] = {
     "gate": {
         "primary": "either",
         "min_cases": 4,
-        "min_sessions": 3,
+        "min_sessions": 2,
         "min_changed": 0,
         "min_answers": 4,
         "max_drift": 50.0,
