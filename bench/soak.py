@@ -26,12 +26,11 @@ import aiohttp
 import msgspec
 import psycopg
 
+from _release import make_live
 from _report import arguments, finish, table
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.models import find
 from liveweights.config import Config
-from liveweights.release import aliases, deployments
-from liveweights.release.registry import register
 from liveweights.replay.client import Client
 from liveweights.replay.service import Service, free_port, write_config
 from liveweights.store.database import open_pool
@@ -201,20 +200,7 @@ async def promote(dsn: str, made: Sequence[Checkpoint], every: float) -> int:
     try:
         for number, checkpoint in enumerate(made):
             await asyncio.sleep(every)
-            async with pool.connection() as conn:
-                await register(conn, checkpoint)
-                await deployments.keep_warm(conn, checkpoint.id, 600)
-            while True:
-                async with pool.connection() as conn:
-                    ready = await deployments.ready(conn, checkpoint.id)
-                if ready.failed:
-                    raise SystemExit(f"{checkpoint.id} does not load: {ready.failed}")
-                if ready.everywhere:
-                    break
-                await asyncio.sleep(0.2)
-            async with pool.connection() as conn:
-                await aliases.promote(conn, "code", checkpoint.id, reason="bench/soak.py")
-                await deployments.let_go(conn, checkpoint.id)
+            await make_live(pool, checkpoint, "bench/soak.py", look=0.2)
             print(f"promotion {number + 1} of {len(made)}", flush=True)
     finally:
         await pool.close()

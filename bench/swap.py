@@ -21,6 +21,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from _release import make_live
 from _report import arguments, finish, table
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.models import find, load_tokenizer
@@ -31,8 +32,7 @@ from liveweights.engines.settings import EngineSettings
 from liveweights.learn.learner import WEIGHTS, probes_of
 from liveweights.learn.policy import Policy
 from liveweights.learn.settings import LearnSettings
-from liveweights.release import aliases, deployments
-from liveweights.release.registry import Registry, register
+from liveweights.release.registry import Registry
 from liveweights.replay.client import Client
 from liveweights.replay.service import Service, free_port, write_config
 from liveweights.store.database import open_pool
@@ -168,20 +168,7 @@ async def promote_all(dsn: str, made: Sequence[Checkpoint], streams: Streams) ->
     flips: list[float] = []
     try:
         for checkpoint in made:
-            async with pool.connection() as conn:
-                await register(conn, checkpoint)
-                await deployments.keep_warm(conn, checkpoint.id, 600)
-            while True:
-                async with pool.connection() as conn:
-                    ready = await deployments.ready(conn, checkpoint.id)
-                if ready.failed:
-                    raise SystemExit(f"{checkpoint.id} does not load: {ready.failed}")
-                if ready.everywhere:
-                    break
-                await asyncio.sleep(0.05)
-            async with pool.connection() as conn:
-                await aliases.promote(conn, "code", checkpoint.id, reason="bench/swap.py")
-                await deployments.let_go(conn, checkpoint.id)
+            await make_live(pool, checkpoint, "bench/swap.py", look=0.05)
             flipped = time.perf_counter()
             while checkpoint.id not in streams.seen.checkpoints:
                 await asyncio.sleep(0.005)

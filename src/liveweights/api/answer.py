@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -190,9 +190,7 @@ async def _generate(service: Service, draft: Draft, emit: Emit | None) -> None:
     try:
         async with aclosing(_tokens(service, draft)) as tokens:
             async for token in tokens:
-                draft.add(token)
-                if draft.withheld:
-                    token = replace(token, text="", stop="stop")
+                token = draft.add(token)
                 if token.stop is not None:
                     break
                 if emit is None:

@@ -40,12 +40,15 @@ class Draft:
     silence: Silence | None = None
     """What may withhold it, where the checkpoint has learnt when."""
 
-    def add(self, token: Token) -> None:
+    def add(self, token: Token) -> Token:
+        """Take the next token; what the user gets of it: where it makes the draft be given up, the
+        end of an answer without text."""
         if not self.tokens:
             self.first_token_ms = self.elapsed_ms()
         self.tokens.append(token)
         if self.silence is not None:
             self.silence.weigh(token)
+        return replace(token, text="", stop="stop") if self.withheld else token
 
     @property
     def undecided(self) -> bool:

@@ -82,9 +82,8 @@ class Shadow:
             try:
                 async with aclosing(cast(Any, answer)) as tokens:
                     async for token in tokens:
-                        made.add(cast(Token, token))
-                        reason = "stop" if made.withheld else token.stop or reason
-                        if made.withheld:
+                        if stop := made.add(cast(Token, token)).stop:
+                            reason = stop
                             break
             except EngineError as error:
                 log.warning("%s fails in the shadow: %s", checkpoint, error)

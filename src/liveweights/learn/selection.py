@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from liveweights.catalog.selection import TOKENS, Selection
@@ -134,12 +135,7 @@ def _bounded(selection: Selection, confidences: Sequence[float], most: float) ->
     needed = -selection.slope * ordered[allowed]
     if selection.intercept >= needed:
         return selection
-    return Selection(
-        slope=selection.slope,
-        intercept=needed,
-        precision=selection.precision,
-        tokens=selection.tokens,
-    )
+    return msgspec.structs.replace(selection, intercept=needed)
 
 
 def _sigmoid(logit_B: Vector) -> Vector:

@@ -19,11 +19,11 @@ from typing import Any, cast
 import msgspec
 
 from liveweights.api.caller import Caller
-from liveweights.api.draft import Draft
-from liveweights.api.silence import Silence
+from liveweights.api.draft import make_drafts
+from liveweights.api.routing import Pin
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.selection import read_selection
-from liveweights.engines.protocol import Engine, Sampling
+from liveweights.engines.protocol import Engine, EngineError, Sampling
 from liveweights.engines.text import heal
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.learner import WEIGHTS, Job, Result, learn
@@ -116,7 +116,7 @@ class Circle:
         session: str,
         temperature: float | None = None,
     ) -> Generation:
-        """One suggestion, recorded as the API records it."""
+        """One suggestion, recorded as the API records it. Raises EngineError."""
         cut, skip = heal(position.prompt)
         sampling = Sampling(
             max_tokens=self.traffic.max_tokens,
@@ -124,31 +124,23 @@ class Circle:
             stop=(STOP,),
             skip=skip,
         )
-        selection = read_selection(checkpoint.folder)
-        draft = Draft(
-            alias="code",
-            checkpoint=checkpoint.id,
-            endpoint="completion",
-            prompt_ids=self.tokenizer.encode(cut),
-            sampling=sampling,
-            may_be_silent=True,
-            silence=Silence.begin(selection, sampling) if selection else None,
-            caller=Caller(
-                tenant="default",
-                user=user,
-                session=session,
-                surface="editor",
-                language="python",
-                consent=True,
-            ),
+        caller = Caller(
+            tenant="default",
+            user=user,
+            session=session,
+            surface="editor",
+            language="python",
+            consent=True,
         )
+        pin = Pin("code", checkpoint.id, read_selection(checkpoint.folder))
+        asked = [(self.tokenizer.encode(cut), sampling)]
+        (draft,) = make_drafts(pin, "completion", asked, caller, 1, silence=True)
         answer = self.engine.generate(checkpoint.id, draft.prompt_ids, sampling)
         async with aclosing(cast(Any, answer)) as tokens:
             async for token in tokens:
-                draft.add(token)
-                if draft.withheld:
-                    break
-        return draft.finish(draft.tokens[-1].stop or "stop")
+                if stop := draft.add(token).stop:
+                    return draft.finish(stop)
+        raise EngineError("the answer ended without a reason to stop")
 
     async def measure(
         self, checkpoint: Checkpoint, places: Sequence[Position], temperature: float = 0.0
