@@ -13,7 +13,7 @@ import numpy as np
 from liveweights.cycle.evidence import gather
 from liveweights.gate.evalues import beta_binomial
 from liveweights.gate.findings import Measured, judge
-from liveweights.gate.replay import Values
+from liveweights.gate.replay import Case, Values
 from liveweights.gate.settings import GateSettings
 from liveweights.gate.verdict import Verdict, decide
 from liveweights.learn.evidence import HeldBack
@@ -104,6 +104,7 @@ def release(
     ]
     evidence = gather(
         rows,
+        [Case(row.generation, row.session, row.truth) for row in rows],
         {str(i): text for i, text in enumerate(candidate)},
         {str(i): text for i, text in enumerate(incumbent)},
         VALUES,

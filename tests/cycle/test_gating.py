@@ -22,13 +22,16 @@ from liveweights.cycle.worker import Worker
 from liveweights.gate.settings import GateSettings
 from liveweights.learn.evidence import HeldBack
 from liveweights.learn.learner import Result
+from liveweights.learn.settings import LearnSettings
 from liveweights.learn.update import Report
 from liveweights.record.window import claim
 from liveweights.record.writer import Writer
 from liveweights.store.database import open_pool
 
 OLD, NEW = "m@000000000001", "m@000000000002"
+NEWER = "m@000000000003"
 ROWS = 60
+SHARE = 0.9999
 CARD = """
 scorer = "exact"
 [card]
@@ -49,8 +52,11 @@ class Gating:
     home: Path
 
 
-def gate(dsn: str, home: Path, answer: Answer, settings: GateSettings) -> Gating:
-    """One gate over ``ROWS`` held-back rows whose users wrote "right" and the row's number."""
+def gate(
+    dsn: str, home: Path, answer: Answer, settings: GateSettings, candidate: str = NEW
+) -> Gating:
+    """One gate over ``ROWS`` held-back rows whose users wrote "right" and the row's number, and
+    over those of the gates before it."""
     asked: list[dict[str, Any]] = []
 
     async def serve(request: web.Request) -> web.Response:
@@ -66,9 +72,10 @@ def gate(dsn: str, home: Path, answer: Answer, settings: GateSettings) -> Gating
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         pool = await open_pool(dsn)
         try:
-            cycle = await _until_gating(dsn, home)
+            cycle = await _until_gating(dsn, home, candidate)
             url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            worker = Worker(pool, Config(gate=settings), home, url)
+            config = Config(gate=settings, learn=LearnSettings(held_back_share=SHARE))
+            worker = Worker(pool, config, home, url)
             await worker.turn()
             async with pool.connection() as conn:
                 (found,) = [c for c in await ledger.recent(conn, "code") if c.id == cycle.id]
@@ -80,10 +87,12 @@ def gate(dsn: str, home: Path, answer: Answer, settings: GateSettings) -> Gating
     return Gating(asyncio.run(run()), asked, home)
 
 
-async def _until_gating(dsn: str, home: Path) -> Cycle:
+async def _until_gating(dsn: str, home: Path, candidate: str) -> Cycle:
     pool = await open_pool(dsn)
+    async with pool.connection() as conn:
+        first = len(await ledger.recent(conn, "code")) * ROWS
     async with Writer(pool, linger=0.0) as writer:
-        for i in range(ROWS):
+        for i in range(first, first + ROWS):
             name = f"gen{i}"
             await writer.add_generation(
                 make_generation(
@@ -95,23 +104,26 @@ async def _until_gating(dsn: str, home: Path) -> Cycle:
             )
     await pool.close()
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
-        for checkpoint in (OLD, NEW):
+        for checkpoint in (OLD, candidate):
             await conn.execute(
-                "insert into checkpoints (id, kind, folder, card) values (%s, 'base', '/', '{}')",
+                "insert into checkpoints (id, kind, folder, card) values (%s, 'base', '/', '{}')"
+                " on conflict do nothing",
                 (checkpoint,),
             )
-        await conn.execute("insert into aliases (name, live) values ('code', %s)", (OLD,))
+        await conn.execute(
+            "insert into aliases (name, live) values ('code', %s) on conflict do nothing", (OLD,)
+        )
         cycle = await ledger.begin(conn, "code", {})
-        await claim(conn, cycle.id, "code", held_back_share=1.0, max_rows=1000)
+        await claim(conn, cycle.id, "code", held_back_share=SHARE, max_rows=1000)
         for state in ("learning", "warming", "gating"):
-            cycle = await ledger.advance(conn, cycle, state, candidate=NEW)
+            cycle = await ledger.advance(conn, cycle, state, candidate=candidate)
     folder = home / "cycles" / str(cycle.id)
     folder.mkdir(parents=True)
-    (folder / "result.json").write_bytes(msgspec.json.encode(_result()))
+    (folder / "result.json").write_bytes(msgspec.json.encode(_result(first)))
     return cycle
 
 
-def _result() -> Result:
+def _result(first: int) -> Result:
     rows = [
         HeldBack(
             generation=f"gen{i}",
@@ -122,7 +134,7 @@ def _result() -> Result:
             incumbent_answer=[-0.5, -0.4],
             behaviour=[-0.5, -0.4],
         )
-        for i in range(ROWS)
+        for i in range(first, first + ROWS)
     ]
     return Result(report=Report(signals={}), held_back=rows, baseline_weight={}, baseline_total={})
 
@@ -171,6 +183,30 @@ def test_what_holds_on_the_suite_too_goes_on_with_the_numbers_stored(
     assert found.cycle.verdict is not None
     (finding,) = found.cycle.verdict["evidence"]["suites"]
     assert (finding["standing"], finding["difference"]["cases"]) == ("NOT_WORSE", 120)
+
+
+def test_earlier_cases_judge_again_and_no_answer_is_asked_for_twice(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    def reply(model: str, prompt: Any) -> str:
+        number = prompt[0]
+        if number < ROWS or model == OLD:
+            return "as before" if model != NEWER else f"right {number}"
+        return "wrong but as long"
+
+    first = gate(database_dsn, tmp_path, reply, settings())
+    assert first.cycle.outcome == "rejected"
+    assert len(first.asked) == 2 * ROWS
+    second = gate(database_dsn, tmp_path, reply, settings(), NEWER)
+    asked = [(body["model"], body["prompt"][0]) for body in second.asked]
+    assert sorted(asked) == sorted(
+        [(NEWER, i) for i in range(2 * ROWS)] + [(OLD, i) for i in range(ROWS, 2 * ROWS)]
+    )
+    assert second.cycle.verdict is not None
+    replay = second.cycle.verdict["evidence"]["replay"]
+    assert replay["cases"] == 2 * ROWS
+    # Right on the earlier half, wrong as before on the new one.
+    assert replay["mean"] == pytest.approx(0.5)
 
 
 def test_suites_are_not_asked_where_the_rest_does_not_pass(

@@ -27,22 +27,21 @@ DEMO: dict[str, object] = {
         # As many rows to judge by as to learn from, and small steps: with so few, an update that
         # changes many answers is worse nearly as often as better.
         "held_back_share": 0.5,
-        "learning_rate": 1e-4,
+        "learning_rate": 5e-5,
+        "max_withheld": 0.3,
         "threads": 1,
         "nodes": 512,
         "probes": 8,
         # Four developers: each is a quarter of all there is.
         "user_share": 0.5,
     },
-    "cycle": {"min_feedback": 180, "poll": 0.5, "replay_rows": 60},
+    "cycle": {"min_feedback": 180, "poll": 0.5, "replay_rows": 130},
     # One-sided, an equal candidate passes once in twenty cycles.
     "gate": {
         "confidence": 0.9,
         "min_cases": 25,
         "min_changed": 6,
         "min_answers": 25,
-        # Of fifty cases, two fifths of what was shown may be half or a little more.
-        "max_silence_rise": 0.65,
     },
     "canary": {
         "steps": [0.5],

@@ -15,7 +15,7 @@ from liveweights.gate.offpolicy import (
     snips_difference,
 )
 from liveweights.gate.predictions import predict
-from liveweights.gate.replay import Values, score_replay
+from liveweights.gate.replay import Case, Values, score_replay
 from liveweights.gate.settings import GateSettings
 from liveweights.gate.statistics import paired_difference
 from liveweights.gate.verdict import Evidence
@@ -36,31 +36,33 @@ class Drawn:
 
 def gather(
     rows: Sequence[HeldBack],
+    cases: Sequence[Case],
     candidate: Answers,
     incumbent: Answers,
     values: Values,
     settings: GateSettings,
     drawn: Drawn | None = None,
 ) -> Evidence:
-    """Evidence from rows that the update never saw; None where there is nothing to compare.
+    """Evidence from ``rows`` that the update never saw, as the learner scored them, and from
+    ``cases`` that both answered again; None where there is nothing to compare.
 
     The answers are greedy ones; ``drawn`` is what the doubly robust estimate needs besides.
     """
-    asked = [row for row in rows if row.generation in candidate and row.generation in incumbent]
-    known = [row for row in asked if row.truth is not None]
+    asked = [c for c in cases if c.generation in candidate and c.generation in incumbent]
+    known = [case for case in asked if case.truth is not None]
     worded = [row for row in rows if row.candidate_truth is not None]
     judged = [
         row
         for row in rows
         if row.reward is not None and len(row.behaviour) == len(row.candidate_answer)
     ]
-    ours = [candidate[row.generation] for row in asked]
-    theirs = [incumbent[row.generation] for row in asked]
+    ours = [candidate[case.generation] for case in asked]
+    theirs = [incumbent[case.generation] for case in asked]
     return Evidence(
         replay=paired_difference(
             _replayed(known, candidate, values),
             _replayed(known, incumbent, values),
-            [row.session for row in known],
+            [case.session for case in known],
             confidence=settings.confidence,
         )
         if known
@@ -122,7 +124,7 @@ def _estimate(
     return doubly_robust_difference(rewards, ours, theirs, predicted, **how)
 
 
-def _replayed(rows: Sequence[HeldBack], answers: Answers, values: Values) -> list[float]:
+def _replayed(cases: Sequence[Case], answers: Answers, values: Values) -> list[float]:
     return score_replay(
-        [answers[row.generation] for row in rows], [row.truth or "" for row in rows], values
+        [answers[case.generation] for case in cases], [case.truth or "" for case in cases], values
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from liveweights.learn.evidence import HeldBack
+from liveweights.gate.replay import Case
 from liveweights.record.generation import Generation
 
 MARGIN = 8
@@ -19,7 +19,7 @@ MARGIN = 8
 async def ask(
     url: str,
     checkpoint: str,
-    rows: Sequence[tuple[HeldBack, Generation]],
+    cases: Sequence[tuple[Case, Generation]],
     *,
     key: str = "",
     concurrency: int = 2,
@@ -66,6 +66,6 @@ async def ask(
         aiohttp.ClientSession(headers=headers, timeout=timeout) as session,
         asyncio.TaskGroup() as group,
     ):
-        for row, generation in rows:
-            group.create_task(one(session, generation, row.truth or ""))
+        for case, generation in cases:
+            group.create_task(one(session, generation, case.truth or ""))
     return answers

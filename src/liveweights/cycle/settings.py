@@ -20,7 +20,14 @@ class CycleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = 20.0
     poll: Annotated[float, Meta(gt=0, description="Seconds between looks at the state.")] = 1.0
     replay_rows: Annotated[
-        int, Meta(ge=0, description="Held-back prompts that candidate and incumbent both answer.")
+        int,
+        Meta(
+            ge=0,
+            description=(
+                "Most held-back prompts, of this cycle and of earlier ones, that candidate and"
+                " incumbent both answer."
+            ),
+        ),
     ] = 200
     load_seconds: Annotated[
         float, Meta(gt=0, description="Longest wait for a candidate to be loaded and probed.")

@@ -27,17 +27,20 @@ from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.selection import read_selection
 from liveweights.config import Config
 from liveweights.cycle import ledger, live
+from liveweights.cycle.cases import read_cases
 from liveweights.cycle.evidence import Drawn, gather
 from liveweights.cycle.ledger import Cycle, LostLease
 from liveweights.cycle.questions import ask
+from liveweights.cycle.replays import keep_replays, read_replays, remove_replays
 from liveweights.cycle.states import is_due
 from liveweights.gate.findings import Finding
-from liveweights.gate.replay import Values
+from liveweights.gate.replay import Case, Values
 from liveweights.gate.suites.battery import run_battery
 from liveweights.gate.verdict import decide as judge
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.learner import RESULT, WEIGHTS, Job, Result
 from liveweights.record.followups import read_follow_ups
+from liveweights.record.generation import Generation
 from liveweights.record.window import Example, claim, read
 from liveweights.release import aliases, deployments, signing
 from liveweights.release.aliases import Alias
@@ -138,6 +141,7 @@ class Worker:
         try:
             async with self.pool.connection() as conn:
                 await remove_work(conn, self.home, config.retention.cycles)
+                await remove_replays(conn, self.alias)
                 gone = await prune(conn, self.registry, config.cache_folder(), config.retention)
         except OSError as error:
             log.warning("nothing was pruned: %s", error)
@@ -290,21 +294,15 @@ class Worker:
     async def _gate(self, cycle: Cycle) -> Cycle:
         assert cycle.candidate is not None
         rows = _read_result(self.home / "cycles" / str(cycle.id)).held_back
+        share = self.config.learn.held_back_share
         async with self.pool.connection() as conn:
             examples = await read(conn, cycle.id, "held_back")
-        by_id = {example.generation.id: example.generation for example in examples}
-        asked = [
-            (row, by_id[row.generation])
-            for row in rows
-            if row.generation in by_id and by_id[row.generation].endpoint == "completion"
-        ][: self.config.cycle.replay_rows]
-        # A session's prompts continue each other, and engines keep the last ones.
-        asked.sort(key=lambda pair: pair[0].session)
+            cases = await read_cases(conn, cycle, share, self.config.cycle.replay_rows)
         key = next(iter(self.config.api.keys), "")
         # Both at a time: what else the machine does meanwhile, it does to both.
         candidate, incumbent = await asyncio.gather(
-            ask(self.url, cycle.candidate, asked, key=key),
-            ask(self.url, cycle.incumbent, asked, key=key),
+            self._replay(cycle, cycle.candidate, cases, key),
+            self._replay(cycle, cycle.incumbent, cases, key),
         )
         rewards = self.config.rewards
         values = Values(
@@ -312,12 +310,22 @@ class Worker:
         )
         drawn: Drawn | None = None
         if self.config.gate.estimator == "doubly_robust":
+            now = {row.generation for row in rows}
+            asked = [(case, served) for case, served in cases if case.generation in now]
             drawn = Drawn(
-                served={row.generation: by_id[row.generation].output for row, _ in asked},
+                served={served.id: served.output for _, served in asked},
                 candidate=await ask(self.url, cycle.candidate, asked, key=key, drawn=True),
                 incumbent=await ask(self.url, cycle.incumbent, asked, key=key, drawn=True),
             )
-        evidence = gather(rows, candidate, incumbent, values, self.config.gate, drawn)
+        evidence = gather(
+            rows,
+            [case for case, _ in cases],
+            candidate,
+            incumbent,
+            values,
+            self.config.gate,
+            drawn,
+        )
         verdict = judge(evidence, self.config.gate)
         if verdict.outcome == "PASS" and self.config.gate.suites:
             findings = await self._ask_suites(cycle, examples, key)
@@ -341,6 +349,21 @@ class Worker:
             )
             await deployments.let_go(conn, cycle.candidate)
             return await ledger.advance(conn, cycle, "canary", verdict=built)
+
+    async def _replay(
+        self, cycle: Cycle, checkpoint: str, cases: Sequence[tuple[Case, Generation]], key: str
+    ) -> dict[str, str]:
+        """The checkpoint's greedy answers by generation; it is asked what no gate has asked it."""
+        engine = self.config.engine
+        setting = f"{__version__} {engine.kind} {engine.precision}"
+        async with self.pool.connection() as conn:
+            ids = [case.generation for case, _ in cases]
+            known = await read_replays(conn, checkpoint, setting, ids)
+        open_ = [pair for pair in cases if pair[0].generation not in known]
+        new = await ask(self.url, checkpoint, open_, key=key)
+        async with self.pool.connection() as conn:
+            await keep_replays(conn, cycle.id, checkpoint, setting, new)
+        return known | new
 
     async def _ask_suites(
         self, cycle: Cycle, examples: Sequence[Example], key: str

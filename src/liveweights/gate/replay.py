@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A held-back prompt that is asked again, named by the ``generation`` that answered it.
+
+    ``truth`` is the text that the user took or wrote, None where nobody knows; answers of one
+    ``session`` vary together.
+    """
+
+    generation: str
+    session: str
+    truth: str | None
 
 
 class Values(msgspec.Struct, frozen=True, kw_only=True):

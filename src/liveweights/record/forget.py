@@ -94,6 +94,7 @@ async def forget(conn: Connection, tenant: str, user: str) -> Forgotten:
         cursor = await conn.execute(DELETE_FEEDBACK, which)
         feedback = cursor.rowcount
         await conn.execute("delete from shadow_answers where generation = any(%s)", (ids,))
+        await conn.execute("delete from replays where generation = any(%s)", (ids,))
         await conn.execute(DELETE_GENERATIONS, which)
         await conn.execute(
             "delete from responses where tenant = %s and user_id = %s", (tenant, user)

@@ -97,6 +97,18 @@ select %(cycle)s, kept.id, f.seq, kept.split
 from kept left join feedback f on f.day = kept.day and f.generation = kept.id
 """
 
+HELD_BACK = """
+select r.day, r.generation
+from cycle_rows r join (
+    select id from cycles where alias = %(alias)s and id <= %(cycle)s
+    order by id desc limit %(cycles)s
+) last on last.id = r.cycle
+where r.split = 'held_back'
+group by r.day, r.generation
+order by max(r.cycle) desc, r.generation desc
+limit %(most)s
+"""
+
 COUNT = """
 select count(distinct generation) filter (where split = 'train'),
        count(distinct generation) filter (where split = 'held_back')
@@ -157,6 +169,25 @@ async def read(conn: Connection, cycle: int, split: Split) -> list[Example]:
         conn,
         f"g.day = any(%(days)s) and (f.day, f.generation, f.seq) in {claimed.format(', feedback')}",
         f"g.day = any(%(days)s) and (g.day, g.id) in {claimed.format('')}",
+        values,
+    )
+
+
+async def read_held_back(
+    conn: Connection, alias: str, cycle: int, *, cycles: int, most: int
+) -> list[Example]:
+    """What ``cycle`` and those of ``alias`` before it claimed as held back, ``cycles`` in all:
+    at most ``most`` generations, of the last cycle first, with the feedback that was known to it.
+    """
+    which = {"alias": alias, "cycle": cycle, "cycles": cycles, "most": most}
+    cursor = await conn.execute(HELD_BACK, which)
+    chosen = await cursor.fetchall()
+    values = {"days": [day for day, _ in chosen], "ids": [id for _, id in chosen], "cycle": cycle}
+    return await _examples(
+        conn,
+        "g.day = any(%(days)s) and g.id = any(%(ids)s) and exists (select from cycle_rows r"
+        " where r.generation = g.id and r.feedback = f.seq and r.cycle <= %(cycle)s)",
+        "g.day = any(%(days)s) and g.id = any(%(ids)s)",
         values,
     )
 

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.record.rows import make_feedback, make_generation
+
+from liveweights.cycle.cases import make_cases
+from liveweights.record.generation import Generation
+from liveweights.record.split import split_key, split_of
+from liveweights.record.window import Example
+
+
+def example(generation: Generation, *corrections: str) -> Example:
+    feedback = [
+        make_feedback(f"f{i}", generation.id, signal="correction", text=text)
+        for i, text in enumerate(corrections)
+    ]
+    return Example(generation, tuple(feedback))
+
+
+def test_what_the_user_last_wrote_is_the_truth() -> None:
+    known, unknown = make_generation("a", session="s1"), make_generation("b", session="s2")
+    cases = make_cases([example(known, "one", "two"), example(unknown)], 0.9999)
+    assert [(case.generation, case.session, case.truth) for case, _ in cases] == [
+        ("a", "s1", "two"),
+        ("b", "s2", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "other", [{"endpoint": "chat"}, {"prompt_ids": []}, {"output_ids": [], "logprobs": []}]
+)
+def test_only_completions_whose_tokens_are_known_are_asked_again(other: dict[str, object]) -> None:
+    assert not make_cases([example(make_generation("a", **other), "x")], 0.9999)
+
+
+@given(st.lists(st.integers(0, 30), max_size=40), st.floats(0.01, 0.99))
+def test_a_session_that_is_learnt_from_now_judges_no_more(
+    sessions: list[int], share: float
+) -> None:
+    examples = [
+        example(make_generation(f"g{i}", session=f"s{number}"), "x")
+        for i, number in enumerate(sessions)
+    ]
+    cases = make_cases(examples, share)
+    names = [case.session for case, _ in cases]
+    assert names == sorted(names)
+    for one in examples:
+        g = one.generation
+        side = split_of(split_key(g.tenant, g.session, g.user, g.id), share)
+        assert (g.id in {case.generation for case, _ in cases}) == (side == "held_back")

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import psycopg
+from tests.record.rows import make_generation
+from tests.record.test_window import ask, record
+
+from liveweights.cycle import ledger
+from liveweights.cycle.cases import CYCLES
+from liveweights.cycle.replays import keep_replays, read_replays, remove_replays
+from liveweights.store.database import Connection
+
+MODEL = "m@000000000001"
+
+
+def prepare(dsn: str) -> None:
+    record(dsn, make_generation("a"), make_generation("b"))
+    with psycopg.connect(dsn) as conn:
+        conn.execute(
+            "insert into checkpoints (id, kind, folder, card) values (%s, 'base', '/', '{}')",
+            (MODEL,),
+        )
+        conn.execute("insert into aliases (name, live) values ('live', %s)", (MODEL,))
+
+
+def test_an_answer_is_known_to_its_checkpoint_and_engine_only(database_dsn: str) -> None:
+    prepare(database_dsn)
+
+    async def go(conn: Connection) -> list[dict[str, str]]:
+        cycle = await ledger.begin(conn, "live", {})
+        await keep_replays(conn, cycle.id, MODEL, "torch", {"a": "x\0", "gone": "y"})
+        await keep_replays(conn, cycle.id, MODEL, "torch", {"a": "later", "b": ""})
+        asked = ["a", "b", "gone"]
+        return [
+            await read_replays(conn, MODEL, "torch", asked),
+            await read_replays(conn, MODEL, "torch", ["b"]),
+            await read_replays(conn, MODEL, "llama", asked),
+            await read_replays(conn, "m@000000000002", "torch", asked),
+        ]
+
+    assert ask(database_dsn, go) == [{"a": "x\ufffd", "b": ""}, {"b": ""}, {}, {}]
+
+
+def test_answers_go_with_the_cycles_that_no_gate_looks_at(database_dsn: str) -> None:
+    prepare(database_dsn)
+
+    async def go(conn: Connection) -> list[dict[str, str]]:
+        first = await ledger.begin(conn, "live", {})
+        await ledger.advance(conn, first, "ended", outcome="rejected", reason="test")
+        await keep_replays(conn, first.id, MODEL, "torch", {"a": "x"})
+        found: list[dict[str, str]] = []
+        for _ in range(CYCLES):
+            await remove_replays(conn, "live")
+            found.append(await read_replays(conn, MODEL, "torch", ["a"]))
+            cycle = await ledger.begin(conn, "live", {})
+            await ledger.advance(conn, cycle, "ended", outcome="rejected", reason="test")
+        await remove_replays(conn, "live")
+        return [*found, await read_replays(conn, MODEL, "torch", ["a"])]
+
+    assert ask(database_dsn, go) == [{"a": "x"}] * CYCLES + [{}]
