@@ -240,12 +240,15 @@ async def _listen(app: ASGIApp, config: Config, *, signed: bool = True) -> None:
 
 async def run_worker(place: Place) -> None:
     from liveweights.cycle.worker import Worker
+    from liveweights.record.archive import keep_archiving
 
     pool = await open_pool(place.dsn)
-    api = place.config.api
+    api, record = place.config.api, place.config.record
+    archiving = asyncio.create_task(keep_archiving(pool, record, record.archive_folder(place.home)))
     try:
         await Worker(pool, place.config, place.home, f"http://{api.host}:{api.port}").run()
     finally:
+        archiving.cancel()
         await pool.close()
 
 

@@ -114,7 +114,9 @@ async def _until_gating(dsn: str, home: Path, candidate: str) -> Cycle:
             "insert into aliases (name, live) values ('code', %s) on conflict do nothing", (OLD,)
         )
         cycle = await ledger.begin(conn, "code", {})
-        await claim(conn, cycle.id, "code", held_back_share=SHARE, max_rows=1000)
+        await claim(
+            conn, cycle.id, "code", held_back_share=SHARE, max_rows=1000, max_held_back=1000
+        )
         for state in ("learning", "warming", "gating"):
             cycle = await ledger.advance(conn, cycle, state, candidate=candidate)
     folder = home / "cycles" / str(cycle.id)

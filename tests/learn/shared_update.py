@@ -4,6 +4,7 @@ PROCESSES UPDATER`` writes the report and the scores after it to ``STORE.json``.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -64,4 +65,7 @@ if __name__ == "__main__":
     found = run(Path(model), updater, Path(f"{store}.saved"))
     if rank == "0":
         Path(f"{store}.json").write_text(json.dumps(found))
-    dist.destroy_process_group()
+    dist.barrier()
+    sys.stdout.flush()
+    # Gloo's threads may be at work still, and do not survive the interpreter's end.
+    os._exit(0)

@@ -44,10 +44,19 @@ def ask(dsn: str, question: Callable[[Connection], Coroutine[Any, Any, T]]) -> T
     return asyncio.run(main())
 
 
-def claim(dsn: str, cycle: int, share: float = 0.0, max_rows: int = 1000) -> Claim:
+def claim(
+    dsn: str, cycle: int, share: float = 0.0, max_rows: int = 1000, max_held_back: int = 1000
+) -> Claim:
     return ask(
         dsn,
-        lambda conn: window.claim(conn, cycle, "live", held_back_share=share, max_rows=max_rows),
+        lambda conn: window.claim(
+            conn,
+            cycle,
+            "live",
+            held_back_share=share,
+            max_rows=max_rows,
+            max_held_back=max_held_back,
+        ),
     )
 
 
@@ -161,6 +170,28 @@ def test_what_has_waited_longest_comes_first(
     assert taken == [{"g3", "g1"}, {"g4", "g0"}, {"g5", "g2"}, set()]
 
 
+def test_what_was_tried_in_vain_comes_after_what_is_new(
+    database_dsn: str, begin_cycle: Begin, end_cycle: End
+) -> None:
+    record(database_dsn, *(make_generation(f"g{n}") for n in range(4)))
+    record(database_dsn, *(make_feedback(f"f{n}", f"g{n}") for n in range(3)))
+    taken: list[set[str]] = []
+    for outcome in ("promoted", "rejected", "rejected", "rejected"):
+        cycle = begin_cycle()
+        claim(database_dsn, cycle, max_rows=1)
+        taken.append(claimed(database_dsn, cycle))
+        end_cycle(cycle, outcome)
+        if len(taken) == 2:  # late feedback for what is live waits its turn, no longer
+            record(database_dsn, make_feedback("late", "g0"), make_feedback("f3", "g3"))
+    assert taken == [{"g0"}, {"g1"}, {"g2"}, {"g0"}]
+
+
+def test_each_side_has_its_own_bound(database_dsn: str, begin_cycle: Begin) -> None:
+    record(database_dsn, *(make_generation(f"g{n}", session=f"s{n}") for n in range(60)))
+    record(database_dsn, *(make_feedback(f"f{n}", f"g{n}") for n in range(60)))
+    assert claim(database_dsn, begin_cycle(), 0.5, 7, 11) == Claim(train=7, held_back=11)
+
+
 def test_a_session_is_wholly_on_one_side(
     database_dsn: str, begin_cycle: Begin, end_cycle: End
 ) -> None:
@@ -201,7 +232,9 @@ def test_an_unknown_cycle_is_an_error(database_dsn: str, begin_cycle: Begin) -> 
     with pytest.raises(UnknownCycle, match="alias 'other'"):
         ask(
             database_dsn,
-            lambda conn: window.claim(conn, cycle, "other", held_back_share=0, max_rows=1),
+            lambda conn: window.claim(
+                conn, cycle, "other", held_back_share=0, max_rows=1, max_held_back=1
+            ),
         )
 
 

@@ -14,6 +14,7 @@ import typer
 
 from liveweights import __version__
 from liveweights.catalog.models import ModelNotFound
+from liveweights.cli.archive import archive, forget, restore
 from liveweights.cli.canary import canary
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
 from liveweights.cli.databases import db
@@ -42,7 +43,10 @@ app = typer.Typer(
 app.add_typer(insight, name="insight")
 app.add_typer(replay, name="replay")
 app.add_typer(canary, name="canary")
-for command in (gate, suites, prune, verify, sign, make_key, upcycle, sql, doctor):
+for command in (
+    *(gate, suites, prune, verify, sign, make_key, upcycle),
+    *(archive, restore, forget, sql, doctor),
+):
     app.command()(command)
 app.add_typer(db, name="db")
 app.command("rollups")(rebuild_rollups)

@@ -23,19 +23,21 @@ URL = "http://127.0.0.1:8090"
 DEMO: dict[str, object] = {
     "engine": {"slots": 4, "context_length": 768, "threads": 1},
     "learn": {
-        "max_rows": 110,
-        # As many rows to judge by as to learn from, and small steps: with so few, an update that
-        # changes many answers is worse nearly as often as better.
-        "held_back_share": 0.5,
-        "learning_rate": 5e-5,
-        "max_withheld": 0.3,
+        # Most rows judge, and steps are small: with so few to learn from, an update that changes
+        # many answers is worse nearly as often as better.
+        "held_back_share": 0.6,
+        "max_rows": 60,
+        "max_held_back": 150,
+        "max_scored": 48,
+        "learning_rate": 3e-5,
+        "max_withheld": 0.35,
         "threads": 1,
         "nodes": 512,
         "probes": 8,
         # Four developers: each is a quarter of all there is.
         "user_share": 0.5,
     },
-    "cycle": {"min_feedback": 180, "poll": 0.5, "replay_rows": 130},
+    "cycle": {"min_feedback": 260, "poll": 0.5, "replay_rows": 220},
     # One-sided, an equal candidate passes once in twenty cycles.
     "gate": {
         "confidence": 0.9,
@@ -61,7 +63,7 @@ DEMO: dict[str, object] = {
 @replay.command()
 def demo(
     minutes: Annotated[float, typer.Option(help="Least minutes of traffic.")] = 6.0,
-    most_minutes: Annotated[float, typer.Option(help="Most minutes of traffic.")] = 8.5,
+    most_minutes: Annotated[float, typer.Option(help="Most minutes of traffic.")] = 9.0,
     releases: Annotated[int, typer.Option(help="Releases to wait for.")] = 3,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the service running.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Progress as lines.")] = False,

@@ -187,6 +187,7 @@ class Worker:
                 cycle.alias,
                 held_back_share=learn.held_back_share,
                 max_rows=learn.max_rows,
+                max_held_back=learn.max_held_back,
             )
             if found.train:
                 return await ledger.advance(conn, cycle, "learning")
@@ -261,7 +262,7 @@ class Worker:
             parent=str(incumbent.folder) if incumbent.kind == "adapter" else None,
             incumbent=incumbent.id,
             train=train,
-            held_back=held_back,
+            held_back=_spread(held_back, self.config.learn.max_scored),
             follow_ups=follow_ups,
             baseline_weight=dict(baseline.weight),
             baseline_total=dict(baseline.total),
@@ -458,6 +459,12 @@ class Worker:
             )
 
 
+def _spread(examples: Sequence[Example], most: int) -> list[Example]:
+    """At most so many, from the first to the last."""
+    step = max(1, -(-len(examples) // most))
+    return list(examples[::step])
+
+
 def _write_file(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
@@ -471,8 +478,8 @@ async def _run_learner(folder: Path) -> None:
     """Start the update, and again if a signal ended it. Raises LearnerFailed."""
     for attempt in range(1, LEARNER_STARTS + 1):
         code, output = await _start_learner(folder)
-        if code == 0:
-            return
+        if code == 0 or (code < 0 and (folder / RESULT).exists()):
+            return  # the result is written last: what ended it then came too late
         tail = "\n".join(output.splitlines()[-12:])
         if code > 0 or attempt == LEARNER_STARTS:
             tries = f" at start {attempt} of {LEARNER_STARTS}" if code < 0 else ""

@@ -144,7 +144,22 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     held_back_share: Annotated[
         float, Meta(gt=0, lt=1, description="Share of sessions kept from learning for the gate.")
     ] = 0.25
-    max_rows: Annotated[int, Meta(ge=1, description="Most generations that a cycle reads.")] = 2000
+    max_rows: Annotated[
+        int, Meta(ge=1, description="Most generations that a cycle learns from.")
+    ] = 1500
+    max_held_back: Annotated[
+        int, Meta(ge=1, description="Most generations that a cycle holds back to be judged on.")
+    ] = 1000
+    max_scored: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description=(
+                "Most of those that the learner scores under candidate and incumbent: for drift,"
+                " likelihood and off-policy estimates."
+            ),
+        ),
+    ] = 500
     probes: Annotated[int, Meta(ge=2, description="Prompts that a checkpoint is probed with.")] = 24
     routing: Annotated[
         Literal["free", "replay"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -19,3 +20,24 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             "waits too.",
         ),
     ] = 2**30
+    days: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Days for which generations and feedback stay in Postgres; 0: for ever. "
+            "Rollups stay in any case. Feedback for what is not in Postgres is refused as unknown.",
+        ),
+    ] = 0
+    archive: Annotated[
+        bool,
+        Meta(
+            description="Write a day to Parquet files before it goes (needs liveweights[archive]); "
+            "false: its rows are dropped for good."
+        ),
+    ] = True
+    folder: Annotated[
+        str, Meta(description="Where those files are; empty: in the home's folder `archive`.")
+    ] = ""
+
+    def archive_folder(self, home: Path) -> Path:
+        return Path(self.folder).expanduser() if self.folder else home / "archive"

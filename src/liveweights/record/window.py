@@ -79,7 +79,12 @@ with unread as (
             c.outcome is null or c.outcome = 'promoted' and c.withdrawn_at is null)
       )
 )
-select id, tenant, session, user_id from candidates order by arrived, id limit %(max_rows)s
+select id, tenant, session, user_id from candidates
+order by exists (
+    select from cycle_rows r join cycles c on c.id = r.cycle
+    where r.generation = candidates.id
+        and (c.outcome is distinct from 'promoted' or c.withdrawn_at is not null)
+), arrived, id
 """
 
 # Locked as by a foreign key: what is being forgotten is not claimed, and the reverse.
@@ -117,16 +122,24 @@ from cycle_rows where cycle = %s
 
 
 async def claim(
-    conn: Connection, cycle: int, alias: str, *, held_back_share: float, max_rows: int
+    conn: Connection,
+    cycle: int,
+    alias: str,
+    *,
+    held_back_share: float,
+    max_rows: int,
+    max_held_back: int,
 ) -> Claim:
     """Choose what ``cycle`` reads, in the caller's transaction.
 
     These are the consented generations of ``alias`` with feedback that no open cycle, and none
     that made what is live, has read (late feedback brings a generation back, with all that is
     known of it), and without feedback, if none has read them, those in which the model chose to
-    say nothing and chat answers whose session went on. At most ``max_rows`` generations, those
-    that have waited longest first; the rest is left for the next cycle. A session (else a user,
-    else a row) is wholly on one side of the split. A cycle that has rows keeps them as they are.
+    say nothing and chat answers whose session went on. At most ``max_rows`` generations to learn
+    from and ``max_held_back`` to be judged on: those last that a cycle has tried in vain, else
+    those first that have waited longest; the rest is left for the next cycle. A session (else a
+    user, else a row) is wholly on one side of the split. A cycle that has rows keeps them as they
+    are.
 
     Raises UnknownCycle.
     """
@@ -137,13 +150,19 @@ async def claim(
         raise UnknownCycle(f"there is no cycle {cycle} of alias {alias!r}")
     if (claimed := await count(conn, cycle)).total:
         return claimed
-    cursor = await conn.execute(CANDIDATES.encode(), {"alias": alias, "max_rows": max_rows})
-    rows = await cursor.fetchall()
-    ids = [id for id, *_ in rows]
-    splits = [
-        split_of(split_key(tenant, session, user, id), held_back_share)
-        for id, tenant, session, user in rows
-    ]
+    room: dict[Split, int] = {"train": max_rows, "held_back": max_held_back}
+    ids: list[str] = []
+    splits: list[Split] = []
+    async with conn.cursor(name="candidates") as candidates:
+        await candidates.execute(CANDIDATES.encode(), {"alias": alias})
+        async for id, tenant, session, user in candidates:
+            split = split_of(split_key(tenant, session, user, id), held_back_share)
+            if room[split]:
+                room[split] -= 1
+                ids.append(id)
+                splits.append(split)
+            elif not any(room.values()):
+                break
     days = [day_of(id) for id in ids]
     await conn.execute(INSERT, {"cycle": cycle, "days": days, "ids": ids, "splits": splits})
     return await count(conn, cycle)

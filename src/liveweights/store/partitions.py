@@ -8,6 +8,9 @@ from datetime import UTC, date, datetime, timedelta
 
 from liveweights.store.database import Connection
 
+TABLES = ("generations", "feedback")
+"""The tables that have one partition per day."""
+
 UNDATED = date(1970, 1, 1)
 """The day of ids that do not say when they were made."""
 
@@ -24,6 +27,11 @@ def day_of(id: str) -> date:
     if found is None:
         return UNDATED
     return UNDATED + timedelta(days=int(found[1], 16) // _DAY_MS)
+
+
+def partition(table: str, day: date) -> str:
+    """The name of the partition."""
+    return f"{table}_{day:%Y%m%d}"
 
 
 async def ensure(conn: Connection, days: Iterable[date]) -> int:

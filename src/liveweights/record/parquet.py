@@ -1,0 +1,138 @@
+"""A table's rows as a Parquet file, and back."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from liveweights.store.database import Connection
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS = 4096
+"""Rows that are in memory at a time."""
+
+
+class ParquetUnavailable(RuntimeError):
+    """pyarrow is not installed; the message says how to get it."""
+
+
+def require_parquet() -> None:
+    """Raises ParquetUnavailable."""
+    if find_spec("pyarrow") is None:
+        raise ParquetUnavailable(
+            "days are kept as Parquet by pyarrow: pip install 'liveweights[archive]'"
+        )
+
+
+async def write_table(conn: Connection, table: str, file: Path) -> int:
+    """Write every row of ``table``, as the caller's transaction sees it; how many there are.
+
+    The file is complete or not there.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names, types = await _columns(conn, table)
+    schema = pa.schema([pa.field(n, _arrow(t)) for n, t in zip(names, types, strict=True)])
+    # Postgres's own text for what Parquet has no type for.
+    chosen = sql.SQL(", ").join(
+        sql.SQL("{}::text").format(sql.Identifier(n)) if t == "jsonb" else sql.Identifier(n)
+        for n, t in zip(names, types, strict=True)
+    )
+    partial = file.with_name(f"{file.name}.partial")
+    count = 0
+    async with conn.cursor(name="archive", binary=True) as cursor:
+        cursor.itersize = ROWS
+        await cursor.execute(sql.SQL("select {} from {}").format(chosen, sql.Identifier(table)))
+        with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+            while rows := await cursor.fetchmany(ROWS):
+                writer.write_batch(_batch(rows, schema))
+                count += len(rows)
+    with partial.open("rb") as written:
+        os.fsync(written.fileno())
+    os.replace(partial, file)
+    return count
+
+
+async def read_table(conn: Connection, file: Path, table: str) -> int:
+    """Insert every row of the file into ``table``; how many there are."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file) as source:
+        names: list[str] = source.schema_arrow.names
+        copy = sql.SQL("copy {} ({}) from stdin").format(
+            sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, names))
+        )
+        count = 0
+        async with conn.cursor() as cursor, cursor.copy(copy) as target:
+            for batch in source.iter_batches(ROWS):
+                for row in _rows(batch.to_pydict().values()):
+                    await target.write_row(row)
+                    count += 1
+    return count
+
+
+def find_value(file: Path, column: str, value: str) -> bool:
+    """Whether a row of the file has ``value`` in ``column``."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file) as source:
+        return any(
+            pc.any(pc.equal(batch.column(0), value)).as_py()  # type: ignore[attr-defined]
+            for batch in source.iter_batches(ROWS, columns=[column])
+        )
+
+
+def hash_of(file: Path) -> str:
+    with file.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+def _rows(columns: Iterable[Sequence[Any]]) -> Iterable[tuple[Any, ...]]:
+    return zip(*columns, strict=True)
+
+
+def _batch(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    columns = zip(zip(*rows, strict=True), schema, strict=True)
+    arrays = [pa.array(list(values), field.type) for values, field in columns]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+async def _columns(conn: Connection, table: str) -> tuple[list[str], list[str]]:
+    cursor = await conn.execute(
+        "select attname, format_type(atttypid, null) from pg_attribute"
+        " where attrelid = %s::regclass and attnum > 0 and not attisdropped"
+        " and attgenerated = '' order by attnum",
+        (table,),
+    )
+    rows = await cursor.fetchall()
+    return [name for name, _ in rows], [kind for _, kind in rows]
+
+
+def _arrow(kind: str) -> pa.DataType:
+    import pyarrow as pa
+
+    if kind.endswith("[]"):
+        return pa.list_(_arrow(kind[:-2]))
+    return {
+        "text": pa.string(),
+        "jsonb": pa.string(),
+        "boolean": pa.bool_(),
+        "integer": pa.int32(),
+        "bigint": pa.int64(),
+        "real": pa.float32(),
+        "double precision": pa.float64(),
+        "date": pa.date32(),
+        "timestamp with time zone": pa.timestamp("us", "UTC"),
+    }[kind]
