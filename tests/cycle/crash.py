@@ -173,7 +173,7 @@ def run_worker(dsn: str, config: Config, home: Path, url: str, plan: Plan, repor
         await Worker(pool, config, home, url, owner="worker").run()
 
     Worker._step = stepping  # type: ignore[method-assign]
-    worker_module._run_learner = learn  # type: ignore[attr-defined]
+    worker_module.run_learner = learn  # type: ignore[attr-defined]
     asyncio.run(go())
 
 

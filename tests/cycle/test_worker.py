@@ -49,7 +49,7 @@ def same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
             for path in one.iterdir():
                 path.rename(folder / path.name)
 
-    monkeypatch.setattr(worker_module, "_run_learner", learn)
+    monkeypatch.setattr(worker_module, "run_learner", learn)
 
 
 async def turn_until(product: Product, state: str) -> ledger.Cycle:

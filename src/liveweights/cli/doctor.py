@@ -36,6 +36,7 @@ def doctor(
         tier = await tiers.detect(conn, embedded=settings.database_url() is None)
         midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         since, until = midnight - timedelta(days=days - 1), midnight + timedelta(days=1)
+        since = max(since, await rollups.oldest(conn) or since)  # not what is archived
         wrong = await rollups.differences(conn, since, until) if days else []
         return {
             **msgspec.to_builtins(tier),

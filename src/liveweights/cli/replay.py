@@ -26,9 +26,9 @@ DEMO: dict[str, object] = {
         # Most rows judge, and steps are small: with so few to learn from, an update that changes
         # many answers is worse nearly as often as better.
         "held_back_share": 0.6,
-        "max_rows": 60,
+        "max_rows": 45,
         "max_held_back": 150,
-        "max_scored": 48,
+        "max_scored": 26,
         "learning_rate": 3e-5,
         "max_withheld": 0.35,
         "threads": 1,
@@ -37,7 +37,7 @@ DEMO: dict[str, object] = {
         # Four developers: each is a quarter of all there is.
         "user_share": 0.5,
     },
-    "cycle": {"min_feedback": 260, "poll": 0.5, "replay_rows": 220},
+    "cycle": {"min_feedback": 220, "poll": 0.5, "replay_rows": 220},
     # One-sided, an equal candidate passes once in twenty cycles.
     "gate": {
         "confidence": 0.9,
@@ -51,7 +51,7 @@ DEMO: dict[str, object] = {
         "unit": "reward",
         "lowest": -0.25,
         "highest": 0.75,
-        "margin": 0.2,  # a dozen rewards do not tell less
+        "margin": 0.3,  # a dozen rewards do not tell less
         "max_rewards": 18,
         "max_seconds": 15.0,
         "min_rewards": 8,
@@ -83,7 +83,7 @@ def demo(
         measure=MeasureSettings(files=26, package_files=10),
         # Short sessions: evidence is clustered by session, so many small ones say more. The rate
         # leaves the update its share of two cores.
-        traffic=TrafficSettings(session_positions=5, window=560, rate=1.4),
+        traffic=TrafficSettings(session_positions=5, window=560, rate=1.4, temperature=0.0),
     )
     raise typer.Exit(run_demo(options))
 

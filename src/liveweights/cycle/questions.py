@@ -16,6 +16,24 @@ MARGIN = 8
 """Tokens more than the truth has, so that a wrong longer answer is seen to be wrong."""
 
 
+def served(checkpoint: str, case: Case, generation: Generation) -> str | None:
+    """What `ask` would get from ``checkpoint``, where it is what a user got; None elsewhere.
+
+    A greedy answer is the same however often it is asked for.
+    """
+    if generation.checkpoint != checkpoint or generation.temperature > 0:
+        return None
+    if generation.finish_reason not in ("stop", "length"):
+        return None
+    text = generation.output
+    return text.split("\n", 1)[0] if _is_line(generation, case.truth) else text
+
+
+def _is_line(generation: Generation, truth: str | None) -> bool:
+    """Whether a user stops reading at the end of the line."""
+    return "\n" not in (truth or "").rstrip() and "\n" not in generation.healed
+
+
 async def ask(
     url: str,
     checkpoint: str,
@@ -37,7 +55,7 @@ async def ask(
         headers["authorization"] = f"Bearer {key}"
     answers: dict[str, str] = {}
 
-    async def one(session: aiohttp.ClientSession, generation: Generation, truth: str) -> None:
+    async def one(session: aiohttp.ClientSession, case: Case, generation: Generation) -> None:
         body: dict[str, Any] = {
             "model": checkpoint,
             "prompt": generation.prompt_ids,
@@ -52,8 +70,7 @@ async def ask(
                 "top_p": generation.top_p,
                 "seed": zlib.crc32(generation.id.encode()),
             }
-        line = "\n" not in truth.rstrip() and "\n" not in generation.healed
-        if line:
+        if _is_line(generation, case.truth):
             body["stop"] = ["\n"]
         async with gate, session.post(f"{url}/v1/completions", json=body) as response:
             if response.status != 200:
@@ -67,5 +84,5 @@ async def ask(
         asyncio.TaskGroup() as group,
     ):
         for case, generation in cases:
-            group.create_task(one(session, generation, case.truth or ""))
+            group.create_task(one(session, case, generation))
     return answers

@@ -9,39 +9,37 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import msgspec
-import psycopg
 
 from liveweights import __version__
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.selection import read_selection
 from liveweights.config import Config
 from liveweights.cycle import ledger, live
-from liveweights.cycle.cases import read_cases
-from liveweights.cycle.evidence import Drawn, gather
+from liveweights.cycle.gating import AWAY, Gate
 from liveweights.cycle.ledger import Cycle, LostLease
-from liveweights.cycle.questions import ask
-from liveweights.cycle.replays import keep_replays, read_replays, remove_replays
+from liveweights.cycle.replays import remove_replays
 from liveweights.cycle.states import is_due
-from liveweights.gate.findings import Finding
-from liveweights.gate.replay import Case, Values
-from liveweights.gate.suites.battery import run_battery
-from liveweights.gate.verdict import decide as judge
+from liveweights.cycle.updating import (
+    LearnerFailed,
+    is_done,
+    read_result,
+    run_learner,
+    spread,
+    write_job,
+)
 from liveweights.learn.baseline import Baseline
-from liveweights.learn.learner import RESULT, WEIGHTS, Job, Result
+from liveweights.learn.learner import WEIGHTS, Job
 from liveweights.record.followups import read_follow_ups
-from liveweights.record.generation import Generation
-from liveweights.record.window import Example, claim, read
+from liveweights.record.window import claim, read
 from liveweights.release import aliases, deployments, signing
 from liveweights.release.aliases import Alias
 from liveweights.release.exposure import count_exposed
@@ -53,15 +51,6 @@ from liveweights.release.whole import make_whole
 from liveweights.store.database import Connection, Pool
 
 log = logging.getLogger(__name__)
-AWAY = (psycopg.OperationalError, psycopg.InterfaceError, aiohttp.ClientError, TimeoutError)
-
-
-LEARNER_STARTS = 3
-"""How often an update that was killed (by the kernel, for memory; by a person) is started."""
-
-
-class LearnerFailed(RuntimeError):
-    """The update's process ended without a result; the message holds the end of its output."""
 
 
 @dataclass(slots=True)
@@ -86,6 +75,10 @@ class Worker:
         key = self.config.signing.key
         sign = partial(signing.sign, private=Path(key).expanduser()) if key else None
         return Registry(self.home / "checkpoints", sign)
+
+    def _folder(self, cycle: Cycle) -> Path:
+        """Where the update's files are."""
+        return self.home / "cycles" / str(cycle.id)
 
     async def run(self) -> None:
         """For ever; whatever is away is waited for."""
@@ -194,16 +187,16 @@ class Worker:
         return await self._end(cycle, "no_signal", "no unread feedback that may be learnt from")
 
     async def _learn(self, cycle: Cycle) -> Cycle:
-        folder = self.home / "cycles" / str(cycle.id)
+        folder = self._folder(cycle)
         async with self.pool.connection() as conn:
             incumbent = await get(conn, cycle.incumbent)
             adapted = incumbent.base if incumbent.kind == "adapter" else None
             base = await get(conn, adapted) if adapted else incumbent
-        if not (folder / RESULT).exists():
+        if not is_done(folder):
             await asyncio.to_thread(signing.check, incumbent, None)
             await self._write_job(cycle, folder, incumbent, base)
-            await _run_learner(folder)
-        result = _read_result(folder)
+            await run_learner(folder)
+        result = read_result(folder)
         report = msgspec.to_builtins(result.report)
         for alarm in result.report.alarms:
             log.warning("cycle %d: %s", cycle.id, alarm)
@@ -262,7 +255,7 @@ class Worker:
             parent=str(incumbent.folder) if incumbent.kind == "adapter" else None,
             incumbent=incumbent.id,
             train=train,
-            held_back=_spread(held_back, self.config.learn.max_scored),
+            held_back=spread(held_back, self.config.learn.max_scored),
             follow_ups=follow_ups,
             baseline_weight=dict(baseline.weight),
             baseline_total=dict(baseline.total),
@@ -270,7 +263,7 @@ class Worker:
             rewards=self.config.rewards,
             settings=self.config.learn,
         )
-        await asyncio.to_thread(_write_file, folder / "job.json", msgspec.json.encode(job))
+        await asyncio.to_thread(write_job, folder, job)
 
     async def _warm(self, cycle: Cycle) -> Cycle:
         assert cycle.candidate is not None
@@ -294,44 +287,10 @@ class Worker:
 
     async def _gate(self, cycle: Cycle) -> Cycle:
         assert cycle.candidate is not None
-        rows = _read_result(self.home / "cycles" / str(cycle.id)).held_back
-        share = self.config.learn.held_back_share
-        async with self.pool.connection() as conn:
-            examples = await read(conn, cycle.id, "held_back")
-            cases = await read_cases(conn, cycle, share, self.config.cycle.replay_rows)
-        key = next(iter(self.config.api.keys), "")
-        # Both at a time: what else the machine does meanwhile, it does to both.
-        candidate, incumbent = await asyncio.gather(
-            self._replay(cycle, cycle.candidate, cases, key),
-            self._replay(cycle, cycle.incumbent, cases, key),
+        rows = read_result(self._folder(cycle)).held_back
+        verdict = await Gate(self.pool, self.config, self.url, cycle, self._folder(cycle)).judge(
+            rows
         )
-        rewards = self.config.rewards
-        values = Values(
-            accepted=rewards.accepted, silence=rewards.silence, rejected=rewards.rejected
-        )
-        drawn: Drawn | None = None
-        if self.config.gate.estimator == "doubly_robust":
-            now = {row.generation for row in rows}
-            asked = [(case, served) for case, served in cases if case.generation in now]
-            drawn = Drawn(
-                served={served.id: served.output for _, served in asked},
-                candidate=await ask(self.url, cycle.candidate, asked, key=key, drawn=True),
-                incumbent=await ask(self.url, cycle.incumbent, asked, key=key, drawn=True),
-            )
-        evidence = gather(
-            rows,
-            [case for case, _ in cases],
-            candidate,
-            incumbent,
-            values,
-            self.config.gate,
-            drawn,
-        )
-        verdict = judge(evidence, self.config.gate)
-        if verdict.outcome == "PASS" and self.config.gate.suites:
-            findings = await self._ask_suites(cycle, examples, key)
-            evidence = msgspec.structs.replace(evidence, suites=findings)
-            verdict = judge(evidence, self.config.gate)
         built = msgspec.to_builtins(verdict)
         if verdict.outcome != "PASS":
             reason = f"{verdict.outcome}: {'; '.join(verdict.reasons)}"
@@ -350,50 +309,6 @@ class Worker:
             )
             await deployments.let_go(conn, cycle.candidate)
             return await ledger.advance(conn, cycle, "canary", verdict=built)
-
-    async def _replay(
-        self, cycle: Cycle, checkpoint: str, cases: Sequence[tuple[Case, Generation]], key: str
-    ) -> dict[str, str]:
-        """The checkpoint's greedy answers by generation; it is asked what no gate has asked it."""
-        engine = self.config.engine
-        setting = f"{__version__} {engine.kind} {engine.precision}"
-        async with self.pool.connection() as conn:
-            ids = [case.generation for case, _ in cases]
-            known = await read_replays(conn, checkpoint, setting, ids)
-        open_ = [pair for pair in cases if pair[0].generation not in known]
-        new = await ask(self.url, checkpoint, open_, key=key)
-        async with self.pool.connection() as conn:
-            await keep_replays(conn, cycle.id, checkpoint, setting, new)
-        return known | new
-
-    async def _ask_suites(
-        self, cycle: Cycle, examples: Sequence[Example], key: str
-    ) -> tuple[Finding, ...]:
-        assert cycle.candidate is not None
-        keeping = asyncio.create_task(self._keep_warm(cycle.candidate))
-        try:
-            return await run_battery(
-                self.url,
-                cycle.candidate,
-                cycle.incumbent,
-                self.config.gate,
-                folder=self.home / "cycles" / str(cycle.id) / "gate",
-                examples=examples,
-                key=key,
-            )
-        finally:
-            keeping.cancel()
-
-    async def _keep_warm(self, checkpoint: str) -> None:
-        """For as long as suites take, which may be longer than a candidate is kept otherwise."""
-        seconds = self.config.cycle.load_seconds
-        while True:
-            try:
-                async with self.pool.connection() as conn:
-                    await deployments.keep_warm(conn, checkpoint, seconds * 2)
-            except AWAY as error:
-                log.warning("%s could not be kept: %s", checkpoint, error)
-            await asyncio.sleep(seconds / 2)
 
     async def _canary(self, cycle: Cycle) -> Cycle:
         """One look; the next turn looks again."""
@@ -457,53 +372,3 @@ class Worker:
             return await ledger.advance(
                 conn, cycle, "ended", outcome=outcome, reason=reason, **found
             )
-
-
-def _spread(examples: Sequence[Example], most: int) -> list[Example]:
-    """At most so many, from the first to the last."""
-    step = max(1, -(-len(examples) // most))
-    return list(examples[::step])
-
-
-def _write_file(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-
-
-def _read_result(folder: Path) -> Result:
-    return msgspec.json.decode((folder / RESULT).read_bytes(), type=Result)
-
-
-async def _run_learner(folder: Path) -> None:
-    """Start the update, and again if a signal ended it. Raises LearnerFailed."""
-    for attempt in range(1, LEARNER_STARTS + 1):
-        code, output = await _start_learner(folder)
-        if code == 0 or (code < 0 and (folder / RESULT).exists()):
-            return  # the result is written last: what ended it then came too late
-        tail = "\n".join(output.splitlines()[-12:])
-        if code > 0 or attempt == LEARNER_STARTS:
-            tries = f" at start {attempt} of {LEARNER_STARTS}" if code < 0 else ""
-            raise LearnerFailed(f"the update ended with code {code}{tries}:\n{tail}")
-        log.warning("the update was killed by signal %d; starting it again: %s", -code, tail)
-
-
-async def _start_learner(folder: Path) -> tuple[int, str]:
-    """Exit code and output of one run. A cancelled wait ends the process."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "liveweights.learn.learner",
-        str(folder / "job.json"),
-        str(folder),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        output, _ = await process.communicate()
-    except asyncio.CancelledError:
-        process.kill()
-        await process.wait()
-        raise
-    assert process.returncode is not None
-    return process.returncode, output.decode(errors="replace")

@@ -150,9 +150,11 @@ FOREVER = (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
 
 
 async def oldest(conn: Connection) -> datetime | None:
-    """The first UTC midnight from which on all raw rows are there."""
+    """The first UTC midnight from which on all raw rows are there; None without any rows."""
     cursor = await conn.execute(
-        "select min(date_bin('1 day', created_at, 'epoch')) from generations"
+        "select greatest(min(date_bin('1 day', created_at, 'epoch')),"
+        " (select (max(day) + 1)::timestamp at time zone 'UTC' from archives"
+        "  where restored_at is null)) from generations having count(*) > 0"
     )
     row = await cursor.fetchone()
     return row[0] if row else None
@@ -163,8 +165,8 @@ async def rebuild(
 ) -> None:
     """Count anew from the raw rows, in the caller's transaction; writers wait meanwhile.
 
-    Both times fall on a UTC midnight. Days whose raw rows were dropped lose their rollups, so
-    leave them out.
+    Both times fall on a UTC midnight. Raises psycopg.errors.RaiseException where rows of the time
+    are archived.
     """
     await conn.execute("call rebuild_rollups(%s, %s)", (since, until))
 

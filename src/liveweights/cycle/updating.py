@@ -1,0 +1,78 @@
+"""The update as a process of its own: its job, its starts, its result."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from liveweights.learn.learner import RESULT, Job, Result
+from liveweights.record.window import Example
+
+log = logging.getLogger(__name__)
+
+LEARNER_STARTS = 3
+"""How often an update that was killed (by the kernel, for memory; by a person) is started."""
+
+
+class LearnerFailed(RuntimeError):
+    """The update's process ended without a result; the message holds the end of its output."""
+
+
+def write_job(folder: Path, job: Job) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "job.json").write_bytes(msgspec.json.encode(job))
+
+
+def is_done(folder: Path) -> bool:
+    """Whether the update has ended: its result is written last."""
+    return (folder / RESULT).exists()
+
+
+def read_result(folder: Path) -> Result:
+    return msgspec.json.decode((folder / RESULT).read_bytes(), type=Result)
+
+
+def spread(examples: Sequence[Example], most: int) -> list[Example]:
+    """At most ``most`` of them, from the first to the last."""
+    step = max(1, -(-len(examples) // most))
+    return list(examples[::step])
+
+
+async def run_learner(folder: Path) -> None:
+    """Start the update, and again if a signal ended it. Raises LearnerFailed."""
+    for attempt in range(1, LEARNER_STARTS + 1):
+        code, output = await start_learner(folder)
+        if code == 0 or (code < 0 and is_done(folder)):
+            return
+        tail = "\n".join(output.splitlines()[-12:])
+        if code > 0 or attempt == LEARNER_STARTS:
+            tries = f" at start {attempt} of {LEARNER_STARTS}" if code < 0 else ""
+            raise LearnerFailed(f"the update ended with code {code}{tries}:\n{tail}")
+        log.warning("the update was killed by signal %d; starting it again: %s", -code, tail)
+
+
+async def start_learner(folder: Path) -> tuple[int, str]:
+    """Exit code and output of one run. A cancelled wait ends the process."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "liveweights.learn.learner",
+        str(folder / "job.json"),
+        str(folder),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        output, _ = await process.communicate()
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
+    assert process.returncode is not None
+    return process.returncode, output.decode(errors="replace")
