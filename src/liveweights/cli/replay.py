@@ -30,21 +30,14 @@ DEMO: dict[str, object] = {
         "max_held_back": 150,
         "max_scored": 26,
         "learning_rate": 3e-5,
-        "max_withheld": 0.35,
+        "max_withheld": 0.3,
         "threads": 1,
         "nodes": 512,
-        "probes": 8,
+        "probes": 4,
         # Four developers: each is a quarter of all there is.
         "user_share": 0.5,
     },
-    "cycle": {"min_feedback": 220, "poll": 0.5, "replay_rows": 220},
-    # One-sided, an equal candidate passes once in twenty cycles.
-    "gate": {
-        "confidence": 0.9,
-        "min_cases": 25,
-        "min_changed": 6,
-        "min_answers": 25,
-    },
+    "cycle": {"min_feedback": 220, "poll": 0.5, "replay_rows": 140},
     "canary": {
         "steps": [0.5],
         "step_seconds": 5.0,
@@ -52,9 +45,9 @@ DEMO: dict[str, object] = {
         "lowest": -0.25,
         "highest": 0.75,
         "margin": 0.3,  # a dozen rewards do not tell less
-        "max_rewards": 18,
-        "max_seconds": 15.0,
-        "min_rewards": 8,
+        "max_rewards": 10,
+        "max_seconds": 30.0,
+        "min_rewards": 6,
     },
 }
 """A 90-minute cycle in miniature: small windows, short canaries."""
@@ -63,7 +56,7 @@ DEMO: dict[str, object] = {
 @replay.command()
 def demo(
     minutes: Annotated[float, typer.Option(help="Least minutes of traffic.")] = 6.0,
-    most_minutes: Annotated[float, typer.Option(help="Most minutes of traffic.")] = 9.0,
+    most_minutes: Annotated[float, typer.Option(help="Most minutes of traffic.")] = 9.5,
     releases: Annotated[int, typer.Option(help="Releases to wait for.")] = 3,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the service running.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Progress as lines.")] = False,

@@ -89,7 +89,11 @@ class Gate:
     async def _ask(
         self, checkpoint: str, cases: Sequence[tuple[Case, Generation]], *, drawn: bool = False
     ) -> dict[str, str]:
-        return await ask(self.url, checkpoint, cases, key=self._key, drawn=drawn)
+        # The incumbent has users to answer besides.
+        concurrency = 4 if checkpoint == self.cycle.candidate else 2
+        return await ask(
+            self.url, checkpoint, cases, key=self._key, concurrency=concurrency, drawn=drawn
+        )
 
     async def _replay(
         self, checkpoint: str, cases: Sequence[tuple[Case, Generation]]

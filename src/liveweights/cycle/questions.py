@@ -40,7 +40,7 @@ async def ask(
     cases: Sequence[tuple[Case, Generation]],
     *,
     key: str = "",
-    concurrency: int = 2,
+    concurrency: int,
     drawn: bool = False,
 ) -> dict[str, str]:
     """Answers by generation id, greedy, or ``drawn`` as warm as the recorded ones.
