@@ -20,8 +20,9 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from liveweights.api.app import create_app
+from liveweights.api.app import create_app, make_slots
 from liveweights.api.routing import Router
+from liveweights.api.sampler import keep_sampling
 from liveweights.api.shadow import Shadow
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.models import card, find, load_tokenizer
@@ -185,6 +186,7 @@ async def run_api(place: Place) -> None:
                 await keep_shadow(conn, answer)
 
         shadow = await stack.enter_async_context(Shadow(engine, router, keep))
+        slots = make_slots(config.api)
         app = create_app(
             engine,
             writer,
@@ -193,9 +195,13 @@ async def run_api(place: Place) -> None:
             config.api,
             shadow=shadow,
             responses=ResponseStore(pool),
+            slots=slots,
         )
-        upkeep = asyncio.create_task(keep_up(pool))
-        stack.callback(upkeep.cancel)
+        for work in (
+            keep_up(pool, metric_days=config.record.metric_days),
+            keep_sampling(pool, instance, slots, engine, router),
+        ):
+            stack.callback(asyncio.create_task(work).cancel)
         answering = InsightRoute(app, pool, config.api, config.rewards)
         await _listen(StatusRoute(answering, pool, place), config)
 

@@ -10,7 +10,11 @@ from typing import Any
 import psycopg
 import pytest
 from tests.record.rows import START, make_feedback, make_generation
-from tests.record.test_window import record
+from tests.record.test_window import ask, record
+
+from liveweights.record.engine_metrics import Sample, keep_sample
+from liveweights.store.database import Connection
+from liveweights.store.partitions import ensure
 
 BOARD: dict[str, Any] = json.loads(
     (Path(__file__).parents[2] / "grafana" / "dashboards" / "liveweights.json").read_text()
@@ -29,6 +33,13 @@ def expand(sql: str) -> str:
 @pytest.mark.parametrize("panel", BOARD["panels"], ids=lambda panel: panel["title"])
 def test_a_panel_shows_what_is_there(database_dsn: str, panel: dict[str, Any]) -> None:
     record(database_dsn, make_generation("g", first_token_ms=20), make_feedback("f", "g"))
+
+    async def busy(conn: Connection) -> None:
+        await ensure(conn, [START.date()])
+        sample = Sample(at=START, instance="i", slots=2, running=1, waiting=0, in_use={"m@1": 1})
+        await keep_sample(conn, sample)
+
+    ask(database_dsn, busy)
     with psycopg.connect(database_dsn) as conn:
         cursor = conn.execute(expand(panel["targets"][0]["rawSql"]).encode())
         rows = cursor.fetchall()

@@ -15,7 +15,10 @@ from tests.record.test_window import ask, record
 from liveweights.insight import questions
 from liveweights.insight.window import make_window
 from liveweights.learn.rewards import RewardMap
+from liveweights.record.engine_metrics import Sample, keep_sample
 from liveweights.record.generation import Generation
+from liveweights.store.database import Connection
+from liveweights.store.partitions import ensure
 
 NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
 MAP = RewardMap()
@@ -138,6 +141,32 @@ def test_feedback_delay(database_dsn: str) -> None:
     assert found.feedback == 20
     assert 2 / 1.2 < found.p50_s < 2 * 1.2
     assert 86_400 / 1.2 < found.p95_s < 86_400 * 1.2
+
+
+def test_how_busy_each_instance_was(database_dsn: str) -> None:
+    def sample(hours_ago: float, running: int, waiting: int, instance: str = "a:1") -> Sample:
+        return Sample(
+            at=NOW - timedelta(hours=hours_ago),
+            instance=instance,
+            slots=4,
+            running=running,
+            waiting=waiting,
+            in_use={"m@1": running} if running < 4 else {"m@1": 3, "m@2": 1},
+        )
+
+    async def keep(conn: Connection) -> None:
+        await ensure(conn, [NOW.date()])
+        for one in (sample(1.5, 1, 0), sample(1.4, 4, 7), sample(0.5, 2, 0, "b:1")):
+            await keep_sample(conn, one)
+
+    ask(database_dsn, keep)
+    found = ask(database_dsn, lambda conn: questions.load(conn, window("1d", step="1h")))
+    assert [(r.at.hour, r.key, r.samples, r.busy, r.most_waiting, r.queued) for r in found] == [
+        (10, "a:1", 2, 0.625, 7, 0.5),
+        (11, "b:1", 1, 0.5, 0, 0.0),
+    ]
+    assert [r.most_resident for r in found] == [2, 1]
+    assert ask(database_dsn, lambda conn: questions.load(conn, window("1d", tenant="t"))) == []
 
 
 def test_swaps_in_order_with_how_long_each_lasted(database_dsn: str) -> None:

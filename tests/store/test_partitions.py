@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import psycopg
 import pytest
@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from tests.record.test_window import ask
 
 from liveweights.api.identifiers import make_id
-from liveweights.store.partitions import UNDATED, day_of, ensure
+from liveweights.record.engine_metrics import Sample, keep_sample
+from liveweights.store.database import Connection
+from liveweights.store.partitions import UNDATED, day_of, drop_before, ensure
 
 hexes = st.text("0123456789abcdefA", min_size=30, max_size=34)
 ids = st.one_of(
@@ -37,8 +39,8 @@ def test_the_database_reads_the_same_day(database_dsn: str, some: list[str]) -> 
 
 def test_partitions_are_made_once_and_take_rows_of_their_day(database_dsn: str) -> None:
     days = [date(2026, 5, 1), date(2026, 5, 3), UNDATED]
-    assert ask(database_dsn, lambda conn: ensure(conn, days)) == 4
-    assert ask(database_dsn, lambda conn: ensure(conn, days)) == 4 - 4
+    assert ask(database_dsn, lambda conn: ensure(conn, days)) == 6
+    assert ask(database_dsn, lambda conn: ensure(conn, days)) == 6 - 4
     with psycopg.connect(database_dsn) as conn:
         names = {name for (name,) in conn.execute("select relname::text from pg_class")}
     assert {"generations_20260501", "feedback_20260503"} <= names
@@ -73,3 +75,24 @@ def test_grouping_by_time_hashes(database_dsn: str, width: str) -> None:
         )
         plan = "\n".join(line for (line,) in conn.execute(query.encode()))
     assert "HashAggregate" in plan
+
+
+def test_old_samples_go_by_the_day(database_dsn: str) -> None:
+    first = date(2026, 2, 1)
+
+    async def go(conn: Connection) -> list[int]:
+        await ensure(conn, [first + timedelta(days=n) for n in range(3)])
+        for hour in (0, 23, 24, 47, 48):  # two, two and one
+            at = datetime(2026, 2, 1, tzinfo=UTC) + timedelta(hours=hour)
+            await keep_sample(
+                conn, Sample(at=at, instance="i", slots=1, running=0, waiting=0, in_use={})
+            )
+        left: list[int] = []
+        for days, dropped in ((0, 0), (1, 1), (1, 0), (9, 2)):
+            day = first + timedelta(days=days)
+            assert await drop_before(conn, "engine_metrics", day) == dropped
+            cursor = await conn.execute("select count(*) from engine_metrics")
+            left.append((await cursor.fetchone())[0])  # type: ignore[index]
+        return left
+
+    assert ask(database_dsn, go) == [5, 3, 3, 0]

@@ -137,6 +137,10 @@ async def _live(receive: Receive, send: Send) -> None:
             return
 
 
+def make_slots(settings: ApiSettings) -> Slots:
+    return Slots(settings.max_running, settings.max_waiting)
+
+
 def create_app(
     engine: Engine,
     writer: Recorder,
@@ -146,10 +150,12 @@ def create_app(
     metrics: Metrics | None = None,
     shadow: Shadow | None = None,
     responses: Responses | None = None,
+    slots: Slots | None = None,
 ) -> ASGIApp:
     """The API over an engine, a record and a router that the caller opened and will close.
 
-    Without ``responses`` no conversation is kept for /v1/responses.
+    ``slots`` are of the settings' size, unless the caller looks at them too. Without
+    ``responses`` no conversation is kept for /v1/responses.
     """
     settings = settings or ApiSettings()
     metrics = metrics or Metrics()
@@ -164,7 +170,7 @@ def create_app(
         find_syntax(tokenizer),
         responses,
         Limiter(settings.limits, settings.tenant_limits),
-        Slots(settings.max_running, settings.max_waiting),
+        slots or make_slots(settings),
         shadow,
     )
     models = ModelsEndpoint(router, settings)

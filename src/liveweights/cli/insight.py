@@ -191,23 +191,23 @@ def _answer(
     elif not rows:
         typer.echo(f"nothing between {window.since:%Y-%m-%d %H:%M} and now")
     elif question.drawn:
-        _draw(rows, question.drawn)
+        _draw(rows, question.drawn, question.counted)
     else:
         show([{k: _rounded(v) for k, v in row.items()} for row in rows], columns, False)
 
 
-def _draw(rows: Sequence[dict[str, Any]], drawn: str) -> None:
+def _draw(rows: Sequence[dict[str, Any]], drawn: str, counted: str) -> None:
     """One line per key: its numbers over time as bars, and the last one."""
     times = sorted({row["at"] for row in rows})
     keys = list(dict.fromkeys(row["key"] for row in rows))
     wide, bars = max(len(key) for key in keys), min(BARS, len(times))
-    typer.echo(f"{'':<{wide}}  {'over time':<{bars}}  {drawn} at last, of so many answers")
+    typer.echo(f"{'':<{wide}}  {'over time':<{bars}}  {drawn} at last, of so many {counted}")
     for key in keys:
         own = {row["at"]: row for row in rows if row["key"] == key}
         line = sparkline([own[at][drawn] if at in own else None for at in times], BARS)
         last = own[max(own)]
         number = "-" if last[drawn] is None else _rounded(last[drawn])
-        typer.echo(f"{key:<{wide}}  {line:<{max(bars, 9)}}  {number}  {last['generations']}")
+        typer.echo(f"{key:<{wide}}  {line:<{max(bars, 9)}}  {number}  {last[counted]}")
     typer.echo(f"{times[0]:%Y-%m-%d %H:%M} to {times[-1]:%Y-%m-%d %H:%M} UTC")
 
 

@@ -28,23 +28,25 @@ DEMO: dict[str, object] = {
         "held_back_share": 0.6,
         "max_rows": 45,
         "max_held_back": 150,
-        "max_scored": 26,
+        "max_scored": 16,
         "learning_rate": 3e-5,
-        "max_withheld": 0.3,
+        "max_withheld": 0.25,
         "threads": 1,
         "nodes": 512,
         "probes": 4,
         # Four developers: each is a quarter of all there is.
         "user_share": 0.5,
     },
-    "cycle": {"min_feedback": 220, "poll": 0.5, "replay_rows": 140},
+    "cycle": {"min_feedback": 190, "poll": 0.5, "replay_rows": 130},
+    # One-sided, an equal candidate passes once in twenty cycles.
+    "gate": {"confidence": 0.9},
     "canary": {
         "steps": [0.5],
         "step_seconds": 5.0,
         "unit": "reward",
         "lowest": -0.25,
         "highest": 0.75,
-        "margin": 0.3,  # a dozen rewards do not tell less
+        "margin": 0.4,  # a dozen rewards do not tell less
         "max_rewards": 10,
         "max_seconds": 30.0,
         "min_rewards": 6,
@@ -56,7 +58,7 @@ DEMO: dict[str, object] = {
 @replay.command()
 def demo(
     minutes: Annotated[float, typer.Option(help="Least minutes of traffic.")] = 6.0,
-    most_minutes: Annotated[float, typer.Option(help="Most minutes of traffic.")] = 9.5,
+    most_minutes: Annotated[float, typer.Option(help="Most minutes of traffic.")] = 10.0,
     releases: Annotated[int, typer.Option(help="Releases to wait for.")] = 3,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the service running.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Progress as lines.")] = False,
@@ -73,7 +75,7 @@ def demo(
         keep=keep,
         plain=plain,
         config=DEMO,
-        measure=MeasureSettings(files=26, package_files=10),
+        measure=MeasureSettings(files=22, package_files=6),
         # Short sessions: evidence is clustered by session, so many small ones say more. The rate
         # leaves the update its share of two cores.
         traffic=TrafficSettings(session_positions=5, window=560, rate=1.4, temperature=0.0),

@@ -22,12 +22,13 @@ Ask = Callable[[Connection, Window, RewardMap, Any], Awaitable[Sequence[msgspec.
 @dataclass(frozen=True, slots=True)
 class Question:
     """``by`` is the default key, None for a question without one; ``drawn`` is the number to draw
-    over time, if its rows are over time."""
+    over time, if its rows are over time, and ``counted`` what there is one of it of."""
 
     ask: Ask
     row: type[msgspec.Struct]
     by: str | None = None
     drawn: str | None = None
+    counted: str = "generations"
 
 
 QUESTIONS: dict[str, Question] = {
@@ -61,6 +62,12 @@ QUESTIONS: dict[str, Question] = {
         lambda conn, window, rewards, by: questions.feedback_delay(conn, window, by=by),
         questions.FeedbackDelay,
         "surface",
+    ),
+    "load": Question(
+        lambda conn, window, rewards, by: questions.load(conn, window),
+        questions.Load,
+        drawn="busy",
+        counted="samples",
     ),
     "swaps": Question(
         lambda conn, window, rewards, by: questions.swaps(conn, window),

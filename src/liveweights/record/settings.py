@@ -28,6 +28,9 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             "Rollups stay in any case. Feedback for what is not in Postgres is refused as unknown.",
         ),
     ] = 0
+    metric_days: Annotated[
+        int, Meta(ge=1, description="Days for which samples of the instances' load stay.")
+    ] = 30
     archive: Annotated[
         bool,
         Meta(

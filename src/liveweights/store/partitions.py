@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 
+from psycopg import sql
+
 from liveweights.store.database import Connection
 
 TABLES = ("generations", "feedback")
@@ -69,3 +71,21 @@ async def days(conn: Connection) -> list[date]:
 async def last_day(conn: Connection) -> date | None:
     found = await days(conn)
     return found[-1] if found else None
+
+
+async def drop_before(conn: Connection, table: str, day: date) -> int:
+    """Drop the partitions of ``table`` for days before ``day``, in the caller's transaction; how
+    many there were. Raises psycopg.errors.LockNotAvailable where they are in use for long."""
+    cursor = await conn.execute(
+        "select relname from pg_inherits join pg_class on pg_class.oid = inhrelid"
+        " where inhparent = %s::regclass and relname ~ '_\\d{8}$'"
+        " and to_date(right(relname, 8), 'YYYYMMDD') < %s",
+        (table, day),
+    )
+    names = [name for (name,) in await cursor.fetchall()]
+    if names:
+        await conn.execute("set local lock_timeout = '500ms'")
+        await conn.execute(
+            sql.SQL("drop table {}").format(sql.SQL(", ").join(map(sql.Identifier, names)))
+        )
+    return len(names)

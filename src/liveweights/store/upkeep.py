@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 from psycopg_pool import PoolTimeout
 
 from liveweights.store.database import Pool
-from liveweights.store.partitions import ensure_ahead
+from liveweights.store.partitions import drop_before, ensure_ahead
 
 log = logging.getLogger(__name__)
 
 EVERY = 3600.0
 
 
-async def keep_up(pool: Pool, *, every: float = EVERY) -> None:
-    """For ever: partitions for the days ahead, and statistics of the partitioned tables.
+async def keep_up(pool: Pool, *, metric_days: int, every: float = EVERY) -> None:
+    """For ever: partitions for the days ahead, none for samples of the load that are older than
+    ``metric_days``, and statistics of the partitioned tables.
 
     Postgres gathers the latter of partitions by itself, but not of the whole; without them,
     grouping by time sorts instead of hashing.
@@ -27,6 +29,9 @@ async def keep_up(pool: Pool, *, every: float = EVERY) -> None:
             async with pool.connection() as conn:
                 await ensure_ahead(conn)
                 await conn.execute("analyze generations, feedback")
+                await conn.commit()
+                oldest = datetime.now(UTC).date() - timedelta(days=metric_days)
+                await drop_before(conn, "engine_metrics", oldest)
         except (psycopg.OperationalError, PoolTimeout) as error:
             log.warning("upkeep waits for the database: %s", error)
         await asyncio.sleep(every)

@@ -81,6 +81,20 @@ class FeedbackDelay(msgspec.Struct, frozen=True):
     p99_s: float
 
 
+class Load(msgspec.Struct, frozen=True):
+    """An instance in a bucket of time. ``busy`` is the mean share of its slots in use, ``queued``
+    the share of samples in which requests waited."""
+
+    at: datetime
+    key: str
+    samples: int
+    busy: float
+    most_running: int
+    most_waiting: int
+    queued: float
+    most_resident: int
+
+
 class Swap(msgspec.Struct, frozen=True):
     """One change of an alias; ``lasted_s`` seconds until the next."""
 
@@ -135,6 +149,14 @@ async def feedback_delay(
 ) -> list[FeedbackDelay]:
     """How long after an answer its feedback comes."""
     return await _ask(conn, "feedback_delay", FeedbackDelay, window, by=by)
+
+
+async def load(conn: Connection, window: Window) -> list[Load]:
+    """How busy each instance of the API was, over time, whatever the window's alias. Instances are
+    of no tenant: for one, there is nothing to say."""
+    if window.tenant is not None:
+        return []
+    return await _ask(conn, "load", Load, window)
 
 
 async def swaps(conn: Connection, window: Window) -> list[Swap]:
