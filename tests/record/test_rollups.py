@@ -330,5 +330,5 @@ def test_rollups_stay_right_while_connections_die_and_a_rebuild_runs(database_ds
 
 
 def test_partitions_are_there_before_they_are_needed(database_dsn: str) -> None:
-    assert ask(database_dsn, ensure_ahead) == 16
+    assert ask(database_dsn, ensure_ahead) == 24
     assert ask(database_dsn, ensure_ahead) == 0

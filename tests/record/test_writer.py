@@ -160,6 +160,26 @@ def test_feedback_that_cannot_be_kept_is_refused_at_once(database_dsn: str) -> N
     asyncio.run(main())
 
 
+def test_answers_gather_for_as_long_as_nobody_waits(database_dsn: str) -> None:
+    async def main() -> None:
+        async with open_writer(database_dsn, gather=3600.0, batch_rows=4) as (writer, _):
+            await writer.add_generation(make_generation("idle"))
+            await writer.flush()
+            await writer.add_generation(make_generation("a"))
+            await asyncio.sleep(0.1)
+            assert count(database_dsn, "generations") == 1
+            assert await writer.add_feedback(make_feedback("f", "a"))
+            assert count(database_dsn, "generations") == 2
+            for name in "bcde":  # a full batch
+                await writer.add_generation(make_generation(name))
+            await writer.flush()
+            assert count(database_dsn, "generations") == 6
+            await writer.add_generation(make_generation("last"))
+        assert count(database_dsn, "generations") == 7
+
+    asyncio.run(main())
+
+
 def test_adding_waits_when_too_much_is_in_memory(database_dsn: str) -> None:
     async def main() -> None:
         async with open_writer(database_dsn, capacity=5, batch_rows=2) as (writer, pool):

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import uuid
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
 from liveweights import __version__
-from liveweights.catalog.models import ModelNotFound
 from liveweights.cli.archive import archive, forget, restore
 from liveweights.cli.canary import canary
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
@@ -25,6 +21,7 @@ from liveweights.cli.insight import insight
 from liveweights.cli.output import show, show_json
 from liveweights.cli.replay import replay
 from liveweights.cli.scorecard import scorecard
+from liveweights.cli.service import serve, up
 from liveweights.cli.sql import sql
 from liveweights.cli.upcycle import upcycle
 from liveweights.cli.upkeep import make_key, prune, sign, verify
@@ -33,7 +30,6 @@ from liveweights.cycle.report import read_report
 from liveweights.release import aliases
 from liveweights.release.lineage import read_lineage
 from liveweights.store.database import Connection
-from liveweights.store.embedded import ServerError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,6 +40,7 @@ app.add_typer(insight, name="insight")
 app.add_typer(replay, name="replay")
 app.add_typer(canary, name="canary")
 for command in (
+    *(up, serve),
     *(gate, suites, prune, verify, sign, make_key, upcycle),
     *(archive, restore, forget, sql, doctor),
 ):
@@ -52,96 +49,6 @@ app.add_typer(db, name="db")
 app.command("rollups")(rebuild_rollups)
 
 Name = Annotated[str, typer.Argument(help="Alias; default: the configured one.")]
-PRECISIONS = {"auto": "auto", "q4": "q4_0", "q8": "q8_0", "f16": "f16", "f32": "f32"}
-Precision = Annotated[
-    str | None,
-    typer.Option(
-        help="Of the llama engine's weights: auto (the fastest that loses little), q4, q8, f16 or "
-        "f32."
-    ),
-]
-
-
-@app.command()
-def up(
-    home: Home = HOME,
-    config: Settings = None,
-    model: Annotated[
-        str | None, typer.Option(help="Packaged name, checkpoint folder or hub id.")
-    ] = None,
-    alias: Annotated[str | None, typer.Option(help="Public model name.")] = None,
-    engine: Annotated[str | None, typer.Option(help="llama, torch, vllm or openai.")] = None,
-    precision: Precision = None,
-    port: Annotated[int | None, typer.Option(help="TCP port of the API.")] = None,
-    host: Annotated[str | None, typer.Option(help="Address of the API.")] = None,
-    upstream: Annotated[
-        str | None,
-        typer.Option(
-            help="URL of an OpenAI-compatible server: pass requests on to it, record them and "
-            "take feedback, and run no model here."
-        ),
-    ] = None,
-    ray: Annotated[
-        int | None,
-        typer.Option(help="Share each update among so many Ray workers (RAY_ADDRESS, or here)."),
-    ] = None,
-) -> None:
-    """Start everything: database, API, engine, and the worker that learns and releases."""
-    if ray is not None and find_spec("ray") is None:
-        raise refuse("--ray needs Ray: pip install 'liveweights[ray]'")
-    roles = ("api", "worker")
-    _run(home, config, model, alias, engine, precision, port, host, roles, upstream, ray)
-
-
-@app.command()
-def serve(
-    home: Home = HOME,
-    config: Settings = None,
-    model: Annotated[str | None, typer.Option(help="As for `up`.")] = None,
-    alias: Annotated[str | None, typer.Option(help="Public model name.")] = None,
-    engine: Annotated[str | None, typer.Option(help="llama, torch, vllm or openai.")] = None,
-    precision: Precision = None,
-    port: Annotated[int | None, typer.Option(help="TCP port of the API.")] = None,
-    host: Annotated[str | None, typer.Option(help="Address of the API.")] = None,
-) -> None:
-    """Serve and record, without the worker: nothing is learnt."""
-    _run(home, config, model, alias, engine, precision, port, host, ("api",))
-
-
-def _run(
-    home: Path,
-    path: Path | None,
-    model: str | None,
-    alias: str | None,
-    engine: str | None,
-    precision: str | None,
-    port: int | None,
-    host: str | None,
-    roles: tuple[str, ...],
-    upstream: str | None = None,
-    workers: int | None = None,
-) -> None:
-    # Torch and Transformers are slow to import: only where they are needed.
-    from liveweights.app import Supervisor
-
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    if precision is not None and precision not in PRECISIONS:
-        raise refuse(f"--precision is {precision!r}: say one of {', '.join(PRECISIONS)}")
-    config = read_config(
-        path,
-        model=model,
-        alias=alias,
-        engine={"kind": engine, "precision": precision and PRECISIONS[precision]},
-        api={"port": port, "host": host},
-        gateway={"upstream": upstream},
-        learn={"workers": workers},
-    )
-    if config.gateway.upstream:
-        roles = ("gateway",)
-    try:
-        asyncio.run(Supervisor(config, home.resolve(), roles).run())
-    except (ModelNotFound, ServerError) as error:
-        raise refuse(str(error)) from error
 
 
 @app.command()

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from types import TracebackType
@@ -52,13 +53,14 @@ class Writer:
     """Batches generations and feedback; each batch is one transaction.
 
     A batch holds what has gathered since the batch before, at most ``batch_rows`` rows; batches
-    begin at least ``linger`` seconds after the end of the one before, so an idle writer writes at
-    once. At most ``capacity`` rows wait in memory; after that adding waits. While Postgres is
-    away, batches are tried again for ever, and nothing is written twice. With a ``spill``,
-    generations that wait then go to disk (until it is full), also when the writer closes, and are
-    written first when Postgres is back, or by the next writer; feedback waits, because its
-    acknowledgement means that it is in Postgres. Closing writes everything that was added, or
-    raises WriterClosed after ``close_timeout`` seconds if anything would be lost.
+    begin at least ``linger`` seconds after the end of the one before, and ``gather`` seconds
+    where no feedback waits, so an idle writer writes at once. At most ``capacity`` rows wait in
+    memory; after that adding waits. While Postgres is away, batches are tried again for ever, and
+    nothing is written twice. With a ``spill``, generations that wait then go to disk (until it is
+    full), also when the writer closes, and are written first when Postgres is back, or by the
+    next writer; feedback waits, because its acknowledgement means that it is in Postgres. Closing
+    writes everything that was added, or raises WriterClosed after ``close_timeout`` seconds if
+    anything would be lost.
 
     It has a connection of its own, to the pool's database: a crowded pool does not delay it, and
     it is back within a moment of the server. One event loop only.
@@ -69,6 +71,7 @@ class Writer:
         pool: Pool,
         *,
         linger: float = 0.01,
+        gather: float = 0.05,
         batch_rows: int = 2000,
         capacity: int = 10_000,
         close_timeout: float = 30.0,
@@ -77,6 +80,7 @@ class Writer:
     ) -> None:
         self._pool = pool
         self._linger = linger
+        self._gather = max(linger, gather) if linger else 0.0
         self._batch_rows = batch_rows
         self._capacity = capacity
         self._close_timeout = close_timeout
@@ -88,6 +92,7 @@ class Writer:
         self._in_flight = 0
         self._written = 0
         self._work = asyncio.Event()
+        self._urgent = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -117,6 +122,7 @@ class Writer:
     ) -> None:
         self._closing = True
         self._work.set()
+        self._urgent.set()
         task = self._task
         if task is None:
             return
@@ -171,6 +177,8 @@ class Writer:
             raise WriterClosed("the writer is closed; nothing more can be recorded")
         self._queue.append(item)
         self._work.set()
+        if isinstance(item, _Pending) or self._is_full():
+            self._urgent.set()
 
     def _ended(self) -> bool:
         return self._task is None or self._task.done()
@@ -190,7 +198,7 @@ class Writer:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        last = loop.time()
+        last = loop.time() - self._gather
         batch: list[_Item] = []
         try:
             while True:
@@ -201,9 +209,7 @@ class Writer:
                     self._work.clear()
                     if not (self._spill and self._spill.rows):
                         continue
-                wait = last + self._linger - loop.time()
-                if wait > 0 and len(self._queue) < self._batch_rows and not self._closing:
-                    await asyncio.sleep(wait)
+                await self._linger_since(last)
                 count = min(len(self._queue), self._batch_rows)
                 batch = [self._queue.popleft() for _ in range(count)]
                 self._in_flight = count
@@ -224,6 +230,20 @@ class Writer:
                 self._spill.append(rows)
                 self._queue.clear()
                 self._in_flight = 0
+
+    async def _linger_since(self, last: float) -> None:
+        """Let a batch gather: briefly if somebody waits for it, else longer."""
+        loop = asyncio.get_running_loop()
+        with suppress(TimeoutError):
+            if not self._is_full():
+                async with asyncio.timeout_at(last + self._gather):
+                    await self._urgent.wait()
+        if (wait := last + self._linger - loop.time()) > 0 and not self._is_full():
+            await asyncio.sleep(wait)
+        self._urgent.clear()
+
+    def _is_full(self) -> bool:
+        return self._closing or len(self._queue) >= self._batch_rows
 
     async def _write(self, batch: Sequence[_Item]) -> None:
         """Store the batch and resolve its futures. Halves it around a row that is refused."""

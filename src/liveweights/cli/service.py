@@ -1,0 +1,103 @@
+"""The commands that run the service: up, and serve without learning."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from liveweights.catalog.models import ModelNotFound
+from liveweights.cli.context import HOME, Home, Settings, read_config, refuse
+from liveweights.config import Config
+from liveweights.store.embedded import ServerError
+
+PRECISIONS = {"auto": "auto", "q4": "q4_0", "q8": "q8_0", "f16": "f16", "f32": "f32"}
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the llama engine's weights: auto (the fastest that loses little), q4, q8, f16 or "
+        "f32."
+    ),
+]
+
+
+def up(
+    home: Home = HOME,
+    config: Settings = None,
+    model: Annotated[
+        str | None, typer.Option(help="Packaged name, checkpoint folder or hub id.")
+    ] = None,
+    alias: Annotated[str | None, typer.Option(help="Public model name.")] = None,
+    engine: Annotated[str | None, typer.Option(help="llama, torch, vllm or openai.")] = None,
+    precision: Precision = None,
+    port: Annotated[int | None, typer.Option(help="TCP port of the API.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address of the API.")] = None,
+    upstream: Annotated[
+        str | None,
+        typer.Option(
+            help="URL of an OpenAI-compatible server: pass requests on to it, record them and "
+            "take feedback, and run no model here."
+        ),
+    ] = None,
+    ray: Annotated[
+        int | None,
+        typer.Option(help="Share each update among so many Ray workers (RAY_ADDRESS, or here)."),
+    ] = None,
+) -> None:
+    """Start everything: database, API, engine, and the worker that learns and releases."""
+    if ray is not None and find_spec("ray") is None:
+        raise refuse("--ray needs Ray: pip install 'liveweights[ray]'")
+    settings = read_config(
+        config,
+        model=model,
+        alias=alias,
+        engine={"kind": engine, "precision": _precision(precision)},
+        api={"port": port, "host": host},
+        gateway={"upstream": upstream},
+        learn={"workers": ray},
+    )
+    _run(settings, home, ("api", "worker"))
+
+
+def serve(
+    home: Home = HOME,
+    config: Settings = None,
+    model: Annotated[str | None, typer.Option(help="As for `up`.")] = None,
+    alias: Annotated[str | None, typer.Option(help="Public model name.")] = None,
+    engine: Annotated[str | None, typer.Option(help="llama, torch, vllm or openai.")] = None,
+    precision: Precision = None,
+    port: Annotated[int | None, typer.Option(help="TCP port of the API.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address of the API.")] = None,
+) -> None:
+    """Serve and record, without the worker: nothing is learnt."""
+    settings = read_config(
+        config,
+        model=model,
+        alias=alias,
+        engine={"kind": engine, "precision": _precision(precision)},
+        api={"port": port, "host": host},
+    )
+    _run(settings, home, ("api",))
+
+
+def _precision(name: str | None) -> str | None:
+    if name is not None and name not in PRECISIONS:
+        raise refuse(f"--precision is {name!r}: say one of {', '.join(PRECISIONS)}")
+    return name and PRECISIONS[name]
+
+
+def _run(config: Config, home: Path, roles: tuple[str, ...]) -> None:
+    # Torch and Transformers are slow to import: only where they are needed.
+    from liveweights.app import Supervisor
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    if config.gateway.upstream:
+        roles = ("gateway",)
+    try:
+        asyncio.run(Supervisor(config, home.resolve(), roles).run())
+    except (ModelNotFound, ServerError) as error:
+        raise refuse(str(error)) from error
