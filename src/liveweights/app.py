@@ -38,6 +38,7 @@ from liveweights.record.shadow import ShadowAnswer, keep_shadow
 from liveweights.record.spill import Spill
 from liveweights.record.writer import Writer
 from liveweights.release import aliases
+from liveweights.release.console import ReleasesRoute
 from liveweights.release.deployer import Deployer
 from liveweights.release.registry import register
 from liveweights.release.signing import check
@@ -203,7 +204,8 @@ async def run_api(place: Place) -> None:
         ):
             stack.callback(asyncio.create_task(work).cancel)
         answering = InsightRoute(app, pool, config.api, config.rewards)
-        await _listen(StatusRoute(answering, pool, place), config)
+        steering = ReleasesRoute(answering, pool, config)
+        await _listen(StatusRoute(steering, pool, place), config)
 
 
 async def _open_writer(stack: AsyncExitStack, pool: Pool, place: Place, role: str) -> Writer:

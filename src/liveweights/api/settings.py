@@ -35,6 +35,13 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             description="API key to tenant. Empty: no key is asked for, the tenant is 'default'."
         ),
     ] = msgspec.field(default_factory=dict[str, str])
+    operator_key: Annotated[
+        str,
+        msgspec.Meta(
+            description="Password of the operator's pages at /releases (any user name), and the "
+            "key of programs that use them. Empty: there are no such pages."
+        ),
+    ] = ""
     consent: Annotated[
         bool,
         msgspec.Meta(description="Whether answers may be trained on when a request does not say."),

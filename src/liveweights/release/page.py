@@ -70,12 +70,7 @@ others; {{ card.evidence.feedback }} reactions in all
 {% if r.share %} at {{ "%.0f%%" | format(100 * r.share) }}{% endif %}: {{ r.reason }}
 {% endfor %}"""
 
-PAGE = """\
-<!doctype html>
-<html lang="en"><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ card.checkpoint }}</title>
-<style>
+STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
        color: #1b2733; background: #fff; overflow-wrap: anywhere }
 table { border-collapse: collapse; width: 100%; display: block; overflow-x: auto }
@@ -85,7 +80,14 @@ th, td { text-align: left; padding: .3rem .7rem .3rem 0; border-bottom: 1px soli
 svg { max-width: 100%; height: auto }
 @media (prefers-color-scheme: dark) { body { color: #dde3e8; background: #14191e }
   th, td { border-color: #33404b } .yes { color: #4cc38a } .no { color: #ff8b8b } }
-</style>
+"""
+
+PAGE = """\
+<!doctype html>
+<html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ card.checkpoint }}</title>
+<style>{{ style | safe }}</style>
 <h1>{{ card.checkpoint }}</h1>
 <p class="verdict {{ card.improved }}">Improved: <b>{{ card.improved }}</b>. {{ card.summary }}.</p>
 <table>
@@ -139,13 +141,13 @@ sessions, {{ card.exposed.answers }} answers{% endif %}
 
 def to_markdown(card: Scorecard) -> str:
     """The scorecard as one Markdown document."""
-    return _render(MARKDOWN, escape=False, card=card).rstrip() + "\n"
+    return render(MARKDOWN, escape=False, card=card).rstrip() + "\n"
 
 
 def to_html(card: Scorecard, history: Sequence[Scorecard] = ()) -> str:
     """The scorecard as one page that needs nothing else; with the history's picture if given."""
     picture = draw_svg(history) if history else ""
-    return _render(PAGE, escape=True, card=card, picture=picture)
+    return render(PAGE, escape=True, card=card, picture=picture)
 
 
 def draw_svg(history: Sequence[Scorecard]) -> str:
@@ -195,9 +197,10 @@ def _draw(history: Sequence[Scorecard], target: Any, kind: str | None) -> None:
     figure.savefig(target, format=kind)
 
 
-def _render(template: str, *, escape: bool, **values: object) -> str:
+def render(template: str, *, escape: bool, **values: object) -> str:
+    """Fill a template in; ``style`` is the pages' own."""
     environment = jinja2.Environment(autoescape=escape, undefined=jinja2.StrictUndefined)
-    helps = {"name": _name, "say": say, "figure": _figure, "number": _number}
+    helps = {"style": STYLE, "name": _name, "say": say, "figure": _figure, "number": _number}
     return environment.from_string(template).render(**helps, **values)
 
 

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from liveweights.api.settings import ApiSettings
+from liveweights.config import Config
+from liveweights.release import aliases
+from liveweights.release.console import ReleasesRoute
+from liveweights.store.database import open_pool
+
+from .test_aliases import A, B, with_alias
+
+OPERATOR = Config(alias="m", api=ApiSettings(operator_key="s3cret"))
+LOGIN = ("anyone", "s3cret")
+
+
+def on_pages(
+    dsn: str, test: Callable[[httpx.AsyncClient], Awaitable[None]], config: Config = OPERATOR
+) -> None:
+    """Runs ``test`` with B live, promoted from A."""
+
+    async def release(conn: Any) -> None:
+        await aliases.promote(conn, "m", B, reason="<b>better</b>")
+
+    with_alias(dsn, release)
+
+    async def beyond(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 418, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def go() -> None:
+        pool = await open_pool(dsn)
+        transport = httpx.ASGITransport(ReleasesRoute(beyond, pool, config))
+        async with httpx.AsyncClient(transport=transport, base_url="http://here:8090") as client:
+            await test(client)
+        await pool.close()
+
+    asyncio.run(go())
+
+
+async def live(client: httpx.AsyncClient) -> str:
+    page = (await client.get("/releases", auth=LOGIN)).text
+    found = re.search(r'verdict"><a href="/releases/[^"]*">([^<]*)</a> is live', page)
+    assert found is not None
+    return found[1]
+
+
+def test_one_click_goes_back(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient) -> None:
+        page = (await client.get("/releases", auth=LOGIN)).text
+        assert "&lt;b&gt;better&lt;/b&gt;" in page
+        assert await live(client) == B
+        assert page.count("<button>") == 1
+        form = dict(re.findall(r'name="(\w+)" value="([^"]*)"', page))
+        assert form["to"] == A
+        done = await client.post("/releases/rollback", data=form, auth=LOGIN)
+        assert (done.status_code, done.headers["location"]) == (303, "/releases")
+        assert await live(client) == A
+        again = await client.post("/releases/rollback", data=form, auth=LOGIN)
+        assert again.status_code == 409  # the page is older than the alias
+        assert await live(client) == A
+
+    on_pages(database_dsn, test)
+
+
+def test_a_scorecard_for_people_and_for_programs(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient) -> None:
+        client.headers["authorization"] = "Bearer s3cret"
+        page = await client.get(f"/releases/{B}")
+        assert page.headers["content-type"].startswith("text/html")
+        assert f"<h1>{B}</h1>" in page.text
+        assert (await client.get(f"/releases/{B}.json")).json()["checkpoint"] == B
+        assert (await client.get(f"/releases/{B}.md")).text.startswith(f"# {B}")
+        missing = await client.get("/releases/nothing@000000000000")
+        assert missing.status_code == 404
+        assert "nothing@000000000000" in missing.json()["error"]["message"]
+
+    on_pages(database_dsn, test)
+
+
+def test_nobody_else_sees_or_changes_anything(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient) -> None:
+        for auth in (None, ("anyone", "wrong"), ("s3cret", "")):
+            for answer in (
+                await client.get("/releases", auth=auth),
+                await client.get(f"/releases/{B}", auth=auth),
+                await client.post("/releases/rollback", data={"to": A}, auth=auth),
+            ):
+                assert answer.status_code == 401
+                assert answer.headers["www-authenticate"].startswith("Basic")
+        broken = await client.get("/releases", headers={"authorization": "Basic ???"})
+        assert broken.status_code == 401
+        # Another site's form, with the password that the browser keeps.
+        forged = await client.post(
+            "/releases/rollback",
+            data={"to": A},
+            auth=LOGIN,
+            headers={"origin": "http://evil.example"},
+        )
+        assert forged.status_code == 403
+        assert await live(client) == B
+        own = await client.post(
+            "/releases/rollback", auth=LOGIN, headers={"origin": "http://here:8090"}
+        )
+        assert own.status_code == 303
+        assert await live(client) == A
+
+    on_pages(database_dsn, test)
+
+
+@pytest.mark.parametrize(
+    ("form", "status", "words"),
+    [
+        ({"to": "nothing@000000000000"}, 409, "is registered"),
+        ({"version": "one"}, 400, "it is a number"),
+        ({"to": A, "version": "1"}, 409, ""),
+    ],
+)
+def test_what_cannot_be_done_says_why(
+    database_dsn: str, form: dict[str, str], status: int, words: str
+) -> None:
+    async def test(client: httpx.AsyncClient) -> None:
+        answer = await client.post("/releases/rollback", data=form, auth=LOGIN)
+        assert answer.status_code == status
+        assert words in answer.json()["error"]["message"]
+        assert (await client.put("/releases", auth=LOGIN)).status_code == 405
+        assert await live(client) == B
+
+    on_pages(database_dsn, test)
+
+
+def test_without_a_key_there_are_no_pages(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient) -> None:
+        assert (await client.get("/releases")).status_code == 418
+
+    on_pages(database_dsn, test, Config(alias="m"))
+
+
+def test_other_paths_are_not_the_operators(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient) -> None:
+        assert (await client.get("/v1/models")).status_code == 418
+        assert (await client.get("/releasesx")).status_code == 418
+
+    on_pages(database_dsn, test)
