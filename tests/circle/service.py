@@ -137,6 +137,16 @@ class Running:
                     return await self.client.status()
                 await asyncio.sleep(0.1)
 
+    async def next_cycle(self, after: int, seconds: float = 240) -> int:
+        """The first cycle with a larger id, once it has begun; a database that was killed leaves
+        ids out. Raises TimeoutError."""
+        async with asyncio.timeout(seconds):
+            while True:
+                later = [known.id for known in (await self.status()).cycles if known.id > after]
+                if later:
+                    return min(later)
+                await asyncio.sleep(0.05)
+
     async def until(self, cycle: int, *states: str, seconds: float = 240) -> str:
         """Wait until the cycle is in one of the states; which one. Raises TimeoutError."""
         async with asyncio.timeout(seconds):

@@ -86,12 +86,13 @@ def check(run: Running, kills: list[Kill]) -> None:
     for _, folder in rows(run, "select id, folder from checkpoints"):
         assert any(Path(folder).glob("*.safetensors")), folder
 
-    cycles = rows(run, "select id, outcome, reason, ended_at is null from cycles order by id")
+    found_cycles = rows(run, "select id, outcome, reason, ended_at is null from cycles")
+    cycles = {id: rest for id, *rest in found_cycles}
     for kill in kills:
-        _, outcome, reason, is_open = cycles[kill.cycle - 1]
+        outcome, reason, is_open = cycles[kill.cycle]
         assert not is_open
         assert outcome in ("promoted", "rejected", "rolled_back"), reason
-    promoted = sum(outcome == "promoted" for _, outcome, _, _ in cycles)
+    promoted = sum(outcome == "promoted" for outcome, *_ in cycles.values())
     (releases,) = rows(run, "select count(*) from releases where action = 'promote'")[0]
     assert releases == promoted
 
@@ -99,10 +100,12 @@ def check(run: Running, kills: list[Kill]) -> None:
 async def survive(rounds: list[dict[str, Part]]) -> None:
     async with running() as run:
         kills: list[Kill] = []
-        for cycle, plan in enumerate(rounds, start=1):
+        cycle = 0
+        for turn, plan in enumerate(rounds):
+            cycle = await run.next_cycle(cycle)
             for state, part in plan.items():
                 if part == "learner":
-                    kills.append(await kill_learner(run, cycle, progress=cycle % 2 == 0))
+                    kills.append(await kill_learner(run, cycle, progress=turn % 2 == 1))
                 elif kill := await kill_once_in(run, cycle, state, part):
                     kills.append(kill)
             assert await run.until(cycle, "ended") == "ended"

@@ -54,13 +54,13 @@ class Writer:
 
     A batch holds what has gathered since the batch before, at most ``batch_rows`` rows; batches
     begin at least ``linger`` seconds after the end of the one before, and ``gather`` seconds
-    where no feedback waits, so an idle writer writes at once. At most ``capacity`` rows wait in
-    memory; after that adding waits. While Postgres is away, batches are tried again for ever, and
-    nothing is written twice. With a ``spill``, generations that wait then go to disk (until it is
-    full), also when the writer closes, and are written first when Postgres is back, or by the
-    next writer; feedback waits, because its acknowledgement means that it is in Postgres. Closing
-    writes everything that was added, or raises WriterClosed after ``close_timeout`` seconds if
-    anything would be lost.
+    where no feedback waits; an idle writer, and one with a single client, writes at once. At most
+    ``capacity`` rows wait in memory; after that adding waits. While Postgres is away, batches are
+    tried again for ever, and nothing is written twice. With a ``spill``, generations that wait
+    then go to disk (until it is full), also when the writer closes, and are written first when
+    Postgres is back, or by the next writer; feedback waits, because its acknowledgement means
+    that it is in Postgres. Closing writes everything that was added, or raises WriterClosed after
+    ``close_timeout`` seconds if anything would be lost.
 
     It has a connection of its own, to the pool's database: a crowded pool does not delay it, and
     it is back within a moment of the server. One event loop only.
@@ -91,6 +91,7 @@ class Writer:
         self._queue: deque[_Item] = deque()
         self._in_flight = 0
         self._written = 0
+        self._last_count = 0
         self._work = asyncio.Event()
         self._urgent = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
@@ -214,6 +215,7 @@ class Writer:
                 batch = [self._queue.popleft() for _ in range(count)]
                 self._in_flight = count
                 await self._write(batch)
+                self._last_count = count
                 self._written += self._in_flight  # without what was put aside
                 self._in_flight = 0
                 batch = []
@@ -238,7 +240,10 @@ class Writer:
             if not self._is_full():
                 async with asyncio.timeout_at(last + self._gather):
                     await self._urgent.wait()
-        if (wait := last + self._linger - loop.time()) > 0 and not self._is_full():
+        # Who is alone waits for nobody.
+        crowd = max(self._last_count, len(self._queue)) > 1
+        wait = last + self._linger - loop.time()
+        if crowd and wait > 0 and not self._is_full():
             await asyncio.sleep(wait)
         self._urgent.clear()
 
