@@ -46,7 +46,9 @@ DEMO: dict[str, object] = {
         "unit": "reward",
         "lowest": -0.25,
         "highest": 0.75,
-        "margin": 0.4,  # a dozen rewards do not tell less
+        # A dozen rewards of four users say next to nothing: the gate has judged, and here only
+        # proven harm counts.
+        "margin": 0.9,
         "max_rewards": 10,
         "max_seconds": 30.0,
         "min_rewards": 6,
