@@ -47,7 +47,7 @@ async def read_cases(
 
 def _make_case(example: Example) -> Case:
     g = example.generation
-    return Case(g.id, g.session or g.user or g.id, truth(g.output, example.feedback))
+    return Case(g.id, g.cluster, truth(g.output, example.feedback))
 
 
 def _is_held_back(generation: Generation, share: float) -> bool:

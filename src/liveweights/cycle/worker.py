@@ -287,10 +287,9 @@ class Worker:
 
     async def _gate(self, cycle: Cycle) -> Cycle:
         assert cycle.candidate is not None
-        rows = read_result(self._folder(cycle)).held_back
-        verdict = await Gate(self.pool, self.config, self.url, cycle, self._folder(cycle)).judge(
-            rows
-        )
+        folder = self._folder(cycle)
+        gate = Gate(self.pool, self.config, self.url, cycle, folder)
+        verdict = await gate.judge(read_result(folder).held_back)
         built = msgspec.to_builtins(verdict)
         if verdict.outcome != "PASS":
             reason = f"{verdict.outcome}: {'; '.join(verdict.reasons)}"

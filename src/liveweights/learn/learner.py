@@ -263,7 +263,7 @@ def _held(
 
     return HeldBack(
         generation=generation.id,
-        session=generation.session or generation.user or generation.id,
+        session=generation.cluster,
         reward=question.reward,
         truth=question.truth,
         candidate_answer=after[0],

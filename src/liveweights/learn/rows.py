@@ -235,7 +235,7 @@ def _row(generation: Generation, role: Role, answer_ids: list[int], weight: floa
     return Row(
         role=role,
         generation=generation.id,
-        session=generation.session or generation.user or generation.id,
+        session=generation.cluster,
         user=_user(generation),
         prompt_ids=generation.prompt_ids,
         answer_ids=answer_ids,

@@ -59,6 +59,11 @@ class Generation:
     log-probability with which it was shown, or was not, given its tokens. None elsewhere."""
 
     @property
+    def cluster(self) -> str:
+        """What varies together: its session, else its user, else the row alone."""
+        return self.session or self.user or self.id
+
+    @property
     def withheld(self) -> bool:
         """The user saw nothing where that was welcome; ``output_ids`` are what was drafted until
         it was given up."""

@@ -58,12 +58,13 @@ async def ensure_ahead(conn: Connection, days: int = 7) -> int:
     return row[0]
 
 
-async def days(conn: Connection) -> list[date]:
-    """The days that have a partition, oldest first."""
+async def days(conn: Connection, table: str = TABLES[0]) -> list[date]:
+    """The days for which ``table`` has a partition, oldest first."""
     cursor = await conn.execute(
         "select to_date(right(relname, 8), 'YYYYMMDD') from pg_inherits"
         " join pg_class on pg_class.oid = inhrelid"
-        " where inhparent = 'generations'::regclass and relname ~ '_\\d{8}$' order by 1"
+        " where inhparent = %s::regclass and relname ~ '_\\d{8}$' order by 1",
+        (table,),
     )
     return [day for (day,) in await cursor.fetchall()]
 
@@ -76,13 +77,7 @@ async def last_day(conn: Connection) -> date | None:
 async def drop_before(conn: Connection, table: str, day: date) -> int:
     """Drop the partitions of ``table`` for days before ``day``, in the caller's transaction; how
     many there were. Raises psycopg.errors.LockNotAvailable where they are in use for long."""
-    cursor = await conn.execute(
-        "select relname from pg_inherits join pg_class on pg_class.oid = inhrelid"
-        " where inhparent = %s::regclass and relname ~ '_\\d{8}$'"
-        " and to_date(right(relname, 8), 'YYYYMMDD') < %s",
-        (table, day),
-    )
-    names = [name for (name,) in await cursor.fetchall()]
+    names = [partition(table, one) for one in await days(conn, table) if one < day]
     if names:
         await conn.execute("set local lock_timeout = '500ms'")
         await conn.execute(

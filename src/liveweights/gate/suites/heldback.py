@@ -37,7 +37,7 @@ def read_cases(examples: Sequence[Example]) -> list[Case]:
                 id=generation.id,
                 prompt=generation.prompt_ids,
                 target={"truth": target, "healed": generation.healed},
-                group=generation.session or generation.user or generation.id,
+                group=generation.cluster,
                 stop=["\n"] if one_line else [],
                 max_tokens=max(generation.max_tokens or 32, MARGIN),
             )
