@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -100,3 +102,24 @@ def _remove_leftovers() -> None:
                 shutil.rmtree(folder, ignore_errors=True)
         except (ServerError, OSError):
             continue
+
+
+_status = pytest.StashKey[int]()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[_status] = exitstatus
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End without tearing down the interpreter.
+
+    With all the extension modules that the tests load, the garbage collector's last pass now and
+    then met an object of one of them that was gone, and a green run ended as a segmentation fault.
+    """
+    if _status in config.stash:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(config.stash[_status])

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -55,9 +56,10 @@ def opened(agents_folder: Path) -> Callable[..., Any]:
 
 async def until(ask: Callable[[], Awaitable[T]], what: Callable[[T], bool]) -> T:
     """What ``ask`` gives as soon as it is as wanted; fails when that takes a minute."""
-    async with asyncio.timeout(60):
-        while True:
-            found = await ask()
-            if what(found):
-                return found
-            await asyncio.sleep(0.1)
+    deadline = time.monotonic() + 60
+    while True:
+        found = await ask()
+        if what(found):
+            return found
+        assert time.monotonic() < deadline, f"after a minute it still is {found}"
+        await asyncio.sleep(0.1)

@@ -129,18 +129,20 @@ def test_a_killed_process_leaves_whole_databases_or_none(folder: Path) -> None:
                         assert await value(databases, row.name) == 1
                         await databases.delete(row.name)
 
-            async def strays() -> int:
+            async def left() -> list[str]:
+                """What of any database but the template is still there."""
                 async with databases._connection() as conn:
-                    row = await (
-                        await conn.execute(
-                            "select (select count(*) from pg_database where datname ~ '^db_')"
-                            " + (select count(*) from pg_roles where rolname ~ '^db_')"
-                            " + (select count(*) from databases)"
-                        )
-                    ).fetchone()
-                    return row[0]
+                    cursor = await conn.execute(
+                        "select thing from ("
+                        " select 'database ' || datname, datname from pg_database union all"
+                        " select 'role ' || rolname, left(rolname, 15) from pg_roles union all"
+                        " select 'row ' || id || ' ' || state, id from databases"
+                        ") as found (thing, of) where of ~ '^db_' and of not in"
+                        " (select id from databases where name = 'template') order by thing"
+                    )
+                    return [thing for (thing,) in await cursor.fetchall()]
 
-            await until(strays, lambda found: found == 1 + 3 + 1)
+            await until(left, lambda found: not found)
 
     asyncio.run(work())
 

@@ -12,7 +12,7 @@ from liveweights.api.settings import ApiSettings
 from liveweights.config import Config
 from liveweights.release import aliases
 from liveweights.release.console import ReleasesRoute
-from liveweights.store.database import open_pool
+from liveweights.store.database import Connection, open_pool
 
 from .test_aliases import A, B, with_alias
 
@@ -65,6 +65,20 @@ def test_one_click_goes_back(database_dsn: str) -> None:
         again = await client.post("/releases/rollback", data=form, auth=LOGIN)
         assert again.status_code == 409  # the page is older than the alias
         assert await live(client) == A
+
+    on_pages(database_dsn, test)
+
+
+def test_what_was_pruned_is_not_offered(database_dsn: str) -> None:
+    async def prune() -> None:
+        async with await Connection.connect(database_dsn) as conn:
+            await conn.execute("update checkpoints set pruned_at = now() where id = %s", (A,))
+
+    async def test(client: httpx.AsyncClient) -> None:
+        await prune()
+        page = (await client.get("/releases", auth=LOGIN)).text
+        assert "<button>" not in page
+        assert "Nothing that was live before" in page
 
     on_pages(database_dsn, test)
 

@@ -190,7 +190,7 @@ async def rollback(
     """
     async with _transaction(conn, to):
         alias = await _select(conn, name, lock=True, version=version)
-        target = to or await _previous_kept(conn, name)
+        target = to or next(iter(await rollback_targets(conn, name)), None)
         if target is None:
             raise AliasError(f"{name!r} has had no checkpoint before {alias.live}; say which one")
         if target == alias.live:
@@ -249,9 +249,17 @@ def former_lives(releases: Sequence[Release]) -> list[str]:
     return stack[-2::-1]
 
 
-def previous_live(releases: Sequence[Release]) -> str | None:
-    """The checkpoint that was live before the one that is."""
-    return next(iter(former_lives(releases)), None)
+async def rollback_targets(conn: Connection, name: str) -> list[str]:
+    """The former live checkpoints that are still on disk, nearest first.
+
+    Inside a transaction they are kept from being pruned until it ends.
+    """
+    former = former_lives(await history(conn, name))
+    cursor = await conn.execute(
+        "select id from checkpoints where id = any(%s) and pruned_at is null for share", (former,)
+    )
+    kept = {id_ for (id_,) in await cursor.fetchall()}
+    return [checkpoint for checkpoint in former if checkpoint in kept]
 
 
 class _transaction:
@@ -349,16 +357,6 @@ where alias = %(alias)s and outcome = 'promoted'
 async def _withdraw(conn: Connection, name: str, live: str) -> None:
     """Mark the cycles whose work is not in what is live now, and no others."""
     await conn.execute(WITHDRAW, {"alias": name, "live": live})
-
-
-async def _previous_kept(conn: Connection, name: str) -> str | None:
-    """The nearest former live checkpoint that still is on disk."""
-    former = former_lives(await history(conn, name))
-    cursor = await conn.execute(
-        "select id from checkpoints where id = any(%s) and pruned_at is null for share", (former,)
-    )
-    kept = {id_ for (id_,) in await cursor.fetchall()}
-    return next((checkpoint for checkpoint in former if checkpoint in kept), None)
 
 
 async def _end_other_canary(conn: Connection, alias: Alias, target: str, reason: str) -> None:

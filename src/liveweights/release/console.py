@@ -52,7 +52,7 @@ PAGE = """\
 <button>Make it live again</button></form>
 {% endfor %}
 </table>
-{% else %}<p>Nothing was live before.{% endif %}
+{% else %}<p>Nothing that was live before is still on disk.{% endif %}
 <h2>What changed</h2>
 <table><tr><th>action<th>checkpoint<th>why
 {% for r in changes %}
@@ -110,7 +110,7 @@ class ReleasesRoute:
         async with self._pool.connection() as conn:
             alias = await aliases.read(conn, self._config.alias)
             changes = await aliases.history(conn, self._config.alias)
-        targets = aliases.former_lives(changes)[: self._config.retention.rollback_targets]
+            targets = await aliases.rollback_targets(conn, self._config.alias)
         page = render(
             PAGE, escape=True, alias=alias, targets=targets, changes=changes[: -SHOWN - 1 : -1]
         )
