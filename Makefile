@@ -35,9 +35,9 @@ test-slow: $(STAMP) ## the tests that take minutes each
 	$@/bin/pip install --quiet --progress-bar on "$(VLLM)" || { rm -rf $@; exit 1; }
 	$@/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 
-test-vllm: $(STAMP) .venv-vllm ## the engines' conformance suite on a real vLLM
+test-vllm: $(STAMP) .venv-vllm ## the engines' conformance suite and a turn of the circle on a real vLLM
 	LIVEWEIGHTS_VLLM_PYTHON=$(CURDIR)/.venv-vllm/bin/python \
-		$(BIN)/python -m pytest tests/engines/test_vllm_real.py -o timeout=3600 $(ARGS)
+		$(BIN)/python -m pytest tests/engines/test_vllm_real.py tests/circle/test_vllm.py -o timeout=3600 $(ARGS)
 
 lint: $(STAMP) ## style, format and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
