@@ -1,15 +1,17 @@
 """Ten promotions under steady streams: what do the users see?
 
 Streams run all the time. First nothing else happens, then ten checkpoints are promoted one after
-the other, each loaded, probed, flipped to, and the last one drained and unloaded. The peer is
-what is done without blue and green: the same llama.cpp server, stopped and started again with
-the next adapter.
+the other, each loaded, probed, flipped to, and the last one drained and unloaded. Then the last
+two are taken back, one by a click on the operator's page and one by the command. The peer is what
+is done without blue and green: the same llama.cpp server, stopped and started again with the next
+adapter.
 """
 
 from __future__ import annotations
 
 import asyncio
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -38,6 +40,7 @@ from liveweights.replay.service import Service, free_port, write_config
 from liveweights.store.database import open_pool
 from liveweights.store.embedded import EmbeddedPostgres
 
+OPERATOR_KEY = "bench"
 PAUSE = 5.0
 """Seconds between two restarts of the peer."""
 PROMPTS = [
@@ -178,13 +181,44 @@ async def promote_all(dsn: str, made: Sequence[Checkpoint], streams: Streams) ->
     return flips
 
 
+async def answers(session: aiohttp.ClientSession, checkpoint: str) -> float:
+    """The moment at which the alias is first answered by ``checkpoint``."""
+    body = {"model": "code", "prompt": "x =", "max_tokens": 1}
+    while True:
+        async with session.post("/v1/completions", json=body) as response:
+            if (await response.json()).get("checkpoint") == checkpoint:
+                return time.perf_counter()
+
+
+async def roll_back(url: str, home: Path, made: Sequence[Checkpoint]) -> dict[str, float]:
+    """Milliseconds from the click, and from the start of the command, to the first answer by the
+    checkpoint that was live before."""
+    login = aiohttp.BasicAuth("operator", OPERATOR_KEY)
+    found: dict[str, float] = {}
+    async with aiohttp.ClientSession(url) as session:
+        waiting = asyncio.create_task(answers(session, made[-2].id))
+        began = time.perf_counter()
+        async with session.post("/releases/rollback", auth=login) as response:
+            assert response.status == 200, await response.text()
+        found["rollback_click_ms"] = 1e3 * (await waiting - began)
+        waiting = asyncio.create_task(answers(session, made[-3].id))
+        began = time.perf_counter()
+        code = "from liveweights.cli import main; main()"
+        command = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", code, "rollback", "--home", str(home)
+        )
+        assert await command.wait() == 0
+        found["rollback_command_ms"] = 1e3 * (await waiting - began)
+    return found
+
+
 async def measure_service(
     kind: str, folder: Path, made: Sequence[Checkpoint], count: int, tokens: int
-) -> tuple[Seen, Seen, list[float]]:
+) -> tuple[Seen, Seen, dict[str, float]]:
     """Users of the public API without and with promotions, on one engine."""
     config = folder / f"{kind}.toml"
     engine = {"kind": kind, "slots": count, "context_length": 512, "threads": 1}
-    write_config(config, {"engine": engine})
+    write_config(config, {"engine": engine, "api": {"operator_key": OPERATOR_KEY}})
     home = folder / kind
     service = Service(home, config, free_port(), folder / f"{kind}.log")
     try:
@@ -197,8 +231,10 @@ async def measure_service(
         began = time.perf_counter()
         streams.seen = swaps = Seen()
         flips = await promote_all(dsn, made, streams)
+        changes = {"flip_to_first_token_ms": 1e3 * max(flips)}
+        changes |= await roll_back(service.url, home, made)
         seconds = time.perf_counter() - began
-        streams.seen = calm = Seen()  # as long, under the last checkpoint
+        streams.seen = calm = Seen()  # as long, under one checkpoint
         await asyncio.sleep(seconds)
         streams.seen = Seen()
         streaming.cancel()
@@ -209,7 +245,7 @@ async def measure_service(
         raise
     finally:
         service.stop()
-    return calm, swaps, flips
+    return calm, swaps, changes
 
 
 async def measure_restarts(
@@ -276,15 +312,16 @@ def main() -> None:
         base = find(Config().model, Config().cache_folder())
         made = make_checkpoints(base, folder, promotions)
         for kind in kinds:
-            calm, swaps, flips = asyncio.run(
+            calm, swaps, changes = asyncio.run(
                 measure_service(kind, folder, made, options.streams, options.tokens)
             )
             figures[kind] = {
                 "calm": calm.figures(),
                 "swaps": swaps.figures(),
-                "flip_to_first_token_ms": 1e3 * max(flips),
+                **changes,
                 "longest_gap_ratio": max(swaps.gaps) / max(calm.gaps),
             }
+            print(kind, *(f"{name} {value:.0f}" for name, value in changes.items()), sep="\n  ")
             for phase, seen in (("calm", calm), ("swaps", swaps)):
                 rows.append([kind, phase, *seen.figures().values()])
                 if seen.errors:

@@ -8,7 +8,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,12 @@ Part = Literal["engine", "api", "worker", "learner", "postgres"]
 
 WANTED = " None  # not yet\n"
 """What every user of these tests writes in place of what was suggested: soon learnt."""
+
+
+def want(_: str) -> tuple[Reaction, ...]:
+    """Whatever was suggested, the user writes something else."""
+    return Reaction("rejected"), Reaction("correction", WANTED)
+
 
 # Cycles of seconds: few rows, and a gate that a handful of cases can pass.
 SETTINGS: dict[str, Any] = {
@@ -64,7 +70,7 @@ SETTINGS: dict[str, Any] = {
 
 @dataclass
 class Users:
-    """Four users who ask, reject and correct until they are stopped.
+    """Four users who ask and ``react`` to what is suggested until they are stopped.
 
     ``acknowledged`` maps each feedback id that was answered with 2xx to its generation.
     """
@@ -75,6 +81,7 @@ class Users:
     answered: dict[str, str] = field(default_factory=dict[str, str])
     """Generation id to checkpoint, in the order of the answers."""
     rate: float = 6.0
+    react: Callable[[str], tuple[Reaction, ...]] = want
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -96,9 +103,7 @@ class Users:
                 prompt, model="code", temperature=0.7, max_tokens=6, session=session, user=user
             )
             self.answered[answer.generation] = answer.checkpoint
-            await self.client.feedback(
-                answer.generation, Reaction("rejected"), Reaction("correction", WANTED)
-            )
+            await self.client.feedback(answer.generation, *self.react(answer.text))
         except RequestFailed as error:
             self.failures.append((began, str(error)))
             raise
