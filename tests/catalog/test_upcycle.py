@@ -9,7 +9,7 @@ from tests.learn.families import make_config, write_family
 from typer.testing import CliRunner
 
 from liveweights.catalog.upcycle import CannotUpcycle, upcycle
-from liveweights.cli.commands import app
+from liveweights.cli import app
 from liveweights.learn.policy import Policy
 from liveweights.learn.rows import Row
 from liveweights.learn.settings import LearnSettings

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from liveweights.cli.commands import app
+from liveweights.cli import app
 
 RUNNER = CliRunner()
 CARD = """

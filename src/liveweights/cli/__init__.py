@@ -1,8 +1,54 @@
-"""The command line."""
+"""The command line: which commands there are, and where each is."""
 
 from __future__ import annotations
 
-from liveweights.cli.commands import app
+import typer
+
+from liveweights.cli.lazy import lazy_group
+
+HERE = "liveweights.cli"
+COMMANDS = {
+    "up": f"{HERE}.service:up",
+    "serve": f"{HERE}.service:serve",
+    "status": f"{HERE}.cycles:status",
+    "cycle": f"{HERE}.cycles:cycle",
+    "feedback": f"{HERE}.feedback:feedback",
+    "checkpoints": f"{HERE}.releases:checkpoints",
+    "lineage": f"{HERE}.releases:lineage",
+    "rollback": f"{HERE}.releases:rollback",
+    "canary": f"{HERE}.canary:canary",
+    "scorecard": f"{HERE}.scorecard:scorecard",
+    "gate": f"{HERE}.gate:gate",
+    "suites": f"{HERE}.gate:suites",
+    "insight": f"{HERE}.insight:insight",
+    "sql": f"{HERE}.sql:sql",
+    "db": f"{HERE}.databases:db",
+    "replay": f"{HERE}.replay:replay",
+    "upcycle": f"{HERE}.upcycle:upcycle",
+    "prune": f"{HERE}.upkeep:prune",
+    "verify": f"{HERE}.upkeep:verify",
+    "sign": f"{HERE}.upkeep:sign",
+    "make-key": f"{HERE}.upkeep:make_key",
+    "archive": f"{HERE}.archive:archive",
+    "restore": f"{HERE}.archive:restore",
+    "forget": f"{HERE}.archive:forget",
+    "doctor": f"{HERE}.doctor:doctor",
+    "rollups": f"{HERE}.doctor:rebuild_rollups",
+    "config": f"{HERE}.about:show_config",
+    "version": f"{HERE}.about:version",
+}
+
+app = typer.Typer(
+    cls=lazy_group(COMMANDS),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Serve an open-weight model, learn from its users, ship better weights with proof.",
+)
+
+
+@app.callback()
+def _all() -> None:
+    """Serve an open-weight model, learn from its users, ship better weights with proof."""
 
 
 def main() -> None:

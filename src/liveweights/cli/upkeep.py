@@ -24,7 +24,7 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove the files of checkpoints that nothing needs, by the policy in [retention].
+    """Remove the files of checkpoints that nothing needs, by the policy in `retention`.
 
     What an alias, a canary, an open cycle or a rollback needs is never removed.
     """
@@ -47,7 +47,7 @@ def prune(
 
 
 def verify(ids: Ids = None, home: Home = HOME, config: Settings = None) -> None:
-    """Check files against ids, and signatures where [signing] names a public key."""
+    """Check files against ids, and signatures where `signing` names a public key."""
     settings = read_config(config)
     public = settings.signing.public_key
     bad = 0

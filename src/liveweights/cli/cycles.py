@@ -1,0 +1,65 @@
+"""``liveweights status`` and ``liveweights cycle``: where the circle stands."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config
+from liveweights.cli.evidence import follow_cycle, show_report
+from liveweights.cli.output import show, show_json
+from liveweights.cycle import ledger
+from liveweights.cycle.report import read_report
+from liveweights.cycle.status import read_status
+from liveweights.store.database import Connection
+
+
+def status(home: Home = HOME, config: Settings = None, as_json: Json = False) -> None:
+    """Where the circle stands: what is live, the open cycle, the last cycles."""
+    settings = read_config(config)
+    found = query(settings, home, lambda conn: read_status(conn, settings.alias, home))
+    if as_json:
+        show_json(found)
+        return
+    typer.echo(f"{found['alias']}: {found['live']} is live, canary {found['canary'] or 'none'}")
+    counts = "{generations} generations, {feedback} rows of feedback, {releases} releases"
+    typer.echo(counts.format(**found))
+    show(found["cycles"], ("id", "state", "outcome", "candidate", "reason"), False)
+
+
+def cycle(
+    now: Annotated[bool, typer.Option("--now", help="Start a cycle if none is open.")] = False,
+    number: Annotated[
+        int | None,
+        typer.Option("--show", metavar="N", help="What cycle N learnt, and from what."),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Show the open cycle's progress until it ends.")
+    ] = False,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Show the open cycle, or start one now; the running worker takes it from there."""
+    settings = read_config(config)
+    if number is not None:
+        report = query(settings, home, lambda conn: read_report(conn, settings.alias, number))
+        show_json(report) if as_json else show_report(report)
+        return
+
+    async def ask(conn: Connection) -> dict[str, Any] | None:
+        if now and await ledger.current(conn, settings.alias) is None:
+            await ledger.begin(conn, settings.alias, msgspec.to_builtins(settings.learn))
+        return (await read_status(conn, settings.alias, home))["cycle"]
+
+    found = query(settings, home, ask)
+    if follow and found is not None and not as_json:
+        follow_cycle(settings, home)
+    elif as_json:
+        show_json(found)
+    elif found is None:
+        typer.echo("no cycle is open; `liveweights cycle --now` starts one")
+    else:
+        typer.echo(f"cycle {found['id']} is {found['state']}, candidate {found['candidate']}")

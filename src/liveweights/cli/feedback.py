@@ -1,0 +1,41 @@
+"""``liveweights feedback``: one reaction from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Annotated
+
+import aiohttp
+import typer
+
+from liveweights.cli.context import refuse
+
+
+def feedback(
+    generation: Annotated[str, typer.Argument(help="Id of the answer, gen_...")],
+    signal: Annotated[str, typer.Argument(help="accepted, rejected, edited, thumbs, ...")],
+    value: Annotated[float | None, typer.Option(help="For thumbs and reward.")] = None,
+    text: Annotated[str | None, typer.Option(help="For edited, comment, correction.")] = None,
+    url: Annotated[str, typer.Option(help="Of the API.")] = "http://127.0.0.1:8090",
+    key: Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="API key.")] = "",
+) -> None:
+    """Send one reaction to a running service."""
+    body = {"generation": generation, "signal": signal, "id": uuid.uuid4().hex}
+    body |= {k: v for k, v in {"value": value, "text": text}.items() if v is not None}
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+
+    async def send() -> tuple[int, str]:
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.post(f"{url}/v1/feedback", json=body) as response,
+        ):
+            return response.status, await response.text()
+
+    try:
+        code, answer = asyncio.run(send())
+    except aiohttp.ClientError as error:
+        raise refuse(f"{url} cannot be reached: {error}") from error
+    if code >= 300:
+        raise refuse(answer)
+    typer.echo(answer)

@@ -1,0 +1,72 @@
+"""``liveweights checkpoints``, ``lineage`` and ``rollback``: what is there, and what is live."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config
+from liveweights.cli.output import show, show_json
+from liveweights.release import aliases
+from liveweights.release.lineage import read_lineage
+from liveweights.store.database import Connection
+
+Name = Annotated[str, typer.Argument(help="Alias; default: the configured one.")]
+
+
+def checkpoints(home: Home = HOME, config: Settings = None, as_json: Json = False) -> None:
+    """List every checkpoint and what points at it."""
+
+    async def ask(conn: Connection) -> list[dict[str, Any]]:
+        cursor = await conn.execute(
+            "select c.id, c.kind, c.parent, c.created_at, (select string_agg(a.name ||"
+            " case when a.live = c.id then ' (live)' else ' (canary)' end, ', ')"
+            " from aliases a where c.id in (a.live, a.canary)), c.folder"
+            " from checkpoints c order by c.created_at"
+        )
+        names = ("id", "kind", "parent", "created", "alias", "folder")
+        return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
+
+    rows = query(read_config(config), home, ask)
+    show(rows, ("id", "kind", "parent", "created", "alias"), as_json)
+
+
+def lineage(
+    checkpoint: Annotated[str, typer.Argument(help="Id of a checkpoint, name@hash.")],
+    home: Home = HOME,
+    config: Settings = None,
+    feedback_ids: Annotated[
+        bool, typer.Option(help="Also the id of every feedback that was read.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Whose weights these are: parents back to the base, and what each cycle read."""
+    found = query(
+        read_config(config),
+        home,
+        lambda conn: read_lineage(conn, checkpoint, feedback_ids=feedback_ids),
+    )
+    if as_json:
+        show_json(found)
+        return
+    rows = [msgspec.to_builtins(one) for one in found.chain]
+    columns = ("id", "kind", "cycle", "outcome", "verdict", "generations", "held_back", "feedback")
+    show(rows, columns, False)
+
+
+def rollback(
+    alias: Name = "",
+    to: Annotated[
+        str | None, typer.Option(help="Checkpoint; default: what was live before.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Kept with the release.")] = "by hand",
+    home: Home = HOME,
+    config: Settings = None,
+) -> None:
+    """Make an earlier checkpoint live again, at once."""
+    settings = read_config(config)
+    name = alias or settings.alias
+    found = query(settings, home, lambda conn: aliases.rollback(conn, name, to, reason=reason))
+    typer.echo(f"{found.name}: {found.live} is live")

@@ -1,0 +1,103 @@
+"""Two checkpoints of a running service, compared by suites whenever somebody asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+
+from liveweights.config import Config
+from liveweights.cycle import ledger
+from liveweights.gate.findings import Finding
+from liveweights.gate.suites.battery import Progress, run_battery
+from liveweights.record.window import Example, read
+from liveweights.release import aliases, deployments
+from liveweights.release.registry import get
+from liveweights.store.database import Connection
+
+WARM = 4 * 3600.0
+"""Seconds for which a checkpoint is held at most, should this process be killed."""
+Open = Callable[[], AbstractAsyncContextManager[Connection]]
+"""Connects to the service's database; called only where something has to be found or loaded."""
+
+
+async def compare(
+    open_database: Open,
+    config: Config,
+    url: str,
+    candidate: str,
+    incumbent: str = "",
+    *,
+    folder: Path | None = None,
+    key: str = "",
+    progress: Progress | None = None,
+) -> tuple[Finding, ...]:
+    """What ``config.gate.suites`` say of ``candidate`` beside ``incumbent``, or what is live.
+
+    Both are checkpoint ids or aliases of the service at ``url``, which holds them meanwhile.
+
+    Raises SuiteError; LookupError, AliasError or NotRegistered for a name that is not known or
+    not loaded in time; aiohttp.ClientError or TimeoutError where the service stays away.
+    """
+    async with AsyncExitStack() as stack:
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        session = await stack.enter_async_context(aiohttp.ClientSession(headers=headers))
+        names = (candidate, incumbent)
+        absent = [name for name in names if name and not await _answers(session, url, name)]
+        examples: Sequence[Example] = ()
+        if not incumbent or absent or "held-back" in config.gate.suites:
+            conn = await stack.enter_async_context(open_database())
+            incumbent = incumbent or (await aliases.read(conn, config.alias)).live
+            for name in absent:
+                await stack.enter_async_context(_held(conn, name))
+                await _wait(session, url, name, config.cycle.load_seconds)
+            if "held-back" in config.gate.suites:
+                examples = await _held_back(conn, config.alias)
+        return await run_battery(
+            url,
+            candidate,
+            incumbent,
+            config.gate,
+            folder=folder,
+            examples=examples,
+            key=key,
+            progress=progress,
+        )
+
+
+async def _answers(session: aiohttp.ClientSession, url: str, name: str) -> bool:
+    async with session.get(f"{url.rstrip('/')}/v1/models/{name}") as response:
+        if response.status in (401, 403):
+            raise LookupError(f"{url} does not accept the key: set OPENAI_API_KEY, or --key")
+        return response.status == 200
+
+
+@asynccontextmanager
+async def _held(conn: Connection, name: str) -> AsyncGenerator[None]:
+    await get(conn, name)
+    await deployments.keep_warm(conn, name, WARM)
+    await conn.commit()
+    try:
+        yield
+    finally:
+        await deployments.let_go(conn, name)
+        await conn.commit()
+
+
+async def _wait(session: aiohttp.ClientSession, url: str, name: str, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            while not await _answers(session, url, name):
+                await asyncio.sleep(0.5)
+    except TimeoutError as error:
+        raise LookupError(f"{name} was not loaded within {seconds:g} s") from error
+
+
+async def _held_back(conn: Connection, alias: str) -> list[Example]:
+    cycle = await ledger.last_held_back(conn, alias)
+    if cycle is None:
+        raise LookupError(f"no cycle of {alias!r} has held rows back yet")
+    return await read(conn, cycle, "held_back")
