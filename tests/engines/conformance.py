@@ -388,3 +388,66 @@ class GuidedConformance:
         ):
             with pytest.raises(InvalidConstraint, match="not understood"):
                 harness.answer(CHAT, constraint=constraint)
+
+
+class ExpertsConformance:
+    """What engines do that record the experts of a mixture. The module gives a module-scoped
+    fixture ``mixture``: a harness whose adapter is on the base's attention."""
+
+    def test_the_last_token_says_which_experts_served(self, mixture: Harness) -> None:
+        model = reference.read(mixture.base.folder)
+        prompt = mixture.ids(CODE)
+        for how in ({"seed": 1}, {"temperature": 0.0}, {"seed": 1, "max_tokens": 1}):
+            sampling = {"max_tokens": 12, **how}
+            tokens = mixture.run(mixture.collect(prompt, **sampling))
+            assert_served(model, prompt, tokens)
+
+    def test_experts_of_answers_at_once_do_not_mix(self, mixture: Harness) -> None:
+        model = reference.read(mixture.base.folder)
+        prompts = [mixture.ids(text * n) for n, text in enumerate((CODE, "x = ", CODE, "y"), 1)]
+
+        async def all_at_once() -> list[list[Token]]:
+            return await asyncio.gather(
+                *(
+                    mixture.collect(prompt, max_tokens=5 + 7 * n, seed=n)
+                    for n, prompt in enumerate(prompts)
+                )
+            )
+
+        for prompt, tokens in zip(prompts, mixture.run(all_at_once()), strict=True):
+            assert_served(model, prompt, tokens)
+
+    def test_experts_of_a_prompt_that_goes_on_from_another(self, mixture: Harness) -> None:
+        model = reference.read(mixture.base.folder)
+        prompt = mixture.ids(CODE * 2)
+        for _ in range(2):
+            tokens = mixture.run(mixture.collect(prompt, max_tokens=6, seed=3))
+            assert_served(model, prompt, tokens)
+            prompt = [*prompt, *(token.id for token in tokens)]
+
+    def test_experts_of_an_adapter(self, mixture: Harness) -> None:
+        prompt, adapter = mixture.ids(CODE), mixture.adapter
+
+        async def both() -> list[list[Token]]:
+            await mixture.engine.load(adapter, mixture.base)
+            answers = [mixture.collect(prompt, id, seed=2) for id in (adapter.id, mixture.base.id)]
+            found = await asyncio.gather(*answers)
+            await mixture.engine.unload(adapter.id)
+            return found
+
+        adapted, plain = mixture.run(both())
+        model = reference.read_adapted(mixture.base.folder, adapter.folder)
+        assert_served(model, prompt, adapted)
+        assert_served(reference.read(mixture.base.folder), prompt, plain)
+
+
+def assert_served(model: Any, prompt: Sequence[int], tokens: Sequence[Token]) -> None:
+    """One recording, on the last token: what one plain pass over prompt and answer chooses."""
+    assert all(token.experts is None for token in tokens[:-1])
+    experts = tokens[-1].experts
+    assert experts is not None
+    assert experts.serves(len(prompt), len(tokens))
+    expected_TLK = reference.experts(model, prompt, [token.id for token in tokens])
+    assert experts.chosen.dtype == np.int16
+    assert experts.chosen.shape == expected_TLK.shape
+    assert np.array_equal(np.sort(experts.chosen), np.sort(expected_TLK))

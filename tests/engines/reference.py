@@ -8,7 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.content import DIGITS, content_hash
@@ -36,6 +38,18 @@ def raw_logprobs(model: Any, prompt: Sequence[int], output: Sequence[int]) -> li
     logits_TV = model(torch.tensor([[*prompt, *output]])).logits[0, len(prompt) - 1 : -1]
     logprobs_TV = torch.log_softmax(logits_TV.double(), -1)
     return [float(row[i]) for row, i in zip(logprobs_TV, output, strict=True)]
+
+
+@torch.inference_mode()
+def experts(model: Any, prompt: Sequence[int], output: Sequence[int]) -> NDArray[np.int16]:
+    """Experts that the passes before each output token go through [T, routers, chosen]."""
+    chosen: list[torch.Tensor] = []
+    routers = [m for m in model.modules() if type(m).__name__.endswith("Router")]
+    hooks = [r.register_forward_hook(lambda *call: chosen.append(call[2][2])) for r in routers]
+    model(torch.tensor([[*prompt, *output]]))
+    for hook in hooks:
+        hook.remove()
+    return torch.stack(chosen, 1)[len(prompt) - 1 : -1].to(torch.int16).numpy()
 
 
 def make_adapter(base: Checkpoint, folder: Path, std: float = 0.08, **settings: Any) -> Checkpoint:

@@ -9,9 +9,19 @@ from typing import Any
 
 import pytest
 from tests.engines import reference
-from tests.engines.conformance import CODE, CONTEXT, EngineConformance, GuidedConformance, Harness
+from tests.engines.conformance import (
+    CODE,
+    CONTEXT,
+    EngineConformance,
+    ExpertsConformance,
+    GuidedConformance,
+    Harness,
+    assert_served,
+)
+from tests.learn.families import make_config, write_family
 
 from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.catalog.models import find, load_tokenizer
 from liveweights.engines.settings import EngineSettings
 from liveweights.engines.torch import TorchEngine
 
@@ -26,6 +36,45 @@ def harness(
         runner.run(engine.load(base))
         yield Harness(runner, engine, base, adapter, tokenizer)
         runner.run(engine.close())
+
+
+def make_mixture(family: str, folder: Path, runner: asyncio.Runner) -> Harness:
+    """A tiny random one, with its tokenizer of bytes."""
+    config = make_config(family)
+    config.max_position_embeddings = CONTEXT
+    base = find(str(write_family(config, folder / family)), folder / "cache")
+    projections = {"target_modules": r".*\.[qkvo]_proj"}
+    adapter = reference.make_adapter(base, folder / "adapter", std=0.3, **projections)
+    settings = EngineSettings(kind="torch", context_length=CONTEXT)
+    engine = TorchEngine(base, folder, settings)
+    runner.run(engine.load(base))
+    return Harness(runner, engine, base, adapter, load_tokenizer(base))
+
+
+@pytest.fixture(scope="module")
+def mixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
+    with asyncio.Runner() as runner:
+        harness = make_mixture("mixtral", tmp_path_factory.mktemp("mixture"), runner)
+        yield harness
+        runner.run(harness.engine.close())
+
+
+class TestTorchExperts(ExpertsConformance):
+    def test_experts_of_answers_that_are_decoded_alone(self, tmp_path: Path) -> None:
+        with asyncio.Runner() as runner:
+            recurrent = make_mixture("nemotron_h", tmp_path, runner)
+            prompt = recurrent.ids(CODE)
+            tokens = runner.run(recurrent.collect(prompt, max_tokens=8, seed=1))
+            assert_served(reference.read(recurrent.base.folder), prompt, tokens)
+            runner.run(recurrent.engine.close())
+
+    def test_a_stop_string_ends_them_too(self, mixture: Harness) -> None:
+        prompt = mixture.ids(CODE)
+        said = mixture.run(mixture.collect(prompt, max_tokens=9, temperature=0.0))
+        stop = "".join(token.text for token in said)[3:5]
+        tokens = mixture.run(mixture.collect(prompt, max_tokens=9, temperature=0.0, stop=(stop,)))
+        assert len(tokens) < 9
+        assert_served(reference.read(mixture.base.folder), prompt, tokens)
 
 
 class TestTorchEngine(EngineConformance, GuidedConformance):
@@ -47,3 +96,6 @@ class TestTorchEngine(EngineConformance, GuidedConformance):
         assert [t.id for t in first] == [t.id for t in again]
         model = reference.read(harness.base.folder)
         assert harness.error(model, prompt, again) <= harness.engine.tolerance
+
+    def test_a_dense_model_has_no_experts(self, harness: Harness) -> None:
+        assert all(token.experts is None for token in harness.answer(CODE, max_tokens=3))

@@ -75,6 +75,10 @@ class Draft:
             return self.silence.logprob()
         return 0.0 if self.may_be_silent else None  # nothing could have withheld it
 
+    def _experts(self) -> bytes | None:
+        experts = self.tokens[-1].experts if self.tokens else None
+        return None if experts is None else experts.to_bytes()
+
     def used(self) -> int:
         """Tokens to charge for: none if nothing was sampled."""
         return len(self.prompt_ids) + len(self.tokens) if self.tokens else 0
@@ -109,6 +113,7 @@ class Draft:
             total_ms=self.elapsed_ms(),
             metadata=caller.metadata,
             selection=self._selection(),
+            experts=self._experts(),
         )
 
 

@@ -26,6 +26,9 @@ _END_OF_TEXT = (
     "<｜end▁of▁sentence｜>", "<end_of_utterance>",
 )  # fmt: skip
 
+# As vLLM reads them (model_arch_config_convertor.py).
+_EXPERT_COUNTS = ("num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts")
+
 
 class ModelNotFound(LookupError):
     """No usable model under that name; the message says why and what would work."""
@@ -103,6 +106,13 @@ def card(checkpoint: Checkpoint) -> dict[str, Any]:
         "licence": origin.get("licence") or _readme_licence(checkpoint.folder) or "unknown",
         "origin": origin.get("origin") or str(checkpoint.folder),
     }
+
+
+def is_mixture(folder: Path) -> bool:
+    """Whether the checkpoint's config names experts to choose from; False without a config."""
+    config = _read_json(folder / "config.json")
+    text = config.get("text_config") or config
+    return any(text.get(name) for name in _EXPERT_COUNTS)
 
 
 def parameters(folder: Path) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from liveweights.engines.distribution import sampling_logprob
+from liveweights.engines.experts import Experts
 from liveweights.engines.protocol import Sampling, StopReason, Token
 from liveweights.engines.text import TextStream
 
@@ -13,11 +14,15 @@ MAX_CANDIDATES = 64
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A sampled token and the most likely candidates, best first, with raw log-probabilities."""
+    """A sampled token and the most likely candidates, best first, with raw log-probabilities.
+
+    ``experts`` are of the whole answer, where the server says them with its last token.
+    """
 
     id: int
     logprob: float
     candidates: tuple[tuple[int, float], ...]
+    experts: Experts | None = None
 
 
 def candidate_count(sampling: Sampling, default: int) -> int:
@@ -53,4 +58,5 @@ def drawn_token(
         raw_logprob=step.logprob,
         top=step.candidates[: sampling.top_logprobs],
         stop=stop,
+        experts=step.experts if stop else None,
     )

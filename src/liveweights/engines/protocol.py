@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.engines.experts import Experts
 
 StopReason = Literal["stop", "length"]
 
@@ -58,7 +59,8 @@ class Token:
     natural logarithms. ``text`` is what becomes visible with this token: it may be empty (half
     a character, a stop string in the making, an end-of-text token).
     ``stop`` is set on the last token only. A server that does not say its log-probabilities
-    leaves both NaN.
+    leaves both NaN. ``experts`` are those that predicted the whole answer, on the last token of
+    a mixture of experts where the engine knows them all.
     """
 
     id: int
@@ -67,6 +69,7 @@ class Token:
     raw_logprob: float
     top: tuple[tuple[int, float], ...] = ()
     stop: StopReason | None = None
+    experts: Experts | None = None
 
 
 class EngineError(RuntimeError):

@@ -13,6 +13,7 @@ import torch
 
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.models import end_of_text_ids, load_tokenizer
+from liveweights.catalog.routers import Choices
 from liveweights.engines.guide import GuideMaker
 from liveweights.engines.limits import check_request
 from liveweights.engines.protocol import EngineError, Sampling, Token, UnknownCheckpoint
@@ -29,6 +30,7 @@ _TOLERANCE = {"float32": 0.001, "bfloat16": 0.1}
 @dataclass(frozen=True, slots=True)
 class _Resident:
     model: Any
+    choices: Choices
     base: str | None
 
 
@@ -38,7 +40,8 @@ class TorchEngine:
     One thread computes a token of every answer of a checkpoint in one batch; new answers join
     between two tokens. Prompts go on from what earlier answers of the same checkpoint computed
     for the same tokens. Models whose cache is more than keys and values (state spaces, sliding
-    windows) are decoded one answer at a time. Adapters on the same base share its weights.
+    windows) are decoded one answer at a time. Adapters on the same base share its weights. The
+    experts of a mixture are recorded as its routers choose them.
     """
 
     def __init__(
@@ -54,7 +57,7 @@ class TorchEngine:
         self._ends = end_of_text_ids(base, self._tokenizer)
         self._guides = GuideMaker(self._tokenizer, self._ends)
         self._models: dict[str, _Resident] = {}
-        self._shared: dict[str, Any] = {}
+        self._shared: dict[str, tuple[Any, Choices]] = {}
         self._loads = asyncio.Lock()
         settings = self._settings
         self._worker = Worker(settings.cores(), settings.slots, settings.cache_mib << 20)
@@ -88,13 +91,13 @@ class TorchEngine:
                 whole = base or checkpoint
                 if whole.id not in self._shared:
                     self._shared[whole.id] = await asyncio.to_thread(self._read, whole.folder)
-                model = self._shared[whole.id]
+                model, choices = self._shared[whole.id]
                 if base is not None:
                     model = await asyncio.to_thread(_adapt, model, checkpoint.folder)
             except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
                 self._release()
                 raise EngineError(f"{checkpoint.id} does not load: {error}") from error
-            self._models[checkpoint.id] = _Resident(model, base.id if base else None)
+            self._models[checkpoint.id] = _Resident(model, choices, base.id if base else None)
 
     async def unload(self, checkpoint_id: str) -> None:
         """Free the checkpoint's memory; see ``Engine.unload``."""
@@ -113,7 +116,7 @@ class TorchEngine:
         self, checkpoint_id: str, prompt_ids: Sequence[int], sampling: Sampling
     ) -> AsyncGenerator[Token]:
         """Sample an answer, token by token; see ``Engine.generate``."""
-        model = self._model(checkpoint_id)
+        resident = self._find(checkpoint_id)
         check_request(len(prompt_ids), sampling, self.context_length)
         guide = await self._guides.make(sampling.constraint) if sampling.constraint else None
         tokens: asyncio.Queue[Token | BaseException] = asyncio.Queue()
@@ -124,7 +127,17 @@ class TorchEngine:
                 loop.call_soon_threadsafe(tokens.put_nowait, item)
 
         text = TextStream(self._tokenizer, sampling.stop, sampling.skip)
-        answer = Answer(checkpoint_id, model, prompt_ids, sampling, text, self._ends, emit, guide)
+        answer = Answer(
+            checkpoint_id,
+            resident.model,
+            resident.choices,
+            prompt_ids,
+            sampling,
+            text,
+            self._ends,
+            emit,
+            guide,
+        )
         self._worker.submit(answer)
         try:
             while True:
@@ -141,23 +154,23 @@ class TorchEngine:
         self, checkpoint_id: str, prompt_ids: Sequence[int], output_ids: Sequence[int]
     ) -> list[float]:
         """Raw log-probabilities [T] of given output tokens, in one forward pass."""
-        model = self._model(checkpoint_id)
+        model = self._find(checkpoint_id).model
         return await asyncio.to_thread(_score, model, list(prompt_ids), list(output_ids))
 
-    def _model(self, checkpoint_id: str) -> Any:
+    def _find(self, checkpoint_id: str) -> _Resident:
         found = self._models.get(checkpoint_id)
         if found is None:
             raise UnknownCheckpoint(f"{checkpoint_id} is not resident on this engine")
-        return found.model
+        return found
 
-    def _read(self, folder: Path) -> Any:
+    def _read(self, folder: Path) -> tuple[Any, Choices]:
         from transformers import AutoModelForCausalLM
 
         dtype = getattr(torch, self._settings.dtype)
         model: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, local_files_only=True
         )
-        return model.to(self._settings.device).eval().requires_grad_(False)
+        return model.to(self._settings.device).eval().requires_grad_(False), Choices(model)
 
     def _release(self) -> None:
         """Forget bases that neither serve nor carry an adapter that serves."""

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from liveweights.catalog.routers import Choices, stack
 from liveweights.engines.biased import biased_logits
 from liveweights.engines.distribution import draw, sampling_logprobs
+from liveweights.engines.experts import Experts
 from liveweights.engines.protocol import EngineError, Sampling, StopReason, Token
 from liveweights.engines.torch_batch import Batch, is_plain, prefill
 from liveweights.engines.torch_prefixes import Prefix, Prefixes
@@ -32,6 +34,8 @@ class Answer:
 
     checkpoint_id: str
     model: Any
+    choices: Choices
+    """Of the model's routers."""
     prompt_ids: Sequence[int]
     sampling: Sampling
     text: TextStream
@@ -43,9 +47,16 @@ class Answer:
     cache: Any = None
     """Its own, where the model's cannot be batched."""
     _random: Any = None
+    _experts: list[torch.Tensor] = field(default_factory=list[torch.Tensor])
+    """Of the pass before each output token (L, K); none of a dense model."""
 
-    def take(self, logits_V: torch.Tensor) -> bool:
-        """Draw the next token from the model's logits; whether there are more to come."""
+    def take(self, logits_V: torch.Tensor, experts_LK: torch.Tensor | None) -> bool:
+        """Draw the next token from the model's logits; whether there are more to come.
+
+        ``experts_LK`` are those that the logits came of, None of a dense model.
+        """
+        if experts_LK is not None:
+            self._experts.append(experts_LK)
         if self._random is None:
             self._random = np.random.default_rng(self.sampling.seed)
         raw_V = torch.log_softmax(logits_V.double(), dim=-1).cpu().numpy()
@@ -70,17 +81,20 @@ class Answer:
         if sampling.top_logprobs:
             best = np.argsort(-raw_V, kind="stable")[: sampling.top_logprobs]
             top = tuple((int(i), float(raw_V[i])) for i in best)
-        self.emit(
-            Token(chosen, visible, float(logprobs_V[chosen]), float(raw_V[chosen]), top, stop)
-        )
+        experts: Experts | None = None
+        if stop is not None and self._experts:
+            experts = Experts(len(self.prompt_ids) - 1, torch.stack(self._experts).numpy())
+        logprob, raw_logprob = float(logprobs_V[chosen]), float(raw_V[chosen])
+        self.emit(Token(chosen, visible, logprob, raw_logprob, top, stop, experts))
         return stop is None
 
 
 class Group:
     """The answers of one checkpoint: those that wait for a row, and those that have one."""
 
-    def __init__(self, model: Any, rows: int, prefixes: Prefixes) -> None:
+    def __init__(self, model: Any, choices: Choices, rows: int, prefixes: Prefixes) -> None:
         self._model = model
+        self._choices = choices
         self._rows = rows
         self._prefixes = prefixes
         self._batch = Batch(model)
@@ -110,8 +124,15 @@ class Group:
 
     def _decode(self) -> None:
         try:
-            logits_BV = self._batch.forward([answer.output_ids[-1] for answer in self._decoding])
-            more = [self._take(a, row) for a, row in zip(self._decoding, logits_BV, strict=True)]
+            with self._choices.recorded() as choices:
+                logits_BV = self._batch.forward([a.output_ids[-1] for a in self._decoding])
+            experts = _experts(choices, len(self._decoding))
+            more = [
+                self._take(answer, logits_V, experts_LK)
+                for answer, logits_V, experts_LK in zip(
+                    self._decoding, logits_BV, experts, strict=True
+                )
+            ]
         except Exception as error:  # the others' checkpoints go on
             log.exception("%d answers failed", len(self._decoding))
             for answer in self._decoding:
@@ -121,8 +142,10 @@ class Group:
         done = {a for a, goes_on in zip(self._decoding, more, strict=True) if not goes_on}
         self._leave(lambda answer: answer in done)
 
-    def _take(self, answer: Answer, logits_V: torch.Tensor) -> bool:
-        return self._tried(answer, lambda a: a.take(logits_V))
+    def _take(
+        self, answer: Answer, logits_V: torch.Tensor, experts_LK: torch.Tensor | None
+    ) -> bool:
+        return self._tried(answer, lambda a: a.take(logits_V, experts_LK))
 
     def _leave(self, goes: Callable[[Answer], bool]) -> None:
         for row in reversed(range(len(self._decoding))):
@@ -142,8 +165,9 @@ class Group:
     def _begin(self, answer: Answer) -> bool:
         ids = answer.prompt_ids
         shared, layers = self._prefixes.find(answer.checkpoint_id, ids)
-        logits_V, cache = prefill(self._model, ids, shared, layers)
-        more = answer.take(logits_V)
+        with self._choices.recorded() as choices:
+            logits_V, cache = prefill(self._model, ids, shared, layers)
+        more = answer.take(logits_V, _experts(choices, 1)[0])
         if is_plain(cache):
             self._batch.join(cache)
             self._decoding.append(answer)
@@ -155,14 +179,15 @@ class Group:
         return more
 
     def _extend(self, answer: Answer) -> bool:
-        out = self._model(
-            input_ids=torch.tensor([answer.output_ids[-1:]], device=self._model.device),
-            past_key_values=answer.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        with self._choices.recorded() as choices:
+            out = self._model(
+                input_ids=torch.tensor([answer.output_ids[-1:]], device=self._model.device),
+                past_key_values=answer.cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
         answer.cache = out.past_key_values
-        return answer.take(out.logits[0, -1])
+        return answer.take(out.logits[0, -1], _experts(choices, 1)[0])
 
     def _tried(self, answer: Answer, work: Callable[[Answer], bool]) -> bool:
         """Do it; one answer's failure must not end the others."""
@@ -175,6 +200,14 @@ class Group:
             log.exception("%s: an answer failed", answer.checkpoint_id)
             answer.emit(EngineError(f"{answer.checkpoint_id}: {error!r}"))
             return False
+
+
+def _experts(choices: list[torch.Tensor], rows: int) -> Sequence[torch.Tensor | None]:
+    """What the last token of each row went through (L, K), in a pass over one row or over one
+    token of each; None of a dense model."""
+    if not choices:
+        return [None] * rows
+    return stack([choices_NK[-rows:] for choices_NK in choices]).unbind()
 
 
 class Worker:
@@ -241,7 +274,7 @@ class Worker:
                 self._prefixes.drop(item)
                 continue
             if item.checkpoint_id not in self._groups:
-                group = Group(item.model, self._rows, self._prefixes)
+                group = Group(item.model, item.choices, self._rows, self._prefixes)
                 self._groups[item.checkpoint_id] = group
             self._groups[item.checkpoint_id].waiting.append(item)
             self._open = [*self._open, item]

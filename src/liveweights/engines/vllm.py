@@ -7,12 +7,13 @@ import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.models import end_of_text_ids, load_tokenizer
+from liveweights.catalog.models import end_of_text_ids, is_mixture, load_tokenizer
 from liveweights.engines.drawn import Step, candidate_count, drawn_token
 from liveweights.engines.limits import check_request, refuse_guidance
 from liveweights.engines.protocol import EngineError, Sampling, Token, UnknownCheckpoint
@@ -45,6 +46,10 @@ class VllmEngine:
     from at most ``MAX_CANDIDATES`` candidates, which all come back, so that recorded
     probabilities are exact.
 
+    A server that was started with ``--enable-return-routed-experts`` says which experts of a
+    mixture it used when an answer is complete. Those of an answer that it did not compute alone
+    are not known.
+
     vLLM keys its prefix cache by the adapter's name. Names are content hashes and are never
     reused, so that no answer continues from what another checkpoint computed.
     """
@@ -60,6 +65,7 @@ class VllmEngine:
         self._settings = settings or EngineSettings(kind="vllm")
         self._tokenizer = tokenizer or load_tokenizer(base)
         self._ends = end_of_text_ids(base, self._tokenizer)
+        self._mixture = is_mixture(base.folder)
         self._wanted: dict[str, Checkpoint] = {}
         self._active: Counter[str] = Counter()
         self._changed = asyncio.Event()
@@ -191,6 +197,9 @@ class VllmEngine:
                             done.append(step.id)
                             ended = step.id in self._ends
                             token = drawn_token(step, size, sampling, text, len(done), ended=ended)
+                            experts = token.experts
+                            if experts and not experts.serves(len(prompt_ids), len(done)):
+                                token = replace(token, experts=None)
                             yield token
                             if token.stop:
                                 return
@@ -216,6 +225,8 @@ class VllmEngine:
     ) -> AsyncGenerator[Step]:
         """The steps of one request to one server. Raises _Interrupted, EngineError."""
         seed = random.getrandbits(31) if sampling.seed is None else sampling.seed + done
+        # What was computed for tokens that another request sampled did not serve them.
+        first = len(ids) - 1 if self._mixture and not done else None
         body = generate_request(
             replica.model(checkpoint),
             ids,
@@ -224,6 +235,7 @@ class VllmEngine:
             candidates=size,
             seed=seed & 0x7FFFFFFF,
             ends=self._ends,
+            experts_from=first,
         )
         replica.answers += 1
         try:
@@ -234,7 +246,7 @@ class VllmEngine:
                     event = read_event(line)
                     if event is None:
                         continue
-                    for step in event.steps():
+                    for step in event.steps(first):
                         yield step
                     if event.finish_reason == "abort":
                         raise _Interrupted(f"{replica.name} gave the answer up")

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.catalog.models import is_mixture
 from liveweights.engines.drawn import MAX_CANDIDATES
 from liveweights.engines.protocol import EngineError
 from liveweights.engines.settings import EngineSettings, VllmSettings
@@ -36,6 +37,9 @@ class VllmProcess:
         self._python = vllm.python or default_python()
         self._process: Process | None = None
         self._reader: asyncio.Task[None] | None = None
+        self.says_experts = is_mixture(base.folder)
+        """Whether it is started so that it says which experts it used. Not every build, model and
+        option of vLLM goes with that."""
         self._said: deque[str] = deque(maxlen=30)
         self.key = secrets.token_urlsafe(32)
         self.address = ""
@@ -106,6 +110,8 @@ class VllmProcess:
             "max-logprobs": MAX_CANDIDATES,
         }
         flags = ["--enable-lora", "--enable-scale-out", "--disable-uvicorn-access-log"]
+        if self.says_experts:
+            flags.append("--enable-return-routed-experts")
         pairs = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         server = [self._python, "-m", "vllm.entrypoints.openai.api_server"]
         return [*server, *pairs, *flags, *vllm.arguments]

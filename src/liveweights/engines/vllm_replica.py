@@ -167,19 +167,14 @@ class Replica:
     async def _bring_in(self) -> None:
         """From whatever it is to a server that holds what is wanted."""
         self._lost.clear()
-        if self.process is not None and self.process.pid is None:
-            await self.process.start()
-        await self._disconnect()
-        key = self.process.key if self.process else self._key
-        self._session = aiohttp.ClientSession(
-            base_url=self.name,
-            headers={"Authorization": f"Bearer {key}"} if key else None,
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
-            read_bufsize=1 << 20,
-        )
-        if self.process is not None:
-            await self._until_up(self.process)
+        try:
+            await self._reach()
+        except EngineError as error:
+            if self.process is None or not self.process.says_experts:
+                raise
+            log.warning("%s; trying without its experts", error)
+            self.process.says_experts = False
+            await self._reach()
         async with self.request("GET", "/v1/models") as response:
             if response.status != 200:
                 raise EngineError(refusal(response.status, await response.text()))
@@ -197,6 +192,22 @@ class Replica:
         for adapter in list(self._wanted.values()):
             if adapter.kind == "adapter":
                 await self._restore(adapter)
+
+    async def _reach(self) -> None:
+        """Connect to it, started where it is ours and ended. Raises EngineError, AWAY."""
+        if self.process is not None and self.process.pid is None:
+            await self.process.start()
+        await self._disconnect()
+        key = self.process.key if self.process else self._key
+        self._session = aiohttp.ClientSession(
+            base_url=self.name,
+            headers={"Authorization": f"Bearer {key}"} if key else None,
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
+            read_bufsize=1 << 20,
+        )
+        if self.process is not None:
+            await self._until_up(self.process)
 
     async def _restore(self, adapter: Checkpoint) -> None:
         try:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import binascii
+import io
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from liveweights.engines.drawn import Step
+from liveweights.engines.experts import Experts
 from liveweights.engines.protocol import EngineError, Sampling
 
 
@@ -30,6 +36,7 @@ class _Logprobs(msgspec.Struct):
 class _Choice(msgspec.Struct):
     logprobs: _Logprobs | None = None
     finish_reason: str | None = None
+    routed_experts: str | None = None
 
 
 class _Error(msgspec.Struct):
@@ -42,14 +49,22 @@ class Event(msgspec.Struct):
     choices: list[_Choice] = []
     error: _Error | None = None
 
-    def steps(self) -> list[Step]:
-        """The tokens that it brings, usually one."""
-        return [
+    def steps(self, first: int | None = None) -> list[Step]:
+        """The tokens that it brings, usually one.
+
+        The answer's experts come with its last one; ``first`` is the position of the first that
+        were asked for, None where none were. Raises EngineError for what are not experts.
+        """
+        steps = [
             _step(scored)
             for choice in self.choices
             if choice.logprobs is not None
             for scored in choice.logprobs.content or ()
         ]
+        routed = next((c.routed_experts for c in self.choices if c.routed_experts), None)
+        if steps and routed is not None and first is not None:
+            steps[-1] = replace(steps[-1], experts=Experts(first, _read_experts(routed)))
+        return steps
 
     @property
     def finish_reason(self) -> str | None:
@@ -81,8 +96,12 @@ def generate_request(
     candidates: int,
     seed: int,
     ends: Collection[int],
+    experts_from: int | None = None,
 ) -> dict[str, Any]:
-    """The request that goes on after ``done`` tokens, which ``ids`` ends with."""
+    """The request that goes on after ``done`` tokens, which ``ids`` ends with.
+
+    ``experts_from`` is the first position whose experts are asked for.
+    """
     return {
         "model": model,
         "token_ids": list(ids),
@@ -98,6 +117,7 @@ def generate_request(
             "stop_token_ids": sorted(ends),
             "logprobs": max(candidates, sampling.top_logprobs),
             "detokenize": False,
+            **({} if experts_from is None else {"routed_experts_prompt_start": experts_from}),
         },
     }
 
@@ -109,6 +129,17 @@ def refusal(status: int, body: str) -> str:
     except msgspec.MsgspecError:
         error = None
     return error.message if error else body[:500] or f"status {status}"
+
+
+def _read_experts(routed: str) -> NDArray[np.int16]:
+    """Base64 of NumPy's file format, [tokens, layers, chosen]."""
+    try:
+        chosen = np.load(io.BytesIO(binascii.a2b_base64(routed)), allow_pickle=False)
+    except ValueError as error:
+        raise EngineError(f"its routed_experts are not understood: {error}") from error
+    if chosen.ndim != 3 or chosen.dtype.kind not in "iu":
+        raise EngineError(f"its routed_experts are {chosen.dtype} of shape {chosen.shape}")
+    return chosen.astype(np.int16)
 
 
 def _step(scored: _Scored) -> Step:

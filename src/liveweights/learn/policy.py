@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from liveweights.catalog.routers import stack
+from liveweights.engines.experts import Experts
 from liveweights.learn import sharing
 from liveweights.learn.head import token_logprobs
 from liveweights.learn.layout import Batch, Layout, lay_out
@@ -42,6 +43,10 @@ class Policy:
         self._routing = Routing(self.model)
         self._replay = settings.routing == "replay" and len(self._routing) > 0
         self._routes: dict[tuple[int, ...], Tensor] = {}
+        """Of each row's tokens (N, L, K), as the incumbent computed them."""
+        self._served: dict[tuple[int, ...], Tensor] = {}
+        """Of the tokens that predict its answer (T, L, K), as they were served."""
+        self._keeping = False
         self.layout: Layout = "rows"
         self.headless = False
         self._choose_way()
@@ -49,6 +54,11 @@ class Policy:
             self._checkpoint_activations()
         if sharing.processes() > 1:
             sharing.shard(self._body(), self.device)
+
+    @property
+    def replays(self) -> bool:
+        """Whether it is a mixture of experts whose routing is replayed in an update."""
+        return self._replay
 
     @property
     def model(self) -> Any:
@@ -114,7 +124,8 @@ class Policy:
         """Log-probabilities of each row's answer tokens, without gradient.
 
         ``keep_routes``: these are the rows of an update, and this the incumbent. Where routing
-        is to be replayed, gradient steps will send their tokens through the experts chosen now.
+        is to be replayed, gradient steps will send their tokens through the experts that they go
+        through now: those that served them where that is known (``replay_served``).
         """
         groups = pack(paths, nodes)
         ours = sharing.share(groups)
@@ -125,15 +136,28 @@ class Policy:
             chosen = [paths[i] for i in indices]
             heat_B = torch.tensor([temperatures[i] for i in indices])
             if keep_routes and self._replay:
+                self._keeping = True
                 with self._routing.recorded() as choices:
                     logprobs_T, row_T = self.logprobs(chosen, heat_B)
-                self._keep(chosen, torch.stack(choices, dim=1))
+                self._keeping = False
+                self._keep(chosen, stack(choices))
             else:
                 logprobs_T, row_T = self.logprobs(chosen, heat_B)
             scores += logprobs_T.split([int(n) for n in torch.bincount(row_T)])
         if keep_routes and self._replay:
             self._routes = dict(sharing.gather(list(self._routes.items())))
         return sharing.gather(scores[: sum(map(len, ours))])
+
+    def replay_served(self, path: Row, experts: Experts) -> bool:
+        """Send the tokens that predict the path's answer through the experts that served it, until
+        ``finish``; whether they are of such a model and such an answer."""
+        if not experts.serves(len(path.prompt_ids), len(path.answer_ids)):
+            return False
+        chosen_TLK = self._routing.fit(experts)
+        if chosen_TLK is None:
+            return False
+        self._served[_key(path)] = chosen_TLK
+        return True
 
     def base(self) -> AbstractContextManager[None]:
         """A context in which the policy is its base."""
@@ -142,6 +166,7 @@ class Policy:
     def finish(self) -> None:
         """After the last step of an update."""
         self._routes.clear()
+        self._served.clear()
         self.updater.finish()
 
     def save(self, folder: Path) -> None:
@@ -154,7 +179,7 @@ class Policy:
 
     def _lay_out(self, paths: Sequence[Row]) -> Batch:
         batch = lay_out(paths, self.layout, self._config, self.device)
-        replayed = self._replay and torch.is_grad_enabled() and bool(self._routes)
+        replayed = self._replay and (torch.is_grad_enabled() or self._keeping)
         self._routing.replay(self._choices(paths, batch) if replayed else None)
         return batch
 
@@ -226,14 +251,20 @@ class Policy:
         for path, nodes in zip(paths, batch.nodes, strict=True):
             self._routes[_key(path)] = choices_NLK[torch.from_numpy(nodes)]
 
-    def _choices(self, paths: Sequence[Row], batch: Batch) -> Tensor:
-        """What the incumbent chose for each token of the batch; -1 where that is not known."""
-        known = next(iter(self._routes.values()))
-        choices_NLK = known.new_full((batch.inputs["input_ids"].numel(), *known.shape[1:]), -1)
-        for path, nodes in zip(paths, batch.nodes, strict=True):
-            kept = self._routes.get(_key(path))
-            if kept is not None:
-                choices_NLK[np.asarray(nodes)] = kept
+    def _choices(self, paths: Sequence[Row], batch: Batch) -> Tensor | None:
+        """What each token of the batch goes through (N, L, K): what served it, else what the
+        incumbent chose, -1 where neither is known; None where nothing is."""
+        choices_NLK: Tensor | None = None
+        # What rows share is what served the row whose answer it is.
+        for routes in (self._routes, self._served):
+            for path, nodes in zip(paths, batch.nodes, strict=True):
+                kept = routes.get(_key(path))
+                if kept is None:
+                    continue
+                if choices_NLK is None:
+                    size = batch.inputs["input_ids"].numel()
+                    choices_NLK = kept.new_full((size, *kept.shape[1:]), -1)
+                choices_NLK[torch.from_numpy(nodes[-len(kept) :])] = kept
         return choices_NLK
 
 

@@ -1,19 +1,21 @@
 """Routing replay: a token of an update goes through the experts that it went through before.
 
 A small change of the weights sends some tokens to other experts, and their ratios jump (arXiv
-2507.18071 and 2510.11370). Recorded are the experts that the incumbent chose; replayed are only
-the choices: their weights are those of the current scores, so that gradients flow. Shapes: N
-tokens, E experts, K chosen, L routers.
+2507.18071 and 2510.11370). Replayed are only the choices: their weights are those of the current
+scores, so that gradients flow. Shapes: N tokens, E experts, K chosen, L routers, T answer tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from liveweights.catalog.routers import Choices, find_routers
+from liveweights.engines.experts import Experts
 
 Weigh = Callable[[Tensor, Tensor], Tensor]
 
@@ -26,25 +28,20 @@ class Routing:
     """Records and replays the choices of a model's routers."""
 
     def __init__(self, model: Any) -> None:
-        """Transformers' routers return scores (N, E), weights (N, K) and choices (N, K)."""
-        self._routers = [m for m in model.modules() if type(m).__name__.endswith("Router")]
         self._weigh: dict[int, Weigh] = {}
-        self._recorded: list[Tensor] | None = None
         self._replayed: Tensor | None = None
-        for number, router in enumerate(self._routers):
+        self._sizes: dict[int, tuple[int, int]] = {}
+        for number, (_, router) in enumerate(find_routers(model)):
             router.register_forward_hook(self._hook(number))
+        self._choices = Choices(model)  # after the replay: what tokens go through in the end
+        self._layers: int = model.config.get_text_config().num_hidden_layers
 
     def __len__(self) -> int:
-        return len(self._routers)
+        return len(self._choices.layers)
 
-    @contextmanager
-    def recorded(self) -> Generator[list[Tensor]]:
-        """The choices (N, K) of each router that runs inside."""
-        self._recorded = []
-        try:
-            yield self._recorded
-        finally:
-            self._recorded = None
+    def recorded(self) -> AbstractContextManager[list[Tensor]]:
+        """The experts (N, K) that tokens go through in each router that runs inside."""
+        return self._choices.recorded()
 
     def replay(self, choices_NLK: Tensor | None) -> None:
         """From now on routers choose these, -1 leaving a token its own choice; None: their own.
@@ -53,11 +50,26 @@ class Routing:
         """
         self._replayed = choices_NLK
 
+    def fit(self, experts: Experts) -> Tensor | None:
+        """The choices of this model's routers (T, L, K) in a recording; None where it is not of
+        such a model. At least one pass must have been made."""
+        chosen_TLK = torch.from_numpy(experts.chosen)
+        if chosen_TLK.shape[1] == self._layers:
+            chosen_TLK = chosen_TLK[:, self._choices.layers]
+        if chosen_TLK.shape[1] != len(self):
+            return None
+        for number, (known, chosen) in self._sizes.items():
+            choices_TK = chosen_TLK[:, number].sort(-1).values
+            if choices_TK.shape[1] != chosen or choices_TK.min() < 0 or choices_TK.max() >= known:
+                return None
+            if (choices_TK[:, 1:] == choices_TK[:, :-1]).any():
+                return None  # nothing was recorded there
+        return chosen_TLK
+
     def _hook(self, number: int) -> Callable[..., Any]:
         def hook(router: Any, _: Any, out: tuple[Tensor, Tensor, Tensor]) -> Any:
             scores_NE, weights_NK, choices_NK = out
-            if self._recorded is not None:
-                self._recorded.append(choices_NK.detach().to("cpu", torch.int16))
+            self._sizes[number] = scores_NE.shape[-1], choices_NK.shape[-1]
             if self._replayed is None:
                 return out
             if number not in self._weigh:

@@ -30,6 +30,8 @@ class Row:
     ``hindsight`` row. ``behaviour`` are the recorded log-probabilities of a served answer's
     ``answer_ids`` and ``temperature`` what they were sampled at. ``teacher_ids`` is a hindsight
     row's prompt with the user's reaction. ``fresh`` rows were served by the incumbent.
+    ``experts`` are those that served ``answer_ids``, where they were recorded (packed, see
+    ``engines.experts``).
     """
 
     role: Role
@@ -44,6 +46,7 @@ class Row:
     teacher_ids: list[int] = field(default_factory=list[int])
     tenant: str = ""
     fresh: bool = False
+    experts: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +179,12 @@ def _answer(
     sampled = generation.temperature > 0
     behaviour = generation.logprobs if sampled else generation.raw_logprobs
     if len(behaviour) != len(answer):
-        return _row(generation, "preference", answer, advantage)
+        row = _row(generation, "preference", answer, advantage)
+        return replace(row, experts=generation.experts)
     # A greedy choice has probability 1; what drifts between checkpoints is the raw distribution.
     return replace(
         _row(generation, "policy", answer, advantage),
+        experts=generation.experts,
         behaviour=behaviour,
         temperature=generation.temperature if sampled else 1.0,
         fresh=generation.checkpoint == incumbent,

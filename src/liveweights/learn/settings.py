@@ -165,7 +165,8 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Literal["free", "replay"],
         Meta(
             description="Mixture of experts: 'replay' sends every token of an update through the"
-            " experts that the incumbent chose for it."
+            " experts that served it, where the engine recorded them, else those that the"
+            " incumbent chooses for it."
         ),
     ] = "replay"
     device: Annotated[

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from liveweights.catalog.selection import Selection
+from liveweights.engines.experts import Experts
 from liveweights.learn import sharing
 from liveweights.learn.losses.cispo import cispo_loss
 from liveweights.learn.losses.demonstration import demonstration_loss
@@ -46,7 +47,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     token, after the last step; ``entropy`` of the next token on held-back answers, in nats,
     before and after. ``grad_norm`` is the mean over steps, before clipping. ``selection`` says
     when the candidate shows what it drafts, ``withheld`` which share of the shown completions it
-    would not have shown.
+    would not have shown. ``served_routing`` are the rows whose answers went through the experts
+    that served them, ``unfit_routing`` those whose recorded experts are not of this model.
     """
 
     signals: dict[str, int]
@@ -68,6 +70,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     entropy: float | None = None
     selection: Selection | None = None
     withheld: float | None = None
+    served_routing: int = 0
+    unfit_routing: int = 0
     moved: list[Moved] = []
     alarms: list[str] = []
     seconds: float = 0.0
@@ -108,6 +112,7 @@ def update(
     """
     paths = [Path(row.prompt_ids, row.answer_ids) for row in rows]
     temperatures = [row.temperature for row in rows]
+    served = _replay_served(policy, rows, paths)
     incumbent = policy.score(paths, temperatures, settings.nodes, keep_routes=True)
     behaviour = [
         torch.tensor(row.behaviour) if row.behaviour else score
@@ -183,6 +188,8 @@ def update(
         grad_norm=sum(norms) / steps if steps else 0.0,
         grad_norm_max=max(norms, default=0.0),
         loss=total / steps if steps else 0.0,
+        served_routing=sum(served),
+        unfit_routing=len(served) - sum(served),
         alarms=[
             f"server and trainer differ by {mismatch:.3f} nats per token on the incumbent's"
             f" answers; at most {settings.max_mismatch:g}"
@@ -190,6 +197,19 @@ def update(
         if mismatch is not None and mismatch > settings.max_mismatch
         else [],
     )
+
+
+def _replay_served(policy: Policy, rows: Sequence[Row], paths: Sequence[Path]) -> list[bool]:
+    """Whether each recording of experts is replayed; none where no routing is."""
+    found: list[bool] = []
+    for row, path in zip(rows, paths, strict=True):
+        if row.experts is None or not policy.replays:
+            continue
+        try:
+            found.append(policy.replay_served(path, Experts.from_bytes(row.experts)))
+        except ValueError:  # of another version
+            found.append(False)
+    return found
 
 
 def schedule(step: int, steps: int) -> float:

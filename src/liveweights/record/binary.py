@@ -28,7 +28,7 @@ COLUMNS: tuple[LiteralString, ...] = (
     *("prompt_ids", "output_ids", "logprobs", "raw_logprobs", "output", "finish_reason"),
     *("temperature", "top_p", "seed", "max_tokens", "tenant", "user_id", "session"),
     *("surface", "language", "consent", "healed", "first_token_ms", "total_ms", "metadata"),
-    *("prompt", "usage", "selection", "day", "cost_nanos"),
+    *("prompt", "usage", "selection", "experts", "day", "cost_nanos"),
 )
 """The columns of an encoded generation, in order."""
 
@@ -80,6 +80,7 @@ def encode_generation(g: Generation, day: date, cost_nanos: int) -> bytes:
             _text(g.prompt),
             _json(g.usage),
             _NULL if g.selection is None else _REAL(4, g.selection),
+            _NULL if g.experts is None else _field(g.experts),
             _END(4, (day - _EPOCH_DAY).days, 8, cost_nanos),
         ))  # fmt: skip
     except (struct.error, OverflowError, AttributeError) as error:

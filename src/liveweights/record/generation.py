@@ -58,6 +58,10 @@ class Generation:
     """Where the user would rather see nothing than an answer that is not sure: the
     log-probability with which it was shown, or was not, given its tokens. None elsewhere."""
 
+    experts: bytes | None = None
+    """Of a mixture of experts: those that predicted ``output_ids``, as ``engines.experts.Experts``
+    keeps them, where the engine recorded them."""
+
     @property
     def cluster(self) -> str:
         """What varies together: its session, else its user, else the row alone."""

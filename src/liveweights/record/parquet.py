@@ -128,6 +128,7 @@ def _arrow(kind: str) -> pa.DataType:
     return {
         "text": pa.string(),
         "jsonb": pa.string(),
+        "bytea": pa.binary(),
         "boolean": pa.bool_(),
         "integer": pa.int32(),
         "bigint": pa.int64(),

@@ -177,7 +177,8 @@ async def count(conn: Connection, cycle: int) -> Claim:
 
 
 async def read(conn: Connection, cycle: int, split: Split) -> list[Example]:
-    """The claimed rows of one side, oldest generation first."""
+    """The claimed rows of one side, oldest generation first; without the experts that served them
+    where nothing is learnt from them."""
     cursor = await conn.execute(
         "select distinct day from cycle_rows where cycle = %s and split = %s", (cycle, split)
     )
@@ -189,6 +190,7 @@ async def read(conn: Connection, cycle: int, split: Split) -> list[Example]:
         f"g.day = any(%(days)s) and (f.day, f.generation, f.seq) in {claimed.format(', feedback')}",
         f"g.day = any(%(days)s) and (g.day, g.id) in {claimed.format('')}",
         values,
+        experts=split == "train",
     )
 
 
@@ -212,7 +214,12 @@ async def read_held_back(
 
 
 async def _examples(
-    conn: Connection, which_feedback: str, which_generations: str, values: Mapping[str, object]
+    conn: Connection,
+    which_feedback: str,
+    which_generations: str,
+    values: Mapping[str, object],
+    *,
+    experts: bool = False,
 ) -> list[Example]:
     columns = ", ".join(f"f.{name}" for name in FEEDBACK)
     cursor = await conn.execute(
@@ -225,7 +232,9 @@ async def _examples(
     async for row in cursor:
         feedback = feedback_from(row)
         by_generation.setdefault(feedback.generation, []).append(feedback)
-    columns = ", ".join(f"g.{name}" for name in GENERATION)
+    columns = ", ".join(
+        "null" if name == "experts" and not experts else f"g.{name}" for name in GENERATION
+    )
     cursor = await conn.execute(
         f"select {columns} from generations g where {which_generations} "
         "order by g.created_at, g.id".encode(),
