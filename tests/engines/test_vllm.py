@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.api.doubles import make_tokenizer
 
@@ -18,7 +21,7 @@ from liveweights.engines.settings import EngineSettings, VllmSettings
 from liveweights.engines.vllm import VllmEngine
 from liveweights.engines.vllm_wire import read_event
 
-from .vllm_stub import VllmStub
+from .vllm_stub import VllmStub, encode, routed
 
 BASE = Checkpoint("tiny@000000000000", "base", Path("/base"))
 
@@ -29,12 +32,14 @@ def adapter(number: int) -> Checkpoint:
 
 
 @asynccontextmanager
-async def fleet(*stubs: VllmStub, length: int = 512) -> AsyncIterator[VllmEngine]:
+async def fleet(
+    *stubs: VllmStub, length: int = 512, base: Checkpoint = BASE
+) -> AsyncIterator[VllmEngine]:
     for stub in stubs:
         await stub.start()
     settings = EngineSettings(kind="vllm", context_length=length)
     vllm = VllmSettings(servers=[f"{stub.url}/v1" for stub in stubs])
-    engine = VllmEngine(BASE, settings, vllm, make_tokenizer())
+    engine = VllmEngine(base, settings, vllm, make_tokenizer())
     try:
         async with asyncio.timeout(60):
             yield engine
@@ -100,6 +105,104 @@ def test_what_is_asked_and_what_comes_back() -> None:
     assert (asked["model"], asked["token_ids"]) == ("served", [2, 9])
     how = asked["sampling_params"]
     assert (how["temperature"], how["top_k"], how["logprobs"], how["seed"]) == (0.5, 2, 2, 3)
+
+
+def make_mixture(folder: Path) -> Checkpoint:
+    (folder / "config.json").write_text('{"num_local_experts": 8}')
+    return Checkpoint(BASE.id, "base", folder)
+
+
+def test_the_experts_of_a_mixture_come_with_the_last_token(tmp_path: Path) -> None:
+    stub, mixture = VllmStub(experts=True), make_mixture(tmp_path)
+
+    async def act(engine: VllmEngine) -> None:
+        await engine.load(mixture)
+        tokens = await answer(engine, mixture.id)
+        assert [token.experts for token in tokens[:-1]] == [None] * 3
+        experts = tokens[-1].experts
+        assert experts is not None
+        assert experts.first == 1
+        assert np.array_equal(experts.chosen, routed([9, 10, 11, 12]))
+
+    play(stub, act=act, base=mixture)
+    assert stub.asked[0]["sampling_params"]["routed_experts_prompt_start"] == 1
+
+
+@pytest.mark.parametrize(
+    "stub",
+    [VllmStub(), VllmStub(experts=True, missing=1), VllmStub(experts=True, break_after=2)],
+    ids=["not started for it", "not whole", "not alone"],
+)
+def test_experts_that_are_not_those_that_served_are_not_kept(
+    stub: VllmStub, tmp_path: Path
+) -> None:
+    mixture = make_mixture(tmp_path)
+
+    async def act(engine: VllmEngine) -> None:
+        await engine.load(mixture)
+        tokens = await answer(engine, mixture.id)
+        assert len(tokens) == 4
+        assert [token.experts for token in tokens] == [None] * 4
+
+    play(stub, act=act, base=mixture)
+
+
+def test_a_dense_model_is_not_asked_for_experts() -> None:
+    stub = VllmStub()
+
+    async def act(engine: VllmEngine) -> None:
+        await engine.load(BASE)
+        await answer(engine, BASE.id)
+
+    play(stub, act=act)
+    assert "routed_experts_prompt_start" not in stub.asked[0]["sampling_params"]
+
+
+@pytest.mark.parametrize("routed", ["nonsense", encode(np.zeros((2, 2), np.uint8))])
+def test_experts_that_are_not_understood_are_an_error(routed: str) -> None:
+    scored = {"token_id": 4, "logprob": -0.5}
+    choice = {"logprobs": {"content": [scored]}, "routed_experts": routed}
+    event = read_event(b"data: " + json.dumps({"choices": [choice]}).encode())
+    assert event is not None
+    with pytest.raises(EngineError, match="routed_experts"):
+        event.steps(0)
+
+
+# A vLLM that dies of the option, as one without Model Runner V2 does, and else is the stub.
+SERVER = """
+import asyncio, sys
+if "--enable-return-routed-experts" in sys.argv:
+    sys.exit("AuxOutput Connector requires Model Runner V2")
+from tests.engines.vllm_stub import VllmStub
+async def serve():
+    await VllmStub(port=int(sys.argv[sys.argv.index("--port") + 1])).start()
+    await asyncio.Event().wait()
+asyncio.run(serve())
+"""
+
+
+def test_a_server_that_cannot_say_its_experts_starts_without(tmp_path: Path) -> None:
+    (tmp_path / "server.py").write_text(SERVER)
+    python = tmp_path / "python"
+    here = Path(__file__).parents[2]
+    python.write_text(
+        f'#!/bin/sh\nshift 2\nPYTHONPATH={here} exec {sys.executable} {tmp_path}/server.py "$@"\n'
+    )
+    python.chmod(0o755)
+    mixture = make_mixture(tmp_path)
+
+    async def act() -> None:
+        settings = EngineSettings(kind="vllm", context_length=512)
+        vllm = VllmSettings(python=str(python))
+        engine = VllmEngine(mixture, settings, vllm, make_tokenizer())
+        try:
+            async with asyncio.timeout(60):
+                await engine.load(mixture)
+                assert len(await answer(engine, mixture.id)) == 4
+        finally:
+            await engine.close()
+
+    asyncio.run(act())
 
 
 def test_an_answer_goes_on_at_another_server() -> None:

@@ -11,9 +11,17 @@ from typing import Any
 
 import pytest
 from tests.engines import reference
-from tests.engines.conformance import CODE, CONTEXT, EngineConformance, Harness
+from tests.engines.conformance import (
+    CODE,
+    CONTEXT,
+    EngineConformance,
+    ExpertsConformance,
+    Harness,
+)
+from tests.learn.families import make_config, write_family
 
 from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.catalog.models import find, load_tokenizer
 from liveweights.engines.protocol import Sampling, Token
 from liveweights.engines.settings import EngineSettings, VllmSettings
 from liveweights.engines.vllm import VllmEngine
@@ -48,6 +56,35 @@ async def running(engine: VllmEngine) -> int:
     found = re.findall(r"^vllm:num_requests_(?:running|waiting)\{[^}]*\} (\S+)", text, re.M)
     assert found
     return int(sum(float(value) for value in found))
+
+
+@pytest.fixture(scope="module")
+def mixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
+    """A tiny random one, of sizes that vLLM's kernels take."""
+    folder = tmp_path_factory.mktemp("mixture")
+    config = make_config("mixtral")
+    config.hidden_size, config.max_position_embeddings = 128, CONTEXT
+    base = find(str(write_family(config, folder / "base")), folder / "cache")
+    projections = {"target_modules": r".*\.[qkvo]_proj"}
+    adapter = reference.make_adapter(base, folder / "adapter", std=0.3, **projections)
+    with asyncio.Runner() as runner:
+        settings = EngineSettings(kind="vllm", context_length=CONTEXT, slots=8)
+        engine = VllmEngine(base, settings, VllmSettings(python=PYTHON, kv_cache_gib=1))
+        runner.run(engine.load(base))
+        yield Harness(runner, engine, base, adapter, load_tokenizer(base))
+        runner.run(engine.close())
+
+
+class TestVllmExperts(ExpertsConformance):
+    @pytest.fixture(autouse=True)
+    def _can_say_them(self, mixture: Harness) -> None:
+        """A build for CPUs starts, but without this; with LoRA it computes no mixture either."""
+        assert isinstance(mixture.engine, VllmEngine)
+        process = mixture.engine.replicas[0].process
+        assert process is not None
+        assert mixture.base.id in mixture.engine.resident()
+        if not process.says_experts:
+            pytest.skip("this build of vLLM does not say which experts it used")
 
 
 class TestVllmEngine(EngineConformance):

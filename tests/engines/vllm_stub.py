@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from aiohttp import web
+from numpy.typing import NDArray
 
 END = 1
+
+
+def routed(ids: Sequence[int]) -> NDArray[np.uint8]:
+    """Two experts of eight in each of three layers for each token [tokens, 3, 2]."""
+    rows = [[[(id + layer) % 8, (id + layer + 1) % 8] for layer in range(3)] for id in ids]
+    return np.array(rows, np.uint8)
+
+
+def encode(array: NDArray[np.uint8]) -> str:
+    """As vLLM does (``numpy2base64``)."""
+    with io.BytesIO() as file:
+        np.save(file, array, allow_pickle=False)
+        return base64.b64encode(file.getvalue()).decode()
 
 
 @dataclass
@@ -17,7 +35,8 @@ class VllmStub:
     """Answers every prompt with the ids that follow its last one: 10, 11, 12, ...
 
     ``adapters`` is lost by ``stop``, as a process loses its memory. ``break_after`` cuts an
-    answer's connection after so many tokens.
+    answer's connection after so many tokens. With ``experts`` it is a mixture that was started
+    with ``--enable-return-routed-experts``: see ``routed``; it forgets the ``missing`` last rows.
     """
 
     context: int = 512
@@ -26,6 +45,8 @@ class VllmStub:
     refuse: str = ""
     break_after: int | None = None
     pause: float = 0.0
+    experts: bool = False
+    missing: int = 0
     asked: list[dict[str, Any]] = field(default_factory=list)
     loads: list[str] = field(default_factory=list)
     _runner: web.AppRunner | None = None
@@ -92,7 +113,12 @@ class VllmStub:
             top = [{"token_id": id, "logprob": -0.5}, {"token_id": 5, "logprob": -0.9}]
             scored = {"token_id": id, "logprob": -0.5, "top_logprobs": top}
             reason = "length" if place == count - 1 else None
-            choice = {"index": 0, "logprobs": {"content": [scored]}, "finish_reason": reason}
+            choice: dict[str, Any] = {"index": 0, "finish_reason": reason, "routed_experts": None}
+            choice["logprobs"] = {"content": [scored]}
+            if self.experts and reason:
+                start = body["sampling_params"].get("routed_experts_prompt_start", 0)
+                fed = [*body["token_ids"], *range(last + 1, id)]
+                choice["routed_experts"] = encode(routed(fed)[start : len(fed) - self.missing])
             await response.write(b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n")
             await asyncio.sleep(self.pause)
         await response.write(b"data: [DONE]\n\n")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.learn.families import FAMILIES, make_family
 
@@ -29,6 +30,7 @@ from liveweights.release.whole import make_whole
 
 PROMPTS = ["import os, sys\n", "import os\n", "def main():\n", "for x in range(", "return a"]
 QUICK = {"llama", "deepseek_v3"}
+DENSE = {"llama", "gpt2"}
 
 
 @dataclass
@@ -72,6 +74,7 @@ def _example(number: int, checkpoint: str, prompt: list[int], tokens: list[Token
         top_p=1.0,
         user=f"u{number % 4}",
         session=f"s{number % 4}",
+        experts=tokens[-1].experts.to_bytes() if tokens[-1].experts else None,
     )
 
     def said(signal: Signal, text: str | None = None) -> Feedback:
@@ -82,7 +85,7 @@ def _example(number: int, checkpoint: str, prompt: list[int], tokens: list[Token
     return Example(generation, (said("accepted"),))
 
 
-def turn(circle: Circle, folder: Path, settings: LearnSettings) -> None:
+def turn(circle: Circle, folder: Path, settings: LearnSettings, *, mixture: bool) -> None:
     async def go() -> None:
         base, engine = circle.base, circle.engine
         await engine.load(base)
@@ -98,11 +101,15 @@ def turn(circle: Circle, folder: Path, settings: LearnSettings) -> None:
             rewards=RewardMap(),
             settings=settings,
         )
+        job = msgspec.json.decode(msgspec.json.encode(job), type=Job)
         result = await asyncio.to_thread(learn, job, folder)
         assert result.report.taught > 5
         # What the server sampled with is what the trainer computes.
         assert result.report.mismatch is not None
         assert result.report.mismatch < 1e-4
+        recorded = [example for example in job.train if example.generation.experts]
+        assert result.report.served_routing == len(recorded) == (11 if mixture else 0)
+        assert result.report.unfit_routing == 0
         stored = circle.registry.store(
             folder / WEIGHTS, base.name, result.kind, base.id, base.id, {}
         )
@@ -138,7 +145,7 @@ def test_an_adapter_goes_round(family: str, tmp_path: Path) -> None:
     settings = LearnSettings(rank=4, learning_rate=5e-3, nodes=128, threads=1)
     circle = make_circle(family, tmp_path)
     try:
-        turn(circle, tmp_path / "cycle", settings)
+        turn(circle, tmp_path / "cycle", settings, mixture=family not in DENSE)
     finally:
         asyncio.run(circle.engine.close())
 
@@ -151,6 +158,6 @@ def test_full_weights_go_round_as_a_difference(family: str, tmp_path: Path) -> N
     settings = LearnSettings(updater="full", full_learning_rate=1e-3, nodes=128, threads=1)
     circle = make_circle(family, tmp_path)
     try:
-        turn(circle, tmp_path / "cycle", settings)
+        turn(circle, tmp_path / "cycle", settings, mixture=family not in DENSE)
     finally:
         asyncio.run(circle.engine.close())

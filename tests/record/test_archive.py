@@ -7,11 +7,13 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 
+from liveweights.engines.experts import Experts
 from liveweights.record import archive as archives
-from liveweights.record import rollups
+from liveweights.record import read, rollups
 from liveweights.record.archive import ArchiveError, archive, find_due, forget_everywhere, restore
 from liveweights.record.settings import RecordSettings
 from liveweights.record.writer import UnknownGeneration, Writer
@@ -23,6 +25,7 @@ from .test_window import ask, record
 
 DAY, NEXT = datetime(2026, 2, 1, 12, tzinfo=UTC), datetime(2026, 2, 2, 12, tzinfo=UTC)
 ROWS = 5
+EXPERTS = Experts(2, np.array([[[3, 200]], [[0, 7]]], np.int16)).to_bytes()
 
 
 def write(dsn: str) -> None:
@@ -41,6 +44,7 @@ def write(dsn: str) -> None:
                 usage={"prompt_tokens": 3},
                 selection=None if number % 2 else -0.125,
                 logprobs=[-0.1, -1e-7],
+                experts=EXPERTS if number % 2 else None,
             ),
             make_feedback(f"f{number}", id, signal="correction", text="a\nb"),
             make_feedback(f"g{number}", id, signal="reward", value=0.1),
@@ -75,6 +79,9 @@ def test_a_day_goes_to_files_and_comes_back_as_it_was(database_dsn: str, tmp_pat
     back = ask(database_dsn, lambda conn: restore(conn, DAY.date(), tmp_path / "archive"))
     assert back.restored_at is not None
     assert dump(database_dsn) == before
+    kept = ask(database_dsn, lambda conn: read.generation(conn, before["generations"][1][0]))
+    assert kept is not None
+    assert kept.experts == EXPERTS
     assert ask(database_dsn, rollups.differences) == []
 
 

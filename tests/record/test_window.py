@@ -108,6 +108,18 @@ def test_an_example_has_the_feedback_in_order_of_arrival(
     assert rows(database_dsn, cycle) == [Example(g, (shown, edited)), Example(other, ())]
 
 
+def test_experts_are_read_where_something_is_learnt(database_dsn: str, begin_cycle: Begin) -> None:
+    for number in range(8):
+        g = make_generation(f"g{number}", user=None, experts=b"which")
+        record(database_dsn, g, make_feedback(f"f{number}", g.id))
+    cycle = begin_cycle()
+    found = claim(database_dsn, cycle, share=0.5)
+    assert found.train > 0 < found.held_back
+    held = ask(database_dsn, lambda conn: window.read(conn, cycle, "held_back"))
+    assert {example.generation.experts for example in held} == {None}
+    assert {example.generation.experts for example in rows(database_dsn, cycle)} == {b"which"}
+
+
 def test_claiming_again_changes_nothing(database_dsn: str, begin_cycle: Begin) -> None:
     record(database_dsn, make_generation("a"), make_feedback("fa", "a"))
     cycle = begin_cycle()
