@@ -158,7 +158,10 @@ def test_a_dense_model_is_not_asked_for_experts() -> None:
     assert "routed_experts_prompt_start" not in stub.asked[0]["sampling_params"]
 
 
-@pytest.mark.parametrize("routed", ["nonsense", encode(np.zeros((2, 2), np.uint8))])
+@pytest.mark.parametrize(
+    "routed",
+    ["nonsense", encode(np.zeros((2, 2), np.uint8)), encode(np.full((1, 2, 2), 2**15, np.uint16))],
+)
 def test_experts_that_are_not_understood_are_an_error(routed: str) -> None:
     scored = {"token_id": 4, "logprob": -0.5}
     choice = {"logprobs": {"content": [scored]}, "routed_experts": routed}

@@ -23,7 +23,7 @@ def routed(ids: Sequence[int]) -> NDArray[np.uint8]:
     return np.array(rows, np.uint8)
 
 
-def encode(array: NDArray[np.uint8]) -> str:
+def encode(array: NDArray[Any]) -> str:
     """As vLLM does (``numpy2base64``)."""
     with io.BytesIO() as file:
         np.save(file, array, allow_pickle=False)

@@ -139,6 +139,8 @@ def _read_experts(routed: str) -> NDArray[np.int16]:
         raise EngineError(f"its routed_experts are not understood: {error}") from error
     if chosen.ndim != 3 or chosen.dtype.kind not in "iu":
         raise EngineError(f"its routed_experts are {chosen.dtype} of shape {chosen.shape}")
+    if chosen.size and not 0 <= chosen.min() <= chosen.max() < 2**15:
+        raise EngineError(f"its routed_experts go from {chosen.min()} to {chosen.max()}")
     return chosen.astype(np.int16)
 
 
