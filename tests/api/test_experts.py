@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from liveweights.api.settings import ApiSettings
 from liveweights.engines.experts import Experts
 
 from .doubles import Api, make_api
@@ -48,6 +49,13 @@ def test_an_answer_that_was_given_up_has_none(monkeypatch: pytest.MonkeyPatch) -
     with_experts(api, monkeypatch)
     assert api.complete(silence=True, temperature=0).status == 200
     assert api.recorder.only().withheld
+    assert api.recorder.only().experts is None
+
+
+def test_without_consent_they_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    api = make_api("hi", settings=ApiSettings(consent=False))
+    with_experts(api, monkeypatch)
+    api.complete()
     assert api.recorder.only().experts is None
 
 

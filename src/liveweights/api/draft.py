@@ -76,7 +76,10 @@ class Draft:
         return 0.0 if self.may_be_silent else None  # nothing could have withheld it
 
     def _experts(self) -> bytes | None:
-        experts = self.tokens[-1].experts if self.tokens else None
+        """Much larger than the rest of the row: kept only where it may be learnt from."""
+        if not self.tokens or not self.caller.consent:
+            return None
+        experts = self.tokens[-1].experts
         return None if experts is None else experts.to_bytes()
 
     def used(self) -> int:

@@ -60,7 +60,7 @@ class Generation:
 
     experts: bytes | None = None
     """Of a mixture of experts: those that predicted ``output_ids``, as ``engines.experts.Experts``
-    keeps them, where the engine recorded them."""
+    keeps them, where the engine said them and the answer may be learnt from."""
 
     @property
     def cluster(self) -> str:
