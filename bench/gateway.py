@@ -1,7 +1,8 @@
 """What a gateway adds: time to the first chunk, gap between chunks, CPU, and streams held.
 
 Ours (recording into Postgres), a bare aiohttp pass-through and LiteLLM's proxy stand in front of
-the same local server, each a process of its own, and take turns.
+the same local server, each a process of its own, and take turns. LiteLLM is there if
+`.venv-litellm` is (`make .venv-litellm`).
 """
 
 from __future__ import annotations
@@ -42,9 +43,12 @@ LITELLM = """
 model_list:
   - model_name: stub
     litellm_params: {{model: openai/stub, api_base: "{upstream}/v1", api_key: none}}
-general_settings: {{forward_client_headers_to_llm_api: true}}
+general_settings:
+  forward_client_headers_to_llm_api: true  # the stub is told by headers what to do
+  dangerously_permit_weak_or_unset_master_key: true  # nobody else asks for keys here
 litellm_settings: {{telemetry: false, drop_params: true}}
 """
+ROOT = Path(__file__).parent.parent
 
 
 async def stub(request: web.Request) -> web.StreamResponse:
@@ -99,6 +103,7 @@ class Contender:
     name: str
     port: int
     process: subprocess.Popen[bytes]
+    log: Path
     role: str = ""
     """Word in the command line of the processes whose CPU counts; empty: the whole tree."""
     first_ms: list[float] = field(default_factory=list[float])
@@ -206,23 +211,6 @@ def start(arguments: list[str], log: Path, **env: str) -> subprocess.Popen[bytes
         )
 
 
-def install_litellm() -> Path | None:
-    """LiteLLM in a virtual environment of its own, kept in the user's cache: it pins much."""
-    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    venv = Path(root).expanduser() / "liveweights" / "bench" / "litellm"
-    command = venv / "bin" / "litellm"
-    if command.exists():
-        return command
-    print("installing LiteLLM's proxy into", venv, flush=True)
-    made = subprocess.run([sys.executable, "-m", "venv", str(venv)], check=False)
-    pip = [str(venv / "bin" / "pip"), "install", "--quiet", "--retries", "1"]
-    if made.returncode or subprocess.run([*pip, "litellm[proxy]>=1.80"], check=False).returncode:
-        print(f"LiteLLM is skipped: `{' '.join(pip)} 'litellm[proxy]'` fails here")
-        shutil.rmtree(venv, ignore_errors=True)
-        return None
-    return command
-
-
 async def ready(session: aiohttp.ClientSession, contender: Contender, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and contender.process.poll() is None:
@@ -242,7 +230,8 @@ async def measure(contenders: list[Contender], options: argparse.Namespace) -> l
         found = [c for c in contenders if await ready(session, c, 240)]
         for lost in contenders:
             if lost not in found:
-                print(f"{lost.name} is skipped: it does not start")
+                print(f"{lost.name} is skipped: it does not start; the end of its log:")
+                print(lost.log.read_text(errors="replace")[-2000:])
         for contender in found:
             await load(session, contender, 40)  # connections, caches, code that is loaded late
             contender.cpu.clear()
@@ -265,22 +254,29 @@ def main() -> None:
     ports = [free_port() for _ in range(4)]
     upstream = f"http://127.0.0.1:{ports[0]}"
     own = [sys.executable, __file__, "serve"]
-    direct = start([*own, "stub", str(ports[0]), ""], folder / "stub.log")
-    contenders = [Contender("direct", ports[0], direct)]
+    log = folder / "stub.log"
+    direct = start([*own, "stub", str(ports[0]), ""], log)
+    contenders = [Contender("direct", ports[0], direct, log)]
     try:
         log = folder / "bare.log"
         process = start([*own, "bare", str(ports[1]), upstream], log)
-        contenders.append(Contender("bare pass-through", ports[1], process))
+        contenders.append(Contender("bare pass-through", ports[1], process, log))
         up = [sys.executable, "-c", "from liveweights.cli import main; main()", "up"]
         up += ["--upstream", upstream, "--port", str(ports[2]), "--home", str(folder / "home")]
-        process = start(up, folder / "liveweights.log")
-        contenders.append(Contender("liveweights", ports[2], process, "liveweights.app"))
-        if command := install_litellm():
+        log = folder / "liveweights.log"
+        process = start(up, log)
+        contenders.append(Contender("liveweights", ports[2], process, log, "liveweights.app"))
+        command = ROOT / ".venv-litellm/bin/litellm"
+        if command.exists():
             config = folder / "litellm.yaml"
             config.write_text(LITELLM.format(upstream=upstream))
             ask = [str(command), "--config", str(config), "--port", str(ports[3])]
-            process = start([*ask, "--host", "127.0.0.1"], folder / "litellm.log")
-            contenders.append(Contender("LiteLLM proxy", ports[3], process))
+            env = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # else it is fetched at the start
+            log = folder / "litellm.log"
+            process = start([*ask, "--host", "127.0.0.1"], log, **env)
+            contenders.append(Contender("LiteLLM proxy", ports[3], process, log))
+        else:
+            print("LiteLLM is skipped: `make .venv-litellm` installs it")
         found = uvloop.run(measure(contenders, options))
     finally:
         for contender in contenders:
