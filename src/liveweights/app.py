@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -242,6 +243,9 @@ async def _listen(app: ASGIApp, config: Config, *, signed: bool = True) -> None:
             date_header=signed,
         )
     )
+    # What has been imported and opened so far stays: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
     log.info("listening on http://%s:%d", config.api.host, config.api.port)
     await server.serve_and_drain()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -24,8 +24,8 @@ def broken_stream(error: ApiError) -> bytes:
     return event(error.body()) + DONE
 
 
-async def send_chunk(send: Send, data: bytes, *, more: bool = True) -> None:
-    await send({"type": "http.response.body", "body": data, "more_body": more})
+def send_chunk(send: Send, data: bytes, *, more: bool = True) -> Awaitable[None]:
+    return send({"type": "http.response.body", "body": data, "more_body": more})
 
 
 class EventStream:

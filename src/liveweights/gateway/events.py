@@ -17,6 +17,11 @@ class EventStream:
     def __init__(self) -> None:
         self._held = b""
 
+    @property
+    def cut(self) -> bool:
+        """Whether an event has begun and its end has not come."""
+        return bool(self._held)
+
     def feed(self, chunk: bytes) -> list[bytes]:
         """Events completed by ``chunk``. Raises ValueError for one that does not end."""
         text = self._held + chunk if self._held else chunk

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from liveweights.api.caller import Caller
 from liveweights.api.identifiers import make_id
 from liveweights.gateway.question import Question
-from liveweights.gateway.transcript import Said, Transcript
+from liveweights.gateway.reader import Reader
+from liveweights.gateway.transcript import Said, Transcript, Unreadable
 from liveweights.record.generation import Generation, Surface
 
 log = logging.getLogger(__name__)
@@ -22,8 +23,9 @@ class Passage:
     def __init__(self, question: Question, endpoint: Surface, caller: Caller) -> None:
         self.id = make_id("gen")
         self.transcript = Transcript()
-        self.readable = True
         self.recorded = False
+        self._reader = Reader(self.transcript)
+        self._readable = True
         self._question = question
         self._endpoint: Surface = endpoint
         self._caller = caller
@@ -31,14 +33,27 @@ class Passage:
         self._started = time.perf_counter()
         self._first_byte_ms = 0.0
 
-    def note_byte(self) -> None:
-        """A part of the answer's body has come."""
+    def add_chunk(self, chunk: bytes) -> None:
+        """A part of a stream has come."""
         if not self._first_byte_ms:
             self._first_byte_ms = self._elapsed_ms()
+        if self._readable:
+            try:
+                self._reader.feed(chunk)
+            except ValueError as error:
+                self._give_up(error)
 
-    def give_up(self, error: Exception) -> None:
+    def add_whole(self, body: bytes) -> None:
+        """An answer that is not streamed has come."""
+        self._first_byte_ms = self._elapsed_ms()
+        try:
+            self.transcript.add_whole(body)
+        except Unreadable as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
         """It passes, but it cannot be recorded."""
-        self.readable = False
+        self._readable = False
         log.warning("%s: the answer of %s cannot be read: %s", self.id, self.model, error)
 
     @property
@@ -46,16 +61,23 @@ class Passage:
         """The name that was asked for."""
         return self._question.model
 
-    def generations(self) -> list[Generation]:
-        """One row for each choice; none for one that was cut off before it said anything, or
-        cannot be read.
+    def finish(self) -> list[Generation]:
+        """The answer has ended or was cut off: a row for each choice that said something, and
+        none where the answer cannot be read.
 
         Choice 0 has the passage's id, choice N the id with ``.N`` after it.
         """
+        if self._readable:
+            try:
+                self._reader.flush()
+            except ValueError as error:
+                self._give_up(error)
+        if not self._readable:
+            return []
         return [
             self._generation(index, said)
             for index, said in sorted(self.transcript.choices.items())
-            if self.readable and (said.reason is not None or said.parts or said.calls)
+            if said.reason is not None or said.parts or said.calls
         ]
 
     def _generation(self, index: int, said: Said) -> Generation:

@@ -18,11 +18,9 @@ from liveweights.api.recorder import Recorder
 from liveweights.api.settings import ApiSettings
 from liveweights.api.streaming import send_chunk, while_connected
 from liveweights.api.wire import ClientGone, read_body
-from liveweights.gateway.events import EventStream
 from liveweights.gateway.headers import from_upstream, to_upstream
 from liveweights.gateway.passage import Passage
 from liveweights.gateway.question import RECORDED, read_question
-from liveweights.gateway.transcript import Unreadable
 from liveweights.gateway.upstream import Upstream, UpstreamAway
 from liveweights.record.generation import Surface
 
@@ -97,18 +95,11 @@ class Proxy:
     async def _pass_events(
         self, response: aiohttp.ClientResponse, send: Send, passage: Passage
     ) -> None:
-        events = EventStream()
         await _start(send, response, passage.id)
-        async for chunk in response.content.iter_any():
-            passage.note_byte()
-            if passage.readable:
-                try:
-                    for data in events.feed(chunk):
-                        passage.transcript.add_event(data)
-                except (Unreadable, ValueError) as error:
-                    passage.give_up(error)
-                if passage.transcript.done and not passage.recorded:
-                    await self._record(passage)
+        while chunk := await response.content.readany():
+            passage.add_chunk(chunk)
+            if passage.transcript.done and not passage.recorded:
+                await self._record(passage)
             await send_chunk(send, chunk)
         if not passage.recorded:
             await self._record(passage)
@@ -118,11 +109,7 @@ class Proxy:
         self, response: aiohttp.ClientResponse, send: Send, passage: Passage
     ) -> None:
         body = await response.read()
-        passage.note_byte()
-        try:
-            passage.transcript.add_whole(body)
-        except Unreadable as error:
-            passage.give_up(error)
+        passage.add_whole(body)
         await self._record(passage)
         await _start(send, response, passage.id)
         await send_chunk(send, body, more=False)
@@ -160,7 +147,7 @@ class Proxy:
     async def _record(self, passage: Passage) -> None:
         passage.recorded = True
         metrics = self._gateway.metrics
-        for generation in passage.generations():
+        for generation in passage.finish():
             metrics.generations.labels(
                 generation.alias, generation.checkpoint, generation.finish_reason
             ).inc()

@@ -151,13 +151,17 @@ class Transcript:
             self._facts(answer)
 
     def _said(self, index: int) -> Said:
-        return self.choices.setdefault(index, Said())
+        said = self.choices.get(index)
+        if said is None:
+            said = self.choices[index] = Said()
+        return said
 
     def _facts(self, answer: _Response) -> None:
         self.model = answer.model or self.model
-        for name, value in (answer.usage or {}).items():
-            if type(value) is int and name.isidentifier():
-                self.usage[_USAGE.get(name, name)] = value
+        if answer.usage:
+            for name, value in answer.usage.items():
+                if type(value) is int and name.isidentifier():
+                    self.usage[_USAGE.get(name, name)] = value
 
     def _choice(self, choice: _Choice) -> None:
         said = self._said(choice.index)
@@ -171,9 +175,13 @@ class Transcript:
                 _join(said.calls, place if call.index is None else call.index, call.function or {})
         if choice.prompt_token_ids:
             self.prompt_ids = choice.prompt_token_ids
-        ids, values = _scored(choice.logprobs) if choice.logprobs else ([], [])
-        said.ids.extend(choice.token_ids or ids)
-        said.raw_logprobs.extend(values)
+        ids = choice.token_ids
+        if choice.logprobs:
+            found, values = _scored(choice.logprobs)
+            said.raw_logprobs.extend(values)
+            ids = ids or found
+        if ids:
+            said.ids.extend(ids)
 
     def _response(self, response: _Response, *, ended: bool) -> None:
         self._facts(response)

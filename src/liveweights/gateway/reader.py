@@ -1,0 +1,44 @@
+"""Reading a stream in few goes, and yet in time for its end."""
+
+from __future__ import annotations
+
+from liveweights.gateway.events import EventStream
+from liveweights.gateway.transcript import Transcript
+
+HELD = 1 << 14
+"""Bytes that may wait to be read."""
+_ENDS = (b"[DONE]", b'"response"', b'"output"')
+"""What is in every event that can end an answer; quotes within text have a backslash."""
+
+
+class Reader:
+    """Chunks into a transcript. Many events read at once cost half of what they cost one by one,
+    so whole ones that cannot end the answer wait, up to ``HELD`` bytes."""
+
+    __slots__ = ("_events", "_held", "_size", "_transcript")
+
+    def __init__(self, transcript: Transcript) -> None:
+        self._transcript = transcript
+        self._events = EventStream()
+        self._held: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> None:
+        """Raises ValueError for what cannot be read, in this chunk or one before."""
+        self._held.append(chunk)
+        self._size += len(chunk)
+        if self._size > HELD or self._events.cut or _may_end(chunk):
+            self.flush()
+
+    def flush(self) -> None:
+        """Read what waits. Raises ValueError for what cannot be read."""
+        text = b"".join(self._held)
+        self._held, self._size = [], 0
+        for data in self._events.feed(text):
+            self._transcript.add_event(data)
+
+
+def _may_end(chunk: bytes) -> bool:
+    """Of a chunk that begins with an event: whether it is cut, or its last event can be the
+    answer's."""
+    return not chunk.endswith(b"}\n\n") or any(end in chunk for end in _ENDS)
