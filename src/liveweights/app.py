@@ -238,6 +238,7 @@ async def _listen(app: ASGIApp, config: Config, *, signed: bool = True) -> None:
             port=config.api.port,
             log_level="warning",
             access_log=False,
+            proxy_headers=False,  # nobody here asks for the client's address
             timeout_graceful_shutdown=30,
             server_header=signed,
             date_header=signed,

@@ -34,8 +34,8 @@ class Passage:
         self._first_byte_ms = 0.0
 
     def add_chunk(self, chunk: bytes) -> None:
-        """A part of a stream has come."""
-        if not self._first_byte_ms:
+        """A part of a stream has come; an empty one at its end."""
+        if chunk and not self._first_byte_ms:
             self._first_byte_ms = self._elapsed_ms()
         if self._readable:
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -48,13 +48,17 @@ class Proxy:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         headers = Headers(scope=scope)
         tenant = tenant_of(headers, self._gateway.settings)
         endpoint = RECORDED.get(scope["path"]) if scope["method"] == "POST" else None
-        if endpoint is not None:
-            await self._recorded(scope, receive, send, tenant, endpoint)
-            return
+        if endpoint is None:
+            return self._unrecorded(scope, receive, send, headers)
+        return self._recorded(scope, receive, send, headers, tenant, endpoint)
+
+    async def _unrecorded(
+        self, scope: Scope, receive: Receive, send: Send, headers: Headers
+    ) -> None:
         declared = headers.get("content-length")
         body = _stream(receive) if declared or "transfer-encoding" in headers else None
         async with (
@@ -67,14 +71,19 @@ class Proxy:
             await send_chunk(send, b"", more=False)
 
     async def _recorded(
-        self, scope: Scope, receive: Receive, send: Send, tenant: str, endpoint: Surface
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        headers: Headers,
+        tenant: str,
+        endpoint: Surface,
     ) -> None:
         settings = self._gateway.settings
         body = await read_body(scope, receive, settings.max_body_bytes)
         question = read_question(body)
         passage: Passage | None = None
         if question is not None:
-            headers = Headers(scope=scope)
             caller = identify(headers, question.user, question.said, tenant, settings)
             passage = Passage(question, endpoint, caller)
         try:
@@ -96,14 +105,14 @@ class Proxy:
         self, response: aiohttp.ClientResponse, send: Send, passage: Passage
     ) -> None:
         await _start(send, response, passage.id)
-        while chunk := await response.content.readany():
+        ended = False
+        while not ended:
+            chunk = await response.content.readany()
+            ended = response.content.at_eof()
             passage.add_chunk(chunk)
-            if passage.transcript.done and not passage.recorded:
+            if (ended or passage.transcript.done) and not passage.recorded:
                 await self._record(passage)
-            await send_chunk(send, chunk)
-        if not passage.recorded:
-            await self._record(passage)
-        await send_chunk(send, b"", more=False)
+            await send_chunk(send, chunk, more=not ended)
 
     async def _pass_whole(
         self, response: aiohttp.ClientResponse, send: Send, passage: Passage

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from liveweights.gateway.events import EventStream
+from liveweights.gateway.events import DONE, EventStream
 from liveweights.gateway.transcript import Transcript
 
 HELD = 1 << 14
 """Bytes that may wait to be read."""
-_ENDS = (b"[DONE]", b'"response"', b'"output"')
-"""What is in every event that can end an answer; quotes within text have a backslash."""
 
 
 class Reader:
@@ -39,6 +37,12 @@ class Reader:
 
 
 def _may_end(chunk: bytes) -> bool:
-    """Of a chunk that begins with an event: whether it is cut, or its last event can be the
-    answer's."""
-    return not chunk.endswith(b"}\n\n") or any(end in chunk for end in _ENDS)
+    """Of a chunk that begins with an event: whether it is cut, or has an event that can be the
+    answer's last."""
+    # One of these is in each event that can; quotes within text have a backslash before them.
+    return (
+        not chunk.endswith(b"}\n\n")
+        or DONE in chunk
+        or b'"response"' in chunk
+        or b'"output"' in chunk
+    )

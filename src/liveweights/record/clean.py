@@ -26,7 +26,7 @@ def clean_text(text: str) -> str:
 
     Token ids keep the exact answer; a model may well produce such text.
     """
-    if "\0" not in text and _encodable(text):
+    if _storable(text):
         return text
     text = text.replace("\0", "\ufffd")
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -82,6 +82,8 @@ def _storable(text: str) -> bool:
 
 
 def _encodable(text: str) -> bool:
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:
