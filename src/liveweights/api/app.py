@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Mapping
+from functools import cache
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -46,17 +47,18 @@ class App:
 
     def __init__(self, routes: Mapping[str, Mapping[str, ASGIApp]], metrics: Metrics) -> None:
         self._routes = routes
-        self._metrics = metrics
+        # Labels are few, and finding their meters costs as much as using them.
+        self._in_flight = cache(metrics.in_flight.labels)
+        self._requests = cache(metrics.requests.labels)
+        self._latency = cache(metrics.latency.labels)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await self._answer(scope, receive, send)
-        elif scope["type"] == "lifespan":
+        if scope["type"] == "lifespan":
             await _live(receive, send)
-        else:
+            return
+        if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1000})
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+            return
         started = time.perf_counter()
         route, params = self._match(scope["path"])
         status = 0
@@ -68,7 +70,7 @@ class App:
             return send(message)
 
         label = route or "other"
-        in_flight = self._metrics.in_flight.labels(label)
+        in_flight = self._in_flight(label)
         in_flight.inc()
         try:
             endpoint = self._endpoint(route, scope)
@@ -90,8 +92,8 @@ class App:
         finally:
             in_flight.dec()
             # 499 is nginx's status for a client that did not wait.
-            self._metrics.requests.labels(label, str(status or 499)).inc()
-            self._metrics.latency.labels(label).observe(time.perf_counter() - started)
+            self._requests(label, str(status or 499)).inc()
+            self._latency(label).observe(time.perf_counter() - started)
 
     def _match(self, path: str) -> tuple[str | None, dict[str, str]]:
         if path in self._routes:

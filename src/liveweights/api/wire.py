@@ -27,12 +27,9 @@ class ClientGone(Exception):
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The whole body. Raises ApiError 413 above ``limit`` bytes, ClientGone."""
-    too_large = ApiError(
-        413, f"The request body is larger than {limit} bytes.", code="request_too_large"
-    )
     declared = Headers(scope=scope).get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
-        raise too_large
+        raise _too_large(limit)
     parts: list[bytes] = []
     size = 0
     while True:
@@ -42,10 +39,15 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         part: bytes = message.get("body", b"")
         size += len(part)
         if size > limit:
-            raise too_large
+            raise _too_large(limit)
         parts.append(part)
         if not message.get("more_body", False):
             return b"".join(parts)
+
+
+def _too_large(limit: int) -> ApiError:
+    message = f"The request body is larger than {limit} bytes."
+    return ApiError(413, message, code="request_too_large")
 
 
 def decode(body: bytes, type: type[Struct]) -> Struct:
