@@ -104,7 +104,10 @@ class Scene:
 
 @asynccontextmanager
 async def scene(
-    stub: Stub | None = None, settings: ApiSettings | None = None, key: str = ""
+    stub: Stub | None = None,
+    settings: ApiSettings | None = None,
+    key: str = "",
+    silent_seconds: float = 600,
 ) -> AsyncIterator[Scene]:
     stub, recorder = stub or Stub(), MemoryRecorder()
     application = web.Application()
@@ -116,7 +119,9 @@ async def scene(
     await site.start()
     host, port = runner.addresses[0][:2]
     try:
-        async with Upstream(GatewaySettings(upstream=f"http://{host}:{port}/v1")) as upstream:
+        url = f"http://{host}:{port}/v1"
+        behind = GatewaySettings(upstream=url, silent_seconds=silent_seconds)
+        async with Upstream(behind) as upstream:
             server = make_server(create_gateway(upstream, recorder, settings, key))
             server.config.server_header = server.config.date_header = False
             with listening() as (sock, url):

@@ -155,6 +155,36 @@ def test_an_answer_that_breaks_off_breaks_off() -> None:
     play(act, Stub(break_after=3))
 
 
+def test_an_upstream_that_falls_silent_is_not_waited_for() -> None:
+    async def act(stage: Scene) -> None:
+        assert stage.stub.gate is not None
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await stage.ask(stream=True)
+        assert stage.recorder.only().output == WORDS[0]
+        await stage.stub.left.wait()
+        stage.stub.answer = b"{}"
+        response, _ = await stage.ask()
+        assert response.status == 200
+
+    play(act, Stub(gate=asyncio.Event()), silent_seconds=0.2)
+
+
+def test_an_answer_may_take_longer_than_one_silence() -> None:
+    async def act(stage: Scene) -> None:
+        gate = stage.stub.gate = asyncio.Event()
+        asking = asyncio.create_task(stage.ask(stream=True))
+        for _ in range(len(stage.stub.answer)):
+            await asyncio.sleep(0.25)
+            gate.set()
+            await asyncio.sleep(0)
+            gate.clear()
+        gate.set()
+        _, body = await asking
+        assert body.endswith(b"[DONE]\n\n")
+
+    play(act, silent_seconds=1.5)
+
+
 def test_a_connection_that_went_stale_is_replaced_once() -> None:
     async def act(stage: Scene) -> None:
         stage.stub.drop = 1

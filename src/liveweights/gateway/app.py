@@ -24,8 +24,9 @@ class HealthEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            async with self._upstream.ask("GET", "/v1/models", [], None) as response:
-                well, why = response.status < 500, f"it answers {response.status}"
+            async with self._upstream.ask("GET", "/v1/models", [], None) as answer:
+                status = answer.head.status
+            well, why = status < 500, f"it answers {status}"
         except UpstreamAway as error:
             well, why = False, str(error)
         body = {"status": "ok" if well else "unavailable", "upstream": self._upstream.address}

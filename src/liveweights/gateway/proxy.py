@@ -18,6 +18,7 @@ from liveweights.api.recorder import Recorder
 from liveweights.api.settings import ApiSettings
 from liveweights.api.streaming import send_chunk, while_connected
 from liveweights.api.wire import ClientGone, read_body
+from liveweights.gateway.answer import Answer
 from liveweights.gateway.headers import from_upstream, to_upstream
 from liveweights.gateway.passage import Passage
 from liveweights.gateway.question import RECORDED, read_question
@@ -62,13 +63,15 @@ class Proxy:
         declared = headers.get("content-length")
         body = _stream(receive) if declared or "transfer-encoding" in headers else None
         async with (
-            self._ask(scope, body, plain=False, length=declared) as response,
+            self._ask(scope, body, plain=False, length=declared) as answer,
             while_connected(receive),
         ):
-            await _start(send, response)
-            async for chunk in response.content.iter_any():
-                await send_chunk(send, chunk)
-            await send_chunk(send, b"", more=False)
+            await _start(send, answer)
+            ended = False
+            while not ended:
+                chunk = await answer.part()
+                ended = answer.ended
+                await send_chunk(send, chunk, more=not ended)
 
     async def _recorded(
         self,
@@ -87,40 +90,37 @@ class Proxy:
             caller = identify(headers, question.user, question.said, tenant, settings)
             passage = Passage(question, endpoint, caller)
         try:
-            async with while_connected(receive), self._ask(scope, body, plain=True) as response:
-                if response.status != 200 or "content-encoding" in response.headers:
+            async with while_connected(receive), self._ask(scope, body, plain=True) as answer:
+                head = answer.head
+                if head.status != 200 or "content-encoding" in head.headers:
                     passage = None  # an error, or nothing that can be read
                 if passage is None:
-                    await _start(send, response)
-                    await send_chunk(send, await response.read(), more=False)
-                elif response.content_type == "text/event-stream":
-                    await self._pass_events(response, send, passage)
+                    await _start(send, answer)
+                    await send_chunk(send, await answer.whole(), more=False)
+                elif head.content_type == "text/event-stream":
+                    await self._pass_events(answer, send, passage)
                 else:
-                    await self._pass_whole(response, send, passage)
+                    await self._pass_whole(answer, send, passage)
         finally:
             if passage is not None and not passage.recorded:  # cut short, by either side
                 await self._record(passage)
 
-    async def _pass_events(
-        self, response: aiohttp.ClientResponse, send: Send, passage: Passage
-    ) -> None:
-        await _start(send, response, passage.id)
+    async def _pass_events(self, answer: Answer, send: Send, passage: Passage) -> None:
+        await _start(send, answer, passage.id)
         ended = False
         while not ended:
-            chunk = await response.content.readany()
-            ended = response.content.at_eof()
+            chunk = await answer.part()
+            ended = answer.ended
             passage.add_chunk(chunk)
             if (ended or passage.transcript.done) and not passage.recorded:
                 await self._record(passage)
             await send_chunk(send, chunk, more=not ended)
 
-    async def _pass_whole(
-        self, response: aiohttp.ClientResponse, send: Send, passage: Passage
-    ) -> None:
-        body = await response.read()
+    async def _pass_whole(self, answer: Answer, send: Send, passage: Passage) -> None:
+        body = await answer.whole()
         passage.add_whole(body)
         await self._record(passage)
-        await _start(send, response, passage.id)
+        await _start(send, answer, passage.id)
         await send_chunk(send, body, more=False)
 
     @asynccontextmanager
@@ -131,7 +131,7 @@ class Proxy:
         *,
         plain: bool,
         length: str | None = None,
-    ) -> AsyncGenerator[aiohttp.ClientResponse]:
+    ) -> AsyncGenerator[Answer]:
         """Raises ApiError 502 until the upstream answers; ClientGone when it breaks off."""
         gateway = self._gateway
         target = scope["raw_path"].decode("ascii")
@@ -145,8 +145,8 @@ class Proxy:
         if length is not None:
             headers.append(("content-length", length))
         try:
-            async with gateway.upstream.ask(scope["method"], target, headers, body) as response:
-                yield response
+            async with gateway.upstream.ask(scope["method"], target, headers, body) as answer:
+                yield answer
         except UpstreamAway as error:
             raise _away(error) from error
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -166,13 +166,12 @@ class Proxy:
             metrics.tokens.labels(passage.model, kind).inc(count)
 
 
-async def _start(
-    send: Send, response: aiohttp.ClientResponse, generation: str | None = None
-) -> None:
-    headers = from_upstream(response.raw_headers)
+async def _start(send: Send, answer: Answer, generation: str | None = None) -> None:
+    headers = from_upstream(answer.head.raw_headers)
     if generation is not None:
         headers.append((b"x-generation-id", generation.encode()))
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    status = answer.head.status
+    await send({"type": "http.response.start", "status": status, "headers": headers})
 
 
 async def _stream(receive: Receive) -> AsyncGenerator[bytes]:

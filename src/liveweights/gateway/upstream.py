@@ -10,6 +10,7 @@ from typing import Self
 import aiohttp
 from yarl import URL
 
+from liveweights.gateway.answer import Answer
 from liveweights.gateway.settings import GatewaySettings
 
 KEEP_ALIVE = 4.0
@@ -58,17 +59,18 @@ class Upstream:
         target: str,
         headers: list[tuple[str, str]],
         body: bytes | AsyncIterable[bytes] | None,
-    ) -> AsyncGenerator[aiohttp.ClientResponse]:
+    ) -> AsyncGenerator[Answer]:
         """The answer from its first byte on. ``target`` is path and query as they were sent.
 
         A connection that the upstream closed while it was idle is replaced once. Raises
         UpstreamAway until the answer begins, aiohttp.ClientError after that.
         """
-        response = await self._open(method, target, headers, body)
+        head = await self._open(method, target, headers, body)
+        answer = Answer(head, self._settings.silent_seconds)
         try:
-            yield response
+            yield answer
         finally:
-            response.close()  # of a half-read answer: the upstream stops computing it
+            answer.close()
 
     async def _open(
         self,
