@@ -25,7 +25,16 @@ class Reader:
         """Raises ValueError for what cannot be read, in this chunk or one before."""
         self._held.append(chunk)
         self._size += len(chunk)
-        if self._size > HELD or self._events.cut or _may_end(chunk):
+        # One of these texts is in each event that can end an answer; within text, quotes have a
+        # backslash before them.
+        if (
+            not chunk.endswith(b"}\n\n")
+            or DONE in chunk
+            or b'"response"' in chunk
+            or b'"output"' in chunk
+            or self._size > HELD
+            or self._events.cut
+        ):
             self.flush()
 
     def flush(self) -> None:
@@ -35,14 +44,3 @@ class Reader:
         for data in self._events.feed(text):
             self._transcript.add_event(data)
 
-
-def _may_end(chunk: bytes) -> bool:
-    """Of a chunk that begins with an event: whether it is cut, or has an event that can be the
-    answer's last."""
-    # One of these is in each event that can; quotes within text have a backslash before them.
-    return (
-        not chunk.endswith(b"}\n\n")
-        or DONE in chunk
-        or b'"response"' in chunk
-        or b'"output"' in chunk
-    )

@@ -63,7 +63,7 @@ class _Response(msgspec.Struct):
 
     model: str | None = None
     status: str | None = None
-    output: list[_Item] = []
+    output: list[_Item] | None = None
     usage: dict[str, Any] | None = None
 
 
@@ -170,9 +170,15 @@ class Transcript:
             said.parts.append(choice.text)
         message = choice.delta or choice.message
         if message is not None:
-            said.parts.extend(_texts(message.content))
-            for place, call in enumerate(message.tool_calls or ()):
-                _join(said.calls, place if call.index is None else call.index, call.function or {})
+            if isinstance(message.content, str):  # nearly always
+                if message.content:
+                    said.parts.append(message.content)
+            else:
+                said.parts.extend(_texts(message.content))
+            if message.tool_calls:
+                for place, call in enumerate(message.tool_calls):
+                    index = place if call.index is None else call.index
+                    _join(said.calls, index, call.function or {})
         if choice.prompt_token_ids:
             self.prompt_ids = choice.prompt_token_ids
         ids = choice.token_ids
@@ -189,7 +195,7 @@ class Transcript:
             return
         said = self._said(0)
         said.parts, said.calls = [], {}  # what came in pieces is here again, whole
-        for item in response.output:
+        for item in response.output or ():
             said.parts.extend(_texts(item.content) if item.type == "message" else ())
             if item.type == "function_call":
                 call = {"name": item.name or "", "arguments": item.arguments or ""}
