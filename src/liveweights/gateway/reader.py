@@ -43,4 +43,3 @@ class Reader:
         self._held, self._size = [], 0
         for data in self._events.feed(text):
             self._transcript.add_event(data)
-
