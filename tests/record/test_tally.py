@@ -44,8 +44,12 @@ def test_sums_and_cells_count_every_row_once(some: list[Any]) -> None:
     rows = [encode(g) for g in some]
     found = tally(rows)
     for group, counts in zip(found.groups, found.counts, strict=True):
-        of_group = [row.counts for row in rows if row.group == group]
-        assert counts == [sum(column) for column in zip(*of_group, strict=True)]
+        of_group = [row for row in rows if row.group == group]
+        outcomes = [sum(row.outcome == outcome for row in of_group) for outcome in (1, 2, 3)]
+        tokens = [sum(row.prompt_tokens for row in of_group)]
+        tokens.append(sum(row.output_tokens for row in of_group))
+        costs = sum(row.cost_nanos for row in of_group)
+        assert counts == [len(of_group), *outcomes, *tokens, costs]
         start = bucket_start(group)
         assert start.timestamp() % 300 == 0
         inside = [g for g, row in zip(some, rows, strict=True) if row.group == group]
@@ -63,8 +67,9 @@ def test_a_row_is_read_from_its_bytes(g: Any, reason: str) -> None:
 
 
 def as_tuple(row: Row) -> tuple[Any, ...]:
-    times = tuple(map(float4, row.times))
-    return (row.id, row.day, row.data, row.group, row.counts, times)
+    times = float4(row.first_token_ms), float4(row.total_ms)
+    counts = row.outcome, row.prompt_tokens, row.output_tokens, row.cost_nanos
+    return row.id, row.day, row.data, row.group, counts, times
 
 
 def test_token_counts_are_whole_numbers() -> None:

@@ -10,6 +10,7 @@ import struct
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from enum import IntEnum
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, LiteralString
@@ -57,20 +58,29 @@ Group = tuple[int, str, str, str, str]
 """What is counted together: 5-minute bucket since 2000, alias, checkpoint, tenant, surface."""
 
 
+class Outcome(IntEnum):
+    """What became of a generation, as the rollups count it."""
+
+    ANSWERED = 0
+    SILENT = 1
+    CANCELLED = 2
+    FAILED = 3
+
+
 class Row(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A generation on its way: its tuple of ``COLUMNS``, the partition that it belongs to, and
-    what it adds to the rollups of its group.
-
-    ``counts`` are 1 generation, then whether silent, cancelled, failed; prompt tokens, output
-    tokens, cost in billionths. ``times`` are the milliseconds to the first token and in all.
-    """
+    what it adds to the rollups of its group. No field is left to the garbage collector."""
 
     id: str
     day: date
     data: bytes
     group: Group
-    counts: tuple[int, int, int, int, int, int, int]
-    times: tuple[float, float]
+    outcome: Outcome
+    prompt_tokens: int
+    output_tokens: int
+    cost_nanos: int
+    first_token_ms: float
+    total_ms: float
 
 
 def encode(g: Generation, prices: Mapping[str, Price] = MappingProxyType({})) -> Row:
@@ -116,9 +126,13 @@ def encode(g: Generation, prices: Mapping[str, Price] = MappingProxyType({})) ->
         g.id,
         day,
         data,
-        (created // _BUCKET, g.alias, g.checkpoint, g.tenant, g.surface),
-        _counts(g.output, g.finish_reason, prompt_tokens, output_tokens, cost),
-        (g.first_token_ms, g.total_ms),
+        _group(created // _BUCKET, g.alias, g.checkpoint, g.tenant, g.surface),
+        _outcome(g.output, g.finish_reason),
+        prompt_tokens,
+        output_tokens,
+        cost,
+        g.first_token_ms,
+        g.total_ms,
     )
 
 
@@ -144,9 +158,18 @@ def decode(data: bytes) -> Row:
         text["id"],
         day_of(text["id"]),
         data,
-        (created // _BUCKET, text["alias"], text["checkpoint"], text["tenant"], text["surface"]),
-        _counts(text["output"], text["finish_reason"], *tokens, cost),
-        (first_token_ms, total_ms),
+        _group(
+            created // _BUCKET,
+            text["alias"],
+            text["checkpoint"],
+            text["tenant"],
+            text["surface"],
+        ),
+        _outcome(text["output"], text["finish_reason"]),
+        *tokens,
+        cost,
+        first_token_ms,
+        total_ms,
     )
 
 
@@ -164,12 +187,18 @@ def _tokens(usage: Mapping[str, int], prompt: int, output: int) -> tuple[int, in
     return tokens
 
 
-def _counts(
-    output: str, reason: str, prompt_tokens: int, output_tokens: int, cost: int
-) -> tuple[int, int, int, int, int, int, int]:
-    cancelled, failed = reason == "cancelled", reason == "error"
-    silent = not output and not cancelled and not failed
-    return 1, silent, cancelled, failed, prompt_tokens, output_tokens, cost
+@lru_cache(maxsize=4096)
+def _group(bucket: int, alias: str, checkpoint: str, tenant: str, surface: str) -> Group:
+    """One object for all rows of a group."""
+    return bucket, alias, checkpoint, tenant, surface
+
+
+def _outcome(output: str, reason: str) -> Outcome:
+    if reason == "cancelled":
+        return Outcome.CANCELLED
+    if reason == "error":
+        return Outcome.FAILED
+    return Outcome.ANSWERED if output else Outcome.SILENT
 
 
 def _field(content: bytes) -> bytes:

@@ -98,7 +98,8 @@ join series using (alias, checkpoint, tenant, surface)
 class Tally(msgspec.Struct, frozen=True):
     """Sums per group, and how many of a group's times are in a bin.
 
-    ``counts`` has a row per group, as in ``Row.counts``. The four lists have an entry per cell of
+    ``counts`` has a row per group: generations, and of those silent, cancelled, failed; prompt
+    tokens, output tokens, cost in billionths. The four lists have an entry per cell of
     the histograms that is not empty: the group's place in ``groups``, whether it is of the time
     in all (or of that to the first token), the bin, and the count.
     """
@@ -116,8 +117,16 @@ def tally(rows: Sequence[Row]) -> Tally:
     places: dict[Group, int] = {}
     place_R = np.array([places.setdefault(row.group, len(places)) for row in rows])
     counts_GC = np.zeros((len(places), 7), np.int64)
-    np.add.at(counts_GC, place_R, np.array([row.counts for row in rows], np.int64))
-    times_R2 = np.array([row.times for row in rows], np.float32)
+    np.add.at(counts_GC, (place_R, [row.outcome for row in rows]), 1)
+    counts_GC[:, 0] = np.bincount(place_R)  # of any outcome
+    for column, numbers in (
+        (4, [row.prompt_tokens for row in rows]),
+        (5, [row.output_tokens for row in rows]),
+        (6, [row.cost_nanos for row in rows]),
+    ):
+        np.add.at(counts_GC[:, column], place_R, np.array(numbers, np.int64))
+    times = [row.first_token_ms for row in rows], [row.total_ms for row in rows]
+    times_R2 = np.array(times, np.float32).T
     bins_R2 = np.searchsorted(EDGES, times_R2, side="right")
     cells_R2 = (place_R[:, None] * 2 + np.arange(2)) * BINS + bins_R2
     cells, sizes = np.unique(cells_R2, return_counts=True)
