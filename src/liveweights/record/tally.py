@@ -117,7 +117,8 @@ def tally(rows: Sequence[Row]) -> Tally:
     places: dict[Group, int] = {}
     place_R = np.array([places.setdefault(row.group, len(places)) for row in rows])
     counts_GC = np.zeros((len(places), 7), np.int64)
-    np.add.at(counts_GC, (place_R, [row.outcome for row in rows]), 1)
+    outcome_R = np.array([row.outcome for row in rows], np.int64)
+    np.add.at(counts_GC, (place_R, outcome_R), 1)
     counts_GC[:, 0] = np.bincount(place_R)  # of any outcome
     for column, numbers in (
         (4, [row.prompt_tokens for row in rows]),
