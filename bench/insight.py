@@ -4,11 +4,13 @@ Fills a Postgres of its own with generations over 14 days, a quarter of them wit
 in the tables of liveweights (rollups kept), and in two plain tables with the usual indexes. Then
 asks the dashboard's main question, accept rate by checkpoint and hour over all 14 days, of each,
 in turn; measures ingestion through the writer, and when late feedback shows in its bucket.
+Ingestion alone needs no rows before it: --parts ingestion --rows 0.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import statistics
@@ -36,6 +38,7 @@ from liveweights.store.embedded import EmbeddedPostgres
 from liveweights.store.migrate import migrate
 
 DAYS = 14
+PARTS = ("questions", "ingestion", "late")
 MAP = RewardMap()
 
 # One day. 16 checkpoints a day, each a canary at 10% before it is live; 20 tenants of unequal size.
@@ -125,10 +128,16 @@ def main() -> None:
         __doc__ or "",
         rows=(10_000_000, "generations"),
         seconds=(30, "of ingestion"),
+        parts=(",".join(PARTS), "what to measure"),
         folder=("", "where the database is kept meanwhile; empty: the system's temporary folder"),
     )
     if options.quick:
-        options.rows, options.seconds = 40_000, 3
+        options.rows, options.seconds = min(options.rows, 40_000), 3
+    options.parts = options.parts.split(",")
+    if unknown := set(options.parts) - set(PARTS):
+        raise SystemExit(
+            f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}"
+        )
     folder = Path(tempfile.mkdtemp(prefix="liveweights-bench-", dir=options.folder or None))
     folder.chmod(0o711)
     settings = {"shared_buffers": "1GB", "work_mem": "64MB", "maintenance_work_mem": "512MB"}
@@ -146,15 +155,19 @@ async def _run(dsn: str, folder: Path, options: Any) -> None:
     rows: int = options.rows
     loading = time.perf_counter()
     end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    _fill(dsn, rows, end)
-    figures: dict[str, Any] = {"rows": rows, "fill_s": time.perf_counter() - loading}
+    if rows:
+        _fill(dsn, rows, end)
+    figures: dict[str, Any] = {"rows": rows, "fill_s": time.perf_counter() - loading, "peers": {}}
     window = make_window(end.strftime("%Y-%m-%d"), now=end + timedelta(days=1))
     window = Window(end - timedelta(days=DAYS), end, 60, window.alias, window.tenant)
-    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
-        await _compare(conn, folder, window, options, figures)
-        await _all_questions(conn, window, options, figures)
-    await _ingest(dsn, options.seconds, figures)
-    await _late(dsn, end, figures)
+    if "questions" in options.parts:
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
+            await _compare(conn, folder, window, options, figures)
+            await _all_questions(conn, window, options, figures)
+    if "ingestion" in options.parts:
+        await _ingest(dsn, options.seconds, figures)
+    if "late" in options.parts:
+        await _late(dsn, end, figures)
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
         wrong = (
             await differences(conn, end, end + timedelta(days=2))
@@ -237,7 +250,6 @@ async def _compare(
     assert len(set(answers.values())) == 1, f"the answers differ: {answers}"
     ours = statistics.median(timings["liveweights rollups"])
     lines: list[tuple[Cell, ...]] = []
-    figures["peers"] = {}
     for name, times in timings.items():
         p50, p95 = statistics.median(times), _p95(times)
         lines.append((name, p50, p95, p50 / ours))
@@ -338,22 +350,50 @@ def _answers(count: int) -> list[Generation]:
 
 
 async def _ingest(dsn: str, seconds: float, figures: dict[str, Any]) -> None:
+    """The processor time says what is left for others, and what the rate is without others."""
     pool = await open_pool(dsn)
     written = 0
-    spent = 0.0
+    spent = python = 0.0
+    before = _server_cpu(dsn)
     async with Writer(pool) as writer:
         while spent < seconds:
             answers = _answers(50_000 if seconds > 5 else 5_000)
-            began = time.perf_counter()
+            began, used = time.perf_counter(), time.process_time()
             for answer in answers:
                 await writer.add_generation(answer)
             await writer.flush()
             spent += time.perf_counter() - began
+            python += time.process_time() - used
             written += len(answers)
+        server = _server_cpu(dsn) - before
     await pool.close()
     figures["ingest_per_s"] = written / spent
-    line = (f"{written:,}", spent, written / spent)
-    table("Ingestion through the writer, with rollups", ("generations", "s", "per s"), [line])
+    figures["ingest_cpu_us"] = {"writer": 1e6 * python / written, "server": 1e6 * server / written}
+    table(
+        "Ingestion through the writer, with rollups",
+        ("generations", "s", "per s", "writer's CPU, us per row", "server's CPU, us per row"),
+        [(f"{written:,}", spent, written / spent, *figures["ingest_cpu_us"].values())],
+    )
+
+
+def _server_cpu(dsn: str) -> float:
+    """Seconds that all processes of the server, which is on this machine, have used so far."""
+    with psycopg.connect(dsn) as conn:
+        query = "select pid from pg_stat_activity where backend_type = 'checkpointer'"
+        row = conn.execute(query).fetchone()
+    assert row is not None
+    postmaster = _stat(row[0])[1]  # the parent
+    ticks = sum(map(int, _stat(postmaster)[11:15]))  # its own, and of children that have ended
+    for process in filter(str.isdecimal, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if (stat := _stat(process))[1] == postmaster:
+                ticks += sum(map(int, stat[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(process: str | int) -> list[str]:
+    """What proc(5) says of it, from its state on."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
 
 
 async def _late(dsn: str, end: datetime, figures: dict[str, Any]) -> None:

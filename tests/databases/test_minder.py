@@ -85,10 +85,12 @@ def test_levels_follow_the_size(size: int, limit: int) -> None:
         (State.PAUSED, Level.OPEN, False, 1, False),
         (State.PAUSED, Level.OPEN, True, 0, False),
         (State.FROZEN, Level.OPEN, False, 0, True),
+        (State.DELETING, Level.OPEN, False, 0, False),
+        (State.DELETING, Level.OPEN, None, 0, False),
     ],
 )
 def test_whether_postgres_agrees(
-    state: State, level: Level, admits: bool, sessions: int, expected: bool
+    state: State, level: Level, admits: bool | None, sessions: int, expected: bool
 ) -> None:
     sight = replace(seen(state=state, level=level), admits=admits, sessions=sessions)
     assert sight.consistent is expected

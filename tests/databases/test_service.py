@@ -13,10 +13,12 @@ import pytest
 from psycopg import errors
 from tests.databases.conftest import SETTINGS, until
 
+from liveweights.databases import lifecycle
 from liveweights.databases.errors import NoDatabase, Refused
 from liveweights.databases.rows import OPERATOR, Level, State
 from liveweights.databases.service import Databases
 from liveweights.store import binaries
+from liveweights.store.database import Connection
 
 Opened = Callable[..., Any]
 TABLE = "create table t as select generate_series(1, 3) as a"
@@ -150,6 +152,38 @@ def test_idle_is_paused_and_time_is_up(opened: Opened) -> None:
             )
             with pytest.raises(psycopg.OperationalError):
                 await conn.execute("select 1")
+
+    asyncio.run(work())
+
+
+def test_a_deletion_that_was_cut_off_is_finished(opened: Opened) -> None:
+    """After each of its steps, as if its process had been killed there."""
+
+    async def work() -> None:
+        async with opened(OPERATOR) as databases:
+            for steps in (1, 2, 3):
+                made = await databases.create(f"cut{steps}")
+                async with databases._connection() as conn:
+
+                    async def left(conn: Connection = conn, id: str = made.id) -> int:
+                        query = (
+                            "select (select count(*) from databases where id = %s)"
+                            " + (select count(*) from pg_database where datname = %s)"
+                            " + (select count(*) from pg_roles where left(rolname, 15) = %s)"
+                        )
+                        row = await (await conn.execute(query, (id, id, id))).fetchone()
+                        assert row is not None
+                        return row[0]
+
+                    async with lifecycle.locked(conn, made.id):
+                        for step in (
+                            f"update databases set state = 'deleting' where id = '{made.id}'",
+                            f"alter database {made.id} is_template false allow_connections false",
+                            f"drop database {made.id} with (force)",
+                        )[:steps]:
+                            await conn.execute(step.encode())
+                        assert await left() == (4 if steps == 3 else 5)
+                    await until(left, lambda found: found == 0)
 
     asyncio.run(work())
 

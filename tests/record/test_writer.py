@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from liveweights.record import read
-from liveweights.record.batch import Fate, prepare, store
+from liveweights.record.batch import Fate, find_new, prepare, store
 from liveweights.record.binary import encode
 from liveweights.record.clean import InvalidRow
 from liveweights.record.writer import (
@@ -274,7 +274,8 @@ def test_a_second_try_after_an_unheard_commit_is_no_repeat(database_dsn: str) ->
         for again, feedback in ((False, f), (True, f), (False, f), (True, make_feedback("f", "g"))):
             async with pool.connection() as conn:
                 await prepare(conn)
-                fates.append(await store(conn, [encode(g)], [feedback], again=again))
+                new = await find_new(conn, [encode(g)])
+                fates.append(await store(conn, new, [feedback], again=again))
         await pool.close()
         return fates
 

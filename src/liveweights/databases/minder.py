@@ -35,7 +35,9 @@ class Sight:
 
     @property
     def consistent(self) -> bool:
-        """Whether Postgres agrees with the row."""
+        """Whether Postgres agrees with the row. One that is being deleted goes last."""
+        if self.database.state is State.DELETING:
+            return False
         expected = self.database.admits
         return self.admits == expected and (expected or not self.sessions)
 
@@ -150,7 +152,8 @@ class Minder:
         if not identifiers:
             return {}
         cursor = await conn.execute(
-            "select datname, pg_database_size(oid) from pg_database where datname = any(%s)",
+            "select datname, size from pg_database, pg_database_size(oid) size"
+            " where datname = any(%s) and size is not null",  # null: its files have just gone
             (identifiers,),
         )
         sizes: dict[str, int] = dict(await cursor.fetchall())

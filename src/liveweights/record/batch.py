@@ -9,7 +9,7 @@ from typing import Any, LiteralString
 
 import msgspec
 
-from liveweights.record import rollups
+from liveweights.record import rollups, tally
 from liveweights.record.binary import COLUMNS, SIGNATURE, TRAILER, Row
 from liveweights.record.columns import FEEDBACK, feedback_row
 from liveweights.record.feedback import Feedback
@@ -20,60 +20,18 @@ from liveweights.store.partitions import day_of
 _COLUMNS: LiteralString = ", ".join(COLUMNS)
 
 STAGE: LiteralString = f"""
-create temp table if not exists staged_generations (like public.generations including defaults)
-    on commit delete rows;
 create temp table if not exists staged_feedback (
     position int not null, day date not null, survived float8,
     tenant text, id text, generation text, signal text,
     value float8, text text, received_at timestamptz
 ) on commit delete rows;
-{rollups.STAGE}
+{rollups.STAGE};
+{tally.STAGE}
 """
 
-# In one order for everybody, and not even tried where it is known: see `rollups`.
-INSERT_SERIES: tuple[LiteralString, LiteralString] = (
-    """
-insert into series (alias, checkpoint)
-select alias, checkpoint from (
-    select distinct alias, checkpoint from staged_generations
-) wanted
-where not exists (
-    select from series s where (s.alias, s.checkpoint) = (wanted.alias, wanted.checkpoint)
-        and s.tenant is null and s.surface is null
-)
-order by alias, checkpoint
-on conflict do nothing
-""",
-    """
-insert into series (alias, checkpoint, tenant, surface, whole_id)
-select wanted.alias, wanted.checkpoint, wanted.tenant, wanted.surface, whole.id from (
-    select distinct alias, checkpoint, tenant, surface from staged_generations
-) wanted
-join series whole using (alias, checkpoint)
-where whole.tenant is null and whole.surface is null and not exists (
-    select from series s where (s.alias, s.checkpoint, s.tenant, s.surface)
-        = (wanted.alias, wanted.checkpoint, wanted.tenant, wanted.surface)
-)
-order by 1, 2, 3, 4
-on conflict do nothing
-""",
-)
+FIND = "select id from generations where day = any(%(days)s) and id = any(%(ids)s)"
 
-INSERT_GENERATIONS: LiteralString = f"""
-with fresh as (
-    insert into generations ({_COLUMNS}) select {_COLUMNS} from staged_generations
-    on conflict (day, id) do nothing
-    returning created_at, alias, checkpoint, tenant, surface, output, finish_reason,
-        prompt_ids, output_ids, usage, cost_nanos, first_token_ms, total_ms
-), {rollups.stage_generations("fresh", "1")}
-"""
-
-# Of those in the same batch too.
-OUTPUTS = """
-select id, output from generations where day = any(%(days)s) and id = any(%(ids)s)
-union all
-select id, output from staged_generations where id = any(%(ids)s)
-"""
+OUTPUTS = "select id, output from generations where day = any(%(days)s) and id = any(%(ids)s)"
 
 STAGE_FEEDBACK = """
 insert into staged_feedback
@@ -169,9 +127,9 @@ async def store(
     """Write both in the caller's transaction, generations first; the fate of each feedback.
 
     The rollups are brought up to date in the same transaction. The partitions of the generations
-    must be there. Rows that are there already are left alone. ``again`` says that an earlier try
-    may have been committed without our knowing: then a row with our own time of receipt counts
-    as new.
+    must be there. ``again`` says that an earlier try may have been committed without our knowing:
+    then feedback with our own time of receipt counts as new. Raises
+    psycopg.errors.UniqueViolation where a generation is there already: see ``find_new``.
     """
     if generations:
         await _copy(conn, generations)
@@ -181,9 +139,7 @@ async def store(
     # A pipeline: the statements travel together, and their results come back together.
     async with conn.pipeline():
         if generations:
-            for statement in INSERT_SERIES:
-                await conn.execute(statement)
-            await conn.execute(INSERT_GENERATIONS)
+            await tally.stage(conn, tally.tally(generations))
         if not feedback:
             await rollups.add_staged(conn)
             return []
@@ -202,8 +158,17 @@ async def store(
     return _fates(feedback, known, inserted, compared, again)
 
 
+async def find_new(conn: Connection, rows: Sequence[Row]) -> list[Row]:
+    """Those that are not in Postgres; of several with one id the first."""
+    unique = {row.id: row for row in reversed(rows)}
+    which = {"days": sorted({row.day for row in rows}), "ids": list(unique)}
+    cursor = await conn.execute(FIND, which)
+    known = {id for (id,) in await cursor.fetchall()}
+    return [row for row in rows if row.id not in known and unique[row.id] is row]
+
+
 async def _copy(conn: Connection, generations: Sequence[Row]) -> None:
-    statement = f"copy staged_generations ({_COLUMNS}) from stdin (format binary)".encode()
+    statement = f"copy generations ({_COLUMNS}) from stdin (format binary)".encode()
     async with conn.cursor() as cursor, cursor.copy(statement) as copy:
         await copy.write(b"".join((SIGNATURE, *(row.data for row in generations), TRAILER)))
 

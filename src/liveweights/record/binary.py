@@ -7,14 +7,15 @@ its length in bytes (32 bits, -1 for null) and its content, all numbers big-endi
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from array import array
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from enum import IntEnum
+from functools import lru_cache
 from types import MappingProxyType
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import msgspec
-import numpy as np
 
 from liveweights.record.generation import Generation
 from liveweights.record.prices import Price, cost_nanos
@@ -42,49 +43,163 @@ _LIMIT = struct.Struct(">ii").pack
 _CONSENT = struct.Struct(">i?").pack
 _REAL = struct.Struct(">if").pack
 _END = struct.Struct(">iiiq").pack
-_ARRAY = struct.Struct(">iiiiii").pack
 _EMPTY = struct.Struct(">iiii").pack
+_ARRAY = struct.Struct(">iiiiii").pack
+_CELL = array("i", b"\0\0\0\x04" + bytes(4))  # the length of an element, and its place
+_EMPTY_JSON = b"\0\0\0\x03\x01{}"
+_WORD = 64  # characters of a text that is likely to come again
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(2000, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
+_BUCKET = 300_000_000  # microseconds
+_COUNTED = ("id", "alias", "checkpoint", "output", "finish_reason", "tenant", "surface")
+
+Group = tuple[int, str, str, str, str]
+"""What is counted together: 5-minute bucket since 2000, alias, checkpoint, tenant, surface."""
 
 
-def encode_generation(g: Generation, day: date, cost_nanos: int) -> bytes:
-    """One tuple of ``COLUMNS``. Raises ValueError or TypeError for what is not of its type."""
+class Outcome(IntEnum):
+    """What became of a generation, as the rollups count it."""
+
+    ANSWERED = 0
+    SILENT = 1
+    CANCELLED = 2
+    FAILED = 3
+
+
+class Row(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A generation on its way: its tuple of ``COLUMNS``, the partition that it belongs to, and
+    what it adds to the rollups of its group. No field is left to the garbage collector."""
+
+    id: str
+    day: date
+    data: bytes
+    group: Group
+    outcome: Outcome
+    prompt_tokens: int
+    output_tokens: int
+    cost_nanos: int
+    first_token_ms: float
+    total_ms: float
+
+
+def encode(g: Generation, prices: Mapping[str, Price] = MappingProxyType({})) -> Row:
+    """Raises ValueError or TypeError for what is not of its type."""
+    day = day_of(g.id)
+    created = (g.created_at - _EPOCH) // _MICROSECOND
+    prompt_tokens, output_tokens = _tokens(g.usage, len(g.prompt_ids), len(g.output_ids))
+    cost = cost_nanos(prices.get(g.alias), prompt_tokens, output_tokens)
     try:
-        return b"".join((
+        data = b"".join((
             _HEAD,
             _text(g.id),
-            _TIME(8, (g.created_at - _EPOCH) // _MICROSECOND),
-            _text(g.alias),
-            _text(g.checkpoint),
-            _text(g.endpoint),
-            _array(g.prompt_ids, _INT4, ">i4"),
-            _array(g.output_ids, _INT4, ">i4"),
-            _array(g.logprobs, _FLOAT4, ">f4"),
-            _array(g.raw_logprobs, _FLOAT4, ">f4"),
+            _TIME(8, created),
+            _word(g.alias),
+            _word(g.checkpoint),
+            _word(g.endpoint),
+            _array(g.prompt_ids, _INT4),
+            _array(g.output_ids, _INT4),
+            _array(g.logprobs, _FLOAT4),
+            _array(g.raw_logprobs, _FLOAT4),
             _text(g.output),
-            _text(g.finish_reason),
+            _word(g.finish_reason),
             _SAMPLING(4, g.temperature, 4, g.top_p),
             _NULL if g.seed is None else _TIME(8, g.seed),
             _LIMIT(4, g.max_tokens),
-            _text(g.tenant),
+            _word(g.tenant),
             _text(g.user),
             _text(g.session),
-            _text(g.surface),
-            _text(g.language),
+            _word(g.surface),
+            _word(g.language),
             _CONSENT(1, g.consent),
-            _text(g.healed),
+            _word(g.healed),
             _SAMPLING(4, g.first_token_ms, 4, g.total_ms),
             _json(g.metadata),
             _text(g.prompt),
             _json(g.usage),
             _NULL if g.selection is None else _REAL(4, g.selection),
             _NULL if g.experts is None else _field(g.experts),
-            _END(4, (day - _EPOCH_DAY).days, 8, cost_nanos),
+            _END(4, (day - _EPOCH_DAY).days, 8, cost),
         ))  # fmt: skip
     except (struct.error, OverflowError, AttributeError) as error:
         raise ValueError(f"generation {g.id} cannot be encoded: {error}") from error
+    return Row(
+        g.id,
+        day,
+        data,
+        _group(created // _BUCKET, g.alias, g.checkpoint, g.tenant, g.surface),
+        _outcome(g.output, g.finish_reason),
+        prompt_tokens,
+        output_tokens,
+        cost,
+        g.first_token_ms,
+        g.total_ms,
+    )
+
+
+def decode(data: bytes) -> Row:
+    """The row that was encoded as ``data``."""
+    fields: dict[str, bytes] = {}
+    place = len(_HEAD)
+    for name in COLUMNS:
+        size = _int(data, place)
+        place += 4
+        if size >= 0:
+            fields[name] = data[place : place + size]
+            place += size
+    text = {name: fields[name].decode() for name in _COUNTED}
+    numbers = {name: _cardinality(fields[name]) for name in ("prompt_ids", "output_ids")}
+    usage = msgspec.json.decode(fields["usage"][1:], type=dict[str, Any])
+    tokens = _tokens(usage, numbers["prompt_ids"], numbers["output_ids"])
+    (created,) = struct.unpack(">q", fields["created_at"])
+    (cost,) = struct.unpack(">q", fields["cost_nanos"])
+    (first_token_ms,) = struct.unpack(">f", fields["first_token_ms"])
+    (total_ms,) = struct.unpack(">f", fields["total_ms"])
+    return Row(
+        text["id"],
+        day_of(text["id"]),
+        data,
+        _group(
+            created // _BUCKET,
+            text["alias"],
+            text["checkpoint"],
+            text["tenant"],
+            text["surface"],
+        ),
+        _outcome(text["output"], text["finish_reason"]),
+        *tokens,
+        cost,
+        first_token_ms,
+        total_ms,
+    )
+
+
+def bucket_start(group: Group) -> datetime:
+    return _EPOCH + group[0] * _BUCKET * _MICROSECOND
+
+
+def _tokens(usage: Mapping[str, int], prompt: int, output: int) -> tuple[int, int]:
+    """As the upstream counted them, where it did; else our own ids."""
+    if not usage:
+        return prompt, output
+    tokens = usage.get("prompt_tokens", prompt), usage.get("completion_tokens", output)
+    if not (type(tokens[0]) is type(tokens[1]) is int):
+        raise TypeError(f"token counts {tokens} are not whole numbers")
+    return tokens
+
+
+@lru_cache(maxsize=4096)
+def _group(bucket: int, alias: str, checkpoint: str, tenant: str, surface: str) -> Group:
+    """One object for all rows of a group."""
+    return bucket, alias, checkpoint, tenant, surface
+
+
+def _outcome(output: str, reason: str) -> Outcome:
+    if reason == "cancelled":
+        return Outcome.CANCELLED
+    if reason == "error":
+        return Outcome.FAILED
+    return Outcome.ANSWERED if output else Outcome.SILENT
 
 
 def _field(content: bytes) -> bytes:
@@ -95,33 +210,37 @@ def _text(text: str | None) -> bytes:
     return _NULL if text is None else _field(text.encode())
 
 
+def _word(text: str) -> bytes:
+    return _known(text) if len(text) <= _WORD else _text(text)
+
+
+@lru_cache(maxsize=4096)
+def _known(text: str) -> bytes:
+    return _field(text.encode())
+
+
 def _json(value: Mapping[str, object]) -> bytes:
-    return _field(b"\x01" + msgspec.json.encode(value))
+    return _field(b"\x01" + msgspec.json.encode(value)) if value else _EMPTY_JSON
 
 
-def _array(values: Sequence[float], element: int, dtype: str) -> bytes:
+def _array(values: Sequence[float], element: int) -> bytes:
     if not values:
         return _EMPTY(12, 0, 0, element)
     size = len(values)
-    cells = np.empty((size, 2), ">i4")
-    cells[:, 0] = 4
-    cells[:, 1] = np.array(values, dtype).view(">i4")
+    cells = _CELL * size
+    # 32-bit words, whose bytes are in order already.
+    cells[1::2] = array("i", _packer(size, element)(*values))
     return _ARRAY(20 + 8 * size, 1, 0, element, size, 1) + cells.tobytes()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Row:
-    """A generation on its way: its tuple of ``COLUMNS`` and the partition that it belongs to."""
-
-    id: str
-    day: date
-    data: bytes
+@lru_cache(maxsize=4096)
+def _packer(size: int, element: int) -> Callable[..., bytes]:
+    return struct.Struct(f">{size}{'f' if element == _FLOAT4 else 'i'}").pack
 
 
-def encode(g: Generation, prices: Mapping[str, Price] = MappingProxyType({})) -> Row:
-    """Raises ValueError or TypeError for what is not of its type."""
-    prompt_tokens = g.usage.get("prompt_tokens", len(g.prompt_ids))
-    output_tokens = g.usage.get("completion_tokens", len(g.output_ids))
-    cost = cost_nanos(prices.get(g.alias), prompt_tokens, output_tokens)
-    day = day_of(g.id)
-    return Row(g.id, day, encode_generation(g, day, cost))
+def _cardinality(array: bytes) -> int:
+    return _int(array, 12) if _int(array, 0) else 0
+
+
+def _int(data: bytes, place: int) -> int:
+    return struct.unpack_from(">i", data, place)[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from operator import attrgetter
 
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
@@ -15,6 +16,8 @@ TEXTS = (
     *("user", "session", "surface", "language", "healed", "prompt"),
 )
 """The text fields of a generation that may be mended; its id may not."""
+
+_texts = attrgetter(*TEXTS)
 
 
 class InvalidRow(ValueError):
@@ -38,28 +41,23 @@ def clean_generation(g: Generation) -> Generation:
         raise InvalidRow(f"generation id {g.id!r} has characters that cannot be stored")
     if g.created_at.tzinfo is None:
         raise InvalidRow(f"generation {g.id}: created_at has no time zone")
-    for name in ("logprobs", "raw_logprobs"):
-        count = len(getattr(g, name))
-        if count not in (0, len(g.output_ids)):
-            raise InvalidRow(
-                f"generation {g.id}: {count} {name} for {len(g.output_ids)} output tokens"
-            )
-    for name in ("prompt_ids", "output_ids"):
-        ids: list[int] = getattr(g, name)
+    count = len(g.output_ids)
+    for name, logprobs in (("logprobs", g.logprobs), ("raw_logprobs", g.raw_logprobs)):
+        if logprobs and len(logprobs) != count:
+            raise InvalidRow(f"generation {g.id}: {len(logprobs)} {name} for {count} output tokens")
+    for name, ids in (("prompt_ids", g.prompt_ids), ("output_ids", g.output_ids)):
         if ids and not (min(ids) >= -INT4 and max(ids) < INT4):
             raise InvalidRow(f"generation {g.id}: {name} has a number beyond 32 bits")
     if g.seed is not None and not -INT8 <= g.seed < INT8:
         raise InvalidRow(f"generation {g.id}: seed {g.seed} is beyond 64 bits")
     if not -INT4 <= g.max_tokens < INT4:
         raise InvalidRow(f"generation {g.id}: max_tokens {g.max_tokens} is beyond 32 bits")
-    changed = {
-        name: clean
-        for name in TEXTS
-        if (text := getattr(g, name)) is not None and (clean := clean_text(text)) != text
-    }
-    metadata = {clean_text(key): clean_text(value) for key, value in g.metadata.items()}
-    if not changed and metadata == g.metadata:
+    parts: list[str | None] = [*_texts(g), *g.metadata, *g.metadata.values()]
+    texts = "".join(filter(None, parts))
+    if "\0" not in texts and _encodable(texts):
         return g
+    changed = {name: clean_text(text) for name in TEXTS if (text := getattr(g, name)) is not None}
+    metadata = {clean_text(key): clean_text(value) for key, value in g.metadata.items()}
     return replace(g, **changed, metadata=metadata)
 
 

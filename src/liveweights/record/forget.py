@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import date
-from typing import LiteralString
 
 from liveweights.record import rollups
 from liveweights.store.database import Connection
@@ -38,10 +37,30 @@ select id from influenced order by id
 """
 
 
-UNCOUNT: LiteralString = f"""
-with gone as (
-    select * from generations where day = any(%(days)s) and id = any(%(ids)s)
-), {rollups.stage_generations("gone", "-1")}
+UNCOUNT = """
+with keyed as materialized (
+    select date_bin('5 minutes', created_at, 'epoch') as at, series.id as series,
+        finish_reason = 'cancelled' as cancelled, finish_reason = 'error' as failed,
+        output = '' and finish_reason not in ('cancelled', 'error') as silent,
+        prompt_tokens(g) as prompt_tokens, output_tokens(g) as output_tokens,
+        cost_nanos, first_token_ms, total_ms
+    from generations g join series using (alias, checkpoint, tenant, surface)
+    where g.day = any(%(days)s) and g.id = any(%(ids)s)
+), counted as (
+    insert into staged_rollups (at, series, generations, silent, cancelled, failed,
+        prompt_tokens, output_tokens, cost_nanos)
+    select at, series, -count(*),
+        -count(*) filter (where silent), -count(*) filter (where cancelled),
+        -count(*) filter (where failed),
+        -sum(prompt_tokens), -sum(output_tokens), -sum(cost_nanos)
+    from keyed group by at, series
+)
+insert into staged_histograms (at, series, measure, bin, count)
+select at, series, 'first_token'::measure, histogram_bin(first_token_ms), -count(*)
+from keyed group by at, series, histogram_bin(first_token_ms)
+union all
+select at, series, 'total'::measure, histogram_bin(total_ms), -count(*)
+from keyed group by at, series, histogram_bin(total_ms)
 """
 
 UNCOUNT_DELAYS = """

@@ -50,41 +50,6 @@ create temp table if not exists staged_histograms (
 """
 
 
-def stage_generations(source: LiteralString, sign: LiteralString) -> LiteralString:
-    """The end of a statement that stages what the rows of ``source`` add by themselves.
-
-    ``source`` names columns of ``generations``, in a query or in an expression before this one;
-    ``sign`` is ``1`` or ``-1``.
-    """
-    return f"""
-    keyed as materialized (
-        select date_bin('5 minutes', created_at, 'epoch') as at, series.id as series,
-            finish_reason = 'cancelled' as cancelled, finish_reason = 'error' as failed,
-            output = '' and finish_reason not in ('cancelled', 'error') as silent,
-            coalesce((usage ->> 'prompt_tokens')::bigint, cardinality(prompt_ids))
-                as prompt_tokens,
-            coalesce((usage ->> 'completion_tokens')::bigint, cardinality(output_ids))
-                as output_tokens,
-            cost_nanos, first_token_ms, total_ms
-        from {source} join series using (alias, checkpoint, tenant, surface)
-    ), counted as (
-        insert into staged_rollups (at, series, generations, silent, cancelled, failed,
-            prompt_tokens, output_tokens, cost_nanos)
-        select at, series, {sign} * count(*),
-            {sign} * count(*) filter (where silent), {sign} * count(*) filter (where cancelled),
-            {sign} * count(*) filter (where failed),
-            {sign} * sum(prompt_tokens), {sign} * sum(output_tokens), {sign} * sum(cost_nanos)
-        from keyed group by at, series
-    )
-    insert into staged_histograms (at, series, measure, bin, count)
-    select at, series, 'first_token'::measure, histogram_bin(first_token_ms), {sign} * count(*)
-    from keyed group by at, series, histogram_bin(first_token_ms)
-    union all
-    select at, series, 'total'::measure, histogram_bin(total_ms), {sign} * count(*)
-    from keyed group by at, series, histogram_bin(total_ms)
-    """
-
-
 STAGE_OUTCOMES = """
 insert into staged_rollups (at, series, feedback, reacted, silent_reacted, accepted, rejected,
     value_micros, accepted_micros, rejected_micros)

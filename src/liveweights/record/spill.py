@@ -14,10 +14,9 @@ import os
 import struct
 import zlib
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 
-from liveweights.record.binary import COLUMNS, Row
+from liveweights.record.binary import COLUMNS, Row, decode
 
 log = logging.getLogger(__name__)
 
@@ -95,12 +94,12 @@ class Spill:
             file.seek(len(HEAD))
             rows: list[Row] = []
             while head := file.read(_ROW.size):
-                size, checksum, day = _ROW.unpack(head)
+                size, checksum, _ = _ROW.unpack(head)
                 data = file.read(size)
                 if zlib.crc32(data) != checksum:
                     log.error("%s is damaged after %d rows; the rest is lost", path, len(rows))
                     break
-                rows.append(Row(_id_of(data), date.fromordinal(day), data))
+                rows.append(decode(data))
             return rows
 
     def remove_oldest(self) -> None:
@@ -124,9 +123,3 @@ def _check(path: Path) -> None:
                 f"{path} was written by another version of liveweights: start that version once "
                 "with Postgres running, so that it writes the rows, or remove the file"
             )
-
-
-def _id_of(data: bytes) -> str:
-    """The first field, after the number of fields."""
-    (size,) = struct.unpack_from(">i", data, 2)
-    return data[6 : 6 + size].decode()

@@ -13,7 +13,7 @@ from types import TracebackType
 
 import psycopg
 
-from liveweights.record.batch import Fate, prepare, store
+from liveweights.record.batch import Fate, find_new, prepare, store
 from liveweights.record.binary import Row, encode
 from liveweights.record.clean import check_feedback, clean_generation
 from liveweights.record.feedback import Feedback
@@ -26,6 +26,9 @@ from liveweights.store.partitions import UNDATED, ensure
 log = logging.getLogger(__name__)
 
 REFUSALS = (psycopg.DataError, psycopg.IntegrityError, TypeError, ValueError, ArithmeticError)
+
+YIELD = 64
+"""After how many rows whoever adds them without a pause lets the writer go on."""
 
 
 class UnknownGeneration(LookupError):
@@ -72,7 +75,7 @@ class Writer:
         *,
         linger: float = 0.01,
         gather: float = 0.05,
-        batch_rows: int = 2000,
+        batch_rows: int = 5000,
         capacity: int = 10_000,
         close_timeout: float = 30.0,
         prices: Mapping[str, Price] | None = None,
@@ -90,6 +93,7 @@ class Writer:
         self._days: set[date] = {UNDATED}
         self._queue: deque[_Item] = deque()
         self._in_flight = 0
+        self._added = 0
         self._written = 0
         self._last_count = 0
         self._work = asyncio.Event()
@@ -173,13 +177,17 @@ class Writer:
             raise WriterClosed("the writer ended before everything was written")
 
     async def _add(self, item: _Item) -> None:
-        await self._until(lambda: self._in_memory < self._capacity)
+        if self._in_memory >= self._capacity:
+            await self._until(lambda: self._in_memory < self._capacity)
         if self._closing or self._ended():
             raise WriterClosed("the writer is closed; nothing more can be recorded")
         self._queue.append(item)
         self._work.set()
         if isinstance(item, _Pending) or self._is_full():
             self._urgent.set()
+        self._added += 1
+        if self._added % YIELD == 0:
+            await asyncio.sleep(0)
 
     def _ended(self) -> bool:
         return self._task is None or self._task.done()
@@ -304,8 +312,16 @@ class Writer:
         if days:
             await ensure(conn, days)
             self._days |= days
-        async with conn.transaction():
-            return await store(conn, rows, feedback, again=again)
+        new = await find_new(conn, rows) if again else rows
+        while True:
+            try:
+                async with conn.transaction():
+                    return await store(conn, new, feedback, again=again)
+            except psycopg.errors.UniqueViolation:
+                count = len(new)
+                new = await find_new(conn, new)
+                if len(new) == count:
+                    raise
 
     async def _put_aside(self, rows: list[Row]) -> list[Row]:
         """Move these rows and those in the queue to disk; what stays in memory of the former."""

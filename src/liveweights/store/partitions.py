@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 from psycopg import sql
 
@@ -28,7 +29,12 @@ def day_of(id: str) -> date:
     found = _TIMED.search(id)
     if found is None:
         return UNDATED
-    return UNDATED + timedelta(days=int(found[1], 16) // _DAY_MS)
+    return _day(int(found[1], 16) // _DAY_MS)
+
+
+@lru_cache(maxsize=64)
+def _day(number: int) -> date:
+    return UNDATED + timedelta(days=number)
 
 
 def partition(table: str, day: date) -> str:
