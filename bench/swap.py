@@ -182,30 +182,29 @@ async def promote_all(dsn: str, made: Sequence[Checkpoint], streams: Streams) ->
 
 
 async def answers(session: aiohttp.ClientSession, checkpoint: str) -> float:
-    """The moment at which the alias is first answered by ``checkpoint``."""
-    body = {"model": "code", "prompt": "x =", "max_tokens": 1}
+    """The moment from which new requests are answered by ``checkpoint``."""
     while True:
-        async with session.post("/v1/completions", json=body) as response:
-            if (await response.json()).get("checkpoint") == checkpoint:
+        async with session.get("/v1/models/code") as response:
+            if (await response.json())["checkpoint"] == checkpoint:
                 return time.perf_counter()
+        await asyncio.sleep(0.005)
 
 
 async def roll_back(url: str, home: Path, made: Sequence[Checkpoint]) -> dict[str, float]:
-    """Milliseconds from the click, and from the start of the command, to the first answer by the
-    checkpoint that was live before."""
-    login = aiohttp.BasicAuth("operator", OPERATOR_KEY)
+    """Milliseconds from the click, and from the start of the command, until new requests are
+    answered by the checkpoint that was live before."""
     found: dict[str, float] = {}
     async with aiohttp.ClientSession(url) as session:
         waiting = asyncio.create_task(answers(session, made[-2].id))
         began = time.perf_counter()
-        async with session.post("/releases/rollback", auth=login) as response:
+        login = {"authorization": f"Bearer {OPERATOR_KEY}"}
+        async with session.post("/releases/rollback", headers=login) as response:
             assert response.status == 200, await response.text()
         found["rollback_click_ms"] = 1e3 * (await waiting - began)
         waiting = asyncio.create_task(answers(session, made[-3].id))
         began = time.perf_counter()
-        code = "from liveweights.cli import main; main()"
         command = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", code, "rollback", "--home", str(home)
+            str(Path(sys.executable).with_name("liveweights")), "rollback", "--home", str(home)
         )
         assert await command.wait() == 0
         found["rollback_command_ms"] = 1e3 * (await waiting - began)
