@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 REFUSALS = (psycopg.DataError, psycopg.IntegrityError, TypeError, ValueError, ArithmeticError)
 
 YIELD = 64
-"""After how many rows whoever adds them without a pause lets the writer go on."""
+"""After how many generations whoever adds them without a pause lets the writer go on."""
 
 
 class UnknownGeneration(LookupError):
@@ -157,6 +157,9 @@ class Writer:
             log.error("generation %s cannot be recorded and is dropped: %s", generation.id, error)
             return
         await self._add(row)
+        self._added += 1
+        if self._added % YIELD == 0:
+            await asyncio.sleep(0)
 
     async def add_feedback(self, feedback: Feedback) -> bool:
         """Return when the row is durable: True if it is new, False if it is a repeat.
@@ -185,9 +188,6 @@ class Writer:
         self._work.set()
         if isinstance(item, _Pending) or self._is_full():
             self._urgent.set()
-        self._added += 1
-        if self._added % YIELD == 0:
-            await asyncio.sleep(0)
 
     def _ended(self) -> bool:
         return self._task is None or self._task.done()
