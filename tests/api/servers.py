@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import uvicorn
@@ -24,6 +24,20 @@ def make_server(app: Any) -> uvicorn.Server:
     config = uvicorn.Config(app, log_level="warning", access_log=False)
     config.timeout_graceful_shutdown = 5
     return uvicorn.Server(config)
+
+
+@asynccontextmanager
+async def answering(server: uvicorn.Server) -> AsyncGenerator[str]:
+    """Runs ``server`` in this event loop; the base URL for a client."""
+    with listening() as (sock, url):
+        serve = asyncio.create_task(server.serve(sockets=[sock]))
+        try:
+            while not server.started and not serve.done():
+                await asyncio.sleep(0.005)
+            yield url
+        finally:
+            server.should_exit = True
+            await serve
 
 
 @contextmanager

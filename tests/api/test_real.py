@@ -18,7 +18,7 @@ from liveweights.engines.llama import LlamaEngine
 from liveweights.record.writer import Writer
 from liveweights.store.database import open_pool
 
-from .servers import listening, make_server
+from .servers import answering, make_server
 
 CODE = "import os\nimport sys\n\n\ndef main(argv):\n    "
 QUESTION = "What is the capital of France?"
@@ -92,15 +92,11 @@ def test_what_the_client_gets_is_what_the_database_keeps(
             router.set("live", base.id)
             async with Writer(pool) as writer:
                 app = create_app(engine, writer, router, tokenizer)
-                server = make_server(app)
-                with listening() as (sock, url):
-                    serve = asyncio.create_task(server.serve(sockets=[sock]))
-                    try:
-                        async with AsyncOpenAI(base_url=url, api_key="any") as client:
-                            await use(client)
-                    finally:
-                        server.should_exit = True
-                        await serve
+                async with (
+                    answering(make_server(app)) as url,
+                    AsyncOpenAI(base_url=url, api_key="any") as client,
+                ):
+                    await use(client)
             assert router.in_use(base.id) == 0
         finally:
             await engine.close()

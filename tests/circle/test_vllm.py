@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 
 import pytest
 from tests.circle.service import running
+from tests.engines.test_vllm_real import PYTHON
+from tests.engines.test_vllm_real import pytestmark as pytestmark
 
-PYTHON = os.environ.get("LIVEWEIGHTS_VLLM_PYTHON", "")
-pytestmark = [
-    pytest.mark.model,
-    pytest.mark.skipif(not PYTHON, reason="needs a vLLM: run `make test-vllm`"),
-]
 VLLM = {"python": PYTHON, "adapters": 3, "kv_cache_gib": 1}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 from tests.api.doubles import MemoryRecorder
-from tests.api.servers import listening, make_server
+from tests.api.servers import answering, make_server
 
 from liveweights.api.settings import ApiSettings
 from liveweights.gateway.app import create_gateway
@@ -124,16 +124,9 @@ async def scene(
         async with Upstream(behind) as upstream:
             server = make_server(create_gateway(upstream, recorder, settings, key))
             server.config.server_header = server.config.date_header = False
-            with listening() as (sock, url):
-                serve = asyncio.create_task(server.serve(sockets=[sock]))
-                try:
-                    while not server.started:
-                        await asyncio.sleep(0.005)
-                    root = url.removesuffix("/v1")
-                    async with aiohttp.ClientSession(root) as client:
-                        yield Scene(stub, recorder, client, root)
-                finally:
-                    server.should_exit = True
-                    await serve
+            async with answering(server) as url:
+                root = url.removesuffix("/v1")
+                async with aiohttp.ClientSession(root) as client:
+                    yield Scene(stub, recorder, client, root)
     finally:
         await runner.cleanup()

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 from openai import AsyncOpenAI
-from tests.api.servers import listening, make_server
+from tests.api.servers import answering, make_server
 from tests.learn.families import make_family
 
 from liveweights.api.app import create_app
@@ -55,14 +55,11 @@ async def serve(base: Checkpoint, pool: Pool, folder: Path) -> None:
         router.set("live", base.id)
         async with Writer(pool) as writer:
             server = make_server(create_app(engine, writer, router, tokenizer))
-            with listening() as (sock, url):
-                serving = asyncio.create_task(server.serve(sockets=[sock]))
-                try:
-                    async with AsyncOpenAI(base_url=url, api_key="any") as client:
-                        await ask(client)
-                finally:
-                    server.should_exit = True
-                    await serving
+            async with (
+                answering(server) as url,
+                AsyncOpenAI(base_url=url, api_key="any") as client,
+            ):
+                await ask(client)
     finally:
         await engine.close()
 

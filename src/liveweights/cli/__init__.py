@@ -42,7 +42,6 @@ app = typer.Typer(
     cls=lazy_group(COMMANDS),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Serve an open-weight model, learn from its users, ship better weights with proof.",
 )
 
 

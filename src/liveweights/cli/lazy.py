@@ -43,4 +43,7 @@ def lazy_group(places: Mapping[str, str]) -> type[TyperGroup]:
             super().__init__(**attributes)
             self.commands = Commands(places)  # type: ignore[assignment]
 
+        def list_commands(self, ctx: Any) -> list[str]:
+            return list(places)  # by their names alone
+
     return LazyGroup

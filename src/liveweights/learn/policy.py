@@ -41,7 +41,8 @@ class Policy:
         self._dtype = compute_dtype(settings)
         self._config: Any = self.model.config.get_text_config()
         self._routing = Routing(self.model)
-        self._replay = settings.routing == "replay" and len(self._routing) > 0
+        self.replays = settings.routing == "replay" and len(self._routing) > 0
+        """Whether it is a mixture of experts whose routing is replayed in an update."""
         self._routes: dict[tuple[int, ...], Tensor] = {}
         """Of each row's tokens (N, L, K), as the incumbent computed them."""
         self._served: dict[tuple[int, ...], Tensor] = {}
@@ -54,11 +55,6 @@ class Policy:
             self._checkpoint_activations()
         if sharing.processes() > 1:
             sharing.shard(self._body(), self.device)
-
-    @property
-    def replays(self) -> bool:
-        """Whether it is a mixture of experts whose routing is replayed in an update."""
-        return self._replay
 
     @property
     def model(self) -> Any:
@@ -94,7 +90,7 @@ class Policy:
 
     def _passes(self, paths: Sequence[Row]) -> list[list[int]]:
         """Rows that are computed together: all, where passes have to be counted or repeated."""
-        if self.layout == "rows" or self._replay or sharing.processes() > 1:
+        if self.layout == "rows" or self.replays or sharing.processes() > 1:
             return [list(range(len(paths)))]
         # From half its width on, a model spends a sixth of a pass on the pairs of a tree's nodes.
         return split(paths, self._config.hidden_size // 2)
@@ -135,7 +131,7 @@ class Policy:
         for indices in [*ours, *groups[: most - len(ours)]]:
             chosen = [paths[i] for i in indices]
             heat_B = torch.tensor([temperatures[i] for i in indices])
-            if keep_routes and self._replay:
+            if keep_routes and self.replays:
                 self._keeping = True
                 with self._routing.recorded() as choices:
                     logprobs_T, row_T = self.logprobs(chosen, heat_B)
@@ -144,7 +140,7 @@ class Policy:
             else:
                 logprobs_T, row_T = self.logprobs(chosen, heat_B)
             scores += logprobs_T.split([int(n) for n in torch.bincount(row_T)])
-        if keep_routes and self._replay:
+        if keep_routes and self.replays:
             self._routes = dict(sharing.gather(list(self._routes.items())))
         return sharing.gather(scores[: sum(map(len, ours))])
 
@@ -179,7 +175,7 @@ class Policy:
 
     def _lay_out(self, paths: Sequence[Row]) -> Batch:
         batch = lay_out(paths, self.layout, self._config, self.device)
-        replayed = self._replay and (torch.is_grad_enabled() or self._keeping)
+        replayed = self.replays and (torch.is_grad_enabled() or self._keeping)
         self._routing.replay(self._choices(paths, batch) if replayed else None)
         return batch
 

@@ -53,8 +53,7 @@ def clean_generation(g: Generation) -> Generation:
     if not -INT4 <= g.max_tokens < INT4:
         raise InvalidRow(f"generation {g.id}: max_tokens {g.max_tokens} is beyond 32 bits")
     parts: list[str | None] = [*_texts(g), *g.metadata, *g.metadata.values()]
-    texts = "".join(filter(None, parts))
-    if "\0" not in texts and _encodable(texts):
+    if _storable("".join(filter(None, parts))):
         return g
     changed = {name: clean_text(text) for name in TEXTS if (text := getattr(g, name)) is not None}
     metadata = {clean_text(key): clean_text(value) for key, value in g.metadata.items()}
