@@ -22,6 +22,7 @@ from tests.learn.families import make_config, write_family
 
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.models import find, load_tokenizer
+from liveweights.engines.protocol import Token
 from liveweights.engines.settings import EngineSettings
 from liveweights.engines.torch import TorchEngine
 
@@ -96,6 +97,32 @@ class TestTorchEngine(EngineConformance, GuidedConformance):
         assert [t.id for t in first] == [t.id for t in again]
         model = reference.read(harness.base.folder)
         assert harness.error(model, prompt, again) <= harness.engine.tolerance
+
+    def test_guesses_change_nothing_of_what_is_sampled(self, harness: Harness) -> None:
+        repeating = "x = 1\ny = 2\nz = 3\n" * 6 + "x = 1\ny ="
+        prompts = [harness.ids(text) for text in (repeating, CODE + CODE[:40], "Once")]
+
+        async def answers(engine: TorchEngine) -> list[list[Token]]:
+            served = Harness(
+                harness.runner, engine, harness.base, harness.adapter, harness.tokenizer
+            )
+            how: dict[str, Any] = {"max_tokens": 24, "temperature": 0.7, "top_p": 0.9, "seed": 5}
+            return await asyncio.gather(*(served.collect(ids, **how) for ids in prompts))
+
+        async def without() -> list[list[Token]]:
+            settings = EngineSettings(kind="torch", context_length=CONTEXT, guesses=0)
+            engine = TorchEngine(harness.base, Path(), settings, harness.tokenizer)
+            await engine.load(harness.base)
+            try:
+                return await answers(engine)
+            finally:
+                await engine.close()
+
+        assert isinstance(harness.engine, TorchEngine)
+        guessed, plain = harness.run(answers(harness.engine)), harness.run(without())
+        for one, other in zip(guessed, plain, strict=True):
+            assert [t.id for t in one] == [t.id for t in other]
+            assert [t.logprob for t in one] == pytest.approx([t.logprob for t in other], abs=1e-3)
 
     def test_a_dense_model_has_no_experts(self, harness: Harness) -> None:
         assert all(token.experts is None for token in harness.answer(CODE, max_tokens=3))

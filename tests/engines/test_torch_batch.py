@@ -47,12 +47,18 @@ def test_rows_at_different_places(model: Any) -> None:
         batch.join(cache)
         rows.append(ids)
 
-    def step() -> None:
-        next_B = random(len(rows))
-        logits_BV = batch.forward(next_B)
-        for ids, token, logits_V in zip(rows, next_B, logits_BV, strict=True):
-            ids.append(token)
-            torch.testing.assert_close(logits_V, alone(ids), atol=1e-5, rtol=1e-4)
+    def step(*counts: int) -> None:
+        """Each row computes some tokens more than it keeps, its own number of both."""
+        more = [random(count) for count in [*counts, *[1] * (len(rows) - len(counts))]]
+        kept = [len(tokens) - (row % 2 and len(tokens) > 1) for row, tokens in enumerate(more)]
+        logits_BTV = batch.forward(more)
+        for ids, tokens, logits_TV in zip(rows, more, logits_BTV, strict=True):
+            for place in range(len(tokens)):
+                expected_V = alone([*ids, *tokens[: place + 1]])
+                torch.testing.assert_close(logits_TV[place], expected_V, atol=1e-5, rtol=1e-4)
+        batch.advance(kept)
+        for ids, tokens, count in zip(rows, more, kept, strict=True):
+            ids += tokens[:count]
 
     def leave(row: int) -> None:
         batch.leave(row)
@@ -63,10 +69,10 @@ def test_rows_at_different_places(model: Any) -> None:
     step()
     join(300)  # beyond the room that there was
     join(1)
-    step()
+    step(1, 4, 3)
     step()
     leave(1)  # the longest
-    step()
+    step(2, 5)
     join(40)
     leave(0)
     step()
@@ -82,14 +88,16 @@ def test_a_prompt_goes_on_from_a_row(model: Any) -> None:
     ids = list(range(20))
     batch = Batch(model)
     batch.join(prefill(model, ids, 0, [])[1])
-    batch.forward([33])
+    batch.forward([[33, 34]])
+    batch.advance([1])
     layers = batch.read(0)
     other = [*ids[:15], 40, 41]
     logits_V, cache = prefill(model, other, 15, layers)
     expected_V = model(torch.tensor([other])).logits[0, -1]
     torch.testing.assert_close(logits_V, expected_V, atol=1e-5, rtol=1e-4)
     batch.join(cache)
-    batch.forward([1, 2])
+    batch.forward([[1], [2]])
+    batch.advance([1, 1])
     assert [tuple(keys.shape) for keys, _ in batch.read(0)] == [(1, 2, 22, 8)] * 2
     assert [tuple(keys.shape) for keys, _ in layers] == [(1, 2, 21, 8)] * 2
 

@@ -18,11 +18,9 @@ CODE = Path(__file__).read_text()
 PROMPTS = [CODE[end - 200 : end] for end in range(300, 2100, 150)]
 
 
-def make_adapter(base: Checkpoint, folder: Path, scale: float, lie: bool = False) -> None:
-    """A LoRA adapter with random weights of that scale, and its probes, into ``folder``.
-
-    With ``lie`` the weights are zero but the probes are those of the random ones.
-    """
+def make_adapters(base: Checkpoint, acting: Path, zeros: Path) -> None:
+    """A LoRA adapter with random weights, and its probes, into ``acting``; into ``zeros`` the
+    same probes with weights of zero."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -40,7 +38,7 @@ def make_adapter(base: Checkpoint, folder: Path, scale: float, lie: bool = False
     adapted = [weight for name, weight in model.named_parameters() if "lora_B" in name]
     with torch.no_grad():
         for weight in adapted:
-            weight.normal_(std=scale)
+            weight.normal_(std=0.03)
         probes = []
         for prompt in PROMPTS:
             ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
@@ -51,11 +49,11 @@ def make_adapter(base: Checkpoint, folder: Path, scale: float, lie: bool = False
             probes.append(
                 {"prompt_ids": ids, "top": [[k, ours_V[k].item(), base_V[k].item()] for k in top]}
             )
-        if lie:
+        for folder in (acting, zeros):
+            model.save_pretrained(str(folder))
+            (folder / "probes.json").write_text(json.dumps({"probes": probes}))
             for weight in adapted:
                 weight.zero_()
-    model.save_pretrained(str(folder))
-    (folder / "probes.json").write_text(json.dumps({"probes": probes}))
 
 
 def test_an_adapter_that_acts_is_accepted_and_one_of_zeros_is_refused(
@@ -65,10 +63,9 @@ def test_an_adapter_that_acts_is_accepted_and_one_of_zeros_is_refused(
 
     registry = Registry(tmp_path / "checkpoints")
     checkpoints: dict[str, Checkpoint] = {}
-    for name, scale, lie in [("acting", 0.03, False), ("zeros", 0.03, True)]:
-        staging = tmp_path / name
-        make_adapter(base, staging, scale, lie)
-        checkpoints[name] = registry.store(staging, name, "adapter", base.id, base.id, {})
+    make_adapters(base, tmp_path / "acting", tmp_path / "zeros")
+    for name in ("acting", "zeros"):
+        checkpoints[name] = registry.store(tmp_path / name, name, "adapter", base.id, base.id, {})
         verify(checkpoints[name])
 
     async def go() -> dict[str, ProbeReport]:

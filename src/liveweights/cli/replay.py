@@ -37,7 +37,7 @@ DEMO: dict[str, object] = {
         # Four developers: each is a quarter of all there is.
         "user_share": 0.5,
     },
-    "cycle": {"min_feedback": 190, "poll": 0.5, "replay_rows": 130},
+    "cycle": {"min_feedback": 190, "poll": 0.5, "replay_rows": 90},
     # One-sided, an equal candidate passes once in twenty cycles.
     "gate": {"confidence": 0.9},
     "canary": {
@@ -60,7 +60,7 @@ DEMO: dict[str, object] = {
 @replay.command()
 def demo(
     minutes: Annotated[float, typer.Option(help="Least minutes of traffic.")] = 6.0,
-    most_minutes: Annotated[float, typer.Option(help="Most minutes of traffic.")] = 10.0,
+    most_minutes: Annotated[float, typer.Option(help="Most minutes of traffic.")] = 10.5,
     releases: Annotated[int, typer.Option(help="Releases to wait for.")] = 3,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the service running.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Progress as lines.")] = False,
@@ -77,10 +77,10 @@ def demo(
         keep=keep,
         plain=plain,
         config=DEMO,
-        measure=MeasureSettings(files=22, package_files=6),
+        measure=MeasureSettings(files=18, package_files=6),
         # Short sessions: evidence is clustered by session, so many small ones say more. The rate
         # leaves the update its share of two cores.
-        traffic=TrafficSettings(session_positions=5, window=560, rate=1.4, temperature=0.0),
+        traffic=TrafficSettings(session_positions=5, window=560, rate=1.1, temperature=0.0),
     )
     raise typer.Exit(run_demo(options))
 

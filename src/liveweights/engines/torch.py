@@ -38,7 +38,8 @@ class TorchEngine:
     """``Engine`` on Transformers and PEFT.
 
     One thread computes a token of every answer of a checkpoint in one batch; new answers join
-    between two tokens. Prompts go on from what earlier answers of the same checkpoint computed
+    between two steps. What an answer seems to repeat is guessed and computed in the same step
+    (``lookup``). Prompts go on from what earlier answers of the same checkpoint computed
     for the same tokens. Models whose cache is more than keys and values (state spaces, sliding
     windows) are decoded one answer at a time. Adapters on the same base share its weights. The
     experts of a mixture are recorded as its routers choose them.
@@ -60,7 +61,9 @@ class TorchEngine:
         self._shared: dict[str, tuple[Any, Choices]] = {}
         self._loads = asyncio.Lock()
         settings = self._settings
-        self._worker = Worker(settings.cores(), settings.slots, settings.cache_mib << 20)
+        self._worker = Worker(
+            settings.cores(), settings.slots, settings.guesses, settings.cache_mib << 20
+        )
 
     @property
     def context_length(self) -> int:

@@ -17,7 +17,7 @@ _GROWTH = 256
 class _Rows(DynamicLayer):
     """Keys and values [rows, heads, room, head_dim] of one layer; a row begins at place 0.
 
-    A step writes each row's new token behind what the row holds. What lies behind that, up to
+    A step writes each row's new tokens behind what the row holds. What lies behind that, up to
     the longest row, is masked by whoever calls the model.
     """
 
@@ -31,11 +31,10 @@ class _Rows(DynamicLayer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         assert self.keys is not None
         assert self.values is not None
-        batch = self._batch
-        rows_B, places_B = batch.rows_B, batch.places_B
-        self.keys[rows_B, :, places_B] = key_states[:, :, 0]
-        self.values[rows_B, :, places_B] = value_states[:, :, 0]
-        count, length = len(rows_B), batch.longest + 1
+        rows_B1, places_BT = self._batch.rows_B1, self._batch.places_BT
+        self.keys[rows_B1, :, places_BT] = key_states.transpose(1, 2)
+        self.values[rows_B1, :, places_BT] = value_states.transpose(1, 2)
+        count, length = len(rows_B1), self._batch.longest + places_BT.shape[1]
         return self.keys[:count, :, :length], self.values[:count, :, :length]
 
     def get_seq_length(self) -> int:
@@ -51,8 +50,8 @@ class Batch:
         self._cache: Cache | None = None
         self._lengths: list[int] = []
         self.longest = 0
-        self.rows_B = torch.empty(0, dtype=torch.long)
-        self.places_B = self.rows_B
+        self.rows_B1 = torch.empty(0, 1, dtype=torch.long)
+        self.places_BT = self.rows_B1
 
     def __len__(self) -> int:
         return len(self._lengths)
@@ -92,25 +91,44 @@ class Batch:
             for layer in self._layers()
         ]  # fmt: skip
 
-    def forward(self, ids_B: Sequence[int]) -> torch.Tensor:
-        """Logits [B, V] after one more token in each row."""
+    def forward(self, ids: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Logits [B, T, V] after each of a row's next tokens, of which there is at least one.
+
+        T is what the longest of ``ids`` has; what stands behind the end of a shorter one means
+        nothing. ``advance`` says how many of them the rows keep.
+        """
         device = self._model.device
         self.longest = max(self._lengths)
-        self._make_room(len(self), self.longest + 1, [])
-        lengths_B = torch.tensor(self._lengths, device=device)
-        self.rows_B = torch.arange(len(self), device=device)
-        self.places_B = lengths_B
-        seen_S = torch.arange(self.longest + 1, device=device)
+        steps = max(len(row) for row in ids)
+        self._make_room(len(self), self.longest + steps, [])
+        ids_BT = torch.tensor([[*row, *[row[-1]] * (steps - len(row))] for row in ids])
+        last_B1 = torch.tensor([[len(row) - 1] for row in ids], device=device)
+        lengths_B1 = torch.tensor(self._lengths, device=device).unsqueeze(1)
+        self.rows_B1 = torch.arange(len(self), device=device).unsqueeze(1)
+        ahead_T = torch.arange(steps, device=device)
+        self.places_BT = lengths_B1 + ahead_T
+        seen_S = torch.arange(self.longest + steps, device=device)
+        if steps == 1:
+            mask = (seen_S <= lengths_B1).long()
+        else:
+            hidden_BTS = seen_S > self.places_BT.unsqueeze(-1)
+            dtype = self._model.dtype
+            mask = torch.zeros(hidden_BTS.shape, dtype=dtype, device=device)
+            mask = mask.masked_fill_(hidden_BTS, torch.finfo(dtype).min).unsqueeze(1)
         out = self._model(
-            input_ids=torch.tensor(ids_B, device=device).unsqueeze(1),
-            attention_mask=(seen_S <= lengths_B.unsqueeze(1)).long(),
-            position_ids=lengths_B.unsqueeze(1),
+            input_ids=ids_BT.to(device),
+            attention_mask=mask,
+            # A row's end repeats its last position: there may be none behind it.
+            position_ids=lengths_B1 + torch.minimum(ahead_T, last_B1),
             past_key_values=self._cache,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=steps,
         )
-        self._lengths = [length + 1 for length in self._lengths]
-        return out.logits[:, -1]
+        return out.logits
+
+    def advance(self, counts: Sequence[int]) -> None:
+        """Keep the first ``counts`` [B] of the tokens that each row was given last."""
+        self._lengths = [length + n for length, n in zip(self._lengths, counts, strict=True)]
 
     def _layers(self) -> Any:
         assert self._cache is not None

@@ -16,6 +16,7 @@ from liveweights.catalog.routers import Choices, stack
 from liveweights.engines.biased import biased_logits
 from liveweights.engines.distribution import draw, sampling_logprobs
 from liveweights.engines.experts import Experts
+from liveweights.engines.lookup import Lookup
 from liveweights.engines.protocol import EngineError, Sampling, StopReason, Token
 from liveweights.engines.torch_batch import Batch, is_plain, prefill
 from liveweights.engines.torch_prefixes import Prefix, Prefixes
@@ -49,6 +50,34 @@ class Answer:
     _random: Any = None
     _experts: list[torch.Tensor] = field(default_factory=list[torch.Tensor])
     """Of the pass before each output token (L, K); none of a dense model."""
+    _lookup: Lookup | None = None
+
+    def guess(self, most: int) -> list[int]:
+        """At most ``most`` tokens that may come next, and not so many that all could come."""
+        most = min(most, self.sampling.max_tokens - len(self.output_ids) - 1)
+        if most <= 0:
+            return []
+        if self._lookup is None:
+            self._lookup = Lookup((*self.prompt_ids, *self.output_ids))
+        return self._lookup.guess(most)
+
+    def take_all(
+        self,
+        guessed: Sequence[int],
+        logits_TV: torch.Tensor,
+        experts: Sequence[torch.Tensor | None],
+    ) -> bool:
+        """Draw tokens for as long as they are those that were guessed, and the one after that;
+        whether there are more to come. The logits are those after the last token, and after
+        each of ``guessed``."""
+        right = 0
+        while self.take(logits_TV[right], experts[right]):
+            if right == len(guessed) or self.output_ids[-1] != guessed[right]:
+                if self._lookup is not None and guessed:
+                    self._lookup.learn(right)
+                return True
+            right += 1
+        return False
 
     def take(self, logits_V: torch.Tensor, experts_LK: torch.Tensor | None) -> bool:
         """Draw the next token from the model's logits; whether there are more to come.
@@ -70,6 +99,8 @@ class Answer:
         if self.guide:
             self.guide.push(chosen)
         self.output_ids.append(chosen)
+        if self._lookup is not None:
+            self._lookup.push(chosen)
         visible = self.text.push(chosen)
         stop: StopReason | None = None
         if self.text.stopped:
@@ -92,10 +123,13 @@ class Answer:
 class Group:
     """The answers of one checkpoint: those that wait for a row, and those that have one."""
 
-    def __init__(self, model: Any, choices: Choices, rows: int, prefixes: Prefixes) -> None:
+    def __init__(
+        self, model: Any, choices: Choices, rows: int, guesses: int, prefixes: Prefixes
+    ) -> None:
         self._model = model
         self._choices = choices
         self._rows = rows
+        self._guesses = guesses
         self._prefixes = prefixes
         self._batch = Batch(model)
         self._decoding: list[Answer] = []
@@ -123,29 +157,40 @@ class Group:
             self._tried(begun, self._begin)
 
     def _decode(self) -> None:
+        answers = self._decoding
+        before = [len(answer.output_ids) for answer in answers]
         try:
+            guesses = [answer.guess(self._guesses // len(answers)) for answer in answers]
+            ids = [[a.output_ids[-1], *guess] for a, guess in zip(answers, guesses, strict=True)]
             with self._choices.recorded() as choices:
-                logits_BV = self._batch.forward([a.output_ids[-1] for a in self._decoding])
-            experts = _experts(choices, len(self._decoding))
-            more = [
-                self._take(answer, logits_V, experts_LK)
-                for answer, logits_V, experts_LK in zip(
-                    self._decoding, logits_BV, experts, strict=True
+                logits_BTV = self._batch.forward(ids)
+            steps = logits_BTV.shape[1]
+            experts = _experts(choices, len(answers) * steps)
+            done = {
+                answer
+                for row, answer in enumerate(answers)
+                if not self._take(
+                    answer, guesses[row], logits_BTV[row], experts[row * steps : (row + 1) * steps]
                 )
-            ]
+            }
         except Exception as error:  # the others' checkpoints go on
-            log.exception("%d answers failed", len(self._decoding))
-            for answer in self._decoding:
+            log.exception("%d answers failed", len(answers))
+            for answer in answers:
                 answer.emit(EngineError(f"{answer.checkpoint_id}: {error!r}"))
             self._decoding, self._batch = [], Batch(self._model)
             return
-        done = {a for a, goes_on in zip(self._decoding, more, strict=True) if not goes_on}
+        # The token that was drawn last has not been through the model; the one before has.
+        self._batch.advance([len(a.output_ids) - n for a, n in zip(answers, before, strict=True)])
         self._leave(lambda answer: answer in done)
 
     def _take(
-        self, answer: Answer, logits_V: torch.Tensor, experts_LK: torch.Tensor | None
+        self,
+        answer: Answer,
+        guessed: Sequence[int],
+        logits_TV: torch.Tensor,
+        experts: Sequence[torch.Tensor | None],
     ) -> bool:
-        return self._tried(answer, lambda a: a.take(logits_V, experts_LK))
+        return self._tried(answer, lambda a: a.take_all(guessed, logits_TV, experts))
 
     def _leave(self, goes: Callable[[Answer], bool]) -> None:
         for row in reversed(range(len(self._decoding))):
@@ -203,8 +248,8 @@ class Group:
 
 
 def _experts(choices: list[torch.Tensor], rows: int) -> Sequence[torch.Tensor | None]:
-    """What the last token of each row went through (L, K), in a pass over one row or over one
-    token of each; None of a dense model."""
+    """What each of the last ``rows`` tokens of a pass went through (L, K); None of a dense
+    model."""
     if not choices:
         return [None] * rows
     return stack([choices_NK[-rows:] for choices_NK in choices]).unbind()
@@ -213,13 +258,15 @@ def _experts(choices: list[torch.Tensor], rows: int) -> Sequence[torch.Tensor | 
 class Worker:
     """Steps the checkpoints' groups in turn; new answers join between two steps.
 
-    ``rows`` answers of a checkpoint are decoded together. ``cache_bytes`` bounds what finished
-    answers leave behind, of all checkpoints together.
+    ``rows`` answers of a checkpoint are decoded together, with at most ``guesses`` guessed tokens
+    among them in a step. ``cache_bytes`` bounds what finished answers leave behind, of all
+    checkpoints together.
     """
 
-    def __init__(self, threads: int, rows: int, cache_bytes: int) -> None:
+    def __init__(self, threads: int, rows: int, guesses: int, cache_bytes: int) -> None:
         self._threads = threads
         self._rows = rows
+        self._guesses = guesses
         self._prefixes = Prefixes(cache_bytes)
         self._new: queue.SimpleQueue[Answer | str | None] = queue.SimpleQueue()
         self._groups: dict[str, Group] = {}
@@ -274,7 +321,7 @@ class Worker:
                 self._prefixes.drop(item)
                 continue
             if item.checkpoint_id not in self._groups:
-                group = Group(item.model, item.choices, self._rows, self._prefixes)
+                group = Group(item.model, item.choices, self._rows, self._guesses, self._prefixes)
                 self._groups[item.checkpoint_id] = group
             self._groups[item.checkpoint_id].waiting.append(item)
             self._open = [*self._open, item]
