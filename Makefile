@@ -28,7 +28,7 @@ test: $(STAMP) ## all tests, fast ones first
 	$(BIN)/python -m pytest $(ARGS)
 
 test-fast: $(STAMP) ## unit tests only
-	$(BIN)/python -m pytest -m "not model and not fault and not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not database and not model and not fault and not slow" $(ARGS)
 
 test-slow: $(STAMP) ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow $(ARGS)

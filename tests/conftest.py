@@ -104,6 +104,26 @@ def _remove_leftovers() -> None:
             continue
 
 
+_SERVERS = {"postgres", "agents_folder"}
+"""Fixtures that start a database server."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a database server; those who fork first, while this process has no threads
+    but one, then unit tests, then the rest."""
+    for item in items:
+        if _SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker("database")
+
+    def order(item: pytest.Item) -> int:
+        if "forks" in item.keywords:
+            return 0
+        return 1 if not {"database", "model", "fault"} & set(item.keywords) else 2
+
+    items.sort(key=order)
+
+
 _status = pytest.StashKey[int]()
 
 

@@ -21,6 +21,8 @@ from liveweights.release.registry import Registry, verify
 
 from .crash import STARTING, Plan, end, fork, run_api, run_users, run_worker, until
 
+pytestmark = [pytest.mark.fault, pytest.mark.forks]
+
 BASE = "base@000000000000"
 MOST_STARTING = 16
 """Steps of a look that finds nothing to do; further ones are the same again."""
@@ -253,7 +255,6 @@ def kill_the_api(service: Service, lives: int, draw: random.Random) -> None:
     service.check()
 
 
-@pytest.mark.fault
 def test_a_few_crashes_of_the_worker_and_the_api(service: Service) -> None:
     until(lambda: service.told.exists() and len(service.told.read_text().split()) > 30)
     kill_the_worker(service, kills=24, stride=5)
@@ -263,7 +264,6 @@ def test_a_few_crashes_of_the_worker_and_the_api(service: Service) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.fault
 @pytest.mark.timeout(3600)
 def test_two_hundred_crashes_at_every_step(service: Service) -> None:
     until(lambda: service.told.exists() and len(service.told.read_text().split()) > 30)
