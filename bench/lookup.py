@@ -1,8 +1,8 @@
 """What guessing from the prompt is worth: tokens per second of the torch engine, with and without.
 
 Completions of real code, answers that say a given text again with a change, and answers that
-repeat nothing of their prompt; one stream, and four at once. Every size answers the same requests
-with the same seeds, in turn, in this process.
+repeat nothing of their prompt; one at a time. Every size answers the same requests with the same
+seeds, in turn, in this process.
 """
 
 from __future__ import annotations
@@ -57,22 +57,15 @@ def make_kinds(tokenizer: object, count: int) -> list[Kind]:
     ]
 
 
-async def rate(engine: TorchEngine, model: str, kind: Kind, tokens: int, streams: int) -> float:
+async def rate(engine: TorchEngine, model: str, kind: Kind, tokens: int) -> float:
     """Tokens per second."""
-    waiting = list(enumerate(kind.prompts))
     count = 0
-
-    async def stream() -> None:
-        nonlocal count
-        while waiting:
-            seed, ids = waiting.pop()
-            how = Sampling(max_tokens=tokens, temperature=kind.temperature, seed=seed)
-            async with aclosing(engine.generate(model, ids, how)) as answer:
-                async for _ in answer:
-                    count += 1
-
     began = time.perf_counter()
-    await asyncio.gather(*(stream() for _ in range(streams)))
+    for seed, ids in enumerate(kind.prompts):
+        how = Sampling(max_tokens=tokens, temperature=kind.temperature, seed=seed)
+        async with aclosing(engine.generate(model, ids, how)) as answer:
+            async for _ in answer:
+                count += 1
     return count / (time.perf_counter() - began)
 
 
@@ -81,8 +74,8 @@ async def run(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     cache = Config().cache_folder()
     base = find(options.model, cache)
     tokenizer = load_tokenizer(base)
-    kinds = make_kinds(tokenizer, 2 if options.quick else 8)
-    tokens, rounds = (12, 1) if options.quick else (64, 3)
+    kinds = make_kinds(tokenizer, 2 if options.quick else 4)
+    tokens, rounds = (12, 1) if options.quick else (48, 2)
     sizes = [int(size) for size in options.guesses.split(",")]
     engines: dict[int, TorchEngine] = {}
     for size in sizes:
@@ -93,14 +86,11 @@ async def run(options: argparse.Namespace) -> dict[str, dict[str, float]]:
         await engines[size].load(base)
     found: dict[str, dict[str, float]] = {}
     for kind in kinds:
-        for streams in (1, 4):
-            rates: dict[int, list[float]] = {size: [] for size in sizes}
-            for _ in range(rounds):
-                for size, engine in engines.items():
-                    rates[size].append(await rate(engine, base.id, kind, tokens, streams))
-            name = f"{kind.name}; streams: {streams}"
-            found[name] = {str(size): median(values) for size, values in rates.items()}
-            print(name, {size: round(value, 1) for size, value in found[name].items()}, flush=True)
+        rates: dict[int, list[float]] = {size: [] for size in sizes}
+        for _ in range(rounds):
+            for size, engine in engines.items():
+                rates[size].append(await rate(engine, base.id, kind, tokens))
+        found[kind.name] = {str(size): median(values) for size, values in rates.items()}
     for engine in engines.values():
         await engine.close()
     return found
@@ -112,7 +102,7 @@ def main() -> None:
         __doc__ or "",
         model=(Config().model, "packaged name or folder"),
         threads=(cores, "threads that compute"),
-        guesses=("0,2,4,8,16", "guessed tokens per step to compare, the first as the measure"),
+        guesses=("0,4,8", "guessed tokens per step to compare, the first as the measure"),
     )
     found = asyncio.run(run(options))
     sizes = list(next(iter(found.values())))

@@ -47,18 +47,16 @@ def test_rows_at_different_places(model: Any) -> None:
         batch.join(cache)
         rows.append(ids)
 
-    def step(*counts: int) -> None:
-        """Each row computes some tokens more than it keeps, its own number of both."""
-        more = [random(count) for count in [*counts, *[1] * (len(rows) - len(counts))]]
-        kept = [len(tokens) - (row % 2 and len(tokens) > 1) for row, tokens in enumerate(more)]
+    def step(count: int = 1, keep: int = 1) -> None:
+        """Each row goes on by ``count`` tokens, and takes back all but ``keep``."""
+        more = [random(count) for _ in rows]
         logits_BTV = batch.forward(more)
         for ids, tokens, logits_TV in zip(rows, more, logits_BTV, strict=True):
-            for place in range(len(tokens)):
+            for place in range(count):
                 expected_V = alone([*ids, *tokens[: place + 1]])
                 torch.testing.assert_close(logits_TV[place], expected_V, atol=1e-5, rtol=1e-4)
-        batch.advance(kept)
-        for ids, tokens, count in zip(rows, more, kept, strict=True):
-            ids += tokens[:count]
+            ids += tokens[:keep]
+        batch.advance([keep] * len(rows))
 
     def leave(row: int) -> None:
         batch.leave(row)
@@ -67,12 +65,14 @@ def test_rows_at_different_places(model: Any) -> None:
 
     join(5)
     step()
+    step(4, keep=2)
+    step(3, keep=3)
     join(300)  # beyond the room that there was
     join(1)
-    step(1, 4, 3)
+    step()
     step()
     leave(1)  # the longest
-    step(2, 5)
+    step()
     join(40)
     leave(0)
     step()

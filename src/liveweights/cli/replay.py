@@ -37,7 +37,7 @@ DEMO: dict[str, object] = {
         # Four developers: each is a quarter of all there is.
         "user_share": 0.5,
     },
-    "cycle": {"min_feedback": 190, "poll": 0.5, "replay_rows": 90},
+    "cycle": {"min_feedback": 220, "poll": 0.5, "replay_rows": 90},
     # One-sided, an equal candidate passes once in twenty cycles.
     "gate": {"confidence": 0.9},
     "canary": {

@@ -131,9 +131,9 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Meta(
             ge=0,
             le=64,
-            description="Tokens that the torch engine may guess per step, of all answers of a "
-            "checkpoint together, where they repeat what stands in them or in their prompts; 0 "
-            "for none. It changes what a step costs, never what is sampled.",
+            description="Tokens that the torch engine may guess per step of an answer that it "
+            "computes alone, where it repeats itself or its prompt; 0 for none. It changes what a "
+            "step costs, never what is sampled.",
         ),
     ] = 8
     cache_mib: Annotated[

@@ -92,34 +92,23 @@ class Batch:
         ]  # fmt: skip
 
     def forward(self, ids: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Logits [B, T, V] after each of a row's next tokens, of which there is at least one.
+        """Logits [B, T, V] after each of a row's next tokens: one, or several of a lone row.
 
-        T is what the longest of ``ids`` has; what stands behind the end of a shorter one means
-        nothing. ``advance`` says how many of them the rows keep.
+        ``advance`` says how many of them the rows keep.
         """
         device = self._model.device
+        ids_BT = torch.tensor(ids, device=device)
+        steps = ids_BT.shape[1]
         self.longest = max(self._lengths)
-        steps = max(len(row) for row in ids)
         self._make_room(len(self), self.longest + steps, [])
-        ids_BT = torch.tensor([[*row, *[row[-1]] * (steps - len(row))] for row in ids])
-        last_B1 = torch.tensor([[len(row) - 1] for row in ids], device=device)
         lengths_B1 = torch.tensor(self._lengths, device=device).unsqueeze(1)
         self.rows_B1 = torch.arange(len(self), device=device).unsqueeze(1)
-        ahead_T = torch.arange(steps, device=device)
-        self.places_BT = lengths_B1 + ahead_T
+        self.places_BT = lengths_B1 + torch.arange(steps, device=device)
         seen_S = torch.arange(self.longest + steps, device=device)
-        if steps == 1:
-            mask = (seen_S <= lengths_B1).long()
-        else:
-            hidden_BTS = seen_S > self.places_BT.unsqueeze(-1)
-            dtype = self._model.dtype
-            mask = torch.zeros(hidden_BTS.shape, dtype=dtype, device=device)
-            mask = mask.masked_fill_(hidden_BTS, torch.finfo(dtype).min).unsqueeze(1)
         out = self._model(
-            input_ids=ids_BT.to(device),
-            attention_mask=mask,
-            # A row's end repeats its last position: there may be none behind it.
-            position_ids=lengths_B1 + torch.minimum(ahead_T, last_B1),
+            input_ids=ids_BT,
+            attention_mask=(seen_S <= self.places_BT[:, -1:]).long(),
+            position_ids=self.places_BT,
             past_key_values=self._cache,
             use_cache=True,
             logits_to_keep=steps,

@@ -160,7 +160,8 @@ class Group:
         answers = self._decoding
         before = [len(answer.output_ids) for answer in answers]
         try:
-            guesses = [answer.guess(self._guesses // len(answers)) for answer in answers]
+            # Beside others, a guess costs as much as it saves (`bench/lookup.py`).
+            guesses = [a.guess(self._guesses if len(answers) == 1 else 0) for a in answers]
             ids = [[a.output_ids[-1], *guess] for a, guess in zip(answers, guesses, strict=True)]
             with self._choices.recorded() as choices:
                 logits_BTV = self._batch.forward(ids)
@@ -258,9 +259,9 @@ def _experts(choices: list[torch.Tensor], rows: int) -> Sequence[torch.Tensor | 
 class Worker:
     """Steps the checkpoints' groups in turn; new answers join between two steps.
 
-    ``rows`` answers of a checkpoint are decoded together, with at most ``guesses`` guessed tokens
-    among them in a step. ``cache_bytes`` bounds what finished answers leave behind, of all
-    checkpoints together.
+    ``rows`` answers of a checkpoint are decoded together; of one that is alone, ``guesses`` tokens
+    at most are guessed in a step. ``cache_bytes`` bounds what finished answers leave behind, of
+    all checkpoints together.
     """
 
     def __init__(self, threads: int, rows: int, guesses: int, cache_bytes: int) -> None:
