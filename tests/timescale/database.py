@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.copy import AsyncCopy, AsyncWriter
 
 from liveweights.store.database import Connection
-from liveweights.store.migrate import migrate
+from liveweights.store.migrate import Migration, migrate
 
 DSN = os.environ.get("LIVEWEIGHTS_TIMESCALE_DSN", "")
 SCHEMA = "liveweights_test"
@@ -55,7 +55,7 @@ class FileCursor(psycopg.AsyncCursor[Any]):
         await self.execute(text.replace(b"from stdin", f"from '{FILE}'".encode()))
 
 
-def make_database() -> str:
+def make_database(migrations: Sequence[Migration] | None = None) -> str:
     """The DSN of a migrated database without rows: the schema ``SCHEMA``, made anew."""
     forget_database()
     dsn = make_conninfo(DSN, options=f"-c search_path={SCHEMA},public")
@@ -63,7 +63,7 @@ def make_database() -> str:
         conn.execute(sql.SQL("create schema {}").format(sql.Identifier(SCHEMA)))
         # A server with one session for all its connections knows no options.
         conn.execute(sql.SQL("set search_path = {}, public").format(sql.Identifier(SCHEMA)))
-    migrate(dsn)
+    migrate(dsn, migrations)
     return dsn
 
 
