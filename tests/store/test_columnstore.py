@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
@@ -18,10 +19,11 @@ from tests.timescale.database import (
 from liveweights.record.batch import prepare, store
 from liveweights.record.binary import encode
 from liveweights.store.columnstore import close_days, has_columnstore
-from liveweights.store.database import Connection
+from liveweights.store.database import Connection, open_pool
 from liveweights.store.migrate import migrate, packaged
 from liveweights.store.partitions import days, ensure
 from liveweights.store.tiers import detect
+from liveweights.store.upkeep import keep_up
 
 FIRST = datetime(2026, 5, 1, tzinfo=UTC)
 ROWS = 1500
@@ -81,6 +83,27 @@ def test_days_become_columns_when_they_are_over(timescale_dsn: str) -> None:
         *((first + timedelta(days=n), n < 2) for n in range(4)),
     ]
     assert ask_alone(timescale_dsn, days) == [first + timedelta(days=n) for n in range(4)]
+
+
+@needs_timescale
+def test_upkeep_closes_them(timescale_dsn: str) -> None:
+    ask_alone(timescale_dsn, lambda conn: write(conn, 20, 0, 1))
+
+    async def main() -> None:
+        pool = await open_pool(timescale_dsn, max_size=1)
+        task = asyncio.create_task(keep_up(pool, metric_days=7))
+        try:
+            while len(found) < 2:
+                await asyncio.sleep(0.2)
+                async with pool.connection() as conn:
+                    found[:] = [day for day, columns in await stored(conn) if columns]
+        finally:
+            task.cancel()
+            await pool.close()
+
+    found: list[date] = []
+    asyncio.run(main())
+    assert found == [FIRST.date(), FIRST.date() + timedelta(days=1)]
 
 
 @needs_timescale

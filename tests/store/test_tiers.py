@@ -31,7 +31,7 @@ def test_what_loses_acknowledged_feedback_is_told(database_dsn: str) -> None:
     [
         ("2.30.1", "apache", "Apache edition"),
         ("2.17.2", "timescale", "2.17.2 is older than 2.18"),
-        ("2.30.1", "timescale", "came to this database after its tables"),
+        ("2.30.1", "timescale", "when its tables were made"),
     ],
 )
 def test_timescaledb_is_found_with_its_edition(

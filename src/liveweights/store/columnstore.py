@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 
 from psycopg import sql
@@ -40,6 +41,30 @@ async def has_columnstore(conn: Connection) -> bool:
     return row[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How many days are columns, and their bytes with all indexes, as rows and as columns."""
+
+    days: int
+    as_rows: int
+    as_columns: int
+
+
+async def read_sizes(conn: Connection) -> Sizes | None:
+    """None where there is no columnstore."""
+    if not await has_columnstore(conn):
+        return None
+    cursor = await conn.execute(
+        "select coalesce(sum(number_compressed_chunks), 0)::int,"
+        " coalesce(sum(before_compression_total_bytes), 0)::bigint,"
+        " coalesce(sum(after_compression_total_bytes), 0)::bigint"
+        " from hypertable_columnstore_stats('generations')"
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return Sizes(*row)
+
+
 async def lift_limit(conn: Connection) -> None:
     """For the rest of the session, let a transaction change any number of rows of columnstore."""
     await conn.execute("set timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
@@ -49,9 +74,9 @@ async def close_days(conn: Connection, day: date) -> int:
     """Turn days before ``day`` into columnstore, those anew that have changed since; how many.
 
     Does nothing where there is none, or while another process does it. ``conn`` is outside any
-    transaction; each day is one. Meanwhile nobody writes rows of the day,
-    and at its end nobody reads them for a moment. Raises psycopg.errors.LockNotAvailable where a
-    day is in use for long.
+    transaction; each day is one. Meanwhile rows of the day are read and not written, and at its
+    end neither, for a moment. Raises psycopg.errors.LockNotAvailable where a day is in use for
+    long.
     """
     if not await has_columnstore(conn):
         return 0
@@ -64,7 +89,7 @@ async def close_days(conn: Connection, day: date) -> int:
             cursor = await conn.execute("select pg_try_advisory_xact_lock(%s)", (LOCK,))
             if await cursor.fetchone() == (False,):
                 break
-            await conn.execute("set local lock_timeout = '5s'")
+            await conn.execute("set local lock_timeout = '1s'")
             await conn.execute(
                 sql.SQL("call convert_to_columnstore({}::regclass)").format(sql.Literal(chunk))
             )

@@ -95,8 +95,8 @@ def _lacks_columnstore(timescale: str | None, licence: str | None) -> str:
             f"stay plain partitions; update the extension, and {fresh}"
         )
     return (
-        "timescaledb came to this database after its tables: closed days stay plain partitions; "
-        f"for columnstore, {fresh}"
+        "timescaledb was not in this database, or not in its search_path, when its tables were "
+        f"made: closed days stay plain partitions; for columnstore, {fresh}"
     )
 
 

@@ -48,6 +48,9 @@ begin
     -- convert_to_columnstore came with 2.18.
     if version is null or current_setting('timescaledb.license', true) is distinct from 'timescale'
         or (regexp_match(version, '^(\d+)\.(\d+)'))::int[] < array[2, 18]
+        or not exists (
+            select from pg_proc where proname = 'create_hypertable' and pg_function_is_visible(oid)
+        )
     then
         return;
     end if;
