@@ -1,13 +1,11 @@
 """What keeps a generation while something comes to refer to it.
 
 Where rows can be locked, the row is. Those of a columnstore cannot, so where there is one,
-everything that refers to generations shares one lock, which forgetting takes alone; and who says
-what all feedback of a generation amounts to has the lock of its bucket.
+everything that comes to refer to generations shares one lock, which forgetting takes alone; and who
+says what all feedback of a generation amounts to has the lock of its bucket.
 """
 
 from __future__ import annotations
-
-from typing import LiteralString
 
 from liveweights.store.database import Connection
 
@@ -17,31 +15,26 @@ REFERENCE, BUCKET = 7_301_120_003, 730_112_004
 BUCKETS = 1024
 """The more, the less writers wait for each other; all must fit into the server's table of locks."""
 
-SHARE: LiteralString = f"select pg_advisory_xact_lock_shared({REFERENCE})"
-
-ALONE: LiteralString = f"select pg_advisory_xact_lock({REFERENCE})"
-
 # In one order for everybody, so that nobody waits in a circle.
-LOCK_STAGED: LiteralString = f"""
-select pg_advisory_xact_lock({BUCKET}, bucket) from (
-    select distinct hashtext(generation) & {BUCKETS - 1} as bucket from staged_feedback
-    order by bucket
+LOCK_STAGED = """
+select pg_advisory_xact_lock(%(bucket)s, number) from (
+    select distinct hashtext(generation) & %(last)s as number from staged_feedback
+    order by number
 ) ordered
 """
 
 
-async def hold_staged(conn: Connection) -> None:
-    """Until the caller's transaction ends nobody forgets, and no one else adds feedback to the
-    generations that staged feedback is about."""
-    await conn.execute(SHARE)
-    await conn.execute(LOCK_STAGED)
-
-
 async def hold(conn: Connection) -> None:
     """Until the caller's transaction ends nobody forgets."""
-    await conn.execute(SHARE)
+    await conn.execute("select pg_advisory_xact_lock_shared(%s)", (REFERENCE,))
+
+
+async def hold_staged(conn: Connection) -> None:
+    """`hold`, and no one else adds feedback to the generations that staged feedback is about."""
+    await hold(conn)
+    await conn.execute(LOCK_STAGED, {"bucket": BUCKET, "last": BUCKETS - 1})
 
 
 async def hold_alone(conn: Connection) -> None:
     """Wait for all who hold generations, and keep others off until the transaction ends."""
-    await conn.execute(ALONE)
+    await conn.execute("select pg_advisory_xact_lock(%s)", (REFERENCE,))

@@ -1,7 +1,7 @@
 -- Where timescaledb's full edition is there and no answer has been recorded yet, generations become
 -- a hypertable: one chunk per day, which becomes columnstore when the day is over.
--- Everywhere else they stay in daily partitions. A later migration that alters `generations` works
--- on both; one that makes partitions or reads `pg_inherits` looks first.
+-- Everywhere else they stay in daily partitions. Later migrations that alter `generations` work on
+-- both, if they add and drop columns and indexes only: timescaledb refuses, for one, `set storage`.
 
 -- As before, for those of the tables that have partitions.
 create or replace function ensure_partitions(first date, last date) returns integer
