@@ -8,12 +8,7 @@ import pytest
 from tests.record.rows import make_feedback, make_generation
 from tests.record.test_rollups import DAY, timed_id
 from tests.record.test_window import ask, record
-from tests.timescale.database import (
-    ask_alone,
-    forget_database,
-    make_database,
-    needs_timescale,
-)
+from tests.timescale.database import ask_alone, needs_timescale
 from typer.testing import CliRunner, Result
 
 from liveweights.cli import app
@@ -58,9 +53,10 @@ def test_wrong_rollups_are_found_and_mended(dsn: str) -> None:
 
 
 @needs_timescale
-def test_closed_days_are_told_with_their_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    dsn = make_database()
-    monkeypatch.setenv(DATABASE_URL, dsn)
+def test_closed_days_are_told_with_their_sizes(
+    timescale_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DATABASE_URL, timescale_dsn)
 
     async def fill(conn: Connection) -> None:
         await ensure_ahead(conn)
@@ -72,14 +68,13 @@ def test_closed_days_are_told_with_their_sizes(monkeypatch: pytest.MonkeyPatch) 
         await conn.commit()
         await close_days(conn, DAY.date() + timedelta(days=1))
 
-    ask_alone(dsn, fill)
+    ask_alone(timescale_dsn, fill)
     result = run("doctor")
     assert result.exit_code == 0, result.output
     assert "tier timescale" in result.output
     assert "columnstore   closed days: 1," in result.output
     sizes = json.loads(run("doctor", "--json").stdout)["columnstore"]
     assert sizes["as_columns"] < sizes["as_rows"]
-    forget_database()
 
 
 def test_missing_partitions_are_told(database_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from tests.timescale.database import (
-    ask_alone,
-    forget_database,
-    make_database,
-    needs_timescale,
-)
+from tests.timescale.database import ask_alone, needs_timescale
 
 from liveweights.cycle.replays import keep_replays, read_replays
 from liveweights.insight.catalogue import QUESTIONS
@@ -142,11 +136,9 @@ async def columnar(conn: Connection) -> int:
 
 
 @pytest.fixture
-def timescale_dsn() -> Iterator[str]:
-    dsn = make_database()
-    ask_alone(dsn, lambda conn: write(conn, GENERATIONS, FEEDBACK))
-    yield dsn
-    forget_database()
+def columns_dsn(timescale_dsn: str) -> str:
+    ask_alone(timescale_dsn, lambda conn: write(conn, GENERATIONS, FEEDBACK))
+    return timescale_dsn
 
 
 @pytest.fixture
@@ -159,31 +151,31 @@ def on_a_closed_day() -> Generation:
     return next(g for g in GENERATIONS if day_of(g.id) == FIRST.date() and g.user == "ada")
 
 
-def test_the_answers_are_those_of_plain_partitions(timescale_dsn: str, plain_dsn: str) -> None:
+def test_the_answers_are_those_of_plain_partitions(columns_dsn: str, plain_dsn: str) -> None:
     plain = ask_alone(plain_dsn, answers)
     assert plain["differences"] == []
-    assert ask_alone(timescale_dsn, answers) == plain
-    assert ask_alone(timescale_dsn, close) == DAYS
-    assert ask_alone(timescale_dsn, columnar) == DAYS
-    assert ask_alone(timescale_dsn, answers) == plain
+    assert ask_alone(columns_dsn, answers) == plain
+    assert ask_alone(columns_dsn, close) == DAYS
+    assert ask_alone(columns_dsn, columnar) == DAYS
+    assert ask_alone(columns_dsn, answers) == plain
 
 
-def test_late_feedback_for_a_closed_day_counts_once(timescale_dsn: str, plain_dsn: str) -> None:
-    ask_alone(timescale_dsn, close)
+def test_late_feedback_for_a_closed_day_counts_once(columns_dsn: str, plain_dsn: str) -> None:
+    ask_alone(columns_dsn, close)
     g = on_a_closed_day()
     one = make_feedback("late", g.id, tenant=g.tenant, signal="thumbs", value=1.0)
     unknown = make_feedback("nothing", timed_id(FIRST, 10**6))
-    for dsn in (timescale_dsn, plain_dsn):
+    for dsn in (columns_dsn, plain_dsn):
         fates = ask_alone(dsn, lambda conn: write(conn, [], [one, unknown]))
         assert fates == [Fate.NEW, Fate.UNKNOWN]
         assert ask_alone(dsn, lambda conn: write(conn, [], [one])) == [Fate.REPEAT]
-    assert ask_alone(timescale_dsn, answers) == ask_alone(plain_dsn, answers)
+    assert ask_alone(columns_dsn, answers) == ask_alone(plain_dsn, answers)
     # The day is as it was: nothing of it was taken out of its columns.
-    assert ask_alone(timescale_dsn, close) == 0
+    assert ask_alone(columns_dsn, close) == 0
 
 
-def test_late_answers_join_a_closed_day(timescale_dsn: str, plain_dsn: str) -> None:
-    ask_alone(timescale_dsn, close)
+def test_late_answers_join_a_closed_day(columns_dsn: str, plain_dsn: str) -> None:
+    ask_alone(columns_dsn, close)
     late = make_generation(timed_id(FIRST + timedelta(hours=5), 10**6), created_at=FIRST)
     known = on_a_closed_day()
 
@@ -196,57 +188,57 @@ def test_late_answers_join_a_closed_day(timescale_dsn: str, plain_dsn: str) -> N
         with pytest.raises(psycopg.errors.UniqueViolation):
             await write(conn, [late, known], [])
 
-    for dsn in (timescale_dsn, plain_dsn):
+    for dsn in (columns_dsn, plain_dsn):
         ask_alone(dsn, twice)
         assert ask_alone(dsn, again) == [late.id]
         ask_alone(dsn, lambda conn: write(conn, [late], []))
         assert ask_alone(dsn, again) == []
-    assert ask_alone(timescale_dsn, answers) == ask_alone(plain_dsn, answers)
-    assert ask_alone(timescale_dsn, close) == 1
-    assert ask_alone(timescale_dsn, close) == 0
-    assert ask_alone(timescale_dsn, answers) == ask_alone(plain_dsn, answers)
+    assert ask_alone(columns_dsn, answers) == ask_alone(plain_dsn, answers)
+    assert ask_alone(columns_dsn, close) == 1
+    assert ask_alone(columns_dsn, close) == 0
+    assert ask_alone(columns_dsn, answers) == ask_alone(plain_dsn, answers)
 
 
-def test_a_user_is_forgotten_on_closed_days(timescale_dsn: str, plain_dsn: str) -> None:
-    ask_alone(timescale_dsn, close)
+def test_a_user_is_forgotten_on_closed_days(columns_dsn: str, plain_dsn: str) -> None:
+    ask_alone(columns_dsn, close)
     found: list[Forgotten] = []
-    for dsn in (timescale_dsn, plain_dsn):
+    for dsn in (columns_dsn, plain_dsn):
         found.append(ask_alone(dsn, lambda conn: forget(conn, "default", "ada")))
     assert found[0] == found[1]
     assert found[0].generations > 20
-    assert ask_alone(timescale_dsn, answers) == ask_alone(plain_dsn, answers)
-    assert ask_alone(timescale_dsn, close) == DAYS
-    assert ask_alone(timescale_dsn, answers) == ask_alone(plain_dsn, answers)
+    assert ask_alone(columns_dsn, answers) == ask_alone(plain_dsn, answers)
+    assert ask_alone(columns_dsn, close) == DAYS
+    assert ask_alone(columns_dsn, answers) == ask_alone(plain_dsn, answers)
 
 
 def test_a_closed_day_is_archived_and_brought_back(
-    timescale_dsn: str, plain_dsn: str, tmp_path: Path
+    columns_dsn: str, plain_dsn: str, tmp_path: Path
 ) -> None:
     day: date = FIRST.date()
     before = ask_alone(plain_dsn, answers)
-    ask_alone(timescale_dsn, close)
+    ask_alone(columns_dsn, close)
     done = {
         dsn: ask_alone(dsn, lambda conn, folder=folder: archive(conn, day, folder))
-        for dsn, folder in ((timescale_dsn, tmp_path / "columns"), (plain_dsn, tmp_path / "rows"))
+        for dsn, folder in ((columns_dsn, tmp_path / "columns"), (plain_dsn, tmp_path / "rows"))
     }
     one, other = done.values()
     assert (one.generations, one.feedback) == (other.generations, other.feedback)
-    assert ask_alone(timescale_dsn, columnar) == DAYS - 1
+    assert ask_alone(columns_dsn, columnar) == DAYS - 1
     gone, same = (ask_alone(dsn, answers) for dsn in done)
     assert gone == same
     assert gone["answers"] != before["answers"]
     # The files are the same to either.
-    ask_alone(timescale_dsn, lambda conn: restore(conn, day, tmp_path / "columns"))
+    ask_alone(columns_dsn, lambda conn: restore(conn, day, tmp_path / "columns"))
     ask_alone(plain_dsn, lambda conn: restore(conn, day, tmp_path / "rows"))
-    assert ask_alone(timescale_dsn, answers) == ask_alone(plain_dsn, answers) == before
-    assert ask_alone(timescale_dsn, close) == 1
-    assert ask_alone(timescale_dsn, answers) == before
-    dropped = ask_alone(timescale_dsn, lambda conn: archive(conn, day, None))
+    assert ask_alone(columns_dsn, answers) == ask_alone(plain_dsn, answers) == before
+    assert ask_alone(columns_dsn, close) == 1
+    assert ask_alone(columns_dsn, answers) == before
+    dropped = ask_alone(columns_dsn, lambda conn: archive(conn, day, None))
     assert (dropped.generations, dropped.files) == (one.generations, {})
 
 
-def test_a_cycle_claims_and_reads_closed_days(timescale_dsn: str, plain_dsn: str) -> None:
-    ask_alone(timescale_dsn, close)
+def test_a_cycle_claims_and_reads_closed_days(columns_dsn: str, plain_dsn: str) -> None:
+    ask_alone(columns_dsn, close)
 
     async def turn(conn: Connection) -> list[Any]:
         await conn.execute(
@@ -271,9 +263,9 @@ def test_a_cycle_claims_and_reads_closed_days(timescale_dsn: str, plain_dsn: str
         await conn.commit()
         return [claimed, train, held_back, replayed]
 
-    columns, rows = (ask_alone(dsn, turn) for dsn in (timescale_dsn, plain_dsn))
+    columns, rows = (ask_alone(dsn, turn) for dsn in (columns_dsn, plain_dsn))
     assert columns == rows
     assert columns[0].train > 50
     assert len(columns[3]) == 5
-    forgotten = ask_alone(timescale_dsn, lambda conn: forget(conn, "default", "ada"))
+    forgotten = ask_alone(columns_dsn, lambda conn: forget(conn, "default", "ada"))
     assert forgotten == ask_alone(plain_dsn, lambda conn: forget(conn, "default", "ada"))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
-import pytest
 from tests.record.rows import make_generation
 from tests.record.test_rollups import timed_id
 from tests.timescale.database import (
@@ -27,12 +25,6 @@ from liveweights.store.upkeep import keep_up
 
 FIRST = datetime(2026, 5, 1, tzinfo=UTC)
 ROWS = 1500
-
-
-@pytest.fixture
-def timescale_dsn() -> Iterator[str]:
-    yield make_database()
-    forget_database()
 
 
 async def write(conn: Connection, count: int, *days_after: int) -> None:
