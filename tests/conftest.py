@@ -16,6 +16,7 @@ import hypothesis
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
+from tests.timescale.database import forget_database, make_database
 
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.models import DEFAULT_MODEL, find
@@ -81,6 +82,13 @@ def empty_dsn(postgres: EmbeddedPostgres) -> Iterator[str]:
     yield from _fresh(postgres, "template0")
 
 
+@pytest.fixture
+def timescale_dsn() -> Iterator[str]:
+    """A fresh migrated database in the tier ``timescale``; for tests that `needs_timescale`."""
+    yield make_database()
+    forget_database()
+
+
 @pytest.fixture(scope="session")
 def model_cache() -> Path:
     """Where converted models are kept, also between test sessions."""
@@ -104,7 +112,7 @@ def _remove_leftovers() -> None:
             continue
 
 
-_SERVERS = {"postgres", "agents_folder"}
+_SERVERS = {"postgres", "agents_folder", "timescale_dsn"}
 """Fixtures that start a database server."""
 
 

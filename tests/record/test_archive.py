@@ -130,9 +130,9 @@ def test_what_is_written_while_a_day_is_archived_is_not_lost(
     write(database_dsn)
     real, calls = archives.write_table, 0
 
-    async def slow(conn: Connection, table: str, file: Path) -> int:
+    async def slow(conn: Connection, table: str, day: date, file: Path) -> int:
         nonlocal calls
-        written = await real(conn, table, file)
+        written = await real(conn, table, day, file)
         calls += 1
         if calls == 2:  # both files are written: one more row arrives
             await asyncio.to_thread(record, database_dsn, make_feedback("x", timed_id(DAY, 0)))

@@ -27,19 +27,28 @@ def test_what_loses_acknowledged_feedback_is_told(database_dsn: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("licence", "told"), [("apache", "Apache edition"), ("timescale", "columnstore is not used")]
+    ("version", "licence", "told"),
+    [
+        ("2.30.1", "apache", "Apache edition"),
+        ("2.17.2", "timescale", "2.17.2 is older than 2.18"),
+        ("2.30.1", "timescale", "when its tables were made"),
+    ],
 )
-def test_timescaledb_is_found_with_its_edition(database_dsn: str, licence: str, told: str) -> None:
-    """By what the extension leaves in the catalogue and the settings; it is not installed here."""
+def test_timescaledb_is_found_with_its_edition(
+    database_dsn: str, version: str, licence: str, told: str
+) -> None:
+    """By what the extension leaves in the catalogue and the settings; it is not installed here.
+    The days are partitions, so the tier is that of plain Postgres."""
     with psycopg.connect(database_dsn) as conn:
         conn.execute(
             "insert into pg_extension (oid, extname, extowner, extnamespace, extrelocatable,"
-            " extversion) values (99999, 'timescaledb', 10, 11, false, '2.30.1')"
+            " extversion) values (99999, 'timescaledb', 10, 11, false, %s)",
+            (version,),
         )
         name = conn.info.dbname
         conn.execute(f"alter database {name} set timescaledb.license = '{licence}'".encode())
     found = ask(database_dsn, lambda conn: detect(conn, embedded=False))
-    assert (found.kind, found.timescale) == ("timescale", f"2.30.1 ({licence})")
+    assert (found.kind, found.timescale) == ("postgres", f"{version} ({licence})")
     assert any(told in sentence for sentence in found.lacks)
 
 

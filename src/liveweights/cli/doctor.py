@@ -13,6 +13,7 @@ from liveweights.cli.context import HOME, Home, Json, Settings, query, read_conf
 from liveweights.cli.output import show_json
 from liveweights.record import rollups
 from liveweights.store import tiers
+from liveweights.store.columnstore import read_sizes
 from liveweights.store.database import Connection
 from liveweights.store.partitions import last_day
 
@@ -40,6 +41,7 @@ def doctor(
         wrong = await rollups.differences(conn, since, until) if days else []
         return {
             **msgspec.to_builtins(tier),
+            "columnstore": await read_sizes(conn),
             "partitions_until": await last_day(conn),
             "compared_days": days,
             "wrong_buckets": len(wrong),
@@ -65,6 +67,11 @@ def _print(found: dict[str, Any], ready: bool) -> None:
     typer.echo(f"Postgres      {found['version']}, tier {found['kind']}")
     if found["timescale"]:
         typer.echo(f"timescaledb   {found['timescale']}")
+    if sizes := found["columnstore"]:
+        typer.echo(
+            f"columnstore   closed days: {sizes.days}, {sizes.as_rows:,} bytes of rows as "
+            f"{sizes.as_columns:,} of columns"
+        )
     until = found["partitions_until"] or "none"
     advice = "" if ready else "; start the service once, it makes them"
     typer.echo(f"partitions    until {until}{advice}")

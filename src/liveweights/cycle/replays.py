@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import LiteralString
 
 from liveweights.cycle.cases import CYCLES
 from liveweights.record.clean import clean_text
+from liveweights.record.holds import hold
+from liveweights.store.columnstore import has_columnstore
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
 
-# Locked as by a foreign key: what is being forgotten is not kept, and the reverse.
-KEEP = """
+
+def _keep(lock: LiteralString) -> LiteralString:
+    return f"""
 insert into replays (cycle, checkpoint, engine, generation, answer)
 select %(cycle)s, %(checkpoint)s, %(engine)s, g.id, a.answer
 from unnest(%(days)s::date[], %(ids)s::text[], %(answers)s::text[]) as a (day, id, answer)
 join generations g on g.day = a.day and g.id = a.id
 where g.day = any(%(days)s::date[])
-for key share of g
+{lock}
 on conflict do nothing
 """
+
+
+# Locked as by a foreign key: what is being forgotten is not kept, and the reverse.
+KEEP = _keep("for key share of g")
+KEEP_HELD = _keep("")
 
 
 async def read_replays(
@@ -37,8 +46,12 @@ async def keep_replays(
     conn: Connection, cycle: int, checkpoint: str, engine: str, answers: Mapping[str, str]
 ) -> None:
     """Store answers; what is known stays, and what answers a forgotten user is not kept."""
+    keep = KEEP
+    if await has_columnstore(conn):
+        await hold(conn)
+        keep = KEEP_HELD
     await conn.execute(
-        KEEP,
+        keep,
         {
             "cycle": cycle,
             "checkpoint": checkpoint,

@@ -15,7 +15,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import psycopg
-from psycopg import sql
 from psycopg_pool import PoolTimeout
 
 from liveweights.record.forget import Forgotten, forget
@@ -29,7 +28,7 @@ from liveweights.record.parquet import (
 )
 from liveweights.record.settings import RecordSettings
 from liveweights.store.database import Connection, Pool
-from liveweights.store.partitions import TABLES, days, ensure, partition
+from liveweights.store.partitions import TABLES, days, drop, ensure
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +120,7 @@ async def restore(conn: Connection, day: date, folder: Path) -> Archived:
             await asyncio.to_thread(_check, folder / name, digest)
         await ensure(conn, [day])
         for table in TABLES:
-            await read_table(conn, _file(folder, day, table), partition(table, day))
+            await read_table(conn, _file(folder, day, table), table)
         await conn.execute(
             "insert into feedback_keys (tenant, id, seq, generation, received_at, day)"
             " select tenant, id, seq, generation, received_at, day from feedback"
@@ -194,7 +193,7 @@ async def _write(
         files: dict[str, str] = {}
         for table, count in zip(TABLES, counts, strict=True):
             file = _file(folder, day, table)
-            written = await write_table(conn, partition(table, day), file)
+            written = await write_table(conn, table, day, file)
             if written != count:
                 raise ArchiveError(f"{file} has {written} rows of {count}")
             files[file.name] = await asyncio.to_thread(hash_of, file)
@@ -204,11 +203,10 @@ async def _write(
 async def _look(conn: Connection, day: date) -> tuple[tuple[int, int], int]:
     """How many generations and feedback rows the day has, and the last feedback's number: what
     tells whether rows came or went."""
-    generations, feedback = (sql.Identifier(partition(table, day)) for table in TABLES)
     cursor = await conn.execute(
-        sql.SQL("select (select count(*) from {}), count(*), coalesce(max(seq), 0) from {}").format(
-            generations, feedback
-        )
+        "select (select count(*) from generations where day = %(day)s), count(*),"
+        " coalesce(max(seq), 0) from feedback where day = %(day)s",
+        {"day": day},
     )
     row = await cursor.fetchone()
     assert row is not None
@@ -216,8 +214,7 @@ async def _look(conn: Connection, day: date) -> tuple[tuple[int, int], int]:
 
 
 async def _drop(conn: Connection, day: date, counts: Sequence[int], files: dict[str, str]) -> None:
-    for table in TABLES:
-        await conn.execute(sql.SQL("drop table {}").format(sql.Identifier(partition(table, day))))
+    await drop(conn, day)
     await conn.execute(
         "insert into archives (day, generations, feedback, files) values (%s, %s, %s, %s)"
         " on conflict (day) do update set generations = excluded.generations,"

@@ -13,7 +13,9 @@ from liveweights.record import rollups, tally
 from liveweights.record.binary import COLUMNS, SIGNATURE, TRAILER, Row
 from liveweights.record.columns import FEEDBACK, feedback_row
 from liveweights.record.feedback import Feedback
+from liveweights.record.holds import hold_staged
 from liveweights.record.survival import survival
+from liveweights.store.columnstore import has_columnstore, lift_limit
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
 
@@ -42,16 +44,18 @@ select * from json_to_recordset(%(rows)s::json) rows (
 )
 """
 
-# The lock keeps the generation, and lets one writer at a time say what all its feedback amounts
-# to. Feedback is only taken for a generation of the same tenant.
-LOCK = """
+# Feedback is only taken for a generation of the same tenant.
+KNOWN = """
 select s.position, g.tenant = s.tenant
 from staged_feedback s
 join generations g on g.day = s.day and g.id = s.generation
 where g.day = any(%(days)s)
 order by g.day, g.id
-for no key update of g
 """
+
+# The lock keeps the generation, and lets one writer at a time say what all its feedback amounts
+# to.
+LOCK: LiteralString = f"{KNOWN} for no key update of g"
 
 # Numbered as they arrived; of a repeated id the first counts.
 INSERT_FEEDBACK = """
@@ -112,9 +116,14 @@ class Fate(Enum):
     UNKNOWN = auto()
 
 
-async def prepare(conn: Connection) -> None:
-    """Make the connection's temporary tables, before the first ``store``."""
+async def prepare(conn: Connection) -> bool:
+    """Make the connection's temporary tables, before the first ``store``; whether there is a
+    columnstore, which ``store`` has to know."""
     await conn.execute(STAGE)
+    columnstore = await has_columnstore(conn)
+    if columnstore:
+        await lift_limit(conn)
+    return columnstore
 
 
 async def store(
@@ -123,6 +132,7 @@ async def store(
     feedback: Sequence[Feedback],
     *,
     again: bool = False,
+    columnstore: bool = False,
 ) -> list[Fate]:
     """Write both in the caller's transaction, generations first; the fate of each feedback.
 
@@ -144,7 +154,9 @@ async def store(
             await rollups.add_staged(conn)
             return []
         await conn.execute(STAGE_FEEDBACK, {"rows": _encode(feedback, survived)})
-        locked = await conn.execute(LOCK, {"days": days})
+        if columnstore:
+            await hold_staged(conn)
+        locked = await conn.execute(KNOWN if columnstore else LOCK, {"days": days})
         await rollups.stage_outcomes(conn, -1, days, about)
         written = await conn.execute(INSERT_FEEDBACK, {"days": days})
         await rollups.stage_outcomes(conn, 1, days, about)

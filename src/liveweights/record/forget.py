@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import date
+from typing import LiteralString
 
 from liveweights.record import rollups
+from liveweights.record.holds import hold_alone
+from liveweights.store.columnstore import has_columnstore, lift_limit
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
 
@@ -19,6 +22,10 @@ class Forgotten:
     feedback: int
     checkpoints: list[str]
 
+
+FIND = "select id from generations where tenant = %s and user_id = %s order by day, id"
+
+LOCK: LiteralString = f"{FIND} for update"
 
 CYCLES = "select distinct cycle from cycle_rows where generation = any(%s) order by cycle"
 
@@ -99,11 +106,11 @@ async def forget(conn: Connection, tenant: str, user: str) -> Forgotten:
     digest = hashlib.sha256(f"{tenant}\0{user}".encode()).digest()
     async with conn.transaction():
         # Locked, so that feedback on its way either is removed too or finds no generation.
-        cursor = await conn.execute(
-            "select id from generations where tenant = %s and user_id = %s"
-            " order by day, id for update",
-            (tenant, user),
-        )
+        columnstore = await has_columnstore(conn)
+        if columnstore:
+            await lift_limit(conn)
+            await hold_alone(conn)
+        cursor = await conn.execute(FIND if columnstore else LOCK, (tenant, user))
         ids = [id for (id,) in await cursor.fetchall()]
         which = {"days": sorted({day_of(id) for id in ids}), "ids": ids}
         await _uncount(conn, which)

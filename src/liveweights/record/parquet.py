@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +33,9 @@ def require_parquet() -> None:
         )
 
 
-async def write_table(conn: Connection, table: str, file: Path) -> int:
-    """Write every row of ``table``, as the caller's transaction sees it; how many there are.
+async def write_table(conn: Connection, table: str, day: date, file: Path) -> int:
+    """Write every row of ``table`` that is of ``day``, as the caller's transaction sees it; how
+    many there are.
 
     The file is complete or not there.
     """
@@ -51,7 +53,10 @@ async def write_table(conn: Connection, table: str, file: Path) -> int:
     count = 0
     async with conn.cursor(name="archive", binary=True) as cursor:
         cursor.itersize = ROWS
-        await cursor.execute(sql.SQL("select {} from {}").format(chosen, sql.Identifier(table)))
+        await cursor.execute(
+            sql.SQL("select {} from {} where day = %s").format(chosen, sql.Identifier(table)),
+            (day,),
+        )
         with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
             while rows := await cursor.fetchmany(ROWS):
                 writer.write_batch(_batch(rows, schema))

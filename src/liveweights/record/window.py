@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import LiteralString
 
 from liveweights.record.columns import FEEDBACK, GENERATION, feedback_from, generation_from
 from liveweights.record.feedback import Feedback
 from liveweights.record.followups import NEXT
 from liveweights.record.generation import Generation
+from liveweights.record.holds import hold
 from liveweights.record.split import Split, split_key, split_of
+from liveweights.store.columnstore import has_columnstore
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
 
@@ -87,20 +90,26 @@ order by exists (
 ), arrived, id
 """
 
-# Locked as by a foreign key: what is being forgotten is not claimed, and the reverse.
-INSERT = """
+
+def _insert(lock: LiteralString) -> LiteralString:
+    return f"""
 with kept as materialized (
     select g.day, g.id, chosen.split
     from unnest(%(days)s::date[], %(ids)s::text[], %(splits)s::text[]) as chosen (day, id, split)
     join generations g on g.day = chosen.day and g.id = chosen.id
     where g.day = any(%(days)s::date[])
     order by g.day, g.id
-    for key share of g
+    {lock}
 )
 insert into cycle_rows (cycle, generation, feedback, split)
 select %(cycle)s, kept.id, f.seq, kept.split
 from kept left join feedback f on f.day = kept.day and f.generation = kept.id
 """
+
+
+# Locked as by a foreign key: what is being forgotten is not claimed, and the reverse.
+INSERT = _insert("for key share of g")
+INSERT_HELD = _insert("")
 
 HELD_BACK = """
 select r.day, r.generation
@@ -164,7 +173,11 @@ async def claim(
             elif not any(room.values()):
                 break
     days = [day_of(id) for id in ids]
-    await conn.execute(INSERT, {"cycle": cycle, "days": days, "ids": ids, "splits": splits})
+    insert = INSERT
+    if await has_columnstore(conn):
+        await hold(conn)
+        insert = INSERT_HELD
+    await conn.execute(insert, {"cycle": cycle, "days": days, "ids": ids, "splits": splits})
     return await count(conn, cycle)
 
 

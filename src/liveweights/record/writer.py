@@ -90,6 +90,7 @@ class Writer:
         self._prices = prices or {}
         self._spill = spill
         self._conn: Connection | None = None
+        self._columnstore = False
         self._days: set[date] = {UNDATED}
         self._queue: deque[_Item] = deque()
         self._in_flight = 0
@@ -316,7 +317,9 @@ class Writer:
         while True:
             try:
                 async with conn.transaction():
-                    return await store(conn, new, feedback, again=again)
+                    return await store(
+                        conn, new, feedback, again=again, columnstore=self._columnstore
+                    )
             except psycopg.errors.UniqueViolation:
                 count = len(new)
                 new = await find_new(conn, new)
@@ -371,7 +374,7 @@ class Writer:
     async def _connected(self) -> Connection:
         if self._conn is None:
             self._conn = await connect_like(self._pool)
-            await prepare(self._conn)
+            self._columnstore = await prepare(self._conn)
         return self._conn
 
     async def _disconnect(self) -> None:

@@ -9,10 +9,12 @@ from functools import lru_cache
 
 from psycopg import sql
 
+from liveweights.store.columnstore import has_columnstore
 from liveweights.store.database import Connection
 
 TABLES = ("generations", "feedback")
-"""The tables that have one partition per day."""
+"""The tables whose rows are kept by the day of a generation. Feedback has one partition per day;
+generations have too, or chunks where they are a hypertable."""
 
 UNDATED = date(1970, 1, 1)
 """The day of ids that do not say when they were made."""
@@ -38,7 +40,7 @@ def _day(number: int) -> date:
 
 
 def partition(table: str, day: date) -> str:
-    """The name of the partition."""
+    """The name of the partition, where the table has them."""
     return f"{table}_{day:%Y%m%d}"
 
 
@@ -64,7 +66,7 @@ async def ensure_ahead(conn: Connection, days: int = 7) -> int:
     return row[0]
 
 
-async def days(conn: Connection, table: str = TABLES[0]) -> list[date]:
+async def days(conn: Connection, table: str = "feedback") -> list[date]:
     """The days for which ``table`` has a partition, oldest first."""
     cursor = await conn.execute(
         "select to_date(right(relname, 8), 'YYYYMMDD') from pg_inherits"
@@ -78,6 +80,19 @@ async def days(conn: Connection, table: str = TABLES[0]) -> list[date]:
 async def last_day(conn: Connection) -> date | None:
     found = await days(conn)
     return found[-1] if found else None
+
+
+async def drop(conn: Connection, day: date) -> None:
+    """Drop the rows of ``day`` from all ``TABLES`` with what holds them, in the caller's
+    transaction."""
+    hypertable = await has_columnstore(conn)
+    if hypertable:
+        await conn.execute(
+            "select drop_chunks('generations', newer_than => %s, older_than => %s)",
+            (day, day + timedelta(days=1)),
+        )
+    for table in TABLES[1:] if hypertable else TABLES:
+        await conn.execute(sql.SQL("drop table {}").format(sql.Identifier(partition(table, day))))
 
 
 async def drop_before(conn: Connection, table: str, day: date) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +11,11 @@ from liveweights.store.database import Connection
 OLDEST, NEWEST = 15, 18
 """Major versions that are supported."""
 
+COLUMNSTORE = (2, 18)
+"""The first timescaledb whose columnstore is used."""
+
 Kind = Literal["embedded", "postgres", "timescale"]
+"""``timescale`` where closed days become columnstore; migration 0016 says when they do."""
 
 
 class UnsupportedServer(RuntimeError):
@@ -36,25 +41,29 @@ async def detect(conn: Connection, *, embedded: bool) -> Tier:
         "select current_setting('server_version'), current_setting('server_version_num')::int,"
         " (select extversion from pg_extension where extname = 'timescaledb'),"
         " current_setting('timescaledb.license', true),"
-        " current_setting('synchronous_commit'), current_setting('fsync')"
+        " current_setting('synchronous_commit'), current_setting('fsync'),"
+        " exists (select from pg_available_extensions where name = 'timescaledb'),"
+        " exists (select from pg_class"
+        " where oid = to_regclass('generations') and relkind = 'r')"
     )
     row = await cursor.fetchone()
     assert row is not None
-    version, number, timescale, licence, synchronous, fsync = row
+    version, number, timescale, licence, synchronous, fsync, available, columnstore = row
+    lacks = _lacks_safety(synchronous, fsync)
+    if (major := number // 10_000) > NEWEST:
+        lacks.insert(0, f"Postgres {major} is newer than what is tested ({OLDEST} to {NEWEST})")
+    if not columnstore and (timescale or available):
+        lacks.append(_lacks_columnstore(timescale, licence))
     return Tier(
-        "embedded" if embedded else "timescale" if timescale else "postgres",
+        "embedded" if embedded else "timescale" if columnstore else "postgres",
         version,
         f"{timescale} ({licence})" if timescale else None,
-        tuple(_lacks(number // 10_000, timescale, licence, synchronous, fsync)),
+        tuple(lacks),
     )
 
 
-def _lacks(
-    major: int, timescale: str | None, licence: str | None, synchronous: str, fsync: str
-) -> list[str]:
+def _lacks_safety(synchronous: str, fsync: str) -> list[str]:
     found: list[str] = []
-    if major > NEWEST:
-        found.append(f"Postgres {major} is newer than what is tested ({OLDEST} to {NEWEST})")
     if fsync != "on":
         found.append("fsync is off: a power cut loses acknowledged feedback; set fsync = on")
     if synchronous in ("off", "local"):
@@ -62,16 +71,33 @@ def _lacks(
             f"synchronous_commit is {synchronous}: acknowledged feedback may be lost with the "
             "server; set it to on"
         )
-    if timescale and licence != "timescale":
-        found.append(
-            "timescaledb is the Apache edition, without columnstore and policies; liveweights "
-            "works without them"
-        )
-    elif timescale:
-        found.append(
-            "timescaledb's columnstore is not used: days are plain partitions in every tier"
-        )
     return found
+
+
+def _lacks_columnstore(timescale: str | None, licence: str | None) -> str:
+    """Why days stay plain partitions although the server knows timescaledb."""
+    fresh = "make a fresh database with it before liveweights first starts there"
+    if timescale is None:
+        return (
+            "timescaledb is on the server, but the extension was not created in this database: "
+            f"closed days stay plain partitions; for columnstore, {fresh}"
+        )
+    if licence != "timescale":
+        return (
+            "timescaledb is the Apache edition, without columnstore: closed days stay plain "
+            "partitions; the full edition is for whoever runs the server to license, and then to "
+            f"{fresh}"
+        )
+    found = re.match(r"(\d+)\.(\d+)", timescale)
+    if found and (int(found[1]), int(found[2])) < COLUMNSTORE:
+        return (
+            f"timescaledb {timescale} is older than {'.'.join(map(str, COLUMNSTORE))}: closed days "
+            f"stay plain partitions; update the extension, and {fresh}"
+        )
+    return (
+        "timescaledb was not in this database, or not in its search_path, when its tables were "
+        f"made: closed days stay plain partitions; for columnstore, {fresh}"
+    )
 
 
 async def check_version(conn: Connection) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 from psycopg_pool import PoolTimeout
 
+from liveweights.store.columnstore import close_days
 from liveweights.store.database import Pool
 from liveweights.store.partitions import drop_before, ensure_ahead
 
@@ -19,7 +20,8 @@ EVERY = 3600.0
 
 async def keep_up(pool: Pool, *, metric_days: int, every: float = EVERY) -> None:
     """For ever: partitions for the days ahead, none for samples of the load that are older than
-    ``metric_days``, and statistics of the partitioned tables.
+    ``metric_days``, columnstore for days that have been over for a day, where there is one, and
+    statistics of the partitioned tables.
 
     Postgres gathers the latter of partitions by itself, but not of the whole; without them,
     grouping by time sorts instead of hashing.
@@ -30,8 +32,10 @@ async def keep_up(pool: Pool, *, metric_days: int, every: float = EVERY) -> None
                 await ensure_ahead(conn)
                 await conn.execute("analyze generations, feedback")
                 await conn.commit()
-                oldest = datetime.now(UTC).date() - timedelta(days=metric_days)
-                await drop_before(conn, "engine_metrics", oldest)
+                today = datetime.now(UTC).date()
+                await drop_before(conn, "engine_metrics", today - timedelta(days=metric_days))
+                await conn.commit()
+                await close_days(conn, today - timedelta(days=1))
         except (psycopg.OperationalError, PoolTimeout) as error:
             log.warning("upkeep waits for the database: %s", error)
         await asyncio.sleep(every)
