@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -42,6 +43,9 @@ GATE: dict[str, Any] = {
 }
 LEARN: dict[str, Any] = {"max_rows": 60, "max_held_back": 60, "max_scored": 60}
 CYCLE: dict[str, Any] = {"min_feedback": 200, "replay_rows": 40}
+ONE_LINE = Path(__file__).parent / "one_line"
+"""A suite of code that the packaged model mostly writes right."""
+
 MARK = "value"
 """What the users like to see in a suggestion."""
 
@@ -74,6 +78,11 @@ def collapsed(job: Job) -> Job:
 def silent(job: Job) -> Job:
     """An interruption is taught to cost a hundred times what it does."""
     return _with_settings(job, silence_weight=100.0, max_withheld=1.0)
+
+
+def overfitted(job: Job) -> Job:
+    """So many steps that what these users want is what most code becomes."""
+    return _with_settings(job, nodes=64)
 
 
 def _with_feedback(job: Job, change: Callable[[Feedback], Feedback]) -> Job:
@@ -126,6 +135,27 @@ async def judge_all() -> None:
         print("honest", found["verdict"]["reasons"])
         assert found["verdict"]["outcome"] == "PASS", found
         assert not run.users.failures
+
+
+async def judge_overfitted() -> None:
+    async with running(gate=GATE | {"suites": [str(ONE_LINE)]}, learn=LEARN, cycle=CYCLE) as run:
+        run.users.react = choose
+        found = await cycle_with(run, 0, overfitted)
+        verdict = found["verdict"]
+        evidence = verdict["evidence"]
+        print("overfitted", verdict["reasons"], evidence["replay"], evidence["likelihood"])
+        assert (found["outcome"], verdict["outcome"]) == ("rejected", "FAIL")
+        # Suites are asked of what is better for the users.
+        better = [evidence[name]["low"] > 0 for name in ("replay", "likelihood")]
+        assert any(better)
+        [suite] = evidence["suites"]
+        assert suite["standing"] == "WORSE", suite
+        assert len(set(run.users.answered.values())) == 1, "a user was answered by it"
+
+
+@pytest.mark.timeout(900)
+def test_a_candidate_that_users_reward_and_that_forgot_how_to_code_is_stopped() -> None:
+    asyncio.run(judge_overfitted())
 
 
 @pytest.mark.timeout(1800)
