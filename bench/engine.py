@@ -365,7 +365,11 @@ async def run(options: argparse.Namespace, folder: Path) -> dict[str, Found]:
     else:
         print("OpenVINO GenAI is skipped: `make .venv-openvino` installs it")
     found: dict[str, Found] = {}
-    for name, (contender, precision) in contenders.items():
+    wanted = options.contenders.split(",") if options.contenders else list(contenders)
+    for name in wanted:
+        if name not in contenders:
+            raise SystemExit(f"no contender {name!r}; there are {', '.join(contenders)}")
+        contender, precision = contenders[name]
         print(name, flush=True)
         async with contender as ask:
             found[name] = await measure(ask, work, precision)
@@ -378,6 +382,7 @@ def main() -> None:
         __doc__ or "",
         model=(Config().model, "packaged name or folder"),
         threads=(cores, "threads that compute"),
+        contenders=("", "only these, comma-separated, liveweights among them; empty: all"),
     )
     folder = Path(tempfile.mkdtemp(prefix="liveweights-bench-"))
     folder.chmod(0o711)

@@ -10,7 +10,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import hypothesis
 import psycopg
@@ -32,9 +34,27 @@ PREFIX = "liveweights-tests-"
 QUICK = {"fsync": "off", "max_connections": "100"}
 
 
+class Server(Protocol):
+    """A Postgres server, by a superuser's connection string."""
+
+    @property
+    def dsn(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class YourServer:
+    """Databases ``migrated`` and ``test_N`` are made on it, and dropped."""
+
+    dsn: str
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[EmbeddedPostgres]:
-    """The session's server. Do not stop it: make one of your own for that."""
+def postgres() -> Iterator[Server]:
+    """The session's server: ``LIVEWEIGHTS_TEST_DSN``, else one of its own. Do not stop it: make one
+    of your own for that."""
+    if yours := os.environ.get("LIVEWEIGHTS_TEST_DSN"):
+        yield YourServer(yours)
+        return
     _remove_leftovers()
     # pytest's tmp_path is closed to the user that the server runs as when root runs the tests.
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
@@ -49,18 +69,21 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture(scope="session")
-def migrated_template(postgres: EmbeddedPostgres) -> str:
+def migrated_template(postgres: Server) -> Iterator[str]:
     """The name of a migrated database to make others from."""
     with psycopg.connect(postgres.dsn, autocommit=True) as conn:
         conn.execute("create database migrated")
-    migrate(make_conninfo(postgres.dsn, dbname="migrated"))
-    return "migrated"
+        try:
+            migrate(make_conninfo(postgres.dsn, dbname="migrated"))
+            yield "migrated"
+        finally:
+            conn.execute("drop database migrated with (force)")
 
 
 _numbers = itertools.count()
 
 
-def _fresh(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
+def _fresh(postgres: Server, template: str) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
     with psycopg.connect(postgres.dsn, autocommit=True) as conn:
         conn.execute(f"create database {name} template {template}")
@@ -71,13 +94,13 @@ def _fresh(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def database_dsn(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator[str]:
+def database_dsn(postgres: Server, migrated_template: str) -> Iterator[str]:
     """A fresh migrated database."""
     yield from _fresh(postgres, migrated_template)
 
 
 @pytest.fixture
-def empty_dsn(postgres: EmbeddedPostgres) -> Iterator[str]:
+def empty_dsn(postgres: Server) -> Iterator[str]:
     """A fresh database without any table."""
     yield from _fresh(postgres, "template0")
 
