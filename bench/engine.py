@@ -365,11 +365,14 @@ async def run(options: argparse.Namespace, folder: Path) -> dict[str, Found]:
     else:
         print("OpenVINO GenAI is skipped: `make .venv-openvino` installs it")
     found: dict[str, Found] = {}
-    wanted = options.contenders.split(",") if options.contenders else list(contenders)
-    for name in wanted:
-        if name not in contenders:
-            raise SystemExit(f"no contender {name!r}; there are {', '.join(contenders)}")
-        contender, precision = contenders[name]
+    wanted = set(options.contenders.split(",")) if options.contenders else set(contenders)
+    if unknown := wanted - set(contenders):
+        there = ", ".join(contenders)
+        raise SystemExit(f"no such contender: {', '.join(unknown)}; there are {there}")
+    wanted.add("liveweights")  # what all others are compared with
+    for name, (contender, precision) in contenders.items():
+        if name not in wanted:
+            continue
         print(name, flush=True)
         async with contender as ask:
             found[name] = await measure(ask, work, precision)
@@ -382,7 +385,7 @@ def main() -> None:
         __doc__ or "",
         model=(Config().model, "packaged name or folder"),
         threads=(cores, "threads that compute"),
-        contenders=("", "only these, comma-separated, liveweights among them; empty: all"),
+        contenders=("", "only these besides liveweights, comma-separated; empty: all"),
     )
     folder = Path(tempfile.mkdtemp(prefix="liveweights-bench-"))
     folder.chmod(0o711)

@@ -1,7 +1,7 @@
 """What guessing from the prompt is worth: tokens per second of the torch engine, with and without.
 
-Completions of real code, answers that say a given text again with a change, and answers that
-repeat nothing of their prompt; one at a time. Every size answers the same requests with the same
+Completions of real code, answers that say a given text again, and answers that repeat nothing of
+their prompt; one at a time. Every size answers the same requests with the same
 seeds, in turn, in this process.
 """
 
@@ -15,6 +15,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from _report import arguments, finish, table
 from liveweights.catalog.models import find, load_tokenizer
@@ -23,33 +24,30 @@ from liveweights.engines.protocol import Sampling
 from liveweights.engines.settings import EngineSettings
 from liveweights.engines.torch import TorchEngine
 
-Prompts = list[list[int]]
-
 
 @dataclass
 class Kind:
     name: str
-    prompts: Prompts
+    prompts: list[list[int]]
     temperature: float
 
 
-def make_kinds(tokenizer: object, count: int) -> list[Kind]:
+def make_kinds(tokenizer: Any, count: int) -> list[Kind]:
     """``count`` prompts of each kind."""
     import difflib
     import textwrap
 
-    encode = getattr(tokenizer, "encode")  # noqa: B009
-    ids: list[int] = encode(Path(difflib.__file__).read_text(), add_special_tokens=False)
+    ids: list[int] = tokenizer.encode(Path(difflib.__file__).read_text(), add_special_tokens=False)
     code = [ids[700 * n : 700 * n + 400] for n in range(count)]
 
     def chat(request: str) -> list[int]:
-        return encode(f"<|im_start|>user\n{request}<|im_end|>\n<|im_start|>assistant\n")
+        return tokenizer.encode(f"<|im_start|>user\n{request}<|im_end|>\n<|im_start|>assistant\n")
 
-    lines = textwrap.dedent(Path(textwrap.__file__).read_text()).splitlines()
+    lines = Path(textwrap.__file__).read_text().splitlines()
     pieces = ["\n".join(lines[start : start + 14]) for start in range(60, 60 + 15 * count, 15)]
     again = [chat(f"Repeat this text, word for word:\n\n{piece}") for piece in pieces]
-    topics = ("rain", "bread", "bridges", "tides", "glass", "bees", "maps", "salt")
-    stories = [chat(f"Tell me a story about {topics[n % 8]}.") for n in range(count)]
+    topics = ("rain", "bread", "bridges", "tides")[:count]
+    stories = [chat(f"Tell me a story about {topic}.") for topic in topics]
     return [
         Kind("code, drawn at 0.4", code, 0.4),
         Kind("said again, greedy", again, 0.0),

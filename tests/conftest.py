@@ -10,9 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import hypothesis
 import psycopg
@@ -34,26 +32,12 @@ PREFIX = "liveweights-tests-"
 QUICK = {"fsync": "off", "max_connections": "100"}
 
 
-class Server(Protocol):
-    """A Postgres server, by a superuser's connection string."""
-
-    @property
-    def dsn(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class YourServer:
-    """Databases ``migrated`` and ``test_N`` are made on it, and dropped."""
-
-    dsn: str
-
-
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
-    """The session's server: ``LIVEWEIGHTS_TEST_DSN``, else one of its own. Do not stop it: make one
-    of your own for that."""
+def postgres() -> Iterator[str]:
+    """A superuser's connection string to the session's server: ``LIVEWEIGHTS_TEST_DSN``, on which
+    databases ``migrated`` and ``test_N`` are made and dropped, else a server of its own."""
     if yours := os.environ.get("LIVEWEIGHTS_TEST_DSN"):
-        yield YourServer(yours)
+        yield yours
         return
     _remove_leftovers()
     # pytest's tmp_path is closed to the user that the server runs as when root runs the tests.
@@ -61,20 +45,19 @@ def postgres() -> Iterator[Server]:
     server = EmbeddedPostgres(folder / "postgres", settings=QUICK)
     folder.chmod(0o711)
     try:
-        server.start()
-        yield server
+        yield server.start()
     finally:
         server.destroy()
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def migrated_template(postgres: Server) -> Iterator[str]:
+def migrated_template(postgres: str) -> Iterator[str]:
     """The name of a migrated database to make others from."""
-    with psycopg.connect(postgres.dsn, autocommit=True) as conn:
+    with psycopg.connect(postgres, autocommit=True) as conn:
         conn.execute("create database migrated")
         try:
-            migrate(make_conninfo(postgres.dsn, dbname="migrated"))
+            migrate(make_conninfo(postgres, dbname="migrated"))
             yield "migrated"
         finally:
             conn.execute("drop database migrated with (force)")
@@ -83,24 +66,24 @@ def migrated_template(postgres: Server) -> Iterator[str]:
 _numbers = itertools.count()
 
 
-def _fresh(postgres: Server, template: str) -> Iterator[str]:
+def _fresh(postgres: str, template: str) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
-    with psycopg.connect(postgres.dsn, autocommit=True) as conn:
+    with psycopg.connect(postgres, autocommit=True) as conn:
         conn.execute(f"create database {name} template {template}")
         try:
-            yield make_conninfo(postgres.dsn, dbname=name)
+            yield make_conninfo(postgres, dbname=name)
         finally:
             conn.execute(f"drop database {name} with (force)")
 
 
 @pytest.fixture
-def database_dsn(postgres: Server, migrated_template: str) -> Iterator[str]:
+def database_dsn(postgres: str, migrated_template: str) -> Iterator[str]:
     """A fresh migrated database."""
     yield from _fresh(postgres, migrated_template)
 
 
 @pytest.fixture
-def empty_dsn(postgres: Server) -> Iterator[str]:
+def empty_dsn(postgres: str) -> Iterator[str]:
     """A fresh database without any table."""
     yield from _fresh(postgres, "template0")
 

@@ -25,6 +25,7 @@ from liveweights.catalog.models import find, load_tokenizer
 from liveweights.engines.protocol import Token
 from liveweights.engines.settings import EngineSettings
 from liveweights.engines.torch import TorchEngine
+from liveweights.engines.torch_batch import Batch
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,9 @@ class TestTorchEngine(EngineConformance, GuidedConformance):
         model = reference.read(harness.base.folder)
         assert harness.error(model, prompt, again) <= harness.engine.tolerance
 
-    def test_guesses_change_nothing_of_what_is_sampled(self, harness: Harness) -> None:
+    def test_guesses_change_nothing_of_what_is_sampled(
+        self, harness: Harness, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         repeating = "x = 1\ny = 2\nz = 3\n" * 6 + "x = 1\ny ="
         prompts = [harness.ids(text) for text in (repeating, CODE + CODE[:40], "Once")]
 
@@ -107,7 +110,7 @@ class TestTorchEngine(EngineConformance, GuidedConformance):
                 harness.runner, engine, harness.base, harness.adapter, harness.tokenizer
             )
             how: dict[str, Any] = {"max_tokens": 24, "temperature": 0.7, "top_p": 0.9, "seed": 5}
-            return await asyncio.gather(*(served.collect(ids, **how) for ids in prompts))
+            return [await served.collect(ids, **how) for ids in prompts]  # each alone
 
         async def without() -> list[list[Token]]:
             settings = EngineSettings(kind="torch", context_length=CONTEXT, guesses=0)
@@ -119,7 +122,18 @@ class TestTorchEngine(EngineConformance, GuidedConformance):
                 await engine.close()
 
         assert isinstance(harness.engine, TorchEngine)
-        guessed, plain = harness.run(answers(harness.engine)), harness.run(without())
+        steps: list[int] = []
+        forward = Batch.forward
+
+        def counted(batch: Batch, ids: Any) -> Any:
+            steps.append(len(ids[0]))
+            return forward(batch, ids)
+
+        monkeypatch.setattr(Batch, "forward", counted)
+        guessed = harness.run(answers(harness.engine))
+        assert max(steps) > 1
+        assert len(steps) < sum(len(tokens) - 1 for tokens in guessed), "no guess was right"
+        plain = harness.run(without())
         for one, other in zip(guessed, plain, strict=True):
             assert [t.id for t in one] == [t.id for t in other]
             assert [t.logprob for t in one] == pytest.approx([t.logprob for t in other], abs=1e-3)

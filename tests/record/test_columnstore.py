@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.timescale.database import ask_alone, needs_timescale
+from tests.timescale.database import ask_alone, needs_timescale, stored
 
 from liveweights.cycle.replays import keep_replays, read_replays
 from liveweights.insight.catalogue import QUESTIONS
@@ -126,13 +126,7 @@ async def close(conn: Connection) -> int:
 
 
 async def columnar(conn: Connection) -> int:
-    cursor = await conn.execute(
-        "select count(*) from timescaledb_information.chunks"
-        " where hypertable_schema = current_schema and is_compressed"
-    )
-    row = await cursor.fetchone()
-    assert row is not None
-    return row[0]
+    return sum(columns for _, columns in await stored(conn))
 
 
 @pytest.fixture

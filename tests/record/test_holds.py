@@ -24,7 +24,8 @@ from .test_forget import counts
 from .test_window import ask, record
 
 Begin = Callable[[], int]
-PLACES = ("record.batch", "record.forget", "record.window", "cycle.replays")
+PLACES = ("record.batch", "record.forget", "record.holds")
+LIMITS: dict[str, Any] = {"held_back_share": 0.0, "max_rows": 9, "max_held_back": 9}
 
 
 @pytest.fixture(params=["rows", "columnstore"], autouse=True)
@@ -121,16 +122,15 @@ def test_what_is_forgotten_is_not_claimed_and_the_reverse(
 ) -> None:
     record(database_dsn, make_generation("a"), make_feedback("f", "a"))
     cycle = begin_cycle()
-    limits: dict[str, Any] = {"held_back_share": 0.0, "max_rows": 9, "max_held_back": 9}
 
     async def check(one: Connection, other: Connection) -> None:
-        assert (await claim(one, cycle, "live", **limits)).total == 1
+        assert (await claim(one, cycle, "live", **LIMITS)).total == 1
         assert await waits(other, forget(other, "default", "ada"))
         await one.rollback()
         async with other.transaction():
             await forget(other, "default", "ada")
-            assert await waits(one, claim(one, cycle, "live", **limits))
-        assert (await claim(one, cycle, "live", **limits)).total == 0
+            assert await waits(one, claim(one, cycle, "live", **LIMITS))
+        assert (await claim(one, cycle, "live", **LIMITS)).total == 0
 
     between(database_dsn, check)
 
@@ -162,8 +162,7 @@ def test_claims_and_feedback_do_not_wait_for_each_other(
     cycle = begin_cycle()
 
     async def check(one: Connection, other: Connection) -> None:
-        limits: dict[str, Any] = {"held_back_share": 0.0, "max_rows": 9, "max_held_back": 9}
-        await claim(one, cycle, "live", **limits)
+        await claim(one, cycle, "live", **LIMITS)
         assert await give(other, "g", "a") == [Fate.NEW]
         await other.commit()
 

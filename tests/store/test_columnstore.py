@@ -12,6 +12,7 @@ from tests.timescale.database import (
     forget_database,
     make_database,
     needs_timescale,
+    stored,
 )
 
 from liveweights.record.batch import prepare, store
@@ -41,15 +42,6 @@ async def write(conn: Connection, count: int, *days_after: int) -> None:
     await conn.commit()
     await store(conn, rows, [], columnstore=columnstore)
     await conn.commit()
-
-
-async def stored(conn: Connection) -> list[tuple[date, bool]]:
-    """The days that have a chunk, and which of them are columns."""
-    cursor = await conn.execute(
-        "select (range_start at time zone 'UTC')::date, is_compressed"
-        " from timescaledb_information.chunks where hypertable_schema = current_schema order by 1"
-    )
-    return [(day, columns) for day, columns in await cursor.fetchall()]
 
 
 def test_plain_postgres_has_none(database_dsn: str) -> None:

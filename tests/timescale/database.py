@@ -7,6 +7,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from datetime import date
 from typing import Any, TypeVar
 
 import psycopg
@@ -93,3 +94,12 @@ def ask_alone(dsn: str, question: Callable[[Connection], Coroutine[Any, Any, T]]
                 await conn.commit()
 
     return asyncio.run(main())
+
+
+async def stored(conn: Connection) -> list[tuple[date, bool]]:
+    """The days that have a chunk, and which of them are columns."""
+    cursor = await conn.execute(
+        "select (range_start at time zone 'UTC')::date, is_compressed"
+        " from timescaledb_information.chunks where hypertable_schema = current_schema order by 1"
+    )
+    return [(day, columns) for day, columns in await cursor.fetchall()]

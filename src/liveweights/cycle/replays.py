@@ -8,12 +8,12 @@ from typing import LiteralString
 from liveweights.cycle.cases import CYCLES
 from liveweights.record.clean import clean_text
 from liveweights.record.holds import hold
-from liveweights.store.columnstore import has_columnstore
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
 
 
 def _keep(lock: LiteralString) -> LiteralString:
+    """What is being forgotten is not kept, and the reverse: see `hold`."""
     return f"""
 insert into replays (cycle, checkpoint, engine, generation, answer)
 select %(cycle)s, %(checkpoint)s, %(engine)s, g.id, a.answer
@@ -23,11 +23,6 @@ where g.day = any(%(days)s::date[])
 {lock}
 on conflict do nothing
 """
-
-
-# Locked as by a foreign key: what is being forgotten is not kept, and the reverse.
-KEEP = _keep("for key share of g")
-KEEP_HELD = _keep("")
 
 
 async def read_replays(
@@ -46,12 +41,8 @@ async def keep_replays(
     conn: Connection, cycle: int, checkpoint: str, engine: str, answers: Mapping[str, str]
 ) -> None:
     """Store answers; what is known stays, and what answers a forgotten user is not kept."""
-    keep = KEEP
-    if await has_columnstore(conn):
-        await hold(conn)
-        keep = KEEP_HELD
     await conn.execute(
-        keep,
+        _keep(await hold(conn)),
         {
             "cycle": cycle,
             "checkpoint": checkpoint,

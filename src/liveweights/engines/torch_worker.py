@@ -160,7 +160,7 @@ class Group:
         answers = self._decoding
         before = [len(answer.output_ids) for answer in answers]
         try:
-            # Beside others, a guess costs as much as it saves (`bench/lookup.py`).
+            # Beside others a pass takes more than reading the weights: guesses cost what they save.
             guesses = [a.guess(self._guesses if len(answers) == 1 else 0) for a in answers]
             ids = [[a.output_ids[-1], *guess] for a, guess in zip(answers, guesses, strict=True)]
             with self._choices.recorded() as choices:

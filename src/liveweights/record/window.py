@@ -12,7 +12,6 @@ from liveweights.record.followups import NEXT
 from liveweights.record.generation import Generation
 from liveweights.record.holds import hold
 from liveweights.record.split import Split, split_key, split_of
-from liveweights.store.columnstore import has_columnstore
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
 
@@ -92,6 +91,7 @@ order by exists (
 
 
 def _insert(lock: LiteralString) -> LiteralString:
+    """What is being forgotten is not claimed, and the reverse: see `hold`."""
     return f"""
 with kept as materialized (
     select g.day, g.id, chosen.split
@@ -106,10 +106,6 @@ select %(cycle)s, kept.id, f.seq, kept.split
 from kept left join feedback f on f.day = kept.day and f.generation = kept.id
 """
 
-
-# Locked as by a foreign key: what is being forgotten is not claimed, and the reverse.
-INSERT = _insert("for key share of g")
-INSERT_HELD = _insert("")
 
 HELD_BACK = """
 select r.day, r.generation
@@ -173,10 +169,7 @@ async def claim(
             elif not any(room.values()):
                 break
     days = [day_of(id) for id in ids]
-    insert = INSERT
-    if await has_columnstore(conn):
-        await hold(conn)
-        insert = INSERT_HELD
+    insert = _insert(await hold(conn))
     await conn.execute(insert, {"cycle": cycle, "days": days, "ids": ids, "splits": splits})
     return await count(conn, cycle)
 
