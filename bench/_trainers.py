@@ -23,8 +23,11 @@ from liveweights.learn.rows import Row
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import Path as TreePath
 from liveweights.learn.update import update
+from liveweights.learn.updaters.load import compute_dtype
 
 SETTINGS = LearnSettings(kl_weight=0.0)
+DTYPE = compute_dtype(SETTINGS)
+"""Of everybody's forward and backward passes."""
 MICRO = 4
 """Rows that TRL computes at once: a whole step's would need three times our memory."""
 
@@ -33,9 +36,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """``seconds`` are of the update alone: the weights are in memory and the rows are read.
 
     ``likelihood`` is the mean log-probability in nats per token of what held-back developers
-    wrote; ``before`` the base's. ``peak_gib`` is the process's largest resident size. ``busy``
-    is the share of the machine's rate of matrix products, measured just before, at which the
-    update's matrix products were done.
+    wrote; ``before`` the base's. ``peak_gib`` is the process's largest resident size. ``busy``,
+    of our update, is the share of the machine's rate of matrix products, measured just before,
+    at which its matrix products were done.
     """
 
     trainer: str
@@ -44,35 +47,26 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     before: float
     likelihood: float
     peak_gib: float
-    busy: float
+    busy: float | None = None
 
 
 class Stopwatch:
-    """Times and counts the work inside it."""
-
-    def __init__(self) -> None:
-        from torch.utils.flop_counter import FlopCounterMode
-
-        self._rate = matrix_rate()
-        self._counter = FlopCounterMode(display=False)
+    """Times the work inside it."""
 
     def __enter__(self) -> Stopwatch:
-        self._counter.__enter__()
         self._began = time.perf_counter()
         return self
 
     def __exit__(self, *error: Any) -> None:
         self.seconds = time.perf_counter() - self._began
-        self._counter.__exit__(*error)
-        self.busy = self._counter.get_total_flops() / self.seconds / self._rate
         self.peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def matrix_rate() -> float:
-    """Floating-point operations per second of large float32 matrix products here, the best of
-    five."""
+    """Floating-point operations per second of large matrix products here, in the precision of
+    the update, the best of five."""
     size = 2048
-    a, b = torch.randn(size, size), torch.randn(size, size)
+    a, b = torch.randn(2, size, size, dtype=DTYPE)
     best = float("inf")
     for _ in range(5):
         began = time.perf_counter()
@@ -102,7 +96,7 @@ def ours(feedback: _feedback.Feedback, batch: int) -> Outcome:
             zip(feedback.train, paths, behaviour, strict=True)
         )
     ]
-    before = likelihood(policy, feedback)
+    before, rate = likelihood(policy, feedback), matrix_rate()
     with Stopwatch() as watch:
         report = update(policy, rows, SETTINGS)
     return Outcome(
@@ -112,8 +106,19 @@ def ours(feedback: _feedback.Feedback, batch: int) -> Outcome:
         before=before,
         likelihood=likelihood(policy, feedback),
         peak_gib=watch.peak_gib,
-        busy=watch.busy,
+        busy=operations(rows) / watch.seconds / rate,
     )
+
+
+def operations(rows: list[Row]) -> int:
+    """Of the matrix products of our update: counted in a second one, as counting slows it."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    policy = Policy(BASE.folder, None, SETTINGS)
+    with counter:
+        update(policy, rows, SETTINGS)
+    return counter.get_total_flops()
 
 
 def kto(feedback: _feedback.Feedback, batch: int) -> Outcome:
@@ -182,7 +187,7 @@ def grpo(feedback: _feedback.Feedback, batch: int) -> Outcome:
 
 
 def _arguments(batch: int) -> dict[str, Any]:
-    """Without activation checkpointing, which costs time, and in float32 like the base."""
+    """Without activation checkpointing, which costs time."""
     return {
         "per_device_train_batch_size": MICRO,
         "gradient_accumulation_steps": max(1, round(batch / MICRO)),
@@ -191,7 +196,7 @@ def _arguments(batch: int) -> dict[str, Any]:
         "lr_scheduler_type": "constant",
         "adam_beta2": 0.99,
         "max_grad_norm": SETTINGS.grad_norm,
-        "bf16": False,
+        "bf16": DTYPE == torch.bfloat16,
         "use_cpu": True,
         "gradient_checkpointing": False,
         "dataloader_pin_memory": False,
@@ -206,7 +211,7 @@ def _model() -> Any:
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(
-        BASE.folder, dtype=torch.float32, attn_implementation="sdpa"
+        BASE.folder, dtype=DTYPE, attn_implementation="sdpa"
     )
 
 
@@ -235,7 +240,6 @@ def _train(trainer: Any, name: str, feedback: _feedback.Feedback, folder: Path) 
         before=before,
         likelihood=likelihood(policy, feedback),
         peak_gib=watch.peak_gib,
-        busy=watch.busy,
     )
 
 

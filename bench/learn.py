@@ -51,7 +51,7 @@ def main() -> None:
                     outcome.seconds / ours.seconds,
                     outcome.peak_gib,
                     f"{outcome.before:.3f} -> {outcome.likelihood:.3f}",
-                    f"{outcome.busy:.0%}",
+                    f"{outcome.busy:.0%}" if outcome.busy is not None else "",
                 ]
                 for outcome in outcomes
             ],
@@ -112,7 +112,7 @@ def _has_trl(options: Any) -> bool:
     return False
 
 
-def figures_of(outcome: Outcome, count: int) -> dict[str, float]:
+def figures_of(outcome: Outcome, count: int) -> dict[str, float | None]:
     return {
         "seconds_per_1000": 1000 * outcome.seconds / count,
         "rows_per_second": count / outcome.seconds,

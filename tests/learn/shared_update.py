@@ -37,6 +37,7 @@ def run(model: Path, updater: str, folder: Path) -> dict[str, Any]:
         full_learning_rate=1e-3,
         epochs=2,
         nodes=64,
+        dtype="float32",
     )
     policy = Policy(model, None, settings)
     before = policy.score(PATHS, HEAT, 64)

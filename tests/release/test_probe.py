@@ -139,3 +139,12 @@ def test_probes_are_read_from_the_folder(tmp_path: Path) -> None:
     (tmp_path / "probes.json").write_text('{"probes": [{}]}')
     with pytest.raises(ValueError, match=r"probes\.json cannot be read.*prompt_ids"):
         read_probes(tmp_path)
+
+
+def test_a_trainer_of_less_precision_may_be_off_by_more() -> None:
+    off = ScriptedEngine({}).tolerance + 0.04
+    shifted = {token: value + off for token, value in TRAINED.items()}
+    assert not ask(shifted).ok
+    report = ask(shifted, probes=msgspec.structs.replace(PROBES, dtype="bfloat16"))
+    assert report.ok
+    assert report.tolerance == pytest.approx(ScriptedEngine({}).tolerance + 0.05)

@@ -289,7 +289,7 @@ def probes_of(policy: Policy, prompts: Sequence[list[int]], nodes: int) -> dict[
         ids = ours_V.topk(min(PROBE_TOKENS, len(ours_V))).indices.tolist()
         top = [[i, float(ours_V[i]), float(base_V[i])] for i in ids]
         probes.append({"prompt_ids": prompt, "top": top})
-    return {"probes": probes}
+    return {"probes": probes, "dtype": policy.dtype}
 
 
 def _probed(rows: Sequence[Row], count: int) -> list[list[int]]:

@@ -60,6 +60,11 @@ class Policy:
     def model(self) -> Any:
         return self.updater.model
 
+    @property
+    def dtype(self) -> str:
+        """Name of the precision that it computes in."""
+        return str(self._dtype).removeprefix("torch.")
+
     def parameters(self) -> list[Any]:
         return self.updater.parameters()
 

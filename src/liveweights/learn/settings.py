@@ -174,7 +174,10 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = "auto"
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16"],
-        Meta(description="Precision of the pass; auto: bfloat16 on a GPU, float32 on a CPU."),
+        Meta(
+            description="Precision of the pass; auto: bfloat16 on a GPU and on a CPU with AMX,"
+            " else float32."
+        ),
     ] = "auto"
     memory_gib: Annotated[
         float,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -20,12 +21,14 @@ FEWEST = 8
 """Fewest log-probabilities that both engine and trainer name."""
 FEWEST_PROBES = 8
 """Fewest prompts from which it is judged whether an adapter acts."""
+_TRAINER_ERROR = {"float32": 0.0, "bfloat16": 0.05}
+"""What the trainer's own precision may be off by, in nats: added to the engine's tolerance."""
 DEVIATIONS = 3
 """Standard errors by which an adapter that acts must differ from half of one."""
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """A prompt and the trainer's float32 log-probabilities of likely next tokens.
+    """A prompt and the trainer's log-probabilities of likely next tokens.
 
     ``top`` holds (token id, log-probability of the checkpoint, log-probability of its base).
     """
@@ -38,6 +41,8 @@ class Probes(msgspec.Struct, frozen=True):
     """What ``probes.json`` in a checkpoint's folder holds."""
 
     probes: list[Probe]
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """The trainer's precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,7 @@ def read_probes(folder: Path) -> Probes | None:
 async def probe(engine: Engine, checkpoint: Checkpoint, probes: Probes | None) -> ProbeReport:
     """Ask the engine for one greedy token per probe and compare raw log-probabilities.
 
-    All must agree with the trainer within the engine's tolerance. An adapter must also show at
+    All must agree with the trainer within the tolerance of both. An adapter must also show at
     least half of the trainer's difference to its base, where the probes can tell that from
     nothing. Without probes only a base is accepted. Raises EngineError.
     """
@@ -102,7 +107,8 @@ async def probe(engine: Engine, checkpoint: Checkpoint, probes: Probes | None) -
     rows: list[Compared] = []
     for number, one in enumerate(probes.probes):
         rows += await _ask(engine, checkpoint.id, number, one)
-    return judge(rows, engine.tolerance, checkpoint.kind == "adapter")
+    tolerance = engine.tolerance + _TRAINER_ERROR[probes.dtype]
+    return judge(rows, tolerance, checkpoint.kind == "adapter")
 
 
 def judge(rows: Sequence[Compared], tolerance: float, adapter: bool) -> ProbeReport:

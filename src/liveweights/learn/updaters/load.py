@@ -18,10 +18,17 @@ def device_of(settings: LearnSettings) -> torch.device:
 
 
 def compute_dtype(settings: LearnSettings) -> torch.dtype:
-    """Precision of the forward and backward pass; ``auto`` is bfloat16 on a GPU, else float32."""
-    if settings.dtype == "auto":
-        return torch.float32 if device_of(settings).type == "cpu" else torch.bfloat16
-    return getattr(torch, settings.dtype)
+    """Precision of the forward and backward pass; ``auto`` is bfloat16 where the hardware has
+    matrix units for it (a GPU, a CPU with AMX), else float32."""
+    if settings.dtype != "auto":
+        return getattr(torch, settings.dtype)
+    fast = device_of(settings).type != "cpu" or has_matrix_units()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def has_matrix_units() -> bool:
+    """Whether this CPU multiplies bfloat16 in tiles (AMX), several times as fast as float32."""
+    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 
 def load_model(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
