@@ -196,7 +196,7 @@ def _arguments(batch: int) -> dict[str, Any]:
         "lr_scheduler_type": "constant",
         "adam_beta2": 0.99,
         "max_grad_norm": SETTINGS.grad_norm,
-        "bf16": DTYPE == torch.bfloat16,
+        "bf16": DTYPE is torch.bfloat16,
         "use_cpu": True,
         "gradient_checkpointing": False,
         "dataloader_pin_memory": False,
