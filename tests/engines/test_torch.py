@@ -91,8 +91,8 @@ class TestTorchEngine(EngineConformance, GuidedConformance):
         prompt = harness.ids(CODE * 3)
         how: dict[str, Any] = {"max_tokens": 8, "temperature": 0.0}
         first = harness.run(harness.collect(prompt, **how))
-        worker = harness.engine._worker  # type: ignore[union-attr]
-        shared, _ = worker._prefixes.find(harness.base.id, prompt)
+        prefixes = harness.engine._prefixes  # type: ignore[union-attr]
+        shared, _ = prefixes.find(harness.base.id, prompt)
         assert shared == len(prompt) - 1
         again = harness.run(harness.collect(prompt, **how))
         assert [t.id for t in first] == [t.id for t in again]

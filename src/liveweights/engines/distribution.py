@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_NUCLEUS = 1024
+"""Candidates among which a nucleus nearly always is; sorting them all takes longer."""
+
+
 def sampling_logprobs(
     raw: NDArray[np.floating], *, temperature: float, top_p: float = 1.0, top_k: int = 0
 ) -> NDArray[np.float64]:
@@ -30,8 +34,11 @@ def sampling_logprobs(
         kept = np.sort(np.argpartition(-values, top_k - 1)[:top_k])
     scaled = _log_softmax(values[kept] / temperature)
     if top_p < 1.0:
-        order = np.argsort(-scaled, kind="stable")
+        order = most_likely(scaled, _NUCLEUS)
         cumulated = np.cumsum(np.exp(scaled[order]))
+        if cumulated[-1] < top_p:
+            order = most_likely(scaled, len(scaled))
+            cumulated = np.cumsum(np.exp(scaled[order]))
         count = int(np.searchsorted(cumulated, top_p)) + 1
         order = order[:count]
         kept, scaled = kept[order], _log_softmax(scaled[order])
@@ -63,6 +70,18 @@ def sampling_logprob(
 def ids_before(mask: NDArray[np.bool_], at: int) -> int:
     """Position of element ``at`` among the elements that ``mask`` keeps."""
     return int(mask[:at].sum())
+
+
+def most_likely(values_V: NDArray[np.floating], count: int) -> NDArray[np.intp]:
+    """Places of the ``count`` highest values, highest first; of equal ones the first comes
+    first."""
+    if count <= 0:
+        return np.empty(0, dtype=np.intp)
+    if count >= len(values_V):
+        return np.argsort(-values_V, kind="stable")
+    least = np.partition(values_V, -count)[-count]
+    among = np.flatnonzero(values_V >= least)
+    return among[np.argsort(-values_V[among], kind="stable")][:count]
 
 
 def draw(logprobs_V: NDArray[np.floating], uniform: float) -> int:

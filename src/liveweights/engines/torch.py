@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.models import end_of_text_ids, load_tokenizer
 from liveweights.catalog.routers import Choices
-from liveweights.engines.guide import GuideMaker
-from liveweights.engines.limits import check_request
-from liveweights.engines.protocol import EngineError, Sampling, Token, UnknownCheckpoint
+from liveweights.engines.in_process import InProcessEngine
 from liveweights.engines.settings import EngineSettings
-from liveweights.engines.text import TextStream
-from liveweights.engines.torch_worker import Answer, Worker
+from liveweights.engines.torch_decoder import TorchDecoder
+from liveweights.engines.torch_prefixes import Prefixes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -27,22 +23,14 @@ if TYPE_CHECKING:
 _TOLERANCE = {"float32": 0.001, "bfloat16": 0.1}
 
 
-@dataclass(frozen=True, slots=True)
-class _Resident:
-    model: Any
-    choices: Choices
-    base: str | None
-
-
-class TorchEngine:
+class TorchEngine(InProcessEngine[TorchDecoder]):
     """``Engine`` on Transformers and PEFT.
 
-    One thread computes a token of every answer of a checkpoint in one batch; new answers join
-    between two steps. What an answer seems to repeat is guessed and computed in the same step
-    (``lookup``). Prompts go on from what earlier answers of the same checkpoint computed
-    for the same tokens. Models whose cache is more than keys and values (state spaces, sliding
-    windows) are decoded one answer at a time. Adapters on the same base share its weights. The
-    experts of a mixture are recorded as its routers choose them.
+    What an answer seems to repeat is guessed and computed in the same step (``lookup``). Prompts
+    go on from what earlier answers of the same checkpoint computed for the same tokens. Models
+    whose cache is more than keys and values (state spaces, sliding windows) are decoded one
+    answer at a time. Adapters on the same base share its weights. The experts of a mixture are
+    recorded as its routers choose them.
     """
 
     def __init__(
@@ -53,105 +41,21 @@ class TorchEngine:
         tokenizer: PreTrainedTokenizerBase | None = None,
     ) -> None:
         del cache  # nothing to convert
-        self._settings = settings or EngineSettings(kind="torch")
-        self._tokenizer = tokenizer or load_tokenizer(base)
-        self._ends = end_of_text_ids(base, self._tokenizer)
-        self._guides = GuideMaker(self._tokenizer, self._ends)
-        self._models: dict[str, _Resident] = {}
+        settings = settings or EngineSettings(kind="torch")
+        self._prefixes = Prefixes(settings.cache_mib << 20)
         self._shared: dict[str, tuple[Any, Choices]] = {}
-        self._loads = asyncio.Lock()
-        settings = self._settings
-        self._worker = Worker(
-            settings.cores(), settings.slots, settings.guesses, settings.cache_mib << 20
-        )
-
-    @property
-    def context_length(self) -> int:
-        """Tokens of prompt and answer together."""
-        return self._settings.context_length
+        self._base_of: dict[str, str] = {}
+        super().__init__(base, settings, settings.cores(), tokenizer)
 
     @property
     def tolerance(self) -> float:
         """Mean absolute difference in nats between raw log-probabilities here and in float32."""
         return _TOLERANCE[self._settings.dtype]
 
-    def resident(self) -> frozenset[str]:
-        """Ids of the checkpoints that can answer now."""
-        return frozenset(self._models)
-
-    async def active(self, checkpoint_id: str) -> int:
-        """How many answers the checkpoint is computing now."""
-        return self._worker.active(checkpoint_id)
-
-    async def load(self, checkpoint: Checkpoint, base: Checkpoint | None = None) -> None:
-        """Make ``checkpoint`` resident; see ``Engine.load``."""
-        if (checkpoint.kind == "adapter") != (base is not None):
-            raise EngineError(f"{checkpoint.id}: a base is given exactly with an adapter")
-        async with self._loads:
-            if checkpoint.id in self._models:
-                return
-            try:
-                whole = base or checkpoint
-                if whole.id not in self._shared:
-                    self._shared[whole.id] = await asyncio.to_thread(self._read, whole.folder)
-                model, choices = self._shared[whole.id]
-                if base is not None:
-                    model = await asyncio.to_thread(_adapt, model, checkpoint.folder)
-            except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-                self._release()
-                raise EngineError(f"{checkpoint.id} does not load: {error}") from error
-            self._models[checkpoint.id] = _Resident(model, choices, base.id if base else None)
-
     async def unload(self, checkpoint_id: str) -> None:
         """Free the checkpoint's memory; see ``Engine.unload``."""
-        async with self._loads:
-            self._models.pop(checkpoint_id, None)
-            self._worker.forget(checkpoint_id)
-            self._release()
-
-    async def close(self) -> None:
-        """Unload everything and end the thread."""
-        await asyncio.to_thread(self._worker.close)
-        self._models.clear()
-        self._shared.clear()
-
-    async def generate(
-        self, checkpoint_id: str, prompt_ids: Sequence[int], sampling: Sampling
-    ) -> AsyncGenerator[Token]:
-        """Sample an answer, token by token; see ``Engine.generate``."""
-        resident = self._find(checkpoint_id)
-        check_request(len(prompt_ids), sampling, self.context_length)
-        guide = await self._guides.make(sampling.constraint) if sampling.constraint else None
-        tokens: asyncio.Queue[Token | BaseException] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-
-        def emit(item: Token | BaseException) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(tokens.put_nowait, item)
-
-        text = TextStream(self._tokenizer, sampling.stop, sampling.skip)
-        answer = Answer(
-            checkpoint_id,
-            resident.model,
-            resident.choices,
-            prompt_ids,
-            sampling,
-            text,
-            self._ends,
-            emit,
-            guide,
-        )
-        self._worker.submit(answer)
-        try:
-            while True:
-                token = await tokens.get()
-                if isinstance(token, BaseException):
-                    raise token
-                yield token
-                if token.stop:
-                    return
-        finally:
-            answer.cancelled = True
+        await super().unload(checkpoint_id)
+        self._worker.call(lambda: self._prefixes.drop(checkpoint_id))
 
     async def score(
         self, checkpoint_id: str, prompt_ids: Sequence[int], output_ids: Sequence[int]
@@ -160,11 +64,15 @@ class TorchEngine:
         model = self._find(checkpoint_id).model
         return await asyncio.to_thread(_score, model, list(prompt_ids), list(output_ids))
 
-    def _find(self, checkpoint_id: str) -> _Resident:
-        found = self._models.get(checkpoint_id)
-        if found is None:
-            raise UnknownCheckpoint(f"{checkpoint_id} is not resident on this engine")
-        return found
+    def _open(self, checkpoint: Checkpoint, base: Checkpoint | None) -> TorchDecoder:
+        whole = base or checkpoint
+        if whole.id not in self._shared:
+            self._shared[whole.id] = self._read(whole.folder)
+        model, choices = self._shared[whole.id]
+        if base is not None:
+            model = _adapt(model, checkpoint.folder)
+            self._base_of[checkpoint.id] = base.id
+        return TorchDecoder(checkpoint.id, model, choices, self._prefixes)
 
     def _read(self, folder: Path) -> tuple[Any, Choices]:
         from transformers import AutoModelForCausalLM
@@ -177,8 +85,8 @@ class TorchEngine:
 
     def _release(self) -> None:
         """Forget bases that neither serve nor carry an adapter that serves."""
-        used = set(self._models) | {r.base for r in self._models.values()}
-        for unused in set(self._shared) - used:
+        self._base_of = {i: base for i, base in self._base_of.items() if i in self._decoders}
+        for unused in set(self._shared) - set(self._decoders) - set(self._base_of.values()):
             del self._shared[unused]
 
 

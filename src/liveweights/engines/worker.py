@@ -1,0 +1,297 @@
+"""The thread that computes tokens for engines in this process: continuous batching."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from liveweights.engines.biased import biased_logits
+from liveweights.engines.decoder import Decoder, Outputs
+from liveweights.engines.distribution import draw, most_likely, sampling_logprobs
+from liveweights.engines.experts import Experts
+from liveweights.engines.lookup import Lookup
+from liveweights.engines.protocol import EngineError, Sampling, StopReason, Token
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from liveweights.engines.guide import Guide
+    from liveweights.engines.text import TextStream
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the next token is drawn from.
+
+    ``logits_V`` (float32) less ``total``, the logarithm of the sum of their exponentials, are
+    log-probabilities. ``experts_LK`` are those that the logits came of, None of a dense model.
+    """
+
+    logits_V: NDArray[np.float32]
+    total: float
+    experts_LK: torch.Tensor | None = None
+
+
+def steps(outputs: Outputs) -> list[Step]:
+    """Each token of a pass."""
+    logits_NV = outputs.logits_NV.float().cpu()
+    totals_N: list[float] = torch.logsumexp(logits_NV.double(), dim=-1).tolist()
+    return [Step(*each) for each in zip(logits_NV.numpy(), totals_N, outputs.experts, strict=True)]
+
+
+@dataclass(slots=True, eq=False)
+class Answer:
+    """One answer in the making. ``emit`` is called in the worker's thread, with each token or
+    with the error that ended it."""
+
+    checkpoint_id: str
+    decoder: Decoder
+    prompt_ids: Sequence[int]
+    sampling: Sampling
+    text: TextStream
+    ends: frozenset[int]
+    emit: Callable[[Token | BaseException], None]
+    guide: Guide | None = None
+    cancelled: bool = False
+    output_ids: list[int] = field(default_factory=list[int])
+    _random: Any = None
+    _experts: list[torch.Tensor] = field(default_factory=list[torch.Tensor])
+    """Of the pass before each output token (L, K); none of a dense model."""
+    _lookup: Lookup | None = None
+
+    def guess(self, most: int) -> list[int]:
+        """At most ``most`` tokens that may come next, and not so many that all could come."""
+        most = min(most, self.sampling.max_tokens - len(self.output_ids) - 1)
+        if most <= 0:
+            return []
+        if self._lookup is None:
+            self._lookup = Lookup((*self.prompt_ids, *self.output_ids))
+        return self._lookup.guess(most)
+
+    def take_all(self, guessed: Sequence[int], steps: Sequence[Step]) -> bool:
+        """Draw tokens for as long as they are those that were guessed, and the one after that;
+        whether there are more to come. The steps are those after the last token, and after each
+        of ``guessed``."""
+        right = 0
+        while self.take(steps[right]):
+            if right == len(guessed) or self.output_ids[-1] != guessed[right]:
+                if self._lookup is not None and guessed:
+                    self._lookup.learn(right)
+                return True
+            right += 1
+        return False
+
+    def take(self, step: Step) -> bool:
+        """Draw the next token; whether there are more to come."""
+        if step.experts_LK is not None:
+            self._experts.append(step.experts_LK)
+        chosen, logprob = self._draw(step)
+        if self.guide:
+            self.guide.push(chosen)
+        self.output_ids.append(chosen)
+        if self._lookup is not None:
+            self._lookup.push(chosen)
+        visible = self.text.push(chosen)
+        stop: StopReason | None = None
+        if self.text.stopped:
+            stop = "stop"
+        elif chosen in self.ends or len(self.output_ids) == self.sampling.max_tokens:
+            visible += self.text.finish()
+            stop = "stop" if self.text.stopped or chosen in self.ends else "length"
+        ids = [chosen, *most_likely(step.logits_V, self.sampling.top_logprobs).tolist()]
+        raw, *best = [float(step.logits_V[i]) - step.total for i in ids]
+        experts: Experts | None = None
+        if stop is not None and self._experts:
+            experts = Experts(len(self.prompt_ids) - 1, torch.stack(self._experts).numpy())
+        top = tuple(zip(ids[1:], best, strict=True))
+        self.emit(Token(chosen, visible, logprob, raw, top, stop, experts))
+        return stop is None
+
+    def _draw(self, step: Step) -> tuple[int, float]:
+        """A token, and its log-probability under the distribution that it is drawn from."""
+        sampling = self.sampling
+        if sampling.temperature <= 0.0 and not sampling.logit_bias and self.guide is None:
+            return int(step.logits_V.argmax()), 0.0
+        if self._random is None:
+            self._random = np.random.default_rng(sampling.seed)
+        raw_V = step.logits_V.astype(np.float64) - step.total
+        allowed_V = self.guide.allowed(len(raw_V)) if self.guide else None
+        biased_V = biased_logits(raw_V, sampling.logit_bias, allowed_V)
+        logprobs_V = sampling_logprobs(
+            biased_V, temperature=sampling.temperature, top_p=sampling.top_p, top_k=sampling.top_k
+        )
+        chosen = draw(logprobs_V, self._random.random())
+        return chosen, float(logprobs_V[chosen])
+
+
+class Group:
+    """The answers of one checkpoint: those that wait for a row, and those that have one."""
+
+    def __init__(self, decoder: Decoder, rows: int, guesses: int) -> None:
+        self._decoder = decoder
+        self._rows = rows
+        self._guesses = guesses
+        self._decoding: list[Answer] = []
+        """In the order of the decoder's rows."""
+        self.waiting: list[Answer] = []
+
+    @property
+    def answers(self) -> list[Answer]:
+        return [*self.waiting, *self._decoding]
+
+    def step(self) -> None:
+        """Begin what one pass takes, so that the others do not stand still for long, and compute
+        one token of each that was begun before."""
+        self.waiting = [answer for answer in self.waiting if not answer.cancelled]
+        self._leave(answer for answer in self._decoding if answer.cancelled)
+        begun = self._next()
+        if self._decoding:
+            self._decode()
+        if begun:
+            self._begin(begun)
+
+    def _next(self) -> list[Answer]:
+        begun: list[Answer] = []
+        tokens = 0
+        while self.waiting and len(self._decoding) + len(begun) < self._rows:
+            tokens += len(self.waiting[0].prompt_ids)
+            if begun and tokens > self._decoder.prompt_tokens:
+                break
+            begun.append(self.waiting.pop(0))
+        return begun
+
+    def _begin(self, begun: list[Answer]) -> None:
+        try:
+            drawn = steps(self._decoder.join([answer.prompt_ids for answer in begun]))
+        except Exception as error:
+            self._fail(begun, error)
+            return
+        self._decoding += begun
+        pairs = zip(begun, drawn, strict=True)
+        self._leave([answer for answer, step in pairs if not self._take(answer, [], [step])])
+
+    def _decode(self) -> None:
+        answers = self._decoding
+        before = [len(answer.output_ids) for answer in answers]
+        # Beside others a pass takes more than reading the weights: guesses cost what they save.
+        most = self._guesses if len(answers) == 1 and self._decoder.takes_guesses else 0
+        guesses = [answer.guess(most) for answer in answers]
+        ids = [[a.output_ids[-1], *guess] for a, guess in zip(answers, guesses, strict=True)]
+        try:
+            drawn = iter(steps(self._decoder.forward(ids)))
+        except Exception as error:  # the others' checkpoints go on
+            self._fail(answers, error)
+            self._decoding = []
+            self._decoder.clear()
+            return
+        done = [
+            answer
+            for answer, guess in zip(answers, guesses, strict=True)
+            if not self._take(answer, guess, [next(drawn) for _ in range(len(guess) + 1)])
+        ]
+        # The token that was drawn last has not been through the model; the one before has.
+        counts = [len(a.output_ids) - n for a, n in zip(answers, before, strict=True)]
+        self._decoder.advance(counts)
+        self._leave(done)
+
+    def _leave(self, answers: Iterable[Answer]) -> None:
+        going = set(answers)
+        for row in reversed(range(len(self._decoding))):
+            if self._decoding[row] in going:
+                self._decoder.leave(row)
+                self._decoding[row] = self._decoding[-1]
+                self._decoding.pop()
+
+    def _take(self, answer: Answer, guessed: Sequence[int], steps: Sequence[Step]) -> bool:
+        """Whether there are more to come; one answer's failure must not end the others."""
+        try:
+            return answer.take_all(guessed, steps)
+        except EngineError as error:
+            answer.emit(error)
+        except Exception as error:
+            self._fail([answer], error)
+        return False
+
+    def _fail(self, answers: Sequence[Answer], error: Exception) -> None:
+        log.exception("%d answers failed", len(answers))
+        for answer in answers:
+            answer.emit(EngineError(f"{answer.checkpoint_id}: {error!r}"))
+
+
+class Worker:
+    """Steps the checkpoints' groups in turn; new answers join between two steps.
+
+    ``rows`` answers of a checkpoint are decoded together; of one that is alone, ``guesses`` tokens
+    at most are guessed in a step.
+    """
+
+    def __init__(self, threads: int, rows: int, guesses: int) -> None:
+        self._threads = threads
+        self._rows = rows
+        self._guesses = guesses
+        self._new: queue.SimpleQueue[Answer | Callable[[], None] | None] = queue.SimpleQueue()
+        self._groups: dict[str, Group] = {}
+        self._open: list[Answer] = []
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    def submit(self, answer: Answer) -> None:
+        """Let ``answer`` join."""
+        if self._closed:
+            raise EngineError("the engine is closed")
+        self._new.put(answer)
+
+    def call(self, work: Callable[[], None]) -> None:
+        """Do ``work``, which must not raise, in the worker's thread, between two steps."""
+        self._new.put(work)
+
+    def active(self, checkpoint_id: str) -> int:
+        """How many answers of this checkpoint are computed now."""
+        return sum(a.checkpoint_id == checkpoint_id and not a.cancelled for a in self._open)
+
+    def close(self) -> None:
+        """End the thread; answers that are not complete get an EngineError."""
+        self._closed = True
+        self._new.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        torch.set_num_threads(self._threads)
+        with torch.inference_mode():
+            while self._admit():
+                for checkpoint, group in list(self._groups.items()):
+                    group.step()
+                    if not group.answers:
+                        del self._groups[checkpoint]
+                self._open = [a for group in self._groups.values() for a in group.answers]
+        for group in self._groups.values():
+            for answer in group.answers:
+                answer.emit(EngineError("the engine was closed"))
+
+    def _admit(self) -> bool:
+        """Take in what was submitted, waiting if there is nothing to do; False at the end."""
+        while True:
+            try:
+                item = self._new.get(block=not self._groups)
+            except queue.Empty:
+                return True
+            if item is None:
+                return False
+            if not isinstance(item, Answer):
+                item()
+                continue
+            if item.checkpoint_id not in self._groups:
+                group = Group(item.decoder, self._rows, self._guesses)
+                self._groups[item.checkpoint_id] = group
+            self._groups[item.checkpoint_id].waiting.append(item)
+            self._open = [*self._open, item]
