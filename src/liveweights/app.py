@@ -92,6 +92,10 @@ def make_engine(base: Checkpoint, config: Config) -> Engine:
         from liveweights.engines.openai import OpenAIEngine
 
         return OpenAIEngine(base, config.engine, config.openai)
+    if config.engine.kind == "openvino":
+        from liveweights.engines.openvino import OpenVinoEngine
+
+        return OpenVinoEngine(base, config.cache_folder(), config.engine)
     from liveweights.engines.torch import TorchEngine
 
     return TorchEngine(base, config.cache_folder(), config.engine)

@@ -18,6 +18,7 @@ from tests.engines import reference
 
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.engines.llama import LlamaEngine
+from liveweights.engines.openvino import OpenVinoEngine
 from liveweights.engines.protocol import (
     Constraint,
     EngineError,
@@ -43,7 +44,7 @@ class Harness:
     """An engine with ``base`` resident, on an event loop of its own."""
 
     runner: asyncio.Runner
-    engine: LlamaEngine | TorchEngine | VllmEngine
+    engine: LlamaEngine | OpenVinoEngine | TorchEngine | VllmEngine
     base: Checkpoint
     adapter: Checkpoint
     tokenizer: Any

@@ -32,7 +32,9 @@ def up(
         str | None, typer.Option(help="Packaged name, checkpoint folder or hub id.")
     ] = None,
     alias: Annotated[str | None, typer.Option(help="Public model name.")] = None,
-    engine: Annotated[str | None, typer.Option(help="llama, torch, vllm or openai.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="llama, openvino, torch, vllm or openai.")
+    ] = None,
     precision: Precision = None,
     port: Annotated[int | None, typer.Option(help="TCP port of the API.")] = None,
     host: Annotated[str | None, typer.Option(help="Address of the API.")] = None,
@@ -68,7 +70,9 @@ def serve(
     config: Settings = None,
     model: Annotated[str | None, typer.Option(help="As for `up`.")] = None,
     alias: Annotated[str | None, typer.Option(help="Public model name.")] = None,
-    engine: Annotated[str | None, typer.Option(help="llama, torch, vllm or openai.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="llama, openvino, torch, vllm or openai.")
+    ] = None,
     precision: Precision = None,
     port: Annotated[int | None, typer.Option(help="TCP port of the API.")] = None,
     host: Annotated[str | None, typer.Option(help="Address of the API.")] = None,

@@ -23,5 +23,5 @@ def refuse_guidance(sampling: Sampling) -> None:
     if sampling.logit_bias or sampling.constraint:
         raise InvalidConstraint(
             "this engine takes no bias, response format or forced tool call: the probabilities "
-            "of what it drew could not be recorded; the llama and torch engines take them"
+            "of what it drew could not be recorded; the llama, openvino and torch engines take them"
         )

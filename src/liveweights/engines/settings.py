@@ -65,10 +65,11 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The ``[engine]`` table."""
 
     kind: Annotated[
-        Literal["llama", "torch", "vllm", "openai"],
+        Literal["llama", "openvino", "torch", "vllm", "openai"],
         Meta(
             description="llama: llama.cpp, fast on a CPU, Llama and Qwen dense models with "
-            "byte-level tokenizers. torch: Transformers, any architecture. vllm: one or more vLLM "
+            "byte-level tokenizers. openvino: OpenVINO, fastest on a CPU with AMX, needs "
+            "liveweights[openvino]. torch: Transformers, any architecture. vllm: one or more vLLM "
             "servers, see [vllm]. openai: any OpenAI-compatible server, which serves one fixed "
             "checkpoint, see [openai]."
         ),
@@ -120,9 +121,12 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         ),
     ] = 40
     dtype: Annotated[
-        Literal["float32", "bfloat16"],
-        Meta(description="Precision of the weights that the torch engine serves."),
-    ] = "float32"
+        Literal["auto", "float32", "bfloat16"],
+        Meta(
+            description="Precision of the weights that the torch and openvino engines serve. "
+            "auto: float32, but bfloat16 of the openvino engine on a CPU that has it."
+        ),
+    ] = "auto"
     device: Annotated[
         str, Meta(description="Where the torch engine computes: cpu, cuda, cuda:1, mps.")
     ] = "cpu"
@@ -131,9 +135,9 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Meta(
             ge=0,
             le=64,
-            description="Tokens that the torch engine may guess per step of an answer that it "
-            "computes alone, where it repeats itself or its prompt; 0 for none. It changes what a "
-            "step costs, never what is sampled.",
+            description="Tokens that the torch and openvino engines may guess per step of an "
+            "answer that is computed alone, where it repeats itself or its prompt; 0 for none. It "
+            "changes what a step costs, never what is sampled.",
         ),
     ] = 8
     cache_mib: Annotated[
@@ -141,7 +145,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Meta(
             ge=0,
             description="Memory for prompts that lost their slot, in MiB: per checkpoint of the "
-            "llama engine, of all checkpoints together of the torch engine.",
+            "llama and openvino engines, of all checkpoints together of the torch engine.",
         ),
     ] = 512
 

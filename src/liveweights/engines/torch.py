@@ -42,6 +42,7 @@ class TorchEngine(InProcessEngine[TorchDecoder]):
     ) -> None:
         del cache  # nothing to convert
         settings = settings or EngineSettings(kind="torch")
+        self._dtype = "float32" if settings.dtype == "auto" else settings.dtype
         self._prefixes = Prefixes(settings.cache_mib << 20)
         self._shared: dict[str, tuple[Any, Choices]] = {}
         self._base_of: dict[str, str] = {}
@@ -50,7 +51,7 @@ class TorchEngine(InProcessEngine[TorchDecoder]):
     @property
     def tolerance(self) -> float:
         """Mean absolute difference in nats between raw log-probabilities here and in float32."""
-        return _TOLERANCE[self._settings.dtype]
+        return _TOLERANCE[self._dtype]
 
     async def unload(self, checkpoint_id: str) -> None:
         """Free the checkpoint's memory; see ``Engine.unload``."""
@@ -77,7 +78,7 @@ class TorchEngine(InProcessEngine[TorchDecoder]):
     def _read(self, folder: Path) -> tuple[Any, Choices]:
         from transformers import AutoModelForCausalLM
 
-        dtype = getattr(torch, self._settings.dtype)
+        dtype = getattr(torch, self._dtype)
         model: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, local_files_only=True
         )

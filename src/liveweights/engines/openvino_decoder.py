@@ -1,0 +1,87 @@
+"""A compiled OpenVINO model as the worker decodes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from liveweights.engines.decoder import Outputs
+from liveweights.engines.openvino_blocks import Blocks, Row
+from liveweights.engines.openvino_model import PagedModel, Part
+
+
+class OpenVinoDecoder:
+    """``Decoder`` on a paged model; see there.
+
+    There is room for ``rows`` rows of ``length`` tokens each, and about ``cache_bytes`` more for
+    what rows leave behind. Prompts go on from whole blocks that they share with earlier ones.
+    """
+
+    prompt_tokens = 512
+    """Beyond about so many, a pass takes as much longer as there are more."""
+    takes_guesses = True
+
+    def __init__(self, model: PagedModel, rows: int, length: int, cache_bytes: int) -> None:
+        self._model = model
+        whole = -(-length // model.block)
+        count = (rows + 1) * whole + cache_bytes // model.block_bytes  # one to score with
+        model.allocate(count)
+        self.blocks = Blocks(count, model.block)
+        self._rows: list[Row] = []
+        self._given: Sequence[Sequence[int]] = ()
+
+    def join(self, prompts: Sequence[Sequence[int]]) -> Outputs:
+        rows: list[Row] = []
+        try:
+            for ids in prompts:
+                rows.append(self.blocks.begin(ids))
+                self.blocks.reserve(rows[-1], len(ids))
+            given = [ids[len(row.ids) :] for row, ids in zip(rows, prompts, strict=True)]
+            logits_NV = self._model.forward(
+                [Part(ids, len(row.ids), row.blocks) for row, ids in zip(rows, given, strict=True)]
+            )
+        except Exception:
+            for row in rows:
+                self.blocks.end(row)
+            raise
+        for row, ids in zip(rows, given, strict=True):
+            self.blocks.write(row, ids)
+        self._rows += rows
+        return Outputs(logits_NV, [None] * len(rows))
+
+    def forward(self, ids: Sequence[Sequence[int]]) -> Outputs:
+        self._given = ids
+        parts: list[Part] = []
+        for row, given in zip(self._rows, ids, strict=True):
+            self.blocks.reserve(row, len(row.ids) + len(given))
+            parts.append(Part(given, len(row.ids), row.blocks, len(given)))
+        logits_NV = self._model.forward(parts)
+        return Outputs(logits_NV, [None] * len(logits_NV))
+
+    def advance(self, counts: Sequence[int]) -> None:
+        for row, given, count in zip(self._rows, self._given, counts, strict=True):
+            self.blocks.write(row, given[:count])
+
+    def leave(self, row: int) -> None:
+        self.blocks.end(self._rows[row])
+        self._rows[row] = self._rows[-1]
+        self._rows.pop()
+
+    def clear(self) -> None:
+        for row in self._rows:
+            self.blocks.end(row)
+        self._rows = []
+
+    def score(self, prompt_ids: Sequence[int], output_ids: Sequence[int]) -> list[float]:
+        """Raw log-probabilities [T] of given output tokens, in one pass."""
+        ids = [*prompt_ids, *output_ids]
+        row = Row()
+        self.blocks.reserve(row, len(ids))
+        try:
+            part = Part(ids, 0, row.blocks, len(output_ids) + 1)
+            raw_TV = self._model.forward([part])[:-1].double().log_softmax(-1)
+        finally:
+            self.blocks.end(row)
+        chosen_T1 = torch.tensor([*output_ids]).unsqueeze(-1)
+        return raw_TV.gather(-1, chosen_T1).squeeze(-1).tolist()
