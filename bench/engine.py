@@ -4,7 +4,7 @@ Decoding at 1, 8 and 32 streams, reading long prompts, and replayed traffic (a d
 each prompt goes on from the one before). Peers: the bare llama.cpp server, Transformers'
 continuous batching, and, where their environments are, vLLM on a CPU (`make .venv-vllm`) and
 OpenVINO GenAI (`make .venv-openvino`). Every contender runs alone, on the same threads; what
-differs is named: the precision of its weights.
+differs is named: the precision of its weights. `--engine` says which engine of ours is asked.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from liveweights.catalog.models import find, load_tokenizer, parameters
 from liveweights.config import Config
 from liveweights.engines.llama_host import Host
 from liveweights.engines.llama_process import LlamaProcess
+from liveweights.engines.openvino_model import fast_dtype
 
 ROOT = Path(__file__).parent.parent
 CONTEXT = 1024
@@ -123,12 +124,13 @@ async def measure(ask: Any, work: Work, precision: str) -> Found:
 
 
 @asynccontextmanager
-async def ours(threads: int, folder: Path) -> AsyncGenerator[Any]:
+async def ours(engine: str, threads: int, folder: Path) -> AsyncGenerator[Any]:
     """``liveweights serve``, asked as users ask it."""
     port = free_port()
     settings = folder / "settings.toml"
     settings.write_text(
-        f"[engine]\nthreads = {threads}\nslots = {max(STREAMS)}\ncontext_length = {CONTEXT}\n"
+        f'[engine]\nkind = "{engine}"\n'
+        f"threads = {threads}\nslots = {max(STREAMS)}\ncontext_length = {CONTEXT}\n"
         f"[api]\nport = {port}\n"
     )
     command = [sys.executable, "-c", "from liveweights.cli import main; main()", "serve"]
@@ -350,8 +352,9 @@ async def run(options: argparse.Namespace, folder: Path) -> dict[str, Found]:
     work = Work.make(load_tokenizer(base), options.quick)
     threads = options.threads
     gguf = to_gguf(base, cache, "q8_0")
+    precision = {"llama": "q8_0", "torch": "float32"}.get(options.engine) or fast_dtype()
     contenders: dict[str, tuple[Any, str]] = {
-        "liveweights": (ours(threads, folder), "q8_0"),
+        "liveweights": (ours(options.engine, threads, folder), precision),
         "llama.cpp server": (bare(threads, gguf), "q8_0"),
         "Transformers": (transformers(threads, base.folder), "float32"),
     }
@@ -385,6 +388,7 @@ def main() -> None:
         __doc__ or "",
         model=(Config().model, "packaged name or folder"),
         threads=(cores, "threads that compute"),
+        engine=("llama", "ours: llama, openvino or torch"),
         contenders=("", "only these besides liveweights, comma-separated; empty: all"),
     )
     folder = Path(tempfile.mkdtemp(prefix="liveweights-bench-"))
@@ -401,8 +405,12 @@ def report(
     found: dict[str, Found], options: argparse.Namespace, bandwidth: float, rate: float
 ) -> None:
     base = find(options.model, Config().cache_folder())
-    weights = to_gguf(base, Config().cache_folder(), "q8_0").stat().st_size
     size = parameters(base.folder)
+    weights = {
+        "q8_0": to_gguf(base, Config().cache_folder(), "q8_0").stat().st_size,
+        "bfloat16": 2 * size,
+        "float32": 4 * size,
+    }[found["liveweights"].precision]
     rows, figures = [], {}
     for name, f in found.items():
         rows.append([name, f.precision, *f.decode.values(), f.prefill, f.replay])
