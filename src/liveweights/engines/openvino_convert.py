@@ -18,7 +18,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.staging import exclusive, publish, staged
-from liveweights.engines.openvino_model import PagedModel, Part, library
+from liveweights.engines.openvino_model import PagedModel, Part, library, transformations
 from liveweights.engines.protocol import EngineError
 from liveweights.engines.torch_batch import is_plain
 
@@ -208,9 +208,7 @@ def _make_stateful(model: Any, past: Sequence[tuple[int, int]]) -> None:
     """Keys and values become variables, read through a choice of rows: a form that OpenVINO's
     paged attention transformation looks for."""
     ov = library()
-    from openvino import opset13
-    from openvino._offline_transformations import apply_make_stateful_transformation
-
+    opset13 = ov.opset13
     rows: Any = opset13.parameter([-1], ov.Type.i32, name="beam_idx")
     rows.output(0).get_tensor().set_names({"beam_idx"})
     model.add_parameters([rows])
@@ -221,7 +219,7 @@ def _make_stateful(model: Any, past: Sequence[tuple[int, int]]) -> None:
         for user in users:
             user.replace_source_output(gathered.output(0))
     pairs = {f"past.{place}": f"present.{place}" for place in range(len(past))}
-    apply_make_stateful_transformation(model, pairs)
+    transformations().apply_make_stateful_transformation(model, pairs)
     reads = [node for node in model.get_ops() if node.get_type_name() == "ReadValue"]
     for node in reads:
         _, heads, _, size = (int(d.min_length) for d in node.get_output_partial_shape(0))

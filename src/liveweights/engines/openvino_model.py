@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,16 @@ _HOPS = 8
 def library() -> Any:
     """The ``openvino`` package. Raises EngineError where it is not installed."""
     try:
-        import openvino
+        return import_module("openvino")
     except ImportError as error:
         raise EngineError(
             "the openvino engine needs a package: pip install 'liveweights[openvino]'"
         ) from error
-    return openvino
+
+
+def transformations() -> Any:
+    """OpenVINO's passes over whole models, which it has no public names for."""
+    return import_module("openvino._offline_transformations")
 
 
 def fast_dtype() -> str:
@@ -59,11 +64,9 @@ class PagedModel:
 
     def __init__(self, model: Any, dtype: str, threads: int) -> None:
         ov = library()
-        from openvino._offline_transformations import paged_attention_transformation
-
         self._ov = ov
         try:
-            paged_attention_transformation(model)
+            transformations().paged_attention_transformation(model)
         except RuntimeError as error:
             raise EngineError(f"OpenVINO does not recognise its attention: {error}") from error
         _gather_wanted(model)
@@ -129,8 +132,7 @@ def _joined(pieces: Sequence[Sequence[int]], dtype: Any) -> NDArray[Any]:
 
 def _gather_wanted(model: Any) -> None:
     """Let the output layer see only the tokens that the input ``wanted`` names."""
-    from openvino import Type, opset13
-
+    ov = library()
     node = model.output("logits").get_node().input_value(0).get_node()
     for _ in range(_HOPS):
         if node.get_type_name() == "MatMul":
@@ -138,9 +140,9 @@ def _gather_wanted(model: Any) -> None:
         node = node.input_value(0).get_node()
     else:
         raise EngineError("its output layer was not found")
-    wanted: Any = opset13.parameter([-1], Type.i64, name="wanted")
+    wanted: Any = ov.opset13.parameter([-1], ov.Type.i64, name="wanted")
     wanted.output(0).get_tensor().set_names({"wanted"})
-    kept: Any = opset13.gather(node.input_value(0), wanted, opset13.constant(0))
+    kept: Any = ov.opset13.gather(node.input_value(0), wanted, ov.opset13.constant(0))
     node.input(0).replace_source_output(kept.output(0))
     model.add_parameters([wanted])
     model.validate_nodes_and_infer_types()
