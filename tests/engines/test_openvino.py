@@ -22,6 +22,7 @@ from tests.learn.families import make_config, write_family
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.models import find
 from liveweights.engines.openvino import OpenVinoEngine
+from liveweights.engines.openvino_decoder import OpenVinoDecoder
 from liveweights.engines.protocol import EngineError
 from liveweights.engines.settings import EngineSettings
 
@@ -73,12 +74,24 @@ class TestOpenVinoEngine(EngineConformance, GuidedConformance):
         model = reference.read(harness.base.folder)
         assert harness.error(model, prompt, again) <= harness.engine.tolerance
 
-    def test_guesses_change_nothing_of_what_is_sampled(self, harness: Harness) -> None:
+    def test_guesses_change_nothing_of_what_is_sampled(
+        self, harness: Harness, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         prompt = harness.ids("x = 1\ny = 2\nz = 3\n" * 6 + "x = 1\ny =")
         model = reference.read(harness.base.folder)
+        passes: list[int] = []
+        forward = OpenVinoDecoder.forward
+
+        def counted(decoder: OpenVinoDecoder, ids: Any) -> Any:
+            passes.append(len(ids[0]))
+            return forward(decoder, ids)
+
+        monkeypatch.setattr(OpenVinoDecoder, "forward", counted)
         for how in ({"temperature": 0.0}, {"temperature": 0.7, "seed": 5}):
             tokens = harness.run(harness.collect(prompt, max_tokens=24, **how))
             assert harness.error(model, prompt, tokens) <= harness.engine.tolerance
+        assert max(passes) > 1
+        assert len(passes) < 2 * 23, "no guess was right"
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="OpenVINO needs two cores for it")
