@@ -35,6 +35,7 @@ from liveweights.config import Config
 from liveweights.engines.llama_host import Host
 from liveweights.engines.llama_process import LlamaProcess
 from liveweights.engines.openvino_model import fast_dtype
+from liveweights.learn.updaters.load import has_matrix_units
 
 ROOT = Path(__file__).parent.parent
 CONTEXT = 1024
@@ -177,11 +178,11 @@ async def bare(threads: int, gguf: Path) -> AsyncGenerator[Any]:
 
 
 @asynccontextmanager
-async def vllm(threads: int, model: Path, folder: Path) -> AsyncGenerator[Any]:
+async def vllm(threads: int, model: Path, dtype: str, folder: Path) -> AsyncGenerator[Any]:
     port = free_port()
     command = [str(ROOT / ".venv-vllm/bin/python"), "-m", "vllm.entrypoints.openai.api_server"]
     command += ["--model", str(model), "--served-model-name", "code", "--port", str(port)]
-    command += ["--dtype", "float32", "--max-model-len", str(CONTEXT), "--host", "127.0.0.1"]
+    command += ["--dtype", dtype, "--max-model-len", str(CONTEXT), "--host", "127.0.0.1"]
     command += ["--max-num-seqs", str(max(STREAMS)), "--disable-uvicorn-access-log"]
     env = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     env |= {"OMP_NUM_THREADS": str(threads), "VLLM_NO_USAGE_STATS": "1"}
@@ -239,13 +240,13 @@ async def openvino(threads: int, gguf: Path, folder: Path) -> AsyncGenerator[Any
 
 
 @asynccontextmanager
-async def transformers(threads: int, model: Path) -> AsyncGenerator[Any]:
+async def transformers(threads: int, model: Path, dtype: str) -> AsyncGenerator[Any]:
     """Its continuous batching, with paged attention, in this process."""
     from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig
 
     torch.set_num_threads(threads)
     loaded: Any = AutoModelForCausalLM.from_pretrained(
-        model, dtype=torch.float32, attn_implementation="sdpa"
+        model, dtype=getattr(torch, dtype), attn_implementation="sdpa"
     ).eval()
     config = GenerationConfig(max_new_tokens=64, do_sample=False, eos_token_id=-1, pad_token_id=0)
     # Left alone, it takes nearly all of the machine's memory for its pages.
@@ -290,7 +291,9 @@ async def count(http: aiohttp.ClientSession, path: str, body: dict[str, Any]) ->
 @asynccontextmanager
 async def session(url: str) -> AsyncGenerator[aiohttp.ClientSession]:
     timeout = aiohttp.ClientTimeout(total=None)
-    async with aiohttp.ClientSession(url, timeout=timeout) as http:
+    # Servers close idle connections, uvicorn's after 5 s: ours are gone by then.
+    connections = aiohttp.TCPConnector(limit=0, keepalive_timeout=2)
+    async with aiohttp.ClientSession(url, timeout=timeout, connector=connections) as http:
         yield http
 
 
@@ -352,14 +355,15 @@ async def run(options: argparse.Namespace, folder: Path) -> dict[str, Found]:
     work = Work.make(load_tokenizer(base), options.quick)
     threads = options.threads
     gguf = to_gguf(base, cache, "q8_0")
+    fast = "bfloat16" if has_matrix_units() else "float32"
     precision = {"llama": "q8_0", "torch": "float32"}.get(options.engine) or fast_dtype()
     contenders: dict[str, tuple[Any, str]] = {
         "liveweights": (ours(options.engine, threads, folder), precision),
         "llama.cpp server": (bare(threads, gguf), "q8_0"),
-        "Transformers": (transformers(threads, base.folder), "float32"),
+        "Transformers": (transformers(threads, base.folder, fast), fast),
     }
     if (ROOT / ".venv-vllm").exists():
-        contenders["vLLM"] = (vllm(threads, base.folder, folder), "float32")
+        contenders["vLLM"] = (vllm(threads, base.folder, fast, folder), fast)
     else:
         print("vLLM is skipped: `make .venv-vllm` installs it")
     if (ROOT / ".venv-openvino").exists():
@@ -377,8 +381,15 @@ async def run(options: argparse.Namespace, folder: Path) -> dict[str, Found]:
         if name not in wanted:
             continue
         print(name, flush=True)
-        async with contender as ask:
-            found[name] = await measure(ask, work, precision)
+        try:
+            async with contender as ask:
+                found[name] = await measure(ask, work, precision)
+        except (aiohttp.ClientError, ConnectionError) as error:
+            if name == "liveweights":
+                raise
+            log = folder / f"{name.lower()}.log"
+            end = log.read_text(errors="replace")[-1500:] if log.exists() else ""
+            print(f"{name} is left out, it failed: {error!r}\n{end}")
     return found
 
 
