@@ -34,6 +34,10 @@ class Decoder(Protocol):
         """So many tokens of prompts are begun in one pass at most, unless one prompt is longer."""
         ...
 
+    def left(self, ids: Sequence[int]) -> int:
+        """How many tokens of a prompt are not computed yet."""
+        ...
+
     @property
     def takes_guesses(self) -> bool:
         """Whether ``forward`` takes several tokens of a row, and ``advance`` some of them back."""

@@ -52,18 +52,24 @@ class Blocks:
     def begin(self, ids: Sequence[int]) -> Row:
         """A row that holds the beginning of ``ids`` that is known; one token at least is left."""
         row = Row()
-        before = -1
-        for end in range(self.size, len(ids), self.size):
-            tokens = tuple(ids[end - self.size : end])
-            block = self._found.get((before, tokens))
-            if block is None:
-                break
+        for block in self.find(ids):
             self._hold(block)
             row.blocks.append(block)
-            row.ids += tokens
-            row.whole += 1
-            before = block
+        row.whole = len(row.blocks)
+        row.ids += ids[: row.whole * self.size]
         return row
+
+    def find(self, ids: Sequence[int]) -> list[int]:
+        """The blocks that hold the beginning of ``ids``; one token at least is left."""
+        blocks: list[int] = []
+        before = -1
+        for end in range(self.size, len(ids), self.size):
+            block = self._found.get((before, tuple(ids[end - self.size : end])))
+            if block is None:
+                break
+            blocks.append(block)
+            before = block
+        return blocks
 
     def reserve(self, row: Row, length: int) -> None:
         """Give ``row`` blocks for ``length`` tokens in all. Raises MemoryError, with the row as it

@@ -31,6 +31,9 @@ class OpenVinoDecoder:
         self._rows: list[Row] = []
         self._given: Sequence[Sequence[int]] = ()
 
+    def left(self, ids: Sequence[int]) -> int:
+        return len(ids) - self.blocks.size * len(self.blocks.find(ids))
+
     def join(self, prompts: Sequence[Sequence[int]]) -> Outputs:
         rows: list[Row] = []
         try:

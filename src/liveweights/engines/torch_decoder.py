@@ -42,6 +42,9 @@ class TorchDecoder:
     def takes_guesses(self) -> bool:
         return not self._caches
 
+    def left(self, ids: Sequence[int]) -> int:
+        return len(ids) - self._prefixes.find(self._checkpoint_id, ids)[0]
+
     def join(self, prompts: Sequence[Sequence[int]]) -> Outputs:
         logits: list[torch.Tensor] = []
         experts: list[torch.Tensor | None] = []

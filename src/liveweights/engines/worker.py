@@ -163,7 +163,7 @@ class Group:
         begun: list[Answer] = []
         tokens = 0
         while self.waiting and len(self._decoding) + len(begun) < self._rows:
-            tokens += len(self.waiting[0].prompt_ids)
+            tokens += self._decoder.left(self.waiting[0].prompt_ids)
             if begun and tokens > self._decoder.prompt_tokens:
                 break
             begun.append(self.waiting.pop(0))
