@@ -82,9 +82,9 @@ class TestOpenVinoEngine(EngineConformance, GuidedConformance):
         passes: list[int] = []
         forward = OpenVinoDecoder.forward
 
-        def counted(decoder: OpenVinoDecoder, ids: Any) -> Any:
-            passes.append(len(ids[0]))
-            return forward(decoder, ids)
+        def counted(decoder: OpenVinoDecoder, ids: Any, prompts: Any) -> Any:
+            passes.extend(map(len, ids))
+            return forward(decoder, ids, prompts)
 
         monkeypatch.setattr(OpenVinoDecoder, "forward", counted)
         for how in ({"temperature": 0.0}, {"temperature": 0.7, "seed": 5}):

@@ -16,29 +16,36 @@ SEEN = 100
 
 
 class Counting:
-    """A decoder whose next token is always 1, and which notes how many rows each pass has."""
+    """A decoder whose next token is always 1, and which notes each pass: ``(rows, prompts)``."""
 
     prompt_tokens = 64
     takes_guesses = False
 
-    def __init__(self) -> None:
-        self.joined: list[int] = []
+    def __init__(self, beside: bool) -> None:
+        self.takes_prompts_beside = beside
+        self.passes: list[tuple[int, int]] = []
         self.rows = 0
+        self._given = 0
+
+    @property
+    def joined(self) -> list[int]:
+        return [prompts for _, prompts in self.passes if prompts]
 
     def left(self, ids: Sequence[int]) -> int:
         return len(ids) - SEEN
 
-    def join(self, prompts: Sequence[Sequence[int]]) -> Outputs:
-        self.joined.append(len(prompts))
+    def forward(
+        self, ids: Sequence[Sequence[int]], prompts: Sequence[Sequence[int]] = ()
+    ) -> Outputs:
+        assert len(ids) in {0, self.rows}
+        self.passes.append((len(ids), len(prompts)))
         self.rows += len(prompts)
-        return self._outputs(len(prompts))
-
-    def forward(self, ids: Sequence[Sequence[int]]) -> Outputs:
-        assert len(ids) == self.rows
-        return self._outputs(len(ids))
+        self._given = len(ids)
+        total = len(ids) + len(prompts)
+        return Outputs(torch.tensor([[0.0, 9.0]]).repeat(total, 1), [None] * total)
 
     def advance(self, counts: Sequence[int]) -> None:
-        assert all(count == 1 for count in counts)
+        assert list(counts) == [1] * self._given
 
     def leave(self, row: int) -> None:
         self.rows -= 1
@@ -46,13 +53,12 @@ class Counting:
     def clear(self) -> None:
         self.rows = 0
 
-    def _outputs(self, count: int) -> Outputs:
-        return Outputs(torch.tensor([[0.0, 9.0]]).repeat(count, 1), [None] * count)
 
-
-def serve(prompts: Sequence[int], tokenizer: Any, rows: int = 8) -> tuple[Counting, list[Any]]:
+def serve(
+    prompts: Sequence[int], tokenizer: Any, rows: int = 8, beside: bool = False
+) -> tuple[Counting, list[Any]]:
     """Answers of two tokens to prompts of so many tokens."""
-    decoder = Counting()
+    decoder = Counting(beside)
     group = Group(decoder, rows, 0)
     told: queue.SimpleQueue[Any] = queue.SimpleQueue()
     for length in prompts:
@@ -79,3 +85,14 @@ def test_a_prompt_longer_than_a_pass_goes_alone(tokenizer: Any) -> None:
 
 def test_no_more_answers_than_rows(tokenizer: Any) -> None:
     assert max(serve([SEEN + 1] * 5, tokenizer, rows=2)[0].joined) == 2
+
+
+def test_prompts_are_computed_beside_the_tokens_of_others_where_that_costs_less(
+    tokenizer: Any,
+) -> None:
+    prompts = [SEEN + 60] * 3  # one in a pass
+    apart, told = serve(prompts, tokenizer)
+    assert apart.passes == [(0, 1), (1, 0), (0, 1), (1, 0), (0, 1), (1, 0)]
+    together, same = serve(prompts, tokenizer, beside=True)
+    assert together.passes == [(0, 1), (1, 1), (1, 1), (1, 0)]
+    assert len(told) == len(same) == 6

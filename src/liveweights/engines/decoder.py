@@ -43,19 +43,25 @@ class Decoder(Protocol):
         """Whether ``forward`` takes several tokens of a row, and ``advance`` some of them back."""
         ...
 
-    def join(self, prompts: Sequence[Sequence[int]]) -> Outputs:
-        """Add a row for each prompt; the logits after each."""
+    @property
+    def takes_prompts_beside(self) -> bool:
+        """Whether ``forward`` takes prompts beside rows' tokens at less than two passes cost."""
         ...
 
-    def forward(self, ids: Sequence[Sequence[int]]) -> Outputs:
-        """Logits after each of the rows' next tokens: one of each row, or several of a lone row.
+    def forward(
+        self, ids: Sequence[Sequence[int]], prompts: Sequence[Sequence[int]] = ()
+    ) -> Outputs:
+        """Logits after each of the rows' next tokens: one of each row, or several of a lone row;
+        then after each prompt, for which a row is added.
 
-        ``advance`` says how many of them the rows keep.
+        ``ids`` may be empty, which leaves the rows alone. ``advance`` says how many of them the
+        rows keep.
         """
         ...
 
     def advance(self, counts: Sequence[int]) -> None:
-        """Keep the first ``counts`` of the tokens that each row was given last."""
+        """Keep the first ``counts`` of the tokens that the rows were given last; not of prompts,
+        which are kept whole."""
         ...
 
     def leave(self, row: int) -> None:

@@ -21,6 +21,7 @@ class OpenVinoDecoder:
     prompt_tokens = 512
     """Beyond about so many, a pass takes as much longer as there are more."""
     takes_guesses = True
+    takes_prompts_beside = True
 
     def __init__(self, model: PagedModel, rows: int, length: int, cache_bytes: int) -> None:
         self._model = model
@@ -34,36 +35,34 @@ class OpenVinoDecoder:
     def left(self, ids: Sequence[int]) -> int:
         return len(ids) - self.blocks.size * len(self.blocks.find(ids))
 
-    def join(self, prompts: Sequence[Sequence[int]]) -> Outputs:
-        rows: list[Row] = []
+    def forward(
+        self, ids: Sequence[Sequence[int]], prompts: Sequence[Sequence[int]] = ()
+    ) -> Outputs:
+        begun: list[Row] = []
+        parts: list[Part] = []
+        if ids:
+            self._given = ids
+            for row, given in zip(self._rows, ids, strict=True):
+                self.blocks.reserve(row, len(row.ids) + len(given))
+                parts.append(Part(given, len(row.ids), row.blocks, len(given)))
         try:
-            for ids in prompts:
-                rows.append(self.blocks.begin(ids))
-                self.blocks.reserve(rows[-1], len(ids))
-            given = [ids[len(row.ids) :] for row, ids in zip(rows, prompts, strict=True)]
-            logits_NV = self._model.forward(
-                [Part(ids, len(row.ids), row.blocks) for row, ids in zip(rows, given, strict=True)]
-            )
+            for prompt in prompts:
+                begun.append(row := self.blocks.begin(prompt))
+                self.blocks.reserve(row, len(prompt))
+                parts.append(Part(prompt[len(row.ids) :], len(row.ids), row.blocks))
+            logits_NV = self._model.forward(parts)
         except Exception:
-            for row in rows:
+            for row in begun:
                 self.blocks.end(row)
             raise
-        for row, ids in zip(rows, given, strict=True):
-            self.blocks.write(row, ids)
-        self._rows += rows
-        return Outputs(logits_NV, [None] * len(rows))
-
-    def forward(self, ids: Sequence[Sequence[int]]) -> Outputs:
-        self._given = ids
-        parts: list[Part] = []
-        for row, given in zip(self._rows, ids, strict=True):
-            self.blocks.reserve(row, len(row.ids) + len(given))
-            parts.append(Part(given, len(row.ids), row.blocks, len(given)))
-        logits_NV = self._model.forward(parts)
+        for row, prompt in zip(begun, prompts, strict=True):
+            self.blocks.write(row, prompt[len(row.ids) :])
+        self._rows += begun
         return Outputs(logits_NV, [None] * len(logits_NV))
 
     def advance(self, counts: Sequence[int]) -> None:
-        for row, given, count in zip(self._rows, self._given, counts, strict=True):
+        # Rows of prompts that came in the same pass stand behind those that were given tokens.
+        for row, given, count in zip(self._rows, self._given, counts, strict=False):
             self.blocks.write(row, given[:count])
 
     def leave(self, row: int) -> None:

@@ -36,8 +36,8 @@ def transformations() -> Any:
 def fast_dtype() -> str:
     """bfloat16 where this CPU multiplies it faster than float32, else float32.
 
-    With one usable core it is float32: there OpenVINO 2026.4's kernels for bfloat16 divide by
-    half of the threads, rounded down, and end the process.
+    With one usable core it is float32: there OpenVINO 2026.4 dies of SIGFPE as it compiles a
+    model for bfloat16.
     """
     capable = "BF16" in library().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return "bfloat16" if capable and len(os.sched_getaffinity(0)) > 1 else "float32"

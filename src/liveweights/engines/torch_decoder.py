@@ -23,6 +23,7 @@ class TorchDecoder:
 
     prompt_tokens = 1
     """Prompts of different lengths are not one batch."""
+    takes_prompts_beside = False
 
     def __init__(
         self, checkpoint_id: str, model: Any, choices: Choices, prefixes: Prefixes
@@ -45,23 +46,28 @@ class TorchDecoder:
     def left(self, ids: Sequence[int]) -> int:
         return len(ids) - self._prefixes.find(self._checkpoint_id, ids)[0]
 
-    def join(self, prompts: Sequence[Sequence[int]]) -> Outputs:
-        logits: list[torch.Tensor] = []
-        experts: list[torch.Tensor | None] = []
-        for ids in prompts:
-            shared, layers = self._prefixes.find(self._checkpoint_id, ids)
-            with self._choices.recorded() as choices:
-                logits_V, cache = prefill(self.model, ids, shared, layers)
-            logits.append(logits_V)
-            experts += _experts(choices, 1)
-            if is_plain(cache):
-                self._batch.join(cache)
-            else:
-                self._caches.append(cache)
-            self._ids.append(list(ids))
-        return Outputs(torch.stack(logits), experts)
+    def forward(
+        self, ids: Sequence[Sequence[int]], prompts: Sequence[Sequence[int]] = ()
+    ) -> Outputs:
+        outputs = [self._forward(ids)] if ids else []
+        outputs += [self._join(prompt) for prompt in prompts]
+        return Outputs(
+            torch.cat([one.logits_NV for one in outputs]),
+            [experts for one in outputs for experts in one.experts],
+        )
 
-    def forward(self, ids: Sequence[Sequence[int]]) -> Outputs:
+    def _join(self, ids: Sequence[int]) -> Outputs:
+        shared, layers = self._prefixes.find(self._checkpoint_id, ids)
+        with self._choices.recorded() as choices:
+            logits_V, cache = prefill(self.model, ids, shared, layers)
+        if is_plain(cache):
+            self._batch.join(cache)
+        else:
+            self._caches.append(cache)
+        self._ids.append(list(ids))
+        return Outputs(logits_V[None], _experts(choices, 1))
+
+    def _forward(self, ids: Sequence[Sequence[int]]) -> Outputs:
         self._given = ids
         if self._caches:
             return self._forward_each(ids)

@@ -154,10 +154,13 @@ class Group:
         self.waiting = [answer for answer in self.waiting if not answer.cancelled]
         self._leave(answer for answer in self._decoding if answer.cancelled)
         begun = self._next()
+        if self._decoding and begun and self._decoder.takes_prompts_beside:
+            self._pass(begun, decode=True)
+            return
         if self._decoding:
-            self._decode()
+            self._pass([], decode=True)
         if begun:
-            self._begin(begun)
+            self._pass(begun, decode=False)
 
     def _next(self) -> list[Answer]:
         begun: list[Answer] = []
@@ -169,38 +172,35 @@ class Group:
             begun.append(self.waiting.pop(0))
         return begun
 
-    def _begin(self, begun: list[Answer]) -> None:
-        try:
-            drawn = steps(self._decoder.join([answer.prompt_ids for answer in begun]))
-        except Exception as error:
-            self._fail(begun, error)
-            return
-        self._decoding += begun
-        pairs = zip(begun, drawn, strict=True)
-        self._leave([answer for answer, step in pairs if not self._take(answer, [], [step])])
-
-    def _decode(self) -> None:
-        answers = self._decoding
+    def _pass(self, begun: Sequence[Answer], *, decode: bool) -> None:
+        """Compute the prompts of ``begun``, and beside them the next tokens of the others."""
+        answers = [*self._decoding] if decode else []
         before = [len(answer.output_ids) for answer in answers]
         # Beside others a pass takes more than reading the weights: guesses cost what they save.
-        most = self._guesses if len(answers) == 1 and self._decoder.takes_guesses else 0
-        guesses = [answer.guess(most) for answer in answers]
+        alone = len(answers) == 1 and not begun and self._decoder.takes_guesses
+        guesses = [answer.guess(self._guesses if alone else 0) for answer in answers]
         ids = [[a.output_ids[-1], *guess] for a, guess in zip(answers, guesses, strict=True)]
         try:
-            drawn = iter(steps(self._decoder.forward(ids)))
+            outputs = self._decoder.forward(ids, [answer.prompt_ids for answer in begun])
+            drawn = iter(steps(outputs))
         except Exception as error:  # the others' checkpoints go on
-            self._fail(answers, error)
-            self._decoding = []
-            self._decoder.clear()
+            self._fail([*answers, *begun], error)
+            if answers:
+                self._decoding = []
+                self._decoder.clear()
             return
+        unguessed: list[list[int]] = [[] for _ in begun]
         done = [
             answer
-            for answer, guess in zip(answers, guesses, strict=True)
+            for answer, guess in zip([*answers, *begun], [*guesses, *unguessed], strict=True)
             if not self._take(answer, guess, [next(drawn) for _ in range(len(guess) + 1)])
         ]
-        # The token that was drawn last has not been through the model; the one before has.
-        counts = [len(a.output_ids) - n for a, n in zip(answers, before, strict=True)]
-        self._decoder.advance(counts)
+        if answers:
+            # The token that was drawn last has not been through the model; the one before has.
+            self._decoder.advance(
+                [len(a.output_ids) - n for a, n in zip(answers, before, strict=True)]
+            )
+        self._decoding += begun
         self._leave(done)
 
     def _leave(self, answers: Iterable[Answer]) -> None:
