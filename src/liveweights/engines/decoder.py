@@ -35,7 +35,7 @@ class Decoder(Protocol):
         ...
 
     def left(self, ids: Sequence[int]) -> int:
-        """How many tokens of a prompt are not computed yet."""
+        """How many tokens of a prompt a pass would compute, or more: see ``prompt_tokens``."""
         ...
 
     @property

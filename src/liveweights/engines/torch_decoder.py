@@ -44,7 +44,7 @@ class TorchDecoder:
         return not self._caches
 
     def left(self, ids: Sequence[int]) -> int:
-        return len(ids) - self._prefixes.find(self._checkpoint_id, ids)[0]
+        return len(ids)  # prompts come one by one, whatever is shared: not looked for twice
 
     def forward(
         self, ids: Sequence[Sequence[int]], prompts: Sequence[Sequence[int]] = ()
