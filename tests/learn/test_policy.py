@@ -35,7 +35,7 @@ def gradients(policy: Policy, groups: list[list[Row]]) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize(
     ("family", "layout"),
-    [("llama", "tree"), ("gpt_oss", "tree"), ("deepseek_v3", "tree"), ("nemotron_h", "rows")],
+    [("llama", "trees"), ("gpt_oss", "tree"), ("deepseek_v3", "trees"), ("nemotron_h", "rows")],
 )
 def test_packed_gradients_are_those_of_the_rows_one_by_one(
     folders: dict[str, Path], family: str, layout: str

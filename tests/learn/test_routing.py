@@ -97,7 +97,7 @@ def test_answers_go_through_the_experts_that_served_them(family: str, tmp_path: 
 def test_what_rows_share_goes_through_what_served_it(tmp_path: Path) -> None:
     """The next request of a session repeats an answer that was served before."""
     policy = Policy(make_family("mixtral", tmp_path), None, LearnSettings(rank=4))
-    assert policy.layout == "tree"
+    assert policy.layout == "trees"
     first = Row([1, 2, 3], [4, 5])
     after = Row([1, 2, 3, 4, 5, 6], [7])
     heat = [1.0, 1.0]

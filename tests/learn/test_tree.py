@@ -47,6 +47,26 @@ def test_a_prefix_is_one_node(rows: list[Path]) -> None:
     assert len(build(rows).token_N) == len(fed)
 
 
+@given(paths, paths)
+def test_parts_are_trees_side_by_side(rows: list[Path], others: list[Path]) -> None:
+    builder = TreeBuilder()
+    for number, row in enumerate(others):
+        builder.add(row, len(rows) + number)
+    builder.part()
+    for number, row in enumerate(rows):
+        builder.add(row, number)
+    both, first, second = builder.build(), build(others), build(rows)
+    size = len(first.token_N)
+    assert both.bounds.tolist() == [0, size, len(both.token_N)]
+    assert not both.mask_NN()[:size, size:].any()
+    assert not both.mask_NN()[size:, :size].any()
+    assert both.row_T.tolist() == [*second.row_T, *(first.row_T + len(rows))]
+    assert both.target_T.tolist() == [*second.target_T, *first.target_T]
+    assert both.reader_T.tolist() == [*(second.reader_T + size), *first.reader_T]
+    for nodes, row in zip(both.nodes, [*rows, *others], strict=True):
+        assert both.token_N[nodes].tolist() == [*row.prompt_ids, *row.answer_ids[:-1]]
+
+
 @given(paths, st.integers(1, 30))
 def test_packing_keeps_every_row_once_and_in_order(rows: list[Path], budget: int) -> None:
     groups = pack(rows, budget)

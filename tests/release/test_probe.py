@@ -142,9 +142,9 @@ def test_probes_are_read_from_the_folder(tmp_path: Path) -> None:
 
 
 def test_a_trainer_of_less_precision_may_be_off_by_more() -> None:
-    off = ScriptedEngine({}).tolerance + 0.04
+    off = ScriptedEngine({}).tolerance + 0.08
     shifted = {token: value + off for token, value in TRAINED.items()}
     assert not ask(shifted).ok
     report = ask(shifted, probes=msgspec.structs.replace(PROBES, dtype="bfloat16"))
     assert report.ok
-    assert report.tolerance == pytest.approx(ScriptedEngine({}).tolerance + 0.05)
+    assert report.tolerance == pytest.approx(ScriptedEngine({}).tolerance + 0.1)

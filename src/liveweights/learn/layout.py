@@ -1,4 +1,4 @@
-"""How rows are laid out for one forward pass: as a tree where the model allows, else side by side.
+"""How rows are laid out for one forward pass: as trees where the model allows, else side by side.
 
 Attention with an ancestor mask computes for a tree's node what it would in the node's own row. A
 recurrent layer (Mamba, gated delta networks) runs through the flattened tree in order and would
@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from liveweights.learn.tree import Path, TreeBuilder
+from liveweights.learn.tree import Path, Tree, TreeBuilder, split
 
-Layout = Literal["tree", "rows"]
+Layout = Literal["trees", "tree", "rows"]
+"""Trees of rows that share much, which attention (``attention``) computes one by one; one tree of
+all rows; no tree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +37,36 @@ class Batch:
     nodes: Sequence[Any]
 
 
-def lay_out(paths: Sequence[Path], layout: Layout, config: Any, device: torch.device) -> Batch:
-    """Make a batch of ``paths`` for a model of that text ``config``."""
-    return _tree(paths, config, device) if layout == "tree" else _rows(paths, device)
-
-
-def _tree(paths: Sequence[Path], config: Any, device: torch.device) -> Batch:
+def lay_out(
+    paths: Sequence[Path],
+    layout: Layout,
+    config: Any,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> Batch:
+    """Make a batch of ``paths`` for a model of that text ``config`` and precision."""
+    if layout == "rows":
+        return _rows(paths, device)
+    # From half its width on, a model spends a sixth of a pass on the pairs of a tree's nodes.
+    apart = layout == "trees"
+    groups = split(paths, config.hidden_size // 2) if apart else [list(range(len(paths)))]
     builder = TreeBuilder()
-    for path in paths:
-        builder.add(path)
+    for number, group in enumerate(groups):
+        if number:
+            builder.part()
+        for row in group:
+            builder.add(paths[row], row)
     tree = builder.build()
+    batch = _tree(tree, config, device, dtype)
+    if apart:
+        batch.inputs["cu_seq_lens_q"] = torch.from_numpy(tree.bounds)
+    return batch
 
+
+def _tree(tree: Tree, config: Any, device: torch.device, dtype: torch.dtype) -> Batch:
     def mask(window: int | None) -> Tensor:
         seen_NN = torch.from_numpy(tree.mask_NN(window))
-        mask_NN = torch.zeros(seen_NN.shape).masked_fill(~seen_NN, float("-inf"))
+        mask_NN = torch.zeros(seen_NN.shape, dtype=dtype).masked_fill(~seen_NN, float("-inf"))
         return mask_NN[None, None].to(device)
 
     kinds: set[str] = set(getattr(config, "layer_types", None) or ())

@@ -29,7 +29,8 @@ class Tree:
 
     ``token_N``, ``depth_N`` (position ids), ``parent_N`` (-1 for a root). Answer token t of the
     pack is predicted at node ``reader_T[t]`` and is ``target_T[t]``; it belongs to the pack's
-    row ``row_T[t]``, in order. ``nodes[row]`` are the nodes of the row's tokens, in order.
+    row ``row_T[t]``, in order. ``nodes[row]`` are the nodes of the row's tokens, in order. Rows
+    that share nothing may be trees of their own, from ``bounds[n]`` to ``bounds[n + 1]``.
     """
 
     token_N: NDArray[np.int64]
@@ -39,6 +40,7 @@ class Tree:
     target_T: NDArray[np.int64]
     row_T: NDArray[np.int64]
     nodes: list[NDArray[np.int64]]
+    bounds: NDArray[np.int64]
 
     def mask_NN(self, window: int | None = None) -> NDArray[np.bool_]:
         """``mask[i, j]``: node i attends to node j, that is, j is i or an ancestor of i, and
@@ -55,7 +57,10 @@ class Tree:
 
 
 class TreeBuilder:
-    """Grows a tree row by row; ``cost`` tells beforehand how many nodes a row would add."""
+    """Grows a tree row by row; ``cost`` tells beforehand how many nodes a row would add.
+
+    Rows are numbered as they are added, unless they bring their numbers.
+    """
 
     def __init__(self) -> None:
         self._children: list[dict[int, int]] = []
@@ -63,10 +68,8 @@ class TreeBuilder:
         self._token: list[int] = []
         self._depth: list[int] = []
         self._parent: list[int] = []
-        self._reader: list[int] = []
-        self._target: list[int] = []
-        self._row: list[int] = []
-        self._nodes: list[list[int]] = []
+        self._rows: dict[int, tuple[list[int], Path]] = {}
+        self._bounds = [0]
 
     def __len__(self) -> int:
         return len(self._token)
@@ -81,12 +84,16 @@ class TreeBuilder:
             level = self._children[level[token]]
         return 0
 
-    def add(self, path: Path) -> None:
+    def part(self) -> None:
+        """Let the rows to come share nothing with those before: they are another tree."""
+        self._roots = {}
+        self._bounds.append(len(self))
+
+    def add(self, path: Path, row: int | None = None) -> None:
         """Raises ValueError for an empty prompt or answer."""
         if not path.prompt_ids or not path.answer_ids:
             raise ValueError("a path needs at least one prompt token and one answer token")
         node, level = -1, self._roots
-        first_reader = len(path.prompt_ids) - 1
         nodes: list[int] = []
         for place, token in enumerate([*path.prompt_ids, *path.answer_ids[:-1]]):
             child = level.get(token)
@@ -99,23 +106,22 @@ class TreeBuilder:
                 self._children.append({})
             node, level = child, self._children[child]
             nodes.append(node)
-        self._reader.extend(nodes[first_reader:])
-        self._target.extend(path.answer_ids)
-        self._row.extend([len(self._nodes)] * len(path.answer_ids))
-        self._nodes.append(nodes)
+        self._rows[len(self._rows) if row is None else row] = nodes, path
 
     def build(self) -> Tree:
         def array(values: list[int]) -> NDArray[np.int64]:
             return np.asarray(values, dtype=np.int64)
 
+        rows = [self._rows[row] for row in sorted(self._rows)]
         return Tree(
             token_N=array(self._token),
             depth_N=array(self._depth),
             parent_N=array(self._parent),
-            reader_T=array(self._reader),
-            target_T=array(self._target),
-            row_T=array(self._row),
-            nodes=[array(nodes) for nodes in self._nodes],
+            reader_T=array([n for nodes, p in rows for n in nodes[len(p.prompt_ids) - 1 :]]),
+            target_T=array([target for _, path in rows for target in path.answer_ids]),
+            row_T=array([row for row, (_, path) in enumerate(rows) for _ in path.answer_ids]),
+            nodes=[array(nodes) for nodes, _ in rows],
+            bounds=array([*self._bounds, len(self)]),
         )
 
 

@@ -21,7 +21,7 @@ FEWEST = 8
 """Fewest log-probabilities that both engine and trainer name."""
 FEWEST_PROBES = 8
 """Fewest prompts from which it is judged whether an adapter acts."""
-_TRAINER_ERROR = {"float32": 0.0, "bfloat16": 0.05}
+_TRAINER_ERROR = {"float32": 0.0, "bfloat16": 0.1}
 """What the trainer's own precision may be off by, in nats: added to the engine's tolerance."""
 DEVIATIONS = 3
 """Standard errors by which an adapter that acts must differ from half of one."""

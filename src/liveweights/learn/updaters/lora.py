@@ -11,6 +11,7 @@ import torch
 from liveweights.catalog.checkpoint import Kind
 from liveweights.learn import sharing
 from liveweights.learn.settings import LearnSettings
+from liveweights.learn.updaters.adapted import fuse
 from liveweights.learn.updaters.load import compute_dtype, device_of, load_model
 from liveweights.learn.updaters.targets import find_targets
 
@@ -39,6 +40,7 @@ class Lora:
             )
             self.model = get_peft_model(model, config)
         self.model.eval()
+        fuse(self.model)
         self.learning_rate = settings.learning_rate
 
     def parameters(self) -> list[Any]:

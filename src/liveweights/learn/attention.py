@@ -1,0 +1,143 @@
+"""Attention within each of several trees that lie side by side in one pass.
+
+A tree's nodes see none of another's: only pairs within a tree are computed. Where the trees end is
+what Transformers calls ``cu_seq_lens_q``. Shapes: H query heads and K key-value heads, N nodes, n
+of them in one tree, D head_dim.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+IMPLEMENTATION = "trees"
+"""The name by which Transformers knows it."""
+
+_SOFTMAX_BACKWARD: Any = torch.ops.aten._softmax_backward_data
+
+
+def register() -> None:
+    """Make it known to Transformers."""
+    from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+    from transformers.modeling_utils import AttentionInterface
+
+    AttentionInterface.register(IMPLEMENTATION, attend)
+    AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
+
+
+def attend(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    *,
+    cu_seq_lens_q: Tensor | None = None,
+    **rest: Any,
+) -> tuple[Tensor, None]:
+    """Transformers' attention function: (1, H, N, D) over (1, K, N, D) -> (1, N, H, D).
+
+    Without ``cu_seq_lens_q`` it is Transformers' own. Raises ValueError for what it does not
+    compute: attention sinks, capped scores, biases by position.
+    """
+    if cu_seq_lens_q is None or attention_mask is None:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        found, _ = sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, **rest
+        )
+        return found, None
+    if any(rest.get(name) is not None for name in ("s_aux", "softcap", "position_bias")):
+        raise ValueError("attention over trees has neither sinks nor caps nor biases")
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    ends: list[int] = cu_seq_lens_q.tolist()
+    if query.device.type == "cpu":
+        bias_NN = attention_mask[0, 0].to(query.dtype)
+        kind: Any = _Dense
+        with torch.autocast("cpu", enabled=False):
+            out_HND: Tensor = kind.apply(query[0], key[0], value[0], bias_NN, ends, scale)
+        return out_HND.transpose(0, 1)[None], None
+    parts = [
+        F.scaled_dot_product_attention(
+            query[:, :, start:end],
+            key[:, :, start:end],
+            value[:, :, start:end],
+            attn_mask=attention_mask[:, :, start:end, start:end].to(query.dtype),
+            scale=scale,
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+        for start, end in pairwise(ends)
+    ]
+    return torch.cat(parts, dim=2).transpose(1, 2), None
+
+
+class _Dense(torch.autograd.Function):
+    """By matrix products, with the probabilities computed again in the backward pass.
+
+    PyTorch's own for CPUs multiplies small tiles, without the CPU's matrix units in its backward
+    pass in bfloat16; here a product is as large as its tree.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query_HND: Tensor,
+        key_KND: Tensor,
+        value_KND: Tensor,
+        bias_NN: Tensor,
+        ends: list[int],
+        scale: float,
+    ) -> Tensor:
+        ctx.save_for_backward(query_HND, key_KND, value_KND, bias_NN)
+        ctx.ends, ctx.scale = ends, scale
+        heads, nodes, _ = query_HND.shape
+        out_HND = query_HND.new_empty(heads, nodes, value_KND.shape[-1])
+        for start, end in pairwise(ends):
+            query, key = _grouped(query_HND, len(key_KND), start, end), key_KND[:, start:end]
+            chances = _probabilities(query, key, bias_NN[start:end, start:end], scale)
+            out = chances @ value_KND[:, start:end]
+            out_HND[:, start:end] = out.view(heads, end - start, -1)
+        return out_HND
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (out_HND,) = gradients
+        query_HND, key_KND, value_KND, bias_NN = ctx.saved_tensors
+        kinds = len(key_KND)
+        by_query, by_key, by_value = (torch.empty_like(t) for t in (query_HND, key_KND, value_KND))
+        for start, end in pairwise(ctx.ends):
+            query, key = _grouped(query_HND, kinds, start, end), key_KND[:, start:end]
+            chances = _probabilities(query, key, bias_NN[start:end, start:end], ctx.scale)
+            out = _grouped(out_HND, kinds, start, end)
+            by_value[:, start:end] = chances.transpose(1, 2) @ out
+            by_chances = out @ value_KND[:, start:end].transpose(1, 2)
+            # d softmax: p (dp - sum p dp)
+            by_scores = _SOFTMAX_BACKWARD(by_chances, chances, -1, chances.dtype)
+            by_query[:, start:end] = _scaled(by_scores, key, ctx.scale).view(
+                len(query_HND), end - start, -1
+            )
+            by_key[:, start:end] = _scaled(by_scores.transpose(1, 2), query, ctx.scale)
+        return by_query, by_key, by_value, None, None, None
+
+
+def _grouped(tensor_HND: Tensor, kinds: int, start: int, end: int) -> Tensor:
+    """One tree's part, the heads that share keys under each other: (K, H/K * n, D)."""
+    part = tensor_HND[:, start:end]
+    return part.reshape(kinds, -1, part.shape[-1])
+
+
+def _probabilities(query: Tensor, key: Tensor, bias_nn: Tensor, scale: float) -> Tensor:
+    """softmax(scale * query key^T + bias) -> (K, H/K * n, n), in the inputs' precision."""
+    bias = bias_nn.repeat(query.shape[1] // len(bias_nn), 1)
+    scores = torch.baddbmm(bias.expand(len(query), -1, -1), query, key.transpose(1, 2), alpha=scale)
+    return scores.softmax(-1)
+
+
+def _scaled(a: Tensor, b: Tensor, scale: float) -> Tensor:
+    """scale * a b"""
+    return torch.baddbmm(a.new_empty(1, 1, 1), a, b, beta=0.0, alpha=scale)

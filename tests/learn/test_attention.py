@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from liveweights.learn.attention import attend
+
+HEADS, NODES = 6, 14
+BOUNDS = torch.tensor([0, 9, 14])
+
+
+def inputs(kinds: int, value_size: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Queries, keys and values as a model's layer makes them, and a mask of two trees."""
+    made = torch.Generator().manual_seed(0)
+    sizes = [(HEADS, 16), (kinds, 16), (kinds, value_size)]
+    tensors = [
+        torch.randn(1, NODES, heads, size, generator=made)
+        .to(dtype)
+        .transpose(1, 2)
+        .requires_grad_()
+        for heads, size in sizes
+    ]
+    seen_NN = torch.rand(NODES, NODES, generator=made) < 0.5
+    seen_NN = seen_NN.tril() | torch.eye(NODES, dtype=torch.bool)
+    seen_NN[9:, :9] = False
+    mask_NN = torch.zeros(NODES, NODES, dtype=dtype).masked_fill(~seen_NN, float("-inf"))
+    return (*tensors, mask_NN[None, None])
+
+
+def layer(kinds: int) -> Any:
+    return SimpleNamespace(num_key_value_groups=HEADS // kinds, is_causal=True, training=False)
+
+
+def gradients(out: Tensor, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(1))
+    return torch.autograd.grad((out.float() * weights).sum(), tensors)
+
+
+@pytest.mark.parametrize(("kinds", "value_size"), [(6, 16), (2, 16), (1, 16), (3, 24)])
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-5), (torch.bfloat16, 0.05)])
+def test_it_is_attention_within_each_tree(
+    kinds: int, value_size: int, dtype: torch.dtype, error: float
+) -> None:
+    query, key, value, mask = inputs(kinds, value_size, dtype)
+    out, _ = attend(layer(kinds), query, key, value, mask, 0.3, cu_seq_lens_q=BOUNDS)
+    exact = tuple(t.detach().float().requires_grad_() for t in (query, key, value))
+    q, k, v = exact
+    expected, _ = sdpa_attention_forward(layer(kinds), q, k, v, mask.float(), scaling=0.3)
+    assert out.shape == expected.shape
+    assert torch.allclose(out.float(), expected, atol=error)
+    found, right = gradients(out, (query, key, value)), gradients(expected, exact)
+    for ours, theirs in zip(found, right, strict=True):
+        assert torch.allclose(ours.float(), theirs, atol=error * float(theirs.abs().max()))
+
+
+def test_without_trees_it_is_transformers_own() -> None:
+    query, key, value, _ = inputs(2, 16, torch.float32)
+    out, _ = attend(layer(2), query, key, value, None)
+    expected, _ = sdpa_attention_forward(layer(2), query, key, value, None)
+    assert torch.equal(out, expected)
+
+
+@pytest.mark.parametrize("name", ["s_aux", "softcap", "position_bias"])
+def test_what_it_does_not_compute_is_refused(name: str) -> None:
+    query, key, value, mask = inputs(2, 16, torch.float32)
+    more: dict[str, Any] = {name: torch.ones(1)}
+    with pytest.raises(ValueError, match="neither sinks nor caps"):
+        attend(layer(2), query, key, value, mask, cu_seq_lens_q=BOUNDS, **more)
