@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from liveweights.learn.attention import attend
+from liveweights.learn.attention import attend, by_kernel, by_products
 
 HEADS, NODES = 6, 14
 BOUNDS = torch.tensor([0, 9, 14])
@@ -42,12 +42,13 @@ def gradients(out: Tensor, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 @pytest.mark.parametrize(("kinds", "value_size"), [(6, 16), (2, 16), (1, 16), (3, 24)])
+@pytest.mark.parametrize("way", [by_kernel, by_products])
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-5), (torch.bfloat16, 0.05)])
 def test_it_is_attention_within_each_tree(
-    kinds: int, value_size: int, dtype: torch.dtype, error: float
+    kinds: int, value_size: int, way: Any, dtype: torch.dtype, error: float
 ) -> None:
     query, key, value, mask = inputs(kinds, value_size, dtype)
-    out, _ = attend(layer(kinds), query, key, value, mask, 0.3, cu_seq_lens_q=BOUNDS)
+    out = way(query, key, value, mask, BOUNDS.tolist(), 0.3).transpose(1, 2)
     exact = tuple(t.detach().float().requires_grad_() for t in (query, key, value))
     q, k, v = exact
     expected, _ = sdpa_attention_forward(layer(kinds), q, k, v, mask.float(), scaling=0.3)
@@ -56,6 +57,13 @@ def test_it_is_attention_within_each_tree(
     found, right = gradients(out, (query, key, value)), gradients(expected, exact)
     for ours, theirs in zip(found, right, strict=True):
         assert torch.allclose(ours.float(), theirs, atol=error * float(theirs.abs().max()))
+
+
+def test_a_pass_with_bounds_goes_tree_by_tree() -> None:
+    query, key, value, mask = inputs(2, 16, torch.float32)
+    out, _ = attend(layer(2), query, key, value, mask, cu_seq_lens_q=BOUNDS)
+    expected = by_products(query, key, value, mask, BOUNDS.tolist(), 16**-0.5)
+    assert torch.equal(out, expected.transpose(1, 2))
 
 
 def test_without_trees_it_is_transformers_own() -> None:

@@ -44,7 +44,8 @@ class OpenVinoEngine(InProcessEngine[OpenVinoDecoder]):
         self._dtype = fast_dtype() if settings.dtype == "auto" else settings.dtype
         if self._dtype == "bfloat16" and len(os.sched_getaffinity(0)) < 2:
             raise EngineError('OpenVINO needs two cores for bfloat16: use engine.dtype = "float32"')
-        super().__init__(base, settings, settings.cores(), tokenizer)
+        # Torch has little to do here, and threads of its own would wait where OpenVINO's compute.
+        super().__init__(base, settings, 1, tokenizer)
 
     @property
     def tolerance(self) -> float:

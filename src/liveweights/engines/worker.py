@@ -44,7 +44,7 @@ class Step:
 def steps(outputs: Outputs) -> list[Step]:
     """Each token of a pass."""
     logits_NV = outputs.logits_NV.float().cpu()
-    totals_N: list[float] = torch.logsumexp(logits_NV.double(), dim=-1).tolist()
+    totals_N: list[float] = torch.logsumexp(logits_NV, dim=-1).tolist()
     return [Step(*each) for each in zip(logits_NV.numpy(), totals_N, outputs.experts, strict=True)]
 
 

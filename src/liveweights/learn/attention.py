@@ -55,34 +55,45 @@ def attend(
     if any(rest.get(name) is not None for name in ("s_aux", "softcap", "position_bias")):
         raise ValueError("attention over trees has neither sinks nor caps nor biases")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    ends: list[int] = cu_seq_lens_q.tolist()
-    if query.device.type == "cpu":
-        bias_NN = attention_mask[0, 0].to(query.dtype)
-        kind: Any = _Dense
-        with torch.autocast("cpu", enabled=False):
-            out_HND: Tensor = kind.apply(query[0], key[0], value[0], bias_NN, ends, scale)
-        return out_HND.transpose(0, 1)[None], None
+    way = by_products if query.device.type == "cpu" else by_kernel
+    mask = attention_mask.to(query.dtype)
+    return way(query, key, value, mask, cu_seq_lens_q.tolist(), scale).transpose(1, 2), None
+
+
+def by_kernel(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, bounds: list[int], scale: float
+) -> Tensor:
+    """By PyTorch's kernel, which on GPUs holds no scores in memory: (1, H, N, D)."""
+    # Where it is to share keys among heads itself, it takes no mask without computing all scores.
+    key, value = (t.repeat_interleave(query.shape[1] // t.shape[1], dim=1) for t in (key, value))
     parts = [
         F.scaled_dot_product_attention(
             query[:, :, start:end],
             key[:, :, start:end],
             value[:, :, start:end],
-            attn_mask=attention_mask[:, :, start:end, start:end].to(query.dtype),
+            attn_mask=mask[:, :, start:end, start:end],
             scale=scale,
-            enable_gqa=query.shape[1] != key.shape[1],
         )
-        for start, end in pairwise(ends)
+        for start, end in pairwise(bounds)
     ]
-    return torch.cat(parts, dim=2).transpose(1, 2), None
+    return torch.cat(parts, dim=2)
 
 
-class _Dense(torch.autograd.Function):
+def by_products(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, bounds: list[int], scale: float
+) -> Tensor:
     """By matrix products, with the probabilities computed again in the backward pass.
 
-    PyTorch's own for CPUs multiplies small tiles, without the CPU's matrix units in its backward
-    pass in bfloat16; here a product is as large as its tree.
+    PyTorch's kernel for CPUs multiplies small tiles, without the CPU's matrix units in its
+    backward pass in bfloat16; here a product is as large as its tree.
     """
+    kind: Any = _Products
+    with torch.autocast(query.device.type, enabled=False):
+        out_HND: Tensor = kind.apply(query[0], key[0], value[0], mask[0, 0], bounds, scale)
+    return out_HND[None]
 
+
+class _Products(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -90,14 +101,14 @@ class _Dense(torch.autograd.Function):
         key_KND: Tensor,
         value_KND: Tensor,
         bias_NN: Tensor,
-        ends: list[int],
+        bounds: list[int],
         scale: float,
     ) -> Tensor:
         ctx.save_for_backward(query_HND, key_KND, value_KND, bias_NN)
-        ctx.ends, ctx.scale = ends, scale
+        ctx.bounds, ctx.scale = bounds, scale
         heads, nodes, _ = query_HND.shape
         out_HND = query_HND.new_empty(heads, nodes, value_KND.shape[-1])
-        for start, end in pairwise(ends):
+        for start, end in pairwise(bounds):
             query, key = _grouped(query_HND, len(key_KND), start, end), key_KND[:, start:end]
             chances = _probabilities(query, key, bias_NN[start:end, start:end], scale)
             out = chances @ value_KND[:, start:end]
@@ -110,7 +121,7 @@ class _Dense(torch.autograd.Function):
         query_HND, key_KND, value_KND, bias_NN = ctx.saved_tensors
         kinds = len(key_KND)
         by_query, by_key, by_value = (torch.empty_like(t) for t in (query_HND, key_KND, value_KND))
-        for start, end in pairwise(ctx.ends):
+        for start, end in pairwise(ctx.bounds):
             query, key = _grouped(query_HND, kinds, start, end), key_KND[:, start:end]
             chances = _probabilities(query, key, bias_NN[start:end, start:end], ctx.scale)
             out = _grouped(out_HND, kinds, start, end)
