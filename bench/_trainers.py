@@ -1,5 +1,5 @@
 """One trainer on one file of feedback, in a process of its own, so that its peak of memory is
-its own: ``python bench/_trainers.py NAME FEEDBACK THREADS BATCH`` prints one line of JSON."""
+its own: ``python bench/_trainers.py NAME FEEDBACK THREADS BATCH MODEL`` prints one line of JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import msgspec
 import torch
 
 import _feedback
-from liveweights.catalog.models import DEFAULT_MODEL, find, load_tokenizer
+from liveweights.catalog.models import find, load_tokenizer
 from liveweights.config import Config
 from liveweights.learn.policy import Policy
 from liveweights.learn.rows import Row
@@ -76,6 +76,15 @@ def matrix_rate() -> float:
 
 
 def ours(feedback: _feedback.Feedback, batch: int) -> Outcome:
+    return _ours(feedback, counted=True)
+
+
+def growing(feedback: _feedback.Feedback, batch: int) -> Outcome:
+    """Our update, without its operations being counted in another one."""
+    return _ours(feedback, counted=False)
+
+
+def _ours(feedback: _feedback.Feedback, counted: bool) -> Outcome:
     policy = Policy(BASE.folder, None, SETTINGS)
     paths = [TreePath(_ids(row.prompt), [*_ids(row.answer), END]) for row in feedback.train]
     # A server would have recorded these when it answered.
@@ -106,7 +115,7 @@ def ours(feedback: _feedback.Feedback, batch: int) -> Outcome:
         before=before,
         likelihood=likelihood(policy, feedback),
         peak_gib=watch.peak_gib,
-        busy=operations(rows) / watch.seconds / rate,
+        busy=operations(rows) / watch.seconds / rate if counted else None,
     )
 
 
@@ -255,16 +264,17 @@ def _ids(text: str) -> list[int]:
 
 TRAINERS: dict[str, Callable[[_feedback.Feedback, int], Outcome]] = {
     "ours": ours,
+    "growing": growing,
     "kto": kto,
     "grpo": grpo,
 }
 
 if __name__ == "__main__":
-    name, source, threads, batch = sys.argv[1:]
+    name, source, threads, batch, model = sys.argv[1:]
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
     torch.set_num_threads(int(threads))
-    BASE = find(DEFAULT_MODEL, Config().cache_folder())
+    BASE = find(model, Config().cache_folder())
     TOKENIZER: Any = load_tokenizer(BASE)
     END = int(TOKENIZER.eos_token_id)
     outcome = TRAINERS[name](_feedback.read(Path(source)), int(batch))

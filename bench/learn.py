@@ -2,7 +2,9 @@
 
 All get the packaged model, the same LoRA shape, optimizer, step size, precision and number of
 threads; TRL gets as many rows per step as ours takes on average, four at a time. Two kinds of
-rows: of developers who type whole files, and single requests that have nothing in common.
+rows: of developers who type whole files, and single requests that have nothing in common. How cost
+grows with the feedback is seen on a small random model of the same family, whose passes take so
+little that all else would show.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ import msgspec
 import _feedback
 import _report
 from _trainers import Outcome
+from liveweights.catalog.models import DEFAULT_MODEL, find, load_tokenizer
+from liveweights.config import Config
 
 TRAFFIC = {"replayed": _feedback.replayed, "unrelated": _feedback.unrelated}
 
@@ -32,7 +36,10 @@ def main() -> None:
         threads=(cores, "CPU threads of every trainer"),
         trainers=("kto,grpo", "TRL's trainers to run beside ours; may be empty"),
         traffic=("replayed,unrelated", "kinds of rows"),
-        growth=("", "numbers of replayed rows to time ours alone with, e.g. 1000,5000,20000"),
+        growth=(
+            "1000,5000,20000",
+            "numbers of replayed rows to time ours alone with; may be empty",
+        ),
     )
     count: int = options.rows or (16 if options.quick else 96)
     peers = [name for name in options.trainers.split(",") if name] if _has_trl(options) else []
@@ -62,7 +69,8 @@ def main() -> None:
             for peer in outcomes[1:]
         }
     if options.growth:
-        figures["growth"] = growth([int(n) for n in options.growth.split(",")], options.threads)
+        counts = [int(n) // (50 if options.quick else 1) for n in options.growth.split(",")]
+        figures["growth"] = growth(counts, options.threads)
     _report.finish("learn", options, figures, beside)
 
 
@@ -79,24 +87,48 @@ def compare(
 
 
 def growth(counts: list[int], threads: int) -> dict[str, float]:
-    """Seconds per 1,000 rows of our update, by how many rows there are."""
+    """Seconds per 1,000 rows of our update of a small model, by how many rows there are."""
     found: dict[str, float] = {}
-    for count in counts:
-        outcomes, _ = compare("replayed", count, threads, [], True)
-        found[str(count)] = 1000 * outcomes[0].seconds / count
+    with tempfile.TemporaryDirectory() as folder:
+        model, source = Path(folder) / "small", Path(folder) / "feedback.json"
+        make_small(model)
+        for count in counts:
+            _feedback.write(_feedback.replayed(count, 16), source)
+            outcome = run("growing", source, threads, 0, str(model))
+            found[str(count)] = 1000 * outcome.seconds / count
     _report.table(
-        "Our update, by how much feedback there is",
+        "Our update of a small model, by how much feedback there is",
         ["rows", "s per 1,000 rows"],
         [[int(n), seconds] for n, seconds in found.items()],
     )
     return found
 
 
-def run(trainer: str, source: Path, threads: int, batch: int) -> Outcome:
+def make_small(folder: Path) -> None:
+    """A random Llama of two narrow layers, with the packaged model's tokenizer."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = load_tokenizer(find(DEFAULT_MODEL, Config().cache_folder()))
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def run(
+    trainer: str, source: Path, threads: int, batch: int, model: str = DEFAULT_MODEL
+) -> Outcome:
     """Run one trainer in a process of its own. Raises SystemExit with the end of its output."""
     script = Path(__file__).with_name("_trainers.py")
     done = subprocess.run(
-        [sys.executable, script, trainer, source, str(threads), str(batch)],
+        [sys.executable, script, trainer, source, str(threads), str(batch), model],
         capture_output=True,
         text=True,
     )
