@@ -25,7 +25,7 @@ from liveweights.learn.tree import Path as TreePath
 from liveweights.learn.update import update
 from liveweights.learn.updaters.load import compute_dtype
 
-SETTINGS = LearnSettings(kl_weight=0.0)
+SETTINGS = LearnSettings()
 DTYPE = compute_dtype(SETTINGS)
 """Of everybody's forward and backward passes."""
 MICRO = 4

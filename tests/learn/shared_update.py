@@ -29,7 +29,8 @@ HEAT = [1.0] * len(PATHS)
 
 
 def run(model: Path, updater: str, folder: Path) -> dict[str, Any]:
-    """Sampled and shown rows, in steps of more and of fewer rows than there are processes."""
+    """Sampled and shown rows, in trees of more and of fewer rows than there are processes, and in
+    steps of several trees."""
     settings = LearnSettings(
         updater=updater,  # type: ignore[arg-type]
         rank=4,
@@ -37,6 +38,7 @@ def run(model: Path, updater: str, folder: Path) -> dict[str, Any]:
         full_learning_rate=1e-3,
         epochs=2,
         nodes=64,
+        step_rows=2,
         dtype="float32",
     )
     policy = Policy(model, None, settings)

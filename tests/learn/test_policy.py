@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.learn.families import make_family
 
-from liveweights.learn.policy import Policy
+from liveweights.learn.policy import Policy, steps
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import Path as Row
 
@@ -88,3 +90,17 @@ def test_half_precision_is_near(folders: dict[str, Path]) -> None:
     other_T = torch.cat(rough.score(ROWS, [1.0] * len(ROWS), 512))
     assert other_T.dtype == torch.float32
     assert 0.0 < float((one_T - other_T).abs().mean()) < 0.1
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=30), st.integers(1, 12), st.integers(0, 9))
+def test_steps_have_every_row_once_and_enough_rows(
+    lengths: list[int], fewest: int, seed: int
+) -> None:
+    rows = [Row([number] * length, [1]) for number, length in enumerate(lengths)]
+    found = list(steps(rows, 64, fewest, torch.Generator().manual_seed(seed)))
+    counts = [sum(map(len, step)) for step in found]
+    assert sorted(row for step in found for group in step for row in group) == [*range(len(rows))]
+    assert min(counts) >= min(fewest, len(rows))
+    for step, count in zip(found, counts, strict=True):
+        last = len(step[-1])
+        assert step is found[-1] or count - last < fewest

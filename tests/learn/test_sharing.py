@@ -72,7 +72,12 @@ def test_ray_makes_the_update_of_one_process(tmp_path: Path) -> None:
             baseline_total={},
             rewards=RewardMap(),
             settings=LearnSettings(
-                rank=4, nodes=64, learning_rate=5e-3, dtype="float32", workers=workers
+                rank=4,
+                nodes=64,
+                step_rows=2,
+                learning_rate=5e-3,
+                dtype="float32",
+                workers=workers,
             ),
         )
         folder = tmp_path / f"cycle{workers}"

@@ -178,6 +178,23 @@ def test_a_server_that_differs_from_the_trainer_raises_an_alarm(tiny: Folder) ->
     assert report(0.3, False).mismatch is None
 
 
+def test_a_step_of_several_trees_is_that_of_one(tiny: Folder) -> None:
+    def weights(nodes: int, step_rows: int) -> list[torch.Tensor]:
+        policy = Policy(tiny, None, LearnSettings())
+        rows = [
+            row("correction", [*range(1 + n, 40 + n)], [n, 9], 0.5, [])
+            if n % 2
+            else row("policy", [*range(1 + n, 40 + n)], [n, 9], 0.5, [-4.0, -4.0])
+            for n in range(5)
+        ]
+        settings = LearnSettings(nodes=nodes, step_rows=step_rows, ratio_band=1e6)
+        assert update(policy, rows, settings).steps == 1
+        return [weight.detach().clone() for weight in policy.parameters()]
+
+    for one, other in zip(weights(1024, 1), weights(64, 5), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
 def test_progress_tells_where_it_stands(tiny: Folder) -> None:
     settings = LearnSettings(nodes=64, epochs=2)
     steps: list[Step] = []

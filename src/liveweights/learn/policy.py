@@ -286,8 +286,19 @@ def _key(path: Row) -> tuple[int, ...]:
     return (len(path.prompt_ids), *path.prompt_ids, *path.answer_ids)
 
 
-def batches(paths: Sequence[Row], nodes: int, generator: torch.Generator) -> Iterator[list[int]]:
-    """Trees of at most ``nodes`` nodes in random order: the gradient steps of one epoch."""
+def steps(
+    paths: Sequence[Row], nodes: int, fewest: int, generator: torch.Generator
+) -> Iterator[list[list[int]]]:
+    """The gradient steps of one epoch, in random order: trees of at most ``nodes`` nodes, as many
+    as it takes for ``fewest`` rows. What is left at the end belongs to the last step."""
     groups = pack(paths, nodes)
+    left = len(paths)
+    step: list[list[int]] = []
     for place in torch.randperm(len(groups), generator=generator).tolist():
-        yield groups[place]
+        step.append(groups[place])
+        left -= len(groups[place])
+        if sum(map(len, step)) >= fewest and (left >= fewest or not left):
+            yield step
+            step = []
+    if step:
+        yield step

@@ -31,8 +31,15 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = 1e-5
     epochs: Annotated[int, Meta(ge=1, description="Passes over a cycle's rows.")] = 1
     nodes: Annotated[
-        int, Meta(ge=64, description="Most tokens of one packed prefix tree: one gradient step.")
+        int, Meta(ge=64, description="Most tokens of one packed prefix tree: one pass.")
     ] = 1024
+    step_rows: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Fewest rows of one gradient step: it takes as many trees as they need.",
+        ),
+    ] = 16
     grad_norm: Annotated[float, Meta(gt=0, description="Gradients are clipped to this norm.")] = 1.0
     loss: Annotated[
         PolicyLoss,

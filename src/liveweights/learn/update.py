@@ -19,7 +19,7 @@ from liveweights.learn.losses.divergence import adapt, divergence
 from liveweights.learn.losses.hindsight import hindsight_advantage
 from liveweights.learn.losses.kto import kto_loss
 from liveweights.learn.losses.policy import policy_loss
-from liveweights.learn.policy import Policy, batches
+from liveweights.learn.policy import Policy, steps
 from liveweights.learn.rows import Role, Row
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import Path
@@ -107,8 +107,9 @@ def update(
 ) -> Report:
     """Train the policy on ``rows`` in place.
 
-    One gradient step per packed tree. Served answers whose geometric-mean ratio leaves the band
-    teach nothing and are counted. Calls ``progress`` after each step.
+    A gradient step is of one packed tree, or of so many that it has ``step_rows`` rows. Served
+    answers whose geometric-mean ratio leaves the band teach nothing and are counted. Calls
+    ``progress`` after each step.
     """
     paths = [Path(row.prompt_ids, row.answer_ids) for row in rows]
     temperatures = [row.temperature for row in rows]
@@ -125,48 +126,52 @@ def update(
         policy.parameters(), lr=policy.updater.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
     )
     generator = torch.Generator().manual_seed(settings.seed)
-    kl_weight, steps, done = settings.kl_weight, 0, 0
+    kl_weight, count, done = settings.kl_weight, 0, 0
     kl = total = 0.0
     norms: list[float] = []
     for _ in range(settings.epochs if taught else 0):
-        groups = list(batches([paths[i] for i in taught], settings.nodes, generator))
-        for group in groups:
-            chosen = [taught[place] for place in group]
-            rate = schedule(steps, settings.epochs * len(groups))
+        planned = list(
+            steps([paths[i] for i in taught], settings.nodes, settings.step_rows, generator)
+        )
+        for groups in planned:
+            rate = schedule(count, settings.epochs * len(planned))
             for parameters in optimizer.param_groups:
                 parameters["lr"] = policy.updater.learning_rate * rate
+            chosen = [taught[place] for group in groups for place in group]
             whole = _Whole(
                 rows=len(chosen),
                 sampled=sum(len(rows[i].answer_ids) for i in chosen if rows[i].role == "policy"),
             )
-            ours = sharing.share(chosen)
-            # A process without a row makes the pass all the same, for its part of the weights.
-            part = sharing.processes() if ours else 0
-            loss, kl = _loss(
-                policy,
-                ours or chosen[:1],
-                rows,
-                paths,
-                incumbent,
-                behaviour,
-                hindsight,
-                kl_weight,
-                settings,
-                whole,
-            )
             optimizer.zero_grad(set_to_none=True)
-            (part * loss).backward()  # pyright: ignore[reportUnknownMemberType]
+            kl = step_loss = 0.0
+            for group in groups:
+                ours = sharing.share([taught[place] for place in group])
+                # A process without a row makes the pass all the same, for its part of the weights.
+                part = sharing.processes() if ours else 0
+                loss, drift = _loss(
+                    policy,
+                    ours or [taught[group[0]]],
+                    rows,
+                    paths,
+                    incumbent,
+                    behaviour,
+                    hindsight,
+                    kl_weight,
+                    settings,
+                    whole,
+                )
+                (part * loss).backward()  # pyright: ignore[reportUnknownMemberType]
+                kl += sharing.total(drift if ours else 0.0)
+                step_loss += sharing.total(float(loss.detach()) if ours else 0.0)
             norms.append(sharing.settle_gradients(policy.parameters(), settings.grad_norm))
             optimizer.step()
-            kl = sharing.total(kl if ours else 0.0)
-            step_loss = sharing.total(float(loss.detach()) if ours else 0.0)
             kl_weight = adapt(kl_weight, kl, settings.kl_target)
-            steps, done, total = steps + 1, done + len(chosen), total + step_loss
+            count, done, total = count + 1, done + len(chosen), total + step_loss
             progress(
                 Step(
                     done=done,
                     total=settings.epochs * len(taught),
-                    steps=steps,
+                    steps=count,
                     loss=step_loss,
                     kl=kl,
                     grad_norm=norms[-1],
@@ -181,13 +186,13 @@ def update(
         rows=len(rows),
         taught=len(taught),
         masked=len(masked),
-        steps=steps,
+        steps=count,
         ratio=_ratio(rows, incumbent),
         mismatch=mismatch,
         kl=kl,
-        grad_norm=sum(norms) / steps if steps else 0.0,
+        grad_norm=sum(norms) / count if count else 0.0,
         grad_norm_max=max(norms, default=0.0),
-        loss=total / steps if steps else 0.0,
+        loss=total / count if count else 0.0,
         served_routing=sum(served),
         unfit_routing=len(served) - sum(served),
         alarms=[
