@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,16 +76,8 @@ def matrix_rate() -> float:
     return 2 * size**3 / best
 
 
-def ours(feedback: _feedback.Feedback, batch: int) -> Outcome:
-    return _ours(feedback, counted=True)
-
-
-def growing(feedback: _feedback.Feedback, batch: int) -> Outcome:
-    """Our update, without its operations being counted in another one."""
-    return _ours(feedback, counted=False)
-
-
-def _ours(feedback: _feedback.Feedback, counted: bool) -> Outcome:
+def ours(feedback: _feedback.Feedback, batch: int, *, counted: bool = True) -> Outcome:
+    """Our update; its operations are counted in another one, where they are."""
     policy = Policy(BASE.folder, None, SETTINGS)
     paths = [TreePath(_ids(row.prompt), [*_ids(row.answer), END]) for row in feedback.train]
     # A server would have recorded these when it answered.
@@ -264,7 +257,7 @@ def _ids(text: str) -> list[int]:
 
 TRAINERS: dict[str, Callable[[_feedback.Feedback, int], Outcome]] = {
     "ours": ours,
-    "growing": growing,
+    "growing": partial(ours, counted=False),
     "kto": kto,
     "grpo": grpo,
 }

@@ -161,10 +161,11 @@ def update(
                     whole,
                 )
                 (part * loss).backward()  # pyright: ignore[reportUnknownMemberType]
-                kl += sharing.total(drift if ours else 0.0)
-                step_loss += sharing.total(float(loss.detach()) if ours else 0.0)
+                if ours:
+                    kl, step_loss = kl + drift, step_loss + float(loss.detach())
             norms.append(sharing.settle_gradients(policy.parameters(), settings.grad_norm))
             optimizer.step()
+            kl, step_loss = sharing.total(kl), sharing.total(step_loss)
             kl_weight = adapt(kl_weight, kl, settings.kl_target)
             count, done, total = count + 1, done + len(chosen), total + step_loss
             progress(
