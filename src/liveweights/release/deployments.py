@@ -87,19 +87,29 @@ async def let_go(conn: Connection, checkpoint: str) -> None:
 
 
 async def read_desired(conn: Connection) -> Desired:
-    """What every instance should hold, from one snapshot per table."""
-    cursor = await conn.execute(f"select {ALIAS_COLUMNS} from aliases order by name".encode())
-    aliases = tuple(Alias(*row) for row in await cursor.fetchall())
+    """What every instance should hold.
+
+    An alias and its history are of one moment: seen with the history of a moment later, what may
+    stand in would pass for unneeded and be unloaded. What is warm is read before, so that a
+    checkpoint that is let go once it is live is seen as one or the other.
+    """
     cursor = await conn.execute(
         "select checkpoint, until::text from warm where until > now() order by until desc"
     )
     warm = await cursor.fetchall()
     cursor = await conn.execute(
-        "select alias, action, checkpoint, previous, reason from releases order by id"
+        f"select {ALIAS_COLUMNS}, r.action, r.checkpoint, r.previous, r.reason"
+        " from aliases left join releases r on r.alias = name order by name, r.id".encode()
     )
+    found: dict[str, Alias] = {}
     histories: dict[str, list[Release]] = {}
-    for alias, *release in await cursor.fetchall():
-        histories.setdefault(alias, []).append(Release(*release))
+    for *columns, action, checkpoint, previous, reason in await cursor.fetchall():
+        alias = Alias(*columns)
+        found[alias.name] = alias
+        history = histories.setdefault(alias.name, [])
+        if action:
+            history.append(Release(action, checkpoint, previous, reason))
+    aliases = tuple(found.values())
     versions: dict[str, tuple[str, ...]] = {}
     for alias in aliases:
         for checkpoint in (alias.live, alias.canary):

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.release import aliases
+from liveweights.release.deployments import keep_warm, let_go, order, read_desired
+from liveweights.release.registry import register
+from liveweights.store.database import Connection
+
+A, B, C = (f"{name}@000000000000" for name in "abc")
+READS = 4
+"""More than `read_desired` has."""
+
+
+class Interrupted(psycopg.AsyncConnection[Any]):
+    """Somebody else's change comes between its statements: before the one numbered ``at``."""
+
+    at = 0
+    change: Callable[[], Awaitable[None]]
+
+    async def execute(self, *args: Any, **kwargs: Any) -> Any:
+        if self.at == 0:
+            await self.change()
+        self.at -= 1
+        return await super().execute(*args, **kwargs)
+
+
+@pytest.mark.parametrize("at", range(READS))
+def test_an_alias_and_its_history_are_of_one_moment(database_dsn: str, at: int) -> None:
+    async def go() -> None:
+        async with (
+            await psycopg.AsyncConnection.connect(database_dsn, autocommit=True) as other,
+            await Interrupted.connect(database_dsn, autocommit=True) as conn,
+        ):
+            await _release(other, A, B, C)
+
+            async def roll_back() -> None:
+                await aliases.rollback(other, "m", A, reason="C is bad")
+
+            conn.at, conn.change = at, roll_back
+            desired = await read_desired(conn)
+            (alias,) = desired.aliases
+            assert (alias.live == C) == (C not in desired.withdrawn["m"])
+            assert next(c for c in desired.stand_ins["m"] if c != alias.live) == B
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("at", range(READS))
+def test_what_goes_from_warm_to_live_is_wanted_at_every_moment(database_dsn: str, at: int) -> None:
+    async def go() -> None:
+        async with (
+            await psycopg.AsyncConnection.connect(database_dsn, autocommit=True) as other,
+            await Interrupted.connect(database_dsn, autocommit=True) as conn,
+        ):
+            await _release(other, A)
+            await register(other, Checkpoint(B, "base", Path("/")), {})
+            await keep_warm(other, B, 60)
+
+            async def promote() -> None:
+                await aliases.promote(other, "m", B, reason="good")
+                await let_go(other, B)
+
+            conn.at, conn.change = at, promote
+            assert B in order(await read_desired(conn), 0, 4)
+
+    asyncio.run(go())
+
+
+async def _release(conn: Connection, *checkpoints: str) -> None:
+    """One after the other is live on the alias ``m``."""
+    for checkpoint in checkpoints:
+        await register(conn, Checkpoint(checkpoint, "base", Path("/")), {})
+        if checkpoint == checkpoints[0]:
+            await aliases.create(conn, "m", checkpoint)
+        else:
+            await aliases.promote(conn, "m", checkpoint, reason="good")
