@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import msgspec
@@ -36,19 +37,24 @@ MICRO = 4
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """``seconds`` are of the update alone: the weights are in memory and the rows are read.
 
-    ``likelihood`` is the mean log-probability in nats per token of what held-back developers
-    wrote; ``before`` the base's. ``peak_gib`` is the process's largest resident size. ``busy``,
-    of our update, is the share of the machine's rate of matrix products, measured just before,
-    at which its matrix products were done.
+    ``held_back`` are log-probabilities in nats of the tokens that held-back developers wrote,
+    row after row; ``before`` is their mean under the base. ``peak_gib`` is the process's largest
+    resident size. ``busy``, of our update, is the share of the machine's rate of matrix products,
+    measured just before, at which its matrix products were done.
     """
 
     trainer: str
     seconds: float
     steps: int
     before: float
-    likelihood: float
+    held_back: list[list[float]]
     peak_gib: float
     busy: float | None = None
+
+    @property
+    def likelihood(self) -> float:
+        """Mean of what is held back, in nats per token."""
+        return mean(self.held_back)
 
 
 class Stopwatch:
@@ -98,7 +104,7 @@ def ours(feedback: _feedback.Feedback, batch: int, *, counted: bool = True) -> O
             zip(feedback.train, paths, behaviour, strict=True)
         )
     ]
-    before, rate = likelihood(policy, feedback), matrix_rate()
+    before, rate = mean(score(policy, feedback)), matrix_rate()
     with Stopwatch() as watch:
         report = update(policy, rows, SETTINGS)
     return Outcome(
@@ -106,7 +112,7 @@ def ours(feedback: _feedback.Feedback, batch: int, *, counted: bool = True) -> O
         seconds=watch.seconds,
         steps=report.steps,
         before=before,
-        likelihood=likelihood(policy, feedback),
+        held_back=score(policy, feedback),
         peak_gib=watch.peak_gib,
         busy=operations(rows) / watch.seconds / rate if counted else None,
     )
@@ -234,21 +240,27 @@ def _train(trainer: Any, name: str, feedback: _feedback.Feedback, folder: Path) 
     trainer.save_model(str(folder / "adapter"))
     policy = Policy(BASE.folder, folder / "adapter", SETTINGS)
     with policy.base():
-        before = likelihood(policy, feedback)
+        before = mean(score(policy, feedback))
     return Outcome(
         trainer=name,
         seconds=watch.seconds,
         steps=trainer.state.global_step,
         before=before,
-        likelihood=likelihood(policy, feedback),
+        held_back=score(policy, feedback),
         peak_gib=watch.peak_gib,
     )
 
 
-def likelihood(policy: Policy, feedback: _feedback.Feedback) -> float:
+def score(policy: Policy, feedback: _feedback.Feedback) -> list[list[float]]:
+    """Of the tokens that held-back developers wrote, row after row."""
     paths = [TreePath(_ids(row.prompt), _ids(row.answer)) for row in feedback.held_back]
     scores = policy.score(paths, [1.0] * len(paths), SETTINGS.nodes)
-    return float(torch.cat(scores).mean())
+    return [scores_T.tolist() for scores_T in scores]
+
+
+def mean(scores: list[list[float]]) -> float:
+    """Over all tokens."""
+    return fmean(value for row in scores for value in row)
 
 
 def _ids(text: str) -> list[int]:

@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ import _report
 from _trainers import Outcome
 from liveweights.catalog.models import DEFAULT_MODEL, find, load_tokenizer
 from liveweights.config import Config
+from liveweights.gate.statistics import Difference, paired_difference
 
+HELD_BACK = 256
+"""Rows."""
 TRAFFIC = {"replayed": _feedback.replayed, "unrelated": _feedback.unrelated}
 
 
@@ -46,27 +50,39 @@ def main() -> None:
     figures: dict[str, Any] = {"rows": count, "threads": options.threads}
     beside: dict[str, Any] = {}
     for kind in options.traffic.split(","):
-        outcomes, batch = compare(kind, count, options.threads, peers, options.quick)
-        ours = outcomes[0]
+        found = compare(kind, count, options.threads, peers, options.quick)
         _report.table(
-            f"{count} {kind} rows, {options.threads} threads, {batch} rows per step",
-            ["trainer", "rows/s", "times ours", "peak GiB", "held-back nats/token", "matrix rate"],
+            f"{count} {kind} rows, {options.threads} threads, {found.batch} rows per step",
+            [
+                "trainer",
+                "rows/s",
+                "times ours",
+                "GiB",
+                "held back: nats/token",
+                "less ours, 95%",
+                "",
+            ],
             [
                 [
                     outcome.trainer,
                     count / outcome.seconds,
-                    outcome.seconds / ours.seconds,
+                    outcome.seconds / found.ours.seconds,
                     outcome.peak_gib,
                     f"{outcome.before:.3f} -> {outcome.likelihood:.3f}",
-                    f"{outcome.busy:.0%}" if outcome.busy is not None else "",
+                    told(found.beyond(outcome)) if outcome is not found.ours else "",
+                    f"{outcome.busy:.0%} of the matrix rate" if outcome.busy is not None else "",
                 ]
-                for outcome in outcomes
+                for outcome in (found.ours, *found.peers)
             ],
         )
-        figures[kind] = {"batch": batch, **figures_of(ours, count)}
+        figures[kind] = {"batch": found.batch, **figures_of(found.ours, count)}
         beside[kind] = {
-            peer.trainer: {**figures_of(peer, count), "ratio": peer.seconds / ours.seconds}
-            for peer in outcomes[1:]
+            peer.trainer: {
+                **figures_of(peer, count),
+                "ratio": peer.seconds / found.ours.seconds,
+                "less_ours": msgspec.to_builtins(found.beyond(peer)),
+            }
+            for peer in found.peers
         }
     if options.growth:
         counts = [int(n) // (50 if options.quick else 1) for n in options.growth.split(",")]
@@ -74,16 +90,38 @@ def main() -> None:
     _report.finish("learn", options, figures, beside)
 
 
-def compare(
-    kind: str, count: int, threads: int, peers: list[str], quick: bool
-) -> tuple[list[Outcome], int]:
-    """Every trainer's outcome, ours first, and the rows of a step."""
+@dataclass(frozen=True)
+class Comparison:
+    """Trainers' outcomes on the same rows, ``batch`` to a step. ``sessions`` are of the rows that
+    were held back."""
+
+    ours: Outcome
+    peers: list[Outcome]
+    batch: int
+    sessions: list[str]
+
+    def beyond(self, peer: Outcome) -> Difference:
+        """By how much held-back tokens are likelier after the peer's training, in nats."""
+        rows = zip(self.sessions, self.ours.held_back, peer.held_back, strict=True)
+        cases = [(s, a, b) for s, mine, theirs in rows for a, b in zip(mine, theirs, strict=True)]
+        sessions, ours, theirs = zip(*cases, strict=True)
+        return paired_difference(theirs, ours, sessions)
+
+
+def told(difference: Difference) -> str:
+    return f"{difference.mean:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
+
+
+def compare(kind: str, count: int, threads: int, peers: list[str], quick: bool) -> Comparison:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "feedback.json"
-        _feedback.write(TRAFFIC[kind](count, 16 if quick else 64), source)
+        feedback = TRAFFIC[kind](count, 16 if quick else HELD_BACK)
+        _feedback.write(feedback, source)
         ours = run("ours", source, threads, 0)
         batch = max(1, round(count / ours.steps))
-        return [ours, *(run(peer, source, threads, batch) for peer in peers)], batch
+        sessions = [row.session for row in feedback.held_back]
+        outcomes = [run(peer, source, threads, batch) for peer in peers]
+        return Comparison(ours, outcomes, batch, sessions)
 
 
 def growth(counts: list[int], threads: int) -> dict[str, float]:

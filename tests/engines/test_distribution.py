@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.engines.distribution import sampling_logprob, sampling_logprobs
+from liveweights.engines.distribution import draw, sampling_logprob, sampling_logprobs
 
 RAW = st.lists(st.floats(-20, 0), min_size=1, max_size=30).map(np.array)
 TEMPERATURES = st.floats(0.05, 5)
@@ -70,3 +70,48 @@ def test_what_was_drawn_has_a_probability(
     expected = sampling_logprobs(raw, temperature=temperature, top_p=top_p)[token]
     if not np.isneginf(expected):
         assert logprob == expected
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    count=st.integers(1, 2000),
+    temperature=TEMPERATURES,
+    top_p=TOP_PS | st.just(1.0),
+    top_k=st.integers(0, 50),
+    uniform=st.floats(0, 1, exclude_max=True),
+    kind=st.sampled_from([np.float32, np.float64]),
+)
+def test_a_draw_is_of_the_distribution(
+    seed: int, count: int, temperature: float, top_p: float, top_k: int, uniform: float, kind: Any
+) -> None:
+    generator = np.random.default_rng(seed)
+    raw = (4 * generator.standard_normal(count)).astype(kind)
+    raw[generator.random(count) < 0.1] = -np.inf  # not allowed
+    if np.isneginf(raw).all():
+        raw[0] = 0.0
+    how = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
+    expected = sampling_logprobs(raw, **how)
+    token, logprob = draw(raw, uniform, **how)
+    # Where a candidate is at the edge of the nucleus, rounding decides.
+    edge = np.isneginf(expected[token])
+    assert not edge or kind is np.float32
+    if not edge:
+        assert logprob == pytest.approx(expected[token], abs=1e-4 if kind is np.float32 else 1e-9)
+    assert np.isfinite(raw[token])
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize(("top_p", "top_k"), [(1.0, 0), (0.8, 0), (1.0, 300), (0.9, 300)])
+def test_each_candidate_is_drawn_as_often_as_it_is_likely(
+    kind: Any, top_p: float, top_k: int
+) -> None:
+    raw = np.random.default_rng(0).standard_normal(700).astype(kind)
+    how = {"temperature": 0.7, "top_p": top_p, "top_k": top_k}
+    places = (np.arange(20_000) + 0.5) / 20_000  # evenly, instead of at random
+    counts = np.bincount([draw(raw, place, **how)[0] for place in places], minlength=len(raw))
+    assert counts / 20_000 == pytest.approx(np.exp(sampling_logprobs(raw, **how)), abs=1.1e-4)
+
+
+@given(raw=RAW, uniform=st.floats(0, 1, exclude_max=True))
+def test_a_draw_at_temperature_0_is_greedy(raw: Any, uniform: float) -> None:
+    assert draw(raw, uniform, temperature=0.0) == (raw.argmax(), 0.0)

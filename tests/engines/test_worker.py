@@ -59,7 +59,7 @@ def serve(
 ) -> tuple[Counting, list[Any]]:
     """Answers of two tokens to prompts of so many tokens."""
     decoder = Counting(beside)
-    group = Group(decoder, rows, 0)
+    group = Group(decoder, rows, 0, lambda: None)
     told: queue.SimpleQueue[Any] = queue.SimpleQueue()
     for length in prompts:
         text = TextStream(tokenizer)

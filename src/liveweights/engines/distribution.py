@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _NUCLEUS = 1024
 """Candidates among which a nucleus nearly always is; sorting them all takes longer."""
+_BLOCK = 256
+"""Weights are added up in blocks of so many: a running sum over all of them takes longer."""
 
 
 def sampling_logprobs(
@@ -29,21 +31,61 @@ def sampling_logprobs(
     if temperature <= 0.0:
         out[int(values.argmax())] = 0.0
         return out
-    kept = np.arange(len(values))
-    if 0 < top_k < len(values):
-        kept = np.sort(np.argpartition(-values, top_k - 1)[:top_k])
-    scaled = _log_softmax(values[kept] / temperature)
-    if top_p < 1.0:
-        order = most_likely(scaled, _NUCLEUS)
-        cumulated = np.cumsum(np.exp(scaled[order]))
-        if cumulated[-1] < top_p:
-            order = most_likely(scaled, len(scaled))
-            cumulated = np.cumsum(np.exp(scaled[order]))
-        count = int(np.searchsorted(cumulated, top_p)) + 1
-        order = order[:count]
-        kept, scaled = kept[order], _log_softmax(scaled[order])
-    out[kept] = scaled
+    kept, _ = _candidates(values, temperature, top_p, top_k)
+    out[kept] = _log_softmax(values[kept] / temperature)
     return out
+
+
+def draw(
+    raw: NDArray[np.floating],
+    uniform: float,
+    *,
+    temperature: float,
+    top_p: float = 1.0,
+    top_k: int = 0,
+) -> tuple[int, float]:
+    """The candidate that ``uniform``, in [0, 1), falls on when they are laid side by side, each as
+    wide as it is likely, and its log-probability: both of `sampling_logprobs`.
+
+    In the precision of ``raw``, and without looking at each candidate more often than needed.
+    """
+    if temperature <= 0.0:
+        return int(raw.argmax()), 0.0
+    kept, weights = _candidates(raw, temperature, top_p, top_k)
+    sums = np.cumsum(np.add.reduceat(weights, np.arange(0, len(weights), _BLOCK)), dtype=np.float64)
+    place = uniform * sums[-1]
+    block = min(int(np.searchsorted(sums, place, side="right")), len(sums) - 1)
+    inside = np.cumsum(weights[_BLOCK * block :][:_BLOCK], dtype=np.float64)
+    place -= sums[block - 1] if block else 0.0
+    # The two ways of adding up differ by rounding.
+    place = min(place, np.nextafter(inside[-1], 0.0))
+    at = _BLOCK * block + int(np.searchsorted(inside, place, side="right"))
+    chosen = at if isinstance(kept, slice) else int(kept[at])
+    return chosen, float((float(raw[chosen]) - float(raw.max())) / temperature - np.log(sums[-1]))
+
+
+def _candidates(
+    raw: NDArray[np.floating], temperature: float, top_p: float, top_k: int
+) -> tuple[NDArray[np.intp] | slice, NDArray[np.floating]]:
+    """What top-k and top-p leave of the candidates, and how likely each is, the most likely as
+    1."""
+    kept: NDArray[np.intp] | slice = slice(None)
+    if 0 < top_k < len(raw):
+        kept = np.sort(np.argpartition(-raw, top_k - 1)[:top_k])
+    weights = raw[kept] - raw.max()
+    weights /= temperature
+    np.exp(weights, out=weights)
+    if top_p < 1.0:
+        reach = top_p * float(weights.sum())
+        order = most_likely(weights, _NUCLEUS)
+        cumulated = np.cumsum(weights[order], dtype=np.float64)
+        if cumulated[-1] < reach:
+            order = most_likely(weights, len(weights))
+            cumulated = np.cumsum(weights[order], dtype=np.float64)
+        order = order[: int(np.searchsorted(cumulated, reach)) + 1]
+        kept = order if isinstance(kept, slice) else kept[order]
+        weights = weights[order]
+    return kept, weights
 
 
 def sampling_logprob(
@@ -82,13 +124,6 @@ def most_likely(values_V: NDArray[np.floating], count: int) -> NDArray[np.intp]:
     least = np.partition(values_V, -count)[-count]
     among = np.flatnonzero(values_V >= least)
     return among[np.argsort(-values_V[among], kind="stable")][:count]
-
-
-def draw(logprobs_V: NDArray[np.floating], uniform: float) -> int:
-    """The token at which the cumulated probability exceeds ``uniform``, in [0, 1)."""
-    cumulated = np.cumsum(np.exp(logprobs_V))
-    at = int(np.searchsorted(cumulated, uniform * cumulated[-1], side="right"))
-    return min(at, len(cumulated) - 1)
 
 
 def _log_softmax(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from liveweights.catalog.checkpoint import Checkpoint
@@ -12,6 +13,7 @@ from liveweights.catalog.models import end_of_text_ids, load_tokenizer
 from liveweights.engines.decoder import Decoder
 from liveweights.engines.guide import GuideMaker
 from liveweights.engines.limits import check_request
+from liveweights.engines.outbox import Outbox
 from liveweights.engines.protocol import EngineError, Sampling, Token, UnknownCheckpoint
 from liveweights.engines.settings import EngineSettings
 from liveweights.engines.text import TextStream
@@ -44,7 +46,8 @@ class InProcessEngine(ABC, Generic[D]):
         self._guides = GuideMaker(self._tokenizer, self._ends)
         self._decoders: dict[str, D] = {}
         self._loads = asyncio.Lock()
-        self._worker = Worker(threads, settings.slots, settings.guesses)
+        self._outbox: Outbox[Token | BaseException] = Outbox()
+        self._worker = Worker(threads, settings.slots, settings.guesses, self._outbox.flush)
 
     @abstractmethod
     def _open(self, checkpoint: Checkpoint, base: Checkpoint | None) -> D:
@@ -106,10 +109,7 @@ class InProcessEngine(ABC, Generic[D]):
         tokens: asyncio.Queue[Token | BaseException] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
-        def emit(item: Token | BaseException) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(tokens.put_nowait, item)
-
+        emit = partial(self._outbox.put, loop, tokens)
         text = TextStream(self._tokenizer, sampling.stop, sampling.skip)
         answer = Answer(checkpoint_id, decoder, prompt_ids, sampling, text, self._ends, emit, guide)
         self._worker.submit(answer)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from liveweights.engines.biased import biased_logits
-from liveweights.engines.distribution import draw, sampling_logprobs
+from liveweights.engines.distribution import draw
 from liveweights.engines.guide import Guide
 from liveweights.engines.protocol import EngineError, Sampling
 
@@ -79,12 +79,12 @@ class GuidedDraws:
             logits_V = biased_logits(raw_V, self._sampling.logit_bias, allowed_V)
             if np.isfinite(logits_V).any():
                 break
-        logprobs_V = sampling_logprobs(
+        token, logprob = draw(
             logits_V,
+            self._random.random(),
             temperature=self._sampling.temperature,
             top_p=self._sampling.top_p,
             top_k=self._top_k,
         )
-        token = draw(logprobs_V, self._random.random())
         alternatives = [(c.id, c.logprob) for c in top]
-        return token, float(logprobs_V[token]), float(raw_V[token]), alternatives
+        return token, logprob, float(raw_V[token]), alternatives

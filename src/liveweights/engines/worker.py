@@ -14,7 +14,7 @@ import torch
 
 from liveweights.engines.biased import biased_logits
 from liveweights.engines.decoder import Decoder, Outputs
-from liveweights.engines.distribution import draw, most_likely, sampling_logprobs
+from liveweights.engines.distribution import draw, most_likely
 from liveweights.engines.experts import Experts
 from liveweights.engines.lookup import Lookup
 from liveweights.engines.protocol import EngineError, Sampling, StopReason, Token
@@ -32,20 +32,22 @@ log = logging.getLogger(__name__)
 class Step:
     """What the next token is drawn from.
 
-    ``logits_V`` (float32) less ``total``, the logarithm of the sum of their exponentials, are
-    log-probabilities. ``experts_LK`` are those that the logits came of, None of a dense model.
+    ``experts_LK`` are those that the logits (float32) came of, None of a dense model.
     """
 
     logits_V: NDArray[np.float32]
-    total: float
     experts_LK: torch.Tensor | None = None
+
+    def total(self) -> float:
+        """What to take off logits for log-probabilities: the logarithm of the sum of their
+        exponentials."""
+        return float(torch.from_numpy(self.logits_V).logsumexp(-1))
 
 
 def steps(outputs: Outputs) -> list[Step]:
     """Each token of a pass."""
-    logits_NV = outputs.logits_NV.float().cpu()
-    totals_N: list[float] = torch.logsumexp(logits_NV, dim=-1).tolist()
-    return [Step(*each) for each in zip(logits_NV.numpy(), totals_N, outputs.experts, strict=True)]
+    logits_NV = outputs.logits_NV.float().cpu().numpy()
+    return [Step(*each) for each in zip(logits_NV, outputs.experts, strict=True)]
 
 
 @dataclass(slots=True, eq=False)
@@ -94,7 +96,7 @@ class Answer:
         """Draw the next token; whether there are more to come."""
         if step.experts_LK is not None:
             self._experts.append(step.experts_LK)
-        chosen, logprob = self._draw(step)
+        chosen, logprob = self._draw(step.logits_V)
         if self.guide:
             self.guide.push(chosen)
         self.output_ids.append(chosen)
@@ -108,7 +110,8 @@ class Answer:
             visible += self.text.finish()
             stop = "stop" if self.text.stopped or chosen in self.ends else "length"
         ids = [chosen, *most_likely(step.logits_V, self.sampling.top_logprobs).tolist()]
-        raw, *best = [float(step.logits_V[i]) - step.total for i in ids]
+        total = step.total()
+        raw, *best = [float(step.logits_V[i]) - total for i in ids]
         experts: Experts | None = None
         if stop is not None and self._experts:
             experts = Experts(len(self.prompt_ids) - 1, torch.stack(self._experts).numpy())
@@ -116,30 +119,40 @@ class Answer:
         self.emit(Token(chosen, visible, logprob, raw, top, stop, experts))
         return stop is None
 
-    def _draw(self, step: Step) -> tuple[int, float]:
+    def _draw(self, logits_V: NDArray[np.float32]) -> tuple[int, float]:
         """A token, and its log-probability under the distribution that it is drawn from."""
         sampling = self.sampling
-        if sampling.temperature <= 0.0 and not sampling.logit_bias and self.guide is None:
-            return int(step.logits_V.argmax()), 0.0
-        if self._random is None:
-            self._random = np.random.default_rng(sampling.seed)
-        raw_V = step.logits_V.astype(np.float64) - step.total
-        allowed_V = self.guide.allowed(len(raw_V)) if self.guide else None
-        biased_V = biased_logits(raw_V, sampling.logit_bias, allowed_V)
-        logprobs_V = sampling_logprobs(
-            biased_V, temperature=sampling.temperature, top_p=sampling.top_p, top_k=sampling.top_k
+        values_V: NDArray[np.floating] = logits_V
+        if sampling.logit_bias or self.guide:
+            allowed_V = self.guide.allowed(len(logits_V)) if self.guide else None
+            values_V = biased_logits(logits_V, sampling.logit_bias, allowed_V)
+        uniform = 0.0
+        if sampling.temperature > 0.0:
+            if self._random is None:
+                self._random = np.random.default_rng(sampling.seed)
+            uniform = self._random.random()
+        return draw(
+            values_V,
+            uniform,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
         )
-        chosen = draw(logprobs_V, self._random.random())
-        return chosen, float(logprobs_V[chosen])
 
 
 class Group:
-    """The answers of one checkpoint: those that wait for a row, and those that have one."""
+    """The answers of one checkpoint: those that wait for a row, and those that have one.
 
-    def __init__(self, decoder: Decoder, rows: int, guesses: int) -> None:
+    ``flush`` is called after each pass: what was emitted in it may go out.
+    """
+
+    def __init__(
+        self, decoder: Decoder, rows: int, guesses: int, flush: Callable[[], None]
+    ) -> None:
         self._decoder = decoder
         self._rows = rows
         self._guesses = guesses
+        self._flush = flush
         self._decoding: list[Answer] = []
         """In the order of the decoder's rows."""
         self.waiting: list[Answer] = []
@@ -156,11 +169,14 @@ class Group:
         begun = self._next()
         if self._decoding and begun and self._decoder.takes_prompts_beside:
             self._pass(begun, decode=True)
+            self._flush()
             return
         if self._decoding:
             self._pass([], decode=True)
+            self._flush()
         if begun:
             self._pass(begun, decode=False)
+            self._flush()
 
     def _next(self) -> list[Answer]:
         begun: list[Answer] = []
@@ -231,13 +247,14 @@ class Worker:
     """Steps the checkpoints' groups in turn; new answers join between two steps.
 
     ``rows`` answers of a checkpoint are decoded together; of one that is alone, ``guesses`` tokens
-    at most are guessed in a step.
+    at most are guessed in a step. ``flush`` is called in the worker's thread after every pass.
     """
 
-    def __init__(self, threads: int, rows: int, guesses: int) -> None:
+    def __init__(self, threads: int, rows: int, guesses: int, flush: Callable[[], None]) -> None:
         self._threads = threads
         self._rows = rows
         self._guesses = guesses
+        self._flush = flush
         self._new: queue.SimpleQueue[Answer | Callable[[], None] | None] = queue.SimpleQueue()
         self._groups: dict[str, Group] = {}
         self._open: list[Answer] = []
@@ -277,6 +294,7 @@ class Worker:
         for group in self._groups.values():
             for answer in group.answers:
                 answer.emit(EngineError("the engine was closed"))
+        self._flush()
 
     def _admit(self) -> bool:
         """Take in what was submitted, waiting if there is nothing to do; False at the end."""
@@ -291,7 +309,7 @@ class Worker:
                 item()
                 continue
             if item.checkpoint_id not in self._groups:
-                group = Group(item.decoder, self._rows, self._guesses)
+                group = Group(item.decoder, self._rows, self._guesses, self._flush)
                 self._groups[item.checkpoint_id] = group
             self._groups[item.checkpoint_id].waiting.append(item)
             self._open = [*self._open, item]
