@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from _report import arguments, finish, table
+from liveweights.app import make_engine
 from liveweights.catalog.models import DEFAULT_MODEL, find, load_tokenizer
 from liveweights.config import Config
-from liveweights.engines.llama import LlamaEngine
 from liveweights.engines.settings import EngineSettings
-from liveweights.engines.torch import TorchEngine
 from liveweights.learn.settings import LearnSettings
 from liveweights.replay.circle import Circle, clicks_only, with_corrections
 from liveweights.replay.corpus import Corpus
@@ -38,8 +37,7 @@ async def run(options: Namespace, folder: Path) -> dict[str, Any]:
     split = Corpus.find().split(0)
     traffic = TrafficSettings()
     places = choose(split.held_out_packages, options.files, MeasureSettings(), traffic)
-    kind = LlamaEngine if options.engine == "llama" else TorchEngine
-    engine = kind(base, cache, EngineSettings(threads=2))
+    engine = make_engine(base, Config(engine=EngineSettings(kind=options.engine, threads=2)))
     circle = Circle(
         engine,
         load_tokenizer(base),
@@ -137,9 +135,9 @@ def main() -> None:
     options = arguments(
         __doc__ or "",
         learning_rate=(LearnSettings().learning_rate, "step size of the update"),
-        nodes=(LearnSettings().nodes, "tokens of one gradient step"),
+        nodes=(LearnSettings().nodes, "tokens of one packed tree"),
         model=(DEFAULT_MODEL, "packaged name or folder of the base"),
-        engine=("llama", "llama or torch"),
+        engine=("llama", "llama, openvino or torch"),
         signals=("corrections", "what developers send: corrections or clicks"),
         cycles=(6, "cycles"),
         requests=(240, "requests per cycle"),
