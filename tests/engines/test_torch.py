@@ -26,6 +26,7 @@ from liveweights.engines.protocol import Token
 from liveweights.engines.settings import EngineSettings
 from liveweights.engines.torch import TorchEngine
 from liveweights.engines.torch_batch import Batch
+from liveweights.learn.updaters.targets import find_targets
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,32 @@ class TestTorchExperts(ExpertsConformance):
             tokens = runner.run(recurrent.collect(prompt, max_tokens=8, seed=1))
             assert_served(reference.read(recurrent.base.folder), prompt, tokens)
             runner.run(recurrent.engine.close())
+
+    def test_adapted_experts_leave_those_of_the_base_alone(
+        self, mixture: Harness, tmp_path: Path
+    ) -> None:
+        targets = find_targets(reference.read(mixture.base.folder), ("attention", "experts"))
+        adapted = reference.make_adapter(
+            mixture.base,
+            tmp_path / "experts",
+            std=0.3,
+            target_modules=targets.modules,
+            target_parameters=targets.parameters,
+        )
+        prompt = mixture.ids(CODE)
+        mixture.run(mixture.engine.load(adapted, mixture.base))
+        said: list[list[int]] = []
+        for checkpoint, model in (
+            (adapted, reference.read_adapted(mixture.base.folder, adapted.folder)),
+            (mixture.base, reference.read(mixture.base.folder)),
+        ):
+            tokens = mixture.run(
+                mixture.collect(prompt, checkpoint.id, max_tokens=12, temperature=0.0)
+            )
+            assert mixture.error(model, prompt, tokens) <= mixture.engine.tolerance
+            said.append([token.id for token in tokens])
+        assert said[0] != said[1]
+        mixture.run(mixture.engine.unload(adapted.id))
 
     def test_a_stop_string_ends_them_too(self, mixture: Harness) -> None:
         prompt = mixture.ids(CODE)

@@ -29,8 +29,8 @@ class TorchEngine(InProcessEngine[TorchDecoder]):
     What an answer seems to repeat is guessed and computed in the same step (``lookup``). Prompts
     go on from what earlier answers of the same checkpoint computed for the same tokens. Models
     whose cache is more than keys and values (state spaces, sliding windows) are decoded one
-    answer at a time. Adapters on the same base share its weights. The experts of a mixture are
-    recorded as its routers choose them.
+    answer at a time. Adapters on the same base share its weights, but for the experts that they
+    adapt. The experts of a mixture are recorded as its routers choose them.
     """
 
     def __init__(
@@ -101,7 +101,25 @@ def _adapt(base: Any, folder: Path) -> Any:
 
     tensors = {id(t): t for t in (*base.parameters(), *base.buffers())}
     twin: Any = copy.deepcopy(base, tensors)
-    return PeftModel.from_pretrained(twin, str(folder)).eval().requires_grad_(False)
+    adapted = PeftModel.from_pretrained(twin, str(folder)).eval().requires_grad_(False)
+    _merge_experts(adapted)
+    return adapted
+
+
+def _merge_experts(adapted: Any) -> None:
+    """Give a model adapted experts of its own.
+
+    PEFT would add their adapter to the weights of every expert in every pass, for each token.
+    """
+    from peft.tuners.lora.layer import ParamWrapper
+
+    for module in adapted.modules():
+        if isinstance(module, ParamWrapper):
+            owner, name = module.get_base_layer(), module.parameter_name
+            # The base has this parameter too: what is merged is another one.
+            shared = getattr(owner, name).data
+            setattr(owner, name, torch.nn.Parameter(shared, requires_grad=False))
+            module.merge(safe_merge=True)
 
 
 @torch.inference_mode()
