@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import pytest
 
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.release import aliases
-from liveweights.release.deployments import keep_warm, let_go, order, read_desired
+from liveweights.release.deployments import Desired, keep_warm, let_go, order, read_desired
 from liveweights.release.registry import register
 from liveweights.store.database import Connection
 
 A, B, C = (f"{name}@000000000000" for name in "abc")
+Act = Callable[[Connection], Awaitable[None]]
 READS = 4
 """More than `read_desired` has."""
 
@@ -32,46 +34,47 @@ class Interrupted(psycopg.AsyncConnection[Any]):
         return await super().execute(*args, **kwargs)
 
 
+def read_amid(dsn: str, at: int, prepare: Act, change: Act) -> Desired:
+    """What is read when ``change`` comes before the reader's statement ``at``."""
+
+    async def go() -> Desired:
+        async with (
+            await psycopg.AsyncConnection.connect(dsn, autocommit=True) as other,
+            await Interrupted.connect(dsn, autocommit=True) as conn,
+        ):
+            await prepare(other)
+            conn.at, conn.change = at, partial(change, other)
+            return await read_desired(conn)
+
+    return asyncio.run(go())
+
+
 @pytest.mark.parametrize("at", range(READS))
 def test_an_alias_and_its_history_are_of_one_moment(database_dsn: str, at: int) -> None:
-    async def go() -> None:
-        async with (
-            await psycopg.AsyncConnection.connect(database_dsn, autocommit=True) as other,
-            await Interrupted.connect(database_dsn, autocommit=True) as conn,
-        ):
-            await _release(other, A, B, C)
+    async def prepare(conn: Connection) -> None:
+        await _release(conn, A, B, C)
 
-            async def roll_back() -> None:
-                await aliases.rollback(other, "m", A, reason="C is bad")
+    async def roll_back(conn: Connection) -> None:
+        await aliases.rollback(conn, "m", A, reason="C is bad")
 
-            conn.at, conn.change = at, roll_back
-            desired = await read_desired(conn)
-            (alias,) = desired.aliases
-            assert (alias.live == C) == (C not in desired.withdrawn["m"])
-            assert next(c for c in desired.stand_ins["m"] if c != alias.live) == B
-
-    asyncio.run(go())
+    desired = read_amid(database_dsn, at, prepare, roll_back)
+    (alias,) = desired.aliases
+    assert (alias.live == C) == (C not in desired.withdrawn["m"])
+    assert next(c for c in desired.stand_ins["m"] if c != alias.live) == B
 
 
 @pytest.mark.parametrize("at", range(READS))
 def test_what_goes_from_warm_to_live_is_wanted_at_every_moment(database_dsn: str, at: int) -> None:
-    async def go() -> None:
-        async with (
-            await psycopg.AsyncConnection.connect(database_dsn, autocommit=True) as other,
-            await Interrupted.connect(database_dsn, autocommit=True) as conn,
-        ):
-            await _release(other, A)
-            await register(other, Checkpoint(B, "base", Path("/")), {})
-            await keep_warm(other, B, 60)
+    async def prepare(conn: Connection) -> None:
+        await _release(conn, A)
+        await register(conn, Checkpoint(B, "base", Path("/")), {})
+        await keep_warm(conn, B, 60)
 
-            async def promote() -> None:
-                await aliases.promote(other, "m", B, reason="good")
-                await let_go(other, B)
+    async def promote(conn: Connection) -> None:
+        await aliases.promote(conn, "m", B, reason="good")
+        await let_go(conn, B)
 
-            conn.at, conn.change = at, promote
-            assert B in order(await read_desired(conn), 0, 4)
-
-    asyncio.run(go())
+    assert B in order(read_amid(database_dsn, at, prepare, promote), 0, 4)
 
 
 async def _release(conn: Connection, *checkpoints: str) -> None:

@@ -31,7 +31,7 @@ def sampling_logprobs(
     if temperature <= 0.0:
         out[int(values.argmax())] = 0.0
         return out
-    kept, _ = _candidates(values, temperature, top_p, top_k)
+    kept, _ = _candidates(values, values.max(), temperature, top_p, top_k)
     out[kept] = _log_softmax(values[kept] / temperature)
     return out
 
@@ -51,7 +51,8 @@ def draw(
     """
     if temperature <= 0.0:
         return int(raw.argmax()), 0.0
-    kept, weights = _candidates(raw, temperature, top_p, top_k)
+    highest = raw.max()
+    kept, weights = _candidates(raw, highest, temperature, top_p, top_k)
     sums = np.cumsum(np.add.reduceat(weights, np.arange(0, len(weights), _BLOCK)), dtype=np.float64)
     place = uniform * sums[-1]
     block = min(int(np.searchsorted(sums, place, side="right")), len(sums) - 1)
@@ -61,18 +62,22 @@ def draw(
     place = min(place, np.nextafter(inside[-1], 0.0))
     at = _BLOCK * block + int(np.searchsorted(inside, place, side="right"))
     chosen = at if isinstance(kept, slice) else int(kept[at])
-    return chosen, float((float(raw[chosen]) - float(raw.max())) / temperature - np.log(sums[-1]))
+    return chosen, float((float(raw[chosen]) - float(highest)) / temperature - np.log(sums[-1]))
 
 
 def _candidates(
-    raw: NDArray[np.floating], temperature: float, top_p: float, top_k: int
+    raw: NDArray[np.floating],
+    highest: np.floating,
+    temperature: float,
+    top_p: float,
+    top_k: int,
 ) -> tuple[NDArray[np.intp] | slice, NDArray[np.floating]]:
     """What top-k and top-p leave of the candidates, and how likely each is, the most likely as
     1."""
     kept: NDArray[np.intp] | slice = slice(None)
     if 0 < top_k < len(raw):
         kept = np.sort(np.argpartition(-raw, top_k - 1)[:top_k])
-    weights = raw[kept] - raw.max()
+    weights = raw[kept] - highest
     weights /= temperature
     np.exp(weights, out=weights)
     if top_p < 1.0:

@@ -116,7 +116,8 @@ def _merge_experts(adapted: Any) -> None:
     for module in adapted.modules():
         if isinstance(module, ParamWrapper):
             owner, name = module.get_base_layer(), module.parameter_name
-            # The base has this parameter too: what is merged is another one.
+            # The base has this parameter and its data too: it gets another, which a safe merge
+            # gives data of its own.
             shared = getattr(owner, name).data
             setattr(owner, name, torch.nn.Parameter(shared, requires_grad=False))
             module.merge(safe_merge=True)

@@ -126,14 +126,11 @@ class Answer:
         if sampling.logit_bias or self.guide:
             allowed_V = self.guide.allowed(len(logits_V)) if self.guide else None
             values_V = biased_logits(logits_V, sampling.logit_bias, allowed_V)
-        uniform = 0.0
-        if sampling.temperature > 0.0:
-            if self._random is None:
-                self._random = np.random.default_rng(sampling.seed)
-            uniform = self._random.random()
+        if self._random is None:
+            self._random = np.random.default_rng(sampling.seed)
         return draw(
             values_V,
-            uniform,
+            self._random.random(),
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             top_k=sampling.top_k,
@@ -167,14 +164,11 @@ class Group:
         self.waiting = [answer for answer in self.waiting if not answer.cancelled]
         self._leave(answer for answer in self._decoding if answer.cancelled)
         begun = self._next()
-        if self._decoding and begun and self._decoder.takes_prompts_beside:
-            self._pass(begun, decode=True)
-            self._flush()
-            return
+        beside = bool(self._decoding) and self._decoder.takes_prompts_beside
         if self._decoding:
-            self._pass([], decode=True)
+            self._pass(begun if beside else [], decode=True)
             self._flush()
-        if begun:
+        if begun and not beside:
             self._pass(begun, decode=False)
             self._flush()
 
