@@ -35,7 +35,7 @@ from liveweights.config import Config
 from liveweights.engines.llama_host import Host
 from liveweights.engines.llama_process import LlamaProcess
 from liveweights.engines.openvino_model import fast_dtype
-from liveweights.learn.updaters.load import has_matrix_units
+from liveweights.learn.updaters.load import multiplies_bfloat16
 
 ROOT = Path(__file__).parent.parent
 CONTEXT = 1024
@@ -355,7 +355,7 @@ async def run(options: argparse.Namespace, folder: Path) -> dict[str, Found]:
     work = Work.make(load_tokenizer(base), options.quick)
     threads = options.threads
     gguf = to_gguf(base, cache, "q8_0")
-    fast = "bfloat16" if has_matrix_units() else "float32"
+    fast = "bfloat16" if multiplies_bfloat16() else "float32"
     precision = {"llama": "q8_0", "torch": "float32"}.get(options.engine) or fast_dtype()
     contenders: dict[str, tuple[Any, str]] = {
         "liveweights": (ours(options.engine, threads, folder), precision),

@@ -12,5 +12,5 @@ from liveweights.learn.updaters import load
 @pytest.fixture(scope="session", autouse=True)
 def plain_cpu() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(load, "has_matrix_units", lambda: False)
+        patch.setattr(load, "multiplies_bfloat16", lambda: False)
         yield

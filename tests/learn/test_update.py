@@ -43,6 +43,12 @@ def total(policy: Policy, path: Path) -> float:
     return float(policy.score([path], [1.0], 512)[0].sum())
 
 
+def likeliest(policy: Policy, prompt: list[int]) -> int:
+    """The most likely next token: what a server would have sampled."""
+    logits_1V, _, _ = policy.logits([Path(prompt, [0])])
+    return int(logits_1V[0].argmax())
+
+
 def test_a_packed_pass_is_the_rows_one_by_one(tiny: Folder) -> None:
     policy = Policy(tiny, None, LearnSettings())
     paths = [
@@ -77,11 +83,12 @@ def test_packed_gradients_are_those_of_the_rows_one_by_one(tiny: Folder) -> None
 def test_the_accepted_rises_the_rejected_falls_the_correction_rises(tiny: Folder) -> None:
     settings = LearnSettings(learning_rate=5e-3, epochs=4, nodes=64)
     policy = Policy(tiny, None, settings)
-    good, bad, shown = Path([1, 2], [3, 4]), Path([5, 6], [7]), Path([5, 6], [8])
+    said = likeliest(policy, [5, 6])
+    good, bad, shown = Path([1, 2], [3, 4]), Path([5, 6], [said]), Path([5, 6], [8])
     before = [policy.score([p], [1.0], 64)[0] for p in (good, bad, shown)]
     rows = [
         row("policy", [1, 2], [3, 4], 0.8, before[0].tolist()),
-        row("policy", [5, 6], [7], -0.5, before[1].tolist()),
+        row("policy", [5, 6], [said], -0.5, before[1].tolist()),
         row("correction", [5, 6], [8], 0.3, []),
     ]
     report = update(policy, rows, settings)
@@ -119,11 +126,12 @@ def test_a_saved_adapter_computes_the_same(tiny: Folder, tmp_path: Folder) -> No
 def test_every_policy_loss_raises_the_good_and_lowers_the_bad(tiny: Folder, loss: Any) -> None:
     settings = LearnSettings(learning_rate=2e-3, epochs=3, nodes=64, loss=loss)
     policy = Policy(tiny, None, settings)
-    good, bad = Path([1, 2], [3, 4]), Path([5, 6], [7])
+    said = likeliest(policy, [5, 6])
+    good, bad = Path([1, 2], [3, 4]), Path([5, 6], [said])
     before = [policy.score([p], [1.0], 64)[0] for p in (good, bad)]
     rows = [
         row("policy", [1, 2], [3, 4], 0.8, before[0].tolist()),
-        row("policy", [5, 6], [7], -0.8, before[1].tolist()),
+        row("policy", [5, 6], [said], -0.8, before[1].tolist()),
     ]
     update(policy, rows, settings)
     assert total(policy, good) > float(before[0].sum())

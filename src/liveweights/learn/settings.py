@@ -56,6 +56,17 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     sequence_clip: Annotated[
         float, Meta(gt=0, lt=1, description="Clip of the answer's ratio in 'gspo'.")
     ] = 0.2
+    reject_alpha: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description=(
+                "How far 'topr' and 'cispo' push each token of a rejected answer down in proportion"
+                " to its probability. 0: all tokens alike."
+            ),
+        ),
+    ] = 0.8
     kto_beta: Annotated[
         float,
         Meta(gt=0, description="Sharpness of KTO, for answers recorded without probabilities."),
@@ -182,8 +193,8 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16"],
         Meta(
-            description="Precision of the pass; auto: bfloat16 on a GPU and on a CPU with AMX,"
-            " else float32."
+            description="Precision of the pass; auto: bfloat16 on a GPU and on a CPU that"
+            " multiplies it (AMX, AVX-512 BF16), else float32."
         ),
     ] = "auto"
     memory_gib: Annotated[

@@ -313,6 +313,7 @@ def _loss(
                     row_T,
                     ratio_max=settings.ratio_max,
                     sequence_clip=settings.sequence_clip,
+                    reject_alpha=settings.reject_alpha,
                 )
             case "preference":
                 answers = max(1, sum(rows[i].role == "preference" for i in chosen))

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from liveweights.learn.losses.cispo import cispo_loss
 from liveweights.learn.losses.gspo import gspo_loss
+from liveweights.learn.losses.reweighting import reweight
 from liveweights.learn.losses.topr import topr_loss
 from liveweights.learn.settings import PolicyLoss
 
@@ -19,13 +20,13 @@ def policy_loss(
     *,
     ratio_max: float,
     sequence_clip: float,
+    reject_alpha: float,
 ) -> Tensor:
-    """-> (T,). ``ratio_max`` bounds the token ratio of ``topr`` and ``cispo``, ``sequence_clip``
-    the answer's ratio of ``gspo``."""
-    match name:
-        case "topr":
-            return topr_loss(logprobs_T, behaviour_T, advantage_B[row_T], ratio_max=ratio_max)
-        case "cispo":
-            return cispo_loss(logprobs_T, behaviour_T, advantage_B[row_T], ratio_max=ratio_max)
-        case "gspo":
-            return gspo_loss(logprobs_T, behaviour_T, advantage_B, row_T, clip=sequence_clip)
+    """-> (T,). ``ratio_max`` bounds the token ratio of ``topr`` and ``cispo``, whose rejected
+    tokens are reweighted with ``reject_alpha``; ``sequence_clip`` the answer's ratio of ``gspo``,
+    which knows no tokens."""
+    if name == "gspo":
+        return gspo_loss(logprobs_T, behaviour_T, advantage_B, row_T, clip=sequence_clip)
+    advantage_T = reweight(advantage_B[row_T], logprobs_T, alpha=reject_alpha)
+    token_loss = topr_loss if name == "topr" else cispo_loss
+    return token_loss(logprobs_T, behaviour_T, advantage_T, ratio_max=ratio_max)
