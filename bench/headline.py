@@ -48,6 +48,7 @@ async def run(options: Namespace, folder: Path) -> dict[str, Any]:
             silence_weight=options.silence_weight,
             learning_rate=options.learning_rate,
             nodes=options.nodes,
+            reject_alpha=options.reject_alpha,
         ),
         traffic=traffic,
     )
@@ -136,6 +137,7 @@ def main() -> None:
         __doc__ or "",
         learning_rate=(LearnSettings().learning_rate, "step size of the update"),
         nodes=(LearnSettings().nodes, "tokens of one packed tree"),
+        reject_alpha=(LearnSettings().reject_alpha, "see learn.reject_alpha"),
         model=(DEFAULT_MODEL, "packaged name or folder of the base"),
         engine=("llama", "llama, openvino or torch"),
         signals=("corrections", "what developers send: corrections or clicks"),
