@@ -42,7 +42,7 @@ def test_a_rejected_token_moves_the_logits_at_most_by_its_variance(
     theta_V = torch.tensor(theta, dtype=torch.float64, requires_grad=True)
     logprob_V = torch.log_softmax(theta_V, 0)
     advantage_V = torch.full((ARMS,), -1.0, dtype=torch.float64)
-    (-reweight(advantage_V, logprob_V) * logprob_V)[arm].backward()
+    (-reweight(advantage_V, logprob_V, alpha=1.0) * logprob_V)[arm].backward()
     assert theta_V.grad is not None
     chance = float(logprob_V.detach()[arm].exp())
     assert math.isclose(float(theta_V.grad[arm]), chance * (1 - chance), rel_tol=1e-6)
@@ -50,4 +50,4 @@ def test_a_rejected_token_moves_the_logits_at_most_by_its_variance(
 
 def test_the_weight_has_no_gradient() -> None:
     logprob_T = torch.tensor([-1.0], requires_grad=True)
-    assert not reweight(torch.tensor([-1.0]), logprob_T).requires_grad
+    assert not reweight(torch.tensor([-1.0]), logprob_T, alpha=1.0).requires_grad
