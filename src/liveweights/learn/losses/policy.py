@@ -25,8 +25,11 @@ def policy_loss(
     """-> (T,). ``ratio_max`` bounds the token ratio of ``topr`` and ``cispo``, whose rejected
     tokens are reweighted with ``reject_alpha``; ``sequence_clip`` the answer's ratio of ``gspo``,
     which knows no tokens."""
-    if name == "gspo":
-        return gspo_loss(logprobs_T, behaviour_T, advantage_B, row_T, clip=sequence_clip)
     advantage_T = reweight(advantage_B[row_T], logprobs_T, alpha=reject_alpha)
-    token_loss = topr_loss if name == "topr" else cispo_loss
-    return token_loss(logprobs_T, behaviour_T, advantage_T, ratio_max=ratio_max)
+    match name:
+        case "topr":
+            return topr_loss(logprobs_T, behaviour_T, advantage_T, ratio_max=ratio_max)
+        case "cispo":
+            return cispo_loss(logprobs_T, behaviour_T, advantage_T, ratio_max=ratio_max)
+        case "gspo":
+            return gspo_loss(logprobs_T, behaviour_T, advantage_B, row_T, clip=sequence_clip)
