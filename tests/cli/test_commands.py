@@ -19,6 +19,15 @@ def test_the_printed_settings_are_a_settings_file() -> None:
     assert msgspec.convert(tomllib.loads(result.stdout), Config) == Config()
 
 
+def test_tables_within_tables_are_printed(tmp_path: Path) -> None:
+    path = tmp_path / "some.toml"
+    path.write_text("api.limits.requests_per_minute = 7")
+    result = runner.invoke(app, ["config", "--config", str(path)])
+    printed = tomllib.loads(result.stdout)
+    assert printed["api"]["limits"]["requests_per_minute"] == 7
+    assert msgspec.convert(printed, Config).api.limits.requests_per_minute == 7
+
+
 @pytest.mark.parametrize("text", ["cycle.every = 'x'", "[learn]\nrnk = 3", "= broken"])
 def test_a_bad_settings_file_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bad.toml"

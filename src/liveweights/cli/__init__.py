@@ -35,6 +35,7 @@ COMMANDS = {
     "doctor": f"{HERE}.doctor:doctor",
     "rollups": f"{HERE}.doctor:rebuild_rollups",
     "config": f"{HERE}.about:show_config",
+    "manual": f"{HERE}.manual:manual",
     "version": f"{HERE}.about:version",
 }
 

@@ -12,14 +12,38 @@ from liveweights.config import Config
 
 def toml_of(config: Config) -> str:
     """Every key with its value, below its description."""
-    plain: list[str] = []
-    tables: list[str] = []
+    lines = _keys(config)
     for name in config.__struct_fields__:
         value = getattr(config, name)
         if isinstance(value, msgspec.Struct):
-            tables += ["", f"[{name}]", *_keys(value)]
-    plain += _keys(config)
-    return "\n".join([*plain, *tables])
+            lines += _table(name, value)
+    return "\n".join(lines)
+
+
+def describe(field: msgspec.structs.FieldInfo) -> str:
+    """What a key is for, as its declaration says."""
+    info = msgspec.inspect.type_info(field.type)
+    about = getattr(info, "extra_json_schema", None) or {}
+    return about.get("description", "")
+
+
+def toml_value(value: object) -> str:
+    """``value`` as TOML writes it, in one line."""
+    if isinstance(value, msgspec.Struct):
+        value = msgspec.to_builtins(value)
+    if isinstance(value, dict):
+        inner = ", ".join(f"{json.dumps(k)} = {toml_value(v)}" for k, v in value.items())
+        return f"{{ {inner} }}" if inner else "{}"
+    return json.dumps(value)
+
+
+def _table(name: str, table: msgspec.Struct) -> list[str]:
+    lines = ["", f"[{name}]", *_keys(table)]
+    for field in table.__struct_fields__:
+        value = getattr(table, field)
+        if isinstance(value, msgspec.Struct):
+            lines += _table(f"{name}.{field}", value)
+    return lines
 
 
 def _keys(table: msgspec.Struct) -> list[str]:
@@ -28,18 +52,6 @@ def _keys(table: msgspec.Struct) -> list[str]:
         value = getattr(table, field.name)
         if isinstance(value, msgspec.Struct):
             continue
-        info = msgspec.inspect.type_info(field.type)
-        about = getattr(info, "extra_json_schema", None) or {}
-        text = about.get("description", "")
-        lines += [f"# {line}" for line in textwrap.wrap(text, 90)]
-        lines.append(f"{field.name} = {_toml(value)}")
+        lines += [f"# {line}" for line in textwrap.wrap(describe(field), 90)]
+        lines.append(f"{field.name} = {toml_value(value)}")
     return lines
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, msgspec.Struct):
-        value = msgspec.to_builtins(value)
-    if isinstance(value, dict):
-        inner = ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items())
-        return f"{{ {inner} }}" if inner else "{}"
-    return json.dumps(value)
