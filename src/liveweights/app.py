@@ -43,6 +43,7 @@ from liveweights.release.console import ReleasesRoute
 from liveweights.release.deployer import Deployer
 from liveweights.release.registry import register
 from liveweights.release.signing import check
+from liveweights.service_key import make_key
 from liveweights.store.database import Pool, open_pool
 from liveweights.store.embedded import EmbeddedPostgres
 from liveweights.store.migrate import migrate
@@ -55,14 +56,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A running service's settings, home folder and database."""
+    """A running service's settings, home folder and database, and the key by which its processes
+    know each other."""
 
     config: Config
     home: Path
     dsn: str
+    key: str = ""
 
     def encode(self) -> str:
-        parts = {"config": self.config, "home": str(self.home), "dsn": self.dsn}
+        parts = {
+            "config": self.config,
+            "home": str(self.home),
+            "dsn": self.dsn,
+            "key": self.key,
+        }
         return msgspec.json.encode(parts).decode()
 
     @classmethod
@@ -71,9 +79,10 @@ class Place:
             config: Config
             home: str
             dsn: str
+            key: str
 
         parts = msgspec.json.decode(text, type=Parts)
-        return cls(parts.config, Path(parts.home), parts.dsn)
+        return cls(parts.config, Path(parts.home), parts.dsn, parts.key)
 
 
 def _path(text: str) -> Path | None:
@@ -202,6 +211,7 @@ async def run_api(place: Place) -> None:
             shadow=shadow,
             responses=ResponseStore(pool),
             slots=slots,
+            service_key=place.key,
         )
         for work in (
             keep_up(pool, metric_days=config.record.metric_days),
@@ -263,7 +273,8 @@ async def run_worker(place: Place) -> None:
     api, record = place.config.api, place.config.record
     archiving = asyncio.create_task(keep_archiving(pool, record, record.archive_folder(place.home)))
     try:
-        await Worker(pool, place.config, place.home, f"http://{api.host}:{api.port}").run()
+        url = f"http://{api.host}:{api.port}"
+        await Worker(pool, place.config, place.home, url, place.key).run()
     finally:
         archiving.cancel()
         await pool.close()
@@ -293,7 +304,7 @@ class Supervisor:
             dsn = await asyncio.to_thread(self._postgres.start)
         try:
             await asyncio.to_thread(migrate, dsn)
-            place = Place(self._config, self._home, dsn)
+            place = Place(self._config, self._home, dsn, make_key(self._home))
             if upstream := self._config.gateway.upstream:
                 log.info("passing requests on to %s", upstream)
             else:

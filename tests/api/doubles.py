@@ -284,6 +284,7 @@ def make_api(
     *,
     settings: ApiSettings | None = None,
     infill: bool = False,
+    service_key: str = "",
     **engine: Any,
 ) -> Api:
     tokenizer = make_tokenizer(infill=infill)
@@ -292,5 +293,13 @@ def make_api(
     router = Router()
     router.set("tiny", BASE)
     responses = MemoryResponses()
-    app = create_app(scripted, recorder, router, tokenizer, settings, responses=responses)
+    app = create_app(
+        scripted,
+        recorder,
+        router,
+        tokenizer,
+        settings,
+        responses=responses,
+        service_key=service_key,
+    )
     return Api(scripted, recorder, router, app, responses)

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from liveweights.cli import app
+from liveweights.service_key import make_key
 
 RUNNER = CliRunner()
 CARD = """
@@ -26,10 +27,15 @@ margin = 0.1
 class Handler(BaseHTTPRequestHandler):
     """A service with two models: "good" answers yes, "bad" no."""
 
+    shown: set[str] = set()
+    """What callers showed as their key."""
+
     def do_GET(self) -> None:
+        self.shown.add(self.headers["authorization"] or "")
         self._reply(200 if self.path.endswith(("/good", "/bad")) else 404, {})
 
     def do_POST(self) -> None:
+        self.shown.add(self.headers["authorization"] or "")
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         said = "yes" if body["model"] == "good" else "no"
         self._reply(200, {"choices": [{"text": said}]})
@@ -90,6 +96,15 @@ def test_the_exit_code_and_the_numbers_say_the_same(
     assert (finding["standing"], finding["suite"]) == (standing, suite)
     shown = RUNNER.invoke(app, [*arguments, *more])
     assert shown.stdout.replace("\n", "").startswith(f"{standing}: {suite}")
+
+
+def test_the_service_of_the_home_is_asked_as_itself(url: str, suite: str, tmp_path: Path) -> None:
+    arguments = ["gate", suite, "--candidate", "good", "--incumbent", "bad", "--cases", "5"]
+    arguments += ["--url", url, "--key", "a tenant's", "--home", str(tmp_path)]
+    for shown in ("a tenant's", make_key(tmp_path)):
+        Handler.shown.clear()
+        RUNNER.invoke(app, arguments)
+        assert Handler.shown == {f"Bearer {shown}"}
 
 
 def test_answers_are_kept_and_not_asked_again(url: str, suite: str, tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def gate(
 
     async def serve(request: web.Request) -> web.Response:
         body = await request.json()
+        assert request.headers["authorization"] == "Bearer the service's own"
         asked.append(body)
         return web.json_response({"choices": [{"text": answer(body["model"], body["prompt"])}]})
 
@@ -75,7 +76,7 @@ def gate(
             cycle = await _until_gating(dsn, home, candidate)
             url = f"http://127.0.0.1:{runner.addresses[0][1]}"
             config = Config(gate=settings, learn=LearnSettings(held_back_share=SHARE))
-            worker = Worker(pool, config, home, url)
+            worker = Worker(pool, config, home, url, "the service's own")
             await worker.turn()
             async with pool.connection() as conn:
                 (found,) = [c for c in await ledger.recent(conn, "code") if c.id == cycle.id]

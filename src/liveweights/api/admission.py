@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from liveweights.api.answer import Service
-from liveweights.api.caller import Caller, identify, tenant_of
+from liveweights.api.caller import OWN_TENANT, Caller, identify, is_own, tenant_of
 from liveweights.api.draft import Draft
 from liveweights.api.errors import (
     ApiError,
@@ -34,11 +35,14 @@ async def admit(
 ) -> tuple[Request, Caller, Exchange]:
     """The checked request, who sent it and where to answer. Raises ApiError, ClientGone."""
     headers = Headers(scope=scope)
-    tenant = tenant_of(headers, service.settings)
+    own = is_own(headers, service.service_key)
+    tenant = OWN_TENANT if own else tenant_of(headers, service.settings)
     deadline = deadline_of(headers, service.settings.deadline_seconds)
     request = decode(await read_body(scope, receive, service.settings.max_body_bytes), type)
     request.check()
     caller = identify(headers, request.user, request.metadata, tenant, service.settings)
+    if own:
+        caller = replace(caller, own=True, consent=False)
     return request, caller, Exchange(receive, send, deadline)
 
 
@@ -65,8 +69,13 @@ async def turn(
     """Hold what the key's limits and the server's slots give, once it is this request's turn.
 
     Raises ApiError 429 at once where a limit or the queue is full, 408 where the deadline passes
-    in the queue, ClientGone. Afterwards the key is charged with what ``drafts`` used.
+    in the queue, ClientGone. Afterwards the key is charged with what ``drafts`` used. The service
+    itself only waits for its turn.
     """
+    if caller.own:
+        async with _slots(service, len(drafts), exchange, patient=True):
+            yield
+        return
     most = sum(len(draft.prompt_ids) + draft.sampling.max_tokens for draft in drafts)
     try:
         permit = service.limiter.take(caller.key, caller.tenant, most)
@@ -82,8 +91,10 @@ async def turn(
 
 
 @asynccontextmanager
-async def _slots(service: Service, count: int, exchange: Exchange) -> AsyncGenerator[None]:
-    slots = service.slots.hold(count)
+async def _slots(
+    service: Service, count: int, exchange: Exchange, *, patient: bool = False
+) -> AsyncGenerator[None]:
+    slots = service.slots.hold(count, patient=patient)
     held = False
     try:
         async with exchange.waited_for() as watch:

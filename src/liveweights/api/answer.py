@@ -54,6 +54,8 @@ class Service:
     limiter: Limiter
     slots: Slots
     shadow: Shadow | None = None
+    service_key: str = ""
+    """Who shows it is a process of this service; empty: nobody is."""
 
 
 class Shape(Protocol):
@@ -233,6 +235,8 @@ def _tokens(service: Service, draft: Draft) -> _Tokens:
 
 
 async def _record(service: Service, draft: Draft, reason: str) -> None:
+    if draft.caller.own:
+        return
     service.metrics.answered(draft, reason)
     if draft.tokens or reason == "error":
         # Whoever gives up waiting for a slow database must not lose the row.

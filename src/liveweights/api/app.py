@@ -153,11 +153,13 @@ def create_app(
     shadow: Shadow | None = None,
     responses: Responses | None = None,
     slots: Slots | None = None,
+    service_key: str = "",
 ) -> ASGIApp:
     """The API over an engine, a record and a router that the caller opened and will close.
 
     ``slots`` are of the settings' size, unless the caller looks at them too. Without
-    ``responses`` no conversation is kept for /v1/responses.
+    ``responses`` no conversation is kept for /v1/responses. Who shows ``service_key`` is a process
+    of this service.
     """
     settings = settings or ApiSettings()
     metrics = metrics or Metrics()
@@ -174,8 +176,9 @@ def create_app(
         Limiter(settings.limits, settings.tenant_limits),
         slots or make_slots(settings),
         shadow,
+        service_key,
     )
-    models = ModelsEndpoint(router, settings)
+    models = ModelsEndpoint(router, settings, service_key)
     response = ResponseEndpoint(service)
     routes: dict[str, dict[str, ASGIApp]] = {
         "/v1/completions": {"POST": CompletionsEndpoint(service)},

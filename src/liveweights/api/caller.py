@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from starlette.datastructures import Headers
 
 from liveweights.api.errors import ApiError, bad_request
 from liveweights.api.settings import ApiSettings
+from liveweights.service_key import PREFIX
 
 # Metadata keys that are columns of the record rather than free text.
 SESSION, SURFACE, LANGUAGE, TRAINING = "session", "surface", "language", "training"
@@ -29,11 +31,29 @@ class Caller:
     metadata: dict[str, str] = field(default_factory=dict[str, str])
     key: str = ""
     """A digest of the API key, empty where none is asked for: what rate limits are counted by."""
+    own: bool = False
+    """The service itself, such as its gate: neither recorded, nor charged, nor limited."""
 
     @property
     def sticky(self) -> str | None:
         """What keeps a caller on one side of a canary."""
         return self.session or self.user
+
+
+OWN_TENANT = ""
+"""Of what the service asks of itself: nothing is stored under it."""
+
+
+def is_own(headers: Headers, service_key: str) -> bool:
+    """Whether a process of this service asks. Raises ApiError 401 for the key of another one,
+    which must not become a tenant's traffic where no keys are asked for."""
+    given = _bearer(headers)
+    if not given.startswith(PREFIX):
+        return False
+    if service_key and hmac.compare_digest(given.encode(), service_key.encode()):
+        return True
+    message = "That key is of another service or of an earlier start of this one; see --home."
+    raise ApiError(401, message, code="invalid_api_key")
 
 
 def tenant_of(headers: Headers, settings: ApiSettings) -> str:

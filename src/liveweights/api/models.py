@@ -6,7 +6,7 @@ import msgspec
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from liveweights.api.caller import tenant_of
+from liveweights.api.caller import is_own, tenant_of
 from liveweights.api.errors import model_not_found
 from liveweights.api.objects import Canary, Model, ModelList
 from liveweights.api.routing import Alias, Router
@@ -30,12 +30,15 @@ def describe(alias: Alias, router: Router) -> Model:
 class ModelsEndpoint:
     """Lists the aliases; shows one alias or resident checkpoint."""
 
-    def __init__(self, router: Router, settings: ApiSettings) -> None:
+    def __init__(self, router: Router, settings: ApiSettings, service_key: str = "") -> None:
         self._router = router
+        self._service_key = service_key
         self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        tenant_of(Headers(scope=scope), self._settings)
+        headers = Headers(scope=scope)
+        if not is_own(headers, self._service_key):
+            tenant_of(headers, self._settings)
         name: str | None = scope["path_params"].get("model")
         aliases = {alias.name: alias for alias in self._router.aliases()}
         if name is None:

@@ -32,11 +32,12 @@ class Slots:
         return len(self._waiting)
 
     @asynccontextmanager
-    async def hold(self, wanted: int) -> AsyncGenerator[None]:
-        """Hold ``wanted`` slots, or all if there are fewer. Raises QueueFull."""
+    async def hold(self, wanted: int, *, patient: bool = False) -> AsyncGenerator[None]:
+        """Hold ``wanted`` slots, or all if there are fewer. Raises QueueFull, unless ``patient``:
+        then it waits behind a full queue too."""
         count = min(wanted, self.size)
         if self._waiting or self._free < count:
-            if len(self._waiting) >= self.queue:
+            if len(self._waiting) >= self.queue and not patient:
                 raise QueueFull(f"{len(self._waiting)} requests are waiting")
             await self._wait(count)
         else:

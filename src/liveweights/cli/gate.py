@@ -13,6 +13,7 @@ from liveweights.cli.context import HOME, Home, Json, Settings, open_database, r
 from liveweights.cli.output import show, show_json
 from liveweights.release.aliases import AliasError
 from liveweights.release.registry import NotRegistered
+from liveweights.service_key import key_for
 
 URL = "http://127.0.0.1:8090"
 
@@ -52,7 +53,13 @@ def gate(
         Path | None, typer.Option(help="Folder for every answer; asked again, it goes on there.")
     ] = None,
     url: Annotated[str, typer.Option(help="Of the running API.")] = URL,
-    key: Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="API key.")] = "",
+    key: Annotated[
+        str,
+        typer.Option(
+            envvar="OPENAI_API_KEY",
+            help="API key, for a service elsewhere; that of the home is asked as itself.",
+        ),
+    ] = "",
     home: Home = HOME,
     config: Settings = None,
     as_json: Json = False,
@@ -105,7 +112,7 @@ def gate(
                     candidate,
                     incumbent,
                     folder=keep,
-                    key=key,
+                    key=key_for(url, where, settings.api.host) or key,
                     progress=lambda name, done, total: bar.update(
                         tasks[name], completed=done, total=total
                     ),

@@ -36,14 +36,15 @@ AWAY = (psycopg.OperationalError, psycopg.InterfaceError, aiohttp.ClientError, T
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Judges a cycle's candidate by what both answer at ``url``, the public API; the suites'
-    answers are kept in ``folder``."""
+    """Judges a cycle's candidate by what both answer at ``url``, the public API, to whoever shows
+    the service's own ``key``; the suites' answers are kept in ``folder``."""
 
     pool: Pool
     config: Config
     url: str
     cycle: Cycle
     folder: Path
+    key: str = ""
 
     async def judge(self, rows: Sequence[HeldBack]) -> Verdict:
         """The verdict, from the learner's scores of held-back ``rows``, replay and suites."""
@@ -82,17 +83,13 @@ class Gate:
             verdict = decide(evidence, config.gate)
         return verdict
 
-    @property
-    def _key(self) -> str:
-        return next(iter(self.config.api.keys), "")
-
     async def _ask(
         self, checkpoint: str, cases: Sequence[tuple[Case, Generation]], *, drawn: bool = False
     ) -> dict[str, str]:
         # The incumbent has users to answer besides.
         concurrency = 4 if checkpoint == self.cycle.candidate else 2
         return await ask(
-            self.url, checkpoint, cases, key=self._key, concurrency=concurrency, drawn=drawn
+            self.url, checkpoint, cases, key=self.key, concurrency=concurrency, drawn=drawn
         )
 
     async def _replay(
@@ -126,7 +123,7 @@ class Gate:
                 self.config.gate,
                 folder=self.folder / "gate",
                 examples=examples,
-                key=self._key,
+                key=self.key,
             )
         finally:
             keeping.cancel()

@@ -55,12 +55,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Worker:
-    """Advances one alias's cycles; ``url`` is the public API that the gate asks."""
+    """Advances one alias's cycles; ``url`` is the public API that the gate asks, under the
+    service's own ``key``."""
 
     pool: Pool
     config: Config
     home: Path
     url: str
+    key: str = ""
     owner: str = f"worker-{os.getpid()}"
     next_look: float = 0.0
     """When, on the monotonic clock, the canary is looked at again."""
@@ -288,7 +290,7 @@ class Worker:
     async def _gate(self, cycle: Cycle) -> Cycle:
         assert cycle.candidate is not None
         folder = self._folder(cycle)
-        gate = Gate(self.pool, self.config, self.url, cycle, folder)
+        gate = Gate(self.pool, self.config, self.url, cycle, folder, self.key)
         verdict = await gate.judge(read_result(folder).held_back)
         built = msgspec.to_builtins(verdict)
         if verdict.outcome != "PASS":

@@ -60,7 +60,8 @@ class ResponsesEndpoint:
 
             async def settle() -> None:
                 shape.complete(draft)
-                if service.responses is not None and request.store is not False:
+                kept = request.store is not False and not caller.own
+                if service.responses is not None and kept:
                     await _keep(service.responses, shape, draft, caller, new)
 
             stream = bool(request.stream)
