@@ -350,8 +350,9 @@ class Supervisor:
     async def _mind_postgres(self, postgres: EmbeddedPostgres) -> None:
         while not self._stopping.is_set():
             if not await asyncio.to_thread(postgres.is_running):
-                log.error("postgres is gone; starting it again")
+                log.error("postgres is gone or going; starting it again")
                 await asyncio.to_thread(postgres.start)
+            await asyncio.to_thread(postgres.trim_log)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), 0.5)
 

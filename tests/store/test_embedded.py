@@ -16,7 +16,7 @@ import pytest
 
 from liveweights.store import binaries
 from liveweights.store.account import Account, AccountError
-from liveweights.store.embedded import EmbeddedPostgres, ServerError
+from liveweights.store.embedded import LOG_LIMIT, EmbeddedPostgres, ServerError
 from liveweights.store.place import PlaceError
 
 pytestmark = pytest.mark.fault
@@ -149,6 +149,47 @@ def test_after_a_worker_that_does_not_notice(make: Make) -> None:
     status = Path(f"/proc/{worker}/status")
     assert not status.exists() or "State:\tZ" in status.read_text()
     conn.close()
+
+
+def test_after_it_was_told_politely_to_end(make: Make) -> None:
+    """It waits for its clients and lets nobody else in: it is ended and started again."""
+    server = make()
+    dsn = server.start()
+    put(dsn, 1)
+    with psycopg.connect(dsn) as conn:
+        conn.execute("select 1")
+        pid = server.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + 60
+        while server.is_running():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert server.pid == pid
+        with pytest.raises(psycopg.OperationalError, match="shutting down"):
+            psycopg.connect(dsn)
+        server.start()
+        assert server.is_running()
+        assert server.pid != pid
+        with pytest.raises(psycopg.OperationalError):
+            conn.execute("select 1")
+    put(dsn, 2)
+    assert total(dsn) == 3
+
+
+def test_another_launcher_ends_it_too(make: Make, folder: Path) -> None:
+    holder, pid, _ = hold(folder / "postgres")
+    second = make()
+    dsn = second.start()
+    with psycopg.connect(dsn):
+        os.kill(pid, signal.SIGTERM)
+        while second.is_running():
+            time.sleep(0.02)
+        second.start()
+    assert second.pid != pid
+    put(dsn, 1)
+    holder.kill()
+    holder.wait()
 
 
 def test_after_everything_was_killed(make: Make, folder: Path) -> None:
@@ -376,4 +417,24 @@ def test_the_log_is_kept_small(make: Make, folder: Path) -> None:
         file.truncate(17 * 2**20)
     server.start()
     assert log.stat().st_size < 2**20
-    assert log.with_suffix(".old").exists()
+    assert log.with_suffix(".old").stat().st_size == LOG_LIMIT
+
+
+def test_the_log_is_kept_small_while_the_server_runs(make: Make, folder: Path) -> None:
+    server = make()
+    dsn = server.start()
+    log = folder / "postgres" / "server" / "log"
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        flood = (
+            "do $$ begin for i in 1..%s loop raise log '%%', repeat('x', 100000); end loop; end $$"
+        )
+        conn.execute((flood % 200).encode())
+        assert log.stat().st_size > LOG_LIMIT
+        server.trim_log()
+        assert log.stat().st_size < 2**20
+        conn.execute((flood % 1).encode())  # it goes on in the same file
+        assert 100_000 < log.stat().st_size < 2**20
+    assert log.with_suffix(".old").stat().st_size == LOG_LIMIT
+    assert log.stat().st_mode & 0o777 == 0o600
+    server.trim_log()
+    assert log.stat().st_size > 100_000

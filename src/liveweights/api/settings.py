@@ -6,21 +6,26 @@ from typing import Annotated
 
 import msgspec
 
+from liveweights import bounds
+
 
 class RateLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Per API key; 0 means no limit."""
 
-    requests_per_minute: Annotated[int, msgspec.Meta(ge=0, description="Requests per minute.")] = 0
+    requests_per_minute: Annotated[
+        int, msgspec.Meta(ge=0, le=bounds.COUNT, description="Requests per minute.")
+    ] = 0
     tokens_per_minute: Annotated[
         int,
         msgspec.Meta(
             ge=0,
+            le=bounds.COUNT,
             description="Tokens of prompts and answers per minute. A request is counted with its "
             "max_tokens when it comes in, and with what it used when it has been answered.",
         ),
     ] = 0
     concurrency: Annotated[
-        int, msgspec.Meta(ge=0, description="Requests being answered at once.")
+        int, msgspec.Meta(ge=0, le=bounds.COUNT, description="Requests being answered at once.")
     ] = 0
 
 
@@ -51,12 +56,17 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         msgspec.Meta(description="Tenant to its own default, in place of `consent`."),
     ] = msgspec.field(default_factory=dict[str, bool])
     max_body_bytes: Annotated[
-        int, msgspec.Meta(ge=1024, description="Larger request bodies are refused with 413.")
+        int,
+        msgspec.Meta(
+            ge=1024, le=bounds.COUNT, description="Larger request bodies are refused with 413."
+        ),
     ] = 2 * 1024 * 1024
     max_chat_tokens: Annotated[
         int,
         msgspec.Meta(
-            ge=1, description="Longest chat answer, in tokens, for a request that sets no limit."
+            ge=1,
+            le=bounds.COUNT,
+            description="Longest chat answer, in tokens, for a request that sets no limit.",
         ),
     ] = 1024
     limits: RateLimits = RateLimits()
@@ -66,16 +76,25 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = msgspec.field(default_factory=dict[str, RateLimits])
     max_running: Annotated[
         int,
-        msgspec.Meta(ge=1, description="Answers that are computed at once; others wait in line."),
+        msgspec.Meta(
+            ge=1,
+            le=bounds.COUNT,
+            description="Answers that are computed at once; others wait in line.",
+        ),
     ] = 64
     max_waiting: Annotated[
         int,
-        msgspec.Meta(ge=0, description="Requests that may wait in line; more are refused (429)."),
+        msgspec.Meta(
+            ge=0,
+            le=bounds.COUNT,
+            description="Requests that may wait in line; more are refused (429).",
+        ),
     ] = 256
     deadline_seconds: Annotated[
         float,
         msgspec.Meta(
             gt=0,
+            le=bounds.SECONDS,
             description="Longest time from request to last byte. The header 'x-request-timeout' "
             "(seconds) can only shorten it.",
         ),

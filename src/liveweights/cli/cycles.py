@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from liveweights import bounds
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config
 from liveweights.cli.evidence import follow_cycle, show_report
 from liveweights.cli.output import show, show_json
@@ -33,7 +34,13 @@ def cycle(
     now: Annotated[bool, typer.Option("--now", help="Start a cycle if none is open.")] = False,
     number: Annotated[
         int | None,
-        typer.Option("--show", metavar="N", help="What cycle N learnt, and from what."),
+        typer.Option(
+            "--show",
+            min=1,
+            max=bounds.COUNT,
+            metavar="N",
+            help="What cycle N learnt, and from what.",
+        ),
     ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", help="Show the open cycle's progress until it ends.")

@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from liveweights import bounds
 from liveweights.cli.context import HOME, Home, Json, Settings, read_config, refuse
 from liveweights.cli.output import show, show_json
 from liveweights.databases import attach
@@ -38,10 +39,22 @@ db = typer.Typer(
 Name = Annotated[str, typer.Argument(help="Name: small letters, digits, _ . and -")]
 Owner = Annotated[str, typer.Option(help="Whose database it is: an agent, a suite, a user.")]
 Ttl = Annotated[
-    float | None, typer.Option(help="Seconds until it is deleted; 0: never. Default: settings.")
+    float | None,
+    typer.Option(
+        min=0, max=bounds.SECONDS, help="Seconds until it is deleted; 0: never. Default: settings."
+    ),
 ]
-Size = Annotated[int | None, typer.Option("--size-mb", help="Largest size in MiB.")]
-Idle = Annotated[float | None, typer.Option(help="Seconds without a query until it is paused.")]
+Size = Annotated[
+    int | None, typer.Option("--size-mb", min=16, max=bounds.MIB, help="Largest size in MiB.")
+]
+Idle = Annotated[
+    float | None,
+    typer.Option(
+        min=bounds.LEAST_SECONDS,
+        max=bounds.SECONDS,
+        help="Seconds without a query until it is paused.",
+    ),
+]
 ReadOnly = Annotated[bool, typer.Option("--read-only", help="As the role that can only read.")]
 T = TypeVar("T")
 COLUMNS = ("name", "owner", "state", "level", "size", "limit", "source", "expires_at", "used_at")
@@ -174,8 +187,13 @@ def sql(
     name: Name,
     text: Annotated[str, typer.Argument(help="Statements; - reads them from standard input.")],
     read_only: ReadOnly = False,
-    rows: Annotated[int | None, typer.Option(help="Most rows of a result.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Longest run.")] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, max=bounds.COUNT, help="Most rows of a result.")
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=bounds.LEAST_SECONDS, max=bounds.SECONDS, help="Longest run, in seconds."),
+    ] = None,
     owner: Owner = OPERATOR,
     home: Home = HOME,
     config: Settings = None,
@@ -287,7 +305,10 @@ def serve(home: Home = HOME, config: Settings = None) -> None:
     Without it, the first command starts one in the background, which ends when it is not needed.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    host = Host(folder_of(home), msgspec.structs.replace(read_config(config).databases, linger=1e9))
+    host = Host(
+        folder_of(home),
+        msgspec.structs.replace(read_config(config).databases, linger=bounds.SECONDS),
+    )
 
     async def run() -> bool:
         for number in (signal.SIGTERM, signal.SIGINT):

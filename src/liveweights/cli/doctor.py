@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from liveweights import bounds
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config
 from liveweights.cli.output import show_json
 from liveweights.record import rollups
@@ -22,7 +23,10 @@ def doctor(
     home: Home = HOME,
     config: Settings = None,
     days: Annotated[
-        int, typer.Option(help="Count the raw rows of so many days anew and compare.")
+        int,
+        typer.Option(
+            min=0, max=bounds.DAYS, help="Count the raw rows of so many days anew and compare."
+        ),
     ] = 2,
     as_json: Json = False,
 ) -> None:

@@ -15,7 +15,9 @@ from liveweights.cli.context import refuse
 def feedback(
     generation: Annotated[str, typer.Argument(help="Id of the answer, gen_...")],
     signal: Annotated[str, typer.Argument(help="accepted, rejected, edited, thumbs, ...")],
-    value: Annotated[float | None, typer.Option(help="For thumbs and reward.")] = None,
+    value: Annotated[
+        float | None, typer.Option(min=-1, max=1, help="For thumbs and reward, -1 to 1.")
+    ] = None,
     text: Annotated[str | None, typer.Option(help="For edited, comment, correction.")] = None,
     url: Annotated[str, typer.Option(help="Of the API.")] = "http://127.0.0.1:8090",
     key: Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="API key.")] = "",

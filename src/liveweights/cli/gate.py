@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from liveweights import bounds
 from liveweights.cli.context import HOME, Home, Json, Settings, open_database, read_config, refuse
 from liveweights.cli.output import show, show_json
 from liveweights.release.aliases import AliasError
@@ -46,9 +47,13 @@ def gate(
         ),
     ] = None,
     better: Annotated[bool, typer.Option("--better", help="It must be better.")] = False,
-    cases: Annotated[int, typer.Option(min=0, help="Most cases per suite; 0: all.")] = 0,
-    concurrency: Annotated[int, typer.Option(min=1, help="Cases at the same time.")] = 2,
-    seed: Annotated[int, typer.Option(min=0, help="What the cases' seeds are made from.")] = 0,
+    cases: Annotated[
+        int, typer.Option(min=0, max=bounds.COUNT, help="Most cases per suite; 0: all.")
+    ] = 0,
+    concurrency: Annotated[int, typer.Option(min=1, max=4096, help="Cases at the same time.")] = 2,
+    seed: Annotated[
+        int, typer.Option(min=0, max=bounds.COUNT, help="What the cases' seeds are made from.")
+    ] = 0,
     keep: Annotated[
         Path | None, typer.Option(help="Folder for every answer; asked again, it goes on there.")
     ] = None,

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from liveweights import bounds
 from liveweights.cli.output import show_json
 from liveweights.replay.client import Client
 from liveweights.replay.corpus import Corpus
@@ -61,9 +62,15 @@ DEMO: dict[str, object] = {
 
 @replay.command()
 def demo(
-    minutes: Annotated[float, typer.Option(help="Least minutes of traffic.")] = 6.0,
-    most_minutes: Annotated[float, typer.Option(help="Most minutes of traffic.")] = 10.5,
-    releases: Annotated[int, typer.Option(help="Releases to wait for.")] = 3,
+    minutes: Annotated[
+        float, typer.Option(min=0.01, max=1e6, help="Least minutes of traffic.")
+    ] = 6.0,
+    most_minutes: Annotated[
+        float, typer.Option(min=0.01, max=1e6, help="Most minutes of traffic.")
+    ] = 10.5,
+    releases: Annotated[
+        int, typer.Option(min=0, max=bounds.COUNT, help="Releases to wait for.")
+    ] = 3,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the service running.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Progress as lines.")] = False,
     folder: Annotated[str, typer.Option(help="Where the run is kept.")] = "runs/demo",
@@ -91,8 +98,10 @@ def demo(
 def run(
     url: Url = URL,
     model: Annotated[str, typer.Option(help="Model name to ask for.")] = "code",
-    requests: Annotated[int, typer.Option(help="Stop after so many; 0: never.")] = 200,
-    developers: Annotated[int, typer.Option(help="Who type at the same time.")] = 4,
+    requests: Annotated[
+        int, typer.Option(min=0, max=bounds.COUNT, help="Stop after so many; 0: never.")
+    ] = 200,
+    developers: Annotated[int, typer.Option(min=1, max=256, help="Who type at the same time.")] = 4,
 ) -> None:
     """Send replayed traffic with feedback to a running service."""
 
@@ -110,7 +119,7 @@ def run(
 def measure(
     models: Annotated[list[str], typer.Argument(help="Two names: what to compare with what.")],
     url: Url = URL,
-    files: Annotated[int, typer.Option(help="Held-out files.")] = 60,
+    files: Annotated[int, typer.Option(min=2, max=bounds.COUNT, help="Held-out files.")] = 60,
 ) -> None:
     """Compare two checkpoints on held-out files, paired by position."""
     if len(models) != 2:

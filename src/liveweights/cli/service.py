@@ -36,7 +36,7 @@ def up(
         str | None, typer.Option(help="llama, openvino, torch, vllm or openai.")
     ] = None,
     precision: Precision = None,
-    port: Annotated[int | None, typer.Option(help="TCP port of the API.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="TCP port of the API.")] = None,
     host: Annotated[str | None, typer.Option(help="Address of the API.")] = None,
     upstream: Annotated[
         str | None,
@@ -47,7 +47,11 @@ def up(
     ] = None,
     ray: Annotated[
         int | None,
-        typer.Option(help="Share each update among so many Ray workers (RAY_ADDRESS, or here)."),
+        typer.Option(
+            min=1,
+            max=4096,
+            help="Share each update among so many Ray workers (RAY_ADDRESS, or here).",
+        ),
     ] = None,
 ) -> None:
     """Start everything: database, API, engine, and the worker that learns and releases."""
@@ -74,7 +78,7 @@ def serve(
         str | None, typer.Option(help="llama, openvino, torch, vllm or openai.")
     ] = None,
     precision: Precision = None,
-    port: Annotated[int | None, typer.Option(help="TCP port of the API.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="TCP port of the API.")] = None,
     host: Annotated[str | None, typer.Option(help="Address of the API.")] = None,
 ) -> None:
     """Serve and record, without the worker: nothing is learnt."""

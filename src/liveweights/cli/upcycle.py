@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from liveweights import bounds
 from liveweights.catalog.models import ModelNotFound, find
 from liveweights.cli.context import Json, Settings, read_config, refuse
 from liveweights.cli.output import show_json
@@ -15,9 +16,13 @@ from liveweights.cli.output import show_json
 def upcycle(
     model: Annotated[str, typer.Argument(help="Packaged name, checkpoint folder or hub id.")],
     target: Annotated[Path, typer.Argument(help="Folder to write; it must not exist.")],
-    experts: Annotated[int, typer.Option(help="Copies of each layer's MLP.", min=2)] = 4,
-    top_k: Annotated[int, typer.Option(help="Experts that each token goes through.", min=1)] = 2,
-    seed: Annotated[int, typer.Option(help="Of the router's random weights.")] = 0,
+    experts: Annotated[int, typer.Option(help="Copies of each layer's MLP.", min=2, max=4096)] = 4,
+    top_k: Annotated[
+        int, typer.Option(help="Experts that each token goes through.", min=1, max=4096)
+    ] = 2,
+    seed: Annotated[
+        int, typer.Option(min=0, max=bounds.COUNT, help="Of the router's random weights.")
+    ] = 0,
     config: Settings = None,
     as_json: Json = False,
 ) -> None:

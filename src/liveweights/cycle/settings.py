@@ -7,22 +7,45 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from liveweights import bounds
+
 
 class CycleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The ``[cycle]`` table."""
 
-    every: Annotated[float, Meta(gt=0, description="Seconds between cycles.")] = 5400.0
+    every: Annotated[
+        float,
+        Meta(ge=bounds.LEAST_SECONDS, le=bounds.SECONDS, description="Seconds between cycles."),
+    ] = 5400.0
     min_feedback: Annotated[
-        int, Meta(ge=1, description="Unread feedback after which a cycle starts before its time.")
+        int,
+        Meta(
+            ge=1,
+            le=bounds.COUNT,
+            description="Unread feedback after which a cycle starts before its time.",
+        ),
     ] = 1000
     lease: Annotated[
-        float, Meta(gt=1, description="Seconds after which a silent worker's cycle is taken over.")
+        float,
+        Meta(
+            gt=1,
+            le=bounds.SECONDS,
+            description="Seconds after which a silent worker's cycle is taken over.",
+        ),
     ] = 20.0
-    poll: Annotated[float, Meta(gt=0, description="Seconds between looks at the state.")] = 1.0
+    poll: Annotated[
+        float,
+        Meta(
+            ge=bounds.LEAST_SECONDS,
+            le=bounds.SECONDS,
+            description="Seconds between looks at the state.",
+        ),
+    ] = 1.0
     replay_rows: Annotated[
         int,
         Meta(
             ge=0,
+            le=bounds.COUNT,
             description=(
                 "Most held-back prompts, of this cycle and of earlier ones, that candidate and"
                 " incumbent both answer."
@@ -30,5 +53,10 @@ class CycleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = 200
     load_seconds: Annotated[
-        float, Meta(gt=0, description="Longest wait for a candidate to be loaded and probed.")
+        float,
+        Meta(
+            gt=0,
+            le=bounds.SECONDS,
+            description="Longest wait for a candidate to be loaded and probed.",
+        ),
     ] = 300.0

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from liveweights import bounds
+
 
 class VllmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The ``[vllm]`` table."""
@@ -32,13 +34,15 @@ class VllmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         list[str], Meta(description="Further options of the servers that are started.")
     ] = []
     adapters: Annotated[
-        int, Meta(ge=1, description="Adapters that one batch may mix; at least those in use.")
+        int,
+        Meta(ge=1, le=1024, description="Adapters that one batch may mix; at least those in use."),
     ] = 4
     lora_rank: Annotated[
         Literal[8, 16, 32, 64, 128, 256], Meta(description="Highest rank of an adapter.")
     ] = 16
     kv_cache_gib: Annotated[
-        int, Meta(ge=1, description="Memory of a server's key-value cache on a CPU, in GiB.")
+        int,
+        Meta(ge=1, le=2**20, description="Memory of a server's key-value cache on a CPU, in GiB."),
     ] = 2
 
 
@@ -85,12 +89,13 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         float,
         Meta(
             gt=0,
+            le=bounds.WEIGHT,
             description="What precision auto may cost: nats per token by which the next token's "
             "distribution may move from that of the 16-bit weights.",
         ),
     ] = 0.01
     context_length: Annotated[
-        int, Meta(ge=64, description="Tokens of prompt and answer together, per request.")
+        int, Meta(ge=64, le=2**24, description="Tokens of prompt and answer together, per request.")
     ] = 2048
     slots: Annotated[
         int,
@@ -106,6 +111,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         int,
         Meta(
             ge=0,
+            le=1024,
             description="CPU threads that compute tokens; 0 means half of the cores: the update "
             "has the other half. Threads that share a core wait for each other at every layer.",
         ),
@@ -144,6 +150,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         int,
         Meta(
             ge=0,
+            le=bounds.MIB,
             description="Memory for prompts that lost their slot, in MiB: per checkpoint of the "
             "llama and openvino engines, of all checkpoints together of the torch engine.",
         ),

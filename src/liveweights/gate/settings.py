@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from liveweights import bounds
+
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
@@ -29,15 +31,22 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         ),
     ] = "replay"
     min_cases: Annotated[
-        int, msgspec.Meta(ge=2, description="Fewest paired cases that an interval is drawn from.")
+        int,
+        msgspec.Meta(
+            ge=2, le=bounds.COUNT, description="Fewest paired cases that an interval is drawn from."
+        ),
     ] = 30
     min_sessions: Annotated[
-        int, msgspec.Meta(ge=2, description="Fewest sessions that those cases come from.")
+        int,
+        msgspec.Meta(
+            ge=2, le=bounds.COUNT, description="Fewest sessions that those cases come from."
+        ),
     ] = 5
     min_changed: Annotated[
         int,
         msgspec.Meta(
             ge=0,
+            le=bounds.COUNT,
             description=(
                 "Fewest cases on which candidate and incumbent differ; below, an interval for"
                 " their difference is too narrow to trust."
@@ -45,12 +54,13 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         ),
     ] = 10
     reward_margin: Annotated[
-        float, msgspec.Meta(ge=0, description="Loss of mean reward that still is not harm.")
+        float, msgspec.Meta(ge=0, le=2, description="Loss of mean reward that still is not harm.")
     ] = 0.02
     likelihood_margin: Annotated[
         float,
         msgspec.Meta(
             ge=0,
+            le=bounds.WEIGHT,
             description=(
                 "Loss of mean log-likelihood of what users accepted or wrote, in nats per token,"
                 " that still is not harm."
@@ -61,6 +71,7 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         float,
         msgspec.Meta(
             gt=0,
+            le=2,
             description="Gain in mean reward worth finding; says how many cases a verdict needs.",
         ),
     ] = 0.02
@@ -70,7 +81,9 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ess_floor: Annotated[
         float,
         msgspec.Meta(
-            ge=2, description="Fewest effective samples that an off-policy estimate is used from."
+            ge=2,
+            le=bounds.WEIGHT,
+            description="Fewest effective samples that an off-policy estimate is used from.",
         ),
     ] = 30.0
     estimator: Annotated[
@@ -84,17 +97,23 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = "snips"
     ratio_clip: Annotated[
         float,
-        msgspec.Meta(gt=1, description="Largest weight of one answer in the off-policy estimate."),
+        msgspec.Meta(
+            gt=1,
+            le=bounds.WEIGHT,
+            description="Largest weight of one answer in the off-policy estimate.",
+        ),
     ] = 10.0
     max_drift: Annotated[
         float,
         msgspec.Meta(
             gt=0,
+            le=bounds.WEIGHT,
             description="Largest divergence from the incumbent on served answers, nats per token.",
         ),
     ] = 0.5
     min_answers: Annotated[
-        int, msgspec.Meta(ge=1, description="Fewest answers that the monitors judge.")
+        int,
+        msgspec.Meta(ge=1, le=bounds.COUNT, description="Fewest answers that the monitors judge."),
     ] = 30
     max_silence: Annotated[
         Share, msgspec.Meta(description="Largest share of prompts that are left unanswered.")
@@ -106,6 +125,7 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         float,
         msgspec.Meta(
             gt=1,
+            le=bounds.WEIGHT,
             description=(
                 "How many times longer or shorter the mean visible answer may become in one"
                 " release."
@@ -153,19 +173,22 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         msgspec.Meta(description="Those of them on which it must be better."),
     ] = ()
     margins: Annotated[
-        dict[str, float],
+        dict[str, Annotated[float, msgspec.Meta(gt=0, lt=1)]],
         msgspec.Meta(
             description="Loss of mean score that is no harm, by suite; else the suite's card says."
         ),
     ] = {}
     suite_cases: Annotated[
-        int, msgspec.Meta(ge=0, description="Most cases that are asked of a suite; 0: all.")
+        int,
+        msgspec.Meta(
+            ge=0, le=bounds.COUNT, description="Most cases that are asked of a suite; 0: all."
+        ),
     ] = 0
     suite_concurrency: Annotated[
-        int, msgspec.Meta(ge=1, description="Cases that are asked at the same time.")
+        int, msgspec.Meta(ge=1, le=4096, description="Cases that are asked at the same time.")
     ] = 2
     suite_seed: Annotated[
-        int, msgspec.Meta(ge=0, description="What the cases' seeds are made from.")
+        int, msgspec.Meta(ge=0, le=bounds.COUNT, description="What the cases' seeds are made from.")
     ] = 0
 
     def __post_init__(self) -> None:

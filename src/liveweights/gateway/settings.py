@@ -8,6 +8,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from liveweights import bounds
+
 UPSTREAM_KEY = "LIVEWEIGHTS_UPSTREAM_KEY"
 
 
@@ -30,11 +32,16 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         ),
     ] = ""
     connect_seconds: Annotated[
-        float, Meta(gt=0, description="Longest wait for a connection to the upstream.")
+        float,
+        Meta(gt=0, le=bounds.SECONDS, description="Longest wait for a connection to the upstream."),
     ] = 10.0
     silent_seconds: Annotated[
         float,
-        Meta(gt=0, description="Longest wait for the upstream's next byte, the first included."),
+        Meta(
+            gt=0,
+            le=bounds.SECONDS,
+            description="Longest wait for the upstream's next byte, the first included.",
+        ),
     ] = 600.0
 
     def upstream_key(self) -> str:

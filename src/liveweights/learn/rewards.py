@@ -10,31 +10,39 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from liveweights import bounds
 from liveweights.learn.followups import load_classifier
 from liveweights.record.feedback import Feedback
 from liveweights.record.survival import survival
 
-Weight = Annotated[float, Meta(ge=0)]
+Weight = Annotated[float, Meta(ge=0, le=bounds.WEIGHT)]
 
 
 class RewardMap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The configured worth of each signal, in [-1, 1], and how much it counts beside others."""
 
-    accepted: Annotated[float, Meta(description="The user took the answer.")] = 0.75
-    rejected: Annotated[float, Meta(description="The user dismissed the answer.")] = -0.25
+    accepted: Annotated[float, Meta(ge=-1, le=1, description="The user took the answer.")] = 0.75
+    rejected: Annotated[
+        float, Meta(ge=-1, le=1, description="The user dismissed the answer.")
+    ] = -0.25
     silence: Annotated[
-        float, Meta(description="The model said nothing. The zero of the scale.")
+        float, Meta(ge=-1, le=1, description="The model said nothing. The zero of the scale.")
     ] = 0.0
     satisfied: Annotated[
-        float, Meta(description="A comment or the next message in a chat praises the answer.")
+        float,
+        Meta(
+            ge=-1, le=1, description="A comment or the next message in a chat praises the answer."
+        ),
     ] = 0.25
     dissatisfied: Annotated[
-        float, Meta(description="A comment or the next message complains of the answer.")
+        float,
+        Meta(ge=-1, le=1, description="A comment or the next message complains of the answer."),
     ] = -0.5
     settled_after: Annotated[
         float,
         Meta(
             ge=0,
+            le=bounds.SECONDS,
             description="Seconds after the answer from which a surviving text counts as settled.",
         ),
     ] = 30.0

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from liveweights import bounds
+
 PolicyLoss = Literal["topr", "cispo", "gspo"]
 
 
@@ -21,26 +23,29 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         tuple[Literal["attention", "mlp", "experts"], ...],
         Meta(min_length=1, description="The parts of the model that LoRA adapts; no router is."),
     ] = ("attention", "mlp", "experts")
-    rank: Annotated[int, Meta(ge=1, description="Rank of the LoRA update.")] = 16
+    rank: Annotated[int, Meta(ge=1, le=2**16, description="Rank of the LoRA update.")] = 16
     alpha: Annotated[
-        int, Meta(ge=1, description="LoRA alpha; the update is scaled alpha/rank.")
+        int, Meta(ge=1, le=2**20, description="LoRA alpha; the update is scaled alpha/rank.")
     ] = 32
-    learning_rate: Annotated[float, Meta(gt=0, description="AdamW's step size.")] = 5e-4
+    learning_rate: Annotated[float, Meta(gt=0, le=1, description="AdamW's step size.")] = 5e-4
     full_learning_rate: Annotated[
-        float, Meta(gt=0, description="The same where all weights are changed.")
+        float, Meta(gt=0, le=1, description="The same where all weights are changed.")
     ] = 1e-5
-    epochs: Annotated[int, Meta(ge=1, description="Passes over a cycle's rows.")] = 1
+    epochs: Annotated[int, Meta(ge=1, le=1000, description="Passes over a cycle's rows.")] = 1
     nodes: Annotated[
-        int, Meta(ge=64, description="Most tokens of one packed prefix tree: one pass.")
+        int, Meta(ge=64, le=2**24, description="Most tokens of one packed prefix tree: one pass.")
     ] = 1024
     step_rows: Annotated[
         int,
         Meta(
             ge=1,
+            le=bounds.COUNT,
             description="Fewest rows of one gradient step: it takes as many trees as they need.",
         ),
     ] = 16
-    grad_norm: Annotated[float, Meta(gt=0, description="Gradients are clipped to this norm.")] = 1.0
+    grad_norm: Annotated[
+        float, Meta(gt=0, le=bounds.WEIGHT, description="Gradients are clipped to this norm.")
+    ] = 1.0
     loss: Annotated[
         PolicyLoss,
         Meta(
@@ -51,7 +56,12 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = "topr"
     ratio_max: Annotated[
-        float, Meta(ge=1, description="Truncation of the token ratio in 'topr' and 'cispo'.")
+        float,
+        Meta(
+            ge=1,
+            le=bounds.WEIGHT,
+            description="Truncation of the token ratio in 'topr' and 'cispo'.",
+        ),
     ] = 2.0
     sequence_clip: Annotated[
         float, Meta(gt=0, lt=1, description="Clip of the answer's ratio in 'gspo'.")
@@ -69,28 +79,49 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = 0.8
     kto_beta: Annotated[
         float,
-        Meta(gt=0, description="Sharpness of KTO, for answers recorded without probabilities."),
+        Meta(
+            gt=0,
+            le=bounds.WEIGHT,
+            description="Sharpness of KTO, for answers recorded without probabilities.",
+        ),
     ] = 0.1
     ratio_band: Annotated[
         float,
         Meta(
             gt=1,
+            le=bounds.WEIGHT,
             description="Answers whose geometric-mean ratio leaves [1/band, band] are masked.",
         ),
     ] = 3.0
     kl_target: Annotated[
-        float, Meta(gt=0, description="Divergence from the incumbent to stay near, nats per token.")
+        float,
+        Meta(
+            gt=0,
+            le=bounds.WEIGHT,
+            description="Divergence from the incumbent to stay near, nats per token.",
+        ),
     ] = 0.1
     kl_weight: Annotated[
-        float, Meta(ge=0, description="First weight of the divergence; it adapts to the target.")
+        float,
+        Meta(
+            ge=0,
+            le=bounds.WEIGHT,
+            description="First weight of the divergence; it adapts to the target.",
+        ),
     ] = 0.1
     correction_weight: Annotated[
-        float, Meta(ge=0, description="Weight of the likelihood of what the user wrote instead.")
+        float,
+        Meta(
+            ge=0,
+            le=bounds.WEIGHT,
+            description="Weight of the likelihood of what the user wrote instead.",
+        ),
     ] = 0.3
     silence_weight: Annotated[
         float,
         Meta(
             ge=0,
+            le=bounds.WEIGHT,
             description=(
                 "Factor on what saying nothing would have saved where a completion was rejected:"
                 " the price of an interruption, relative to the reward map. 0: silence is not"
@@ -119,7 +150,11 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = 0.8
     hindsight_weight: Annotated[
         float,
-        Meta(ge=0, description="Weight of self-distillation from what users said of answers."),
+        Meta(
+            ge=0,
+            le=bounds.WEIGHT,
+            description="Weight of self-distillation from what users said of answers.",
+        ),
     ] = 0.2
     user_share: Annotated[
         float,
@@ -137,6 +172,7 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         float,
         Meta(
             gt=0,
+            le=bounds.WEIGHT,
             description=(
                 "Users whose votes stand so many standard errors further from their segment's than"
                 " others' do are left out of the cycle."
@@ -147,6 +183,7 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         float,
         Meta(
             gt=0,
+            le=bounds.WEIGHT,
             description=(
                 "Alarm where the server's and the trainer's log-probabilities of the incumbent's"
                 " answers differ by more, in mean nats per token."
@@ -157,28 +194,37 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         float, Meta(ge=0, le=1, description="What the baseline keeps of its past in each cycle.")
     ] = 0.8
     baseline_prior: Annotated[
-        float, Meta(gt=0, description="Rewards' worth of shrinkage to the global mean.")
+        float,
+        Meta(gt=0, le=bounds.WEIGHT, description="Rewards' worth of shrinkage to the global mean."),
     ] = 20.0
     held_back_share: Annotated[
         float, Meta(gt=0, lt=1, description="Share of sessions kept from learning for the gate.")
     ] = 0.25
     max_rows: Annotated[
-        int, Meta(ge=1, description="Most generations that a cycle learns from.")
+        int, Meta(ge=1, le=bounds.COUNT, description="Most generations that a cycle learns from.")
     ] = 1500
     max_held_back: Annotated[
-        int, Meta(ge=1, description="Most generations that a cycle holds back to be judged on.")
+        int,
+        Meta(
+            ge=1,
+            le=bounds.COUNT,
+            description="Most generations that a cycle holds back to be judged on.",
+        ),
     ] = 1000
     max_scored: Annotated[
         int,
         Meta(
             ge=1,
+            le=bounds.COUNT,
             description=(
                 "Most of those that the learner scores under candidate and incumbent: for drift,"
                 " likelihood and off-policy estimates."
             ),
         ),
     ] = 500
-    probes: Annotated[int, Meta(ge=2, description="Prompts that a checkpoint is probed with.")] = 24
+    probes: Annotated[
+        int, Meta(ge=2, le=bounds.COUNT, description="Prompts that a checkpoint is probed with.")
+    ] = 24
     routing: Annotated[
         Literal["free", "replay"],
         Meta(
@@ -201,6 +247,7 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         float,
         Meta(
             gt=0,
+            le=2**20,
             description="Memory for the activations of one step. A step that needs more computes"
             " them twice instead (activation checkpointing).",
         ),
@@ -209,11 +256,19 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         int,
         Meta(
             ge=1,
+            le=4096,
             description="Processes that share an update, by Ray Train (extra 'ray'): one for each"
             " GPU. 1: the learner's own, without Ray.",
         ),
     ] = 1
     threads: Annotated[
-        int, Meta(ge=0, description="CPU threads of the update; 0: half of the cores.")
+        int, Meta(ge=0, le=1024, description="CPU threads of the update; 0: half of the cores.")
     ] = 0
-    seed: Annotated[int, Meta(description="Fixes the adapter's start and the rows' order.")] = 0
+    seed: Annotated[
+        int,
+        Meta(
+            ge=-bounds.COUNT,
+            le=bounds.COUNT,
+            description="Fixes the adapter's start and the rows' order.",
+        ),
+    ] = 0

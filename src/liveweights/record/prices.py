@@ -7,12 +7,18 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from liveweights import bounds
+
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of a million tokens, in the currency of your choice."""
 
-    input: Annotated[float, Meta(ge=0, description="Per million tokens of prompt.")] = 0.0
-    output: Annotated[float, Meta(ge=0, description="Per million tokens of answer.")] = 0.0
+    input: Annotated[
+        float, Meta(ge=0, le=bounds.WEIGHT, description="Per million tokens of prompt.")
+    ] = 0.0
+    output: Annotated[
+        float, Meta(ge=0, le=bounds.WEIGHT, description="Per million tokens of answer.")
+    ] = 0.0
 
 
 def cost_nanos(price: Price | None, prompt_tokens: int, output_tokens: int) -> int:

@@ -8,6 +8,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from liveweights import bounds
+
 
 class RecordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The ``[record]`` table."""
@@ -16,6 +18,7 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         int,
         Meta(
             ge=0,
+            le=bounds.BYTES,
             description="Disk for answers that wait while Postgres is away; then the API "
             "waits too.",
         ),
@@ -24,12 +27,16 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         int,
         Meta(
             ge=0,
+            le=bounds.DAYS,
             description="Days for which generations and feedback stay in Postgres; 0: for ever. "
             "Rollups stay in any case. Feedback for what is not in Postgres is refused as unknown.",
         ),
     ] = 0
     metric_days: Annotated[
-        int, Meta(ge=1, description="Days for which samples of the instances' load stay.")
+        int,
+        Meta(
+            ge=1, le=bounds.DAYS, description="Days for which samples of the instances' load stay."
+        ),
     ] = 30
     archive: Annotated[
         bool,

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from liveweights import bounds
+
 
 class CanarySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The live comparison of a candidate with what it would replace."""
@@ -18,12 +20,16 @@ class CanarySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         ),
     ] = (0.05, 0.25, 0.5)
     step_rewards: Annotated[
-        int, msgspec.Meta(ge=1, description="Rewards of the canary after which a step is done.")
+        int,
+        msgspec.Meta(
+            ge=1, le=bounds.COUNT, description="Rewards of the canary after which a step is done."
+        ),
     ] = 20
     step_seconds: Annotated[
         float,
         msgspec.Meta(
             ge=0,
+            le=bounds.SECONDS,
             description=(
                 "Shortest step. The longest is the step's part of `max_seconds`, however few"
                 " rewards came in it."
@@ -42,10 +48,11 @@ class CanarySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         ),
     ] = 0.0
     shadow_answers: Annotated[
-        int, msgspec.Meta(ge=1, description="Answers after which the shadow ends.")
+        int, msgspec.Meta(ge=1, le=bounds.COUNT, description="Answers after which the shadow ends.")
     ] = 50
     shadow_seconds: Annotated[
-        float, msgspec.Meta(gt=0, description="Seconds after which the shadow ends.")
+        float,
+        msgspec.Meta(gt=0, le=bounds.SECONDS, description="Seconds after which the shadow ends."),
     ] = 300.0
     alpha: Annotated[
         float,
@@ -76,14 +83,29 @@ class CanarySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_latency_ratio: Annotated[
         float,
         msgspec.Meta(
-            ge=1, description="How many times longer a typical answer of the canary may take."
+            ge=1,
+            le=bounds.WEIGHT,
+            description="How many times longer a typical answer of the canary may take.",
         ),
     ] = 1.5
     margin: Annotated[
-        float, msgspec.Meta(ge=0, description="Loss of mean reward that is not worth an alarm.")
+        float,
+        msgspec.Meta(
+            ge=0, le=bounds.WEIGHT, description="Loss of mean reward that is not worth an alarm."
+        ),
     ] = 0.05
-    lowest: Annotated[float, msgspec.Meta(description="Lowest reward of one answer.")] = -1.0
-    highest: Annotated[float, msgspec.Meta(description="Highest reward of one answer.")] = 1.0
+    lowest: Annotated[
+        float,
+        msgspec.Meta(
+            ge=-bounds.WEIGHT, le=bounds.WEIGHT, description="Lowest reward of one answer."
+        ),
+    ] = -1.0
+    highest: Annotated[
+        float,
+        msgspec.Meta(
+            ge=-bounds.WEIGHT, le=bounds.WEIGHT, description="Highest reward of one answer."
+        ),
+    ] = 1.0
     unit: Annotated[
         Literal["session", "reward"],
         msgspec.Meta(
@@ -95,23 +117,36 @@ class CanarySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         ),
     ] = "session"
     session_rewards: Annotated[
-        int, msgspec.Meta(ge=1, description="Rewards after which a session is counted.")
+        int,
+        msgspec.Meta(
+            ge=1, le=bounds.COUNT, description="Rewards after which a session is counted."
+        ),
     ] = 8
     session_idle: Annotated[
         float,
-        msgspec.Meta(gt=0, description="Seconds without a reward after which it is counted."),
+        msgspec.Meta(
+            gt=0,
+            le=bounds.SECONDS,
+            description="Seconds without a reward after which it is counted.",
+        ),
     ] = 300.0
     min_rewards: Annotated[
         int,
         msgspec.Meta(
-            ge=0, description="Fewest rewards of the canary without which it is not promoted."
+            ge=0,
+            le=bounds.COUNT,
+            description="Fewest rewards of the canary without which it is not promoted.",
         ),
     ] = 20
     max_rewards: Annotated[
-        int, msgspec.Meta(ge=1, description="Rewards of the canary after which it is decided.")
+        int,
+        msgspec.Meta(
+            ge=1, le=bounds.COUNT, description="Rewards of the canary after which it is decided."
+        ),
     ] = 2000
     max_seconds: Annotated[
-        float, msgspec.Meta(gt=0, description="Seconds after which it is decided.")
+        float,
+        msgspec.Meta(gt=0, le=bounds.SECONDS, description="Seconds after which it is decided."),
     ] = 1800.0
     at_limit: Annotated[
         Literal["promote", "abort"],
@@ -137,25 +172,39 @@ class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """What an instance keeps in its engine."""
 
     max_resident: Annotated[
-        int, msgspec.Meta(ge=2, description="Most checkpoints that are resident at once.")
+        int, msgspec.Meta(ge=2, le=4096, description="Most checkpoints that are resident at once.")
     ] = 4
     keep_previous: Annotated[
         int,
         msgspec.Meta(
             ge=0,
+            le=4096,
             description="Former live checkpoints per alias that stay resident, for rollback.",
         ),
     ] = 1
     interval: Annotated[
         float,
-        msgspec.Meta(gt=0, description="Seconds between looks at what should be resident."),
+        msgspec.Meta(
+            ge=bounds.LEAST_SECONDS,
+            le=bounds.SECONDS,
+            description="Seconds between looks at what should be resident.",
+        ),
     ] = 1.0
     heartbeat: Annotated[
-        float, msgspec.Meta(gt=0, description="Seconds between signs of life in the database.")
+        float,
+        msgspec.Meta(
+            ge=bounds.LEAST_SECONDS,
+            le=bounds.SECONDS,
+            description="Seconds between signs of life in the database.",
+        ),
     ] = 3.0
     max_retry: Annotated[
         float,
-        msgspec.Meta(gt=0, description="Longest pause, in seconds, before loading is retried."),
+        msgspec.Meta(
+            gt=0,
+            le=bounds.SECONDS,
+            description="Longest pause, in seconds, before loading is retried.",
+        ),
     ] = 30.0
 
 
@@ -187,18 +236,28 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     another checkpoint needs stays in any case; so does every row in the database."""
 
     rollback_targets: Annotated[
-        int, msgspec.Meta(ge=1, description="Former live checkpoints per alias that stay.")
+        int,
+        msgspec.Meta(
+            ge=1, le=bounds.COUNT, description="Former live checkpoints per alias that stay."
+        ),
     ] = 10
     released: Annotated[
-        int, msgspec.Meta(ge=0, description="Checkpoints that stay of those that ever were live.")
+        int,
+        msgspec.Meta(
+            ge=0, le=bounds.COUNT, description="Checkpoints that stay of those that ever were live."
+        ),
     ] = 50
     days: Annotated[
-        float, msgspec.Meta(ge=0, description="Days for which those that never were live stay.")
+        float,
+        msgspec.Meta(
+            ge=0, le=bounds.DAYS, description="Days for which those that never were live stay."
+        ),
     ] = 7.0
     cycles: Annotated[
         int,
         msgspec.Meta(
             ge=0,
+            le=bounds.COUNT,
             description=(
                 "Last cycles per alias whose updates' files stay, to look into; they hold what"
                 " users wrote."
@@ -209,6 +268,7 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         float,
         msgspec.Meta(
             ge=0,
+            le=bounds.WEIGHT,
             description=(
                 "With less free disk than so many gigabytes, the oldest that nothing needs go"
                 " first, whatever the other keys say."

@@ -7,6 +7,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from liveweights import bounds
+
 
 class TrafficSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Several developers at once, each typing one file after the other."""
@@ -15,7 +17,8 @@ class TrafficSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         int, Meta(description="Developers who type at the same time.", ge=1, le=256)
     ] = 4
     rate: Annotated[
-        float, Meta(description="Most suggestions asked for per second, all together.", gt=0)
+        float,
+        Meta(description="Most suggestions asked for per second, all together.", gt=0, le=1e5),
     ] = 8.0
     share: Annotated[
         float, Meta(description="Share of code lines at which the editor asks.", gt=0, le=1)
@@ -24,11 +27,16 @@ class TrafficSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         float, Meta(description="Share of these asked in mid-line, not after Enter.", ge=0, le=1)
     ] = 0.5
     window: Annotated[
-        int, Meta(description="Characters of context that a prompt holds at most.", ge=200)
+        int,
+        Meta(description="Characters of context that a prompt holds at most.", ge=200, le=2**24),
     ] = 1000
     session_positions: Annotated[
         int,
-        Meta(description="Requests of one session before the developer opens another file.", ge=1),
+        Meta(
+            description="Requests of one session before the developer opens another file.",
+            ge=1,
+            le=bounds.COUNT,
+        ),
     ] = 24
     temperature: Annotated[
         float, Meta(description="Sampling temperature of the developers' requests.", ge=0, le=2)
@@ -37,35 +45,58 @@ class TrafficSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         32
     )
     max_requests: Annotated[
-        int, Meta(description="Stop after this many suggestions; 0 means no limit.", ge=0)
+        int,
+        Meta(
+            description="Stop after this many suggestions; 0 means no limit.", ge=0, le=bounds.COUNT
+        ),
     ] = 0
     timeout: Annotated[
-        float, Meta(description="Seconds after which an unanswered request has failed.", gt=0)
+        float,
+        Meta(
+            description="Seconds after which an unanswered request has failed.",
+            gt=0,
+            le=bounds.SECONDS,
+        ),
     ] = 60.0
-    seed: Annotated[int, Meta(description="Fixes files, positions and their order.")] = 0
+    seed: Annotated[
+        int,
+        Meta(
+            ge=-bounds.COUNT, le=bounds.COUNT, description="Fixes files, positions and their order."
+        ),
+    ] = 0
 
 
 class MeasureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which held-out positions are asked, and how."""
 
     files: Annotated[
-        int, Meta(description="Held-out files of packages that traffic types.", ge=2)
+        int,
+        Meta(description="Held-out files of packages that traffic types.", ge=2, le=bounds.COUNT),
     ] = 60
     package_files: Annotated[
-        int, Meta(description="Files of packages that no traffic touches; 0: no such figure.", ge=0)
+        int,
+        Meta(
+            description="Files of packages that no traffic touches; 0: no such figure.",
+            ge=0,
+            le=bounds.COUNT,
+        ),
     ] = 30
     positions: Annotated[
-        int, Meta(description="Positions per file, one after the other.", ge=1)
+        int, Meta(description="Positions per file, one after the other.", ge=1, le=bounds.COUNT)
     ] = 6
-    concurrency: Annotated[int, Meta(description="Requests at the same time.", ge=1)] = 4
+    concurrency: Annotated[int, Meta(description="Requests at the same time.", ge=1, le=4096)] = 4
 
 
 class Rewards(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an outcome is worth in the scorecard."""
 
-    accepted: Annotated[float, Meta(description="The suggestion was taken as it was.")] = 0.75
-    rejected: Annotated[float, Meta(description="Something else was written instead.")] = -0.25
-    silence: Annotated[float, Meta(description="Nothing was shown.")] = 0.0
+    accepted: Annotated[
+        float, Meta(ge=-1, le=1, description="The suggestion was taken as it was.")
+    ] = 0.75
+    rejected: Annotated[
+        float, Meta(ge=-1, le=1, description="Something else was written instead.")
+    ] = -0.25
+    silence: Annotated[float, Meta(ge=-1, le=1, description="Nothing was shown.")] = 0.0
 
 
 class DemoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,15 +104,20 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     folder: Annotated[str, Meta(description="Where everything of the run is kept.")] = "runs/demo"
     minutes: Annotated[
-        float, Meta(description="Training traffic goes on for at least this long.", gt=0)
+        float, Meta(description="Training traffic goes on for at least this long.", gt=0, le=1e6)
     ] = 7.0
     most_minutes: Annotated[
-        float, Meta(description="Training traffic ends after this long, released or not.", gt=0)
+        float,
+        Meta(description="Training traffic ends after this long, released or not.", gt=0, le=1e6),
     ] = 9.5
-    releases: Annotated[int, Meta(description="Releases that the demo waits for.", ge=0)] = 3
+    releases: Annotated[
+        int, Meta(description="Releases that the demo waits for.", ge=0, le=bounds.COUNT)
+    ] = 3
     alias: Annotated[str, Meta(description="The model name that the developers ask for.")] = "code"
     model: Annotated[str, Meta(description="Model to serve; empty: the packaged one.")] = ""
-    port: Annotated[int, Meta(description="TCP port of the API; 0: a free one.", ge=0)] = 0
+    port: Annotated[
+        int, Meta(description="TCP port of the API; 0: a free one.", ge=0, le=65535)
+    ] = 0
     keep: Annotated[bool, Meta(description="Leave the service running at the end.")] = False
     plain: Annotated[bool, Meta(description="Progress as lines, even on a terminal.")] = False
     traffic: TrafficSettings = TrafficSettings()

@@ -26,6 +26,7 @@ from liveweights.store.strays import remove_strays
 DATABASE = "liveweights"
 SHARED = Path("/var/lib/liveweights")
 LOG_LIMIT = 16 * 2**20
+"""Bytes of the server's log, and of the piece before it that is kept."""
 SETTINGS: Mapping[str, str] = {
     "shared_buffers": "128MB",
     "max_connections": "60",
@@ -101,7 +102,21 @@ class EmbeddedPostgres:
         return _running(self._place.data)
 
     def is_running(self) -> bool:
-        return self.pid is not None
+        """Whether it serves. One that was told to end (SIGTERM) lets nobody in any more and waits
+        for its clients, for ever if they stay: it does not."""
+        return self.pid is not None and self._place is not None and not _ends(self._place.data)
+
+    def trim_log(self) -> None:
+        """Keep the log within ``LOG_LIMIT``; what was last in it before is then in ``log.old``."""
+        if self._place is not None:
+            _trim(self._place)
+
+    @property
+    def folder_on_disk(self) -> Path:
+        """Where the files are. Raises ServerError before ``start``."""
+        if self._place is None:
+            raise ServerError(f"the server in {self.folder} was not started")
+        return self._place.root
 
     @property
     def owned(self) -> bool:
@@ -140,7 +155,7 @@ class EmbeddedPostgres:
         """Start the server, or attach to the one that runs, and return its DSN.
 
         Returns when the server accepts connections; after a crash that is after its recovery.
-        Calling it again is harmless, and starts it again if it has died.
+        Calling it again is harmless, and starts it again if it has died or was told to end.
         Raises ServerError, PlaceError, AccountError, NoBinaries.
         """
         if os.geteuid() == 0:
@@ -150,6 +165,8 @@ class EmbeddedPostgres:
         with _locked(self.folder / "lock"):
             self._place = place.settle(self.folder, self._shared, user)
             self._own()
+            if self.pid is not None and not self.is_running():
+                self._end()
             if self.pid is None or not self._wait(self._place):
                 programs = binaries.reachable(self._place.account, self._shared)
                 self._initialise(self._place, programs)
@@ -163,18 +180,7 @@ class EmbeddedPostgres:
         if self._ownership is None or self._place is None:
             return
         with _locked(self.folder / "lock"):
-            for signal_number, patience in (
-                (signal.SIGINT, 60.0),  # "fast": checkpoint, then end
-                (signal.SIGQUIT, 10.0),  # "immediate": recovery at the next start
-                (signal.SIGKILL, 10.0),
-            ):
-                pid = self.pid
-                if pid is None:
-                    break
-                _signal(pid, signal_number)
-                _until(lambda: self.pid is None, patience)
-            if self.pid is not None:
-                raise ServerError(f"the server (process {self.pid}) does not end")
+            self._end()
             _end_orphans(self._place.data)
             self._ownership.close()
             self._ownership = None
@@ -198,6 +204,20 @@ class EmbeddedPostgres:
             for folder in {root, self.folder, *place.outside(root)}:
                 shutil.rmtree(folder, ignore_errors=True)
         self._place = None
+
+    def _end(self) -> None:
+        for signal_number, patience in (
+            (signal.SIGINT, 60.0),  # "fast": checkpoint, then end
+            (signal.SIGQUIT, 10.0),  # "immediate": recovery at the next start
+            (signal.SIGKILL, 10.0),
+        ):
+            pid = self.pid
+            if pid is None:
+                return
+            _signal(pid, signal_number)
+            _until(lambda: self.pid is None, patience)
+        if self.pid is not None:
+            raise ServerError(f"the server (process {self.pid}) does not end")
 
     def _own(self) -> None:
         """Become the owner unless another process is: the kernel ends ownership with it."""
@@ -262,8 +282,7 @@ class EmbeddedPostgres:
         ):
             stale.unlink(missing_ok=True)
         self._admit(where)
-        if where.log.exists() and where.log.stat().st_size > LOG_LIMIT:
-            where.log.replace(where.log.with_suffix(".old"))
+        _trim(where)
         settings = {
             **self._settings,
             "listen_addresses": self._access.addresses,
@@ -357,8 +376,27 @@ def _running(data: Path) -> int | None:
 
 
 def _ready(data: Path) -> bool:
+    return _running(data) is not None and _status(data) == "ready"
+
+
+def _ends(data: Path) -> bool:
+    return _status(data) == "stopping"
+
+
+def _status(data: Path) -> str:
+    """What the server says of itself: starting, ready or stopping."""
     lines = _pid_file(data)
-    return _running(data) is not None and len(lines) >= 8 and lines[7].strip() == "ready"
+    return lines[7].strip() if len(lines) >= 8 else ""
+
+
+def _trim(where: place.Place) -> None:
+    """Emptied in place: the server appends to it, and would go on in a file that was renamed."""
+    if not where.log.exists() or where.log.lstat().st_size <= LOG_LIMIT:
+        return
+    script = 'umask 077; tail -c "$3" "$1" > "$2"; : > "$1"'
+    where.account.run(
+        ["/bin/sh", "-c", script, "sh", where.log, where.log.with_suffix(".old"), str(LOG_LIMIT)]
+    )
 
 
 def _works_in(pid: int, data: Path) -> bool:

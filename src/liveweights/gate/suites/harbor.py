@@ -6,21 +6,23 @@ import shlex
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Annotated
 
 import msgspec
 
+from liveweights import bounds
 from liveweights.gate.suites.suite import SuiteError
 
 MIB = 1024 * 1024
 
 
 class _Timeout(msgspec.Struct, frozen=True, kw_only=True):
-    timeout_sec: float = 120.0
+    timeout_sec: Annotated[float, msgspec.Meta(gt=0, le=bounds.SECONDS)] = 120.0
 
 
 class _Environment(msgspec.Struct, frozen=True, kw_only=True):
-    memory_mb: int = 512
-    storage_mb: int = 64
+    memory_mb: Annotated[int, msgspec.Meta(ge=1, le=bounds.MIB)] = 512
+    storage_mb: Annotated[int, msgspec.Meta(ge=1, le=bounds.MIB)] = 64
 
 
 class _Description(msgspec.Struct, frozen=True, kw_only=True):

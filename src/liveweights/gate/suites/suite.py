@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 
+from liveweights import bounds
+
 Message = dict[str, str]
 
 
@@ -24,11 +26,11 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     licence: str
     source: str = ""
     harness: Literal["questions", "terminal", "inspect"] = "questions"
-    samples: Annotated[int, msgspec.Meta(ge=1)] = 1
-    seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    samples: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 1
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=bounds.SECONDS)] = 60.0
     margin: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.05
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] = 0.0
-    max_tokens: Annotated[int, msgspec.Meta(ge=1)] = 256
+    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=bounds.COUNT)] = 256
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +45,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     target: Any = None
     group: str | None = None
     stop: list[str] = []
-    max_tokens: int | None = None
+    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=bounds.COUNT)] | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
