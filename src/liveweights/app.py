@@ -9,21 +9,21 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import msgspec
-import uvicorn
 import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights.api.app import create_app, make_slots
 from liveweights.api.routing import Router
 from liveweights.api.sampler import keep_sampling
+from liveweights.api.server import Server
 from liveweights.api.shadow import Shadow
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.models import card, find, load_tokenizer
@@ -151,25 +151,6 @@ class StatusRoute:
         await send({"type": "http.response.body", "body": msgspec.json.encode(status)})
 
 
-class ApiServer(uvicorn.Server):
-    """Cancelling ``serve_and_drain`` ends it: nothing new comes in, what is there is answered."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Signals are the caller's: uvicorn would raise them again once it has ended."""
-        yield
-
-    async def serve_and_drain(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve on ``sockets``, or where the configuration says."""
-        serving = asyncio.create_task(self.serve(sockets))
-        try:
-            await asyncio.shield(serving)
-        except asyncio.CancelledError:
-            self.should_exit = True
-            await serving
-            raise
-
-
 async def run_api(place: Place) -> None:
     """Serve until told to stop; what was admitted is answered first."""
     config = place.config
@@ -244,24 +225,10 @@ async def run_gateway(place: Place) -> None:
 
 
 async def _listen(app: ASGIApp, config: Config, *, signed: bool = True) -> None:
-    """``signed``: with ``server`` and ``date`` headers of our own."""
-    server = ApiServer(
-        uvicorn.Config(
-            app,
-            host=config.api.host,
-            port=config.api.port,
-            log_level="warning",
-            access_log=False,
-            proxy_headers=False,  # nobody here asks for the client's address
-            timeout_graceful_shutdown=30,
-            server_header=signed,
-            date_header=signed,
-        )
-    )
+    server = Server(app, config.api, signed=signed)
     # What has been imported and opened so far stays: the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    log.info("listening on http://%s:%d", config.api.host, config.api.port)
     await server.serve_and_drain()
 
 

@@ -9,7 +9,8 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-import uvicorn
+from liveweights.api.server import Server
+from liveweights.api.settings import ApiSettings
 
 
 @contextmanager
@@ -20,14 +21,12 @@ def listening() -> Iterator[tuple[socket.socket, str]]:
         yield sock, f"http://127.0.0.1:{sock.getsockname()[1]}/v1"
 
 
-def make_server(app: Any) -> uvicorn.Server:
-    config = uvicorn.Config(app, log_level="warning", access_log=False)
-    config.timeout_graceful_shutdown = 5
-    return uvicorn.Server(config)
+def make_server(app: Any, settings: ApiSettings | None = None, *, signed: bool = True) -> Server:
+    return Server(app, settings or ApiSettings(), signed=signed, patience=5)
 
 
 @asynccontextmanager
-async def answering(server: uvicorn.Server) -> AsyncGenerator[str]:
+async def answering(server: Server) -> AsyncGenerator[str]:
     """Runs ``server`` in this event loop; the base URL for a client."""
     with listening() as (sock, url):
         serve = asyncio.create_task(server.serve(sockets=[sock]))

@@ -122,8 +122,7 @@ async def scene(
         url = f"http://{host}:{port}/v1"
         behind = GatewaySettings(upstream=url, silent_seconds=silent_seconds)
         async with Upstream(behind) as upstream:
-            server = make_server(create_gateway(upstream, recorder, settings, key))
-            server.config.server_header = server.config.date_header = False
+            server = make_server(create_gateway(upstream, recorder, settings, key), signed=False)
             async with answering(server) as url:
                 root = url.removesuffix("/v1")
                 async with aiohttp.ClientSession(root) as client:

@@ -29,6 +29,47 @@ class RateLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ] = 0
 
 
+class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a client may do before anybody knows who it is."""
+
+    max: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1,
+            le=1_000_000,
+            description="Connections at once. Above it the one whose client has kept the server "
+            "waiting for the longest is closed; where no client does, new ones get a 503.",
+        ),
+    ] = 2048
+    header_bytes: Annotated[
+        int,
+        msgspec.Meta(
+            ge=4096,
+            le=2**20,
+            description="All headers of a request together, each counted with 32 bytes more than "
+            "its text (RFC 9113, section 6.5.2); more are refused with 431.",
+        ),
+    ] = 64 * 1024
+    header_seconds: Annotated[
+        float, msgspec.Meta(gt=0, le=3600, description="Longest wait for a request's headers.")
+    ] = 10.0
+    body_seconds: Annotated[
+        float,
+        msgspec.Meta(
+            gt=0,
+            le=3600,
+            description="Longest wait for a request's body; each 4 KiB of it that have come give "
+            "one second more.",
+        ),
+    ] = 30.0
+    send_seconds: Annotated[
+        float,
+        msgspec.Meta(
+            gt=0, le=3600, description="Longest wait for a client that takes nothing of its answer."
+        ),
+    ] = 60.0
+
+
 class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: Annotated[str, msgspec.Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535, description="Port; 0 takes a free one.")] = (
@@ -61,6 +102,7 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             ge=1024, le=bounds.COUNT, description="Larger request bodies are refused with 413."
         ),
     ] = 2 * 1024 * 1024
+    connections: ConnectionSettings = ConnectionSettings()
     max_chat_tokens: Annotated[
         int,
         msgspec.Meta(

@@ -1,0 +1,89 @@
+"""The HTTP server of the API and of the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import msgspec
+import uvicorn
+from starlette.types import ASGIApp
+
+from liveweights.api.connection import bounded
+from liveweights.api.settings import ApiSettings
+
+log = logging.getLogger(__name__)
+
+SPARE_FILES = 256
+"""For everything but connections: the database, the record on disk, the engines."""
+
+
+class Server(uvicorn.Server):
+    """Serves until ``serve_and_drain`` is cancelled: then nothing new comes in, and what is there
+    is answered. ``signed``: with ``server`` and ``date`` headers of our own."""
+
+    def __init__(
+        self, app: ASGIApp, settings: ApiSettings, *, signed: bool = True, patience: int = 30
+    ) -> None:
+        most = allow_connections(settings.connections.max)
+        limits = msgspec.structs.replace(settings.connections, max=most)
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                http=bounded(limits),
+                ws="none",
+                log_level="warning",
+                access_log=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=patience,
+                server_header=signed,
+                date_header=signed,
+            )
+        )
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Signals are the caller's: uvicorn would raise them again once it has ended."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Bind, and say where; ends the process where that cannot be."""
+        await super().startup(sockets)
+        for server in self.servers:
+            for bound in server.sockets:
+                host, port = bound.getsockname()[:2]
+                log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+
+    async def serve_and_drain(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve on ``sockets``, or where the settings say."""
+        serving = asyncio.create_task(self.serve(sockets))
+        try:
+            await asyncio.shield(serving)
+        except asyncio.CancelledError:
+            self.should_exit = True
+            await serving
+            raise
+
+
+def allow_connections(wanted: int) -> int:
+    """Let this process have so many connections open, each with one to an upstream; how many it
+    may have, where the operating system allows fewer."""
+    needed = 2 * wanted + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    allowed = max(1, (soft - SPARE_FILES) // 2)
+    log.warning(
+        "%d files may be open here (ulimit -n), so %d connections are taken, not %d",
+        *(soft, allowed, wanted),
+    )
+    return allowed

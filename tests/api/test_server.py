@@ -1,0 +1,91 @@
+"""The API's process ends in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import signal
+import socket
+
+import httpx
+import pytest
+
+from liveweights.api.server import Server, allow_connections
+from liveweights.api.settings import ApiSettings
+
+from .doubles import BASE, make_api
+from .servers import listening
+
+BODY = {"model": "tiny", "prompt": "say:", "max_tokens": 50, "stream": True}
+
+
+def test_what_was_admitted_is_answered_when_the_server_is_told_to_stop() -> None:
+    async def scenario() -> None:
+        go = asyncio.Event()
+        api = make_api("hello", pause=go.wait)
+        before = signal.getsignal(signal.SIGTERM)
+        server = Server(api.app, ApiSettings())
+        with listening() as (sock, url):
+            serving = asyncio.create_task(server.serve_and_drain([sock]))
+            while not server.started:
+                await asyncio.sleep(0.01)
+            async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+                asked = asyncio.create_task(client.post("/completions", json=BODY))
+                while not api.engine.open:
+                    await asyncio.sleep(0.01)
+                serving.cancel()
+                await asyncio.sleep(0.3)
+                assert not serving.done()
+                go.set()
+                answer = await asked
+            assert answer.text.endswith("data: [DONE]\n\n")
+            with pytest.raises(asyncio.CancelledError):
+                await serving
+        assert api.recorder.only().output == "hello"
+        assert (api.engine.open, api.router.in_use(BASE)) == (0, 0)
+        # Nobody else's handler was replaced on the way.
+        assert signal.getsignal(signal.SIGTERM) == before
+
+    asyncio.run(scenario())
+
+
+def test_it_says_where_it_listens_once_it_does(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "liveweights.api.server")
+
+    async def scenario() -> None:
+        server = Server(make_api().app, ApiSettings(port=0))
+        serving = asyncio.create_task(server.serve_and_drain())
+        while not caplog.messages:
+            await asyncio.sleep(0.01)
+        [said] = caplog.messages
+        url = said.removeprefix("listening on ")
+        async with httpx.AsyncClient(base_url=url) as client:
+            assert (await client.get("/healthz")).status_code == 200
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+
+    asyncio.run(scenario())
+
+
+def test_it_does_not_say_so_where_the_port_is_taken(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "liveweights.api.server")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        server = Server(make_api().app, ApiSettings(port=taken.getsockname()[1]))
+        with pytest.raises(SystemExit):
+            asyncio.run(server.serve_and_drain())
+    assert not caplog.messages
+
+
+def test_connections_fit_into_the_files_that_may_be_open() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (300, before[1]))
+        assert allow_connections(200) == 200
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 400
+        assert allow_connections(10**9) < 10**9
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
