@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from typer.testing import CliRunner
@@ -27,7 +28,7 @@ margin = 0.1
 class Handler(BaseHTTPRequestHandler):
     """A service with two models: "good" answers yes, "bad" no."""
 
-    shown: set[str] = set()
+    shown: ClassVar[set[str]] = set()
     """What callers showed as their key."""
 
     def do_GET(self) -> None:

@@ -36,7 +36,7 @@ class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         int,
         msgspec.Meta(
             ge=1,
-            le=1_000_000,
+            le=bounds.COUNT,
             description="Connections at once. Above it the one whose client has kept the server "
             "waiting for the longest is closed; where no client does, new ones get a 503.",
         ),
