@@ -102,10 +102,13 @@ def test_the_exit_code_and_the_numbers_say_the_same(
 def test_the_service_of_the_home_is_asked_as_itself(url: str, suite: str, tmp_path: Path) -> None:
     arguments = ["gate", suite, "--candidate", "good", "--incumbent", "bad", "--cases", "5"]
     arguments += ["--url", url, "--key", "a tenant's", "--home", str(tmp_path)]
-    for shown in ("a tenant's", make_key(tmp_path)):
-        Handler.shown.clear()
-        RUNNER.invoke(app, arguments)
-        assert Handler.shown == {f"Bearer {shown}"}
+    Handler.shown.clear()
+    RUNNER.invoke(app, arguments)
+    assert Handler.shown == {"Bearer a tenant's"}
+    key = make_key(tmp_path)
+    Handler.shown.clear()
+    RUNNER.invoke(app, arguments)
+    assert Handler.shown == {f"Bearer {key}"}
 
 
 def test_answers_are_kept_and_not_asked_again(url: str, suite: str, tmp_path: Path) -> None:
