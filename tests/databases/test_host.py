@@ -105,6 +105,33 @@ def test_everything_may_be_killed(folder: Path) -> None:
     asyncio.run(work())
 
 
+def test_a_server_that_was_told_politely_to_end_is_started_again(folder: Path) -> None:
+    """It would wait for the sessions that are open, and let nobody else in."""
+
+    async def work() -> None:
+        async with Databases(folder, SETTINGS) as databases:
+            await databases.create("a", script="create table t as select 1 as a")
+            address = await databases.connect("a")
+            held = await psycopg.AsyncConnection.connect(address.dsn(), autocommit=True)
+            await held.execute("select 1")
+            first = server_of(folder)
+            os.kill(first, signal.SIGTERM)
+
+            async def total() -> int:
+                try:
+                    return await value(databases, "a")
+                except (psycopg.Error, HostError):
+                    return 0
+
+            await until(total, lambda found: found == 1)
+            assert server_of(folder) != first
+            with pytest.raises(psycopg.OperationalError):
+                await held.execute("select 1")
+            await held.close()
+
+    asyncio.run(work())
+
+
 def test_a_killed_process_leaves_whole_databases_or_none(folder: Path) -> None:
     async def work() -> None:
         async with Databases(folder, SETTINGS) as databases:
@@ -245,5 +272,7 @@ def test_after_a_crash_of_the_machine_nothing_is_trusted(folder: Path) -> None:
 
 
 def test_a_server_that_cannot_start_says_why(folder: Path) -> None:
-    with pytest.raises(HostError, match="max_connections"):
-        asyncio.run(attach.attach(folder, msgspec.structs.replace(SETTINGS, connections=10**7)))
+    # Address space for less than the memory that all its processes share.
+    small = msgspec.structs.replace(SETTINGS, connections=100_000, session_memory_mb=16)
+    with pytest.raises(HostError, match="(?i)memory"):
+        asyncio.run(attach.attach(folder, small))

@@ -22,6 +22,8 @@ from liveweights.store.database import Connection
 
 Opened = Callable[..., Any]
 TABLE = "create table t as select generate_series(1, 3) as a"
+UNHEARD_OF = (float("nan"), float("inf"), float("-inf"), 1e14, -1.0)
+"""What is no number of seconds."""
 
 
 async def count(databases: Databases, name: str, *, read_only: bool = False) -> int:
@@ -248,6 +250,17 @@ def test_refusals(opened: Opened) -> None:
             for limits in ({"ttl": 0.0}, {"ttl": 1e9}, {"size_mb": 10**6}):
                 with pytest.raises(Refused, match="may"):
                     await databases.create("two", **limits)
+            for limits in (
+                *({name: value} for name in ("ttl", "idle") for value in UNHEARD_OF),
+                *({"size_mb": size} for size in (-1, 0, 10**18)),
+            ):
+                with pytest.raises(Refused, match="must be from"):
+                    await databases.create("two", **limits)
+                with pytest.raises(Refused, match="must be from"):
+                    await databases.fork("one", "two", **limits)
+            for most in (*({"seconds": value} for value in UNHEARD_OF), {"rows": 0}, {"rows": -1}):
+                with pytest.raises(Refused, match="must be from"):
+                    await databases.sql("one", "select 1", **most)
             for number in range(SETTINGS.count_of_agent - 1):
                 await databases.create(f"more{number}")
             with pytest.raises(Refused, match="delete one"):
@@ -256,6 +269,37 @@ def test_refusals(opened: Opened) -> None:
         async with opened(settings=full) as databases:
             with pytest.raises(Refused, match="disk"):
                 await databases.create("one")
+
+    asyncio.run(work())
+
+
+def test_settings_are_checked_also_where_no_file_was_read(tmp_path: Path) -> None:
+    for value in UNHEARD_OF:
+        wrong = msgspec.structs.replace(SETTINGS, idle=value)
+        with pytest.raises(Refused, match=r"settings of the databases: .*idle"):
+            Databases(tmp_path, wrong)
+
+
+def test_a_row_that_cannot_be_reckoned_with_keeps_no_other_waiting(opened: Opened) -> None:
+    """Such as an older version may have left."""
+
+    async def work() -> None:
+        async with opened() as databases:
+            bad = await databases.create("bad")
+            await databases.create("good", script=TABLE, idle=0.5)
+            async with databases._connection() as conn:
+                await conn.execute("alter table databases drop constraint databases_idle_check")
+                try:
+                    await conn.execute("update databases set idle = 1e14 where id = %s", (bad.id,))
+
+                    async def state() -> State:
+                        return (await databases.list())[1].state
+
+                    await until(state, lambda found: found is State.PAUSED)
+                    assert await count(databases, "good") == 3
+                finally:
+                    await conn.execute("update databases set idle = 900 where id = %s", (bad.id,))
+                    await conn.execute("alter table databases add check (idle > 0 and idle <= 1e9)")
 
     asyncio.run(work())
 

@@ -97,8 +97,17 @@ def test_an_agents_session(agents_folder: Path) -> None:
                 assert await call(two, "delete_database", name="mine") == {"existed": False}
                 assert "no database" in await call(two, "fork_database", source="other", name="x")
                 assert "may live at most" in await call(
-                    two, "create_database", name="x", ttl_seconds=1e12
+                    two, "create_database", name="x", ttl_seconds=1e8
                 )
+                for wrong in (
+                    {"ttl_seconds": 1e14},
+                    {"ttl_seconds": -1},
+                    {"size_mb": 10**18},
+                    {"size_mb": -1},
+                ):
+                    refused = await call(two, "create_database", name="x", **wrong)
+                    assert "Input should be" in refused, wrong
+                assert await call(two, "list_databases") == []
 
             names = [found["name"] for found in await call(one, "list_databases")]
             assert names == ["mine", "other"]

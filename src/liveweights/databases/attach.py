@@ -18,6 +18,9 @@ from liveweights.databases.errors import HostError
 from liveweights.databases.settings import DatabaseSettings
 from liveweights.store.embedded import EmbeddedPostgres, port_in_use
 
+LOG_LIMIT = 2**20
+"""Bytes of the host's own log; when it is started, a longer one is put aside."""
+
 
 async def attach(folder: Path, settings: DatabaseSettings, patience: float = 300.0) -> Endpoint:
     """Where the server of ``folder`` is; starts its host if there is none. Raises HostError."""
@@ -42,7 +45,10 @@ def spawn(folder: Path, settings: DatabaseSettings) -> subprocess.Popen[bytes]:
     """Start a host that outlives this process."""
     folder.mkdir(mode=0o711, parents=True, exist_ok=True)
     command = [sys.executable, "-m", "liveweights.databases.host", str(folder.resolve())]
-    with (folder / "host.log").open("ab") as output:
+    log = folder / "host.log"
+    if log.exists() and log.stat().st_size > LOG_LIMIT:
+        log.replace(folder / "host.log.old")
+    with log.open("ab") as output:
         return subprocess.Popen(
             [*command, msgspec.json.encode(settings).decode()],
             stdin=subprocess.DEVNULL,
@@ -64,7 +70,7 @@ async def stop(folder: Path, settings: DatabaseSettings, *, destroy: bool = Fals
         await asyncio.sleep(0.1)
     if destroy:
         await asyncio.to_thread(EmbeddedPostgres(folder / "postgres").destroy)
-        for name in ("boot", "endpoint.json", "host.log", "port", "secret"):
+        for name in ("boot", "endpoint.json", "host.log", "host.log.old", "port", "secret"):
             (folder / name).unlink(missing_ok=True)
 
 

@@ -22,6 +22,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from liveweights.databases import roles
+from liveweights.databases.commons import QUEUE_PAGES
 from liveweights.databases.endpoint import (
     ADDRESS,
     Endpoint,
@@ -62,6 +63,7 @@ def server_settings(settings: DatabaseSettings) -> dict[str, str]:
         "max_wal_senders": "0",
         "max_worker_processes": "0",  # no parallel queries: one connection, one process
         "io_method": "sync",
+        "max_notify_queue_pages": str(QUEUE_PAGES),
         "temp_file_limit": f"{settings.max_size_mb}MB",
         # With hundreds of databases the default visits several each second for nothing.
         "autovacuum_naptime": "5min",
@@ -178,22 +180,24 @@ class Host:
     async def _mind(self, server: EmbeddedPostgres) -> None:
         needed = time.monotonic()
         while not self.stopping.is_set():
-            minder = Minder()
             try:
                 if not server.is_running():
-                    log.warning("Postgres has died; it is started again")
+                    log.warning("Postgres has died, or was told to; it is started again")
                     await self._start(server)
+                minder = Minder(server.folder_on_disk, self.settings.free_disk_mb * MIB)
                 async with await psycopg.AsyncConnection.connect(
                     server.dsn, autocommit=True
                 ) as conn:
-                    while not self.stopping.is_set():
+                    # Told politely to end, it waits for this connection too.
+                    while server.is_running() and not self.stopping.is_set():
+                        await asyncio.to_thread(server.trim_log)
                         if await minder.sweep(conn) or await _clients(conn):
                             needed = time.monotonic()
                         elif time.monotonic() - needed > self.settings.linger:
                             return
                         await self._pause()
-            except psycopg.OperationalError as error:
-                log.warning("the minder lost its connection: %s", error)
+            except psycopg.Error as error:
+                log.warning("the minder begins again: %s", error)
                 await self._pause()
 
     async def _pause(self) -> None:

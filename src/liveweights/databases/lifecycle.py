@@ -59,21 +59,30 @@ async def change(
     *,
     state: State | None = None,
     level: Level | None = None,
+    reason: str | None = None,
     used: bool = False,
 ) -> Database:
     """Give a database another state or level, and end the sessions whose rights that changes."""
-    wanted = replace(database, state=state or database.state, level=level or database.level)
+    wanted = replace(
+        database,
+        state=state or database.state,
+        level=level or database.level,
+        reason=database.reason if reason is None else reason,
+    )
+    if not wanted.admits:
+        # Before all else: a session that keeps changing its own role could make the rest fail.
+        await roles.close(conn, database.id)
     async with conn.transaction():
         cursor = await conn.execute(
-            "update databases set state = %s, level = %s,"
+            "update databases set state = %s, level = %s, reason = %s,"
             " used_at = case when %s then clock_timestamp() else used_at end"
             " where id = %s returning used_at",
-            (wanted.state, wanted.level, used, database.id),
+            (wanted.state, wanted.level, wanted.reason, used, database.id),
         )
         row = await cursor.fetchone()
         assert row is not None
         await roles.settle(conn, wanted)
-    if not wanted.admits or wanted.level is not database.level:
+    if wanted.admits and wanted.level is not database.level:
         await roles.terminate(conn, database.id)
     used_at: datetime = row[0]
     return replace(wanted, used_at=used_at)

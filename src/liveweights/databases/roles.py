@@ -61,11 +61,14 @@ revoke execute on function lo_create(oid), lo_creat(int), lo_from_bytea(oid, byt
 grant execute on function lo_create(oid), lo_creat(int), lo_from_bytea(oid, bytea) to {OWNER};
 revoke execute on function
     pg_logical_emit_message(boolean, text, text, boolean),
-    pg_logical_emit_message(boolean, text, bytea, boolean) from public;
+    pg_logical_emit_message(boolean, text, bytea, boolean),
+    pg_export_snapshot() from public;
+revoke execute on function pg_notify(text, text) from public;
+grant execute on function pg_notify(text, text) to {OWNER};
 """
 """What every database has from the first: run in the one that all others are copies of.
 
-Large objects and log messages would let a reader write.
+Large objects, log messages, notifications and exported snapshots would let a reader write.
 """
 
 
@@ -137,9 +140,13 @@ async def settle(conn: Connection, database: Database) -> None:
         _compose(
             f"alter database {{db}} allow_connections {database.admits} "
             f"is_template {database.state is State.FROZEN};"
+            # What is raised, planned or failed in it goes to the client only, not to the log.
+            "alter database {db} set log_min_messages = fatal;"
+            f"alter database {{db}} set temp_file_limit = '{database.size_limit // 1024}kB';"
             "revoke all on database {db} from public;"
             "grant connect on database {db} to {db};"
-            f"grant create, temporary on database {{db}} to {OWNER}",
+            f"grant create, temporary on database {{db}} to {OWNER};"
+            "alter role {ro} reset all",
             **names,
         )
     )
@@ -154,6 +161,12 @@ async def settle(conn: Connection, database: Database) -> None:
             "alter role {rw} reset all"
         )
     await conn.execute(_compose(rights, **names))
+
+
+async def close(conn: Connection, identifier: str) -> None:
+    """Let nobody into a database any more, and end every session in it."""
+    await conn.execute(_compose("alter database {db} allow_connections false", db=identifier))
+    await terminate(conn, identifier)
 
 
 async def terminate(conn: Connection, identifier: str) -> None:

@@ -29,7 +29,7 @@ class Level(StrEnum):
     REDUCED = "reduced"
     """Over the limit: what is there may be read, deleted, truncated and vacuumed."""
     CLOSED = "closed"
-    """Far over the limit: nobody may connect."""
+    """Far over the limit, or using up what all share: nobody may connect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,8 @@ class Database:
     created_at: datetime
     expires_at: datetime | None
     used_at: datetime
+    reason: str = ""
+    """Why it is closed, if it is."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", State(self.state))

@@ -7,17 +7,19 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 
+import msgspec
 from psycopg import errors
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import PoolClosed, PoolTimeout
 
+from liveweights import bounds
 from liveweights.databases import clone, lifecycle, roles, session
 from liveweights.databases.attach import attach
 from liveweights.databases.endpoint import ADDRESS, Endpoint, has_host, read_secret
@@ -27,12 +29,21 @@ from liveweights.databases.rows import OPERATOR, Database, Level, State, find, r
 from liveweights.databases.session import Result
 from liveweights.databases.settings import MIB, DatabaseSettings
 from liveweights.store.database import Connection, Pool
+from liveweights.store.place import root_of
 
 PATIENCE = 300.0
 """Seconds that a call waits for a connection to the control database."""
 LOOK_AGAIN = 5.0
 """Seconds after which it is seen whether there still is a host."""
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+BOUNDS: Mapping[str, tuple[float, float]] = {
+    "ttl": (0, bounds.SECONDS),
+    "idle": (bounds.LEAST_SECONDS, bounds.SECONDS),
+    "size_mb": (16, bounds.MIB),
+    "rows": (1, bounds.COUNT),
+    "seconds": (bounds.LEAST_SECONDS, bounds.SECONDS),
+}
+"""Least and largest of what a caller may ask for, whoever it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +101,7 @@ class Databases:
         if not NAME.fullmatch(owner):
             raise Refused(f"{owner!r} cannot be an owner: use small letters, digits, _ . and -")
         self.folder = folder.absolute()
-        self.settings = settings or DatabaseSettings()
+        self.settings = checked(settings or DatabaseSettings())
         self.owner = owner
         self._endpoint: Endpoint | None = None
         self._pool: Pool | None = None
@@ -170,9 +181,7 @@ class Databases:
                 raise Refused(f"{name} is frozen; fork it, and connect to the fork")
             if database.level is Level.CLOSED:
                 raise Refused(
-                    f"{name} has {database.size / MIB:.0f} MiB, far more than its limit of "
-                    f"{database.size_limit / MIB:.0f} MiB, and is closed; delete it, or let the "
-                    "operator raise the limit"
+                    f"{name} is closed: {database.reason}; delete it, or let the operator make room"
                 )
             await roles.set_passwords(conn, database.id, self._secret)
             await lifecycle.change(conn, database, state=State.READY, used=True)
@@ -189,6 +198,7 @@ class Databases:
     ) -> list[Result]:
         """Run statements as the database's own role: in a session of their own, in one transaction
         unless they say otherwise. A paused database is opened again."""
+        check_numbers(rows=rows, seconds=seconds)
         address = await self.connect(name, read_only=read_only)
         return await session.run(
             address.dsn(address.sockets),
@@ -215,6 +225,7 @@ class Databases:
         """Change the limits of anybody's database, ``ttl`` counted from now. For the operator."""
         if self.owner != OPERATOR:
             raise Refused("only the operator changes limits")
+        check_numbers(ttl=ttl, size_mb=size_mb)
         async with self._connection() as conn, self._locked(conn, name, owner) as database:
             expires_at = database.expires_at if ttl is None else _expiry(ttl)
             size_limit = database.size_limit if size_mb is None else size_mb * MIB
@@ -222,7 +233,8 @@ class Databases:
                 "update databases set expires_at = %s, size_limit = %s where id = %s",
                 (expires_at, size_limit, database.id),
             )
-            return replace(database, expires_at=expires_at, size_limit=size_limit)
+            changed = replace(database, expires_at=expires_at, size_limit=size_limit)
+            return await lifecycle.change(conn, changed)
 
     async def delete(self, name: str) -> bool:
         """Remove it with everything in it. False if there was none: again is harmless."""
@@ -260,6 +272,7 @@ class Databases:
             raise Refused(
                 f"{name!r} cannot be a name: use up to 63 small letters, digits, _ . and -"
             )
+        check_numbers(ttl=ttl, size_mb=size_mb, idle=idle)
         ttl = self.settings.ttl if ttl is None else ttl
         size_mb = size_mb or self.settings.size_mb
         self._check_limits(ttl, size_mb)
@@ -347,7 +360,8 @@ class Databases:
             return
         most = self.settings
         if not 0 < ttl <= most.max_ttl:
-            raise Refused(f"a database may live at most {most.max_ttl:g} s, not {ttl:g}")
+            asked = f"{ttl:g}" if ttl else "for ever"
+            raise Refused(f"a database may live at most {most.max_ttl:g} s, not {asked}")
         if size_mb > most.max_size_mb:
             raise Refused(f"a database may have at most {most.max_size_mb} MiB, not {size_mb}")
 
@@ -361,7 +375,8 @@ class Databases:
             raise Refused(f"there are {everyone} databases, as many as databases.count allows")
         if self.owner != OPERATOR and own >= self.settings.count_of_agent:
             raise Refused(f"{self.owner} has {own} databases; delete one first")
-        free = shutil.disk_usage(self.folder).free // MIB
+        files = root_of(self.folder / "postgres")  # they may be on another disk
+        free = shutil.disk_usage(files).free // MIB
         if free < self.settings.free_disk_mb:
             raise Refused(
                 f"only {free} MiB of disk are free, and databases.free_disk_mb is "
@@ -441,6 +456,22 @@ class Databases:
             if self._pool is None:
                 raise HostError(f"the server of {self.folder} cannot be reached")
             return self._pool
+
+
+def checked(settings: DatabaseSettings) -> DatabaseSettings:
+    """The settings, if they are within their bounds. Raises Refused."""
+    try:
+        return msgspec.convert(msgspec.to_builtins(settings), DatabaseSettings)
+    except msgspec.ValidationError as error:
+        raise Refused(f"the settings of the databases: {error}") from error
+
+
+def check_numbers(**given: float | None) -> None:
+    """Raises Refused for one that is out of its bounds, or no number."""
+    for name, value in given.items():
+        least, most = BOUNDS[name]
+        if value is not None and not least <= value <= most:
+            raise Refused(f"{name} is {value}; it must be from {least:g} to {most:g}")
 
 
 def _expiry(ttl: float) -> datetime | None:

@@ -95,7 +95,8 @@ class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Meta(
             ge=0,
             le=bounds.COUNT,
-            description="With less free disk, in MiB, nothing is made or forked.",
+            description="With less free disk, in MiB, nothing is made or forked; with less than"
+            " half of it, databases that grow are closed until there is so much again.",
         ),
     ] = 1024
     statement_seconds: Annotated[

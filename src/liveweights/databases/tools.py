@@ -13,7 +13,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
 from pydantic import BaseModel, Field
 
-from liveweights import __version__
+from liveweights import __version__, bounds
 from liveweights.databases.errors import HostError, NoDatabase, Refused
 from liveweights.databases.rows import Database
 from liveweights.databases.service import Databases
@@ -26,8 +26,13 @@ reach any other. They are deleted when their time is over, and paused while nobo
 run_sql and connect_database wake them. Before you try something that may go wrong, fork."""
 
 Name = Annotated[str, Field(description="Name of the database: small letters, digits, _ . and -")]
-Ttl = Annotated[float | None, Field(description="Seconds until it is deleted. Default: a day.")]
-Size = Annotated[int | None, Field(description="Largest size in MiB.")]
+Ttl = Annotated[
+    Annotated[float, Field(gt=0, le=bounds.SECONDS, allow_inf_nan=False)] | None,
+    Field(description="Seconds until it is deleted. Default: a day."),
+]
+Size = Annotated[
+    Annotated[int, Field(ge=16, le=bounds.MIB)] | None, Field(description="Largest size in MiB.")
+]
 ReadOnly = Annotated[bool, Field(description="Use the role that can only read.")]
 
 
