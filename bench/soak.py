@@ -74,6 +74,9 @@ class Seen:
     """Requests that ended in neither an answer nor an error of ours."""
 
 
+JSON = {"content-type": "application/json"}
+
+
 class User:
     """Does one thing after the other, drawn with a seed."""
 
@@ -156,7 +159,7 @@ class User:
     async def _ask(self, path: str, body: Any) -> Any:
         """The answer; None for an error, which is counted."""
         data = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        async with self._session.post(path, data=data) as response:
+        async with self._session.post(path, data=data, headers=JSON) as response:
             self._seen.statuses[response.status] += 1
             read = msgspec.json.decode(await response.read())
             if response.status >= 400:

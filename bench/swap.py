@@ -40,7 +40,7 @@ from liveweights.replay.service import Service, free_port, write_config
 from liveweights.store.database import open_pool
 from liveweights.store.embedded import EmbeddedPostgres
 
-OPERATOR_KEY = "bench"
+OPERATOR_KEY = "bench-0123456789"
 PAUSE = 5.0
 """Seconds between two restarts of the peer."""
 PROMPTS = [

@@ -20,11 +20,14 @@ import msgspec
 import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from liveweights.api.app import create_app, make_slots
+from liveweights.api.app import Routes, create_app, make_slots
+from liveweights.api.authentication import Authenticator
+from liveweights.api.errors import ApiError
 from liveweights.api.routing import Router
 from liveweights.api.sampler import keep_sampling
 from liveweights.api.server import Server
 from liveweights.api.shadow import Shadow
+from liveweights.api.wire import reply
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.models import card, find, load_tokenizer
 from liveweights.config import Config
@@ -33,13 +36,13 @@ from liveweights.engines.llama import LlamaEngine
 from liveweights.engines.protocol import Engine
 from liveweights.gateway.app import create_gateway
 from liveweights.gateway.upstream import Upstream
-from liveweights.insight.endpoint import InsightRoute
+from liveweights.insight.endpoint import insight_routes
 from liveweights.record.responses import ResponseStore
 from liveweights.record.shadow import ShadowAnswer, keep_shadow
 from liveweights.record.spill import Spill
 from liveweights.record.writer import Writer
 from liveweights.release import aliases
-from liveweights.release.console import ReleasesRoute
+from liveweights.release.console import release_routes
 from liveweights.release.deployer import Deployer
 from liveweights.release.registry import register
 from liveweights.release.signing import check
@@ -132,23 +135,18 @@ async def prepare(place: Place) -> Checkpoint:
     return base
 
 
-class StatusRoute:
-    """``GET /status`` beside the API: where the circle stands."""
+def status_routes(pool: Pool, place: Place) -> Routes:
+    """``GET /status``: where the circle stands."""
 
-    def __init__(self, app: ASGIApp, pool: Pool, place: Place) -> None:
-        self._app = app
-        self._pool = pool
-        self._place = place
+    async def status(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with pool.connection() as conn:
+                found = await read_status(conn, place.config.alias, place.home)
+        except aliases.UnknownAlias as error:
+            raise ApiError(404, f"{error}", code="not_found") from None
+        await reply(send, 200, msgspec.json.encode(found))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != "/status":
-            await self._app(scope, receive, send)
-            return
-        async with self._pool.connection() as conn:
-            status = await read_status(conn, self._place.config.alias, self._place.home)
-        headers = [(b"content-type", b"application/json")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": msgspec.json.encode(status)})
+    return {"/status": {"GET": status}}
 
 
 async def run_api(place: Place) -> None:
@@ -183,6 +181,7 @@ async def run_api(place: Place) -> None:
 
         shadow = await stack.enter_async_context(Shadow(engine, router, keep))
         slots = make_slots(config.api)
+        authenticator = Authenticator(config.api, place.key)
         app = create_app(
             engine,
             writer,
@@ -192,16 +191,19 @@ async def run_api(place: Place) -> None:
             shadow=shadow,
             responses=ResponseStore(pool),
             slots=slots,
-            service_key=place.key,
+            authenticator=authenticator,
+            pages={
+                **insight_routes(pool, authenticator, config.rewards),
+                **release_routes(pool, config, authenticator),
+                **status_routes(pool, place),
+            },
         )
         for work in (
             keep_up(pool, metric_days=config.record.metric_days),
             keep_sampling(pool, instance, slots, engine, router),
         ):
             stack.callback(asyncio.create_task(work).cancel)
-        answering = InsightRoute(app, pool, config.api, config.rewards)
-        steering = ReleasesRoute(answering, pool, config)
-        await _listen(StatusRoute(steering, pool, place), config)
+        await _listen(app, config)
 
 
 async def _open_writer(stack: AsyncExitStack, pool: Pool, place: Place, role: str) -> Writer:

@@ -14,6 +14,7 @@ from tokenizers import decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from liveweights.api.app import create_app
+from liveweights.api.authentication import Authenticator
 from liveweights.api.routing import Router
 from liveweights.api.settings import ApiSettings
 from liveweights.catalog.checkpoint import Checkpoint
@@ -264,6 +265,7 @@ class Api:
             else:
                 answer.parts.append(message["body"])
 
+        headers = ({} if body is None else {"content_type": "application/json"}) | headers
         named = [(k.replace("_", "-").encode(), v.encode("latin-1")) for k, v in headers.items()]
         scope = {"type": "http", "method": method, "path": path, "headers": named}
         await self.app(scope, receive, send)
@@ -300,6 +302,6 @@ def make_api(
         tokenizer,
         settings,
         responses=responses,
-        service_key=service_key,
+        authenticator=Authenticator(settings or ApiSettings(), service_key),
     )
     return Api(scripted, recorder, router, app, responses)

@@ -10,10 +10,11 @@ from liveweights.api.settings import ApiSettings, RateLimits
 from .doubles import BASE, Answer, Api, make_api
 
 BODY = {"model": "tiny", "prompt": "say:", "max_tokens": 10}
-KEYS = {"one": "acme", "two": "acme", "big": "huge"}
+ONE, TWO, BIG = "one-0123456789-a", "two-0123456789-a", "big-0123456789-a"
+KEYS = {ONE: "acme", TWO: "acme", BIG: "huge"}
 
 
-def ask(api: Api, key: str = "one", **more: Any) -> Answer:
+def ask(api: Api, key: str = ONE, **more: Any) -> Answer:
     return api.call("POST", "/v1/completions", BODY | more, authorization=f"Bearer {key}")
 
 
@@ -32,8 +33,8 @@ def test_token_limits_are_told_and_kept_per_key() -> None:
     assert answer.error()["code"] == "rate_limit_exceeded"
     assert int(answer.headers["retry-after"]) > 1
     assert len(api.engine.calls) == 2
-    assert ask(api, "two").status == 200
-    unlimited = ask(api, "big", max_tokens=400)
+    assert ask(api, TWO).status == 200
+    unlimited = ask(api, BIG, max_tokens=400)
     assert unlimited.status == 200
     assert not any(name.startswith("x-ratelimit") for name in unlimited.headers)
     metrics = api.call("GET", "/metrics").body
@@ -153,13 +154,13 @@ def test_concurrency_is_per_key() -> None:
     async def scenario() -> None:
         settings = ApiSettings(keys=KEYS, limits=RateLimits(concurrency=1))
         api, go = blocked(settings)
-        first = start(api, authorization="Bearer one")
+        first = start(api, authorization=f"Bearer {ONE}")
         await settle()
-        refused = await start(api, authorization="Bearer one")
+        refused = await start(api, authorization=f"Bearer {ONE}")
         assert (refused.status, refused.error()["type"]) == (429, "concurrency")
-        other = start(api, authorization="Bearer two")
+        other = start(api, authorization=f"Bearer {TWO}")
         go.set()
         assert (await first).status == (await other).status == 200
-        assert (await start(api, authorization="Bearer one")).status == 200
+        assert (await start(api, authorization=f"Bearer {ONE}")).status == 200
 
     asyncio.run(scenario())

@@ -5,11 +5,14 @@ from typing import Any
 import pytest
 from starlette.datastructures import Headers
 
+from liveweights.api.authentication import Client
 from liveweights.api.caller import Caller, identify
 from liveweights.api.errors import ApiError
 from liveweights.api.settings import ApiSettings
 
 from .doubles import make_api
+
+SECRET = "secret-0123456789"
 
 
 def caller(
@@ -20,7 +23,7 @@ def caller(
     **headers: str,
 ) -> Caller:
     named = Headers({name.replace("_", "-"): value for name, value in headers.items()})
-    return identify(named, user, metadata, "t", settings or ApiSettings())
+    return identify(named, user, metadata, Client("t"), settings or ApiSettings())
 
 
 def test_headers_win_over_metadata() -> None:
@@ -71,10 +74,10 @@ def test_long_headers_are_refused() -> None:
 
 
 def test_everything_said_is_recorded() -> None:
-    api = make_api(settings=ApiSettings(keys={"secret": "acme"}))
+    api = make_api(settings=ApiSettings(keys={SECRET: "acme"}))
     body = {"model": "tiny", "prompt": "a", "user": "u", "metadata": {"language": "py", "k": "v"}}
     headers: dict[str, Any] = {
-        "authorization": "Bearer secret",
+        "authorization": f"Bearer {SECRET}",
         "x_session_id": "s",
         "x_training_consent": "no",
     }
@@ -85,7 +88,9 @@ def test_everything_said_is_recorded() -> None:
     assert generation.metadata == {"k": "v"}
 
 
-@pytest.mark.parametrize("sent", [None, "Bearer wrong", "secret", "Basic secret", "Bearer"])
+@pytest.mark.parametrize(
+    "sent", [None, "Bearer wrong", SECRET, f"Basic {SECRET}", "Bearer", "Bearer "]
+)
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -97,7 +102,7 @@ def test_everything_said_is_recorded() -> None:
     ],
 )
 def test_unknown_keys_are_401(sent: str | None, method: str, path: str) -> None:
-    api = make_api(settings=ApiSettings(keys={"secret": "acme"}))
+    api = make_api(settings=ApiSettings(keys={SECRET: "acme"}))
     headers = {"authorization": sent} if sent else {}
     answer = api.call(method, path, {}, **headers)
     assert answer.status == 401

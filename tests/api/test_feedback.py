@@ -8,10 +8,12 @@ from liveweights.api.settings import ApiSettings
 
 from .doubles import Answer, Api, make_api
 
+KEY, OTHER = "key-of-one-012345", "key-of-two-012345"
+
 
 def served(**options: Any) -> tuple[Api, str]:
     api = make_api(**options)
-    key = {"authorization": "Bearer k"} if options.get("settings") else {}
+    key = {"authorization": f"Bearer {KEY}"} if options.get("settings") else {}
     answer = api.call("POST", "/v1/completions", {"model": "tiny", "prompt": "a"}, **key)
     return api, answer.json()["id"]
 
@@ -102,9 +104,9 @@ def test_unknown_generations_are_404() -> None:
 
 
 def test_another_tenants_generation_is_404() -> None:
-    api, generation = served(settings=ApiSettings(keys={"k": "one", "other": "two"}))
+    api, generation = served(settings=ApiSettings(keys={KEY: "one", OTHER: "two"}))
     body = {"generation": generation, "signal": "shown"}
-    for key, status in (("other", 404), ("k", 201), ("wrong", 401)):
+    for key, status in ((OTHER, 404), (KEY, 201), ("wrong", 401)):
         answer = api.call("POST", "/v1/feedback", body, authorization=f"Bearer {key}")
         assert answer.status == status
 

@@ -17,7 +17,7 @@ from .doubles import BASE, Api, make_api
 from .servers import answering, make_server
 
 KEY = f"{PREFIX}of-this-start"
-KEYS = {"first": "team-a", "second": "team-b"}
+KEYS = {"first-0123456789": "team-a", "second-0123456789": "team-b"}
 BODY = {"model": "tiny", "prompt": "p", "max_tokens": 8, "user": "ada"}
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -75,9 +75,9 @@ def test_a_full_queue_is_waited_in() -> None:
             answer = await api.acall("POST", "/v1/completions", BODY, authorization=f"Bearer {key}")
             return answer.status
 
-        running = asyncio.create_task(post("first"))
+        running = asyncio.create_task(post("first-0123456789"))
         await asyncio.sleep(0.05)
-        refused = await post("second")
+        refused = await post("second-0123456789")
         waiting = asyncio.create_task(post(KEY))
         await asyncio.sleep(0.05)
         release.set()

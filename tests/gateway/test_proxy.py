@@ -16,6 +16,9 @@ from liveweights.api.settings import ApiSettings
 
 from .stub import USAGE, WORDS, Scene, Stub, chunk, scene, streamed
 
+MINE = "mine-0123456789-a"
+JSON = {"content-type": "application/json"}
+
 
 def play(act: Callable[[Scene], Awaitable[None]], stub: Stub | None = None, **how: Any) -> None:
     async def run() -> None:
@@ -215,7 +218,7 @@ def test_errors_pass_and_are_not_answers() -> None:
 @pytest.mark.parametrize("body", [b"{", b'{"model": 5}', b"\xff", b""])
 def test_what_is_not_understood_is_the_upstreams_business(body: bytes) -> None:
     async def act(stage: Scene) -> None:
-        async with stage.client.post("/v1/completions", data=body) as response:
+        async with stage.client.post("/v1/completions", data=body, headers=JSON) as response:
             assert response.status == 400
         assert stage.stub.requests[-1][3] == body
         assert not stage.recorder.generations
@@ -234,13 +237,13 @@ def test_an_answer_in_another_dialect_passes_unrecorded() -> None:
 
 @pytest.mark.parametrize(
     ("keys", "key", "seen"),
-    [({}, "", "Bearer mine"), ({}, "up", "Bearer up"), ({"mine": "t"}, "", None)],
+    [({}, "", f"Bearer {MINE}"), ({}, "up", "Bearer up"), ({MINE: "t"}, "", None)],
 )
 def test_keys(keys: dict[str, str], key: str, seen: str | None) -> None:
     async def act(stage: Scene) -> None:
-        await stage.ask(headers={"authorization": "Bearer mine"}, stream=True)
+        await stage.ask(headers={"authorization": f"Bearer {MINE}"}, stream=True)
         assert stage.stub.requests[-1][2].get("authorization") == seen
-        assert stage.recorder.only().tenant == (keys.get("mine") or "default")
+        assert stage.recorder.only().tenant == (keys.get(MINE) or "default")
         if keys:
             response, _ = await stage.ask(headers={"authorization": "Bearer other"})
             assert response.status == 401

@@ -8,16 +8,21 @@ from typing import Any
 import httpx
 import pytest
 
+from liveweights.api.app import App
+from liveweights.api.authentication import Authenticator
+from liveweights.api.hosts import Hosts
+from liveweights.api.metrics import Metrics
 from liveweights.api.settings import ApiSettings
 from liveweights.config import Config
 from liveweights.release import aliases
-from liveweights.release.console import ReleasesRoute
+from liveweights.release.console import release_routes
 from liveweights.store.database import Connection, open_pool
 
 from .test_aliases import A, B, with_alias
 
-OPERATOR = Config(alias="m", api=ApiSettings(operator_key="s3cret"))
-LOGIN = ("anyone", "s3cret")
+KEY = "s3cret-0123456789"
+OPERATOR = Config(alias="m", api=ApiSettings(operator_key=KEY))
+LOGIN = ("anyone", KEY)
 
 
 def on_pages(
@@ -30,13 +35,10 @@ def on_pages(
 
     with_alias(dsn, release)
 
-    async def beyond(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 418, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-
     async def go() -> None:
         pool = await open_pool(dsn)
-        transport = httpx.ASGITransport(ReleasesRoute(beyond, pool, config))
+        routes = release_routes(pool, config, Authenticator(config.api))
+        transport = httpx.ASGITransport(App(routes, Metrics(), Hosts(())))
         async with httpx.AsyncClient(transport=transport, base_url="http://here:8090") as client:
             await test(client)
         await pool.close()
@@ -85,7 +87,7 @@ def test_what_was_pruned_is_not_offered(database_dsn: str) -> None:
 
 def test_a_scorecard_for_people_and_for_programs(database_dsn: str) -> None:
     async def test(client: httpx.AsyncClient) -> None:
-        client.headers["authorization"] = "Bearer s3cret"
+        client.headers["authorization"] = f"Bearer {KEY}"
         page = await client.get(f"/releases/{B}")
         assert page.headers["content-type"].startswith("text/html")
         assert f"<h1>{B}</h1>" in page.text
@@ -100,7 +102,7 @@ def test_a_scorecard_for_people_and_for_programs(database_dsn: str) -> None:
 
 def test_nobody_else_sees_or_changes_anything(database_dsn: str) -> None:
     async def test(client: httpx.AsyncClient) -> None:
-        for auth in (None, ("anyone", "wrong"), ("s3cret", "")):
+        for auth in (None, ("anyone", "wrong"), (KEY, "")):
             for answer in (
                 await client.get("/releases", auth=auth),
                 await client.get(f"/releases/{B}", auth=auth),
@@ -151,14 +153,42 @@ def test_what_cannot_be_done_says_why(
 
 def test_without_a_key_there_are_no_pages(database_dsn: str) -> None:
     async def test(client: httpx.AsyncClient) -> None:
-        assert (await client.get("/releases")).status_code == 418
+        assert (await client.get("/releases")).status_code == 404
 
     on_pages(database_dsn, test, Config(alias="m"))
 
 
 def test_other_paths_are_not_the_operators(database_dsn: str) -> None:
     async def test(client: httpx.AsyncClient) -> None:
-        assert (await client.get("/v1/models")).status_code == 418
-        assert (await client.get("/releasesx")).status_code == 418
+        assert (await client.get("/v1/models")).status_code == 404
+        assert (await client.get("/releasesx")).status_code == 404
+
+    on_pages(database_dsn, test)
+
+
+def test_no_page_of_another_site_can_show_or_use_these(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient) -> None:
+        for path in ("/releases", f"/releases/{B}", f"/releases/{B}.json", f"/releases/{B}.md"):
+            answer = await client.get(path, auth=LOGIN)
+            assert answer.headers["x-frame-options"] == "DENY"
+            policy = answer.headers["content-security-policy"]
+            assert "frame-ancestors 'none'" in policy
+            assert "default-src 'none'" in policy
+            assert answer.headers["cache-control"] == "no-store"
+        for headers in (
+            {"origin": "null"},
+            {"origin": "http://here"},
+            {"sec-fetch-site": "cross-site"},
+            {"sec-fetch-site": "same-site"},
+        ):
+            forged = await client.post(
+                "/releases/rollback", data={"to": A}, auth=LOGIN, headers=headers
+            )
+            assert (forged.status_code, forged.json()["error"]["code"]) == (403, "wrong_origin")
+        plain = await client.post("/releases/rollback", content="to=x", auth=LOGIN)
+        assert plain.status_code == 415
+        rebound = await client.get("/releases", auth=LOGIN, headers={"host": "evil.example"})
+        assert rebound.status_code == 421
+        assert await live(client) == B
 
     on_pages(database_dsn, test)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 from typing import TypeVar
 
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from liveweights.api.answer import Service
-from liveweights.api.caller import OWN_TENANT, Caller, identify, is_own, tenant_of
+from liveweights.api.caller import Caller, identify
 from liveweights.api.draft import Draft
 from liveweights.api.errors import (
     ApiError,
@@ -25,7 +24,7 @@ from liveweights.api.limits import too_many
 from liveweights.api.request import BaseRequest
 from liveweights.api.routing import NotReady, Pin, UnknownModel
 from liveweights.api.slots import QueueFull
-from liveweights.api.wire import ClientGone, decode, read_body
+from liveweights.api.wire import ClientGone, check_json, decode, read_body
 
 Request = TypeVar("Request", bound=BaseRequest)
 
@@ -35,14 +34,12 @@ async def admit(
 ) -> tuple[Request, Caller, Exchange]:
     """The checked request, who sent it and where to answer. Raises ApiError, ClientGone."""
     headers = Headers(scope=scope)
-    own = is_own(headers, service.service_key)
-    tenant = OWN_TENANT if own else tenant_of(headers, service.settings)
+    client = await service.authenticator.authenticate(scope, own=True)
     deadline = deadline_of(headers, service.settings.deadline_seconds)
+    check_json(headers)
     request = decode(await read_body(scope, receive, service.settings.max_body_bytes), type)
     request.check()
-    caller = identify(headers, request.user, request.metadata, tenant, service.settings)
-    if own:
-        caller = replace(caller, own=True, consent=False)
+    caller = identify(headers, request.user, request.metadata, client, service.settings)
     return request, caller, Exchange(receive, send, deadline)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
+from liveweights.api.authentication import Authenticator
 from liveweights.api.draft import Draft
 from liveweights.api.errors import ApiError, from_engine, internal
 from liveweights.api.exchange import Exchange
@@ -53,9 +54,8 @@ class Service:
     responses: Responses | None
     limiter: Limiter
     slots: Slots
+    authenticator: Authenticator
     shadow: Shadow | None = None
-    service_key: str = ""
-    """Who shows it is a process of this service; empty: nobody is."""
 
 
 class Shape(Protocol):

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Awaitable, Mapping
 from functools import cache
 
+import psycopg
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from liveweights.api.answer import Service
+from liveweights.api.authentication import Authenticator
 from liveweights.api.chat import ChatEndpoint
 from liveweights.api.completions import CompletionsEndpoint
-from liveweights.api.errors import ApiError, internal, shutting_down
+from liveweights.api.errors import ApiError, database_away, internal, shutting_down
 from liveweights.api.feedback import FeedbackEndpoint
 from liveweights.api.health import HealthEndpoint
+from liveweights.api.hosts import Hosts
 from liveweights.api.infill import find_infill
 from liveweights.api.limits import Limiter
 from liveweights.api.metrics import Metrics, MetricsEndpoint
@@ -28,25 +32,28 @@ from liveweights.api.shadow import Shadow
 from liveweights.api.slots import Slots
 from liveweights.api.syntax.find import find_syntax
 from liveweights.api.tokenization import Tokenizer
-from liveweights.api.wire import ClientGone, reply
+from liveweights.api.wire import ClientGone, check_text, reply
 from liveweights.engines.protocol import Engine
 from liveweights.record.writer import WriterClosed
 
 log = logging.getLogger(__name__)
 
-MODELS = "/v1/models"
-MODEL = "/v1/models/{model}"
 REST = "/v1/*"
-RESPONSES = "/v1/responses"
-RESPONSE = "/v1/responses/{id}"
+
+Routes = Mapping[str, Mapping[str, ASGIApp]]
+"""Path, then method, then endpoint. A path that ends in ``{name}`` takes the rest of a path as
+that parameter, one that ends in ``*`` takes whatever is below; the method ``*`` is any other."""
 
 
 class App:
-    """``routes`` is path, then method, then endpoint; ``{model}`` and ``{id}`` take the rest of a
-    path, and ``/v1/*`` whatever is below; the method ``*`` is any other."""
+    """Answers everything: an endpoint does, or an error object."""
 
-    def __init__(self, routes: Mapping[str, Mapping[str, ASGIApp]], metrics: Metrics) -> None:
+    def __init__(self, routes: Routes, metrics: Metrics, hosts: Hosts) -> None:
         self._routes = routes
+        self._hosts = hosts
+        open_ended = [route for route in routes if route.endswith(("}", "*"))]
+        prefixes = {re.sub(r"(\{\w+\}|\*)$", "", route): route for route in open_ended}
+        self._prefixes = sorted(prefixes.items(), key=lambda item: -len(item[0]))
         # Labels are few, and finding their meters costs as much as using them.
         self._in_flight = cache(metrics.in_flight.labels)
         self._requests = cache(metrics.requests.labels)
@@ -73,6 +80,8 @@ class App:
         in_flight = self._in_flight(label)
         in_flight.inc()
         try:
+            self._hosts.check(scope)
+            check_text(scope["path"], "The path")
             endpoint = self._endpoint(route, scope)
             await endpoint({**scope, "path_params": params}, receive, noting)
         except ApiError as error:
@@ -84,6 +93,12 @@ class App:
             await reply(noting, closing.status, closing.body(), closing.headers)
         except ClientGone:
             pass
+        except psycopg.OperationalError as error:
+            if status:
+                raise
+            log.warning("%s waits for the database: %s", route, error)
+            away = database_away()
+            await reply(noting, away.status, away.body(), away.headers)
         except Exception:
             log.exception("%s %s failed", scope["method"], scope["path"])
             if status:  # the answer has begun; the server can only cut it off
@@ -98,13 +113,10 @@ class App:
     def _match(self, path: str) -> tuple[str | None, dict[str, str]]:
         if path in self._routes:
             return path, {}
-        # Checkpoint and hub ids may hold slashes.
-        if MODEL in self._routes and path.startswith(MODELS + "/") and path != MODELS + "/":
-            return MODEL, {"model": path[len(MODELS) + 1 :]}
-        if RESPONSE in self._routes and path.startswith(RESPONSES + "/"):
-            return RESPONSE, {"id": path[len(RESPONSES) + 1 :]}
-        if REST in self._routes and path.startswith("/v1/"):
-            return REST, {}
+        for prefix, route in self._prefixes:
+            if path.startswith(prefix) and path != prefix:
+                name = route[len(prefix) :].strip("{}")
+                return route, {name: path[len(prefix) :]}  # ids may hold slashes
         return None, {}
 
     def _endpoint(self, route: str | None, scope: Scope) -> ASGIApp:
@@ -153,16 +165,17 @@ def create_app(
     shadow: Shadow | None = None,
     responses: Responses | None = None,
     slots: Slots | None = None,
-    service_key: str = "",
+    authenticator: Authenticator | None = None,
+    pages: Routes | None = None,
 ) -> ASGIApp:
     """The API over an engine, a record and a router that the caller opened and will close.
 
     ``slots`` are of the settings' size, unless the caller looks at them too. Without
-    ``responses`` no conversation is kept for /v1/responses. Who shows ``service_key`` is a process
-    of this service.
+    ``responses`` no conversation is kept for /v1/responses. ``pages`` are answered beside it.
     """
     settings = settings or ApiSettings()
     metrics = metrics or Metrics()
+    authenticator = authenticator or Authenticator(settings)
     service = Service(
         engine,
         writer,
@@ -175,22 +188,22 @@ def create_app(
         responses,
         Limiter(settings.limits, settings.tenant_limits),
         slots or make_slots(settings),
+        authenticator,
         shadow,
-        service_key,
     )
-    models = ModelsEndpoint(router, settings, service_key)
+    models = ModelsEndpoint(router, authenticator)
     response = ResponseEndpoint(service)
     routes: dict[str, dict[str, ASGIApp]] = {
         "/v1/completions": {"POST": CompletionsEndpoint(service)},
         "/v1/chat/completions": {"POST": ChatEndpoint(service)},
         "/v1/embeddings": {"POST": refuse_embeddings},
-        RESPONSES: {"POST": ResponsesEndpoint(service)},
-        RESPONSE: {"GET": response, "DELETE": response},
+        "/v1/responses": {"POST": ResponsesEndpoint(service)},
+        "/v1/responses/{id}": {"GET": response, "DELETE": response},
         "/v1/feedback": {"POST": FeedbackEndpoint(service)},
-        MODELS: {"GET": models},
-        MODEL: {"GET": models},
+        "/v1/models": {"GET": models},
+        "/v1/models/{model}": {"GET": models},
         "/openapi.json": {"GET": describe_api},
         "/healthz": {"GET": HealthEndpoint(engine, router)},
         "/metrics": {"GET": MetricsEndpoint(metrics, engine, router, service.slots)},
     }
-    return App(routes, metrics)
+    return App({**routes, **(pages or {})}, metrics, Hosts(settings.hosts, settings.host))

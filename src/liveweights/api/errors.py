@@ -61,6 +61,12 @@ def unavailable(message: str) -> ApiError:
     return ApiError(503, message, type="server_error", code="engine_unavailable", headers=RETRY)
 
 
+def database_away(what: str = "It cannot be looked up") -> ApiError:
+    message = f"{what} at the moment: the database is away."
+    code = "database_unavailable"
+    return ApiError(503, message, type="server_error", code=code, headers=RETRY)
+
+
 def context_exceeded(prompt: int, answer: int, context: int, param: str) -> ApiError:
     message = (
         f"This model's context is {context} tokens, but {prompt + answer} were asked for: "

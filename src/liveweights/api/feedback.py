@@ -11,14 +11,14 @@ from msgspec import Meta
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from liveweights.api.caller import tenant_of
+from liveweights.api.authentication import Authenticator
 from liveweights.api.errors import ApiError, bad_request
 from liveweights.api.identifiers import make_id
 from liveweights.api.metrics import Metrics
 from liveweights.api.objects import FeedbackItem, FeedbackList, FeedbackResult
 from liveweights.api.recorder import Recorder
 from liveweights.api.settings import ApiSettings
-from liveweights.api.wire import StoredName, StoredText, decode, read_body, reply
+from liveweights.api.wire import StoredName, StoredText, check_json, decode, read_body, reply
 from liveweights.record.feedback import Feedback, Signal
 from liveweights.record.writer import ConflictingFeedback, UnknownGeneration
 
@@ -106,6 +106,9 @@ class Desk(Protocol):
     @property
     def metrics(self) -> Metrics: ...
 
+    @property
+    def authenticator(self) -> Authenticator: ...
+
 
 class FeedbackEndpoint:
     def __init__(self, service: Desk) -> None:
@@ -114,7 +117,9 @@ class FeedbackEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         settings = self._service.settings
-        tenant = tenant_of(headers, settings)
+        client = await self._service.authenticator.authenticate(scope)
+        tenant = client.tenant
+        check_json(headers)
         key = _idempotency_key(headers)
         body = await read_body(scope, receive, settings.max_body_bytes)
         if decode(body, _Probe).feedback is msgspec.UNSET:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import msgspec
-from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from liveweights.api.caller import is_own, tenant_of
+from liveweights.api.authentication import Authenticator
 from liveweights.api.errors import model_not_found
 from liveweights.api.objects import Canary, Model, ModelList
 from liveweights.api.routing import Alias, Router
-from liveweights.api.settings import ApiSettings
 from liveweights.api.wire import reply
 
 
@@ -30,15 +28,12 @@ def describe(alias: Alias, router: Router) -> Model:
 class ModelsEndpoint:
     """Lists the aliases; shows one alias or resident checkpoint."""
 
-    def __init__(self, router: Router, settings: ApiSettings, service_key: str = "") -> None:
+    def __init__(self, router: Router, authenticator: Authenticator) -> None:
         self._router = router
-        self._service_key = service_key
-        self._settings = settings
+        self._authenticator = authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
-        if not is_own(headers, self._service_key):
-            tenant_of(headers, self._settings)
+        await self._authenticator.authenticate(scope, own=True)
         name: str | None = scope["path_params"].get("model")
         aliases = {alias.name: alias for alias in self._router.aliases()}
         if name is None:

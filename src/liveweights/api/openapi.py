@@ -37,6 +37,8 @@ WHY = {
     408: "The answer was not complete at the request's deadline.",
     409: "The id was used before, for something else.",
     413: "The body is too large.",
+    415: "The body is not sent as JSON.",
+    421: "The service is not known under the name in the `Host` header.",
     422: "Some of the batch was not recorded; `data` says which.",
     429: "A limit of the key, or the queue, is full; `retry-after` says when to come again.",
     503: "No engine can answer now, or the server is shutting down.",
@@ -58,7 +60,8 @@ class Operation:
     generates: bool = False
 
 
-GENERATION = (400, 401, 404, 408, 413, 429, 503)
+ALWAYS = (421,)
+GENERATION = (400, 401, 404, 408, 413, 415, 429, 503)
 OPERATIONS = (
     Operation(
         "post",
@@ -91,14 +94,14 @@ OPERATIONS = (
         generates=True,
     ),
     Operation(
-        "get", "/v1/responses/{id}", "A stored response.", (Response,), errors=(401, 404, 503)
+        "get", "/v1/responses/{id}", "A stored response.", (Response,), errors=(400, 401, 404, 503)
     ),
     Operation(
         "delete",
         "/v1/responses/{id}",
         "Forget a stored response.",
         (DeletedResponse,),
-        errors=(401, 404, 503),
+        errors=(400, 401, 404, 503),
     ),
     Operation(
         "post",
@@ -107,7 +110,7 @@ OPERATIONS = (
         (FeedbackResult, FeedbackList),
         (FeedbackRequest, FeedbackBatch),
         statuses=(200, 201, 422),
-        errors=(400, 401, 404, 409, 413, 503),
+        errors=(400, 401, 404, 409, 413, 415, 503),
     ),
     Operation("get", "/v1/models", "The models that can be asked.", (ModelList,), errors=(401,)),
     Operation("get", "/v1/models/{model}", "One model.", (Model,), errors=(401, 404)),
@@ -174,7 +177,7 @@ def _describe(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
             content[EVENTS] = {}
             description += f" With `stream`: {operation.events}."
         responses[str(status)] = {"description": description, "content": content}
-    for status in operation.errors:
+    for status in (*operation.errors, *ALWAYS):
         content = {JSON: {"schema": schemas[repr(ErrorBody)]}}
         responses[str(status)] = {"description": WHY[status], "content": content}
     if operation.path == "/healthz":

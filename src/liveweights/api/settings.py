@@ -8,6 +8,9 @@ import msgspec
 
 from liveweights import bounds
 
+Key = Annotated[str, msgspec.Meta(min_length=16, max_length=512, pattern=r"^[!-~]*$")]
+Tenant = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+
 
 class RateLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Per API key; 0 means no limit."""
@@ -75,17 +78,28 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     port: Annotated[int, msgspec.Meta(ge=0, le=65535, description="Port; 0 takes a free one.")] = (
         8090
     )
-    keys: Annotated[
-        dict[str, str],
+    hosts: Annotated[
+        list[Annotated[str, msgspec.Meta(pattern=r"^(\*|(\*\.)?[A-Za-z0-9._-]{1,253})$")]],
         msgspec.Meta(
-            description="API key to tenant. Empty: no key is asked for, the tenant is 'default'."
+            description="Names that the service is reached under, besides addresses, names "
+            "without a dot, and those of a machine, local network or cluster: its public name "
+            "behind a proxy. '*.example.com': all below; '*': any. Others are refused with 421."
+        ),
+    ] = msgspec.field(default_factory=list[str])
+    keys: Annotated[
+        dict[Key, Tenant],
+        msgspec.Meta(
+            description="API key to tenant; a key has at least 16 characters, printable ones "
+            "without spaces. Empty: no key is asked for, the tenant is 'default'."
         ),
     ] = msgspec.field(default_factory=dict[str, str])
     operator_key: Annotated[
         str,
         msgspec.Meta(
+            pattern=r"^([!-~]{16,512})?$",
             description="Password of the operator's pages at /releases (any user name), and the "
-            "key of programs that use them. Empty: there are no such pages."
+            "key of programs that use them, of at least 16 characters. Empty: there are no such "
+            "pages.",
         ),
     ] = ""
     consent: Annotated[

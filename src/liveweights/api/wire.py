@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Annotated, TypeVar
+from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.datastructures import Headers
@@ -20,9 +21,77 @@ WITHOUT_NUL = r"^[^\x00]*$"
 StoredText = Annotated[str, msgspec.Meta(pattern=WITHOUT_NUL)]
 StoredName = Annotated[str, msgspec.Meta(pattern=WITHOUT_NUL, min_length=1, max_length=512)]
 
+MOST_FIELDS, LONGEST_FIELD = 32, 2000
+"""Of a query or a form."""
+
+
+def check_text(text: str, what: str, param: str | None = None) -> None:
+    """Raises ApiError 400 for what Postgres cannot hold. ``what`` begins a sentence."""
+    if "\0" in text:
+        message = f"{what} contains a NUL character, which cannot be stored."
+        raise bad_request(message, param, "invalid_value")
+
 
 class ClientGone(Exception):
     """The client closed the connection before its request was read."""
+
+
+def check_json(headers: Headers) -> None:
+    """Raises ApiError 415 for a body that is not said to be JSON: that is what a browser does not
+    send for a page of another site without asking whether it may."""
+    kind = _media_type(headers)
+    if kind != "application/json" and not (
+        kind.startswith("application/") and kind.endswith("+json")
+    ):
+        said = f"it is sent as {kind[:50]!r}" if kind else "the header is missing"
+        message = f"The body is JSON: say so with 'content-type: application/json' ({said})."
+        raise ApiError(415, message, param="content-type", code="unsupported_media_type")
+
+
+def _media_type(headers: Headers) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def read_query(scope: Scope, known: Collection[str]) -> dict[str, str]:
+    """The query's parameters, without those that are empty. Raises ApiError 400 for one that is
+    not ``known``, comes twice, or cannot be stored."""
+    sent = scope.get("query_string", b"").decode("latin-1")
+    try:
+        pairs = parse_qsl(sent, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise bad_request(f"The query has more than {MOST_FIELDS} parameters.") from None
+    return _fields(pairs, known)
+
+
+async def read_form(
+    scope: Scope, receive: Receive, known: Collection[str], limit: int = 10_000
+) -> dict[str, str]:
+    """A page's form, without what is empty. Raises ApiError 400 as ``read_query``, 413, 415."""
+    sent = (await read_body(scope, receive, limit)).decode("latin-1")
+    if sent and _media_type(Headers(scope=scope)) != "application/x-www-form-urlencoded":
+        message = "The body is a form: send it as 'application/x-www-form-urlencoded'."
+        raise ApiError(415, message, param="content-type", code="unsupported_media_type")
+    try:
+        pairs = parse_qsl(sent, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise bad_request(f"The form has more than {MOST_FIELDS} fields.") from None
+    return _fields(pairs, known)
+
+
+def _fields(pairs: Iterable[tuple[str, str]], known: Collection[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        shown = name[:100]
+        if name not in known:
+            listed = ", ".join(known)
+            raise bad_request(f"Unknown parameter {shown!r}; there are {listed}.", shown)
+        if name in found:
+            raise bad_request(f"{name!r} is given twice.", name)
+        if len(value) > LONGEST_FIELD:
+            raise bad_request(f"{name!r} is longer than {LONGEST_FIELD} characters.", name)
+        check_text(value, repr(name), name)
+        found[name] = value
+    return found
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:

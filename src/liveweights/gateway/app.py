@@ -7,7 +7,9 @@ from prometheus_client import generate_latest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights.api.app import REST, App
+from liveweights.api.authentication import Authenticator
 from liveweights.api.feedback import FeedbackEndpoint
+from liveweights.api.hosts import Hosts
 from liveweights.api.metrics import CONTENT_TYPE, Metrics
 from liveweights.api.recorder import Recorder
 from liveweights.api.settings import ApiSettings
@@ -54,11 +56,11 @@ def create_gateway(
 ) -> ASGIApp:
     """The gateway over an open upstream and a record that the caller will close."""
     settings, metrics = settings or ApiSettings(), metrics or Metrics()
-    gateway = Gateway(upstream, recorder, settings, metrics, key)
+    gateway = Gateway(upstream, recorder, settings, metrics, key, Authenticator(settings))
     routes: dict[str, dict[str, ASGIApp]] = {
         "/v1/feedback": {"POST": FeedbackEndpoint(gateway)},
         "/healthz": {"GET": HealthEndpoint(upstream)},
         "/metrics": {"GET": MetricsEndpoint(metrics)},
         REST: {"*": Proxy(gateway)},
     }
-    return App(routes, metrics)
+    return App(routes, metrics, Hosts(settings.hosts, settings.host))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -11,13 +11,14 @@ import aiohttp
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from liveweights.api.caller import identify, tenant_of
+from liveweights.api.authentication import Authenticator, Client
+from liveweights.api.caller import identify
 from liveweights.api.errors import RETRY, ApiError
 from liveweights.api.metrics import Metrics
 from liveweights.api.recorder import Recorder
 from liveweights.api.settings import ApiSettings
 from liveweights.api.streaming import send_chunk, while_connected
-from liveweights.api.wire import ClientGone, read_body
+from liveweights.api.wire import ClientGone, check_json, read_body
 from liveweights.gateway.answer import Answer
 from liveweights.gateway.headers import from_upstream, to_upstream
 from liveweights.gateway.passage import Passage
@@ -37,6 +38,7 @@ class Gateway:
     settings: ApiSettings
     metrics: Metrics
     key: str
+    authenticator: Authenticator
 
 
 class Proxy:
@@ -49,13 +51,14 @@ class Proxy:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
-        tenant = tenant_of(headers, self._gateway.settings)
+        client = await self._gateway.authenticator.authenticate(scope)
         endpoint = RECORDED.get(scope["path"]) if scope["method"] == "POST" else None
         if endpoint is None:
-            return self._unrecorded(scope, receive, send, headers)
-        return self._recorded(scope, receive, send, headers, tenant, endpoint)
+            await self._unrecorded(scope, receive, send, headers)
+        else:
+            await self._recorded(scope, receive, send, headers, client, endpoint)
 
     async def _unrecorded(
         self, scope: Scope, receive: Receive, send: Send, headers: Headers
@@ -79,15 +82,16 @@ class Proxy:
         receive: Receive,
         send: Send,
         headers: Headers,
-        tenant: str,
+        client: Client,
         endpoint: Surface,
     ) -> None:
         settings = self._gateway.settings
+        check_json(headers)
         body = await read_body(scope, receive, settings.max_body_bytes)
         question = read_question(body)
         passage: Passage | None = None
         if question is not None:
-            caller = identify(headers, question.user, question.said, tenant, settings)
+            caller = identify(headers, question.user, question.said, client, settings)
             passage = Passage(question, endpoint, caller)
         try:
             async with while_connected(receive), self._ask(scope, body, plain=True) as answer:

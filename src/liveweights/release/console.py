@@ -7,16 +7,17 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hmac
-from urllib.parse import parse_qsl, unquote, urlsplit
+import re
+from urllib.parse import urlsplit
 
 import msgspec
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
+from liveweights.api.app import Routes
+from liveweights.api.authentication import Authenticator
 from liveweights.api.errors import ApiError, bad_request
-from liveweights.api.wire import read_body, reply
+from liveweights.api.wire import read_form, reply
 from liveweights.config import Config
 from liveweights.release import aliases
 from liveweights.release.page import render, to_html, to_markdown
@@ -27,6 +28,22 @@ from liveweights.store.database import Pool
 PREFIX = "/releases"
 SHOWN = 50
 """Last changes of the alias that are listed."""
+GUARDED = (
+    (
+        b"content-security-policy",
+        b"; ".join(
+            (
+                *(b"default-src 'none'", b"style-src 'unsafe-inline'", b"form-action 'self'"),
+                *(b"frame-ancestors 'none'", b"base-uri 'none'"),
+            )
+        ),
+    ),
+    (b"x-frame-options", b"DENY"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+)
+"""No page of another site shows these in a frame, and nothing in them is run or fetched."""
 HTML, JSON, MARKDOWN = b"text/html; charset=utf-8", b"application/json", b"text/markdown"
 
 PAGE = """\
@@ -64,49 +81,17 @@ PAGE = """\
 """
 
 
-class ReleasesRoute:
-    """Answers below ``/releases``, if there is an operator's key, and hands on everything else."""
+class Console:
+    """The operator's pages. Each raises ApiError 401 without the operator's key."""
 
-    def __init__(self, app: ASGIApp, pool: Pool, config: Config) -> None:
-        self._app = app
+    def __init__(self, pool: Pool, config: Config, authenticator: Authenticator) -> None:
         self._pool = pool
         self._config = config
+        self._authenticator = authenticator
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path: str = scope["path"] if scope["type"] == "http" else ""
-        if not self._config.api.operator_key or not (path + "/").startswith(PREFIX + "/"):
-            await self._app(scope, receive, send)
-            return
-        try:
-            self._check(Headers(scope=scope))
-            what = unquote(path.removeprefix(PREFIX).strip("/"))
-            if scope["method"] == "POST" and what == "rollback":
-                await self._roll_back(scope, receive)
-                await reply(send, 303, b"", ((b"location", PREFIX.encode()),))
-            elif scope["method"] not in ("GET", "HEAD"):
-                raise ApiError(405, f"{path} takes GET.", code="method_not_allowed")
-            elif what:
-                text, kind = await self._show_card(what)
-                await reply(send, 200, text, content_type=kind)
-            else:
-                await reply(send, 200, await self._list(), content_type=HTML)
-        except ApiError as error:
-            await reply(send, error.status, error.body(), error.headers)
-
-    def _check(self, headers: Headers) -> None:
-        """Raises ApiError 401 without the operator's key."""
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "basic":
-            try:
-                given = base64.b64decode(given).decode().partition(":")[2]
-            except ValueError:
-                given = ""
-        if not hmac.compare_digest(given.encode(), self._config.api.operator_key.encode()):
-            challenge = ((b"www-authenticate", b'Basic realm="liveweights", charset="UTF-8"'),)
-            message = "These pages need the operator's key, [api] operator_key."
-            raise ApiError(401, message, code="invalid_operator_key", headers=challenge)
-
-    async def _list(self) -> bytes:
+    async def overview(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /releases"""
+        await self._authenticator.check_operator(scope)
         async with self._pool.connection() as conn:
             alias = await aliases.read(conn, self._config.alias)
             changes = await aliases.history(conn, self._config.alias)
@@ -114,10 +99,12 @@ class ReleasesRoute:
         page = render(
             PAGE, escape=True, alias=alias, targets=targets, changes=changes[: -SHOWN - 1 : -1]
         )
-        return page.encode()
+        await reply(send, 200, page.encode(), GUARDED, HTML)
 
-    async def _show_card(self, name: str) -> tuple[bytes, bytes]:
-        """A scorecard and its type."""
+    async def card(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /releases/CHECKPOINT"""
+        await self._authenticator.check_operator(scope)
+        name: str = scope["path_params"]["checkpoint"]
         checkpoint, dot, kind = name.rpartition(".")
         if kind not in ("json", "md") or not dot:
             checkpoint, kind = name, "html"
@@ -127,30 +114,51 @@ class ReleasesRoute:
         except NotRegistered as error:
             raise ApiError(404, f"{error}", code="not_found") from None
         if kind == "json":
-            return msgspec.json.encode(card), JSON
-        if kind == "md":
-            return to_markdown(card).encode(), MARKDOWN
-        return (await asyncio.to_thread(to_html, card)).encode(), HTML
+            await reply(send, 200, msgspec.json.encode(card), GUARDED, JSON)
+        elif kind == "md":
+            await reply(send, 200, to_markdown(card).encode(), GUARDED, MARKDOWN)
+        else:
+            page = await asyncio.to_thread(to_html, card)
+            await reply(send, 200, page.encode(), GUARDED, HTML)
 
-    async def _roll_back(self, scope: Scope, receive: Receive) -> None:
-        """Raises ApiError: 403 for another site's form, 409 where it cannot be done (any more)."""
-        headers = Headers(scope=scope)
-        # A browser sends the password with forms of other sites too.
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
-            raise ApiError(403, "The form is not one of these pages.", code="wrong_origin")
-        form = dict(parse_qsl((await read_body(scope, receive, 10_000)).decode("latin-1")))
+    async def roll_back(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /releases/rollback. Raises ApiError: 403 for another site's form, 409 where it
+        cannot be done (any more)."""
+        await self._authenticator.check_operator(scope)
+        _check_origin(Headers(scope=scope))
+        form = await read_form(scope, receive, ("to", "version", "reason"))
         version = form.get("version")
-        if version is not None and not version.isdecimal():
-            raise bad_request(f"'version' is {version!r}; it is a number.", "version")
+        if version is not None and not re.fullmatch("[0-9]{1,18}", version):
+            raise bad_request(f"'version' is {version[:50]!r}; it is a number.", "version")
         try:
             async with self._pool.connection() as conn:
                 await aliases.rollback(
                     conn,
                     self._config.alias,
-                    form.get("to") or None,
+                    form.get("to"),
                     reason=form.get("reason") or "by hand, on the page",
                     version=None if version is None else int(version),
                 )
         except (aliases.AliasError, NotRegistered) as error:
             raise ApiError(409, f"{error}", code="no_rollback") from None
+        await reply(send, 303, b"", (*GUARDED, (b"location", PREFIX.encode())))
+
+
+def release_routes(pool: Pool, config: Config, authenticator: Authenticator) -> Routes:
+    """None where there is no operator's key."""
+    if not config.api.operator_key:
+        return {}
+    console = Console(pool, config, authenticator)
+    return {
+        PREFIX: {"GET": console.overview},
+        f"{PREFIX}/rollback": {"POST": console.roll_back},
+        f"{PREFIX}/{{checkpoint}}": {"GET": console.card},
+    }
+
+
+def _check_origin(headers: Headers) -> None:
+    """A browser sends the password with forms of other sites too."""
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
+    foreign = origin is not None and urlsplit(origin).netloc != headers.get("host")
+    if foreign or site not in ("same-origin", "none"):
+        raise ApiError(403, "The form is not one of these pages.", code="wrong_origin")

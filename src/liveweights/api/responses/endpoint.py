@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import msgspec
-from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from liveweights.api.admission import admit, pinned, turn
 from liveweights.api.answer import Service, answer
-from liveweights.api.caller import Caller, tenant_of
+from liveweights.api.caller import Caller
 from liveweights.api.chat import prepare
 from liveweights.api.draft import Draft
 from liveweights.api.errors import RETRY, ApiError, bad_request, unsupported
@@ -140,7 +139,7 @@ class ResponseEndpoint:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        tenant = tenant_of(Headers(scope=scope), self._service.settings)
+        tenant = (await self._service.authenticator.authenticate(scope)).tenant
         id: str = scope["path_params"]["id"]
         store = self._service.responses
         try:

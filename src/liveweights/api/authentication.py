@@ -1,0 +1,106 @@
+"""Who sends a request, by the key that it shows."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from liveweights.api.errors import ApiError
+from liveweights.api.settings import ApiSettings
+from liveweights.api.wrong_keys import WrongKeys
+from liveweights.service_key import PREFIX
+
+OWN_TENANT = ""
+"""Of what the service asks of itself: nothing is stored under it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """``key`` is a digest of the API key, empty where none is asked for: what limits are counted
+    by. ``own``: a process of this service, such as its gate."""
+
+    tenant: str
+    key: str = ""
+    own: bool = False
+
+
+class Authenticator:
+    """Compares digests only: what a comparison takes says nothing about a key."""
+
+    def __init__(self, settings: ApiSettings, service_key: str = "") -> None:
+        self._tenants = {digest_of(key): tenant for key, tenant in settings.keys.items()}
+        self._operator = digest_of(settings.operator_key) if settings.operator_key else ""
+        self._service = digest_of(service_key) if service_key else ""
+        self._wrong = WrongKeys()
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether every request needs one."""
+        return bool(self._tenants)
+
+    async def authenticate(self, scope: Scope, *, own: bool = False) -> Client:
+        """Raises ApiError 401; the more wrong keys came from an address, the later. ``own``:
+        processes of this service may ask, too."""
+        given = bearer(Headers(scope=scope))
+        if given.startswith(PREFIX):
+            if self._service and hmac.compare_digest(digest_of(given), self._service):
+                if own:
+                    return Client(OWN_TENANT, own=True)
+                raise _unknown("This is not for processes of the service itself.")
+            # It must not become a tenant's traffic where no keys are asked for.
+            message = "That key is of another service or an earlier start of this one; see --home."
+            raise await self._refuse(scope, _unknown(message))
+        if not self._tenants:
+            return Client("default")
+        key = digest_of(given)
+        tenant = self._tenants.get(key) if given else None
+        if tenant is not None:
+            return Client(tenant, key)
+        error = _unknown("Missing or unknown API key. Send it as 'Authorization: Bearer KEY'.")
+        raise await self._refuse(scope, error) if given else error
+
+    async def check_operator(self, scope: Scope) -> None:
+        """Raises ApiError 401 without the operator's key, as a password or as a bearer's."""
+        given = password(Headers(scope=scope))
+        if self._operator and hmac.compare_digest(digest_of(given), self._operator):
+            return
+        challenge = ((b"www-authenticate", b'Basic realm="liveweights", charset="UTF-8"'),)
+        message = "These pages need the operator's key, [api] operator_key."
+        error = ApiError(401, message, code="invalid_operator_key", headers=challenge)
+        raise await self._refuse(scope, error) if given else error
+
+    async def _refuse(self, scope: Scope, error: ApiError) -> ApiError:
+        return await self._wrong.refuse(scope.get("client"), error)
+
+
+def _unknown(message: str) -> ApiError:
+    challenge = ((b"www-authenticate", b"Bearer"),)
+    return ApiError(401, message, code="invalid_api_key", headers=challenge)
+
+
+def digest_of(key: str) -> str:
+    """What stands for a key: the same in every process, and nothing to guess the key by that
+    guessing the key itself would not be."""
+    return hashlib.blake2b(key.encode(errors="replace"), digest_size=16).hexdigest()
+
+
+def bearer(headers: Headers) -> str:
+    """The key of an ``Authorization`` header; empty for none."""
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
+
+
+def password(headers: Headers) -> str:
+    """The same, or what a browser sends after asking its user (RFC 7617); any user name does."""
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return bearer(headers)
+    try:
+        return base64.b64decode(given).decode().partition(":")[2]
+    except ValueError:
+        return ""

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liveweights.api.authentication import Authenticator, Client, digest_of
+from liveweights.api.errors import ApiError
+from liveweights.api.settings import ApiSettings
+from liveweights.config import ConfigError, load_config
+
+KEY, OPERATOR = "right-0123456789", "operator:0123456"
+KEYED = Authenticator(ApiSettings(keys={KEY: "acme"}, operator_key=OPERATOR))
+
+
+def scope(authorization: str | None) -> dict[str, Any]:
+    headers = [] if authorization is None else [(b"authorization", authorization.encode("latin-1"))]
+    return {"type": "http", "headers": headers}
+
+
+def authenticate(authorization: str | None, by: Authenticator = KEYED) -> Client:
+    return asyncio.run(by.authenticate(scope(authorization)))
+
+
+@pytest.mark.parametrize("sent", [f"Bearer {KEY}", f"bearer  {KEY} ", f"BEARER {KEY}"])
+def test_a_key_is_its_tenants(sent: str) -> None:
+    assert authenticate(sent) == Client("acme", digest_of(KEY))
+
+
+def test_without_keys_there_is_one_tenant() -> None:
+    for sent in (None, "Bearer x", "Basic ???"):
+        assert authenticate(sent, Authenticator(ApiSettings())) == Client("default")
+
+
+def test_an_empty_key_opens_nothing() -> None:
+    """Settings refuse it; were it there, who shows nothing would still be nobody."""
+    for sent in (None, "", "Bearer", "Bearer ", "Bearer  "):
+        with pytest.raises(ApiError):
+            authenticate(sent, Authenticator(ApiSettings(keys={"": "acme"})))
+    with pytest.raises(ApiError):
+        asyncio.run(Authenticator(ApiSettings()).check_operator(scope("Bearer ")))
+
+
+@given(st.text(st.characters(max_codepoint=255, blacklist_characters="\r\n"), max_size=40))
+def test_whatever_is_sent_is_told_apart(sent: str) -> None:
+    fresh = Authenticator(ApiSettings(keys={KEY: "acme"}, operator_key=OPERATOR))
+    with pytest.raises(ApiError) as caught:
+        authenticate(sent, fresh)
+    assert caught.value.status == 401
+    with pytest.raises(ApiError) as caught:
+        asyncio.run(fresh.check_operator(scope(sent)))
+    assert caught.value.status == 401
+
+
+@pytest.mark.parametrize("user", ["", "anyone", "ünï"])
+def test_the_operators_key_is_a_password_or_a_bearers(user: str) -> None:
+    sent = base64.b64encode(f"{user}:{OPERATOR}".encode()).decode()
+    asyncio.run(KEYED.check_operator(scope(f"Basic {sent}")))
+    asyncio.run(KEYED.check_operator(scope(f"Bearer {OPERATOR}")))
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('[api.keys]\n"" = "acme"', "api.keys"),
+        ('[api.keys]\n"short" = "acme"', "api.keys"),
+        ('[api.keys]\n"0123456789 abcdef" = "acme"', "api.keys"),
+        ('[api.keys]\n"0123456789abcdef" = ""', "api.keys"),
+        ('[api]\noperator_key = "x"', "api.operator_key"),
+        ('[api]\noperator_key = "                "', "api.operator_key"),
+        ('[api]\nhosts = ["http://here"]', "api.hosts"),
+    ],
+)
+def test_settings_refuse_what_is_no_key(tmp_path: Path, text: str, where: str) -> None:
+    file = tmp_path / "liveweights.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=where.replace(".", r"\.")) as caught:
+        load_config(file)
+    assert "short" not in str(caught.value)  # a secret is not told
+
+
+def test_settings_take_good_keys(tmp_path: Path) -> None:
+    file = tmp_path / "liveweights.toml"
+    file.write_text(
+        '[api]\noperator_key = "0123456789abcdef"\nhosts = ["*", "*.a.b", "x"]\n'
+        '[api.keys]\n"sk-0123456789abcdef" = "acme"'
+    )
+    assert load_config(file).api.keys == {"sk-0123456789abcdef": "acme"}
