@@ -219,7 +219,7 @@ def _model() -> Any:
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(
-        BASE.folder, dtype=DTYPE, attn_implementation="sdpa"
+        BASE.folder, dtype=DTYPE, attn_implementation="sdpa", trust_remote_code=False
     )
 
 

@@ -246,7 +246,10 @@ async def transformers(threads: int, model: Path, dtype: str) -> AsyncGenerator[
 
     torch.set_num_threads(threads)
     loaded: Any = AutoModelForCausalLM.from_pretrained(
-        model, dtype=getattr(torch, dtype), attn_implementation="sdpa"
+        model,
+        dtype=getattr(torch, dtype),
+        attn_implementation="sdpa",
+        trust_remote_code=False,
     ).eval()
     config = GenerationConfig(max_new_tokens=64, do_sample=False, eos_token_id=-1, pad_token_id=0)
     # Left alone, it takes nearly all of the machine's memory for its pages.

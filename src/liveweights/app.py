@@ -29,6 +29,7 @@ from liveweights.api.server import Server
 from liveweights.api.shadow import Shadow
 from liveweights.api.wire import reply
 from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.catalog.content import HASHES
 from liveweights.catalog.models import card, find, load_tokenizer
 from liveweights.config import Config
 from liveweights.cycle.status import read_status
@@ -125,7 +126,7 @@ async def prepare(place: Place) -> Checkpoint:
             for sentence in tier.lacks:
                 log.warning("%s", sentence)
             await ensure_ahead(conn)
-            await register(conn, base, card(base))
+            await register(conn, base, card(base, place.config.cache_folder()))
             try:
                 await aliases.read(conn, place.config.alias)
             except aliases.UnknownAlias:
@@ -169,7 +170,11 @@ async def run_api(place: Place) -> None:
                 router,
                 instance,
                 settings=config.deployment,
-                check=partial(check, public=_path(config.signing.public_key)),
+                check=partial(
+                    check,
+                    public=_path(config.signing.public_key),
+                    known=config.cache_folder() / HASHES,
+                ),
                 cache=config.cache_folder(),
             )
         )

@@ -39,7 +39,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Everything that can be set; ``liveweights config`` prints what is in force."""
 
     model: Annotated[
-        str, Meta(description="Packaged model's name, a checkpoint folder, or a hub id.")
+        str,
+        Meta(
+            description="Packaged model's name, a checkpoint folder, or `hf://ORG/NAME@COMMIT`; "
+            "without a commit that of the first download stays."
+        ),
     ] = NAME
     alias: Annotated[str, Meta(description="The public model name.")] = "code"
     database: Annotated[

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.learn.families import make_family
 
 from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.content import content_hash, name_of
+from liveweights.catalog.gguf import to_gguf
 from liveweights.catalog.models import (
     DEFAULT_MODEL,
+    BrokenModel,
     ModelNotFound,
     card,
     end_of_text_ids,
@@ -32,11 +37,12 @@ def test_the_packaged_model_is_found(base: Checkpoint, model_cache: Path) -> Non
     assert base.kind == "base"
     assert base.name == DEFAULT_MODEL
     assert find(DEFAULT_MODEL, model_cache) == base
-    facts = card(base)
+    facts = card(base, model_cache)
     assert facts["architecture"] == "LlamaForCausalLM"
     assert facts["parameters"] == 134_515_008
     assert facts["context"] == 8192
     assert facts["licence"] == "apache-2.0"
+    assert {"model.safetensors", "tokenizer.json", "config.json"} <= set(facts["files"])
 
 
 @pytest.mark.model
@@ -94,24 +100,6 @@ def test_a_folder_works_the_same(base: Checkpoint, tmp_path: Path) -> None:
     assert found.id == "my-model@" + base.id.partition("@")[2]
 
 
-def test_the_name_is_made_of_the_last_part() -> None:
-    assert name_of("HuggingFaceTB/SmolLM2-135M") == "smollm2-135m"
-    assert name_of("/models/My Model/") == "my-model"
-
-
-def test_the_hash_is_of_the_content(tmp_path: Path) -> None:
-    folder, beside = tmp_path / "model", tmp_path / "hash.json"
-    folder.mkdir()
-    (folder / "model.safetensors").write_bytes(b"one")
-    first = content_hash(folder, beside)
-    assert content_hash(folder, beside) == first
-    (folder / "model.safetensors").write_bytes(b"another")
-    second = content_hash(folder, beside)
-    assert second != first
-    beside.write_text("not a hash")
-    assert content_hash(folder, beside) == second
-
-
 def test_what_cannot_be_found_says_what_would_work(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -121,7 +109,11 @@ def test_what_cannot_be_found_says_what_would_work(tmp_path: Path) -> None:
     file = tmp_path / "model.gguf"
     file.write_bytes(b"GGUF")
     for model, why in [
-        ("gpt-17", "not a name, folder or hub id"),
+        ("gpt-17", "not a name, folder or address"),
+        ("models/mine", r"no folder models/mine; .* is hf://models/mine"),
+        ("org/name@main", r"no folder org/name@main; .* is hf://org/name@main"),
+        ("hf://name", "not of the form hf://ORG/NAME"),
+        ("hf://../..", "not of the form"),
         ("./nowhere", "no such folder"),
         (str(empty), "no config.json"),
         (str(bare), r"no \*\.safetensors"),
@@ -133,13 +125,94 @@ def test_what_cannot_be_found_says_what_would_work(tmp_path: Path) -> None:
             assert hint in str(error.value)
 
 
-def test_a_config_that_is_not_understood_is_named(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "no-such-architecture"}')
-    (tmp_path / "model.safetensors").write_bytes(b"")
-    with pytest.raises(ModelNotFound, match="no-such-architecture"):
-        find(str(tmp_path), tmp_path / "cache")
-
-
 def test_a_missing_tokenizer_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelNotFound, match="tokenizer"):
+    with pytest.raises(BrokenModel, match="tokenizer"):
         load_tokenizer(Checkpoint("x@0", "base", tmp_path))
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    return make_family("qwen3", tmp_path / "tiny")
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"num_attention_heads": 0}, "num_attention_heads = 0"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers = 1000000000"),
+        ({"num_hidden_layers": -2}, "num_hidden_layers = -2"),
+        ({"num_experts": 10**9}, "num_experts = 1000000000"),
+        ({"text_config": {"n_layer": 10**12}}, "n_layer"),
+        ({"hidden_size": 0}, "hidden_size = 0"),
+        ({"rms_norm_eps": float("nan")}, "NaN"),
+    ],
+)
+@pytest.mark.timeout(30)
+def test_impossible_numbers_are_named_before_anything_is_built(
+    tiny: Path, tmp_path: Path, changes: dict[str, Any], why: str
+) -> None:
+    config = json.loads((tiny / "config.json").read_text())
+    (tiny / "config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(BrokenModel, match=why) as refused:
+        find(str(tiny), tmp_path / "cache")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "\x00", "[" * 100_000, '{"a": "' + "x" * (5 << 20)])
+def test_a_config_that_is_no_object_is_named(tiny: Path, tmp_path: Path, content: str) -> None:
+    (tiny / "config.json").write_text(content)
+    with pytest.raises(BrokenModel, match=r"config\.json"):
+        find(str(tiny), tmp_path / "cache")
+
+
+def _header(shape: list[int], end: int) -> bytes:
+    head = json.dumps({"a": {"dtype": "F32", "shape": shape, "data_offsets": [0, end]}}).encode()
+    return struct.pack("<Q", len(head)) + head
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff" * 16,
+        _header([4], 16) + bytes(15),
+        _header([5], 16) + bytes(16),
+        _header([2**40, 2**40], 16) + bytes(16),
+        _header([4], 16) + bytes(32),
+    ],
+    ids=["empty", "no header", "cut off", "lying shape", "overflow", "more than it says"],
+)
+def test_a_file_that_is_not_what_its_header_says_is_named(
+    tiny: Path, tmp_path: Path, content: bytes
+) -> None:
+    (tiny / "model.safetensors").write_bytes(content)
+    with pytest.raises(BrokenModel, match=r"model\.safetensors is not a whole safetensors file"):
+        find(str(tiny), tmp_path / "cache")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "README.md", "origin.json"])
+def test_a_pipe_among_the_files_is_named(tiny: Path, tmp_path: Path, name: str) -> None:
+    (tiny / name).unlink(missing_ok=True)
+    os.mkfifo(tiny / name)
+    with pytest.raises(BrokenModel, match=f"{re.escape(name)} is not a file"):
+        find(str(tiny), tmp_path / "cache")
+
+
+def test_copies_that_differ_in_the_tokenizer_share_neither_id_nor_cache(
+    tiny: Path, tmp_path: Path
+) -> None:
+    first = find(str(tiny), tmp_path / "cache")
+    other = tmp_path / "other" / "tiny"
+    shutil.copytree(tiny, other)
+    tokenizer = json.loads((other / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"]["!"], tokenizer["model"]["vocab"]["a"] = (
+        tokenizer["model"]["vocab"]["a"],
+        tokenizer["model"]["vocab"]["!"],
+    )
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer))
+    second = find(str(other), tmp_path / "cache")
+    assert (first.name, first.id != second.id) == (second.name, True)
+    made = [to_gguf(one, tmp_path / "cache", "f32") for one in (first, second)]
+    assert made[0] != made[1]
+    assert made[0].read_bytes() != made[1].read_bytes()

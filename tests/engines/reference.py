@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.content import DIGITS, content_hash
+from liveweights.catalog.content import content_id, hash_files
 
 
 @cache
@@ -65,5 +65,5 @@ def make_adapter(base: Checkpoint, folder: Path, std: float = 0.08, **settings: 
             if "lora_B" in name:
                 weight.normal_(std=std)
     model.save_pretrained(folder)
-    digest = content_hash(folder, folder / "hash.json")[:DIGITS]
+    digest = content_id(hash_files(folder), base.id)
     return Checkpoint(f"adapted@{digest}", "adapter", folder, base=base.id, parent=base.id)

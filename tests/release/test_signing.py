@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.catalog.content import content_id, hash_files
 from liveweights.release.registry import Registry, Tampered
 from liveweights.release.signing import SIGNATURE, SigningUnavailable, check, make_keys, sign
 
@@ -70,7 +71,13 @@ def test_with_a_public_key_nothing_unsigned_is_loaded_but_a_base(tmp_path: Path)
     check(checkpoint, None)
     with pytest.raises(Tampered, match="liveweights sign"):
         check(checkpoint, public)
-    check(Checkpoint("base@000000000000", "base", tmp_path), public)
+    base = Checkpoint(
+        f"base@{content_id(hash_files(checkpoint.folder))}", "base", checkpoint.folder
+    )
+    check(base, public)
+    (base.folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(Tampered, match=f"liveweights verify {base.id}"):
+        check(base, public)
 
 
 def test_the_private_key_is_its_owners_and_is_never_overwritten(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from liveweights.catalog.gguf import (
     permute_heads,
 )
 from liveweights.catalog.staging import exclusive, publish, staged
+from liveweights.catalog.tensors import open_tensors
 
 _PREFIX = "base_model.model."
 
@@ -43,7 +44,6 @@ def to_gguf_adapter(adapter: Checkpoint, base: Checkpoint, cache: Path) -> Path:
 def _write(adapter: Checkpoint, base: Checkpoint, path: Path) -> None:
     import gguf
     import torch
-    from safetensors import safe_open
 
     settings: dict[str, Any] = json.loads((adapter.folder / "adapter_config.json").read_text())
     config: dict[str, Any] = json.loads((base.folder / "config.json").read_text())
@@ -61,7 +61,7 @@ def _write(adapter: Checkpoint, base: Checkpoint, path: Path) -> None:
     writer.add_type(gguf.GGUFType.ADAPTER)
     writer.add_string("adapter.type", "lora")
     writer.add_float32("adapter.lora.alpha", alpha)
-    with safe_open(adapter.folder / "adapter_model.safetensors", framework="pt") as tensors:
+    with open_tensors(adapter.folder / "adapter_model.safetensors") as tensors:
         for name in sorted(tensors.keys()):
             module, _, factor = name.removeprefix(_PREFIX).removesuffix(".weight").rpartition(".")
             to = names.get_name(f"{module}.weight", try_suffixes=(".weight",))

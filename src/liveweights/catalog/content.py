@@ -1,4 +1,4 @@
-"""Naming weights by their content."""
+"""Naming checkpoints by their content: everything in a folder that changes an answer."""
 
 from __future__ import annotations
 
@@ -6,15 +6,66 @@ import hashlib
 import json
 import os
 import re
+import stat
+from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 
+HASHES = "hashes"
+"""The folder in the cache where the hashes of known files are."""
 DIGITS = 12
 """Hex digits of the content hash in a checkpoint's id."""
+
+COVERED = (
+    "*.safetensors", "*.json", "*.jinja", "additional_chat_templates/*.jinja",
+    "*.model", "*.spm", "*.codes", "*.tiktoken", "*.tokenizer",
+    "vocab*", "merges*", "dict.txt",
+)  # fmt: skip
+"""Weights, configuration, generation config, tokenizer (every name that one of Transformers' has
+for its files), chat templates, and the rule that decides what is shown (``selection.json``)."""
+
+ABOUT = frozenset({"card.json", "origin.json", "probes.json", "trainer_state.json"})
+"""JSON files that say something of a checkpoint and change no answer."""
+
+
+class NotPlainFile(ValueError):
+    """A checkpoint's file is a pipe, a device, a socket or a link to nothing; names it."""
+
+
+def covers(name: str) -> bool:
+    """Whether a file of that name, relative to the folder, changes what a checkpoint answers."""
+    if name in ABOUT:
+        return False
+    depth = name.count("/")
+    return any(pattern.count("/") == depth and fnmatch(name, pattern) for pattern in COVERED)
 
 
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a checkpoint folder, in order of name."""
     return sorted(folder.glob("*.safetensors"))
+
+
+def covered_files(folder: Path) -> dict[str, Path]:
+    """The files that the folder's id covers, by name, in order.
+
+    Raises NotPlainFile for what is no file: reading it might never end. That is said of every
+    entry, also of those that no id covers, since libraries look at some of them.
+    """
+    found: dict[str, Path] = {}
+    for path in (*folder.iterdir(), *(folder / "additional_chat_templates").glob("*")):
+        name = path.relative_to(folder).as_posix()
+        try:
+            mode = path.stat().st_mode
+        except OSError as error:
+            if not covers(name):
+                continue
+            raise NotPlainFile(f"{path} cannot be read: {error.strerror}") from error
+        if stat.S_ISREG(mode):
+            if covers(name):
+                found[name] = path
+        elif not stat.S_ISDIR(mode) or covers(name):
+            raise NotPlainFile(f"{path} is not a file")
+    return dict(sorted(found.items()))
 
 
 def name_of(model: str) -> str:
@@ -23,28 +74,55 @@ def name_of(model: str) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", last.lower()).strip("-.") or "model"
 
 
-def content_hash(folder: Path, beside: Path) -> str:
-    """SHA-256 over names and contents of the weight files, as 64 hex digits.
+def hash_files(folder: Path, known: Path | None = None) -> dict[str, str]:
+    """SHA-256 of each file that the folder's id covers, 64 hex digits by name, in order.
 
-    Reading gigabytes at every start is slow, so the hash is kept in the file ``beside`` together
-    with size and modification time of every file, and computed again when one of them differs.
+    Reading gigabytes at every start is slow: with ``known``, a folder for it, hashes are kept
+    there together with size and times (modification, change) of each file, and computed again
+    where one of them differs. Raises OSError, NotPlainFile.
     """
-    files = weight_files(folder)
-    stats = {f.name: [f.stat().st_size, f.stat().st_mtime_ns] for f in files}
+    place = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
+    beside = known / f"{place}.json" if known else None
+    before = _read(beside) if beside else {}
+    now: dict[str, tuple[list[int], str]] = {}
+    for name, file in covered_files(folder).items():
+        status = file.stat()
+        identity = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        seen, digest = before.get(name, (None, ""))
+        if seen != identity:
+            with file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        now[name] = (identity, digest)
+    if beside and now != before:
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        partial = beside.with_name(f"{beside.name}.{os.getpid()}.partial")
+        partial.write_text(json.dumps(now))
+        partial.replace(beside)
+    return {name: digest for name, (_, digest) in now.items()}
+
+
+def content_id(files: Mapping[str, str], base: str | None = None) -> str:
+    """The digits of an id: SHA-256 over names and hashes of the files, cut.
+
+    What an adapter or a difference answers depends on the checkpoint that it belongs to: the
+    ``base``'s id is a part of theirs.
+    """
+    lines = "".join(f"{name}\0{digest}\n" for name, digest in sorted(files.items()))
+    return hashlib.sha256(f"{base or ''}\n{lines}".encode()).hexdigest()[:DIGITS]
+
+
+def changes(listed: Mapping[str, str], found: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What differs between two hashings of a folder: (name, changed, missing or added)."""
+    return [
+        (name, "missing" if name not in found else "added" if name not in listed else "changed")
+        for name in sorted(listed.keys() | found.keys())
+        if listed.get(name) != found.get(name)
+    ]
+
+
+def _read(beside: Path) -> dict[str, tuple[list[int], str]]:
     try:
-        kept = json.loads(beside.read_text())
-        if kept["files"] == stats:
-            return str(kept["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # no hash yet, or not one of ours: compute it
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.name}\0{stats[file.name][0]}\0".encode())
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 22):
-                digest.update(block)
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    partial = beside.with_name(f"{beside.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps({"sha256": digest.hexdigest(), "files": stats}))
-    partial.replace(beside)
-    return digest.hexdigest()
+        kept: dict[str, tuple[list[int], str]] = json.loads(beside.read_text())
+        return {name: (list(identity), str(digest)) for name, (identity, digest) in kept.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}  # nothing yet, or not one of ours: compute it

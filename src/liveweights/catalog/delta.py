@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from liveweights.catalog.content import weight_files
 from liveweights.catalog.staging import exclusive, publish, staged
-from liveweights.catalog.tensors import TensorHash, Tensors
+from liveweights.catalog.tensors import TensorHash, Tensors, open_tensors
 
 FILE = "delta.safetensors"
 FORMAT = "liveweights-delta-1"
@@ -95,11 +95,10 @@ def apply(parent: Path, delta: Path, folder: Path) -> None:
     DeltaError where ``parent`` is not the one that it was made from, or the outcome not the one
     that it was made for; nothing is written then.
     """
-    from safetensors import safe_open
     from safetensors.torch import save_file
 
     before = Tensors(parent)
-    with safe_open(delta / FILE, framework="pt") as stored:
+    with open_tensors(delta / FILE) as stored:
         header: dict[str, str] = stored.metadata() or {}
         if header.get("format") != FORMAT:
             raise DeltaError(f"{delta / FILE} is {header.get('format')!r}, not {FORMAT!r}")

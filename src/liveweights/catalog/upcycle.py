@@ -66,7 +66,9 @@ def upcycle(
     if family not in _FAMILIES:
         known = ", ".join(sorted(_FAMILIES))
         raise CannotUpcycle(f"{source} is of the family {family!r}; what can be upcycled: {known}")
-    dense: Any = AutoModelForCausalLM.from_pretrained(source, local_files_only=True).eval()
+    dense: Any = AutoModelForCausalLM.from_pretrained(
+        source, local_files_only=True, trust_remote_code=False
+    ).eval()
     torch.manual_seed(seed)
     sparse = _FAMILIES[family](dense.config, experts, top_k).to(dense.dtype).eval()
     _fill(dense, sparse, experts)

@@ -29,7 +29,7 @@ def up(
     home: Home = HOME,
     config: Settings = None,
     model: Annotated[
-        str | None, typer.Option(help="Packaged name, checkpoint folder or hub id.")
+        str | None, typer.Option(help="Packaged name, checkpoint folder or hf://ORG/NAME.")
     ] = None,
     alias: Annotated[str | None, typer.Option(help="Public model name.")] = None,
     engine: Annotated[

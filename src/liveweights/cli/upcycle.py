@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from liveweights import bounds
+from liveweights.catalog.check import check_model
 from liveweights.catalog.models import ModelNotFound, find
 from liveweights.cli.context import Json, Settings, read_config, refuse
 from liveweights.cli.output import show_json
 
 
 def upcycle(
-    model: Annotated[str, typer.Argument(help="Packaged name, checkpoint folder or hub id.")],
+    model: Annotated[
+        str, typer.Argument(help="Packaged name, checkpoint folder or hf://ORG/NAME.")
+    ],
     target: Annotated[Path, typer.Argument(help="Folder to write; it must not exist.")],
     experts: Annotated[int, typer.Option(help="Copies of each layer's MLP.", min=2, max=4096)] = 4,
     top_k: Annotated[
@@ -34,7 +38,9 @@ def upcycle(
     from liveweights.catalog.upcycle import upcycle as make
 
     try:
-        base = find(model, read_config(config).cache_folder())
+        cache = read_config(config).cache_folder()
+        base = find(model, cache)
+        asyncio.run(check_model(base, model, "torch", cache))
         made = make(base.folder, target, experts=experts, top_k=top_k, seed=seed)
     except (ModelNotFound, ValueError) as error:
         raise refuse(str(error)) from error

@@ -11,7 +11,8 @@ import typer
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
 from liveweights.cli.output import show, show_json
-from liveweights.release import retention, signing
+from liveweights.config import Config
+from liveweights.release import registry, retention, signing
 from liveweights.release.registry import Registry, Tampered
 from liveweights.store.database import Connection
 
@@ -29,13 +30,13 @@ def prune(
     What an alias, a canary, an open cycle or a rollback needs is never removed.
     """
     settings = read_config(config)
-    registry = Registry(home.resolve() / "checkpoints")
+    stored = Registry(home.resolve() / "checkpoints")
 
     async def ask(conn: Connection) -> list[retention.Doomed]:
         if dry_run:
-            return await retention.find_doomed(conn, registry, settings.retention)
+            return await retention.find_doomed(conn, stored, settings.retention)
         await retention.remove_work(conn, home.resolve(), settings.retention.cycles)
-        return await retention.prune(conn, registry, settings.cache_folder(), settings.retention)
+        return await retention.prune(conn, stored, settings.cache_folder(), settings.retention)
 
     found = [msgspec.to_builtins(one) for one in query(settings, home, ask)]
     if as_json:
@@ -47,13 +48,24 @@ def prune(
 
 
 def verify(ids: Ids = None, home: Home = HOME, config: Settings = None) -> None:
-    """Check files against ids, and signatures where `signing` names a public key."""
+    """Check files against ids, and signatures where `signing` names a public key.
+
+    Bases too: weights, configuration, tokenizer, template and generation config. What was changed
+    is named, and the command ends with status 1.
+    """
     settings = read_config(config)
-    public = settings.signing.public_key
+    key = settings.signing.public_key
+    public = Path(key).expanduser() if key else None
+    bases = {base.id: (base, files) for base, files in _read_bases(settings, home)}
+    wanted = ids or [*bases, *Registry(home.resolve() / "checkpoints").checkpoints()]
     bad = 0
-    for checkpoint in _find(home, ids):
+    for id_ in wanted:
+        base, files = bases.get(id_, (None, None))
+        checkpoint = base or _load(home, id_)
         try:
-            signing.check(checkpoint, Path(public).expanduser() if public else None)
+            # A base has no card in its folder, which is somebody else's: it is in the database.
+            registry.verify(checkpoint, files)
+            signing.check_signature(checkpoint, public)
         except (Tampered, signing.SigningUnavailable) as error:
             bad += 1
             typer.secho(str(error), fg="red", err=True)
@@ -68,9 +80,10 @@ def sign(ids: Ids = None, home: Home = HOME, config: Settings = None) -> None:
     settings = read_config(config)
     if not settings.signing.key:
         raise refuse("[signing] names no key; `liveweights make-key` makes one")
-    for checkpoint in _find(home, ids):
+    for id_ in ids or Registry(home.resolve() / "checkpoints").checkpoints():
+        checkpoint = _load(home, id_)
         try:
-            signing.check(checkpoint, None)
+            registry.verify(checkpoint)
             signing.sign(checkpoint.folder, Path(settings.signing.key).expanduser())
         except (Tampered, signing.SigningUnavailable, OSError, ValueError) as error:
             raise refuse(str(error)) from error
@@ -88,9 +101,15 @@ def make_key(
     typer.echo(f"[signing]\nkey = {str(path)!r}\npublic_key = {str(public)!r}")
 
 
-def _find(home: Path, ids: list[str] | None) -> list[Checkpoint]:
-    registry = Registry(home.resolve() / "checkpoints")
+def _load(home: Path, id_: str) -> Checkpoint:
     try:
-        return [registry.load(id_) for id_ in ids or registry.checkpoints()]
+        return Registry(home.resolve() / "checkpoints").load(id_)
     except LookupError as error:
         raise refuse(str(error)) from error
+
+
+def _read_bases(config: Config, home: Path) -> list[tuple[Checkpoint, dict[str, str]]]:
+    """None where there is no database: checkpoints that were copied can be verified anywhere."""
+    if config.database_url() is None and not (home / "postgres").exists():
+        return []
+    return query(config, home, registry.read_bases)

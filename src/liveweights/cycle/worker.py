@@ -21,6 +21,7 @@ import msgspec
 
 from liveweights import __version__
 from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.catalog.content import HASHES
 from liveweights.catalog.selection import read_selection
 from liveweights.config import Config
 from liveweights.cycle import ledger, live
@@ -195,7 +196,9 @@ class Worker:
             adapted = incumbent.base if incumbent.kind == "adapter" else None
             base = await get(conn, adapted) if adapted else incumbent
         if not is_done(folder):
-            await asyncio.to_thread(signing.check, incumbent, None)
+            known = self.config.cache_folder() / HASHES
+            for one in {incumbent, base}:
+                await asyncio.to_thread(signing.check, one, None, known)
             await self._write_job(cycle, folder, incumbent, base)
             await run_learner(folder)
         result = read_result(folder)

@@ -80,7 +80,7 @@ class TorchEngine(InProcessEngine[TorchDecoder]):
 
         dtype = getattr(torch, self._dtype)
         model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, local_files_only=True
+            folder, dtype=dtype, local_files_only=True, trust_remote_code=False
         )
         return model.to(self._settings.device).eval().requires_grad_(False), Choices(model)
 

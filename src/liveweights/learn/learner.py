@@ -85,7 +85,9 @@ def learn(job: Job, folder: Path) -> Result:
     settings = job.settings
     half = len(os.sched_getaffinity(0)) // 2
     torch.set_num_threads(settings.threads or max(1, half // sharing.processes()))
-    tokenizer = AutoTokenizer.from_pretrained(job.base, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(
+        job.base, local_files_only=True, trust_remote_code=False
+    )
     dialogue = read_dialogue(tokenizer)
 
     job = msgspec.structs.replace(

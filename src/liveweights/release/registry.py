@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import re
@@ -18,12 +17,11 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from liveweights.catalog.checkpoint import Checkpoint, Kind
-from liveweights.catalog.content import DIGITS, weight_files
+from liveweights.catalog.content import changes, content_id, hash_files, weight_files
 from liveweights.catalog.staging import publish, staged
 from liveweights.store.database import Connection
 
 CARD = "card.json"
-CONFIGS = ("adapter_config.json", "config.json", "model.safetensors.index.json")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
@@ -44,8 +42,7 @@ class Registry:
 
     A checkpoint's folder is made under a hidden name, flushed to disk and renamed, so that it is
     whole or not there. ``card.json`` says where it came from and holds the SHA-256 of every file
-    that its id covers: weights and configuration. ``sign`` is given each whole folder before it
-    gets its name.
+    that its id covers. ``sign`` is given each whole folder before it gets its name.
     """
 
     def __init__(self, folder: Path, sign: Callable[[Path], None] | None = None) -> None:
@@ -74,16 +71,11 @@ class Registry:
         with staged(self.folder / "incoming") as temporary:
             made = temporary / "checkpoint"
             shutil.copytree(staging, made)
-            files = hash_files(made)
+            files = _hash(made)
             if kind == "adapter" and "adapter_config.json" not in files:
                 raise RegistryError(f"{staging} has no adapter_config.json; is it a PEFT folder?")
-            checkpoint = Checkpoint(
-                id=f"{name}@{content_id(files)}",
-                kind=kind,
-                folder=self.folder / f"{name}@{content_id(files)}",
-                base=base,
-                parent=parent,
-            )
+            id_ = f"{name}@{content_id(files, base)}"
+            checkpoint = Checkpoint(id_, kind, self.folder / id_, base, parent)
             whole = {
                 **card,
                 "id": checkpoint.id,
@@ -155,41 +147,37 @@ def size_of(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def verify(checkpoint: Checkpoint) -> None:
-    """Check every file of a stored checkpoint against its card, and the card against the id.
+def verify(checkpoint: Checkpoint, listed: Mapping[str, str] | None = None) -> None:
+    """Check every file that a checkpoint's id covers against the hashes ``listed`` by its card
+    (by default that in its folder), and the card against the id.
 
     Raises Tampered, naming the file. Reads all weights: about a second per 500 MB.
     """
     try:
-        listed: dict[str, str] = json.loads((checkpoint.folder / CARD).read_text())["files"]
-        found = hash_files(checkpoint.folder)
-    except (OSError, ValueError, KeyError) as error:
+        if listed is None:
+            card: dict[str, Any] = json.loads((checkpoint.folder / CARD).read_text())
+            listed = dict(card["files"])
+        found = _hash(checkpoint.folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise Tampered(f"{checkpoint.id}: card or weights cannot be read: {error}") from error
-    for name in sorted(listed.keys() | found.keys()):
-        if listed.get(name) != found.get(name):
-            what = "missing" if name not in found else "added" if name not in listed else "changed"
-            raise Tampered(f"{checkpoint.id}: {checkpoint.folder / name} was {what}")
-    if checkpoint.id.rpartition("@")[2] != content_id(found):
-        raise Tampered(f"{checkpoint.id}: {checkpoint.folder / CARD} is of other weights")
+    for name, what in changes(listed, found):
+        raise Tampered(f"{checkpoint.id}: {checkpoint.folder / name} was {what}")
+    if checkpoint.id.rpartition("@")[2] != content_id(found, checkpoint.base):
+        raise Tampered(f"{checkpoint.id}: the card is of other weights")
 
 
-def hash_files(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file that a checkpoint's id covers. Raises RegistryError without weights."""
-    weights = weight_files(folder)
-    if not weights:
+def is_named_by_content(base: Checkpoint, known: Path | None = None) -> bool:
+    """Whether a base's id is that of its files; ``known`` as in ``hash_files``."""
+    try:
+        return base.id.rpartition("@")[2] == content_id(hash_files(base.folder, known))
+    except (OSError, ValueError):
+        return False
+
+
+def _hash(folder: Path) -> dict[str, str]:
+    if not weight_files(folder):
         raise RegistryError(f"{folder} holds no .safetensors file")
-    configs = [folder / name for name in CONFIGS if (folder / name).is_file()]
-    hashes: dict[str, str] = {}
-    for file in [*weights, *configs]:
-        with file.open("rb") as stream:
-            hashes[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return dict(sorted(hashes.items()))
-
-
-def content_id(files: Mapping[str, str]) -> str:
-    """The digits of the id: SHA-256 over names and hashes of the files, cut."""
-    lines = "".join(f"{name}\0{digest}\n" for name, digest in sorted(files.items()))
-    return hashlib.sha256(lines.encode()).hexdigest()[:DIGITS]
+    return hash_files(folder)
 
 
 async def register(
@@ -234,6 +222,16 @@ async def get(conn: Connection, checkpoint_id: str) -> Checkpoint:
     if row is None:
         raise NotRegistered(f"no checkpoint {checkpoint_id!r} is registered")
     return Checkpoint(row[0], row[1], Path(row[2]), row[3], row[4])
+
+
+async def read_bases(conn: Connection) -> list[tuple[Checkpoint, dict[str, str]]]:
+    """Every registered base, and the SHA-256 of each of its files when it was."""
+    cursor = await conn.execute(
+        "select id, folder, coalesce(card->'files', '{}') from checkpoints where kind = 'base'"
+        " order by created_at"
+    )
+    rows = await cursor.fetchall()
+    return [(Checkpoint(id, "base", Path(folder)), files) for id, folder, files in rows]
 
 
 def _flush(folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.release.registry import Tampered, verify
+from liveweights.release.registry import Tampered, is_named_by_content, verify
 
 if TYPE_CHECKING:
     from model_signing import hashing
@@ -59,15 +59,29 @@ def sign(folder: Path, private: Path) -> None:
     partial.replace(folder / SIGNATURE)
 
 
-def check(checkpoint: Checkpoint, public: Path | None) -> None:
+def check(checkpoint: Checkpoint, public: Path | None, known: Path | None = None) -> None:
     """Everything that is to be true of a checkpoint's files before they are loaded.
 
     Files are what the id says, and with a public key the signature is that key's and covers all
-    of them. A base is named by its content when it is found; its signature is checked if it has
-    one. Raises Tampered, naming the file, and SigningUnavailable.
+    of them. A base, whose files may be anybody's, must still have the content that it was named
+    by, as far as sizes and times in ``known`` tell (see ``hash_files``); its signature is checked
+    if it has one. Raises Tampered and SigningUnavailable.
     """
     if checkpoint.kind != "base":
         verify(checkpoint)
+    elif not is_named_by_content(checkpoint, known):
+        raise Tampered(
+            f"{checkpoint.id}: files in {checkpoint.folder} have changed since it was registered;"
+            f" `liveweights verify {checkpoint.id}` names them"
+        )
+    check_signature(checkpoint, public)
+
+
+def check_signature(checkpoint: Checkpoint, public: Path | None) -> None:
+    """With a public key: that the folder is signed with it; a base may be unsigned.
+
+    Raises Tampered and SigningUnavailable.
+    """
     signature = checkpoint.folder / SIGNATURE
     if public is None or (checkpoint.kind == "base" and not signature.exists()):
         return

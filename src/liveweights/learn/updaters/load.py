@@ -39,7 +39,11 @@ def load_model(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
 
     def read(attention: str) -> Any:
         return AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, attn_implementation=attention, local_files_only=True
+            folder,
+            dtype=dtype,
+            attn_implementation=attention,
+            local_files_only=True,
+            trust_remote_code=False,
         )
 
     try:

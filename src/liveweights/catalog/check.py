@@ -1,0 +1,213 @@
+"""Can a model be served at all? Asked of every base before anything is told of it.
+
+The files come from anywhere: libraries that read them may fail in any way, hang, or take all
+memory. So the questions are asked in a process of its own, within limits. What it found is kept
+by the checkpoint's id, which covers every file, so that the next start asks nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from liveweights import __version__
+from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.catalog.content import weight_files
+from liveweights.catalog.models import OWN_CODE, BrokenModel, load_tokenizer, say
+from liveweights.catalog.tensors import open_tensors
+from liveweights.process import end_with_parent
+
+if TYPE_CHECKING:
+    import torch
+
+PATIENCE = 180.0
+"""Seconds that the questions may take, on a busy machine, beside the reading of the weights."""
+SLOWEST = 20 << 20
+"""Bytes of weights that the slowest disk reads in a second."""
+MEMORY = 8 << 30
+"""Bytes of memory that the questions may take, beside the weights that are mapped."""
+LONGEST_PROMPT = 100_000
+"""Characters that a template may make of one."""
+_CHUNK = 1 << 24
+_LIBRARIES = ("transformers", "tokenizers", "safetensors", "gguf", "torch")
+
+
+async def check_model(base: Checkpoint, model: str, engine: str, cache: Path) -> None:
+    """Raise BrokenModel, with one sentence for whoever asked for ``model``, where the ``engine``
+    (a kind, see ``EngineSettings``) could not serve ``base``.
+
+    Its config, tokenizer, template and the engine's own needs are tried, its tensors are compared
+    with what the config says, and each of their values must be a finite number.
+    """
+    kept = cache / "checked" / f"{base.id}.{engine}.json"
+    libraries = {name: version(name) for name in _LIBRARIES} | {"liveweights": __version__}
+    try:
+        if json.loads(kept.read_text()) == libraries:
+            return
+    except (OSError, ValueError):
+        pass  # not asked yet
+    if (why := await _ask(base, engine)) is not None:
+        raise BrokenModel(model, why)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    partial = kept.with_name(f"{kept.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(libraries))
+    partial.replace(kept)
+
+
+async def _ask(base: Checkpoint, engine: str) -> str | None:
+    """Why it cannot be served, by a process that reads it; None where it can."""
+    size = sum(file.stat().st_size for file in weight_files(base.folder))
+    patience = PATIENCE + size / SLOWEST
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "liveweights.catalog.check",
+        base.id, str(base.folder), engine, str(MEMORY + size),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"},
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(patience):
+            answer, said = await process.communicate()
+    except TimeoutError:
+        return f"reading it did not end within {patience:.0f} s"
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    try:
+        why: str | None = json.loads(answer)
+    except ValueError:
+        last = said.decode(errors="replace").strip().rpartition("\n")[2]
+        return f"the process that read it ended with code {process.returncode}: {last[:300]}"
+    return why
+
+
+def find_fault(base: Checkpoint, engine: str) -> str | None:
+    """What is wrong with a model, in words; None where it can be served."""
+    try:
+        return next(_faults(base, engine), None)
+    except Exception as error:  # whatever libraries find in files that are not theirs
+        return say(error)
+
+
+def _faults(base: Checkpoint, engine: str) -> Iterator[str]:
+    model, report = _build(base.folder)
+    missing: set[str] = report["missing_keys"]
+    if missing:
+        yield f"its weights lack {_some(missing)}, which its config.json asks for"
+    for name, stored, expected in sorted(report["mismatched_keys"]):
+        yield f"{name} is {tuple(stored)} in its weights, {tuple(expected)} by its config.json"
+    if _has_foreign_tokenizer(base.folder):
+        yield OWN_CODE
+    tokenizer: Any = load_tokenizer(base)
+    rows: int = model.get_input_embeddings().weight.shape[0]
+    beyond = {name for name, id in tokenizer.get_vocab().items() if id >= rows}
+    if beyond:
+        yield f"its tokenizer knows {_some(beyond)}, beyond the {rows} rows of its embedding"
+    if not tokenizer.encode("a", add_special_tokens=False):
+        yield "its tokenizer's files are missing or empty: it makes no token of the letter a"
+    if tokenizer.chat_template:
+        yield from _template_faults(tokenizer)
+    if engine == "llama":
+        from liveweights.catalog.gguf import check_convertible
+
+        check_convertible(base)
+    for file in weight_files(base.folder):
+        with open_tensors(file) as tensors:
+            for name in tensors.keys():  # noqa: SIM118
+                if not is_finite(tensors.get_tensor(name)):
+                    yield f"{name} in {file} holds values that are no finite numbers"
+
+
+def _template_faults(tokenizer: Any) -> Iterator[str]:
+    """What a template may refuse it may refuse; but it has to be one, and to end."""
+    from jinja2 import TemplateError, TemplateSyntaxError
+
+    try:
+        text: str = tokenizer.apply_chat_template(
+            [{"role": "user", "content": "a"}], tokenize=False, add_generation_prompt=True
+        )
+    except TemplateSyntaxError as error:
+        yield f"its chat template is none, at line {error.lineno}: {error.message}"
+    except TemplateError:
+        pass  # the model's own rules, such as an order of roles
+    except Exception as error:  # whatever a program in somebody else's file does
+        yield f"its chat template fails at a plain question: {type(error).__name__}: {say(error)}"
+    else:
+        if len(text) > LONGEST_PROMPT:
+            yield f"its chat template makes {len(text):,} characters of a question of one letter"
+
+
+def is_finite(tensor: torch.Tensor) -> bool:
+    """Whether each value is a finite number; reads it once, in pieces."""
+    import torch
+
+    if not tensor.is_floating_point():
+        return True
+    for piece in tensor.reshape(-1).split(_CHUNK):
+        # Sums carry what is not finite, and cost the reading; adding up may also overflow.
+        values = piece if piece.element_size() > 1 else piece.float()
+        if not values.sum(dtype=torch.float32).isfinite() and not values.isfinite().all():
+            return False
+    return True
+
+
+def _build(folder: Path) -> tuple[Any, dict[str, Any]]:
+    """The model without its weights, and how those in the files compare with it."""
+    from transformers import AutoModelForCausalLM
+
+    built: Any = AutoModelForCausalLM.from_pretrained(
+        folder,
+        device_map="meta",
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+        local_files_only=True,
+        trust_remote_code=False,
+    )
+    return built
+
+
+def _has_foreign_tokenizer(folder: Path) -> bool:
+    """Whether the tokenizer is a class that Transformers does not have; it would take another."""
+    import transformers
+
+    try:
+        settings: Any = json.loads((folder / "tokenizer_config.json").read_text())
+        own = "AutoTokenizer" in settings.get("auto_map", {})
+        return own and not hasattr(transformers, settings.get("tokenizer_class", ""))
+    except FileNotFoundError:
+        return False
+
+
+def _some(names: set[str]) -> str:
+    first = sorted(names)
+    return f"{first[0]!r}" + (f" and {len(first) - 1} more" if len(first) > 1 else "")
+
+
+def main(arguments: list[str]) -> int:
+    """``python -m liveweights.catalog.check ID FOLDER ENGINE BYTES`` prints the fault as JSON."""
+    end_with_parent()
+    id, folder, engine, memory = arguments
+    answer = os.dup(1)
+    os.dup2(2, 1)  # libraries print what they like
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    limit = int(memory) if hard == resource.RLIM_INFINITY else min(int(memory), hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+    fault = find_fault(Checkpoint(id, "base", Path(folder)), engine)
+    os.write(answer, json.dumps(fault).encode())
+    return 0
+
+
+if __name__ == "__main__":
+    # Libraries may have left threads that do not end.
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(code)

@@ -1,0 +1,110 @@
+"""Models on a hub: downloaded once, at one revision, and never looked up again by themselves."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from liveweights.catalog.content import COVERED
+from liveweights.catalog.staging import exclusive
+
+log = logging.getLogger(__name__)
+
+SCHEME = "hf://"
+ADDRESS = re.compile(r"hf://(\w[\w.-]*/\w[\w.-]*)(?:@(\w[\w./-]*))?/?")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class HubError(LookupError):
+    """The hub does not have it, refuses it or is not reachable; says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """``hf://ORG/NAME`` or ``hf://ORG/NAME@REVISION``: a commit, branch or tag."""
+
+    repository: str
+    revision: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Raises HubError."""
+        found = ADDRESS.fullmatch(text)
+        if found is None:
+            raise HubError(f"{text} is not of the form {SCHEME}ORG/NAME or {SCHEME}ORG/NAME@COMMIT")
+        return cls(found[1], found[2])
+
+
+def download(address: Address, cache: Path) -> Path:
+    """The folder of the repository's files, at one commit.
+
+    Which commit a name, branch or tag stands for is asked once and kept in ``cache``: what moves
+    on the hub does not change what is served. Files that are here are not asked for again.
+    Raises HubError.
+    """
+    name = f"{address.repository}@{address.revision or 'first'}".replace("/", "--")
+    pin = cache / "hub" / f"{name}.json"
+    with exclusive(pin):
+        known = _read(pin)
+        folder = Path(known.get("folder") or "/nonexistent")
+        if folder.is_dir():
+            return folder
+        commit = known.get("commit") or _resolve(address)
+        folder = _fetch(address.repository, commit)
+        partial = pin.with_suffix(".partial")
+        partial.write_text(json.dumps({"commit": commit, "folder": str(folder)}))
+        partial.replace(pin)
+    if address.revision != commit:
+        log.info("%s is pinned to %s%s@%s", pin, SCHEME, address.repository, commit)
+    return folder
+
+
+def origin(folder: Path) -> str | None:
+    """The address that a downloaded folder came from; None for any other."""
+    snapshots, repository = folder.parent, folder.parent.parent.name
+    if snapshots.name != "snapshots" or not repository.startswith("models--"):
+        return None
+    return f"{SCHEME}{repository.removeprefix('models--').replace('--', '/', 1)}@{folder.name}"
+
+
+def _resolve(address: Address) -> str:
+    """The commit that the hub has under a name now."""
+    if address.revision and COMMIT.fullmatch(address.revision):
+        return address.revision
+    from huggingface_hub import HfApi
+
+    try:
+        commit = HfApi().model_info(address.repository, revision=address.revision, timeout=30).sha
+    except Exception as error:  # the hub's own, and whatever its HTTP client raises
+        raise HubError(_why(error)) from error
+    if not commit or not COMMIT.fullmatch(commit):
+        raise HubError(f"the hub names no commit for it: {commit!r}")
+    return commit
+
+
+def _fetch(repository: str, commit: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    wanted = [*COVERED, "README.md"]
+    try:
+        return Path(snapshot_download(repository, revision=commit, allow_patterns=wanted))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise HubError(_why(error)) from error
+
+
+def _why(error: Exception) -> str:
+    first = next((line for line in str(error).splitlines() if line.strip()), repr(error))
+    return f"the hub did not give it ({type(error).__name__}: {first.strip()})"
+
+
+def _read(pin: Path) -> dict[str, Any]:
+    try:
+        found: Any = json.loads(pin.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
