@@ -35,13 +35,16 @@ from liveweights.config import Config
 from liveweights.cycle.status import read_status
 from liveweights.engines.llama import LlamaEngine
 from liveweights.engines.protocol import Engine
+from liveweights.gateway.access import Access
 from liveweights.gateway.app import create_gateway
 from liveweights.gateway.upstream import Upstream
 from liveweights.insight.endpoint import insight_routes
+from liveweights.record.owners import OwnerStore
 from liveweights.record.responses import ResponseStore
 from liveweights.record.shadow import ShadowAnswer, keep_shadow
 from liveweights.record.spill import Spill
 from liveweights.record.writer import Writer
+from liveweights.relay import check_relay
 from liveweights.release import aliases
 from liveweights.release.console import release_routes
 from liveweights.release.deployer import Deployer
@@ -227,7 +230,10 @@ async def run_gateway(place: Place) -> None:
         stack.push_async_callback(pool.close)
         writer = await _open_writer(stack, pool, place, "gateway")
         upstream = await stack.enter_async_context(Upstream(config.gateway))
-        app = create_gateway(upstream, writer, config.api, config.gateway.upstream_key())
+        owners = await stack.enter_async_context(OwnerStore(pool, upstream.address))
+        access = Access(config.gateway, owners)
+        key = config.gateway.upstream_key()
+        app = create_gateway(upstream, writer, config.api, key=key, access=access)
         await _listen(app, config, signed=False)  # the upstream's own headers are passed on
 
 
@@ -267,7 +273,8 @@ class Supervisor:
         self._postgres: EmbeddedPostgres | None = None
 
     async def run(self) -> None:
-        """Return once stopped by SIGINT or SIGTERM."""
+        """Return once stopped by SIGINT or SIGTERM. Raises ConfigError before anything starts."""
+        check_relay(self._config)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stopping.set)

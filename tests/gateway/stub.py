@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,9 +15,12 @@ from tests.api.doubles import MemoryRecorder
 from tests.api.servers import answering, make_server
 
 from liveweights.api.settings import ApiSettings
+from liveweights.gateway.access import Access
 from liveweights.gateway.app import create_gateway
+from liveweights.gateway.objects import Reference
 from liveweights.gateway.settings import GatewaySettings
 from liveweights.gateway.upstream import Upstream
+from liveweights.record.responses import StoreAway
 
 WORDS = ["Paris", " is", " the", " capital", " ✓", "."]
 USAGE = {"prompt_tokens": 7, "completion_tokens": 6, "total_tokens": 13}
@@ -50,6 +53,8 @@ class Stub:
     break_after: int | None = None
     drop: int = 0
     """Connections to close without an answer, from now on."""
+    pages: dict[str, bytes] = field(default_factory=dict)
+    """What a GET of a path gets; of any other, the models."""
     requests: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the one who asked has gone away before the end."""
@@ -63,7 +68,9 @@ class Stub:
             self.drop -= 1
             request.transport.close()
             return web.Response()
-        if request.method == "GET":
+        if request.method == "GET" and request.path in self.pages:
+            return web.Response(body=self.pages[request.path])
+        if request.method in ("GET", "DELETE"):
             return web.json_response({"object": "list", "data": [{"id": "big-1"}]})
         if isinstance(self.answer, bytes):
             headers = {"content-type": "application/json", **self.headers}
@@ -84,6 +91,26 @@ class Stub:
             self.left.set()
             raise
         return response
+
+
+class MemoryOwners:
+    """The OwnerStore's promises, without a database."""
+
+    def __init__(self) -> None:
+        self.tenants: dict[Reference, str] = {}
+        self.away = False
+
+    async def remember(self, tenant: str, made: Sequence[Reference], /) -> None:
+        for key in made:
+            self.tenants.setdefault(key, tenant)
+
+    async def find(self, named: Sequence[Reference], /) -> dict[Reference, str]:
+        if self.away:
+            raise StoreAway("the database is away")
+        return {key: self.tenants[key] for key in named if key in self.tenants}
+
+    async def forget(self, key: Reference, /) -> None:
+        self.tenants.pop(key, None)
 
 
 @dataclass
@@ -108,8 +135,13 @@ async def scene(
     settings: ApiSettings | None = None,
     key: str = "",
     silent_seconds: float = 600,
+    recorder: Any = None,
+    owners: Any = None,
+    **gateway: Any,
 ) -> AsyncIterator[Scene]:
-    stub, recorder = stub or Stub(), MemoryRecorder()
+    """``recorder`` and ``owners`` are in memory unless given; ``gateway`` are further settings."""
+    stub, recorder = stub or Stub(), recorder or MemoryRecorder()
+    owners = owners or MemoryOwners()
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", stub.handle)
     # Handlers are cancelled when the client leaves, so that the stub notices.
@@ -120,9 +152,11 @@ async def scene(
     host, port = runner.addresses[0][:2]
     try:
         url = f"http://{host}:{port}/v1"
-        behind = GatewaySettings(upstream=url, silent_seconds=silent_seconds)
+        behind = GatewaySettings(upstream=url, silent_seconds=silent_seconds, **gateway)
         async with Upstream(behind) as upstream:
-            server = make_server(create_gateway(upstream, recorder, settings, key), signed=False)
+            access = Access(behind, owners)
+            app = create_gateway(upstream, recorder, settings, key=key, access=access)
+            server = make_server(app, signed=False)
             async with answering(server) as url:
                 root = url.removesuffix("/v1")
                 async with aiohttp.ClientSession(root) as client:

@@ -93,6 +93,13 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             "without spaces. Empty: no key is asked for, the tenant is 'default'."
         ),
     ] = msgspec.field(default_factory=dict[str, str])
+    open: Annotated[
+        bool,
+        msgspec.Meta(
+            description="Whether callers without a key may use what a secret of yours opens "
+            "(`gateway.key`, `openai.key`, `vllm.key`); `host` has to be a loopback address then."
+        ),
+    ] = False
     operator_key: Annotated[
         str,
         msgspec.Meta(

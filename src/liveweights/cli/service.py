@@ -12,7 +12,7 @@ import typer
 
 from liveweights.catalog.models import ModelNotFound
 from liveweights.cli.context import HOME, Home, Settings, read_config, refuse
-from liveweights.config import Config
+from liveweights.config import Config, ConfigError
 from liveweights.store.embedded import ServerError
 
 PRECISIONS = {"auto": "auto", "q4": "q4_0", "q8": "q8_0", "f16": "f16", "f32": "f32"}
@@ -107,5 +107,5 @@ def _run(config: Config, home: Path, roles: tuple[str, ...]) -> None:
         roles = ("gateway",)
     try:
         asyncio.run(Supervisor(config, home.resolve(), roles).run())
-    except (ModelNotFound, ServerError) as error:
+    except (ConfigError, ModelNotFound, ServerError) as error:
         raise refuse(str(error)) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import AsyncGenerator
 
 import aiohttp
 
@@ -41,11 +42,19 @@ class Answer:
         self._since = math.inf
         return part
 
-    async def whole(self) -> bytes:
-        """All parts. Raises aiohttp.ClientError when the upstream breaks off."""
-        parts: list[bytes] = []
+    async def parts(self) -> AsyncGenerator[bytes]:
+        """Each as it comes. Raises aiohttp.ClientError when the upstream breaks off."""
         while not self.ended:
+            yield await self.part()
+
+    async def whole(self, longest: int) -> bytes:
+        """All parts, or the first that together have more than ``longest`` bytes: then it has not
+        ``ended``. Raises aiohttp.ClientError when the upstream breaks off."""
+        parts: list[bytes] = []
+        size = 0
+        while not self.ended and size <= longest:
             parts.append(await self.part())
+            size += len(parts[-1])
         return b"".join(parts)
 
     def close(self) -> None:

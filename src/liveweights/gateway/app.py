@@ -14,6 +14,8 @@ from liveweights.api.metrics import CONTENT_TYPE, Metrics
 from liveweights.api.recorder import Recorder
 from liveweights.api.settings import ApiSettings
 from liveweights.api.wire import reply
+from liveweights.gateway.access import Access
+from liveweights.gateway.metrics import GatewayMetrics
 from liveweights.gateway.proxy import Gateway, Proxy
 from liveweights.gateway.upstream import Upstream, UpstreamAway
 
@@ -51,12 +53,26 @@ def create_gateway(
     upstream: Upstream,
     recorder: Recorder,
     settings: ApiSettings | None = None,
+    *,
     key: str = "",
-    metrics: Metrics | None = None,
+    access: Access | None = None,
 ) -> ASGIApp:
-    """The gateway over an open upstream and a record that the caller will close."""
-    settings, metrics = settings or ApiSettings(), metrics or Metrics()
-    gateway = Gateway(upstream, recorder, settings, metrics, key, Authenticator(settings))
+    """The gateway over an open upstream and a record that the caller will close.
+
+    ``access`` says what passes for whom, where the settings have keys: ValueError without it.
+    """
+    settings, metrics = settings or ApiSettings(), GatewayMetrics()
+    if settings.keys and access is None:
+        raise ValueError("tenants share the upstream: `access` has to tell them apart")
+    gateway = Gateway(
+        upstream,
+        recorder,
+        settings,
+        metrics,
+        key,
+        Authenticator(settings),
+        access if settings.keys else None,
+    )
     routes: dict[str, dict[str, ASGIApp]] = {
         "/v1/feedback": {"POST": FeedbackEndpoint(gateway)},
         "/healthz": {"GET": HealthEndpoint(upstream)},

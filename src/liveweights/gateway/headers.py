@@ -15,14 +15,23 @@ CONNECTION = frozenset(
 )
 # What the client library writes itself, and what a caller says to the gateway only.
 OWN = frozenset((b"host", b"content-length", b"expect", b"x-training-consent"))
+# They would make another request of it than the one that was looked at.
+OVERRIDES = frozenset(
+    {
+        *(b"x-http-method-override", b"x-http-method", b"x-method-override"),
+        *(b"x-original-url", b"x-rewrite-url"),
+    }
+)
+# They choose among what a key opens.
+ACCOUNTS = frozenset((b"openai-organization", b"openai-project"))
 
 
 def to_upstream(headers: Iterable[RawHeader], key: str, *, plain: bool) -> list[tuple[str, str]]:
-    """The request's headers. ``key`` replaces the caller's; ``plain`` asks for an answer that is
-    not compressed."""
-    dropped = CONNECTION | OWN | _named(headers)
+    """The request's headers. ``key`` replaces the caller's, and what chooses among its accounts;
+    ``plain`` asks for an answer that is not compressed."""
+    dropped = CONNECTION | OWN | OVERRIDES | _named(headers)
     if key:
-        dropped |= {b"authorization"}
+        dropped |= {b"authorization", *ACCOUNTS}
     if plain:
         dropped |= {b"accept-encoding"}
     passed = [

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 from liveweights.api.caller import Caller
 from liveweights.api.identifiers import make_id
+from liveweights.gateway.fit import fit
+from liveweights.gateway.objects import ITEMS, Reference, is_id
 from liveweights.gateway.question import Question
 from liveweights.gateway.reader import Reader
 from liveweights.gateway.transcript import Said, Transcript, Unreadable
@@ -18,17 +20,24 @@ log = logging.getLogger(__name__)
 
 class Passage:
     """Times and reads one answer. ``id`` is the generation's, of its first choice if there are
-    several."""
+    several. Nothing that an upstream says makes it raise."""
 
-    def __init__(self, question: Question, endpoint: Surface, caller: Caller) -> None:
+    def __init__(
+        self, question: Question, endpoint: Surface, caller: Caller, kind: str | None = None
+    ) -> None:
+        """``kind``: the collection that the answer joins if it is kept."""
         self.id = make_id("gen")
         self.transcript = Transcript()
         self.recorded = False
+        self.unreadable = False
+        """Whether the answer cannot be recorded; it passes none the less."""
+        self.unfit: list[str] = []
+        """Fields whose values the record could not take as they were, known after ``finish``."""
         self._reader = Reader(self.transcript)
-        self._readable = True
         self._question = question
         self._endpoint: Surface = endpoint
         self._caller = caller
+        self._kind = kind
         self._created_at = datetime.now(UTC)
         self._started = time.perf_counter()
         self._first_byte_ms = 0.0
@@ -37,11 +46,11 @@ class Passage:
         """A part of a stream has come; an empty one at its end."""
         if chunk and not self._first_byte_ms:
             self._first_byte_ms = self._elapsed_ms()
-        if self._readable:
+        if not self.unreadable:
             try:
                 self._reader.feed(chunk)
             except ValueError as error:
-                self._give_up(error)
+                self.give_up(error)
 
     def add_whole(self, body: bytes) -> None:
         """An answer that is not streamed has come."""
@@ -49,17 +58,30 @@ class Passage:
         try:
             self.transcript.add_whole(body)
         except Unreadable as error:
-            self._give_up(error)
+            self.give_up(error)
 
-    def _give_up(self, error: Exception) -> None:
+    def give_up(self, error: Exception) -> None:
         """It passes, but it cannot be recorded."""
-        self._readable = False
+        self.unreadable = True
         log.warning("%s: the answer of %s cannot be read: %s", self.id, self.model, error)
 
     @property
     def model(self) -> str:
-        """The name that was asked for."""
-        return self._question.model
+        """The name that was asked for, else the upstream's, else ``unknown``."""
+        return self._question.model or self.transcript.model or "unknown"
+
+    @property
+    def tenant(self) -> str:
+        return self._caller.tenant
+
+    @property
+    def made(self) -> list[Reference]:
+        """What the upstream keeps of the answer, as far as it has been said."""
+        kept = self._question.store
+        if self._kind is None or not (self._kind == "responses" if kept is None else kept):
+            return []
+        found = [(self._kind, self.transcript.id), *((ITEMS, id) for id in self.transcript.items)]
+        return [(kind, id) for kind, id in found if id is not None and is_id(id)]
 
     def finish(self) -> list[Generation]:
         """The answer has ended or was cut off: a row for each choice that said something, and
@@ -67,18 +89,21 @@ class Passage:
 
         Choice 0 has the passage's id, choice N the id with ``.N`` after it.
         """
-        if self._readable:
+        if not self.unreadable:
             try:
                 self._reader.flush()
             except ValueError as error:
-                self._give_up(error)
-        if not self._readable:
+                self.give_up(error)
+        if self.unreadable:
             return []
-        return [
-            self._generation(index, said)
-            for index, said in sorted(self.transcript.choices.items())
-            if said.reason is not None or said.parts or said.calls
-        ]
+        self.unfit.extend(self.transcript.unfit)
+        rows: list[Generation] = []
+        for index, said in sorted(self.transcript.choices.items()):
+            if said.reason is not None or said.parts or said.calls:
+                row, unfit = fit(self._generation(index, said))
+                self.unfit.extend(unfit)
+                rows.append(row)
+        return rows
 
     def _generation(self, index: int, said: Said) -> Generation:
         question, caller, transcript = self._question, self._caller, self.transcript
@@ -88,17 +113,16 @@ class Passage:
         # What servers call log-probabilities is before temperature and cuts. The distribution
         # that was sampled from is known where there were none; learning takes the raw one for a
         # greedy choice.
-        plain = temperature == 1.0 and top_p == 1.0 and not question.top_k and not question.min_p
         prompt_ids = transcript.prompt_ids or question.prompt_ids()
         return Generation(
             id=self.id if index == 0 else f"{self.id}.{index}",
             created_at=self._created_at,
-            alias=question.model,
-            checkpoint=f"{transcript.model or question.model}@upstream",
+            alias=self.model,
+            checkpoint=f"{transcript.model or self.model}@upstream",
             endpoint=self._endpoint,
             prompt_ids=prompt_ids,
             output_ids=ids,
-            logprobs=raw if plain else [0.0] * len(raw) if temperature == 0 else [],
+            logprobs=raw if question.plain else [0.0] * len(raw) if temperature == 0 else [],
             raw_logprobs=raw,
             output=said.text(),
             finish_reason=said.reason or "cancelled",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import asynccontextmanager
@@ -13,94 +14,146 @@ from starlette.types import Receive, Scope, Send
 
 from liveweights.api.authentication import Authenticator, Client
 from liveweights.api.caller import identify
-from liveweights.api.errors import RETRY, ApiError
-from liveweights.api.metrics import Metrics
+from liveweights.api.errors import RETRY, ApiError, bad_request
 from liveweights.api.recorder import Recorder
 from liveweights.api.settings import ApiSettings
 from liveweights.api.streaming import send_chunk, while_connected
 from liveweights.api.wire import ClientGone, check_json, read_body
+from liveweights.gateway.access import Access
 from liveweights.gateway.answer import Answer
 from liveweights.gateway.headers import from_upstream, to_upstream
+from liveweights.gateway.metrics import GatewayMetrics
+from liveweights.gateway.objects import Target, find_made
 from liveweights.gateway.passage import Passage
+from liveweights.gateway.paths import check_path
 from liveweights.gateway.question import RECORDED, read_question
+from liveweights.gateway.transcript import LONGEST
 from liveweights.gateway.upstream import Upstream, UpstreamAway
+from liveweights.record.clean import INT4
 from liveweights.record.generation import Surface
+from liveweights.record.writer import WriterClosed
 
 log = logging.getLogger(__name__)
 
 
+RECORD_SECONDS = 5.0
+"""How long an answer may wait for a place in the record."""
+_LARGEST_OBJECT = 1 << 20
+"""Bytes of an answer that is searched for what was made."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """What the endpoints share. ``key`` is sent upstream in place of the caller's."""
+    """What the endpoints share. ``key`` is sent upstream in place of the caller's; ``access`` is
+    there where callers' keys are ours, so that the upstream cannot tell them apart."""
 
     upstream: Upstream
     recorder: Recorder
     settings: ApiSettings
-    metrics: Metrics
+    metrics: GatewayMetrics
     key: str
     authenticator: Authenticator
+    access: Access | None
 
 
 class Proxy:
     """Passes a request and its answer, and records it where it is a generation.
 
     The row joins the record before the client can have the answer's last byte, so that feedback
-    may follow at once.
+    may follow at once; and whose an object is, before the client can have its id.
     """
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
         client = await self._gateway.authenticator.authenticate(scope)
+        path = scope["raw_path"].decode("latin-1")
+        check_path(path)
+        access, target = self._gateway.access, Target()
+        if access is not None:
+            target = await access.admit(client.tenant, scope["method"], path)
         endpoint = RECORDED.get(scope["path"]) if scope["method"] == "POST" else None
-        if endpoint is None:
-            await self._unrecorded(scope, receive, send, headers)
+        if endpoint is not None:
+            await self._recorded(scope, receive, send, client, endpoint, target)
         else:
-            await self._recorded(scope, receive, send, headers, client, endpoint)
+            await self._unrecorded(scope, receive, send, client.tenant, target)
 
     async def _unrecorded(
-        self, scope: Scope, receive: Receive, send: Send, headers: Headers
+        self, scope: Scope, receive: Receive, send: Send, tenant: str, target: Target
     ) -> None:
+        headers, access = Headers(scope=scope), self._gateway.access
         declared = headers.get("content-length")
-        body = _stream(receive) if declared or "transfer-encoding" in headers else None
+        body: bytes | AsyncIterable[bytes] | None = None
+        if declared or "transfer-encoding" in headers:
+            body = _stream(receive)
+            if access is not None and access.looks_into(target, scope["path"], headers):
+                body, declared = await self._checked(scope, receive, tenant, target), None
+        made = target.makes(scope["method"])
         async with (
-            self._ask(scope, body, plain=False, length=declared) as answer,
+            self._ask(scope, body, plain=made, length=declared) as answer,
             while_connected(receive),
         ):
-            await _start(send, answer)
-            ended = False
-            while not ended:
-                chunk = await answer.part()
-                ended = answer.ended
-                await send_chunk(send, chunk, more=not ended)
+            first = b""
+            if access is not None and 200 <= answer.head.status < 300:
+                if scope["method"] == "DELETE":
+                    await access.forget(target)
+                if made:
+                    first = await answer.whole(_LARGEST_OBJECT)
+                    await access.owners.remember(tenant, find_made(first, target))
+            await _pass_on(answer, send, first)
+
+    async def _checked(self, scope: Scope, receive: Receive, tenant: str, target: Target) -> bytes:
+        """A body that names no other tenant's objects."""
+        access = self._gateway.access
+        assert access is not None
+        body = await read_body(scope, receive, self._gateway.settings.max_body_bytes)
+        named = await access.check_body(tenant, scope["path"], body)
+        if target.kind == "batches":
+            for kind, id in named:
+                if kind == "files":
+                    await self._check_batch(scope, tenant, id)
+        return body
+
+    async def _check_batch(self, scope: Scope, tenant: str, id: str) -> None:
+        """The requests in a batch's file may name objects, too."""
+        access = self._gateway.access
+        assert access is not None
+        place = f"/v1/files/{id}/content"
+        asked = {**scope, "method": "GET", "raw_path": place.encode(), "query_string": b""}
+        async with self._ask(asked, None, plain=True) as answer:
+            if answer.head.status != 200:
+                message = f"The file {id} of the batch cannot be read: {answer.head.status}."
+                raise bad_request(message, "input_file_id")
+            await access.check_batch(tenant, answer.parts())
 
     async def _recorded(
         self,
         scope: Scope,
         receive: Receive,
         send: Send,
-        headers: Headers,
         client: Client,
         endpoint: Surface,
+        target: Target,
     ) -> None:
-        settings = self._gateway.settings
+        gateway, headers = self._gateway, Headers(scope=scope)
+        settings = gateway.settings
         check_json(headers)
         body = await read_body(scope, receive, settings.max_body_bytes)
+        if gateway.access is not None:
+            await gateway.access.check_body(client.tenant, scope["path"], body)
         question = read_question(body)
         passage: Passage | None = None
         if question is not None:
             caller = identify(headers, question.user, question.said, client, settings)
-            passage = Passage(question, endpoint, caller)
+            passage = Passage(question, endpoint, caller, target.kind)
         try:
             async with while_connected(receive), self._ask(scope, body, plain=True) as answer:
                 head = answer.head
                 if head.status != 200 or "content-encoding" in head.headers:
                     passage = None  # an error, or nothing that can be read
                 if passage is None:
-                    await _start(send, answer)
-                    await send_chunk(send, await answer.whole(), more=False)
+                    await _pass_on(answer, send)
                 elif head.content_type == "text/event-stream":
                     await self._pass_events(answer, send, passage)
                 else:
@@ -118,14 +171,24 @@ class Proxy:
             passage.add_chunk(chunk)
             if (ended or passage.transcript.done) and not passage.recorded:
                 await self._record(passage)
+            await self._remember(passage)
             await send_chunk(send, chunk, more=not ended)
 
     async def _pass_whole(self, answer: Answer, send: Send, passage: Passage) -> None:
-        body = await answer.whole()
-        passage.add_whole(body)
-        await self._record(passage)
-        await _start(send, answer, passage.id)
-        await send_chunk(send, body, more=False)
+        body = await answer.whole(LONGEST)
+        if answer.ended:
+            passage.add_whole(body)
+        else:
+            passage.give_up(ValueError(f"it is longer than {LONGEST} bytes"))
+        known = await self._record(passage)
+        await self._remember(passage)
+        await _pass_on(answer, send, body, passage.id if known else None)
+
+    async def _remember(self, passage: Passage) -> None:
+        """Whose the answer is, if the upstream keeps it."""
+        access = self._gateway.access
+        if access is not None and (made := passage.made):
+            await access.owners.remember(passage.tenant, made)
 
     @asynccontextmanager
     async def _ask(
@@ -157,17 +220,58 @@ class Proxy:
             log.warning("the upstream broke off its answer to %s: %r", target, error)
             raise ClientGone from error  # the connection is cut, as it was cut for us
 
-    async def _record(self, passage: Passage) -> None:
+    async def _record(self, passage: Passage) -> bool:
+        """Whether it joined the record. Whatever goes wrong here is counted, and the answer
+        passes: the upstream has given it, and somebody pays for it."""
         passage.recorded = True
         metrics = self._gateway.metrics
+        try:
+            async with asyncio.timeout(RECORD_SECONDS):
+                await self._add(passage)
+        except Exception as error:
+            reason = _reason(error)
+            metrics.unrecorded.labels(reason).inc()
+            log.error("%s: the answer passes unrecorded (%s)", passage.id, reason, exc_info=error)
+            return False
+        if passage.unreadable:
+            metrics.unrecorded.labels("unreadable").inc()
+        return not passage.unreadable
+
+    async def _add(self, passage: Passage) -> None:
+        metrics = self._gateway.metrics
+        model = metrics.model(passage.model)
         for generation in passage.finish():
             metrics.generations.labels(
-                generation.alias, generation.checkpoint, generation.finish_reason
+                model,
+                metrics.checkpoint(generation.checkpoint),
+                metrics.reason(generation.finish_reason),
             ).inc()
             await self._gateway.recorder.add_generation(generation)
+        for field in passage.unfit:
+            metrics.unfit.labels(field).inc()
         for kind in ("prompt", "completion"):
             count = passage.transcript.usage.get(f"{kind}_tokens", 0)
-            metrics.tokens.labels(passage.model, kind).inc(count)
+            metrics.tokens.labels(model, kind).inc(min(max(count, 0), INT4))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, WriterClosed):
+        return "closing"
+    return "slow" if isinstance(error, TimeoutError) else "refused"
+
+
+async def _pass_on(
+    answer: Answer, send: Send, first: bytes = b"", generation: str | None = None
+) -> None:
+    """The whole answer, of which ``first`` was read already."""
+    await _start(send, answer, generation)
+    ended = answer.ended
+    if first or ended:
+        await send_chunk(send, first, more=not ended)
+    while not ended:
+        chunk = await answer.part()
+        ended = answer.ended
+        await send_chunk(send, chunk, more=not ended)
 
 
 async def _start(send: Send, answer: Answer, generation: str | None = None) -> None:

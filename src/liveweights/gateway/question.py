@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -28,50 +28,106 @@ class _Asked(msgspec.Struct, omit_defaults=True):
     tools: Raw | UnsetType = UNSET
 
 
-class Question(_Asked, kw_only=True):
-    """A request body. Unknown parameters are the upstream's business."""
+class _Body(_Asked, kw_only=True):
+    """A request body. Whether it is in order is the upstream's business: any value will do."""
 
-    model: str
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    min_p: float | None = None
-    seed: int | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    max_output_tokens: int | None = None
-    user: str | None = None
-    metadata: dict[str, Any] | None = None
+    model: Any = None
+    temperature: Any = None
+    top_p: Any = None
+    top_k: Any = None
+    min_p: Any = None
+    seed: Any = None
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+    max_output_tokens: Any = None
+    user: Any = None
+    metadata: Any = None
+    store: Any = None
+
+
+class Question:
+    """A request that can be recorded. What is not of its type is left out."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: _Body) -> None:
+        self._body = body
+
+    @property
+    def model(self) -> str:
+        """Empty where the upstream chooses."""
+        return self._body.model if isinstance(self._body.model, str) else ""
+
+    @property
+    def temperature(self) -> float | None:
+        return _number(self._body.temperature)
+
+    @property
+    def top_p(self) -> float | None:
+        return _number(self._body.top_p)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the model's own distribution was sampled from, as far as was asked."""
+        body = self._body
+        whole = body.temperature in (None, 1) and body.top_p in (None, 1)
+        return whole and not body.top_k and not body.min_p
+
+    @property
+    def seed(self) -> int | None:
+        return self._body.seed if type(self._body.seed) is int else None
 
     @property
     def limit(self) -> int:
         """Most tokens of the answer, 0 where none was given."""
-        return self.max_completion_tokens or self.max_tokens or self.max_output_tokens or 0
+        body = self._body
+        for value in (body.max_completion_tokens, body.max_tokens, body.max_output_tokens):
+            if type(value) in (int, float) and value:
+                return int(value)
+        return 0
+
+    @property
+    def user(self) -> str | None:
+        return self._body.user if isinstance(self._body.user, str) else None
+
+    @property
+    def store(self) -> bool | None:
+        """Whether the upstream shall keep the answer; None: as it does by itself."""
+        return self._body.store if isinstance(self._body.store, bool) else None
 
     @property
     def said(self) -> dict[str, str]:
         """Metadata, without what is not text."""
-        return {k: v for k, v in (self.metadata or {}).items() if isinstance(v, str)}
+        metadata = self._body.metadata
+        if not isinstance(metadata, dict):
+            return {}
+        given = cast(dict[str, Any], metadata)
+        return {name: value for name, value in given.items() if isinstance(value, str)}
 
     def prompt_json(self) -> str:
         """What was asked, as one JSON object with the request's own words."""
-        asked = {name: getattr(self, name) for name in _Asked.__struct_fields__}
+        asked = {name: getattr(self._body, name) for name in _Asked.__struct_fields__}
         given = {name: value for name, value in asked.items() if value is not UNSET}
         return msgspec.json.encode(given).decode("utf-8", "replace")
 
     def prompt_ids(self) -> list[int]:
         """The prompt's token ids where it was sent as such, else none."""
-        if isinstance(self.prompt, UnsetType) or not bytes(self.prompt).lstrip().startswith(b"["):
+        prompt = self._body.prompt
+        if isinstance(prompt, UnsetType) or not bytes(prompt).lstrip().startswith(b"["):
             return []
         try:
-            return msgspec.json.decode(self.prompt, type=list[int])
-        except msgspec.ValidationError:
+            return msgspec.json.decode(prompt, type=list[int])
+        except msgspec.DecodeError:
             return []
 
 
 def read_question(body: bytes) -> Question | None:
     """None for what no server will answer, or not in a way that is understood here."""
     try:
-        return msgspec.json.decode(body, type=Question)
+        return Question(msgspec.json.decode(body, type=_Body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _number(value: Any) -> float | None:
+    return value if type(value) in (int, float) else None

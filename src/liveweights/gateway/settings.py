@@ -12,6 +12,16 @@ from liveweights import bounds
 
 UPSTREAM_KEY = "LIVEWEIGHTS_UPSTREAM_KEY"
 
+PassedPath = Annotated[str, Meta(pattern=r"^([A-Z]+ )?/v1(/[!-~]*[^/ ])?$")]
+
+PATHS = (
+    *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings"),
+    *("/v1/moderations", "/v1/rerank", "GET /v1/models"),
+    *("/v1/audio/speech", "/v1/audio/transcriptions", "/v1/audio/translations"),
+    *("/v1/images/generations", "/v1/images/edits", "/v1/images/variations"),
+    *("/v1/conversations", "/v1/files", "/v1/uploads", "/v1/batches", "/v1/vector_stores"),
+)
+
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The ``[gateway]`` table."""
@@ -31,6 +41,18 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             "Authorization header is passed on."
         ),
     ] = ""
+    paths: Annotated[
+        list[PassedPath],
+        Meta(
+            description="Where `api.keys` tell tenants apart: the paths that pass, each with all "
+            "below it; `GET /v1/models` allows one method. Lists of objects, such as `GET "
+            "/v1/files`, pass only where they are named so: they show what other tenants made."
+        ),
+    ] = msgspec.field(default_factory=lambda: list(PATHS))
+    tenant_paths: Annotated[
+        dict[str, list[PassedPath]],
+        Meta(description="Tenant to its own list, in place of `paths`."),
+    ] = msgspec.field(default_factory=dict[str, list[str]])
     connect_seconds: Annotated[
         float,
         Meta(gt=0, le=bounds.SECONDS, description="Longest wait for a connection to the upstream."),
@@ -47,3 +69,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     def upstream_key(self) -> str:
         """What is sent in place of the caller's header; empty for none."""
         return self.key or os.environ.get(UPSTREAM_KEY, "")
+
+    def paths_of(self, tenant: str) -> list[str]:
+        """What passes for ``tenant``."""
+        return self.tenant_paths.get(tenant, self.paths)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ class Unreadable(ValueError):
 
 class _Call(msgspec.Struct):
     index: int | None = None
-    function: dict[str, Any] | None = None
+    function: Any = None
 
 
 class _Message(msgspec.Struct):
@@ -52,15 +53,17 @@ class _Choice(msgspec.Struct):
 class _Item(msgspec.Struct):
     """One item of a response's output."""
 
-    type: str = ""
+    id: Any = None
+    type: Any = None
     content: Any = None
-    name: str | None = None
-    arguments: str | None = None
+    name: Any = None
+    arguments: Any = None
 
 
 class _Response(msgspec.Struct):
     """The answer of ``/v1/responses``."""
 
+    id: Any = None
     model: str | None = None
     status: str | None = None
     output: list[_Item] | None = None
@@ -80,6 +83,12 @@ class _Answer(_Response):
 _decode = msgspec.json.Decoder(_Answer).decode
 _USAGE = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
 _STATUS = {"completed": "stop", "incomplete": "length"}
+
+CHOICES = 128
+"""The most that one answer may have: OpenAI's own limit."""
+LONGEST = 1 << 24
+"""Characters, bytes or tokens of an answer that are kept of it at most."""
+_MENDED = 16
 
 
 @dataclass(slots=True)
@@ -110,10 +119,18 @@ class Said:
 class Transcript:
     """What has been said so far. Raises Unreadable for what is not understood."""
 
-    __slots__ = ("choices", "done", "model", "prompt_ids", "usage")
+    __slots__ = ("choices", "done", "id", "items", "model", "prompt_ids", "size", "unfit", "usage")
 
     def __init__(self) -> None:
         self.choices: dict[int, Said] = {}
+        self.id: str | None = None
+        """The upstream's, of the whole answer."""
+        self.items: list[str] = []
+        """Ids of a response's items."""
+        self.size = 0
+        """Bytes read."""
+        self.unfit: list[str] = []
+        """Members that were left out because they are not of their type."""
         self.usage: dict[str, int] = {}
         self.model: str | None = None
         self.prompt_ids: list[int] = []
@@ -133,8 +150,13 @@ class Transcript:
         self.done = True
 
     def _add(self, data: bytes) -> None:
+        self.size += len(data)
+        if self.size > LONGEST:
+            raise Unreadable(f"it is longer than {LONGEST} bytes")
         try:
             answer = _decode(data)
+        except msgspec.ValidationError as error:
+            answer = self._mended(data, error)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Unreadable(str(error)) from error
         for choice in answer.choices:
@@ -150,14 +172,35 @@ class Transcript:
         else:
             self._facts(answer)
 
+    def _mended(self, data: bytes, error: msgspec.ValidationError) -> _Answer:
+        """Without the members that are not of their type; what was said matters more."""
+        try:
+            value = msgspec.json.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as worse:
+            raise Unreadable(str(worse)) from worse
+        for _ in range(_MENDED):
+            place = _remove(value, str(error))
+            if place is None:
+                break
+            self.unfit.append(place)
+            try:
+                return msgspec.convert(value, _Answer)
+            except msgspec.ValidationError as next_error:
+                error = next_error
+        raise Unreadable(str(error)) from error
+
     def _said(self, index: int) -> Said:
         said = self.choices.get(index)
         if said is None:
+            if not 0 <= index < CHOICES:
+                raise Unreadable(f"it has a choice {index}")
             said = self.choices[index] = Said()
         return said
 
     def _facts(self, answer: _Response) -> None:
         self.model = answer.model or self.model
+        if self.id is None and isinstance(answer.id, str):
+            self.id = answer.id
         if answer.usage:
             for name, value in answer.usage.items():
                 if type(value) is int and name.isidentifier():
@@ -178,7 +221,7 @@ class Transcript:
             if message.tool_calls:
                 for place, call in enumerate(message.tool_calls):
                     index = place if call.index is None else call.index
-                    _join(said.calls, index, call.function or {})
+                    _join(said.calls, index, call.function)
         if choice.prompt_token_ids:
             self.prompt_ids = choice.prompt_token_ids
         ids = choice.token_ids
@@ -196,6 +239,8 @@ class Transcript:
         said = self._said(0)
         said.parts, said.calls = [], {}  # what came in pieces is here again, whole
         for item in response.output or ():
+            if isinstance(item.id, str):
+                self.items.append(item.id)
             said.parts.extend(_texts(item.content) if item.type == "message" else ())
             if item.type == "function_call":
                 call = {"name": item.name or "", "arguments": item.arguments or ""}
@@ -209,10 +254,13 @@ def _texts(content: Any) -> list[str]:
     if isinstance(content, str):
         return [content] if content else []
     parts = content if isinstance(content, list) else []
-    return [part["text"] for part in parts if isinstance(part, dict) and "text" in part]
+    texts = (part.get("text") for part in parts if isinstance(part, dict))
+    return [text for text in texts if isinstance(text, str)]
 
 
-def _join(calls: dict[int, dict[str, str]], place: int, pieces: dict[str, Any]) -> None:
+def _join(calls: dict[int, dict[str, str]], place: int, pieces: Any) -> None:
+    if not isinstance(pieces, dict):
+        return
     call = calls.setdefault(place, {"name": "", "arguments": ""})
     for name in call:
         if isinstance(piece := pieces.get(name), str):
@@ -234,4 +282,22 @@ def _scored(logprobs: _Logprobs) -> tuple[list[int], list[float]]:
 def _id(token: str) -> int | None:
     """Of vLLM's and SGLang's ``token_id:17``."""
     head, _, number = token.partition("token_id:")
-    return int(number) if not head and number.isdecimal() else None
+    return int(number) if not head and number.isdecimal() and len(number) < 20 else None
+
+
+_PLACE = re.compile(r" - at `\$\.(choices\[\d+\]\.)?([\w.]+)")
+
+
+def _remove(value: Any, complaint: str) -> str | None:
+    """Take the member out that a validator complains of, the whole of a list for one of its
+    elements; its place, or None where nothing can be taken out."""
+    found = _PLACE.search(complaint)
+    if found is None or found[2] in ("index", "choices"):
+        return None
+    names = found[2].split(".")
+    if found[1]:
+        value = value["choices"][int(found[1][len("choices[") : -len("].")])]
+    for name in names[:-1]:
+        value = value[name]
+    del value[names[-1]]
+    return found[2]

@@ -1,0 +1,54 @@
+"""Callers without a key and a secret of the operator's: together they are an open relay."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from liveweights.config import Config, ConfigError
+from liveweights.gateway.settings import UPSTREAM_KEY
+
+
+def check_relay(config: Config) -> None:
+    """Raises ConfigError where whoever reaches the port would be answered at the expense of a
+    secret of the operator's, and nobody said that this is meant."""
+    secret = _secret(config)
+    api = config.api
+    if not secret or api.keys or (api.open and is_loopback(api.host)):
+        return
+    passed_on = (
+        f"leave {secret} out, and each caller's own Authorization header is passed on; "
+        if config.gateway.upstream
+        else ""
+    )
+    meant = (
+        f"`[api] open = true` holds on a loopback address only, and {api.host!r} is none"
+        if api.open
+        else "for yourself alone, set `[api] open = true`, with a loopback address as `host`"
+    )
+    raise ConfigError(
+        f"{secret} is set and api.keys is not: whoever reaches {api.host}:{api.port} would use "
+        f"the server behind it with your key. Give callers keys of their own "
+        f'(`[api] keys = {{ "KEY" = "tenant" }}`); {passed_on}{meant}.'
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _secret(config: Config) -> str:
+    """Where the secret is set that requests would be sent on with; empty for none."""
+    gateway = config.gateway
+    if gateway.upstream:
+        if gateway.key:
+            return "gateway.key"
+        return f"${UPSTREAM_KEY}" if gateway.upstream_key() else ""
+    if config.engine.kind == "openai" and config.openai.key:
+        return "openai.key"
+    return "vllm.key" if config.engine.kind == "vllm" and config.vllm.key else ""

@@ -1,0 +1,79 @@
+"""A secret of the operator's and callers without a key do not go together unnoticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from liveweights.cli import app
+from liveweights.config import Config, ConfigError
+from liveweights.gateway.settings import UPSTREAM_KEY
+from liveweights.relay import check_relay, is_loopback
+
+
+def make(**settings: Any) -> Config:
+    return msgspec.convert(settings, Config)
+
+
+GATEWAY = {"upstream": "https://api.example.com/v1"}
+SECRET = GATEWAY | {"key": "sk-secret"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"gateway": GATEWAY},
+        {"gateway": {"key": "unused"}},
+        {"gateway": SECRET, "api": {"keys": {"a-key-of-a-caller": "t"}}},
+        {"gateway": SECRET, "api": {"open": True}},
+        {"gateway": SECRET, "api": {"open": True, "host": "::1"}},
+        {"engine": {"kind": "openai"}},
+        {"openai": {"key": "sk-secret"}},
+    ],
+)
+def test_what_is_no_relay_starts(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(UPSTREAM_KEY, raising=False)
+    check_relay(make(**settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"gateway": SECRET}, "gateway.key"),
+        ({"gateway": SECRET, "api": {"open": True, "host": "0.0.0.0"}}, "'0.0.0.0' is none"),
+        ({"gateway": SECRET, "api": {"open": True, "host": "gpu-box"}}, "'gpu-box' is none"),
+        ({"engine": {"kind": "openai"}, "openai": {"key": "sk-secret"}}, "openai.key"),
+        ({"engine": {"kind": "vllm"}, "vllm": {"key": "sk-secret"}}, "vllm.key"),
+    ],
+)
+def test_an_open_relay_does_not(settings: Any, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(UPSTREAM_KEY, raising=False)
+    with pytest.raises(ConfigError) as refused:
+        check_relay(make(**settings))
+    message = str(refused.value)
+    assert named in message
+    assert "[api] keys" in message
+    assert "sk-secret" not in message
+
+
+def test_the_command_says_so_before_it_starts_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(UPSTREAM_KEY, "sk-secret")
+    home = tmp_path / "home"
+    arguments = ["up", "--upstream", GATEWAY["upstream"], "--home", str(home)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert f"${UPSTREAM_KEY} is set and api.keys is not" in result.output
+    assert "[api] open = true" in result.output
+    assert not home.exists()
+
+
+def test_loopback() -> None:
+    assert all(map(is_loopback, ("127.0.0.1", "127.1.2.3", "::1", "localhost")))
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "example.com", "")))
