@@ -274,5 +274,5 @@ def test_after_a_crash_of_the_machine_nothing_is_trusted(folder: Path) -> None:
 def test_a_server_that_cannot_start_says_why(folder: Path) -> None:
     # Address space for less than the memory that all its processes share.
     small = msgspec.structs.replace(SETTINGS, connections=100_000, session_memory_mb=16)
-    with pytest.raises(HostError, match="(?i)memory"):
+    with pytest.raises(HostError, match=r"(?i)memory"):
         asyncio.run(attach.attach(folder, small))
