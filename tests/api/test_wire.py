@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from typing import Any
 
 import msgspec
@@ -9,8 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from liveweights.api import wire
 from liveweights.api.errors import ApiError
-from liveweights.api.wire import ClientGone, StoredText, decode, read_body
+from liveweights.api.wire import (
+    ClientGone,
+    StoredText,
+    check_depth,
+    check_storable,
+    decode,
+    read_body,
+    read_query,
+)
 
 
 class Inner(msgspec.Struct, forbid_unknown_fields=True):
@@ -109,3 +119,47 @@ def test_refuses_a_body_above_the_limit(length: str | None) -> None:
 def test_says_when_the_client_left() -> None:
     with pytest.raises(ClientGone):
         read([{"type": "http.disconnect"}], 10)
+
+
+NESTED = st.recursive(
+    st.one_of(st.text(st.sampled_from('[]{}"\\,: a'), max_size=8), st.integers()),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.sampled_from('[]{}"\\a'), inner, max_size=4)
+    ),
+    max_leaves=30,
+)
+
+
+def depth_of(value: Any) -> int:
+    if isinstance(value, dict):
+        value = list(value.values())
+    return 1 + max(map(depth_of, value), default=0) if isinstance(value, list) else 0
+
+
+@given(NESTED, st.integers(1, 6))
+def test_depth_is_that_of_brackets_outside_of_texts(value: Any, deepest: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wire, "DEEPEST", deepest)
+        if depth_of(value) > deepest:
+            with pytest.raises(ApiError, match="nested deeper"):
+                check_depth(json.dumps(value).encode())
+        else:
+            check_depth(json.dumps(value).encode())
+
+
+@given(st.binary(max_size=200))
+def test_what_is_no_json_is_left_to_the_decoder(body: bytes) -> None:
+    check_depth(body)
+    check_storable(body)
+
+
+def test_queries_have_known_parameters_once() -> None:
+    def read(query: bytes) -> dict[str, str]:
+        return read_query({"query_string": query}, ("a", "b"))
+
+    assert read(b"a=1&b=%C3%A4") == {"a": "1", "b": "ä"}
+    assert read(b"a=&b=2") == {"b": "2"}
+    for query in (b"c=1", b"a=1&a=2", b"a=%00", b"a=" + b"x" * 3000, b"&".join([b"a=1"] * 40)):
+        with pytest.raises(ApiError) as caught:
+            read(query)
+        assert caught.value.status == 400

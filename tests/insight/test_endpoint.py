@@ -26,7 +26,13 @@ KEYS = ApiSettings(keys={KEY: "one"})
 
 
 def get(
-    dsn: str, path: str, settings: ApiSettings | None = None, key: str = "", **query: str
+    dsn: str,
+    path: str,
+    settings: ApiSettings | None = None,
+    key: str = "",
+    *,
+    away: bool = False,
+    **query: str,
 ) -> Answer:
     answer = Answer()
 
@@ -38,6 +44,8 @@ def get(
 
     async def main() -> None:
         pool = await open_pool(dsn)
+        if away:
+            await pool.close()
         authenticator = Authenticator(settings or ApiSettings())
         app = App(insight_routes(pool, authenticator, RewardMap()), Metrics(), Hosts(()))
         scope = {
@@ -89,3 +97,9 @@ def test_what_is_wrong_is_told(
     answer = get(database_dsn, path, **query)
     assert answer.status == status
     assert told in answer.error()["message"]
+
+
+def test_a_database_that_is_away_is_told(database_dsn: str) -> None:
+    answer = get(database_dsn, "/insight/usage", away=True)
+    assert answer.status == 503
+    assert answer.error()["code"] == "database_unavailable"

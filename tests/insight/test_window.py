@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -30,6 +31,29 @@ def test_times(text: str, moment: datetime) -> None:
 def test_what_is_no_time_is_told(text: str) -> None:
     with pytest.raises(WindowError, match="7d"):
         parse_time(text, NOW)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("999999w", "999999d", "0001-01-01", "9999-12-31", "0001-01-01T00:00+23:59"),
+        *("9999-12-31T23:59-23:59", "1969-12-31T23:59:59", "2200-01-01T00:00:01"),
+    ],
+)
+def test_what_is_beyond_all_data_is_told(text: str) -> None:
+    with pytest.raises(WindowError, match="1970 to 2200"):
+        parse_time(text, NOW)
+
+
+def test_a_zone_that_postgres_has_not_is_only_a_way_to_write_a_time() -> None:
+    assert parse_time("2026-03-01T23:00+23:00", NOW) == datetime(2026, 3, 1, tzinfo=UTC)
+    assert parse_time("2026-03-01T23:00+23:00", NOW).tzinfo is UTC
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_time_or_told(text: str) -> None:
+    with suppress(WindowError):
+        make_window(text, "2026-03-31", now=NOW)
 
 
 def test_an_empty_window_and_an_unknown_step_are_told() -> None:

@@ -24,7 +24,7 @@ from liveweights.api.limits import too_many
 from liveweights.api.request import BaseRequest
 from liveweights.api.routing import NotReady, Pin, UnknownModel
 from liveweights.api.slots import QueueFull
-from liveweights.api.wire import ClientGone, check_json, decode, read_body
+from liveweights.api.wire import ClientGone, check_json, check_storable, decode, read_body
 
 Request = TypeVar("Request", bound=BaseRequest)
 
@@ -37,7 +37,10 @@ async def admit(
     client = await service.authenticator.authenticate(scope, own=True)
     deadline = deadline_of(headers, service.settings.deadline_seconds)
     check_json(headers)
-    request = decode(await read_body(scope, receive, service.settings.max_body_bytes), type)
+    body = await read_body(scope, receive, service.settings.max_body_bytes)
+    request = decode(body, type)
+    if type.kept:
+        check_storable(body)
     request.check()
     caller = identify(headers, request.user, request.metadata, client, service.settings)
     return request, caller, Exchange(receive, send, deadline)

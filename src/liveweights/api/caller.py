@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from liveweights.api.authentication import Client
 from liveweights.api.errors import bad_request
 from liveweights.api.settings import ApiSettings
+from liveweights.api.wire import check_text
 
 # Metadata keys that are columns of the record rather than free text.
 SESSION, SURFACE, LANGUAGE, TRAINING = "session", "surface", "language", "training"
@@ -67,6 +68,7 @@ def _said(headers: Headers, header: str, metadata: Mapping[str, str], name: str)
         return metadata.get(name, "")
     if len(value) > LONGEST:
         raise bad_request(f"The header '{header}' is longer than {LONGEST} characters.", header)
+    check_text(value, f"The header '{header}'", header)
     return value
 
 

@@ -18,7 +18,16 @@ from liveweights.api.metrics import Metrics
 from liveweights.api.objects import FeedbackItem, FeedbackList, FeedbackResult
 from liveweights.api.recorder import Recorder
 from liveweights.api.settings import ApiSettings
-from liveweights.api.wire import StoredName, StoredText, check_json, decode, read_body, reply
+from liveweights.api.wire import (
+    StoredName,
+    StoredText,
+    check_json,
+    check_text,
+    decode,
+    read_body,
+    reply,
+)
+from liveweights.record.clean import InvalidRow
 from liveweights.record.feedback import Feedback, Signal
 from liveweights.record.writer import ConflictingFeedback, UnknownGeneration
 
@@ -141,6 +150,9 @@ class FeedbackEndpoint:
             raise
         try:
             new = await self._service.recorder.add_feedback(feedback)
+        except InvalidRow as error:
+            count(feedback.signal, "invalid").inc()
+            raise bad_request(f"{error}.") from None
         except UnknownGeneration:
             count(feedback.signal, "unknown_generation").inc()
             raise _not_found(feedback) from None
@@ -178,6 +190,7 @@ def _idempotency_key(headers: Headers) -> str | None:
     key = headers.get("idempotency-key")
     if key is not None and not 1 <= len(key) <= 512:
         raise bad_request("'Idempotency-Key' must have 1 to 512 characters.", "idempotency-key")
+    check_text(key or "", "'Idempotency-Key'", "idempotency-key")
     return key
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -36,6 +36,9 @@ class BaseRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     Null means the default everywhere.
     """
+
+    kept: ClassVar[bool] = False
+    """Whether the whole request is stored."""
 
     model: Annotated[str, Meta(min_length=1, max_length=512)]
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
 import msgspec
+import numpy as np
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
@@ -30,6 +32,14 @@ def check_text(text: str, what: str, param: str | None = None) -> None:
     if "\0" in text:
         message = f"{what} contains a NUL character, which cannot be stored."
         raise bad_request(message, param, "invalid_value")
+
+
+DEEPEST = 100
+"""Levels of JSON; what writes it again, in Python or in a template, follows about ten times as
+many."""
+NUL = "The text contains a NUL character, which cannot be stored"
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_OPENING, _CLOSING = np.frombuffer(b"[{", np.uint8), np.frombuffer(b"]}", np.uint8)
 
 
 class ClientGone(Exception):
@@ -121,6 +131,7 @@ def _too_large(limit: int) -> ApiError:
 
 def decode(body: bytes, type: type[Struct]) -> Struct:
     """``body`` as ``type``. Raises ApiError 400 that names the place, or all unknown parameters."""
+    check_depth(body)
     try:
         return msgspec.json.decode(body, type=type)
     except msgspec.ValidationError as error:
@@ -129,6 +140,48 @@ def decode(body: bytes, type: type[Struct]) -> Struct:
         raise bad_request(f"The request body is not valid JSON: {error}") from None
     except RecursionError:
         raise bad_request("The request body is nested too deeply.") from None
+
+
+def check_depth(body: bytes) -> None:
+    """Raises ApiError 400 for JSON that is nested deeper than what writes it again can follow."""
+    if body.count(b"[") + body.count(b"{") <= DEEPEST:
+        return
+    outside = np.frombuffer(_STRING.sub(b"", body), dtype=np.uint8)
+    opening, closing = np.isin(outside, _OPENING), np.isin(outside, _CLOSING)
+    depth = np.cumsum(opening.astype(np.int32) - closing).max(initial=0)
+    if depth > DEEPEST:
+        raise bad_request(f"The request body is nested deeper than {DEEPEST} levels.")
+
+
+def check_storable(body: bytes) -> None:
+    """Raises ApiError 400 for JSON with a text, anywhere, that Postgres cannot hold."""
+    if b"\\u0000" not in body and b"\0" not in body:
+        return
+    try:
+        whole = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return  # ``decode`` says so
+    if (place := _find_nul(whole)) is not None:
+        place = place.lstrip(".")[:200]
+        raise bad_request(f"Invalid value for '{place}': {NUL}.", place, "invalid_value")
+
+
+def _find_nul(value: Any) -> str | None:
+    """Where the first text with a NUL is."""
+    if isinstance(value, str):
+        return "" if "\0" in value else None
+    inner: Iterable[tuple[str, Any]] = ()
+    if isinstance(value, list):
+        inner = ((f"[{place}]", item) for place, item in enumerate(cast(list[Any], value)))
+    elif isinstance(value, dict):
+        members = cast(dict[str, Any], value)
+        if any("\0" in name for name in members):
+            return ""
+        inner = ((f".{name}", member) for name, member in members.items())
+    for name, item in inner:
+        if (place := _find_nul(item)) is not None:
+            return name + place
+    return None
 
 
 def _invalid(error: msgspec.ValidationError, body: bytes, type: type[Struct]) -> ApiError:
@@ -145,7 +198,7 @@ def _invalid(error: msgspec.ValidationError, body: bytes, type: type[Struct]) ->
             f"Missing required parameter: '{where}'.", where, "missing_required_parameter"
         )
     if reason.endswith(f"matching regex {WITHOUT_NUL!r}"):
-        reason = "The text contains a NUL character, which cannot be stored"
+        reason = NUL
     where = f" for '{param}'" if param else ""
     return bad_request(f"Invalid value{where}: {reason}.", param, "invalid_value")
 

@@ -10,6 +10,9 @@ UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 STEPS = {"5m": 5, "1h": 60, "1d": 1440}
 """What rollups exist, in minutes per bucket."""
 
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+"""Far beyond any data, and near enough for sums of such times to be times everywhere."""
+
 
 class WindowError(ValueError):
     """A time or a step that is not understood; the message says what would be."""
@@ -30,22 +33,31 @@ class Window:
 
 
 def parse_time(text: str, now: datetime) -> datetime:
-    """``7d``, ``90m`` before ``now``, or a date or time as in ISO 8601 (UTC if it names no zone).
+    """``7d``, ``90m`` before ``now``, or a date or time as in ISO 8601 (UTC if it names no zone);
+    in UTC, and from EARLIEST to LATEST.
 
     Raises WindowError.
     """
     if text == "now":
         return now
-    if found := re.fullmatch(r"(\d{1,6})([mhdw])", text):
-        return now - timedelta(seconds=int(found[1]) * UNITS[found[2]])
     try:
-        moment = datetime.fromisoformat(text)
+        if found := re.fullmatch(r"(\d{1,6})([mhdw])", text, re.ASCII):
+            moment = now - timedelta(seconds=int(found[1]) * UNITS[found[2]])
+        else:
+            moment = datetime.fromisoformat(text)
+            moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
     except ValueError:
         raise WindowError(
-            f"{text!r} is not a time: write 90m, 12h, 7d or 2w for that long ago, or a date such "
-            "as 2026-03-31 or 2026-03-31T12:00"
+            f"{text[:50]!r} is not a time: write 90m, 12h, 7d or 2w for that long ago, or a date "
+            "such as 2026-03-31 or 2026-03-31T12:00"
         ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:
+        moment = None
+    if moment is None or not EARLIEST <= moment <= LATEST:
+        raise WindowError(
+            f"{text[:50]!r} is outside of what can be asked about, {EARLIEST:%Y} to {LATEST:%Y}"
+        )
+    return moment
 
 
 def make_window(
@@ -71,7 +83,7 @@ def make_window(
     elif step in STEPS:
         width = STEPS[step]
     else:
-        raise WindowError(f"{step!r} is not a step; there are {', '.join(STEPS)}")
+        raise WindowError(f"{step[:50]!r} is not a step; there are {', '.join(STEPS)}")
     seconds = width * 60
     edge = datetime.fromtimestamp(start.timestamp() // seconds * seconds, UTC)
     return Window(edge, end, width, alias, tenant)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -68,6 +68,8 @@ class ResponseStreamOptions(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ResponsesRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
+    kept: ClassVar[bool] = True
+
     input: StoredText | list[Item]
     instructions: StoredText | None = None
     previous_response_id: StoredName | None = None
