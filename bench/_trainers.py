@@ -26,6 +26,7 @@ from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import Path as TreePath
 from liveweights.learn.update import update
 from liveweights.learn.updaters.load import compute_dtype
+from liveweights.learn.voters import Voter
 
 SETTINGS = LearnSettings()
 DTYPE = compute_dtype(SETTINGS)
@@ -93,7 +94,7 @@ def ours(feedback: _feedback.Feedback, batch: int, *, counted: bool = True) -> O
             role="policy",
             generation=str(number),
             session=row.session,
-            user=row.session,
+            voter=Voter("bench", "bench/", row.session, row.session),
             prompt_ids=list(path.prompt_ids),
             answer_ids=list(path.answer_ids),
             weight=0.5 if row.accepted else -0.5,

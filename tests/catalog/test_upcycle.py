@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from tests.learn.families import make_config, write_family
+from tests.learn.voters import SOMEBODY
 from typer.testing import CliRunner
 
 from liveweights.catalog.upcycle import CannotUpcycle, upcycle
@@ -44,7 +45,9 @@ def test_its_experts_come_apart(tmp_path: Path) -> None:
     upcycle(dense, tmp_path / "sparse", experts=4, top_k=1)
     settings = LearnSettings(adapt=("experts",), rank=2, learning_rate=1e-2, nodes=64)
     policy = Policy(tmp_path / "sparse", None, settings)
-    rows = [Row("correction", "g", "s", "u", [7 * n, 3], [n, 9], 1.0, [], 1.0) for n in range(1, 9)]
+    rows = [
+        Row("correction", "g", "s", SOMEBODY, [7 * n, 3], [n, 9], 1.0, [], 1.0) for n in range(1, 9)
+    ]
     update(policy, rows, settings)
     changed = policy.model.merge_and_unload().state_dict()
     weights_E = changed["model.layers.0.mlp.experts.down_proj"]

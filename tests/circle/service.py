@@ -64,7 +64,7 @@ SETTINGS: dict[str, Any] = {
         "max_seconds": 60.0,
         "margin": 0.9,
     },
-    "cycle": {"min_feedback": 30, "poll": 0.1, "replay_rows": 6, "lease": 5.0},
+    "cycle": {"min_feedback": 30, "rest": 0.0, "poll": 0.1, "replay_rows": 6, "lease": 5.0},
 }
 
 

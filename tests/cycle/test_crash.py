@@ -29,7 +29,7 @@ MOST_STARTING = 16
 
 CONFIG = msgspec.convert(
     {
-        "cycle": {"min_feedback": 24, "poll": 0.02, "replay_rows": 6, "lease": 1.5},
+        "cycle": {"min_feedback": 24, "rest": 0.0, "poll": 0.02, "replay_rows": 6, "lease": 1.5},
         "learn": {"held_back_share": 0.4},
         "gate": {
             "primary": "either",

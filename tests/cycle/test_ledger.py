@@ -1,14 +1,21 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from tests.record.rows import make_feedback, make_generation
 
 from liveweights.cycle import ledger
-from liveweights.cycle.states import IllegalTransition
+from liveweights.cycle.states import IllegalTransition, News
 from liveweights.learn.baseline import Baseline
+from liveweights.record.batch import prepare, store
+from liveweights.record.binary import encode
+from liveweights.record.feedback import Feedback
+from liveweights.record.generation import Generation
 from liveweights.store.database import Connection
 
 
@@ -81,3 +88,48 @@ def test_the_baseline_is_the_last_promoted_cycles(database_dsn: str) -> None:
         assert await ledger.read_baseline(conn, "code") == Baseline({"s": 4.0}, {"s": 2.0})
 
     on_database(database_dsn, work)
+
+
+def test_news_are_answers_that_something_was_said_of(database_dsn: str) -> None:
+    """Each counts once, whatever is sent of it, and what was only shown does not."""
+
+    async def work(conn: Connection) -> None:
+        assert await ledger.read_news(conn, "code") == News(0, 0, 0.0, math.inf)
+        await record_rows(
+            conn,
+            [make_generation(id, alias="code", created_at=now()) for id in "abc"],
+            [
+                *(make_feedback(f"a{n}", "a", received_at=now(), signal="shown") for n in range(9)),
+                *(make_feedback(f"b{n}", "b", received_at=now()) for n in range(9)),
+            ],
+        )
+        first = await ledger.read_news(conn, "code")
+        assert (first.judged, first.followed, first.since_end) == (1, 0, math.inf)
+        cycle = await ledger.begin(conn, "code", {})
+        await ledger.advance(conn, cycle, "ended", outcome="no_signal")
+        await conn.execute(
+            "update cycles set started_at = started_at - interval '50 s',"
+            " ended_at = ended_at - interval '20 s'"
+        )
+        await record_rows(
+            conn, [], [make_feedback("c", "c", received_at=now(), signal="correction", text="x")]
+        )
+        news = await ledger.read_news(conn, "code")
+        assert news.judged == 2
+        assert news.since_start == pytest.approx(50, abs=15)
+        assert news.since_end == pytest.approx(20, abs=15)
+
+    on_database(database_dsn, work)
+
+
+async def record_rows(
+    conn: Connection, generations: list[Generation], feedback: list[Feedback]
+) -> None:
+    await conn.commit()
+    await prepare(conn)
+    async with conn.transaction():
+        await store(conn, [encode(one) for one in generations], feedback)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)

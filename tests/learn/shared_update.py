@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tests.learn.voters import SOMEBODY
 from torch import distributed as dist
 
 from liveweights.learn.policy import Policy
@@ -44,9 +45,9 @@ def run(model: Path, updater: str, folder: Path) -> dict[str, Any]:
     policy = Policy(model, None, settings)
     before = policy.score(PATHS, HEAT, 64)
     rows = [
-        Row("policy", "g", "s", "u", [*p.prompt_ids], [*p.answer_ids], 0.7, mu.tolist(), 1.0)
+        Row("policy", "g", "s", SOMEBODY, [*p.prompt_ids], [*p.answer_ids], 0.7, mu.tolist(), 1.0)
         if number % 2
-        else Row("correction", "g", "s", "u", [*p.prompt_ids], [*p.answer_ids], 0.7, [], 1.0)
+        else Row("correction", "g", "s", SOMEBODY, [*p.prompt_ids], [*p.answer_ids], 0.7, [], 1.0)
         for number, (p, mu) in enumerate(zip(PATHS, before, strict=True))
     ]
     report = update(policy, rows, settings)

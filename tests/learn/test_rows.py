@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from liveweights.learn.baseline import Baseline
@@ -137,16 +138,93 @@ def test_the_incumbents_own_answers_are_fresh() -> None:
 
 def test_one_user_cannot_hold_the_cycle() -> None:
     loud = [example("a", ("accepted", None), id=f"l{n}", user="loud") for n in range(60)]
-    rest = [example("b", ("rejected", None), id=f"r{n}", user=f"u{n}") for n in range(20)]
-    built = rows_of(*loud, *rest, settings=LearnSettings(outlier_distance=1e9))
-    uncapped = rows_of(*loud, *rest, settings=LearnSettings(outlier_distance=1e9, user_share=1.0))
+    rest = [example("b", ("rejected", None), id=f"r{n}", user=f"u{n % 20}") for n in range(20 * 8)]
+    loose = LearnSettings(outlier_distance=1e6)
+    built = rows_of(*loud, *rest, settings=loose)
+    uncapped = rows_of(*loud, *rest, settings=msgspec.structs.replace(loose, user_share=1.0))
 
     def held(rows: Rows) -> float:
-        of_loud = sum(abs(r.weight) for r in rows.rows if r.user.endswith("/loud"))
-        return of_loud / sum(abs(r.weight) for r in uncapped.rows)
+        of_loud = sum(abs(r.weight) for r in rows.rows if r.voter.user == "default/loud")
+        return of_loud / sum(abs(r.weight) for r in rows.rows)
 
-    assert held(uncapped) > 0.45
+    assert held(uncapped) > 0.25
     assert held(built) == pytest.approx(0.1)
+
+
+def test_new_users_of_a_key_hold_the_share_of_one() -> None:
+    """However many names they have, and before the shares of users."""
+    known = [
+        example("a", ("accepted", None), id=f"k{n}", user=f"u{n % 10}", key="first")
+        for n in range(100)
+    ]
+    fresh = [
+        example("b", ("rejected", None), id=f"f{n}", user=f"x{n}", key="second") for n in range(900)
+    ]
+    loose = LearnSettings(outlier_distance=1e6, key_share=1.0)
+    for settings, most in ((loose, 0.2), (msgspec.structs.replace(loose, new_share=0.3), 0.3)):
+        built = rows_of(*known, *fresh, settings=settings)
+        total = sum(abs(row.weight) for row in built.rows)
+        new = sum(abs(row.weight) for row in built.rows if row.voter.key == "default/second")
+        assert new / total == pytest.approx(most)
+
+
+def test_a_key_holds_its_share_however_many_users_it_names() -> None:
+    """Of three keys, one whose users are all known and say most of what there is."""
+    said = [
+        example(
+            "a",
+            ("accepted" if n % 2 else "rejected", None),
+            id=f"{key}{n}",
+            user=f"{key}{n % 10}",
+            key=key,
+        )
+        for key, count in (("loud", 900), ("one", 80), ("two", 80))
+        for n in range(count)
+    ]
+    settings = LearnSettings(outlier_distance=1e6, user_share=1.0, new_share=1.0)
+    built = rows_of(*said, settings=settings)
+    total = sum(abs(row.weight) for row in built.rows)
+    loud = sum(abs(row.weight) for row in built.rows if row.voter.key == "default/loud")
+    assert loud / total == pytest.approx(2 / 3)  # twice an equal part
+    said_of_silence = sum(abs(one.weight) for one in built.shown)
+    of_loud = sum(abs(one.weight) for one in built.shown if one.voter.key == "default/loud")
+    assert of_loud / said_of_silence == pytest.approx(2 / 3)
+
+
+def test_held_back_votes_are_votes_and_teach_nothing() -> None:
+    """New users are too few on either side for a test; with both they are not."""
+
+    def votes(name: str, right: str, wrong: str, users: int, count: int) -> list[Example]:
+        return [
+            example(
+                "a", (right if (n + 1) % 4 else wrong, None), id=f"{name}{u}.{n}", user=f"{name}{u}"
+            )
+            for u in range(users)
+            for n in range(count)
+        ]
+
+    honest = votes("h", "rejected", "accepted", 10, 20)
+    fresh, held = (
+        votes("x", "accepted", "rejected", 12, 1),
+        votes("y", "accepted", "rejected", 12, 1),
+    )
+    earlier = {f"default/h{u}": 8 for u in range(10)}
+
+    def build(held_back: list[Example]) -> Rows:
+        return build_rows(
+            [*honest, *fresh],
+            Baseline.empty(),
+            RewardMap(),
+            LearnSettings(),
+            lambda text: [ord(c) for c in text],
+            earlier=earlier,
+            held_back=held_back,
+        )
+
+    assert build([]).left_out == []
+    built = build(held)
+    assert set(built.left_out) == {e.generation.id for e in (*fresh, *held)}
+    assert {row.generation for row in built.rows} == {e.generation.id for e in honest}
 
 
 def test_users_who_vote_the_other_way_round_are_left_out() -> None:
@@ -160,6 +238,7 @@ def test_users_who_vote_the_other_way_round_are_left_out() -> None:
     built = rows_of(*honest, *votes("troll", "accepted", "rejected"))
     assert list(built.outliers) == ["default/troll"]
     assert built.masks == {"outlier_user": 20}
-    assert not any(row.user.endswith("troll") for row in built.rows)
+    assert not any(row.voter.user == "default/troll" for row in built.rows)
+    assert built.left_out == [f"troll{n}" for n in range(20)]
     # Nor do they move what everybody else is measured from.
     assert built.baseline.weight == rows_of(*honest).baseline.weight

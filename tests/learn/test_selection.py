@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.learn.voters import SOMEBODY
 
 from liveweights.catalog.selection import Selection
 from liveweights.learn.selection import Shown, confidence, first_selection, fit_selection
 
 
 def shown(sure: float, gain: float, logprob: float = 0.0) -> Shown:
-    return Shown(sure, gain, logprob, "u", "t")
+    return Shown(sure, gain, logprob, SOMEBODY)
 
 
 FIRST = first_selection(0.75, 0.25)

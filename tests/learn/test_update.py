@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.learn.voters import SOMEBODY
 
 from liveweights.learn.policy import Policy
 from liveweights.learn.rows import Row
@@ -36,7 +37,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
 
 def row(role: Any, prompt: list[int], answer: list[int], weight: float, mu: list[float]) -> Row:
-    return Row(role, "g", "s", "u", prompt, answer, weight, mu, 1.0)
+    return Row(role, "g", "s", SOMEBODY, prompt, answer, weight, mu, 1.0)
 
 
 def total(policy: Policy, path: Path) -> float:
@@ -161,7 +162,7 @@ def test_words_of_the_user_teach_in_hindsight(tiny: Folder) -> None:
     plain = [total(policy, Path(prompt, [a])) for a in answers]
     told = [total(policy, Path(knowing, [a])) for a in answers]
     rows = [
-        Row("hindsight", "g", "s", "u", prompt, [a], 1.0, [p], 1.0, teacher_ids=knowing)
+        Row("hindsight", "g", "s", SOMEBODY, prompt, [a], 1.0, [p], 1.0, teacher_ids=knowing)
         for a, p in zip(answers, plain, strict=True)
     ]
     update(policy, rows, settings)
@@ -176,7 +177,9 @@ def test_a_server_that_differs_from_the_trainer_raises_an_alarm(tiny: Folder) ->
     served = total(Policy(tiny, None, settings), Path([1, 2], [3]))
 
     def report(off: float, fresh: bool) -> Report:
-        answer = Row("policy", "g", "s", "u", [1, 2], [3], 0.5, [served + off], 1.0, fresh=fresh)
+        answer = Row(
+            "policy", "g", "s", SOMEBODY, [1, 2], [3], 0.5, [served + off], 1.0, fresh=fresh
+        )
         return update(Policy(tiny, None, settings), [answer], settings)
 
     assert report(0.1, True).mismatch == pytest.approx(0.1, abs=1e-4)

@@ -7,6 +7,7 @@ Answers are sampled by the policy and recorded with its log-probabilities.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path as Folder
@@ -56,6 +57,7 @@ class World:
         self.settings = settings
         self.policy = Policy(base, None, settings)
         self.baseline = Baseline.empty()
+        self.earlier: Counter[str] = Counter()
         self.draw = torch.Generator().manual_seed(seed)
         self.prompts = [[CONTEXTS + c, 1 + c] for c in range(CONTEXTS)]
         # The right word is one of the base's likeliest, so that it is found by trying.
@@ -90,7 +92,7 @@ class World:
     def silence(self) -> float:
         return float(self.probabilities()[:, SILENCE].mean())
 
-    def ask(self, user: str, count: int, *, honest: bool = True) -> list[Example]:
+    def ask(self, user: str | None, count: int, *, honest: bool = True) -> list[Example]:
         """Answers to random contexts with the user's vote; who is not honest votes against it."""
         chances = self.probabilities()
         contexts = torch.randint(CONTEXTS, (count,), generator=self.draw).tolist()
@@ -106,12 +108,23 @@ class World:
 
     def turn(self, examples: Sequence[Example]) -> tuple[Rows, Report]:
         """One cycle."""
-        rows = build_rows(examples, self.baseline, REWARDS, self.settings, lambda text: [int(text)])
+        rows = build_rows(
+            examples,
+            self.baseline,
+            REWARDS,
+            self.settings,
+            lambda text: [int(text)],
+            earlier=self.earlier,
+        )
         self.baseline = rows.baseline
+        left_out = set(rows.left_out)
+        self.earlier.update(
+            f"default/{e.generation.user}" for e in examples if e.generation.id not in left_out
+        )
         return rows, update(self.policy, rows.rows, self.settings)
 
     def _example(
-        self, user: str, context: int, word: int, logprob: float, vote: Signal | None
+        self, user: str | None, context: int, word: int, logprob: float, vote: Signal | None
     ) -> Example:
         id, now = f"g{next(_numbers)}", datetime.now(UTC)
         generation = Generation(

@@ -260,3 +260,61 @@ def test_status_counts_everything(database_dsn: str, begin_cycle: Begin) -> None
     )
     begin_cycle()
     assert ask(database_dsn, read.status) == read.Status(2, 2, {"live": 1})
+
+
+def test_votes_of_earlier_cycles_make_a_user_known(
+    database_dsn: str, begin_cycle: Begin, end_cycle: End
+) -> None:
+    """Answers that were reacted to, each once; neither what was only shown, nor what was left out,
+    nor what this cycle reads again."""
+
+    def earlier(cycle: int, most: int = 100) -> dict[tuple[str, str], int]:
+        return ask(database_dsn, lambda conn: window.count_earlier(conn, cycle, "live", most))
+
+    def vote(*ids: str, user: str, signal: str = "accepted", **changes: Any) -> None:
+        record(
+            database_dsn,
+            *(make_generation(id, user=user, **changes) for id in ids),
+            *(make_feedback(f"f{id}{n}", id, signal=signal) for id in ids for n in range(2)),
+        )
+
+    vote("a1", "a2", "a3", user="ada")
+    vote("b1", user="bob")
+    vote("t1", "t2", user="troll")
+    vote("s1", user="shy", signal="shown")
+    vote("x1", user="ada", tenant="other")
+    first = begin_cycle()
+    claim(database_dsn, first)
+    assert earlier(first) == {}
+    ask(database_dsn, lambda conn: left_out(conn, first, "t1", "t2"))
+    end_cycle(first, "promoted")
+    for user in ("ada", "bob", "troll", "shy", "new"):
+        vote(f"{user}-again", user=user)
+    second = begin_cycle()
+    claim(database_dsn, second)
+    assert earlier(second) == {("default", "ada"): 3, ("default", "bob"): 1}
+    assert earlier(second, most=2)["default", "ada"] == 2
+    end_cycle(second, "rejected")
+    third = begin_cycle()
+    claim(database_dsn, third)
+    assert earlier(third) == {("default", "ada"): 3, ("default", "bob"): 1}
+
+
+async def left_out(conn: Connection, cycle: int, *generations: str) -> None:
+    await window.leave_out(conn, cycle, generations)
+    await conn.commit()
+
+
+def test_what_was_left_out_judges_no_later_cycle(database_dsn: str, begin_cycle: Begin) -> None:
+    record(
+        database_dsn,
+        *(make_generation(id, user=id) for id in "abc"),
+        *(make_feedback(f"f{id}", id) for id in "abc"),
+    )
+    cycle = begin_cycle()
+    claim(database_dsn, cycle, share=0.9999)
+    ask(database_dsn, lambda conn: left_out(conn, cycle, "b"))
+    held = ask(
+        database_dsn, lambda conn: window.read_held_back(conn, "live", cycle, cycles=9, most=9)
+    )
+    assert {example.generation.id for example in held} == {"a", "c"}

@@ -34,6 +34,11 @@ class Caller:
     """The service itself, such as its gate: neither recorded, nor charged, nor limited."""
 
     @property
+    def recorded_key(self) -> str:
+        """What is kept of ``key``: enough to tell keys apart, too little to find one by."""
+        return self.key[:8]
+
+    @property
     def sticky(self) -> str | None:
         """What keeps a caller on one side of a canary."""
         return self.session or self.user

@@ -106,6 +106,7 @@ class Draft:
             seed=sampling.seed,
             max_tokens=sampling.max_tokens,
             tenant=caller.tenant,
+            key=caller.recorded_key,
             user=caller.user,
             session=caller.session,
             surface=caller.surface,

@@ -57,7 +57,7 @@ def show_report(report: Mapping[str, Any]) -> None:
     ):
         rows.add_row(title, _counted(learning.get(name, {})))
     for user, distance in learning.get("outliers", {}).items():
-        rows.add_row("outlier", f"user {user}, {distance:.1f} standard errors from the others")
+        rows.add_row("outlier", f"{user}, {distance:.1f} standard errors from the others")
     console.print(rows)
     figures = Table("figure", "", box=None)
     for title, name in FIGURES:

@@ -39,7 +39,7 @@ DEMO: dict[str, object] = {
         # Four developers: each is a quarter of all there is.
         "user_share": 0.5,
     },
-    "cycle": {"min_feedback": 150, "poll": 0.5, "replay_rows": 90},
+    "cycle": {"min_feedback": 150, "rest": 0.0, "poll": 0.5, "replay_rows": 90},
     # One-sided, an equal candidate passes once in twenty cycles; six changes that are all for the
     # better are chance once in 64.
     "gate": {"confidence": 0.9, "min_changed": 6},

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from liveweights.cycle.states import Outcome, State, check
+from liveweights.cycle.states import News, Outcome, State, check
 from liveweights.learn.baseline import Baseline
 from liveweights.record.followups import count_follow_ups
 from liveweights.release.aliases import AliasError, UnknownAlias
@@ -77,31 +78,40 @@ async def recent(conn: Connection, alias: str, count: int = 20) -> list[Cycle]:
     return [Cycle(*row) for row in await cursor.fetchall()]
 
 
-async def news(conn: Connection, alias: str) -> tuple[int, float]:
-    """Feedback and follow-ups in chats since the last cycle began, and the seconds since then.
+async def read_news(conn: Connection, alias: str) -> News:
+    """What was said since the last cycle began.
 
     Before the first cycle: all of it, and the seconds since the first answer. What a rejected
     cycle read is unread again, but alone it is no reason for another one: it would end the same.
     """
     cursor = await conn.execute(
-        "select (select max(started_at) from cycles where alias = %(alias)s),"
-        " (select min(created_at) from generations where alias = %(alias)s)",
+        "select max(started_at), now() - max(ended_at), now(),"
+        " (select min(created_at) from generations where alias = %(alias)s)"
+        " from cycles where alias = %(alias)s",
         {"alias": alias},
     )
     row = await cursor.fetchone()
     assert row is not None
-    moment = row[0] or row[1]
+    started, ended, now, first = row
+    moment = started or first
     if moment is None:
-        return 0, 0.0
+        return News(0, 0, 0.0, math.inf)
     cursor = await conn.execute(
-        "select count(*), extract(epoch from now() - %(moment)s)"
-        " from feedback_keys f join generations g on g.day = f.day and g.id = f.generation"
-        " where f.received_at > %(moment)s and g.alias = %(alias)s and g.consent",
+        "select count(distinct f.generation) from feedback_keys k"
+        " join feedback f on f.day = k.day and f.generation = k.generation and f.seq = k.seq"
+        " join generations g on g.day = f.day and g.id = f.generation"
+        " where k.received_at > %(moment)s and f.signal <> 'shown'"
+        " and g.alias = %(alias)s and g.consent",
         {"moment": moment, "alias": alias},
     )
     row = await cursor.fetchone()
     assert row is not None
-    return row[0] + await count_follow_ups(conn, alias, moment), float(row[1])
+    return News(
+        judged=row[0],
+        followed=await count_follow_ups(conn, alias, moment),
+        since_start=(now - moment).total_seconds(),
+        since_end=math.inf if ended is None else ended.total_seconds(),
+    )
 
 
 async def last_held_back(conn: Connection, alias: str) -> int | None:

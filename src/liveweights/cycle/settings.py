@@ -22,9 +22,21 @@ class CycleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Meta(
             ge=1,
             le=bounds.COUNT,
-            description="Unread feedback after which a cycle starts before its time.",
+            description=(
+                "Answers with new feedback that carries a reward after which a cycle starts before"
+                " its time."
+            ),
         ),
     ] = 1000
+    rest: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=bounds.SECONDS,
+            description="Least seconds between the end of a cycle and the start of the next,"
+            " however much feedback comes in.",
+        ),
+    ] = 600.0
     lease: Annotated[
         float,
         Meta(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
+
+from liveweights.cycle.settings import CycleSettings
 
 State = Literal["claiming", "learning", "warming", "gating", "canary", "ended"]
 Outcome = Literal["promoted", "rejected", "rolled_back", "no_signal", "failed"]
@@ -28,6 +31,23 @@ def check(before: State, after: State) -> None:
         raise IllegalTransition(f"a cycle goes from {before} to {allowed}, not to {after}")
 
 
-def is_due(unread: int, seconds_since: float, every: float, min_feedback: int) -> bool:
-    """Whether a new cycle starts: enough feedback, or any at all and it is time."""
-    return unread >= min_feedback or (unread > 0 and seconds_since >= every)
+@dataclass(frozen=True, slots=True)
+class News:
+    """What there is since the last cycle: answers with new feedback that carries a reward, chat
+    answers whose session went on (which may say something of them), and the seconds since it
+    began and since it ended."""
+
+    judged: int
+    followed: int
+    since_start: float
+    since_end: float
+
+
+def is_due(news: News, settings: CycleSettings) -> bool:
+    """Whether a new cycle starts: enough reactions, or any at all and it is time; never before the
+    last one has been over for a while, however much comes in."""
+    if news.since_end < settings.rest:
+        return False
+    if news.judged >= settings.min_feedback:
+        return True
+    return news.judged + news.followed > 0 and news.since_start >= settings.every

@@ -39,8 +39,9 @@ from liveweights.cycle.updating import (
 )
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.learner import WEIGHTS, Job
+from liveweights.learn.voters import user_of
 from liveweights.record.followups import read_follow_ups
-from liveweights.record.window import claim, read
+from liveweights.record.window import claim, count_earlier, leave_out, read
 from liveweights.release import aliases, deployments, signing
 from liveweights.release.aliases import Alias
 from liveweights.release.exposure import count_exposed
@@ -147,10 +148,10 @@ class Worker:
 
     async def _start(self, conn: Connection, now: bool) -> Cycle | None:
         cycle = self.config.cycle
-        fresh, seconds = await ledger.news(conn, self.alias)
-        if not now and not is_due(fresh, seconds, cycle.every, cycle.min_feedback):
+        news = await ledger.read_news(conn, self.alias)
+        if not now and not is_due(news, cycle):
             return None
-        log.info("a cycle begins: %d rows of feedback since the last", fresh)
+        log.info("a cycle begins: %d answers were judged since the last", news.judged)
         return await ledger.begin(conn, self.alias, msgspec.to_builtins(self.config.learn))
 
     async def _step(self, cycle: Cycle) -> Cycle:
@@ -226,6 +227,7 @@ class Worker:
             card,
         )
         async with self.pool.connection() as conn:
+            await leave_out(conn, cycle.id, result.left_out)
             await register(conn, checkpoint)
             why = await aliases.taken_back(conn, cycle.alias, checkpoint.id)
             if why is not None:
@@ -253,6 +255,8 @@ class Worker:
             train = await read(conn, cycle.id, "train")
             held_back = await read(conn, cycle.id, "held_back")
             follow_ups = await read_follow_ups(conn, cycle.id)
+            known_votes = self.config.learn.known_votes
+            earlier = await count_earlier(conn, cycle.id, cycle.alias, known_votes)
             baseline = await ledger.read_baseline(conn, cycle.alias)
             whole = await make_whole(base, partial(get, conn), self.config.cache_folder())
         job = Job(
@@ -262,6 +266,7 @@ class Worker:
             train=train,
             held_back=spread(held_back, self.config.learn.max_scored),
             follow_ups=follow_ups,
+            earlier={user_of(*who): count for who, count in earlier.items()},
             baseline_weight=dict(baseline.weight),
             baseline_total=dict(baseline.total),
             selection=read_selection(incumbent.folder),

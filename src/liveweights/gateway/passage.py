@@ -131,6 +131,7 @@ class Passage:
             seed=question.seed,
             max_tokens=question.limit,
             tenant=caller.tenant,
+            key=caller.recorded_key,
             user=caller.user,
             session=caller.session,
             surface=caller.surface,

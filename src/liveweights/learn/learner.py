@@ -6,7 +6,6 @@ may be killed at any moment and started again: the result's ``result.json`` is w
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import time
@@ -34,6 +33,7 @@ from liveweights.learn.tree import Path as TreePath
 from liveweights.learn.tree import pack
 from liveweights.learn.truth import truth
 from liveweights.learn.update import Report, Step, update
+from liveweights.learn.voters import describe
 from liveweights.process import end_with_parent
 from liveweights.record.window import Example
 
@@ -59,6 +59,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     held_back: list[Example]
     follow_ups: dict[str, list[int]] = {}
     """Of chat answers, by generation: the prompt of the session's next request."""
+    earlier: dict[str, int] = {}
+    """Votes of earlier cycles, by user (`voters.name_of`)."""
     baseline_weight: dict[str, float]
     baseline_total: dict[str, float]
     selection: Selection | None = None
@@ -68,11 +70,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job came to; without ``taught`` rows there are no weights of that ``kind``."""
+    """What a job came to; without ``taught`` rows there are no weights of that ``kind``.
+
+    ``left_out`` are the generations, held back or not, whose votes stood apart from all others'.
+    """
 
     report: Report
     kind: Kind = "adapter"
     held_back: list[HeldBack]
+    left_out: list[str] = []
     baseline_weight: dict[str, float]
     baseline_total: dict[str, float]
 
@@ -109,9 +115,10 @@ def learn(job: Job, folder: Path) -> Result:
         encode,
         incumbent=job.incumbent,
         dialogue=dialogue,
+        earlier=job.earlier,
+        held_back=job.held_back,
     )
-    # By a hash, as in the table ``forgotten``: the report outlives what a user had removed.
-    outliers = {_hash(user): distance for user, distance in built.outliers.items()}
+    outliers = {describe(group): distance for group, distance in built.outliers.items()}
     report = Report(
         signals=built.counts,
         masks=built.masks,
@@ -123,7 +130,9 @@ def learn(job: Job, folder: Path) -> Result:
     kind: Kind = "adapter"
     if any(row.weight != 0.0 for row in built.rows):
         policy = Policy(Path(job.base), Path(job.parent) if job.parent else None, settings)
-        known = add_follow_ups(job.held_back, job.follow_ups, dialogue, tokenizer.decode)
+        out = frozenset(built.left_out)
+        judges = [example for example in job.held_back if example.generation.id not in out]
+        known = add_follow_ups(judges, job.follow_ups, dialogue, tokenizer.decode)
         questions = _questions(known, job.rewards, encode)
         before, entropy_before = _score(policy, questions, settings)
 
@@ -160,15 +169,12 @@ def learn(job: Job, folder: Path) -> Result:
         report=report,
         kind=kind,
         held_back=held,
+        left_out=built.left_out,
         baseline_weight=dict(built.baseline.weight),
         baseline_total=dict(built.baseline.total),
     )
     _write(folder / RESULT, result)
     return result
-
-
-def _hash(user: str) -> str:
-    return hashlib.sha256(user.replace("/", "\0", 1).encode()).hexdigest()[:12]
 
 
 class _Question(msgspec.Struct, frozen=True):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, Protocol, TypeVar
 
 from liveweights.learn.baseline import Baseline, segment
 from liveweights.learn.dialogue import Dialogue, hindsight_prompt
-from liveweights.learn.guards import Vote, cap, outliers
-from liveweights.learn.rewards import RewardMap, reward
+from liveweights.learn.guards import Vote, Weighted, cap, outliers
+from liveweights.learn.rewards import Reward, RewardMap, reward
 from liveweights.learn.selection import Shown, confidence
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.truth import last_correction
+from liveweights.learn.voters import Voter, find_voters, name_of
 from liveweights.record.generation import Generation
 from liveweights.record.window import Example
 
@@ -37,16 +39,25 @@ class Row:
     role: Role
     generation: str
     session: str
-    user: str
+    voter: Voter
     prompt_ids: list[int]
     answer_ids: list[int]
     weight: float
     behaviour: list[float]
     temperature: float
     teacher_ids: list[int] = field(default_factory=list[int])
-    tenant: str = ""
     fresh: bool = False
     experts: bytes | None = None
+
+
+class _Held(Weighted, Protocol):
+    """A dataclass with a weight and whose it is."""
+
+    @property
+    def voter(self) -> Voter: ...
+
+
+Held = TypeVar("Held", bound=_Held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +66,8 @@ class Rows:
 
     ``shown`` are the completions that the decision to speak is learnt from.
     ``counts`` has examples by the signal that counted most, ``masks`` what teaches nothing by the
-    reason, ``outliers`` the users whose votes are left out with how far they stand from others'.
+    reason, ``outliers`` the groups of voters (`voters.Voter.group`) whose votes are left out with
+    how far they stand from others', and ``left_out`` the generations that they voted on.
     """
 
     rows: list[Row]
@@ -65,6 +77,10 @@ class Rows:
     outliers: dict[str, float]
     mean_reward: float
     shown: list[Shown] = field(default_factory=list[Shown])
+    left_out: list[str] = field(default_factory=list[str])
+
+
+NOBODY: Mapping[str, int] = MappingProxyType({})
 
 
 def build_rows(
@@ -76,8 +92,12 @@ def build_rows(
     *,
     incumbent: str = "",
     dialogue: Dialogue | None = None,
+    earlier: Mapping[str, int] = NOBODY,
+    held_back: Sequence[Example] = (),
 ) -> Rows:
-    """Give every example its advantage A = R - b and its demonstrations, and bound each user.
+    """Give every example its advantage A = R - b and its demonstrations, and bound what each key
+    and each user moves. ``earlier`` is for `voters.find_voters`. ``held_back`` examples teach
+    nothing, but their votes are votes too: they help to tell whose are left out, there as well.
 
     ``encode`` turns text into token ids and reads no special tokens in it. A completion that was
     shown teaches its text, what the user wrote instead, where that is known, and whether silence
@@ -86,25 +106,18 @@ def build_rows(
     """
     counts: Counter[str] = Counter()
     masks: Counter[str] = Counter()
-    judged: list[tuple[Example, float]] = []
-    signals: dict[str, str] = {}
-    withheld: list[Example] = []
-    for example in examples:
-        generation = example.generation
-        if generation.withheld:
-            withheld.append(example)
-            continue
-        found = reward(generation.output, example.feedback, rewards, served=generation.created_at)
-        if found is None:
-            masks["no_reward"] += 1
-            continue
-        signals[generation.id] = found.signal
-        judged.append((example, found.value))
-    strangers = outliers([_vote(e, value) for e, value in judged], settings.outlier_distance)
-    kept = [(e, value) for e, value in judged if _user(e.generation) not in strangers]
-    if strangers:
-        masks["outlier_user"] = len(judged) - len(kept)
-    counts.update(signals[e.generation.id] for e, _ in kept)
+    judged = _judge(examples, rewards)
+    everyone = [*examples, *held_back]
+    voters = find_voters([e.generation for e in everyone], earlier, settings.known_votes)
+    votes = _votes([*judged, *_judge(held_back, rewards)], voters, settings)
+    strangers = outliers(votes, settings.outlier_distance)
+    left_out = [e.generation.id for e in everyone if voters[e.generation.id].group in strangers]
+    out = frozenset(left_out)
+    kept = [(e, worth.value) for e, worth in judged if e.generation.id not in out]
+    withheld = [e for e in examples if e.generation.withheld and e.generation.id not in out]
+    masks["no_reward"] = len(examples) - len(judged) - sum(e.generation.withheld for e in examples)
+    masks["outlier_user"] = len(judged) - len(kept)
+    counts.update(worth.signal for e, worth in judged if e.generation.id not in out)
     after = baseline.updated(
         ((segment(e.generation), value) for e, value in kept), keep=settings.baseline_keep
     )
@@ -112,33 +125,53 @@ def build_rows(
     shown: list[Shown] = []
     for example, value in kept:
         generation = example.generation
+        voter = voters[generation.id]
         if not generation.prompt_ids:
             masks["no_tokens"] += 1
             continue
         expected = after.of(segment(generation), prior=settings.baseline_prior, without=value)
-        answer = _answer(generation, value - expected, encode, incumbent)
+        answer = _answer(generation, voter, value - expected, encode, incumbent)
         if answer is None:
             masks["no_tokens"] += 1
         else:
             rows.append(answer)
             rows += _hindsight(example, answer, settings, dialogue, encode)
-        rows += _correction(example, settings, encode)
-        shown += _shown(generation, rewards.silence - value, settings)
+        rows += _correction(example, voter, settings, encode)
+        shown += _shown(generation, voter, rewards.silence - value, settings)
     for example in withheld:
-        taught = _correction(example, settings, encode)
+        taught = _correction(example, voters[example.generation.id], settings, encode)
         rows += taught
         masks["withheld"] += not taught
     mean = sum(value for _, value in kept) / len(kept) if kept else 0.0
     order = {example.generation.id: place for place, example in enumerate(examples)}
     rows.sort(key=lambda row: (row.session, order[row.generation]))
-    rows = cap(rows, settings.user_share, lambda row: row.user)
-    rows = cap(rows, settings.tenant_share, lambda row: row.tenant)
-    shown = cap(shown, settings.user_share, lambda one: one.user)
-    shown = cap(shown, settings.tenant_share, lambda one: one.tenant)
-    return Rows(rows, after, dict(counts), dict(+masks), strangers, mean, shown)
+    return Rows(
+        rows=bound(rows, settings),
+        baseline=after,
+        counts=dict(counts),
+        masks=dict(+masks),
+        outliers=strangers,
+        mean_reward=mean,
+        shown=bound(shown, settings),
+        left_out=left_out,
+    )
 
 
-def _shown(generation: Generation, gain: float, settings: LearnSettings) -> list[Shown]:
+def bound(rows: Sequence[Held], settings: LearnSettings) -> list[Held]:
+    """Nobody's influence is more than its share: a tenant's first, then a key's, then a user's."""
+    newcomers = {row.voter.user for row in rows if not row.voter.known}
+
+    def share(user: str) -> float:
+        return settings.new_share if user in newcomers else settings.user_share
+
+    rows = cap(rows, settings.tenant_share, lambda row: row.voter.tenant)
+    rows = cap(rows, settings.key_share, lambda row: row.voter.key)
+    return cap(rows, share, lambda row: row.voter.user)
+
+
+def _shown(
+    generation: Generation, voter: Voter, gain: float, settings: LearnSettings
+) -> list[Shown]:
     """Nothing for what cannot be withheld, or is not known to have been sure or unsure."""
     if (
         generation.endpoint != "completion"
@@ -153,21 +186,56 @@ def _shown(generation: Generation, gain: float, settings: LearnSettings) -> list
             confidence=confidence(generation.raw_logprobs),
             weight=price * gain,
             logprob=generation.selection or 0.0,
-            user=_user(generation),
-            tenant=generation.tenant,
+            voter=voter,
         )
     ]
 
 
-def _vote(example: Example, value: float) -> Vote:
-    generation = example.generation
-    probabilities = generation.raw_logprobs
-    sureness = sum(probabilities) / len(probabilities) if probabilities else 0.0
-    return Vote(_user(generation), segment(generation), value, sureness)
+@dataclass(frozen=True, slots=True)
+class _Ballot:
+    """One vote's influence."""
+
+    voter: Voter
+    weight: float = 1.0
+
+
+def _judge(examples: Sequence[Example], rewards: RewardMap) -> list[tuple[Example, Reward]]:
+    """What the answers that somebody saw and reacted to are worth."""
+    return [
+        (example, found)
+        for example in examples
+        if not (g := example.generation).withheld
+        and (found := reward(g.output, example.feedback, rewards, served=g.created_at)) is not None
+    ]
+
+
+def _votes(
+    judged: Sequence[tuple[Example, Reward]],
+    voters: Mapping[str, Voter],
+    settings: LearnSettings,
+) -> list[Vote]:
+    ballots = bound([_Ballot(voters[e.generation.id]) for e, _ in judged], settings)
+    votes: list[Vote] = []
+    for (example, worth), ballot in zip(judged, ballots, strict=True):
+        generation = example.generation
+        probabilities = generation.raw_logprobs
+        sureness = sum(probabilities) / len(probabilities) if probabilities else 0.0
+        votes.append(
+            Vote(
+                user=name_of(generation) or generation.cluster,
+                group=ballot.voter.group,
+                segment=segment(generation),
+                reward=worth.value,
+                sureness=sureness,
+                weight=ballot.weight,
+            )
+        )
+    return votes
 
 
 def _answer(
     generation: Generation,
+    voter: Voter,
     advantage: float,
     encode: Encode,
     incumbent: str,
@@ -179,11 +247,11 @@ def _answer(
     sampled = generation.temperature > 0
     behaviour = generation.logprobs if sampled else generation.raw_logprobs
     if len(behaviour) != len(answer):
-        row = _row(generation, "preference", answer, advantage)
+        row = _row(generation, voter, "preference", answer, advantage)
         return replace(row, experts=generation.experts)
     # A greedy choice has probability 1; what drifts between checkpoints is the raw distribution.
     return replace(
-        _row(generation, "policy", answer, advantage),
+        _row(generation, voter, "policy", answer, advantage),
         experts=generation.experts,
         behaviour=behaviour,
         temperature=generation.temperature if sampled else 1.0,
@@ -201,14 +269,16 @@ def written_ids(generation: Generation, text: str, encode: Encode) -> list[int]:
     return encode((generation.healed + text).rstrip())
 
 
-def _correction(example: Example, settings: LearnSettings, encode: Encode) -> list[Row]:
+def _correction(
+    example: Example, voter: Voter, settings: LearnSettings, encode: Encode
+) -> list[Row]:
     written = last_correction(example.feedback)
     if written is None or not settings.correction_weight:
         return []
     answer = written_ids(example.generation, written, encode)
     if not answer:
         return []
-    return [_row(example.generation, "correction", answer, settings.correction_weight)]
+    return [_row(example.generation, voter, "correction", answer, settings.correction_weight)]
 
 
 def _hindsight(
@@ -232,20 +302,17 @@ def _hindsight(
     ]
 
 
-def _user(generation: Generation) -> str:
-    return f"{generation.tenant}/{generation.user or generation.session or generation.id}"
-
-
-def _row(generation: Generation, role: Role, answer_ids: list[int], weight: float) -> Row:
+def _row(
+    generation: Generation, voter: Voter, role: Role, answer_ids: list[int], weight: float
+) -> Row:
     return Row(
         role=role,
         generation=generation.id,
         session=generation.cluster,
-        user=_user(generation),
+        voter=voter,
         prompt_ids=generation.prompt_ids,
         answer_ids=answer_ids,
         weight=weight,
         behaviour=[],
         temperature=1.0,
-        tenant=generation.tenant,
     )

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from liveweights.catalog.selection import TOKENS, Selection
+from liveweights.learn.voters import Voter
 
 Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -34,8 +35,7 @@ class Shown:
     confidence: float
     weight: float
     logprob: float
-    user: str
-    tenant: str
+    voter: Voter
 
 
 def confidence(raw_logprobs: Sequence[float], tokens: int = TOKENS) -> float:

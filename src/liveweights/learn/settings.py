@@ -167,6 +167,31 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             ),
         ),
     ] = 0.1
+    new_share: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1,
+            description=(
+                "The same for all users of a key together who are new or whom requests do not name."
+            ),
+        ),
+    ] = 0.2
+    known_votes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description=(
+                "Votes in earlier cycles with which a user is not new; while nobody has them, votes"
+                " in the same cycle."
+            ),
+        ),
+    ] = 8
+    key_share: Annotated[
+        float,
+        Meta(gt=0, le=1, description="The same for an API key; it holds before users' shares do."),
+    ] = 0.5
     tenant_share: Annotated[float, Meta(gt=0, le=1, description="The same for a tenant.")] = 0.5
     outlier_distance: Annotated[
         float,
@@ -174,8 +199,8 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             gt=0,
             le=bounds.WEIGHT,
             description=(
-                "Users whose votes stand so many standard errors further from their segment's than"
-                " others' do are left out of the cycle."
+                "Users, and new users together, whose votes stand so many standard errors further"
+                " from their segment's than others' do are left out of the cycle."
             ),
         ),
     ] = 4.0

@@ -38,17 +38,18 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a cycle learnt from, and how.
 
-    ``signals`` counts examples by the signal that counted most in their reward, ``roles`` rows by
-    what they teach, ``masks`` what teaches nothing by the reason; ``masked`` are the rows among
-    these that are too far off-policy. ``outliers`` are users who were left out, with their
-    distance in standard errors. ``mismatch`` is the mean absolute difference in nats between the
-    server's log-probabilities and the trainer's of the same weights, over the incumbent's
-    answers; ``ratio`` the mean geometric ratio of all. ``kl`` is to the incumbent, in nats per
-    token, after the last step; ``entropy`` of the next token on held-back answers, in nats,
-    before and after. ``grad_norm`` is the mean over steps, before clipping. ``selection`` says
-    when the candidate shows what it drafts, ``withheld`` which share of the shown completions it
-    would not have shown. ``served_routing`` are the rows whose answers went through the experts
-    that served them, ``unfit_routing`` those whose recorded experts are not of this model.
+    ``signals`` counts examples by the signal that counted most in their reward, ``roles`` rows
+    by what they teach, ``masks`` what teaches nothing by the reason; ``masked`` are the rows
+    among these that are too far off-policy. ``outliers`` are users, or all new users of a key,
+    who were left out, with their distance in standard errors. ``mismatch`` is the mean absolute
+    difference in nats between the server's log-probabilities and the trainer's of the same
+    weights, over the incumbent's answers; ``ratio`` the mean geometric ratio of all. ``kl`` is
+    to the incumbent, in nats per token, after the last step; ``entropy`` of the next token on
+    held-back answers, in nats, before and after. ``grad_norm`` is the mean over steps, before
+    clipping. ``selection`` says when the candidate shows what it drafts, ``withheld`` which
+    share of the shown completions it would not have shown. ``served_routing`` are the rows
+    whose answers went through the experts that served them, ``unfit_routing`` those whose
+    recorded experts are not of this model.
     """
 
     signals: dict[str, int]

@@ -61,6 +61,9 @@ class Generation:
     experts: bytes | None = None
     """Of a mixture of experts: those that predicted ``output_ids``, as ``engines.experts.Experts``
     keeps them, where the engine said them and the answer may be learnt from."""
+    key: str = ""
+    """A digest of the API key, by which one key's influence is bounded; empty where none is asked
+    for."""
 
     @property
     def cluster(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -113,10 +113,35 @@ from cycle_rows r join (
     select id from cycles where alias = %(alias)s and id <= %(cycle)s
     order by id desc limit %(cycles)s
 ) last on last.id = r.cycle
-where r.split = 'held_back'
+where r.split = 'held_back' and not r.left_out
 group by r.day, r.generation
 order by max(r.cycle) desc, r.generation desc
 limit %(most)s
+"""
+
+# A vote that was left out makes nobody known, nor does one that this cycle reads again.
+EARLIER = """
+with voters as (
+    select distinct g.tenant, g.user_id
+    from cycle_rows r join generations g on g.day = r.day and g.id = r.generation
+    where r.cycle = %(cycle)s and g.user_id is not null
+)
+select v.tenant, v.user_id, votes.count
+from voters v cross join lateral (
+    select count(*) from (
+        select from generations g
+        where g.tenant = v.tenant and g.user_id = v.user_id and g.alias = %(alias)s
+          and exists (
+              select from cycle_rows r join feedback f
+                  on f.day = r.day and f.generation = r.generation and f.seq = r.feedback
+              where r.day = g.day and r.generation = g.id and r.cycle < %(cycle)s
+                and not r.left_out and f.signal <> 'shown')
+          and not exists (
+              select from cycle_rows r where r.generation = g.id and r.cycle = %(cycle)s)
+        limit %(most)s
+    ) voted
+) votes
+where votes.count > 0
 """
 
 COUNT = """
@@ -182,6 +207,23 @@ async def count(conn: Connection, cycle: int) -> Claim:
     return Claim(train=row[0], held_back=row[1])
 
 
+async def count_earlier(
+    conn: Connection, cycle: int, alias: str, most: int
+) -> dict[tuple[str, str], int]:
+    """How many answers of earlier cycles of the alias, ``most`` at most, each user reacted to of
+    those (tenant, user) who are named in what the cycle claimed; nobody without any."""
+    cursor = await conn.execute(EARLIER, {"cycle": cycle, "alias": alias, "most": most})
+    return {(tenant, user): count for tenant, user, count in await cursor.fetchall()}
+
+
+async def leave_out(conn: Connection, cycle: int, generations: Sequence[str]) -> None:
+    """Note whose votes the cycle read and did not count."""
+    await conn.execute(
+        "update cycle_rows set left_out = generation = any(%s) where cycle = %s",
+        (list(generations), cycle),
+    )
+
+
 async def read(conn: Connection, cycle: int, split: Split) -> list[Example]:
     """The claimed rows of one side, oldest generation first; without the experts that served them
     where nothing is learnt from them."""
@@ -204,7 +246,8 @@ async def read_held_back(
     conn: Connection, alias: str, cycle: int, *, cycles: int, most: int
 ) -> list[Example]:
     """What ``cycle`` and those of ``alias`` before it claimed as held back, ``cycles`` in all:
-    at most ``most`` generations, of the last cycle first, with the feedback that was known to it.
+    at most ``most`` generations, of the last cycle first, with the feedback that was known to it;
+    none whose votes were left out.
     """
     which = {"alias": alias, "cycle": cycle, "cycles": cycles, "most": most}
     cursor = await conn.execute(HELD_BACK, which)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.learn.voters import SOMEBODY
 
 from liveweights.catalog.delta import apply, is_delta
 from liveweights.learn.policy import Policy
@@ -24,7 +25,7 @@ SHOWN = [
 
 def rows() -> list[Row]:
     return [
-        Row("correction", "g", "s", "u", list(p.prompt_ids), list(p.answer_ids), 1.0, [], 1.0)
+        Row("correction", "g", "s", SOMEBODY, list(p.prompt_ids), list(p.answer_ids), 1.0, [], 1.0)
         for p in SHOWN
     ]
 
