@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import psycopg
@@ -15,11 +16,12 @@ from liveweights.record.window import Claim, Example, UnknownCycle
 from liveweights.record.writer import Writer
 from liveweights.store.database import Connection, open_pool
 
-from .rows import make_feedback, make_generation
+from .rows import START, make_feedback, make_generation
 
 Begin = Callable[[], int]
 End = Callable[..., None]
 T = TypeVar("T")
+HOUR = timedelta(hours=1)
 
 
 def record(dsn: str, *rows: Generation | Feedback) -> None:
@@ -262,6 +264,30 @@ def test_status_counts_everything(database_dsn: str, begin_cycle: Begin) -> None
     assert ask(database_dsn, read.status) == read.Status(2, 2, {"live": 1})
 
 
+def test_what_was_only_shown_is_not_claimed(database_dsn: str, begin_cycle: Begin) -> None:
+    """However often that was said: it would take the room of what teaches something."""
+    record(
+        database_dsn,
+        *(make_generation(id) for id in ("shown", "judged", "both")),
+        *(
+            make_generation(
+                id, endpoint="chat", session="s", prompt_ids=[1, n], created_at=START + HOUR * n
+            )
+            for n, id in enumerate(("asked", "went on"))
+        ),
+        make_feedback("a", "asked", signal="shown"),
+        *(make_feedback(f"s{n}", "shown", signal="shown") for n in range(9)),
+        make_feedback("j", "judged"),
+        make_feedback("b1", "both", signal="shown"),
+        make_feedback("b2", "both", signal="rejected"),
+    )
+    cycle = begin_cycle()
+    claim(database_dsn, cycle)
+    assert claimed(database_dsn, cycle) == {"judged", "both", "asked"}
+    (both,) = [e for e in rows(database_dsn, cycle) if e.generation.id == "both"]
+    assert [f.signal for f in both.feedback] == ["shown", "rejected"]
+
+
 def test_votes_of_earlier_cycles_make_a_user_known(
     database_dsn: str, begin_cycle: Begin, end_cycle: End
 ) -> None:
@@ -275,7 +301,13 @@ def test_votes_of_earlier_cycles_make_a_user_known(
         record(
             database_dsn,
             *(make_generation(id, user=user, **changes) for id in ids),
-            *(make_feedback(f"f{id}{n}", id, signal=signal) for id in ids for n in range(2)),
+            *(
+                make_feedback(
+                    f"f{id}{n}", id, signal=signal, tenant=changes.get("tenant", "default")
+                )
+                for id in ids
+                for n in range(2)
+            ),
         )
 
     vote("a1", "a2", "a3", user="ada")

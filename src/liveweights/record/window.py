@@ -41,18 +41,19 @@ class UnknownCycle(LookupError):
 
 
 # A cycle has consumed its rows if it is open, or if what it made is part of what is live; those
-# of any other are unread again. A broken-off answer without text is not silence: nobody knows
-# what it would have said.
+# of any other are unread again. That an answer was shown says nothing of it. A broken-off answer
+# without text is not silence: nobody knows what it would have said.
 CANDIDATES = f"""
 with unread as (
-    select f.day, f.generation, max(f.received_at) as arrived
-    from feedback_keys f
-    where not exists (
+    select k.day, k.generation, max(k.received_at) as arrived
+    from feedback_keys k
+    join feedback f on f.day = k.day and f.generation = k.generation and f.seq = k.seq
+    where f.signal <> 'shown' and not exists (
         select from cycle_rows r join cycles c on c.id = r.cycle
-        where r.feedback = f.seq and (
+        where r.feedback = k.seq and (
             c.outcome is null or c.outcome = 'promoted' and c.withdrawn_at is null)
     )
-    group by f.day, f.generation
+    group by k.day, k.generation
 ), candidates as (
     select g.id, g.tenant, g.session, g.user_id, u.arrived
     from unread u join generations g on g.day = u.day and g.id = u.generation
@@ -63,7 +64,9 @@ with unread as (
     where g.alias = %(alias)s and g.consent
       and g.output = '' and g.finish_reason not in ('cancelled', 'error')
       and g.selection is null
-      and not exists (select from feedback f where f.day = g.day and f.generation = g.id)
+      and not exists (
+          select from feedback f
+          where f.day = g.day and f.generation = g.id and f.signal <> 'shown')
       and not exists (
           select from cycle_rows r join cycles c on c.id = r.cycle
           where r.generation = g.id and (
@@ -74,7 +77,9 @@ with unread as (
     from generations g cross join lateral ({NEXT}) n
     where g.alias = %(alias)s and g.consent
       and g.endpoint = 'chat' and g.session is not null and g.output <> ''
-      and not exists (select from feedback f where f.day = g.day and f.generation = g.id)
+      and not exists (
+          select from feedback f
+          where f.day = g.day and f.generation = g.id and f.signal <> 'shown')
       and not exists (
           select from cycle_rows r join cycles c on c.id = r.cycle
           where r.generation = g.id and (
@@ -162,14 +167,14 @@ async def claim(
 ) -> Claim:
     """Choose what ``cycle`` reads, in the caller's transaction.
 
-    These are the consented generations of ``alias`` with feedback that no open cycle, and none
-    that made what is live, has read (late feedback brings a generation back, with all that is
-    known of it), and without feedback, if none has read them, those in which the model chose to
-    say nothing and chat answers whose session went on. At most ``max_rows`` generations to learn
-    from and ``max_held_back`` to be judged on: those last that a cycle has tried in vain, else
-    those first that have waited longest; the rest is left for the next cycle. A session (else a
-    user, else a row) is wholly on one side of the split. A cycle that has rows keeps them as they
-    are.
+    These are the consented generations of ``alias`` with feedback (more than that they were shown)
+    that no open cycle, and none that made what is live, has read (late feedback brings a generation
+    back, with all that is known of it), and without feedback, if none has read them, those in which
+    the model chose to say nothing and chat answers whose session went on. At most ``max_rows``
+    generations to learn from and ``max_held_back`` to be judged on: those last that a cycle has
+    tried in vain, else those first that have waited longest; the rest is left for the next cycle. A
+    session (else a user, else a row) is wholly on one side of the split. A cycle that has rows
+    keeps them as they are.
 
     Raises UnknownCycle.
     """
