@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,8 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors.numpy import save
+
 from liveweights.api.routing import Router
 from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.catalog.content import content_id
 from liveweights.config import Config
 from liveweights.cycle.ledger import begin_release
 from liveweights.cycle.worker import Worker
@@ -23,7 +28,16 @@ from liveweights.release.registry import register
 from liveweights.release.rollout import begin, shares
 from liveweights.store.database import Pool
 
-BASE, GOOD, BAD = (f"{name}@000000000000" for name in ("base", "good", "bad"))
+WEIGHTS = save({"w": np.zeros(4, np.float32)})
+BASE = f"base@{content_id({'model.safetensors': hashlib.sha256(WEIGHTS).hexdigest()})}"
+GOOD, BAD = (f"{name}@000000000000" for name in ("good", "bad"))
+
+
+def write_base(folder: Path) -> Path:
+    """The folder of ``BASE``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.safetensors").write_bytes(WEIGHTS)
+    return folder
 
 
 @dataclass(frozen=True)
@@ -50,8 +64,9 @@ class Product:
     asked: int = 0
 
     async def fill(self) -> None:
+        folder = write_base(self.home / "base")
         async with self.pool.connection() as conn:
-            await register(conn, Checkpoint(BASE, "base", Path("/")), {})
+            await register(conn, Checkpoint(BASE, "base", folder), {})
             for name in (GOOD, BAD):
                 await register(conn, Checkpoint(name, "adapter", Path("/"), BASE, BASE), {})
             await aliases.create(conn, self.config.alias, BASE)

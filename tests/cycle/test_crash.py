@@ -20,10 +20,10 @@ from liveweights.config import Config
 from liveweights.release.registry import Registry, verify
 
 from .crash import STARTING, Plan, end, fork, run_api, run_users, run_worker, until
+from .product import BASE, write_base
 
 pytestmark = [pytest.mark.fault, pytest.mark.forks]
 
-BASE = "base@000000000000"
 MOST_STARTING = 16
 """Steps of a look that finds nothing to do; further ones are the same again."""
 
@@ -209,10 +209,11 @@ STATES = (STARTING, "claiming", "learning", "warming", "gating", "canary", "api"
 @pytest.fixture
 def service(database_dsn: str, tmp_path: Path) -> Iterator[Service]:
     made = Service(database_dsn, tmp_path)
+    folder = write_base(tmp_path / "base")
     with psycopg.connect(database_dsn, autocommit=True) as conn:
         conn.execute(
-            "insert into checkpoints (id, kind, folder, card) values (%s, 'base', '/', '{}')",
-            (BASE,),
+            "insert into checkpoints (id, kind, folder, card) values (%s, 'base', %s, '{}')",
+            (BASE, str(folder)),
         )
         conn.execute("insert into aliases (name, live) values ('code', %s)", (BASE,))
         conn.execute(
