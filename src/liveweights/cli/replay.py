@@ -21,75 +21,53 @@ replay = typer.Typer(no_args_is_help=True, help="Replayed developers who type re
 Url = Annotated[str, typer.Option(help="Of the API.")]
 URL = "http://127.0.0.1:8090"
 
-DEMO: dict[str, object] = {
-    "engine": {"slots": 4, "context_length": 768, "threads": 1},
-    "learn": {
-        # Most rows judge, and steps are small: with so few to learn from, an update that changes
-        # many answers is worse nearly as often as better.
-        "held_back_share": 0.6,
-        "max_rows": 45,
-        "max_held_back": 150,
-        "max_scored": 16,
-        "learning_rate": 3e-5,
-        # So that the first two releases leave the third something to gain.
-        "max_withheld": 0.2,
-        "threads": 1,
-        "nodes": 512,
-        "probes": 4,
-        # Four developers: each is a quarter of all there is.
-        "user_share": 0.5,
-    },
-    "cycle": {"min_feedback": 150, "rest": 0.0, "poll": 0.5, "replay_rows": 90},
-    # One-sided, an equal candidate passes once in twenty cycles; six changes that are all for the
-    # better are chance once in 64.
-    "gate": {"confidence": 0.9, "min_changed": 6},
-    "canary": {
-        "steps": [0.5],
-        "step_seconds": 5.0,
-        "unit": "reward",
-        "lowest": -0.25,
-        "highest": 0.75,
-        # A dozen rewards of four users say next to nothing: the gate has judged, and here only
-        # proven harm counts.
-        "margin": 0.9,
-        "max_rewards": 10,
-        "max_seconds": 30.0,
-        "min_rewards": 6,
-    },
-}
-"""A 90-minute cycle in miniature: small windows, short canaries."""
-
 
 @replay.command()
 def demo(
     minutes: Annotated[
-        float, typer.Option(min=0.01, max=1e6, help="Least minutes of traffic.")
-    ] = 6.0,
+        float,
+        typer.Option(
+            help="The circle goes on turning for so long, unless two releases are proven.",
+            min=0.1,
+            max=1440,
+        ),
+    ] = 5.0,
     most_minutes: Annotated[
-        float, typer.Option(min=0.01, max=1e6, help="Most minutes of traffic.")
-    ] = 10.5,
+        float, typer.Option(help="It ends by then, shown or not.", min=0.1, max=1440)
+    ] = 20.0,
     releases: Annotated[
-        int, typer.Option(min=0, max=bounds.COUNT, help="Releases to wait for.")
-    ] = 3,
+        int, typer.Option(help="Demand so many releases; 0: none.", min=0, max=1000)
+    ] = 0,
+    long: Annotated[
+        bool,
+        typer.Option(
+            "--long",
+            help="A longer show: 20 minutes, and packages that nobody typed from besides.",
+        ),
+    ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the service running.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Progress as lines.")] = False,
     folder: Annotated[str, typer.Option(help="Where the run is kept.")] = "runs/demo",
 ) -> None:
-    """Watch a model get better from its users while it serves them."""
+    """Watch a model get better from its users while it serves them.
+
+    It measures how fast the machine is, says what to expect, and ends when the checkpoint that is
+    live is shown to be better than the base at positions that nobody trained on. Exit code 0: it
+    is, and no request failed.
+    """
     from liveweights.replay.demo import run_demo  # brings matplotlib with it
 
     options = DemoOptions(
         folder=folder,
-        minutes=minutes,
-        most_minutes=most_minutes,
+        minutes=max(minutes, 20.0) if long else minutes,
+        most_minutes=max(most_minutes, 40.0) if long else most_minutes,
         releases=releases,
+        long=long,
         keep=keep,
         plain=plain,
-        config=DEMO,
-        measure=MeasureSettings(files=18, package_files=6),
-        # Short sessions: evidence is clustered by session, so many small ones say more. The rate
-        # leaves the update its share of two cores.
-        traffic=TrafficSettings(session_positions=5, window=560, rate=1.1, temperature=0.0),
+        measure=MeasureSettings(files=40, package_files=12 if long else 0),
+        # Short sessions: evidence is clustered by session, so many small ones say more.
+        traffic=TrafficSettings(session_positions=5, window=560, rate=2.0, temperature=0.0),
     )
     raise typer.Exit(run_demo(options))
 

@@ -149,6 +149,7 @@ class Circle:
         by_file: dict[str, list[int]] = {}
         for number, place in enumerate(places):
             by_file.setdefault(place.file, []).append(number)
+        texts: list[str | None] = [None] * len(places)
         outcomes: list[Outcome | None] = [None] * len(places)
         waiting = iter(by_file.items())
 
@@ -158,12 +159,13 @@ class Circle:
                     answer = await self.ask(
                         checkpoint, places[number], "measure", file, temperature
                     )
+                    texts[number] = answer.output
                     outcomes[number] = judge(answer.output, places[number].expected)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(self.developers):
                 group.create_task(work())
-        return Measurement(checkpoint.id, tuple(places), tuple(outcomes))
+        return Measurement(checkpoint.id, tuple(places), tuple(texts), tuple(outcomes))
 
     async def turn(self, train: Sequence[Example], held_back: Sequence[Example] = ()) -> Result:
         """Learn from ``train`` and make the result live, if it learnt anything."""

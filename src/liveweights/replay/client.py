@@ -47,6 +47,7 @@ class CycleStatus(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str | None = None
     candidate: str | None = None
     reason: str | None = None
+    progress: dict[str, Any] | None = None
     learning: dict[str, Any] | None = None
     verdict: dict[str, Any] | None = None
 

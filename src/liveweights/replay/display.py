@@ -25,6 +25,7 @@ class Board:
 
     tally: Tally
     phase: str = "starting"
+    expected: str = ""
     status: Status = field(default_factory=Status)
     released: int = 0
     began: float = field(default_factory=time.monotonic)
@@ -34,6 +35,8 @@ class Board:
         facts.add_column(style="dim", justify="right")
         facts.add_column()
         facts.add_row("now", Text(self.phase, style="bold"))
+        if self.expected:
+            facts.add_row("expected", Text(self.expected))
         facts.add_row("cycle", Text(cycle_line(self.status.cycle)))
         facts.add_row("live", short(self.status.live))
         facts.add_row("canary", short(self.status.canary))
@@ -49,7 +52,7 @@ class Board:
             rate = wilson(counts.accepted, counts.shown)
             live = checkpoint == self.status.live
             table.add_row(
-                checkpoint,
+                digest(checkpoint),
                 str(counts.asked),
                 str(counts.shown),
                 str(counts.silence),
@@ -116,9 +119,15 @@ class Display:
         if self._live is not None:
             self._live.stop()
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, style: str = "") -> None:
         """A line that stays, above the board where there is one."""
-        self.console.print(Text(text), soft_wrap=True)
+        self.console.print(Text(text, style), soft_wrap=True)
+
+    def moment(self, text: str) -> None:
+        """The same, with the time since the start."""
+        elapsed = int(time.monotonic() - self._board.began)
+        strong = text.startswith(("RELEASED", "PROOF"))
+        self.say(f"{elapsed // 60}:{elapsed % 60:02}  {text}", "bold green" if strong else "")
 
     def tick(self) -> None:
         """Print the line if it is time for one, or something changed."""
@@ -139,7 +148,7 @@ def closing_table(title: str, comparison: Comparison) -> Table:
     for name in ("", "base", "last", "difference", "paired 95%"):
         table.add_column(name, justify="right" if name else "left")
     base, last = comparison.base, comparison.last
-    table.add_row("checkpoint", short(base.checkpoint), short(last.checkpoint))
+    table.add_row("checkpoint", digest(base.checkpoint), digest(last.checkpoint))
     table.add_row("positions", str(base.positions), str(last.positions))
     table.add_row("shown", str(base.shown), str(last.shown), f"{last.shown - base.shown:+}")
     gained = last.accepted - base.accepted
@@ -167,6 +176,8 @@ def cycle_line(cycle: CycleStatus | None) -> str:
     if cycle is None:
         return "none yet"
     parts = [f"{cycle.id} {cycle.outcome or cycle.state}"]
+    if cycle.progress:
+        parts.append(f"{cycle.progress.get('done')} of {cycle.progress.get('total')} rows")
     if cycle.reason:
         parts.append(cycle.reason)
     return ": ".join(parts)[:100]
@@ -188,6 +199,12 @@ def verdict_line(cycles: list[CycleStatus]) -> str:
 
 def short(checkpoint: str | None) -> str:
     return checkpoint or "-"
+
+
+def digest(checkpoint: str) -> str:
+    """The part of an id behind its name, which is all that differs between checkpoints of one
+    model."""
+    return checkpoint.partition("@")[2] or checkpoint
 
 
 def percent(value: float, sign: bool = False) -> str:

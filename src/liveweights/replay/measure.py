@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from liveweights.replay.client import Client, RequestFailed
 from liveweights.replay.corpus import SourceFile
 from liveweights.replay.developer import Outcome, Position, judge, positions
-from liveweights.replay.scorecard import Comparison, compare
+from liveweights.replay.scorecard import CONFIDENCE, Comparison, compare
 from liveweights.replay.settings import MeasureSettings, Rewards, TrafficSettings
 from liveweights.replay.traffic import Tally
 
@@ -20,15 +20,27 @@ MEASURE_SURFACE = "measure"
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Outcomes of one model name; ``None`` where the request failed. ``checkpoint`` is what
-    answered (the last one, should an alias have moved meanwhile)."""
+    """Texts and outcomes of one model name; ``None`` where the request failed. ``checkpoint`` is
+    what answered (the last one, should an alias have moved meanwhile)."""
 
     checkpoint: str
     positions: tuple[Position, ...]
+    texts: tuple[str | None, ...]
     outcomes: tuple[Outcome | None, ...]
 
     def __getitem__(self, part: slice) -> Measurement:
-        return Measurement(self.checkpoint, self.positions[part], self.outcomes[part])
+        return Measurement(
+            self.checkpoint, self.positions[part], self.texts[part], self.outcomes[part]
+        )
+
+    def __add__(self, other: Measurement) -> Measurement:
+        """The same name at further positions."""
+        return Measurement(
+            other.checkpoint,
+            self.positions + other.positions,
+            self.texts + other.texts,
+            self.outcomes + other.outcomes,
+        )
 
 
 def choose(
@@ -76,6 +88,7 @@ async def measure(
     after the other within a worker, so that the prompt cache serves them. ``tally`` counts
     requests and failures; ``report`` is called with the number of positions done.
     """
+    texts: list[str | None] = [None] * len(places)
     outcomes: list[Outcome | None] = [None] * len(places)
     by_file = dict[str, list[int]]()
     for number, place in enumerate(places):
@@ -105,6 +118,7 @@ async def measure(
                     tally.fail(error)
                     await asyncio.sleep(0.2)
                 else:
+                    texts[number] = suggestion.text
                     outcomes[number] = judge(suggestion.text, places[number].expected)
                     checkpoint = suggestion.checkpoint
                 done += 1
@@ -114,10 +128,12 @@ async def measure(
     async with asyncio.TaskGroup() as group:
         for _ in range(concurrency):
             group.create_task(work())
-    return Measurement(checkpoint or model, tuple(places), tuple(outcomes))
+    return Measurement(checkpoint or model, tuple(places), tuple(texts), tuple(outcomes))
 
 
-def compare_measurements(base: Measurement, last: Measurement, rewards: Rewards) -> Comparison:
+def compare_measurements(
+    base: Measurement, last: Measurement, rewards: Rewards, *, confidence: float = CONFIDENCE
+) -> Comparison:
     """Pair two measurements of the same positions; those that failed in either are left out.
 
     Raises ValueError where the positions are not the same.
@@ -130,4 +146,10 @@ def compare_measurements(base: Measurement, last: Measurement, rewards: Rewards)
             before.append(old)
             after.append(new)
             clusters.append(place.file)
-    return compare((base.checkpoint, before), (last.checkpoint, after), clusters, rewards)
+    return compare(
+        (base.checkpoint, before),
+        (last.checkpoint, after),
+        clusters,
+        rewards,
+        confidence=confidence,
+    )

@@ -160,8 +160,12 @@ def compare(
     last: tuple[str, Sequence[Outcome]],
     clusters: Sequence[str],
     rewards: Rewards,
+    *,
+    confidence: float = CONFIDENCE,
 ) -> Comparison:
     """Compare two checkpoints, each given as its id and its outcomes at the same positions.
+
+    ``confidence`` is that of the differences' intervals.
 
     The difference of accept rates is a difference of ratios with random denominators (shown);
     its interval uses the influence function of a ratio (the delta method), which keeps the
@@ -182,10 +186,10 @@ def compare(
             for new, old in zip(_rate_influence(last[1]), _rate_influence(base[1]), strict=True)
         ]
         gain = after.accept_rate.mean - before.accept_rate.mean
-        rate_diff = _shifted(clustered_mean(influence, clusters), gain)
+        rate_diff = _shifted(clustered_mean(influence, clusters, confidence), gain)
     else:
         rate_diff = Estimate(math.nan, math.nan, math.nan)
-    return Comparison(before, after, clustered_mean(differences, clusters), rate_diff)
+    return Comparison(before, after, clustered_mean(differences, clusters, confidence), rate_diff)
 
 
 def rewards_of(outcomes: Sequence[Outcome], rewards: Rewards) -> list[float]:

@@ -30,8 +30,8 @@ class Service:
     def __init__(self, home: Path, config: Path, port: int, log: Path, model: str = "") -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.log = log
-        command = [*_command(), "up", "--home", str(home), "--config", str(config)]
-        command += ["--port", str(port)]
+        self._place = ["--home", str(home), "--config", str(config)]
+        command = [*self.command("up"), "--port", str(port)]
         if model:
             command += ["--model", model]
         with log.open("wb") as sink:
@@ -42,6 +42,10 @@ class Service:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def command(self, *words: str) -> list[str]:
+        """How to run a ``liveweights`` command on this service's home with its settings."""
+        return [*_command(), *words, *self._place]
 
     @property
     def pid(self) -> int:
@@ -67,15 +71,15 @@ class Service:
                 raise ServiceFailed(f"not ready after {timeout:.0f} s: {self._why()}")
             await asyncio.sleep(0.3)
 
-    def stop(self, patience: float = 30.0) -> None:
+    def stop(self, patience: float = 60.0) -> None:
         """Ask the service to end, and end its process group if it does not within ``patience``
-        seconds (or on a second Ctrl-C). Stopping twice does nothing."""
+        seconds. Stopping twice does nothing."""
         if not self.is_running:
             return
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(patience)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()

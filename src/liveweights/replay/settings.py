@@ -81,6 +81,14 @@ class MeasureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             le=bounds.COUNT,
         ),
     ] = 30
+    least: Annotated[
+        int,
+        Meta(
+            description="Fewest held-out positions of a proof, however slow the machine.",
+            ge=2,
+            le=bounds.COUNT,
+        ),
+    ] = 72
     positions: Annotated[
         int, Meta(description="Positions per file, one after the other.", ge=1, le=bounds.COUNT)
     ] = 6
@@ -104,15 +112,24 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     folder: Annotated[str, Meta(description="Where everything of the run is kept.")] = "runs/demo"
     minutes: Annotated[
-        float, Meta(description="Training traffic goes on for at least this long.", gt=0, le=1e6)
-    ] = 7.0
-    most_minutes: Annotated[
         float,
-        Meta(description="Training traffic ends after this long, released or not.", gt=0, le=1e6),
-    ] = 9.5
+        Meta(
+            description="The circle goes on turning until a checkpoint is shown to be better and"
+            " so many minutes have passed, or two are.",
+            gt=0,
+            le=1e6,
+        ),
+    ] = 5.0
+    most_minutes: Annotated[
+        float, Meta(description="It ends after this long, shown or not.", gt=0, le=1e6)
+    ] = 20.0
     releases: Annotated[
-        int, Meta(description="Releases that the demo waits for.", ge=0, le=bounds.COUNT)
-    ] = 3
+        int,
+        Meta(description="Releases to demand; 0: as many as there are.", ge=0, le=bounds.COUNT),
+    ] = 0
+    long: Annotated[
+        bool, Meta(description="Two proofs are not enough: go on for all of ``minutes``.")
+    ] = False
     alias: Annotated[str, Meta(description="The model name that the developers ask for.")] = "code"
     model: Annotated[str, Meta(description="Model to serve; empty: the packaged one.")] = ""
     port: Annotated[

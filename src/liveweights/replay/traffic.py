@@ -44,6 +44,8 @@ class Tally:
     failed: int = 0
     checkpoints: dict[str, Counts] = field(default_factory=dict[str, Counts])
     """By checkpoint, in the order of their first answer."""
+    reactions: int = 0
+    """Suggestions, silence included, with a reaction that is durable."""
     errors: deque[str] = field(default_factory=lambda: deque[str](maxlen=20))
     """The last failures, in words."""
     seconds: deque[float] = field(default_factory=lambda: deque[float](maxlen=5000))
@@ -67,13 +69,13 @@ class Pace:
     """Spaces turns evenly, ``rate`` per second; time that nobody used is not made up for."""
 
     def __init__(self, rate: float) -> None:
-        self._gap = 1.0 / rate
+        self.rate = rate
         self._next = 0.0
 
     async def turn(self) -> None:
         now = asyncio.get_running_loop().time()
         turn = max(now, self._next)
-        self._next = turn + self._gap
+        self._next = turn + 1.0 / self.rate
         await asyncio.sleep(turn - now)
 
 
@@ -102,8 +104,6 @@ class Traffic:
         self._sessions = sessions(files, self._settings)
         self._asked = 0
         self._stopped = asyncio.Event()
-        self._running = asyncio.Event()
-        self._running.set()
         # Distinguishes the sessions of this run from those of another against the same service.
         self._run = uuid.uuid4().hex[:8]
 
@@ -114,21 +114,17 @@ class Traffic:
                 group.create_task(self._develop(f"developer-{number}"))
         return self.tally
 
-    def pause(self) -> None:
-        self._running.clear()
-
-    def resume(self) -> None:
-        self._running.set()
+    def hurry(self, rate: float) -> None:
+        """From now on at most ``rate`` suggestions per second, all developers together."""
+        self._pace.rate = rate
 
     def stop(self) -> None:
         self._stopped.set()
-        self._running.set()
 
     async def _develop(self, user: str) -> None:
         for number, places in enumerate(self._sessions):
             session = f"{self._run}-{user}-{number}"
             for position in places:
-                await self._running.wait()
                 await self._pace.turn()
                 limit = self._settings.max_requests
                 if self._stopped.is_set() or (limit and self._asked >= limit):
@@ -167,6 +163,8 @@ class Traffic:
             await self._client.feedback(suggestion.generation, *reactions)
         except RequestFailed as error:
             self.tally.fail(error)
+        else:
+            self.tally.reactions += 1
 
 
 def sessions(
