@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from functools import cache
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +29,22 @@ def compute_dtype(settings: LearnSettings) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
+@cache
 def multiplies_bfloat16() -> bool:
-    """Whether this CPU has instructions for it: AVX-512's are about twice as fast as float32,
-    AMX's several times."""
+    """Whether this CPU has instructions for it that are in use: AVX-512's are about twice as fast
+    as float32, AMX's several times. What a hypervisor or an environment variable such as
+    ``ONEDNN_MAX_CPU_ISA`` takes away is seen in a few milliseconds of both."""
     found = torch.cpu.get_capabilities()
-    return any(found.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
+    if not any(found.get(name, False) for name in ("amx_bf16", "avx512_bf16")):
+        return False
+    seconds = {torch.bfloat16: inf, torch.float32: inf}
+    operands = {dtype: torch.ones(256, 256, dtype=dtype) for dtype in seconds}
+    for _ in range(8):  # in turn, so that whatever else the machine does slows both
+        for dtype, x_DD in operands.items():
+            began = time.perf_counter()
+            torch.mm(x_DD, x_DD)
+            seconds[dtype] = min(seconds[dtype], time.perf_counter() - began)
+    return seconds[torch.bfloat16] < seconds[torch.float32]
 
 
 def load_model(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
