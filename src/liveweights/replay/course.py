@@ -27,7 +27,7 @@ _DEAF_SECONDS = 60.0
 """How long the status may be unreadable before the service counts as gone."""
 _CHUNK = 4
 """Held-out files that are asked between two looks at the clock."""
-_CALM = 0.3
+_CALM = 0.2
 """Share of what the machine answers that developers ask for while it computes something else."""
 _TURNS = 2
 """Turns of the circle that the forecast speaks of: with two proofs a demo has shown enough."""
@@ -174,9 +174,8 @@ class Course:
         self, model: str, places: list[Position], what: str, *, done: int = 0, total: int = 0
     ) -> Measurement:
         def report(count: int) -> None:
-            of = f" of {total}" if total else f" of {len(places)}"
-            said = "at most" if total else "held-out"
-            self.board.phase = f"asking {what} at {said} positions: {done + count}{of}"
+            most = f"at most {total}" if total else str(len(places))
+            self.board.phase = f"asking {what} at held-out positions: {done + count} of {most}"
 
         report(0)
         return await measure(

@@ -26,11 +26,9 @@ _SCORING = 3.6
 _START_FLOPS = 9e11
 """What a learner's start costs beside its rows, as operations of one thread: imports, loading."""
 _SCORED = 16
-_LEARN_SECONDS = 30.0
-_GATE_SECONDS = 30.0
+_LEARN_SECONDS = 20.0
 _CANARY_SECONDS = 12.0
 _MEASURE_SECONDS = 25.0
-_START_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ class Forecast:
 
 
 def make_plan(speed: Speed) -> Plan:
-    """Sizes that keep an update near half a minute, within what evidence needs."""
+    """Sizes that keep an update near 20 s where nothing else runs, within what evidence needs."""
     start = _START_FLOPS / speed.single
     scoring = _SCORED * _SCORING * _PARAMETERS * _TOKENS / speed.flops
     each = _PASSES * _PARAMETERS * _TOKENS / speed.flops
