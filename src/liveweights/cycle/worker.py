@@ -272,6 +272,7 @@ class Worker:
             selection=read_selection(incumbent.folder),
             rewards=self.config.rewards,
             settings=self.config.learn,
+            ways=str(self.config.cache_folder() / "ways"),
         )
         await asyncio.to_thread(write_job, folder, job)
 

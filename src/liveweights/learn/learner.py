@@ -67,6 +67,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """The incumbent's."""
     rewards: RewardMap
     settings: LearnSettings
+    ways: str = ""
+    """Folder of the ways of computing that were found before; see `ways`."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +131,12 @@ def learn(job: Job, folder: Path) -> Result:
     held: list[HeldBack] = []
     kind: Kind = "adapter"
     if any(row.weight != 0.0 for row in built.rows):
-        policy = Policy(Path(job.base), Path(job.parent) if job.parent else None, settings)
+        policy = Policy(
+            Path(job.base),
+            Path(job.parent) if job.parent else None,
+            settings,
+            Path(job.ways) if job.ways else None,
+        )
         out = frozenset(built.left_out)
         judges = [example for example in job.held_back if example.generation.id not in out]
         known = add_follow_ups(judges, job.follow_ups, dialogue, tokenizer.decode)

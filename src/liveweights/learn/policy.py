@@ -21,6 +21,7 @@ from liveweights.learn.tree import Path as Row
 from liveweights.learn.tree import pack
 from liveweights.learn.updaters import open_updater
 from liveweights.learn.updaters.load import compute_dtype, device_of
+from liveweights.learn.ways import Way, file_of, read_way, write_way
 
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.15}
 """Mean difference in nats between two ways of computing the same."""
@@ -35,12 +36,16 @@ class Policy:
     pass over one row: see ``layout`` and ``headless``.
     """
 
-    def __init__(self, base: Path, parent: Path | None, settings: LearnSettings) -> None:
-        """Raises OSError or ValueError where a folder holds no loadable weights."""
+    def __init__(
+        self, base: Path, parent: Path | None, settings: LearnSettings, ways: Path | None = None
+    ) -> None:
+        """``ways`` is a folder in which the way that was found is kept for the next policy of such
+        a model. Raises OSError or ValueError where a folder holds no loadable weights."""
         self.updater = open_updater(base, parent, settings)
         self.device = device_of(settings)
         self._dtype = compute_dtype(settings)
         self._config: Any = self.model.config.get_text_config()
+        self._own_attention: str = self._config._attn_implementation
         self._routing = Routing(self.model)
         self.replays = settings.routing == "replay" and len(self._routing) > 0
         """Whether it is a mixture of experts whose routing is replayed in an update."""
@@ -52,8 +57,10 @@ class Policy:
         self.layout: Layout = "rows"
         self.headless = False
         attention.register()
-        self._choose_way()
-        if self._bytes_per_node() * settings.nodes > settings.memory_gib * _GIB:
+        way = self._find_way(ways and file_of(ways, base, settings, self.dtype, str(self.device)))
+        self.layout, self.headless = way.layout, way.headless
+        self._take_attention()
+        if way.bytes_per_node * settings.nodes > settings.memory_gib * _GIB:
             self._checkpoint_activations()
         if sharing.processes() > 1:
             sharing.shard(self._body(), self.device)
@@ -187,6 +194,23 @@ class Policy:
         enabled = self._dtype != torch.float32
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 
+    def _find_way(self, file: Path | None) -> Way:
+        """The way that is kept in the file, else the one that is found now and kept there."""
+        if file is not None and (known := read_way(file)) is not None:
+            return known
+        self._choose_way()
+        way = Way(layout=self.layout, headless=self.headless, bytes_per_node=self._bytes_per_node())
+        if file is not None and sharing.rank() == 0:
+            write_way(file, way)
+        return way
+
+    def _take_attention(self) -> None:
+        """The attention that the layout needs: the model's own, or one that knows trees."""
+        if self.layout == "trees":
+            self._language_model().set_attn_implementation(attention.IMPLEMENTATION)
+        else:
+            self._language_model().set_attn_implementation(self._own_attention)
+
     @torch.no_grad()
     def _choose_way(self) -> None:
         """Take trees, and the body apart from its head, if they compute the same."""
@@ -202,10 +226,8 @@ class Policy:
         ]
         if any(hasattr(module, "A_log") for module in self.model.modules()):
             ways = ways[-1:]  # recurrent, as small random weights may hide
-        own: str = self._config._attn_implementation
         for self.layout, self.headless in ways:
-            kind = attention.IMPLEMENTATION if self.layout == "trees" else own
-            self._language_model().set_attn_implementation(kind)
+            self._take_attention()
             try:
                 found_T = self.logprobs(paths, heat_B)[0]
             except (TypeError, ValueError, RuntimeError, AttributeError, KeyError):

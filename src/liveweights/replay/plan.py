@@ -114,6 +114,7 @@ def service_settings(plan: Plan) -> dict[str, object]:
         "cycle": {
             "every": 86_400.0,
             "min_feedback": 1_000_000,
+            "rest": 0.0,
             "poll": 0.5,
             "replay_rows": plan.cases,
         },

@@ -76,10 +76,11 @@ def prove(base: Measurement, last: Measurement, rewards: Rewards, look: int) -> 
 
 def telling(places: Sequence[Place], count: int) -> list[Place]:
     """At most ``count`` of them, of every kind of change in turn, from as many files as there
-    are."""
+    are. Where both kept silent there is nothing to see."""
     kinds: dict[Change, list[Place]] = {change: [] for change in _TELLING}
     for place in places:
-        kinds.setdefault(place.change, []).append(place)
+        if place.change in kinds:
+            kinds[place.change].append(place)
     chosen: list[Place] = []
     files = Counter[str]()
     while len(chosen) < count and any(kinds.values()):
