@@ -14,7 +14,12 @@ from tests.engines import reference
 
 from liveweights.catalog.adapters import to_gguf_adapter
 from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.gguf import UnsupportedByLlamaCpp, permute_heads, to_gguf
+from liveweights.catalog.gguf import (
+    UnsupportedByLlamaCpp,
+    permute_heads,
+    restore_heads,
+    to_gguf,
+)
 from liveweights.catalog.models import load_tokenizer
 from liveweights.engines.llama import LlamaEngine
 from liveweights.engines.protocol import Sampling, Token
@@ -157,3 +162,9 @@ def test_permuting_heads_turns_halves_into_neighbours() -> None:
     rows = np.arange(8, dtype=np.float32).reshape(8, 1)
     assert permute_heads(rows, 2).ravel().tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
     assert permute_heads(rows.ravel(), 1).tolist() == [0, 4, 1, 5, 2, 6, 3, 7]
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_restored_heads_are_as_they_were(heads: int) -> None:
+    rows = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)
+    assert np.array_equal(restore_heads(permute_heads(rows, heads), heads), rows)

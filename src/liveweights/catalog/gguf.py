@@ -77,6 +77,13 @@ def permute_heads(weight: NDArray[np.float32], heads: int) -> NDArray[np.float32
     return np.ascontiguousarray(split.swapaxes(1, 2).reshape(weight.shape))
 
 
+def restore_heads(weight: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
+    """The reverse of ``permute_heads``."""
+    head_dim = weight.shape[0] // heads
+    split = weight.reshape(heads, head_dim // 2, 2, *weight.shape[1:])
+    return np.ascontiguousarray(split.swapaxes(1, 2).reshape(weight.shape))
+
+
 def heads_to_permute(name: str, architecture: str, config: dict[str, Any]) -> int:
     """How many heads ``permute_heads`` has to reorder in the tensor ``name``; 0 for none."""
     if architecture != "llama":
