@@ -29,10 +29,22 @@ def test_what_the_user_last_wrote_is_the_truth() -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [{"endpoint": "chat"}, {"prompt_ids": []}, {"output_ids": [], "logprobs": []}]
+    "other",
+    [
+        {"endpoint": "chat"},
+        {"prompt_ids": []},
+        {"prompt_ids": [], "prompt": '{"prompt": "a", "suffix": "b"}'},
+        {"output_ids": [], "logprobs": [], "output": ""},
+    ],
 )
-def test_only_completions_whose_tokens_are_known_are_asked_again(other: dict[str, object]) -> None:
+def test_only_completions_that_are_known_are_asked_again(other: dict[str, object]) -> None:
     assert not make_cases([example(make_generation("a", **other), "x")], 0.9999)
+
+
+def test_what_is_known_as_text_is_asked_again() -> None:
+    text = {"prompt_ids": [], "output_ids": [], "logprobs": [], "prompt": '{"prompt": "x ="}'}
+    ((case, generation),) = make_cases([example(make_generation("a", **text), "y")], 0.9999)
+    assert (case.truth, generation.output) == ("y", "x = 1")
 
 
 @given(st.lists(st.integers(0, 30), max_size=40), st.floats(0.01, 0.99))

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
+from aiohttp import web
 from tests.record.rows import make_generation
 
-from liveweights.cycle.questions import served
+from liveweights.cycle.questions import ask, served
 from liveweights.gate.replay import Case
 
 MODEL = "m@000000000001"
@@ -36,3 +38,45 @@ def test_a_greedy_answer_stands_as_far_as_its_user_read() -> None:
 def test_what_another_gave_or_chance_or_half_a_connection_does_not(changes: dict[str, Any]) -> None:
     made = {name: value for name, value in changes.items() if name != "checkpoint"}
     assert answer(checkpoint=changes.get("checkpoint", MODEL), **made) is None
+
+
+def put(*generations: Any) -> tuple[dict[str, str], list[Any]]:
+    """Answers of a service that takes ten characters, and the prompts that it was asked."""
+    prompts: list[Any] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        prompts.append((await request.json())["prompt"])
+        if len(prompts[-1]) > 10:
+            refused = {"error": {"message": "too long", "code": "context_length_exceeded"}}
+            return web.json_response(refused, status=400)
+        return web.json_response({"choices": [{"text": " 1"}]})
+
+    async def run() -> dict[str, str]:
+        app = web.Application()
+        app.router.add_post("/v1/completions", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        try:
+            url = "http://{}:{}".format(*runner.addresses[0][:2])
+            cases = [(Case(g.id, "s", None), g) for g in generations]
+            return await ask(url, MODEL, cases, concurrency=1)
+        finally:
+            await runner.cleanup()
+
+    return asyncio.run(run()), prompts
+
+
+def test_prompts_are_asked_as_they_are_known() -> None:
+    words = make_generation("words", prompt_ids=[], prompt='{"prompt": "x ="}')
+    answers, prompts = put(make_generation("ids", prompt_ids=[1, 2]), words)
+    assert answers == {"ids": " 1", "words": " 1"}
+    assert sorted(map(str, prompts)) == ["[1, 2]", "x ="]
+
+
+def test_what_is_too_long_for_this_model_is_not_answered() -> None:
+    long = make_generation("long", prompt_ids=[], prompt='{"prompt": "0123456789x"}')
+    assert put(long, make_generation("ids"))[0] == {"ids": " 1"}
+    # What a model of ours took before fits: a refusal is a fault.
+    with pytest.raises(ExceptionGroup, match="TaskGroup"):
+        put(make_generation("own", prompt_ids=list(range(11))))

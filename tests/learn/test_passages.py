@@ -9,7 +9,7 @@ import pytest
 from tests.api.doubles import make_tokenizer
 from tests.record.rows import make_generation
 
-from liveweights.learn.passages import with_prompt_ids
+from liveweights.learn.passages import prompt_text, with_prompt_ids
 from liveweights.record.window import Example
 
 HI = "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
@@ -49,3 +49,21 @@ def test_ids_that_are_known_are_kept() -> None:
     generation = make_generation("g", prompt_ids=[7], prompt='{"prompt": "x"}')
     example = Example(generation, ())
     assert with_prompt_ids(example, make_tokenizer()) is example
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        ({"prompt": "x ="}, "x ="),
+        ({"prompt": "a", "suffix": "b"}, ""),
+        ({"prompt": [1, 2]}, ""),
+        ({"messages": []}, ""),
+    ],
+)
+def test_the_text_of_a_completions_prompt(asked: dict[str, Any], text: str) -> None:
+    assert prompt_text(make_generation("g", prompt=json.dumps(asked))) == text
+
+
+def test_a_chat_has_no_prompt_text() -> None:
+    assert not prompt_text(make_generation("g", endpoint="chat", prompt='{"prompt": "x"}'))
+    assert not prompt_text(make_generation("g"))

@@ -29,6 +29,7 @@ COMMANDS = {
     "verify": f"{HERE}.upkeep:verify",
     "sign": f"{HERE}.upkeep:sign",
     "make-key": f"{HERE}.upkeep:make_key",
+    "import": f"{HERE}.imports:import_logs",
     "archive": f"{HERE}.archive:archive",
     "restore": f"{HERE}.archive:restore",
     "forget": f"{HERE}.archive:forget",

@@ -48,8 +48,8 @@ def refuse(message: str) -> typer.Exit:
 
 
 @asynccontextmanager
-async def open_database(config: Config, home: Path) -> AsyncGenerator[Connection]:
-    """A connection to the service's database, which is started if it is not running."""
+async def open_server(config: Config, home: Path) -> AsyncGenerator[str]:
+    """The connection string of the service's database, which is started if it is not running."""
     dsn = config.database_url()
     if dsn is None and not (home / "postgres").exists():
         raise refuse(f"there is no service in {home}; start one with `liveweights up --home ...`")
@@ -58,13 +58,22 @@ async def open_database(config: Config, home: Path) -> AsyncGenerator[Connection
         if server:
             dsn = await asyncio.to_thread(server.start)
         assert dsn is not None
-        async with await psycopg.AsyncConnection.connect(dsn) as conn:
-            yield conn
+        yield dsn
     except (ServerError, psycopg.OperationalError) as error:
         raise refuse(f"the database cannot be reached: {error}") from error
     finally:
         if server and server.owned:
             await asyncio.to_thread(server.stop)
+
+
+@asynccontextmanager
+async def open_database(config: Config, home: Path) -> AsyncGenerator[Connection]:
+    """A connection to the service's database."""
+    async with (
+        open_server(config, home) as dsn,
+        await psycopg.AsyncConnection.connect(dsn) as conn,
+    ):
+        yield conn
 
 
 def query(config: Config, home: Path, ask: Callable[[Connection], Awaitable[T]]) -> T:

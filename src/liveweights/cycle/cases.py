@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from liveweights.cycle.ledger import Cycle
 from liveweights.gate.replay import Case
+from liveweights.learn.passages import prompt_text
 from liveweights.learn.truth import truth
 from liveweights.record.generation import Generation
 from liveweights.record.split import split_key, split_of
@@ -30,8 +31,8 @@ def make_cases(
         (_make_case(example), example.generation)
         for example in examples
         if example.generation.endpoint == "completion"
-        and example.generation.prompt_ids
-        and example.generation.output_ids
+        and (example.generation.prompt_ids or prompt_text(example.generation))
+        and (example.generation.output_ids or example.generation.output)
         and _is_held_back(example.generation, held_back_share)
     ]
     return sorted(cases, key=lambda pair: pair[0].session)

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 
 from liveweights.gate.replay import Case
+from liveweights.learn.passages import prompt_text
 from liveweights.record.generation import Generation
 
 MARGIN = 8
@@ -45,8 +46,9 @@ async def ask(
 ) -> dict[str, str]:
     """Answers by generation id, greedy, or ``drawn`` as warm as the recorded ones.
 
-    Prompts go out as the token ids that were served. An answer ends where a user of it would
-    stop reading: at the end of the line, if what the user wrote was one line.
+    Prompts go out as the token ids that were served, or as they were asked where those are not
+    known; of these, what is too long for this model is not answered. An answer ends where a user
+    of it would stop reading: at the end of the line, if what the user wrote was one line.
     Raises aiohttp.ClientError, and ValueError for a refusal.
     """
     gate = asyncio.Semaphore(concurrency)
@@ -58,7 +60,7 @@ async def ask(
     async def one(session: aiohttp.ClientSession, case: Case, generation: Generation) -> None:
         body: dict[str, Any] = {
             "model": checkpoint,
-            "prompt": generation.prompt_ids,
+            "prompt": generation.prompt_ids or prompt_text(generation),
             "temperature": 0,
             "max_tokens": max(generation.max_tokens or 32, MARGIN),
             # Silent where it may be, as it would be for that user.
@@ -74,7 +76,10 @@ async def ask(
             body["stop"] = ["\n"]
         async with gate, session.post(f"{url}/v1/completions", json=body) as response:
             if response.status != 200:
-                raise ValueError(f"{checkpoint} did not answer the gate: {await response.text()}")
+                why = await response.text()
+                if not generation.prompt_ids and "context_length_exceeded" in why:
+                    return  # another model took it: none of ours can be asked
+                raise ValueError(f"{checkpoint} did not answer the gate: {why}")
             text: str = (await response.json())["choices"][0]["text"]
         answers[generation.id] = text.removeprefix(generation.healed)
 

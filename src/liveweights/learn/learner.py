@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -195,8 +196,13 @@ def _questions(examples: Sequence[Example], rewards: RewardMap, encode: Encode) 
     found: list[_Question] = []
     for example in examples:
         generation = example.generation
-        if not generation.prompt_ids or not generation.output_ids:
+        # Of an answer that is known as text, this model's tokens of it: to compare two checkpoints.
+        answer_ids = generation.output_ids or encode(generation.healed + generation.output)
+        if not generation.prompt_ids or not answer_ids:
             continue
+        if not generation.output_ids:
+            generation = replace(generation, output_ids=answer_ids)
+            example = replace(example, generation=generation)
         worth = None
         if not generation.withheld:  # nobody knows what it would have earned
             worth = reward(

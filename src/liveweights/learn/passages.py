@@ -64,6 +64,17 @@ def prompt_ids(generation: Generation, tokenizer: Any) -> list[int]:
     return list(tokenizer.encode(text, add_special_tokens=False))
 
 
+def prompt_text(generation: Generation) -> str:
+    """The prompt of a completion that was asked in text; empty for any other answer."""
+    if generation.endpoint != "completion" or not generation.prompt:
+        return ""
+    try:
+        asked = msgspec.json.decode(generation.prompt, type=_Asked)
+    except msgspec.MsgspecError:
+        return ""
+    return asked.prompt if isinstance(asked.prompt, str) and not asked.suffix else ""
+
+
 def _plain(message: dict[str, Any]) -> dict[str, Any]:
     """A message whose parts of text are joined, as most templates want it."""
     content = message.get("content")

@@ -103,7 +103,7 @@ async def forget(conn: Connection, tenant: str, user: str) -> Forgotten:
     with a hash of the user, so asking again names the checkpoints again, and those that came
     since.
     """
-    digest = hashlib.sha256(f"{tenant}\0{user}".encode()).digest()
+    digest = hash_of(tenant, user)
     async with conn.transaction():
         # Locked, so that feedback on its way either is removed too or finds no generation.
         columnstore = await has_columnstore(conn)
@@ -135,6 +135,17 @@ async def forget(conn: Connection, tenant: str, user: str) -> Forgotten:
         checkpoints = [id for (id,) in await cursor.fetchall()]
         await rollups.add_staged(conn)
     return Forgotten(len(ids), feedback, checkpoints)
+
+
+def hash_of(tenant: str, user: str) -> bytes:
+    """What is kept of a user who is forgotten."""
+    return hashlib.sha256(f"{tenant}\0{user}".encode()).digest()
+
+
+async def read_forgotten(conn: Connection) -> set[bytes]:
+    """The hashes of all who were forgotten."""
+    cursor = await conn.execute("select distinct user_hash from forgotten")
+    return {bytes(digest) for (digest,) in await cursor.fetchall()}
 
 
 async def _uncount(conn: Connection, which: dict[str, list[date] | list[str]]) -> None:

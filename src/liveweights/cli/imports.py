@@ -1,0 +1,106 @@
+"""``liveweights import``: old logs of answers and reactions into the record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from liveweights.cli.context import HOME, Home, Json, Settings, open_server, read_config, refuse
+from liveweights.cli.output import show_json
+from liveweights.gateway.imports import Imported, ImportRefused, check_days, write_logs
+from liveweights.gateway.logs import LogError, LogReader
+from liveweights.store.database import open_pool
+from liveweights.store.partitions import day_of
+
+SHOWN = 10
+"""Bad lines that are named."""
+
+
+def import_logs(
+    file: Annotated[Path, typer.Argument(help="JSON Lines, as docs/import.md says.")],
+    home: Home = HOME,
+    config: Settings = None,
+    alias: Annotated[
+        str | None, typer.Option(help="Whose cycles learn from it; default: the configured one.")
+    ] = None,
+    tenant: Annotated[str, typer.Option(help="Whose answers these are.")] = "default",
+    check: Annotated[bool, typer.Option("--check", help="Read every line and write none.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Record old answers with what became of them, so that the next cycles learn from them.
+
+    Nothing is written before every line has been read and found right. May be repeated.
+    """
+    settings = read_config(config)
+    reader = LogReader(alias or settings.alias, tenant, settings.api)
+    if not file.is_file():
+        raise refuse(f"there is no file {file}")
+    days, oldest = _check(file, reader)
+    if check:
+        typer.echo(f"{file} is in order")
+        return
+    kept = settings.record.days
+    if kept and oldest and oldest < datetime.now(UTC).date() - timedelta(days=kept):
+        typer.secho(
+            f"the oldest answers are of {oldest}: [record] days = {kept} takes them out of "
+            "Postgres again within the hour",
+            fg="yellow",
+            err=True,
+        )
+
+    async def run() -> Imported:
+        async with open_server(settings, home.resolve()) as dsn:
+            pool = await open_pool(dsn)
+            try:
+                await check_days(pool, days)
+                lines = (reader.read(line) for _, line in _lines(file))
+                return await write_logs(pool, lines, prices=settings.prices)
+            finally:
+                await pool.close()
+
+    try:
+        found = asyncio.run(run())
+    except ImportRefused as error:
+        raise refuse(f"{error}. What was written before stays; repeat the command.") from error
+    except LogError as error:
+        raise refuse(f"{file} has changed meanwhile: {error}") from error
+    if as_json:
+        show_json(msgspec.to_builtins(found))
+        return
+    typer.echo(
+        f"{found.generations} answers and {found.feedback} rows of feedback recorded for "
+        f"{reader.alias!r}; {found.generations_known} and {found.feedback_known} were known"
+    )
+    if found.forgotten:
+        typer.echo(f"{found.forgotten} answers of users who were forgotten are left out")
+
+
+def _check(file: Path, reader: LogReader) -> tuple[set[date], date | None]:
+    """The days that the lines are of. Ends the command where a line cannot be read."""
+    days = set[date]()
+    bad: list[str] = []
+    count = 0
+    for number, line in _lines(file):
+        count += 1
+        try:
+            days |= {day_of(one.id) for one in reader.read(line).generations[:1]}
+        except LogError as error:
+            bad.append(f"line {number}: {error}")
+    if bad:
+        more = [f"... and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
+        head = f"{len(bad)} of {count} lines of {file} cannot be read, so none was written:"
+        raise refuse("\n".join([head, *bad[:SHOWN], *more]))
+    return days, min(days, default=None)
+
+
+def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield number, line
