@@ -93,7 +93,6 @@ def release(
             generation=str(i),
             session=str(i // SESSION),
             reward=VALUES.accepted if theirs[i] else VALUES.rejected,
-            truth=truth[i],
             candidate_answer=(-1 + move * rng.standard_normal(8)).tolist(),
             incumbent_answer=[-1.0] * 8,
             behaviour=[-1.0] * 8,

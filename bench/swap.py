@@ -31,8 +31,9 @@ from liveweights.config import Config
 from liveweights.engines.llama import LlamaEngine
 from liveweights.engines.protocol import EngineError, Sampling
 from liveweights.engines.settings import EngineSettings
-from liveweights.learn.learner import WEIGHTS, probes_of
+from liveweights.learn.learner import WEIGHTS
 from liveweights.learn.policy import Policy
+from liveweights.learn.probes import FILE, make_probes
 from liveweights.learn.settings import LearnSettings
 from liveweights.release.registry import Registry
 from liveweights.replay.client import Client
@@ -158,7 +159,7 @@ def make_checkpoints(base: Checkpoint, folder: Path, count: int) -> list[Checkpo
                     weight.normal_(std=0.02)
         staging = folder / "staging" / str(number) / WEIGHTS
         policy.save(staging)
-        (staging / "probes.json").write_bytes(msgspec.json.encode(probes_of(policy, prompts, 1024)))
+        (staging / FILE).write_bytes(msgspec.json.encode(make_probes(policy, prompts, 1024)))
         card = {"origin": "bench/swap.py: random weights"}
         made.append(registry.store(staging, base.name, "adapter", base.id, base.id, card))
     return made

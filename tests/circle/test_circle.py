@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
-import msgspec
+import psycopg
 import pytest
 from tests.circle.service import Running, rows, running
 
 from liveweights.learn.baseline import Baseline
-from liveweights.learn.learner import Job
+from liveweights.learn.rewards import RewardMap
 from liveweights.learn.rows import build_rows
+from liveweights.learn.settings import LearnSettings
+from liveweights.record.window import read
 from liveweights.replay.client import Reaction
 
 pytestmark = [pytest.mark.model, pytest.mark.fault]
@@ -52,26 +53,28 @@ async def late_feedback() -> None:
         assert (await run.status()).live != base
         for generation in late:
             await run.client.feedback(generation, Reaction("accepted"))
-        job_file = await find_job(run, last, late)
-        check_job(run, job_file, late, base)
+        cycle = await find_cycle(run, last, late)
+        await check_rows(run, cycle, late, base)
         assert not run.users.failures
 
 
-async def find_job(run: Running, last: int, late: list[str]) -> Path:
-    """The job of the first cycle that claimed the late rows, once it has ended."""
+async def find_cycle(run: Running, last: int, late: list[str]) -> int:
+    """The first cycle that claimed the late rows, once it has ended."""
     for cycle in range(last + 1, last + 4):
         await run.until(cycle, "ended")
         claimed = rows(
             run, "select 1 from cycle_rows where cycle = %s and generation = any(%s)", cycle, late
         )
         if claimed:
-            return run.home / "cycles" / str(cycle) / "job.json"
+            return cycle
     raise AssertionError("no cycle read the late feedback")
 
 
-def check_job(run: Running, path: Path, late: list[str], base: str) -> None:
-    job = msgspec.json.decode(path.read_bytes(), type=Job)
-    found = [example for example in job.train if example.generation.id in late]
+async def check_rows(run: Running, cycle: int, late: list[str], base: str) -> None:
+    """What the update was given, which is as the record has it."""
+    async with await psycopg.AsyncConnection.connect(run.dsn) as conn:
+        train = await read(conn, cycle, "train")
+    found = [example for example in train if example.generation.id in late]
     assert found, "every late row was held back"
     recorded = {
         id: (checkpoint, logprobs)
@@ -79,12 +82,15 @@ def check_job(run: Running, path: Path, late: list[str], base: str) -> None:
             run, "select id, checkpoint, logprobs from generations where id = any(%s)", late
         )
     }
-    built = build_rows(found, Baseline.empty(), job.rewards, job.settings, lambda text: [len(text)])
+    (incumbent,) = rows(run, "select incumbent from cycles where id = %s", cycle)[0]
+    built = build_rows(
+        found, Baseline.empty(), RewardMap(), LearnSettings(), lambda text: [len(text)]
+    )
     assert {row.generation for row in built.rows} == {e.generation.id for e in found}
     for row in built.rows:
         checkpoint, logprobs = recorded[row.generation]
         assert checkpoint == base
-        assert job.incumbent != base
+        assert incumbent != base
         assert row.role == "policy"
         assert row.behaviour == pytest.approx(logprobs, abs=1e-6)
 

@@ -193,7 +193,6 @@ def pretend_to_learn(folder: Path) -> None:
             generation=example.generation.id,
             session=example.generation.session or "",
             reward=0.0,
-            truth=next((f.text for f in example.feedback if f.text), None),
             candidate_answer=[-0.5],
             incumbent_answer=[-0.5],
             behaviour=[-0.5],

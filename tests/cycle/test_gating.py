@@ -132,7 +132,6 @@ def _result(first: int) -> Result:
             generation=f"gen{i}",
             session=f"s{i // 4}",
             reward=-0.25,
-            truth=f"right {i}",
             candidate_answer=[-0.5, -0.5],
             incumbent_answer=[-0.5, -0.4],
             behaviour=[-0.5, -0.4],

@@ -10,6 +10,7 @@ import pytest
 from liveweights.config import Config
 from liveweights.cycle import ledger
 from liveweights.cycle import worker as worker_module
+from liveweights.cycle.updating import LearnerFailed
 from liveweights.release import aliases
 from liveweights.release.registry import Registry
 from liveweights.release.settings import RetentionSettings, SigningSettings
@@ -92,6 +93,31 @@ def test_weights_that_did_harm_are_not_tried_again(database_dsn: str, tmp_path: 
         assert again.reason == "the same weights were taken back before: slow"
 
     on_product(database_dsn, tmp_path, test)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_users_wrote_is_in_a_file_only_while_the_update_runs(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    seen: list[bytes] = []
+
+    async def learn(folder: Path) -> None:
+        seen.append((folder / "job.json").read_bytes())
+        if fails:
+            raise LearnerFailed("no memory")
+        pretend_to_learn(folder)
+
+    monkeypatch.setattr(worker_module, "run_learner", learn)
+
+    async def test(product: Product) -> None:
+        await product.use(20)
+        await turn_until(product, "ended" if fails else "warming")
+
+    on_product(database_dsn, tmp_path, test)
+    (job,) = seen
+    assert b"return total" in job
+    for file in tmp_path.rglob("*"):
+        assert not file.is_file() or b"return total" not in file.read_bytes(), file
 
 
 @pytest.mark.usefixtures("same_weights")

@@ -8,7 +8,6 @@ def held(id: str, before: float, after: float, truth: tuple[float, float] | None
         generation=id,
         session=id,
         reward=0.0,
-        truth="x" if truth else None,
         candidate_answer=[after, after],
         incumbent_answer=[before, before],
         behaviour=[before, before],

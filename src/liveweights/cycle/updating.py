@@ -23,9 +23,17 @@ class LearnerFailed(RuntimeError):
     """The update's process ended without a result; the message holds the end of its output."""
 
 
+JOB = "job.json"
+
+
 def write_job(folder: Path, job: Job) -> None:
+    """For the update's process, and for no longer than that runs: it holds what users wrote."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "job.json").write_bytes(msgspec.json.encode(job))
+    (folder / JOB).write_bytes(msgspec.json.encode(job))
+
+
+def remove_job(folder: Path) -> None:
+    (folder / JOB).unlink(missing_ok=True)
 
 
 def is_done(folder: Path) -> bool:
@@ -62,7 +70,7 @@ async def start_learner(folder: Path) -> tuple[int, str]:
         sys.executable,
         "-m",
         "liveweights.learn.learner",
-        str(folder / "job.json"),
+        str(folder / JOB),
         str(folder),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

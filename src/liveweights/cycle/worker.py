@@ -33,6 +33,7 @@ from liveweights.cycle.updating import (
     LearnerFailed,
     is_done,
     read_result,
+    remove_job,
     run_learner,
     spread,
     write_job,
@@ -200,8 +201,12 @@ class Worker:
             known = self.config.cache_folder() / HASHES
             for one in {incumbent, base}:
                 await asyncio.to_thread(signing.check, one, None, known)
-            await self._write_job(cycle, folder, incumbent, base)
-            await run_learner(folder)
+            try:
+                await self._write_job(cycle, folder, incumbent, base)
+                await run_learner(folder)
+            finally:
+                remove_job(folder)
+        remove_job(folder)  # of a worker that was killed
         result = read_result(folder)
         report = msgspec.to_builtins(result.report)
         for alarm in result.report.alarms:

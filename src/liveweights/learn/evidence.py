@@ -18,15 +18,15 @@ EXAMPLES = 12
 class HeldBack(msgspec.Struct, frozen=True, kw_only=True):
     """A row that the update never saw, under candidate and incumbent.
 
-    ``truth`` is the text that the user took or wrote, None where nobody knows. Log-probabilities
-    are natural; ``*_answer`` of the served tokens, ``*_truth`` the mean over the truth's,
-    ``shown`` of showing the served answer: as it was recorded, of candidate and of incumbent.
+    ``session`` is a hash of what varies together. Log-probabilities are natural; ``*_answer``
+    of the served tokens, ``*_truth`` the mean over those of the text that the user took or
+    wrote (None where nobody knows), ``shown`` of showing the served answer: as it was recorded,
+    of candidate and of incumbent.
     """
 
     generation: str
     session: str
     reward: float | None
-    truth: str | None
     candidate_answer: list[float]
     incumbent_answer: list[float]
     behaviour: list[float]

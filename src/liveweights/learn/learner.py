@@ -6,6 +6,7 @@ may be killed at any moment and started again: the result's ``result.json`` is w
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import time
@@ -15,7 +16,6 @@ from pathlib import Path
 
 import msgspec
 import torch
-from torch import Tensor
 
 from liveweights.catalog.checkpoint import Kind
 from liveweights.catalog.selection import Selection, write_selection
@@ -25,23 +25,24 @@ from liveweights.learn.dialogue import add_follow_ups, read_dialogue
 from liveweights.learn.evidence import HeldBack, most_moved, score_with_entropy
 from liveweights.learn.passages import with_prompt_ids
 from liveweights.learn.policy import Policy
+from liveweights.learn.probes import CHOICE, make_probes, public_prompts
+from liveweights.learn.probes import FILE as PROBES
 from liveweights.learn.rewards import RewardMap, reward
-from liveweights.learn.rows import Encode, Row, build_rows, written_ids
+from liveweights.learn.rows import Encode, build_rows, written_ids
 from liveweights.learn.scale import learn_on_ray
 from liveweights.learn.selection import Shown, confidence, first_selection, fit_selection
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import Path as TreePath
-from liveweights.learn.tree import pack
 from liveweights.learn.truth import truth
 from liveweights.learn.update import Report, Step, update
 from liveweights.learn.voters import describe
 from liveweights.process import end_with_parent
+from liveweights.record.generation import Generation
 from liveweights.record.window import Example
 
 RESULT = "result.json"
 PROGRESS = "progress.json"
 WEIGHTS = "weights"
-PROBE_TOKENS = 16
 ENTROPY_ROWS = 64
 """Held-back answers that the entropy is measured on."""
 
@@ -110,6 +111,9 @@ def learn(job: Job, folder: Path) -> Result:
         ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
         return list(ids)
 
+    def encode_template(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False).input_ids)
+
     built = build_rows(
         add_follow_ups(job.train, job.follow_ups, dialogue, tokenizer.decode),
         Baseline(job.baseline_weight, job.baseline_total),
@@ -170,8 +174,9 @@ def learn(job: Job, folder: Path) -> Result:
         policy.save(folder / WEIGHTS)
         if selection is not None and sharing.rank() == 0:
             write_selection(folder / WEIGHTS, selection)
-        probes = probes_of(policy, _probed(built.rows, settings.probes), settings.nodes)
-        _write(folder / WEIGHTS / "probes.json", probes)
+        prompts = public_prompts(encode_template, dialogue, CHOICE * settings.probes)
+        probes = make_probes(policy, prompts, settings.nodes, most=settings.probes)
+        _write(folder / WEIGHTS / PROBES, probes)
     report = msgspec.structs.replace(report, seconds=time.monotonic() - began)
     result = Result(
         report=report,
@@ -183,6 +188,12 @@ def learn(job: Job, folder: Path) -> Result:
     )
     _write(folder / RESULT, result)
     return result
+
+
+def hash_cluster(generation: Generation) -> str:
+    """What the row varies with, without its name: results are kept longer than users' rows."""
+    name = f"{generation.tenant}\0{generation.cluster}"
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 class _Question(msgspec.Struct, frozen=True):
@@ -284,9 +295,8 @@ def _held(
 
     return HeldBack(
         generation=generation.id,
-        session=generation.cluster,
+        session=hash_cluster(generation),
         reward=question.reward,
-        truth=question.truth,
         candidate_answer=after[0],
         incumbent_answer=before[0],
         behaviour=generation.logprobs if generation.temperature > 0 else generation.raw_logprobs,
@@ -296,37 +306,6 @@ def _held(
         incumbent_shown=shown(incumbent),
         shown=generation.selection or 0.0,
     )
-
-
-@torch.no_grad()
-def probes_of(policy: Policy, prompts: Sequence[list[int]], nodes: int) -> dict[str, object]:
-    """Prompts with the likeliest next tokens' log-probabilities, of the checkpoint and its base:
-    what ``probes.json`` beside the weights holds."""
-    ours = _next_tokens(policy, prompts, nodes)
-    with policy.base():
-        bases = _next_tokens(policy, prompts, nodes)
-    probes: list[dict[str, object]] = []
-    for prompt, ours_V, base_V in zip(prompts, ours, bases, strict=True):
-        ids = ours_V.topk(min(PROBE_TOKENS, len(ours_V))).indices.tolist()
-        top = [[i, float(ours_V[i]), float(base_V[i])] for i in ids]
-        probes.append({"prompt_ids": prompt, "top": top})
-    return {"probes": probes, "dtype": policy.dtype}
-
-
-def _probed(rows: Sequence[Row], count: int) -> list[list[int]]:
-    step = max(1, len(rows) // count)
-    return [row.prompt_ids for row in rows[::step]][:count]
-
-
-def _next_tokens(policy: Policy, prompts: Sequence[list[int]], nodes: int) -> list[Tensor]:
-    """Log-probabilities of the token after each prompt (V,)."""
-    found: list[Tensor] = [torch.empty(0)] * len(prompts)
-    paths = [TreePath(prompt, [0]) for prompt in prompts]
-    for indices in pack(paths, nodes):
-        logits_TV, _, _ = policy.logits([paths[i] for i in indices])
-        for index, logits_V in zip(indices, logits_TV, strict=True):
-            found[index] = logits_V.log_softmax(-1)
-    return found
 
 
 def _write(path: Path, value: object) -> None:

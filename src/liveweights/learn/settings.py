@@ -248,7 +248,8 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = 500
     probes: Annotated[
-        int, Meta(ge=2, le=bounds.COUNT, description="Prompts that a checkpoint is probed with.")
+        int,
+        Meta(ge=2, le=bounds.COUNT, description="Public texts that a checkpoint is probed with."),
     ] = 24
     routing: Annotated[
         Literal["free", "replay"],

@@ -176,8 +176,7 @@ WORK = ("job.json", "result.json", "progress.json", "weights")
 
 
 async def remove_work(conn: Connection, home: Path, keep: int) -> None:
-    """Remove the updates' files of all ended cycles but the last ``keep`` of each alias: they hold
-    what users wrote."""
+    """Remove the updates' files of all ended cycles but the last ``keep`` of each alias."""
     cursor = await conn.execute(
         "select id from (select id, ended_at, row_number() over"
         "  (partition by alias order by ended_at desc nulls first) as place from cycles) c"

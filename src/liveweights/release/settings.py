@@ -258,10 +258,7 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         msgspec.Meta(
             ge=0,
             le=bounds.COUNT,
-            description=(
-                "Last cycles per alias whose updates' files stay, to look into; they hold what"
-                " users wrote."
-            ),
+            description=("Last cycles per alias whose updates' files stay, to look into."),
         ),
     ] = 3
     free_gb: Annotated[

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from tests.gate.suites.doubles import always
 from tests.record.rows import make_feedback, make_generation
 
 from liveweights.gate.suites.heldback import open_heldback
+from liveweights.gate.suites.journal import Head, Journal
 from liveweights.gate.suites.run import Plan, run_suite
 from liveweights.record.window import Example
 
@@ -32,3 +34,17 @@ def test_known_completions_become_cases_that_a_session_groups() -> None:
     )
     assert (measured.candidate, measured.incumbent) == ([1.0, 0.0], [0.0, 1.0])
     assert measured.groups == ["s", "s"]
+
+
+def test_of_users_cases_only_scores_are_kept(tmp_path: Path) -> None:
+    suite = open_heldback([example(id, {"signal": "accepted"}, output=f"said {id}") for id in "ab"])
+    head = Head(suite="held-back", version="1", candidate="new", incumbent="old", seed=0)
+    journal = Journal(tmp_path / "held-back.jsonl", head)
+    new, old = always("new", "said a"), always("old", "said b")
+    asyncio.run(run_suite(suite, new, old, Plan(), journal))
+    assert "said" not in (tmp_path / "held-back.jsonl").read_text()
+    kept = journal.read()
+    assert {case: pair.candidate.score for (case, _), pair in kept.items()} == {"a": 1.0, "b": 0.0}
+    again = asyncio.run(run_suite(suite, new, old, Plan(), journal))
+    assert (again.candidate, again.incumbent) == ([1.0, 0.0], [0.0, 1.0])
+    assert len(new.asked) == 2

@@ -18,6 +18,7 @@ CARD = Card(
     seconds=60,
     margin=0.02,
     max_tokens=64,
+    private=True,
 )
 MARGIN = 8
 """Tokens more than were allowed at least, so that a wrong longer answer is seen to be wrong."""

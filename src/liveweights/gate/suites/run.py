@@ -157,6 +157,9 @@ async def _attempt(suite: Suite, case: Case, model: Model, seed: int) -> Attempt
         if not error.unfit:
             raise
         attempt = Attempt(score=0.0, answer="", detail=f"{REFUSED}{error}"[:300])
+    if suite.card.private:
+        refused = attempt.detail.startswith(REFUSED)
+        attempt = Attempt(score=attempt.score, answer="", detail=REFUSED if refused else "")
     return Attempt(
         score=attempt.score,
         answer=attempt.answer,

@@ -17,7 +17,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     ``harness`` is how a case is put: questions (one answer is scored), terminal (an agent works
     on it), inspect (Inspect runs it). ``samples`` answers per case are averaged. ``seconds``
-    bounds one attempt. ``margin`` is the loss of mean score, in [0, 1], that is no harm.
+    bounds one attempt. ``margin`` is the loss of mean score, in [0, 1], that is no harm. Where
+    cases are ``private``, of users, only scores are kept.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     margin: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.05
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] = 0.0
     max_tokens: Annotated[int, msgspec.Meta(ge=1, le=bounds.COUNT)] = 256
+    private: bool = False
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
