@@ -39,6 +39,7 @@ def test_where_the_model_has_chats_every_second_is_one() -> None:
     assert dialogue is not None
     plain, mixed = public_prompts(encode, None, 8), public_prompts(encode, dialogue, 8)
     assert [a == b for a, b in zip(plain, mixed, strict=True)] == [False, True] * 4
+    assert all(len(prompt) <= LONGEST for prompt in mixed)
     assert all(tuple(p[-len(dialogue.closing_ids) :]) == dialogue.closing_ids for p in mixed[::2])
 
 

@@ -22,8 +22,8 @@ from liveweights.learn.tree import pack
 FILE = "probes.json"
 TOKENS = 16
 """Likely next tokens that a probe names."""
-LONGEST = 64
-"""Tokens of a prompt, at most."""
+LONGEST = 48
+"""Tokens of a prompt, at most: it has to fit any context that a model is served with."""
 CHOICE = 2
 """So many times as many prompts are tried as are kept: those where the update moved most."""
 
@@ -59,9 +59,10 @@ def public_prompts(
     second as a message of a chat, where the model has chats."""
     chosen = texts()[:: max(1, len(texts()) // count)][:count]
     prompts = [encode(text)[-LONGEST:] for text in chosen]
-    if dialogue is not None:
-        before, after = encode(dialogue.between), list(dialogue.closing_ids)
-        prompts[::2] = [[*before, *prompt, *after] for prompt in prompts[::2]]
+    before, after = (encode(dialogue.between), dialogue.closing_ids) if dialogue else ([], ())
+    room = LONGEST - len(before) - len(after)
+    if dialogue is not None and room > 0:
+        prompts[::2] = [[*before, *prompt[-room:], *after] for prompt in prompts[::2]]
     return [prompt for prompt in prompts if prompt]
 
 
