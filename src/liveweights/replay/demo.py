@@ -201,6 +201,8 @@ def _close(
     tally = board.tally
     seconds = time.monotonic() - board.began
     files = report.write(folder, result, options, tally, seconds)
+    board.phase = "done"
+    (folder / "board.txt").write_text(display.capture(), encoding="utf-8")
     display.console.print()
     if result.proofs:
         report.show_places(display.console, result.proofs[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from dataclasses import dataclass, field
@@ -98,6 +99,7 @@ class Display:
         self._board = board
         self._interval = interval
         self._last = ("", 0.0)
+        self._moments: list[str] = []
         self.console = Console(width=None if sys.stdout.isatty() else 120)
         self._live = (
             None
@@ -127,7 +129,16 @@ class Display:
         """The same, with the time since the start."""
         elapsed = int(time.monotonic() - self._board.began)
         strong = text.startswith(("RELEASED", "PROOF"))
-        self.say(f"{elapsed // 60}:{elapsed % 60:02}  {text}", "bold green" if strong else "")
+        told = f"{elapsed // 60}:{elapsed % 60:02}  {text}"
+        self._moments.append(told)
+        self.say(told, "bold green" if strong else "")
+
+    def capture(self, width: int = 92) -> str:
+        """The moments so far and the board, as text."""
+        console = Console(width=width, file=io.StringIO(), no_color=True)
+        with console.capture() as captured:
+            console.print(*map(Text, self._moments), self._board, sep="\n")
+        return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
 
     def tick(self) -> None:
         """Print the line if it is time for one, or something changed."""

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from liveweights.replay.client import Status
+from liveweights.replay.display import Board, Display
+from liveweights.replay.traffic import Tally
+
+
+def test_what_was_seen_can_be_kept_as_text() -> None:
+    board = Board(Tally(), phase="done", status=Status(live="m@000000000002"), released=1)
+    display = Display(board, plain=True)
+    display.moment("RELEASED m@000000000002 [by proof]")
+    seen = display.capture(width=90)
+    lines = seen.splitlines()
+    assert lines[0] == "0:00  RELEASED m@000000000002 [by proof]"
+    assert "releases  1" in seen
+    assert "\x1b" not in seen
+    assert max(map(len, lines)) <= 90
+    assert all(line == line.rstrip() for line in lines)
