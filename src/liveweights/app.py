@@ -35,6 +35,7 @@ from liveweights.config import Config
 from liveweights.cycle.status import read_status
 from liveweights.engines.llama import LlamaEngine
 from liveweights.engines.protocol import Engine
+from liveweights.file_modes import close_files, make_home
 from liveweights.gateway.access import Access
 from liveweights.gateway.app import create_gateway
 from liveweights.gateway.upstream import Upstream
@@ -278,7 +279,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stopping.set)
-        self._home.mkdir(parents=True, exist_ok=True)
+        make_home(self._home)
         dsn = self._config.database_url()
         if dsn is None:
             self._postgres = EmbeddedPostgres(self._home / "postgres")
@@ -366,6 +367,7 @@ async def _until_orphaned(work: Any) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """``python -m liveweights.app ROLE`` with the place as one line on standard input."""
+    close_files()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     line = b""
     while not line.endswith(b"\n"):

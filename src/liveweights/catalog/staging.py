@@ -40,6 +40,4 @@ def publish(made: Path, target: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-    if made.is_dir():
-        made.chmod(0o755)  # mkdtemp's 0700 would hide it from other users of a shared cache
     made.rename(target)

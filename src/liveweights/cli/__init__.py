@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from liveweights.cli.lazy import lazy_group
+from liveweights.file_modes import close_files
 
 HERE = "liveweights.cli"
 COMMANDS = {
@@ -54,4 +55,5 @@ def _all() -> None:
 
 def main() -> None:
     """Entry point of ``liveweights``."""
+    close_files()
     app()

@@ -16,6 +16,7 @@ import msgspec
 from liveweights.databases.endpoint import Endpoint, has_host, read_endpoint
 from liveweights.databases.errors import HostError
 from liveweights.databases.settings import DatabaseSettings
+from liveweights.file_modes import make_home
 from liveweights.store.embedded import EmbeddedPostgres, port_in_use
 
 LOG_LIMIT = 2**20
@@ -43,7 +44,7 @@ async def attach(folder: Path, settings: DatabaseSettings, patience: float = 300
 
 def spawn(folder: Path, settings: DatabaseSettings) -> subprocess.Popen[bytes]:
     """Start a host that outlives this process."""
-    folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+    make_home(folder)
     command = [sys.executable, "-m", "liveweights.databases.host", str(folder.resolve())]
     log = folder / "host.log"
     if log.exists() and log.stat().st_size > LOG_LIMIT:

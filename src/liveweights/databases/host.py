@@ -34,6 +34,7 @@ from liveweights.databases.endpoint import (
 from liveweights.databases.errors import HostError
 from liveweights.databases.minder import Minder
 from liveweights.databases.settings import MIB, DatabaseSettings
+from liveweights.file_modes import close_files, make_home
 from liveweights.store.access import Access
 from liveweights.store.database import Connection
 from liveweights.store.embedded import EmbeddedPostgres, port_in_use
@@ -90,7 +91,7 @@ class Host:
 
         Raises HostError, ServerError, PlaceError, NoBinaries.
         """
-        self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        make_home(self.folder)
         lock = await self._claim()
         if lock is None:
             return False
@@ -237,5 +238,6 @@ async def _main(folder: Path, settings: DatabaseSettings) -> None:
 
 
 if __name__ == "__main__":
+    close_files()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     asyncio.run(_main(Path(sys.argv[1]), msgspec.json.decode(sys.argv[2], type=DatabaseSettings)))

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from liveweights.file_modes import make_home
 from liveweights.replay import report
 from liveweights.replay.client import Client
 from liveweights.replay.course import Course, Result
@@ -124,7 +125,7 @@ def run_demo(options: DemoOptions) -> int:
 def _claim(folder: Path) -> None:
     """Make the folder ready for a new run. Raises ServiceFailed while an earlier one's service may
     be running."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_home(folder)
     with suppress(FileNotFoundError, ValueError, ProcessLookupError):
         pid = int(_pid_file(folder).read_text())
         os.kill(pid, 0)

@@ -159,7 +159,7 @@ class EmbeddedPostgres:
         Raises ServerError, PlaceError, AccountError, NoBinaries.
         """
         if os.geteuid() == 0:
-            self._shared.mkdir(mode=0o755, parents=True, exist_ok=True)
+            _make_passable(self._shared)
         user = os.environ.get("LIVEWEIGHTS_POSTGRES_USER", "nobody")
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(self.folder / "lock"):
@@ -342,6 +342,13 @@ class EmbeddedPostgres:
                 f"cannot connect to the server in {where.root}: {error}. Its log ends with:\n"
                 f"{_log_tail(where.log)}"
             ) from error
+
+
+def _make_passable(folder: Path) -> None:
+    """Make a folder that the server's user, too, can pass through, whatever the umask."""
+    if not folder.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)
 
 
 def port_in_use(folder: Path) -> int | None:

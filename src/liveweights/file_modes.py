@@ -1,0 +1,25 @@
+"""Files of a service are its user's: what users wrote is among them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+UMASK = 0o077
+
+
+def close_files() -> None:
+    """Whatever this process and its children make from now on is for its own user only."""
+    os.umask(UMASK)
+
+
+def make_home(folder: Path) -> None:
+    """Make the folder where it is missing, closed to other users.
+
+    As root it can be passed through, not looked into: the database's server runs as another user,
+    whose files are in a folder below. The mode of what is there already is left as it is.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in missing:
+        path.chmod(0o711 if os.geteuid() == 0 else 0o700)
