@@ -1,4 +1,4 @@
-"""What the supervisor minds."""
+"""What the supervisor minds, and how a process ends."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import asyncio
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
+from tests.gateway.stub import Stub, serve_stub
 
-from liveweights.app import Supervisor
+from liveweights import deadlines
+from liveweights.api.settings import ApiSettings
+from liveweights.app import Place, Supervisor
 from liveweights.config import Config
+from liveweights.gateway.settings import GatewaySettings
+from liveweights.replay.service import free_port
 from liveweights.store.embedded import EmbeddedPostgres
 
 
@@ -53,3 +60,53 @@ def test_a_database_that_was_told_politely_to_end_is_started_again() -> None:
     finally:
         server.destroy()
         shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.mark.fault
+def test_no_answer_is_lost_when_told_to_end_while_the_database_hangs(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    """The process is gone well before it would be killed; the next one writes what it left."""
+
+    async def scenario() -> None:
+        async with serve_stub(Stub()) as url:
+            config = Config(
+                gateway=GatewaySettings(upstream=url), api=ApiSettings(port=free_port())
+            )
+            place = Place(config, tmp_path, database_dsn)
+            root = f"http://127.0.0.1:{config.api.port}"
+            async with httpx.AsyncClient(base_url=root, timeout=60) as client:
+                gateway = await start(place, client)
+                async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
+                    await conn.execute("lock table generations in access exclusive mode")
+                    body = {"model": "big", "messages": [{"role": "user", "content": "?"}]}
+                    answer = await client.post("/v1/chat/completions", json=body)
+                    assert answer.status_code == 200
+                    generation = answer.headers["x-generation-id"]
+                    gateway.send_signal(signal.SIGTERM)
+                    async with asyncio.timeout(deadlines.PATIENCE - deadlines.DRAIN):
+                        await gateway.wait()
+                    assert gateway.returncode == 0
+                gateway = await start(place, client)
+                reaction = {"generation": generation, "signal": "accepted"}
+                assert (await client.post("/v1/feedback", json=reaction)).status_code == 201
+                gateway.send_signal(signal.SIGTERM)
+                await gateway.wait()
+
+    asyncio.run(scenario())
+
+
+async def start(place: Place, client: httpx.AsyncClient) -> asyncio.subprocess.Process:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "liveweights.app", "gateway"), stdin=asyncio.subprocess.PIPE
+    )
+    assert process.stdin is not None
+    process.stdin.write(place.encode().encode() + b"\n")
+    async with asyncio.timeout(120):
+        while True:
+            try:
+                if (await client.get("/healthz")).status_code == 200:
+                    return process
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(0.1)

@@ -20,6 +20,7 @@ import msgspec
 import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from liveweights import deadlines
 from liveweights.api.app import Routes, create_app, make_slots
 from liveweights.api.authentication import Authenticator
 from liveweights.api.errors import ApiError
@@ -164,7 +165,6 @@ async def run_api(place: Place) -> None:
         engine = make_engine(base, config)
         stack.push_async_callback(engine.close)
         router = Router()
-        writer = await _open_writer(stack, pool, place, "api")
         instance = f"{socket.gethostname()}:{config.api.port}"
         await stack.enter_async_context(
             Deployer(
@@ -189,6 +189,8 @@ async def run_api(place: Place) -> None:
                 await keep_shadow(conn, answer)
 
         shadow = await stack.enter_async_context(Shadow(engine, router, keep))
+        # The first to be closed: nothing else may use up its time.
+        writer = await _open_writer(stack, pool, place, "api")
         slots = make_slots(config.api)
         authenticator = Authenticator(config.api, place.key)
         app = create_app(
@@ -219,7 +221,15 @@ async def _open_writer(stack: AsyncExitStack, pool: Pool, place: Place, role: st
     """The role's own writer; what it leaves on disk, the next one of the role writes."""
     spill = Spill(place.home / "spill" / role, place.config.record.spill_bytes)
     stack.callback(spill.close)
-    writer = Writer(pool, prices=place.config.prices, spill=spill)
+    settings = place.config.record
+    writer = Writer(
+        pool,
+        close_timeout=deadlines.RECORD,
+        late_after=settings.late_seconds,
+        most_feedback=settings.feedback_per_answer,
+        prices=place.config.prices,
+        spill=spill,
+    )
     return await stack.enter_async_context(writer)
 
 
@@ -229,11 +239,11 @@ async def run_gateway(place: Place) -> None:
     async with AsyncExitStack() as stack:
         pool = await open_pool(place.dsn)
         stack.push_async_callback(pool.close)
-        writer = await _open_writer(stack, pool, place, "gateway")
         upstream = await stack.enter_async_context(Upstream(config.gateway))
         owners = await stack.enter_async_context(OwnerStore(pool, upstream.address))
         access = Access(config.gateway, owners)
         key = config.gateway.upstream_key()
+        writer = await _open_writer(stack, pool, place, "gateway")
         app = create_gateway(upstream, writer, config.api, key=key, access=access)
         await _listen(app, config, signed=False)  # the upstream's own headers are passed on
 
@@ -339,7 +349,7 @@ class Supervisor:
                 await asyncio.wait_for(self._stopping.wait(), 0.5)
 
 
-async def _end(process: asyncio.subprocess.Process, patience: float = 35.0) -> None:
+async def _end(process: asyncio.subprocess.Process, patience: float = deadlines.PATIENCE) -> None:
     with suppress(ProcessLookupError):
         process.terminate()
     try:

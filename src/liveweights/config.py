@@ -45,7 +45,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "without a commit that of the first download stays."
         ),
     ] = NAME
-    alias: Annotated[str, Meta(description="The public model name.")] = "code"
+    alias: Annotated[
+        str, Meta(min_length=1, max_length=128, description="The public model name.")
+    ] = "code"
     database: Annotated[
         str,
         Meta(description=f"Postgres DSN; empty: ${DATABASE_URL}, else an embedded server."),

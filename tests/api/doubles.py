@@ -27,10 +27,11 @@ from liveweights.engines.protocol import (
     UnknownCheckpoint,
 )
 from liveweights.engines.text import TextStream
+from liveweights.record.backlog import Backlog
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
 from liveweights.record.responses import StoreAway, StoredResponse, UnknownResponse
-from liveweights.record.writer import ConflictingFeedback, UnknownGeneration
+from liveweights.record.writer import ConflictingFeedback, TooMuchFeedback, UnknownGeneration
 
 BASE = "tiny@000000000000"
 NEXT = "tiny@111111111111"
@@ -139,6 +140,8 @@ class MemoryRecorder:
     def __init__(self) -> None:
         self.generations: dict[str, Generation] = {}
         self.feedback: dict[tuple[str, str], Feedback] = {}
+        self.backlog = Backlog()
+        self.most_feedback = 200
 
     async def add_generation(self, generation: Generation, /) -> None:
         assert generation.id not in self.generations, "recorded twice"
@@ -148,7 +151,12 @@ class MemoryRecorder:
         generation = self.generations.get(feedback.generation)
         if generation is None or generation.tenant != feedback.tenant:
             raise UnknownGeneration(feedback.generation)
-        known = self.feedback.setdefault((feedback.tenant, feedback.id), feedback)
+        known = self.feedback.get((feedback.tenant, feedback.id))
+        if known is None:
+            there = [f for f in self.feedback.values() if f.generation == feedback.generation]
+            if len(there) >= self.most_feedback:
+                raise TooMuchFeedback(feedback.generation)
+            known = self.feedback[feedback.tenant, feedback.id] = feedback
         if known is feedback:
             return True
         said = (feedback.generation, feedback.signal, feedback.value, feedback.text)

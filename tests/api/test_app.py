@@ -9,6 +9,7 @@ import pytest
 
 from liveweights.api.settings import ApiSettings
 from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.record.backlog import Backlog
 
 from .doubles import BASE, NEXT, make_api
 
@@ -101,6 +102,25 @@ def test_health_says_what_is_wrong() -> None:
     assert "holds no checkpoint" in api.call("GET", "/healthz").json()["why"]
     api.router.remove("tiny")
     assert "no model" in api.call("GET", "/healthz").json()["why"]
+
+
+def test_a_record_that_is_late_is_unhealthy_and_its_backlog_is_measured() -> None:
+    api = make_api()
+    api.recorder.backlog = Backlog(rows=7, bytes=900, age=61.5, late=True, quarantined=2)
+    answer = api.call("GET", "/healthz")
+    assert answer.status == 503
+    assert answer.json()["why"] == "the record is 62 s behind: 7 rows wait for the database"
+    assert api.complete().status == 200  # answers are given all the same
+    text = api.call("GET", "/metrics").body.decode()
+    for line in (
+        "liveweights_record_backlog_rows 7.0",
+        "liveweights_record_backlog_bytes 900.0",
+        "liveweights_record_backlog_seconds 61.5",
+        "liveweights_record_quarantined_rows 2.0",
+    ):
+        assert line in text
+    api.recorder.backlog = Backlog(rows=7, bytes=900, age=59.0)
+    assert api.call("GET", "/healthz").status == 200
 
 
 def test_no_engine_is_503() -> None:

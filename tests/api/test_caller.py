@@ -68,9 +68,34 @@ def test_unclear_consent_is_not_guessed() -> None:
         caller(x_training_consent="maybe")
 
 
-def test_long_headers_are_refused() -> None:
-    with pytest.raises(ApiError, match="longer"):
-        caller(x_session_id="x" * 513)
+@pytest.mark.parametrize(
+    ("header", "name", "most"),
+    [
+        ("x-session-id", "session", 512),
+        ("x-surface", "surface", 128),
+        ("x-language", "language", 128),
+    ],
+)
+def test_long_words_are_refused_at_our_own_api(header: str, name: str, most: int) -> None:
+    for size in (most, most + 1):
+        text = "x" * size
+        for sent, param in (
+            (lambda: caller(**{header.replace("-", "_"): text}), header),  # noqa: B023
+            (lambda: caller({name: text}), f"metadata.{name}"),  # noqa: B023
+        ):
+            if size == most:
+                assert getattr(sent(), name) == text
+                continue
+            with pytest.raises(ApiError, match=f"longer than {most} characters") as raised:
+                sent()
+            assert raised.value.param == param
+
+
+def test_where_bytes_only_pass_nothing_is_refused() -> None:
+    headers = Headers({"x-session-id": "s" * 9000, "x-training-consent": "perhaps"})
+    said = {"surface": "x" * 9000}
+    one = identify(headers, "u" * 9000, said, Client("t"), ApiSettings(), strict=False)
+    assert (len(one.session or ""), len(one.surface), one.consent) == (9000, 9000, False)
 
 
 def test_everything_said_is_recorded() -> None:

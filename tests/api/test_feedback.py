@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from liveweights.api.settings import ApiSettings
+from liveweights.record.clean import InvalidRow
 
 from .doubles import Answer, Api, make_api
 
@@ -166,3 +167,34 @@ def test_feedback_follows_the_answer_at_once() -> None:
     api = make_api()
     generation = api.complete(stream=True).events()[0]["id"]
     assert react(api, generation, signal="accepted").status == 201
+
+
+def test_texts_are_bounded() -> None:
+    api, generation = served()
+    text = "x" * 2**18
+    assert react(api, generation, signal="comment", text=text).status == 201
+    error = react(api, generation, signal="comment", text=text + "x")
+    assert (error.status, error.error()["param"]) == (400, "text")
+
+
+def test_an_answer_that_has_enough_feedback_takes_no_more() -> None:
+    api, generation = served()
+    api.recorder.most_feedback = 2
+    for id in "ab":
+        assert react(api, generation, signal="shown", id=id).status == 201
+    answer = react(api, generation, signal="shown", id="c")
+    assert answer.status == 400
+    assert answer.error()["code"] == "feedback_limit_reached"
+    assert react(api, generation, signal="shown", id="a").status == 200
+
+
+def test_what_the_database_refuses_is_the_senders_to_know() -> None:
+    api, generation = served()
+
+    async def refuse(feedback: object) -> bool:
+        raise InvalidRow("feedback 'f' was refused: 23514 no")
+
+    api.recorder.add_feedback = refuse  # type: ignore[method-assign]
+    answer = react(api, generation, signal="shown")
+    assert answer.status == 400
+    assert "23514 no" in answer.error()["message"]

@@ -50,6 +50,41 @@ def test_what_was_admitted_is_answered_when_the_server_is_told_to_stop() -> None
     asyncio.run(scenario())
 
 
+def test_what_takes_too_long_is_cut_off_and_recorded_as_far_as_it_got() -> None:
+    async def scenario() -> None:
+        seen = 0
+
+        async def pause() -> None:
+            nonlocal seen
+            seen += 1
+            if seen == 3:
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    await asyncio.sleep(0.3)  # an engine is not told to stop in no time
+
+        api = make_api("hello", pause=pause)
+        server = Server(api.app, ApiSettings(), patience=1)
+        with listening() as (sock, url):
+            serving = asyncio.create_task(server.serve_and_drain([sock]))
+            while not server.started:
+                await asyncio.sleep(0.01)
+            async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+                asked = asyncio.create_task(client.post("/completions", json=BODY))
+                while seen < 3:
+                    await asyncio.sleep(0.01)
+                serving.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await serving
+                # Whoever closes the record now closes it after this.
+                assert api.recorder.only().output == "he"
+                assert api.recorder.only().finish_reason == "cancelled"
+                with pytest.raises(httpx.HTTPError):
+                    await asked
+
+    asyncio.run(scenario())
+
+
 def test_it_says_where_it_listens_once_it_does(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "liveweights.api.server")
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -82,3 +83,35 @@ def test_missing_partitions_are_told(database_dsn: str, monkeypatch: pytest.Monk
     result = run("doctor")
     assert result.exit_code == 1
     assert "start the service" in result.output
+
+
+def test_what_postgres_refused_is_shown_offered_again_and_dropped(dsn: str) -> None:
+    with psycopg.connect(dsn) as conn:
+        conn.execute("alter table generations add constraint ours check (output <> 'odd')")
+    record(dsn, *(make_generation(f"\x1b[31m{n}", output="odd") for n in range(7)))
+    result = run("doctor", "--days", "0")
+    assert result.exit_code == 1
+    assert "7 rows that Postgres refused" in result.output
+    assert "generation '\\x1b[31m6' of 'default': 23514" in result.output
+    assert result.output.count("23514") == 5
+    assert json.loads(run("doctor", "--days", "0", "--json").stdout)["quarantined"] == 7
+    result = run("quarantine")
+    assert result.output.endswith("7 in quarantine\n")
+    assert run("quarantine", "3").exit_code == 2
+    numbers = [row["number"] for row in json.loads(run("quarantine", "--json").stdout)["rows"]]
+    assert (
+        "2 dropped, 5 in quarantine" in run("quarantine", "--drop", *map(str, numbers[:2])).output
+    )
+    assert "0 stored, 5 refused again" in run("quarantine", "--retry").output
+    with psycopg.connect(dsn) as conn:
+        conn.execute("alter table generations drop constraint ours")
+    assert "5 stored, 0 refused again, 0 in quarantine" in run("quarantine", "--retry").output
+    assert run("doctor", "--days", "1000").exit_code == 0
+
+
+def test_files_that_could_not_be_read_are_shown(dsn: str, tmp_path: Path) -> None:
+    (tmp_path / "spill" / "api").mkdir(parents=True)
+    (tmp_path / "spill" / "api" / "0000000001-3.damaged").write_bytes(b"")
+    result = run("doctor", "--days", "0", "--home", str(tmp_path))
+    assert result.exit_code == 1
+    assert "0000000001-3.damaged" in result.output

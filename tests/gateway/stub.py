@@ -130,6 +130,23 @@ class Scene:
 
 
 @asynccontextmanager
+async def serve_stub(stub: Stub) -> AsyncIterator[str]:
+    """Its base URL."""
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", stub.handle)
+    # Handlers are cancelled when the client leaves, so that the stub notices.
+    runner = web.AppRunner(application, handler_cancellation=True)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    try:
+        yield f"http://{host}:{port}/v1"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
 async def scene(
     stub: Stub | None = None,
     settings: ApiSettings | None = None,
@@ -142,16 +159,7 @@ async def scene(
     """``recorder`` and ``owners`` are in memory unless given; ``gateway`` are further settings."""
     stub, recorder = stub or Stub(), recorder or MemoryRecorder()
     owners = owners or MemoryOwners()
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", stub.handle)
-    # Handlers are cancelled when the client leaves, so that the stub notices.
-    runner = web.AppRunner(application, handler_cancellation=True)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    try:
-        url = f"http://{host}:{port}/v1"
+    async with serve_stub(stub) as url:
         behind = GatewaySettings(upstream=url, silent_seconds=silent_seconds, **gateway)
         async with Upstream(behind) as upstream:
             access = Access(behind, owners)
@@ -161,5 +169,3 @@ async def scene(
                 root = url.removesuffix("/v1")
                 async with aiohttp.ClientSession(root) as client:
                     yield Scene(stub, recorder, client, root)
-    finally:
-        await runner.cleanup()

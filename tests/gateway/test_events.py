@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,3 +28,15 @@ def test_cuts_do_not_matter(cuts: list[int], end: bytes) -> None:
     found = [e for a, b in pairwise(places) for e in stream.feed(text[a:b])]
     # A lone CR at the very end may be half of CRLF: the event may need one more byte.
     assert found + stream.feed(b"\n") == EVENTS
+
+
+def test_a_long_event_in_many_pieces_is_read_in_linear_time() -> None:
+    """Copied with every piece, these would be gigabytes."""
+    stream = EventStream()
+    began = time.process_time()
+    found = [event for _ in range(2**14) for event in stream.feed(b"x" * 1000)]
+    assert stream.cut
+    assert not found
+    assert time.process_time() - began < 10
+    with pytest.raises(ValueError, match="more than"):
+        stream.feed(b"x" * 1_000_000)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from tests.record.rows import make_generation
 
 from liveweights.api.caller import Caller
-from liveweights.gateway.fit import NAME, fit
+from liveweights.gateway.fit import fit
 from liveweights.gateway.passage import Passage
 from liveweights.gateway.question import read_question
 from liveweights.record.binary import encode as encode_row
-from liveweights.record.clean import clean_generation
+from liveweights.record.clean import clean_generation, clip_name, clip_person
 from liveweights.record.generation import Generation
 from liveweights.record.tally import tally
 
@@ -56,8 +56,8 @@ def test_what_fits_is_left_alone() -> None:
         ({"raw_logprobs": [0.0]}, {"raw_logprobs": []}),
         ({"usage": {"prompt_tokens": -3, "completion_tokens": 10**30}},
          {"usage": {"prompt_tokens": 0, "completion_tokens": 2**31 - 1}}),
-        ({"checkpoint": "x" * 9000}, {"checkpoint": "x" * NAME}),
-        ({"user": "u" * 9000}, {"user": None}),
+        ({"checkpoint": "x" * 9000}, {"checkpoint": clip_name("x" * 9000)}),
+        ({"user": "u" * 9000}, {"user": clip_person("u" * 9000)}),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_clipped_or_left_out(

@@ -13,6 +13,8 @@ from openai import AsyncOpenAI
 from yarl import URL
 
 from liveweights.api.settings import ApiSettings
+from liveweights.record.backlog import Backlog
+from liveweights.record.clean import clean_generation
 
 from .stub import USAGE, WORDS, Scene, Stub, chunk, scene, streamed
 
@@ -312,3 +314,41 @@ def test_the_official_client_sees_the_upstream() -> None:
         assert json.loads(row.output) == {"tool_calls": [{"name": "look", "arguments": said}]}
 
     play(act, stub)
+
+
+def test_words_of_any_length_pass_and_are_recorded_clipped() -> None:
+    """They are the upstream's to refuse; the record has names that fit into its indexes."""
+    long = "".join(chr(0x4E00 + n) for n in range(6000))
+
+    async def act(stage: Scene) -> None:
+        headers = {"x-session-id": "s" * 6000, "x-training-consent": "perhaps"}
+        metadata = {
+            "surface": long,
+            "language": long,
+            "training": "x",
+            **{f"k{n}": "v" for n in range(99)},
+        }
+        response, _ = await stage.ask(model=long, user=long, metadata=metadata, headers=headers)
+        assert response.status == 200
+        asked = json.loads(stage.stub.requests[-1][3])
+        assert (asked["user"], asked["metadata"]) == (long, metadata)
+        g = clean_generation(stage.recorder.only())
+        assert not g.consent
+        assert len(g.alias.encode()) <= 512
+        assert len((g.user or "").encode()) <= 2048
+        async with stage.client.get("/metrics") as response:
+            assert len(await response.text()) < 50_000
+
+    play(act)
+
+
+def test_a_late_record_is_unhealthy() -> None:
+    async def act(stage: Scene) -> None:
+        stage.recorder.backlog = Backlog(rows=3, age=70.0, late=True)
+        async with stage.client.get("/healthz") as response:
+            assert response.status == 503
+            assert "the record is 70 s behind" in (await response.json())["why"]
+        async with stage.client.get("/metrics") as response:
+            assert "liveweights_record_backlog_rows 3.0" in await response.text()
+
+    play(act)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 import pytest
 
+from liveweights.record.clean import InvalidRow
 from liveweights.record.forget import Forgotten, forget
 
 from .rows import make_feedback, make_generation
@@ -104,3 +106,26 @@ def test_a_checkpoint_that_is_still_being_made_is_named_later(
     with psycopg.connect(database_dsn) as conn:
         text = str(conn.execute("select * from forgotten").fetchall())
     assert "ada" not in text
+
+
+def test_users_of_any_length_and_what_is_in_quarantine_go_too(database_dsn: str) -> None:
+    long = "ada" * 2000
+    with psycopg.connect(database_dsn) as conn:
+        conn.execute("alter table generations add check (output <> 'poison')")
+        conn.execute("alter table feedback add check (text <> 'poison')")
+    poison: dict[str, Any] = {"signal": "comment", "text": "poison"}
+    record(
+        database_dsn,
+        make_generation("a", user=long),
+        make_generation("a-refused", user=long, output="poison"),
+        make_generation("b", user=long + "b"),
+        make_generation("b-refused", user=long + "b", output="poison"),
+    )
+    for id, about in (("fa", "a"), ("fb", "b")):
+        with pytest.raises(InvalidRow):
+            record(database_dsn, make_feedback(id, about, **poison))
+    assert forget_user(database_dsn, "default", long).generations == 1
+    with psycopg.connect(database_dsn) as conn:
+        left = conn.execute("select id from generations").fetchall()
+        kept = conn.execute("select id from quarantine order by id").fetchall()
+    assert ([id for (id,) in left], [id for (id,) in kept]) == (["b"], ["b-refused", "fb"])

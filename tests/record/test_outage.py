@@ -51,10 +51,10 @@ def test_answers_go_to_disk_and_then_to_postgres_once(database_dsn: str, tmp_pat
                 ]
                 await until_spilled(spill, 50)
                 assert not any(task.done() for task in reacting)  # only Postgres acknowledges
-                assert writer.backlog == 53
+                assert writer.backlog.rows == 53
             assert await asyncio.gather(*reacting) == [True] * 3
             await writer.flush()
-            assert (writer.backlog, spill.rows) == (0, 0)
+            assert (writer.backlog.rows, spill.rows) == (0, 0)
         await pool.close()
 
     asyncio.run(main())

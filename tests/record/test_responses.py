@@ -15,6 +15,7 @@ from liveweights.record.responses import (
     StoreAway,
     StoredResponse,
     UnknownResponse,
+    Unstorable,
 )
 from liveweights.store.database import Pool, open_pool
 
@@ -86,3 +87,18 @@ def test_a_database_that_is_away_says_so(database_dsn: str) -> None:
             await ResponseStore(pool).read("t", "a")
 
     asyncio.run(scenario())
+
+
+def test_what_is_refused_is_not_taken_for_a_database_that_is_away(database_dsn: str) -> None:
+    """Both are psycopg's OperationalError."""
+    wide = "".join(map(chr, range(0x4E00, 0x5A00)))
+
+    async def work(store: ResponseStore, pool: Pool) -> None:
+        with pytest.raises(Unstorable, match="54000 index row"):
+            await store.add(make("r", user=wide))
+        async with pool.connection() as conn:
+            await conn.execute("alter table responses rename to away")
+        with pytest.raises(StoreAway):
+            await store.add(make("r"))
+
+    use(database_dsn, work)

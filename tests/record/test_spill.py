@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -69,6 +72,51 @@ def test_damage_costs_what_follows_it_and_no_more(tmp_path: Path) -> None:
     content[-1] ^= 0xFF
     path.write_bytes(content)
     assert same(spill.oldest(), meant[:2])
+    spill.remove_oldest()
+    assert spill.rows == 0
+    (kept,) = tmp_path.glob("*.damaged")  # for people to look at
+    assert kept.read_bytes() == bytes(content)
+
+
+def test_a_row_that_is_no_row_is_damage_too(tmp_path: Path) -> None:
+    spill = Spill(tmp_path)
+    good, bad = rows("a", "b")
+    spill.append([good, msgspec.structs.replace(bad, data=b"none of ours")])
+    assert same(spill.oldest(), [good])
+
+
+def test_how_much_waits_and_since_when(tmp_path: Path) -> None:
+    spill = Spill(tmp_path)
+    assert (spill.bytes, spill.since) == (0, None)
+    before = time.time()
+    spill.append(rows("a"))
+    size = spill.bytes
+    assert size == sum(path.stat().st_size for path in tmp_path.glob("*.rows"))
+    assert spill.since is not None
+    assert before - 5 < spill.since < time.time() + 5
+    os.utime(next(tmp_path.glob("*.rows")), (1000, 1000))
+    spill.append(rows("b", "c"))
+    assert spill.since == 1000
+    spill.remove_oldest()
+    assert spill.since > 1000
+    assert 0 < spill.bytes < 3 * size
+
+
+def test_what_the_disk_does_not_take_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spill = Spill(tmp_path)
+
+    def full(_: int) -> None:
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="no space"):
+            spill.append(rows("a"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lock"]
+    spill.append(rows("a"))
+    assert spill.rows == 1
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:

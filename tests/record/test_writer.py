@@ -132,7 +132,7 @@ def test_a_row_that_the_database_refuses_does_not_stop_the_others(database_dsn: 
                 return_exceptions=True,
             )
             assert isinstance(results[4], UnknownGeneration)
-            assert isinstance(results[6], psycopg.IntegrityError)
+            assert isinstance(results[6], InvalidRow)
             assert [r for n, r in enumerate(results) if n not in {4, 6}] == [True] * 7
 
     asyncio.run(main())
@@ -190,10 +190,10 @@ def test_adding_waits_when_too_much_is_in_memory(database_dsn: str) -> None:
                     for n in range(12)
                 ]
                 await asyncio.sleep(0.1)
-                assert sum(task.done() for task in adding) == 5 == writer.backlog
+                assert sum(task.done() for task in adding) == 5 == writer.backlog.rows
             await asyncio.gather(*adding)
             await writer.flush()
-            assert writer.backlog == 0
+            assert writer.backlog.rows == 0
 
     asyncio.run(main())
     assert count(database_dsn, "generations") == 12

@@ -203,7 +203,7 @@ def create_app(
         "/v1/models": {"GET": models},
         "/v1/models/{model}": {"GET": models},
         "/openapi.json": {"GET": describe_api},
-        "/healthz": {"GET": HealthEndpoint(engine, router)},
-        "/metrics": {"GET": MetricsEndpoint(metrics, engine, router, service.slots)},
+        "/healthz": {"GET": HealthEndpoint(engine, router, writer)},
+        "/metrics": {"GET": MetricsEndpoint(metrics, engine, router, service.slots, writer)},
     }
     return App({**routes, **(pages or {})}, metrics, Hosts(settings.hosts, settings.host))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from starlette.datastructures import Headers
 
 from liveweights.api.authentication import Client
-from liveweights.api.errors import bad_request
+from liveweights.api.errors import ApiError, bad_request
 from liveweights.api.settings import ApiSettings
 from liveweights.api.wire import check_text
 
@@ -16,7 +16,8 @@ from liveweights.api.wire import check_text
 SESSION, SURFACE, LANGUAGE, TRAINING = "session", "surface", "language", "training"
 NAMED = frozenset({SESSION, SURFACE, LANGUAGE, TRAINING})
 ANSWERS = {"yes": True, "true": True, "no": False, "false": False}
-LONGEST = 512
+LONGEST = {SESSION: 512, SURFACE: 128, LANGUAGE: 128}
+"""Characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,30 +51,47 @@ def identify(
     metadata: Mapping[str, str] | None,
     client: Client,
     settings: ApiSettings,
+    *,
+    strict: bool = True,
 ) -> Caller:
-    """Headers win over ``metadata``. Raises ApiError 400."""
+    """Headers win over ``metadata``. Raises ApiError 400; where not ``strict``, texts may have any
+    length (the record clips them), and consent that cannot be read is none."""
     said = metadata or {}
+    session, surface, language = (
+        _said(headers, f"x-{name}", said, key, strict=strict)
+        for name, key in (("session-id", SESSION), ("surface", SURFACE), ("language", LANGUAGE))
+    )
+    try:
+        consent = _consent(headers, said, settings.training_allowed(client.tenant))
+    except ApiError:
+        if strict:
+            raise
+        consent = False
     return Caller(
         tenant=client.tenant,
         user=user or None,
-        session=_said(headers, "x-session-id", said, SESSION) or None,
-        surface=_said(headers, "x-surface", said, SURFACE),
-        language=_said(headers, "x-language", said, LANGUAGE),
-        consent=not client.own
-        and _consent(headers, said, settings.training_allowed(client.tenant)),
+        session=session or None,
+        surface=surface,
+        language=language,
+        consent=consent and not client.own,
         metadata={name: value for name, value in said.items() if name not in NAMED},
         key=client.key,
         own=client.own,
     )
 
 
-def _said(headers: Headers, header: str, metadata: Mapping[str, str], name: str) -> str:
+def _said(
+    headers: Headers, header: str, metadata: Mapping[str, str], name: str, *, strict: bool
+) -> str:
     value = headers.get(header)
+    where, param = f"The header '{header}'", header
     if value is None:
-        return metadata.get(name, "")
-    if len(value) > LONGEST:
-        raise bad_request(f"The header '{header}' is longer than {LONGEST} characters.", header)
-    check_text(value, f"The header '{header}'", header)
+        value = metadata.get(name, "")
+        where, param = f"'metadata.{name}'", f"metadata.{name}"
+    if strict and len(value) > LONGEST[name]:
+        raise bad_request(f"{where} is longer than {LONGEST[name]} characters.", param)
+    if strict:
+        check_text(value, where, param)
     return value
 
 

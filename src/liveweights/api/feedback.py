@@ -29,9 +29,14 @@ from liveweights.api.wire import (
 )
 from liveweights.record.clean import InvalidRow
 from liveweights.record.feedback import Feedback, Signal
-from liveweights.record.writer import ConflictingFeedback, UnknownGeneration
+from liveweights.record.writer import (
+    ConflictingFeedback,
+    TooMuchFeedback,
+    UnknownGeneration,
+)
 
 MAX_BATCH = 100
+MAX_TEXT = 2**18
 THUMBS = {"up": 1.0, "down": -1.0}
 WITH_TEXT = {
     "edited": "the text that survived of the answer",
@@ -45,7 +50,7 @@ class FeedbackRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     generation: StoredName | None = None
     generation_id: StoredName | None = None
     value: float | str | None = None
-    text: StoredText | None = None
+    text: Annotated[StoredText, Meta(max_length=MAX_TEXT)] | None = None
     id: StoredName | None = None
 
 
@@ -159,6 +164,10 @@ class FeedbackEndpoint:
         except ConflictingFeedback:
             count(feedback.signal, "conflict").inc()
             raise _conflict(feedback) from None
+        except TooMuchFeedback as error:
+            count(feedback.signal, "surplus").inc()
+            message = f"This was not kept: {error}."
+            raise bad_request(message, "generation", "feedback_limit_reached") from None
         count(feedback.signal, "new" if new else "repeat").inc()
         result = FeedbackResult(feedback.id, feedback.generation, feedback.signal)
         return (201 if new else 200), result

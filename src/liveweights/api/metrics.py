@@ -6,10 +6,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from starlette.types import Receive, Scope, Send
 
 from liveweights.api.draft import Draft
+from liveweights.api.recorder import Recorder
 from liveweights.api.routing import Router
 from liveweights.api.slots import Slots
 from liveweights.api.wire import reply
 from liveweights.engines.protocol import Engine
+from liveweights.record.backlog import Backlog
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -95,6 +97,27 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.backlog_rows = Gauge(
+            "liveweights_record_backlog_rows",
+            "Answers and feedback that are not in the database yet.",
+            registry=self.registry,
+        )
+        self.backlog_bytes = Gauge(
+            "liveweights_record_backlog_bytes",
+            "How large they are, in memory and on disk.",
+            registry=self.registry,
+        )
+        self.backlog_age = Gauge(
+            "liveweights_record_backlog_seconds",
+            "Age of the oldest of them.",
+            registry=self.registry,
+        )
+        self.quarantined = Gauge(
+            "liveweights_record_quarantined_rows",
+            "Rows that the database refused and this process put into quarantine.",
+            registry=self.registry,
+        )
+
     def answered(self, draft: Draft, reason: str) -> None:
         model = draft.alias
         self.tokens.labels(model, "prompt").inc(len(draft.prompt_ids))
@@ -103,7 +126,15 @@ class Metrics:
         if draft.tokens:
             self.first_token.labels(model).observe(draft.first_token_ms / 1000)
 
-    def render(self, engine: Engine, router: Router, slots: Slots) -> bytes:
+    def expose(self, backlog: Backlog) -> bytes:
+        """The exposition text."""
+        self.backlog_rows.set(backlog.rows)
+        self.backlog_bytes.set(backlog.bytes)
+        self.backlog_age.set(backlog.age)
+        self.quarantined.set(backlog.quarantined)
+        return generate_latest(self.registry)
+
+    def render(self, engine: Engine, router: Router, slots: Slots, backlog: Backlog) -> bytes:
         """The exposition text; what is a state rather than an event is read now."""
         self.running.set(slots.running)
         self.waiting.set(slots.waiting)
@@ -115,18 +146,22 @@ class Metrics:
         self.canary_share.clear()
         for alias in router.aliases():
             self.canary_share.labels(alias.name).set(alias.share if alias.canary else 0)
-        return generate_latest(self.registry)
+        return self.expose(backlog)
 
 
 class MetricsEndpoint:
     """GET /metrics"""
 
-    def __init__(self, metrics: Metrics, engine: Engine, router: Router, slots: Slots) -> None:
+    def __init__(
+        self, metrics: Metrics, engine: Engine, router: Router, slots: Slots, recorder: Recorder
+    ) -> None:
         self._metrics = metrics
         self._slots = slots
         self._engine = engine
         self._router = router
+        self._recorder = recorder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        text = self._metrics.render(self._engine, self._router, self._slots)
+        backlog = self._recorder.backlog
+        text = self._metrics.render(self._engine, self._router, self._slots, backlog)
         await reply(send, 200, text, content_type=CONTENT_TYPE)

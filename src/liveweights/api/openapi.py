@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from liveweights.api.caller import LONGEST
+from liveweights.api.caller import LANGUAGE, LONGEST, SESSION, SURFACE
 from liveweights.api.chat import ChatRequest
 from liveweights.api.completions import CompletionRequest
 from liveweights.api.exchange import TIMEOUT
@@ -120,9 +120,12 @@ OPERATIONS = (
     ),
 )
 HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "x-session-id": ("What the user is at; keeps a session on one side of a canary.", {}),
-    "x-surface": ("Where in the product the answer is shown.", {}),
-    "x-language": ("Language of the text or code.", {}),
+    "x-session-id": (
+        "What the user is at; keeps a session on one side of a canary.",
+        {"maxLength": LONGEST[SESSION]},
+    ),
+    "x-surface": ("Where in the product the answer is shown.", {"maxLength": LONGEST[SURFACE]}),
+    "x-language": ("Language of the text or code.", {"maxLength": LONGEST[LANGUAGE]}),
     "x-training-consent": (
         "Whether the answer may be trained on.",
         {"enum": ["yes", "no", "true", "false"]},
@@ -190,7 +193,7 @@ def _describe(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     ]
     if operation.generates:
         for name, (text, schema) in HEADERS.items():
-            full = {"type": "string", "maxLength": LONGEST} | schema
+            full = {"type": "string"} | schema
             parameters.append({"name": name, "in": "header", "description": text, "schema": full})
     if parameters:
         found["parameters"] = parameters

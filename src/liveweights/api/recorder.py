@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from liveweights.record.backlog import Backlog
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
 from liveweights.record.responses import StoredResponse
@@ -12,6 +13,11 @@ from liveweights.record.responses import StoredResponse
 class Recorder(Protocol):
     """``record.writer.Writer`` is the real one. Both methods raise WriterClosed."""
 
+    @property
+    def backlog(self) -> Backlog:
+        """How far it is behind."""
+        ...
+
     async def add_generation(self, generation: Generation, /) -> None:
         """Returns once ``add_feedback`` for it can no longer miss it."""
         ...
@@ -19,7 +25,7 @@ class Recorder(Protocol):
     async def add_feedback(self, feedback: Feedback, /) -> bool:
         """Returns once durable: True if new, False for an identical repeat.
 
-        Raises UnknownGeneration, ConflictingFeedback.
+        Raises UnknownGeneration, ConflictingFeedback, TooMuchFeedback, InvalidRow.
         """
         ...
 
@@ -28,7 +34,7 @@ class Responses(Protocol):
     """``record.responses.ResponseStore`` is the real one. Every method raises StoreAway."""
 
     async def add(self, response: StoredResponse, /) -> None:
-        """Returns once durable."""
+        """Returns once durable. Raises Unstorable."""
         ...
 
     async def read(self, tenant: str, id: str, /) -> dict[str, Any]:

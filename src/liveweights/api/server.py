@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from liveweights.api.connection import bounded
 from liveweights.api.settings import ApiSettings
+from liveweights.deadlines import CUT_OFF, DRAIN
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ class Server(uvicorn.Server):
     is answered. ``signed``: with ``server`` and ``date`` headers of our own."""
 
     def __init__(
-        self, app: ASGIApp, settings: ApiSettings, *, signed: bool = True, patience: int = 30
+        self, app: ASGIApp, settings: ApiSettings, *, signed: bool = True, patience: int = DRAIN
     ) -> None:
         most = allow_connections(settings.connections.max)
         limits = msgspec.structs.replace(settings.connections, max=most)
@@ -68,6 +69,9 @@ class Server(uvicorn.Server):
         except asyncio.CancelledError:
             self.should_exit = True
             await serving
+            # What was cut off after all records how far it got.
+            if tasks := set(self.server_state.tasks):
+                await asyncio.wait(tasks, timeout=CUT_OFF)
             raise
 
 

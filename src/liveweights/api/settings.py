@@ -9,7 +9,7 @@ import msgspec
 from liveweights import bounds
 
 Key = Annotated[str, msgspec.Meta(min_length=16, max_length=512, pattern=r"^[!-~]*$")]
-Tenant = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+Tenant = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
 
 class RateLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -35,6 +35,7 @@ COMMANDS = {
     "restore": f"{HERE}.archive:restore",
     "forget": f"{HERE}.archive:forget",
     "doctor": f"{HERE}.doctor:doctor",
+    "quarantine": f"{HERE}.quarantine:quarantine",
     "rollups": f"{HERE}.doctor:rebuild_rollups",
     "config": f"{HERE}.about:show_config",
     "manual": f"{HERE}.manual:manual",

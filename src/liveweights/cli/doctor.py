@@ -12,11 +12,15 @@ import typer
 from liveweights import bounds
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config
 from liveweights.cli.output import show_json
-from liveweights.record import rollups
+from liveweights.cli.quarantine import describe
+from liveweights.record import quarantine, rollups
 from liveweights.store import tiers
 from liveweights.store.columnstore import read_sizes
 from liveweights.store.database import Connection
 from liveweights.store.partitions import last_day
+
+SHOWN = 5
+"""Rows of the quarantine."""
 
 
 def doctor(
@@ -30,10 +34,11 @@ def doctor(
     ] = 2,
     as_json: Json = False,
 ) -> None:
-    """Look at the database: its tier and what it lacks, partitions, rollups, rows on disk.
+    """Look at the database: its tier and what it lacks, partitions, rollups, rows on disk and in
+    quarantine.
 
-    Ends with status 1 if the rollups are not what the raw rows add up to, or if there is no
-    partition for tomorrow.
+    Ends with status 1 if the rollups are not what the raw rows add up to, if there is no
+    partition for tomorrow, or if rows are in quarantine or damaged.
     """
     settings = read_config(config)
 
@@ -50,6 +55,9 @@ def doctor(
             "compared_days": days,
             "wrong_buckets": len(wrong),
             "rows_on_disk": _rows_on_disk(home),
+            "damaged_files": [str(path) for path in sorted((home / "spill").rglob("*.damaged"))],
+            "quarantined": await quarantine.count(conn),
+            "last_quarantined": await quarantine.read(conn, SHOWN),
         }
 
     found = query(settings, home, look)
@@ -59,7 +67,7 @@ def doctor(
         show_json(found)
     else:
         _print(found, ready)
-    if found["wrong_buckets"] or not ready:
+    if found["wrong_buckets"] or found["quarantined"] or found["damaged_files"] or not ready:
         raise typer.Exit(1)
 
 
@@ -90,6 +98,18 @@ def _print(found: dict[str, Any], ready: bool) -> None:
     waiting = found["rows_on_disk"]
     typer.echo(f"on disk       {waiting} answers wait for Postgres" if waiting else
                "on disk       nothing waits for Postgres")  # fmt: skip
+    for path in found["damaged_files"]:
+        typer.secho(f"damaged       {path}: some of its rows could not be read", fg="red")
+    if count := found["quarantined"]:
+        typer.secho(
+            f"quarantine    {count} rows that Postgres refused, the last of them below; "
+            "`liveweights quarantine` shows, offers again or drops them",
+            fg="red",
+        )
+        for row in found["last_quarantined"]:
+            typer.echo(f"              {describe(row)}")
+    else:
+        typer.echo("quarantine    empty")
     for sentence in found["lacks"]:
         typer.secho(f"note          {sentence}", fg="yellow")
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psycopg
 
 from liveweights import __version__
 from liveweights.catalog.checkpoint import Checkpoint
@@ -52,6 +53,7 @@ from liveweights.release.rollout import Move, begin, follow, locate, shares
 from liveweights.release.signing import SigningUnavailable
 from liveweights.release.whole import make_whole
 from liveweights.store.database import Connection, Pool
+from liveweights.store.faults import Fault, fault_of
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +119,9 @@ class Worker:
             if after.state == "ended":
                 await self._tidy()
             return after
-        except (LearnerFailed, SigningUnavailable, ValueError) as error:
+        except (LearnerFailed, SigningUnavailable, ValueError, psycopg.Error) as error:
+            if isinstance(error, psycopg.Error) and fault_of(error) is not Fault.REQUEST:
+                raise  # the step is taken again
             log.error("cycle %d failed while %s: %s", cycle.id, cycle.state, error)
             return await self._end(cycle, "failed", str(error))
         finally:

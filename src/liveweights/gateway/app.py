@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import msgspec
-from prometheus_client import generate_latest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights.api.app import REST, App
@@ -21,10 +20,11 @@ from liveweights.gateway.upstream import Upstream, UpstreamAway
 
 
 class HealthEndpoint:
-    """GET /healthz: whether the upstream answers at all."""
+    """GET /healthz: whether the upstream answers at all, and the record is not late."""
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: Upstream, recorder: Recorder) -> None:
         self._upstream = upstream
+        self._recorder = recorder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -33,6 +33,8 @@ class HealthEndpoint:
             well, why = status < 500, f"it answers {status}"
         except UpstreamAway as error:
             well, why = False, str(error)
+        if (complaint := self._recorder.backlog.complaint) is not None:
+            well, why = False, complaint
         body = {"status": "ok" if well else "unavailable", "upstream": self._upstream.address}
         body |= {} if well else {"why": why}
         await reply(send, 200 if well else 503, msgspec.json.encode(body))
@@ -41,11 +43,12 @@ class HealthEndpoint:
 class MetricsEndpoint:
     """GET /metrics"""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, recorder: Recorder) -> None:
         self._metrics = metrics
+        self._recorder = recorder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        text = generate_latest(self._metrics.registry)
+        text = self._metrics.expose(self._recorder.backlog)
         await reply(send, 200, text, content_type=CONTENT_TYPE)
 
 
@@ -75,8 +78,8 @@ def create_gateway(
     )
     routes: dict[str, dict[str, ASGIApp]] = {
         "/v1/feedback": {"POST": FeedbackEndpoint(gateway)},
-        "/healthz": {"GET": HealthEndpoint(upstream)},
-        "/metrics": {"GET": MetricsEndpoint(metrics)},
+        "/healthz": {"GET": HealthEndpoint(upstream, recorder)},
+        "/metrics": {"GET": MetricsEndpoint(metrics, recorder)},
         REST: {"*": Proxy(gateway)},
     }
     return App(routes, metrics, Hosts(settings.hosts, settings.host))

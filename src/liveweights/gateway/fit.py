@@ -5,17 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from liveweights.record.clean import INT4, INT8
+from liveweights.record.clean import (
+    INT4,
+    INT8,
+    NAME_BYTES,
+    PERSON_BYTES,
+    clip_name,
+    clip_person,
+)
 from liveweights.record.generation import Generation
 
-NAME = 512
-"""Characters of a name: a model's, a user's, a session's."""
 FLOAT4 = 3.4028234663852886e38
 COUNTS = 64
 """Token counts that an answer may report, and the characters of each one's name."""
 
 _NAMES = ("alias", "checkpoint", "finish_reason", "surface", "language")
-_OPTIONAL_NAMES = ("user", "session")
+_PERSONS = ("user", "session")
 _IDS = ("prompt_ids", "output_ids")
 _LOGPROBS = ("logprobs", "raw_logprobs")
 _UNKNOWN = 1.0  # what a server takes where nothing is asked
@@ -24,15 +29,19 @@ _UNKNOWN = 1.0  # what a server takes where nothing is asked
 def fit(g: Generation) -> tuple[Generation, list[str]]:
     """``g`` as the record can keep it, and the names of the fields that were not so.
 
-    Names are clipped, numbers of tokens brought into [0, 2^31), and what has no sensible nearest
-    value is left out: a seed beyond 64 bits, token ids beyond 32, log-probabilities that are no
-    32-bit floats, in each case of the whole answer.
+    Names are clipped so that two stay two, numbers of tokens brought into [0, 2^31), and what has
+    no sensible nearest value is left out: a seed beyond 64 bits, token ids beyond 32,
+    log-probabilities that are no 32-bit floats, in each case of the whole answer.
     """
     if _fits(g):  # nearly always
         return g, []
     changed: dict[str, Any] = {}
-    changed |= {name: getattr(g, name)[:NAME] for name in _NAMES if len(getattr(g, name)) > NAME}
-    changed |= {name: None for name in _OPTIONAL_NAMES if len(getattr(g, name) or "") > NAME}
+    for name in _NAMES:
+        if _is_long(text := getattr(g, name), NAME_BYTES):
+            changed[name] = clip_name(text)
+    for name in _PERSONS:
+        if _is_long(text := getattr(g, name) or "", PERSON_BYTES):
+            changed[name] = clip_person(text)
     changed |= {
         name: _UNKNOWN for name in ("temperature", "top_p") if not _is_real(getattr(g, name))
     }
@@ -53,8 +62,8 @@ def fit(g: Generation) -> tuple[Generation, list[str]]:
 
 def _fits(g: Generation) -> bool:
     return (
-        all(len(getattr(g, name)) <= NAME for name in _NAMES)
-        and all(len(getattr(g, name) or "") <= NAME for name in _OPTIONAL_NAMES)
+        not any(_is_long(getattr(g, name), NAME_BYTES) for name in _NAMES)
+        and not any(_is_long(getattr(g, name) or "", PERSON_BYTES) for name in _PERSONS)
         and _is_real(g.temperature)
         and _is_real(g.top_p)
         and (g.seed is None or -INT8 <= g.seed < INT8)
@@ -66,6 +75,10 @@ def _fits(g: Generation) -> bool:
         )
         and _are_counts(g.usage)
     )
+
+
+def _is_long(text: str, most: int) -> bool:
+    return 4 * len(text) > most and len(text.encode(errors="replace")) > most
 
 
 def _is_real(value: float) -> bool:

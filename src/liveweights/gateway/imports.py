@@ -9,9 +9,11 @@ from itertools import islice
 
 import msgspec
 
+from liveweights import bounds
 from liveweights.gateway.logs import Logged
 from liveweights.record.archive import read_archives
 from liveweights.record.batch import FIND
+from liveweights.record.clean import InvalidRow
 from liveweights.record.forget import hash_of, read_forgotten
 from liveweights.record.generation import Generation
 from liveweights.record.prices import Price
@@ -65,7 +67,8 @@ async def write_logs(
     imported = Imported()
     async with pool.connection() as conn:
         gone = await read_forgotten(conn)
-    async with Writer(pool, prices=prices) as writer:
+    # What the operator has is taken, however much it is.
+    async with Writer(pool, prices=prices, most_feedback=bounds.COUNT) as writer:
         done, left = 0, iter(lines)
         while piece := list(islice(left, PIECE)):
             await _write(pool, writer, list(_kept(piece, gone, imported)), imported)
@@ -106,6 +109,8 @@ async def _write(pool: Pool, writer: Writer, piece: list[Logged], imported: Impo
                 f"feedback {feedback.id!r} ({feedback.signal}, {feedback.received_at}) exists "
                 "already and says something else: give it another id"
             ) from result
+        if isinstance(result, InvalidRow):
+            raise ImportRefused(str(result)) from result
         if isinstance(result, BaseException):
             raise result
     new = sum(bool(result) for result in results)

@@ -145,7 +145,7 @@ class Proxy:
         question = read_question(body)
         passage: Passage | None = None
         if question is not None:
-            caller = identify(headers, question.user, question.said, client, settings)
+            caller = identify(headers, question.user, question.said, client, settings, strict=False)
             passage = Passage(question, endpoint, caller, target.kind)
         try:
             async with while_connected(receive), self._ask(scope, body, plain=True) as answer:

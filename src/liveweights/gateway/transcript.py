@@ -80,6 +80,9 @@ class _Answer(_Response):
     response: _Response | None = None
 
 
+_Pieces = dict[str, list[str]]
+"""The name and the arguments of a call, as they came."""
+
 _decode = msgspec.json.Decoder(_Answer).decode
 _USAGE = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
 _STATUS = {"completed": "stop", "incomplete": "length"}
@@ -96,7 +99,7 @@ class Said:
     """One choice. ``ids`` and ``raw_logprobs`` [T] are empty where the upstream gave none."""
 
     parts: list[str] = field(default_factory=list[str])
-    calls: dict[int, dict[str, str]] = field(default_factory=dict[int, dict[str, str]])
+    calls: dict[int, _Pieces] = field(default_factory=dict[int, _Pieces])
     ids: list[int] = field(default_factory=list[int])
     raw_logprobs: list[float] = field(default_factory=list[float])
     reason: str | None = None
@@ -106,7 +109,10 @@ class Said:
         text = "".join(self.parts)
         if not self.calls:
             return text
-        calls = [self.calls[place] for place in sorted(self.calls)]
+        calls = [
+            {name: "".join(pieces) for name, pieces in self.calls[place].items()}
+            for place in sorted(self.calls)
+        ]
         return text + msgspec.json.encode({"tool_calls": calls}).decode()
 
     def tokens(self) -> tuple[list[int], list[float]]:
@@ -258,13 +264,13 @@ def _texts(content: Any) -> list[str]:
     return [text for text in texts if isinstance(text, str)]
 
 
-def _join(calls: dict[int, dict[str, str]], place: int, pieces: Any) -> None:
+def _join(calls: dict[int, _Pieces], place: int, pieces: Any) -> None:
     if not isinstance(pieces, dict):
         return
-    call = calls.setdefault(place, {"name": "", "arguments": ""})
-    for name in call:
+    call = calls.setdefault(place, {"name": [], "arguments": []})
+    for name, parts in call.items():
         if isinstance(piece := pieces.get(name), str):
-            call[name] += piece
+            parts.append(piece)
 
 
 def _scored(logprobs: _Logprobs) -> tuple[list[int], list[float]]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import psycopg
 from psycopg_pool import PoolTimeout
 
+from liveweights.record.clean import clip_person
 from liveweights.record.forget import Forgotten, forget
 from liveweights.record.parquet import (
     ParquetUnavailable,
@@ -136,6 +137,7 @@ async def forget_everywhere(
 ) -> tuple[Forgotten, list[date]]:
     """`forget`, in the files too: days that have rows of the user are brought back and archived
     anew; which those are. Raises ArchiveError, ParquetUnavailable."""
+    user = clip_person(user)  # as it was recorded
     brought: list[date] = []
     for one in await read_archives(conn):
         if one.restored_at is None and one.files:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import Enum, auto
 from typing import Any, LiteralString
 
@@ -14,7 +13,6 @@ from liveweights.record.binary import COLUMNS, SIGNATURE, TRAILER, Row
 from liveweights.record.columns import FEEDBACK, feedback_row
 from liveweights.record.feedback import Feedback
 from liveweights.record.holds import hold_staged
-from liveweights.record.survival import survival
 from liveweights.store.columnstore import has_columnstore, lift_limit
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
@@ -25,7 +23,7 @@ STAGE: LiteralString = f"""
 create temp table if not exists staged_feedback (
     position int not null, day date not null, survived float8,
     tenant text, id text, generation text, signal text,
-    value float8, text text, received_at timestamptz
+    value float8, text text, received_at timestamptz, surplus boolean not null
 ) on commit delete rows;
 {rollups.STAGE};
 {tally.STAGE}
@@ -33,14 +31,12 @@ create temp table if not exists staged_feedback (
 
 FIND = "select id from generations where day = any(%(days)s) and id = any(%(ids)s)"
 
-OUTPUTS = "select id, output from generations where day = any(%(days)s) and id = any(%(ids)s)"
-
 STAGE_FEEDBACK = """
 insert into staged_feedback
 select * from json_to_recordset(%(rows)s::json) rows (
     position int, day date, survived float8,
     tenant text, id text, generation text, signal text,
-    value float8, text text, received_at timestamptz
+    value float8, text text, received_at timestamptz, surplus boolean
 )
 """
 
@@ -70,7 +66,7 @@ with known as materialized (
             on g.day = s.day and g.id = s.generation and g.tenant = s.tenant
         join series on (series.alias, series.checkpoint, series.tenant, series.surface)
             = (g.alias, g.checkpoint, g.tenant, g.surface)
-        where g.day = any(%(days)s)
+        where g.day = any(%(days)s) and not s.surplus
         order by s.position
     ) arrived
 ), keys as (
@@ -100,11 +96,15 @@ select s.position,
        f.seq is not null as present,
        (f.generation, f.signal, f.value, f.text)
            is not distinct from (s.generation, s.signal, s.value, s.text) as same,
-       f.received_at = s.received_at as simultaneous
+       f.received_at = s.received_at as simultaneous,
+       s.surplus
 from staged_feedback s
 left join feedback_keys k on k.tenant = s.tenant and k.id = s.id
 left join feedback f on f.day = k.day and f.generation = k.generation and f.seq = k.seq
 """
+
+
+STAGE_OUTCOMES: LiteralString = rollups.stage_outcomes("%(generations)s")
 
 
 class Fate(Enum):
@@ -114,6 +114,8 @@ class Fate(Enum):
     REPEAT = auto()
     CONFLICT = auto()
     UNKNOWN = auto()
+    SURPLUS = auto()
+    """Its generation has as much feedback as it may have."""
 
 
 async def prepare(conn: Connection) -> bool:
@@ -131,21 +133,25 @@ async def store(
     generations: Sequence[Row],
     feedback: Sequence[Feedback],
     *,
+    survived: Sequence[float | None] = (),
+    surplus: Collection[int] = (),
     again: bool = False,
     columnstore: bool = False,
 ) -> list[Fate]:
     """Write both in the caller's transaction, generations first; the fate of each feedback.
 
     The rollups are brought up to date in the same transaction. The partitions of the generations
-    must be there. ``again`` says that an earlier try may have been committed without our knowing:
-    then feedback with our own time of receipt counts as new. Raises
-    psycopg.errors.UniqueViolation where a generation is there already: see ``find_new``.
+    must be there. ``survived`` is, for each feedback that is ``edited``, the share of the answer
+    that was kept; ``surplus`` are positions of feedback that is not stored, unless it is already.
+    ``again`` says that an earlier try may have been committed without our knowing: then feedback
+    with our own time of receipt counts as new. Raises psycopg.errors.UniqueViolation where a
+    generation is there already: see ``find_new``.
     """
     if generations:
         await _copy(conn, generations)
-    survived = await _survivals(conn, feedback)
     days = sorted({day_of(f.generation) for f in feedback})
-    about = sorted({f.generation for f in feedback})
+    about = {f.generation for position, f in enumerate(feedback) if position not in surplus}
+    which = {"days": days, "generations": sorted(about)}
     # A pipeline: the statements travel together, and their results come back together.
     async with conn.pipeline():
         if generations:
@@ -153,13 +159,13 @@ async def store(
         if not feedback:
             await rollups.add_staged(conn)
             return []
-        await conn.execute(STAGE_FEEDBACK, {"rows": _encode(feedback, survived)})
+        await conn.execute(STAGE_FEEDBACK, {"rows": _encode(feedback, survived, surplus)})
         if columnstore:
             await hold_staged(conn)
         locked = await conn.execute(KNOWN if columnstore else LOCK, {"days": days})
-        await rollups.stage_outcomes(conn, -1, days, about)
+        await conn.execute(STAGE_OUTCOMES, {**which, "sign": -1})
         written = await conn.execute(INSERT_FEEDBACK, {"days": days})
-        await rollups.stage_outcomes(conn, 1, days, about)
+        await conn.execute(STAGE_OUTCOMES, {**which, "sign": 1})
         await rollups.add_staged(conn)
         known: set[int] = {position for position, own in await locked.fetchall() if own}
         inserted: set[tuple[str, str]] = {(tenant, id) for tenant, id in await written.fetchall()}
@@ -196,13 +202,13 @@ def _fates(
     left = set(inserted)
     fates: list[Fate] = []
     for position, f in enumerate(feedback):
-        present, same, simultaneous = compared[position]
+        present, same, simultaneous, surplus = compared[position]
         key = (f.tenant, f.id)
-        if key in left and position in known:
+        if key in left and position in known and not surplus:
             fates.append(Fate.NEW)
             left.discard(key)
         elif key in left or not present:
-            fates.append(Fate.UNKNOWN)
+            fates.append(Fate.SURPLUS if surplus and position in known else Fate.UNKNOWN)
         elif not same:
             fates.append(Fate.CONFLICT)
         else:
@@ -210,33 +216,16 @@ def _fates(
     return fates
 
 
-async def _survivals(conn: Connection, feedback: Sequence[Feedback]) -> dict[int, float]:
-    """The share of its answer that each ``edited`` kept, by position."""
-    edits = {position: f for position, f in enumerate(feedback) if f.signal == "edited"}
-    if not edits:
-        return {}
-    ids = sorted({f.generation for f in edits.values()})
-    days = sorted({day_of(id) for id in ids})
-    cursor = await conn.execute(OUTPUTS, {"days": days, "ids": ids})
-    outputs: dict[str, str] = dict(await cursor.fetchall())
-
-    def compare() -> dict[int, float]:
-        return {
-            position: survival(outputs[f.generation], f.text or "")
-            for position, f in edits.items()
-            if f.generation in outputs
-        }
-
-    return await asyncio.to_thread(compare)
-
-
-def _encode(feedback: Sequence[Feedback], survived: dict[int, float]) -> str:
+def _encode(
+    feedback: Sequence[Feedback], survived: Sequence[float | None], surplus: Collection[int]
+) -> str:
     """Rows of the table ``staged_feedback`` as JSON."""
     rows = [
         {
             "position": position,
             "day": day_of(f.generation),
-            "survived": survived.get(position),
+            "survived": survived[position] if survived else None,
+            "surplus": position in surplus,
             **dict(zip(FEEDBACK, feedback_row(f), strict=True)),
         }
         for position, f in enumerate(feedback)

@@ -140,14 +140,7 @@ def encode(g: Generation, prices: Mapping[str, Price] = MappingProxyType({})) ->
 
 def decode(data: bytes) -> Row:
     """The row that was encoded as ``data``."""
-    fields: dict[str, bytes] = {}
-    place = len(_HEAD)
-    for name in COLUMNS:
-        size = _int(data, place)
-        place += 4
-        if size >= 0:
-            fields[name] = data[place : place + size]
-            place += size
+    fields = read_fields(data)
     text = {name: fields[name].decode() for name in _COUNTED}
     numbers = {name: _cardinality(fields[name]) for name in ("prompt_ids", "output_ids")}
     usage = msgspec.json.decode(fields["usage"][1:], type=dict[str, Any])
@@ -173,6 +166,19 @@ def decode(data: bytes) -> Row:
         first_token_ms,
         total_ms,
     )
+
+
+def read_fields(data: bytes) -> dict[str, bytes]:
+    """The content of each of ``COLUMNS`` that is not null."""
+    fields: dict[str, bytes] = {}
+    place = len(_HEAD)
+    for name in COLUMNS:
+        size = _int(data, place)
+        place += 4
+        if size >= 0:
+            fields[name] = data[place : place + size]
+            place += size
+    return fields
 
 
 def bucket_start(group: Group) -> datetime:

@@ -8,6 +8,7 @@ from datetime import date
 from typing import LiteralString
 
 from liveweights.record import rollups
+from liveweights.record.clean import clip_person
 from liveweights.record.holds import hold_alone
 from liveweights.store.columnstore import has_columnstore, lift_limit
 from liveweights.store.database import Connection
@@ -79,6 +80,8 @@ where day = any(%(days)s) and generation = any(%(ids)s) and series is not null
 group by 1, 2, 4
 """
 
+UNCOUNT_OUTCOMES: LiteralString = rollups.stage_outcomes("%(ids)s")
+
 DELETE_FEEDBACK = """
 with gone as (
     delete from feedback where day = any(%(days)s) and generation = any(%(ids)s)
@@ -89,20 +92,30 @@ with gone as (
 select from gone
 """
 
+# What Postgres refused of the user: answers, and feedback for those or for others of theirs.
+DELETE_QUARANTINED = """
+with theirs as (
+    select generation from quarantine where tenant = %(tenant)s and user_id = %(user)s
+    union all select unnest(%(ids)s::text[])
+)
+delete from quarantine where tenant = %(tenant)s and generation in (select generation from theirs)
+"""
+
 DELETE_GENERATIONS = """
 delete from generations where day = any(%(days)s) and id = any(%(ids)s)
 """
 
 
 async def forget(conn: Connection, tenant: str, user: str) -> Forgotten:
-    """Remove all generations of the user with their feedback, and conversations that were stored,
-    in one transaction.
+    """Remove all generations of the user with their feedback, what is in quarantine of them, and
+    conversations that were stored, in one transaction.
 
     They are no longer counted either. Weights cannot be made to forget: the checkpoints that are
     named should be retired. The cycles that had read the rows are kept in the table ``forgotten``
     with a hash of the user, so asking again names the checkpoints again, and those that came
     since.
     """
+    user = clip_person(user)  # as it was recorded
     digest = hash_of(tenant, user)
     async with conn.transaction():
         # Locked, so that feedback on its way either is removed too or finds no generation.
@@ -122,6 +135,7 @@ async def forget(conn: Connection, tenant: str, user: str) -> Forgotten:
         await conn.execute("delete from shadow_answers where generation = any(%s)", (ids,))
         await conn.execute("delete from replays where generation = any(%s)", (ids,))
         await conn.execute(DELETE_GENERATIONS, which)
+        await conn.execute(DELETE_QUARANTINED, {**which, "tenant": tenant, "user": user})
         await conn.execute(
             "delete from responses where tenant = %s and user_id = %s", (tenant, user)
         )
@@ -139,7 +153,7 @@ async def forget(conn: Connection, tenant: str, user: str) -> Forgotten:
 
 def hash_of(tenant: str, user: str) -> bytes:
     """What is kept of a user who is forgotten."""
-    return hashlib.sha256(f"{tenant}\0{user}".encode()).digest()
+    return hashlib.sha256(f"{tenant}\0{clip_person(user)}".encode()).digest()
 
 
 async def read_forgotten(conn: Connection) -> set[bytes]:
@@ -153,4 +167,4 @@ async def _uncount(conn: Connection, which: dict[str, list[date] | list[str]]) -
     await conn.execute(rollups.STAGE)
     await conn.execute(UNCOUNT, which)
     await conn.execute(UNCOUNT_DELAYS, which)
-    await conn.execute(rollups.STAGE_OUTCOMES, {**which, "generations": which["ids"], "sign": -1})
+    await conn.execute(UNCOUNT_OUTCOMES, {**which, "sign": -1})

@@ -14,6 +14,7 @@ import psycopg
 
 from liveweights.record.responses import StoreAway
 from liveweights.store.database import Pool
+from liveweights.store.faults import Fault, fault_of
 
 log = logging.getLogger(__name__)
 
@@ -133,12 +134,14 @@ class OwnerStore:
                 continue
             try:
                 await self._write(batch)
-            except psycopg.OperationalError as error:
-                log.warning("whose %d upstream objects are waits: %s", len(batch), error)
-                self._work.set()
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, 2.0)
-                continue
+            except psycopg.Error as error:
+                if fault_of(error) is not Fault.REQUEST:
+                    log.warning("whose %d upstream objects are waits: %s", len(batch), error)
+                    self._work.set()
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, 2.0)
+                    continue
+                log.error("whose %d upstream objects are is not kept: %s", len(batch), error)
             pause = 0.05
             async with self._written:
                 for key in batch:

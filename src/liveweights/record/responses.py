@@ -11,7 +11,9 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
+from liveweights.record.refused import reason_of
 from liveweights.store.database import Connection, Pool
+from liveweights.store.faults import Fault, fault_of
 
 LONGEST = 1000
 """Answers in a row that a conversation may have."""
@@ -60,10 +62,14 @@ class StoreAway(RuntimeError):
     """The database cannot be reached now."""
 
 
+class Unstorable(ValueError):
+    """The database will never take this answer."""
+
+
 class ResponseStore:
     """What was stored is durable; any instance on the same database can go on from it.
 
-    Every method raises StoreAway.
+    Every method raises StoreAway; ``add`` raises Unstorable.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -74,8 +80,10 @@ class ResponseStore:
         try:
             async with self._pool.connection() as conn:
                 yield conn
-        except psycopg.OperationalError as error:
-            raise StoreAway(f"the database is away: {error}") from error
+        except psycopg.Error as error:
+            if fault_of(error) is Fault.REQUEST:
+                raise Unstorable(f"the database does not take it: {reason_of(error)}") from error
+            raise StoreAway(f"the database is away: {reason_of(error)}") from error
 
     async def add(self, response: StoredResponse) -> None:
         """Return once durable."""

@@ -8,9 +8,8 @@ for everybody, so that writers wait for each other and never in a circle.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import LiteralString
 
 from liveweights.store.database import Connection
@@ -50,7 +49,10 @@ create temp table if not exists staged_histograms (
 """
 
 
-STAGE_OUTCOMES = """
+def stage_outcomes(generations: LiteralString) -> LiteralString:
+    """A statement that adds (``%(sign)s`` 1) or takes away (-1) what feedback says of these
+    generations, an SQL array, at this moment. ``%(days)s`` are theirs."""
+    return f"""
 insert into staged_rollups (at, series, feedback, reacted, silent_reacted, accepted, rejected,
     value_micros, accepted_micros, rejected_micros)
 select date_bin('5 minutes', generated_at, 'epoch'), series,
@@ -60,9 +62,10 @@ select date_bin('5 minutes', generated_at, 'epoch'), series,
     %(sign)s * sum(value_micros), %(sign)s * sum(accepted_micros),
     %(sign)s * sum(rejected_micros)
 from outcomes
-where day = any(%(days)s) and generation = any(%(generations)s) and series is not null
+where day = any(%(days)s) and generation = any({generations}) and series is not null
 group by 1, 2
 """
+
 
 ADD: tuple[LiteralString, LiteralString] = (
     f"""
@@ -81,15 +84,6 @@ on conflict (whole, width, bucket, series, measure, bin)
     do update set count = r.count + excluded.count
 """,
 )
-
-
-async def stage_outcomes(
-    conn: Connection, sign: int, days: Sequence[date], generations: Sequence[str]
-) -> None:
-    """Add (``sign`` 1) or take away (-1) what feedback says of these generations at this moment."""
-    await conn.execute(
-        STAGE_OUTCOMES, {"sign": sign, "days": list(days), "generations": list(generations)}
-    )
 
 
 async def add_staged(conn: Connection) -> None:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from liveweights import bounds
+from liveweights.record import counts
 
 
 class RecordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,6 +24,24 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             "waits too.",
         ),
     ] = 2**30
+    late_seconds: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=bounds.SECONDS,
+            description="Age of the oldest row that waits for Postgres from which on /healthz says "
+            "that the record is late (503).",
+        ),
+    ] = 60.0
+    feedback_per_answer: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=bounds.COUNT,
+            description="Most feedback that one answer takes, about; more is refused (400). "
+            "Each costs as much time as there is of it already.",
+        ),
+    ] = counts.MOST
     days: Annotated[
         int,
         Meta(

@@ -3,7 +3,8 @@
 A folder of segment files, oldest first by name, which also says how many rows. A segment begins
 with ``HEAD``, which names the columns; each row has its length, its CRC-32, its day, and its bytes
 as for COPY. A segment is removed when all of its rows are in Postgres; a crash before that only
-means that they are offered again, and a row that is there already is left alone.
+means that they are offered again, and a row that is there already is left alone. A damaged one is
+kept under another name.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import fcntl
 import logging
 import os
 import struct
+import threading
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +35,7 @@ class SpillUnreadable(RuntimeError):
 
 
 class Spill:
-    """Appends and removes whole segments. One process at a time, and one thread at a time.
+    """Appends and removes whole segments. One process at a time.
 
     ``limit`` is in bytes: at that size ``full`` is true, and whoever appends should wait instead.
     Raises SpillInUse, and SpillUnreadable for segments of another version.
@@ -51,6 +53,8 @@ class Spill:
             raise SpillInUse(f"another process keeps its rows in {folder}") from None
         for torn in folder.glob("*.new"):
             torn.unlink()
+        self._changing = threading.Lock()
+        self._damaged: Path | None = None
         self._segments = sorted(folder.glob("*.rows"))
         self._bytes = sum(path.stat().st_size for path in self._segments)
         self._next = int(self._segments[-1].name[:10]) + 1 if self._segments else 1
@@ -63,6 +67,19 @@ class Spill:
         return sum(int(path.stem[11:]) for path in self._segments)
 
     @property
+    def bytes(self) -> int:
+        """How large they are."""
+        return self._bytes
+
+    @property
+    def since(self) -> float | None:
+        """When the oldest came here, in seconds since 1970; None where none waits."""
+        try:
+            return self._segments[0].stat().st_mtime
+        except (IndexError, FileNotFoundError):
+            return None
+
+    @property
     def full(self) -> bool:
         return self._bytes >= self.limit
 
@@ -70,43 +87,50 @@ class Spill:
         self._lock.close()
 
     def append(self, rows: Sequence[Row]) -> None:
-        """Return when the rows are safe on disk, as one new segment."""
-        path = self.folder / f"{self._next:010d}-{len(rows)}.rows"
-        fresh = path.with_suffix(".new")
-        with fresh.open("wb") as file:
-            file.write(HEAD)
-            for row in rows:
-                head = _ROW.pack(len(row.data), zlib.crc32(row.data), row.day.toordinal())
-                file.write(head + row.data)
-            size = file.tell()
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(path)
-        self._sync_folder()
-        self._next += 1
-        self._segments.append(path)
-        self._bytes += size
+        """Return when the rows are safe on disk, as one new segment. Raises OSError."""
+        with self._changing:
+            path = self.folder / f"{self._next:010d}-{len(rows)}.rows"
+            self._next += 1
+            fresh = path.with_suffix(".new")
+            try:
+                size = _write(fresh, rows)
+            except OSError:
+                fresh.unlink(missing_ok=True)
+                raise
+            fresh.rename(path)
+            self._sync_folder()
+            self._segments.append(path)
+            self._bytes += size
 
     def oldest(self) -> list[Row]:
-        """The rows of the oldest segment."""
+        """The rows of the oldest segment, those that can be read. Raises OSError."""
         path = self._segments[0]
         with path.open("rb") as file:
             file.seek(len(HEAD))
             rows: list[Row] = []
             while head := file.read(_ROW.size):
-                size, checksum, _ = _ROW.unpack(head)
-                data = file.read(size)
-                if zlib.crc32(data) != checksum:
-                    log.error("%s is damaged after %d rows; the rest is lost", path, len(rows))
+                try:
+                    size, checksum, _ = _ROW.unpack(head)
+                    data = file.read(size)
+                    if zlib.crc32(data) != checksum:
+                        raise ValueError("the checksum differs")
+                    rows.append(decode(data))
+                except (struct.error, LookupError, ValueError) as error:
+                    log.error("%s is damaged after %d rows: %s", path, len(rows), error)
+                    self._damaged = path
                     break
-                rows.append(decode(data))
             return rows
 
     def remove_oldest(self) -> None:
-        path = self._segments.pop(0)
-        self._bytes -= path.stat().st_size
-        path.unlink()
-        self._sync_folder()
+        """Its rows are in Postgres. A damaged one is renamed: its other rows are not."""
+        with self._changing:
+            path = self._segments.pop(0)
+            self._bytes -= path.stat().st_size
+            if path == self._damaged:
+                path.rename(path.with_suffix(".damaged"))
+            else:
+                path.unlink()
+            self._sync_folder()
 
     def _sync_folder(self) -> None:
         folder = os.open(self.folder, os.O_RDONLY)
@@ -114,6 +138,19 @@ class Spill:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _write(path: Path, rows: Sequence[Row]) -> int:
+    """How large the file is."""
+    with path.open("wb") as file:
+        file.write(HEAD)
+        for row in rows:
+            head = _ROW.pack(len(row.data), zlib.crc32(row.data), row.day.toordinal())
+            file.write(head + row.data)
+        size = file.tell()
+        file.flush()
+        os.fsync(file.fileno())
+    return size
 
 
 def _check(path: Path) -> None:

@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import date
 from types import TracebackType
 
-import psycopg
-
-from liveweights.record.batch import Fate, find_new, prepare, store
-from liveweights.record.binary import Row, encode
-from liveweights.record.clean import check_feedback, clean_generation
+from liveweights.deadlines import LEAVE
+from liveweights.record import counts
+from liveweights.record.backlog import Backlog
+from liveweights.record.batch import Fate
+from liveweights.record.binary import encode
+from liveweights.record.buffer import Buffer, Item, Pending, size_of
+from liveweights.record.clean import (
+    InvalidRow,
+    check_feedback,
+    clamp_numbers,
+    clean_generation,
+)
+from liveweights.record.delivery import Delivery
+from liveweights.record.edits import Edits
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
 from liveweights.record.prices import Price
+from liveweights.record.refused import reason_of, unencodable
 from liveweights.record.spill import Spill
-from liveweights.store.database import Connection, Pool, connect_like
-from liveweights.store.partitions import UNDATED, ensure
+from liveweights.store.database import Pool
+from liveweights.store.faults import Fault, fault_of
 
 log = logging.getLogger(__name__)
 
-REFUSALS = (psycopg.DataError, psycopg.IntegrityError, TypeError, ValueError, ArithmeticError)
-
 YIELD = 64
 """After how many generations whoever adds them without a pause lets the writer go on."""
+ABANDON = LEAVE / 2
+"""Seconds that the task gets when it is told to end, and again without waiting for the server."""
 
 
 class UnknownGeneration(LookupError):
@@ -39,31 +47,28 @@ class ConflictingFeedback(ValueError):
     """The tenant has used this feedback id already, for something else."""
 
 
+class TooMuchFeedback(ValueError):
+    """The generation has as much feedback as one may have."""
+
+
 class WriterClosed(RuntimeError):
     """The writer was closed, or could not write everything before it closed."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Pending:
-    feedback: Feedback
-    result: asyncio.Future[bool]
-
-
-_Item = Row | _Pending
 
 
 class Writer:
     """Batches generations and feedback; each batch is one transaction.
 
-    A batch holds what has gathered since the batch before, at most ``batch_rows`` rows; batches
-    begin at least ``linger`` seconds after the end of the one before, and ``gather`` seconds
-    where no feedback waits; an idle writer, and one with a single client, writes at once. At most
-    ``capacity`` rows wait in memory; after that adding waits. While Postgres is away, batches are
-    tried again for ever, and nothing is written twice. With a ``spill``, generations that wait
-    then go to disk (until it is full), also when the writer closes, and are written first when
-    Postgres is back, or by the next writer; feedback waits, because its acknowledgement means
-    that it is in Postgres. Closing writes everything that was added, or raises WriterClosed after
-    ``close_timeout`` seconds if anything would be lost.
+    A batch holds what has gathered since the batch before, at most ``batch_rows`` rows and about
+    ``batch_bytes``; batches begin at least ``linger`` seconds after the end of the one before, and
+    ``gather`` seconds where no feedback waits; an idle writer, and one with a single client,
+    writes at once. At most ``capacity`` rows and ``capacity_bytes`` wait in memory; after that
+    adding waits. While Postgres is away, batches are tried again for ever, and nothing is written
+    twice; a row that Postgres refuses goes into quarantine, and the others go on. With a
+    ``spill``, generations that wait then go to disk (until it is full), also when the writer
+    closes, and are written first when Postgres is back, or by the next writer; feedback waits,
+    because its acknowledgement means that it is in Postgres. Closing writes everything that was
+    added, puts what is left after ``close_timeout`` seconds on disk, or raises WriterClosed if
+    anything would be lost.
 
     It has a connection of its own, to the pool's database: a crowded pool does not delay it, and
     it is back within a moment of the server. One event loop only.
@@ -76,26 +81,39 @@ class Writer:
         linger: float = 0.01,
         gather: float = 0.05,
         batch_rows: int = 5000,
+        batch_bytes: int = 2**24,
         capacity: int = 10_000,
+        capacity_bytes: int = 2**27,
         close_timeout: float = 30.0,
+        late_after: float = 60.0,
+        most_feedback: int = counts.MOST,
         prices: Mapping[str, Price] | None = None,
         spill: Spill | None = None,
     ) -> None:
-        self._pool = pool
+        """``most_feedback`` is how much one generation takes; a backlog older than ``late_after``
+        seconds is late."""
         self._linger = linger
         self._gather = max(linger, gather) if linger else 0.0
-        self._batch_rows = batch_rows
-        self._capacity = capacity
+        self._batch = batch_rows, batch_bytes
+        self._capacity = capacity, capacity_bytes
         self._close_timeout = close_timeout
+        self._late_after = late_after
+        self._most_feedback = most_feedback
         self._prices = prices or {}
         self._spill = spill
-        self._conn: Connection | None = None
-        self._columnstore = False
-        self._days: set[date] = {UNDATED}
-        self._queue: deque[_Item] = deque()
-        self._in_flight = 0
+        self._buffer = Buffer()
+        self._edits = Edits(pool)
+        self._delivery = Delivery(
+            pool,
+            self._buffer,
+            spill,
+            batch_rows=batch_rows,
+            batch_bytes=batch_bytes,
+            most_feedback=most_feedback,
+            resolve=self._resolve,
+            wake=self._wake,
+        )
         self._added = 0
-        self._written = 0
         self._last_count = 0
         self._work = asyncio.Event()
         self._urgent = asyncio.Event()
@@ -104,13 +122,17 @@ class Writer:
         self._closing = False
 
     @property
-    def backlog(self) -> int:
-        """Rows that were added and are not in Postgres yet."""
-        return self._in_memory + (self._spill.rows if self._spill else 0)
-
-    @property
-    def _in_memory(self) -> int:
-        return len(self._queue) + self._in_flight
+    def backlog(self) -> Backlog:
+        spill = self._spill
+        since = spill.since if spill else None
+        age = max(self._buffer.age, time.time() - since if since is not None else 0.0)
+        return Backlog(
+            rows=self._buffer.rows + (spill.rows if spill else 0),
+            bytes=self._buffer.bytes + (spill.bytes if spill else 0),
+            age=age,
+            late=age > self._late_after or (self._ended() and not self._closing),
+            quarantined=self._delivery.quarantined,
+        )
 
     async def __aenter__(self) -> Writer:
         if self._spill and self._spill.rows:
@@ -129,6 +151,7 @@ class Writer:
         self._closing = True
         self._work.set()
         self._urgent.set()
+        self._wake()
         task = self._task
         if task is None:
             return
@@ -136,27 +159,32 @@ class Writer:
         if task.done():
             task.result()
             return
-        task.cancel()
-        await asyncio.wait({task})
-        if not self._in_memory:
-            log.warning("%d rows are left on disk for the next writer", self.backlog)
-            return
-        raise WriterClosed(
-            f"{self._in_memory} rows of the record could not be written within "
-            f"{self._close_timeout:g} s of closing: the database is away"
-        )
+        # On disk before the task is asked to end: a server that does not answer delays its end.
+        self._leave()
+        for _ in range(2):  # the second time without waiting for the server
+            task.cancel()
+            await asyncio.wait({task}, timeout=ABANDON)
+        if any(not isinstance(item, Pending) for item in self._buffer):
+            raise WriterClosed(
+                f"{self._buffer.rows} rows of the record could not be written within "
+                f"{self._close_timeout:g} s of closing: the database is away"
+            )
+        log.warning("%d rows are left on disk for the next writer", self.backlog.rows)
 
     async def add_generation(self, generation: Generation) -> None:
         """Return when the row is buffered; it is durable soon after.
 
-        Text that cannot be stored is mended. Raises InvalidRow, WriterClosed.
+        What cannot be stored of it is mended: see ``clean_generation``. Raises WriterClosed.
         """
-        generation = clean_generation(generation)
         try:
-            row = encode(generation, self._prices)
+            generation = clean_generation(generation)
+            try:
+                row = encode(generation, self._prices)
+            except (TypeError, ValueError):
+                row = encode(clamp_numbers(generation), self._prices)
         except (TypeError, ValueError) as error:
-            log.error("generation %s cannot be recorded and is dropped: %s", generation.id, error)
-            return
+            log.error("generation %s cannot be recorded: %s", generation.id, error)
+            row = unencodable(generation, error)
         await self._add(row)
         self._added += 1
         if self._added % YIELD == 0:
@@ -166,29 +194,54 @@ class Writer:
         """Return when the row is durable: True if it is new, False if it is a repeat.
 
         The generation may have been added just before. Raises UnknownGeneration,
-        ConflictingFeedback, InvalidRow, WriterClosed; in each case nothing was stored.
+        ConflictingFeedback, TooMuchFeedback, InvalidRow, WriterClosed; in each case nothing was
+        stored, but what Postgres refused (InvalidRow) may be in quarantine.
         """
         check_feedback(feedback)
+        survived = await self._compare(feedback) if feedback.signal == "edited" else None
         result: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        await self._add(_Pending(feedback, result))
+        size = 256 + len(feedback.text or "")
+        await self._add(Pending(feedback, result, survived, size))
         return await result
 
     async def flush(self) -> None:
         """Return when everything that was added before is in Postgres. Raises WriterClosed."""
-        target = self._written + self.backlog
-        await self._until(lambda: self._written >= target)
-        if self._written < target:
+        target = self._delivery.settled + self.backlog.rows
+        if self._buffer.queued:
+            self._urgent.set()
+        await self._until(lambda: self._delivery.settled >= target)
+        if self._delivery.settled < target:
             raise WriterClosed("the writer ended before everything was written")
 
-    async def _add(self, item: _Item) -> None:
-        if self._in_memory >= self._capacity:
-            await self._until(lambda: self._in_memory < self._capacity)
-        if self._closing or self._ended():
+    async def _compare(self, edit: Feedback) -> float | None:
+        """What is left of the answer. Waits for the database. Raises WriterClosed."""
+        pause = 0.05
+        while not (self._closing or self._ended()):
+            try:
+                return await self._edits.compare(edit, self.flush)
+            except Exception as error:
+                if fault_of(error) is not Fault.SERVER:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 1.0)
+        raise WriterClosed("the writer is closed; nothing more can be recorded")
+
+    async def _add(self, item: Item) -> None:
+        size = size_of(item)
+        if not self._has_room(size):
+            await self._until(lambda: self._closing or self._has_room(size))
+        # What was answered is still taken while the writer closes; feedback can be sent again.
+        if self._ended() or (self._closing and isinstance(item, Pending)):
             raise WriterClosed("the writer is closed; nothing more can be recorded")
-        self._queue.append(item)
+        self._buffer.add(item)
         self._work.set()
-        if isinstance(item, _Pending) or self._is_full():
+        if isinstance(item, Pending) or self._is_full():
             self._urgent.set()
+
+    def _has_room(self, size: int) -> bool:
+        rows, bytes = self._capacity
+        buffer = self._buffer
+        return not buffer.rows or (buffer.rows < rows and buffer.bytes + size <= bytes)
 
     def _ended(self) -> bool:
         return self._task is None or self._task.done()
@@ -209,38 +262,39 @@ class Writer:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         last = loop.time() - self._gather
-        batch: list[_Item] = []
         try:
             while True:
                 await self._work.wait()
-                if not self._queue:
+                if not self._buffer.queued:
                     if self._closing:
                         return
                     self._work.clear()
-                    if not (self._spill and self._spill.rows):
+                    if not self._delivery.on_disk:
                         continue
                 await self._linger_since(last)
-                count = min(len(self._queue), self._batch_rows)
-                batch = [self._queue.popleft() for _ in range(count)]
-                self._in_flight = count
-                await self._write(batch)
-                self._last_count = count
-                self._written += self._in_flight  # without what was put aside
-                self._in_flight = 0
-                batch = []
+                self._last_count = self._buffer.take(*self._batch)
+                await self._delivery.deliver()
                 last = loop.time()
                 self._wake()
         finally:
-            await self._disconnect()
-            left = (*batch, *self._queue)
-            for item in left:
-                if isinstance(item, _Pending) and not item.result.done():
-                    item.result.set_exception(WriterClosed("the writer ended before this"))
-            rows = [item for item in left if isinstance(item, Row)]
-            if rows and self._spill and not self._spill.full:
-                self._spill.append(rows)
-                self._queue.clear()
-                self._in_flight = 0
+            await self._delivery.disconnect()
+            self._leave()
+
+    def _leave(self) -> None:
+        """Generations go to disk for the next writer, whatever its limit; feedback is told that it
+        was not stored."""
+        for item in self._buffer:
+            if isinstance(item, Pending) and not item.result.done():
+                item.result.set_exception(WriterClosed("the writer ended before this"))
+        rows = self._buffer.generations()
+        if not rows or self._spill is None:
+            return
+        try:
+            self._spill.append(rows)
+        except OSError as error:
+            log.error("%d rows could not be left on disk: %s", len(rows), error)
+        else:
+            self._buffer.remove(rows)
 
     async def _linger_since(self, last: float) -> None:
         """Let a batch gather: briefly if somebody waits for it, else longer."""
@@ -250,168 +304,43 @@ class Writer:
                 async with asyncio.timeout_at(last + self._gather):
                     await self._urgent.wait()
         # Who is alone waits for nobody.
-        crowd = max(self._last_count, len(self._queue)) > 1
+        crowd = max(self._last_count, self._buffer.queued) > 1
         wait = last + self._linger - loop.time()
         if crowd and wait > 0 and not self._is_full():
             await asyncio.sleep(wait)
         self._urgent.clear()
 
     def _is_full(self) -> bool:
-        return self._closing or len(self._queue) >= self._batch_rows
+        rows, bytes = self._batch
+        buffer = self._buffer
+        return self._closing or buffer.queued >= rows or buffer.bytes >= bytes
 
-    async def _write(self, batch: Sequence[_Item]) -> None:
-        """Store the batch and resolve its futures. Halves it around a row that is refused."""
-        try:
-            fates = await self._commit(batch)
-        except Exception as error:
-            if not _is_refusal(error):
-                raise
-            if len(batch) == 1:
-                self._refuse(batch[0], error)
-                return
-            middle = len(batch) // 2
-            await self._write(batch[:middle])
-            await self._write(batch[middle:])
+    def _resolve(self, pending: Pending, outcome: Fate | Exception) -> None:
+        result, f = pending.result, pending.feedback
+        if result.done():  # whoever sent it has gone
             return
-        for pending, fate in fates:
-            _resolve(pending, fate)
-
-    async def _commit(self, batch: Sequence[_Item]) -> list[tuple[_Pending, Fate]]:
-        """One transaction, tried until Postgres takes it."""
-        generations = [item for item in batch if isinstance(item, Row)]
-        pending = [item for item in batch if isinstance(item, _Pending)]
-        feedback = [item.feedback for item in pending]
-        pause = 0.05
-        again = False
-        while True:
-            try:
-                conn = await self._connected()
-                await self._replay(conn)
-                fates = await self._transact(conn, generations, feedback, again)
-            except psycopg.Error as error:
-                if _is_refusal(error):
-                    raise
-                log.warning(
-                    "%d rows of the record wait for the database, next try in %.2g s: %s",
-                    self.backlog,
-                    pause,
-                    error,
+        match outcome:
+            case Exception():
+                result.set_exception(
+                    InvalidRow(f"feedback {f.id!r} was refused: {reason_of(outcome)}")
                 )
-                await self._disconnect()
-                if again:  # more than a moment
-                    generations = await self._put_aside(generations)
-                again = True
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, 1.0)
-            else:
-                return list(zip(pending, fates, strict=True))
-
-    async def _transact(
-        self, conn: Connection, rows: Sequence[Row], feedback: Sequence[Feedback], again: bool
-    ) -> list[Fate]:
-        days = {row.day for row in rows} - self._days
-        if days:
-            await ensure(conn, days)
-            self._days |= days
-        new = await find_new(conn, rows) if again else rows
-        while True:
-            try:
-                async with conn.transaction():
-                    return await store(
-                        conn, new, feedback, again=again, columnstore=self._columnstore
+            case Fate.UNKNOWN:
+                result.set_exception(
+                    UnknownGeneration(f"no generation {f.generation!r} of tenant {f.tenant!r}")
+                )
+            case Fate.CONFLICT:
+                result.set_exception(
+                    ConflictingFeedback(
+                        f"feedback id {f.id!r} was used before with other content; send a "
+                        "correction under a new id"
                     )
-            except psycopg.errors.UniqueViolation:
-                count = len(new)
-                new = await find_new(conn, new)
-                if len(new) == count:
-                    raise
-
-    async def _put_aside(self, rows: list[Row]) -> list[Row]:
-        """Move these rows and those in the queue to disk; what stays in memory of the former."""
-        if self._spill is None or self._spill.full:
-            return rows
-        seen = len(self._queue)
-        waiting = [self._queue[place] for place in range(seen)]
-        aside = rows + [item for item in waiting if isinstance(item, Row)]
-        if not aside:
-            return rows
-        try:
-            await asyncio.to_thread(self._spill.append, aside)
-        except OSError as error:
-            log.warning("rows stay in memory, the disk takes none: %s", error)
-            return rows
-        added = [self._queue[place] for place in range(seen, len(self._queue))]
-        self._queue = deque([item for item in waiting if isinstance(item, _Pending)] + added)
-        self._in_flight -= len(rows)
-        self._wake()
-        return []
-
-    async def _replay(self, conn: Connection) -> None:
-        """Write what waits on disk. Raises psycopg.Error when Postgres goes away again."""
-        spill = self._spill
-        while spill and spill.rows:
-            rows = await asyncio.to_thread(spill.oldest)
-            for start in range(0, len(rows), self._batch_rows):
-                await self._replay_rows(conn, rows[start : start + self._batch_rows])
-            before = spill.rows
-            await asyncio.to_thread(spill.remove_oldest)
-            self._written += before - spill.rows
-            self._wake()
-
-    async def _replay_rows(self, conn: Connection, rows: Sequence[Row]) -> None:
-        try:
-            await self._transact(conn, rows, (), again=True)
-        except Exception as error:
-            if not _is_refusal(error):
-                raise
-            if len(rows) == 1:
-                self._refuse(rows[0], error)
-                return
-            middle = len(rows) // 2
-            await self._replay_rows(conn, rows[:middle])
-            await self._replay_rows(conn, rows[middle:])
-
-    async def _connected(self) -> Connection:
-        if self._conn is None:
-            self._conn = await connect_like(self._pool)
-            self._columnstore = await prepare(self._conn)
-        return self._conn
-
-    async def _disconnect(self) -> None:
-        conn, self._conn = self._conn, None
-        if conn is not None:
-            await conn.close()
-
-    def _refuse(self, item: _Item, error: Exception) -> None:
-        if isinstance(item, Row):
-            log.error("generation %s cannot be recorded and is dropped: %s", item.id, error)
-        elif not item.result.done():
-            item.result.set_exception(error)
-
-
-def _is_refusal(error: Exception) -> bool:
-    """Whether a row is at fault, and not the connection or the server.
-
-    A ProgrammingError without SQLSTATE comes from psycopg: a value that it cannot send.
-    """
-    unsendable = isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None
-    return isinstance(error, REFUSALS) or unsendable
-
-
-def _resolve(pending: _Pending, fate: Fate) -> None:
-    result, f = pending.result, pending.feedback
-    if result.done():  # whoever sent it has gone
-        return
-    if fate is Fate.UNKNOWN:
-        result.set_exception(
-            UnknownGeneration(f"no generation {f.generation!r} of tenant {f.tenant!r}")
-        )
-    elif fate is Fate.CONFLICT:
-        result.set_exception(
-            ConflictingFeedback(
-                f"feedback id {f.id!r} was used before with other content; send a correction "
-                "under a new id"
-            )
-        )
-    else:
-        result.set_result(fate is Fate.NEW)
+                )
+            case Fate.SURPLUS:
+                result.set_exception(
+                    TooMuchFeedback(
+                        f"generation {f.generation!r} has {self._most_feedback} rows of feedback "
+                        "already, the most that are kept"
+                    )
+                )
+            case Fate.NEW | Fate.REPEAT:
+                result.set_result(outcome is Fate.NEW)

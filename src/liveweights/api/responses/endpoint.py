@@ -29,6 +29,7 @@ from liveweights.record.responses import (
     StoreAway,
     StoredResponse,
     UnknownResponse,
+    Unstorable,
 )
 
 
@@ -123,9 +124,12 @@ def _storable(value: Any) -> Any:
 
 @contextmanager
 def reachable() -> Generator[None]:
-    """Raises ApiError 503 where the database is away."""
+    """Raises ApiError 503 where the database is away, 400 for what it will never take."""
     try:
         yield
+    except Unstorable as error:
+        message = f"The response cannot be kept: {error}. Send 'store': false, or less."
+        raise bad_request(message, None, "invalid_value") from error
     except StoreAway as error:
         message = f"The conversation cannot be read or kept at the moment: {error}."
         code = "database_unavailable"

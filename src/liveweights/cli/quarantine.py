@@ -1,0 +1,58 @@
+"""Rows that Postgres refused: shown, offered again, dropped."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.cli.output import show_json
+from liveweights.record import quarantine as table
+from liveweights.record.quarantine import Kept
+from liveweights.store.database import Connection
+
+Numbers = Annotated[list[int] | None, typer.Argument(help="Of rows to drop; default: all.")]
+
+
+def quarantine(
+    numbers: Numbers = None,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Offer every row to its table again.")
+    ] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="Remove rows for good.")] = False,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Answers and feedback that Postgres refused to store, with the reason, newest first.
+
+    They hold up no others. Once what was wrong is mended, `--retry` stores them.
+    """
+    if numbers and not drop:
+        raise refuse("numbers say which rows to drop; add --drop")
+
+    async def work(conn: Connection) -> dict[str, Any]:
+        done: dict[str, Any] = {}
+        if retry:
+            await conn.set_autocommit(True)
+            done["stored"], done["refused_again"] = await table.retry(conn)
+            await conn.set_autocommit(False)
+        if drop:
+            wanted = numbers or [row.number for row in await table.read(conn)]
+            done["dropped"] = await table.drop(conn, wanted)
+        return {**done, "rows": await table.read(conn)}
+
+    found = query(read_config(config), home, work)
+    if as_json:
+        show_json(found)
+        return
+    for row in found["rows"]:
+        typer.echo(f"{row.number:>6}  {describe(row)} ({row.size:,} bytes)")
+    said = [f"{count} {name.replace('_', ' ')}" for name, count in found.items() if name != "rows"]
+    typer.echo(", ".join([*said, f"{len(found['rows'])} in quarantine"]))
+
+
+def describe(row: Kept) -> str:
+    """In one line; ids are as senders chose them, so their characters are shown escaped."""
+    return f"{row.at:%Y-%m-%d %H:%M} {row.kind} {row.id!a} of {row.tenant!a}: {row.reason}"

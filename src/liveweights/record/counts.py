@@ -1,0 +1,45 @@
+"""How much feedback each answer got: adding to it costs as much time as there is of it already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from liveweights.record.feedback import Feedback
+
+MOST = 200
+KEPT = 50_000
+
+
+class FeedbackCounts:
+    """Of the answers that got some lately, at least ``kept`` of them; of others nothing is known,
+    which lets a few more in, and costs no question."""
+
+    def __init__(self, most: int = MOST, kept: int = KEPT) -> None:
+        self._most = most
+        self._kept = kept
+        self._counts: dict[str, int] = {}
+        self._older: dict[str, int] = {}
+
+    def _count(self, generation: str) -> int:
+        return self._counts.get(generation) or self._older.get(generation, 0)
+
+    def add(self, feedback: Feedback) -> None:
+        """It is stored."""
+        self._counts[feedback.generation] = self._count(feedback.generation) + 1
+        if len(self._counts) >= self._kept:
+            self._older, self._counts = self._counts, {}
+
+    def surplus(self, feedback: Sequence[Feedback]) -> set[int]:
+        """Positions of those that come when their answer has as much as it may have. What comes
+        twice counts once."""
+        found: set[int] = set()
+        ids: dict[str, set[tuple[str, str]]] = {}
+        for position, f in enumerate(feedback):
+            before = ids.setdefault(f.generation, set())
+            if (key := (f.tenant, f.id)) in before:
+                continue
+            if self._count(f.generation) + len(before) >= self._most:
+                found.add(position)
+            else:
+                before.add(key)
+        return found
