@@ -59,6 +59,7 @@ from liveweights.store.migrate import migrate
 from liveweights.store.partitions import ensure_ahead
 from liveweights.store.tiers import check_version, detect
 from liveweights.store.upkeep import keep_up
+from liveweights.terminal import start_logging
 
 log = logging.getLogger(__name__)
 
@@ -378,7 +379,7 @@ async def _until_orphaned(work: Any) -> None:
 def main(arguments: Sequence[str]) -> int:
     """``python -m liveweights.app ROLE`` with the place as one line on standard input."""
     close_files()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    start_logging()
     line = b""
     while not line.endswith(b"\n"):
         byte = os.read(0, 1)

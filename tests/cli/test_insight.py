@@ -37,6 +37,51 @@ def test_one_question_as_table_json_and_csv(dsn: str) -> None:
     assert line["at"] == row["at"]
 
 
+HOSTILE = (
+    "[/nope]",
+    "[link=http://evil.example]x[/link]",
+    "=cmd|' /C calc'!A0",
+    "@sum(1)",
+    "\x1b]0;title\x07\x1b[2J",
+    "a\rb\nfake line",
+    "\u202egnp.exe \x9b31m",
+)
+QUESTIONS = ("accept-rate", "unhappy", "silence", "usage", "first-token", "feedback-delay")
+CONTROL = {chr(code) for code in (*range(32), *range(127, 160), 0x202E)} - {"\n"}
+
+
+def test_what_users_named_is_data(dsn: str) -> None:
+    """Markup, controls and formulas in a surface, a user, a language and a tenant."""
+    for number, name in enumerate(HOSTILE):
+        metadata = {"language": name}
+        for answer in ("g", "h", "i"):
+            id = f"{answer}{number}"
+            record(
+                dsn,
+                make_generation(id, user=name, tenant=name, surface=name, metadata=metadata),
+                make_feedback(f"f{id}", id, tenant=name, signal="rejected"),
+            )
+    seen = ""
+    for question in QUESTIONS:
+        keys = [None] if question == "unhappy" else ["surface", "tenant"]
+        for key in keys:
+            asked = ["insight", question, "--since", "2025-12-01", *(["--by", key] if key else [])]
+            for form in ([], ["--csv"], ["--json"]):
+                result = run(*asked, *form)
+                assert result.exit_code == 0, (asked, form, result.output)
+                assert not CONTROL & set(result.stdout), (asked, form)
+                seen += result.stdout
+                if form == ["--csv"]:
+                    cells = [cell for row in csv.reader(io.StringIO(result.stdout)) for cell in row]
+                    assert not [cell for cell in cells if cell.startswith(("=", "@", "+"))]
+                if form == ["--json"]:
+                    assert json.loads(result.stdout)
+                else:
+                    assert "fake line" not in result.stdout.splitlines()
+    for shown in ("[/nope]", "\\x1b]0;title\\x07", "'=cmd|", "a\\rb\\nfake line", "\\u202egnp.exe"):
+        assert shown in seen
+
+
 def test_nothing_and_nonsense_are_told(dsn: str) -> None:
     assert "nothing between" in run("insight", "usage").output
     result = run("insight", "usage", "--by", "mood")

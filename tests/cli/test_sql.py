@@ -35,6 +35,40 @@ def test_a_query_in_every_format(dsn: str) -> None:
     assert "base@000000000000" in run(*query).stdout
 
 
+def test_what_postgres_holds_is_shown_as_it_is(dsn: str) -> None:
+    query = (
+        "select 'infinity'::timestamptz as a, '20000-01-01'::date as b, 'infinity'::interval as c,"
+        " (repeat('[', 6000) || repeat(']', 6000))::jsonb as d, 1 as e, 2 as e, '[/nope]' as f"
+    )
+    (row,) = json.loads(run("sql", "-c", query, "--json").stdout)
+    assert (row["a"], row["b"], row["c"], row["d"]) == (
+        *("infinity", "20000-01-01", "infinity"),
+        "[" * 6000 + "]" * 6000,
+    )
+    assert (row["e"], row["e (2)"], row["f"]) == (1, 2, "[/nope]")
+    assert run("sql", "-c", query, "--csv").stdout.startswith(
+        "a,b,c,d,e,e,f\ninfinity,20000-01-01,"
+    )
+    table = run("sql", "-c", "select 1 as \"[/nope]\", '[/b]' as x")
+    assert table.exit_code == 0, table.output
+    assert "[/nope]" in table.stdout
+    assert "[/b]" in table.stdout
+
+
+def test_each_statement_is_answered_and_none_is_cut(dsn: str) -> None:
+    assert run("sql", "-c", "select 1 as a; select 2 as b", "--csv").stdout == "a\n1\nb\n2\n"
+    for text in ("select 'x'\0; select 2", "select '\ud800'", "copy answers to stdout"):
+        result = run("sql", "-c", text)
+        assert result.exit_code == 2
+        assert "NUL" in result.output or "surrogate" in result.output or "COPY" in result.output
+    result = run(
+        "sql", "-c", "select E'\\x1b[2J' || chr(155) as a, '=1+1' as b, '-1.5'::numeric as c"
+    )
+    assert "\x1b" not in result.stdout
+    csv = run("sql", "-c", "select '=1+1' as b, '-1.5'::numeric as c, '-x' as d", "--csv").stdout
+    assert csv == "b,c,d\n'=1+1,-1.5,'-x\n"
+
+
 def test_every_view_is_explained(dsn: str) -> None:
     views = json.loads(run("sql", "-c", "views", "--json").stdout)
     assert {"answers", "latency", "outcomes", "reactions", "stats", "swaps"} <= {

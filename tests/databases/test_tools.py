@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import AsyncGenerator
@@ -118,6 +119,96 @@ def test_an_agents_session(agents_folder: Path) -> None:
             assert [found["name"] for found in await call(again, "list_databases")] == ["other"]
 
     asyncio.run(work())
+
+
+ODD = """
+select 'infinity'::timestamptz, '20000-01-01'::date, 'infinity'::interval, 'NaN'::float8,
+    (repeat('[', 6000) || repeat(']', 6000))::jsonb, 9007199254740993,
+    '[1.00000000000000000001]'::jsonb, '\\x00'::bytea, '[2:2]={1}'::int[], row(1, 'a'),
+    '{"a": {"b": [1, null]}}'::jsonb
+"""
+FOUND = [
+    *("infinity", "20000-01-01", "infinity", "NaN", "[" * 6000 + "]" * 6000, "9007199254740993"),
+    *("[1.00000000000000000001]", "\\x00", "[2:2]={1}", "(1,a)", {"a": {"b": [1, None]}}),
+]
+
+
+def test_whatever_postgres_holds_reaches_the_agent_or_it_is_told_why(agents_folder: Path) -> None:
+    async def work() -> None:
+        async with client(agents_folder, "odd") as odd:
+            await call(odd, "create_database", name="a")
+            try:
+                (found,) = await call(odd, "run_sql", name="a", sql=ODD)
+                assert found["rows"] == [FOUND]
+                for sql, why in (
+                    ("select 'x'\0; drop table t", "is NUL, which Postgres cannot hold"),
+                    ("set client_encoding = 'LATIN1'; select 'é'", "change client_encoding"),
+                ):
+                    assert why in await call(odd, "run_sql", name="a", sql=sql)
+                (_, latin) = await call(
+                    odd, "run_sql", name="a", sql="set client_encoding = 'LATIN1'; select 'e'"
+                )
+                assert latin["rows"] == [["e"]]
+                # A role's own encoding changes nothing of how its statements are read.
+                own = "set role none; alter role current_user set client_encoding = 'LATIN1'"
+                await call(odd, "run_sql", name="a", sql=own)
+                (found,) = await call(odd, "run_sql", name="a", sql="select 'é', length('é')")
+                assert found["rows"] == [["é", 1]]
+            finally:
+                await call(odd, "delete_database", name="a")
+
+    asyncio.run(work())
+
+
+def request(number: int, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+
+
+def test_every_request_gets_a_reply(agents_folder: Path) -> None:
+    """Also one that cannot be read, such as with half of a surrogate pair."""
+    start = {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"},
+    }
+    sql = {"name": "run_sql", "arguments": {"name": "a", "sql": "select 'X'"}}
+    ttl = {"name": "create_database", "arguments": {"name": "a", "ttl_seconds": float("inf")}}
+    deep = "[" * 5000 + "]" * 5000
+    lines = [
+        json.dumps(request(1, "initialize", start)),
+        json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+        json.dumps(request(3, "tools/call", sql)).replace("X", r"\ud800"),
+        "this is no JSON",
+        json.dumps(request(4, "tools/list", {})).replace("{}", deep),
+        json.dumps(request(5, "tools/call", ttl)),
+        json.dumps(request(6, "tools/list", {})),
+    ]
+
+    async def work() -> list[dict[str, Any]]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", COMMAND, "db", "mcp", "--owner", "three", "--home"),
+            str(agents_folder.parent),
+            env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=2**20,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        async with asyncio.timeout(120):
+            for line in lines:
+                process.stdin.write(line.encode() + b"\n")
+                await process.stdin.drain()
+            replies = [json.loads(await process.stdout.readline()) for _ in lines[1:]]
+            process.stdin.close()
+            await process.wait()
+        return replies
+
+    replies = {reply["id"]: reply for reply in asyncio.run(work())}
+    assert set(replies) >= {1, 3, 5, 6, None}
+    assert "half of a surrogate pair" in replies[3]["error"]["message"]
+    assert "finite number" in replies[5]["result"]["content"][0]["text"]
+    assert replies[6]["result"]["tools"]
 
 
 def test_nobody_poses_as_the_operator(tmp_path: Path) -> None:

@@ -189,6 +189,12 @@ def test_the_scorecard_of_a_canary_says_for_whom_and_how_many(
     assert "**Improved: yes.** better on live traffic" in text
     assert "promoted, withdrawn later" in text
     assert "| everyone | +0." in text
+    named = msgspec.structs.replace(
+        good, alias="a | b\n# c", reason="[x](http://evil.example) <img src=x> `y` \x1b[2J [0, 1]"
+    )
+    text = to_markdown(named)
+    assert "| alias | a \\| b\\n# c |" in text
+    assert r"[x]\(http://evil.example) \<img src=x> \`y\` \x1b[2J [0, 1]" in text
     page = to_html(good, history)
     assert "&lt;script&gt; trial" in page
     assert "<script>" not in page

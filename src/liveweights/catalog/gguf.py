@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from rich.markup import escape
 from rich.progress import Progress
 
 from liveweights.catalog.byte_level import BYTE_OF, token_bytes
@@ -16,6 +17,7 @@ from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.content import weight_files
 from liveweights.catalog.staging import exclusive, publish, staged
 from liveweights.catalog.tensors import open_tensors
+from liveweights.terminal import clean
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -110,7 +112,7 @@ def _write(base: Checkpoint, path: Path, precision: Precision) -> None:
     writer.write_ti_data_to_file()
     with Progress() as progress:
         for file, name, as_type in progress.track(
-            plan, description=f"Quantising {base.name} to {precision.upper()}"
+            plan, description=escape(f"Quantising {clean(base.name)} to {precision.upper()}")
         ):
             with open_tensors(file) as tensors:
                 values = tensors.get_tensor(name).to(torch.float32).numpy()

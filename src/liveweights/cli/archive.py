@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
-from liveweights.cli.output import show, show_json
+from liveweights.cli.output import say, show, show_json
 from liveweights.config import Config
 from liveweights.record import archive as archives
 from liveweights.record.archive import Archived, ArchiveError
@@ -55,7 +55,7 @@ def archive(
     found = _run(settings, home, ask)
     _show(found, as_json)
     if not (listed or as_json or given or record.days):
-        typer.echo("[record] days is 0: days stay in Postgres until they are named here")
+        say("[record] days is 0: days stay in Postgres until they are named here")
 
 
 def restore(
@@ -97,11 +97,11 @@ def forget(
     if as_json:
         show_json({**msgspec.to_builtins(found), "days": [str(day) for day in brought]})
         return
-    typer.echo(f"{found.generations} generations and {found.feedback} rows of feedback removed")
+    say(f"{found.generations} generations and {found.feedback} rows of feedback removed")
     for day in brought:
-        typer.echo(f"the files of {day} were written anew without them")
+        say(f"the files of {day} were written anew without them")
     for checkpoint in found.checkpoints:
-        typer.echo(f"{checkpoint} was influenced by them")
+        say(f"{checkpoint} was influenced by them")
 
 
 def _run(config: Config, home: Path, ask: Callable[[Connection], Awaitable[T]]) -> T:

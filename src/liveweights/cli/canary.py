@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
-from liveweights.cli.output import show, show_json
+from liveweights.cli.output import say, show, show_json
 from liveweights.config import Config
 from liveweights.cycle import ledger, live
 from liveweights.release import aliases
@@ -66,21 +66,21 @@ def show_canary(home: Home = HOME, config: Settings = None, as_json: Json = Fals
         show_json(found)
         return
     held = ", held" if found["held"] else ""
-    typer.echo(f"{found['alias']}: {found['live']} is live, {found['canary']} is tried{held}")
-    typer.echo(
+    say(f"{found['alias']}: {found['live']} is live, {found['canary']} is tried{held}")
+    say(
         f"{found['stage']}, step {found['step'] + 1} of {len(settings.canary.steps)}:"
         f" {found['share']:.0%} of sessions, {found['shadow']:.0%} in the shadow,"
         f" {found['seconds']:.0f} s; {found['exposed'].users} users exposed"
     )
     numbers = found["numbers"]
-    typer.echo(
+    say(
         f"reward {_say(numbers['live_mean'])} live, {_say(numbers['canary_mean'])} canary,"
         f" difference in [{numbers['low']:+.3f}, {numbers['high']:+.3f}];"
         f" e-values: worse {numbers['worse']:.3g}, not worse {numbers['not_worse']:.3g}"
         f" (needed {numbers['needed']:g})"
     )
     show(found["guards"], ("name", "live", "canary", "e_value", "needed", "bound"), False)
-    typer.echo(f"now: {found['next']['action']}: {found['next']['reason']}")
+    say(f"now: {found['next']['action']}: {found['next']['reason']}")
 
 
 @canary.command()
@@ -109,7 +109,7 @@ def start(
             )
 
     found = query(settings, home, ask)
-    typer.echo(f"{found.name}: {found.canary} is tried on {found.share:.0%} of sessions")
+    say(f"{found.name}: {found.canary} is tried on {found.share:.0%} of sessions")
 
 
 @canary.command()
@@ -147,9 +147,9 @@ def _override(action: Action, reason: str, home: Any, path: Any) -> None:
     found = query(settings, home, _act(settings, Move(action, f"by hand: {reason}")))
     if found.canary:
         held = ", held" if found.held else ""
-        typer.echo(f"{found.name}: {found.canary} is tried on {found.share:.0%} of sessions{held}")
+        say(f"{found.name}: {found.canary} is tried on {found.share:.0%} of sessions{held}")
     else:
-        typer.echo(f"{found.name}: {found.live} is live")
+        say(f"{found.name}: {found.live} is live")
 
 
 def _act(settings: Config, move: Move) -> Callable[[Connection], Awaitable[aliases.Alias]]:

@@ -17,6 +17,7 @@ from liveweights.release.aliases import AliasError
 from liveweights.release.registry import NotRegistered
 from liveweights.store.database import Connection
 from liveweights.store.embedded import EmbeddedPostgres, ServerError
+from liveweights.terminal import clean
 
 Home = Annotated[Path, typer.Option(help="Folder of the service: database, checkpoints, cycles.")]
 Settings = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).")]
@@ -43,7 +44,7 @@ def read_config(path: Path | None, **changes: Any) -> Config:
 
 def refuse(message: str) -> typer.Exit:
     """Say what is wrong; raise what this returns."""
-    typer.secho(message, fg="red", err=True)
+    typer.secho(clean(message, keep="\n\t"), fg="red", err=True)
     return typer.Exit(2)
 
 

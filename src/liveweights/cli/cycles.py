@@ -10,7 +10,7 @@ import typer
 from liveweights import bounds
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config
 from liveweights.cli.evidence import follow_cycle, show_report
-from liveweights.cli.output import show, show_json
+from liveweights.cli.output import say, show, show_json
 from liveweights.cycle import ledger
 from liveweights.cycle.report import read_report
 from liveweights.cycle.status import read_status
@@ -24,9 +24,9 @@ def status(home: Home = HOME, config: Settings = None, as_json: Json = False) ->
     if as_json:
         show_json(found)
         return
-    typer.echo(f"{found['alias']}: {found['live']} is live, canary {found['canary'] or 'none'}")
+    say(f"{found['alias']}: {found['live']} is live, canary {found['canary'] or 'none'}")
     counts = "{generations} generations, {feedback} rows of feedback, {releases} releases"
-    typer.echo(counts.format(**found))
+    say(counts.format(**found))
     show(found["cycles"], ("id", "state", "outcome", "candidate", "reason"), False)
 
 
@@ -67,6 +67,6 @@ def cycle(
     elif as_json:
         show_json(found)
     elif found is None:
-        typer.echo("no cycle is open; `liveweights cycle --now` starts one")
+        say("no cycle is open; `liveweights cycle --now` starts one")
     else:
-        typer.echo(f"cycle {found['id']} is {found['state']}, candidate {found['candidate']}")
+        say(f"cycle {found['id']} is {found['state']}, candidate {found['candidate']}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import subprocess
 import sys
@@ -14,23 +13,21 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import psycopg
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from liveweights import bounds
 from liveweights.cli.context import HOME, Home, Json, Settings, read_config, refuse
-from liveweights.cli.output import show, show_json
+from liveweights.cli.output import say, show, show_json, show_table
 from liveweights.databases import attach
 from liveweights.databases.errors import HostError, NoDatabase, Refused
 from liveweights.databases.host import Host
 from liveweights.databases.rows import OPERATOR, Database
 from liveweights.databases.service import Address, Databases
-from liveweights.databases.session import Result, plain
 from liveweights.databases.settings import MIB
 from liveweights.store import binaries
 from liveweights.store.account import AccountError
 from liveweights.store.embedded import ServerError
 from liveweights.store.place import PlaceError
+from liveweights.terminal import start_logging
 
 db = typer.Typer(
     no_args_is_help=True,
@@ -99,9 +96,9 @@ def _say(database: Database, address: Address | None, as_json: bool) -> None:
         more = {"url": address.url, "sockets": address.sockets} if address else {}
         show_json(msgspec.to_builtins(database) | more)
     elif address:
-        typer.echo(address.url)
+        say(address.url)
     else:
-        typer.echo(f"{database.name} is {database.state}")
+        say(f"{database.name} is {database.state}")
 
 
 @db.command()
@@ -210,21 +207,13 @@ def sql(
         ),
     )
     if as_json:
-        show_json([plain(result) for result in results])
+        show_json(results)
         return
     for result in results:
         if result.columns:
-            _table(result)
+            show_table(result.columns, result.rows)
         more = " (more rows were left out; see --rows)" if result.truncated else ""
-        typer.echo(f"{result.status}{more}")
-
-
-def _table(result: Result) -> None:
-    # Two columns may have the same name.
-    table = Table(*result.columns, box=None)
-    for row in result.rows:
-        table.add_row(*("" if value is None else str(plain(value)) for value in row))
-    Console().print(table)
+        say(f"{result.status}{more}")
 
 
 @db.command()
@@ -246,7 +235,7 @@ def connect(
     if as_json:
         show_json(msgspec.to_builtins(address) | {"url": address.url})
     else:
-        typer.echo(address.url)
+        say(address.url)
 
 
 @db.command()
@@ -293,7 +282,7 @@ def delete(
     async def work(databases: Databases) -> None:
         for name in names:
             existed = await databases.delete(name)
-            typer.echo(f"{name} {'is deleted' if existed else 'was not there'}")
+            say(f"{name} {'is deleted' if existed else 'was not there'}")
 
     _ask(home, config, owner, work)
 
@@ -304,7 +293,7 @@ def serve(home: Home = HOME, config: Settings = None) -> None:
 
     Without it, the first command starts one in the background, which ends when it is not needed.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    start_logging("%(asctime)s %(message)s")
     host = Host(
         folder_of(home),
         msgspec.structs.replace(read_config(config).databases, linger=bounds.SECONDS),

@@ -11,7 +11,7 @@ import typer
 
 from liveweights import bounds
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config
-from liveweights.cli.output import show_json
+from liveweights.cli.output import say, show_json
 from liveweights.cli.quarantine import describe
 from liveweights.record import quarantine, rollups
 from liveweights.store import tiers
@@ -76,17 +76,17 @@ def _rows_on_disk(home: Path) -> int:
 
 
 def _print(found: dict[str, Any], ready: bool) -> None:
-    typer.echo(f"Postgres      {found['version']}, tier {found['kind']}")
+    say(f"Postgres      {found['version']}, tier {found['kind']}")
     if found["timescale"]:
-        typer.echo(f"timescaledb   {found['timescale']}")
+        say(f"timescaledb   {found['timescale']}")
     if sizes := found["columnstore"]:
-        typer.echo(
+        say(
             f"columnstore   closed days: {sizes.days}, {sizes.as_rows:,} bytes of rows as "
             f"{sizes.as_columns:,} of columns"
         )
     until = found["partitions_until"] or "none"
     advice = "" if ready else "; start the service once, it makes them"
-    typer.echo(f"partitions    until {until}{advice}")
+    say(f"partitions    until {until}{advice}")
     if found["wrong_buckets"]:
         rollups_are = (
             f"{found['wrong_buckets']} buckets differ from the raw rows; "
@@ -94,24 +94,24 @@ def _print(found: dict[str, Any], ready: bool) -> None:
         )
     else:
         rollups_are = f"equal to the raw rows of the last {found['compared_days']} days"
-    typer.echo(f"rollups       {rollups_are}")
+    say(f"rollups       {rollups_are}")
     waiting = found["rows_on_disk"]
-    typer.echo(f"on disk       {waiting} answers wait for Postgres" if waiting else
+    say(f"on disk       {waiting} answers wait for Postgres" if waiting else
                "on disk       nothing waits for Postgres")  # fmt: skip
     for path in found["damaged_files"]:
-        typer.secho(f"damaged       {path}: some of its rows could not be read", fg="red")
+        say(f"damaged       {path}: some of its rows could not be read", fg="red")
     if count := found["quarantined"]:
-        typer.secho(
+        say(
             f"quarantine    {count} rows that Postgres refused, the last of them below; "
             "`liveweights quarantine` shows, offers again or drops them",
             fg="red",
         )
         for row in found["last_quarantined"]:
-            typer.echo(f"              {describe(row)}")
+            say(f"              {describe(row)}")
     else:
-        typer.echo("quarantine    empty")
+        say("quarantine    empty")
     for sentence in found["lacks"]:
-        typer.secho(f"note          {sentence}", fg="yellow")
+        say(f"note          {sentence}", fg="yellow")
 
 
 def rebuild_rollups(
@@ -135,6 +135,6 @@ def rebuild_rollups(
     if as_json:
         show_json(found)
     else:
-        typer.echo(f"{len(found)} buckets differ from the raw rows")
+        say(f"{len(found)} buckets differ from the raw rows")
     if found:
         raise typer.Exit(1)

@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from liveweights.cli.context import query
+from liveweights.cli.output import say, show_table
 from liveweights.config import Config
 from liveweights.cycle.status import read_status
 
@@ -36,39 +34,36 @@ FIGURES = (
 def show_report(report: Mapping[str, Any]) -> None:
     """Print a cycle's report for people."""
     ended = f", {report['outcome']}" if report["outcome"] else ""
-    typer.echo(f"cycle {report['id']} of {report['alias']}: {report['state']}{ended}")
-    typer.echo(f"{report['incumbent']} -> {report['candidate'] or 'no candidate'}")
+    say(f"cycle {report['id']} of {report['alias']}: {report['state']}{ended}")
+    say(f"{report['incumbent']} -> {report['candidate'] or 'no candidate'}")
     if report["reason"]:
-        typer.echo(report["reason"])
+        say(report["reason"])
     learning = report["learning"]
     if not learning:
-        typer.echo("nothing has been learnt yet")
+        say("nothing has been learnt yet")
         return
     for alarm in learning.get("alarms", []):
-        typer.secho(f"alarm: {alarm}", fg="red")
-    console = Console()
-    rows = Table("rows", "", box=None)
-    rows.add_row("built", str(learning["rows"]))
-    rows.add_row("taught", str(learning["taught"]))
+        say(f"alarm: {alarm}", fg="red")
+    rows: list[tuple[str, object]] = [("built", learning["rows"]), ("taught", learning["taught"])]
     for title, name in (
         ("reactions", "signals"),
         ("taught as", "roles"),
         ("left out", "masks"),
     ):
-        rows.add_row(title, _counted(learning.get(name, {})))
+        rows.append((title, _counted(learning.get(name, {}))))
     for user, distance in learning.get("outliers", {}).items():
-        rows.add_row("outlier", f"{user}, {distance:.1f} standard errors from the others")
-    console.print(rows)
-    figures = Table("figure", "", box=None)
+        rows.append(("outlier", f"{user}, {distance:.1f} standard errors from the others"))
+    show_table(("rows", ""), rows)
+    figures: list[tuple[str, object]] = []
     for title, name in FIGURES:
         value = learning.get(name)
-        figures.add_row(title, "not measured" if value is None else f"{value:.4g}")
+        figures.append((title, "not measured" if value is None else f"{value:.4g}"))
     if selection := learning.get("selection"):
         least = -selection["intercept"] / selection["slope"]
-        figures.add_row("log-probability from which a completion is shown", f"{least:.4g}")
-    console.print(figures)
+        figures.append(("log-probability from which a completion is shown", f"{least:.4g}"))
+    show_table(("figure", ""), figures)
     if learning.get("moved"):
-        console.print(_moved(learning["moved"]))
+        _show_moved(learning["moved"])
 
 
 def _counted(counts: Mapping[str, int]) -> str:
@@ -76,32 +71,27 @@ def _counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in ordered) or "none"
 
 
-def _moved(examples: list[dict[str, Any]]) -> Table:
-    table = Table(
-        "generation",
-        "text",
-        "probability per token",
-        "wording",
-        box=None,
-        title="held-back rows that moved most",
-        title_justify="left",
-    )
+def _show_moved(examples: list[dict[str, Any]]) -> None:
+    rows: list[tuple[object, ...]] = []
     for example in examples:
         before, after = math.exp(example["before"]), math.exp(example["after"])
         wording = example["wording"]
-        table.add_row(
-            example["generation"],
-            example["text"],
-            f"{before:.3f} -> {after:.3f}",
-            "removed at the user's request" if wording is None else repr(wording)[:70],
+        rows.append(
+            (
+                example["generation"],
+                example["text"],
+                f"{before:.3f} -> {after:.3f}",
+                "removed at the user's request" if wording is None else repr(wording)[:70],
+            )
         )
-    return table
+    columns = ("generation", "text", "probability per token", "wording")
+    show_table(columns, rows, title="held-back rows that moved most")
 
 
 def follow_cycle(settings: Config, home: Path, poll: float = 1.0) -> None:
     """Show a bar for the open cycle until it ends."""
     columns = (
-        TextColumn("cycle {task.fields[cycle]} {task.description}"),
+        TextColumn("cycle {task.fields[cycle]} {task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),

@@ -10,6 +10,7 @@ import aiohttp
 import typer
 
 from liveweights.cli.context import refuse
+from liveweights.cli.output import say
 
 
 def feedback(
@@ -40,4 +41,4 @@ def feedback(
         raise refuse(f"{url} cannot be reached: {error}") from error
     if code >= 300:
         raise refuse(answer)
-    typer.echo(answer)
+    say(answer)

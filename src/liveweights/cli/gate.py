@@ -11,7 +11,7 @@ import typer
 
 from liveweights import bounds
 from liveweights.cli.context import HOME, Home, Json, Settings, open_database, read_config, refuse
-from liveweights.cli.output import show, show_json
+from liveweights.cli.output import say, show, show_json
 from liveweights.release.aliases import AliasError
 from liveweights.release.registry import NotRegistered
 from liveweights.service_key import key_for
@@ -99,7 +99,7 @@ def gate(
     )
     where = home.resolve()
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -130,6 +130,6 @@ def gate(
     if as_json:
         show_json(findings)
     for finding in () if as_json else findings:
-        typer.echo(f"{finding.standing}: {finding.reason}")
+        say(f"{finding.standing}: {finding.reason}")
     standings = {finding.standing for finding in findings}
     raise typer.Exit(1 if "WORSE" in standings else 3 if "INCONCLUSIVE" in standings else 0)

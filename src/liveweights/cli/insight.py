@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,10 +12,11 @@ import msgspec
 import typer
 
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
-from liveweights.cli.output import show, show_json
+from liveweights.cli.output import say, show, show_csv, show_json
 from liveweights.insight.catalogue import KEYS, QUESTIONS, check_key
 from liveweights.insight.sparkline import sparkline
 from liveweights.insight.window import make_window
+from liveweights.terminal import clean
 
 BARS = 40
 
@@ -185,11 +184,9 @@ def _answer(
     if as_json:
         show_json(found)
     elif as_csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([msgspec.to_builtins(value) for value in row.values()] for row in rows)
+        show_csv(columns, ([msgspec.to_builtins(value) for value in row.values()] for row in rows))
     elif not rows:
-        typer.echo(f"nothing between {window.since:%Y-%m-%d %H:%M} and now")
+        say(f"nothing between {window.since:%Y-%m-%d %H:%M} and now")
     elif question.drawn:
         _draw(rows, question.drawn, question.counted)
     else:
@@ -200,15 +197,16 @@ def _draw(rows: Sequence[dict[str, Any]], drawn: str, counted: str) -> None:
     """One line per key: its numbers over time as bars, and the last one."""
     times = sorted({row["at"] for row in rows})
     keys = list(dict.fromkeys(row["key"] for row in rows))
-    wide, bars = max(len(key) for key in keys), min(BARS, len(times))
-    typer.echo(f"{'':<{wide}}  {'over time':<{bars}}  {drawn} at last, of so many {counted}")
+    shown = {key: clean(key) for key in keys}
+    wide, bars = max(len(key) for key in shown.values()), min(BARS, len(times))
+    say(f"{'':<{wide}}  {'over time':<{bars}}  {drawn} at last, of so many {counted}")
     for key in keys:
         own = {row["at"]: row for row in rows if row["key"] == key}
         line = sparkline([own[at][drawn] if at in own else None for at in times], BARS)
         last = own[max(own)]
         number = "-" if last[drawn] is None else _rounded(last[drawn])
-        typer.echo(f"{key:<{wide}}  {line:<{max(bars, 9)}}  {number}  {last[counted]}")
-    typer.echo(f"{times[0]:%Y-%m-%d %H:%M} to {times[-1]:%Y-%m-%d %H:%M} UTC")
+        say(f"{shown[key]:<{wide}}  {line:<{max(bars, 9)}}  {number}  {last[counted]}")
+    say(f"{times[0]:%Y-%m-%d %H:%M} to {times[-1]:%Y-%m-%d %H:%M} UTC")
 
 
 def _rounded(value: object) -> object:

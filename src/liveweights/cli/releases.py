@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config
-from liveweights.cli.output import show, show_json
+from liveweights.cli.output import say, show, show_json
 from liveweights.release import aliases
 from liveweights.release.lineage import read_lineage
 from liveweights.store.database import Connection
@@ -69,4 +69,4 @@ def rollback(
     settings = read_config(config)
     name = alias or settings.alias
     found = query(settings, home, lambda conn: aliases.rollback(conn, name, to, reason=reason))
-    typer.echo(f"{found.name}: {found.live} is live")
+    say(f"{found.name}: {found.live} is live")

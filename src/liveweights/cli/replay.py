@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from liveweights import bounds
-from liveweights.cli.output import show_json
+from liveweights.cli.output import say, show_json
 from liveweights.replay.client import Client
 from liveweights.replay.corpus import Corpus
 from liveweights.replay.measure import choose, compare_measurements
@@ -101,7 +101,7 @@ def measure(
 ) -> None:
     """Compare two checkpoints on held-out files, paired by position."""
     if len(models) != 2:
-        typer.secho("give exactly two names", fg="red", err=True)
+        say("give exactly two names", fg="red", err=True)
         raise typer.Exit(2)
 
     async def go() -> object:

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
-from liveweights.cli.output import show_json
+from liveweights.cli.output import say, show_json
 from liveweights.release.aliases import read
 from liveweights.release.page import draw_history, to_html, to_markdown
 from liveweights.release.scorecard import Scorecard, read_history, read_scorecard
 from liveweights.store.database import Connection
+from liveweights.terminal import clean
 
 
 def scorecard(
@@ -48,7 +49,7 @@ def scorecard(
     if as_json:
         show_json(card)
     elif page is None and plot is None:
-        typer.echo(to_markdown(card), nl=False)
+        typer.echo(clean(to_markdown(card), keep="\n"), nl=False)
     for path in (page, plot):
         if path:
-            typer.echo(f"wrote {path}", err=as_json)
+            say(f"wrote {path}", err=as_json)

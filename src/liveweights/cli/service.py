@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +13,7 @@ from liveweights.catalog.models import ModelNotFound
 from liveweights.cli.context import HOME, Home, Settings, read_config, refuse
 from liveweights.config import Config, ConfigError
 from liveweights.store.embedded import ServerError
+from liveweights.terminal import start_logging
 
 PRECISIONS = {"auto": "auto", "q4": "q4_0", "q8": "q8_0", "f16": "f16", "f32": "f32"}
 Precision = Annotated[
@@ -102,7 +102,7 @@ def _run(config: Config, home: Path, roles: tuple[str, ...]) -> None:
     # Torch and Transformers are slow to import: only where they are needed.
     from liveweights.app import Supervisor
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    start_logging()
     if config.gateway.upstream:
         roles = ("gateway",)
     try:

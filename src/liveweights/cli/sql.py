@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 import os
 import shutil
 import subprocess
-import sys
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import psycopg
 import typer
 from psycopg.conninfo import make_conninfo
 
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
-from liveweights.cli.output import show, show_json
-from liveweights.store import binaries
+from liveweights.cli.output import say, show_csv, show_json, show_table
+from liveweights.store import binaries, results
 from liveweights.store.database import Connection
+from liveweights.store.results import Unreadable
 
 # Those that every psql knows; an older one stumbles over what a newer library adds.
 OPTIONS = (
@@ -48,6 +48,7 @@ def sql(
     async def run(conn: Connection) -> None:
         await conn.set_autocommit(True)
         await conn.execute("set default_transaction_read_only = on")
+        await conn.execute("set client_encoding = 'UTF8'")
         if command is not None:
             await _print(conn, command, as_json, as_csv)
         elif program := find_psql():
@@ -82,31 +83,38 @@ def _psql(program: str, conn: Connection) -> None:
 
 
 async def _print(conn: Connection, text: str, as_json: bool, as_csv: bool) -> None:
+    """What each statement gave, one after the other."""
     try:
-        names, rows = await _ask(conn, VIEWS if text.strip() == "views" else text)
-    except psycopg.Error as error:
+        found = await results.run(conn, VIEWS if text.strip() == "views" else text)
+    except (psycopg.Error, Unreadable) as error:
         raise refuse(str(error).strip()) from error
-    if as_json:
-        show_json(rows)
-    elif as_csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows(row.values() for row in rows)
-    else:
-        show(rows, names, False)
+    for result in found:
+        if as_json:
+            names = tell_apart(result.columns)
+            show_json([dict(zip(names, row, strict=True)) for row in result.rows])
+        elif as_csv:
+            show_csv(result.columns, result.rows)
+        elif result.columns:
+            show_table(result.columns, result.rows)
+        else:
+            say(result.status)
 
 
-async def _ask(conn: Connection, text: str) -> tuple[list[str], list[dict[str, Any]]]:
-    cursor = await conn.execute(text.encode())
-    if cursor.description is None:
-        return [], []
-    names = [column.name for column in cursor.description]
-    return names, [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
+def tell_apart(columns: Sequence[str]) -> list[str]:
+    """Names of columns as keys: the second ``a`` is ``a (2)``, and none is lost."""
+    names: list[str] = []
+    for column in columns:
+        name, number = column, 1
+        while name in names:
+            number += 1
+            name = f"{column} ({number})"
+        names.append(name)
+    return names
 
 
 async def _prompt(conn: Connection) -> None:
     """Statements end with a semicolon; the end of input ends it."""
-    typer.echo("A statement ends with ;  `views;` lists the views. Ctrl-D ends.")
+    say("A statement ends with ;  `views;` lists the views. Ctrl-D ends.")
     text = ""
     while True:
         try:

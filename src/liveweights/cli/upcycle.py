@@ -12,7 +12,7 @@ from liveweights import bounds
 from liveweights.catalog.check import check_model
 from liveweights.catalog.models import ModelNotFound, find
 from liveweights.cli.context import Json, Settings, read_config, refuse
-from liveweights.cli.output import show_json
+from liveweights.cli.output import say, show_json
 
 
 def upcycle(
@@ -47,7 +47,7 @@ def upcycle(
     if as_json:
         show_json(made)
         return
-    typer.echo(
+    say(
         f"{target}: {made.whole:,} parameters, {made.active:,} of them for each token"
         f" ({base.id}: {made.dense:,}); logits differ by at most {made.difference:.1e}"
     )

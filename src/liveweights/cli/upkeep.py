@@ -10,7 +10,7 @@ import typer
 
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
-from liveweights.cli.output import show, show_json
+from liveweights.cli.output import say, show, show_json
 from liveweights.config import Config
 from liveweights.release import registry, retention, signing
 from liveweights.release.registry import Registry, Tampered
@@ -44,7 +44,7 @@ def prune(
         return
     show(found, ("id", "size", "why"), False)
     done = "would go" if dry_run else "gone"
-    typer.echo(f"{len(found)} checkpoints, {sum(one['size'] for one in found) / 1e6:.1f} MB {done}")
+    say(f"{len(found)} checkpoints, {sum(one['size'] for one in found) / 1e6:.1f} MB {done}")
 
 
 def verify(ids: Ids = None, home: Home = HOME, config: Settings = None) -> None:
@@ -68,9 +68,9 @@ def verify(ids: Ids = None, home: Home = HOME, config: Settings = None) -> None:
             signing.check_signature(checkpoint, public)
         except (Tampered, signing.SigningUnavailable) as error:
             bad += 1
-            typer.secho(str(error), fg="red", err=True)
+            say(str(error), fg="red", err=True)
         else:
-            typer.echo(f"{checkpoint.id}: as it was made")
+            say(f"{checkpoint.id}: as it was made")
     if bad:
         raise typer.Exit(1)
 
@@ -87,7 +87,7 @@ def sign(ids: Ids = None, home: Home = HOME, config: Settings = None) -> None:
             signing.sign(checkpoint.folder, Path(settings.signing.key).expanduser())
         except (Tampered, signing.SigningUnavailable, OSError, ValueError) as error:
             raise refuse(str(error)) from error
-        typer.echo(f"{checkpoint.id}: signed")
+        say(f"{checkpoint.id}: signed")
 
 
 def make_key(
@@ -98,7 +98,8 @@ def make_key(
         public = signing.make_keys(path)
     except OSError as error:
         raise refuse(str(error)) from error
-    typer.echo(f"[signing]\nkey = {str(path)!r}\npublic_key = {str(public)!r}")
+    for line in ("[signing]", f"key = {str(path)!r}", f"public_key = {str(public)!r}"):
+        say(line)
 
 
 def _load(home: Path, id_: str) -> Checkpoint:

@@ -39,6 +39,7 @@ from liveweights.store.access import Access
 from liveweights.store.database import Connection
 from liveweights.store.embedded import EmbeddedPostgres, port_in_use
 from liveweights.store.migrate import migrate, packaged
+from liveweights.terminal import start_logging
 
 BASE = "base"
 """The empty database that all new ones are copies of."""
@@ -239,5 +240,5 @@ async def _main(folder: Path, settings: DatabaseSettings) -> None:
 
 if __name__ == "__main__":
     close_files()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    start_logging("%(asctime)s %(message)s")
     asyncio.run(_main(Path(sys.argv[1]), msgspec.json.decode(sys.argv[2], type=DatabaseSettings)))

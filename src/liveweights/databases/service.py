@@ -26,10 +26,10 @@ from liveweights.databases.endpoint import ADDRESS, Endpoint, has_host, read_sec
 from liveweights.databases.errors import HostError, NoDatabase, Refused
 from liveweights.databases.host import BASE, CLIENT
 from liveweights.databases.rows import OPERATOR, Database, Level, State, find, read
-from liveweights.databases.session import Result
 from liveweights.databases.settings import MIB, DatabaseSettings
 from liveweights.store.database import Connection, Pool
 from liveweights.store.place import root_of
+from liveweights.store.results import Result
 
 PATIENCE = 300.0
 """Seconds that a call waits for a connection to the control database."""

@@ -17,8 +17,8 @@ from liveweights import __version__, bounds
 from liveweights.databases.errors import HostError, NoDatabase, Refused
 from liveweights.databases.rows import Database
 from liveweights.databases.service import Databases
-from liveweights.databases.session import plain
 from liveweights.databases.settings import MIB
+from liveweights.databases.stdio import StdioServer
 
 INSTRUCTIONS = """\
 Postgres databases that you can make, copy, use and throw away. Each has its own roles and cannot
@@ -140,7 +140,7 @@ class Tools:
             Statement(
                 status=result.status,
                 columns=list(result.columns),
-                rows=[[plain(value) for value in row] for row in result.rows],
+                rows=[list(row) for row in result.rows],
                 truncated=result.truncated,
             )
             for result in results
@@ -184,7 +184,7 @@ def serve(databases: Databases) -> MCPServer[None]:
         async with databases:
             yield
 
-    server: MCPServer[None] = MCPServer(
+    server = StdioServer(
         "liveweights-databases",
         version=__version__,
         instructions=INSTRUCTIONS,

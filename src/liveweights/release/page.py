@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import jinja2
 
 from liveweights.release.scorecard import Scorecard, Segment, Side, say
+from liveweights.terminal import clean
 
 MARKDOWN = """\
 # {{ card.checkpoint }}
@@ -69,6 +71,8 @@ others; {{ card.evidence.feedback }} reactions in all
 - {{ r.at.isoformat(timespec="seconds") }} {{ r.alias }}: {{ r.action }}\
 {% if r.share %} at {{ "%.0f%%" | format(100 * r.share) }}{% endif %}: {{ r.reason }}
 {% endfor %}"""
+
+MARKUP = re.compile(r"[|`]|(?<=\])[(\[:]|<(?=[A-Za-z/!?])")
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
@@ -198,10 +202,19 @@ def _draw(history: Sequence[Scorecard], target: Any, kind: str | None) -> None:
 
 
 def render(template: str, *, escape: bool, **values: object) -> str:
-    """Fill a template in; ``style`` is the pages' own."""
-    environment = jinja2.Environment(autoescape=escape, undefined=jinja2.StrictUndefined)
+    """Fill a template in; ``style`` is the pages' own. Without ``escape`` it is Markdown."""
+    environment = jinja2.Environment(
+        autoescape=escape,
+        undefined=jinja2.StrictUndefined,
+        finalize=None if escape else _in_markdown,
+    )
     helps = {"style": STYLE, "name": _name, "say": say, "figure": _figure, "number": _number}
     return environment.from_string(template).render(**helps, **values)
+
+
+def _in_markdown(value: object) -> object:
+    """What is filled in makes no cell, code, link or tag of its own."""
+    return MARKUP.sub(r"\\\g<0>", clean(value)) if isinstance(value, str) else value
 
 
 def _name(segment: Segment) -> str:

@@ -18,6 +18,7 @@ from rich.text import Text
 from liveweights.replay.client import CycleStatus, Status
 from liveweights.replay.scorecard import Comparison, Estimate, wilson
 from liveweights.replay.traffic import Tally
+from liveweights.terminal import clean
 
 
 @dataclass(slots=True)
@@ -37,11 +38,11 @@ class Board:
         facts.add_column()
         facts.add_row("now", Text(self.phase, style="bold"))
         if self.expected:
-            facts.add_row("expected", Text(self.expected))
-        facts.add_row("cycle", Text(cycle_line(self.status.cycle)))
-        facts.add_row("live", short(self.status.live))
-        facts.add_row("canary", short(self.status.canary))
-        facts.add_row("last verdict", Text(verdict_line(self.status.cycles)))
+            facts.add_row("expected", Text(clean(self.expected)))
+        facts.add_row("cycle", Text(clean(cycle_line(self.status.cycle))))
+        facts.add_row("live", Text(short(self.status.live)))
+        facts.add_row("canary", Text(short(self.status.canary)))
+        facts.add_row("last verdict", Text(clean(verdict_line(self.status.cycles))))
         facts.add_row("releases", str(self.released))
         failed = Text(f"{self.tally.failed} failed", "red" if self.tally.failed else "green")
         facts.add_row("requests", Text(f"{self.tally.requests} served, ").append_text(failed))
@@ -53,7 +54,7 @@ class Board:
             rate = wilson(counts.accepted, counts.shown)
             live = checkpoint == self.status.live
             table.add_row(
-                digest(checkpoint),
+                Text(digest(checkpoint)),
                 str(counts.asked),
                 str(counts.shown),
                 str(counts.silence),
@@ -123,7 +124,7 @@ class Display:
 
     def say(self, text: str, style: str = "") -> None:
         """A line that stays, above the board where there is one."""
-        self.console.print(Text(text, style), soft_wrap=True)
+        self.console.print(Text(clean(text), style), soft_wrap=True)
 
     def moment(self, text: str) -> None:
         """The same, with the time since the start."""
@@ -150,7 +151,7 @@ class Display:
         )
         if self._live is None and (state != self._last[0] or now - self._last[1] >= self._interval):
             self._last = (state, now)
-            print(board.line(), flush=True)
+            print(clean(board.line()), flush=True)
 
 
 def closing_table(title: str, comparison: Comparison) -> Table:
@@ -159,7 +160,7 @@ def closing_table(title: str, comparison: Comparison) -> Table:
     for name in ("", "base", "last", "difference", "paired 95%"):
         table.add_column(name, justify="right" if name else "left")
     base, last = comparison.base, comparison.last
-    table.add_row("checkpoint", digest(base.checkpoint), digest(last.checkpoint))
+    table.add_row("checkpoint", *(Text(digest(one.checkpoint)) for one in (base, last)))
     table.add_row("positions", str(base.positions), str(last.positions))
     table.add_row("shown", str(base.shown), str(last.shown), f"{last.shown - base.shown:+}")
     gained = last.accepted - base.accepted
@@ -209,13 +210,13 @@ def verdict_line(cycles: list[CycleStatus]) -> str:
 
 
 def short(checkpoint: str | None) -> str:
-    return checkpoint or "-"
+    return clean(checkpoint or "-")
 
 
 def digest(checkpoint: str) -> str:
     """The part of an id behind its name, which is all that differs between checkpoints of one
     model."""
-    return checkpoint.partition("@")[2] or checkpoint
+    return clean(checkpoint.partition("@")[2] or checkpoint)
 
 
 def percent(value: float, sign: bool = False) -> str:
