@@ -12,7 +12,7 @@ import msgspec
 import typer
 
 from liveweights.cli.context import HOME, Home, Json, Settings, open_server, read_config, refuse
-from liveweights.cli.output import show_json
+from liveweights.cli.output import say, show_json
 from liveweights.gateway.imports import Imported, ImportRefused, check_days, write_logs
 from liveweights.gateway.logs import LogError, LogReader
 from liveweights.store.database import open_pool
@@ -43,11 +43,11 @@ def import_logs(
         raise refuse(f"there is no file {file}")
     days, oldest = _check(file, reader)
     if check:
-        typer.echo(f"{file} is in order")
+        say(f"{file} is in order")
         return
     kept = settings.record.days
     if kept and oldest and oldest < datetime.now(UTC).date() - timedelta(days=kept):
-        typer.secho(
+        say(
             f"the oldest answers are of {oldest}: [record] days = {kept} takes them out of "
             "Postgres again within the hour",
             fg="yellow",
@@ -73,12 +73,12 @@ def import_logs(
     if as_json:
         show_json(msgspec.to_builtins(found))
         return
-    typer.echo(
+    say(
         f"{found.generations} answers and {found.feedback} rows of feedback recorded for "
         f"{reader.alias!r}; {found.generations_known} and {found.feedback_known} were known"
     )
     if found.forgotten:
-        typer.echo(f"{found.forgotten} answers of users who were forgotten are left out")
+        say(f"{found.forgotten} answers of users who were forgotten are left out")
 
 
 def _check(file: Path, reader: LogReader) -> tuple[set[date], date | None]:
