@@ -75,6 +75,8 @@ ALLOWED = {
     "gate/suites/code.py": "a program's text",
     "replay/display.py": "cleaned",
     "replay/demo.py": "tables of figures",
+    "replay/report.py": "cleaned",
+    "replay/speed.py": "figures",
 }
 
 

@@ -19,6 +19,7 @@ from liveweights.replay.display import closing_table, digest
 from liveweights.replay.proof import Place, Proof, telling
 from liveweights.replay.settings import DemoOptions
 from liveweights.replay.traffic import Tally
+from liveweights.terminal import clean
 
 PLACES = 6
 _WORDS: dict[Outcome, str] = {
@@ -55,17 +56,21 @@ def _panel(place: Place) -> Panel:
     texts.add_column(overflow="fold")
     texts.add_row("base", _said(place.before, before))
     texts.add_row("now", _said(place.after, after))
-    texts.add_row("developer", Text(place.position.expected))
+    texts.add_row("developer", Text(_lines(place.position.expected)))
     return Panel(
-        Group(Text(typed + "▏", style="dim"), texts),
-        title=Text(f"{place.position.file}, line {place.position.line}"),
+        Group(Text(_lines(typed) + "▏", style="dim"), texts),
+        title=Text(f"{clean(place.position.file)}, line {place.position.line}"),
         title_align="left",
     )
 
 
+def _lines(text: str) -> str:
+    return clean(text, keep="\n\t")
+
+
 def _said(text: str, outcome: Outcome) -> Text:
     style = {"accepted": "green", "rejected": "red", "silence": "yellow"}[outcome]
-    shown = Text(text.rstrip() + "  ") if outcome != "silence" else Text("")
+    shown = Text(_lines(text.rstrip()) + "  ") if outcome != "silence" else Text("")
     return shown.append(f"({_WORDS[outcome]})", style)
 
 
