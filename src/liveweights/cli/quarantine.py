@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
-from liveweights.cli.output import show_json
+from liveweights.cli.output import say, show_json
 from liveweights.record import quarantine as table
 from liveweights.record.quarantine import Kept
 from liveweights.store.database import Connection
@@ -48,9 +48,9 @@ def quarantine(
         show_json(found)
         return
     for row in found["rows"]:
-        typer.echo(f"{row.number:>6}  {describe(row)} ({row.size:,} bytes)")
+        say(f"{row.number:>6}  {describe(row)} ({row.size:,} bytes)")
     said = [f"{count} {name.replace('_', ' ')}" for name, count in found.items() if name != "rows"]
-    typer.echo(", ".join([*said, f"{len(found['rows'])} in quarantine"]))
+    say(", ".join([*said, f"{len(found['rows'])} in quarantine"]))
 
 
 def describe(row: Kept) -> str:
