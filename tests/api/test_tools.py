@@ -187,3 +187,16 @@ def test_a_model_whose_calls_cannot_be_read_says_so(monkeypatch: pytest.MonkeyPa
     answer = make_api().chat(tools=[WEATHER])
     assert answer.status == 400
     assert answer.error()["param"] == "tools"
+
+
+def test_schemas_are_bounded_where_an_answer_has_to_fit_them() -> None:
+    api = make_small_api("{}", context_length=10**6)
+    schema = {"type": "object", "properties": {"a": {"enum": ["x" * 70_000]}}}
+    format = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
+    half = {"type": "object", "properties": {"a": {"enum": ["x" * 40_000]}}}
+    tools = [{"type": "function", "function": {"name": name, "parameters": half}} for name in "ab"]
+    for more in ({"response_format": format}, {"tools": tools, "tool_choice": "required"}):
+        answer = api.chat(**more)
+        assert (answer.status, answer.error()["code"]) == (400, "schema_too_large")
+    assert not api.engine.calls
+    assert api.chat(tools=tools).status == 200  # free to call or not: nothing is compiled

@@ -17,6 +17,8 @@ from liveweights.engines.guide import json_rule
 from liveweights.engines.protocol import Constraint, Token
 
 MAX_TOOLS = 128
+MAX_SCHEMA_BYTES = 65_536
+"""Of all that an answer must fit: what compiles in about a second at worst."""
 ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Schema = dict[str, Any]
 
@@ -139,11 +141,13 @@ def _object(parameters: Schema | None) -> Schema:
 def make_constraint(toolbox: Toolbox, format: ResponseFormat | None) -> Constraint | None:
     """What the answer must be; None if it may be anything. Raises ApiError 400."""
     schema = _schema(format)
-    if not toolbox.functions:
-        return None if schema is None else Constraint("json_schema", json.dumps(schema))
     strict = any(function.strict for function in toolbox.functions)
-    if not (toolbox.required or strict or schema is not None or not toolbox.parallel):
+    free = not (toolbox.required or strict or not toolbox.parallel)
+    if schema is None and (free or not toolbox.functions):
         return None
+    _check_size([schema, *(function.parameters for function in toolbox.functions)])
+    if not toolbox.functions:
+        return Constraint("json_schema", json.dumps(schema))
     assert toolbox.syntax is not None
     grammar = toolbox.syntax.grammar(
         toolbox.functions,
@@ -152,6 +156,16 @@ def make_constraint(toolbox: Toolbox, format: ResponseFormat | None) -> Constrai
         parallel=toolbox.parallel,
     )
     return Constraint("lark", grammar)
+
+
+def _check_size(schemas: Sequence[Schema | None]) -> None:
+    size = sum(len(msgspec.json.encode(schema)) for schema in schemas)
+    if size > MAX_SCHEMA_BYTES:
+        message = (
+            f"The schemas of this request have {size} bytes; an answer can be held to "
+            f"{MAX_SCHEMA_BYTES} at most."
+        )
+        raise bad_request(message, code="schema_too_large")
 
 
 def _schema(format: ResponseFormat | None) -> Schema | None:

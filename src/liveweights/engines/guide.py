@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import json
 from collections.abc import Collection
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,29 +27,52 @@ _JSON: dict[str, Any] = {
 }
 
 
-class Guide:
-    """Follows one answer."""
+THREADS = 2
+"""That compile grammars, and so many again that compute masks. Both let other threads go on."""
+LEXER_STATES = 50_000
+"""Of one grammar, about a kilobyte each; far more than those that people write need."""
 
-    def __init__(self, matcher: Any, ends: frozenset[int]) -> None:
+
+class Guide:
+    """Follows one answer. What may come next is computed beside whatever else is done, from the
+    moment that the token before it is known."""
+
+    def __init__(self, matcher: Any, ends: frozenset[int], masks: Executor) -> None:
         self._matcher = matcher
         self._ends = sorted(ends)
+        self._masks = masks
+        self._next = masks.submit(self._compute, None)
+
+    async def ready(self) -> None:
+        """Return once ``allowed`` need not wait."""
+        if not self._next.done():
+            await asyncio.wait({asyncio.wrap_future(self._next)})
 
     def allowed(self, size: int) -> NDArray[np.bool_]:
-        """Of ``size`` tokens [V], those that may come next; at least one."""
-        bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        """Of ``size`` tokens [V], those that may come next; at least one. Raises
+        InvalidConstraint."""
+        bits, accepting, error = self._next.result()
         mask = np.zeros(size, dtype=np.bool_)
         found = np.unpackbits(bits, bitorder="little")[:size].astype(np.bool_)
         mask[: len(found)] = found
         ends = [end for end in self._ends if end < size]
-        mask[ends] = self._matcher.is_accepting()
-        if self._matcher.is_error() or not mask.any():
-            raise InvalidConstraint(f"the constraint broke off: {self._matcher.get_error()}")
+        mask[ends] = accepting
+        if error is not None or not mask.any():
+            raise InvalidConstraint(f"the constraint broke off: {error or 'no token can follow'}")
         return mask
 
     def push(self, token: int) -> None:
         """Take the token that was drawn."""
-        if token not in self._ends and not self._matcher.consume_token(token):
-            raise InvalidConstraint(f"the constraint broke off: {self._matcher.get_error()}")
+        self._next = self._masks.submit(self._compute, token)
+
+    def _compute(self, token: int | None) -> tuple[NDArray[np.uint8], bool, str | None]:
+        """Bits of what may follow ``token``, whether the answer may end there, what is wrong."""
+        matcher = self._matcher
+        if token is not None and token not in self._ends:
+            matcher.consume_token(token)  # an error stays in the matcher
+        bits = np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8)
+        error = first_line(matcher.get_error()) if matcher.is_error() else None
+        return bits, matcher.is_accepting(), error
 
 
 class GuideMaker:
@@ -56,13 +83,38 @@ class GuideMaker:
         self._ends = frozenset(ends)
         self._native: Any = None
         self._lock = asyncio.Lock()
+        self._line = ShortestFirst(THREADS)
+        self._compiling = ThreadPoolExecutor(THREADS, "grammars")
+        self._masks = ThreadPoolExecutor(THREADS, "masks")
+
+    async def prepare(self) -> None:
+        """Build the tokenizer's tables, which stops everything for a second where the vocabulary
+        is large: before anybody asks for anything. What it cannot do, ``make`` says."""
+        with suppress(InvalidConstraint):
+            await self._tables()
 
     async def make(self, constraint: Constraint) -> Guide:
-        """Compiling may take seconds; it is done off the event loop. Raises InvalidConstraint."""
-        async with self._lock:  # the tokenizer's tables are built once, at first use
+        """Compiling may take a second; it is done off the event loop, the shortest first. Raises
+        InvalidConstraint."""
+        native = await self._tables()
+        loop = asyncio.get_running_loop()
+        await self._line.enter(len(constraint.source))
+        work = loop.run_in_executor(self._compiling, self._compile, native, constraint)
+        # The place is taken until the work is done, even if nobody waits for it any more.
+        work.add_done_callback(self._leave)
+        return await asyncio.shield(work)
+
+    def _leave(self, work: asyncio.Future[Guide]) -> None:
+        self._line.leave()
+        if not work.cancelled():
+            work.exception()  # has been looked at
+
+    async def _tables(self) -> Any:
+        async with self._lock:
             if self._native is None:
-                self._native = await asyncio.to_thread(self._wrap)
-        return await asyncio.to_thread(self._compile, constraint)
+                loop = asyncio.get_running_loop()
+                self._native = await loop.run_in_executor(self._compiling, self._wrap)
+            return self._native
 
     def _wrap(self) -> Any:
         from llguidance.hf import from_tokenizer
@@ -73,18 +125,56 @@ class GuideMaker:
         except ValueError as error:
             raise InvalidConstraint(f"this tokenizer cannot be constrained: {error}") from error
 
-    def _compile(self, constraint: Constraint) -> Guide:
-        from llguidance import LLMatcher
+    def _compile(self, native: Any, constraint: Constraint) -> Guide:
+        from llguidance import LLMatcher, LLParserLimits
 
-        native: Any = LLMatcher
+        make: Any = LLMatcher
+        limits = LLParserLimits(max_lexer_states=LEXER_STATES, verbose_errors=False)
         try:
-            matcher = native(self._native, grammar(constraint), log_level=0)
+            matcher = make(native, grammar(constraint), log_level=0, limits=limits)
         except (ValueError, RecursionError) as error:
             raise InvalidConstraint(f"the constraint is not understood: {error}") from error
         if matcher.is_error():
-            reason = matcher.get_error().strip().partition("\n")[0]
+            reason = first_line(matcher.get_error())
             raise InvalidConstraint(f"the constraint is not understood: {reason}")
-        return Guide(matcher, self._ends)
+        return Guide(matcher, self._ends, self._masks)
+
+
+class ShortestFirst:
+    """At most ``size`` at once; of those who wait, the one with least to do is next, so that what
+    is long keeps only what is longer waiting. For use from one event loop."""
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._numbers = count()
+
+    async def enter(self, length: int) -> None:
+        """Take one of the places, until ``leave``."""
+        if self._free:
+            self._free -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (length, next(self._numbers), turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():  # it was granted at the same moment
+                self.leave()
+            raise
+
+    def leave(self) -> None:
+        """Give a place back."""
+        self._free += 1
+        while self._waiting and self._free:
+            _, _, turn = heapq.heappop(self._waiting)
+            if not turn.done():
+                self._free -= 1
+                turn.set_result(None)
+
+
+def first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
 
 
 def grammar(constraint: Constraint) -> str:

@@ -81,6 +81,7 @@ class InProcessEngine(ABC, Generic[D]):
             if checkpoint.id in self._decoders:
                 return
             try:
+                await self._guides.prepare()
                 decoder = await asyncio.to_thread(self._open, checkpoint, base)
             except _UNREADABLE as error:
                 self._release()

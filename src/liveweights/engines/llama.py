@@ -178,7 +178,7 @@ class LlamaEngine:
         await self.unload(checkpoint.id)  # one that was given up
         child = LlamaProcess(checkpoint.id, host)
         try:
-            await child.start()
+            await asyncio.gather(child.start(), self._guides.prepare())
         except BaseException:
             await child.stop()
             raise

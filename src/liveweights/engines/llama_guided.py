@@ -55,7 +55,10 @@ class GuidedDraws:
     async def draw(self, ask: Ask) -> tuple[int, float, float, list[tuple[int, float]]]:
         """The next token, its log-probability as it was drawn, its raw one, and the raw
         alternatives."""
-        allowed_V = self._guide.allowed(self._vocabulary) if self._guide else None
+        allowed_V = None
+        if self._guide:
+            await self._guide.ready()
+            allowed_V = self._guide.allowed(self._vocabulary)
         if allowed_V is not None and int(allowed_V.sum()) == 1:
             drawn = await self._forced(ask, int(allowed_V.argmax()))
         else:

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import string
+from contextlib import suppress
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.api.doubles import make_tokenizer
+
+from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.catalog.models import end_of_text_ids, load_tokenizer
+from liveweights.engines.guide import Guide, GuideMaker, ShortestFirst
+from liveweights.engines.protocol import Constraint, InvalidConstraint
+
+TOKENIZER = make_tokenizer()
+END = cast(int, TOKENIZER.eos_token_id)
+SIZE = len(TOKENIZER)
+
+
+def make(constraint: Constraint) -> Guide:
+    return asyncio.run(GuideMaker(TOKENIZER, {END}).make(constraint))
+
+
+def names(guide: Guide) -> set[str]:
+    return {TOKENIZER.decode([int(i)]) for i in guide.allowed(SIZE).nonzero()[0]}
+
+
+def test_it_allows_what_may_follow_and_nothing_else() -> None:
+    guide = make(Constraint("lark", 'start: "yes" | "yak" | "no"'))
+    assert names(guide) == {"y", "n"}
+    for said, following in (("y", {"e", "a"}), ("a", {"k"}), ("k", {"<|im_end|>"})):
+        guide.push(TOKENIZER.encode(said)[0])
+        assert names(guide) == following
+    guide.push(END)
+
+
+def test_a_token_that_does_not_fit_breaks_off() -> None:
+    guide = make(Constraint("lark", 'start: "yes"'))
+    guide.push(TOKENIZER.encode("n")[0])
+    with pytest.raises(InvalidConstraint, match="broke off"):
+        guide.allowed(SIZE)
+
+
+def test_more_and_fewer_tokens_than_the_tokenizer_has() -> None:
+    guide = make(Constraint("lark", "start: /.*/"))
+    assert guide.allowed(SIZE + 50)[SIZE:].sum() == 0
+    assert guide.allowed(65).shape == (65,)
+
+
+def test_a_tokenizer_that_cannot_be_constrained_is_told_when_asked() -> None:
+    maker = GuideMaker(TOKENIZER, {10**9})
+
+    async def scenario() -> None:
+        await maker.prepare()
+        await maker.make(Constraint("json"))
+
+    with pytest.raises(InvalidConstraint):
+        asyncio.run(scenario())
+
+
+@given(st.integers(1, 3), st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=20))
+def test_the_shortest_is_next_and_no_place_is_lost(size: int, jobs: list[tuple[int, bool]]) -> None:
+    async def scenario() -> None:
+        line, order = ShortestFirst(size), []
+
+        async def work(length: int) -> None:
+            await line.enter(length)
+            order.append(length)
+
+        for _ in range(size):
+            await line.enter(0)
+        tasks = [asyncio.create_task(work(length)) for length, _ in jobs]
+        await asyncio.sleep(0)
+        for task, (_, leaves) in zip(tasks, jobs, strict=True):
+            if leaves:
+                task.cancel()
+        await asyncio.sleep(0)
+        kept = sorted(length for length, leaves in jobs if not leaves)
+        for _ in kept:
+            line.leave()
+            await asyncio.sleep(0)
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+        assert order == kept
+        for _ in range(size):  # those that are in
+            line.leave()
+        async with asyncio.timeout(5):
+            for _ in range(size):
+                await line.enter(0)
+
+    asyncio.run(scenario())
+
+
+def test_a_place_is_taken_until_the_work_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who leaves does not make room for another one while a thread still works for him."""
+    maker = GuideMaker(TOKENIZER, {END})
+
+    async def scenario() -> None:
+        await maker.prepare()
+        schema = {"enum": ["".join(random.choices(string.ascii_letters, k=40)) for _ in range(900)]}
+        large = Constraint("json_schema", json.dumps(schema))
+        for _ in range(20):
+            asking = asyncio.create_task(maker.make(large))
+            await asyncio.sleep(0)
+            asking.cancel()
+        assert maker._compiling._work_queue.qsize() <= 2  # type: ignore[attr-defined]
+        async with asyncio.timeout(60):
+            await maker.make(Constraint("json"))
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.model
+def test_what_takes_long_does_not_stop_the_event_loop(base: Checkpoint) -> None:
+    """The tables are built before; then one long text takes seconds of masks."""
+    tokenizer: Any = load_tokenizer(base)
+    maker = GuideMaker(tokenizer, end_of_text_ids(base, tokenizer))
+    text = "".join(random.Random(0).choices(string.ascii_letters, k=60_000))
+    constraint = Constraint("json_schema", json.dumps({"enum": [text]}))
+
+    async def scenario() -> None:
+        await maker.prepare()
+        turns = 0
+
+        async def tick() -> None:
+            nonlocal turns
+            while True:
+                await asyncio.sleep(0.001)
+                turns += 1
+
+        ticking = asyncio.create_task(tick())
+        guide = await maker.make(constraint)
+        for token in tokenizer.encode(f'"{text[:12]}', add_special_tokens=False)[:4]:
+            await guide.ready()
+            before = turns
+            guide.push(token)
+            await guide.ready()
+            guide.allowed(len(tokenizer))
+            assert turns - before >= 2
+        ticking.cancel()
+
+    asyncio.run(scenario())
