@@ -73,7 +73,7 @@ async def turn(
     itself only waits for its turn.
     """
     if caller.own:
-        async with _slots(service, len(drafts), exchange, patient=True):
+        async with _slots(service, len(drafts), caller.tenant, exchange, patient=True):
             yield
         return
     most = sum(len(draft.prompt_ids) + draft.sampling.max_tokens for draft in drafts)
@@ -84,7 +84,7 @@ async def turn(
         raise
     try:
         exchange.headers = service.limiter.headers(caller.key, caller.tenant)
-        async with _slots(service, len(drafts), exchange):
+        async with _slots(service, len(drafts), caller.tenant, exchange):
             yield
     finally:
         permit.close(sum(draft.used() for draft in drafts))
@@ -92,9 +92,9 @@ async def turn(
 
 @asynccontextmanager
 async def _slots(
-    service: Service, count: int, exchange: Exchange, *, patient: bool = False
+    service: Service, count: int, tenant: str, exchange: Exchange, *, patient: bool = False
 ) -> AsyncGenerator[None]:
-    slots = service.slots.hold(count, patient=patient)
+    slots = service.slots.hold(count, tenant=tenant, patient=patient)
     held = False
     try:
         async with exchange.waited_for() as watch:

@@ -6,20 +6,33 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 
 class QueueFull(RuntimeError):
     """So many wait already that another one would wait too long."""
 
 
+@dataclass(slots=True, eq=False)
+class Place:
+    """One who waits for ``count`` slots. ``patient``: never sent away again."""
+
+    count: int
+    turn: asyncio.Future[None]
+    patient: bool
+
+
 class Slots:
-    """First come, first served, for use from one event loop."""
+    """For use from one event loop. Tenants take turns, each in its own order: first come, first
+    served. A full queue sends away the last one of the tenant who has most in it, so that nobody's
+    crowd keeps the others out."""
 
     def __init__(self, size: int, queue: int) -> None:
         self.size = size
         self.queue = queue
         self._free = size
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._waiting: dict[str, deque[Place]] = {}
+        """By tenant, whose turn it is first."""
 
     @property
     def running(self) -> int:
@@ -29,50 +42,80 @@ class Slots:
     @property
     def waiting(self) -> int:
         """Requests in the queue."""
-        return len(self._waiting)
+        return sum(map(len, self._waiting.values()))
 
     @asynccontextmanager
-    async def hold(self, wanted: int, *, patient: bool = False) -> AsyncGenerator[None]:
+    async def hold(
+        self, wanted: int, *, tenant: str = "", patient: bool = False
+    ) -> AsyncGenerator[None]:
         """Hold ``wanted`` slots, or all if there are fewer. Raises QueueFull, unless ``patient``:
         then it waits behind a full queue too."""
-        count = min(wanted, self.size)
-        if self._waiting or self._free < count:
-            if len(self._waiting) >= self.queue and not patient:
-                raise QueueFull(f"{len(self._waiting)} requests are waiting")
-            await self._wait(count)
-        else:
-            self._free -= count
+        count = await self.enter(wanted, tenant=tenant, patient=patient)
         try:
             yield
         finally:
-            self._give_back(count)
+            self.leave(count)
 
-    async def _wait(self, count: int) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        place = (count, turn)
-        self._waiting.append(place)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if not turn.cancelled():  # it was granted at the same moment
-                self._give_back(count)
-            elif place in self._waiting:
-                self._waiting.remove(place)
-                self._grant()
-            raise
+    async def enter(self, wanted: int, *, tenant: str = "", patient: bool = False) -> int:
+        """The same, until ``leave`` is called with what this returns."""
+        count = min(wanted, self.size)
+        if not self._waiting and count <= self._free:
+            self._free -= count
+            return count
+        if not patient:
+            self._make_room(tenant)
+        await self._wait(count, tenant, patient)
+        return count
 
-    def _give_back(self, count: int) -> None:
+    def leave(self, count: int) -> None:
+        """Give so many slots back."""
         self._free += count
         self._grant()
 
+    def _make_room(self, tenant: str) -> None:
+        waiting = self.waiting
+        if waiting < self.queue:
+            return
+        full = QueueFull(f"{waiting} requests are waiting")
+        most = max(self._waiting, key=lambda each: len(self._waiting[each]), default=tenant)
+        crowd, own = self._waiting.get(most, deque()), self._waiting.get(tenant, ())
+        last = next((place for place in reversed(crowd) if not place.patient), None)
+        if last is None or len(own) + 1 >= len(crowd):
+            raise full
+        self._forget(most, last)
+        if not last.turn.done():
+            last.turn.set_exception(full)
+
+    async def _wait(self, count: int, tenant: str, patient: bool) -> None:
+        place = Place(count, asyncio.get_running_loop().create_future(), patient)
+        self._waiting.setdefault(tenant, deque()).append(place)
+        try:
+            await place.turn
+        except asyncio.CancelledError:
+            if place.turn.cancelled():
+                self._forget(tenant, place)
+                self._grant()
+            elif place.turn.exception() is None:  # it was granted at the same moment
+                self.leave(count)
+            raise
+
+    def _forget(self, tenant: str, place: Place) -> None:
+        places = self._waiting.get(tenant)
+        if places is not None and place in places:
+            places.remove(place)
+            if not places:
+                del self._waiting[tenant]
+
     def _grant(self) -> None:
         while self._waiting:
-            count, turn = self._waiting[0]
-            if turn.done():  # cancelled; its task has not noticed yet
-                self._waiting.popleft()
-            elif count <= self._free:
-                self._waiting.popleft()
-                self._free -= count
-                turn.set_result(None)
-            else:
-                return
+            tenant = next(iter(self._waiting))
+            places = self._waiting[tenant]
+            place = places[0]
+            if not place.turn.done():
+                if place.count > self._free:
+                    return
+                self._free -= place.count
+                place.turn.set_result(None)
+                del self._waiting[tenant]  # and to the end, behind the others
+                self._waiting[tenant] = places
+            self._forget(tenant, place)
