@@ -114,7 +114,7 @@ async def work(caller: Caller, until: float) -> None:
         if id := await caller.complete("completion", prompt=prompt, user=f"u{number % 9}"):
             await caller.react("feedback", id, f"honest-{time.time_ns()}")
         if number % 10 == 0:
-            await caller.ask("insight", "/insight/accept_rate")
+            await caller.ask("insight", "/insight/usage")
         await asyncio.sleep(draw.uniform(0.1, 0.5))
 
 
@@ -233,7 +233,7 @@ class Attacker:
 
     async def dates(self) -> None:
         for query in ("since=999999w", "since=-1d", "alias=%00", "since=99999-01-01", "by=%27"):
-            await self._caller.ask("dates", f"/insight/accept_rate?{query}")
+            await self._caller.ask("dates", f"/insight/usage?{query}")
 
     async def nul(self) -> None:
         await self._caller.complete("nul", prompt="a\0b", user="\0")
