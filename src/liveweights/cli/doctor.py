@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,7 +36,7 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Look at the database: its tier and what it lacks, partitions, rollups, rows on disk and in
-    quarantine.
+    quarantine. And at the sandbox: what holds programs that models write.
 
     Ends with status 1 if the rollups are not what the raw rows add up to, if there is no
     partition for tomorrow, or if rows are in quarantine or damaged.
@@ -60,7 +61,7 @@ def doctor(
             "last_quarantined": await quarantine.read(conn, SHOWN),
         }
 
-    found = query(settings, home, look)
+    found: dict[str, Any] = {**query(settings, home, look), "sandbox": _sandbox()}
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
     ready: bool = found["partitions_until"] is not None and found["partitions_until"] >= tomorrow
     if as_json:
@@ -69,6 +70,16 @@ def doctor(
         _print(found, ready)
     if found["wrong_buckets"] or found["quarantined"] or found["damaged_files"] or not ready:
         raise typer.Exit(1)
+
+
+def _sandbox() -> dict[str, str]:
+    """What holds programs that models write, or why none can be run."""
+    from liveweights.gate.sandbox import SandboxUnavailable, open_sandbox
+
+    try:
+        return asyncio.run(open_sandbox()).enforcement
+    except SandboxUnavailable as error:
+        return {"unavailable": str(error)}
 
 
 def _rows_on_disk(home: Path) -> int:
@@ -110,6 +121,8 @@ def _print(found: dict[str, Any], ready: bool) -> None:
             say(f"              {describe(row)}")
     else:
         say("quarantine    empty")
+    for place, (name, held) in enumerate(found["sandbox"].items()):
+        say(f"{'' if place else 'sandbox':<13} {name}: {held}")
     for sentence in found["lacks"]:
         say(f"note          {sentence}", fg="yellow")
 

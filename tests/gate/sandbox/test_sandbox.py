@@ -46,6 +46,7 @@ def test_every_limit_is_reported_with_what_holds_it(sandbox: Sandbox) -> None:
         "disk",
         "time",
         "output",
+        "system calls",
     }
 
 

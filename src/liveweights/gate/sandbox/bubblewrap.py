@@ -77,16 +77,24 @@ def find_python() -> str:
 
 
 def bubblewrap(
-    program: str, command: Sequence[str], writable: Sequence[str], limits: Limits
+    program: str,
+    command: Sequence[str],
+    writable: Sequence[str],
+    limits: Limits,
+    *,
+    filter_from: int | None = None,
 ) -> list[str]:
     """The whole command line; the first of the ``writable`` folders is where it starts.
 
     Nothing of the host is there but /usr (and the Python that runs us, if it is elsewhere), all
     read-only. No network, no other processes, no capabilities, no environment, no new user
-    namespaces. Everything writable is memory, of a limited size.
+    namespaces. Everything writable is memory, of a limited size. ``filter_from`` is an open
+    descriptor with the filter of system calls.
     """
     arguments = [program, "--unshare-all", "--unshare-user", "--disable-userns"]
     arguments += ["--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    if filter_from is not None:
+        arguments += ["--seccomp", str(filter_from)]
     arguments += ["--uid", str(NOBODY), "--gid", str(NOBODY), "--hostname", "sandbox"]
     arguments += ["--clearenv", "--setenv", "PATH", PATH, "--setenv", "LANG", "C.UTF-8"]
     arguments += ["--setenv", "HOME", writable[0], "--ro-bind", "/usr", "/usr"]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import signal
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
+from liveweights.gate.sandbox import seccomp
 from liveweights.gate.sandbox.bubblewrap import (
     SandboxUnavailable,
     bubblewrap,
@@ -67,6 +69,8 @@ class Sandbox:
     prlimit: str
     python: str
     cgroups: Cgroups
+    filter: bytes | None
+    """Of system calls, as ``seccomp.build`` gives it; None where there is none."""
 
     @property
     def enforcement(self) -> dict[str, str]:
@@ -79,6 +83,9 @@ class Sandbox:
             "disk": "tmpfs",
             "time": "clock",
             "output": "pipe",
+            "system calls": "seccomp"
+            if self.filter
+            else f"not filtered: no seccomp here ({platform.machine()})",
         }
 
     async def run(
@@ -140,21 +147,23 @@ class Sandbox:
         changed: dict[str, Any] = {}
         if uid is not None:
             changed = {"user": uid, "group": uid, "extra_groups": ()}
-        process = await asyncio.create_subprocess_exec(
-            "/bin/sh",
-            "-c",
-            LAUNCHER,
-            "sh",
-            self.prlimit,
-            *lowered,
-            *bubblewrap(self.program, command, writable, limits),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd="/",
-            env={},  # bubblewrap's own can be read from inside
-            **changed,
-        )
+        with _readable(self.filter) as descriptor:
+            process = await asyncio.create_subprocess_exec(
+                "/bin/sh",
+                "-c",
+                LAUNCHER,
+                "sh",
+                self.prlimit,
+                *lowered,
+                *bubblewrap(self.program, command, writable, limits, filter_from=descriptor),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                pass_fds=() if descriptor is None else (descriptor,),
+                cwd="/",
+                env={},  # bubblewrap's own can be read from inside
+                **changed,
+            )
         group: Group | None = None
         handle = os.pidfd_open(process.pid)
         try:
@@ -173,8 +182,15 @@ class Sandbox:
 
 async def open_sandbox() -> Sandbox:
     """Find what is needed, and try it. Raises SandboxUnavailable."""
-    sandbox = Sandbox(find_bubblewrap(), find_prlimit(), find_python(), find_cgroups())
-    tried = await sandbox.run(["true"], limits=Limits(seconds=30))
+    known = seccomp.current()
+    sandbox = Sandbox(
+        find_bubblewrap(),
+        find_prlimit(),
+        find_python(),
+        find_cgroups(),
+        known and seccomp.build(known),
+    )
+    tried = await sandbox.run(["cat", "/proc/self/status"], limits=Limits(seconds=30))
     if not tried.ok:
         why = tried.stderr.decode(errors="replace").strip()
         raise SandboxUnavailable(
@@ -182,7 +198,26 @@ async def open_sandbox() -> Sandbox:
             " namespaces must be allowed (in a container: a seccomp profile that permits them; on"
             " Ubuntu: an AppArmor profile for bwrap)"
         )
+    if sandbox.filter and b"\nSeccomp:\t2\n" not in tried.stdout:
+        raise SandboxUnavailable("bubblewrap made a sandbox without the filter of system calls")
     return sandbox
+
+
+@contextmanager
+def _readable(data: bytes | None) -> Generator[int | None]:
+    """A descriptor from which a child process reads ``data``, less than a pipe holds."""
+    if data is None:
+        yield None
+        return
+    source, sink = os.pipe()
+    try:
+        try:
+            os.write(sink, data)
+        finally:
+            os.close(sink)
+        yield source
+    finally:
+        os.close(source)
 
 
 class _Kept:
