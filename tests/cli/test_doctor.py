@@ -39,7 +39,10 @@ def test_a_sound_database(dsn: str) -> None:
     assert "tier postgres" in result.output
     assert "equal to the raw rows" in result.output
     assert "fsync is off" in result.output  # the tests' server
-    assert json.loads(run("doctor", "--json").stdout)["wrong_buckets"] == 0
+    found = json.loads(run("doctor", "--json").stdout)
+    assert found["wrong_buckets"] == 0
+    assert "system calls" in found["sandbox"] or "bubblewrap" in found["sandbox"]["unavailable"]
+    assert "sandbox" in result.output
 
 
 def test_wrong_rollups_are_found_and_mended(dsn: str) -> None:

@@ -240,9 +240,13 @@ def test_refusals(opened: Opened) -> None:
     async def work() -> None:
         async with opened() as databases:
             await databases.create("one")
-            for name in ("", "One", "a b", "x" * 64, "-a", "a'b"):
+            for name in ("", "One", "a b", "x" * 64, "-a", "a'b", "\0", "\ud800"):
                 with pytest.raises(Refused, match="cannot be a name"):
                     await databases.create(name)
+                with pytest.raises(NoDatabase):
+                    await databases.connect(name)
+                with pytest.raises(NoDatabase):
+                    await databases.fork(name or "A", "two")
             with pytest.raises(Refused, match="already"):
                 await databases.create("one")
             with pytest.raises(NoDatabase):

@@ -347,6 +347,8 @@ class Databases:
 
     async def _source(self, conn: Connection, name: str) -> Database:
         """One's own, or a frozen one of the operator."""
+        if not NAME.fullmatch(name):
+            raise NoDatabase(f"there is no database {name!r} to fork")
         own = await find(conn, self.owner, name)
         if own is not None and own.state is not State.CREATING:
             return own
@@ -400,14 +402,15 @@ class Databases:
     ) -> AsyncGenerator[Database]:
         """One's own database, or that of ``owner``, with nobody else at work on it."""
         owner = owner or self.owner
-        database = await find(conn, owner, name)
+        could_be = NAME.fullmatch(name) and NAME.fullmatch(owner)
+        database = await find(conn, owner, name) if could_be else None
         if database is not None:
             async with lifecycle.locked(conn, database.id):
                 now = await lifecycle.reread(conn, database.id)
                 if now is not None and now.state not in (State.CREATING, State.DELETING):
                     yield now
                     return
-        raise NoDatabase(f"{owner} has no database {name}")
+        raise NoDatabase(f"{owner} has no database {name if could_be else repr(name)}")
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[Connection]:

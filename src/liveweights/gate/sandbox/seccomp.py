@@ -1,8 +1,8 @@
 """Which system calls a sandboxed program may make: a filter that the kernel runs before each.
 
 Namespaces decide what a program sees; some system calls reach past them. A socket of the family
-VSOCK in a virtual machine is one to the host, a rare call is code of the kernel that few have tried.
-So everything is denied that a program of a test or of an agent does not need:
+VSOCK in a virtual machine is one to the host; a rare call is code of the kernel that few have
+tried. So everything is denied that a program of a test or of an agent does not need:
 
 - sockets but those of Unix and of TCP and UDP, which in a network namespace of its own is loopback;
 - the calls in ``DENIED``: mounting, tracing, modules, keys, io_uring (it makes sockets of its own),
