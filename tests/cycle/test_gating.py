@@ -105,11 +105,11 @@ async def _until_gating(dsn: str, home: Path, candidate: str) -> Cycle:
             )
     await pool.close()
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
-        for checkpoint in (OLD, candidate):
+        for checkpoint, kind, base in ((OLD, "base", None), (candidate, "adapter", OLD)):
             await conn.execute(
-                "insert into checkpoints (id, kind, folder, card) values (%s, 'base', '/', '{}')"
-                " on conflict do nothing",
-                (checkpoint,),
+                "insert into checkpoints (id, kind, folder, base, card)"
+                " values (%s, %s, '/', %s, '{}') on conflict do nothing",
+                (checkpoint, kind, base),
             )
         await conn.execute(
             "insert into aliases (name, live) values ('code', %s) on conflict do nothing", (OLD,)

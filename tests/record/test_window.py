@@ -350,3 +350,37 @@ def test_what_was_left_out_judges_no_later_cycle(database_dsn: str, begin_cycle:
         database_dsn, lambda conn: window.read_held_back(conn, "live", cycle, cycles=9, most=9)
     )
     assert {example.generation.id for example in held} == {"a", "c"}
+
+
+def test_what_another_base_answered_is_neither_claimed_nor_counted(
+    database_dsn: str, begin_cycle: Begin
+) -> None:
+    """Its tokens mean nothing to this one. What no checkpoint of ours answered is text, and is."""
+    cycle = begin_cycle()
+    with psycopg.connect(database_dsn) as conn:
+        for id, kind, base in (
+            ("other@000000000000", "base", None),
+            ("other@000000000001", "adapter", "other@000000000000"),
+            ("base@000000000001", "adapter", "base@000000000000"),
+        ):
+            conn.execute(
+                "insert into checkpoints (id, kind, folder, base, card)"
+                " values (%s, %s, '/', %s, '{}')",
+                (id, kind, base),
+            )
+    answered = {
+        "own": "base@000000000000",
+        "learnt": "base@000000000001",
+        "foreign": "other@000000000000",
+        "foreign-learnt": "other@000000000001",
+        "imported": "gpt-old",
+    }
+    record(
+        database_dsn,
+        *(make_generation(id, checkpoint=checkpoint) for id, checkpoint in answered.items()),
+        make_generation("foreign-silent", checkpoint="other@000000000000", output=""),
+        *(make_feedback(f"f-{id}", id) for id in answered),
+    )
+    assert unread(database_dsn) == 3
+    claim(database_dsn, cycle)
+    assert claimed(database_dsn, cycle) == {"own", "learnt", "imported"}

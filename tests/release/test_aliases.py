@@ -23,8 +23,9 @@ def with_alias(dsn: str, test: Callable[[Connection], Awaitable[None]]) -> None:
 
     async def go() -> None:
         async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
-            for checkpoint in (A, B, C):
-                await register(conn, Checkpoint(checkpoint, "base", Path("/")), {})
+            await register(conn, Checkpoint(A, "base", Path("/")), {})
+            for checkpoint in (B, C):
+                await register(conn, Checkpoint(checkpoint, "adapter", Path("/"), A, A), {})
             await aliases.create(conn, "m", A)
             await test(conn)
 

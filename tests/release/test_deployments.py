@@ -67,7 +67,7 @@ def test_an_alias_and_its_history_are_of_one_moment(database_dsn: str, at: int) 
 def test_what_goes_from_warm_to_live_is_wanted_at_every_moment(database_dsn: str, at: int) -> None:
     async def prepare(conn: Connection) -> None:
         await _release(conn, A)
-        await register(conn, Checkpoint(B, "base", Path("/")), {})
+        await register(conn, Checkpoint(B, "adapter", Path("/"), A, A), {})
         await keep_warm(conn, B, 60)
 
     async def promote(conn: Connection) -> None:
@@ -80,8 +80,9 @@ def test_what_goes_from_warm_to_live_is_wanted_at_every_moment(database_dsn: str
 async def _release(conn: Connection, *checkpoints: str) -> None:
     """One after the other is live on the alias ``m``."""
     for checkpoint in checkpoints:
-        await register(conn, Checkpoint(checkpoint, "base", Path("/")), {})
         if checkpoint == checkpoints[0]:
+            await register(conn, Checkpoint(checkpoint, "base", Path("/")), {})
             await aliases.create(conn, "m", checkpoint)
         else:
+            await register(conn, Checkpoint(checkpoint, "adapter", Path("/"), A, A), {})
             await aliases.promote(conn, "m", checkpoint, reason="good")

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from liveweights.cycle.states import News, Outcome, State, check
 from liveweights.learn.baseline import Baseline
+from liveweights.record.bases import read_foreign
 from liveweights.record.followups import count_follow_ups
 from liveweights.release.aliases import AliasError, UnknownAlias
 from liveweights.store.database import Connection
@@ -79,46 +80,50 @@ async def recent(conn: Connection, alias: str, count: int = 20) -> list[Cycle]:
 
 
 async def read_news(conn: Connection, alias: str) -> News:
-    """What was said since the last cycle began.
+    """What was said since the last cycle began, to answers of the base that is live.
 
     Before the first cycle: all of it, and the seconds since the first answer. What a rejected
     cycle read is unread again, but alone it is no reason for another one: it would end the same.
     """
     cursor = await conn.execute(
         "select max(started_at), now() - max(ended_at), now(),"
-        " (select min(created_at) from generations where alias = %(alias)s)"
+        " (select min(created_at) from generations where alias = %(alias)s),"
+        " (select live from aliases where name = %(alias)s)"
         " from cycles where alias = %(alias)s",
         {"alias": alias},
     )
     row = await cursor.fetchone()
     assert row is not None
-    started, ended, now, first = row
+    started, ended, now, first, live = row
     moment = started or first
     if moment is None:
         return News(0, 0, 0.0, math.inf)
+    foreign = await read_foreign(conn, live)
     cursor = await conn.execute(
         "select count(distinct f.generation) from feedback_keys k"
         " join feedback f on f.day = k.day and f.generation = k.generation and f.seq = k.seq"
         " join generations g on g.day = f.day and g.id = f.generation"
         " where k.received_at > %(moment)s and f.signal <> 'shown'"
-        " and g.alias = %(alias)s and g.consent",
-        {"moment": moment, "alias": alias},
+        " and g.alias = %(alias)s and g.consent and g.checkpoint <> all(%(foreign)s::text[])",
+        {"moment": moment, "alias": alias, "foreign": foreign},
     )
     row = await cursor.fetchone()
     assert row is not None
     return News(
         judged=row[0],
-        followed=await count_follow_ups(conn, alias, moment),
+        followed=await count_follow_ups(conn, alias, moment, foreign),
         since_start=(now - moment).total_seconds(),
         since_end=math.inf if ended is None else ended.total_seconds(),
     )
 
 
 async def last_held_back(conn: Connection, alias: str) -> int | None:
-    """The newest cycle of the alias that holds rows back."""
+    """The newest cycle of the alias that holds rows back, of the base that it stands on."""
     cursor = await conn.execute(
         "select max(r.cycle) from cycle_rows r join cycles c on c.id = r.cycle"
-        " where c.alias = %s and r.split = 'held_back'",
+        " join checkpoints i on i.id = c.incumbent"
+        " join aliases a on a.name = c.alias join checkpoints l on l.id = a.live"
+        " where c.alias = %s and r.split = 'held_back' and i.root = l.root",
         (alias,),
     )
     row = await cursor.fetchone()

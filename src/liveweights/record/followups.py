@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from liveweights.store.database import Connection
 
 # The next request of a session. Whether it goes on with the same conversation is for the reader
-# of its tokens to see.
+# of its tokens to see; tokens of another base are not of the same conversation.
 NEXT = """
 select n.prompt_ids, n.created_at from generations n
 where n.tenant = g.tenant and n.session = g.session and n.alias = g.alias
   and n.endpoint = 'chat' and n.consent and n.created_at > g.created_at
+  and (select root from checkpoints where id = n.checkpoint) is not distinct from
+      (select root from checkpoints where id = g.checkpoint)
 order by n.created_at limit 1
 """
 
@@ -25,10 +28,12 @@ where r.cycle = %s and g.endpoint = 'chat' and g.session is not null
 COUNT = """
 select count(*) from generations n
 where n.alias = %(alias)s and n.endpoint = 'chat' and n.consent and n.created_at > %(moment)s
+  and n.checkpoint <> all(%(foreign)s::text[])
   and exists (
       select from generations g
       where g.tenant = n.tenant and g.session = n.session and g.alias = n.alias
         and g.endpoint = 'chat' and g.consent and g.created_at < n.created_at
+        and g.checkpoint <> all(%(foreign)s::text[])
   )
 """
 
@@ -40,9 +45,13 @@ async def read_follow_ups(conn: Connection, cycle: int) -> dict[str, list[int]]:
     return dict(await cursor.fetchall())
 
 
-async def count_follow_ups(conn: Connection, alias: str, moment: datetime) -> int:
-    """Requests since ``moment`` that came after another one of their chat session."""
-    cursor = await conn.execute(COUNT, {"alias": alias, "moment": moment})
+async def count_follow_ups(
+    conn: Connection, alias: str, moment: datetime, foreign: Sequence[str] = ()
+) -> int:
+    """Requests since ``moment`` that came after another one of their chat session; answers of
+    ``foreign`` checkpoints are left out."""
+    values = {"alias": alias, "moment": moment, "foreign": list(foreign)}
+    cursor = await conn.execute(COUNT, values)
     row = await cursor.fetchone()
     assert row is not None
     return row[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from liveweights.record.bases import read_foreign
 from liveweights.record.columns import FEEDBACK, GENERATION, feedback_from, generation_from
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
@@ -50,6 +51,7 @@ with last as (
 select count(*) from feedback_keys f
 join generations g on g.day = f.day and g.id = f.generation
 where f.seq > (select seq from last) and g.alias = %(alias)s and g.consent
+  and g.checkpoint <> all(%(foreign)s::text[])
   and not exists (
       select from cycle_rows r join cycles c on c.id = r.cycle
       where r.feedback = f.seq and (
@@ -65,7 +67,10 @@ async def unread(conn: Connection, alias: str) -> int:
     Exact as long as cycles end in the order in which they began; when a claim was cut at its
     ``max_rows``, or feedback was on its way during a claim, a few rows may be missing.
     """
-    cursor = await conn.execute(UNREAD, {"alias": alias})
+    cursor = await conn.execute("select live from aliases where name = %s", (alias,))
+    live = await cursor.fetchone()
+    foreign = await read_foreign(conn, live[0]) if live else []
+    cursor = await conn.execute(UNREAD, {"alias": alias, "foreign": foreign})
     row = await cursor.fetchone()
     assert row is not None
     return row[0]

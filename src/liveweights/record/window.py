@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import LiteralString
 
+from liveweights.record.bases import read_foreign
 from liveweights.record.columns import FEEDBACK, GENERATION, feedback_from, generation_from
 from liveweights.record.feedback import Feedback
 from liveweights.record.followups import NEXT
@@ -57,11 +58,11 @@ with unread as (
 ), candidates as (
     select g.id, g.tenant, g.session, g.user_id, u.arrived
     from unread u join generations g on g.day = u.day and g.id = u.generation
-    where g.alias = %(alias)s and g.consent
+    where g.alias = %(alias)s and g.consent and g.checkpoint <> all(%(foreign)s::text[])
     union all
     select g.id, g.tenant, g.session, g.user_id, g.created_at
     from generations g
-    where g.alias = %(alias)s and g.consent
+    where g.alias = %(alias)s and g.consent and g.checkpoint <> all(%(foreign)s::text[])
       and g.output = '' and g.finish_reason not in ('cancelled', 'error')
       and g.selection is null
       and not exists (
@@ -75,7 +76,7 @@ with unread as (
     union all
     select g.id, g.tenant, g.session, g.user_id, n.created_at
     from generations g cross join lateral ({NEXT}) n
-    where g.alias = %(alias)s and g.consent
+    where g.alias = %(alias)s and g.consent and g.checkpoint <> all(%(foreign)s::text[])
       and g.endpoint = 'chat' and g.session is not null and g.output <> ''
       and not exists (
           select from feedback f
@@ -115,8 +116,11 @@ from kept left join feedback f on f.day = kept.day and f.generation = kept.id
 HELD_BACK = """
 select r.day, r.generation
 from cycle_rows r join (
-    select id from cycles where alias = %(alias)s and id <= %(cycle)s
-    order by id desc limit %(cycles)s
+    select c.id from cycles c join checkpoints i on i.id = c.incumbent
+    where c.alias = %(alias)s and c.id <= %(cycle)s and i.root = (
+        select i.root from cycles c join checkpoints i on i.id = c.incumbent
+        where c.id = %(cycle)s)
+    order by c.id desc limit %(cycles)s
 ) last on last.id = r.cycle
 where r.split = 'held_back' and not r.left_out
 group by r.day, r.generation
@@ -179,17 +183,18 @@ async def claim(
     Raises UnknownCycle.
     """
     cursor = await conn.execute(
-        "select 1 from cycles where id = %s and alias = %s for update", (cycle, alias)
+        "select incumbent from cycles where id = %s and alias = %s for update", (cycle, alias)
     )
-    if await cursor.fetchone() is None:
+    if (row := await cursor.fetchone()) is None:
         raise UnknownCycle(f"there is no cycle {cycle} of alias {alias!r}")
     if (claimed := await count(conn, cycle)).total:
         return claimed
+    foreign = await read_foreign(conn, row[0])
     room: dict[Split, int] = {"train": max_rows, "held_back": max_held_back}
     ids: list[str] = []
     splits: list[Split] = []
     async with conn.cursor(name="candidates") as candidates:
-        await candidates.execute(CANDIDATES.encode(), {"alias": alias})
+        await candidates.execute(CANDIDATES.encode(), {"alias": alias, "foreign": foreign})
         async for id, tenant, session, user in candidates:
             split = split_of(split_key(tenant, session, user, id), held_back_share)
             if room[split]:
@@ -250,9 +255,9 @@ async def read(conn: Connection, cycle: int, split: Split) -> list[Example]:
 async def read_held_back(
     conn: Connection, alias: str, cycle: int, *, cycles: int, most: int
 ) -> list[Example]:
-    """What ``cycle`` and those of ``alias`` before it claimed as held back, ``cycles`` in all:
-    at most ``most`` generations, of the last cycle first, with the feedback that was known to it;
-    none whose votes were left out.
+    """What ``cycle`` and those of ``alias`` and the same base before it claimed as held back,
+    ``cycles`` in all: at most ``most`` generations, of the last cycle first, with the feedback
+    that was known to it; none whose votes were left out.
     """
     which = {"alias": alias, "cycle": cycle, "cycles": cycles, "most": most}
     cursor = await conn.execute(HELD_BACK, which)

@@ -14,7 +14,9 @@ from liveweights.release.registry import NotRegistered
 from liveweights.store.database import Connection
 
 CHANNEL = "liveweights_aliases"
-Change = Literal["create", "canary", "step", "hold", "resume", "promote", "abort", "rollback"]
+Change = Literal[
+    "create", "canary", "step", "hold", "resume", "promote", "abort", "rollback", "switch"
+]
 COLUMNS = "name, live, canary, canary_share, version, shadow_share, held, stepped_at"
 
 
@@ -24,6 +26,10 @@ class AliasError(ValueError):
 
 class UnknownAlias(LookupError):
     """There is no such alias."""
+
+
+class AnotherBase(AliasError):
+    """The checkpoint and the alias do not build on the same base."""
 
 
 class StaleVersion(AliasError):
@@ -77,6 +83,31 @@ async def create(conn: Connection, name: str, live: str, *, reason: str = "first
         return await _select(conn, name, lock=False)
 
 
+async def root_of(conn: Connection, checkpoint: str) -> str | None:
+    """The base that a checkpoint builds on in the end; None where it is not registered."""
+    cursor = await conn.execute("select root from checkpoints where id = %s", (checkpoint,))
+    row = await cursor.fetchone()
+    return row[0] if row else None
+
+
+async def switch(conn: Connection, name: str, base: str, *, reason: str) -> Alias:
+    """Let the alias stand on another base; the same again changes nothing.
+
+    What it had on that base last is live again, else the base itself. What is live on the former
+    base is nothing that a rollback returns to, and what was learnt there is left out of account
+    until the alias is switched back.
+    """
+    async with _transaction(conn, base):
+        alias = await _select(conn, name, lock=True)
+        if await root_of(conn, alias.live) == base:
+            return alias
+        target = await _last_on(conn, name, base) or base
+        await _end_other_canary(conn, alias, target, f"switched to {base}")
+        await _note(conn, name, "switch", target, alias.live, None, reason, None)
+        await _withdraw(conn, name, target)
+        return await _point(conn, name, target)
+
+
 async def start_canary(
     conn: Connection,
     name: str,
@@ -96,6 +127,7 @@ async def start_canary(
     """
     async with _transaction(conn, checkpoint):
         alias = await _select(conn, name, lock=True, version=version)
+        await _require_same_base(conn, alias, checkpoint)
         same = abs(alias.share - share) < 1e-6 and abs(alias.shadow - shadow) < 1e-6
         if alias.canary == checkpoint and same:
             return alias
@@ -145,6 +177,7 @@ async def promote(
         alias = await _select(conn, name, lock=True, version=version)
         if alias.live == checkpoint:
             return alias
+        await _require_same_base(conn, alias, checkpoint)
         await _end_other_canary(conn, alias, checkpoint, f"{checkpoint} was promoted")
         await _note(conn, name, "promote", checkpoint, alias.live, cycle, reason, evidence)
         await _withdraw(conn, name, checkpoint)
@@ -195,6 +228,7 @@ async def rollback(
             raise AliasError(f"{name!r} has had no checkpoint before {alias.live}; say which one")
         if target == alias.live:
             return await abort_canary(conn, name, reason=reason, evidence=evidence)
+        await _require_same_base(conn, alias, target)
         await _end_other_canary(conn, alias, target, f"rolled back to {target}")
         await _note(conn, name, "rollback", target, alias.live, None, reason, evidence)
         await _withdraw(conn, name, target)
@@ -236,7 +270,9 @@ def former_lives(releases: Sequence[Release]) -> list[str]:
     """What a rollback would return to, nearest first; what was rolled back from is not in it."""
     stack: list[str] = []
     for release in releases:
-        if release.action in ("create", "promote"):
+        if release.action == "switch":
+            stack = [release.checkpoint]
+        elif release.action in ("create", "promote"):
             # Once only: else rolling back from it would come to it again.
             stack = [checkpoint for checkpoint in stack if checkpoint != release.checkpoint]
             stack.append(release.checkpoint)
@@ -260,6 +296,27 @@ async def rollback_targets(conn: Connection, name: str) -> list[str]:
     )
     kept = {id_ for (id_,) in await cursor.fetchall()}
     return [checkpoint for checkpoint in former if checkpoint in kept]
+
+
+async def _require_same_base(conn: Connection, alias: Alias, checkpoint: str) -> None:
+    wanted, has = await root_of(conn, checkpoint), await root_of(conn, alias.live)
+    if wanted is not None and wanted != has:
+        raise AnotherBase(
+            f"{checkpoint} builds on {wanted}, and {alias.name!r} stands on {has};"
+            " `liveweights up --model ... --switch-alias` is how an alias gets another base"
+        )
+
+
+async def _last_on(conn: Connection, name: str, base: str) -> str | None:
+    """What the alias last had live of that base, if it is still on disk."""
+    cursor = await conn.execute(
+        "select c.id from releases r join checkpoints c on c.id = r.checkpoint"
+        " where r.alias = %s and c.root = %s and c.pruned_at is null"
+        " and r.action in ('create', 'promote', 'rollback', 'switch') order by r.id desc limit 1",
+        (name, base),
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else None
 
 
 class _transaction:

@@ -61,7 +61,8 @@ class Deployer:
 
     ``find`` resolves an id to a checkpoint; by default through the table ``checkpoints``.
     ``check`` raises where the files are not what they should be, and is asked before every load.
-    In ``cache`` are kept the whole weights of checkpoints that are differences.
+    In ``cache`` are kept the whole weights of checkpoints that are differences. With a ``base``
+    only aliases that stand on it are served: the engine has its tokenizer.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Deployer:
         check: Check | None = None,
         *,
         cache: Path,
+        base: Checkpoint | None = None,
     ) -> None:
         self._pool = pool
         self._dsn = dsn
@@ -85,6 +87,7 @@ class Deployer:
         self._find = find or self._look_up
         self._check = check
         self._cache = cache
+        self._base = base
         self._settings = settings or DeploymentSettings()
         self._slots: dict[str, Slot] = {}
         self._attempts: dict[str, int] = {}
@@ -152,7 +155,7 @@ class Deployer:
     async def _refresh(self) -> None:
         try:
             async with self._pool.connection(timeout=DATABASE_PATIENCE) as conn:
-                self._desired = await deployments.read_desired(conn)
+                self._desired = await deployments.read_desired(conn, self._base and self._base.id)
         except AWAY as error:
             if not self._away:
                 log.warning("database is away, serving what is resident: %s", error)
@@ -332,5 +335,7 @@ class Deployer:
         return await make_whole(checkpoint, self._find, self._cache)
 
     async def _look_up(self, checkpoint_id: str) -> Checkpoint:
+        if self._base and checkpoint_id == self._base.id:
+            return self._base  # in this machine's folder, not in that of whoever registered it
         async with self._pool.connection() as conn:
             return await get(conn, checkpoint_id)

@@ -51,13 +51,14 @@ class Desired:
 
 
 async def ready(conn: Connection, checkpoint: str) -> Readiness:
-    """Where ``checkpoint`` stands on every instance whose heartbeat is fresh."""
+    """Where ``checkpoint`` stands on every instance of its base whose heartbeat is fresh."""
     cursor = await conn.execute(
         "select i.instance, d.state, d.error from"
-        " (select distinct instance from deployments"
-        "  where updated_at > now() - make_interval(secs => %s)) i"
-        " left join deployments d on d.instance = i.instance and d.checkpoint = %s",
-        (ALIVE, checkpoint),
+        " (select distinct instance from deployments join checkpoints c on c.id = checkpoint"
+        "  where updated_at > now() - make_interval(secs => %(alive)s)"
+        "  and c.root = (select root from checkpoints where id = %(id)s)) i"
+        " left join deployments d on d.instance = i.instance and d.checkpoint = %(id)s",
+        {"alive": ALIVE, "id": checkpoint},
     )
     rows = await cursor.fetchall()
     return Readiness(
@@ -86,20 +87,27 @@ async def let_go(conn: Connection, checkpoint: str) -> None:
     await conn.execute("select pg_notify(%s, '')", (CHANNEL,))
 
 
-async def read_desired(conn: Connection) -> Desired:
-    """What every instance should hold.
+async def read_desired(conn: Connection, base: str | None = None) -> Desired:
+    """What every instance should hold, or every one of that ``base``.
 
     An alias and its history are of one moment: seen with the history of a moment later, what may
     stand in would pass for unneeded and be unloaded. What is warm is read before, so that a
     checkpoint that is let go once it is live is seen as one or the other.
     """
     cursor = await conn.execute(
-        "select checkpoint, until::text from warm where until > now() order by until desc"
+        "select checkpoint, until::text from warm join checkpoints c on c.id = checkpoint"
+        " where until > now() and (%(base)s::text is null or c.root = %(base)s)"
+        " order by until desc",
+        {"base": base},
     )
     warm = await cursor.fetchall()
     cursor = await conn.execute(
         f"select {ALIAS_COLUMNS}, r.action, r.checkpoint, r.previous, r.reason"
-        " from aliases left join releases r on r.alias = name order by name, r.id".encode()
+        " from aliases left join releases r on r.alias = name"
+        " where %(base)s::text is null"
+        " or (select root from checkpoints where id = live) = %(base)s"
+        " order by name, r.id".encode(),
+        {"base": base},
     )
     found: dict[str, Alias] = {}
     histories: dict[str, list[Release]] = {}
@@ -128,13 +136,16 @@ async def read_desired(conn: Connection) -> Desired:
     )
 
 
+BECOMES_LIVE = ("create", "promote", "rollback", "switch")
+
+
 def withdrawn(releases: Sequence[Release]) -> frozenset[str]:
     """What was rolled back from and has not been live again."""
     out: set[str] = set()
     for release in releases:
         if release.action == "rollback" and release.previous:
             out.add(release.previous)
-        if release.action in ("promote", "rollback"):
+        if release.action in ("promote", "rollback", "switch"):
             out.discard(release.checkpoint)
     return frozenset(out)
 
@@ -142,7 +153,8 @@ def withdrawn(releases: Sequence[Release]) -> frozenset[str]:
 def stand_ins(releases: Sequence[Release]) -> list[str]:
     """Whatever was live and was not rolled back from, newest first: it may answer for a moment,
     until what should be live can."""
-    lives = [r.checkpoint for r in releases if r.action in ("create", "promote", "rollback")]
+    began = max((n for n, r in enumerate(releases) if r.action == "switch"), default=0)
+    lives = [r.checkpoint for r in releases[began:] if r.action in BECOMES_LIVE]
     gone = withdrawn(releases)
     return [c for c in dict.fromkeys(reversed(lives)) if c not in gone]
 
@@ -178,6 +190,11 @@ async def report(
         " probe = coalesce(excluded.probe, deployments.probe)",
         (instance, state, None if probe is None else Jsonb(probe), error, checkpoint),
     )
+    if state == "ready":
+        await conn.execute(
+            "update aliases set served_at = now() where live = %s and served_at is null",
+            (checkpoint,),
+        )
 
 
 async def withdraw(conn: Connection, instance: str, keep: Sequence[str] = ()) -> None:

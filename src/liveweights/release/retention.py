@@ -116,7 +116,7 @@ async def read_stored(conn: Connection, registry: Registry) -> list[Stored]:
     """Checkpoints of this registry that are on disk and not pruned."""
     cursor = await conn.execute(
         "select c.id, c.created_at, (select max(at) from releases r where r.checkpoint = c.id"
-        "  and r.action in ('create', 'promote', 'rollback'))"
+        "  and r.action in ('create', 'promote', 'rollback', 'switch'))"
         " from checkpoints c where c.kind <> 'base' and c.pruned_at is null order by c.created_at"
     )
     found: list[Stored] = []
