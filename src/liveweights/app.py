@@ -9,14 +9,15 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
+import psycopg
 import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -26,20 +27,21 @@ from liveweights.api.authentication import Authenticator
 from liveweights.api.errors import ApiError
 from liveweights.api.routing import Router
 from liveweights.api.sampler import keep_sampling
-from liveweights.api.server import Server
+from liveweights.api.server import PortTaken, Server, bind
 from liveweights.api.shadow import Shadow
 from liveweights.api.wire import reply
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.content import HASHES
-from liveweights.catalog.models import card, find, load_tokenizer
+from liveweights.catalog.models import ModelNotFound, find, load_tokenizer
 from liveweights.config import Config
 from liveweights.cycle.status import read_status
 from liveweights.engines.llama import LlamaEngine
-from liveweights.engines.protocol import Engine
+from liveweights.engines.protocol import Engine, EngineError
 from liveweights.file_modes import close_files, make_home
 from liveweights.gateway.access import Access
 from liveweights.gateway.app import create_gateway
 from liveweights.gateway.upstream import Upstream
+from liveweights.holder import Held, Holder, hold_home, read_id
 from liveweights.insight.endpoint import insight_routes
 from liveweights.record.owners import OwnerStore
 from liveweights.record.responses import ResponseStore
@@ -50,18 +52,19 @@ from liveweights.relay import check_relay
 from liveweights.release import aliases
 from liveweights.release.console import release_routes
 from liveweights.release.deployer import Deployer
-from liveweights.release.registry import register
 from liveweights.release.signing import check
+from liveweights.report import Listener, Report
+from liveweights.restarts import AWAY, PERMANENT, GaveUp, Restarts, describe, explain
 from liveweights.service_key import make_key
+from liveweights.start import check_database, check_port, find_base, settle
 from liveweights.store.database import Pool, open_pool
 from liveweights.store.embedded import EmbeddedPostgres
 from liveweights.store.migrate import migrate
-from liveweights.store.partitions import ensure_ahead
-from liveweights.store.tiers import check_version, detect
 from liveweights.store.upkeep import keep_up
 from liveweights.terminal import start_logging
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,28 +123,6 @@ def make_engine(base: Checkpoint, config: Config) -> Engine:
     return TorchEngine(base, config.cache_folder(), config.engine)
 
 
-async def prepare(place: Place) -> Checkpoint:
-    """Find the base, register it, and point the alias at it where there is none yet."""
-    base = await asyncio.to_thread(find, place.config.model, place.config.cache_folder())
-    pool = await open_pool(place.dsn)
-    try:
-        async with pool.connection() as conn:
-            await check_version(conn)
-            tier = await detect(conn, embedded=place.config.database_url() is None)
-            log.info("Postgres %s, tier %s", tier.version, tier.kind)
-            for sentence in tier.lacks:
-                log.warning("%s", sentence)
-            await ensure_ahead(conn)
-            await register(conn, base, card(base, place.config.cache_folder()))
-            try:
-                await aliases.read(conn, place.config.alias)
-            except aliases.UnknownAlias:
-                await aliases.create(conn, place.config.alias, base.id)
-    finally:
-        await pool.close()
-    return base
-
-
 def status_routes(pool: Pool, place: Place) -> Routes:
     """``GET /status``: where the circle stands."""
 
@@ -156,9 +137,10 @@ def status_routes(pool: Pool, place: Place) -> Routes:
     return {"/status": {"GET": status}}
 
 
-async def run_api(place: Place) -> None:
+async def run_api(place: Place, report: Report) -> None:
     """Serve until told to stop; what was admitted is answered first."""
     config = place.config
+    sockets = bind(config.api.host, config.api.port)
     base = await asyncio.to_thread(find, config.model, config.cache_folder())
     async with AsyncExitStack() as stack:
         pool = await open_pool(place.dsn)
@@ -181,6 +163,7 @@ async def run_api(place: Place) -> None:
                     known=config.cache_folder() / HASHES,
                 ),
                 cache=config.cache_folder(),
+                base=base,
             )
         )
         tokenizer = cast(Any, load_tokenizer(base))
@@ -213,9 +196,10 @@ async def run_api(place: Place) -> None:
         for work in (
             keep_up(pool, metric_days=config.record.metric_days),
             keep_sampling(pool, instance, slots, engine, router),
+            _tell_when_ready(router, report),
         ):
             stack.callback(asyncio.create_task(work).cancel)
-        await _listen(app, config)
+        await _listen(app, config, sockets)
 
 
 async def _open_writer(stack: AsyncExitStack, pool: Pool, place: Place, role: str) -> Writer:
@@ -234,9 +218,10 @@ async def _open_writer(stack: AsyncExitStack, pool: Pool, place: Place, role: st
     return await stack.enter_async_context(writer)
 
 
-async def run_gateway(place: Place) -> None:
+async def run_gateway(place: Place, report: Report) -> None:
     """Pass on and record until told to stop; what was begun is finished first."""
     config = place.config
+    sockets = bind(config.api.host, config.api.port)
     async with AsyncExitStack() as stack:
         pool = await open_pool(place.dsn)
         stack.push_async_callback(pool.close)
@@ -246,29 +231,44 @@ async def run_gateway(place: Place) -> None:
         key = config.gateway.upstream_key()
         writer = await _open_writer(stack, pool, place, "gateway")
         app = create_gateway(upstream, writer, config.api, key=key, access=access)
-        await _listen(app, config, signed=False)  # the upstream's own headers are passed on
+        report.ready()
+        # The upstream's own headers are passed on.
+        await _listen(app, config, sockets, signed=False)
 
 
-async def _listen(app: ASGIApp, config: Config, *, signed: bool = True) -> None:
+async def _listen(
+    app: ASGIApp, config: Config, sockets: list[socket.socket], *, signed: bool = True
+) -> None:
     server = Server(app, config.api, signed=signed)
     # What has been imported and opened so far stays: the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    await server.serve_and_drain()
+    await server.serve_and_drain(sockets)
 
 
-async def run_worker(place: Place) -> None:
+async def _tell_when_ready(router: Router, report: Report) -> None:
+    """The API is ready when it has a checkpoint that answers."""
+    while not router.aliases():
+        await asyncio.sleep(0.2)
+    report.ready()
+
+
+async def run_worker(place: Place, report: Report) -> None:
     from liveweights.cycle.worker import Worker
     from liveweights.record.archive import keep_archiving
 
     pool = await open_pool(place.dsn)
     api, record = place.config.api, place.config.record
     archiving = asyncio.create_task(keep_archiving(pool, record, record.archive_folder(place.home)))
+    url = f"http://{api.host}:{api.port}"
+    owner = Holder.me(read_id(place.home)).encode()
+    worker = Worker(pool, place.config, place.home, url, place.key, owner)
+    report.ready()
     try:
-        url = f"http://{api.host}:{api.port}"
-        await Worker(pool, place.config, place.home, url, place.key).run()
+        await worker.run()
     finally:
         archiving.cancel()
+        await worker.close()
         await pool.close()
 
 
@@ -276,33 +276,58 @@ class Supervisor:
     """Keeps Postgres, the API and the worker alive; each may be killed at any time."""
 
     def __init__(
-        self, config: Config, home: Path, roles: Sequence[str] = ("api", "worker")
+        self,
+        config: Config,
+        home: Path,
+        roles: Sequence[str] = ("api", "worker"),
+        *,
+        switch: bool = False,
     ) -> None:
         self._config = config
         self._home = home
         self._roles = roles
+        self._switch = switch
         self._stopping = asyncio.Event()
         self._postgres: EmbeddedPostgres | None = None
+        self._gave_up: str | None = None
 
     async def run(self) -> None:
-        """Return once stopped by SIGINT or SIGTERM. Raises ConfigError before anything starts."""
+        """Return once stopped by SIGINT or SIGTERM.
+
+        Whatever can be seen before anything runs is looked at first, and raised by the one that
+        looks (see ``start``). ``switch`` lets the alias go over to the model's base. Raises
+        GaveUp, with everything ended, when a part does not stay alive.
+        """
         check_relay(self._config)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stopping.set)
         make_home(self._home)
-        dsn = self._config.database_url()
-        if dsn is None:
-            self._postgres = EmbeddedPostgres(self._home / "postgres")
-            dsn = await asyncio.to_thread(self._postgres.start)
+        with hold_home(self._home) as holder:
+            await self._run(holder)
+        if self._gave_up is not None:
+            raise GaveUp(self._gave_up)
+
+    async def _run(self, holder: Holder) -> None:
+        config = self._config
+        await check_port(config.api.host, config.api.port)
+        dsn = config.database_url()
+        if dsn is not None:
+            await check_database(dsn)
+        base: Checkpoint | None = None
+        if upstream := config.gateway.upstream:
+            log.info("passing requests on to %s", upstream)
+        elif (base := await self._unless_stopped(find_base(config))) is None:
+            return
         try:
+            if dsn is None:
+                self._postgres = EmbeddedPostgres(self._home / "postgres")
+                dsn = await asyncio.to_thread(self._postgres.start)
             await asyncio.to_thread(migrate, dsn)
-            place = Place(self._config, self._home, dsn, make_key(self._home))
-            if upstream := self._config.gateway.upstream:
-                log.info("passing requests on to %s", upstream)
-            else:
-                base = await prepare(place)
-                log.info("serving %s as %s", base.id, self._config.alias)
+            place = Place(config, self._home, dsn, make_key(self._home))
+            if base is not None:
+                live = await settle(dsn, config, base, holder, self._roles, self._switch)
+                log.info("serving %s as %s", live, config.alias)
             minders = [asyncio.create_task(self._mind(role, place)) for role in self._roles]
             if self._postgres:
                 minders.append(asyncio.create_task(self._mind_postgres(self._postgres)))
@@ -312,33 +337,55 @@ class Supervisor:
             if self._postgres:
                 await asyncio.to_thread(self._postgres.stop)
 
+    async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """What ``work`` comes to; None where the service is stopped before."""
+        working = asyncio.create_task(work)
+        stopped = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if working.done():
+            return working.result()
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        return None
+
     async def _mind(self, role: str, place: Place) -> None:
-        pause = 0.2
+        restarts = Restarts()
+        clock = asyncio.get_running_loop().time
         while not self._stopping.is_set():
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "liveweights.app",
-                role,
-                stdin=asyncio.subprocess.PIPE,
-                start_new_session=True,
-            )
-            assert process.stdin is not None
-            process.stdin.write(place.encode().encode() + b"\n")
-            ended = asyncio.create_task(process.wait())
-            stopped = asyncio.create_task(self._stopping.wait())
-            began = asyncio.get_running_loop().time()
-            await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            stopped.cancel()
-            if self._stopping.is_set():
-                await _end(process)
+            began = clock()
+            with Listener() as listener:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    "liveweights.app",
+                    role,
+                    str(listener.given),
+                    stdin=asyncio.subprocess.PIPE,
+                    pass_fds=(listener.given,),
+                    start_new_session=True,
+                )
+                listener.started()
+                assert process.stdin is not None
+                process.stdin.write(place.encode().encode() + b"\n")
+                ended = asyncio.create_task(process.wait())
+                stopped = asyncio.create_task(self._stopping.wait())
+                await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                stopped.cancel()
+                if self._stopping.is_set():
+                    await _end(process)
+                    return
+                reason = listener.reason
+                ready = None if listener.ready_at is None else clock() - listener.ready_at
+            code = ended.result()
+            pause = restarts.after(code, clock() - began, ready)
+            if pause is None:
+                self._gave_up = explain(role, code, reason)
+                self._stopping.set()
                 return
-            if asyncio.get_running_loop().time() - began > 30:
-                pause = 0.2
-            log.error("%s ended with code %s; starting it again", role, process.returncode)
+            log.error("%s ended with %s; starting it again", role, describe(code))
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
-            pause = min(pause * 2, 10.0)
 
     async def _mind_postgres(self, postgres: EmbeddedPostgres) -> None:
         while not self._stopping.is_set():
@@ -376,10 +423,22 @@ async def _until_orphaned(work: Any) -> None:
         await task
 
 
+async def _work(role: str, place: Place, report: Report) -> None:
+    if role == "worker":
+        await run_worker(place, report)
+    else:
+        await {"api": run_api, "gateway": run_gateway}[role](place, report)
+
+
 def main(arguments: Sequence[str]) -> int:
-    """``python -m liveweights.app ROLE`` with the place as one line on standard input."""
+    """``python -m liveweights.app ROLE DESCRIPTOR`` with the place as one line on standard input.
+
+    What it tells the supervisor through the descriptor, and its exit codes, are those of
+    ``report`` and ``restarts``.
+    """
     close_files()
     start_logging()
+    role, report = arguments[0], Report(int(arguments[1]))
     line = b""
     while not line.endswith(b"\n"):
         byte = os.read(0, 1)
@@ -387,10 +446,26 @@ def main(arguments: Sequence[str]) -> int:
             return 1
         line += byte
     place = Place.decode(line.decode())
-    role = {"api": run_api, "worker": run_worker, "gateway": run_gateway}[arguments[0]]
-    # uvloop takes a third less CPU for passing bytes on.
-    uvloop.run(_until_orphaned(role(place)))
+    try:
+        # uvloop takes a third less CPU for passing bytes on.
+        uvloop.run(_until_orphaned(_work(role, place, report)))
+    except (ModelNotFound, Held) as error:
+        return _end_with(report, error, PERMANENT)
+    except psycopg.OperationalError as error:
+        return _end_with(report, error, AWAY)
+    except (EngineError, PortTaken) as error:
+        return _end_with(report, error, 1)
+    except Exception as error:
+        report.reason(f"{type(error).__name__}: {error}")
+        raise
     return 0
+
+
+def _end_with(report: Report, error: Exception, code: int) -> int:
+    """One sentence, where more would not help."""
+    log.error("%s", error)
+    report.reason(str(error))
+    return code
 
 
 if __name__ == "__main__":

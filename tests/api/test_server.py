@@ -11,7 +11,7 @@ import socket
 import httpx
 import pytest
 
-from liveweights.api.server import Server, allow_connections
+from liveweights.api.server import PortTaken, Server, allow_connections, bind
 from liveweights.api.settings import ApiSettings
 
 from .doubles import BASE, make_api
@@ -124,3 +124,30 @@ def test_connections_fit_into_the_files_that_may_be_open() -> None:
         assert allow_connections(10**9) < 10**9
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_port_that_somebody_has_is_named() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(PortTaken, match=f"Port {port} on 127.0.0.1 is in use") as refused:
+            bind("127.0.0.1", port)
+        assert refused.value.in_use
+    for one in bind("127.0.0.1", port):
+        one.close()
+
+
+@pytest.mark.parametrize("host", ["no such host", "203.0.113.1"])
+def test_an_address_that_is_not_ours_is_named(host: str) -> None:
+    with pytest.raises(PortTaken, match=f"Port 8090 on {host} cannot be had: ") as refused:
+        bind(host, 8090)
+    assert not refused.value.in_use
+
+
+def test_every_address_of_a_name_is_listened_on() -> None:
+    found = socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)
+    bound = bind("localhost", 0)
+    assert 1 <= len(bound) <= len(found)
+    for one in bound:
+        one.close()

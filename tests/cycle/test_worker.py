@@ -11,6 +11,7 @@ from liveweights.config import Config
 from liveweights.cycle import ledger
 from liveweights.cycle import worker as worker_module
 from liveweights.cycle.updating import LearnerFailed
+from liveweights.holder import Held, Holder
 from liveweights.release import aliases
 from liveweights.release.registry import Registry
 from liveweights.release.settings import RetentionSettings, SigningSettings
@@ -136,3 +137,47 @@ def test_candidates_are_signed_where_there_is_a_key(database_dsn: str, tmp_path:
         check(Registry(tmp_path / "checkpoints").load(cycle.candidate), public)
 
     on_product(database_dsn, tmp_path, test, msgspec.structs.replace(config))
+
+
+def test_a_second_worker_of_another_home_is_told_whose_the_cycles_are(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    async def test(product: Product) -> None:
+        first = Holder.me("home-1")
+        second = Holder(pid=7, host="elsewhere", since="now", home="home-2")
+        one, two = product.worker(), product.worker()
+        one.owner, two.owner = first.encode(), second.encode()
+        await one.turn()
+        assert await two.turn() is None  # it may have been killed: its lease tells
+        assert await two.turn() is None
+        await one.turn()
+        with pytest.raises(Held) as refused:
+            await two.turn()
+        assert f"The cycles of 'code' on this database are another worker's ({first})" in str(
+            refused.value
+        )
+        assert "liveweights serve" in str(refused.value)
+
+    on_product(database_dsn, tmp_path, test)
+
+
+def test_a_worker_that_is_started_again_waits_for_its_lease(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    async def test(product: Product) -> None:
+        old, new = product.worker(), product.worker()
+        old.owner = Holder(pid=7, host="elsewhere", since="now", home="home-1").encode()
+        new.owner = Holder.me("home-1").encode()
+        for _ in range(3):  # also while the old one, told to end, still finishes
+            await old.turn()
+            assert await new.turn() is None
+        await old.close()
+        async with product.pool.connection() as conn:
+            assert await ledger.read_lease(conn, ledger.lease_of("code")) is None
+        await new.turn()
+        async with product.pool.connection() as conn:
+            lease = await ledger.read_lease(conn, ledger.lease_of("code"))
+        assert lease is not None
+        assert lease[0] == new.owner
+
+    on_product(database_dsn, tmp_path, test)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import resource
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import msgspec
 import uvicorn
@@ -19,6 +21,8 @@ from liveweights.deadlines import CUT_OFF, DRAIN
 
 log = logging.getLogger(__name__)
 
+_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""One of a name's addresses that this machine does not have; the others will do."""
 SPARE_FILES = 256
 """For everything but connections: the database, the record on disk, the engines."""
 
@@ -73,6 +77,54 @@ class Server(uvicorn.Server):
             if tasks := set(self.server_state.tasks):
                 await asyncio.wait(tasks, timeout=CUT_OFF)
             raise
+
+
+class PortTaken(RuntimeError):
+    """The API cannot listen where it was told to; ``in_use``: because somebody else does."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        self.in_use = error.errno == errno.EADDRINUSE
+        what = "is in use: stop what listens there, or say another --port" if self.in_use else None
+        super().__init__(
+            f"Port {port} on {host} {what or f'cannot be had: {error.strerror or error}'}."
+        )
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """A socket for each address of ``host``, bound but not listening yet. Raises PortTaken."""
+    try:
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as error:
+        raise PortTaken(host, port, error) from error
+    bound: list[socket.socket] = []
+    failed = OSError("it has no address")
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        try:
+            bound.append(_bind(socket.socket(family, kind, protocol), address))
+        except OSError as error:
+            failed = error
+            if error.errno not in _NO_SUCH_ADDRESS:
+                break
+    else:
+        if bound:
+            return bound
+    for one in bound:
+        one.close()
+    raise PortTaken(host, port, failed)
+
+
+def _bind(one: socket.socket, address: Any) -> socket.socket:
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if one.family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind(address)
+    except OSError:
+        one.close()
+        raise
+    return one
 
 
 def allow_connections(wanted: int) -> int:

@@ -15,7 +15,7 @@ import typer
 from liveweights.config import Config, ConfigError, load_config
 from liveweights.release.aliases import AliasError
 from liveweights.release.registry import NotRegistered
-from liveweights.store.database import Connection
+from liveweights.store.database import BadAddress, Connection, check_dsn
 from liveweights.store.embedded import EmbeddedPostgres, ServerError
 from liveweights.terminal import clean
 
@@ -59,9 +59,16 @@ async def open_server(config: Config, home: Path) -> AsyncGenerator[str]:
         if server:
             dsn = await asyncio.to_thread(server.start)
         assert dsn is not None
+        check_dsn(dsn)
         yield dsn
+    except BadAddress as error:
+        raise refuse(str(error)) from error
     except (ServerError, psycopg.OperationalError) as error:
         raise refuse(f"the database cannot be reached: {error}") from error
+    except psycopg.errors.UndefinedTable as error:
+        raise refuse(
+            "this database has no tables of liveweights yet; `liveweights up` makes them"
+        ) from error
     finally:
         if server and server.owned:
             await asyncio.to_thread(server.stop)

@@ -7,12 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
+import psycopg
 import typer
 
-from liveweights.catalog.models import ModelNotFound
 from liveweights.cli.context import HOME, Home, Settings, read_config, refuse
-from liveweights.config import Config, ConfigError
-from liveweights.store.embedded import ServerError
+from liveweights.config import Config
+from liveweights.restarts import GaveUp
 from liveweights.terminal import start_logging
 
 PRECISIONS = {"auto": "auto", "q4": "q4_0", "q8": "q8_0", "f16": "f16", "f32": "f32"}
@@ -21,6 +21,15 @@ Precision = Annotated[
     typer.Option(
         help="Of the llama engine's weights: auto (the fastest that loses little), q4, q8, f16 or "
         "f32."
+    ),
+]
+
+Switch = Annotated[
+    bool,
+    typer.Option(
+        "--switch-alias",
+        help="Let the alias go over to this model, where it stands on another one. What was learnt "
+        "for it there is used again when it is switched back.",
     ),
 ]
 
@@ -36,6 +45,7 @@ def up(
         str | None, typer.Option(help="llama, openvino, torch, vllm or openai.")
     ] = None,
     precision: Precision = None,
+    switch_alias: Switch = False,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="TCP port of the API.")] = None,
     host: Annotated[str | None, typer.Option(help="Address of the API.")] = None,
     upstream: Annotated[
@@ -66,7 +76,7 @@ def up(
         gateway={"upstream": upstream},
         learn={"workers": ray},
     )
-    _run(settings, home, ("api", "worker"))
+    _run(settings, home, ("api", "worker"), switch_alias)
 
 
 def serve(
@@ -78,6 +88,7 @@ def serve(
         str | None, typer.Option(help="llama, openvino, torch, vllm or openai.")
     ] = None,
     precision: Precision = None,
+    switch_alias: Switch = False,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="TCP port of the API.")] = None,
     host: Annotated[str | None, typer.Option(help="Address of the API.")] = None,
 ) -> None:
@@ -89,7 +100,7 @@ def serve(
         engine={"kind": engine, "precision": _precision(precision)},
         api={"port": port, "host": host},
     )
-    _run(settings, home, ("api",))
+    _run(settings, home, ("api",), switch_alias)
 
 
 def _precision(name: str | None) -> str | None:
@@ -98,14 +109,20 @@ def _precision(name: str | None) -> str | None:
     return name and PRECISIONS[name]
 
 
-def _run(config: Config, home: Path, roles: tuple[str, ...]) -> None:
+def _run(config: Config, home: Path, roles: tuple[str, ...], switch: bool = False) -> None:
     # Torch and Transformers are slow to import: only where they are needed.
     from liveweights.app import Supervisor
+    from liveweights.start import REFUSALS
 
     start_logging()
     if config.gateway.upstream:
         roles = ("gateway",)
     try:
-        asyncio.run(Supervisor(config, home.resolve(), roles).run())
-    except (ConfigError, ModelNotFound, ServerError) as error:
+        asyncio.run(Supervisor(config, home.resolve(), roles, switch=switch).run())
+    except REFUSALS as error:
         raise refuse(str(error)) from error
+    except psycopg.Error as error:
+        raise refuse(f"The database refuses: {' '.join(str(error).split())}") from error
+    except GaveUp as error:
+        refuse(str(error))
+        raise typer.Exit(1) from error

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
 from liveweights.cycle.states import News, Outcome, State, check
+from liveweights.holder import Holder
 from liveweights.learn.baseline import Baseline
 from liveweights.record.bases import read_foreign
 from liveweights.record.followups import count_follow_ups
@@ -48,6 +50,33 @@ async def take_lease(conn: Connection, name: str, owner: str, seconds: float) ->
         {"name": name, "owner": owner, "seconds": seconds},
     )
     return await cursor.fetchone() is not None
+
+
+async def release_lease(conn: Connection, name: str, owner: str) -> None:
+    """Let go of it, so that the next one need not wait."""
+    await conn.execute("delete from leases where name = %s and owner = %s", (name, owner))
+
+
+async def read_lease(conn: Connection, name: str) -> tuple[str, datetime] | None:
+    """Who holds it and until when; None where nobody does."""
+    cursor = await conn.execute(
+        "select owner, expires from leases where name = %s and expires > now()", (name,)
+    )
+    row = await cursor.fetchone()
+    return (row[0], row[1]) if row else None
+
+
+def lease_of(alias: str) -> str:
+    """The name of the lease on an alias's cycles."""
+    return f"cycle/{alias}"
+
+
+def describe_holder(alias: str, holder: Holder) -> str:
+    """What to say to a second worker."""
+    return (
+        f"The cycles of {alias!r} on this database are another worker's ({holder}): stop that"
+        " service, or start this one with `liveweights serve`, as one more instance of the API."
+    )
 
 
 async def current(conn: Connection, alias: str) -> Cycle | None:

@@ -39,6 +39,7 @@ from liveweights.cycle.updating import (
     spread,
     write_job,
 )
+from liveweights.holder import Held, Holder
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.learner import WEIGHTS, Job
 from liveweights.learn.voters import user_of
@@ -69,6 +70,9 @@ class Worker:
     url: str
     key: str = ""
     owner: str = f"worker-{os.getpid()}"
+    """Who holds the lease on the cycles: a ``Holder`` as JSON, in a service."""
+    rival: tuple[str, datetime] | None = None
+    """Who else held it at the last look, and until when."""
     next_look: float = 0.0
     """When, on the monotonic clock, the canary is looked at again."""
 
@@ -98,14 +102,24 @@ class Worker:
                 log.warning("%s", error)
             await asyncio.sleep(self.config.cycle.poll)
 
+    async def close(self) -> None:
+        """Let go of the cycles, so that the next worker need not wait for the lease to run out."""
+        try:
+            async with self.pool.connection(timeout=2.0) as conn:
+                await ledger.release_lease(conn, ledger.lease_of(self.alias), self.owner)
+        except AWAY as error:
+            log.warning("the lease runs out by itself: %s", error)
+
     async def turn(self, *, now: bool = False) -> Cycle | None:
         """Renew the lease, and take one step if there is one to take.
 
-        ``now`` starts a cycle even if none is due. Returns the open or just ended cycle.
+        ``now`` starts a cycle even if none is due. Returns the open or just ended cycle. Raises
+        Held where the worker of another service advances the alias's cycles.
         """
+        lease = ledger.lease_of(self.alias)
         async with self.pool.connection() as conn:
-            seconds = self.config.cycle.lease
-            if not await ledger.take_lease(conn, f"cycle/{self.alias}", self.owner, seconds):
+            if not await ledger.take_lease(conn, lease, self.owner, self.config.cycle.lease):
+                self._make_way(await ledger.read_lease(conn, lease))
                 return None
         async with self.pool.connection() as conn:
             cycle = await ledger.current(conn, self.alias)
@@ -127,13 +141,22 @@ class Worker:
         finally:
             beat.cancel()
 
+    def _make_way(self, holder: tuple[str, datetime] | None) -> None:
+        """One that was killed lets the lease run out; one that renews it is there to stay."""
+        before, self.rival = self.rival, holder
+        if not (before and holder and before[0] == holder[0] and before[1] < holder[1]):
+            return
+        other, mine = Holder.decode(holder[0]), Holder.decode(self.owner)
+        if other and mine and other.home != mine.home:
+            raise Held(ledger.describe_holder(self.alias, other))
+
     async def _beat(self) -> None:
-        seconds = self.config.cycle.lease
+        lease, seconds = ledger.lease_of(self.alias), self.config.cycle.lease
         while True:
             await asyncio.sleep(seconds / 3)
             try:
                 async with self.pool.connection() as conn:
-                    await ledger.take_lease(conn, f"cycle/{self.alias}", self.owner, seconds)
+                    await ledger.take_lease(conn, lease, self.owner, seconds)
             except AWAY as error:
                 log.warning("the lease could not be renewed: %s", error)
 

@@ -8,11 +8,27 @@ from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection, sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 Connection = AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
+
+
+class BadAddress(ValueError):
+    """A database's address cannot be read. What it says is not repeated: it may hold a password."""
+
+
+def check_dsn(dsn: str) -> None:
+    """Raise BadAddress for what is no connection string of Postgres."""
+    try:
+        conninfo_to_dict(dsn)
+    except psycopg.Error:
+        raise BadAddress(
+            "The database's address is none of Postgres: say postgresql://USER@HOST/NAME, or"
+            " host=HOST user=USER dbname=NAME."
+        ) from None
 
 
 async def open_pool(

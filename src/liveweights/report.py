@@ -1,0 +1,78 @@
+"""What a part of the service tells its supervisor, through a pipe: that it is ready, and why it
+ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+
+READY = b"ready\n"
+LONGEST = 2000
+"""Characters of a reason."""
+
+
+class Report:
+    """The part's end. Telling nobody is no fault: the supervisor may be gone."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        os.set_inheritable(descriptor, False)  # a child of ours would keep the pipe open
+        os.set_blocking(descriptor, False)
+
+    def ready(self) -> None:
+        """It does its work from now on."""
+        self._write(READY)
+
+    def reason(self, text: str) -> None:
+        """It ends, for this reason."""
+        self._write(" ".join(text.split())[:LONGEST].encode() + b"\n")
+
+    def _write(self, line: bytes) -> None:
+        with suppress(OSError):
+            os.write(self._descriptor, line)
+
+
+class Listener:
+    """The supervisor's end; use as ``with``, in a running event loop. ``given`` is the descriptor
+    that the part inherits."""
+
+    def __init__(self) -> None:
+        self._reading, self.given = os.pipe()
+        os.set_blocking(self._reading, False)
+        self._said = b""
+        self.ready_at: float | None = None
+        """When it was ready, on the loop's clock."""
+
+    def __enter__(self) -> Listener:
+        asyncio.get_running_loop().add_reader(self._reading, self._read)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.get_running_loop().remove_reader(self._reading)
+        os.close(self._reading)
+        self.started()
+
+    def started(self) -> None:
+        """The part has inherited its end: this process has no more use for it."""
+        if self.given >= 0:
+            os.close(self.given)
+            self.given = -1
+
+    @property
+    def reason(self) -> str:
+        """Its last words; empty if it had none."""
+        self._read()
+        lines = [line for line in self._said.decode(errors="replace").splitlines() if line]
+        return next((line for line in reversed(lines) if f"{line}\n".encode() != READY), "")
+
+    def _read(self) -> None:
+        try:
+            said = os.read(self._reading, 65536)
+        except BlockingIOError:
+            return
+        if not said:  # its end is closed
+            asyncio.get_running_loop().remove_reader(self._reading)
+        self._said = (self._said + said)[-2 * LONGEST :]
+        if self.ready_at is None and READY in said:
+            self.ready_at = asyncio.get_running_loop().time()

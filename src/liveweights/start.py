@@ -1,0 +1,130 @@
+"""What has to be true before anything of a service is started; each refusal is one sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+import psycopg
+
+from liveweights.api.server import PortTaken, bind
+from liveweights.catalog.check import check_model
+from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.catalog.models import ModelNotFound, card, find
+from liveweights.config import Config, ConfigError
+from liveweights.cycle import ledger
+from liveweights.holder import Held, Holder
+from liveweights.release.aliases import AliasError
+from liveweights.release.standing import stand
+from liveweights.store.account import AccountError
+from liveweights.store.binaries import NoBinaries
+from liveweights.store.database import BadAddress, Connection, check_dsn, open_pool
+from liveweights.store.embedded import ServerError
+from liveweights.store.migrate import MigrationError
+from liveweights.store.partitions import ensure_ahead
+from liveweights.store.place import PlaceError
+from liveweights.store.tiers import UnsupportedServer, check_version, detect
+
+log = logging.getLogger(__name__)
+
+PORT_PATIENCE = 5.0
+"""Seconds for which a predecessor that was killed may still have the port."""
+
+
+class CannotStart(RuntimeError):
+    """The service is not started; the message says why and what to do."""
+
+
+REFUSALS = (
+    AccountError,
+    AliasError,
+    BadAddress,
+    CannotStart,
+    ConfigError,
+    Held,
+    MigrationError,
+    ModelNotFound,
+    NoBinaries,
+    OSError,
+    PlaceError,
+    ServerError,
+    UnsupportedServer,
+)
+"""All that keeps a service from starting; each says why in a sentence."""
+
+
+async def check_port(host: str, port: int) -> None:
+    """Raise CannotStart where somebody else listens there."""
+    deadline = asyncio.get_running_loop().time() + PORT_PATIENCE
+    while True:
+        try:
+            for bound in bind(host, port):
+                bound.close()
+            return
+        except PortTaken as error:
+            if not error.in_use or asyncio.get_running_loop().time() > deadline:
+                raise CannotStart(str(error)) from error
+        await asyncio.sleep(0.1)
+
+
+async def check_database(dsn: str) -> None:
+    """Raise CannotStart where the given server cannot be reached."""
+    check_dsn(dsn)
+    try:
+        async with await psycopg.AsyncConnection.connect(dsn, connect_timeout=10):
+            pass
+    except psycopg.Error as error:
+        raise CannotStart(
+            f"The database cannot be reached: {' '.join(str(error).split())}"
+        ) from error
+
+
+async def find_base(config: Config) -> Checkpoint:
+    """The base that the settings name, once all is known to be well with it.
+
+    Raises ModelNotFound, BrokenModel, and CannotStart where the engine is not installed.
+    """
+    if config.engine.kind == "openvino" and find_spec("openvino") is None:
+        raise CannotStart(
+            "The openvino engine needs its extra: pip install 'liveweights[openvino]'."
+        )
+    cache = config.cache_folder()
+    base = await asyncio.to_thread(find, config.model, cache)
+    await check_model(base, config.model, config.engine.kind, cache)
+    return base
+
+
+async def settle(
+    dsn: str, config: Config, base: Checkpoint, holder: Holder, roles: Sequence[str], switch: bool
+) -> str:
+    """Let the alias stand on ``base``; what is live on it then.
+
+    Raises UnsupportedServer, AnotherBase, AliasError, and Held where another service on this
+    database has a worker.
+    """
+    facts = await asyncio.to_thread(card, base, config.cache_folder())
+    pool = await open_pool(dsn)
+    try:
+        async with pool.connection() as conn:
+            await check_version(conn)
+            tier = await detect(conn, embedded=config.database_url() is None)
+            log.info("Postgres %s, tier %s", tier.version, tier.kind)
+            for sentence in tier.lacks:
+                log.warning("%s", sentence)
+            await ensure_ahead(conn)
+            if "worker" in roles:
+                await _require_no_worker(conn, config, holder)
+            return await stand(conn, config.alias, base, facts, model=config.model, switch=switch)
+    finally:
+        await pool.close()
+
+
+async def _require_no_worker(conn: Connection, config: Config, holder: Holder) -> None:
+    lease = await ledger.read_lease(conn, ledger.lease_of(config.alias))
+    other = Holder.decode(lease[0]) if lease else None
+    # One of this home was killed: nobody else can be on it, and its lease runs out.
+    if other is None or other.home == holder.home or other.is_dead():
+        return
+    raise Held(ledger.describe_holder(config.alias, other))
