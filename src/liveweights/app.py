@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -35,6 +35,7 @@ from liveweights.catalog.content import HASHES
 from liveweights.catalog.models import ModelNotFound, find, load_tokenizer
 from liveweights.config import Config
 from liveweights.cycle.status import read_status
+from liveweights.engines.context import with_context
 from liveweights.engines.llama import LlamaEngine
 from liveweights.engines.protocol import Engine, EngineError
 from liveweights.file_modes import close_files, make_home
@@ -328,6 +329,12 @@ class Supervisor:
             if base is not None:
                 live = await settle(dsn, config, base, holder, self._roles, self._switch)
                 log.info("serving %s as %s", live, config.alias)
+                # Once, so that a part that is started again does not choose otherwise.
+                residents = config.deployment.max_resident
+                engine = await asyncio.to_thread(
+                    with_context, base, config.engine, residents=residents
+                )
+                place = replace(place, config=msgspec.structs.replace(config, engine=engine))
             minders = [asyncio.create_task(self._mind(role, place)) for role in self._roles]
             if self._postgres:
                 minders.append(asyncio.create_task(self._mind_postgres(self._postgres)))
@@ -363,6 +370,7 @@ class Supervisor:
                     str(listener.given),
                     stdin=asyncio.subprocess.PIPE,
                     pass_fds=(listener.given,),
+                    env=yielding_environment(),
                     start_new_session=True,
                 )
                 listener.started()

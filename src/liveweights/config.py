@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from liveweights.api.settings import ApiSettings
-from liveweights.catalog.packaged import NAME
+from liveweights.catalog.download import NAME
 from liveweights.cycle.settings import CycleSettings
 from liveweights.databases.settings import DatabaseSettings
 from liveweights.engines.settings import EngineSettings, OpenAISettings, VllmSettings

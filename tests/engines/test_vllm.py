@@ -303,3 +303,18 @@ def test_lines_that_are_no_events(line: bytes) -> None:
 def test_an_error_in_the_stream_is_raised() -> None:
     with pytest.raises(EngineError, match="out of memory"):
         read_event(b'data: {"error": {"message": "out of memory", "code": 500}}\n')
+
+
+def test_a_server_with_less_context_is_taken_as_it_is_unless_a_length_is_set(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"max_position_embeddings": 32768}))
+    base = Checkpoint("tiny@000000000001", "base", tmp_path)
+    stub = VllmStub(context=4096)
+
+    async def act(engine: VllmEngine) -> None:
+        assert engine.context_length == 32768
+        await engine.load(base)
+        assert engine.context_length == 4096
+
+    play(stub, act=act, base=base, length=0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import resource
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from starlette.types import ASGIApp
 from liveweights.api.connection import bounded
 from liveweights.api.settings import ApiSettings
 from liveweights.deadlines import CUT_OFF, DRAIN
+from liveweights.machine import allow_files
 
 log = logging.getLogger(__name__)
 
@@ -131,15 +131,12 @@ def allow_connections(wanted: int) -> int:
     """Let this process have so many connections open, each with one to an upstream; how many it
     may have, where the operating system allows fewer."""
     needed = 2 * wanted + SPARE_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    if soft == resource.RLIM_INFINITY or soft >= needed:
+    files = allow_files(needed)
+    if files >= needed:
         return wanted
-    allowed = max(1, (soft - SPARE_FILES) // 2)
+    allowed = max(1, (files - SPARE_FILES) // 2)
     log.warning(
         "%d files may be open here (ulimit -n), so %d connections are taken, not %d",
-        *(soft, allowed, wanted),
+        *(files, allowed, wanted),
     )
     return allowed

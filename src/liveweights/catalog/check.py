@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import resource
 import sys
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -22,7 +21,7 @@ from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.content import weight_files
 from liveweights.catalog.models import OWN_CODE, BrokenModel, load_tokenizer, say
 from liveweights.catalog.tensors import open_tensors
-from liveweights.process import end_with_parent
+from liveweights.machine import end_with_parent, limit_memory
 
 if TYPE_CHECKING:
     import torch
@@ -198,9 +197,7 @@ def main(arguments: list[str]) -> int:
     id, folder, engine, memory = arguments
     answer = os.dup(1)
     os.dup2(2, 1)  # libraries print what they like
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    limit = int(memory) if hard == resource.RLIM_INFINITY else min(int(memory), hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+    limit_memory(int(memory))
     fault = find_fault(Checkpoint(id, "base", Path(folder)), engine)
     os.write(answer, json.dumps(fault).encode())
     return 0

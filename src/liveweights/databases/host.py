@@ -21,6 +21,7 @@ import msgspec
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from liveweights import machine
 from liveweights.databases import roles
 from liveweights.databases.commons import QUEUE_PAGES
 from liveweights.databases.endpoint import (
@@ -46,7 +47,6 @@ BASE = "base"
 CLIENT = "liveweights databases"
 """How the platform's own connections call themselves."""
 SHARED_BUFFERS_MB = 128
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def server_settings(settings: DatabaseSettings) -> dict[str, str]:
 
 def process_memory(settings: DatabaseSettings) -> int | None:
     """Bytes of address space for one connection, what all share included."""
-    if not settings.session_memory_mb or sys.platform != "linux":
+    if not settings.session_memory_mb or not machine.LINUX:
         return None
     return (settings.session_memory_mb + SHARED_BUFFERS_MB) * MIB
 
@@ -153,7 +153,7 @@ class Host:
     def _check_boot(self) -> None:
         """Without fsync, what a crash of the machine leaves behind may be anything."""
         path = self.folder / "boot"
-        boot = BOOT_ID.read_text() if BOOT_ID.exists() else ""
+        boot = machine.boot_id()
         if path.exists() and path.read_text() != boot:
             raise HostError(
                 f"the machine went down while databases in {self.folder} were open, and they were "

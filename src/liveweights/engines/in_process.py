@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.models import end_of_text_ids, load_tokenizer
+from liveweights.engines.context import with_context
 from liveweights.engines.decoder import Decoder
 from liveweights.engines.guide import GuideMaker
 from liveweights.engines.limits import check_request
@@ -40,7 +41,7 @@ class InProcessEngine(ABC, Generic[D]):
         threads: int,
         tokenizer: PreTrainedTokenizerBase | None,
     ) -> None:
-        self._settings = settings
+        self._settings = settings = with_context(base, settings)
         self._tokenizer = tokenizer or load_tokenizer(base)
         self._ends = end_of_text_ids(base, self._tokenizer)
         self._guides = GuideMaker(self._tokenizer, self._ends)

@@ -17,6 +17,7 @@ from liveweights.catalog.adapters import to_gguf_adapter
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.gguf import Precision, UnsupportedByLlamaCpp, to_gguf
 from liveweights.catalog.models import end_of_text_ids, load_tokenizer
+from liveweights.engines.context import with_context
 from liveweights.engines.distribution import sampling_logprob
 from liveweights.engines.guide import GuideMaker
 from liveweights.engines.limits import check_request
@@ -96,7 +97,7 @@ class LlamaEngine:
         settings: EngineSettings | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
     ) -> None:
-        self._settings = settings or EngineSettings()
+        self._settings = with_context(base, settings or EngineSettings())
         self._cache = cache
         self._tokenizer = tokenizer or load_tokenizer(base)
         self._special = special_ids(self._tokenizer)

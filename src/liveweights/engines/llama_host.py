@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from liveweights.process import end_with_parent
+from liveweights.machine import end_with_parent
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ import msgspec
 
 from liveweights.engines.llama_host import Host
 from liveweights.engines.protocol import EngineError
+from liveweights.machine import yielding_environment
 
 log = logging.getLogger(__name__)
 
@@ -166,6 +167,7 @@ class LlamaProcess:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            env=yielding_environment(),
             # Out of the terminal's group: Ctrl-C is for the parent, which ends its children.
             start_new_session=True,
         )

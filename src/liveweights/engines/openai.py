@@ -11,6 +11,7 @@ import msgspec
 
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.models import end_of_text_ids, load_tokenizer
+from liveweights.engines.context import choose_context
 from liveweights.engines.limits import check_request, refuse_guidance
 from liveweights.engines.protocol import (
     EngineError,
@@ -69,6 +70,10 @@ class OpenAIEngine:
         self._base = base
         self._settings = settings or EngineSettings(kind="openai")
         self._openai = openai or OpenAISettings()
+        # Its memory is the server's.
+        self._context_length = self._settings.context_length or choose_context(
+            base, 0, rows=1, memory=0
+        )
         self._tokenizer = tokenizer or load_tokenizer(base)
         self._ends = end_of_text_ids(base, self._tokenizer)
         self._address = self._openai.server.rstrip("/").removesuffix("/v1")
@@ -79,7 +84,7 @@ class OpenAIEngine:
     @property
     def context_length(self) -> int:
         """Tokens of prompt and answer together."""
-        return self._settings.context_length
+        return self._context_length
 
     @property
     def tolerance(self) -> float:

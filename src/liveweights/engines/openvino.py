@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from liveweights.engines.openvino_decoder import OpenVinoDecoder
 from liveweights.engines.openvino_model import PagedModel, fast_dtype, library
 from liveweights.engines.protocol import EngineError, Sampling
 from liveweights.engines.settings import EngineSettings
+from liveweights.machine import cores
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -42,7 +42,7 @@ class OpenVinoEngine(InProcessEngine[OpenVinoDecoder]):
         self._cache = cache
         settings = settings or EngineSettings(kind="openvino")
         self._dtype = fast_dtype() if settings.dtype == "auto" else settings.dtype
-        if self._dtype == "bfloat16" and len(os.sched_getaffinity(0)) < 2:
+        if self._dtype == "bfloat16" and cores() < 2:
             raise EngineError('OpenVINO needs two cores for bfloat16: use engine.dtype = "float32"')
         # Torch has little to do here, and threads of its own would wait where OpenVINO's compute.
         super().__init__(base, settings, 1, tokenizer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -13,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from liveweights.engines.protocol import EngineError
+from liveweights.machine import cores
 
 _HOPS = 8
 """Operations after the output layer's product, at most."""
@@ -40,7 +40,7 @@ def fast_dtype() -> str:
     model for bfloat16.
     """
     capable = "BF16" in library().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return "bfloat16" if capable and len(os.sched_getaffinity(0)) > 1 else "float32"
+    return "bfloat16" if capable and cores() > 1 else "float32"
 
 
 @dataclass(frozen=True, slots=True)

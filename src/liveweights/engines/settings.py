@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from liveweights import bounds
+from liveweights.machine import compute_cores
 
 
 class VllmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,8 +95,15 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         ),
     ] = 0.01
     context_length: Annotated[
-        int, Meta(ge=64, le=2**24, description="Tokens of prompt and answer together, per request.")
-    ] = 2048
+        int,
+        Meta(
+            ge=0,
+            le=2**24,
+            description="Tokens of prompt and answer together, per request. 0: what the model was "
+            "made for, or less where memory does not hold that many of all requests at once; the "
+            "log says which at the start.",
+        ),
+    ] = 0
     slots: Annotated[
         int,
         Meta(
@@ -112,8 +119,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Meta(
             ge=0,
             le=1024,
-            description="CPU threads that compute tokens; 0 means half of the cores: the update "
-            "has the other half. Threads that share a core wait for each other at every layer.",
+            description="CPU threads that compute tokens. 0: one per core. An update takes what "
+            "they leave: it runs at lower priority.",
         ),
     ] = 0
     candidates: Annotated[
@@ -156,6 +163,10 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         ),
     ] = 512
 
+    def __post_init__(self) -> None:
+        if 0 < self.context_length < 64:
+            raise ValueError(f"context_length is {self.context_length}: say 0 or at least 64")
+
     def cores(self) -> int:
-        """``threads``, with 0 replaced by half of the usable cores."""
-        return self.threads or max(1, len(os.sched_getaffinity(0)) // 2)
+        """``threads``, with 0 replaced by the cores that compute."""
+        return self.threads or compute_cores()

@@ -14,6 +14,7 @@ import msgspec
 
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.models import end_of_text_ids, is_mixture, load_tokenizer
+from liveweights.engines.context import choose_context
 from liveweights.engines.drawn import Step, candidate_count, drawn_token
 from liveweights.engines.limits import check_request, refuse_guidance
 from liveweights.engines.protocol import EngineError, Sampling, Token, UnknownCheckpoint
@@ -74,21 +75,31 @@ class VllmEngine:
         self._replicas = self._make_replicas(vllm or VllmSettings())
 
     def _make_replicas(self, vllm: VllmSettings) -> list[Replica]:
-        length = self.context_length
+        given = self._settings.context_length
         if vllm.servers:
+            length = given or choose_context(self._base, 0, rows=1, memory=0)
             return [
-                Replica(length, self._wanted, self._changed, address=address, key=vllm.key)
+                Replica(
+                    length,
+                    self._wanted,
+                    self._changed,
+                    exact=bool(given),
+                    address=address,
+                    key=vllm.key,
+                )
                 for address in vllm.servers
             ]
-        processes = [VllmProcess(self._base, self._settings, vllm) for _ in range(vllm.replicas)]
+        length = given or choose_context(self._base, 2, rows=1, memory=vllm.kv_cache_gib << 30)
+        settings = msgspec.structs.replace(self._settings, context_length=length)
+        processes = [VllmProcess(self._base, settings, vllm) for _ in range(vllm.replicas)]
         return [
             Replica(length, self._wanted, self._changed, process=process) for process in processes
         ]
 
     @property
     def context_length(self) -> int:
-        """Tokens of prompt and answer together."""
-        return self._settings.context_length
+        """Tokens of prompt and answer together: what every server takes, as far as is known."""
+        return min(replica.context_length for replica in self._replicas)
 
     @property
     def tolerance(self) -> float:

@@ -18,7 +18,7 @@ from liveweights.catalog.models import is_mixture
 from liveweights.engines.drawn import MAX_CANDIDATES
 from liveweights.engines.protocol import EngineError
 from liveweights.engines.settings import EngineSettings, VllmSettings
-from liveweights.process import end_with_parent
+from liveweights.machine import request_parent_death_signal
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class VllmProcess:
                 stdout=PIPE,
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=end_with_parent,
+                preexec_fn=request_parent_death_signal,
             )
         except OSError as error:
             raise EngineError(

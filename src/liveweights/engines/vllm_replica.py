@@ -51,11 +51,14 @@ class Replica:
         wanted: Mapping[str, Checkpoint],
         changed: asyncio.Event,
         *,
+        exact: bool = True,
         process: VllmProcess | None = None,
         address: str = "",
         key: str = "",
     ) -> None:
-        self._context_length = context_length
+        self.context_length = context_length
+        """Tokens of a request; less where the server takes less and need not take as many."""
+        self._exact = exact
         self._wanted = wanted
         self._changed = changed
         self.process = process
@@ -182,11 +185,14 @@ class Replica:
         base = next((card for card in cards if card.parent is None), None)
         if base is None:
             raise EngineError("it serves no model")
-        if base.max_model_len and base.max_model_len < self._context_length:
-            raise EngineError(
-                f"its context is {base.max_model_len} tokens: set engine.context_length "
-                f"({self._context_length}) to no more"
-            )
+        if base.max_model_len and base.max_model_len < self.context_length:
+            if self._exact:
+                raise EngineError(
+                    f"its context is {base.max_model_len} tokens: set engine.context_length "
+                    f"({self.context_length}) to no more"
+                )
+            self.context_length = base.max_model_len
+            log.info("context of %d tokens: %s takes no more", base.max_model_len, self.name)
         self._base = base.id
         self.adapters = {card.id for card in cards if card.parent is not None}
         for adapter in list(self._wanted.values()):

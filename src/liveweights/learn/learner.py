@@ -36,7 +36,7 @@ from liveweights.learn.tree import Path as TreePath
 from liveweights.learn.truth import truth
 from liveweights.learn.update import Report, Step, update
 from liveweights.learn.voters import describe
-from liveweights.process import end_with_parent
+from liveweights.machine import cores, end_with_parent
 from liveweights.record.generation import Generation
 from liveweights.record.window import Example
 
@@ -93,7 +93,7 @@ def learn(job: Job, folder: Path) -> Result:
 
     began = time.monotonic()
     settings = job.settings
-    half = len(os.sched_getaffinity(0)) // 2
+    half = cores() // 2
     torch.set_num_threads(settings.threads or max(1, half // sharing.processes()))
     tokenizer = AutoTokenizer.from_pretrained(
         job.base, local_files_only=True, trust_remote_code=False

@@ -8,7 +8,6 @@ keeps busy shows: threads that wait for it make a pass slower, not faster.
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -52,7 +51,7 @@ def measure() -> Speed:
     dtype = compute_dtype(LearnSettings(device="cpu"))
     x_BD, weight_DE = torch.randn(rows, width, dtype=dtype), torch.randn(width, wider, dtype=dtype)
     rates: dict[int, float] = {}
-    for threads in _counts(len(os.sched_getaffinity(0))):
+    for threads in _counts(cores()):
         torch.set_num_threads(threads)
         torch.mm(x_BD, weight_DE)
         count, began = 0, time.perf_counter()

@@ -19,6 +19,7 @@ from typing import IO
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from liveweights import machine
 from liveweights.store import binaries, place
 from liveweights.store.access import Access
 from liveweights.store.strays import remove_strays
@@ -379,7 +380,7 @@ def _running(data: Path) -> int | None:
     if not lines or not lines[0].strip().isdecimal():
         return None
     pid = int(lines[0])
-    return pid if _works_in(pid, data) else None
+    return pid if machine.working_folder(pid) == os.path.realpath(data) else None
 
 
 def _ready(data: Path) -> bool:
@@ -406,35 +407,19 @@ def _trim(where: place.Place) -> None:
     )
 
 
-def _works_in(pid: int, data: Path) -> bool:
-    if os.path.isdir("/proc/self"):
-        try:
-            return os.readlink(f"/proc/{pid}/cwd") == os.path.realpath(data)
-        except OSError:  # gone, a zombie, or somebody else's
-            return False
-    found = subprocess.run(
-        ["ps", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False
-    )
-    return "postgres" in found.stdout and str(data) in found.stdout
-
-
 def _end_orphans(data: Path, patience: float = 5.0) -> None:
     """Wait for, then kill, server processes whose parent has died.
 
     They hold the shared memory, and with it the data: a new server must not start before the
     last one is gone. They end by themselves unless they are deep in a query.
     """
-    if not os.path.isdir("/proc/self") or _until(lambda: not _workers(data), patience):
+    if _until(lambda: not machine.processes_in(data), patience):
         return
-    for pid in _workers(data):
+    for pid in machine.processes_in(data):
         _signal(pid, signal.SIGKILL)
-    if not _until(lambda: not _workers(data), patience):
-        raise ServerError(f"processes {_workers(data)} of an earlier server in {data} do not end")
-
-
-def _workers(data: Path) -> list[int]:
-    processes = (int(name) for name in os.listdir("/proc") if name.isdecimal())
-    return [process for process in processes if _works_in(process, data)]
+    if not _until(lambda: not machine.processes_in(data), patience):
+        left = machine.processes_in(data)
+        raise ServerError(f"processes {left} of an earlier server in {data} do not end")
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

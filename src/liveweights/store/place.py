@@ -6,11 +6,11 @@ import hashlib
 import os
 import secrets
 import stat
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from liveweights.machine import CLONING_COPY
 from liveweights.store.account import Account
 
 POINTER = "location"
@@ -56,12 +56,11 @@ class Place:
 
     def clones_files(self) -> bool:
         """Whether files here are cloned, sharing their blocks (tried, not guessed)."""
-        flag = "-c" if sys.platform == "darwin" else "--reflink=always"
         script = (
             'umask 077; cd "$1" && echo 1 > clone.from && cp "$2" clone.from clone.to; '
             "status=$?; rm -f clone.from clone.to; exit $status"
         )
-        return self.account.run(["/bin/sh", "-c", script, "sh", self.root, flag])[0] == 0
+        return self.account.run(["/bin/sh", "-c", script, "sh", self.root, CLONING_COPY])[0] == 0
 
     def _claim(self, folder: Path) -> Path:
         try:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from liveweights.gate.sandbox.limits import Limits
+from liveweights.machine import LINUX
 
 OLDEST = (0, 8)
 ROOT = ("bin", "sbin", "lib", "lib32", "lib64")
@@ -25,6 +26,11 @@ class SandboxUnavailable(RuntimeError):
 
 def find_bubblewrap() -> str:
     """Path of a new enough ``bwrap``. Raises SandboxUnavailable."""
+    if not LINUX:
+        raise SandboxUnavailable(
+            "no program may be run here: the sandbox is made of Linux namespaces, so suites that"
+            " run programs need Linux (or a Linux container or virtual machine)"
+        )
     found = shutil.which("bwrap")
     if found is None:
         raise SandboxUnavailable(

@@ -6,12 +6,12 @@ import asyncio
 import itertools
 import os
 import signal
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from liveweights.gate.sandbox.limits import Limits
+from liveweights.machine import PROC, control_groups
 
 _numbers = itertools.count()
 
@@ -90,50 +90,21 @@ class Group:
                     await asyncio.sleep(0.01)
 
 
-def find_cgroups(proc: Path = Path("/proc/self")) -> Cgroups:
+def find_cgroups(proc: Path = PROC) -> Cgroups:
     """What may be used here: v2, else v1, else nothing. Makes and removes a group to see."""
-    own = dict(_own(proc))
-    mounts = list(_mounts(proc))
-    for kind, root, mount, _ in mounts:
-        if kind != "cgroup2" or "" not in own:
-            continue
-        folder = _inside(own[""], root, mount)
-        for parent in (folder, *folder.parents):
-            if not parent.is_relative_to(mount):
-                break
+    groups = control_groups(proc)
+    for group in groups:
+        for parent in group.upwards() if group.version == 2 else ():
             with suppress(OSError):
                 enabled = (parent / "cgroup.subtree_control").read_text().split()
                 if {"memory", "pids"} <= {*enabled} and _may_create(parent):
                     return Cgroups(2, {"memory": parent, "pids": parent})
-    parents: dict[str, Path] = {}
-    for kind, root, mount, options in mounts:
-        for controller in {"memory", "pids"} & {*options.split(",")}:
-            if kind == "cgroup" and controller in own:
-                parent = _inside(own[controller], root, mount)
-                if _may_create(parent):
-                    parents[controller] = parent
+    parents = {
+        group.controller: group.folder
+        for group in groups
+        if group.controller in {"memory", "pids"} and _may_create(group.folder)
+    }
     return Cgroups(1 if parents else None, parents)
-
-
-def _own(proc: Path) -> Iterator[tuple[str, str]]:
-    """Controller (empty: v2) to this process's group, from lines such as ``8:pids:/a``."""
-    for line in (proc / "cgroup").read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
-        for controller in controllers.split(","):
-            yield controller, path
-
-
-def _mounts(proc: Path) -> Iterator[tuple[str, str, Path, str]]:
-    """Kind, root, mount point and options of every mount (proc(5), mountinfo)."""
-    for line in (proc / "mountinfo").read_text().splitlines():
-        before, _, after = line.partition(" - ")
-        root, point = before.split()[3:5]
-        kind, _, options = after.split(maxsplit=2)
-        yield kind, root, Path(point), options
-
-
-def _inside(path: str, root: str, mount: Path) -> Path:
-    return mount / path.removeprefix(root.rstrip("/")).lstrip("/")
 
 
 def _may_create(parent: Path) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import msgspec
+
+from liveweights.machine import count_threads
 
 MIB = 1024 * 1024
 OPEN_FILES = 256
@@ -41,19 +40,3 @@ def rlimits(limits: Limits, uid: int, *, memory: bool, processes: bool) -> list[
     if processes:
         values["nproc"] = limits.processes + count_threads(uid)
     return [f"--{name}={value}" for name, value in values.items()]
-
-
-def count_threads(uid: int) -> int:
-    """Threads of all processes of a user that can be seen."""
-    count = 0
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit():
-            continue
-        try:
-            lines = Path(entry.path, "status").read_text().splitlines()
-        except OSError:
-            continue  # it ended meanwhile
-        fields = dict(line.split(":", 1) for line in lines if ":" in line)
-        if int(fields["Uid"].split()[0]) == uid:
-            count += int(fields["Threads"])
-    return count

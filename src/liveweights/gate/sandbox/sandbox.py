@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-import signal
 import time
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -25,6 +24,7 @@ from liveweights.gate.sandbox.bubblewrap import (
 )
 from liveweights.gate.sandbox.cgroups import Cgroups, Group, find_cgroups
 from liveweights.gate.sandbox.limits import Limits, rlimits
+from liveweights.machine import ProcessHandle
 
 Ended = Literal["exit", "time", "memory", "processes", "output"]
 CHUNK = 65_536
@@ -53,12 +53,11 @@ class Running:
 
     process: asyncio.subprocess.Process
     group: Group | None
-    handle: int
+    handle: ProcessHandle
 
     def kill(self) -> None:
         # By handle: asking the process object would reap it behind the event loop's back.
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.handle, signal.SIGKILL)
+        self.handle.kill()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +164,7 @@ class Sandbox:
                 **changed,
             )
         group: Group | None = None
-        handle = os.pidfd_open(process.pid)
+        handle = ProcessHandle(process.pid)
         try:
             if self.cgroups.parents:
                 group = self.cgroups.create(limits)
@@ -175,7 +174,7 @@ class Sandbox:
             yield Running(process, group, handle)
         finally:
             await _end(Running(process, group, handle))
-            os.close(handle)
+            handle.close()
             if group:
                 await group.remove()
 

@@ -1,0 +1,195 @@
+"""What the operating system tells, and what stands in for it elsewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from liveweights import machine
+
+SOURCES = Path(machine.__file__).parent
+LINUX_ONLY = re.compile(
+    r"sched_getaffinity|prctl|pidfd|/proc/(?:self|sys|\{)|[\"']/proc[\"']|/sys/|sys\.platform|"
+    r"os\.uname|sysctl|memfd|inotify|epoll"
+)
+MADE_OF_LINUX = {SOURCES / "machine.py", *(SOURCES / "gate/sandbox").glob("*.py")}
+
+
+def group(folder: Path, line: str, mount: str) -> Path:
+    """A /proc/self in one control group."""
+    folder.mkdir()
+    (folder / "cgroup").write_text(f"{line}\n")
+    root, point, kind, options = mount.split()
+    (folder / "mountinfo").write_text(f"1 1 0:1 {root} {point} rw - {kind} none {options}\n")
+    return folder
+
+
+def test_only_one_module_knows_the_system() -> None:
+    files = set(SOURCES.rglob("*.py")) - MADE_OF_LINUX
+    assert len(files) > 100
+    named = {
+        f"{file.relative_to(SOURCES)}: {found[0]}"
+        for file in files
+        if (found := LINUX_ONLY.search(file.read_text()))
+    }
+    assert not named
+
+
+def test_cores_are_at_most_those_of_the_machine() -> None:
+    assert 1 <= machine.compute_cores() <= machine.cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [("max 100000", 64), ("200000 100000", 2), ("250000 100000", 2), ("50000 100000", 1)],
+)
+def test_a_control_group_bounds_the_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, expected: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    own = tmp_path / "mount" / "service"
+    own.mkdir(parents=True)
+    (own.parent / "cpu.max").write_text(quota)  # of the group that ours is in
+    proc = group(tmp_path / "self", "0::/service", f"/ {own.parent} cgroup2 rw")
+    assert machine.cores(proc) == expected
+
+
+def test_the_older_control_groups_bound_the_cores_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    (tmp_path / "mount").mkdir()
+    (tmp_path / "mount/cpu.cfs_quota_us").write_text("300000")
+    (tmp_path / "mount/cpu.cfs_period_us").write_text("100000")
+    proc = group(tmp_path / "self", "4:cpu,cpuacct:/x", f"/x {tmp_path / 'mount'} cgroup rw,cpu")
+    assert machine.cores(proc) == 3
+    (tmp_path / "mount/cpu.cfs_quota_us").write_text("-1")
+    assert machine.cores(proc) == 64
+
+
+def test_threads_that_share_a_core_count_once(tmp_path: Path) -> None:
+    for cpu, siblings in enumerate(("0,2", "1,3", "0,2", "1,3")):
+        folder = tmp_path / f"cpu{cpu}/topology"
+        folder.mkdir(parents=True)
+        (folder / "thread_siblings_list").write_text(f"{siblings}\n")
+    assert machine.count_cores({0, 1, 2, 3}, tmp_path) == 2
+    assert machine.count_cores({0, 2}, tmp_path) == 1
+    assert machine.count_cores({0, 1}, tmp_path / "nowhere") == 2
+
+
+def test_memory_that_is_left_is_real() -> None:
+    assert 0 < machine.available_memory() <= machine.total_memory()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_control_group_bounds_the_memory(tmp_path: Path, version: int) -> None:
+    mount = tmp_path / "mount"
+    mount.mkdir()
+    names = {
+        1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        2: ("memory.max", "memory.current", "inactive_file"),
+    }[version]
+    for name, value in zip(names[:2], (8_000_000, 3_000_000), strict=True):
+        (mount / name).write_text(f"{value}\n")
+    (mount / "memory.stat").write_text(f"anon 5\n{names[2]} 1000000\n")
+    line, kind = {1: ("9:memory:/", "cgroup rw,memory"), 2: ("0::/", "cgroup2 rw")}[version]
+    proc = group(tmp_path / "self", line, f"/ {mount} {kind}")
+    assert machine.available_memory(proc) == 6_000_000
+    (mount / names[0]).write_text("max")
+    assert machine.available_memory(proc) > 6_000_000
+
+
+def test_without_control_groups_the_machine_counts(tmp_path: Path) -> None:
+    assert machine.control_groups(tmp_path) == []
+    assert machine.available_memory(tmp_path) > 0
+
+
+def test_the_boot_has_an_id_that_stays() -> None:
+    assert machine.boot_id()
+    assert machine.boot_id() == machine.boot_id()
+
+
+def test_processes_are_found_by_where_they_work(tmp_path: Path) -> None:
+    link = tmp_path.with_name(f"{tmp_path.name}-link")
+    link.symlink_to(tmp_path)
+    with subprocess.Popen(["sleep", "60"], cwd=tmp_path) as process:
+        assert machine.working_folder(process.pid) == os.path.realpath(tmp_path)
+        assert machine.processes_in(link) == [process.pid]
+        process.kill()
+    assert machine.working_folder(process.pid) is None
+    assert machine.processes_in(tmp_path) == []
+
+
+def test_processes_are_found_without_proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert machine.working_folder(os.getpid()) == os.getcwd()
+    assert machine.working_folder(2**22 + 1) is None
+
+
+def test_threads_of_a_user_are_counted() -> None:
+    assert machine.count_threads(os.getuid()) >= threading.active_count()
+    assert machine.count_threads(2**31) == 0
+
+
+def is_alive(pid: int) -> bool:
+    """Whether it has not ended; nobody may be there to reap it in a container."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize("how", ["end_with_parent", "end_when_orphaned"])
+def test_a_process_ends_with_its_parent(how: str) -> None:
+    """``end_when_orphaned`` is what systems without parent death signals do."""
+    child = (
+        f"import time; from liveweights.machine import {how} as go; go(); print(1, flush=True);"
+        " time.sleep(600)"
+    )
+    parent = (
+        "import subprocess, sys, time\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {child!r}],"
+        " stdout=subprocess.PIPE)\n"
+        "child.stdout.readline()\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        assert is_alive(pid)
+        process.kill()
+    deadline = time.monotonic() + 60
+    while is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(pid)
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_a_handle_kills_its_process(monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    with subprocess.Popen(["sleep", "60"]) as process:
+        handle = machine.ProcessHandle(process.pid)
+        handle.kill()
+        assert process.wait() == -signal.SIGKILL
+        handle.kill()  # it is gone
+        handle.close()
+
+
+def test_waiting_threads_sleep_soon_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    assert machine.yielding_environment() == {**os.environ, "GOMP_SPINCOUNT": machine.SPINS}
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert machine.yielding_environment() == dict(os.environ)
