@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -193,3 +194,43 @@ def test_waiting_threads_sleep_soon_unless_told_otherwise(monkeypatch: pytest.Mo
     assert machine.yielding_environment() == {**os.environ, "GOMP_SPINCOUNT": machine.SPINS}
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
     assert machine.yielding_environment() == dict(os.environ)
+
+
+def test_files_are_allowed_as_far_as_they_may_be() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    code = (
+        "import resource; from liveweights.machine import allow_files as allow;"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (100, 300));"
+        "print(allow(50), allow(200), allow(1000), resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    )
+    assert hard == resource.RLIM_INFINITY or hard >= 300
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["100", "200", "300", "300"]
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == soft
+
+
+def test_a_system_that_takes_fewer_files_than_it_says_gives_what_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [256]
+
+    def limit(_: int, wanted: tuple[int, int]) -> None:
+        if wanted[0] > 12_000:
+            raise ValueError("current limit exceeds maximum limit")
+        now[0] = wanted[0]
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (now[0], resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", limit)
+    assert machine.allow_files(50_000) == 10_240
+    assert machine.allow_files(11_000) == 11_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel counts only the heap")
+def test_memory_is_limited() -> None:
+    code = (
+        "from liveweights.machine import limit_memory as limit; limit(1 << 30);"
+        "print(len(bytes(1 << 20))); bytes(2 << 30)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.stdout.strip() == str(1 << 20)
+    assert "MemoryError" in found.stderr
