@@ -116,10 +116,10 @@ def _run(config: Config, home: Path, roles: tuple[str, ...], switch: bool = Fals
     from liveweights.start import REFUSALS
 
     start_logging()
-    if not config.gateway.upstream:
-        require_model(config.model)
     if config.gateway.upstream:
         roles = ("gateway",)
+    else:
+        require_model(config.model)
     try:
         asyncio.run(Supervisor(config, home.resolve(), roles, switch=switch).run())
     except REFUSALS as error:

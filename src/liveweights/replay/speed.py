@@ -14,6 +14,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from liveweights.machine import cores
+
 _SECONDS = 0.35
 _SHAPE = (256, 576, 1536)
 """Rows, and the two widths of a small model's layer."""
