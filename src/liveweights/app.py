@@ -44,6 +44,7 @@ from liveweights.gateway.app import create_gateway
 from liveweights.gateway.upstream import Upstream
 from liveweights.holder import Held, Holder, hold_home, read_id
 from liveweights.insight.endpoint import insight_routes
+from liveweights.machine import yielding_environment
 from liveweights.record.owners import OwnerStore
 from liveweights.record.responses import ResponseStore
 from liveweights.record.shadow import ShadowAnswer, keep_shadow
