@@ -13,7 +13,7 @@ from liveweights.record.feedback import Feedback
 from liveweights.record.refused import Refused
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Pending:
     """Feedback whose sender waits. ``survived`` is, of an ``edited``, the share of its answer
     that was kept; ``size`` is about how many bytes it has."""

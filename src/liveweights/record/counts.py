@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from liveweights.record.feedback import Feedback
@@ -31,11 +32,15 @@ class FeedbackCounts:
 
     def surplus(self, feedback: Sequence[Feedback]) -> set[int]:
         """Positions of those that come when their answer has as much as it may have. What comes
-        twice counts once."""
+        twice among these counts once; what repeats something earlier counts too."""
+        coming = Counter([f.generation for f in feedback])
+        crowded = {g for g, n in coming.items() if self._count(g) + n > self._most}
         found: set[int] = set()
-        ids: dict[str, set[tuple[str, str]]] = {}
-        for position, f in enumerate(feedback):
-            before = ids.setdefault(f.generation, set())
+        ids: dict[str, set[tuple[str, str]]] = {generation: set() for generation in crowded}
+        for position, f in enumerate(feedback) if crowded else ():
+            if f.generation not in crowded:
+                continue
+            before = ids[f.generation]
             if (key := (f.tenant, f.id)) in before:
                 continue
             if self._count(f.generation) + len(before) >= self._most:
