@@ -167,6 +167,9 @@ def test_a_shadow_that_is_slow_is_stopped_before_anyone_sees_it(
             for (generation,) in await cursor.fetchall():
                 answer = ShadowAnswer(
                     generation=generation,
+                    tenant="default",
+                    user=None,
+                    asked_at=datetime.now(UTC),
                     checkpoint=GOOD,
                     alias="code",
                     created_at=datetime.now(UTC),

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
+from liveweights.record import rollups
 from liveweights.record.clean import InvalidRow
-from liveweights.record.forget import Forgotten, forget
+from liveweights.record.forget import Forgotten, Traces, forget
+from liveweights.record.shadow import ShadowAnswer, keep_shadow
+from liveweights.store.database import Connection
+from liveweights.store.partitions import UNDATED
 
 from .rows import make_feedback, make_generation
 from .test_window import Begin, End, ask, claim, record
@@ -129,3 +134,98 @@ def test_users_of_any_length_and_what_is_in_quarantine_go_too(database_dsn: str)
         left = conn.execute("select id from generations").fetchall()
         kept = conn.execute("select id from quarantine order by id").fetchall()
     assert ([id for (id,) in left], [id for (id,) in kept]) == (["b"], ["b-refused", "fb"])
+
+
+def now(seconds: float = 0.0) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+def ids(dsn: str) -> set[str]:
+    with psycopg.connect(dsn) as conn:
+        return {id for (id,) in conn.execute("select id from generations").fetchall()}
+
+
+def test_what_was_asked_before_and_comes_later_is_not_recorded(database_dsn: str) -> None:
+    """Such as an answer that was under way, or rows that waited on disk; and what is asked
+    afterwards is."""
+    record(database_dsn, make_generation("a", created_at=now()), make_feedback("fa", "a"))
+    forget_user(database_dsn, "default", "ada")
+    record(
+        database_dsn,
+        make_generation("late", created_at=now(-60)),
+        make_feedback("fl", "late"),
+        make_generation("b", user="bob", created_at=now(-60)),
+        make_feedback("fb", "b"),
+        make_generation("other", tenant="other", created_at=now(-60)),
+        make_generation("nobody", user=None, created_at=now(-60)),
+        make_generation("new", created_at=now(60)),
+        make_feedback("fn", "new"),
+    )
+    assert ids(database_dsn) == {"b", "other", "nobody", "new"}
+    with psycopg.connect(database_dsn) as conn:
+        left = {id for (id,) in conn.execute("select id from feedback_keys").fetchall()}
+        assert left == {"fb", "fn"}
+    assert ask(database_dsn, rollups.differences) == []
+
+
+def test_requests_of_the_users_chats_that_name_nobody_go_too(
+    database_dsn: str, begin_cycle: Begin
+) -> None:
+    """Their prompts repeat what was said before."""
+    chat = {"endpoint": "chat", "session": "s"}
+    record(
+        database_dsn,
+        make_generation("first", **chat),
+        make_generation("second", **{**chat, "user": None}),
+        make_generation("bobs", **{**chat, "user": "bob"}),
+        make_generation("elsewhere", **{**chat, "user": None, "session": "t"}),
+        make_generation("other", **{**chat, "user": None, "tenant": "other"}),
+        make_generation("line", user=None, session="s"),
+        make_feedback("fb", "bobs"),
+    )
+    cycle = begin_cycle()
+    claim(database_dsn, cycle)
+    found: list[Traces] = []
+
+    async def also(conn: Connection, traces: Traces) -> None:
+        found.append(traces)
+
+    removed = ask(database_dsn, lambda conn: forget(conn, "default", "ada", also=also))
+    assert removed.generations == 2
+    assert ids(database_dsn) == {"bobs", "elsewhere", "other", "line"}
+    # What bob was answered may have been judged by what ada asked next.
+    assert found == [Traces((cycle,), (UNDATED,))]
+
+
+def test_answers_in_the_shadow_that_come_later_are_not_kept(
+    database_dsn: str, register: Callable[..., str], begin_cycle: Begin
+) -> None:
+    register("m@1")
+
+    def shade(user: str | None, asked_at: datetime) -> None:
+        answer = ShadowAnswer(
+            generation=f"{user}{asked_at}",
+            tenant="default",
+            user=user,
+            asked_at=asked_at,
+            checkpoint="m@1",
+            alias="live",
+            created_at=now(),
+            session=None,
+            output="x",
+            finish_reason="stop",
+            total_ms=1.0,
+        )
+
+        async def keep(conn: Connection) -> None:
+            await keep_shadow(conn, answer)
+            await conn.commit()
+
+        ask(database_dsn, keep)
+
+    forget_user(database_dsn, "default", "ada")
+    for user, at in (("ada", now(-60)), ("ada", now(60)), ("bob", now(-60)), (None, now(-60))):
+        shade(user, at)
+    with psycopg.connect(database_dsn) as conn:
+        kept = conn.execute("select generation from shadow_answers").fetchall()
+    assert sorted(id[:3] for (id,) in kept) == ["Non", "ada", "bob"]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,13 +20,20 @@ from liveweights.record.responses import (
 from liveweights.store.database import Pool, open_pool
 
 
-def make(id: str, previous: str | None = None, *, tenant: str = "t", user: str = "u") -> Any:
+def make(
+    id: str,
+    previous: str | None = None,
+    *,
+    tenant: str = "t",
+    user: str | None = "u",
+    ago: float = 0.0,
+) -> Any:
     return StoredResponse(
         id=id,
         tenant=tenant,
         user=user,
         previous=previous,
-        created_at=datetime.now(UTC),
+        created_at=datetime.now(UTC) - timedelta(seconds=ago),
         input=[{"role": "user", "content": f"ask {id}"}],
         body={"id": id, "output": [{"role": "assistant", "content": f"say {id}"}]},
     )
@@ -70,11 +77,18 @@ def test_a_user_who_is_forgotten_leaves_no_conversation(database_dsn: str) -> No
     async def work(store: ResponseStore, pool: Pool) -> None:
         await store.add(make("a"))
         await store.add(make("b", user="someone else"))
+        # It went on without a name.
+        await store.add(make("c", "a", user=None))
+        await store.add(make("d", user=None))
         async with pool.connection() as conn:
             await forget(conn, "t", "u")
-        await store.read("t", "b")
-        with pytest.raises(UnknownResponse):
-            await store.read("t", "a")
+        await store.add(make("late", ago=60))
+        await store.add(make("new", ago=-60))
+        for kept in ("b", "d", "new"):
+            await store.read("t", kept)
+        for gone in ("a", "c", "late"):
+            with pytest.raises(UnknownResponse):
+                await store.read("t", gone)
 
     use(database_dsn, work)
 

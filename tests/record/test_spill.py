@@ -145,3 +145,32 @@ def test_full_at_its_limit(tmp_path: Path) -> None:
     assert spill.full
     spill.remove_oldest()
     assert not spill.full
+
+
+def test_rows_are_dropped_from_any_segment(tmp_path: Path) -> None:
+    spill = Spill(tmp_path)
+    batches = [("a1", "b1"), ("a2", "a3"), ("b2",), ("a4", "b3", "a5")]
+    for batch in batches:
+        spill.append(rows(*batch))
+    size = sum(path.stat().st_size for path in tmp_path.glob("*.rows"))
+    assert spill.drop(lambda row: row.id.startswith("a")) == 5
+    assert spill.rows == 3
+    assert spill.bytes == sum(path.stat().st_size for path in tmp_path.glob("*.rows")) < size
+    spill.append(rows("b4"))
+    found: list[str] = []
+    spill.close()
+    spill = Spill(tmp_path)
+    while spill.rows:
+        found += [row.id for row in spill.oldest()]
+        spill.remove_oldest()
+    assert found == ["b1", "b2", "b3", "b4"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "lock"]
+
+
+def test_what_has_nothing_to_drop_stays_as_it_is(tmp_path: Path) -> None:
+    spill = Spill(tmp_path)
+    spill.append(rows("a", "b"))
+    (path,) = tmp_path.glob("*.rows")
+    before = path.read_bytes()
+    assert spill.drop(lambda row: False) == 0
+    assert path.read_bytes() == before

@@ -90,6 +90,9 @@ class Shadow:
                 reason = "error"
         return ShadowAnswer(
             generation=draft.id,
+            tenant=draft.caller.tenant,
+            user=draft.caller.user,
+            asked_at=draft.created_at,
             checkpoint=checkpoint,
             alias=draft.alias,
             created_at=made.created_at,

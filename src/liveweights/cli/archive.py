@@ -15,7 +15,6 @@ from liveweights.cli.output import say, show, show_json
 from liveweights.config import Config
 from liveweights.record import archive as archives
 from liveweights.record.archive import Archived, ArchiveError
-from liveweights.record.forget import Forgotten
 from liveweights.record.parquet import ParquetUnavailable
 from liveweights.store.database import Connection
 
@@ -82,26 +81,43 @@ def forget(
     config: Settings = None,
     as_json: Json = False,
 ) -> None:
-    """Remove everything that a user asked, was answered and said, archived days included.
+    """Remove everything that a user asked, was answered and said: rows, archived days, files.
 
-    Weights cannot be made to forget: the checkpoints that the rows ever influenced are named, so
-    that they can be retired.
+    An open cycle that had read of it ends, and starts again without. Weights cannot be made to
+    forget: the checkpoints that the rows ever influenced are named, so that they can be retired.
+    Ends with 1 if something could not be removed now.
     """
+    from liveweights.cycle.forgetting import Done, forget_user
+
     settings = read_config(config)
-    folder = settings.record.archive_folder(home.resolve())
+    where = home.resolve()
 
-    async def ask(conn: Connection) -> tuple[Forgotten, list[date]]:
-        return await archives.forget_everywhere(conn, tenant, user, folder)
+    async def ask(conn: Connection) -> Done:
+        return await forget_user(conn, settings, where, tenant, user)
 
-    found, brought = _run(settings, home, ask)
+    done = _run(settings, home, ask)
+    found = done.found
     if as_json:
-        show_json({**msgspec.to_builtins(found), "days": [str(day) for day in brought]})
-        return
-    say(f"{found.generations} generations and {found.feedback} rows of feedback removed")
-    for day in brought:
-        say(f"the files of {day} were written anew without them")
-    for checkpoint in found.checkpoints:
-        say(f"{checkpoint} was influenced by them")
+        show_json(
+            {
+                **msgspec.to_builtins(found),
+                "days": [str(day) for day in done.days],
+                "restarted": done.restarted,
+                "left": done.left,
+            }
+        )
+    else:
+        say(f"{found.generations} generations and {found.feedback} rows of feedback removed")
+        for day in done.days:
+            say(f"the files of {day} were written anew without them")
+        for cycle in done.restarted:
+            say(f"cycle {cycle} had read of them and starts again")
+        for checkpoint in found.checkpoints:
+            say(f"{checkpoint} was influenced by them")
+        for sentence in done.left:
+            say(sentence, fg="yellow", err=True)
+    if done.left:
+        raise typer.Exit(1)
 
 
 def _run(config: Config, home: Path, ask: Callable[[Connection], Awaitable[T]]) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -113,12 +114,13 @@ async def read_news(conn: Connection, alias: str) -> News:
 
     Before the first cycle: all of it, and the seconds since the first answer. What a rejected
     cycle read is unread again, but alone it is no reason for another one: it would end the same.
+    One that was restarted counts as if it had not been.
     """
     cursor = await conn.execute(
         "select max(started_at), now() - max(ended_at), now(),"
         " (select min(created_at) from generations where alias = %(alias)s),"
         " (select live from aliases where name = %(alias)s)"
-        " from cycles where alias = %(alias)s",
+        " from cycles where alias = %(alias)s and outcome is distinct from 'restarted'",
         {"alias": alias},
     )
     row = await cursor.fetchone()
@@ -209,6 +211,36 @@ async def advance(conn: Connection, cycle: Cycle, to: State, **found: Any) -> Cy
     if row is None:
         raise LostLease(f"cycle {cycle.id} is no longer {cycle.state}")
     return Cycle(*row)
+
+
+async def restart(conn: Connection, cycles: Sequence[int], reason: str) -> list[Cycle]:
+    """End those of the cycles that are open; what they had begun is for `clear` to take back."""
+    cursor = await conn.execute(
+        "update cycles set state = 'ended', outcome = 'restarted', reason = %s,"
+        " updated_at = now(), ended_at = now()"
+        f" where id = any(%s) and ended_at is null returning {COLUMNS}".encode(),
+        (reason, list(cycles)),
+    )
+    return [Cycle(*row) for row in await cursor.fetchall()]
+
+
+async def remove_messages(conn: Connection, cycles: Sequence[int]) -> None:
+    """Of failed updates: what a program said as it ended may quote what it was working on."""
+    await conn.execute(
+        "update cycles set reason = 'what it said was removed with the rows of a user'"
+        " where id = any(%s) and outcome = 'failed'",
+        (list(cycles),),
+    )
+
+
+async def last_restarted(conn: Connection, alias: str) -> Cycle | None:
+    """The last cycle of the alias, if it was restarted."""
+    found = await recent(conn, alias, 1)
+    return found[0] if found and found[0].outcome == "restarted" else None
+
+
+async def drop_lease(conn: Connection, name: str, owner: str) -> None:
+    await conn.execute("delete from leases where name = %s and owner = %s", (name, owner))
 
 
 async def read_baseline(conn: Connection, alias: str) -> Baseline:

@@ -8,7 +8,8 @@ from typing import Literal
 from liveweights.cycle.settings import CycleSettings
 
 State = Literal["claiming", "learning", "warming", "gating", "canary", "ended"]
-Outcome = Literal["promoted", "rejected", "rolled_back", "no_signal", "failed"]
+Outcome = Literal["promoted", "rejected", "rolled_back", "no_signal", "failed", "restarted"]
+"""``restarted``: a user whose rows it had read was forgotten; the next one reads the others."""
 
 FOLLOWING: dict[State, frozenset[State]] = {
     "claiming": frozenset({"learning", "ended"}),

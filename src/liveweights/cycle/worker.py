@@ -29,6 +29,7 @@ from liveweights.cycle import ledger, live
 from liveweights.cycle.gating import AWAY, Gate
 from liveweights.cycle.ledger import Cycle, LostLease
 from liveweights.cycle.replays import remove_replays
+from liveweights.cycle.restarting import clear, is_clear, work_folder
 from liveweights.cycle.states import is_due
 from liveweights.cycle.updating import (
     LearnerFailed,
@@ -89,7 +90,7 @@ class Worker:
 
     def _folder(self, cycle: Cycle) -> Path:
         """Where the update's files are."""
-        return self.home / "cycles" / str(cycle.id)
+        return work_folder(self.home, cycle.id)
 
     async def run(self) -> None:
         """For ever; whatever is away is waited for."""
@@ -124,12 +125,15 @@ class Worker:
         async with self.pool.connection() as conn:
             cycle = await ledger.current(conn, self.alias)
             if cycle is None:
-                cycle = await self._start(conn, now)
+                again = await self._clear(conn)
+                cycle = await self._start(conn, now or again)
         if cycle is None:
             return None
         beat = asyncio.create_task(self._beat())
+        step = asyncio.ensure_future(self._step(cycle))
+        watch = asyncio.create_task(self._watch(cycle, step))
         try:
-            after = await self._step(cycle)
+            after = await step
             if after.state == "ended":
                 await self._tidy()
             return after
@@ -138,8 +142,35 @@ class Worker:
                 raise  # the step is taken again
             log.error("cycle %d failed while %s: %s", cycle.id, cycle.state, error)
             return await self._end(cycle, "failed", str(error))
+        except asyncio.CancelledError:
+            if not (watch.done() and not watch.cancelled()):
+                raise
+            log.info("cycle %d: %s -> ended: a user was forgotten", cycle.id, cycle.state)
+            return await watch
         finally:
             beat.cancel()
+            watch.cancel()
+
+    async def _watch(self, cycle: Cycle, step: asyncio.Future[Cycle]) -> Cycle:
+        """Break the step off when the cycle is restarted; the cycle then."""
+        while True:
+            await asyncio.sleep(self.config.cycle.poll)
+            try:
+                async with self.pool.connection() as conn:
+                    now = await ledger.get(conn, cycle.alias, cycle.id)
+            except AWAY as error:
+                log.warning("cycle %d could not be looked at: %s", cycle.id, error)
+                continue
+            if now.outcome == "restarted":
+                step.cancel()
+                return now
+
+    async def _clear(self, conn: Connection) -> bool:
+        """Whether the last cycle was restarted; nothing is left of it then."""
+        last = await ledger.last_restarted(conn, self.alias)
+        if last is not None and not await is_clear(conn, self.home, last):
+            await clear(conn, self.home, last)
+        return last is not None
 
     def _make_way(self, holder: tuple[str, datetime] | None) -> None:
         """One that was killed lets the lease run out; one that renews it is there to stay."""
@@ -306,7 +337,7 @@ class Worker:
             settings=self.config.learn,
             ways=str(self.config.cache_folder() / "ways"),
         )
-        await asyncio.to_thread(write_job, folder, job)
+        write_job(folder, job)  # here, so that it is done or not begun when the step is broken off
 
     async def _warm(self, cycle: Cycle) -> Cycle:
         assert cycle.candidate is not None

@@ -18,7 +18,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from liveweights.record.clean import clip_person
-from liveweights.record.forget import Forgotten, forget
+from liveweights.record.forget import Also, Forgotten, forget
 from liveweights.record.parquet import (
     ParquetUnavailable,
     find_value,
@@ -133,7 +133,7 @@ async def restore(conn: Connection, day: date, folder: Path) -> Archived:
 
 
 async def forget_everywhere(
-    conn: Connection, tenant: str, user: str, folder: Path
+    conn: Connection, tenant: str, user: str, folder: Path, *, also: Also | None = None
 ) -> tuple[Forgotten, list[date]]:
     """`forget`, in the files too: days that have rows of the user are brought back and archived
     anew; which those are. Raises ArchiveError, ParquetUnavailable."""
@@ -149,7 +149,7 @@ async def forget_everywhere(
                 await restore(conn, one.day, folder)
                 brought.append(one.day)
     await conn.commit()
-    found = await forget(conn, tenant, user)
+    found = await forget(conn, tenant, user, also=also)
     await conn.commit()
     for day in brought:
         await archive(conn, day, folder)

@@ -12,6 +12,7 @@ from liveweights.record import rollups, tally
 from liveweights.record.binary import COLUMNS, SIGNATURE, TRAILER, Row
 from liveweights.record.columns import FEEDBACK, feedback_row
 from liveweights.record.feedback import Feedback
+from liveweights.record.forget import LATE, oldest, remove_late
 from liveweights.record.holds import hold_staged
 from liveweights.store.columnstore import has_columnstore, lift_limit
 from liveweights.store.database import Connection
@@ -145,7 +146,8 @@ async def store(
     that was kept; ``surplus`` are positions of feedback that is not stored, unless it is already.
     ``again`` says that an earlier try may have been committed without our knowing: then feedback
     with our own time of receipt counts as new. Raises psycopg.errors.UniqueViolation where a
-    generation is there already: see ``find_new``.
+    generation is there already: see ``find_new``. Of users who have been forgotten since they
+    asked, nothing is kept.
     """
     if generations:
         await _copy(conn, generations)
@@ -153,22 +155,25 @@ async def store(
     about = {f.generation for position, f in enumerate(feedback) if position not in surplus}
     which = {"days": days, "generations": sorted(about)}
     # A pipeline: the statements travel together, and their results come back together.
+    late = locked = written = None
     async with conn.pipeline():
         if generations:
             await tally.stage(conn, tally.tally(generations))
-        if not feedback:
-            await rollups.add_staged(conn)
-            return []
-        await conn.execute(STAGE_FEEDBACK, {"rows": _encode(feedback, survived, surplus)})
-        if columnstore:
-            await hold_staged(conn)
-        locked = await conn.execute(KNOWN if columnstore else LOCK, {"days": days})
-        await conn.execute(STAGE_OUTCOMES, {**which, "sign": -1})
-        written = await conn.execute(INSERT_FEEDBACK, {"days": days})
-        await conn.execute(STAGE_OUTCOMES, {**which, "sign": 1})
+            late = await conn.execute(LATE, (oldest(generations),))
+        if feedback:
+            await conn.execute(STAGE_FEEDBACK, {"rows": _encode(feedback, survived, surplus)})
+            if columnstore:
+                await hold_staged(conn)
+            locked = await conn.execute(KNOWN if columnstore else LOCK, {"days": days})
+            await conn.execute(STAGE_OUTCOMES, {**which, "sign": -1})
+            written = await conn.execute(INSERT_FEEDBACK, {"days": days})
+            await conn.execute(STAGE_OUTCOMES, {**which, "sign": 1})
         await rollups.add_staged(conn)
-        known: set[int] = {position for position, own in await locked.fetchall() if own}
-        inserted: set[tuple[str, str]] = {(tenant, id) for tenant, id in await written.fetchall()}
+        found = [await cursor.fetchall() if cursor else [] for cursor in (late, locked, written)]
+    if found[0] == [(True,)]:
+        await remove_late(conn, generations)
+    known: set[int] = {position for position, own in found[1] if own}
+    inserted: set[tuple[str, str]] = {(tenant, id) for tenant, id in found[2]}
     if len(inserted) == len(feedback):
         return [Fate.NEW] * len(feedback)
     cursor = await conn.execute(COMPARE)

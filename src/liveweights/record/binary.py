@@ -181,6 +181,18 @@ def read_fields(data: bytes) -> dict[str, bytes]:
     return fields
 
 
+def owner_of(row: Row) -> tuple[str, str] | None:
+    """Tenant and user of an encoded generation; None where no user was named."""
+    fields = read_fields(row.data)
+    user = fields.get("user_id")
+    return None if user is None else (fields["tenant"].decode(), user.decode())
+
+
+def created_at(row: Row) -> datetime:
+    (microseconds,) = struct.unpack(">q", read_fields(row.data)["created_at"])
+    return _EPOCH + microseconds * _MICROSECOND
+
+
 def bucket_start(group: Group) -> datetime:
     return _EPOCH + group[0] * _BUCKET * _MICROSECOND
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from typing import LiteralString
+from datetime import date, datetime
+from typing import Any, LiteralString
 
 from liveweights.record import rollups
+from liveweights.record.binary import Row, bucket_start, created_at, owner_of
 from liveweights.record.clean import clip_person
 from liveweights.record.holds import hold_alone
 from liveweights.store.columnstore import has_columnstore, lift_limit
@@ -24,11 +26,49 @@ class Forgotten:
     checkpoints: list[str]
 
 
-FIND = "select id from generations where tenant = %s and user_id = %s order by day, id"
+CHATS = """
+select distinct session from generations
+where tenant = %(tenant)s and user_id = %(user)s and endpoint = 'chat' and session is not null
+"""
+
+FIND = """
+select id from generations
+where tenant = %(tenant)s and (
+    user_id = %(user)s
+    or user_id is null and endpoint = 'chat' and session = any(%(chats)s)
+)
+order by day, id
+"""
 
 LOCK: LiteralString = f"{FIND} for update"
 
-CYCLES = "select distinct cycle from cycle_rows where generation = any(%s) order by cycle"
+# Those that learnt from what the user said next as well.
+CYCLES = """
+select cycle from cycle_rows where generation = any(%(ids)s)
+union
+select r.cycle from generations g join cycle_rows r on r.day = g.day and r.generation = g.id
+where g.tenant = %(tenant)s and g.session = any(%(chats)s) and g.endpoint = 'chat'
+order by cycle
+"""
+
+# With the conversations that went on from them.
+DELETE_RESPONSES = """
+with recursive theirs as (
+    select id from responses where tenant = %(tenant)s and user_id = %(user)s
+    union
+    select r.id from responses r join theirs on r.previous = theirs.id
+    where r.tenant = %(tenant)s and r.user_id is null
+)
+delete from responses where id in (select id from theirs)
+"""
+
+NOT_FORGOTTEN: LiteralString = (
+    "not exists (select from forgotten where user_hash = %s and at >= %s)"
+)
+"""For what one user asked; the parameters are `forgotten_key` and when that was."""
+
+LATE = "select exists (select from forgotten where at >= %s)"
+"""Whether there is work for `remove_late`; the parameter is `oldest` of the rows."""
 
 # A candidate is influenced by what its cycle read: by the training part through its weights, by
 # the part held back through the verdict. Whatever was learnt from it or is built on it inherits.
@@ -106,49 +146,120 @@ delete from generations where day = any(%(days)s) and id = any(%(ids)s)
 """
 
 
-async def forget(conn: Connection, tenant: str, user: str) -> Forgotten:
-    """Remove all generations of the user with their feedback, what is in quarantine of them, and
-    conversations that were stored, in one transaction.
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """Where else a user's rows were: in cycles that had read them, and in partitions, whose files
+    hold removed rows for a while."""
 
-    They are no longer counted either. Weights cannot be made to forget: the checkpoints that are
-    named should be retired. The cycles that had read the rows are kept in the table ``forgotten``
-    with a hash of the user, so asking again names the checkpoints again, and those that came
-    since.
+    cycles: tuple[int, ...]
+    days: tuple[date, ...]
+
+
+Also = Callable[[Connection, Traces], Awaitable[None]]
+
+
+async def forget(
+    conn: Connection, tenant: str, user: str, *, also: Also | None = None
+) -> Forgotten:
+    """Remove all generations of the user with their feedback, what is in quarantine of them, and
+    conversations that were stored, in one transaction, in which ``also`` is awaited too. Requests
+    of the user's chats that named no user are the user's.
+
+    They are no longer counted either, and what was asked before and is recorded later is dropped.
+    Weights cannot be made to forget: the checkpoints that are named should be retired. The cycles
+    that had read the rows are kept in the table ``forgotten`` with a hash of the user, so asking
+    again names the checkpoints again, and those that came since.
+
+    ``conn`` is outside any transaction.
     """
     user = clip_person(user)  # as it was recorded
     digest = hash_of(tenant, user)
+    entry = await _announce(conn, digest)
     async with conn.transaction():
         # Locked, so that feedback on its way either is removed too or finds no generation.
         columnstore = await has_columnstore(conn)
         if columnstore:
             await lift_limit(conn)
             await hold_alone(conn)
-        cursor = await conn.execute(FIND if columnstore else LOCK, (tenant, user))
+        who: dict[str, Any] = {"tenant": tenant, "user": user}
+        cursor = await conn.execute(CHATS, who)
+        who["chats"] = [session for (session,) in await cursor.fetchall()]
+        cursor = await conn.execute(FIND if columnstore else LOCK, who)
         ids = [id for (id,) in await cursor.fetchall()]
-        which = {"days": sorted({day_of(id) for id in ids}), "ids": ids}
-        await _uncount(conn, which)
-        cursor = await conn.execute(CYCLES, (ids,))
+        cursor = await conn.execute(CYCLES, {**who, "ids": ids})
         cycles = [cycle for (cycle,) in await cursor.fetchall()]
-        await conn.execute("delete from cycle_rows where generation = any(%s)", (ids,))
-        cursor = await conn.execute(DELETE_FEEDBACK, which)
-        feedback = cursor.rowcount
-        await conn.execute("delete from shadow_answers where generation = any(%s)", (ids,))
-        await conn.execute("delete from replays where generation = any(%s)", (ids,))
-        await conn.execute(DELETE_GENERATIONS, which)
-        await conn.execute(DELETE_QUARANTINED, {**which, "tenant": tenant, "user": user})
+        feedback = await _remove(conn, ids)
+        await conn.execute(DELETE_QUARANTINED, {**who, "ids": ids})
+        await conn.execute(DELETE_RESPONSES, who)
+        if also is not None:
+            days = sorted({day_of(id) for id in ids})
+            await also(conn, Traces(tuple(cycles), tuple(days)))
         await conn.execute(
-            "delete from responses where tenant = %s and user_id = %s", (tenant, user)
+            "update forgotten set generations = %s, feedback = %s, cycles = %s where id = %s",
+            (len(ids), feedback, cycles, entry),
         )
-        if ids:
-            await conn.execute(
-                "insert into forgotten (user_hash, generations, feedback, cycles) "
-                "values (%s, %s, %s, %s)",
-                (digest, len(ids), feedback, cycles),
-            )
         cursor = await conn.execute(INFLUENCED, (digest,))
         checkpoints = [id for (id,) in await cursor.fetchall()]
-        await rollups.add_staged(conn)
     return Forgotten(len(ids), feedback, checkpoints)
+
+
+async def remove_late(conn: Connection, rows: Sequence[Row]) -> None:
+    """Of rows that were written in the caller's transaction, remove those of users who have been
+    forgotten since they asked."""
+    cursor = await conn.execute(
+        "select user_hash, max(at) from forgotten where at >= %s group by 1", (oldest(rows),)
+    )
+    forgotten = {bytes(digest): at for digest, at in await cursor.fetchall()}
+    late: list[str] = []
+    for row in rows:
+        owner = owner_of(row)
+        at = None if owner is None else forgotten.get(hash_of(*owner))
+        if at is not None and created_at(row) <= at:
+            late.append(row.id)
+    if late:
+        # What this transaction has staged before is counted already.
+        await conn.execute("delete from staged_rollups")
+        await conn.execute("delete from staged_histograms")
+        await _remove(conn, late)
+
+
+async def _announce(conn: Connection, digest: bytes) -> int:
+    """From now on nothing older of the user is recorded; the number of the entry. Returns when
+    what was being written before is there."""
+    async with conn.transaction():
+        cursor = await conn.execute(
+            "insert into forgotten (user_hash, generations, feedback, cycles)"
+            " values (%s, 0, 0, '{}') returning id",
+            (digest,),
+        )
+        row = await cursor.fetchone()
+        assert row is not None
+    async with conn.transaction():
+        await conn.execute("lock table only generations, shadow_answers, responses in share mode")
+    return row[0]
+
+
+async def _remove(conn: Connection, ids: Sequence[str]) -> int:
+    """Generations with all that refers to them; how many rows of feedback there were."""
+    which = {"days": sorted({day_of(id) for id in ids}), "ids": list(ids)}
+    await _uncount(conn, which)
+    await conn.execute("delete from cycle_rows where generation = any(%s)", (which["ids"],))
+    cursor = await conn.execute(DELETE_FEEDBACK, which)
+    feedback = cursor.rowcount
+    await conn.execute("delete from shadow_answers where generation = any(%s)", (which["ids"],))
+    await conn.execute("delete from replays where generation = any(%s)", (which["ids"],))
+    await conn.execute(DELETE_GENERATIONS, which)
+    await rollups.add_staged(conn)
+    return feedback
+
+
+def forgotten_key(tenant: str, user: str | None) -> bytes | None:
+    return None if user is None else hash_of(tenant, user)
+
+
+def oldest(rows: Sequence[Row]) -> datetime:
+    """No row was asked for before."""
+    return min(bucket_start(row.group) for row in rows)
 
 
 def hash_of(tenant: str, user: str) -> bytes:
@@ -162,7 +273,7 @@ async def read_forgotten(conn: Connection) -> set[bytes]:
     return {bytes(digest) for (digest,) in await cursor.fetchall()}
 
 
-async def _uncount(conn: Connection, which: dict[str, list[date] | list[str]]) -> None:
+async def _uncount(conn: Connection, which: Mapping[str, list[date] | list[str]]) -> None:
     """Stage, for the rollups, all that these generations have added to them."""
     await conn.execute(rollups.STAGE)
     await conn.execute(UNCOUNT, which)

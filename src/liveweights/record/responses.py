@@ -6,11 +6,12 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg.types.json import Jsonb
 
+from liveweights.record.forget import NOT_FORGOTTEN, forgotten_key
 from liveweights.record.refused import reason_of
 from liveweights.store.database import Connection, Pool
 from liveweights.store.faults import Fault, fault_of
@@ -40,9 +41,9 @@ class ConversationTooLong(ValueError):
     """More than ``LONGEST`` answers follow each other."""
 
 
-INSERT = """
+INSERT: LiteralString = f"""
 insert into responses (id, tenant, user_id, previous, created_at, input, body)
-values (%s, %s, %s, %s, %s, %s, %s)
+select %s, %s, %s, %s, %s::timestamptz, %s, %s where {NOT_FORGOTTEN}
 """
 
 CONVERSATION = """
@@ -86,7 +87,7 @@ class ResponseStore:
             raise StoreAway(f"the database is away: {reason_of(error)}") from error
 
     async def add(self, response: StoredResponse) -> None:
-        """Return once durable."""
+        """Return once durable; what a user asked before being forgotten is not kept."""
         async with self._connection() as conn:
             await conn.execute(
                 INSERT,
@@ -98,6 +99,8 @@ class ResponseStore:
                     response.created_at,
                     Jsonb(response.input),
                     Jsonb(response.body),
+                    forgotten_key(response.tenant, response.user),
+                    response.created_at,
                 ),
             )
 

@@ -6,14 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from liveweights.record.clean import clean_text
+from liveweights.record.forget import NOT_FORGOTTEN, forgotten_key
 from liveweights.store.database import Connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowAnswer:
-    """``generation`` is the answer that the user got to the same request."""
+    """``generation`` is the answer that the ``user`` got to the same request, made at
+    ``asked_at``."""
 
     generation: str
+    tenant: str
+    user: str | None
+    asked_at: datetime
     checkpoint: str
     alias: str
     created_at: datetime
@@ -24,10 +29,12 @@ class ShadowAnswer:
 
 
 async def keep_shadow(conn: Connection, answer: ShadowAnswer) -> None:
-    """Store it; the same generation and checkpoint again changes nothing."""
+    """Store it; the same generation and checkpoint again changes nothing, and what a user asked
+    before being forgotten is not kept."""
     await conn.execute(
         "insert into shadow_answers (generation, checkpoint, alias, created_at, session, output,"
-        " finish_reason, total_ms) values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
+        " finish_reason, total_ms) select %s, %s, %s, %s::timestamptz, %s, %s, %s, %s::real"
+        f" where {NOT_FORGOTTEN} on conflict do nothing",
         (
             answer.generation,
             answer.checkpoint,
@@ -37,5 +44,7 @@ async def keep_shadow(conn: Connection, answer: ShadowAnswer) -> None:
             clean_text(answer.output),
             answer.finish_reason,
             answer.total_ms,
+            forgotten_key(answer.tenant, answer.user),
+            answer.asked_at,
         ),
     )

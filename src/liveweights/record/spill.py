@@ -15,7 +15,7 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from liveweights.record.binary import COLUMNS, Row, decode
@@ -105,21 +105,39 @@ class Spill:
     def oldest(self) -> list[Row]:
         """The rows of the oldest segment, those that can be read. Raises OSError."""
         path = self._segments[0]
-        with path.open("rb") as file:
-            file.seek(len(HEAD))
-            rows: list[Row] = []
-            while head := file.read(_ROW.size):
-                try:
-                    size, checksum, _ = _ROW.unpack(head)
-                    data = file.read(size)
-                    if zlib.crc32(data) != checksum:
-                        raise ValueError("the checksum differs")
-                    rows.append(decode(data))
-                except (struct.error, LookupError, ValueError) as error:
-                    log.error("%s is damaged after %d rows: %s", path, len(rows), error)
-                    self._damaged = path
-                    break
-            return rows
+        rows, damage = _read(path)
+        if damage is not None:
+            self._damaged = path
+        return rows
+
+    def drop(self, unwanted: Callable[[Row], bool]) -> int:
+        """Write segments anew without such rows; how many there were. What cannot be read of a
+        damaged one is kept under another name. Raises OSError."""
+        dropped = 0
+        with self._changing:
+            for place, path in reversed(list(enumerate(self._segments))):
+                rows, damage = _read(path)
+                kept = [row for row in rows if not unwanted(row)]
+                if len(kept) == len(rows):
+                    continue
+                dropped += len(rows) - len(kept)
+                before = path.stat().st_size
+                size = 0
+                if kept:
+                    fresh = path.with_suffix(".new")
+                    size = _write(fresh, kept)
+                    name = f"{path.name[:10]}-{len(kept)}.rows"
+                    fresh.rename(self.folder / name)
+                    self._segments[place] = self.folder / name
+                else:
+                    del self._segments[place]
+                if damage is not None:
+                    rest = path.read_bytes()[damage:]
+                    path.with_suffix(".damaged").write_bytes(HEAD + rest)
+                path.unlink()
+                self._bytes += size - before
+            self._sync_folder()
+        return dropped
 
     def remove_oldest(self) -> None:
         """Its rows are in Postgres. A damaged one is renamed: its other rows are not."""
@@ -138,6 +156,26 @@ class Spill:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _read(path: Path) -> tuple[list[Row], int | None]:
+    """The rows of a segment up to where it is damaged, and where that is, if it is."""
+    with path.open("rb") as file:
+        file.seek(len(HEAD))
+        rows: list[Row] = []
+        while True:
+            place = file.tell()
+            if not (head := file.read(_ROW.size)):
+                return rows, None
+            try:
+                size, checksum, _ = _ROW.unpack(head)
+                data = file.read(size)
+                if zlib.crc32(data) != checksum:
+                    raise ValueError("the checksum differs")
+                rows.append(decode(data))
+            except (struct.error, LookupError, ValueError) as error:
+                log.error("%s is damaged after %d rows: %s", path, len(rows), error)
+                return rows, place
 
 
 def _write(path: Path, rows: Sequence[Row]) -> int:

@@ -91,7 +91,7 @@ select id, tenant, session, user_id from candidates
 order by exists (
     select from cycle_rows r join cycles c on c.id = r.cycle
     where r.generation = candidates.id
-        and (c.outcome is distinct from 'promoted' or c.withdrawn_at is not null)
+        and (coalesce(c.outcome, '') not in ('promoted', 'restarted') or c.withdrawn_at is not null)
 ), arrived, id
 """
 

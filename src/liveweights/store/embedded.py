@@ -33,6 +33,11 @@ SETTINGS: Mapping[str, str] = {
     "max_connections": "60",
     "synchronous_commit": "on",
     "max_wal_size": "1GB",
+    # A segment of the log goes when it is not needed: recycled, it would keep removed rows.
+    "wal_recycle": "off",
+    # The server's log has no rows of anybody: neither those that a statement failed on, nor it.
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
     "max_parallel_workers_per_gather": "0",  # containers have little /dev/shm
     "jit": "off",
     "timezone": "UTC",

@@ -1,0 +1,109 @@
+"""A user's right to be forgotten, in all that a service keeps."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from liveweights.config import Config
+from liveweights.cycle import ledger
+from liveweights.cycle.ledger import Cycle
+from liveweights.cycle.restarting import clear, is_clear, work_folder
+from liveweights.record.archive import forget_everywhere
+from liveweights.record.clean import clip_person
+from liveweights.record.forget import Forgotten, Traces
+from liveweights.record.leftovers import drop_spilled
+from liveweights.store.database import Connection
+from liveweights.store.erasure import erase
+from liveweights.store.partitions import TABLES, partition
+
+PATIENCE = 120.0
+"""Seconds to wait for a running worker to break off, and for a running writer."""
+REASON = "a user whose rows it had read was forgotten; the next cycle reads the others"
+WORDS = (
+    *("feedback_keys", "cycle_rows", "cycles", "shadow_answers", "replays", "responses"),
+    *("quarantine", "generations_undated", "feedback_undated"),
+)
+"""Tables in which a user's rows were, besides those of the days."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """``days`` are archives that were written anew, ``restarted`` the open cycles that had read
+    rows. ``left`` says in sentences what may still hold the user's words, and what to do."""
+
+    found: Forgotten
+    days: list[date]
+    restarted: list[int]
+    left: list[str]
+
+
+async def forget_user(conn: Connection, config: Config, home: Path, tenant: str, user: str) -> Done:
+    """Remove the user's rows everywhere, then what was made of them in files: those of cycles that
+    had read them, rows that wait on disk, and the bytes that an embedded server would leave.
+
+    An open cycle that had read them ends, without a release, and the next begins with the rest.
+    ``conn`` is outside any transaction. Raises ArchiveError, ParquetUnavailable.
+    """
+    traces: list[Traces] = []
+    restarted: list[Cycle] = []
+
+    async def also(conn: Connection, found: Traces) -> None:
+        traces.append(found)
+        restarted.extend(await ledger.restart(conn, found.cycles, REASON))
+        await ledger.remove_messages(conn, found.cycles)
+
+    folder = config.record.archive_folder(home)
+    found, brought = await forget_everywhere(conn, tenant, user, folder, also=also)
+    left: list[str] = []
+    for cycle in restarted:
+        left += await _take_back(conn, home, cycle)
+    cycles = {cycle for one in traces for cycle in one.cycles} - {one.id for one in restarted}
+    for cycle in cycles:
+        await asyncio.to_thread(shutil.rmtree, work_folder(home, cycle), ignore_errors=True)
+    owner = tenant, clip_person(user)
+    left += await asyncio.to_thread(drop_spilled, home / "spill", owner, PATIENCE)
+    if config.database_url() is None:
+        left += await _erase(conn, {day for one in traces for day in one.days})
+    return Done(found, brought, [cycle.id for cycle in restarted], left)
+
+
+async def _take_back(conn: Connection, home: Path, cycle: Cycle) -> list[str]:
+    """By the worker that is at it, or here, if none is alive."""
+    name, owner = f"cycle/{cycle.alias}", f"forget-{os.getpid()}"
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if await is_clear(conn, home, cycle):
+            return []
+        if await ledger.take_lease(conn, name, owner, PATIENCE):
+            await conn.commit()
+            try:
+                await clear(conn, home, cycle)
+            finally:
+                await ledger.drop_lease(conn, name, owner)
+                await conn.commit()
+            return []
+        await conn.commit()
+        await asyncio.sleep(0.2)
+    return [
+        f"the worker is still at cycle {cycle.id}; it will end it and remove"
+        f" {work_folder(home, cycle.id)}"
+    ]
+
+
+async def _erase(conn: Connection, days: set[date]) -> list[str]:
+    await conn.commit()
+    dated: Sequence[str] = [partition(table, day) for day in sorted(days) for table in TABLES]
+    left = await erase(conn, [*dated, *WORDS])
+    return [
+        f"removed rows stay in the files of table {table} until Postgres writes there: it is too"
+        f" large or too busy to be rewritten now; do it in a quiet hour with"
+        f" `vacuum (full, analyze) {table}`"
+        for table in left
+    ]
