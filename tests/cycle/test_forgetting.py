@@ -1,0 +1,249 @@
+"""After ``forget`` nothing holds what the user said: neither a table, nor a file of the home, nor
+the server's own files."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests import canary
+from tests.record.rows import make_feedback, make_generation
+from tests.record.test_rollups import timed_id
+
+from liveweights.config import Config
+from liveweights.cycle import ledger
+from liveweights.cycle import worker as worker_module
+from liveweights.cycle.forgetting import Done, forget_user
+from liveweights.cycle.settings import CycleSettings
+from liveweights.learn.learner import Job
+from liveweights.record.archive import archive
+from liveweights.record.batch import prepare, store
+from liveweights.record.binary import encode
+from liveweights.record.feedback import Feedback
+from liveweights.record.generation import Generation
+from liveweights.record.spill import Spill
+from liveweights.release import aliases
+from liveweights.release.registry import Registry
+from liveweights.release.settings import RetentionSettings
+from liveweights.store.partitions import ensure
+
+from .crash import pretend_to_learn
+from .product import BASE, Habit, Product
+from .test_worker import on_product
+
+USER = f"user {canary.TEXT}"
+CONFIG = Config(
+    cycle=CycleSettings(poll=0.05, lease=1.5, rest=0.0, min_feedback=1),
+    retention=RetentionSettings(free_gb=0.0),
+)
+OLD = datetime.now(UTC) - timedelta(days=9)
+
+
+def say(number: int, at: datetime) -> tuple[Generation, list[Feedback]]:
+    """An answer to the user, with the canary wherever a user's words are."""
+    id = timed_id(at, number)
+    made = make_generation(
+        id,
+        created_at=at,
+        alias="code",
+        checkpoint=BASE,
+        prompt_ids=[1, *canary.IDS, number],
+        output=f"{canary.TEXT} {number}",
+        healed=canary.TEXT,
+        session=f"s {canary.TEXT}",
+        user=USER,
+        metadata={"file": canary.TEXT},
+        prompt=f'"{canary.TEXT}"',
+    )
+    said = [
+        make_feedback(f"{canary.TEXT}{number}{signal}", id, signal=signal, text=text)
+        for signal, text in (("accepted", None), ("correction", canary.TEXT), ("comment", USER))
+    ]
+    return made, said
+
+
+async def use(product: Product) -> None:
+    """Others', and the user's: in the record, in an archived day, and waiting on disk."""
+    await product.use(12)
+    async with product.pool.connection() as conn:
+        await prepare(conn)
+        await ensure(conn, {OLD.date(), datetime.now(UTC).date()})
+        for at, numbers in ((datetime.now(UTC), range(12)), (OLD, range(20, 23))):
+            for number in numbers:
+                made, said = say(number, at)
+                await store(conn, [encode(made)], said, survived=[None] * len(said))
+        await conn.commit()
+        await archive(conn, OLD.date(), product.config.record.archive_folder(product.home))
+    spill = Spill(product.home / "spill" / "api")
+    spill.append([encode(say(40, datetime.now(UTC))[0]), encode(make_generation("bobs", user="b"))])
+    spill.close()
+
+
+class Learner:
+    """Updates: the first one does not end by itself."""
+
+    def __init__(self, waits: bool) -> None:
+        self.waits = waits
+        self.jobs: list[Job] = []
+        self.broken_off = 0
+
+    async def learn(self, folder: Path) -> None:
+        self.jobs.append(msgspec.json.decode((folder / "job.json").read_bytes(), type=Job))
+        if self.waits and len(self.jobs) == 1:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.broken_off += 1
+                raise
+        pretend_to_learn(folder)
+
+
+def users(job: Job) -> set[str | None]:
+    return {example.generation.user for example in (*job.train, *job.held_back)}
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(120):
+        while not await condition():
+            await asyncio.sleep(0.02)
+
+
+async def forget(product: Product) -> Done:
+    async with await product.pool.getconn() as conn:
+        return await forget_user(conn, product.config, product.home, "default", USER)
+
+
+def assert_gone(dsn: str, home: Path) -> None:
+    assert canary.find_rows(dsn) == []
+    assert canary.find_files(home, canary.data_folder(dsn)) == []
+
+
+def test_the_canary_is_found_where_it_is(database_dsn: str, tmp_path: Path) -> None:
+    """Else its absence would say nothing."""
+    on_product(database_dsn, tmp_path, use, CONFIG)
+    rows = {name.rpartition(".")[2].rpartition("_2")[0] for name in canary.find_rows(database_dsn)}
+    assert rows >= {"generations", "feedback"}
+    assert "public.feedback_keys" in canary.find_rows(database_dsn)
+    files = canary.find_files(tmp_path)
+    assert {Path(file).suffix for file in files} == {".rows", ".parquet"}
+    assert canary.find_files(canary.data_folder(database_dsn))
+
+
+@pytest.mark.parametrize("state", ["learning", "warming", "canary"])
+def test_an_open_cycle_ends_and_starts_again_without_the_user(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """A worker is at it: with an update under way, a candidate, or one that users see."""
+    learner = Learner(waits=state == "learning")
+    monkeypatch.setattr(worker_module, "run_learner", learner.learn)
+
+    async def test(product: Product) -> None:
+        await use(product)
+        product.habits["other"] = Habit()
+        working = asyncio.create_task(product.worker().run())
+
+        async def at(wanted: str, after: int = 0) -> bool:
+            async with product.pool.connection() as conn:
+                cycle = await ledger.current(conn, "code")
+            return cycle is not None and cycle.id > after and cycle.state == wanted
+
+        async def waits() -> bool:
+            return bool(learner.jobs)
+
+        await until(waits if state == "learning" else lambda: at("warming"))
+        async with product.pool.connection() as conn:
+            first = await ledger.current(conn, "code")
+            assert first is not None
+            if state == "canary":
+                assert first.candidate is not None
+                gating = await ledger.advance(conn, first, "gating")
+                await aliases.start_canary(conn, "code", first.candidate, 0.5, reason="test")
+                await ledger.advance(conn, gating, "canary")
+        done = await forget(product)
+        assert done.restarted == [first.id]
+        assert done.left == []
+        assert done.days == [OLD.date()]
+        await until(lambda: at("warming", first.id))
+        working.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
+        async with product.pool.connection() as conn:
+            ended = await ledger.get(conn, "code", first.id)
+            assert (ended.state, ended.outcome) == ("ended", "restarted")
+            alias = await aliases.read(conn, "code")
+            assert (alias.live, alias.canary) == (BASE, None)
+        before, after = learner.jobs
+        assert USER in users(before)
+        assert users(after) == users(before) - {USER}
+        assert learner.broken_off == (state == "learning")
+
+    on_product(database_dsn, tmp_path, test, CONFIG)
+    assert_gone(database_dsn, tmp_path)
+    if state == "learning":  # no checkpoint was made of the user's rows
+        assert len(Registry(tmp_path / "checkpoints").checkpoints()) == 1
+
+
+def test_without_a_worker_it_is_taken_back_here(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One was killed in the middle of an update: its job is there, and its lease runs out."""
+    learner = Learner(waits=True)
+    monkeypatch.setattr(worker_module, "run_learner", learner.learn)
+
+    async def killed(folder: Path) -> None:
+        (folder / "left.json").write_bytes((folder / "job.json").read_bytes())
+        raise ConnectionAbortedError("as if it had died")
+
+    async def test(product: Product) -> None:
+        await use(product)
+        monkeypatch.setattr(worker_module, "run_learner", killed)
+        worker = product.worker()
+        for _ in range(2):
+            with contextlib.suppress(ConnectionAbortedError):
+                await worker.turn()
+        assert canary.find_files(product.home / "cycles")
+        done = await forget(product)
+        assert len(done.restarted) == 1
+        assert done.left == []
+        assert not (product.home / "cycles" / str(done.restarted[0])).exists()
+
+    on_product(database_dsn, tmp_path, test, CONFIG)
+    assert_gone(database_dsn, tmp_path)
+
+
+def test_what_a_failed_update_said_goes_too(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(folder: Path) -> None:
+        raise ValueError(f"cannot read {canary.TEXT}")
+
+    monkeypatch.setattr(worker_module, "run_learner", fails)
+
+    async def test(product: Product) -> None:
+        await use(product)
+        worker = product.worker()
+        while True:
+            cycle = await worker.turn()
+            if cycle is not None and cycle.outcome == "failed":
+                break
+        assert canary.TEXT in (cycle.reason or "")
+        assert (await forget(product)).restarted == []
+
+    on_product(database_dsn, tmp_path, test, CONFIG)
+    assert_gone(database_dsn, tmp_path)
+
+
+def test_who_is_not_known_is_forgotten_all_the_same(database_dsn: str, tmp_path: Path) -> None:
+    async def test(product: Product) -> None:
+        await use(product)
+        async with await product.pool.getconn() as conn:
+            done = await forget_user(conn, product.config, product.home, "default", "nobody")
+        assert (done.found.generations, done.restarted, done.days, done.left) == (0, [], [], [])
+
+    on_product(database_dsn, tmp_path, test, CONFIG)
+    assert canary.find_rows(database_dsn) != []
