@@ -33,6 +33,7 @@ from liveweights.api.wire import reply
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.content import HASHES
 from liveweights.catalog.models import ModelNotFound, find, load_tokenizer
+from liveweights.catalog.template import ChatTemplate, TemplateRefusal, has_template
 from liveweights.config import Config
 from liveweights.cycle.status import read_status
 from liveweights.engines.context import with_context
@@ -169,6 +170,7 @@ async def run_api(place: Place, report: Report) -> None:
             )
         )
         tokenizer = cast(Any, load_tokenizer(base))
+        template = await _open_template(stack, tokenizer, config)
 
         async def keep(answer: ShadowAnswer) -> None:
             async with pool.connection() as conn:
@@ -185,6 +187,7 @@ async def run_api(place: Place, report: Report) -> None:
             router,
             tokenizer,
             config.api,
+            template=template,
             shadow=shadow,
             responses=ResponseStore(pool),
             slots=slots,
@@ -202,6 +205,23 @@ async def run_api(place: Place, report: Report) -> None:
         ):
             stack.callback(asyncio.create_task(work).cancel)
         await _listen(app, config, sockets)
+
+
+async def _open_template(
+    stack: AsyncExitStack, tokenizer: Any, config: Config
+) -> ChatTemplate | None:
+    """The model's template, warm; None where there is none that can be taken."""
+    if not has_template(tokenizer):
+        return None
+    try:
+        template = ChatTemplate(tokenizer, config.template)
+        stack.push_async_callback(template.close)
+        await template.start()
+    except TemplateRefusal as error:
+        # Completions go on. A base that nobody could chat with was refused when it was checked.
+        log.error("no chats are answered: the model's chat template %s", error)
+        return None
+    return template
 
 
 async def _open_writer(stack: AsyncExitStack, pool: Pool, place: Place, role: str) -> Writer:

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from liveweights.api.settings import ApiSettings
 from liveweights.catalog.download import NAME
+from liveweights.catalog.template import TemplateSettings
 from liveweights.cycle.settings import CycleSettings
 from liveweights.databases.settings import DatabaseSettings
 from liveweights.engines.settings import EngineSettings, OpenAISettings, VllmSettings
@@ -56,6 +57,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         str, Meta(description="Where converted models are kept; empty: the user's cache folder.")
     ] = ""
     api: ApiSettings = ApiSettings()
+    template: TemplateSettings = TemplateSettings()
     engine: EngineSettings = EngineSettings()
     vllm: VllmSettings = VllmSettings()
     openai: OpenAISettings = OpenAISettings()

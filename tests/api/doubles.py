@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from jinja2 import TemplateError
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -18,6 +19,7 @@ from liveweights.api.authentication import Authenticator
 from liveweights.api.routing import Router
 from liveweights.api.settings import ApiSettings
 from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.catalog.template import Render, TemplateRefusal
 from liveweights.engines.protocol import (
     EngineError,
     PromptTooLong,
@@ -132,6 +134,32 @@ class ScriptedEngine:
                     return
         finally:
             self.open -= 1
+
+
+def render_here(tokenizer: Any) -> Render:
+    """As ``catalog.template.rendering``, without a process of its own."""
+
+    def render(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None, /) -> str:
+        try:
+            return tokenizer.apply_chat_template(
+                messages, tools=tools, tokenize=False, add_generation_prompt=True
+            )
+        except TemplateError as error:
+            raise TemplateRefusal(f"refuses these messages: {error}") from None
+
+    return render
+
+
+class TemplateHere:
+    """The ChatTemplate's promises, without a process of its own."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self._render = render_here(tokenizer)
+
+    async def render(
+        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, /
+    ) -> str:
+        return self._render(messages, tools)
 
 
 class MemoryRecorder:
@@ -309,6 +337,7 @@ def make_api(
         router,
         tokenizer,
         settings,
+        template=TemplateHere(tokenizer),
         responses=responses,
         authenticator=Authenticator(settings or ApiSettings(), service_key),
     )

@@ -31,7 +31,7 @@ from liveweights.release import aliases
 from liveweights.release.console import release_routes
 from liveweights.store.database import open_pool
 
-from .doubles import BASE, Answer, ScriptedEngine, make_tokenizer
+from .doubles import BASE, Answer, ScriptedEngine, TemplateHere, make_tokenizer
 
 OPERATOR = "operator-0123456"
 CONFIG = Config(alias="m", api=ApiSettings(operator_key=OPERATOR))
@@ -146,6 +146,7 @@ def service(database_dsn: str) -> Any:
                 router,
                 tokenizer,
                 CONFIG.api,
+                template=TemplateHere(tokenizer),
                 responses=ResponseStore(pool),
                 authenticator=authenticator,
                 pages={

@@ -14,6 +14,7 @@ from liveweights.api.app import create_app
 from liveweights.api.routing import Router
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.models import load_tokenizer
+from liveweights.catalog.template import ChatTemplate
 from liveweights.engines.llama import LlamaEngine
 from liveweights.record.writer import Writer
 from liveweights.store.database import open_pool
@@ -85,13 +86,14 @@ def test_what_the_client_gets_is_what_the_database_keeps(
 
     async def scenario() -> None:
         engine = LlamaEngine(base, model_cache, tokenizer=tokenizer)
+        template = ChatTemplate(tokenizer)
         router = Router()
         pool = await open_pool(database_dsn)
         try:
             await engine.load(base)
             router.set("live", base.id)
             async with Writer(pool) as writer:
-                app = create_app(engine, writer, router, tokenizer)
+                app = create_app(engine, writer, router, tokenizer, template=template)
                 async with (
                     answering(make_server(app)) as url,
                     AsyncOpenAI(base_url=url, api_key="any") as client,
@@ -99,6 +101,7 @@ def test_what_the_client_gets_is_what_the_database_keeps(
                     await use(client)
             assert router.in_use(base.id) == 0
         finally:
+            await template.close()
             await engine.close()
             await pool.close()
 

@@ -110,7 +110,12 @@ BROKEN: dict[str, tuple[Change, str]] = {
         lambda folder: [file.unlink() for file in folder.glob("tokenizer*")],
         "its tokenizer",
     ),
-    "template": (template("{% for x in %}"), "its chat template is none, at line 1"),
+    "template": (template("{% for x in %}"), "its chat template .* cannot be read, at line 1"),
+    "template loops": (
+        template("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"),
+        "it computes for more than 2 s",
+    ),
+    "template fills": (template("{{ 'x' * 40000000000 }}"), "more memory than it may have"),
     "template divides": (template("{{ 1 // 0 }}"), "ZeroDivisionError"),
     "template grows": (template("{{ 'x' * 1000000 }}"), "makes 1,000,000 characters"),
 }  # fmt: skip
@@ -177,20 +182,20 @@ def test_a_broken_one_is_refused_in_one_sentence(tiny: Path, tmp_path: Path) -> 
 def test_what_does_not_end_is_ended(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loop = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
-    template(loop)(tiny)
+    base = _found(tiny)
+    settings("config.json", num_hidden_layers=10**9)(tiny)
     monkeypatch.setattr(check, "PATIENCE", 8.0)
     began = time.monotonic()
     with pytest.raises(BrokenModel, match="did not end within 8 s"):
-        asyncio.run(check_model(_found(tiny), "tiny", "torch", tmp_path / "cache"))
+        asyncio.run(check_model(base, "tiny", "torch", tmp_path / "cache"))
     assert time.monotonic() - began < 100
 
 
 def test_what_takes_all_memory_is_ended(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    template("{{ 'x' * 40000000000 }}")(tiny)
-    with pytest.raises(BrokenModel, match="MemoryError"):
+    monkeypatch.setattr(check, "MEMORY", 1 << 20)
+    with pytest.raises(BrokenModel, match=r"(?i)memory|ended with code"):
         asyncio.run(check_model(_found(tiny), "tiny", "torch", tmp_path / "cache"))
 
 

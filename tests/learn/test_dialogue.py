@@ -6,23 +6,20 @@ import pytest
 
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.models import load_tokenizer
+from liveweights.catalog.template import TemplateRefusal, rendering
 from liveweights.learn.dialogue import Dialogue, hindsight_prompt, read_dialogue
 
 
 class ByteTokenizer:
-    """Text is its bytes; messages stand between tags, as in a ChatML template."""
-
-    chat_template = "tags"
-
-    def apply_chat_template(
-        self, turns: Any, *, tokenize: bool, add_generation_prompt: bool
-    ) -> str:
-        assert not tokenize
-        text = "".join(f"<{t['role']}>{t['content']}</>\n" for t in turns)
-        return text + "<assistant>" if add_generation_prompt else text
+    """Text is its bytes."""
 
     def __call__(self, text: str, *, add_special_tokens: bool) -> Any:
         return type("Encoded", (), {"input_ids": list(text.encode())})()
+
+
+def in_tags(turns: Any, tools: Any = None, /) -> str:
+    """Messages stand between tags, as in a ChatML template."""
+    return "".join(f"<{t['role']}>{t['content']}</>\n" for t in turns) + "<assistant>"
 
 
 def ids(text: str) -> list[int]:
@@ -35,7 +32,7 @@ def text(values: list[int]) -> str:
 
 @pytest.fixture
 def dialogue() -> Dialogue:
-    found = read_dialogue(ByteTokenizer())
+    found = read_dialogue(ByteTokenizer(), in_tags)
     assert found is not None
     return found
 
@@ -68,10 +65,18 @@ def test_hindsight_of_a_completion_stands_in_front() -> None:
     assert "use a list" in told
 
 
+def test_a_template_that_makes_nothing_of_it_has_no_dialogue() -> None:
+    def refuse(turns: Any, tools: Any = None, /) -> str:
+        raise TemplateRefusal("fails at these messages: it computes for more than 2 s")
+
+    assert read_dialogue(ByteTokenizer(), refuse) is None
+
+
 @pytest.mark.model
 def test_the_packaged_models_template_is_understood(base: Checkpoint) -> None:
     tokenizer: Any = load_tokenizer(base)
-    dialogue = read_dialogue(tokenizer)
+    with rendering(tokenizer) as render:
+        dialogue = read_dialogue(tokenizer, render)
     assert dialogue is not None
     turns = [{"role": "user", "content": "Capital of Australia?"}]
     first = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)

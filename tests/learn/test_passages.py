@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.api.doubles import make_tokenizer
+from tests.api.doubles import make_tokenizer, render_here
 from tests.record.rows import make_generation
 
 from liveweights.learn.passages import prompt_text, with_prompt_ids
@@ -19,7 +19,7 @@ BRIEF = "<|im_start|>system\nbrief<|im_end|>\n"
 def read(**asked: Any) -> str:
     tokenizer = make_tokenizer()
     generation = make_generation("g", prompt_ids=[], prompt=json.dumps(asked))
-    example = with_prompt_ids(Example(generation, ()), tokenizer)
+    example = with_prompt_ids(Example(generation, ()), tokenizer, render_here(tokenizer))
     return tokenizer.decode(example.generation.prompt_ids)
 
 
@@ -39,7 +39,11 @@ def test_prompts_are_what_our_own_api_would_have_made(asked: dict[str, Any], tex
 
 @pytest.mark.parametrize(
     "asked",
-    [{}, {"prompt": ["a", "b"]}, {"messages": [{"role": "assistant", "content": "first"}]}],
+    [
+        {},
+        {"prompt": ["a", "b"]},
+        {"messages": [{"role": "assistant", "content": "first"}]},
+    ],
 )
 def test_what_cannot_be_said_is_left_without(asked: dict[str, Any]) -> None:
     assert read(**asked) == ""
@@ -48,7 +52,8 @@ def test_what_cannot_be_said_is_left_without(asked: dict[str, Any]) -> None:
 def test_ids_that_are_known_are_kept() -> None:
     generation = make_generation("g", prompt_ids=[7], prompt='{"prompt": "x"}')
     example = Example(generation, ())
-    assert with_prompt_ids(example, make_tokenizer()) is example
+    tokenizer = make_tokenizer()
+    assert with_prompt_ids(example, tokenizer, render_here(tokenizer)) is example
 
 
 @pytest.mark.parametrize(

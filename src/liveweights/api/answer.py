@@ -17,6 +17,7 @@ from liveweights.api.errors import ApiError, from_engine, internal
 from liveweights.api.exchange import Exchange
 from liveweights.api.infill import Infill
 from liveweights.api.limits import Limiter
+from liveweights.api.messages import Renderer
 from liveweights.api.metrics import Metrics
 from liveweights.api.objects import Usage
 from liveweights.api.recorder import Recorder, Responses
@@ -47,6 +48,7 @@ class Service:
     recorder: Recorder
     router: Router
     tokenizer: Tokenizer
+    template: Renderer | None
     settings: ApiSettings
     metrics: Metrics
     infill: Infill | None

@@ -21,6 +21,7 @@ from liveweights.api.health import HealthEndpoint
 from liveweights.api.hosts import Hosts
 from liveweights.api.infill import find_infill
 from liveweights.api.limits import Limiter
+from liveweights.api.messages import Renderer
 from liveweights.api.metrics import Metrics, MetricsEndpoint
 from liveweights.api.models import ModelsEndpoint
 from liveweights.api.openapi import describe_api
@@ -162,6 +163,7 @@ def create_app(
     tokenizer: Tokenizer,
     settings: ApiSettings | None = None,
     metrics: Metrics | None = None,
+    template: Renderer | None = None,
     shadow: Shadow | None = None,
     responses: Responses | None = None,
     slots: Slots | None = None,
@@ -170,8 +172,9 @@ def create_app(
 ) -> ASGIApp:
     """The API over an engine, a record and a router that the caller opened and will close.
 
-    ``slots`` are of the settings' size, unless the caller looks at them too. Without
-    ``responses`` no conversation is kept for /v1/responses. ``pages`` are answered beside it.
+    Without ``template`` there are no chats, and without ``responses`` no conversation is kept for
+    /v1/responses. ``slots`` are of the settings' size, unless the caller looks at them too.
+    ``pages`` are answered beside it.
     """
     settings = settings or ApiSettings()
     metrics = metrics or Metrics()
@@ -181,6 +184,7 @@ def create_app(
         writer,
         router,
         tokenizer,
+        template,
         settings,
         metrics,
         find_infill(tokenizer),

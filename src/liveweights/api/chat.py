@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -16,7 +15,7 @@ from liveweights.api.caller import Caller
 from liveweights.api.draft import Draft, make_drafts
 from liveweights.api.errors import ApiError, bad_request, unsupported
 from liveweights.api.logprobs import told
-from liveweights.api.messages import Message, chat_tokens
+from liveweights.api.messages import Message, chat_prompt
 from liveweights.api.objects import (
     ChatChoice,
     ChatCompletion,
@@ -30,7 +29,7 @@ from liveweights.api.request import MAX_LOGPROBS, GenerationRequest
 from liveweights.api.routing import Pin
 from liveweights.api.streaming import DONE, broken_stream
 from liveweights.api.syntax.protocol import Call, Syntax
-from liveweights.api.tokenization import INLINE_CHARACTERS, Tokenizer
+from liveweights.api.tokenization import Tokenizer
 from liveweights.api.tools import (
     NamedTool,
     ResponseFormat,
@@ -86,14 +85,6 @@ class ChatRequest(GenerationRequest, kw_only=True, forbid_unknown_fields=True):
         """Tokens that the answer may have, where the prompt leaves ``room``."""
         asked = self.max_completion_tokens or self.max_tokens
         return asked if asked is not None else max(1, min(room, longest))
-
-    def length(self) -> int:
-        """Characters in all messages together."""
-        texts = (
-            content if isinstance(content, str) else "".join(part.text or "" for part in content)
-            for content in (message.content or "" for message in self.messages)
-        )
-        return sum(map(len, texts))
 
 
 class CallStream:
@@ -217,11 +208,9 @@ async def prepare(
     request.check_vocabulary(len(service.tokenizer))
     toolbox = request.toolbox(service.syntax)
     constraint = make_constraint(toolbox, request.response_format)
-    arguments = (service.tokenizer, request.messages, toolbox.described(), request.model)
-    if request.length() <= INLINE_CHARACTERS:
-        prompt_ids = chat_tokens(*arguments)
-    else:
-        prompt_ids = await asyncio.to_thread(chat_tokens, *arguments)
+    prompt_ids = await chat_prompt(
+        service.tokenizer, service.template, request.messages, toolbox.described(), request.model
+    )
     room = service.engine.context_length - len(prompt_ids)
     max_tokens = request.limit(room, service.settings.max_chat_tokens)
     check_prompt(service, prompt_ids, max_tokens, param)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
-from typing import Any, Literal, cast
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
 
 import msgspec
-from jinja2 import TemplateError
 
 from liveweights.api.errors import bad_request, unsupported
 from liveweights.api.syntax.find import takes_tools
 from liveweights.api.syntax.hermes import write_tools
 from liveweights.api.syntax.protocol import ID_LENGTH
-from liveweights.api.tokenization import Tokenizer
+from liveweights.api.tokenization import INLINE_CHARACTERS, Tokenizer, encode
 from liveweights.api.tools import CalledTool
+from liveweights.catalog.template import TemplateRefusal
+
+_AROUND = 16  # characters that a template puts around a message, about
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
@@ -112,25 +116,62 @@ def _text(message: Message, where: str) -> str:
     return "".join(parts)
 
 
-def chat_tokens(
-    tokenizer: Tokenizer, messages: list[Message], tools: list[dict[str, Any]], model: str
+class Renderer(Protocol):
+    """``catalog.template.ChatTemplate`` is the real one."""
+
+    async def render(
+        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, /
+    ) -> str:
+        """The prompt, ready for the assistant to answer. Raises TemplateRefusal."""
+        ...
+
+
+async def chat_prompt(
+    tokenizer: Tokenizer,
+    template: Renderer | None,
+    messages: list[Message],
+    tools: list[dict[str, Any]],
+    model: str,
 ) -> list[int]:
     """The conversation in the model's own template, ready for the assistant to answer.
 
-    Raises ApiError 400, also for what the template itself refuses (such as an order of roles).
+    Raises ApiError 400, also for what the template refuses (such as an order of roles), and where
+    it fails or takes too much.
     """
-    template = str(tokenizer.chat_template or "")
-    if not template:
+    text = str(tokenizer.chat_template or "")
+    if not text or template is None:
         message = f"The model {model!r} has no chat template; use /v1/completions."
         raise unsupported("messages", message)
-    turns = conversation(messages, template)
-    if not takes_tools(template):
-        turns, tools = write_tools(turns, tools), []
+    if length(messages) <= INLINE_CHARACTERS:
+        turns, told = _turns(messages, tools, text)
+    else:
+        turns, told = await asyncio.to_thread(_turns, messages, tools, text)
     try:
-        ids = tokenizer.apply_chat_template(
-            turns, tools=tools or None, tokenize=True, add_generation_prompt=True, return_dict=False
-        )
-    except (TemplateError, TypeError) as error:
-        reason = f"The model's chat template refuses these messages: {error}"
-        raise bad_request(reason, "messages", "invalid_value") from None
-    return cast(list[int], ids)
+        prompt = await template.render(turns, told)
+    except TemplateRefusal as error:
+        message = f"The model's chat template {error}."
+        raise bad_request(message, "messages", "invalid_value") from None
+    try:
+        return await encode(tokenizer, prompt, special=False)
+    except TypeError as error:  # it holds half a character
+        message = f"The model's tokenizer cannot read these messages: {error}."
+        raise bad_request(message, "messages", "invalid_value") from None
+
+
+def length(messages: Sequence[Message]) -> int:
+    """Of the conversation in characters, about: a message without content has a length, too."""
+    texts = (
+        content if isinstance(content, str) else "".join(part.text or "" for part in content)
+        for content in (message.content or "" for message in messages)
+    )
+    return sum(map(len, texts)) + _AROUND * len(messages)
+
+
+def _turns(
+    messages: list[Message], tools: list[dict[str, Any]], template: str
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]] | None]:
+    """Messages and tools as the template takes them. Raises ApiError 400."""
+    turns = conversation(messages, template)
+    if takes_tools(template):
+        return turns, tools or None
+    return write_tools(turns, tools), None

@@ -23,16 +23,6 @@ class Tokenizer(Protocol):
 
     def get_vocab(self) -> dict[str, int]: ...
 
-    def apply_chat_template(
-        self,
-        conversation: list[dict[str, Any]],
-        tools: list[dict[str, Any]] | None = None,
-        *,
-        tokenize: bool = True,
-        add_generation_prompt: bool = False,
-        return_dict: bool = True,
-    ) -> Any: ...
-
 
 async def encode(tokenizer: Tokenizer, text: str, *, special: bool = True) -> list[int]:
     if len(text) <= INLINE_CHARACTERS:

@@ -20,6 +20,8 @@ from liveweights import __version__
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.content import weight_files
 from liveweights.catalog.models import OWN_CODE, BrokenModel, load_tokenizer, say
+from liveweights.catalog.template import TemplateSettings
+from liveweights.catalog.template import find_fault as find_template_fault
 from liveweights.catalog.tensors import open_tensors
 from liveweights.machine import end_with_parent, limit_memory
 
@@ -113,8 +115,10 @@ def _faults(base: Checkpoint, engine: str) -> Iterator[str]:
         yield f"its tokenizer knows {_some(beyond)}, beyond the {rows} rows of its embedding"
     if not tokenizer.encode("a", add_special_tokens=False):
         yield "its tokenizer's files are missing or empty: it makes no token of the letter a"
-    if tokenizer.chat_template:
-        yield from _template_faults(tokenizer)
+    # What it may refuse it may refuse; but it has to be a template, and to end.
+    within = TemplateSettings(characters=LONGEST_PROMPT)
+    if (why := asyncio.run(find_template_fault(tokenizer, within))) is not None:
+        yield why
     if engine == "llama":
         from liveweights.catalog.gguf import check_convertible
 
@@ -124,25 +128,6 @@ def _faults(base: Checkpoint, engine: str) -> Iterator[str]:
             for name in tensors.keys():  # noqa: SIM118
                 if not is_finite(tensors.get_tensor(name)):
                     yield f"{name} in {file} holds values that are no finite numbers"
-
-
-def _template_faults(tokenizer: Any) -> Iterator[str]:
-    """What a template may refuse it may refuse; but it has to be one, and to end."""
-    from jinja2 import TemplateError, TemplateSyntaxError
-
-    try:
-        text: str = tokenizer.apply_chat_template(
-            [{"role": "user", "content": "a"}], tokenize=False, add_generation_prompt=True
-        )
-    except TemplateSyntaxError as error:
-        yield f"its chat template is none, at line {error.lineno}: {error.message}"
-    except TemplateError:
-        pass  # the model's own rules, such as an order of roles
-    except Exception as error:  # whatever a program in somebody else's file does
-        yield f"its chat template fails at a plain question: {type(error).__name__}: {say(error)}"
-    else:
-        if len(text) > LONGEST_PROMPT:
-            yield f"its chat template makes {len(text):,} characters of a question of one letter"
 
 
 def is_finite(tensor: torch.Tensor) -> bool:

@@ -335,6 +335,7 @@ class Worker:
             selection=read_selection(incumbent.folder),
             rewards=self.config.rewards,
             settings=self.config.learn,
+            template=self.config.template,
             ways=str(self.config.cache_folder() / "ways"),
         )
         write_job(folder, job)  # here, so that it is done or not begun when the step is broken off

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from liveweights.catalog.template import Render, TemplateRefusal
 from liveweights.record.feedback import Feedback
 from liveweights.record.window import Example
 
@@ -38,13 +39,15 @@ class Dialogue:
         return parts[1].strip() or None if len(parts) == 2 else None
 
 
-def read_dialogue(tokenizer: Any) -> Dialogue | None:
-    """From a tokenizer's chat template; None if it has none, or one that hides its messages."""
-    if not tokenizer.chat_template:
-        return None
+def read_dialogue(tokenizer: Any, render: Render) -> Dialogue | None:
+    """From a tokenizer's chat template; None if it has none, or one that hides its messages or
+    makes nothing of them."""
     roles = ("user", "assistant", "user")
     turns = [{"role": r, "content": m} for r, m in zip(roles, _MARKS, strict=True)]
-    text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    try:
+        text = render(turns)
+    except TemplateRefusal:
+        return None
     _, second, rest = text.partition(_MARKS[1])
     between, third, closing = rest.partition(_MARKS[2])
     if not (second and third and between and closing):

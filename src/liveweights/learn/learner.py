@@ -19,6 +19,7 @@ import torch
 
 from liveweights.catalog.checkpoint import Kind
 from liveweights.catalog.selection import Selection, write_selection
+from liveweights.catalog.template import TemplateSettings, rendering
 from liveweights.learn import sharing
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.dialogue import add_follow_ups, read_dialogue
@@ -69,6 +70,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """The incumbent's."""
     rewards: RewardMap
     settings: LearnSettings
+    template: TemplateSettings = TemplateSettings()
     ways: str = ""
     """Folder of the ways of computing that were found before; see `ways`."""
 
@@ -98,13 +100,13 @@ def learn(job: Job, folder: Path) -> Result:
     tokenizer = AutoTokenizer.from_pretrained(
         job.base, local_files_only=True, trust_remote_code=False
     )
-    dialogue = read_dialogue(tokenizer)
-
-    job = msgspec.structs.replace(
-        job,
-        train=[with_prompt_ids(example, tokenizer) for example in job.train],
-        held_back=[with_prompt_ids(example, tokenizer) for example in job.held_back],
-    )
+    with rendering(tokenizer, job.template) as render:
+        dialogue = read_dialogue(tokenizer, render)
+        job = msgspec.structs.replace(
+            job,
+            train=[with_prompt_ids(example, tokenizer, render) for example in job.train],
+            held_back=[with_prompt_ids(example, tokenizer, render) for example in job.held_back],
+        )
 
     def encode(text: str) -> list[int]:
         # What a user wrote is text, also where it looks like a special token.

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
-from jinja2 import TemplateError
 
+from liveweights.catalog.template import Render, TemplateRefusal
 from liveweights.record.generation import Generation
 from liveweights.record.window import Example
 
@@ -23,7 +23,7 @@ class _Asked(msgspec.Struct):
     input: str | list[dict[str, Any]] | None = None
 
 
-def with_prompt_ids(example: Example, tokenizer: Any) -> Example:
+def with_prompt_ids(example: Example, tokenizer: Any, render: Render) -> Example:
     """``example`` with its prompt in the tokens that our own API would have made of it.
 
     Those that have ids keep them. What cannot be said in this model's chat template is left
@@ -32,11 +32,11 @@ def with_prompt_ids(example: Example, tokenizer: Any) -> Example:
     generation = example.generation
     if generation.prompt_ids or not generation.prompt:
         return example
-    ids = prompt_ids(generation, tokenizer)
+    ids = prompt_ids(generation, tokenizer, render)
     return replace(example, generation=replace(generation, prompt_ids=ids)) if ids else example
 
 
-def prompt_ids(generation: Generation, tokenizer: Any) -> list[int]:
+def prompt_ids(generation: Generation, tokenizer: Any, render: Render) -> list[int]:
     """Token ids of the prompt that was asked; none where they cannot be made."""
     try:
         asked = msgspec.json.decode(generation.prompt, type=_Asked)
@@ -53,13 +53,8 @@ def prompt_ids(generation: Generation, tokenizer: Any) -> list[int]:
     if not messages:
         return []
     try:
-        text: str = tokenizer.apply_chat_template(
-            [_plain(message) for message in messages],
-            tools=asked.tools,
-            tokenize=False,
-            add_generation_prompt=True,
-        )
-    except (TemplateError, ValueError, TypeError, KeyError):
+        text = render([_plain(message) for message in messages], asked.tools)
+    except TemplateRefusal:
         return []
     return list(tokenizer.encode(text, add_special_tokens=False))
 
@@ -80,5 +75,5 @@ def _plain(message: dict[str, Any]) -> dict[str, Any]:
     content = message.get("content")
     if not isinstance(content, list):
         return message
-    parts = [part.get("text", "") for part in content if isinstance(part, dict)]
-    return {**message, "content": "".join(parts)}
+    texts = [part.get("text") for part in content if isinstance(part, dict)]
+    return {**message, "content": "".join(text for text in texts if isinstance(text, str))}
