@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from liveweights.process import end_with_parent
+from liveweights.machine import end_with_parent
 
 HEAD = 4
 _PAGE = resource.getpagesize()
