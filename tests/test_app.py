@@ -97,9 +97,12 @@ def test_no_answer_is_lost_when_told_to_end_while_the_database_hangs(
 
 
 async def start(place: Place, client: httpx.AsyncClient) -> asyncio.subprocess.Process:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "liveweights.app", "gateway"), stdin=asyncio.subprocess.PIPE
-    )
+    with open(os.devnull, "wb") as unread:  # noqa: ASYNC230
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "liveweights.app", "gateway", str(unread.fileno())),
+            stdin=asyncio.subprocess.PIPE,
+            pass_fds=(unread.fileno(),),
+        )
     assert process.stdin is not None
     process.stdin.write(place.encode().encode() + b"\n")
     async with asyncio.timeout(120):
