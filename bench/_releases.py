@@ -103,7 +103,7 @@ def release(
     ]
     evidence = gather(
         rows,
-        [Case(row.generation, row.session, row.truth) for row in rows],
+        [Case(row.generation, row.session, t) for row, t in zip(rows, truth, strict=True)],
         {str(i): text for i, text in enumerate(candidate)},
         {str(i): text for i, text in enumerate(incumbent)},
         VALUES,

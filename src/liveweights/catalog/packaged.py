@@ -68,9 +68,13 @@ def _write(gguf_file: Path, folder: Path) -> None:
         step("reading the tokenizer")
         # Transformers draws its own bars on stderr, which would tear this one.
         with contextlib.redirect_stderr(io.StringIO()), _read_once(gguf_file) as reader:
-            source: dict[str, Any] = {"gguf_file": gguf_file.name, "trust_remote_code": False}
-            tokenizer: Any = AutoTokenizer.from_pretrained(gguf_file.parent, **source)
-            model_config: Any = AutoConfig.from_pretrained(gguf_file.parent, **source)
+            source: dict[str, Any] = {"gguf_file": gguf_file.name}
+            tokenizer: Any = AutoTokenizer.from_pretrained(
+                gguf_file.parent, trust_remote_code=False, **source
+            )
+            model_config: Any = AutoConfig.from_pretrained(
+                gguf_file.parent, trust_remote_code=False, **source
+            )
         facts = _facts(reader)
         _mend_tokenizer(tokenizer, facts)
 
