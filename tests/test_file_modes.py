@@ -53,7 +53,7 @@ def test_what_is_there_stays_as_open_as_it_is(tmp_path: Path) -> None:
     [
         "import liveweights.cli as c; c.app = lambda: print(os.umask(0)); c.main()",
         "import liveweights.app as a; a.Place.decode = lambda line: print(os.umask(0)) or exit();"
-        " a.main(['api'])",
+        " a.main(['api', str(os.open(os.devnull, os.O_WRONLY))])",
     ],
 )
 def test_every_process_begins_so(start: str) -> None:

@@ -135,6 +135,11 @@ def available_memory(proc: Path = PROC) -> int:
     return max(0, left)
 
 
+def mapped_memory() -> int | None:
+    """Bytes of address space that this process has, where they can be limited; None elsewhere."""
+    return int(psutil.Process().memory_info().vms) if sys.platform == "linux" else None
+
+
 def total_memory() -> int:
     """Bytes of memory that the machine has."""
     return int(psutil.virtual_memory().total)

@@ -183,7 +183,7 @@ def test_what_does_not_end_is_ended(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = _found(tiny)
-    settings("config.json", num_hidden_layers=10**9)(tiny)
+    settings("config.json", num_hidden_layers=10**9, layer_types=None)(tiny)
     monkeypatch.setattr(check, "PATIENCE", 8.0)
     began = time.monotonic()
     with pytest.raises(BrokenModel, match="did not end within 8 s"):

@@ -7,6 +7,7 @@ import torch
 from tests.learn.world import VOCABULARY, make_base
 
 from api.doubles import make_tokenizer
+from liveweights.catalog.template import rendering
 from liveweights.learn.dialogue import read_dialogue
 from liveweights.learn.policy import Policy
 from liveweights.learn.probes import LONGEST, make_probes, public_prompts, texts
@@ -35,7 +36,9 @@ def test_they_are_the_same_every_time_and_as_many_as_wished(count: int) -> None:
 
 
 def test_where_the_model_has_chats_every_second_is_one() -> None:
-    dialogue = read_dialogue(make_tokenizer())
+    tokenizer = make_tokenizer()
+    with rendering(tokenizer) as render:
+        dialogue = read_dialogue(tokenizer, render)
     assert dialogue is not None
     plain, mixed = public_prompts(encode, None, 8), public_prompts(encode, dialogue, 8)
     assert [a == b for a, b in zip(plain, mixed, strict=True)] == [False, True] * 4

@@ -21,10 +21,9 @@ from typing import Any
 
 import msgspec
 
-from liveweights.machine import end_with_parent
+from liveweights.machine import end_with_parent, mapped_memory
 
 HEAD = 4
-_PAGE = resource.getpagesize()
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,10 +106,8 @@ def _attempt(render: Callable[[], str]) -> tuple[Outcome, str]:
 def _limit_memory(more_mib: int) -> None:
     """What is mapped already counts, so the limit lies above that. Not every system has one."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    try:
-        with open("/proc/self/statm") as statm:
-            mapped = int(statm.read().split()[0]) * _PAGE
-    except OSError:
+    mapped = mapped_memory()
+    if mapped is None:
         return
     limit = mapped + (more_mib << 20)
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
