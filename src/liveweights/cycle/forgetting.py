@@ -76,7 +76,7 @@ async def forget_user(conn: Connection, config: Config, home: Path, tenant: str,
 
 async def _take_back(conn: Connection, home: Path, cycle: Cycle) -> list[str]:
     """By the worker that is at it, or here, if none is alive."""
-    name, owner = f"cycle/{cycle.alias}", f"forget-{os.getpid()}"
+    name, owner = ledger.lease_of(cycle.alias), f"forget-{os.getpid()}"
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if await is_clear(conn, home, cycle):
@@ -86,7 +86,7 @@ async def _take_back(conn: Connection, home: Path, cycle: Cycle) -> list[str]:
             try:
                 await clear(conn, home, cycle)
             finally:
-                await ledger.drop_lease(conn, name, owner)
+                await ledger.release_lease(conn, name, owner)
                 await conn.commit()
             return []
         await conn.commit()

@@ -239,10 +239,6 @@ async def last_restarted(conn: Connection, alias: str) -> Cycle | None:
     return found[0] if found and found[0].outcome == "restarted" else None
 
 
-async def drop_lease(conn: Connection, name: str, owner: str) -> None:
-    await conn.execute("delete from leases where name = %s and owner = %s", (name, owner))
-
-
 async def read_baseline(conn: Connection, alias: str) -> Baseline:
     """As the last cycle that is part of what is live left it."""
     cursor = await conn.execute(

@@ -45,6 +45,7 @@ from liveweights.learn.baseline import Baseline
 from liveweights.learn.learner import WEIGHTS, Job
 from liveweights.learn.voters import user_of
 from liveweights.record.followups import read_follow_ups
+from liveweights.record.refused import reason_of
 from liveweights.record.window import claim, count_earlier, leave_out, read
 from liveweights.release import aliases, deployments, signing
 from liveweights.release.aliases import Alias
@@ -140,8 +141,10 @@ class Worker:
         except (LearnerFailed, SigningUnavailable, ValueError, psycopg.Error) as error:
             if isinstance(error, psycopg.Error) and fault_of(error) is not Fault.REQUEST:
                 raise  # the step is taken again
-            log.error("cycle %d failed while %s: %s", cycle.id, cycle.state, error)
-            return await self._end(cycle, "failed", str(error))
+            # The database quotes rows in the details only.
+            why = reason_of(error) if isinstance(error, psycopg.Error) else str(error)
+            log.error("cycle %d failed while %s: %s", cycle.id, cycle.state, why)
+            return await self._end(cycle, "failed", why)
         except asyncio.CancelledError:
             if not (watch.done() and not watch.cancelled()):
                 raise
