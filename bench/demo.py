@@ -29,7 +29,7 @@ def run(folder: Path, busy: bool) -> dict[str, Any]:
     began = time.monotonic()
     try:
         ended = subprocess.run(
-            [sys.executable, "-c", COMMAND, "replay", "demo", "--plain", "--folder", folder],
+            [sys.executable, "-c", COMMAND, "demo", "--plain", "--folder", folder],
             capture_output=True,
             text=True,
         )

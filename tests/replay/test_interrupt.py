@@ -22,7 +22,7 @@ COMMAND = "from liveweights.cli import main; main()"
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "replay", "demo", "--plain", "--folder", str(folder)],
+        [sys.executable, "-c", COMMAND, "demo", "--plain", "--folder", str(folder)],
         stdin=subprocess.DEVNULL,
         stdout=(folder.parent / "output").open("ab"),
         stderr=subprocess.STDOUT,
