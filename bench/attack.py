@@ -16,7 +16,6 @@ import asyncio
 import random
 import re
 import shutil
-import statistics
 import sys
 import tempfile
 import time
@@ -36,7 +35,7 @@ from _report import arguments, finish, table
 from liveweights.replay.client import Client
 from liveweights.replay.service import Service, free_port, write_config
 from liveweights.store.embedded import EmbeddedPostgres
-from soak import GROWTH, api_memory, missing
+from soak import GROWTH, api_memory, missing, quarters
 
 WORSE = 3.0
 BEHIND = 10.0
@@ -340,9 +339,7 @@ def main() -> None:
     table("The honest tenant, seconds", ("kind", "alone", "p99", "beside", "p99", "times"), rows)
     kinds = [[k, len(v), max(v)] for k, v in sorted(hostile.seconds.items())]
     table("The hostile tenants, seconds", ("what", "requests", "longest"), kinds)
-    memory = found["memory"]
-    quarter = max(1, len(memory) // 4)
-    second, last = memory[quarter : 2 * quarter] or memory, memory[-quarter:]
+    second, last = quarters(found["memory"])
     errors = sum(
         count
         for seen in (before, beside, hostile)
@@ -358,8 +355,8 @@ def main() -> None:
         "lost": len(found["lost"]),
         "server_errors": errors,
         "behind_seconds": max(found["behind"], default=None),
-        "api_mib": {"second_quarter": statistics.median(second), "last": statistics.median(last)},
-        "api_growth": statistics.median(last) / max(1.0, statistics.median(second)),
+        "api_mib": {"second_quarter": second, "last": last},
+        "api_growth": last / max(1.0, second),
     }
     table("What came of it", ("figure", "value"), [[k, str(v)] for k, v in figures.items()])
     finish("attack", options, figures, {})

@@ -228,6 +228,13 @@ async def watch(service: Service, samples: list[float]) -> None:
         await asyncio.sleep(2)
 
 
+def quarters(samples: Sequence[float]) -> tuple[float, float]:
+    """Medians of the second and of the last quarter."""
+    size = max(1, len(samples) // 4)
+    second, last = samples[size : 2 * size] or samples, samples[-size:]
+    return statistics.median(second), statistics.median(last)
+
+
 def missing(dsn: str, answers: set[str]) -> set[str]:
     """Answers that the record does not have; rows on their way get a moment."""
     left = set(answers)
@@ -295,9 +302,8 @@ def main() -> None:
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    quarter = max(1, len(samples) // 4)
-    second, last = samples[quarter : 2 * quarter] or samples, samples[-quarter:]
-    growth = statistics.median(last) / max(1.0, statistics.median(second))
+    second, last = quarters(samples)
+    growth = last / max(1.0, second)
     errors = sum(count for status, count in seen.statuses.items() if status >= 500)
     figures: dict[str, Any] = {
         "minutes": minutes,
@@ -310,7 +316,7 @@ def main() -> None:
         "checkpoints_seen": len(seen.checkpoints),
         "answers": len(seen.answers),
         "answers_not_recorded": len(left),
-        "api_mib": {"second_quarter": statistics.median(second), "last": statistics.median(last)},
+        "api_mib": {"second_quarter": second, "last": last},
         "api_growth": growth,
     }
     table("What the users did", ["way", "requests"], [[k, v] for k, v in seen.requests.items()])

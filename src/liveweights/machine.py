@@ -140,11 +140,6 @@ def mapped_memory() -> int | None:
     return int(psutil.Process().memory_info().vms) if sys.platform == "linux" else None
 
 
-def total_memory() -> int:
-    """Bytes of memory that the machine has."""
-    return int(psutil.virtual_memory().total)
-
-
 def boot_id() -> str:
     """Changes whenever the machine starts; empty where nothing says."""
     if sys.platform == "linux":

@@ -195,7 +195,7 @@ def test_what_takes_all_memory_is_ended(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check, "MEMORY", 1 << 20)
-    with pytest.raises(BrokenModel, match=r"(?i)memory|ended with code|failed to map segment"):
+    with pytest.raises(BrokenModel, match=r"(?i)memory|ended with code"):
         asyncio.run(check_model(_found(tiny), "tiny", "torch", tmp_path / "cache"))
 
 

@@ -7,8 +7,8 @@ import itertools
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,14 +25,28 @@ SETTINGS = DatabaseSettings(
 numbers = itertools.count()
 
 
-@pytest.fixture(scope="session")
-def agents_folder() -> Iterator[Path]:
-    """The folder of a server; it is started by the first test that needs it."""
+@contextmanager
+def server_folder() -> Generator[Path]:
+    """The folder of a server that is gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="liveweights-tests-"))
     folder.chmod(0o711)
     yield folder / "databases"
     asyncio.run(attach.stop(folder / "databases", SETTINGS, destroy=True))
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def agents_folder() -> Iterator[Path]:
+    """The folder of a server; it is started by the first test that needs it."""
+    with server_folder() as folder:
+        yield folder
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """The folder of a server of the test's own."""
+    with server_folder() as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -236,16 +234,6 @@ def test_the_shared_catalogues_are_watched(opened: Opened) -> None:
             await until(shared, lambda found: found < 64 * MIB)
 
     asyncio.run(work())
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """The folder of a server that is gone after the test."""
-    path = Path(tempfile.mkdtemp(prefix="liveweights-tests-"))
-    path.chmod(0o711)
-    yield path / "databases"
-    asyncio.run(attach.stop(path / "databases", SETTINGS, destroy=True))
-    shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.mark.fault

@@ -7,11 +7,8 @@ import contextlib
 import itertools
 import os
 import random
-import shutil
 import signal
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -46,16 +43,6 @@ async def work():
 
 asyncio.run(work())
 """
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """The folder of a server that is gone after the test."""
-    path = Path(tempfile.mkdtemp(prefix="liveweights-tests-"))
-    path.chmod(0o711)
-    yield path / "databases"
-    asyncio.run(attach.stop(path / "databases", SETTINGS, destroy=True))
-    shutil.rmtree(path, ignore_errors=True)
 
 
 def host_of(folder: Path) -> int:

@@ -23,6 +23,7 @@ from liveweights.catalog.models import OWN_CODE, BrokenModel, load_tokenizer, sa
 from liveweights.catalog.template import TemplateSettings
 from liveweights.catalog.template import find_fault as find_template_fault
 from liveweights.catalog.tensors import open_tensors
+from liveweights.child import run_child
 from liveweights.machine import end_with_parent, limit_memory
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ MEMORY = 8 << 30
 LONGEST_PROMPT = 100_000
 """Characters that a template may make of one."""
 _CHUNK = 1 << 24
+_UNMAPPED = "failed to map segment"
+"""What the loader of libraries says where no memory is left for one."""
 _LIBRARIES = ("transformers", "tokenizers", "safetensors", "gguf", "torch")
 
 
@@ -66,28 +69,19 @@ async def _ask(base: Checkpoint, engine: str) -> str | None:
     """Why it cannot be served, by a process that reads it; None where it can."""
     size = sum(file.stat().st_size for file in weight_files(base.folder))
     patience = PATIENCE + size / SLOWEST
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "liveweights.catalog.check",
-        base.id, str(base.folder), engine, str(MEMORY + size),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"},
-    )  # fmt: skip
+    command = [sys.executable, "-m", "liveweights.catalog.check"]
+    command += [base.id, str(base.folder), engine, str(MEMORY + size)]
+    quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
     try:
         async with asyncio.timeout(patience):
-            answer, said = await process.communicate()
+            ended = await run_child(command, env=quiet)
     except TimeoutError:
         return f"reading it did not end within {patience:.0f} s"
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
     try:
-        why: str | None = json.loads(answer)
+        why: str | None = json.loads(ended.output)
     except ValueError:
-        last = said.decode(errors="replace").strip().rpartition("\n")[2]
-        return f"the process that read it ended with code {process.returncode}: {last[:300]}"
+        last = ended.last_line[:300]
+        return f"the process that read it ended with code {ended.code}: {last}"
     return why
 
 
@@ -96,7 +90,8 @@ def find_fault(base: Checkpoint, engine: str) -> str | None:
     try:
         return next(_faults(base, engine), None)
     except Exception as error:  # whatever libraries find in files that are not theirs
-        return say(error)
+        said = say(error)
+        return f"reading it takes too much memory: {said}" if _UNMAPPED in str(error) else said
 
 
 def _faults(base: Checkpoint, engine: str) -> Iterator[str]:

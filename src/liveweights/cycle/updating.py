@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from liveweights.child import run_child
 from liveweights.learn.learner import RESULT, Job, Result
 from liveweights.record.window import Example
 
@@ -66,21 +66,6 @@ async def run_learner(folder: Path) -> None:
 
 async def start_learner(folder: Path) -> tuple[int, str]:
     """Exit code and output of one run. A cancelled wait ends the process."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "liveweights.learn.learner",
-        str(folder / JOB),
-        str(folder),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        output, _ = await process.communicate()
-    except asyncio.CancelledError:
-        process.kill()
-        await process.wait()
-        raise
-    assert process.returncode is not None
-    return process.returncode, output.decode(errors="replace")
+    command = [sys.executable, "-m", "liveweights.learn.learner", str(folder / JOB), str(folder)]
+    ended = await run_child(command, apart=False)
+    return ended.code, ended.said

@@ -10,6 +10,7 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
+from liveweights.child import run_child
 from liveweights.replay.client import Client, CycleStatus, RequestFailed, Status
 from liveweights.replay.corpus import Corpus, Split
 from liveweights.replay.developer import Position
@@ -324,21 +325,10 @@ def tell_proof(proof: Proof) -> str:
 
 async def begin_cycle(service: Service) -> None:
     """``liveweights cycle --now``, as an operator would. Raises ServiceFailed."""
-    process = await asyncio.create_subprocess_exec(
-        *service.command("cycle", "--now"),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        output, _ = await process.communicate()
-    except asyncio.CancelledError:
-        process.kill()
-        await process.wait()
-        raise
-    if process.returncode:
-        said = output.decode(errors="replace").strip()[-500:]
-        raise ServiceFailed(f"`liveweights cycle --now` ended with {process.returncode}: {said}")
+    ended = await run_child(service.command("cycle", "--now"), apart=False)
+    if ended.code:
+        said = ended.said.strip()[-500:]
+        raise ServiceFailed(f"`liveweights cycle --now` ended with {ended.code}: {said}")
 
 
 def _read_corpus(options: DemoOptions) -> tuple[Corpus, Split]:

@@ -8,7 +8,6 @@ import secrets
 import shutil
 import signal
 import time
-import tomllib
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -92,6 +91,7 @@ def run_demo(options: DemoOptions) -> int:
     board = Board(Tally())
     display = Display(board, options.plain)
     keep = False
+    operator_key = secrets.token_urlsafe(24)
     service: Service | None = None
     with Interrupts() as interrupts:
         try:
@@ -99,7 +99,7 @@ def run_demo(options: DemoOptions) -> int:
             with display:
                 plan = asyncio.run(_plan(display, board, interrupts))
                 with interrupts.whole():
-                    service = _start(folder, options, plan)
+                    service = _start(folder, options, plan, operator_key)
                 result = asyncio.run(_run(service, options, plan, board, display, interrupts))
             with interrupts.whole():
                 failure = _close(result, options, board, display, folder)
@@ -116,7 +116,7 @@ def run_demo(options: DemoOptions) -> int:
         finally:
             interrupts.ignore()
             if keep and service is not None and service.is_running:
-                _say_where(service, options, display)
+                _say_where(service, options, operator_key, display)
             elif service is not None:
                 service.stop()
                 _pid_file(folder).unlink(missing_ok=True)
@@ -145,12 +145,11 @@ async def _plan(display: Display, board: Board, interrupts: Interrupts) -> Plan:
     return make_plan(await measure_apart())
 
 
-def _start(folder: Path, options: DemoOptions, plan: Plan) -> Service:
+def _start(folder: Path, options: DemoOptions, plan: Plan, operator_key: str) -> Service:
     """A service on an empty home. Raises ServiceFailed."""
     settings = _merged(service_settings(plan), options.config)
     if options.keep:
-        key = secrets.token_urlsafe(24)
-        settings = _merged(settings, {"api": {"operator_key": key}})
+        settings = _merged(settings, {"api": {"operator_key": operator_key}})
     config = folder / "liveweights.toml"
     write_config(config, settings)
     port = options.port or free_port()
@@ -249,17 +248,12 @@ def why_failed(result: Result, options: DemoOptions, tally: Tally, log: Path) ->
     return ""
 
 
-def _say_where(service: Service, options: DemoOptions, display: Display) -> None:
-    key = _operator_key(Path(options.folder).absolute() / "liveweights.toml")
+def _say_where(service: Service, options: DemoOptions, operator_key: str, display: Display) -> None:
     display.say(
         f"The service is still running.\n"
         f"  API      {service.url}/v1   (base_url of an OpenAI client; model {options.alias!r})\n"
-        f"  releases {service.url}/releases   (any user name, password {key})\n"
+        f"  releases {service.url}/releases   (any user name, password {operator_key})\n"
         f"  status   {service.url}/status   metrics {service.url}/metrics\n"
         f"  commands liveweights status --home {options.folder}/home\n"
         f"Stop it with: kill {service.pid}"
     )
-
-
-def _operator_key(config: Path) -> str:
-    return tomllib.loads(config.read_text())["api"]["operator_key"]

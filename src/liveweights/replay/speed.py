@@ -7,13 +7,13 @@ keeps busy shows: threads that wait for it make a pass slower, not faster.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import Mapping
 
 import msgspec
 
+from liveweights.child import run_child
 from liveweights.machine import cores
 
 _SECONDS = 0.35
@@ -73,24 +73,10 @@ def _counts(cores: int) -> list[int]:
 
 async def measure_apart() -> Speed:
     """The same in a process of its own. Raises RuntimeError with what it said where it fails."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "liveweights.replay.speed",
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        output, errors = await process.communicate()
-    except asyncio.CancelledError:
-        process.kill()
-        await process.wait()
-        raise
-    if process.returncode:
-        tail = errors.decode(errors="replace").strip().rpartition("\n")[2]
-        raise RuntimeError(f"the machine's speed could not be measured: {tail}")
-    return msgspec.json.decode(output, type=Speed)
+    ended = await run_child([sys.executable, "-m", "liveweights.replay.speed"])
+    if ended.code:
+        raise RuntimeError(f"the machine's speed could not be measured: {ended.last_line}")
+    return msgspec.json.decode(ended.output, type=Speed)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,46 @@
+"""A process that is asked one thing and ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How it ended: minus a signal's number where one ended it. ``said`` is what it wrote as
+    errors, or to either stream where both were one."""
+
+    code: int
+    output: bytes
+    said: str
+
+    @property
+    def last_line(self) -> str:
+        return self.said.strip().rpartition("\n")[2]
+
+
+async def run_child(
+    command: Sequence[str], *, env: Mapping[str, str] | None = None, apart: bool = True
+) -> Ended:
+    """Run it without input until it ends; a wait that is cancelled, by a time-out too, kills it.
+
+    ``apart``: its output and its errors are told apart; else ``said`` is both, in order. Raises
+    OSError where there is no such program.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE if apart else asyncio.subprocess.STDOUT,
+        env=env,
+    )
+    try:
+        output, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return Ended(process.returncode, output, (errors if apart else output).decode(errors="replace"))
