@@ -20,6 +20,7 @@ from liveweights import __version__
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.content import weight_files
 from liveweights.catalog.models import OWN_CODE, BrokenModel, load_tokenizer, say
+from liveweights.catalog.staging import write_whole
 from liveweights.catalog.template import TemplateSettings
 from liveweights.catalog.template import find_fault as find_template_fault
 from liveweights.catalog.tensors import open_tensors
@@ -59,10 +60,7 @@ async def check_model(base: Checkpoint, model: str, engine: str, cache: Path) ->
         pass  # not asked yet
     if (why := await _ask(base, engine)) is not None:
         raise BrokenModel(model, why)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    partial = kept.with_name(f"{kept.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(libraries))
-    partial.replace(kept)
+    write_whole(kept, json.dumps(libraries).encode())
 
 
 async def _ask(base: Checkpoint, engine: str) -> str | None:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 
+from liveweights.catalog.staging import write_whole
+
 HASHES = "hashes"
 """The folder in the cache where the hashes of known files are."""
 DIGITS = 12
@@ -94,10 +96,7 @@ def hash_files(folder: Path, known: Path | None = None) -> dict[str, str]:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
         now[name] = (identity, digest)
     if beside and now != before:
-        beside.parent.mkdir(parents=True, exist_ok=True)
-        partial = beside.with_name(f"{beside.name}.{os.getpid()}.partial")
-        partial.write_text(json.dumps(now))
-        partial.replace(beside)
+        write_whole(beside, json.dumps(now).encode())
     return {name: digest for name, (_, digest) in now.items()}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from liveweights.catalog.content import COVERED
-from liveweights.catalog.staging import exclusive
+from liveweights.catalog.staging import exclusive, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +55,7 @@ def download(address: Address, cache: Path) -> Path:
             return folder
         commit = known.get("commit") or _resolve(address)
         folder = _fetch(address.repository, commit)
-        partial = pin.with_suffix(".partial")
-        partial.write_text(json.dumps({"commit": commit, "folder": str(folder)}))
-        partial.replace(pin)
+        write_whole(pin, json.dumps({"commit": commit, "folder": str(folder)}).encode())
     if address.revision != commit:
         log.info("%s is pinned to %s%s@%s", pin, SCHEME, address.repository, commit)
     return folder

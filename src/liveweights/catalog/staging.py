@@ -41,3 +41,12 @@ def publish(made: Path, target: Path) -> None:
         finally:
             os.close(descriptor)
     made.rename(target)
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Give ``file`` that content atomically, its folder made where it is missing. Not flushed to
+    disk: for what can be made again."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
+    partial.write_bytes(content)
+    partial.replace(file)

@@ -16,6 +16,7 @@ import msgspec
 from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.gguf import LAYOUT, Precision, to_gguf
 from liveweights.catalog.models import load_tokenizer
+from liveweights.catalog.staging import write_whole
 from liveweights.engines.llama_host import Host
 from liveweights.engines.llama_process import LlamaProcess
 
@@ -146,7 +147,4 @@ def _read(file: Path) -> dict[str, float]:
 
 
 def _write(file: Path, losses: dict[str, float]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    partial.write_bytes(msgspec.json.encode(Measured(losses)))
-    partial.replace(file)
+    write_whole(file, msgspec.json.encode(Measured(losses)))

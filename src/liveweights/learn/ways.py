@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 
 from liveweights import __version__
+from liveweights.catalog.staging import write_whole
 from liveweights.learn.layout import Layout
 from liveweights.learn.settings import LearnSettings
 
@@ -48,7 +48,4 @@ def read_way(file: Path) -> Way | None:
 
 def write_way(file: Path, way: Way) -> None:
     """Keep it, whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(f".{os.getpid()}.partial")
-    partial.write_bytes(msgspec.json.encode(way))
-    os.replace(partial, file)
+    write_whole(file, msgspec.json.encode(way))

@@ -12,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from liveweights.catalog.staging import write_whole
 from liveweights.replay import plot
 from liveweights.replay.course import Result
 from liveweights.replay.developer import Outcome
@@ -90,9 +91,7 @@ def write(
     """``scorecard.json`` and ``accept_rate.png``, each whole or not at all; their paths."""
     scorecard, picture = folder / "scorecard.json", folder / "accept_rate.png"
     text = json.dumps(scorecard_of(result, tally, seconds), indent=2, allow_nan=False)
-    partial = scorecard.with_suffix(".partial")
-    partial.write_text(text + "\n", encoding="utf-8")
-    os.replace(partial, scorecard)
+    write_whole(scorecard, f"{text}\n".encode())
     drawn = folder / "accept_rate.partial.png"
     plot.draw(
         drawn,
