@@ -41,13 +41,16 @@ def on_bad(text: str) -> str:
 
 
 def children() -> list[int]:
-    """Of this process, those that have not ended."""
+    """Processes of this one that render, and have not ended; a whole run of tests has others."""
     me = str(os.getpid())
     found: list[int] = []
     for place in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             state, parent, *_ = place.read_text().rpartition(")")[2].split()
-            if parent == me and state != "Z":
+            renders = (
+                b"liveweights.catalog.template_host" in place.with_name("cmdline").read_bytes()
+            )
+            if parent == me and state != "Z" and renders:
                 found.append(int(place.parent.name))
     return found
 
