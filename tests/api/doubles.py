@@ -48,8 +48,8 @@ FIM = ("<fim_prefix>", "<fim_suffix>", "<fim_middle>")
 
 
 @cache
-def make_tokenizer(*, infill: bool = False) -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer whose tokens are single bytes."""
+def make_tokenizer(*, infill: bool = False, template: str = TEMPLATE) -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer whose tokens are single bytes. It is shared: never change it."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     backend = Backend(models.BPE({char: id for id, char in enumerate(alphabet)}, []))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -57,7 +57,7 @@ def make_tokenizer(*, infill: bool = False) -> PreTrainedTokenizerFast:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|im_end|>")
     special = ["<|im_start|>", *(FIM if infill else ())]
     tokenizer.add_special_tokens({"additional_special_tokens": special})
-    tokenizer.chat_template = TEMPLATE
+    tokenizer.chat_template = template
     return tokenizer
 
 

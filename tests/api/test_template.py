@@ -44,8 +44,7 @@ def app_over(template: Renderer, tokenizer: Any) -> Any:
 
 
 def test_each_of_them_is_a_400_while_others_are_answered() -> None:
-    tokenizer = make_tokenizer()
-    tokenizer.chat_template = TEMPLATE
+    tokenizer = make_tokenizer(template=TEMPLATE)
 
     async def run() -> None:
         template = ChatTemplate(tokenizer, TemplateSettings(seconds=1))

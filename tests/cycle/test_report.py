@@ -125,5 +125,6 @@ def test_people_see_rows_masks_alarms_and_examples(
 ) -> None:
     show_report(ask(database_dsn, lambda conn: read_report(conn, "code", cycle)))
     shown = capsys.readouterr().out
-    for words in ("2 off_policy", "alarm: server and trainer differ", "user 0123456789ab", "gen_1"):
+    alarm, outlier = "alarm: server and trainer differ", "0123456789ab, 5.5 standard errors"
+    for words in ("2 off_policy", alarm, outlier, "gen_1"):
         assert words in shown

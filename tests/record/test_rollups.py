@@ -30,7 +30,7 @@ from .test_window import ask, record
 
 PRICES = {"live": Price(input=0.5, output=1.5)}
 DAY = datetime(2026, 2, 1, tzinfo=UTC)
-TABLES = "generations, feedback, feedback_keys, rollups, rollup_histograms"
+TABLES = "generations, feedback, feedback_keys, rollups, rollup_histograms, forgotten"
 
 
 def timed_id(at: datetime, number: int) -> str:
