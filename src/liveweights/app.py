@@ -22,9 +22,10 @@ import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights import deadlines
-from liveweights.api.app import Routes, create_app, make_slots
+from liveweights.api.app import Routes, create_app, make_limiter, make_slots
 from liveweights.api.authentication import Authenticator
 from liveweights.api.errors import ApiError
+from liveweights.api.glance import Glance
 from liveweights.api.routing import Router
 from liveweights.api.sampler import keep_sampling
 from liveweights.api.server import PortTaken, Server, bind
@@ -129,13 +130,18 @@ def make_engine(base: Checkpoint, config: Config) -> Engine:
 def status_routes(pool: Pool, place: Place) -> Routes:
     """``GET /status``: where the circle stands."""
 
-    async def status(scope: Scope, receive: Receive, send: Send) -> None:
+    async def look() -> bytes:
         try:
             async with pool.connection() as conn:
                 found = await read_status(conn, place.config.alias, place.home)
         except aliases.UnknownAlias as error:
             raise ApiError(404, f"{error}", code="not_found") from None
-        await reply(send, 200, msgspec.json.encode(found))
+        return msgspec.json.encode(found)
+
+    glance = Glance(look)
+
+    async def status(scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(send, 200, await glance())
 
     return {"/status": {"GET": status}}
 
@@ -181,6 +187,7 @@ async def run_api(place: Place, report: Report) -> None:
         writer = await _open_writer(stack, pool, place, "api")
         slots = make_slots(config.api)
         authenticator = Authenticator(config.api, place.key)
+        limiter = make_limiter(config.api)
         app = create_app(
             engine,
             writer,
@@ -192,8 +199,9 @@ async def run_api(place: Place, report: Report) -> None:
             responses=ResponseStore(pool),
             slots=slots,
             authenticator=authenticator,
+            limiter=limiter,
             pages={
-                **insight_routes(pool, authenticator, config.rewards),
+                **insight_routes(pool, authenticator, limiter, config.rewards),
                 **release_routes(pool, config, authenticator),
                 **status_routes(pool, place),
             },

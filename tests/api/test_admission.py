@@ -164,3 +164,49 @@ def test_concurrency_is_per_key() -> None:
         assert (await start(api, authorization=f"Bearer {ONE}")).status == 200
 
     asyncio.run(scenario())
+
+
+def limited(**limits: int) -> Api:
+    return make_api("hello", settings=ApiSettings(keys=KEYS, limits=RateLimits(**limits)))
+
+
+def call(api: Api, method: str, path: str, body: Any = None, key: str = ONE) -> int:
+    answer = api.call(method, path, body, authorization=f"Bearer {key}")
+    if answer.status == 429:
+        assert answer.error()["code"] == "rate_limit_exceeded"
+        assert "retry-after" in answer.headers
+    return answer.status
+
+
+def test_every_path_has_its_limit() -> None:
+    reaction = {"generation": "g", "signal": "accepted"}
+    api = limited(feedback_per_minute=3, reads_per_minute=2, requests_per_minute=2)
+    assert call(api, "POST", "/v1/feedback", reaction) == 404
+    assert call(api, "POST", "/v1/feedback", {"feedback": [reaction] * 3}) == 429
+    assert call(api, "POST", "/v1/feedback", {"feedback": [reaction] * 2}) == 422
+    assert call(api, "POST", "/v1/feedback", reaction) == 429
+    assert call(api, "GET", "/v1/models") == 200
+    assert call(api, "GET", "/v1/responses/x") == 404
+    for method, path in (
+        ("GET", "/v1/models"),
+        ("GET", "/v1/models/tiny"),
+        ("GET", "/v1/responses/x"),
+        ("DELETE", "/v1/responses/x"),
+    ):
+        assert call(api, method, path) == 429
+    assert call(api, "POST", "/v1/completions", BODY) == 200
+    assert call(api, "POST", "/v1/responses", {"model": "tiny", "input": "hi"}) == 200
+    assert call(api, "POST", "/v1/chat/completions", b"{") == 429  # before it is read
+    assert call(api, "POST", "/v1/completions", BODY) == 429
+    assert call(api, "POST", "/v1/completions", BODY, TWO) == 200
+    metrics = api.call("GET", "/metrics").body
+    for limit, count in (("feedback", 2), ("reads", 4), ("requests", 2)):
+        line = f'liveweights_refused_requests_total{{limit="{limit}"}} {count}.0'
+        assert line.encode() in metrics
+
+
+def test_whatever_goes_wrong_the_permit_is_given_back() -> None:
+    api = limited(concurrency=1, tokens_per_minute=50)
+    for body in (b"{", {"model": "none", "prompt": "a"}, BODY | {"max_tokens": 9999}, {}):
+        assert call(api, "POST", "/v1/completions", body) in (400, 404)
+    assert call(api, "POST", "/v1/completions", BODY) == 200

@@ -16,7 +16,7 @@ from tests.record.rows import make_feedback, make_generation
 from tests.record.test_window import record
 from tests.release.test_aliases import A, B, with_alias
 
-from liveweights.api.app import create_app
+from liveweights.api.app import create_app, make_limiter
 from liveweights.api.authentication import Authenticator
 from liveweights.api.routing import Router
 from liveweights.api.settings import ApiSettings
@@ -150,7 +150,7 @@ def service(database_dsn: str) -> Any:
                 responses=ResponseStore(pool),
                 authenticator=authenticator,
                 pages={
-                    **insight_routes(pool, authenticator, RewardMap()),
+                    **insight_routes(pool, authenticator, make_limiter(CONFIG.api), RewardMap()),
                     **release_routes(pool, CONFIG, authenticator),
                     **status_routes(pool, Place(CONFIG, Path("/nowhere"), database_dsn)),
                 },

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from liveweights.api.authentication import Client
 from liveweights.api.errors import ApiError
-from liveweights.api.limits import Allowance, Bucket, Limiter, duration
+from liveweights.api.limits import Bucket, Limiter, duration
 from liveweights.api.settings import RateLimits
 
 
@@ -36,11 +37,27 @@ def test_waiting_as_long_as_told_is_enough(limit: int, level: float, amount: flo
     assert bucket.until_full(wait) <= 60
 
 
-def test_an_allowance_is_charged_with_what_was_used() -> None:
-    allowance = Allowance(RateLimits(tokens_per_minute=100), 0.0)
-    permit = allowance.take(80, 0.0)
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def make(clock: Clock | None = None, **limits: int) -> Limiter:
+    return Limiter(RateLimits(**limits), {}, clock or Clock())
+
+
+ME = Client("me", "key")
+
+
+def test_a_request_is_charged_with_what_it_used() -> None:
+    limiter = make(tokens_per_minute=100)
+    permit = limiter.begin(ME)
+    permit.reserve(80)
+    second = limiter.begin(ME)
     with pytest.raises(ApiError) as caught:
-        allowance.take(30, 0.0)
+        second.reserve(30)
     error = caught.value
     assert (error.status, error.type, error.code) == (429, "tokens", "rate_limit_exceeded")
     assert dict(error.headers) == {
@@ -49,46 +66,112 @@ def test_an_allowance_is_charged_with_what_was_used() -> None:
         b"x-ratelimit-remaining-tokens": b"20",
         b"x-ratelimit-reset-tokens": b"48s",
     }
-    permit.close(10)
-    assert dict(allowance.headers(0.0))[b"x-ratelimit-remaining-tokens"] == b"90"
-    allowance.take(30, 0.0)
+    permit.used = 10
+    permit.close()
+    assert dict(second.headers())[b"x-ratelimit-remaining-tokens"] == b"90"
+    second.reserve(30)
 
 
-def test_a_request_above_the_limit_needs_all_of_it() -> None:
-    allowance = Allowance(RateLimits(tokens_per_minute=100), 0.0)
-    allowance.take(500, 0.0).close(500)
+def test_a_reservation_replaces_the_one_before_or_leaves_it() -> None:
+    limiter = make(tokens_per_minute=100)
+    permit = limiter.begin(ME)
+    for tokens, left in ((60, b"40"), (90, b"10"), (20, b"80")):
+        permit.reserve(tokens)
+        assert dict(permit.headers())[b"x-ratelimit-remaining-tokens"] == left
+    other = limiter.begin(ME)
+    other.reserve(70)
     with pytest.raises(ApiError):
-        allowance.take(1, 200.0)
-    allowance.take(1, 300.0)
+        permit.reserve(40)
+    assert permit.reserved == 20
+    assert dict(permit.headers())[b"x-ratelimit-remaining-tokens"] == b"10"
+    permit.close()
+    other.close()
+    assert dict(permit.headers())[b"x-ratelimit-remaining-tokens"] == b"100"
+
+
+@settings(deadline=None)
+@given(
+    st.integers(1, 100),
+    st.lists(st.tuples(st.lists(st.integers(0, 150), max_size=3), st.integers(0, 20)), max_size=8),
+)
+def test_whatever_is_reserved_only_what_was_used_is_gone(
+    limit: int, requests: list[tuple[list[int], int]]
+) -> None:
+    limiter, used = make(tokens_per_minute=limit), 0
+    for reservations, spent in requests:
+        try:
+            permit = limiter.begin(ME)
+        except ApiError:
+            continue  # in debt
+        try:
+            for tokens in reservations:
+                permit.reserve(tokens)
+            permit.used = spent
+        except ApiError:
+            pass
+        used += permit.used
+        permit.close()
+        assert limiter._allowance(ME).buckets["tokens"].level == pytest.approx(limit - used)
+        assert limiter._allowance(ME).running == 0
+
+
+def test_a_request_above_the_limit_needs_all_of_it_and_debts_come_back_first() -> None:
+    clock = Clock()
+    limiter = make(clock, tokens_per_minute=100)
+    permit = limiter.begin(ME)
+    permit.reserve(500)
+    permit.used = 500
+    permit.close()
+    clock.now = 200.0
+    with pytest.raises(ApiError):
+        limiter.begin(ME)  # at the door
+    clock.now = 300.0
+    limiter.begin(ME).reserve(1)
 
 
 def test_concurrency_and_requests() -> None:
-    allowance = Allowance(RateLimits(concurrency=2, requests_per_minute=4), 0.0)
-    first, _ = allowance.take(1, 0.0), allowance.take(1, 0.0)
+    limiter = make(concurrency=2, requests_per_minute=4)
+    first, second = limiter.begin(ME), limiter.begin(ME)
     with pytest.raises(ApiError, match="2 requests of this key"):
-        allowance.take(1, 0.0)
-    first.close(1)
-    first = allowance.take(1, 0.0)
-    first.close(1)
-    allowance.take(1, 0.0).close(1)
+        limiter.begin(ME)
+    first.close()
+    second.close()
+    for _ in range(2):
+        limiter.begin(ME).close()
     with pytest.raises(ApiError, match="4 requests per minute") as caught:
-        allowance.take(1, 0.0)
+        limiter.begin(ME)
     assert (b"retry-after", b"15") in caught.value.headers
-    assert allowance.running == 1
+    assert limiter._allowance(ME).running == 0
+
+
+def test_feedback_and_reads_have_limits_of_their_own() -> None:
+    limiter = make(feedback_per_minute=10, reads_per_minute=1, requests_per_minute=1)
+    limiter.charge(ME, "feedback", 7)
+    with pytest.raises(ApiError, match="10 feedback per minute"):
+        limiter.charge(ME, "feedback", 4)
+    limiter.charge(ME, "feedback", 3)
+    limiter.charge(ME, "reads")
+    with pytest.raises(ApiError, match="1 reads per minute"):
+        limiter.charge(ME, "reads")
+    assert [name for name, _ in limiter.begin(ME).headers()] == [
+        *(b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests"),
+        b"x-ratelimit-reset-requests",
+    ]
 
 
 def test_keys_do_not_share_and_tenants_have_their_own() -> None:
-    now = 0.0
-    limiter = Limiter(RateLimits(requests_per_minute=1), {"big": RateLimits()}, clock=lambda: now)
-    limiter.take("a", "small", 1)
-    limiter.take("b", "small", 1)
+    clock = Clock()
+    limiter = Limiter(RateLimits(requests_per_minute=1), {"big": RateLimits()}, clock)
+    limiter.begin(Client("small", "a"))
+    limiter.begin(Client("small", "b"))
     for _ in range(5):
-        limiter.take("c", "big", 1)
+        limiter.begin(Client("big", "c"))
+        limiter.begin(Client("", own=True))
     with pytest.raises(ApiError):
-        limiter.take("a", "small", 1)
-    now = 60.0
-    limiter.take("a", "small", 1)
-    assert limiter.headers("c", "big") == ()
+        limiter.begin(Client("small", "a"))
+    clock.now = 60.0
+    limiter.begin(Client("small", "a"))
+    assert limiter.begin(Client("big", "c")).headers() == ()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from openai import AsyncOpenAI
 from yarl import URL
 
-from liveweights.api.settings import ApiSettings
+from liveweights.api.settings import ApiSettings, RateLimits
 from liveweights.record.backlog import Backlog
 from liveweights.record.clean import clean_generation
 
@@ -352,3 +352,34 @@ def test_a_late_record_is_unhealthy() -> None:
             assert "liveweights_record_backlog_rows 3.0" in await response.text()
 
     play(act)
+
+
+def test_limits_hold_on_every_path() -> None:
+    async def act(stage: Scene) -> None:
+        response, _ = await stage.ask(stream=True, max_tokens=5)
+        assert response.status == 200
+        async with stage.client.get("/v1/models") as answer:
+            assert answer.status == 200
+        async with stage.client.get("/v1/models") as answer:
+            assert (answer.status, answer.headers["retry-after"]) == (429, "30")
+        response, body = await stage.ask()
+        assert response.status == 429
+        assert json.loads(body)["error"]["code"] == "rate_limit_exceeded"
+        assert len(stage.stub.requests) == 2
+
+    play(act, settings=ApiSettings(limits=RateLimits(requests_per_minute=2)))
+
+
+def test_tokens_are_charged_as_the_upstream_counts_them() -> None:
+    async def act(stage: Scene) -> None:
+        response, _ = await stage.ask(max_tokens=20)  # used: 13
+        assert response.status == 200
+        response, _ = await stage.ask(max_tokens=20)
+        assert response.status == 200
+        response, body = await stage.ask(max_tokens=20)
+        assert (response.status, json.loads(body)["error"]["type"]) == (429, "tokens")
+
+    answer = {"model": "big-1", "usage": USAGE}
+    answer["choices"] = [{"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}]
+    limits = RateLimits(tokens_per_minute=40)
+    play(act, Stub(answer=json.dumps(answer).encode()), settings=ApiSettings(limits=limits))

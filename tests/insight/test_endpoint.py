@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -11,11 +12,12 @@ from tests.api.doubles import Answer
 from tests.record.rows import make_feedback, make_generation
 from tests.record.test_window import record
 
-from liveweights.api.app import App
+from liveweights.api.app import App, make_limiter
 from liveweights.api.authentication import Authenticator
 from liveweights.api.hosts import Hosts
 from liveweights.api.metrics import Metrics
-from liveweights.api.settings import ApiSettings
+from liveweights.api.settings import ApiSettings, RateLimits
+from liveweights.insight import endpoint
 from liveweights.insight.catalogue import QUESTIONS
 from liveweights.insight.endpoint import insight_routes
 from liveweights.learn.rewards import RewardMap
@@ -47,7 +49,13 @@ def get(
         if away:
             await pool.close()
         authenticator = Authenticator(settings or ApiSettings())
-        app = App(insight_routes(pool, authenticator, RewardMap()), Metrics(), Hosts(()))
+        app = App(
+            insight_routes(
+                pool, authenticator, make_limiter(settings or ApiSettings()), RewardMap()
+            ),
+            Metrics(),
+            Hosts(()),
+        )
         scope = {
             "type": "http",
             "method": "GET",
@@ -103,3 +111,45 @@ def test_a_database_that_is_away_is_told(database_dsn: str) -> None:
     answer = get(database_dsn, "/insight/usage", away=True)
     assert answer.status == 503
     assert answer.error()["code"] == "database_unavailable"
+
+
+def test_questions_have_a_limit_per_key(database_dsn: str) -> None:
+    limits = ApiSettings(limits=RateLimits(reads_per_minute=1), keys={KEY: "one"})
+    assert get(database_dsn, "/insight/usage", limits, KEY).status == 200
+
+    async def main() -> list[int]:
+        pool = await open_pool(database_dsn)
+        limiter = make_limiter(limits)
+        routes = insight_routes(pool, Authenticator(limits), limiter, RewardMap())
+        app, found = App(routes, Metrics(), Hosts(())), []
+
+        async def send(message: Mapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                found.append(message["status"])
+
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/insight/usage",
+            "query_string": b"",
+            "headers": [(b"authorization", f"Bearer {KEY}".encode())],
+        }
+        for _ in range(2):
+            await app(scope, None, send)  # type: ignore[arg-type]
+        await pool.close()
+        return found
+
+    assert asyncio.run(main()) == [200, 429]
+
+
+def test_a_question_that_takes_too_long_is_ended(
+    database_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(conn: Any, *_: Any) -> Any:
+        await conn.execute("select pg_sleep(30)")
+
+    usage = dataclasses.replace(QUESTIONS["usage"], ask=slow)
+    monkeypatch.setitem(QUESTIONS, "usage", usage)
+    monkeypatch.setattr(endpoint, "LONGEST_SECONDS", 1)
+    answer = get(database_dsn, "/insight/usage")
+    assert (answer.status, answer.error()["code"]) == (408, "deadline_exceeded")

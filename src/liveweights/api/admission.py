@@ -13,6 +13,7 @@ from liveweights.api.answer import Service
 from liveweights.api.caller import Caller, identify
 from liveweights.api.draft import Draft
 from liveweights.api.errors import (
+    CONTEXT_EXCEEDED,
     ApiError,
     bad_request,
     context_exceeded,
@@ -29,21 +30,34 @@ from liveweights.api.wire import ClientGone, check_json, check_storable, decode,
 Request = TypeVar("Request", bound=BaseRequest)
 
 
-async def admit(
+@asynccontextmanager
+async def admitted(
     service: Service, type: type[Request], scope: Scope, receive: Receive, send: Send
-) -> tuple[Request, Caller, Exchange]:
-    """The checked request, who sent it and where to answer. Raises ApiError, ClientGone."""
+) -> AsyncGenerator[tuple[Request, Caller, Exchange]]:
+    """The checked request, who sent it and where to answer.
+
+    The key's limits are asked before anything is read, and what the request takes of them is
+    settled afterwards. Raises ApiError, ClientGone.
+    """
     headers = Headers(scope=scope)
     client = await service.authenticator.authenticate(scope, own=True)
-    deadline = deadline_of(headers, service.settings.deadline_seconds)
-    check_json(headers)
-    body = await read_body(scope, receive, service.settings.max_body_bytes)
-    request = decode(body, type)
-    if type.kept:
-        check_storable(body)
-    request.check()
-    caller = identify(headers, request.user, request.metadata, client, service.settings)
-    return request, caller, Exchange(receive, send, deadline)
+    permit = service.limiter.begin(client)
+    try:
+        deadline = deadline_of(headers, service.settings.deadline_seconds)
+        check_json(headers)
+        body = await read_body(scope, receive, service.settings.max_body_bytes)
+        request = decode(body, type)
+        if type.kept:
+            check_storable(body)
+        request.check()
+        caller = identify(headers, request.user, request.metadata, client, service.settings)
+        yield request, caller, Exchange(receive, send, deadline, permit)
+    except ApiError as error:
+        if error.code == CONTEXT_EXCEEDED:
+            permit.used = permit.reserved  # finding out was work
+        raise
+    finally:
+        permit.close()
 
 
 @contextmanager
@@ -70,31 +84,23 @@ async def turn(
 
     Raises ApiError 429 at once where a limit or the queue is full, 408 where the deadline passes
     in the queue, ClientGone. Afterwards the key is charged with what ``drafts`` used. The service
-    itself only waits for its turn.
+    itself waits behind a full queue, too.
     """
-    if caller.own:
-        async with _slots(service, len(drafts), caller.tenant, exchange, patient=True):
-            yield
-        return
-    most = sum(len(draft.prompt_ids) + draft.sampling.max_tokens for draft in drafts)
+    permit = exchange.permit
+    permit.reserve(sum(len(draft.prompt_ids) + draft.sampling.max_tokens for draft in drafts))
+    exchange.headers = permit.headers()
     try:
-        permit = service.limiter.take(caller.key, caller.tenant, most)
-    except ApiError as error:
-        service.metrics.refused.labels(error.type).inc()
-        raise
-    try:
-        exchange.headers = service.limiter.headers(caller.key, caller.tenant)
-        async with _slots(service, len(drafts), caller.tenant, exchange):
+        async with _slots(service, len(drafts), caller, exchange):
             yield
     finally:
-        permit.close(sum(draft.used() for draft in drafts))
+        permit.used = sum(draft.used() for draft in drafts)
 
 
 @asynccontextmanager
 async def _slots(
-    service: Service, count: int, tenant: str, exchange: Exchange, *, patient: bool = False
+    service: Service, count: int, caller: Caller, exchange: Exchange
 ) -> AsyncGenerator[None]:
-    slots = service.slots.hold(count, tenant=tenant, patient=patient)
+    slots = service.slots.hold(count, tenant=caller.tenant, patient=caller.own)
     held = False
     try:
         async with exchange.waited_for() as watch:
@@ -104,7 +110,6 @@ async def _slots(
             raise ClientGone
         yield
     except QueueFull as error:
-        service.metrics.refused.labels("queue").inc()
         raise too_many(f"The server is busy: {error}.", "queue", 2.0, exchange.headers) from None
     finally:
         if held:

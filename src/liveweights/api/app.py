@@ -58,6 +58,7 @@ class App:
         # Labels are few, and finding their meters costs as much as using them.
         self._in_flight = cache(metrics.in_flight.labels)
         self._requests = cache(metrics.requests.labels)
+        self._refused = cache(metrics.refused.labels)
         self._latency = cache(metrics.latency.labels)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,6 +87,8 @@ class App:
             endpoint = self._endpoint(route, scope)
             await endpoint({**scope, "path_params": params}, receive, noting)
         except ApiError as error:
+            if error.status == 429:
+                self._refused(error.type).inc()
             await reply(noting, error.status, error.body(), error.headers)
         except WriterClosed as error:
             if status:
@@ -152,6 +155,10 @@ async def _live(receive: Receive, send: Send) -> None:
             return
 
 
+def make_limiter(settings: ApiSettings) -> Limiter:
+    return Limiter(settings.limits, settings.tenant_limits)
+
+
 def make_slots(settings: ApiSettings) -> Slots:
     return Slots(settings.max_running, settings.max_waiting)
 
@@ -168,6 +175,7 @@ def create_app(
     responses: Responses | None = None,
     slots: Slots | None = None,
     authenticator: Authenticator | None = None,
+    limiter: Limiter | None = None,
     pages: Routes | None = None,
 ) -> ASGIApp:
     """The API over an engine, a record and a router that the caller opened and will close.
@@ -179,6 +187,7 @@ def create_app(
     settings = settings or ApiSettings()
     metrics = metrics or Metrics()
     authenticator = authenticator or Authenticator(settings)
+    limiter = limiter or make_limiter(settings)
     service = Service(
         engine,
         writer,
@@ -190,12 +199,12 @@ def create_app(
         find_infill(tokenizer),
         find_syntax(tokenizer),
         responses,
-        Limiter(settings.limits, settings.tenant_limits),
+        limiter,
         slots or make_slots(settings),
         authenticator,
         shadow,
     )
-    models = ModelsEndpoint(router, authenticator)
+    models = ModelsEndpoint(router, authenticator, limiter)
     response = ResponseEndpoint(service)
     routes: dict[str, dict[str, ASGIApp]] = {
         "/v1/completions": {"POST": CompletionsEndpoint(service)},

@@ -9,10 +9,12 @@ import msgspec
 from msgspec import Meta
 from starlette.types import Receive, Scope, Send
 
-from liveweights.api.admission import admit, check_prompt, pinned, turn
+from liveweights.api.admission import admitted, check_prompt, pinned, turn
 from liveweights.api.answer import ChunkFrame, Service, answer, envelope, usage
+from liveweights.api.caller import Caller
 from liveweights.api.draft import Draft, make_drafts
 from liveweights.api.errors import ApiError, bad_request, unsupported
+from liveweights.api.exchange import Exchange
 from liveweights.api.logprobs import LOWEST
 from liveweights.api.objects import Completion, CompletionChoice, CompletionLogprobs
 from liveweights.api.request import MAX_LOGPROBS, GenerationRequest
@@ -156,8 +158,11 @@ class CompletionsEndpoint:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with admitted(self._service, CompletionRequest, scope, receive, send) as admission:
+            await self._answer(*admission)
+
+    async def _answer(self, request: CompletionRequest, caller: Caller, exchange: Exchange) -> None:
         service = self._service
-        request, caller, exchange = await admit(service, CompletionRequest, scope, receive, send)
         with pinned(service, request.model, caller) as pin:
             vocabulary = len(service.tokenizer)
             request.check_vocabulary(vocabulary)

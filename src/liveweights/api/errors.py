@@ -14,6 +14,7 @@ from liveweights.engines.protocol import (
 from liveweights.record.writer import WriterClosed
 
 RETRY = ((b"retry-after", b"1"),)
+CONTEXT_EXCEEDED = "context_length_exceeded"
 
 
 class ApiError(Exception):
@@ -72,7 +73,7 @@ def context_exceeded(prompt: int, answer: int, context: int, param: str) -> ApiE
         f"This model's context is {context} tokens, but {prompt + answer} were asked for: "
         f"{prompt} of prompt and {answer} of answer. Shorten the prompt or lower max_tokens."
     )
-    return bad_request(message, param, "context_length_exceeded")
+    return bad_request(message, param, CONTEXT_EXCEEDED)
 
 
 def internal() -> ApiError:
@@ -88,7 +89,7 @@ def from_engine(error: EngineError) -> ApiError:
     # A KeyError's str() is the repr of its message.
     message = str(error.args[0]) if error.args else type(error).__name__
     if isinstance(error, PromptTooLong):
-        return bad_request(message, "prompt", "context_length_exceeded")
+        return bad_request(message, "prompt", CONTEXT_EXCEEDED)
     if isinstance(error, InvalidConstraint):
         return bad_request(message, code="invalid_value")
     if isinstance(error, UnknownCheckpoint):

@@ -11,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Send
 
 from liveweights.api.errors import ApiError, bad_request
+from liveweights.api.limits import Permit
 from liveweights.api.streaming import while_connected
 
 TIMEOUT = "x-request-timeout"
@@ -23,6 +24,7 @@ class Exchange:
     receive: Receive
     send: Send
     deadline: float
+    permit: Permit
     headers: tuple[tuple[bytes, bytes], ...] = field(default=())
     """What every answer to this request carries."""
 

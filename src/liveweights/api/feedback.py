@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from liveweights.api.authentication import Authenticator
 from liveweights.api.errors import ApiError, bad_request
 from liveweights.api.identifiers import make_id
+from liveweights.api.limits import Limiter
 from liveweights.api.metrics import Metrics
 from liveweights.api.objects import FeedbackItem, FeedbackList, FeedbackResult
 from liveweights.api.recorder import Recorder
@@ -123,6 +124,9 @@ class Desk(Protocol):
     @property
     def authenticator(self) -> Authenticator: ...
 
+    @property
+    def limiter(self) -> Limiter: ...
+
 
 class FeedbackEndpoint:
     def __init__(self, service: Desk) -> None:
@@ -137,9 +141,11 @@ class FeedbackEndpoint:
         key = _idempotency_key(headers)
         body = await read_body(scope, receive, settings.max_body_bytes)
         if decode(body, _Probe).feedback is msgspec.UNSET:
+            self._service.limiter.charge(client, "feedback")
             status, result = await self._record(body, tenant, key)
         else:
             items = decode(body, FeedbackBatch).feedback
+            self._service.limiter.charge(client, "feedback", len(items))
             status, result = await self._record_all(items, tenant, key)
         await reply(send, status, msgspec.json.encode(result))
 

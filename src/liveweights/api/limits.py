@@ -1,4 +1,4 @@
-"""How much one API key may ask for: requests and tokens per minute, and answers at once."""
+"""How much one API key may ask for: per minute, and at once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
+from liveweights.api.authentication import Client
 from liveweights.api.errors import ApiError
 from liveweights.api.settings import RateLimits
 
@@ -46,6 +48,10 @@ class Bucket:
         return (self.limit - self.level) * MINUTE / self.limit
 
 
+ANSWERS = ("requests", "tokens")
+"""What an answer takes, and tells of."""
+
+
 class Allowance:
     """What one key has left."""
 
@@ -57,35 +63,46 @@ class Allowance:
             for name, limit in (
                 ("requests", limits.requests_per_minute),
                 ("tokens", limits.tokens_per_minute),
+                ("feedback", limits.feedback_per_minute),
+                ("reads", limits.reads_per_minute),
             )
             if limit
         }
 
-    def take(self, tokens: int, now: float) -> Permit:
-        """Raises ApiError 429; then nothing was taken."""
+    def begin(self, now: float) -> None:
+        """A request for an answer comes in. Raises ApiError 429; then nothing was taken."""
         limit = self.limits.concurrency
         if limit and self.running >= limit:
             message = f"{limit} requests of this key are being answered; wait for one to end."
             raise too_many(message, "concurrency", 1.0, self.headers(now))
-        amounts = {"requests": 1.0, "tokens": float(tokens)}
-        for name, bucket in self.buckets.items():
-            wait = bucket.wait(amounts[name], now)
-            if wait > 0:
-                message = (
-                    f"The limit of {bucket.limit:g} {name} per minute is reached: "
-                    f"{max(0, math.floor(bucket.level))} left, {amounts[name]:g} asked for. "
-                    f"Try again in {wait:.3g} s."
-                )
-                raise too_many(message, name, wait, self.headers(now))
-        for name, bucket in self.buckets.items():
-            bucket.take(amounts[name])
+        self.check("tokens", 0, now)  # what was used beyond the limit has to come back first
+        self.take("requests", 1, now)
         self.running += 1
-        return Permit(self, tokens)
+
+    def check(self, name: str, amount: float, now: float) -> None:
+        """Raises ApiError 429 unless so much is left."""
+        bucket = self.buckets.get(name)
+        if bucket is None or (wait := bucket.wait(amount, now)) <= 0:
+            return
+        message = (
+            f"The limit of {bucket.limit:g} {name} per minute is reached: "
+            f"{max(0, math.floor(bucket.level))} left, {amount:g} asked for. "
+            f"Try again in {wait:.3g} s."
+        )
+        raise too_many(message, name, wait, self.headers(now))
+
+    def take(self, name: str, amount: float, now: float) -> None:
+        """Raises ApiError 429; then nothing was taken."""
+        self.check(name, amount, now)
+        if bucket := self.buckets.get(name):
+            bucket.take(amount)
 
     def headers(self, now: float) -> tuple[tuple[bytes, bytes], ...]:
         """OpenAI's ``x-ratelimit-*``, for the limits that there are."""
         found: list[tuple[bytes, bytes]] = []
-        for name, bucket in self.buckets.items():
+        for name in ANSWERS:
+            if (bucket := self.buckets.get(name)) is None:
+                continue
             reset = bucket.until_full(now)
             for kind, value in (
                 ("limit", f"{bucket.limit:g}"),
@@ -96,18 +113,42 @@ class Allowance:
         return tuple(found)
 
 
-@dataclass(slots=True)
 class Permit:
-    """What one request took from its key's allowance, until it is given back."""
+    """What one request for an answer takes of its key's allowance, from the door to its end."""
 
-    allowance: Allowance
-    tokens: int
+    __slots__ = ("_allowance", "_clock", "reserved", "used")
 
-    def close(self, used: int) -> None:
-        """The request has ended and used that many tokens: the rest is given back."""
-        self.allowance.running -= 1
-        if bucket := self.allowance.buckets.get("tokens"):
-            bucket.put(self.tokens - used)
+    def __init__(self, allowance: Allowance, clock: Callable[[], float]) -> None:
+        self._allowance = allowance
+        self._clock = clock
+        self.reserved = 0
+        """Tokens that it may use."""
+        self.used = 0
+        """Tokens that are charged in the end."""
+
+    def reserve(self, tokens: int) -> None:
+        """It can use so many in all, however many were reserved before. Raises ApiError 429."""
+        bucket = self._allowance.buckets.get("tokens")
+        if bucket is not None:
+            now = self._clock()
+            bucket.refill(now)
+            bucket.put(self.reserved)
+            try:
+                self._allowance.check("tokens", tokens, now)
+            except ApiError:
+                bucket.take(self.reserved)
+                raise
+            bucket.take(tokens)
+        self.reserved = tokens
+
+    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        return self._allowance.headers(self._clock())
+
+    def close(self) -> None:
+        """The request has ended: what it has not used is given back."""
+        self._allowance.running -= 1
+        if bucket := self._allowance.buckets.get("tokens"):
+            bucket.put(self.reserved - self.used)
 
 
 class Limiter:
@@ -123,19 +164,25 @@ class Limiter:
         self._tenants = tenants
         self._clock = clock
         self._allowances: dict[str, Allowance] = {}
+        self._unlimited = Allowance(RateLimits(), clock())
 
-    def take(self, key: str, tenant: str, tokens: int) -> Permit:
-        """``tokens`` is the most that the request can use. Raises ApiError 429."""
-        return self._allowance(key, tenant).take(tokens, self._clock())
+    def begin(self, client: Client) -> Permit:
+        """A request for an answer comes in; close what this returns. Raises ApiError 429."""
+        allowance = self._allowance(client)
+        allowance.begin(self._clock())
+        return Permit(allowance, self._clock)
 
-    def headers(self, key: str, tenant: str) -> tuple[tuple[bytes, bytes], ...]:
-        return self._allowance(key, tenant).headers(self._clock())
+    def charge(self, client: Client, name: Literal["feedback", "reads"], amount: int = 1) -> None:
+        """Raises ApiError 429; then nothing was taken."""
+        self._allowance(client).take(name, amount, self._clock())
 
-    def _allowance(self, key: str, tenant: str) -> Allowance:
-        found = self._allowances.get(key)
+    def _allowance(self, client: Client) -> Allowance:
+        if client.own:
+            return self._unlimited
+        found = self._allowances.get(client.key)
         if found is None:
-            limits = self._tenants.get(tenant, self._limits)
-            found = self._allowances[key] = Allowance(limits, self._clock())
+            limits = self._tenants.get(client.tenant, self._limits)
+            found = self._allowances[client.key] = Allowance(limits, self._clock())
         return found
 
 

@@ -7,6 +7,7 @@ from starlette.types import Receive, Scope, Send
 
 from liveweights.api.authentication import Authenticator
 from liveweights.api.errors import model_not_found
+from liveweights.api.limits import Limiter
 from liveweights.api.objects import Canary, Model, ModelList
 from liveweights.api.routing import Alias, Router
 from liveweights.api.wire import reply
@@ -28,12 +29,14 @@ def describe(alias: Alias, router: Router) -> Model:
 class ModelsEndpoint:
     """Lists the aliases; shows one alias or resident checkpoint."""
 
-    def __init__(self, router: Router, authenticator: Authenticator) -> None:
+    def __init__(self, router: Router, authenticator: Authenticator, limiter: Limiter) -> None:
         self._router = router
+        self._limiter = limiter
         self._authenticator = authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._authenticator.authenticate(scope, own=True)
+        client = await self._authenticator.authenticate(scope, own=True)
+        self._limiter.charge(client, "reads")
         name: str | None = scope["path_params"].get("model")
         aliases = {alias.name: alias for alias in self._router.aliases()}
         if name is None:

@@ -16,15 +16,28 @@ class RateLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Per API key; 0 means no limit."""
 
     requests_per_minute: Annotated[
-        int, msgspec.Meta(ge=0, le=bounds.COUNT, description="Requests per minute.")
+        int, msgspec.Meta(ge=0, le=bounds.COUNT, description="Requests for answers per minute.")
     ] = 0
     tokens_per_minute: Annotated[
         int,
         msgspec.Meta(
             ge=0,
             le=bounds.COUNT,
-            description="Tokens of prompts and answers per minute. A request is counted with its "
-            "max_tokens when it comes in, and with what it used when it has been answered.",
+            description="Tokens of prompts and answers per minute. A request is counted with the "
+            "fewest that its length allows when it comes in, then with its prompt and max_tokens, "
+            "and with what it used when it has been answered.",
+        ),
+    ] = 0
+    feedback_per_minute: Annotated[
+        int, msgspec.Meta(ge=0, le=bounds.COUNT, description="Reactions per minute.")
+    ] = 0
+    reads_per_minute: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0,
+            le=bounds.COUNT,
+            description="Questions to /insight, and models and stored responses that are looked up "
+            "or deleted, per minute.",
         ),
     ] = 0
     concurrency: Annotated[

@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from liveweights.api.app import REST, App
+from liveweights.api.app import REST, App, make_limiter
 from liveweights.api.authentication import Authenticator
 from liveweights.api.feedback import FeedbackEndpoint
+from liveweights.api.glance import Glance
 from liveweights.api.hosts import Hosts
 from liveweights.api.metrics import CONTENT_TYPE, Metrics
 from liveweights.api.recorder import Recorder
@@ -25,14 +26,18 @@ class HealthEndpoint:
     def __init__(self, upstream: Upstream, recorder: Recorder) -> None:
         self._upstream = upstream
         self._recorder = recorder
+        self._answering = Glance(self._ask)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _ask(self) -> tuple[bool, str]:
         try:
             async with self._upstream.ask("GET", "/v1/models", [], None) as answer:
                 status = answer.head.status
-            well, why = status < 500, f"it answers {status}"
+            return status < 500, f"it answers {status}"
         except UpstreamAway as error:
-            well, why = False, str(error)
+            return False, str(error)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        well, why = await self._answering()
         if (complaint := self._recorder.backlog.complaint) is not None:
             well, why = False, complaint
         body = {"status": "ok" if well else "unavailable", "upstream": self._upstream.address}
@@ -74,6 +79,7 @@ def create_gateway(
         metrics,
         key,
         Authenticator(settings),
+        make_limiter(settings),
         access if settings.keys else None,
     )
     routes: dict[str, dict[str, ASGIApp]] = {

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from liveweights.api.authentication import Authenticator, Client
 from liveweights.api.caller import identify
 from liveweights.api.errors import RETRY, ApiError, bad_request
+from liveweights.api.limits import Limiter, Permit
 from liveweights.api.recorder import Recorder
 from liveweights.api.settings import ApiSettings
 from liveweights.api.streaming import send_chunk, while_connected
@@ -53,6 +54,7 @@ class Gateway:
     metrics: GatewayMetrics
     key: str
     authenticator: Authenticator
+    limiter: Limiter
     access: Access | None
 
 
@@ -68,6 +70,15 @@ class Proxy:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = await self._gateway.authenticator.authenticate(scope)
+        permit = self._gateway.limiter.begin(client)
+        try:
+            await self._pass(scope, receive, send, client, permit)
+        finally:
+            permit.close()
+
+    async def _pass(
+        self, scope: Scope, receive: Receive, send: Send, client: Client, permit: Permit
+    ) -> None:
         path = scope["raw_path"].decode("latin-1")
         check_path(path)
         access, target = self._gateway.access, Target()
@@ -75,7 +86,7 @@ class Proxy:
             target = await access.admit(client.tenant, scope["method"], path)
         endpoint = RECORDED.get(scope["path"]) if scope["method"] == "POST" else None
         if endpoint is not None:
-            await self._recorded(scope, receive, send, client, endpoint, target)
+            await self._recorded(scope, receive, send, client, endpoint, target, permit)
         else:
             await self._unrecorded(scope, receive, send, client.tenant, target)
 
@@ -135,6 +146,7 @@ class Proxy:
         client: Client,
         endpoint: Surface,
         target: Target,
+        permit: Permit,
     ) -> None:
         gateway, headers = self._gateway, Headers(scope=scope)
         settings = gateway.settings
@@ -147,6 +159,7 @@ class Proxy:
         if question is not None:
             caller = identify(headers, question.user, question.said, client, settings, strict=False)
             passage = Passage(question, endpoint, caller, target.kind)
+            permit.reserve(min(max(question.limit, 0), INT4))
         try:
             async with while_connected(receive), self._ask(scope, body, plain=True) as answer:
                 head = answer.head
@@ -159,8 +172,10 @@ class Proxy:
                 else:
                     await self._pass_whole(answer, send, passage)
         finally:
-            if passage is not None and not passage.recorded:  # cut short, by either side
-                await self._record(passage)
+            if passage is not None:
+                permit.used = _used(passage)
+                if not passage.recorded:  # cut short, by either side
+                    await self._record(passage)
 
     async def _pass_events(self, answer: Answer, send: Send, passage: Passage) -> None:
         await _start(send, answer, passage.id)
@@ -252,6 +267,13 @@ class Proxy:
         for kind in ("prompt", "completion"):
             count = passage.transcript.usage.get(f"{kind}_tokens", 0)
             metrics.tokens.labels(model, kind).inc(min(max(count, 0), INT4))
+
+
+def _used(passage: Passage) -> int:
+    """Tokens, as the upstream counted them."""
+    usage = passage.transcript.usage
+    counts = (usage.get(f"{kind}_tokens", 0) for kind in ("prompt", "completion"))
+    return sum(min(max(count, 0), INT4) for count in counts)
 
 
 def _reason(error: Exception) -> str:

@@ -5,30 +5,41 @@ from __future__ import annotations
 from dataclasses import replace
 
 import msgspec
+import psycopg
 from starlette.types import Receive, Scope, Send
 
 from liveweights.api.app import Routes
 from liveweights.api.authentication import Authenticator
 from liveweights.api.errors import ApiError, bad_request
+from liveweights.api.limits import Limiter, too_many
+from liveweights.api.slots import QueueFull, Slots
 from liveweights.api.wire import read_query, reply
 from liveweights.insight.catalogue import QUESTIONS, check_key
 from liveweights.insight.window import Window, WindowError, make_window
 from liveweights.learn.rewards import RewardMap
 from liveweights.store.database import Pool
 
+AT_ONCE, WAITING = 2, 32
+"""Questions; tenants take turns. Their connections are those of all that users wait for."""
+LONGEST_SECONDS = 30
 PARAMETERS = ("since", "until", "step", "by", "alias", "tenant")
 
 
 class InsightEndpoint:
     """Where API keys are configured one is needed, and answers are about its tenant only."""
 
-    def __init__(self, pool: Pool, authenticator: Authenticator, rewards: RewardMap) -> None:
+    def __init__(
+        self, pool: Pool, authenticator: Authenticator, limiter: Limiter, rewards: RewardMap
+    ) -> None:
         self._pool = pool
+        self._slots = Slots(AT_ONCE, WAITING)
         self._authenticator = authenticator
+        self._limiter = limiter
         self._rewards = rewards
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = await self._authenticator.authenticate(scope)
+        self._limiter.charge(client, "reads")
         name = scope["path_params"]["question"]
         if name not in QUESTIONS:
             listed = ", ".join(QUESTIONS)
@@ -41,8 +52,15 @@ class InsightEndpoint:
             raise bad_request(f"{error}.") from None
         if self._authenticator.asks_for_keys:
             window = replace(window, tenant=client.tenant)
-        async with self._pool.connection() as conn:
-            rows = await QUESTIONS[name].ask(conn, window, self._rewards, by)
+        try:
+            async with self._slots.hold(1, tenant=client.tenant), self._pool.connection() as conn:
+                await conn.execute(f"set local statement_timeout = '{LONGEST_SECONDS}s'".encode())
+                rows = await QUESTIONS[name].ask(conn, window, self._rewards, by)
+        except QueueFull as error:
+            raise too_many(f"Too many questions at once: {error}.", "queue", 2.0) from None
+        except psycopg.errors.QueryCanceled:
+            message = f"The answer takes more than {LONGEST_SECONDS} s; ask about a shorter time."
+            raise ApiError(408, message, type="timeout_error", code="deadline_exceeded") from None
         found = {"question": name, "window": window, "by": by, "rows": rows}
         await reply(send, 200, msgspec.json.encode(found))
 
@@ -57,5 +75,7 @@ def _window(given: dict[str, str]) -> Window:
     )
 
 
-def insight_routes(pool: Pool, authenticator: Authenticator, rewards: RewardMap) -> Routes:
-    return {"/insight/{question}": {"GET": InsightEndpoint(pool, authenticator, rewards)}}
+def insight_routes(
+    pool: Pool, authenticator: Authenticator, limiter: Limiter, rewards: RewardMap
+) -> Routes:
+    return {"/insight/{question}": {"GET": InsightEndpoint(pool, authenticator, limiter, rewards)}}

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,17 +19,21 @@ from starlette.types import Receive, Scope, Send
 from liveweights.api.app import Routes
 from liveweights.api.authentication import Authenticator
 from liveweights.api.errors import ApiError, bad_request
+from liveweights.api.limits import too_many
+from liveweights.api.slots import QueueFull, Slots
 from liveweights.api.wire import read_form, reply
 from liveweights.config import Config
 from liveweights.release import aliases
 from liveweights.release.page import render, to_html, to_markdown
 from liveweights.release.registry import NotRegistered
 from liveweights.release.scorecard import read_scorecard
-from liveweights.store.database import Pool
+from liveweights.store.database import Connection, Pool
 
 PREFIX = "/releases"
 SHOWN = 50
 """Last changes of the alias that are listed."""
+AT_ONCE, WAITING = 2, 16
+"""Pages; their connections to the database are those of all that users wait for."""
 GUARDED = (
     (
         b"content-security-policy",
@@ -88,11 +94,20 @@ class Console:
         self._pool = pool
         self._config = config
         self._authenticator = authenticator
+        self._slots = Slots(AT_ONCE, WAITING)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncGenerator[Connection]:
+        try:
+            async with self._slots.hold(1), self._pool.connection() as conn:
+                yield conn
+        except QueueFull as error:
+            raise too_many(f"Too many pages at once: {error}.", "queue", 2.0) from None
 
     async def overview(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /releases"""
         await self._authenticator.check_operator(scope)
-        async with self._pool.connection() as conn:
+        async with self._connection() as conn:
             alias = await aliases.read(conn, self._config.alias)
             changes = await aliases.history(conn, self._config.alias)
             targets = await aliases.rollback_targets(conn, self._config.alias)
@@ -109,7 +124,7 @@ class Console:
         if kind not in ("json", "md") or not dot:
             checkpoint, kind = name, "html"
         try:
-            async with self._pool.connection() as conn:
+            async with self._connection() as conn:
                 card = await read_scorecard(conn, checkpoint, self._config.rewards)
         except NotRegistered as error:
             raise ApiError(404, f"{error}", code="not_found") from None
@@ -131,7 +146,7 @@ class Console:
         if version is not None and not re.fullmatch("[0-9]{1,18}", version):
             raise bad_request(f"'version' is {version[:50]!r}; it is a number.", "version")
         try:
-            async with self._pool.connection() as conn:
+            async with self._connection() as conn:
                 await aliases.rollback(
                     conn,
                     self._config.alias,

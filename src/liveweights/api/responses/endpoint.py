@@ -9,12 +9,13 @@ from typing import Any, cast
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from liveweights.api.admission import admit, pinned, turn
+from liveweights.api.admission import admitted, pinned, turn
 from liveweights.api.answer import Service, answer
 from liveweights.api.caller import Caller
 from liveweights.api.chat import prepare
 from liveweights.api.draft import Draft
 from liveweights.api.errors import RETRY, ApiError, bad_request, unsupported
+from liveweights.api.exchange import Exchange
 from liveweights.api.identifiers import make_id
 from liveweights.api.messages import Message
 from liveweights.api.recorder import Responses
@@ -38,8 +39,11 @@ class ResponsesEndpoint:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with admitted(self._service, ResponsesRequest, scope, receive, send) as admission:
+            await self._answer(*admission)
+
+    async def _answer(self, request: ResponsesRequest, caller: Caller, exchange: Exchange) -> None:
         service = self._service
-        request, caller, exchange = await admit(service, ResponsesRequest, scope, receive, send)
         if service.responses is None:
             request.store = self._without_store(request)
         new = request.items()
@@ -143,7 +147,9 @@ class ResponseEndpoint:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        tenant = (await self._service.authenticator.authenticate(scope)).tenant
+        client = await self._service.authenticator.authenticate(scope)
+        self._service.limiter.charge(client, "reads")
+        tenant = client.tenant
         id: str = scope["path_params"]["id"]
         store = self._service.responses
         try:
