@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
+from liveweights.api.encoder import Encoder
 from liveweights.api.infill import Infill, find_infill
 
 from .doubles import make_tokenizer
@@ -21,6 +22,7 @@ def test_finds_the_tokens_of_a_model_that_has_them() -> None:
 
 
 def test_puts_prefix_and_suffix_before_the_middle() -> None:
-    ids = asyncio.run(Infill(1000, 1001, 1002).encode(make_tokenizer(), "a", "bc"))
+    encoder = Encoder(make_tokenizer(), 512)
+    ids = asyncio.run(Infill(1000, 1001, 1002).encode(encoder, "a", "bc", "t"))
     a, b, c = make_tokenizer().encode("abc", add_special_tokens=False)
     assert ids == [1000, a, 1001, b, c, 1002]

@@ -54,7 +54,7 @@ async def admitted(
         yield request, caller, Exchange(receive, send, deadline, permit)
     except ApiError as error:
         if error.code == CONTEXT_EXCEEDED:
-            permit.used = permit.reserved  # finding out was work
+            permit.used = max(permit.reserved, permit.read)  # finding out was work
         raise
     finally:
         permit.close()

@@ -13,6 +13,7 @@ import msgspec
 
 from liveweights.api.authentication import Authenticator
 from liveweights.api.draft import Draft
+from liveweights.api.encoder import Encoder
 from liveweights.api.errors import ApiError, from_engine, internal
 from liveweights.api.exchange import Exchange
 from liveweights.api.infill import Infill
@@ -48,6 +49,7 @@ class Service:
     recorder: Recorder
     router: Router
     tokenizer: Tokenizer
+    encoder: Encoder
     template: Renderer | None
     settings: ApiSettings
     metrics: Metrics

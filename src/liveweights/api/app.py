@@ -15,6 +15,7 @@ from liveweights.api.answer import Service
 from liveweights.api.authentication import Authenticator
 from liveweights.api.chat import ChatEndpoint
 from liveweights.api.completions import CompletionsEndpoint
+from liveweights.api.encoder import Encoder
 from liveweights.api.errors import ApiError, database_away, internal, shutting_down
 from liveweights.api.feedback import FeedbackEndpoint
 from liveweights.api.health import HealthEndpoint
@@ -193,6 +194,7 @@ def create_app(
         writer,
         router,
         tokenizer,
+        Encoder(tokenizer, engine.context_length),
         template,
         settings,
         metrics,

@@ -15,8 +15,9 @@ from liveweights.api.caller import Caller
 from liveweights.api.draft import Draft, make_drafts
 from liveweights.api.errors import ApiError, bad_request, unsupported
 from liveweights.api.exchange import Exchange
+from liveweights.api.limits import Permit
 from liveweights.api.logprobs import told
-from liveweights.api.messages import Message, chat_prompt
+from liveweights.api.messages import Message, chat_prompt, fewest_tokens
 from liveweights.api.objects import (
     ChatChoice,
     ChatCompletion,
@@ -200,18 +201,32 @@ class ChatShape:
 
 
 async def prepare(
-    service: Service, request: ChatRequest, caller: Caller, pin: Pin, param: str
+    service: Service,
+    request: ChatRequest,
+    caller: Caller,
+    pin: Pin,
+    permit: Permit,
+    *,
+    param: str,
 ) -> tuple[list[Draft], Toolbox]:
     """The drafts of an answer, and what it may call. ``param`` is where the prompt was given.
 
-    Raises ApiError 400.
+    Raises ApiError 400, 429.
     """
+    permit.reserve(fewest_tokens(service.encoder, request.messages, param))
     request.check_vocabulary(len(service.tokenizer))
     toolbox = request.toolbox(service.syntax)
     constraint = make_constraint(toolbox, request.response_format)
     prompt_ids = await chat_prompt(
-        service.tokenizer, service.template, request.messages, toolbox.described(), request.model
+        service.encoder,
+        service.template,
+        request.messages,
+        toolbox.described(),
+        model=request.model,
+        tenant=caller.tenant,
+        param=param,
     )
+    permit.read += len(prompt_ids)
     room = service.engine.context_length - len(prompt_ids)
     max_tokens = request.limit(room, service.settings.max_chat_tokens)
     check_prompt(service, prompt_ids, max_tokens, param)
@@ -232,7 +247,9 @@ class ChatEndpoint:
     async def _answer(self, request: ChatRequest, caller: Caller, exchange: Exchange) -> None:
         service = self._service
         with pinned(service, request.model, caller) as pin:
-            drafts, toolbox = await prepare(service, request, caller, pin, "messages")
+            drafts, toolbox = await prepare(
+                service, request, caller, pin, exchange.permit, param="messages"
+            )
             shape = ChatShape(drafts, service.tokenizer, request, toolbox)
             async with turn(service, caller, drafts, exchange):
                 await answer(service, drafts, shape, exchange, stream=bool(request.stream))

@@ -13,13 +13,14 @@ from liveweights.api.admission import admitted, check_prompt, pinned, turn
 from liveweights.api.answer import ChunkFrame, Service, answer, envelope, usage
 from liveweights.api.caller import Caller
 from liveweights.api.draft import Draft, make_drafts
+from liveweights.api.encoder import Encoder
 from liveweights.api.errors import ApiError, bad_request, unsupported
 from liveweights.api.exchange import Exchange
 from liveweights.api.logprobs import LOWEST
 from liveweights.api.objects import Completion, CompletionChoice, CompletionLogprobs
 from liveweights.api.request import MAX_LOGPROBS, GenerationRequest
 from liveweights.api.streaming import DONE, broken_stream
-from liveweights.api.tokenization import Tokenizer, encode, token_text
+from liveweights.api.tokenization import Tokenizer, token_text
 from liveweights.engines.protocol import Sampling, Token
 from liveweights.engines.text import heal
 
@@ -44,6 +45,24 @@ class CompletionRequest(GenerationRequest, kw_only=True, forbid_unknown_fields=T
             raise unsupported("echo", "'echo' is not supported; prepend the prompt yourself.")
         if self.best_of is not None and self.best_of != (self.n or 1):
             raise unsupported("best_of", "'best_of' is not supported beyond 'n'; leave it out.")
+
+
+def fewest_tokens(encoder: Encoder, prompt: Prompt, suffix: str | None) -> int:
+    """That all prompts of a request have together, by their lengths alone. Raises ApiError 400
+    where one cannot fit."""
+    if isinstance(prompt, str):
+        return encoder.fewest(len(prompt), "prompt") + encoder.fewest(len(suffix or ""), "suffix")
+    if prompt and isinstance(prompt[0], int):
+        encoder.check(len(prompt), "prompt")
+        return len(prompt)
+    total = 0
+    for place, item in enumerate(prompt[:MAX_PROMPTS]):
+        if isinstance(item, str):
+            total += encoder.fewest(len(item), f"prompt[{place}]")
+        elif isinstance(item, list):
+            encoder.check(len(item), f"prompt[{place}]")
+            total += len(item)
+    return total
 
 
 def split_prompts(prompt: Prompt, vocabulary: int) -> list[str | list[int]]:
@@ -79,7 +98,7 @@ def _token_ids(items: Sequence[str | int | list[int]], vocabulary: int, where: s
 
 
 async def prompt_tokens(
-    service: Service, request: CompletionRequest, prompt: str | list[int]
+    service: Service, request: CompletionRequest, prompt: str | list[int], tenant: str
 ) -> tuple[list[int], str]:
     """Token ids, and the text that was cut off the prompt for the answer to begin with."""
     if request.suffix:
@@ -91,11 +110,12 @@ async def prompt_tokens(
             raise unsupported("suffix", message)
         if not isinstance(prompt, str):
             raise bad_request("'suffix' needs a prompt that is text.", "prompt", "invalid_value")
-        return await service.infill.encode(service.tokenizer, prompt, request.suffix), ""
+        encoding = service.infill.encode(service.encoder, prompt, request.suffix, tenant)
+        return await encoding, ""
     if not isinstance(prompt, str):
         return prompt, ""
     cut, skip = heal(prompt)
-    return await encode(service.tokenizer, cut) if cut else [], skip
+    return await service.encoder.encode(cut, tenant) if cut else [], skip
 
 
 class CompletionShape:
@@ -166,9 +186,12 @@ class CompletionsEndpoint:
         with pinned(service, request.model, caller) as pin:
             vocabulary = len(service.tokenizer)
             request.check_vocabulary(vocabulary)
+            fewest = fewest_tokens(service.encoder, request.prompt, request.suffix)
+            exchange.permit.reserve(fewest)
             prompts: list[tuple[list[int], Sampling]] = []
             for prompt in split_prompts(request.prompt, vocabulary):
-                prompt_ids, skip = await prompt_tokens(service, request, prompt)
+                prompt_ids, skip = await prompt_tokens(service, request, prompt, caller.tenant)
+                exchange.permit.read += len(prompt_ids)
                 max_tokens = request.max_tokens or DEFAULT_MAX_TOKENS
                 check_prompt(service, prompt_ids, max_tokens, "prompt")
                 how = request.sampling(max_tokens, skip=skip, top_logprobs=request.logprobs or 0)

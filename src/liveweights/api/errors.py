@@ -76,6 +76,14 @@ def context_exceeded(prompt: int, answer: int, context: int, param: str) -> ApiE
     return bad_request(message, param, CONTEXT_EXCEEDED)
 
 
+def prompt_exceeds(fewest: int, context: int, param: str) -> ApiError:
+    message = (
+        f"This model's context is {context} tokens, but the prompt alone has {fewest} or more. "
+        "Shorten the prompt."
+    )
+    return bad_request(message, param, CONTEXT_EXCEEDED)
+
+
 def internal() -> ApiError:
     return ApiError(500, "An error inside the server; its log says more.", type="server_error")
 

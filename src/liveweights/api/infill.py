@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from liveweights.api.tokenization import Tokenizer, encode
+from liveweights.api.encoder import Encoder
+from liveweights.api.tokenization import Tokenizer
 
 # Each family's names for prefix, suffix and middle. DeepSeek's "hole" stands where the prefix
 # ends, its "end" where the middle begins.
@@ -25,9 +26,10 @@ class Infill:
     suffix: int
     middle: int
 
-    async def encode(self, tokenizer: Tokenizer, before: str, after: str) -> list[int]:
-        head = await encode(tokenizer, before, special=False)
-        tail = await encode(tokenizer, after, special=False)
+    async def encode(self, encoder: Encoder, before: str, after: str, tenant: str) -> list[int]:
+        """Raises ApiError 400 for what cannot fit, 429."""
+        head = await encoder.encode(before, tenant, special=False)
+        tail = await encoder.encode(after, tenant, special=False, param="suffix")
         return [self.prefix, *head, self.suffix, *tail, self.middle]
 
 

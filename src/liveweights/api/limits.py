@@ -116,13 +116,15 @@ class Allowance:
 class Permit:
     """What one request for an answer takes of its key's allowance, from the door to its end."""
 
-    __slots__ = ("_allowance", "_clock", "reserved", "used")
+    __slots__ = ("_allowance", "_clock", "read", "reserved", "used")
 
     def __init__(self, allowance: Allowance, clock: Callable[[], float]) -> None:
         self._allowance = allowance
         self._clock = clock
         self.reserved = 0
         """Tokens that it may use."""
+        self.read = 0
+        """Tokens of prompts that have been read."""
         self.used = 0
         """Tokens that are charged in the end."""
 

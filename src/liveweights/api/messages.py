@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from collections.abc import Sequence
@@ -10,11 +9,12 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from liveweights.api.encoder import Encoder
 from liveweights.api.errors import bad_request, unsupported
 from liveweights.api.syntax.find import takes_tools
 from liveweights.api.syntax.hermes import write_tools
 from liveweights.api.syntax.protocol import ID_LENGTH
-from liveweights.api.tokenization import INLINE_CHARACTERS, Tokenizer, encode
+from liveweights.api.tokenization import INLINE_CHARACTERS
 from liveweights.api.tools import CalledTool
 from liveweights.catalog.template import TemplateRefusal
 
@@ -127,35 +127,46 @@ class Renderer(Protocol):
 
 
 async def chat_prompt(
-    tokenizer: Tokenizer,
+    encoder: Encoder,
     template: Renderer | None,
     messages: list[Message],
     tools: list[dict[str, Any]],
+    *,
     model: str,
+    tenant: str,
+    param: str,
 ) -> list[int]:
     """The conversation in the model's own template, ready for the assistant to answer.
 
     Raises ApiError 400, also for what the template refuses (such as an order of roles), and where
-    it fails or takes too much.
+    it fails or takes too much; 429.
     """
-    text = str(tokenizer.chat_template or "")
+    text = str(encoder.tokenizer.chat_template or "")
     if not text or template is None:
         message = f"The model {model!r} has no chat template; use /v1/completions."
         raise unsupported("messages", message)
     if length(messages) <= INLINE_CHARACTERS:
         turns, told = _turns(messages, tools, text)
     else:
-        turns, told = await asyncio.to_thread(_turns, messages, tools, text)
+        turns, told = await encoder.run(tenant, _turns, messages, tools, text)
     try:
         prompt = await template.render(turns, told)
     except TemplateRefusal as error:
         message = f"The model's chat template {error}."
         raise bad_request(message, "messages", "invalid_value") from None
     try:
-        return await encode(tokenizer, prompt, special=False)
+        return await encoder.encode(prompt, tenant, special=False, param=param)
     except TypeError as error:  # it holds half a character
         message = f"The model's tokenizer cannot read these messages: {error}."
         raise bad_request(message, "messages", "invalid_value") from None
+
+
+def fewest_tokens(encoder: Encoder, messages: Sequence[Message], param: str) -> int:
+    """That a conversation has, by its length alone. What the assistant said before does not
+    count: templates leave some of it out. Raises ApiError 400 where it cannot fit."""
+    encoder.check(len(messages), param)  # each has a token at least
+    said = [message for message in messages if message.role != "assistant"]
+    return encoder.fewest(length(said) - _AROUND * len(said), param)
 
 
 def length(messages: Sequence[Message]) -> int:

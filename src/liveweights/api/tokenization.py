@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -22,12 +21,6 @@ class Tokenizer(Protocol):
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str: ...
 
     def get_vocab(self) -> dict[str, int]: ...
-
-
-async def encode(tokenizer: Tokenizer, text: str, *, special: bool = True) -> list[int]:
-    if len(text) <= INLINE_CHARACTERS:
-        return tokenizer.encode(text, add_special_tokens=special)
-    return await asyncio.to_thread(tokenizer.encode, text, add_special_tokens=special)
 
 
 def token_text(tokenizer: Tokenizer, token: int) -> str:
