@@ -66,6 +66,11 @@ def test_a_conversation_is_its_chain(database_dsn: str, monkeypatch: pytest.Monk
         with pytest.raises(ConversationTooLong):
             await store.conversation("t", "c")
         assert len(await store.conversation("t", "b")) == 4
+        size = len(str(await store.conversation("t", "b")))
+        monkeypatch.setattr(responses, "LARGEST", size // 2)
+        with pytest.raises(ConversationTooLong, match="bytes"):
+            await store.conversation("t", "b")
+        monkeypatch.setattr(responses, "LARGEST", 2 * size)
         await store.delete("t", "a")
         with pytest.raises(UnknownResponse, match="a"):
             await store.conversation("t", "b")

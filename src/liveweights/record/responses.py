@@ -18,6 +18,8 @@ from liveweights.store.faults import Fault, fault_of
 
 LONGEST = 1000
 """Answers in a row that a conversation may have."""
+LARGEST = 8 * 2**20
+"""Bytes of JSON that a conversation may have: far more than a context holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +40,7 @@ class UnknownResponse(LookupError):
 
 
 class ConversationTooLong(ValueError):
-    """More than ``LONGEST`` answers follow each other."""
+    """More than ``LONGEST`` answers follow each other, or more than ``LARGEST`` bytes."""
 
 
 INSERT: LiteralString = f"""
@@ -48,14 +50,16 @@ select %s, %s, %s, %s, %s::timestamptz, %s, %s where {NOT_FORGOTTEN}
 
 CONVERSATION = """
 with recursive turns as (
-    select id, previous, input, body, 1 as depth
+    select id, previous, input, body, 1 as depth,
+        octet_length(input::text) + coalesce(octet_length((body -> 'output')::text), 0) as size
     from responses where tenant = %(tenant)s and id = %(id)s
     union all
-    select r.id, r.previous, r.input, r.body, t.depth + 1
+    select r.id, r.previous, r.input, r.body, t.depth + 1,
+        t.size + octet_length(r.input::text) + coalesce(octet_length((r.body -> 'output')::text), 0)
     from responses r join turns t on r.id = t.previous and r.tenant = %(tenant)s
-    where t.depth <= %(longest)s
+    where t.depth <= %(longest)s and t.size <= %(largest)s
 )
-select input, body -> 'output', previous from turns order by depth desc
+select input, body -> 'output', previous, size from turns order by depth desc
 """
 
 
@@ -122,14 +126,17 @@ class ResponseStore:
         """
         async with self._connection() as conn:
             cursor = await conn.execute(
-                CONVERSATION, {"tenant": tenant, "id": id, "longest": LONGEST}
+                CONVERSATION,
+                {"tenant": tenant, "id": id, "longest": LONGEST, "largest": LARGEST},
             )
             rows = await cursor.fetchall()
         if len(rows) > LONGEST:
             raise ConversationTooLong(f"more than {LONGEST} answers lead to {id}")
+        if rows and rows[0][3] > LARGEST:
+            raise ConversationTooLong(f"more than {LARGEST} bytes lead to {id}")
         if not rows or rows[0][2] is not None:
             raise UnknownResponse(rows[0][2] if rows else id)
-        return [item for asked, answered, _ in rows for item in (*asked, *answered)]
+        return [item for asked, answered, *_ in rows for item in (*asked, *answered)]
 
     async def delete(self, tenant: str, id: str) -> None:
         """Raises UnknownResponse."""
