@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import httpx
+import psutil
 import psycopg
 import pytest
 from tests.gateway.stub import Stub, serve_stub
@@ -94,6 +95,54 @@ def test_no_answer_is_lost_when_told_to_end_while_the_database_hangs(
                 await gateway.wait()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.fault
+def test_a_process_that_is_alive_and_answers_nobody_is_ended_and_started_again(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with serve_stub(Stub()) as url, asyncio.timeout(250):
+            api = ApiSettings(port=free_port(), deaf_seconds=5)
+            config = Config(gateway=GatewaySettings(upstream=url), api=api)
+            supervisor = Supervisor(config, tmp_path, ("gateway",))
+            place = Place(config, tmp_path, database_dsn)
+            minding = asyncio.create_task(supervisor._mind("gateway", place))
+            root = f"http://127.0.0.1:{api.port}"
+            async with httpx.AsyncClient(base_url=root, timeout=2) as client:
+                await until_well(client)
+                (first,) = gateways()
+                os.kill(first, signal.SIGSTOP)
+                with pytest.raises(httpx.TransportError):
+                    await client.get("/healthz")
+                while first in gateways():
+                    await asyncio.sleep(0.1)
+                await until_well(client)
+                assert not minding.done()
+            supervisor._stopping.set()
+            await minding
+        assert not gateways()
+
+    asyncio.run(scenario())
+
+
+def gateways() -> list[int]:
+    """Processes of the role that this one has started and that have not ended."""
+    return [
+        child.pid
+        for child in psutil.Process().children()
+        if child.status() != psutil.STATUS_ZOMBIE and "gateway" in child.cmdline()
+    ]
+
+
+async def until_well(client: httpx.AsyncClient) -> None:
+    while True:
+        try:
+            if (await client.get("/healthz")).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        await asyncio.sleep(0.1)
 
 
 async def start(place: Place, client: httpx.AsyncClient) -> asyncio.subprocess.Process:

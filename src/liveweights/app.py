@@ -44,6 +44,7 @@ from liveweights.file_modes import close_files, make_home
 from liveweights.gateway.access import Access
 from liveweights.gateway.app import create_gateway
 from liveweights.gateway.upstream import Upstream
+from liveweights.hearing import wait_until_deaf
 from liveweights.holder import Held, Holder, hold_home, read_id
 from liveweights.insight.endpoint import insight_routes
 from liveweights.machine import yielding_environment
@@ -212,7 +213,7 @@ async def run_api(place: Place, report: Report) -> None:
             _tell_when_ready(router, report),
         ):
             stack.callback(asyncio.create_task(work).cancel)
-        await _listen(app, config, sockets)
+        await _listen(app, config, sockets, report)
 
 
 async def _open_template(
@@ -263,12 +264,18 @@ async def run_gateway(place: Place, report: Report) -> None:
         app = create_gateway(upstream, writer, config.api, key=key, access=access)
         report.ready()
         # The upstream's own headers are passed on.
-        await _listen(app, config, sockets, signed=False)
+        await _listen(app, config, sockets, report, signed=False)
 
 
 async def _listen(
-    app: ASGIApp, config: Config, sockets: list[socket.socket], *, signed: bool = True
+    app: ASGIApp,
+    config: Config,
+    sockets: list[socket.socket],
+    report: Report,
+    *,
+    signed: bool = True,
 ) -> None:
+    report.listens(*sockets[0].getsockname()[:2])
     server = Server(app, config.api, signed=signed)
     # What has been imported and opened so far stays: the collector need not look at it again.
     gc.collect()
@@ -407,11 +414,18 @@ class Supervisor:
                 process.stdin.write(place.encode().encode() + b"\n")
                 ended = asyncio.create_task(process.wait())
                 stopped = asyncio.create_task(self._stopping.wait())
-                await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                patience = self._config.api.deaf_seconds
+                deaf = asyncio.create_task(_wait_until_deaf(listener, patience))
+                await asyncio.wait({ended, stopped, deaf}, return_when=asyncio.FIRST_COMPLETED)
                 stopped.cancel()
+                deaf.cancel()
                 if self._stopping.is_set():
                     await _end(process)
                     return
+                if not ended.done():
+                    log.error("%s has not answered for %g s; ending it", role, patience)
+                    await _end(process, deadlines.DEAF)
+                    await ended
                 reason = listener.reason
                 ready = None if listener.ready_at is None else clock() - listener.ready_at
             code = ended.result()
@@ -432,6 +446,13 @@ class Supervisor:
             await asyncio.to_thread(postgres.trim_log)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), 0.5)
+
+
+async def _wait_until_deaf(listener: Listener, patience: float) -> None:
+    """Return once a part that was ready and listens has not answered for ``patience`` seconds."""
+    while listener.ready_at is None or listener.address is None:
+        await asyncio.sleep(1.0)
+    await wait_until_deaf(listener.address, patience)
 
 
 async def _end(process: asyncio.subprocess.Process, patience: float = deadlines.PATIENCE) -> None:

@@ -15,3 +15,5 @@ REST = 6
 """For engines, deployments and connections to be closed."""
 PATIENCE = DRAIN + CUT_OFF + RECORD + LEAVE + REST + 3
 """Then the process is killed."""
+DEAF = 5
+"""For a process that does not answer any more to end by itself, if it still can."""

@@ -1,5 +1,5 @@
-"""What a part of the service tells its supervisor, through a pipe: that it is ready, and why it
-ends."""
+"""What a part of the service tells its supervisor, through a pipe: where it listens, that it is
+ready, and why it ends."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 from contextlib import suppress
 
 READY = b"ready\n"
+AT = "listens at "
 LONGEST = 2000
 """Characters of a reason."""
 
@@ -23,6 +24,10 @@ class Report:
     def ready(self) -> None:
         """It does its work from now on."""
         self._write(READY)
+
+    def listens(self, host: str, port: int) -> None:
+        """It listens there, or is about to."""
+        self._write(f"{AT}{port} {host}\n".encode())
 
     def reason(self, text: str) -> None:
         """It ends, for this reason."""
@@ -63,8 +68,24 @@ class Listener:
     def reason(self) -> str:
         """Its last words; empty if it had none."""
         self._read()
-        lines = [line for line in self._said.decode(errors="replace").splitlines() if line]
-        return next((line for line in reversed(lines) if f"{line}\n".encode() != READY), "")
+        words = [
+            line
+            for line in self._lines()
+            if line and f"{line}\n".encode() != READY and not line.startswith(AT)
+        ]
+        return words[-1] if words else ""
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port where it listens; None before it has said so."""
+        for line in self._lines():
+            if line.startswith(AT):
+                port, _, host = line.removeprefix(AT).partition(" ")
+                return host, int(port)
+        return None
+
+    def _lines(self) -> list[str]:
+        return self._said.decode(errors="replace").split("\n")
 
     def _read(self) -> None:
         try:

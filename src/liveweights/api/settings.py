@@ -175,6 +175,15 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             "(seconds) can only shorten it.",
         ),
     ] = 600.0
+    deaf_seconds: Annotated[
+        float,
+        msgspec.Meta(
+            ge=1,
+            le=bounds.SECONDS,
+            description="Longest time that GET /healthz may have no answer at all, once the "
+            "service was ready; then its process is ended and started again.",
+        ),
+    ] = 60.0
 
     def training_allowed(self, tenant: str) -> bool:
         return self.tenant_consent.get(tenant, self.consent)

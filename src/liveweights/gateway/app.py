@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -19,6 +21,9 @@ from liveweights.gateway.metrics import GatewayMetrics
 from liveweights.gateway.proxy import Gateway, Proxy
 from liveweights.gateway.upstream import Upstream, UpstreamAway
 
+PATIENCE = 5.0
+"""Seconds that a look at the upstream may take: whoever asks for our health waits for it."""
+
 
 class HealthEndpoint:
     """GET /healthz: whether the upstream answers at all, and the record is not late."""
@@ -30,11 +35,16 @@ class HealthEndpoint:
 
     async def _ask(self) -> tuple[bool, str]:
         try:
-            async with self._upstream.ask("GET", "/v1/models", [], None) as answer:
+            async with (
+                asyncio.timeout(PATIENCE),
+                self._upstream.ask("GET", "/v1/models", [], None) as answer,
+            ):
                 status = answer.head.status
             return status < 500, f"it answers {status}"
         except UpstreamAway as error:
             return False, str(error)
+        except TimeoutError:
+            return False, f"it has not answered for {PATIENCE:g} s"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         well, why = await self._answering()
