@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from tests.learn.families import make_family, write_family
 
 from liveweights.catalog import check
-from liveweights.catalog.check import check_model, find_fault, is_finite
+from liveweights.catalog.check import check_model, find_fault, is_finite, layers_beyond
 from liveweights.catalog.models import BrokenModel, find
 
 Change = Callable[[Path], object]
@@ -79,6 +79,10 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "NaN": (weights(_spoil(float("nan"))), f"{LAYER} in .* no finite numbers"),
     "infinite": (weights(_spoil(float("-inf"))), f"{LAYER} in .* no finite numbers"),
     "more layers": (settings("config.json", num_hidden_layers=3, layer_types=None), "weights lack"),
+    "fewer layers": (
+        settings("config.json", num_hidden_layers=1, layer_types=None),
+        r"its weights have 'model\.layers\.1\..* and \d+ more, more layers than its config",
+    ),
     "heads": (settings("config.json", num_key_value_heads=3), "by its config.json"),
     "no such family": (settings("config.json", model_type="nonesuch"), "nonesuch"),
     "code of its own": (
@@ -130,6 +134,15 @@ def test_what_is_broken_is_said_in_one_line(tiny: Path, change: str) -> None:
     assert found is not None
     assert "\n" not in found
     assert re.search(why, found), found
+
+
+def test_layers_that_guess_further_tokens_may_come_after_the_others() -> None:
+    own = {"model.layers.0.mlp.weight", "model.embed_tokens.weight"}
+    guessing = {"model.layers.1.eh_proj.weight", "model.layers.1.mlp.weight"}
+    assert layers_beyond(guessing | {"visual.blocks.0.weight"}, own) == set()
+    assert layers_beyond(guessing | {"model.layers.2.mlp.weight"}, own) == {
+        "model.layers.2.mlp.weight"
+    }
 
 
 def test_what_a_template_refuses_is_its_own_business(tiny: Path) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,8 @@ LONGEST_PROMPT = 100_000
 _CHUNK = 1 << 24
 _UNMAPPED = "failed to map segment"
 """What the loader of libraries says where no memory is left for one."""
+_LAYER = re.compile(r"(\S*?layers\.|\S*?\.h\.|\S*?blocks\.)\d+\.")
+_GUESSING = re.compile(r"eh_proj|enorm|hnorm|nextn|mtp")
 _LIBRARIES = ("transformers", "tokenizers", "safetensors", "gguf", "torch")
 
 
@@ -99,6 +102,8 @@ def _faults(base: Checkpoint, engine: str) -> Iterator[str]:
         yield f"its weights lack {_some(missing)}, which its config.json asks for"
     for name, stored, expected in sorted(report["mismatched_keys"]):
         yield f"{name} is {tuple(stored)} in its weights, {tuple(expected)} by its config.json"
+    if beyond := layers_beyond(report["unexpected_keys"], model.state_dict()):
+        yield f"its weights have {_some(beyond)}, more layers than its config.json asks for"
     if _has_foreign_tokenizer(base.folder):
         yield OWN_CODE
     tokenizer: Any = load_tokenizer(base)
@@ -121,6 +126,19 @@ def _faults(base: Checkpoint, engine: str) -> Iterator[str]:
             for name in tensors.keys():  # noqa: SIM118
                 if not is_finite(tensors.get_tensor(name)):
                     yield f"{name} in {file} holds values that are no finite numbers"
+
+
+def layers_beyond(unexpected: Iterable[str], own: Iterable[str]) -> set[str]:
+    """Tensors of layers that come after a model's ``own``: a config of another model makes a
+    shorter one of its weights without a word.
+
+    Layers that guess the tokens after the next one (multi-token prediction, arXiv 2412.19437) stand
+    there by right.
+    """
+    numbered = [match for name in unexpected if (match := _LAYER.match(name))]
+    guessing = {match[0] for match in numbered if _GUESSING.search(match.string)}
+    lists = {match[1] for name in own if (match := _LAYER.match(name))}
+    return {m.string for m in numbered if m[1] in lists and m[0] not in guessing}
 
 
 def is_finite(tensor: torch.Tensor) -> bool:
