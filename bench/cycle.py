@@ -12,18 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import statistics
-import subprocess
 import tempfile
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from _report import arguments, finish, table
+from _revision import ROOT, checked_out
 from liveweights.replay.client import Client, CycleStatus
 from liveweights.replay.corpus import Corpus
 from liveweights.replay.course import begin_cycle
@@ -31,7 +28,6 @@ from liveweights.replay.service import Service, free_port, write_config
 from liveweights.replay.settings import TrafficSettings
 from liveweights.replay.traffic import Traffic
 
-ROOT = Path(__file__).resolve().parents[1]
 SETTINGS: dict[str, Any] = {
     "engine": {"context_length": 1024},
     "cycle": {"every": 86_400.0, "min_feedback": 1_000_000, "poll": 0.5},
@@ -52,20 +48,6 @@ class Turn:
     @property
     def rows_per_minute(self) -> float:
         return 60 * self.feedback / sum(self.seconds.values())
-
-
-@contextmanager
-def checked_out(revision: str) -> Generator[Path]:
-    """The tree at that revision, as long as it is wanted."""
-    folder = Path(tempfile.mkdtemp(prefix="liveweights-bench-"))
-    tree = folder / "tree"
-    command = ["git", "-C", str(ROOT), "worktree"]
-    subprocess.run([*command, "add", "--quiet", "--detach", tree, revision], check=True)
-    try:
-        yield tree
-    finally:
-        subprocess.run([*command, "remove", "--force", tree], check=True)
-        shutil.rmtree(folder)
 
 
 async def turn(tree: Path, folder: Path, reactions: int, beside: float) -> Turn:
