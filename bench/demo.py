@@ -1,7 +1,8 @@
 """The demo, again and again on fresh homes: does it always end well, and how soon?
 
-Half of the runs are beside a process that keeps one core busy. Ends with status 1 if a run's exit
-code is not 0.
+Half of the runs are beside a process that keeps one core busy. With ``--json FILE`` each run is kept
+there, and those that are there already are not done again. Ends with status 1 if a run's exit code
+is not 0.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,7 @@ def run(folder: Path, busy: bool) -> dict[str, Any]:
         print(ended.stdout[-2000:], ended.stderr[-2000:])
     return {
         "exit": ended.returncode,
+        "on": date.today().isoformat(),
         "busy": busy,
         "seconds": time.monotonic() - began,
         "released": first.get("RELEASED"),
@@ -83,27 +86,33 @@ def main() -> None:
     options = arguments(__doc__ or "", runs=(20, "runs, every second one beside a busy core"))
     runs = 1 if options.quick else options.runs
     found: list[dict[str, Any]] = []
-    for number in range(runs):
+    if options.json and options.json.exists():
+        found = json.loads(options.json.read_text())["figures"]["each"]
+    for number in range(len(found), runs):
         with tempfile.TemporaryDirectory(prefix="liveweights-demo-") as folder:
             found.append(run(Path(folder) / "run", busy=number % 2 == 1))
         print("| " + " | ".join(row(number + 1, found[-1])) + " |", flush=True)
+        finish("demo", options, figures_of(found), {})
     table(
         "The demo",
         ("run", "busy", "exit", "release, s", "proof, s", "end, s", "releases", "failed",
          "base taken", "last taken", "reward, 95%"),
         [row(number + 1, one) for number, one in enumerate(found)],
     )  # fmt: skip
+    finish("demo", options, figures_of(found), {})
+    if any(one["exit"] for one in found):
+        sys.exit(1)
+
+
+def figures_of(found: list[dict[str, Any]]) -> dict[str, Any]:
     quiet = [one for one in found if not one["busy"]]
-    figures = {
-        "runs": runs,
+    return {
+        "runs": len(found),
         "ended_with_0": sum(one["exit"] == 0 for one in found),
         "slowest_proof": max((one["proof"] or 0 for one in quiet), default=None),
         "slowest_end": max((one["seconds"] for one in quiet), default=None),
         "each": found,
     }
-    finish("demo", options, figures, {})
-    if figures["ended_with_0"] < runs:
-        sys.exit(1)
 
 
 if __name__ == "__main__":
