@@ -1,8 +1,8 @@
 """The demo, again and again on fresh homes: does it always end well, and how soon?
 
-Half of the runs are beside a process that keeps one core busy. With ``--json FILE`` each run is kept
-there, and those that are there already are not done again. Ends with status 1 if a run's exit code
-is not 0.
+Half of the runs are beside a process that keeps one core busy. With ``--json FILE`` each run is
+kept there, and those that are there already are not done again. Ends with status 1 if a run's exit
+code is not 0.
 """
 
 from __future__ import annotations
