@@ -225,13 +225,14 @@ class Course:
                 continue
             self.board.released = self._released()
             self._tell(status)
-            await self._steer(status, traffic)
             if status.live and status.live != proven and status.canary is None:
+                # A cycle that began now would learn beside the questions: both would take longer.
                 proven = status.live
                 traffic.hurry(self._rate * _CALM)
                 last = await self._measure(proven, list(base.positions), "the released checkpoint")
                 self._prove(base, last)
             else:
+                await self._steer(status, traffic)
                 self._say_phase(status)
                 await asyncio.sleep(0.5)
 
