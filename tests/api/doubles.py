@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -19,7 +19,7 @@ from liveweights.api.authentication import Authenticator
 from liveweights.api.routing import Router
 from liveweights.api.settings import ApiSettings
 from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.template import Render, TemplateRefusal
+from liveweights.catalog.template import NOTHING, Render, TemplateRefusal
 from liveweights.engines.protocol import (
     EngineError,
     PromptTooLong,
@@ -139,10 +139,15 @@ class ScriptedEngine:
 def render_here(tokenizer: Any) -> Render:
     """As ``catalog.template.rendering``, without a process of its own."""
 
-    def render(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None, /) -> str:
+    def render(
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]] | None = None,
+        variables: Mapping[str, Any] = NOTHING,
+        /,
+    ) -> str:
         try:
             return tokenizer.apply_chat_template(
-                messages, tools=tools, tokenize=False, add_generation_prompt=True
+                messages, tools=tools, tokenize=False, add_generation_prompt=True, **variables
             )
         except TemplateError as error:
             raise TemplateRefusal(f"refuses these messages: {error}") from None
@@ -157,9 +162,13 @@ class TemplateHere:
         self._render = render_here(tokenizer)
 
     async def render(
-        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, /
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]] | None,
+        variables: Mapping[str, Any] = NOTHING,
+        /,
     ) -> str:
-        return self._render(messages, tools)
+        return self._render(messages, tools, variables)
 
 
 class MemoryRecorder:

@@ -158,7 +158,7 @@ def test_several_choices(stream: bool) -> None:
     ],
 )
 def test_refuses_by_name(parameters: dict[str, Any], param: str) -> None:
-    api = make_api()
+    api = make_api(settings=ApiSettings(strict=True))
     answer = api.chat(**parameters)
     assert answer.status == 400
     assert answer.error()["param"] == param

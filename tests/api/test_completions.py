@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from liveweights.api.settings import ApiSettings
+
 from .doubles import BASE, make_api, make_tokenizer
 
 
@@ -184,7 +186,7 @@ def test_streams_the_logprobs_that_are_given_otherwise() -> None:
     ],
 )
 def test_refuses_by_name(parameters: dict[str, Any], param: str) -> None:
-    api = make_api()
+    api = make_api(settings=ApiSettings(strict=True))
     answer = api.complete(**{"prompt": "a"} | parameters)
     assert answer.status == 400
     assert answer.error()["param"] == param

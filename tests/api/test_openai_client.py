@@ -117,10 +117,34 @@ def test_errors_are_the_clients_own(client: OpenAI) -> None:
         client.completions.create(model="tiny", prompt="a" * 600)
     assert long.value.code == "context_length_exceeded"
     with pytest.raises(openai.BadRequestError, match="unheard"):
-        client.completions.create(model="tiny", prompt="a", extra_body={"unheard": 1})
+        client.completions.create(
+            model="tiny", prompt="a", extra_body={"unheard": 1}, extra_headers={"x-strict": "1"}
+        )
     with pytest.raises(openai.APIStatusError) as large:
         client.completions.create(model="tiny", prompt="a" * 3_000_000)
     assert large.value.status_code == 413
+
+
+def test_what_is_left_out_is_named(client: OpenAI) -> None:
+    answer = client.chat.completions.with_raw_response.create(
+        model="tiny",
+        messages=[
+            {"role": "user", "content": "Hello"},
+            {"role": "assistant", "content": None, "audio": None, "function_call": None},
+            {"role": "user", "content": "Again"},
+        ],
+        presence_penalty=0.5,
+        reasoning_effort="low",
+        verbosity="low",
+        prediction={"type": "content", "content": "a"},
+        extra_body={"chat_template_kwargs": {"enable_thinking": False}, "min_p": 0.1},
+    )
+    assert answer.parse().choices[0].message.content
+    named = set(answer.headers["x-ignored-parameters"].split(", "))
+    assert named == {
+        "verbosity", "prediction", "min_p", "presence_penalty", "reasoning_effort",
+        "chat_template_kwargs.enable_thinking",
+    }  # fmt: skip
 
 
 def test_unknown_keys_are_refused() -> None:

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from liveweights.api.settings import ApiSettings
+
 from .doubles import Answer, Api, make_api, make_tokenizer
 
 WEATHER = {"type": "function", "name": "get_weather", "parameters": {"type": "object"}}
@@ -214,7 +216,7 @@ def test_an_engine_that_breaks_mid_stream_is_a_failed_response() -> None:
     ],
 )
 def test_refuses_by_name(parameters: dict[str, Any], param: str) -> None:
-    api = make_api()
+    api = make_api(settings=ApiSettings(strict=True))
     answer = respond(api, **parameters)
     assert answer.status == 400
     assert answer.error()["param"] == param

@@ -19,13 +19,18 @@ from liveweights.api.errors import (
     context_exceeded,
     model_not_found,
     unavailable,
+    unsupported,
 )
 from liveweights.api.exchange import Exchange, deadline_of
 from liveweights.api.limits import too_many
 from liveweights.api.request import BaseRequest
 from liveweights.api.routing import NotReady, Pin, UnknownModel
 from liveweights.api.slots import QueueFull
+from liveweights.api.unknown import decode_known, header_of
 from liveweights.api.wire import ClientGone, check_json, check_storable, decode, read_body
+
+STRICT = "x-strict"
+ANSWERS = {"1": True, "true": True, "0": False, "false": False}
 
 Request = TypeVar("Request", bound=BaseRequest)
 
@@ -46,18 +51,36 @@ async def admitted(
         deadline = deadline_of(headers, service.settings.deadline_seconds)
         check_json(headers)
         body = await read_body(scope, receive, service.settings.max_body_bytes)
-        request = decode(body, type)
+        request, ignored = _read(body, type, _is_strict(headers, service.settings.strict))
         if type.kept:
             check_storable(body)
         request.check()
         caller = identify(headers, request.user, request.metadata, client, service.settings)
-        yield request, caller, Exchange(receive, send, deadline, permit)
+        yield request, caller, Exchange(receive, send, deadline, permit, ignored=ignored)
     except ApiError as error:
         if error.code == CONTEXT_EXCEEDED:
             permit.used = max(permit.reserved, permit.read)  # finding out was work
         raise
     finally:
         permit.close()
+
+
+def _is_strict(headers: Headers, default: bool) -> bool:
+    said = headers.get(STRICT)
+    if said is not None and said.lower() not in ANSWERS:
+        raise bad_request(f"'{STRICT}' is {said[:50]!r}; say 1 or 0.", STRICT)
+    return default if said is None else ANSWERS[said.lower()]
+
+
+def _read(body: bytes, type: type[Request], strict: bool) -> tuple[Request, list[str]]:
+    """The request, and what of it changes nothing. Raises ApiError 400."""
+    if not strict:
+        request, unknown = decode_known(body, type)
+        return request, [*unknown, *request.unmet()]
+    request = decode(body, type)
+    for name, message in request.unmet().items():
+        raise unsupported(name, message)
+    return request, []
 
 
 @contextmanager
@@ -88,7 +111,7 @@ async def turn(
     """
     permit = exchange.permit
     permit.reserve(sum(len(draft.prompt_ids) + draft.sampling.max_tokens for draft in drafts))
-    exchange.headers = permit.headers()
+    exchange.headers = (*header_of(exchange.ignored), *permit.headers())
     try:
         async with _slots(service, len(drafts), caller, exchange):
             yield

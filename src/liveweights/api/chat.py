@@ -15,9 +15,8 @@ from liveweights.api.caller import Caller
 from liveweights.api.draft import Draft, make_drafts
 from liveweights.api.errors import ApiError, bad_request, unsupported
 from liveweights.api.exchange import Exchange
-from liveweights.api.limits import Permit
 from liveweights.api.logprobs import told
-from liveweights.api.messages import Message, chat_prompt, fewest_tokens
+from liveweights.api.messages import Message, Wish, chat_prompt, fewest_tokens
 from liveweights.api.objects import (
     ChatChoice,
     ChatCompletion,
@@ -46,6 +45,13 @@ from liveweights.engines.protocol import Token
 
 OBJECT = "chat.completion"
 CHUNK_OBJECT = "chat.completion.chunk"
+RESERVED = frozenset(
+    {"messages", "tools", "documents", "add_generation_prompt", "continue_final_message"}
+    | {"chat_template", "conversations", "return_assistant_tokens_mask"}
+)
+"""What a template is told by who renders it."""
+
+VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 
 
 class ChatRequest(GenerationRequest, kw_only=True, forbid_unknown_fields=True):
@@ -59,7 +65,11 @@ class ChatRequest(GenerationRequest, kw_only=True, forbid_unknown_fields=True):
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
 
-    # Refused unless they ask for what is done anyway.
+    # For the model's template, where it reads them.
+    reasoning_effort: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
+    chat_template_kwargs: dict[VariableName, Any] | None = None
+
+    # Refused, or not followed, unless they ask for what is done anyway.
     functions: list[Any] | None = None
     function_call: Any = None
     modalities: list[str] | None = None
@@ -69,12 +79,19 @@ class ChatRequest(GenerationRequest, kw_only=True, forbid_unknown_fields=True):
         if self.functions or self.function_call not in (None, "none", "auto"):
             name = "functions" if self.functions else "function_call"
             raise unsupported(name, f"'{name}' is not supported; use 'tools' and 'tool_choice'.")
-        if self.modalities not in (None, ["text"]):
-            raise unsupported("modalities", "Only ['text'] is supported as 'modalities'.")
+        for name in RESERVED.intersection(self.chat_template_kwargs or ()):
+            message = f"{name!r} is not the template's to be told; leave it out."
+            raise bad_request(message, f"chat_template_kwargs.{name}", "invalid_value")
         if self.top_logprobs and not self.logprobs:
             raise bad_request(
                 "'top_logprobs' needs 'logprobs': true.", "top_logprobs", "invalid_value"
             )
+
+    def unmet(self) -> dict[str, str]:
+        unmet = super().unmet()
+        if self.modalities not in (None, ["text"]):
+            unmet["modalities"] = "Only ['text'] is supported as 'modalities'."
+        return unmet
 
     def toolbox(self, syntax: Syntax | None) -> Toolbox:
         """Raises ApiError 400."""
@@ -82,6 +99,9 @@ class ChatRequest(GenerationRequest, kw_only=True, forbid_unknown_fields=True):
         named = f"={choice.function.name}" if isinstance(choice, NamedTool) else choice
         functions = [tool.function for tool in self.tools or ()]
         return make_toolbox(functions, named, self.parallel_tool_calls, syntax, self.model)
+
+    def wish(self) -> Wish:
+        return Wish(self.chat_template_kwargs or {}, self.reasoning_effort)
 
     def limit(self, room: int, longest: int) -> int:
         """Tokens that the answer may have, where the prompt leaves ``room``."""
@@ -205,7 +225,7 @@ async def prepare(
     request: ChatRequest,
     caller: Caller,
     pin: Pin,
-    permit: Permit,
+    exchange: Exchange,
     *,
     param: str,
 ) -> tuple[list[Draft], Toolbox]:
@@ -213,15 +233,19 @@ async def prepare(
 
     Raises ApiError 400, 429.
     """
+    permit = exchange.permit
     permit.reserve(fewest_tokens(service.encoder, request.messages, param))
     request.check_vocabulary(len(service.tokenizer))
     toolbox = request.toolbox(service.syntax)
     constraint = make_constraint(toolbox, request.response_format)
+    variables, unread = request.wish().among(str(service.tokenizer.chat_template or ""))
+    exchange.ignored += unread
     prompt_ids = await chat_prompt(
         service.encoder,
         service.template,
         request.messages,
         toolbox.described(),
+        variables,
         model=request.model,
         tenant=caller.tenant,
         param=param,
@@ -248,7 +272,7 @@ class ChatEndpoint:
         service = self._service
         with pinned(service, request.model, caller) as pin:
             drafts, toolbox = await prepare(
-                service, request, caller, pin, exchange.permit, param="messages"
+                service, request, caller, pin, exchange, param="messages"
             )
             shape = ChatShape(drafts, service.tokenizer, request, toolbox)
             async with turn(service, caller, drafts, exchange):

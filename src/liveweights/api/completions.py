@@ -43,8 +43,12 @@ class CompletionRequest(GenerationRequest, kw_only=True, forbid_unknown_fields=T
         super().check()
         if self.echo:
             raise unsupported("echo", "'echo' is not supported; prepend the prompt yourself.")
+
+    def unmet(self) -> dict[str, str]:
+        unmet = super().unmet()
         if self.best_of is not None and self.best_of != (self.n or 1):
-            raise unsupported("best_of", "'best_of' is not supported beyond 'n'; leave it out.")
+            unmet["best_of"] = "'best_of' is not supported beyond 'n'; leave it out."
+        return unmet
 
 
 def fewest_tokens(encoder: Encoder, prompt: Prompt, suffix: str | None) -> int:

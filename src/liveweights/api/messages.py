@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -19,6 +19,8 @@ from liveweights.api.tools import CalledTool
 from liveweights.catalog.template import TemplateRefusal
 
 _AROUND = 16  # characters that a template puts around a message, about
+
+EFFORT = "reasoning_effort"
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
@@ -42,6 +44,8 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
     function_call: Any = None
     tool_calls: list[CalledTool] | None = None
     tool_call_id: str | None = None
+    reasoning_content: str | None = None
+    """What the assistant thought before, for templates that show it."""
 
 
 def conversation(messages: list[Message], template: str) -> list[dict[str, Any]]:
@@ -61,6 +65,8 @@ def conversation(messages: list[Message], template: str) -> list[dict[str, Any]]
         if role == "developer" and "developer" not in template:
             role = "system"  # the same thing, in the words of most open models
         turn: dict[str, Any] = {"role": role, "content": _text(message, where)}
+        if message.reasoning_content and role == "assistant":
+            turn["reasoning_content"] = message.reasoning_content
         if message.tool_calls:
             if role != "assistant":
                 at = f"{where}.tool_calls"
@@ -101,8 +107,8 @@ def _text(message: Message, where: str) -> str:
     if isinstance(message.content, str):
         return message.content
     if message.content is None:
-        if message.tool_calls:
-            return ""
+        if message.role == "assistant":
+            return ""  # it called a tool, or said nothing
         raise bad_request(
             f"{where} has no content.", f"{where}.content", "missing_required_parameter"
         )
@@ -120,10 +126,32 @@ class Renderer(Protocol):
     """``catalog.template.ChatTemplate`` is the real one."""
 
     async def render(
-        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, /
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]] | None,
+        variables: Mapping[str, Any] = ...,
+        /,
     ) -> str:
         """The prompt, ready for the assistant to answer. Raises TemplateRefusal."""
         ...
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What a request says to the model's template beside the conversation."""
+
+    variables: dict[str, Any] = {}
+    effort: str | None = None
+    """How long to think (``reasoning_effort``)."""
+
+    def among(self, template: str) -> tuple[dict[str, Any], list[str]]:
+        """The variables that a template reads, and the parameters that it does not."""
+        known = {name: value for name, value in self.variables.items() if name in template}
+        unread = [f"chat_template_kwargs.{name}" for name in self.variables if name not in known]
+        if self.effort is not None and EFFORT in template:
+            known = {EFFORT: self.effort} | known
+        elif self.effort is not None:
+            unread.append(EFFORT)
+        return known, unread
 
 
 async def chat_prompt(
@@ -131,12 +159,14 @@ async def chat_prompt(
     template: Renderer | None,
     messages: list[Message],
     tools: list[dict[str, Any]],
+    variables: Mapping[str, Any],
     *,
     model: str,
     tenant: str,
     param: str,
 ) -> list[int]:
-    """The conversation in the model's own template, ready for the assistant to answer.
+    """The conversation in the model's own template, which may read ``variables``, ready for the
+    assistant to answer.
 
     Raises ApiError 400, also for what the template refuses (such as an order of roles), and where
     it fails or takes too much; 429.
@@ -150,7 +180,7 @@ async def chat_prompt(
     else:
         turns, told = await encoder.run(tenant, _turns, messages, tools, text)
     try:
-        prompt = await template.render(turns, told)
+        prompt = await template.render(turns, told, variables)
     except TemplateRefusal as error:
         message = f"The model's chat template {error}."
         raise bad_request(message, "messages", "invalid_value") from None

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from liveweights.api.errors import bad_request, unsupported
+from liveweights.api.errors import bad_request
 from liveweights.api.wire import StoredName, StoredText
 from liveweights.engines.protocol import Constraint, Sampling
 
@@ -56,7 +56,13 @@ class BaseRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     prompt_cache_retention: str | None = None
 
     def check(self) -> None:
-        """Refuses what would be ignored otherwise. Raises ApiError."""
+        """Raises ApiError 400 for what does not fit together, or would change the answer and is not
+        done here."""
+
+    def unmet(self) -> dict[str, str]:
+        """Parameters without which the answer is an answer too, and that are not followed here;
+        each with what is said of it to who wants to know."""
+        return {}
 
 
 class GenerationRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
@@ -69,15 +75,18 @@ class GenerationRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
     stream_options: StreamOptions | None = None
     store: bool | None = None
 
-    # Refused unless they ask for what is done anyway.
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
+    # Not followed unless they ask for what is done anyway.
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+
+    def unmet(self) -> dict[str, str]:
+        return {
+            name: f"'{name}' is not supported; leave it out or send 0."
+            for name in ("frequency_penalty", "presence_penalty")
+            if getattr(self, name)
+        }
 
     def check(self) -> None:
-        """Refuses what would be ignored otherwise. Raises ApiError."""
-        for name in ("frequency_penalty", "presence_penalty"):
-            if getattr(self, name):
-                raise unsupported(name, f"'{name}' is not supported; leave it out or send 0.")
         if self.stream_options is not None and not self.stream:
             raise bad_request(
                 "'stream_options' is only allowed together with 'stream': true.",

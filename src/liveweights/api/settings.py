@@ -175,6 +175,14 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             "(seconds) can only shorten it.",
         ),
     ] = 600.0
+    strict: Annotated[
+        bool,
+        msgspec.Meta(
+            description="Refuse (400) what a request has that is not known or not done here, in "
+            "place of leaving it out and naming it in the header x-ignored-parameters. A request "
+            "may ask for it: x-strict: 1."
+        ),
+    ] = False
     deaf_seconds: Annotated[
         float,
         msgspec.Meta(

@@ -135,7 +135,7 @@ def decode(body: bytes, type: type[Struct]) -> Struct:
     try:
         return msgspec.json.decode(body, type=type)
     except msgspec.ValidationError as error:
-        raise _invalid(error, body, type) from None
+        raise invalid(error, body, type) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise bad_request(f"The request body is not valid JSON: {error}") from None
     except RecursionError:
@@ -184,7 +184,8 @@ def _find_nul(value: Any) -> str | None:
     return None
 
 
-def _invalid(error: msgspec.ValidationError, body: bytes, type: type[Struct]) -> ApiError:
+def invalid(error: msgspec.ValidationError, body: bytes, type: type[Struct]) -> ApiError:
+    """What the client is told of a body that is not of that type."""
     reason, _, path = str(error).partition(" - at `$")
     param = path.rstrip("`").lstrip(".") or None
     if reason.startswith("Object contains unknown field"):

@@ -8,8 +8,9 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
+from types import MappingProxyType
 from typing import Annotated, Any, Protocol, cast
 
 import msgspec
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 QUESTION: list[dict[str, Any]] = [{"role": "user", "content": "a"}]
 """What every template has an answer to, or refuses in words of its own."""
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 _SHORT = 1 << 15
 """Bytes of a question up to which it is one of the short ones."""
 _START_SECONDS = 120.0
@@ -94,11 +96,16 @@ class ChatTemplate:
                 raise TemplateRefusal(f"fails at a plain question: {text}")
 
     async def render(
-        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]] | None,
+        variables: Mapping[str, Any] = NOTHING,
+        /,
     ) -> str:
-        """The prompt, ready for the assistant to answer. Raises TemplateRefusal."""
+        """The prompt, ready for the assistant to answer; ``variables`` are what the template reads
+        beside. Raises TemplateRefusal."""
         try:
-            question = _encode(messages, tools)
+            question = _encode(messages, tools, variables)
         except RecursionError:
             raise TemplateRefusal("cannot be shown what is nested so deeply") from None
         line = self._short if len(question) <= _SHORT else self._long
@@ -171,8 +178,12 @@ def _templates(tokenizer: Tokenizer) -> tuple[str, str]:
     return plain, named.get("tool_use", plain)
 
 
-def _encode(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> bytes:
-    return pickle.dumps((messages, tools))
+def _encode(
+    messages: list[dict[str, Any]],
+    tools: list[dict[str, Any]] | None,
+    variables: Mapping[str, Any] = NOTHING,
+) -> bytes:
+    return pickle.dumps((messages, tools, dict(variables)))
 
 
 class _Ended(Exception):

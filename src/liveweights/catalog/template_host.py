@@ -3,9 +3,10 @@
 A template is a program that came with somebody's model. It runs here, in Jinja's sandbox, with
 bounds on processor time, memory and output, and whatever it does ends this process at worst.
 
-The first frame on standard input is a ``Job`` in JSON. Each further one is a question: messages and
-tools, pickled by the parent. A frame is its length in 4 bytes, big-endian, and so many bytes; an
-answer's first byte is an ``Outcome``, the rest is text in UTF-8, lone surrogates included.
+The first frame on standard input is a ``Job`` in JSON. Each further one is a question: messages,
+tools and further variables, pickled by the parent. A frame is its length in 4 bytes, big-endian,
+and so many bytes; an answer's first byte is an ``Outcome``, the rest is text in UTF-8, lone
+surrogates included.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import msgspec
 from liveweights.machine import end_with_parent, mapped_memory
 
 HEAD = 4
+Render = Callable[[list[dict[str, Any]], list[Any] | None, dict[str, Any]], str]
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,9 +58,9 @@ def main() -> None:
     render = _renderer(job)
     _limit_memory(job.memory_mib)
     while (question := _read(0)) is not None:
-        messages, tools = pickle.loads(question)
+        messages, tools, variables = pickle.loads(question)
         signal.setitimer(signal.ITIMER_PROF, job.seconds)  # its signal ends the process
-        outcome, text = _attempt(lambda m=messages, t=tools: render(m, t))
+        outcome, text = _attempt(lambda m=messages, t=tools, v=variables: render(m, t, v))
         if len(text) > job.characters:
             outcome = Outcome.FAILED
             text = f"it makes {len(text):,} characters of them, more than {job.characters:,}"
@@ -66,10 +68,12 @@ def main() -> None:
         _write(answers, outcome, text)
 
 
-def _renderer(job: Job) -> Callable[[list[dict[str, Any]], list[Any] | None], str]:
+def _renderer(job: Job) -> Render:
     from transformers.utils.chat_template_utils import render_jinja_template
 
-    def render(messages: list[dict[str, Any]], tools: list[Any] | None) -> str:
+    def render(
+        messages: list[dict[str, Any]], tools: list[Any] | None, variables: dict[str, Any]
+    ) -> str:
         # As PreTrainedTokenizerBase.apply_chat_template does it.
         given = [{k: v for k, v in message.items() if v is not None} for message in messages]
         (text,), _ = render_jinja_template(  # pyright: ignore[reportAssignmentType]
@@ -77,7 +81,7 @@ def _renderer(job: Job) -> Callable[[list[dict[str, Any]], list[Any] | None], st
             tools=tools,
             chat_template=job.templates[tools is not None],
             add_generation_prompt=True,
-            **job.tokens,
+            **(variables | job.tokens),
         )
         return text
 

@@ -55,7 +55,7 @@ class ResponsesEndpoint:
             raise bad_request("'input' is empty: there is nothing to answer.", "input", "empty")
         with pinned(service, request.model, caller) as pin:
             drafts, toolbox = await prepare(
-                service, request.as_chat(messages), caller, pin, exchange.permit, param="input"
+                service, request.as_chat(messages), caller, pin, exchange, param="input"
             )
             (draft,) = drafts
             created = int(draft.created_at.timestamp())

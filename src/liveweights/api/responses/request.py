@@ -25,16 +25,15 @@ from liveweights.api.tools import (
 from liveweights.api.wire import StoredName, StoredText
 
 LOGPROBS = "message.output_text.logprobs"
-# What is refused unless it is null or one of these, which ask for what is done anyway.
+# What is not done here, unless it is null or one of these, which ask for what is done anyway.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "background": (False,),
     "truncation": ("disabled",),
     "reasoning": ({},),
-    "conversation": (),
-    "prompt": (),
     "max_tool_calls": (),
     "context_management": (),
 }
+REFUSED: dict[str, tuple[Any, ...]] = {"background": (False,), "conversation": (), "prompt": ()}
+"""The same, of what would give another answer."""
 
 
 class FlatTool(msgspec.Struct, forbid_unknown_fields=True):
@@ -83,7 +82,7 @@ class ResponsesRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
     top_logprobs: Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)] | None = None
     stream_options: ResponseStreamOptions | None = None
 
-    # Refused unless they ask for what is done anyway.
+    # Refused, or not followed, unless they ask for what is done anyway.
     background: bool | None = None
     truncation: str | None = None
     reasoning: dict[str, Any] | None = None
@@ -93,19 +92,26 @@ class ResponsesRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
     context_management: Any = None
 
     def check(self) -> None:
-        for name, neutral in NEUTRAL.items():
-            value = getattr(self, name)
-            if value is not None and value not in neutral:
-                raise unsupported(name, f"'{name}' is not supported; leave it out.")
-        if self.text is not None and self.text.verbosity not in (None, "medium"):
-            raise unsupported("text.verbosity", "'verbosity' is not supported; leave it out.")
-        for place, name in enumerate(self.include or ()):
-            if name != LOGPROBS:
-                message = f"Only {LOGPROBS!r} can be included, not {name[:50]!r}."
-                raise unsupported(f"include[{place}]", message)
+        for name in self._other_than(REFUSED):
+            raise unsupported(name, f"'{name}' is not supported; leave it out.")
         if self.top_logprobs and not self.logprobs:
             message = f"'top_logprobs' needs {LOGPROBS!r} in 'include'."
             raise bad_request(message, "top_logprobs", "invalid_value")
+
+    def unmet(self) -> dict[str, str]:
+        names = self._other_than(NEUTRAL)
+        if self.text is not None and self.text.verbosity not in (None, "medium"):
+            names.append("text.verbosity")
+        unmet = {name: f"'{name}' is not supported; leave it out." for name in names}
+        for place, name in enumerate(self.include or ()):
+            if name != LOGPROBS:
+                message = f"Only {LOGPROBS!r} can be included, not {name[:50]!r}."
+                unmet[f"include[{place}]"] = message
+        return unmet
+
+    def _other_than(self, neutral: dict[str, tuple[Any, ...]]) -> list[str]:
+        given = ((name, getattr(self, name), same) for name, same in neutral.items())
+        return [name for name, value, same in given if value is not None and value not in same]
 
     @property
     def logprobs(self) -> bool:
