@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from liveweights.api.objects import TokenLogprob, TopLogprob
-from liveweights.api.tokenization import Tokenizer, token_text
+from liveweights.api.tokenization import Tokenizer, token_bytes
 from liveweights.engines.protocol import Token
 
 LOWEST = -9999.0  # OpenAI's stand-in for minus infinity, which JSON cannot say
@@ -21,8 +21,6 @@ def told(tokenizer: Tokenizer, tokens: Sequence[Token]) -> list[TokenLogprob]:
     return found
 
 
-def _entry(tokenizer: Tokenizer, id: int, logprob: float) -> tuple[str, float, list[int] | None]:
-    text = token_text(tokenizer, id)
-    # Part of a character has no text of its own, and so no bytes that could be told.
-    encoded = None if "\ufffd" in text else list(text.encode())
-    return text, max(logprob, LOWEST), encoded
+def _entry(tokenizer: Tokenizer, id: int, logprob: float) -> tuple[str, float, list[int]]:
+    encoded = token_bytes(tokenizer, id)
+    return encoded.decode(errors="replace"), max(logprob, LOWEST), list(encoded)

@@ -12,14 +12,14 @@ from liveweights.api.wire import StoredName, StoredText
 from liveweights.engines.protocol import Constraint, Sampling
 
 INT64 = 2**63
-MAX_STOPS = 4
+MAX_STOPS = 32
 MAX_LOGPROBS = 20
 MAX_CHOICES = 16
 MAX_BIASES = 1024
 # Dividing logits by less than this overflows, and leaves the most likely token anyway.
 COLD = 1e-3
 
-StopString = Annotated[str, Meta(min_length=1, max_length=1024)]
+StopString = Annotated[str, Meta(min_length=1, max_length=4096)]
 TokenId = Annotated[str, Meta(pattern=r"^[0-9]{1,9}$")]
 Bias = Annotated[float, Meta(ge=-100, le=100)]
 MetadataKey = Annotated[StoredText, Meta(max_length=64)]

@@ -19,7 +19,7 @@ from liveweights.engines.protocol import Constraint, Token
 MAX_TOOLS = 128
 MAX_SCHEMA_BYTES = 65_536
 """Of all that an answer must fit: what compiles in about a second at worst."""
-ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:/@-]{1,128}$")]
 Schema = dict[str, Any]
 
 

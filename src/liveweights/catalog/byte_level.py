@@ -5,10 +5,7 @@ Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", sect
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from typing import Any
 
 
 def _spell() -> dict[str, int]:
@@ -31,7 +28,7 @@ def token_bytes(token: str) -> bytes:
         return token.encode()
 
 
-def is_byte_level(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether decoding is nothing but joining ``token_bytes``."""
+def is_byte_level(tokenizer: Any) -> bool:
+    """Whether a tokenizer's decoding is nothing but joining ``token_bytes``."""
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     return backend is not None and type(backend.decoder).__name__ == "ByteLevel"

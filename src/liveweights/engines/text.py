@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from liveweights.catalog.byte_level import is_byte_level, token_bytes
+from liveweights.engines.stops import Stops
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+HALF = "\ufffd"
+"""What tokenizers make of bytes that are no character."""
 
 
 def heal(prompt: str) -> tuple[str, str]:
@@ -36,8 +40,9 @@ class TextStream:
     """Decodes an answer as it is sampled.
 
     Joined, what ``push`` and ``finish`` return is the decoded text of all ids without special
-    tokens, without ``skip`` at its beginning, up to the first of the ``stop`` strings. Half
-    characters and what may become a stop string are held back.
+    tokens, without ``skip`` at its beginning, up to the ``stop`` string that is complete first.
+    What may become a stop string is held back, and so is half a character: one that the answer ends
+    in is not shown.
     """
 
     def __init__(
@@ -46,7 +51,7 @@ class TextStream:
         self._decoder: _Decoder = (
             _ByteDecoder(tokenizer) if is_byte_level(tokenizer) else _WindowDecoder(tokenizer)
         )
-        self._stop = tuple(string for string in stop if string)
+        self._stops = Stops(stop)
         self._skip = skip
         self._held = ""
         self.stopped = False
@@ -67,30 +72,22 @@ class TextStream:
     def _take(self, text: str, *, last: bool) -> str:
         if self.stopped:
             return ""
-        self._held += text
         if self._skip:
+            self._held += text
             if len(self._held) < len(self._skip) and not last:
                 return ""
             # Another beginning than expected is the model's choice and is shown as it is.
-            self._held = self._held.removeprefix(self._skip)
-            self._skip = ""
-        hits = [at for stop in self._stop if (at := self._held.find(stop)) >= 0]
-        if hits:
+            text, self._held, self._skip = self._held.removeprefix(self._skip), "", ""
+        found = self._stops.find(text)
+        if found is not None:
             self.stopped = True
-            visible, self._held = self._held[: min(hits)], ""
+            end, length = found
+            visible, self._held = (self._held + text[:end])[:-length], ""
             return visible
-        keep = 0 if last else self._stop_in_the_making()
-        cut = len(self._held) - keep
-        visible, self._held = self._held[:cut], self._held[cut:]
+        text = self._held + text
+        cut = len(text) - (0 if last else self._stops.begun)
+        visible, self._held = text[:cut], text[cut:]
         return visible
-
-    def _stop_in_the_making(self) -> int:
-        """Length of the longest end of the held text that a stop string begins with."""
-        longest = max((len(stop) for stop in self._stop), default=0) - 1
-        for length in range(min(longest, len(self._held)), 0, -1):
-            if any(stop.startswith(self._held[-length:]) for stop in self._stop):
-                return length
-        return 0
 
 
 class _Decoder(Protocol):
@@ -114,7 +111,7 @@ class _ByteDecoder:
         return self._utf8.decode(token_bytes(token)) if token else ""
 
     def finish(self) -> str:
-        return self._utf8.decode(b"", final=True)
+        return ""  # what is left is half a character
 
 
 class _WindowDecoder:
@@ -130,14 +127,14 @@ class _WindowDecoder:
         text = self._decode()
         # A replacement character at the end may be the first half of a whole one, and a
         # decoder may still change a space there.
-        certain = text.rstrip("\ufffd")
+        certain = text.rstrip(HALF)
         if not certain.startswith(self._shown):
             return ""
         new, self._shown = certain[len(self._shown) :], certain
         return new
 
     def finish(self) -> str:
-        text = self._decode()
+        text = self._decode().rstrip(HALF)
         return text[len(self._shown) :] if text.startswith(self._shown) else ""
 
     def _decode(self) -> str:

@@ -16,7 +16,7 @@ from liveweights.engines.guide import json_rule
 
 TRIGGER = "[TOOL_CALLS]"
 TEXT = r"/([^\[](.|\n)*)?/"  # begins as no call does
-_NAMED = re.compile(r"\s*([\w-]+)\s*(?:\[ARGS\])?\s*(?=\{)")
+_NAMED = re.compile(r"\s*([\w.:/@-]+)\s*(?:\[ARGS\])?\s*(?=\{)")
 
 
 class Mistral:
