@@ -85,6 +85,35 @@ def test_what_is_no_call_is_text(form: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_a_bare_call_is_one_where_nothing_else_is_said(form: str) -> None:
+    syntax, _ = FORMS[form]
+    bare = ' {\n "name": "get_weather", "arguments": {"city": "Rome"}}\n'
+    assert said(syntax, bare) == said(syntax, *bare) == [ROME]
+    for text in (f"{bare} It is sunny.", f"I call {bare}", bare.replace("get_weather", "f")):
+        assert said(syntax, text) == said(syntax, *text) == [text]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(text=st.text(st.sampled_from('{}[] "name:,a\n'), max_size=40))
+def test_json_that_is_no_call_is_text(form: str, text: str) -> None:
+    syntax, _ = FORMS[form]
+    text = '{"name"' + text
+    assert "".join(said(syntax, *text)) == "".join(said(syntax, text)) == text
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["calendar.respond", "mcp:x/y", "a@b-c_d", "n" * 128])
+def test_names_with_signs_come_back_as_they_are(form: str, name: str) -> None:
+    syntax, text = FORMS[form]
+    reader = syntax.reader({name})
+    found = [piece for c in text.replace("get_weather", name) for piece in reader.push(
+        Token(1, c, 0, 0))]  # fmt: skip
+    (call,) = [*found, *reader.finish()]
+    assert isinstance(call, Call)
+    assert call.name == name
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_unknown_tools_and_broken_json_are_text(form: str) -> None:
     syntax, text = FORMS[form]
     for broken in (text.replace("get_weather", "get_wealth"), text.replace('"Rome"', "Rome")):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from liveweights.api.syntax.protocol import Said, read_calls
+from liveweights.api.syntax.protocol import BARE, Said, begins_with, read_calls
 from liveweights.engines.protocol import Token
 
 
 class MarkedReader:
     """Text flows through; what may be the beginning of a marker is held back until it is
-    decided, and so is white space, which belongs to no text when a call follows."""
+    decided, and so is white space, which belongs to no text when a call follows. An answer that is
+    nothing but calls without markers is held back, too, until it ends."""
 
     def __init__(self, begin: str, end: str, names: Collection[str]) -> None:
         self._begin = begin
@@ -19,9 +20,15 @@ class MarkedReader:
         self._held = ""
         self._inside = False
         self._after_call = False
+        self._bare: bool | None = None
+        """Whether it began as a call without markers does; None while that is not known."""
 
     def push(self, token: Token) -> list[Said]:
         self._held += token.text
+        if self._bare is None:
+            self._bare = begins_with(self._held, BARE)
+        if self._bare is not False:
+            return []
         said: list[Said] = []
         while self._inside or self._begin in self._held:
             if not self._inside:
@@ -40,6 +47,13 @@ class MarkedReader:
 
     def finish(self) -> list[Said]:
         said: list[Said] = []
+        if self._bare is not False:
+            calls = read_calls(self._held, self._names)
+            if calls is not None:
+                self._held = ""
+                return [*calls]
+            self._bare = False
+            said = self.push(Token(0, "", 0.0, 0.0))  # it was text, perhaps with markers
         if self._inside:  # cut short, perhaps in the end marker only
             self._take(said, self._held, self._begin + self._held)
         elif not (self._after_call and self._held.isspace()):

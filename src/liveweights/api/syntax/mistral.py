@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Collection, Sequence
 
-from liveweights.api.syntax.protocol import Call, Function, quoted, read_calls
+from liveweights.api.syntax.protocol import BARE, Call, Function, quoted, read_calls
 from liveweights.api.syntax.whole import WholeReader
 from liveweights.engines.guide import json_rule
 
@@ -26,7 +26,7 @@ class Mistral:
         self._trigger = trigger
 
     def reader(self, names: Collection[str]) -> WholeReader:
-        openings = (TRIGGER, "[{")
+        openings = (TRIGGER, "[{", BARE)
         return WholeReader(self._trigger, openings, lambda text: _parse(text, names))
 
     def grammar(
@@ -46,7 +46,7 @@ class Mistral:
 
 def _parse(text: str, names: Collection[str]) -> list[Call] | None:
     text = text.strip().removeprefix(TRIGGER)
-    if text.lstrip().startswith("["):
+    if text.lstrip().startswith(("[", "{")):
         return read_calls(text, names)
     calls: list[Call] = []
     decoder = json.JSONDecoder()

@@ -66,6 +66,20 @@ class Syntax(Protocol):
         ...
 
 
+BARE = '{"name"'
+"""What a call begins with that stands alone, without its family's marks: small models write that.
+White space within does not count."""
+
+
+def begins_with(text: str, opening: str) -> bool | None:
+    """Whether ``text`` begins with ``opening``, white space aside; None while it may turn out
+    so."""
+    said = "".join(text[: 8 * len(opening)].split())
+    if said.startswith(opening):
+        return True
+    return None if opening.startswith(said) and len(text) < 8 * len(opening) else False
+
+
 def read_calls(text: str, names: Collection[str]) -> list[Call] | None:
     """The calls in a JSON object, a list of them, or several with ``;`` or white space between.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from liveweights.api.syntax.protocol import Call, Said
+from liveweights.api.syntax.protocol import Call, Said, begins_with
 from liveweights.engines.protocol import Token
 
 
@@ -43,10 +43,8 @@ class WholeReader:
 
     def _begins(self) -> bool | None:
         """Whether the text begins with an opening; None while it may still turn out so."""
-        text = self._held.lstrip()
-        if any(text.startswith(opening) for opening in self._openings):
-            return True
-        return None if any(opening.startswith(text) for opening in self._openings) else False
+        found = [begins_with(self._held, opening) for opening in self._openings]
+        return True if True in found else None if None in found else False
 
     def _flush(self) -> list[Said]:
         text, self._held = self._held, ""
