@@ -19,7 +19,7 @@ from liveweights.api.authentication import Authenticator
 from liveweights.api.routing import Router
 from liveweights.api.settings import ApiSettings
 from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.template import NOTHING, Render, TemplateRefusal
+from liveweights.catalog.template import CONTINUE, NOTHING, Render, TemplateRefusal
 from liveweights.engines.protocol import (
     EngineError,
     PromptTooLong,
@@ -147,7 +147,11 @@ def render_here(tokenizer: Any) -> Render:
     ) -> str:
         try:
             return tokenizer.apply_chat_template(
-                messages, tools=tools, tokenize=False, add_generation_prompt=True, **variables
+                messages,
+                tools=tools,
+                tokenize=False,
+                add_generation_prompt=CONTINUE not in variables,
+                **variables,
             )
         except TemplateError as error:
             raise TemplateRefusal(f"refuses these messages: {error}") from None

@@ -184,3 +184,41 @@ def test_a_model_without_a_template_says_what_to_use(monkeypatch: pytest.MonkeyP
     answer = api.chat()
     assert answer.status == 400
     assert "/v1/completions" in answer.error()["message"]
+
+
+@pytest.mark.parametrize("way", ["prefix", "continue_final_message"])
+def test_the_assistants_last_message_can_be_continued(way: str) -> None:
+    api = make_api("hello")
+    begun = {"role": "assistant", "content": "Sure, "}
+    messages = [
+        {"role": "user", "content": "hi"},
+        begun | ({"prefix": True} if way == "prefix" else {}),
+    ]
+    more = {} if way == "prefix" else {way: True, "add_generation_prompt": False}
+    answer = api.chat(messages=messages, **more)
+    assert answer.status == 200, answer.body
+    assert prompt_of(api) == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nSure,"
+    assert api.engine.calls[-1][2].skip == " "
+
+
+def test_only_the_assistant_is_continued() -> None:
+    answer = make_api().chat(continue_final_message=True)
+    assert (answer.status, answer.error()["param"]) == (400, "messages[0].role")
+    answer = make_api().chat(add_generation_prompt=False)
+    assert (answer.status, answer.error()["param"]) == (400, "add_generation_prompt")
+
+
+def test_what_the_template_reads_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    template = "{{ reasoning_effort }} {{ enable_thinking }} {{ messages[0].reasoning_content }}"
+    monkeypatch.setattr(make_tokenizer(infill=False), "chat_template", template)
+    api = make_api()
+    answer = api.chat(
+        messages=[{"role": "assistant", "content": "a", "reasoning_content": "why"}],
+        reasoning_effort="low",
+        chat_template_kwargs={"enable_thinking": False, "colour": 1},
+    )
+    assert answer.status == 200
+    assert prompt_of(api) == "low False why"
+    assert answer.headers["x-ignored-parameters"] == "chat_template_kwargs.colour"
+    answer = api.chat(chat_template_kwargs={"messages": []})
+    assert (answer.status, answer.error()["param"]) == (400, "chat_template_kwargs.messages")

@@ -68,6 +68,8 @@ class ChatRequest(GenerationRequest, kw_only=True, forbid_unknown_fields=True):
     # For the model's template, where it reads them.
     reasoning_effort: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
     chat_template_kwargs: dict[VariableName, Any] | None = None
+    continue_final_message: bool | None = None
+    add_generation_prompt: bool | None = None
 
     # Refused, or not followed, unless they ask for what is done anyway.
     functions: list[Any] | None = None
@@ -79,6 +81,9 @@ class ChatRequest(GenerationRequest, kw_only=True, forbid_unknown_fields=True):
         if self.functions or self.function_call not in (None, "none", "auto"):
             name = "functions" if self.functions else "function_call"
             raise unsupported(name, f"'{name}' is not supported; use 'tools' and 'tool_choice'.")
+        if self.add_generation_prompt is not None and self.add_generation_prompt == self.continued:
+            message = "'add_generation_prompt' is the opposite of 'continue_final_message'."
+            raise bad_request(message, "add_generation_prompt", "invalid_value")
         for name in RESERVED.intersection(self.chat_template_kwargs or ()):
             message = f"{name!r} is not the template's to be told; leave it out."
             raise bad_request(message, f"chat_template_kwargs.{name}", "invalid_value")
@@ -99,6 +104,13 @@ class ChatRequest(GenerationRequest, kw_only=True, forbid_unknown_fields=True):
         named = f"={choice.function.name}" if isinstance(choice, NamedTool) else choice
         functions = [tool.function for tool in self.tools or ()]
         return make_toolbox(functions, named, self.parallel_tool_calls, syntax, self.model)
+
+    @property
+    def continued(self) -> bool:
+        """Whether the answer goes on with the last message."""
+        return bool(
+            self.continue_final_message or (self.messages and self.messages[-1].prefix is True)
+        )
 
     def wish(self) -> Wish:
         return Wish(self.chat_template_kwargs or {}, self.reasoning_effort)
@@ -240,7 +252,7 @@ async def prepare(
     constraint = make_constraint(toolbox, request.response_format)
     variables, unread = request.wish().among(str(service.tokenizer.chat_template or ""))
     exchange.ignored += unread
-    prompt_ids = await chat_prompt(
+    prompt_ids, skip = await chat_prompt(
         service.encoder,
         service.template,
         request.messages,
@@ -249,13 +261,14 @@ async def prepare(
         model=request.model,
         tenant=caller.tenant,
         param=param,
+        continued=request.continued,
     )
     permit.read += len(prompt_ids)
     room = service.engine.context_length - len(prompt_ids)
     max_tokens = request.limit(room, service.settings.max_chat_tokens)
     check_prompt(service, prompt_ids, max_tokens, param)
     how = request.sampling(
-        max_tokens, top_logprobs=request.top_logprobs or 0, constraint=constraint
+        max_tokens, skip=skip, top_logprobs=request.top_logprobs or 0, constraint=constraint
     )
     return make_drafts(pin, "chat", [(prompt_ids, how)], caller, request.n or 1), toolbox
 

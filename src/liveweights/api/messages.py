@@ -16,7 +16,8 @@ from liveweights.api.syntax.hermes import write_tools
 from liveweights.api.syntax.protocol import ID_LENGTH
 from liveweights.api.tokenization import INLINE_CHARACTERS
 from liveweights.api.tools import CalledTool
-from liveweights.catalog.template import TemplateRefusal
+from liveweights.catalog.template import CONTINUE, TemplateRefusal
+from liveweights.engines.text import heal
 
 _AROUND = 16  # characters that a template puts around a message, about
 
@@ -46,6 +47,8 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
     tool_call_id: str | None = None
     reasoning_content: str | None = None
     """What the assistant thought before, for templates that show it."""
+    prefix: bool | None = None
+    """The last message, of the assistant, is the beginning of the answer."""
 
 
 def conversation(messages: list[Message], template: str) -> list[dict[str, Any]]:
@@ -164,9 +167,11 @@ async def chat_prompt(
     model: str,
     tenant: str,
     param: str,
-) -> list[int]:
+    continued: bool = False,
+) -> tuple[list[int], str]:
     """The conversation in the model's own template, which may read ``variables``, ready for the
-    assistant to answer.
+    assistant to answer, or to go on with its last message; and what the answer is expected to begin
+    with, which is cut off (``engines.text.heal``).
 
     Raises ApiError 400, also for what the template refuses (such as an order of roles), and where
     it fails or takes too much; 429.
@@ -179,13 +184,19 @@ async def chat_prompt(
         turns, told = _turns(messages, tools, text)
     else:
         turns, told = await encoder.run(tenant, _turns, messages, tools, text)
+    if continued:
+        if not messages or messages[-1].role != "assistant":
+            message = "Only a last message of the assistant can be continued."
+            raise bad_request(message, f"messages[{len(messages) - 1}].role", "invalid_value")
+        variables = {**variables, CONTINUE: True}
     try:
         prompt = await template.render(turns, told, variables)
     except TemplateRefusal as error:
         message = f"The model's chat template {error}."
         raise bad_request(message, "messages", "invalid_value") from None
+    prompt, skip = heal(prompt) if continued else (prompt, "")
     try:
-        return await encoder.encode(prompt, tenant, special=False, param=param)
+        return await encoder.encode(prompt, tenant, special=False, param=param), skip
     except TypeError as error:  # it holds half a character
         message = f"The model's tokenizer cannot read these messages: {error}."
         raise bad_request(message, "messages", "invalid_value") from None

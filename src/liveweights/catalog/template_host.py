@@ -80,7 +80,7 @@ def _renderer(job: Job) -> Render:
             conversations=[given],
             tools=tools,
             chat_template=job.templates[tools is not None],
-            add_generation_prompt=True,
+            add_generation_prompt=not variables.get("continue_final_message"),
             **(variables | job.tokens),
         )
         return text
