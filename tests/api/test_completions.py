@@ -172,7 +172,7 @@ def test_streams_the_logprobs_that_are_given_otherwise() -> None:
         ({"temperature": -0.1}, "temperature"),
         ({"top_p": 0}, "top_p"),
         ({"seed": 2**63}, "seed"),
-        ({"stop": list("abcde")}, "stop"),
+        ({"stop": list("a" * 33)}, "stop"),
         ({"stop": ""}, "stop"),
         ({"stop": [""]}, "stop[0]"),
         ({"logprobs": 21}, "logprobs"),
@@ -273,6 +273,19 @@ def test_several_choices_are_several_generations() -> None:
 def test_several_prompts_are_answered_in_order() -> None:
     api = make_api("hello")
     body = api.complete(["a ", "bc"], n=2).json()
+    # The record adds up to what the answer says: each prompt once.
+    counted = [
+        (
+            row.usage.get("prompt_tokens", len(row.prompt_ids)),
+            row.usage.get("completion_tokens", len(row.output_ids)),
+        )
+        for row in api.recorder.generations.values()
+    ]
+    said = body["usage"]
+    assert [sum(column) for column in zip(*counted, strict=True)] == [
+        said["prompt_tokens"],
+        said["completion_tokens"],
+    ]
     assert [choice["index"] for choice in body["choices"]] == [0, 1, 2, 3]
     prompts = [
         make_tokenizer().decode(api.recorder.generations[choice["generation"]].prompt_ids)

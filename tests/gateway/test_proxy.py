@@ -123,10 +123,12 @@ def test_several_choices_are_several_rows() -> None:
         {"index": i, "message": {"content": text}, "finish_reason": "stop"}
         for i, text in enumerate(["yes", "no"])
     ]
-    body = json.dumps({"model": "big-1", "choices": choices}).encode()
+    body = json.dumps({"model": "big-1", "choices": choices, "usage": USAGE}).encode()
 
     async def act(stage: Scene) -> None:
         response, _ = await stage.ask(n=2)
+        counted = [row.usage for row in stage.recorder.generations.values()]
+        assert counted == [USAGE, {"prompt_tokens": 0, "completion_tokens": 0}]
         id = response.headers["x-generation-id"]
         outputs = {row.id: row.output for row in stage.recorder.generations.values()}
         assert outputs == {id: "yes", f"{id}.1": "no"}

@@ -43,6 +43,21 @@ def test_a_whole_response() -> None:
     assert (transcript.choices[0].text(), transcript.choices[0].reason) == ("Hi", "length")
 
 
+@pytest.mark.parametrize("indices", [(0, 1, 2), (0, 0, 0), (None, None, None), (0, 0, 1)])
+def test_parallel_calls_are_told_apart_by_their_ids(indices: tuple[int | None, ...]) -> None:
+    transcript = Transcript()
+    for number, index in enumerate(indices):
+        known = {} if index is None else {"index": index}
+        begin = {"id": f"call_{number}", "function": {"name": f"f{number}", "arguments": ""}}
+        pieces = [begin, *({"function": {"arguments": part}} for part in ('{"a"', f": {number}}}"))]
+        for piece in pieces:
+            choice = {"delta": {"tool_calls": [known | piece]}}
+            transcript.add_event(json.dumps({"choices": [choice]}).encode())
+    calls = [{"name": f"f{n}", "arguments": f'{{"a": {n}}}'} for n in range(3)]
+    said = transcript.choices[0].text()
+    assert json.loads(said) == {"tool_calls": calls}
+
+
 @pytest.mark.parametrize(
     "entry", [{"token": "token_id:5", "logprob": -1.0}, {"token": "x", "id": 5, "logprob": -1.0}]
 )

@@ -28,6 +28,8 @@ class Draft:
     caller: Caller
     index: int = 0
     """Which choice of the answer it is."""
+    first: bool = True
+    """Whether it is its prompt's first choice: the one with which the prompt is counted."""
     reason: StopReason | None = None
     """Why it ended; None while it has not."""
     id: str = field(default_factory=lambda: make_id("gen"))
@@ -84,7 +86,8 @@ class Draft:
 
     def used(self) -> int:
         """Tokens to charge for: none if nothing was sampled."""
-        return len(self.prompt_ids) + len(self.tokens) if self.tokens else 0
+        prompt = len(self.prompt_ids) if self.first else 0
+        return prompt + len(self.tokens) if self.tokens else 0
 
     def finish(self, reason: str) -> Generation:
         """The record. ``reason`` is ``stop``, ``length``, ``cancelled`` or ``error``."""
@@ -116,6 +119,7 @@ class Draft:
             first_token_ms=self.first_token_ms,
             total_ms=self.elapsed_ms(),
             metadata=caller.metadata,
+            usage={} if self.first else {"prompt_tokens": 0, "completion_tokens": len(self.tokens)},
             selection=self._selection(),
             experts=self._experts(),
         )
@@ -155,6 +159,7 @@ def make_drafts(
                     sampling=how,
                     caller=caller,
                     index=len(drafts),
+                    first=number == 0,
                     may_be_silent=silence,
                     silence=pin.silence(how) if silence else None,
                 )

@@ -120,7 +120,7 @@ class Metrics:
 
     def answered(self, draft: Draft, reason: str) -> None:
         model = draft.alias
-        self.tokens.labels(model, "prompt").inc(len(draft.prompt_ids))
+        self.tokens.labels(model, "prompt").inc(len(draft.prompt_ids) * draft.first)
         self.tokens.labels(model, "completion").inc(len(draft.tokens))
         self.generations.labels(model, draft.checkpoint, reason).inc()
         if draft.tokens:

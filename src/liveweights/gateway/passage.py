@@ -100,12 +100,12 @@ class Passage:
         rows: list[Generation] = []
         for index, said in sorted(self.transcript.choices.items()):
             if said.reason is not None or said.parts or said.calls:
-                row, unfit = fit(self._generation(index, said))
+                row, unfit = fit(self._generation(index, said, first=not rows))
                 self.unfit.extend(unfit)
                 rows.append(row)
         return rows
 
-    def _generation(self, index: int, said: Said) -> Generation:
+    def _generation(self, index: int, said: Said, *, first: bool) -> Generation:
         question, caller, transcript = self._question, self._caller, self.transcript
         temperature = 1.0 if question.temperature is None else question.temperature
         top_p = 1.0 if question.top_p is None else question.top_p
@@ -141,7 +141,13 @@ class Passage:
             total_ms=self._elapsed_ms(),
             metadata=caller.metadata,
             prompt=question.prompt_json(),
-            usage=transcript.usage,
+            # The upstream counts the whole answer: it stands at its first choice.
+            usage=transcript.usage
+            if first
+            else {
+                "prompt_tokens": 0,
+                "completion_tokens": 0 if transcript.usage else len(ids),
+            },
         )
 
     def _elapsed_ms(self) -> float:

@@ -17,6 +17,7 @@ class Unreadable(ValueError):
 
 class _Call(msgspec.Struct):
     index: int | None = None
+    id: Any = None
     function: Any = None
 
 
@@ -100,6 +101,8 @@ class Said:
 
     parts: list[str] = field(default_factory=list[str])
     calls: dict[int, _Pieces] = field(default_factory=dict[int, _Pieces])
+    open: dict[int, tuple[str, int]] = field(default_factory=dict[int, tuple[str, int]])
+    """By the upstream's index of a call: its id, and which of ``calls`` it is."""
     ids: list[int] = field(default_factory=list[int])
     raw_logprobs: list[float] = field(default_factory=list[float])
     reason: str | None = None
@@ -114,6 +117,17 @@ class Said:
             for place in sorted(self.calls)
         ]
         return text + msgspec.json.encode({"tool_calls": calls}).decode()
+
+    def join(self, index: int, id: Any, pieces: Any) -> None:
+        """Pieces of a call. Some upstreams give each call the same index: another id is another
+        call, and pieces without one go on with the last."""
+        known, place = self.open.get(index, ("", len(self.calls)))
+        if isinstance(id, str) and id and id != known:
+            place = len(self.calls) if known else place
+            self.open[index] = (id, place)
+        elif index not in self.open:
+            self.open[index] = ("", place)
+        _join(self.calls, place, pieces)
 
     def tokens(self) -> tuple[list[int], list[float]]:
         """Ids and raw log-probabilities, the latter only where every token has one."""
@@ -227,7 +241,7 @@ class Transcript:
             if message.tool_calls:
                 for place, call in enumerate(message.tool_calls):
                     index = place if call.index is None else call.index
-                    _join(said.calls, index, call.function)
+                    said.join(index, call.id, call.function)
         if choice.prompt_token_ids:
             self.prompt_ids = choice.prompt_token_ids
         ids = choice.token_ids
