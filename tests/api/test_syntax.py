@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AddedToken
 
 from liveweights.api.syntax import hermes, llama3, mistral
 from liveweights.api.syntax.find import find_syntax
 from liveweights.api.syntax.protocol import Call, Function, Syntax
 from liveweights.engines.guide import GuideMaker
 from liveweights.engines.protocol import Constraint, Token
+from liveweights.engines.text import TextStream
 
 from .doubles import make_tokenizer
 
@@ -145,9 +148,19 @@ def test_mistral_reads_both_of_its_forms() -> None:
     assert said(syntax, TRIGGER, *named) == [ROME, ("get_time", {})]
 
 
-async def accepts(grammar: str, text: str) -> bool:
+def marked(*, special: bool) -> Any:
+    """A tokenizer whose marks of calls are tokens of their own: Qwen's are not ``special``, those
+    of others are."""
+    tokenizer = copy.deepcopy(make_tokenizer())
+    marks = [AddedToken(mark, special=special) for mark in (hermes.BEGIN, hermes.END)]
+    tokenizer.add_tokens(marks)
+    assert len(tokenizer.encode(hermes.BEGIN, add_special_tokens=False)) == 1
+    return tokenizer
+
+
+async def accepts(grammar: str, text: str, tokenizer: Any = None) -> bool:
     """Whether the grammar lets ``text`` through as a whole answer."""
-    tokenizer = make_tokenizer()
+    tokenizer = tokenizer or make_tokenizer()
     end = tokenizer.eos_token_id
     maker = GuideMaker(tokenizer, {end})
     guide = await maker.make(Constraint("lark", grammar))
@@ -179,6 +192,34 @@ def test_the_grammar_lets_calls_with_the_right_arguments_through(form: str) -> N
         assert not await accepts(number, other)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("special", [False, True])
+def test_marks_may_be_tokens_of_their_own(special: bool) -> None:
+    tokenizer = marked(special=special)
+    syntax = find_syntax(tokenizer)
+    assert syntax is not None
+    _, text = FORMS["hermes"]
+    spoken = f"Let me see.\n{text}\n{text}"
+
+    async def scenario() -> None:
+        for required, parallel in ((True, False), (True, True), (False, True)):
+            grammar = syntax.grammar(
+                [WEATHER, TIME], text=None, required=required, parallel=parallel
+            )
+            assert await accepts(grammar, text, tokenizer)
+            assert not await accepts(grammar, text.replace("city", "town"), tokenizer)
+        assert await accepts(grammar, spoken, tokenizer)
+        assert await accepts(grammar, "Nice day.", tokenizer)
+
+    asyncio.run(scenario())
+    ids = tokenizer.encode(spoken, add_special_tokens=False)
+    stream = TextStream(tokenizer)
+    reader = syntax.reader(NAMES)
+    found = [piece for id in ids for piece in reader.push(Token(id, stream.push(id), 0, 0))]
+    said = [piece for piece in (*found, *reader.finish()) if not isinstance(piece, str)]
+    assert [call.name for call in said] == ["get_weather", "get_weather"]
+    assert "".join(piece for piece in found if isinstance(piece, str)).strip() == "Let me see."
 
 
 def test_hermes_may_speak_before_a_strict_call() -> None:

@@ -19,10 +19,11 @@ def find_syntax(tokenizer: Tokenizer) -> Syntax | None:
     writes them in a way that is not known here."""
     template = str(tokenizer.chat_template or "")
     vocabulary = tokenizer.get_vocab()
+    marks = vocabulary.get(hermes.BEGIN), vocabulary.get(hermes.END)
     if not takes_tools(template):
-        return hermes.Hermes()
+        return hermes.Hermes(*marks)
     if hermes.BEGIN in template and "<function=" not in template:
-        return hermes.Hermes()
+        return hermes.Hermes(*marks)
     if mistral.TRIGGER in template or mistral.TRIGGER in vocabulary:
         return mistral.Mistral(vocabulary.get(mistral.TRIGGER))
     if llama3.TRIGGER in vocabulary or '"parameters"' in template:

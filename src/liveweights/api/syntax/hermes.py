@@ -17,26 +17,36 @@ BEGIN, END = "<tool_call>", "</tool_call>"
 
 
 class Hermes:
+    """``begin`` and ``end`` are the ids of the markers where they are tokens of their own, as in
+    Qwen's vocabulary; None where they are ordinary text."""
+
+    def __init__(self, begin: int | None = None, end: int | None = None) -> None:
+        self._tokens = {id: mark for id, mark in ((begin, BEGIN), (end, END)) if id is not None}
+        self._begin = quoted(BEGIN + "\n") if begin is None else f'<[{begin}]> "\\n"'
+        self._end = quoted("}\n" + END) if end is None else f'"}}\\n" <[{end}]>'
+        # In text no token of its own occurs. Where the marker is text, it ends the text before it,
+        # wherever it comes.
+        self._open = "open: TEXT " if begin is not None else "open[lazy]: TEXT "
+
     def reader(self, names: Collection[str]) -> MarkedReader:
-        return MarkedReader(BEGIN, END, names)
+        return MarkedReader(BEGIN, END, names, self._tokens)
 
     def grammar(
         self, functions: Sequence[Function], *, text: str | None, required: bool, parallel: bool
     ) -> str:
         rules = [
-            f"fn_{i}: {quoted(head(function))} args_{i} {quoted('}' + chr(10) + END)}\n"
+            f"fn_{i}: {quoted(head(function))} args_{i} {self._end}\n"
             f"args_{i}: {json_rule(function.parameters)}"
             for i, function in enumerate(functions)
         ]
         rules.append("body: " + " | ".join(f"fn_{i}" for i in range(len(functions))))
-        begin = quoted(BEGIN + "\n")
+        begin = self._begin
         if required or text is not None:
             more = f' ("\\n" {begin} body)*' if parallel else ""
             rules.append(f"calls: {begin} body{more}")
             rules.append("start: calls" if required else f"start: calls | answer\nanswer: {text}")
         else:
-            # The marker ends the text before it, wherever it comes.
-            rules.append(f"open[lazy]: TEXT {begin}\ncall: open body\nTEXT: /(.|\\n)*/")
+            rules.append(f"{self._open}{begin}\ncall: open body\nTEXT: /(.|\\n)*/")
             rules.append(f"start: call{'*' if parallel else '?'} rest\nrest: TEXT")
         return "\n".join(reversed(rules))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 from liveweights.api.syntax.protocol import BARE, Said, begins_with, read_calls
 from liveweights.engines.protocol import Token
+
+NO_TOKENS: Mapping[int, str] = MappingProxyType({})
 
 
 class MarkedReader:
@@ -13,10 +16,14 @@ class MarkedReader:
     decided, and so is white space, which belongs to no text when a call follows. An answer that is
     nothing but calls without markers is held back, too, until it ends."""
 
-    def __init__(self, begin: str, end: str, names: Collection[str]) -> None:
+    def __init__(
+        self, begin: str, end: str, names: Collection[str], tokens: Mapping[int, str] = NO_TOKENS
+    ) -> None:
+        """``tokens`` are markers that are tokens of their own, which may have no text."""
         self._begin = begin
         self._end = end
         self._names = names
+        self._tokens = tokens
         self._held = ""
         self._inside = False
         self._after_call = False
@@ -24,7 +31,8 @@ class MarkedReader:
         """Whether it began as a call without markers does; None while that is not known."""
 
     def push(self, token: Token) -> list[Said]:
-        self._held += token.text
+        mark = self._tokens.get(token.id, "")
+        self._held += token.text if mark in token.text else token.text + mark
         if self._bare is None:
             self._bare = begins_with(self._held, BARE)
         if self._bare is not False:
@@ -53,7 +61,7 @@ class MarkedReader:
                 self._held = ""
                 return [*calls]
             self._bare = False
-            said = self.push(Token(0, "", 0.0, 0.0))  # it was text, perhaps with markers
+            said = self.push(Token(-1, "", 0.0, 0.0))  # it was text, perhaps with markers
         if self._inside:  # cut short, perhaps in the end marker only
             self._take(said, self._held, self._begin + self._held)
         elif not (self._after_call and self._held.isspace()):
