@@ -147,7 +147,7 @@ def make_constraint(toolbox: Toolbox, format: ResponseFormat | None) -> Constrai
         return None
     _check_size([schema, *(function.parameters for function in toolbox.functions)])
     if not toolbox.functions:
-        return Constraint("json_schema", json.dumps(schema))
+        return Constraint("json_schema", json.dumps(schema), "the schema of the answer")
     assert toolbox.syntax is not None
     grammar = toolbox.syntax.grammar(
         toolbox.functions,
@@ -155,7 +155,14 @@ def make_constraint(toolbox: Toolbox, format: ResponseFormat | None) -> Constrai
         required=toolbox.required,
         parallel=toolbox.parallel,
     )
-    return Constraint("lark", grammar)
+    return Constraint("lark", grammar, _about(toolbox.functions, schema))
+
+
+def _about(functions: Sequence[Function], schema: Schema | None) -> str:
+    named = " or ".join(repr(function.name) for function in functions[:5])
+    more = f" or {len(functions) - 5} more" if len(functions) > 5 else ""
+    also = ", or the schema of the answer," if schema is not None else ""
+    return f"a schema among the tools {named}{more}{also}"
 
 
 def _check_size(schemas: Sequence[Schema | None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import json
+import logging
 from collections.abc import Collection
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
@@ -18,6 +19,8 @@ from liveweights.engines.protocol import Constraint, InvalidConstraint
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
 
 # One way to write JSON, so that a small model cannot lose itself in white space.
 _JSON: dict[str, Any] = {
@@ -37,8 +40,9 @@ class Guide:
     """Follows one answer. What may come next is computed beside whatever else is done, from the
     moment that the token before it is known."""
 
-    def __init__(self, matcher: Any, ends: frozenset[int], masks: Executor) -> None:
+    def __init__(self, matcher: Any, ends: frozenset[int], masks: Executor, about: str) -> None:
         self._matcher = matcher
+        self._about = about
         self._ends = sorted(ends)
         self._masks = masks
         self._next = masks.submit(self._compute, None)
@@ -58,7 +62,10 @@ class Guide:
         ends = [end for end in self._ends if end < size]
         mask[ends] = accepting
         if error is not None or not mask.any():
-            raise InvalidConstraint(f"the constraint broke off: {error or 'no token can follow'}")
+            log.warning("an answer broke off: %s", error or "no token can follow")
+            raise InvalidConstraint(
+                f"{self._about} cannot be followed to its end with this model's tokens"
+            )
         return mask
 
     def push(self, token: int) -> None:
@@ -133,11 +140,15 @@ class GuideMaker:
         try:
             matcher = make(native, grammar(constraint), log_level=0, limits=limits)
         except (ValueError, RecursionError) as error:
-            raise InvalidConstraint(f"the constraint is not understood: {error}") from error
+            raise _not_understood(constraint, str(error)) from error
         if matcher.is_error():
-            reason = first_line(matcher.get_error())
-            raise InvalidConstraint(f"the constraint is not understood: {reason}")
-        return Guide(matcher, self._ends, self._masks)
+            raise _not_understood(constraint, matcher.get_error())
+        return Guide(matcher, self._ends, self._masks, constraint.about)
+
+
+def _not_understood(constraint: Constraint, why: str) -> InvalidConstraint:
+    said = first_line(why)[:200]
+    return InvalidConstraint(f"{constraint.about} is not understood: {said}")
 
 
 class ShortestFirst:

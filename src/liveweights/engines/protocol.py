@@ -17,11 +17,13 @@ class Constraint:
     """What the visible text of an answer must be; it is enforced token by token.
 
     ``json``: any JSON object. ``json_schema``: ``source`` is the schema, as JSON text. ``lark``:
-    ``source`` is a grammar in llguidance's variant of Lark.
+    ``source`` is a grammar in llguidance's variant of Lark. ``about`` says what it was made of, to
+    who sent that.
     """
 
     kind: Literal["json", "json_schema", "lark"]
     source: str = ""
+    about: str = "the constraint"
 
 
 @dataclass(frozen=True, slots=True)
