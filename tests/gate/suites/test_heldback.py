@@ -38,7 +38,9 @@ def test_known_completions_become_cases_that_a_session_groups() -> None:
 
 def test_of_users_cases_only_scores_are_kept(tmp_path: Path) -> None:
     suite = open_heldback([example(id, {"signal": "accepted"}, output=f"said {id}") for id in "ab"])
-    head = Head(suite="held-back", version="1", candidate="new", incumbent="old", seed=0)
+    head = Head(
+        suite="held-back", version="1", content="", candidate="new", incumbent="old", seed=0
+    )
     journal = Journal(tmp_path / "held-back.jsonl", head)
     new, old = always("new", "said a"), always("old", "said b")
     asyncio.run(run_suite(suite, new, old, Plan(), journal))

@@ -9,7 +9,7 @@ import pytest
 from tests.gate.suites.doubles import Answer, ScriptedModel, always
 
 from liveweights.gate.findings import Measured, judge
-from liveweights.gate.suites.journal import Head, Journal
+from liveweights.gate.suites.journal import Head, Journal, digest
 from liveweights.gate.suites.model import Refused
 from liveweights.gate.suites.questions import Questions, exact
 from liveweights.gate.suites.run import Plan, run_suite
@@ -17,7 +17,7 @@ from liveweights.gate.suites.suite import Attempt, Card, Case, Model, SuiteError
 
 CARD = Card(name="letters", version="1", title="t", licence="CC0-1.0")
 ONE = Plan(concurrency=1)
-HEAD = Head(suite="letters", version="1", candidate="new", incumbent="old", seed=0)
+HEAD = Head(suite="letters", version="1", content="c", candidate="new", incumbent="old", seed=0)
 
 
 def letters(count: int = 20, card: Card = CARD) -> Questions:
@@ -72,7 +72,14 @@ def test_a_run_that_died_goes_on_without_asking_again(tmp_path: Path) -> None:
 
 
 def test_a_journal_of_another_run_is_not_taken_over(tmp_path: Path) -> None:
-    for head, asked in [(HEAD, 20), (msgspec.structs.replace(HEAD, candidate="newer"), 20)]:
+    changed = msgspec.structs.replace
+    for head, asked in [
+        (HEAD, 20),
+        (changed(HEAD, candidate="newer"), 20),
+        (changed(HEAD, content=digest(letters(21))), 20),
+        (changed(HEAD, content=digest(letters(20))), 20),
+        (changed(HEAD, content=digest(letters(20))), 0),
+    ]:
         new = always("new", "yes")
         journal = Journal(tmp_path / "letters.jsonl", head)
         asyncio.run(run_suite(letters(), new, always("old", "no"), Plan(), journal))

@@ -12,7 +12,7 @@ from liveweights.gate.findings import Finding, Measured, judge
 from liveweights.gate.sandbox import SandboxUnavailable
 from liveweights.gate.settings import GateSettings
 from liveweights.gate.suites.catalogue import open_suite
-from liveweights.gate.suites.journal import Head, Journal
+from liveweights.gate.suites.journal import Head, Journal, digest
 from liveweights.gate.suites.model import Refused, open_models
 from liveweights.gate.suites.run import Plan, run_suite
 from liveweights.gate.suites.suite import SuiteError
@@ -47,6 +47,7 @@ async def run_battery(
                     head = Head(
                         suite=suite.card.name,
                         version=suite.card.version,
+                        content=digest(suite),
                         candidate=candidate,
                         incumbent=incumbent,
                         seed=settings.suite_seed,

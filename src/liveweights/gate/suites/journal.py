@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
 import msgspec
 
-from liveweights.gate.suites.suite import Attempt
+from liveweights.gate.suites.suite import Attempt, Suite
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,9 +16,17 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
     suite: str
     version: str
+    content: str
+    """A digest of the suite's card and cases: they may change while the version does not."""
     candidate: str
     incumbent: str
     seed: int
+
+
+def digest(suite: Suite) -> str:
+    """Of all that a suite asks, and how."""
+    asked = [msgspec.json.encode(part, order="sorted") for part in (suite.card, *suite.cases())]
+    return hashlib.sha256(b"\n".join(asked)).hexdigest()
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
