@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
+from liveweights.api.control import ControlTokens, Hidden
 from liveweights.api.errors import prompt_exceeds
 from liveweights.api.limits import too_many
 from liveweights.api.slots import QueueFull, Slots
@@ -34,6 +35,7 @@ class Encoder:
         self.tokenizer = tokenizer
         self._context = context
         self._longest = max(map(len, tokenizer.get_vocab()), default=1)
+        self.control = ControlTokens(tokenizer)
         self._slots = Slots(THREADS, WAITING)
         self._threads = ThreadPoolExecutor(THREADS, "prompts")
 
@@ -61,6 +63,25 @@ class Encoder:
             return await self.run(tenant, self._encode, text, special)
         except _TooLong as error:
             raise prompt_exceeds(error.args[0], self._context, param) from None
+
+    async def encode_said(
+        self, prompt: str, hidden: Hidden, tenant: str, *, param: str = "prompt"
+    ) -> list[int]:
+        """A prompt from a template, in which what was ``hidden`` is text. Raises as ``encode``."""
+        self.check(2 * hidden.count, param)  # each is two tokens at least
+        spelled: dict[str, list[int]] = {}
+        ids: list[int] = []
+        for text, said in hidden.pieces(prompt):
+            if not said:
+                ids += await self.encode(text, tenant, special=False, param=param)
+            else:
+                if text not in spelled:
+                    spelled[text] = self.control.spell(text, self._plain)
+                ids += spelled[text]
+        return ids
+
+    def _plain(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False)
 
     async def run(self, tenant: str, work: Callable[..., T], *arguments: Any) -> T:
         """``work`` in one of the threads, when it is the tenant's turn. Raises ApiError 429."""

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from liveweights.api.control import Hidden
 from liveweights.api.encoder import Encoder
 from liveweights.api.errors import bad_request, unsupported
 from liveweights.api.syntax.find import takes_tools
@@ -180,10 +181,11 @@ async def chat_prompt(
     if not text or template is None:
         message = f"The model {model!r} has no chat template; use /v1/completions."
         raise unsupported("messages", message)
+    hidden = encoder.control.hidden()
     if length(messages) <= INLINE_CHARACTERS:
-        turns, told = _turns(messages, tools, text)
+        turns, told = _turns(messages, tools, text, hidden)
     else:
-        turns, told = await encoder.run(tenant, _turns, messages, tools, text)
+        turns, told = await encoder.run(tenant, _turns, messages, tools, text, hidden)
     if continued:
         if not messages or messages[-1].role != "assistant":
             message = "Only a last message of the assistant can be continued."
@@ -196,7 +198,7 @@ async def chat_prompt(
         raise bad_request(message, "messages", "invalid_value") from None
     prompt, skip = heal(prompt) if continued else (prompt, "")
     try:
-        return await encoder.encode(prompt, tenant, special=False, param=param), skip
+        return await encoder.encode_said(prompt, hidden, tenant, param=param), skip
     except TypeError as error:  # it holds half a character
         message = f"The model's tokenizer cannot read these messages: {error}."
         raise bad_request(message, "messages", "invalid_value") from None
@@ -220,10 +222,14 @@ def length(messages: Sequence[Message]) -> int:
 
 
 def _turns(
-    messages: list[Message], tools: list[dict[str, Any]], template: str
+    messages: list[Message], tools: list[dict[str, Any]], template: str, hidden: Hidden
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]] | None]:
     """Messages and tools as the template takes them. Raises ApiError 400."""
-    turns = conversation(messages, template)
+    turns = [
+        {name: value if name == "role" else hidden.hide(value) for name, value in turn.items()}
+        for turn in conversation(messages, template)
+    ]
+    tools = hidden.hide(tools)
     if takes_tools(template):
         return turns, tools or None
     return write_tools(turns, tools), None

@@ -74,11 +74,16 @@ def write_tools(turns: list[dict[str, Any]], tools: list[dict[str, Any]]) -> lis
     plain = [_plain(turn) for turn in turns]
     if not tools:
         return plain
-    text = INSTRUCTIONS.format(tools="\n".join(json.dumps(tool) for tool in tools))
+    text = INSTRUCTIONS.format(tools="\n".join(map(_json, tools)))
     if plain and plain[0]["role"] == "system":
         first, *rest = plain
         return [first | {"content": f"{first['content']}\n\n{text}"}, *rest]
     return [{"role": "system", "content": text}, *plain]
+
+
+def _json(value: Any) -> str:
+    """As Transformers' ``tojson`` in templates."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _plain(turn: dict[str, Any]) -> dict[str, Any]:
@@ -90,6 +95,6 @@ def _plain(turn: dict[str, Any]) -> dict[str, Any]:
     parts = [turn["content"]] if turn["content"] else []
     for call in turn["tool_calls"]:
         function = call["function"]
-        body = json.dumps({"name": function["name"], "arguments": function["arguments"]})
+        body = _json({"name": function["name"], "arguments": function["arguments"]})
         parts.append(f"{BEGIN}\n{body}\n{END}")
     return {"role": "assistant", "content": "\n".join(parts)}
