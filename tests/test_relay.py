@@ -34,6 +34,8 @@ SECRET = GATEWAY | {"key": "sk-secret"}
         {"gateway": SECRET, "api": {"open": True, "host": "::1"}},
         {"engine": {"kind": "openai"}},
         {"openai": {"key": "sk-secret"}},
+        {"api": {"host": "0.0.0.0", "keys": {"a-key-of-a-caller": "t"}}},
+        {"api": {"host": "0.0.0.0", "open": True}},
     ],
 )
 def test_what_is_no_relay_starts(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,6 +61,13 @@ def test_an_open_relay_does_not(settings: Any, named: str, monkeypatch: pytest.M
     assert named in message
     assert "[api] keys" in message
     assert "sk-secret" not in message
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "gpu-box"])
+@pytest.mark.parametrize("more", [{}, {"gateway": GATEWAY}])
+def test_other_machines_are_not_served_unnoticed(host: str, more: Any) -> None:
+    with pytest.raises(ConfigError, match=r"api.keys is not set.*`\[api\] open = true`"):
+        check_relay(make(api={"host": host}, **more))
 
 
 def test_the_command_says_so_before_it_starts_anything(

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights import deadlines
 from liveweights.api.app import Routes, create_app, make_limiter, make_slots
-from liveweights.api.authentication import Authenticator
+from liveweights.api.authentication import Authenticator, for_readers
 from liveweights.api.errors import ApiError
 from liveweights.api.glance import Glance
 from liveweights.api.routing import Router
@@ -128,7 +128,7 @@ def make_engine(base: Checkpoint, config: Config) -> Engine:
     return TorchEngine(base, config.cache_folder(), config.engine)
 
 
-def status_routes(pool: Pool, place: Place) -> Routes:
+def status_routes(pool: Pool, place: Place, authenticator: Authenticator) -> Routes:
     """``GET /status``: where the circle stands."""
 
     async def look() -> bytes:
@@ -144,7 +144,7 @@ def status_routes(pool: Pool, place: Place) -> Routes:
     async def status(scope: Scope, receive: Receive, send: Send) -> None:
         await reply(send, 200, await glance())
 
-    return {"/status": {"GET": status}}
+    return {"/status": {"GET": for_readers(authenticator, status)}}
 
 
 async def run_api(place: Place, report: Report) -> None:
@@ -204,7 +204,7 @@ async def run_api(place: Place, report: Report) -> None:
             pages={
                 **insight_routes(pool, authenticator, limiter, config.rewards),
                 **release_routes(pool, config, authenticator),
-                **status_routes(pool, place),
+                **status_routes(pool, place, authenticator),
             },
         )
         for work in (

@@ -1,4 +1,4 @@
-"""Callers without a key and a secret of the operator's: together they are an open relay."""
+"""Who may call without a key: whoever is on this machine, or whoever was meant."""
 
 from __future__ import annotations
 
@@ -9,12 +9,21 @@ from liveweights.gateway.settings import UPSTREAM_KEY
 
 
 def check_relay(config: Config) -> None:
-    """Raises ConfigError where whoever reaches the port would be answered at the expense of a
-    secret of the operator's, and nobody said that this is meant."""
+    """Raises ConfigError where whoever reaches the port would be answered, from another machine or
+    at the expense of a secret of the operator's (an open relay), and nobody said that this is
+    meant."""
     secret = _secret(config)
     api = config.api
-    if not secret or api.keys or (api.open and is_loopback(api.host)):
+    here = is_loopback(api.host)
+    if api.keys or (api.open and (here or not secret)) or (here and not secret):
         return
+    if not secret:
+        raise ConfigError(
+            f"api.host is {api.host!r} and api.keys is not set: whoever reaches port {api.port} from "
+            "another machine would use the service. Give callers keys "
+            '(`[api] keys = { "KEY" = "tenant" }`); for this machine alone, leave host out; where '
+            "everybody is meant, such as behind a proxy that asks for keys, set `[api] open = true`."
+        )
     passed_on = (
         f"leave {secret} out, and each caller's own Authorization header is passed on; "
         if config.gateway.upstream

@@ -14,6 +14,8 @@ from liveweights.api.errors import ApiError
 from liveweights.api.settings import ApiSettings
 from liveweights.config import ConfigError, load_config
 
+from .doubles import make_api
+
 KEY, OPERATOR = "right-0123456789", "operator:0123456"
 KEYED = Authenticator(ApiSettings(keys={KEY: "acme"}, operator_key=OPERATOR))
 
@@ -91,3 +93,20 @@ def test_settings_take_good_keys(tmp_path: Path) -> None:
         '[api.keys]\n"sk-0123456789abcdef" = "acme"'
     )
     assert load_config(file).api.keys == {"sk-0123456789abcdef": "acme"}
+
+
+def test_pages_about_the_service_need_a_key_where_there_are_keys() -> None:
+    keys = {"right-0123456789": "acme"}
+    operator = "operator-0123456789"
+    for settings, expected in (
+        (ApiSettings(), {"": 200, "wrong-0123456789": 200}),
+        (ApiSettings(keys=keys), {"": 401, "wrong-0123456789": 401, "right-0123456789": 200}),
+        (
+            ApiSettings(keys=keys, operator_key=operator),
+            {"": 401, "right-0123456789": 401, operator: 200},
+        ),
+    ):
+        api = make_api(settings=settings)
+        for key, status in expected.items():
+            headers = {"authorization": f"Bearer {key}"} if key else {}
+            assert api.call("GET", "/metrics", None, **headers).status == status

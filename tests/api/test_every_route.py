@@ -152,7 +152,9 @@ def service(database_dsn: str) -> Any:
                 pages={
                     **insight_routes(pool, authenticator, make_limiter(CONFIG.api), RewardMap()),
                     **release_routes(pool, CONFIG, authenticator),
-                    **status_routes(pool, Place(CONFIG, Path("/nowhere"), database_dsn)),
+                    **status_routes(
+                        pool, Place(CONFIG, Path("/nowhere"), database_dsn), authenticator
+                    ),
                 },
             )
             return app, writer, pool

@@ -12,7 +12,7 @@ import psycopg
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from liveweights.api.answer import Service
-from liveweights.api.authentication import Authenticator
+from liveweights.api.authentication import Authenticator, for_readers
 from liveweights.api.chat import ChatEndpoint
 from liveweights.api.completions import CompletionsEndpoint
 from liveweights.api.encoder import Encoder
@@ -219,6 +219,10 @@ def create_app(
         "/v1/models/{model}": {"GET": models},
         "/openapi.json": {"GET": describe_api},
         "/healthz": {"GET": HealthEndpoint(engine, router, writer)},
-        "/metrics": {"GET": MetricsEndpoint(metrics, engine, router, service.slots, writer)},
+        "/metrics": {
+            "GET": for_readers(
+                authenticator, MetricsEndpoint(metrics, engine, router, service.slots, writer)
+            )
+        },
     }
     return App({**routes, **(pages or {})}, metrics, Hosts(settings.hosts, settings.host))

@@ -8,7 +8,7 @@ import hmac
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights.api.errors import ApiError
 from liveweights.api.settings import ApiSettings
@@ -64,6 +64,16 @@ class Authenticator:
         error = _unknown("Missing or unknown API key. Send it as 'Authorization: Bearer KEY'.")
         raise await self._refuse(scope, error) if given else error
 
+    async def check_reader(self, scope: Scope) -> None:
+        """For pages about the whole service. Raises ApiError 401 where keys are asked for and none
+        is given that may read them: the operator's, or where there is no such key, any."""
+        if not self._tenants:
+            return
+        if not self._operator or bearer(Headers(scope=scope)).startswith(PREFIX):
+            await self.authenticate(scope, own=True)
+        else:
+            await self.check_operator(scope)
+
     async def check_operator(self, scope: Scope) -> None:
         """Raises ApiError 401 without the operator's key, as a password or as a bearer's."""
         given = password(Headers(scope=scope))
@@ -76,6 +86,16 @@ class Authenticator:
 
     async def _refuse(self, scope: Scope, error: ApiError) -> ApiError:
         return await self._wrong.refuse(scope.get("client"), error)
+
+
+def for_readers(authenticator: Authenticator, page: ASGIApp) -> ASGIApp:
+    """``page``, for those who may read about the whole service (``check_reader``)."""
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        await authenticator.check_reader(scope)
+        await page(scope, receive, send)
+
+    return guarded
 
 
 def _unknown(message: str) -> ApiError:

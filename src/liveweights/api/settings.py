@@ -109,8 +109,9 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     open: Annotated[
         bool,
         msgspec.Meta(
-            description="Whether callers without a key may use what a secret of yours opens "
-            "(`gateway.key`, `openai.key`, `vllm.key`); `host` has to be a loopback address then."
+            description="Whether it is meant that callers without a key are answered where `host` is "
+            "reached from other machines, or where a secret of yours is used for them "
+            "(`gateway.key`, `openai.key`, `vllm.key`); not both."
         ),
     ] = False
     operator_key: Annotated[

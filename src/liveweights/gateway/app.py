@@ -8,7 +8,7 @@ import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights.api.app import REST, App, make_limiter
-from liveweights.api.authentication import Authenticator
+from liveweights.api.authentication import Authenticator, for_readers
 from liveweights.api.feedback import FeedbackEndpoint
 from liveweights.api.glance import Glance
 from liveweights.api.hosts import Hosts
@@ -82,20 +82,21 @@ def create_gateway(
     settings, metrics = settings or ApiSettings(), GatewayMetrics()
     if settings.keys and access is None:
         raise ValueError("tenants share the upstream: `access` has to tell them apart")
+    authenticator = Authenticator(settings)
     gateway = Gateway(
         upstream,
         recorder,
         settings,
         metrics,
         key,
-        Authenticator(settings),
+        authenticator,
         make_limiter(settings),
         access if settings.keys else None,
     )
     routes: dict[str, dict[str, ASGIApp]] = {
         "/v1/feedback": {"POST": FeedbackEndpoint(gateway)},
         "/healthz": {"GET": HealthEndpoint(upstream, recorder)},
-        "/metrics": {"GET": MetricsEndpoint(metrics, recorder)},
+        "/metrics": {"GET": for_readers(authenticator, MetricsEndpoint(metrics, recorder))},
         REST: {"*": Proxy(gateway)},
     }
     return App(routes, metrics, Hosts(settings.hosts, settings.host))
