@@ -19,10 +19,10 @@ def check_relay(config: Config) -> None:
         return
     if not secret:
         raise ConfigError(
-            f"api.host is {api.host!r} and api.keys is not set: whoever reaches port {api.port} from "
-            "another machine would use the service. Give callers keys "
+            f"api.host is {api.host!r} and api.keys is not set: whoever reaches port {api.port} "
+            "from another machine would use the service. Give callers keys "
             '(`[api] keys = { "KEY" = "tenant" }`); for this machine alone, leave host out; where '
-            "everybody is meant, such as behind a proxy that asks for keys, set `[api] open = true`."
+            "everybody is meant, as behind a proxy that asks for keys, set `[api] open = true`."
         )
     passed_on = (
         f"leave {secret} out, and each caller's own Authorization header is passed on; "

@@ -109,8 +109,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     open: Annotated[
         bool,
         msgspec.Meta(
-            description="Whether it is meant that callers without a key are answered where `host` is "
-            "reached from other machines, or where a secret of yours is used for them "
+            description="Whether it is meant that callers without a key are answered: where `host` "
+            "is reached from other machines, or where a secret of yours is used for them "
             "(`gateway.key`, `openai.key`, `vllm.key`); not both."
         ),
     ] = False
