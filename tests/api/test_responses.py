@@ -209,6 +209,7 @@ def test_an_engine_that_breaks_mid_stream_is_a_failed_response() -> None:
         ({"conversation": "c"}, "conversation"),
         ({"include": ["file_search_call.results"]}, "include[0]"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [{"type": "custom"}]}, "tools[0].name"),
         ({"text": {"format": {"type": "json_schema", "name": "a"}}}, "text.format.schema"),
         ({"previous_response_id": "resp_none"}, "previous_response_id"),
         ({"messages": []}, "messages"),
@@ -221,3 +222,104 @@ def test_refuses_by_name(parameters: dict[str, Any], param: str) -> None:
     assert answer.status == 400
     assert answer.error()["param"] == param
     assert not api.engine.calls
+
+
+PATCH = {
+    "type": "custom",
+    "name": "apply_patch",
+    "description": "Change files.",
+    "format": {"type": "grammar", "syntax": "lark", "definition": "start: /.+/"},
+}
+FILES = {
+    "type": "namespace",
+    "name": "files",
+    "description": "Files.",
+    "tools": [{"type": "function", "name": "read", "parameters": {"type": "object"}}],
+}
+SEARCH = {"type": "web_search", "external_web_access": False}
+
+
+def called(name: str, arguments: Any) -> str:
+    said = json.dumps({"name": name, "arguments": arguments})
+    return f"<tool_call>\n{said}\n</tool_call>"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_custom_tool_is_called_with_a_text(stream: bool) -> None:
+    api = make_api(called("apply_patch", {"input": "*** a\n+é"}), context_length=2000)
+    answer = respond(api, tools=[PATCH], stream=stream)
+    body = events_of(answer)[-1]["response"] if stream else answer.json()
+    (item,) = body["output"]
+    assert (item["type"], item["name"], item["input"]) == (
+        "custom_tool_call", "apply_patch", "*** a\n+é",
+    )  # fmt: skip
+    assert "start: /.+/" in prompt_of(api)
+    if stream:
+        kinds = [event["type"] for event in events_of(answer)]
+        assert "response.custom_tool_call_input.delta" in kinds
+        assert "response.custom_tool_call_input.done" in kinds
+    back = [
+        {"role": "user", "content": "hi"},
+        {k: item[k] for k in ("type", "call_id", "name", "input")},
+        {"type": "custom_tool_call_output", "call_id": item["call_id"], "output": "done"},
+    ]
+    api.engine.text = "ok"
+    assert respond(api, back, tools=[PATCH]).status == 200
+    assert "*** a" in prompt_of(api)
+    assert "done" in prompt_of(api)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_tools_of_a_namespace_keep_it(stream: bool) -> None:
+    api = make_api(called("files.read", {"path": "a"}), context_length=2000)
+    answer = respond(api, tools=[FILES, PATCH], stream=stream)
+    body = events_of(answer)[-1]["response"] if stream else answer.json()
+    (item,) = body["output"]
+    assert (item["type"], item["namespace"], item["name"]) == ("function_call", "files", "read")
+    back = [
+        {"role": "user", "content": "hi"},
+        {k: item[k] for k in ("type", "call_id", "namespace", "name", "arguments")},
+        {
+            "type": "function_call_output",
+            "call_id": item["call_id"],
+            "output": [{"type": "input_text", "text": "content of a"}],
+        },
+    ]
+    assert respond(api, back, tools=[FILES]).status == 200
+    assert "files.read" in prompt_of(api)
+    assert "content of a" in prompt_of(api)
+    chosen = {"type": "function", "name": "read", "namespace": "files"}
+    assert respond(api, tools=[FILES, PATCH], tool_choice=chosen).status == 200
+
+
+def test_what_only_openais_servers_run_is_left_out_and_named() -> None:
+    api = make_api(context_length=2000)
+    input = [
+        {"type": "message", "role": "developer", "content": "be brief"},
+        {"role": "user", "content": "hi"},
+        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"},
+        {"type": "message", "role": "developer", "content": "in French"},
+        {"role": "user", "content": "again"},
+    ]
+    answer = respond(
+        api,
+        input,
+        instructions="You are an agent.",
+        tools=[SEARCH, WEATHER, {"type": "local_shell"}],
+        include=["reasoning.encrypted_content"],
+        reasoning={"effort": "high", "summary": "auto"},
+        text={"verbosity": "low"},
+        parallel_tool_calls=False,
+        store=False,
+        prompt_cache_key="k",
+        client_metadata={"a": "b"},
+    )
+    assert answer.status == 200, answer.body
+    named = set(answer.headers["x-ignored-parameters"].split(", "))
+    assert named == {
+        "tools[0].type", "tools[2].type", "tools[].external_web_access", "include[0]", "reasoning",
+        "text.verbosity", "client_metadata", "input[2].type", "input[].summary",
+        "input[].encrypted_content",
+    }  # fmt: skip
+    assert "get_weather" in prompt_of(api)
+    assert "in French" in prompt_of(api)

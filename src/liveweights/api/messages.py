@@ -194,14 +194,34 @@ async def chat_prompt(
     try:
         prompt = await template.render(turns, told, variables)
     except TemplateRefusal as error:
-        message = f"The model's chat template {error}."
-        raise bad_request(message, "messages", "invalid_value") from None
+        prompt = await _gathered(template, turns, told, variables, error)
     prompt, skip = heal(prompt) if continued else (prompt, "")
     try:
         return await encoder.encode_said(prompt, hidden, tenant, param=param), skip
     except TypeError as error:  # it holds half a character
         message = f"The model's tokenizer cannot read these messages: {error}."
         raise bad_request(message, "messages", "invalid_value") from None
+
+
+async def _gathered(
+    template: Renderer,
+    turns: list[dict[str, Any]],
+    tools: list[dict[str, Any]] | None,
+    variables: Mapping[str, Any],
+    refusal: TemplateRefusal,
+) -> str:
+    """The prompt for a template that takes one system message, at the beginning: agents have more
+    of them, anywhere. Raises ApiError 400 where that was not why it refused."""
+    told = [turn["content"] for turn in turns if turn["role"] == "system"]
+    others = [turn for turn in turns if turn["role"] != "system"]
+    first = {"role": "system", "content": "\n\n".join(told)}
+    if told and [first, *others] != turns:
+        try:
+            return await template.render([first, *others], tools, variables)
+        except TemplateRefusal:
+            pass  # what it said of the messages as they were is said
+    message = f"The model's chat template {refusal}."
+    raise bad_request(message, "messages", "invalid_value") from None
 
 
 def fewest_tokens(encoder: Encoder, messages: Sequence[Message], param: str) -> int:

@@ -60,7 +60,9 @@ class ResponsesEndpoint:
             (draft,) = drafts
             created = int(draft.created_at.timestamp())
             response = make_response(request, make_id("resp"), created, pin.checkpoint, draft.id)
-            shape = ResponseShape(response, service.tokenizer, toolbox, logprobs=request.logprobs)
+            shape = ResponseShape(
+                response, service.tokenizer, toolbox, request.offers(), logprobs=request.logprobs
+            )
 
             async def settle() -> None:
                 shape.complete(draft)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from liveweights.api.errors import bad_request, unsupported
+from liveweights.api.errors import bad_request
 from liveweights.api.messages import ContentPart, Message
+from liveweights.api.responses.tools import full_name, text_arguments
 from liveweights.api.tools import CalledFunction, CalledTool
 from liveweights.api.wire import StoredText
 
@@ -52,10 +53,27 @@ class Item(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     id: StoredText | None = None
     status: StoredText | None = None
     phase: Any = None
+    namespace: StoredText | None = None
+    input: StoredText | None = None
+    """What a custom tool was called with."""
+
+
+CALLS = ("function_call", "custom_tool_call")
+OUTPUTS = ("function_call_output", "custom_tool_call_output")
+KINDS = ("message", *CALLS, *OUTPUTS)
+
+
+def unknown_items(items: Sequence[Item], where: str) -> Iterator[tuple[str, str]]:
+    """Those that are no part of a conversation here (such as reasoning, or a search that OpenAI's
+    servers ran): where each is, and its type."""
+    for place, item in enumerate(items):
+        if item.type not in KINDS:
+            yield f"{where}[{place}].type", item.type
 
 
 def to_messages(items: Sequence[Item], where: str) -> list[Message]:
-    """The items as chat messages; calls that follow each other are one message of several.
+    """The items as chat messages; calls that follow each other are one message of several. Those
+    that are unknown are left out.
 
     Raises ApiError 400 that names the item, as ``where[3]``.
     """
@@ -64,20 +82,17 @@ def to_messages(items: Sequence[Item], where: str) -> list[Message]:
         at = f"{where}[{place}]"
         if item.type == "message":
             messages.append(_message(item, at))
-        elif item.type == "function_call":
+        elif item.type in CALLS:
             call = _call(item, at)
             last = messages[-1] if messages else None
             if last is not None and last.role == "assistant":
                 last.tool_calls = [*(last.tool_calls or ()), call]
             else:
                 messages.append(Message("assistant", tool_calls=[call]))
-        elif item.type == "function_call_output":
+        elif item.type in OUTPUTS:
             output = _need(item.output, f"{at}.output")
             id = _need(item.call_id, f"{at}.call_id")
             messages.append(Message("tool", _text(output, f"{at}.output"), tool_call_id=id))
-        else:
-            message = f"Items of type {item.type[:50]!r} are not supported ({at})."
-            raise unsupported(f"{at}.type", message)
     return messages
 
 
@@ -88,9 +103,12 @@ def _message(item: Item, at: str) -> Message:
 
 
 def _call(item: Item, at: str) -> CalledTool:
-    function = CalledFunction(
-        _need(item.name, f"{at}.name"), _need(item.arguments, f"{at}.arguments")
-    )
+    name = full_name(_need(item.name, f"{at}.name"), item.namespace)
+    if item.type == "custom_tool_call":
+        arguments = text_arguments(_need(item.input, f"{at}.input"))
+    else:
+        arguments = _need(item.arguments, f"{at}.arguments")
+    function = CalledFunction(name, arguments)
     return CalledTool(_need(item.call_id, f"{at}.call_id"), function)
 
 

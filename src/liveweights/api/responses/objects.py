@@ -8,12 +8,8 @@ import msgspec
 
 from liveweights.api.errors import ApiError
 from liveweights.api.objects import TokenLogprob
-from liveweights.api.responses.request import (
-    FlatChoice,
-    FlatTool,
-    ResponsesRequest,
-    TextFormat,
-)
+from liveweights.api.responses.request import ResponsesRequest, TextFormat
+from liveweights.api.responses.tools import FlatChoice, FlatTool
 
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
 
@@ -38,6 +34,16 @@ class OutputCall(msgspec.Struct, tag_field="type", tag="function_call"):
     name: str
     arguments: str
     status: Status
+    namespace: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class OutputCustomCall(msgspec.Struct, tag_field="type", tag="custom_tool_call"):
+    id: str
+    call_id: str
+    name: str
+    input: str
+    status: Status
+    namespace: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class InputDetails(msgspec.Struct):
@@ -78,7 +84,7 @@ class Response(msgspec.Struct, kw_only=True):
     checkpoint: str
     generation: str
     status: Status
-    output: list[OutputMessage | OutputCall]
+    output: list[OutputMessage | OutputCall | OutputCustomCall]
     usage: ResponseUsage | None
     error: ResponseError | None
     incomplete_details: IncompleteDetails | None

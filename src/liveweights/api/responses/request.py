@@ -11,10 +11,17 @@ from liveweights.api.chat import ChatRequest
 from liveweights.api.errors import bad_request, unsupported
 from liveweights.api.messages import Message
 from liveweights.api.request import MAX_LOGPROBS, BaseRequest
-from liveweights.api.responses.items import Item
+from liveweights.api.responses.items import Item, unknown_items
+from liveweights.api.responses.tools import (
+    FlatChoice,
+    FlatTool,
+    Offer,
+    full_name,
+    offers,
+    unknown_tools,
+)
 from liveweights.api.tools import (
     FunctionName,
-    FunctionTool,
     JsonSchema,
     NamedTool,
     ResponseFormat,
@@ -34,19 +41,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 REFUSED: dict[str, tuple[Any, ...]] = {"background": (False,), "conversation": (), "prompt": ()}
 """The same, of what would give another answer."""
-
-
-class FlatTool(msgspec.Struct, forbid_unknown_fields=True):
-    type: Literal["function"]
-    name: ToolName
-    description: str | None = None
-    parameters: Schema | None = None
-    strict: bool | None = None
-
-
-class FlatChoice(msgspec.Struct, forbid_unknown_fields=True):
-    type: Literal["function"]
-    name: ToolName
 
 
 class TextFormat(msgspec.Struct, forbid_unknown_fields=True):
@@ -107,6 +101,10 @@ class ResponsesRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
             if name != LOGPROBS:
                 message = f"Only {LOGPROBS!r} can be included, not {name[:50]!r}."
                 unmet[f"include[{place}]"] = message
+        for at, type in unknown_tools(self.tools or ()):
+            unmet[at] = f"Tools of type {type[:50]!r} cannot be run here ({at})."
+        for at, type in unknown_items(self.items(), "input"):
+            unmet[at] = f"Items of type {type[:50]!r} are not supported ({at})."
         return unmet
 
     def _other_than(self, neutral: dict[str, tuple[Any, ...]]) -> list[str]:
@@ -123,6 +121,10 @@ class ResponsesRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
             return [Item(role="user", content=self.input)]
         return self.input
 
+    def offers(self) -> list[Offer]:
+        """The tools that can be called. Raises ApiError 400."""
+        return offers(self.tools or ())
+
     def as_chat(self, messages: list[Message]) -> ChatRequest:
         """The same request to chat. Raises ApiError 400."""
         choice = self.tool_choice
@@ -134,14 +136,10 @@ class ResponsesRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
             top_k=self.top_k,
             seed=self.seed,
             max_completion_tokens=self.max_output_tokens,
-            tools=[
-                Tool(
-                    "function",
-                    FunctionTool(tool.name, tool.description, tool.parameters, tool.strict),
-                )
-                for tool in self.tools or ()
-            ],
-            tool_choice=NamedTool("function", FunctionName(choice.name))
+            tools=[Tool("function", offer.function) for offer in self.offers()],
+            tool_choice=NamedTool(
+                "function", FunctionName(full_name(choice.name, choice.namespace))
+            )
             if isinstance(choice, FlatChoice)
             else choice,
             parallel_tool_calls=self.parallel_tool_calls,

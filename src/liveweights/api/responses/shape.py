@@ -14,6 +14,7 @@ from liveweights.api.logprobs import told
 from liveweights.api.responses.objects import (
     IncompleteDetails,
     OutputCall,
+    OutputCustomCall,
     OutputMessage,
     OutputText,
     Response,
@@ -21,6 +22,7 @@ from liveweights.api.responses.objects import (
     Status,
     failed,
 )
+from liveweights.api.responses.tools import Offer
 from liveweights.api.syntax.protocol import Call, Said
 from liveweights.api.tokenization import Tokenizer
 from liveweights.api.tools import Toolbox
@@ -28,11 +30,19 @@ from liveweights.engines.protocol import Token
 
 
 class ResponseShape:
-    """``logprobs`` says whether those of the text are told."""
+    """``offers`` are the tools behind the functions of ``toolbox``. ``logprobs`` says whether
+    those of the text are told."""
 
     def __init__(
-        self, response: Response, tokenizer: Tokenizer, toolbox: Toolbox, *, logprobs: bool
+        self,
+        response: Response,
+        tokenizer: Tokenizer,
+        toolbox: Toolbox,
+        offers: Sequence[Offer],
+        *,
+        logprobs: bool,
     ) -> None:
+        self._offers = {offer.function.name: offer for offer in offers}
         self.response = response
         self._tokenizer = tokenizer
         self._reader = toolbox.reader()
@@ -135,7 +145,11 @@ class ResponseShape:
     def _call(self, call: Call) -> list[bytes]:
         events = self._end_message("completed")
         self._tokens = []
-        item = OutputCall(make_id("fc"), call.id, call.name, "", "in_progress")
+        offer = self._offers[call.name]
+        if offer.custom:
+            return events + self._custom_call(call, offer)
+        space = offer.namespace or msgspec.UNSET
+        item = OutputCall(make_id("fc"), call.id, offer.name, "", "in_progress", space)
         place = len(self.response.output)
         self.response.output.append(item)
         events.append(self._event("response.output_item.added", place, item=item))
@@ -143,10 +157,25 @@ class ResponseShape:
         for kind, member in (("delta", "delta"), ("done", "arguments")):
             more: dict[str, Any] = {member: call.arguments, "item_id": item.id}
             if kind == "done":
-                more["name"] = call.name
+                more["name"] = offer.name
             events.append(self._event(f"response.function_call_arguments.{kind}", place, **more))
         events.append(self._event("response.output_item.done", place, item=item))
         return events
+
+    def _custom_call(self, call: Call, offer: Offer) -> list[bytes]:
+        space = offer.namespace or msgspec.UNSET
+        item = OutputCustomCall(make_id("ctc"), call.id, offer.name, "", "in_progress", space)
+        place = len(self.response.output)
+        self.response.output.append(item)
+        added = self._event("response.output_item.added", place, item=item)
+        item.input, item.status = offer.text(call), "completed"
+        kind, where = "response.custom_tool_call_input", {"item_id": item.id}
+        return [
+            added,
+            self._event(f"{kind}.delta", place, delta=item.input, **where),
+            self._event(f"{kind}.done", place, input=item.input, **where),
+            self._event("response.output_item.done", place, item=item),
+        ]
 
     def _part_event(self, type: str, **members: Any) -> bytes:
         assert self._message is not None
