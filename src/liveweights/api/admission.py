@@ -51,12 +51,17 @@ async def admitted(
         deadline = deadline_of(headers, service.settings.deadline_seconds)
         check_json(headers)
         body = await read_body(scope, receive, service.settings.max_body_bytes)
-        request, ignored = _read(body, type, _is_strict(headers, service.settings.strict))
+        strict = _is_strict(headers, service.settings.strict)
+        request, ignored = _read(body, type, strict)
         if type.kept:
             check_storable(body)
         request.check()
         caller = identify(headers, request.user, request.metadata, client, service.settings)
-        yield request, caller, Exchange(receive, send, deadline, permit, ignored=ignored)
+        yield (
+            request,
+            caller,
+            Exchange(receive, send, deadline, permit, strict=strict, ignored=ignored),
+        )
     except ApiError as error:
         if error.code == CONTEXT_EXCEEDED:
             permit.used = max(permit.reserved, permit.read)  # finding out was work

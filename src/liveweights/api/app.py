@@ -9,12 +9,14 @@ from collections.abc import Awaitable, Mapping
 from functools import cache
 
 import psycopg
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from liveweights.api.answer import Service
 from liveweights.api.authentication import Authenticator, for_readers
 from liveweights.api.chat import ChatEndpoint
 from liveweights.api.completions import CompletionsEndpoint
+from liveweights.api.editors import InfillEndpoint
 from liveweights.api.encoder import Encoder
 from liveweights.api.errors import ApiError, database_away, internal, shutting_down
 from liveweights.api.feedback import FeedbackEndpoint
@@ -130,12 +132,25 @@ class App:
             raise ApiError(404, f"Unknown path: {method} {scope['path'][:200]}", code="not_found")
         methods = self._routes[route]
         endpoint = methods.get("GET" if method == "HEAD" else method) or methods.get("*")
+        if endpoint is None and method == "OPTIONS":
+            return _Options(methods)
         if endpoint is None:
             allowed = ", ".join(methods)
             message = f"{route} takes {allowed}, not {method[:20]}."
             headers = ((b"allow", allowed.encode()),)
             raise ApiError(405, message, code="method_not_allowed", headers=headers)
         return endpoint
+
+
+class _Options:
+    """OPTIONS: what else a path takes (RFC 9110, section 9.3.7)."""
+
+    def __init__(self, methods: Mapping[str, ASGIApp]) -> None:
+        heads = ["HEAD"] if "GET" in methods else []
+        self._allowed = ", ".join([*methods, *heads, "OPTIONS"])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(send, 204, b"", ((b"allow", self._allowed.encode()),))
 
 
 async def refuse_embeddings(scope: Scope, receive: Receive, send: Send) -> None:
@@ -154,6 +169,19 @@ async def _live(receive: Receive, send: Send) -> None:
         await send({"type": message["type"] + ".complete"})
         if message["type"] == "lifespan.shutdown":
             return
+
+
+def with_origins(app: ASGIApp, settings: ApiSettings) -> ASGIApp:
+    """Pages of the ``origins`` in the settings may call, from a browser (Fetch standard, CORS)."""
+    if not settings.origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=settings.origins,
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["*"],
+        expose_headers=["x-generation-id", "x-checkpoint", "x-ignored-parameters", "retry-after"],
+    )
 
 
 def make_limiter(settings: ApiSettings) -> Limiter:
@@ -206,11 +234,12 @@ def create_app(
         authenticator,
         shadow,
     )
-    models = ModelsEndpoint(router, authenticator, limiter)
+    models = ModelsEndpoint(router, authenticator, limiter, engine.context_length)
     response = ResponseEndpoint(service)
     routes: dict[str, dict[str, ASGIApp]] = {
         "/v1/completions": {"POST": CompletionsEndpoint(service)},
         "/v1/chat/completions": {"POST": ChatEndpoint(service)},
+        "/infill": {"POST": InfillEndpoint(service)},
         "/v1/embeddings": {"POST": refuse_embeddings},
         "/v1/responses": {"POST": ResponsesEndpoint(service)},
         "/v1/responses/{id}": {"GET": response, "DELETE": response},
@@ -225,4 +254,5 @@ def create_app(
             )
         },
     }
-    return App({**routes, **(pages or {})}, metrics, Hosts(settings.hosts, settings.host))
+    app = App({**routes, **(pages or {})}, metrics, Hosts(settings.hosts, settings.host))
+    return with_origins(app, settings)

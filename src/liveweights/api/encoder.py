@@ -39,6 +39,11 @@ class Encoder:
         self._slots = Slots(THREADS, WAITING)
         self._threads = ThreadPoolExecutor(THREADS, "prompts")
 
+    @property
+    def context(self) -> int:
+        """Tokens of prompt and answer together."""
+        return self._context
+
     def fewest(self, characters: int, param: str) -> int:
         """Tokens that so many characters have at least. Raises ApiError 400 where they cannot
         fit."""

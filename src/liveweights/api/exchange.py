@@ -27,6 +27,8 @@ class Exchange:
     permit: Permit
     headers: tuple[tuple[bytes, bytes], ...] = field(default=())
     """What every answer to this request carries."""
+    strict: bool = False
+    """Whether what changes nothing is refused."""
     ignored: list[str] = field(default_factory=list[str])
     """Parameters of the request that change nothing here."""
 

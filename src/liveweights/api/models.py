@@ -13,8 +13,9 @@ from liveweights.api.routing import Alias, Router
 from liveweights.api.wire import reply
 
 
-def describe(alias: Alias, router: Router) -> Model:
-    """OpenAI's model object, and which checkpoints stand behind it."""
+def describe(alias: Alias, router: Router, context: int) -> Model:
+    """OpenAI's model object, and which checkpoints stand behind it; the tokens of its ``context``
+    by both names that clients look for."""
     known = router.known(alias.live)
     return Model(
         id=alias.name,
@@ -22,6 +23,8 @@ def describe(alias: Alias, router: Router) -> Model:
         checkpoint=alias.live,
         root=(known.base if known else None) or alias.live,
         parent=known.parent if known else None,
+        context_length=context,
+        max_model_len=context,
         canary=Canary(alias.canary, alias.share) if alias.canary else None,
     )
 
@@ -29,8 +32,11 @@ def describe(alias: Alias, router: Router) -> Model:
 class ModelsEndpoint:
     """Lists the aliases; shows one alias or resident checkpoint."""
 
-    def __init__(self, router: Router, authenticator: Authenticator, limiter: Limiter) -> None:
+    def __init__(
+        self, router: Router, authenticator: Authenticator, limiter: Limiter, context: int
+    ) -> None:
         self._router = router
+        self._context = context
         self._limiter = limiter
         self._authenticator = authenticator
 
@@ -40,11 +46,16 @@ class ModelsEndpoint:
         name: str | None = scope["path_params"].get("model")
         aliases = {alias.name: alias for alias in self._router.aliases()}
         if name is None:
-            body = ModelList([describe(alias, self._router) for alias in aliases.values()])
+            body = ModelList(
+                [describe(alias, self._router, self._context) for alias in aliases.values()]
+            )
         elif name in aliases:
-            body = describe(aliases[name], self._router)
+            body = self._describe(aliases[name])
         elif self._router.answers(name):
-            body = describe(Alias(name, name, None, 0.0, 0), self._router)
+            body = self._describe(Alias(name, name, None, 0.0, 0))
         else:
             raise model_not_found(name)
         await reply(send, 200, msgspec.json.encode(body))
+
+    def _describe(self, alias: Alias) -> Model:
+        return describe(alias, self._router, self._context)

@@ -161,6 +161,8 @@ class Model(msgspec.Struct, kw_only=True):
     root: str
     parent: str | None
     canary: Canary | None
+    context_length: int
+    max_model_len: int
     object: Literal["model"] = "model"
     owned_by: str = "liveweights"
 

@@ -176,6 +176,14 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             "(seconds) can only shorten it.",
         ),
     ] = 600.0
+    origins: Annotated[
+        list[Annotated[str, msgspec.Meta(min_length=1, max_length=512)]],
+        msgspec.Meta(
+            max_length=256,
+            description="Sites whose pages may call the API from a browser (CORS), such as "
+            '"https://app.example.com"; "*" for all.',
+        ),
+    ] = []
     strict: Annotated[
         bool,
         msgspec.Meta(

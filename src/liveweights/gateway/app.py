@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from liveweights.api.app import REST, App, make_limiter
+from liveweights.api.app import REST, App, make_limiter, with_origins
 from liveweights.api.authentication import Authenticator, for_readers
 from liveweights.api.feedback import FeedbackEndpoint
 from liveweights.api.glance import Glance
@@ -99,4 +99,5 @@ def create_gateway(
         "/metrics": {"GET": for_readers(authenticator, MetricsEndpoint(metrics, recorder))},
         REST: {"*": Proxy(gateway)},
     }
-    return App(routes, metrics, Hosts(settings.hosts, settings.host))
+    app = App(routes, metrics, Hosts(settings.hosts, settings.host))
+    return with_origins(app, settings)
