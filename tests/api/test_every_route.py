@@ -37,6 +37,7 @@ OPERATOR = "operator-0123456"
 CONFIG = Config(alias="m", api=ApiSettings(operator_key=OPERATOR))
 ROUTES = (
     *("/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/responses/", "/v1/feedback"),
+    "/infill",
     *("/v1/models", "/v1/models/", "/v1/embeddings", "/insight/", "/releases", "/releases/"),
     *("/releases/rollback", "/status", "/healthz", "/metrics", "/openapi.json", "/"),
 )

@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from liveweights.api.admission import STRICT
 from liveweights.api.caller import LANGUAGE, LONGEST, SESSION, SURFACE
 from liveweights.api.chat import ChatRequest
 from liveweights.api.completions import CompletionRequest
+from liveweights.api.editors import InfillAnswer, InfillRequest
 from liveweights.api.exchange import TIMEOUT
 from liveweights.api.feedback import FeedbackBatch, FeedbackRequest
 from liveweights.api.objects import (
@@ -94,6 +96,16 @@ OPERATIONS = (
         generates=True,
     ),
     Operation(
+        "post",
+        "/infill",
+        "Fill the middle of a file, as llama.cpp's server does.",
+        (InfillAnswer,),
+        (InfillRequest,),
+        errors=GENERATION,
+        events="`data: ` and the next piece as `content`, the last with `stop`",
+        generates=True,
+    ),
+    Operation(
         "get", "/v1/responses/{id}", "A stored response.", (Response,), errors=(400, 401, 404, 503)
     ),
     Operation(
@@ -129,6 +141,11 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "x-training-consent": (
         "Whether the answer may be trained on.",
         {"enum": ["yes", "no", "true", "false"]},
+    ),
+    STRICT: (
+        "Whether what is not known or not done here is refused, in place of being left out and "
+        "named in the answer's header `x-ignored-parameters`.",
+        {"enum": ["1", "0", "true", "false"]},
     ),
     TIMEOUT: (
         "Seconds until the answer must be complete.",
