@@ -64,7 +64,8 @@ def make_tokenizer(*, infill: bool = False, template: str = TEMPLATE) -> PreTrai
 class ScriptedEngine:
     """Answers with ``text`` (after ``skip``), then the end-of-text token.
 
-    ``pause`` is awaited before every token; ``fail_at`` raises before that token.
+    ``guided`` is the engine's. ``pause`` is awaited before every token; ``fail_at`` raises before
+    that token.
     """
 
     def __init__(
@@ -76,7 +77,9 @@ class ScriptedEngine:
         pause: Callable[[], Any] | None = None,
         fail_at: int | None = None,
         error: Exception | None = None,
+        guided: bool = True,
     ) -> None:
+        self.guided = guided
         self.tokenizer = tokenizer
         self.text = text
         self.context_length = context_length

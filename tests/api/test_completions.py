@@ -150,8 +150,10 @@ def test_streams_the_logprobs_that_are_given_otherwise() -> None:
         ({"n": 0}, "n"),
         ({"n": 17}, "n"),
         ({"best_of": 3}, "best_of"),
-        ({"frequency_penalty": 0.5}, "frequency_penalty"),
-        ({"presence_penalty": -1}, "presence_penalty"),
+        ({"frequency_penalty": 2.5}, "frequency_penalty"),
+        ({"presence_penalty": -3}, "presence_penalty"),
+        ({"repetition_penalty": 0}, "repetition_penalty"),
+        ({"min_p": 1.5}, "min_p"),
         ({"logit_bias": {"5": 101}}, "logit_bias[...]"),
         ({"logit_bias": {"999999": 1}}, "logit_bias"),
         ({"prompt": ""}, "prompt"),
@@ -328,3 +330,24 @@ def test_a_bias_reaches_the_engine() -> None:
     api = make_api()
     assert api.complete(logit_bias={"5": 1.5, "7": -100}).status == 200
     assert api.engine.calls[0][2].logit_bias == ((5, 1.5), (7, -100.0))
+
+
+@pytest.mark.parametrize("guided", [True, False])
+def test_penalties_are_for_engines_that_follow_them(guided: bool) -> None:
+    asked = {
+        "frequency_penalty": 0.5,
+        "presence_penalty": -1,
+        "repetition_penalty": 1.2,
+        "min_p": 0.1,
+    }
+    api = make_api(guided=guided)
+    answer = api.complete("a", **asked)
+    assert answer.status == 200
+    sampling = api.engine.calls[-1][2]
+    found = {name: getattr(sampling, name) for name in asked}
+    if guided:
+        assert found == asked
+        assert "x-ignored-parameters" not in answer.headers
+    else:
+        assert list(found.values()) == [0.0, 0.0, 1.0, 0.0]
+        assert answer.headers["x-ignored-parameters"] == ", ".join(asked)

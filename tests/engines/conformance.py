@@ -346,6 +346,39 @@ class GuidedConformance:
             assert math.exp(token.logprob) == pytest.approx(seen[token.id], abs=1e-4)
         assert len(seen) > 1
 
+    def test_penalties_are_part_of_what_is_sampled(self, harness: Harness) -> None:
+        repeated = 0
+        for seed in range(4):
+            counts: Counter[int] = Counter()
+            for token in harness.answer(
+                CODE, max_tokens=6, temperature=0.9, top_k=4, seed=seed, top_logprobs=12,
+                frequency_penalty=0.7, presence_penalty=0.4,
+            ):  # fmt: skip
+                logits = {i: raw - 0.7 * counts[i] - 0.4 * (counts[i] > 0) for i, raw in token.top}
+                kept = dict(sorted(logits.items(), key=lambda item: -item[1])[:4])
+                total = sum(math.exp(value / 0.9) for value in kept.values())
+                drawn = math.exp(kept[token.id] / 0.9) / total
+                assert math.exp(token.logprob) == pytest.approx(drawn, abs=1e-3)
+                repeated += any(counts[i] for i in kept)
+                counts[token.id] += 1
+        assert repeated
+        plain = harness.answer(CODE, max_tokens=24, temperature=0.0)
+        unlike = harness.answer(CODE, max_tokens=24, temperature=0.0, repetition_penalty=5.0)
+        assert len({t.id for t in unlike}) > len({t.id for t in plain})
+
+    def test_min_p_is_part_of_what_is_sampled(self, harness: Harness) -> None:
+        for seed in range(4):
+            for least in (0.05, 0.3, 1.0):
+                [token] = harness.answer(
+                    CODE, max_tokens=1, temperature=1.2, top_k=8, seed=seed, min_p=least,
+                    top_logprobs=8,
+                )  # fmt: skip
+                best = token.top[0][1]
+                weights = {i: math.exp((raw - best) / 1.2) for i, raw in token.top}
+                kept = {i: weight for i, weight in weights.items() if weight >= least}
+                drawn = kept[token.id] / sum(kept.values())
+                assert math.exp(token.logprob) == pytest.approx(drawn, abs=1e-3)
+
     def test_a_constraint_holds_and_is_part_of_what_is_sampled(self, harness: Harness) -> None:
         schema = json.dumps(
             {

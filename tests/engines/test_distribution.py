@@ -45,6 +45,15 @@ def test_the_nucleus_is_the_smallest_that_reaches_top_p(
     assert whole[kept].sum() - whole[kept].min() < top_p + 1e-9
 
 
+@given(raw=RAW, temperature=TEMPERATURES, min_p=st.floats(0, 1))
+def test_min_p_keeps_what_is_likely_enough(raw: Any, temperature: float, min_p: float) -> None:
+    whole = np.exp(sampling_logprobs(raw, temperature=temperature))
+    kept = ~np.isneginf(sampling_logprobs(raw, temperature=temperature, min_p=min_p))
+    least = min_p * whole.max()
+    assert (whole[kept] >= least * (1 - 1e-9)).all()
+    assert (whole[~kept] <= least * (1 + 1e-9)).all()
+
+
 @given(raw=RAW)
 def test_temperature_0_is_greedy(raw: Any) -> None:
     logprobs = sampling_logprobs(raw, temperature=0.0)
@@ -78,18 +87,26 @@ def test_what_was_drawn_has_a_probability(
     temperature=TEMPERATURES,
     top_p=TOP_PS | st.just(1.0),
     top_k=st.integers(0, 50),
+    min_p=st.just(0.0) | st.floats(0, 1),
     uniform=st.floats(0, 1, exclude_max=True),
     kind=st.sampled_from([np.float32, np.float64]),
 )
 def test_a_draw_is_of_the_distribution(
-    seed: int, count: int, temperature: float, top_p: float, top_k: int, uniform: float, kind: Any
+    seed: int,
+    count: int,
+    temperature: float,
+    top_p: float,
+    top_k: int,
+    min_p: float,
+    uniform: float,
+    kind: Any,
 ) -> None:
     generator = np.random.default_rng(seed)
     raw = (4 * generator.standard_normal(count)).astype(kind)
     raw[generator.random(count) < 0.1] = -np.inf  # not allowed
     if np.isneginf(raw).all():
         raw[0] = 0.0
-    how = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
+    how = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
     expected = sampling_logprobs(raw, **how)
     token, logprob = draw(raw, uniform, **how)
     # Where a candidate is at the edge of the nucleus, rounding decides.

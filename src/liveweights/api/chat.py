@@ -248,6 +248,8 @@ async def prepare(
     permit = exchange.permit
     permit.reserve(fewest_tokens(service.encoder, request.messages, param))
     request.check_vocabulary(len(service.tokenizer))
+    if not service.engine.guided and not exchange.strict:
+        exchange.ignored += request.leave_out_guidance()
     toolbox = request.toolbox(service.syntax)
     constraint = make_constraint(toolbox, request.response_format)
     variables, unread = request.wish().among(str(service.tokenizer.chat_template or ""))

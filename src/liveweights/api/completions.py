@@ -190,6 +190,8 @@ class CompletionsEndpoint:
         with pinned(service, request.model, caller) as pin:
             vocabulary = len(service.tokenizer)
             request.check_vocabulary(vocabulary)
+            if not service.engine.guided and not exchange.strict:
+                exchange.ignored += request.leave_out_guidance()
             fewest = fewest_tokens(service.encoder, request.prompt, request.suffix)
             exchange.permit.reserve(fewest)
             prompts: list[tuple[list[int], Sampling]] = []

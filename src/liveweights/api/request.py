@@ -16,6 +16,13 @@ MAX_STOPS = 32
 MAX_LOGPROBS = 20
 MAX_CHOICES = 16
 MAX_BIASES = 1024
+GUIDANCE = {
+    "frequency_penalty": 0.0,
+    "presence_penalty": 0.0,
+    "repetition_penalty": 1.0,
+    "min_p": 0.0,
+}
+"""And the value of each that changes nothing."""
 # Dividing logits by less than this overflows, and leaves the most likely token anyway.
 COLD = 1e-3
 
@@ -75,16 +82,18 @@ class GenerationRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
     stream_options: StreamOptions | None = None
     store: bool | None = None
 
-    # Not followed unless they ask for what is done anyway.
+    # What engines follow that know how likely a token was when it was drawn (``guided``).
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
 
-    def unmet(self) -> dict[str, str]:
-        return {
-            name: f"'{name}' is not supported; leave it out or send 0."
-            for name in ("frequency_penalty", "presence_penalty")
-            if getattr(self, name)
-        }
+    def leave_out_guidance(self) -> list[str]:
+        """For an engine that does not follow it; the names of what was asked for."""
+        asked = [name for name, same in GUIDANCE.items() if getattr(self, name) not in (None, same)]
+        for name in asked:
+            setattr(self, name, None)
+        return asked
 
     def check(self) -> None:
         if self.stream_options is not None and not self.stream:
@@ -123,6 +132,10 @@ class GenerationRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
             top_logprobs=top_logprobs,
             logit_bias=tuple((int(id), bias) for id, bias in (self.logit_bias or {}).items()),
             constraint=constraint,
+            min_p=self.min_p or 0.0,
+            frequency_penalty=self.frequency_penalty or 0.0,
+            presence_penalty=self.presence_penalty or 0.0,
+            repetition_penalty=self.repetition_penalty or 1.0,
         )
 
     @property

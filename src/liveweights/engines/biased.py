@@ -1,4 +1,4 @@
-"""The logits that are sampled from: the model's, with a bias and under a constraint."""
+"""The logits that are sampled from: the model's, with penalties, a bias and under a constraint."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from liveweights.engines.penalties import Penalties
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,12 +17,16 @@ def biased_logits(
     raw_V: NDArray[np.floating],
     bias: Iterable[tuple[int, float]],
     allowed_V: NDArray[np.bool_] | None,
+    penalties: Penalties | None = None,
 ) -> NDArray[np.float64]:
-    """``raw_V`` (logits or log-probabilities) plus the bias, -inf where it is not allowed.
+    """``raw_V`` (logits or log-probabilities) after the penalties, plus the bias, -inf where it is
+    not allowed.
 
     Token ids beyond the vocabulary are ignored.
     """
     out = np.array(raw_V, dtype=np.float64)
+    if penalties is not None:
+        penalties.apply(out)
     for token, value in bias:
         if token < len(out):
             out[token] += value

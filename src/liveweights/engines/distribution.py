@@ -17,21 +17,27 @@ _BLOCK = 256
 
 
 def sampling_logprobs(
-    raw: NDArray[np.floating], *, temperature: float, top_p: float = 1.0, top_k: int = 0
+    raw: NDArray[np.floating],
+    *,
+    temperature: float,
+    top_p: float = 1.0,
+    top_k: int = 0,
+    min_p: float = 0.0,
 ) -> NDArray[np.float64]:
-    """Log-probabilities after top-k, temperature and top-p, in this order.
+    """Log-probabilities after top-k, temperature, min-p and top-p, in this order.
 
     ``raw`` [N] are log-probabilities (or logits) of N candidates; the result [N] is -inf for
     those cut off and sums to 1. ``top_k`` 0 means no limit. ``top_p`` keeps the smallest set of
     most likely candidates whose probability after temperature reaches it (nucleus sampling,
-    Holtzman et al., arXiv 1904.09751). Temperature 0 puts everything on the most likely one.
+    Holtzman et al., arXiv 1904.09751), ``min_p`` those that are at least so likely as that share of
+    the most likely one (arXiv 2407.01082). Temperature 0 puts everything on the most likely one.
     """
     values = np.asarray(raw, dtype=np.float64)
     out = np.full(values.shape, -np.inf)
     if temperature <= 0.0:
         out[int(values.argmax())] = 0.0
         return out
-    kept, _ = _candidates(values, values.max(), temperature, top_p, top_k)
+    kept, _ = _candidates(values, values.max(), temperature, top_p, top_k, min_p)
     out[kept] = _log_softmax(values[kept] / temperature)
     return out
 
@@ -43,6 +49,7 @@ def draw(
     temperature: float,
     top_p: float = 1.0,
     top_k: int = 0,
+    min_p: float = 0.0,
 ) -> tuple[int, float]:
     """The candidate that ``uniform``, in [0, 1), falls on when they are laid side by side, each as
     wide as it is likely, and its log-probability: both of `sampling_logprobs`.
@@ -52,7 +59,7 @@ def draw(
     if temperature <= 0.0:
         return int(raw.argmax()), 0.0
     highest = raw.max()
-    kept, weights = _candidates(raw, highest, temperature, top_p, top_k)
+    kept, weights = _candidates(raw, highest, temperature, top_p, top_k, min_p)
     sums = np.cumsum(np.add.reduceat(weights, np.arange(0, len(weights), _BLOCK)), dtype=np.float64)
     place = uniform * sums[-1]
     block = min(int(np.searchsorted(sums, place, side="right")), len(sums) - 1)
@@ -71,15 +78,20 @@ def _candidates(
     temperature: float,
     top_p: float,
     top_k: int,
+    min_p: float,
 ) -> tuple[NDArray[np.intp] | slice, NDArray[np.floating]]:
-    """What top-k and top-p leave of the candidates, and how likely each is, the most likely as
-    1."""
+    """What top-k, min-p and top-p leave of the candidates, and how likely each is, the most likely
+    as 1."""
     kept: NDArray[np.intp] | slice = slice(None)
     if 0 < top_k < len(raw):
         kept = np.sort(np.argpartition(-raw, top_k - 1)[:top_k])
     weights = raw[kept] - highest
     weights /= temperature
     np.exp(weights, out=weights)
+    if min_p > 0.0:
+        likely = np.flatnonzero(weights >= min_p)
+        kept = likely if isinstance(kept, slice) else kept[likely]
+        weights = weights[likely]
     if top_p < 1.0:
         reach = top_p * float(weights.sum())
         order = most_likely(weights, _NUCLEUS)
@@ -94,7 +106,12 @@ def _candidates(
 
 
 def sampling_logprob(
-    candidates: list[tuple[int, float]], token: int, *, temperature: float, top_p: float = 1.0
+    candidates: list[tuple[int, float]],
+    token: int,
+    *,
+    temperature: float,
+    top_p: float = 1.0,
+    min_p: float = 0.0,
 ) -> float:
     """Log-probability with which ``token`` was drawn from ``candidates``, the top-k of a model
     as (id, raw log-probability).
@@ -107,7 +124,7 @@ def sampling_logprob(
     ids = [i for i, _ in candidates]
     raw = np.array([value for _, value in candidates])
     at = ids.index(token)
-    logprobs = sampling_logprobs(raw, temperature=temperature, top_p=top_p)
+    logprobs = sampling_logprobs(raw, temperature=temperature, top_p=top_p, min_p=min_p)
     if np.isneginf(logprobs[at]):
         inside = ~np.isneginf(logprobs) | (raw >= raw[at])
         return float(_log_softmax(raw[inside] / temperature)[ids_before(inside, at)])

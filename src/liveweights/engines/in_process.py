@@ -66,6 +66,11 @@ class InProcessEngine(ABC, Generic[D]):
         """Tokens of prompt and answer together."""
         return self._settings.context_length
 
+    @property
+    def guided(self) -> bool:
+        """Whether it takes what changes the distribution that a token is drawn from."""
+        return True
+
     def resident(self) -> frozenset[str]:
         """Ids of the checkpoints that can answer now."""
         return frozenset(self._decoders)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from liveweights.engines.penalties import make_penalties
 from liveweights.engines.protocol import EngineError, InvalidConstraint, PromptTooLong, Sampling
 
 
@@ -20,8 +21,13 @@ def check_request(prompt: int, sampling: Sampling, context_length: int) -> None:
 
 def refuse_guidance(sampling: Sampling) -> None:
     """Raise InvalidConstraint on behalf of an engine whose sampling cannot be guided exactly."""
-    if sampling.logit_bias or sampling.constraint:
+    if sampling.logit_bias or sampling.constraint or sampling.min_p or _penalised(sampling):
         raise InvalidConstraint(
-            "this engine takes no bias, response format or forced tool call: the probabilities "
-            "of what it drew could not be recorded; the llama, openvino and torch engines take them"
+            "this engine takes no bias, penalty, min_p, response format or forced tool call: the "
+            "probabilities of what it drew could not be recorded; the llama, openvino and torch "
+            "engines take them"
         )
+
+
+def _penalised(sampling: Sampling) -> bool:
+    return make_penalties(sampling, ()) is not None

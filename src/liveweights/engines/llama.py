@@ -24,6 +24,7 @@ from liveweights.engines.limits import check_request
 from liveweights.engines.llama_guided import GuidedDraws
 from liveweights.engines.llama_host import Host
 from liveweights.engines.llama_process import LlamaProcess
+from liveweights.engines.penalties import make_penalties
 from liveweights.engines.precision import choose_precision
 from liveweights.engines.protocol import (
     EngineError,
@@ -120,6 +121,11 @@ class LlamaEngine:
         """Mean absolute difference in nats between raw log-probabilities here and in float32."""
         return _TOLERANCE[self._precision or "q4_0"]
 
+    @property
+    def guided(self) -> bool:
+        """Whether it takes what changes the distribution that a token is drawn from."""
+        return True
+
     def resident(self) -> frozenset[str]:
         """Ids of the checkpoints that can answer now."""
         return frozenset(i for i, child in self._children.items() if not child.failed)
@@ -214,10 +220,12 @@ class LlamaEngine:
             raise UnknownCheckpoint(f"{checkpoint_id} is not resident on this engine")
         check_request(len(prompt_ids), sampling, self.context_length)
         draws: GuidedDraws | None = None
-        if sampling.constraint or sampling.logit_bias:
+        penalties = make_penalties(sampling, prompt_ids)
+        if sampling.constraint or sampling.logit_bias or penalties:
             guide = await self._guides.make(sampling.constraint) if sampling.constraint else None
             size = self._candidates(sampling)
-            draws = GuidedDraws(sampling, guide, len(cast(Any, self._tokenizer)), size)
+            vocabulary = len(cast(Any, self._tokenizer))
+            draws = GuidedDraws(sampling, guide, penalties, vocabulary, size)
         text = TextStream(self._tokenizer, sampling.stop, sampling.skip)
         done: list[int] = []
         without_progress = 0
@@ -274,7 +282,11 @@ class LlamaEngine:
         if all(i != step.id for i, _ in candidates):  # equal at the edge of the top-k
             candidates[-1:] = [(step.id, step.logprob)]
         return sampling_logprob(
-            candidates, step.id, temperature=sampling.temperature, top_p=sampling.top_p
+            candidates,
+            step.id,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            min_p=sampling.min_p,
         )
 
     def _candidates(self, sampling: Sampling) -> int:
@@ -294,10 +306,11 @@ class LlamaEngine:
             "stream": True,
             "return_tokens": True,
             "cache_prompt": True,
-            "samplers": ["top_k", "temperature", "top_p"],
+            "samplers": ["top_k", "temperature", "min_p", "top_p"],
             "top_k": size,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
+            "min_p": sampling.min_p,
             "seed": seed & 0x7FFFFFFF,
             "n_probs": max(size, sampling.top_logprobs),
         }

@@ -15,6 +15,7 @@ import numpy as np
 from liveweights.engines.biased import biased_logits
 from liveweights.engines.distribution import draw
 from liveweights.engines.guide import Guide
+from liveweights.engines.penalties import Penalties
 from liveweights.engines.protocol import EngineError, Sampling
 
 CANDIDATES = 256
@@ -36,11 +37,18 @@ most likely first; the one that it drew itself comes first of all."""
 
 
 class GuidedDraws:
-    """Draws the tokens of one answer; ``guide`` is None where there is only a bias."""
+    """Draws the tokens of one answer; ``guide`` is None where there is only a bias, or
+    penalties."""
 
     def __init__(
-        self, sampling: Sampling, guide: Guide | None, vocabulary: int, candidates: int
+        self,
+        sampling: Sampling,
+        guide: Guide | None,
+        penalties: Penalties | None,
+        vocabulary: int,
+        candidates: int,
     ) -> None:
+        self._penalties = penalties
         self._sampling = sampling
         self._guide = guide
         self._vocabulary = vocabulary
@@ -50,6 +58,7 @@ class GuidedDraws:
         )
         # A token that is pushed up may come from anywhere.
         up = any(value > 0 for _, value in sampling.logit_bias)
+        up = up or (penalties is not None and penalties.raise_any)
         self._width = vocabulary if up else CANDIDATES
 
     async def draw(self, ask: Ask) -> tuple[int, float, float, list[tuple[int, float]]]:
@@ -65,6 +74,8 @@ class GuidedDraws:
             drawn = await self._free(ask, allowed_V)
         if self._guide:
             self._guide.push(drawn[0])
+        if self._penalties:
+            self._penalties.push(drawn[0])
         return drawn
 
     async def _forced(self, ask: Ask, token: int) -> tuple[int, float, float, list[Any]]:
@@ -79,7 +90,7 @@ class GuidedDraws:
             _, *top = await ask({"n_probs": width})
             raw_V = np.full(self._vocabulary, -np.inf)
             raw_V[[c.id for c in top]] = [c.logprob for c in top]
-            logits_V = biased_logits(raw_V, self._sampling.logit_bias, allowed_V)
+            logits_V = biased_logits(raw_V, self._sampling.logit_bias, allowed_V, self._penalties)
             if np.isfinite(logits_V).any():
                 break
         token, logprob = draw(
@@ -88,6 +99,7 @@ class GuidedDraws:
             temperature=self._sampling.temperature,
             top_p=self._sampling.top_p,
             top_k=self._top_k,
+            min_p=self._sampling.min_p,
         )
         alternatives = [(c.id, c.logprob) for c in top]
         return token, logprob, float(raw_V[token]), alternatives

@@ -91,6 +91,11 @@ class OpenAIEngine:
         """Nothing is known of the server's precision, and no log-probability is compared."""
         return float("inf")
 
+    @property
+    def guided(self) -> bool:
+        """Whether it takes what changes the distribution that a token is drawn from."""
+        return False
+
     def resident(self) -> frozenset[str]:
         """The base, once the server has answered."""
         return frozenset({self._base.id} if self._model else ())

@@ -36,7 +36,8 @@ class Sampling:
     is expected to begin with and that is not part of it (see ``engines.text.heal``).
     ``logit_bias`` is added to the logits of the tokens that it names. Under a ``constraint``
     tokens that would leave it are never drawn, and end-of-text is drawn only where it is
-    complete.
+    complete. The penalties come before the bias (``engines.penalties``). ``min_p`` keeps what is at
+    least so likely, after temperature, as that share of the most likely token (arXiv 2407.01082).
     """
 
     max_tokens: int = 16
@@ -49,14 +50,19 @@ class Sampling:
     top_logprobs: int = 0
     logit_bias: tuple[tuple[int, float], ...] = ()
     constraint: Constraint | None = None
+    min_p: float = 0.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    repetition_penalty: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
     """One decoding step, exactly as it was sampled.
 
-    ``logprob`` is under the distribution that was sampled from: after bias, constraint, top-k,
-    temperature and top-p; 0.0 when there was no choice, because it was greedy or because the
+    ``logprob`` is under the distribution that was sampled from: after penalties, bias,
+    constraint, top-k,
+    temperature, min-p and top-p; 0.0 when there was no choice, because it was greedy or because the
     constraint left one token. ``raw_logprob`` is under softmax of the model's logits. Both are
     natural logarithms. ``text`` is what becomes visible with this token: it may be empty (half
     a character, a stop string in the making, an end-of-text token).
@@ -106,6 +112,12 @@ class Engine(Protocol):
     def tolerance(self) -> float:
         """Mean absolute difference in nats that this engine's precision may put between its
         raw log-probabilities and those of the same weights in float32."""
+        ...
+
+    @property
+    def guided(self) -> bool:
+        """Whether it takes constraints, a bias, penalties and ``min_p``: it knows how likely a
+        token was when it was drawn, whatever changed that."""
         ...
 
     def resident(self) -> frozenset[str]:

@@ -111,6 +111,11 @@ class VllmEngine:
         """The servers, in or out."""
         return self._replicas
 
+    @property
+    def guided(self) -> bool:
+        """Whether it takes what changes the distribution that a token is drawn from."""
+        return False
+
     def resident(self) -> frozenset[str]:
         """Ids of the checkpoints that some server can answer for now."""
         return frozenset(id for id, checkpoint in self._wanted.items() if self._holders(checkpoint))

@@ -17,6 +17,7 @@ from liveweights.engines.decoder import Decoder, Outputs
 from liveweights.engines.distribution import draw, most_likely
 from liveweights.engines.experts import Experts
 from liveweights.engines.lookup import Lookup
+from liveweights.engines.penalties import Penalties, make_penalties
 from liveweights.engines.protocol import EngineError, Sampling, StopReason, Token
 
 if TYPE_CHECKING:
@@ -69,6 +70,10 @@ class Answer:
     _experts: list[torch.Tensor] = field(default_factory=list[torch.Tensor])
     """Of the pass before each output token (L, K); none of a dense model."""
     _lookup: Lookup | None = None
+    _penalties: Penalties | None = None
+
+    def __post_init__(self) -> None:
+        self._penalties = make_penalties(self.sampling, self.prompt_ids)
 
     def guess(self, most: int) -> list[int]:
         """At most ``most`` tokens that may come next, and not so many that all could come."""
@@ -99,6 +104,8 @@ class Answer:
         chosen, logprob = self._draw(step.logits_V)
         if self.guide:
             self.guide.push(chosen)
+        if self._penalties:
+            self._penalties.push(chosen)
         self.output_ids.append(chosen)
         if self._lookup is not None:
             self._lookup.push(chosen)
@@ -123,9 +130,9 @@ class Answer:
         """A token, and its log-probability under the distribution that it is drawn from."""
         sampling = self.sampling
         values_V: NDArray[np.floating] = logits_V
-        if sampling.logit_bias or self.guide:
+        if sampling.logit_bias or self.guide or self._penalties:
             allowed_V = self.guide.allowed(len(logits_V)) if self.guide else None
-            values_V = biased_logits(logits_V, sampling.logit_bias, allowed_V)
+            values_V = biased_logits(logits_V, sampling.logit_bias, allowed_V, self._penalties)
         if self._random is None:
             self._random = np.random.default_rng(sampling.seed)
         return draw(
@@ -134,6 +141,7 @@ class Answer:
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             top_k=sampling.top_k,
+            min_p=sampling.min_p,
         )
 
 
