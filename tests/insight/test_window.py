@@ -71,3 +71,23 @@ def test_a_window_begins_on_a_buckets_edge(minutes: int, step: str | None) -> No
     assert asked - timedelta(minutes=window.width) < window.since <= asked
     if step is None:
         assert (window.until - window.since) / timedelta(minutes=window.width) <= 370
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "width"),
+    [
+        ("2026-03-01", "2026-04-01", 1440),
+        ("2026-03-01T00:00+09:00", "2026-04-01T00:00+09:00", 60),
+        ("2026-03-01T00:00+05:30", "2026-04-01T00:00+05:30", 5),
+        ("2026-03-01T00:00-03:30", "2026-04-01T00:00-02:30", 5),
+        ("2026-03-01", "now", 1440),
+        ("30d", "now", 1440),
+    ],
+)
+def test_a_sum_is_over_exactly_what_was_asked_for(since: str, until: str, width: int) -> None:
+    now = datetime(2026, 4, 20, 12, 3, tzinfo=UTC)
+    window = make_window(since, until, sum=True, now=now)
+    assert window.width == width
+    if since != "30d":
+        assert (window.since, window.until) == (parse_time(since, now), parse_time(until, now))
+    assert make_window(since, until, now=now).width == 1440

@@ -172,7 +172,12 @@ def _answer(
     try:
         by = check_key(name, about.by)
         window = make_window(
-            about.since, about.until, about.step, alias=about.alias, tenant=about.tenant
+            about.since,
+            about.until,
+            about.step,
+            alias=about.alias,
+            tenant=about.tenant,
+            sum=question.drawn is None,
         )
     except ValueError as error:
         raise refuse(str(error)) from error

@@ -14,7 +14,7 @@ from liveweights.api.errors import ApiError, bad_request
 from liveweights.api.limits import Limiter, too_many
 from liveweights.api.slots import QueueFull, Slots
 from liveweights.api.wire import read_query, reply
-from liveweights.insight.catalogue import QUESTIONS, check_key
+from liveweights.insight.catalogue import QUESTIONS, Question, check_key
 from liveweights.insight.window import Window, WindowError, make_window
 from liveweights.learn.rewards import RewardMap
 from liveweights.store.database import Pool
@@ -47,7 +47,7 @@ class InsightEndpoint:
         given = read_query(scope, PARAMETERS)
         try:
             by = check_key(name, given.get("by"))
-            window = _window(given)
+            window = _window(QUESTIONS[name], given)
         except (ValueError, WindowError) as error:
             raise bad_request(f"{error}.") from None
         if self._authenticator.asks_for_keys:
@@ -65,13 +65,14 @@ class InsightEndpoint:
         await reply(send, 200, msgspec.json.encode(found))
 
 
-def _window(given: dict[str, str]) -> Window:
+def _window(question: Question, given: dict[str, str]) -> Window:
     return make_window(
         given.get("since", "7d"),
         given.get("until", "now"),
         given.get("step"),
         alias=given.get("alias"),
         tenant=given.get("tenant"),
+        sum=question.drawn is None,
     )
 
 

@@ -14,6 +14,10 @@ EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo
 """Far beyond any data, and near enough for sums of such times to be times everywhere."""
 
 
+NOW = "now"
+_RELATIVE = re.compile(r"(\d{1,6})([mhdw])", re.ASCII)
+
+
 class WindowError(ValueError):
     """A time or a step that is not understood; the message says what would be."""
 
@@ -38,10 +42,10 @@ def parse_time(text: str, now: datetime) -> datetime:
 
     Raises WindowError.
     """
-    if text == "now":
+    if text == NOW:
         return now
     try:
-        if found := re.fullmatch(r"(\d{1,6})([mhdw])", text, re.ASCII):
+        if found := _RELATIVE.fullmatch(text):
             moment = now - timedelta(seconds=int(found[1]) * UNITS[found[2]])
         else:
             moment = datetime.fromisoformat(text)
@@ -62,14 +66,17 @@ def parse_time(text: str, now: datetime) -> datetime:
 
 def make_window(
     since: str = "7d",
-    until: str = "now",
+    until: str = NOW,
     step: str | None = None,
     *,
     alias: str | None = None,
     tenant: str | None = None,
+    sum: bool = False,
     now: datetime | None = None,
 ) -> Window:
-    """Without ``step`` the buckets are as fine as gives a few hundred of them.
+    """Without ``step`` the buckets are as fine as gives a few hundred of them; where the answer is
+    a ``sum`` over all of them, as fine as given dates and times need, so that a month of any
+    time zone is that month.
 
     ``since`` is moved back to its bucket's edge. Raises WindowError.
     """
@@ -80,6 +87,15 @@ def make_window(
     if step is None:
         span = end - start
         width = 5 if span <= timedelta(days=1) else 60 if span <= timedelta(days=15) else 1440
+        if sum:
+            edges = [
+                at
+                for text, at in ((since, start), (until, end))
+                if not _RELATIVE.fullmatch(text) and at < now
+            ]
+            width = next(
+                (w for w in (1440, 60) if w <= width and all(_is_edge(at, w) for at in edges)), 5
+            )
     elif step in STEPS:
         width = STEPS[step]
     else:
@@ -87,3 +103,7 @@ def make_window(
     seconds = width * 60
     edge = datetime.fromtimestamp(start.timestamp() // seconds * seconds, UTC)
     return Window(edge, end, width, alias, tenant)
+
+
+def _is_edge(at: datetime, width: int) -> bool:
+    return at.timestamp() % (60 * width) == 0
