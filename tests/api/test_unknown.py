@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liveweights.api.chat import ChatRequest
@@ -15,6 +15,8 @@ from liveweights.api.errors import ApiError
 from liveweights.api.responses.request import ResponsesRequest
 from liveweights.api.unknown import MOST_NAMED, decode_known, header_of
 from liveweights.api.wire import decode
+
+from .doubles import make_api
 
 HELLO = {"role": "user", "content": "Hello"}
 CHAT: dict[str, Any] = {"model": "m", "messages": [HELLO], "temperature": 0.5}
@@ -103,6 +105,15 @@ BODIES: list[tuple[Any, dict[str, Any]]] = [
 ]
 
 
+def extended(part: Any, more: dict[str, Any]) -> Any:
+    """With ``more`` members in every object."""
+    if isinstance(part, list):
+        return [extended(item, more) for item in part]
+    if isinstance(part, dict):
+        return {name: extended(member, more) for name, member in part.items()} | more
+    return part
+
+
 @given(
     which=st.sampled_from(BODIES),
     names=st.lists(st.text(min_size=1).map(lambda t: f"+{t}"), min_size=1, unique=True),
@@ -112,14 +123,68 @@ def test_extra_members_anywhere_change_nothing(
     which: tuple[Any, dict[str, Any]], names: list[str], value: Any
 ) -> None:
     type, body = which
-
-    def extended(part: Any) -> Any:
-        if isinstance(part, list):
-            return [extended(item) for item in part]
-        if isinstance(part, dict):
-            return {k: extended(v) for k, v in part.items()} | dict.fromkeys(names, value)
-        return part
-
-    request, left_out = known(extended(body), type)
+    request, left_out = known(extended(body, dict.fromkeys(names, value)), type)
     assert request == decode(json.dumps(body).encode(), type)
     assert set(names) <= set(left_out)
+
+
+API = make_api("hello", infill=True, context_length=4000)
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+RECORDED: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/chat/completions", {"messages": [HELLO], "stream": False, "max_tokens": 5}),
+    (
+        "/v1/chat/completions",
+        {
+            "messages": [
+                HELLO,
+                {"role": "assistant", "content": None, "tool_calls": [CALL]},
+                {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "1"}]},
+            ],
+            "tools": [{"type": "function", "function": {"name": "f", "description": "d"}}],
+            "tool_choice": "auto",
+            "max_completion_tokens": 5,
+        },
+    ),
+    ("/v1/completions", {"prompt": "a", "max_tokens": 5, "stop": ["x"], "stream_options": None}),
+    ("/infill", {"input_prefix": "a", "input_extra": [{"text": "b"}], "n_predict": 5}),
+    (
+        "/v1/responses",
+        {
+            "input": [{"type": "message", "role": "user", "content": "a"}],
+            "tools": [{"type": "function", "name": "f"}, {"type": "custom", "name": "g"}],
+            "text": {"format": {"type": "text"}},
+            "max_output_tokens": 5,
+            "store": False,
+        },
+    ),
+]
+
+
+def check_recorded(place: int, names: list[str], value: Any) -> None:
+    path, body = RECORDED[place]
+    answer = API.call("POST", path, {"model": "tiny"} | extended(body, dict.fromkeys(names, value)))
+    assert answer.status == 200, answer.body
+    assert answer.headers["x-ignored-parameters"]
+
+
+EXTRA: dict[str, Any] = {
+    "place": st.integers(0, len(RECORDED) - 1),
+    "names": st.lists(st.text(min_size=1).map(lambda t: f"+{t}"), min_size=1, max_size=3),
+    "value": anything,
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(**EXTRA)
+def test_no_extra_member_is_an_error(place: int, names: list[str], value: Any) -> None:
+    check_recorded(place, names, value)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@settings(max_examples=10_000, deadline=None)
+@given(**EXTRA)
+def test_no_extra_member_is_an_error_in_ten_thousand(
+    place: int, names: list[str], value: Any
+) -> None:
+    check_recorded(place, names, value)

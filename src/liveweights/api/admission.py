@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
+import msgspec
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
@@ -54,7 +55,7 @@ async def admitted(
         strict = _is_strict(headers, service.settings.strict)
         request, ignored = _read(body, type, strict)
         if type.kept:
-            check_storable(body)
+            check_storable(msgspec.json.encode(request) if ignored else body)
         request.check()
         caller = identify(headers, request.user, request.metadata, client, service.settings)
         yield (
