@@ -122,7 +122,9 @@ def main() -> None:
                 folder = Path(place) / f"{name}-{number}"
                 folder.mkdir()
                 turns[name].append(asyncio.run(turn(tree, folder, reactions, options.beside)))
-                print(f"{name}: {turns[name][-1].rows_per_minute:.0f} rows per minute", flush=True)
+                found = turns[name][-1]
+                parts = ", ".join(f"{state} {took:.0f} s" for state, took in found.seconds.items())
+                print(f"{name}: {found.rows_per_minute:.0f} rows per minute ({parts})", flush=True)
     states = ("claiming", "learning", "warming", "gating")
     rows = [
         [
