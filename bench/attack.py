@@ -253,7 +253,8 @@ async def watch(
     while True:
         found["memory"].append(await asyncio.to_thread(api_memory, service.pid))
         with suppress(aiohttp.ClientError, TimeoutError):
-            async with session.get("/metrics") as response:
+            headers = {"authorization": f"Bearer {HONEST}"}
+            async with session.get("/metrics", headers=headers) as response:
                 if said := _BACKLOG.search(await response.read()):
                     found["behind"].append(float(said[1]))
         await asyncio.sleep(1)

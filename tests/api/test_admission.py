@@ -37,7 +37,7 @@ def test_token_limits_are_told_and_kept_per_key() -> None:
     unlimited = ask(api, BIG, max_tokens=400)
     assert unlimited.status == 200
     assert not any(name.startswith("x-ratelimit") for name in unlimited.headers)
-    metrics = api.call("GET", "/metrics").body
+    metrics = api.call("GET", "/metrics", None, authorization=f"Bearer {ONE}").body
     assert b'liveweights_refused_requests_total{limit="tokens"} 1.0' in metrics
 
 
@@ -199,7 +199,7 @@ def test_every_path_has_its_limit() -> None:
     assert call(api, "POST", "/v1/chat/completions", b"{") == 429  # before it is read
     assert call(api, "POST", "/v1/completions", BODY) == 429
     assert call(api, "POST", "/v1/completions", BODY, TWO) == 200
-    metrics = api.call("GET", "/metrics").body
+    metrics = api.call("GET", "/metrics", None, authorization=f"Bearer {ONE}").body
     for limit, count in (("feedback", 2), ("reads", 4), ("requests", 2)):
         line = f'liveweights_refused_requests_total{{limit="{limit}"}} {count}.0'
         assert line.encode() in metrics

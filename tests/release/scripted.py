@@ -17,6 +17,7 @@ class ScriptedEngine:
 
     context_length = 64
     tolerance = 0.1
+    guided = True
 
     def __init__(self, tops: dict[str, dict[int, float]] | None = None) -> None:
         self.tops = tops or {}
