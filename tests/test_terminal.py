@@ -8,7 +8,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from liveweights.terminal import HIDDEN, JOINERS, Formatter, clean, escape_json
@@ -46,6 +46,7 @@ def test_nothing_hidden_is_left_and_all_else_is(text: str) -> None:
 
 
 @given(st.text(st.characters(codec="utf-8")))
+@example("\x7f")
 def test_json_stays_the_same_json(text: str) -> None:
     shown = escape_json(json.dumps({"a": [text]}, ensure_ascii=False, indent=2))
     assert json.loads(shown) == {"a": [text]}

@@ -8,6 +8,7 @@ import unicodedata
 
 JOINERS = "\u200c\u200d"
 """Within words of some scripts and within emoji; they move and hide nothing."""
+_DELETE = "\x7f"
 HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode's categories of control, format (such as those that turn the direction), half surrogates,
 and separators of lines and paragraphs."""
@@ -41,7 +42,7 @@ def clean(text: str, keep: str = "") -> str:
 
 def escape_json(text: str) -> str:
     r"""JSON whose strings have what a terminal would act on as ``\u009b``: it is the same JSON."""
-    if text.isascii():
+    if text.isascii() and _DELETE not in text:  # all else of ASCII JSON escapes itself
         return text
     return _UNUSUAL.sub(
         lambda found: found[0] if _ESCAPES[ord(found[0])] == found[0] else _unit(found[0]), text
