@@ -351,7 +351,7 @@ class GuidedConformance:
         for seed in range(4):
             counts: Counter[int] = Counter()
             for token in harness.answer(
-                CODE, max_tokens=6, temperature=0.9, top_k=4, seed=seed, top_logprobs=12,
+                "x = 1\nx = 1\nx = 1\n", max_tokens=12, temperature=0.9, top_k=4, seed=seed, top_logprobs=12,
                 frequency_penalty=0.7, presence_penalty=0.4,
             ):  # fmt: skip
                 logits = {i: raw - 0.7 * counts[i] - 0.4 * (counts[i] > 0) for i, raw in token.top}

@@ -54,8 +54,10 @@ def test_what_is_too_large_or_in_use_is_told(empty_dsn: str) -> None:
         conn.execute("update large set filler = repeat(md5(id::text), 20)")
         row = conn.execute("select pg_total_relation_size('busy')").fetchone()
     assert row is not None
+    # The server adds pages of its own to a table, when it likes to.
+    largest = row[0] * 3 // 2
     with psycopg.connect(empty_dsn) as user:
         user.execute("select 1 from busy")
-        assert run(empty_dsn, "large", "busy", "free", largest=row[0] + 1) == ["large", "busy"]
+        assert run(empty_dsn, "large", "busy", "free", largest=largest) == ["large", "busy"]
     assert run(empty_dsn, "large", "busy", "free") == []
     assert canary.find_files(canary.data_folder(empty_dsn)) == []
