@@ -351,8 +351,8 @@ class GuidedConformance:
         for seed in range(4):
             counts: Counter[int] = Counter()
             for token in harness.answer(
-                "x = 1\nx = 1\nx = 1\n", max_tokens=12, temperature=0.9, top_k=4, seed=seed, top_logprobs=12,
-                frequency_penalty=0.7, presence_penalty=0.4,
+                "x = 1\nx = 1\nx = 1\n", max_tokens=12, temperature=0.9, top_k=4, seed=seed,
+                top_logprobs=12, frequency_penalty=0.7, presence_penalty=0.4,
             ):  # fmt: skip
                 logits = {i: raw - 0.7 * counts[i] - 0.4 * (counts[i] > 0) for i, raw in token.top}
                 kept = dict(sorted(logits.items(), key=lambda item: -item[1])[:4])
