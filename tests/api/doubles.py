@@ -19,7 +19,8 @@ from liveweights.api.authentication import Authenticator
 from liveweights.api.routing import Router
 from liveweights.api.settings import ApiSettings
 from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.template import CONTINUE, NOTHING, Render, TemplateRefusal
+from liveweights.catalog.template import NOTHING, Render, TemplateRefusal
+from liveweights.catalog.template_host import CONTINUE
 from liveweights.engines.protocol import (
     EngineError,
     PromptTooLong,

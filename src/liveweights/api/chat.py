@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 from starlette.types import Receive, Scope, Send
 
-from liveweights.api.admission import admitted, check_prompt, pinned, turn
+from liveweights.api.admission import admitted, check_prompt, leave_out_guidance, pinned, turn
 from liveweights.api.answer import ChunkFrame, Service, answer, envelope, usage
 from liveweights.api.caller import Caller
 from liveweights.api.draft import Draft, make_drafts
@@ -248,8 +248,7 @@ async def prepare(
     permit = exchange.permit
     permit.reserve(fewest_tokens(service.encoder, request.messages, param))
     request.check_vocabulary(len(service.tokenizer))
-    if not service.engine.guided and not exchange.strict:
-        exchange.ignored += request.leave_out_guidance()
+    leave_out_guidance(service, request, exchange)
     toolbox = request.toolbox(service.syntax)
     constraint = make_constraint(toolbox, request.response_format)
     variables, unread = request.wish().among(str(service.tokenizer.chat_template or ""))

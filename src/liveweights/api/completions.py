@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 from starlette.types import Receive, Scope, Send
 
-from liveweights.api.admission import admitted, check_prompt, pinned, turn
+from liveweights.api.admission import admitted, check_prompt, leave_out_guidance, pinned, turn
 from liveweights.api.answer import ChunkFrame, Service, answer, envelope, usage
 from liveweights.api.caller import Caller
 from liveweights.api.draft import Draft, make_drafts
@@ -190,8 +190,7 @@ class CompletionsEndpoint:
         with pinned(service, request.model, caller) as pin:
             vocabulary = len(service.tokenizer)
             request.check_vocabulary(vocabulary)
-            if not service.engine.guided and not exchange.strict:
-                exchange.ignored += request.leave_out_guidance()
+            leave_out_guidance(service, request, exchange)
             fewest = fewest_tokens(service.encoder, request.prompt, request.suffix)
             exchange.permit.reserve(fewest)
             prompts: list[tuple[list[int], Sampling]] = []

@@ -25,8 +25,8 @@ class Hidden:
     def __init__(self, pattern: re.Pattern[str] | None) -> None:
         self._pattern = pattern
         self._nonce = secrets.token_hex(4)
-        self._texts: list[str] = []
         self._places: dict[str, int] = {}
+        """By text, in the order in which they came."""
         self.count = 0
 
     def hide(self, value: Any) -> Any:
@@ -44,20 +44,19 @@ class Hidden:
 
     def _mark(self, match: re.Match[str]) -> str:
         self.count += 1
-        place = self._places.setdefault(match[0], len(self._texts))
-        if place == len(self._texts):
-            self._texts.append(match[0])
+        place = self._places.setdefault(match[0], len(self._places))
         return f"{_OPEN}{self._nonce}{place:x}{_CLOSE}"
 
     def pieces(self, prompt: str) -> list[tuple[str, bool]]:
         """The parts of ``prompt`` in order, and whether each was hidden."""
-        if not self._texts:
+        if not self._places:
             return [(prompt, False)]
+        texts = list(self._places)
         parts = re.split(f"{_OPEN}{self._nonce}([0-9a-f]+){_CLOSE}", prompt)
         found: list[tuple[str, bool]] = []
         for number, part in enumerate(parts):
             if number % 2:
-                found.append((self._texts[int(part, 16)], True))
+                found.append((texts[int(part, 16)], True))
             elif part:
                 found.append((part, False))
         return found

@@ -19,7 +19,7 @@ from liveweights.api.draft import Draft, make_drafts
 from liveweights.api.encoder import Encoder
 from liveweights.api.errors import ApiError, unsupported
 from liveweights.api.exchange import Exchange
-from liveweights.api.request import BaseRequest, StopString
+from liveweights.api.request import MAX_STOPS, BaseRequest, StopString, sampling_temperature
 from liveweights.api.streaming import broken_stream, event
 from liveweights.api.wire import reply
 from liveweights.engines.protocol import Sampling, Token
@@ -45,7 +45,7 @@ class InfillRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
     input_extra: list[Extra] | None = None
     prompt: str = ""
     n_predict: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
-    stop: Annotated[list[StopString], Meta(max_length=32)] | None = None
+    stop: Annotated[list[StopString], Meta(max_length=MAX_STOPS)] | None = None
     silence: bool | None = None
 
     @property
@@ -53,10 +53,9 @@ class InfillRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
         return self.input_prefix + self.prompt
 
     def sampling(self, skip: str) -> Sampling:
-        wanted = DEFAULT_TOKENS if self.n_predict in (None, -1) else self.n_predict
         return Sampling(
-            max_tokens=wanted or DEFAULT_TOKENS,
-            temperature=0.8 if self.temperature is None else self.temperature,
+            max_tokens=DEFAULT_TOKENS if self.n_predict in (None, -1) else self.n_predict,
+            temperature=sampling_temperature(self.temperature, default=0.8),
             top_p=0.95 if self.top_p is None else self.top_p,
             top_k=40 if self.top_k is None else self.top_k,
             seed=self.seed,
@@ -117,7 +116,7 @@ def _as_text(extras: Sequence[Extra], room: int) -> str:
 class InfillShape:
     def whole(self, drafts: Sequence[Draft]) -> bytes:
         (draft,) = drafts
-        return msgspec.json.encode(_told(draft, draft.text(), stop=True))
+        return msgspec.json.encode(_told(draft, draft.text()))
 
     def token(self, draft: Draft, token: Token) -> bytes:
         if not token.text or draft.reason is not None:
@@ -127,16 +126,16 @@ class InfillShape:
     def end(self, drafts: Sequence[Draft]) -> bytes:
         (draft,) = drafts
         last = draft.tokens[-1].text if draft.tokens and not draft.withheld else ""
-        return event(msgspec.json.encode(_told(draft, last, stop=True)))
+        return event(msgspec.json.encode(_told(draft, last)))
 
     def broken(self, error: ApiError) -> bytes:
         return broken_stream(error)
 
 
-def _told(draft: Draft, text: str, *, stop: bool) -> InfillAnswer:
+def _told(draft: Draft, text: str) -> InfillAnswer:
     return InfillAnswer(
         content=text,
-        stop=stop,
+        stop=True,
         model=draft.alias,
         checkpoint=draft.checkpoint,
         generation=draft.id,

@@ -33,16 +33,12 @@ class Encoder:
 
     def __init__(self, tokenizer: Tokenizer, context: int) -> None:
         self.tokenizer = tokenizer
-        self._context = context
+        self.context = context
+        """Tokens of prompt and answer together."""
         self._longest = max(map(len, tokenizer.get_vocab()), default=1)
         self.control = ControlTokens(tokenizer)
         self._slots = Slots(THREADS, WAITING)
         self._threads = ThreadPoolExecutor(THREADS, "prompts")
-
-    @property
-    def context(self) -> int:
-        """Tokens of prompt and answer together."""
-        return self._context
 
     def fewest(self, characters: int, param: str) -> int:
         """Tokens that so many characters have at least. Raises ApiError 400 where they cannot
@@ -53,8 +49,8 @@ class Encoder:
 
     def check(self, tokens: int, param: str) -> None:
         """Raises ApiError 400 for a prompt that cannot fit, with any answer."""
-        if tokens >= self._context:
-            raise prompt_exceeds(tokens, self._context, param)
+        if tokens >= self.context:
+            raise prompt_exceeds(tokens, self.context, param)
 
     async def encode(
         self, text: str, tenant: str, *, special: bool = True, param: str = "prompt"
@@ -67,7 +63,7 @@ class Encoder:
         try:
             return await self.run(tenant, self._encode, text, special)
         except _TooLong as error:
-            raise prompt_exceeds(error.args[0], self._context, param) from None
+            raise prompt_exceeds(error.args[0], self.context, param) from None
 
     async def encode_said(
         self, prompt: str, hidden: Hidden, tenant: str, *, param: str = "prompt"
@@ -106,9 +102,9 @@ class Encoder:
             running.exception()  # has been looked at
 
     def _encode(self, text: str, special: bool) -> list[int]:
-        start = text[: COMMON * self._context]
+        start = text[: COMMON * self.context]
         if len(start) < len(text):
             count = len(self.tokenizer.encode(start, add_special_tokens=special)) - SLACK
-            if count > self._context:
+            if count > self.context:
                 raise _TooLong(count)
         return self.tokenizer.encode(text, add_special_tokens=special)

@@ -17,7 +17,8 @@ from liveweights.api.syntax.hermes import write_tools
 from liveweights.api.syntax.protocol import ID_LENGTH
 from liveweights.api.tokenization import INLINE_CHARACTERS
 from liveweights.api.tools import CalledTool
-from liveweights.catalog.template import CONTINUE, TemplateRefusal
+from liveweights.catalog.template import TemplateRefusal
+from liveweights.catalog.template_host import CONTINUE
 from liveweights.engines.text import heal
 
 _AROUND = 16  # characters that a template puts around a message, about

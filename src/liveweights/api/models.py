@@ -46,9 +46,7 @@ class ModelsEndpoint:
         name: str | None = scope["path_params"].get("model")
         aliases = {alias.name: alias for alias in self._router.aliases()}
         if name is None:
-            body = ModelList(
-                [describe(alias, self._router, self._context) for alias in aliases.values()]
-            )
+            body = ModelList([self._describe(alias) for alias in aliases.values()])
         elif name in aliases:
             body = self._describe(aliases[name])
         elif self._router.answers(name):

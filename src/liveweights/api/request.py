@@ -33,6 +33,12 @@ MetadataKey = Annotated[StoredText, Meta(max_length=64)]
 MetadataValue = Annotated[StoredText, Meta(max_length=512)]
 
 
+def sampling_temperature(asked: float | None, *, default: float) -> float:
+    """Below COLD it is taken as 0: the two cannot be told apart."""
+    temperature = default if asked is None else asked
+    return temperature if temperature >= COLD else 0.0
+
+
 class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
@@ -118,12 +124,10 @@ class GenerationRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
         top_logprobs: int = 0,
         constraint: Constraint | None = None,
     ) -> Sampling:
-        """``temperature`` below COLD is taken as 0: the two cannot be told apart."""
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
-        temperature = 1.0 if self.temperature is None else self.temperature
         return Sampling(
             max_tokens=max_tokens,
-            temperature=temperature if temperature >= COLD else 0.0,
+            temperature=sampling_temperature(self.temperature, default=1.0),
             top_p=1.0 if self.top_p is None else self.top_p,
             top_k=self.top_k or 0,
             seed=self.seed,

@@ -23,8 +23,6 @@ log = logging.getLogger(__name__)
 
 QUESTION: list[dict[str, Any]] = [{"role": "user", "content": "a"}]
 """What every template has an answer to, or refuses in words of its own."""
-CONTINUE = "continue_final_message"
-"""The variable that says that the last message is the beginning of the answer."""
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 _SHORT = 1 << 15
 """Bytes of a question up to which it is one of the short ones."""

@@ -25,6 +25,8 @@ import msgspec
 from liveweights.machine import end_with_parent, mapped_memory
 
 HEAD = 4
+CONTINUE = "continue_final_message"
+"""The variable that says that the last message is the beginning of the answer."""
 Render = Callable[[list[dict[str, Any]], list[Any] | None, dict[str, Any]], str]
 
 
@@ -80,7 +82,7 @@ def _renderer(job: Job) -> Render:
             conversations=[given],
             tools=tools,
             chat_template=job.templates[tools is not None],
-            add_generation_prompt=not variables.get("continue_final_message"),
+            add_generation_prompt=not variables.get(CONTINUE),
             **(variables | job.tokens),
         )
         return text

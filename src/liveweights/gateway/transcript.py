@@ -123,10 +123,8 @@ class Said:
         call, and pieces without one go on with the last."""
         known, place = self.open.get(index, ("", len(self.calls)))
         if isinstance(id, str) and id and id != known:
-            place = len(self.calls) if known else place
-            self.open[index] = (id, place)
-        elif index not in self.open:
-            self.open[index] = ("", place)
+            known, place = id, len(self.calls) if known else place
+        self.open[index] = known, place
         _join(self.calls, place, pieces)
 
     def tokens(self) -> tuple[list[int], list[float]]:

@@ -54,14 +54,15 @@ class ResponsesEndpoint:
         if not messages:
             raise bad_request("'input' is empty: there is nothing to answer.", "input", "empty")
         with pinned(service, request.model, caller) as pin:
+            offers = request.offers()
             drafts, toolbox = await prepare(
-                service, request.as_chat(messages), caller, pin, exchange, param="input"
+                service, request.as_chat(messages, offers), caller, pin, exchange, param="input"
             )
             (draft,) = drafts
             created = int(draft.created_at.timestamp())
             response = make_response(request, make_id("resp"), created, pin.checkpoint, draft.id)
             shape = ResponseShape(
-                response, service.tokenizer, toolbox, request.offers(), logprobs=request.logprobs
+                response, service.tokenizer, toolbox, offers, logprobs=request.logprobs
             )
 
             async def settle() -> None:

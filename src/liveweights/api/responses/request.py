@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -125,8 +126,8 @@ class ResponsesRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
         """The tools that can be called. Raises ApiError 400."""
         return offers(self.tools or ())
 
-    def as_chat(self, messages: list[Message]) -> ChatRequest:
-        """The same request to chat. Raises ApiError 400."""
+    def as_chat(self, messages: list[Message], offers: Sequence[Offer]) -> ChatRequest:
+        """The same request to chat, with the functions of ``offers``. Raises ApiError 400."""
         choice = self.tool_choice
         return ChatRequest(
             model=self.model,
@@ -136,7 +137,7 @@ class ResponsesRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
             top_k=self.top_k,
             seed=self.seed,
             max_completion_tokens=self.max_output_tokens,
-            tools=[Tool("function", offer.function) for offer in self.offers()],
+            tools=[Tool("function", offer.function) for offer in offers],
             tool_choice=NamedTool(
                 "function", FunctionName(full_name(choice.name, choice.namespace))
             )

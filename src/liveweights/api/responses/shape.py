@@ -146,34 +146,30 @@ class ResponseShape:
         events = self._end_message("completed")
         self._tokens = []
         offer = self._offers[call.name]
+        space = offer.namespace or msgspec.UNSET
         if offer.custom:
-            return events + self._custom_call(call, offer)
-        space = offer.namespace or msgspec.UNSET
+            custom = OutputCustomCall(make_id("ctc"), call.id, offer.name, "", "in_progress", space)
+            text = offer.text(call)
+            return events + self._called(custom, "custom_tool_call_input", "input", text)
         item = OutputCall(make_id("fc"), call.id, offer.name, "", "in_progress", space)
-        place = len(self.response.output)
-        self.response.output.append(item)
-        events.append(self._event("response.output_item.added", place, item=item))
-        item.arguments, item.status = call.arguments, "completed"
-        for kind, member in (("delta", "delta"), ("done", "arguments")):
-            more: dict[str, Any] = {member: call.arguments, "item_id": item.id}
-            if kind == "done":
-                more["name"] = offer.name
-            events.append(self._event(f"response.function_call_arguments.{kind}", place, **more))
-        events.append(self._event("response.output_item.done", place, item=item))
-        return events
+        return events + self._called(
+            item, "function_call_arguments", "arguments", call.arguments, name=offer.name
+        )
 
-    def _custom_call(self, call: Call, offer: Offer) -> list[bytes]:
-        space = offer.namespace or msgspec.UNSET
-        item = OutputCustomCall(make_id("ctc"), call.id, offer.name, "", "in_progress", space)
+    def _called(
+        self, item: OutputCall | OutputCustomCall, kind: str, member: str, text: str, **more: str
+    ) -> list[bytes]:
+        """The events of a call whose ``member`` gets ``text``; the closing one tells ``more``."""
         place = len(self.response.output)
         self.response.output.append(item)
         added = self._event("response.output_item.added", place, item=item)
-        item.input, item.status = offer.text(call), "completed"
-        kind, where = "response.custom_tool_call_input", {"item_id": item.id}
+        setattr(item, member, text)
+        item.status = "completed"
+        told = {member: text, "item_id": item.id, **more}
         return [
             added,
-            self._event(f"{kind}.delta", place, delta=item.input, **where),
-            self._event(f"{kind}.done", place, input=item.input, **where),
+            self._event(f"response.{kind}.delta", place, delta=text, item_id=item.id),
+            self._event(f"response.{kind}.done", place, **told),
             self._event("response.output_item.done", place, item=item),
         ]
 

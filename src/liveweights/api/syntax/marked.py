@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from types import MappingProxyType
 
 from liveweights.api.syntax.protocol import BARE, Said, begins_with, read_calls
 from liveweights.engines.protocol import Token
-
-NO_TOKENS: Mapping[int, str] = MappingProxyType({})
 
 
 class MarkedReader:
@@ -17,7 +14,7 @@ class MarkedReader:
     nothing but calls without markers is held back, too, until it ends."""
 
     def __init__(
-        self, begin: str, end: str, names: Collection[str], tokens: Mapping[int, str] = NO_TOKENS
+        self, begin: str, end: str, names: Collection[str], tokens: Mapping[int, str]
     ) -> None:
         """``tokens`` are markers that are tokens of their own, which may have no text."""
         self._begin = begin
