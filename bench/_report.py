@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ def arguments(description: str, **options: tuple[Any, str]) -> argparse.Namespac
         kind = str if default is None else type(default)
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, type=kind, default=default, help=f"{text} (default: {default})")
+    # Told to end, what a benchmark has started ends first.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     return parser.parse_args()
 
 

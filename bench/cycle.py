@@ -112,7 +112,9 @@ def main() -> None:
         rounds=(3, "cycles of each tree"),
         reactions=(240, "suggestions with a reaction that a cycle claims"),
         beside=(0.7, "suggestions per second while the cycle goes on"),
+        dtype=("auto", "precision of both trees' updates"),
     )
+    SETTINGS["learn"] = {"dtype": options.dtype}
     rounds, reactions = (1, 60) if options.quick else (options.rounds, options.reactions)
     turns: dict[str, list[Turn]] = {"this": [], options.against: []}
     with checked_out(options.against) as former, tempfile.TemporaryDirectory() as place:

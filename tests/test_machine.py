@@ -234,3 +234,29 @@ def test_memory_is_limited() -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert found.stdout.strip() == str(1 << 20)
     assert "MemoryError" in found.stderr
+
+
+@pytest.mark.parametrize("leads", [False, True])
+def test_a_process_that_gives_way_weighs_less(leads: bool) -> None:
+    """Also against other sessions, unless it may not have one of its own: who shares its group
+    is not to weigh less."""
+    code = """
+import os, pathlib
+from liveweights import machine
+machine.give_way()
+group = pathlib.Path("/proc/self/autogroup")
+weight = group.read_text().split()[-1] if group.exists() else ""
+print(os.nice(0), os.getsid(0) == os.getpid(), weight)
+"""
+    nice = os.nice(0)
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        process_group=0 if leads else None,
+    ).stdout.split()
+    assert said[0] == str(min(19, nice + machine.NICENESS))
+    assert said[1] == str(not leads)
+    if not leads and len(said) == 3:
+        assert said[2] == str(machine.NICENESS)

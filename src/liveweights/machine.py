@@ -27,6 +27,8 @@ CLONING_COPY = "-c" if sys.platform == "darwin" else "--reflink=always"
 """How ``cp`` is told to share blocks, or to fail."""
 SPINS = "1000"
 """Looks of a waiting thread before it sleeps: some 50 microseconds."""
+NICENESS = 10
+"""Of what gives way: it gets a tenth of a core that another process wants whole."""
 _SET_PARENT_DEATH_SIGNAL = 1  # prctl(2)
 _ORPHAN_SECONDS = 0.5
 _MOST_FILES = 10240  # OPEN_MAX of macOS
@@ -115,6 +117,21 @@ def yielding_environment() -> dict[str, str]:
     """
     chosen = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys()
     return {**os.environ, **({} if chosen else {"GOMP_SPINCOUNT": SPINS})}
+
+
+def give_way() -> None:
+    """Let whatever else wants to compute do so first, for the rest of this process.
+
+    Linux may weigh sessions against each other before it looks at what is in them (sched(7), the
+    autogroup feature): niceness counts only between processes of one session, so that this one
+    becomes a session of its own where it can, which then is as nice.
+    """
+    os.nice(NICENESS)
+    with suppress(PermissionError):  # it leads a group already
+        os.setsid()
+    if sys.platform == "linux" and os.getsid(0) == os.getpid():
+        with suppress(OSError):  # no such feature
+            Path("/proc/self/autogroup").write_text(str(NICENESS))
 
 
 def available_memory(proc: Path = PROC) -> int:

@@ -11,6 +11,7 @@ import msgspec
 
 from liveweights.child import run_child
 from liveweights.learn.learner import RESULT, Job, Result
+from liveweights.machine import yielding_environment
 from liveweights.record.window import Example
 
 log = logging.getLogger(__name__)
@@ -67,5 +68,5 @@ async def run_learner(folder: Path) -> None:
 async def start_learner(folder: Path) -> tuple[int, str]:
     """Exit code and output of one run. A cancelled wait ends the process."""
     command = [sys.executable, "-m", "liveweights.learn.learner", str(folder / JOB), str(folder)]
-    ended = await run_child(command, apart=False)
+    ended = await run_child(command, env=yielding_environment(), apart=False)
     return ended.code, ended.said

@@ -33,11 +33,12 @@ from liveweights.learn.rows import Encode, build_rows, written_ids
 from liveweights.learn.scale import learn_on_ray
 from liveweights.learn.selection import Shown, confidence, first_selection, fit_selection
 from liveweights.learn.settings import LearnSettings
+from liveweights.learn.threads import Threads
 from liveweights.learn.tree import Path as TreePath
 from liveweights.learn.truth import truth
 from liveweights.learn.update import Report, Step, update
 from liveweights.learn.voters import describe
-from liveweights.machine import cores, end_with_parent
+from liveweights.machine import end_with_parent, give_way
 from liveweights.record.generation import Generation
 from liveweights.record.window import Example
 
@@ -95,8 +96,7 @@ def learn(job: Job, folder: Path) -> Result:
 
     began = time.monotonic()
     settings = job.settings
-    half = cores() // 2
-    torch.set_num_threads(settings.threads or max(1, half // sharing.processes()))
+    threads = Threads(settings.threads)
     tokenizer = AutoTokenizer.from_pretrained(
         job.base, local_files_only=True, trust_remote_code=False
     )
@@ -137,6 +137,7 @@ def learn(job: Job, folder: Path) -> Result:
     )
     held: list[HeldBack] = []
     kind: Kind = "adapter"
+    threads.settle()
     if any(row.weight != 0.0 for row in built.rows):
         policy = Policy(
             Path(job.base),
@@ -152,6 +153,7 @@ def learn(job: Job, folder: Path) -> Result:
 
         def tell(step: Step) -> None:
             _write(folder / PROGRESS, step)
+            threads.settle()
 
         made = update(policy, built.rows, settings, tell)
         after, entropy = _score(policy, questions, settings)
@@ -326,7 +328,7 @@ def read_job(file: Path) -> Job:
 def main(arguments: Sequence[str]) -> int:
     job_file, folder = Path(arguments[0]), Path(arguments[1])
     end_with_parent()
-    os.nice(5)  # answering users goes first
+    give_way()  # answering users goes first
     job = read_job(job_file)
     if job.settings.workers > 1:
         learn_on_ray(job_file, folder, job.settings.workers)

@@ -288,7 +288,13 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = 1
     threads: Annotated[
-        int, Meta(ge=0, le=1024, description="CPU threads of the update; 0: half of the cores.")
+        int,
+        Meta(
+            ge=0,
+            le=1024,
+            description="CPU threads of the update; 0: one per core, or half as many where other"
+            " work makes these faster. It runs at low priority: answers go first.",
+        ),
     ] = 0
     seed: Annotated[
         int,

@@ -20,6 +20,7 @@ from liveweights.learn.losses.hindsight import hindsight_advantage
 from liveweights.learn.losses.kto import kto_loss
 from liveweights.learn.losses.policy import policy_loss
 from liveweights.learn.policy import Policy, steps
+from liveweights.learn.reference import find_reference
 from liveweights.learn.rows import Role, Row
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import Path
@@ -43,7 +44,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     among these that are too far off-policy. ``outliers`` are users, or all new users of a key,
     who were left out, with their distance in standard errors. ``mismatch`` is the mean absolute
     difference in nats between the server's log-probabilities and the trainer's of the same
-    weights, over the incumbent's answers; ``ratio`` the mean geometric ratio of all. ``kl`` is
+    weights, over a part of the incumbent's answers; ``ratio`` the mean geometric ratio of these
+    and of all others' answers. ``kl`` is
     to the incumbent, in nats per token, after the last step; ``entropy`` of the next token on
     held-back answers, in nats, before and after. ``grad_norm`` is the mean over steps, before
     clipping. ``selection`` says when the candidate shows what it drafts, ``withheld`` which
@@ -113,16 +115,16 @@ def update(
     ``progress`` after each step.
     """
     paths = [Path(row.prompt_ids, row.answer_ids) for row in rows]
-    temperatures = [row.temperature for row in rows]
     served = _replay_served(policy, rows, paths)
-    incumbent = policy.score(paths, temperatures, settings.nodes, keep_routes=True)
-    behaviour = [
-        torch.tensor(row.behaviour) if row.behaviour else score
-        for row, score in zip(rows, incumbent, strict=True)
-    ]
-    masked = {i for i, row in enumerate(rows) if _is_off(row, incumbent[i], settings)}
+    reference = find_reference(policy, rows, paths, settings)
+    behaviour = {
+        i: torch.tensor(row.behaviour) if row.behaviour else reference.logprobs[i]
+        for i, row in enumerate(rows)
+        if row.behaviour or i in reference.logprobs
+    }
+    masked = {i for i, score in reference.scored.items() if _is_off(rows[i], score, settings)}
     taught = [i for i, row in enumerate(rows) if i not in masked and row.weight != 0.0]
-    hindsight = _hindsight(policy, rows, incumbent, taught, settings)
+    hindsight = _hindsight(policy, rows, reference.scored, taught, settings)
     optimizer = torch.optim.AdamW(
         policy.parameters(), lr=policy.updater.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
     )
@@ -154,7 +156,7 @@ def update(
                     ours or [taught[group[0]]],
                     rows,
                     paths,
-                    incumbent,
+                    reference.logprobs,
                     behaviour,
                     hindsight,
                     kl_weight,
@@ -180,7 +182,7 @@ def update(
                 )
             )
     policy.finish()
-    mismatch = _mismatch(rows, incumbent)
+    mismatch = reference.mismatch
     return Report(
         signals={},
         roles=dict(Counter(rows[i].role for i in taught)),
@@ -189,7 +191,7 @@ def update(
         taught=len(taught),
         masked=len(masked),
         steps=count,
-        ratio=_ratio(rows, incumbent),
+        ratio=reference.ratio,
         mismatch=mismatch,
         kl=kl,
         grad_norm=sum(norms) / count if count else 0.0,
@@ -230,28 +232,10 @@ def schedule(step: int, steps: int) -> float:
     return min((step + 1) / warm, max(0.1, min(1.0, rest)))
 
 
-def _ratio(rows: Sequence[Row], incumbent: Sequence[Tensor]) -> float:
-    ratios = [
-        float((incumbent[i] - torch.tensor(row.behaviour)).mean().exp())
-        for i, row in enumerate(rows)
-        if row.role == "policy"
-    ]
-    return sum(ratios) / len(ratios) if ratios else 1.0
-
-
-def _mismatch(rows: Sequence[Row], incumbent: Sequence[Tensor]) -> float | None:
-    apart = [
-        (incumbent[i] - torch.tensor(row.behaviour)).abs()
-        for i, row in enumerate(rows)
-        if row.role == "policy" and row.fresh
-    ]
-    return float(torch.cat(apart).mean()) if apart else None
-
-
 def _hindsight(
     policy: Policy,
     rows: Sequence[Row],
-    incumbent: Sequence[Tensor],
+    incumbent: Mapping[int, Tensor],
     taught: Sequence[int],
     settings: LearnSettings,
 ) -> dict[int, Tensor]:
@@ -280,8 +264,8 @@ def _loss(
     chosen: Sequence[int],
     rows: Sequence[Row],
     paths: Sequence[Path],
-    incumbent: Sequence[Tensor],
-    behaviour: Sequence[Tensor],
+    incumbent: Mapping[int, Tensor],
+    behaviour: Mapping[int, Tensor],
     hindsight: Mapping[int, Tensor],
     kl_weight: float,
     settings: LearnSettings,
@@ -291,9 +275,10 @@ def _loss(
     losses, and to its divergence in nats per token."""
     temperature_B = torch.tensor([rows[i].temperature for i in chosen])
     logprobs_T, row_T = policy.logprobs([paths[i] for i in chosen], temperature_B)
-    incumbent_T = torch.cat([incumbent[i] for i in chosen])
+    now = logprobs_T.detach().split([len(rows[i].answer_ids) for i in chosen])
+    incumbent_T = torch.cat([incumbent.get(i, part) for i, part in zip(chosen, now, strict=True)])
     weight_B = torch.tensor([rows[i].weight for i in chosen])
-    behaviour_T = torch.cat([behaviour[i] for i in chosen])
+    behaviour_T = torch.cat([behaviour.get(i, part) for i, part in zip(chosen, now, strict=True)])
 
     def of(role: Role) -> Tensor:
         return torch.tensor([rows[i].role == role for i in chosen])[row_T]
