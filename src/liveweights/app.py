@@ -43,6 +43,7 @@ from liveweights.engines.protocol import Engine, EngineError
 from liveweights.file_modes import close_files, make_home
 from liveweights.gateway.access import Access
 from liveweights.gateway.app import create_gateway
+from liveweights.gateway.counts import find_counter
 from liveweights.gateway.upstream import Upstream
 from liveweights.hearing import wait_until_deaf
 from liveweights.holder import Held, Holder, hold_home, read_id
@@ -252,6 +253,7 @@ async def _open_writer(stack: AsyncExitStack, pool: Pool, place: Place, role: st
 async def run_gateway(place: Place, report: Report) -> None:
     """Pass on and record until told to stop; what was begun is finished first."""
     config = place.config
+    count = find_counter(config.gateway.tokenizer)
     sockets = bind(config.api.host, config.api.port)
     async with AsyncExitStack() as stack:
         pool = await open_pool(place.dsn)
@@ -261,7 +263,7 @@ async def run_gateway(place: Place, report: Report) -> None:
         access = Access(config.gateway, owners)
         key = config.gateway.upstream_key()
         writer = await _open_writer(stack, pool, place, "gateway")
-        app = create_gateway(upstream, writer, config.api, key=key, access=access)
+        app = create_gateway(upstream, writer, config.api, key=key, access=access, count=count)
         report.ready()
         # The upstream's own headers are passed on.
         await _listen(app, config, sockets, report, signed=False)
@@ -353,6 +355,7 @@ class Supervisor:
             await check_database(dsn)
         base: Checkpoint | None = None
         if upstream := config.gateway.upstream:
+            await asyncio.to_thread(find_counter, config.gateway.tokenizer)
             log.info("passing requests on to %s", upstream)
         elif (base := await self._unless_stopped(find_base(config))) is None:
             return

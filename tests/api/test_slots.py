@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liveweights.api import slots as module
 from liveweights.api.slots import QueueFull, Slots
 
 
@@ -134,27 +133,5 @@ def test_who_is_patient_is_not_sent_away() -> None:
                 await slots.enter(1, tenant="a")
         for waiting in own:
             slots.leave(await waiting)
-
-    asyncio.run(scenario())
-
-
-def test_the_patient_let_others_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def scenario() -> None:
-        slots, order = Slots(4, 10), []
-
-        async def patient() -> None:
-            async with slots.hold(1, patient=True):
-                order.append("patient")
-
-        async with slots.hold(1):
-            waiting = asyncio.create_task(patient())
-            await asyncio.sleep(0.01)
-            order.append("user")
-        await waiting
-        assert order == ["user", "patient"]
-        monkeypatch.setattr(module, "COURTESY", 0.01)
-        async with slots.hold(1):  # but not for ever
-            await patient()
-        assert slots.running == 0
 
     asyncio.run(scenario())

@@ -13,6 +13,7 @@ from openai import AsyncOpenAI
 from yarl import URL
 
 from liveweights.api.settings import ApiSettings, RateLimits
+from liveweights.gateway.counts import asked_text, count_bytes
 from liveweights.record.backlog import Backlog
 from liveweights.record.clean import clean_generation
 
@@ -132,6 +133,38 @@ def test_several_choices_are_several_rows() -> None:
         id = response.headers["x-generation-id"]
         outputs = {row.id: row.output for row in stage.recorder.generations.values()}
         assert outputs == {id: "yes", f"{id}.1": "no"}
+
+    play(act, Stub(answer=body))
+
+
+def test_tokens_that_the_upstream_does_not_count_are_estimated() -> None:
+    silent = [chunk(word) for word in WORDS] + [chunk("", "stop"), b"data: [DONE]\n\n"]
+
+    async def act(stage: Scene) -> None:
+        await stage.ask(stream=True)
+        (row,) = stage.recorder.generations.values()
+        said = "".join(WORDS)
+        assert row.usage["completion_tokens"] == count_bytes(said)
+        assert row.usage["prompt_tokens"] == count_bytes(asked_text(row.prompt)) > 0
+        assert row.usage["estimated"] == 1
+
+    play(act, Stub(answer=silent))
+
+
+def test_token_ids_are_their_own_count() -> None:
+    choice = {
+        "index": 0,
+        "message": {"content": "yes it is"},
+        "finish_reason": "stop",
+        "token_ids": [4, 5],
+        "prompt_token_ids": [1, 2, 3],
+    }
+    body = json.dumps({"model": "big-1", "choices": [choice]}).encode()
+
+    async def act(stage: Scene) -> None:
+        await stage.ask()
+        (row,) = stage.recorder.generations.values()
+        assert row.usage == {"completion_tokens": 2, "prompt_tokens": 3}
 
     play(act, Stub(answer=body))
 

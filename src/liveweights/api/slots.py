@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-
-COURTESY = 1.0
-"""Seconds that the patient wait for a moment when nobody else is served."""
 
 
 class QueueFull(RuntimeError):
@@ -36,10 +33,6 @@ class Slots:
         self._free = size
         self._waiting: dict[str, deque[Place]] = {}
         """By tenant, whose turn it is first."""
-        self._others = 0
-        """Of those who are not patient: who holds slots or waits for them."""
-        self._quiet = asyncio.Event()
-        self._quiet.set()
 
     @property
     def running(self) -> int:
@@ -56,26 +49,7 @@ class Slots:
         self, wanted: int, *, tenant: str = "", patient: bool = False
     ) -> AsyncGenerator[None]:
         """Hold ``wanted`` slots, or all if there are fewer. Raises QueueFull, unless ``patient``:
-        then it lets others go first for up to ``COURTESY`` seconds, and waits behind a full queue
-        too."""
-        if patient:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._quiet.wait(), COURTESY)
-            async with self._held(wanted, tenant, patient):
-                yield
-            return
-        self._others += 1
-        self._quiet.clear()
-        try:
-            async with self._held(wanted, tenant, patient):
-                yield
-        finally:
-            self._others -= 1
-            if not self._others:
-                self._quiet.set()
-
-    @asynccontextmanager
-    async def _held(self, wanted: int, tenant: str, patient: bool) -> AsyncGenerator[None]:
+        then it waits behind a full queue too."""
         count = await self.enter(wanted, tenant=tenant, patient=patient)
         try:
             yield

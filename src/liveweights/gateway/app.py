@@ -17,6 +17,7 @@ from liveweights.api.recorder import Recorder
 from liveweights.api.settings import ApiSettings
 from liveweights.api.wire import reply
 from liveweights.gateway.access import Access
+from liveweights.gateway.counts import Count, count_bytes
 from liveweights.gateway.metrics import GatewayMetrics
 from liveweights.gateway.proxy import Gateway, Proxy
 from liveweights.gateway.upstream import Upstream, UpstreamAway
@@ -74,10 +75,12 @@ def create_gateway(
     *,
     key: str = "",
     access: Access | None = None,
+    count: Count = count_bytes,
 ) -> ASGIApp:
     """The gateway over an open upstream and a record that the caller will close.
 
     ``access`` says what passes for whom, where the settings have keys: ValueError without it.
+    ``count`` estimates tokens that the upstream does not count.
     """
     settings, metrics = settings or ApiSettings(), GatewayMetrics()
     if settings.keys and access is None:
@@ -92,6 +95,7 @@ def create_gateway(
         authenticator,
         make_limiter(settings),
         access if settings.keys else None,
+        count,
     )
     routes: dict[str, dict[str, ASGIApp]] = {
         "/v1/feedback": {"POST": FeedbackEndpoint(gateway)},

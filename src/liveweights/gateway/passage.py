@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from liveweights.api.caller import Caller
 from liveweights.api.identifiers import make_id
+from liveweights.gateway.counts import Count, asked_text, count_bytes, fill
 from liveweights.gateway.fit import fit
 from liveweights.gateway.objects import ITEMS, Reference, is_id
 from liveweights.gateway.question import Question
@@ -23,9 +24,16 @@ class Passage:
     several. Nothing that an upstream says makes it raise."""
 
     def __init__(
-        self, question: Question, endpoint: Surface, caller: Caller, kind: str | None = None
+        self,
+        question: Question,
+        endpoint: Surface,
+        caller: Caller,
+        kind: str | None = None,
+        *,
+        count: Count = count_bytes,
     ) -> None:
-        """``kind``: the collection that the answer joins if it is kept."""
+        """``kind``: the collection that the answer joins if it is kept. ``count`` estimates the
+        tokens that the upstream does not count."""
         self.id = make_id("gen")
         self.transcript = Transcript()
         self.recorded = False
@@ -38,6 +46,7 @@ class Passage:
         self._endpoint: Surface = endpoint
         self._caller = caller
         self._kind = kind
+        self._count = count
         self._created_at = datetime.now(UTC)
         self._started = time.perf_counter()
         self._first_byte_ms = 0.0
@@ -82,6 +91,24 @@ class Passage:
             return []
         found = [(self._kind, self.transcript.id), *((ITEMS, id) for id in self.transcript.items)]
         return [(kind, id) for kind, id in found if id is not None and is_id(id)]
+
+    def usage(self) -> dict[str, int]:
+        """What the upstream counted of what has been said so far; what it did not is known by the
+        tokens themselves, or estimated and marked so. Nothing is guessed of what is unreadable."""
+        transcript = self.transcript
+        if self.unreadable:
+            return transcript.usage
+        said = transcript.choices.values()
+        known = dict(transcript.usage)
+        if all(choice.ids for choice in said):
+            known.setdefault("completion_tokens", sum(len(choice.ids) for choice in said))
+        if ids := transcript.prompt_ids or self._question.prompt_ids():
+            known.setdefault("prompt_tokens", len(ids))
+        return fill(
+            known,
+            prompt_tokens=lambda: self._count(asked_text(self._question.prompt_json())),
+            completion_tokens=lambda: sum(self._count(choice.text()) for choice in said),
+        )
 
     def finish(self) -> list[Generation]:
         """The answer has ended or was cut off: a row for each choice that said something, and
@@ -141,13 +168,8 @@ class Passage:
             total_ms=self._elapsed_ms(),
             metadata=caller.metadata,
             prompt=question.prompt_json(),
-            # The upstream counts the whole answer: it stands at its first choice.
-            usage=transcript.usage
-            if first
-            else {
-                "prompt_tokens": 0,
-                "completion_tokens": 0 if transcript.usage else len(ids),
-            },
+            # What is counted is the whole answer: it stands at its first choice.
+            usage=self.usage() if first else {"prompt_tokens": 0, "completion_tokens": 0},
         )
 
     def _elapsed_ms(self) -> float:

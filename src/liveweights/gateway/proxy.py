@@ -22,6 +22,7 @@ from liveweights.api.streaming import send_chunk, while_connected
 from liveweights.api.wire import ClientGone, check_json, read_body
 from liveweights.gateway.access import Access
 from liveweights.gateway.answer import Answer
+from liveweights.gateway.counts import Count
 from liveweights.gateway.headers import from_upstream, to_upstream
 from liveweights.gateway.metrics import GatewayMetrics
 from liveweights.gateway.objects import Target, find_made
@@ -46,7 +47,8 @@ _LARGEST_OBJECT = 1 << 20
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """What the endpoints share. ``key`` is sent upstream in place of the caller's; ``access`` is
-    there where callers' keys are ours, so that the upstream cannot tell them apart."""
+    there where callers' keys are ours, so that the upstream cannot tell them apart. ``count``
+    estimates tokens that the upstream does not count."""
 
     upstream: Upstream
     recorder: Recorder
@@ -56,6 +58,7 @@ class Gateway:
     authenticator: Authenticator
     limiter: Limiter
     access: Access | None
+    count: Count
 
 
 class Proxy:
@@ -158,7 +161,7 @@ class Proxy:
         passage: Passage | None = None
         if question is not None:
             caller = identify(headers, question.user, question.said, client, settings, strict=False)
-            passage = Passage(question, endpoint, caller, target.kind)
+            passage = Passage(question, endpoint, caller, target.kind, count=gateway.count)
             permit.reserve(min(max(question.limit, 0), INT4))
         try:
             async with while_connected(receive), self._ask(scope, body, plain=True) as answer:
@@ -264,14 +267,15 @@ class Proxy:
             await self._gateway.recorder.add_generation(generation)
         for field in passage.unfit:
             metrics.unfit.labels(field).inc()
+        usage = passage.usage()
         for kind in ("prompt", "completion"):
-            count = passage.transcript.usage.get(f"{kind}_tokens", 0)
+            count = usage.get(f"{kind}_tokens", 0)
             metrics.tokens.labels(model, kind).inc(min(max(count, 0), INT4))
 
 
 def _used(passage: Passage) -> int:
-    """Tokens, as the upstream counted them."""
-    usage = passage.transcript.usage
+    """Tokens, as the upstream counted them or as they are estimated."""
+    usage = passage.usage()
     counts = (usage.get(f"{kind}_tokens", 0) for kind in ("prompt", "completion"))
     return sum(min(max(count, 0), INT4) for count in counts)
 

@@ -1,0 +1,85 @@
+"""How many tokens a question and its answer are, where the upstream does not say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from liveweights.config import ConfigError
+
+Count = Callable[[str], int]
+"""Tokens of a text."""
+
+ESTIMATED = "estimated"
+"""The name that stands with 1 among the counts of which one is an estimate."""
+BYTES = 4
+"""Of a token, in English: OpenAI's rule of thumb ("What are tokens and how to count them?").
+Scripts with several bytes to a character have fewer characters to a token."""
+READ = 1 << 16
+"""Characters that a tokenizer is given; what follows counts in proportion."""
+
+
+def count_bytes(text: str) -> int:
+    """One token for ``BYTES`` bytes of UTF-8."""
+    return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES)
+
+
+def find_counter(path: str) -> Count:
+    """Count with the tokenizer in ``path``, a model's folder or its ``tokenizer.json``; by bytes
+    where that is empty.
+
+    Raises ConfigError where there is none that can be read.
+    """
+    if not path:
+        return count_bytes
+    from tokenizers import Tokenizer
+
+    file = Path(path).expanduser()
+    file = file / "tokenizer.json" if file.is_dir() else file
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises nothing narrower
+        raise ConfigError(
+            f"gateway.tokenizer: {file} cannot be read ({error}). Name the folder of the upstream's"
+            " model or its tokenizer.json, or leave it out."
+        ) from error
+
+    def count(text: str) -> int:
+        tokens = len(tokenizer.encode(text[:READ], add_special_tokens=False).ids)
+        return -(-tokens * len(text) // READ) if len(text) > READ else tokens
+
+    return count
+
+
+def fill(usage: Mapping[str, int], **missing: Callable[[], int]) -> dict[str, int]:
+    """``usage`` with the counts that it lacks, and a mark where it lacked one."""
+    lacking = {name: count() for name, count in missing.items() if name not in usage}
+    return {**usage, **lacking, ESTIMATED: 1} if lacking else dict(usage)
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text in a JSON value, but for data that is written as a URL: the roles and names among
+    them stand for the few tokens that a template puts around each message."""
+    if isinstance(value, str):
+        if not value.startswith("data:"):
+            yield value
+    elif isinstance(value, Mapping):
+        for member in cast(Mapping[str, Any], value).values():
+            yield from texts(member)
+    elif isinstance(value, list):
+        for item in cast(list[Any], value):
+            yield from texts(item)
+
+
+def asked_text(prompt_json: str) -> str:
+    """What was asked, without JSON's own signs but for those of the tools; see
+    ``Question.prompt_json``."""
+    asked: dict[str, Any] = msgspec.json.decode(prompt_json)
+    tools = asked.pop("tools", None)
+    said = list(texts(asked))
+    if tools:
+        said.append(msgspec.json.encode(tools).decode())
+    return "\n".join(said)
