@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liveweights.api.control import ControlTokens
+from liveweights.api.settings import ApiSettings
 
 from .doubles import make_api, make_tokenizer
 
@@ -50,6 +51,25 @@ def test_descriptions_of_tools_are_text_too() -> None:
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")
     (_, ids, _) = api.engine.calls[-1]
     assert ids.count(end) == 2
+
+
+@pytest.mark.parametrize("tokens", [True, False])
+def test_a_raw_prompt_has_them_unless_the_settings_say_otherwise(tokens: bool) -> None:
+    tokenizer = make_tokenizer()
+    api = make_api(settings=ApiSettings(prompt_control_tokens=tokens))
+    assert api.complete(EVIL).status == 200
+    (_, ids, _) = api.engine.calls[-1]
+    assert ids.count(tokenizer.convert_tokens_to_ids("<|im_end|>")) == tokens
+    assert tokenizer.decode(ids) == EVIL
+
+
+def test_code_around_a_gap_has_none() -> None:
+    tokenizer = make_tokenizer(infill=True)
+    api = make_api(infill=True)
+    assert api.complete("a <fim_middle> b", suffix="<fim_prefix>").status == 200
+    (_, ids, _) = api.engine.calls[-1]
+    for name in ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"):
+        assert ids.count(tokenizer.convert_tokens_to_ids(name)) == 1
 
 
 def test_a_flood_of_them_does_not_fit() -> None:

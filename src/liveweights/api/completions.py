@@ -119,7 +119,9 @@ async def prompt_tokens(
     if not isinstance(prompt, str):
         return prompt, ""
     cut, skip = heal(prompt)
-    return await service.encoder.encode(cut, tenant) if cut else [], skip
+    encoder = service.encoder
+    encode = encoder.encode if service.settings.prompt_control_tokens else encoder.encode_text
+    return await encode(cut, tenant) if cut else [], skip
 
 
 class CompletionShape:

@@ -90,7 +90,7 @@ async def infill_tokens(
         )
         return ids, "", []
     cut, skip = heal(before)
-    ids = await service.encoder.encode(cut, tenant, param=BEFORE) if cut else []
+    ids = await service.encoder.encode_text(cut, tenant, param=BEFORE) if cut else []
     unread = [name for name in (AFTER, "input_extra") if getattr(request, name)]
     return ids, skip, unread
 

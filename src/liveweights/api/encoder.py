@@ -81,6 +81,17 @@ class Encoder:
                 ids += spelled[text]
         return ids
 
+    async def encode_text(
+        self, text: str, tenant: str, *, special: bool = True, param: str = "prompt"
+    ) -> list[int]:
+        """As ``encode``, but control tokens that are written out in it are text."""
+        hidden = self.control.hidden()
+        marked = hidden.hide(text)
+        if not hidden.count:
+            return await self.encode(text, tenant, special=special, param=param)
+        begin = self.tokenizer.encode("", add_special_tokens=special)
+        return begin + await self.encode_said(marked, hidden, tenant, param=param)
+
     def _plain(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False)
 

@@ -27,9 +27,9 @@ class Infill:
     middle: int
 
     async def encode(self, encoder: Encoder, before: str, after: str, tenant: str) -> list[int]:
-        """Raises ApiError 400 for what cannot fit, 429."""
-        head = await encoder.encode(before, tenant, special=False)
-        tail = await encoder.encode(after, tenant, special=False, param="suffix")
+        """Control tokens in either text are text. Raises ApiError 400 for what cannot fit, 429."""
+        head = await encoder.encode_text(before, tenant, special=False)
+        tail = await encoder.encode_text(after, tenant, special=False, param="suffix")
         return [self.prefix, *head, self.suffix, *tail, self.middle]
 
 

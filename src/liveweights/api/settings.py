@@ -131,6 +131,14 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         dict[str, bool],
         msgspec.Meta(description="Tenant to its own default, in place of `consent`."),
     ] = msgspec.field(default_factory=dict[str, bool])
+    prompt_control_tokens: Annotated[
+        bool,
+        msgspec.Meta(
+            description="Whether control tokens that a prompt of /v1/completions spells out are "
+            "these tokens: editors write fill-in-the-middle prompts so. false: they are text, as "
+            "they always are in messages, tools and suffixes."
+        ),
+    ] = True
     max_body_bytes: Annotated[
         int,
         msgspec.Meta(
