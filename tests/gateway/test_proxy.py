@@ -138,13 +138,15 @@ def test_several_choices_are_several_rows() -> None:
 
 
 def test_tokens_that_the_upstream_does_not_count_are_estimated() -> None:
-    silent = [chunk(word) for word in WORDS] + [chunk("", "stop"), b"data: [DONE]\n\n"]
+    thought = chunk("", delta={"reasoning_content": "The capital of France?"})
+    silent = [thought, *map(chunk, WORDS), chunk("", "stop"), b"data: [DONE]\n\n"]
 
     async def act(stage: Scene) -> None:
         await stage.ask(stream=True)
         (row,) = stage.recorder.generations.values()
         said = "".join(WORDS)
-        assert row.usage["completion_tokens"] == count_bytes(said)
+        assert (row.output, row.reasoning) == (said, "The capital of France?")
+        assert row.usage["completion_tokens"] == count_bytes(row.reasoning + said)
         assert row.usage["prompt_tokens"] == count_bytes(asked_text(row.prompt)) > 0
         assert row.usage["estimated"] == 1
 

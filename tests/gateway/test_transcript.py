@@ -15,7 +15,7 @@ def test_a_response_in_events() -> None:
         "model": "m",
         "status": "completed",
         "output": [
-            {"type": "reasoning", "content": []},
+            {"type": "reasoning", "content": [], "summary": [{"text": "A greeting."}]},
             {"type": "message", "content": [{"type": "output_text", "text": "Hi there"}]},
             {"type": "function_call", "name": "f", "arguments": "{}"},
         ],
@@ -23,15 +23,18 @@ def test_a_response_in_events() -> None:
     }
     for event in (
         {"type": "response.created", "response": {"model": "m", "status": "in_progress"}},
+        {"type": "response.reasoning_summary_text.delta", "delta": "A gr"},
         {"type": "response.output_text.delta", "delta": "Hi"},
         {"type": "response.content_part.done", "part": {"text": "Hi"}},
     ):
         transcript.add_event(json.dumps(event).encode())
     assert (transcript.choices[0].text(), transcript.done) == ("Hi", False)
+    assert transcript.choices[0].reasoning() == "A gr"
     transcript.add_event(json.dumps({"type": "response.completed", "response": whole}).encode())
     assert transcript.done
     said = transcript.choices[0]
     assert said.text() == 'Hi there{"tool_calls":[{"name":"f","arguments":"{}"}]}'
+    assert said.reasoning() == "A greeting."
     assert (said.reason, transcript.model) == ("stop", "m")
     assert transcript.usage == {"prompt_tokens": 3, "completion_tokens": 2}
 
@@ -41,6 +44,20 @@ def test_a_whole_response() -> None:
     output = [{"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}]
     transcript.add_whole(json.dumps({"status": "incomplete", "output": output}).encode())
     assert (transcript.choices[0].text(), transcript.choices[0].reason) == ("Hi", "length")
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+@pytest.mark.parametrize("streamed", [True, False])
+def test_what_is_thought_is_kept_apart(name: str, streamed: bool) -> None:
+    transcript = Transcript()
+    if streamed:
+        for piece in ({name: "Two and "}, {name: "two."}, {"content": "4"}):
+            transcript.add_event(json.dumps({"choices": [{"delta": piece}]}).encode())
+    else:
+        message = {name: "Two and two.", "content": "4"}
+        transcript.add_whole(json.dumps({"choices": [{"message": message}]}).encode())
+    said = transcript.choices[0]
+    assert (said.reasoning(), said.text()) == ("Two and two.", "4")
 
 
 @pytest.mark.parametrize("indices", [(0, 1, 2), (0, 0, 0), (None, None, None), (0, 0, 1)])

@@ -50,7 +50,8 @@ def stop_rows(dsn: str) -> None:
 
 
 def test_a_generation_comes_back_as_it_was(database_dsn: str) -> None:
-    g = make_generation("g", session="s", healed=" ", surface="editor", language="python")
+    more = {"healed": " ", "surface": "editor", "language": "python", "reasoning": "größer"}
+    g = make_generation("g", session="s", **more)
 
     async def main() -> None:
         async with open_writer(database_dsn) as (writer, pool):

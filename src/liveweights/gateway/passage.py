@@ -107,7 +107,9 @@ class Passage:
         return fill(
             known,
             prompt_tokens=lambda: self._count(asked_text(self._question.prompt_json())),
-            completion_tokens=lambda: sum(self._count(choice.text()) for choice in said),
+            completion_tokens=lambda: sum(
+                self._count(choice.reasoning() + choice.text()) for choice in said
+            ),
         )
 
     def finish(self) -> list[Generation]:
@@ -126,7 +128,7 @@ class Passage:
         self.unfit.extend(self.transcript.unfit)
         rows: list[Generation] = []
         for index, said in sorted(self.transcript.choices.items()):
-            if said.reason is not None or said.parts or said.calls:
+            if said.reason is not None or said.parts or said.thoughts or said.calls:
                 row, unfit = fit(self._generation(index, said, first=not rows))
                 self.unfit.extend(unfit)
                 rows.append(row)
@@ -152,6 +154,7 @@ class Passage:
             logprobs=raw if question.plain else [0.0] * len(raw) if temperature == 0 else [],
             raw_logprobs=raw,
             output=said.text(),
+            reasoning=said.reasoning(),
             finish_reason=said.reason or "cancelled",
             temperature=temperature,
             top_p=top_p,

@@ -22,7 +22,12 @@ class _Call(msgspec.Struct):
 
 
 class _Message(msgspec.Struct):
+    """``reasoning_content`` is what DeepSeek, SGLang and llama.cpp call it, ``reasoning`` what vLLM
+    and OpenRouter do."""
+
     content: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
     tool_calls: list[_Call] | None = None
 
 
@@ -57,6 +62,7 @@ class _Item(msgspec.Struct):
     id: Any = None
     type: Any = None
     content: Any = None
+    summary: Any = None
     name: Any = None
     arguments: Any = None
 
@@ -86,6 +92,8 @@ _Pieces = dict[str, list[str]]
 
 _decode = msgspec.json.Decoder(_Answer).decode
 _USAGE = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
+_ANSWERING = "response.output_text.delta"
+_THINKING = ("response.reasoning_text.delta", "response.reasoning_summary_text.delta")
 _STATUS = {"completed": "stop", "incomplete": "length"}
 
 CHOICES = 128
@@ -100,6 +108,7 @@ class Said:
     """One choice. ``ids`` and ``raw_logprobs`` [T] are empty where the upstream gave none."""
 
     parts: list[str] = field(default_factory=list[str])
+    thoughts: list[str] = field(default_factory=list[str])
     calls: dict[int, _Pieces] = field(default_factory=dict[int, _Pieces])
     open: dict[int, tuple[str, int]] = field(default_factory=dict[int, tuple[str, int]])
     """By the upstream's index of a call: its id, and which of ``calls`` it is."""
@@ -117,6 +126,10 @@ class Said:
             for place in sorted(self.calls)
         ]
         return text + msgspec.json.encode({"tool_calls": calls}).decode()
+
+    def reasoning(self) -> str:
+        """What was thought before, which the upstream tells apart."""
+        return "".join(self.thoughts)
 
     def join(self, index: int, id: Any, pieces: Any) -> None:
         """Pieces of a call. Some upstreams give each call the same index: another id is another
@@ -181,8 +194,10 @@ class Transcript:
             self._choice(choice)
         if answer.prompt_token_ids:
             self.prompt_ids = answer.prompt_token_ids
-        if answer.type == "response.output_text.delta" and isinstance(answer.delta, str):
+        if answer.type == _ANSWERING and isinstance(answer.delta, str):
             self._said(0).parts.append(answer.delta)
+        elif answer.type in _THINKING and isinstance(answer.delta, str):
+            self._said(0).thoughts.append(answer.delta)
         elif answer.response is not None:
             self._response(answer.response, ended=answer.response.status in _STATUS)
         elif answer.output:
@@ -236,6 +251,8 @@ class Transcript:
                     said.parts.append(message.content)
             else:
                 said.parts.extend(_texts(message.content))
+            if thought := message.reasoning_content or message.reasoning:
+                said.thoughts.extend(_texts(thought))
             if message.tool_calls:
                 for place, call in enumerate(message.tool_calls):
                     index = place if call.index is None else call.index
@@ -255,11 +272,14 @@ class Transcript:
         if not ended:
             return
         said = self._said(0)
-        said.parts, said.calls = [], {}  # what came in pieces is here again, whole
+        said.parts, said.thoughts, said.calls = [], [], {}  # what came in pieces is here, whole
         for item in response.output or ():
             if isinstance(item.id, str):
                 self.items.append(item.id)
-            said.parts.extend(_texts(item.content) if item.type == "message" else ())
+            if item.type == "message":
+                said.parts.extend(_texts(item.content))
+            elif item.type == "reasoning":
+                said.thoughts.extend(_texts(item.content) or _texts(item.summary))
             if item.type == "function_call":
                 call = {"name": item.name or "", "arguments": item.arguments or ""}
                 _join(said.calls, len(said.calls), call)

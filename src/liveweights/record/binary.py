@@ -29,7 +29,8 @@ COLUMNS: tuple[LiteralString, ...] = (
     *("prompt_ids", "output_ids", "logprobs", "raw_logprobs", "output", "finish_reason"),
     *("temperature", "top_p", "seed", "max_tokens", "tenant", "user_id", "session"),
     *("surface", "language", "consent", "healed", "first_token_ms", "total_ms", "metadata"),
-    *("prompt", "usage", "selection", "experts", "key", "day", "cost_nanos"),
+    *("prompt", "usage", "selection", "experts", "key", "reasoning"),
+    *("day", "cost_nanos"),
 )
 """The columns of an encoded generation, in order."""
 
@@ -120,6 +121,7 @@ def encode(g: Generation, prices: Mapping[str, Price] = MappingProxyType({})) ->
             _NULL if g.selection is None else _REAL(4, g.selection),
             _NULL if g.experts is None else _field(g.experts),
             _word(g.key),
+            _text(g.reasoning),
             _END(4, (day - _EPOCH_DAY).days, 8, cost),
         ))  # fmt: skip
     except (struct.error, OverflowError, AttributeError) as error:

@@ -22,7 +22,7 @@ NAMES = (
     *("alias", "checkpoint", "endpoint", "finish_reason", "tenant", "surface", "language"),
     *("user", "session"),
 )
-TEXTS = (*NAMES, "output", "healed", "prompt")
+TEXTS = (*NAMES, "output", "healed", "reasoning", "prompt")
 """The text fields of a generation that may be mended; its id may not."""
 
 NAME_BYTES = 512
@@ -88,7 +88,7 @@ def clean_generation(g: Generation) -> Generation:
     if (
         max(map(len, names)) <= _SHORT
         and (not metadata or _fits(metadata))
-        and len(g.output) + len(g.prompt) <= LONGEST_TEXT
+        and len(g.output) + len(g.reasoning) + len(g.prompt) <= LONGEST_TEXT
         and _storable("".join([*filter(None, texts), *metadata, *metadata.values()]))
     ):
         return g
@@ -96,7 +96,10 @@ def clean_generation(g: Generation) -> Generation:
     changed |= {
         name: clip_person(text) for name in NAMES[-2:] if (text := getattr(g, name)) is not None
     }
-    changed |= {name: clean_text(getattr(g, name)[:LONGEST_TEXT]) for name in ("output", "healed")}
+    changed |= {
+        name: clean_text(getattr(g, name)[:LONGEST_TEXT])
+        for name in ("output", "healed", "reasoning")
+    }
     # Half of a prompt would be another one.
     changed["prompt"] = clean_text(g.prompt) if len(g.prompt) <= LONGEST_TEXT else ""
     changed["metadata"] = {

@@ -9,7 +9,7 @@ from liveweights.record.binary import COLUMNS
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
 
-GENERATION = COLUMNS[:30]
+GENERATION = COLUMNS[: COLUMNS.index("day")]
 """Columns of the table ``generations`` that are of a ``Generation``."""
 
 FEEDBACK = ("tenant", "id", "generation", "signal", "value", "text", "received_at")

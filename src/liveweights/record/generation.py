@@ -64,6 +64,9 @@ class Generation:
     key: str = ""
     """A digest of the API key, by which one key's influence is bounded; empty where none is asked
     for."""
+    reasoning: str = ""
+    """What the model thought before it answered, where a server says it apart; no part of
+    ``output``."""
 
     @property
     def cluster(self) -> str:
