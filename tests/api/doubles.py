@@ -63,23 +63,26 @@ def make_tokenizer(*, infill: bool = False, template: str = TEMPLATE) -> PreTrai
 
 
 class ScriptedEngine:
-    """Answers with ``text`` (after ``skip``), then the end-of-text token.
+    """Answers with ``text`` (after ``skip``), then the end-of-text token; of several texts with one
+    after the other, and with the last from then on.
 
     ``guided`` is the engine's. ``pause`` is awaited before every token; ``fail_at`` raises before
-    that token.
+    that token. ``cuts`` says of how many steps each token told is; of one each where it ends.
     """
 
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerFast,
-        text: str = "hello",
+        text: str | Sequence[str] = "hello",
         *,
         context_length: int = 512,
         pause: Callable[[], Any] | None = None,
         fail_at: int | None = None,
         error: Exception | None = None,
         guided: bool = True,
+        cuts: Sequence[int] = (),
     ) -> None:
+        self.cuts = cuts
         self.guided = guided
         self.tokenizer = tokenizer
         self.text = text
@@ -112,12 +115,15 @@ class ScriptedEngine:
             raise UnknownCheckpoint(checkpoint_id)
         if len(prompt_ids) + sampling.max_tokens > self.context_length:
             raise PromptTooLong("too long")
+        texts = [self.text] if isinstance(self.text, str) else self.text
+        text = texts[min(len(self.calls), len(texts) - 1)]
         self.calls.append((checkpoint_id, list(prompt_ids), sampling))
-        ids = self.tokenizer.encode(sampling.skip + self.text, add_special_tokens=False)
+        ids = self.tokenizer.encode(sampling.skip + text, add_special_tokens=False)
         ids.append(self.tokenizer.eos_token_id)
         stream = TextStream(self.tokenizer, sampling.stop, sampling.skip)
         top = tuple((id, -1.0 - id) for id in range(sampling.top_logprobs))
         self.open += 1
+        cuts, left, untold = iter(self.cuts), 1, ""
         try:
             for place, id in enumerate(ids):
                 if self.pause is not None:
@@ -132,10 +138,14 @@ class ScriptedEngine:
                     stop = "length"
                 if stop is not None:
                     visible += stream.finish()
+                untold, left = untold + visible, left - 1
+                if left > 0 and stop is None:
+                    continue
                 self.yielded += 1
-                yield Token(id, visible, -0.25, -0.5, top, stop)
+                yield Token(id, untold, -0.25, -0.5, top, stop)
                 if stop is not None:
                     return
+                untold, left = "", next(cuts, 1)
         finally:
             self.open -= 1
 
@@ -335,14 +345,15 @@ class Api:
 
 
 def make_api(
-    text: str = "hello",
+    text: str | Sequence[str] = "hello",
     *,
     settings: ApiSettings | None = None,
     infill: bool = False,
     service_key: str = "",
+    chat_template: str = TEMPLATE,
     **engine: Any,
 ) -> Api:
-    tokenizer = make_tokenizer(infill=infill)
+    tokenizer = make_tokenizer(infill=infill, template=chat_template)
     scripted = ScriptedEngine(tokenizer, text, **engine)
     recorder = MemoryRecorder()
     router = Router()

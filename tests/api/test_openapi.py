@@ -14,7 +14,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from .doubles import BASE, make_api
+from liveweights.api.settings import ApiSettings
+
+from .doubles import BASE, Api, make_api
 
 CHECKS = (
     not_a_server_error,
@@ -23,24 +25,38 @@ CHECKS = (
     response_schema_conformance,
 )
 API = make_api("hello", context_length=4096)
+STRICT = make_api("hello", context_length=4096, settings=ApiSettings(strict=True))
 SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", API.app)
-SCHEMA.config.phases.update(phases=["fuzzing"])
-
-
-@SCHEMA.parametrize()
-@settings(
+STRICT_SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", STRICT.app)
+for schema in (SCHEMA, STRICT_SCHEMA):
+    schema.config.phases.update(phases=["fuzzing"])
+fuzzed = settings(
     max_examples=25,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
 )
+
+
+@SCHEMA.parametrize()
+@fuzzed
 def test_the_api_keeps_to_its_description(case: schemathesis.Case) -> None:
+    check(API, case)
+
+
+@STRICT_SCHEMA.parametrize()
+@fuzzed
+def test_so_does_one_that_refuses_what_it_does_not_know(case: schemathesis.Case) -> None:
+    check(STRICT, case)
+
+
+def check(api: Api, case: schemathesis.Case) -> None:
     if isinstance(case.body, dict) and "model" in case.body:
         case.body["model"] = "tiny"  # so that something is generated
     response = case.call()
     case.validate_response(response, checks=list(CHECKS))
-    assert API.engine.open == 0
-    assert API.router.in_use(BASE) == 0
+    assert api.engine.open == 0
+    assert api.router.in_use(BASE) == 0
 
 
 def test_every_parameter_is_described() -> None:

@@ -32,8 +32,6 @@ from liveweights.store.database import Pool
 log = logging.getLogger(__name__)
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError, aiohttp.ClientError, TimeoutError)
 """What passes: the database or the service is away."""
-CONCURRENCY = 4
-"""Questions at a time: as many as one checkpoint answers at once by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +55,10 @@ class Gate:
             cases = await read_cases(
                 conn, cycle, config.learn.held_back_share, config.cycle.replay_rows
             )
-        # In turn: two engines on the same cores keep each other waiting.
-        candidate = await self._replay(cycle.candidate, cases)
-        incumbent = await self._replay(cycle.incumbent, cases)
+        # Both at a time: what else the machine does meanwhile, it does to both.
+        candidate, incumbent = await asyncio.gather(
+            self._replay(cycle.candidate, cases), self._replay(cycle.incumbent, cases)
+        )
         values = Values(
             accepted=config.rewards.accepted,
             silence=config.rewards.silence,
@@ -87,8 +86,10 @@ class Gate:
     async def _ask(
         self, checkpoint: str, cases: Sequence[tuple[Case, Generation]], *, drawn: bool = False
     ) -> dict[str, str]:
+        # The incumbent has users to answer besides.
+        concurrency = 4 if checkpoint == self.cycle.candidate else 2
         return await ask(
-            self.url, checkpoint, cases, key=self.key, concurrency=CONCURRENCY, drawn=drawn
+            self.url, checkpoint, cases, key=self.key, concurrency=concurrency, drawn=drawn
         )
 
     async def _replay(

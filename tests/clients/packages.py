@@ -1,0 +1,94 @@
+"""Clients that people have, as they are published, each installed once into a cache folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PROGRAMS = Path(__file__).parent / "programs"
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client and a program that uses it: ``program URL DIALECT whole|streamed``."""
+
+    name: str
+    packages: tuple[str, ...]
+    program: str
+    dialects: tuple[str, ...] = ("chat",)
+
+    @property
+    def version(self) -> str:
+        """Of the package that it is called by: the first."""
+        return self.packages[0].replace("==", "@").rpartition("@")[2]
+
+    @property
+    def is_node(self) -> bool:
+        return self.program.endswith(".mjs")
+
+    def command(self) -> list[str]:
+        """How its program is run, once its packages are installed."""
+        folder = self._folder()
+        done = folder / "installed"
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            self._install(folder)
+            done.touch()
+        program = PROGRAMS / self.program
+        if not self.is_node:
+            return [str(folder / "bin" / "python"), str(program)]
+        # Node looks for packages beside the program.
+        shutil.copy(program, folder / program.name)
+        return ["node", str(folder / program.name)]
+
+    def _folder(self) -> Path:
+        root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        name = "-".join(self.packages).replace("/", "_").replace("==", "-").replace("@", "-")
+        kind = (
+            "node" if self.is_node else f"python{sys.version_info.major}.{sys.version_info.minor}"
+        )
+        return Path(root).expanduser() / "liveweights" / "tests" / f"{kind}-{name}"
+
+    def _install(self, folder: Path) -> None:
+        if self.is_node:
+            if not (shutil.which("node") and shutil.which("npm")):
+                pytest.skip("node and npm are not installed")
+            quiet = ("--no-audit", "--no-fund", "--loglevel=error")
+            run(["npm", "install", *quiet, "--prefix", str(folder), *self.packages])
+        elif uv := shutil.which("uv"):
+            run(
+                [uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(folder)]
+            )
+            python = str(folder / "bin" / "python")
+            run([uv, "pip", "install", "--quiet", "--python", python, *self.packages])
+        else:
+            run([sys.executable, "-m", "venv", str(folder)])
+            run([str(folder / "bin" / "python"), "-m", "pip", "install", "-q", *self.packages])
+
+
+def run(command: list[str]) -> None:
+    subprocess.run(command, check=True, timeout=600)
+
+
+CLIENTS = (
+    Client(
+        "OpenAI Agents SDK",
+        ("openai-agents==0.24.0",),
+        "agents_sdk.py",
+        ("responses", "chat"),
+    ),
+    Client("LangChain", ("langchain-openai==1.7.4",), "langchain_chat.py", ("chat", "responses")),
+    Client("LlamaIndex", ("llama-index-llms-openai-like==0.8.1",), "llamaindex_chat.py"),
+    Client(
+        "Vercel AI SDK",
+        ("ai@7.0.173", "@ai-sdk/openai-compatible@3.0.92", "zod@4"),
+        "ai_sdk.mjs",
+    ),
+)
