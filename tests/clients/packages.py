@@ -16,11 +16,12 @@ PROGRAMS = Path(__file__).parent / "programs"
 
 @dataclass(frozen=True)
 class Client:
-    """A client and a program that uses it: ``program URL DIALECT whole|streamed``."""
+    """A client and a program that uses it: ``program URL DIALECT whole|streamed``. Without one the
+    client is a program itself, of Node."""
 
     name: str
     packages: tuple[str, ...]
-    program: str
+    program: str = ""
     dialects: tuple[str, ...] = ("chat",)
 
     @property
@@ -30,10 +31,19 @@ class Client:
 
     @property
     def is_node(self) -> bool:
-        return self.program.endswith(".mjs")
+        return not self.program.endswith(".py")
 
     def command(self) -> list[str]:
-        """How its program is run, once its packages are installed."""
+        """How its program is run."""
+        folder, program = self.installed(), PROGRAMS / self.program
+        if not self.is_node:
+            return [str(folder / "bin" / "python"), str(program)]
+        # Node looks for packages beside the program.
+        shutil.copy(program, folder / program.name)
+        return ["node", str(folder / program.name)]
+
+    def installed(self) -> Path:
+        """The folder of its packages, which are fetched if they are not there."""
         folder = self._folder()
         done = folder / "installed"
         if not done.exists():
@@ -41,12 +51,7 @@ class Client:
             folder.mkdir(parents=True)
             self._install(folder)
             done.touch()
-        program = PROGRAMS / self.program
-        if not self.is_node:
-            return [str(folder / "bin" / "python"), str(program)]
-        # Node looks for packages beside the program.
-        shutil.copy(program, folder / program.name)
-        return ["node", str(folder / program.name)]
+        return folder
 
     def _folder(self) -> Path:
         root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -92,3 +97,4 @@ CLIENTS = (
         "ai_sdk.mjs",
     ),
 )
+CODEX = Client("Codex", ("@openai/codex@0.171.0",))
