@@ -118,3 +118,31 @@ def test_pages_of_declared_sites_may_call(origin: str) -> None:
         "access-control-allow-origin"
         not in make_api().call("GET", "/v1/models", None, origin=origin).headers
     )
+
+
+# As Continue asks a server of its provider "openai" for a completion: the template is the editor's,
+# and so are the stop strings (core/llm/llms/OpenAI.ts, core/autocomplete/templating).
+CONTINUE: dict[str, Any] = {
+    "model": "tiny",
+    "max_tokens": 64,
+    "temperature": 0.01,
+    "stream": True,
+    "stop": [
+        *("<fim_prefix>", "<fim_suffix>", "<fim_middle>", "<file_sep>", "<|endoftext|>"),
+        *("/src/", "#- coding: utf-8", "```", "\n\n", "\r\n\r\n", "\ndef", "\nclass"),
+    ],
+    "prompt": "<fim_prefix>def area(w, h):\n    return <fim_suffix>\n<fim_middle>",
+}
+
+
+def test_an_editors_own_template_and_stops() -> None:
+    api = make_api("w * h\n\nprint()", infill=True)
+    headers = {"authorization": "Bearer any", "api_key": "any"}
+    answer = api.call("POST", "/v1/completions", CONTINUE, **headers)
+    said = "".join(event["choices"][0]["text"] for event in answer.events())
+    assert (answer.status, said) == (200, "w * h")
+    assert "x-ignored-parameters" not in answer.headers
+    tokenizer = make_tokenizer(infill=True)
+    (_, ids, _) = api.engine.calls[-1]
+    for name in ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"):
+        assert ids.count(tokenizer.convert_tokens_to_ids(name)) == 1
