@@ -350,10 +350,11 @@ def make_api(
     settings: ApiSettings | None = None,
     infill: bool = False,
     service_key: str = "",
-    chat_template: str = TEMPLATE,
+    chat_template: str | None = None,
     **engine: Any,
 ) -> Api:
-    tokenizer = make_tokenizer(infill=infill, template=chat_template)
+    other = {} if chat_template is None else {"template": chat_template}
+    tokenizer = make_tokenizer(infill=infill, **other)
     scripted = ScriptedEngine(tokenizer, text, **engine)
     recorder = MemoryRecorder()
     router = Router()
