@@ -19,22 +19,8 @@ LONG = 40
 
 
 @pytest.fixture(scope="module")
-def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    config: Any = LlamaConfig(
-        vocab_size=64,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-    )
-    folder: Folder = tmp_path_factory.mktemp("tiny")
-    LlamaForCausalLM(config).save_pretrained(folder)
-    return Policy(folder, None, LearnSettings())
+def policy(tiny: Folder) -> Policy:
+    return Policy(tiny, None, LearnSettings())
 
 
 def prompt(number: int) -> list[int]:

@@ -16,26 +16,6 @@ from liveweights.learn.tree import Path
 from liveweights.learn.update import Report, Step, schedule, update
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    config: Any = LlamaConfig(
-        vocab_size=64,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-        initializer_range=0.3,  # logits of a size that can become certain
-    )
-    folder = tmp_path_factory.mktemp("tiny")
-    LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
-
-
 def row(role: Any, prompt: list[int], answer: list[int], weight: float, mu: list[float]) -> Row:
     return Row(role, "g", "s", SOMEBODY, prompt, answer, weight, mu, 1.0)
 

@@ -96,7 +96,7 @@ class Passage:
         """What the upstream counted of what has been said so far; what it did not is known by the
         tokens themselves, or estimated and marked so. Nothing is guessed of what is unreadable."""
         transcript = self.transcript
-        if self.unreadable:
+        if self.unreadable or transcript.usage.keys() >= {"prompt_tokens", "completion_tokens"}:
             return transcript.usage
         said = transcript.choices.values()
         known = dict(transcript.usage)
