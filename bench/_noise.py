@@ -11,12 +11,12 @@ from pathlib import Path
 
 import psycopg
 
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.release import deployments
-from liveweights.release.registry import Registry, register
 from liveweights.replay.client import Client
 from liveweights.replay.service import Service, free_port, write_config
 from liveweights.store.embedded import EmbeddedPostgres
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.registry import Registry, register
 
 SCALE = 0.02
 CONFIG = {"engine": {"slots": 2, "context_length": 1536}, "cycle": {"every": 1e9}}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.release import aliases, deployments
-from liveweights.release.registry import register
 from liveweights.store.database import Pool
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.registry import register
 
 
 async def make_live(pool: Pool, checkpoint: Checkpoint, reason: str, look: float) -> None:

@@ -18,7 +18,6 @@ import msgspec
 import torch
 
 import _feedback
-from liveweights.catalog.models import find, load_tokenizer
 from liveweights.config import Config
 from liveweights.learn.policy import Policy
 from liveweights.learn.rows import Row
@@ -27,6 +26,7 @@ from liveweights.learn.tree import Path as TreePath
 from liveweights.learn.update import update
 from liveweights.learn.updaters.load import compute_dtype
 from liveweights.learn.voters import Voter
+from liveweights.weights.models import find, load_tokenizer
 
 SETTINGS = LearnSettings()
 DTYPE = compute_dtype(SETTINGS)

@@ -29,13 +29,13 @@ import aiohttp
 import torch
 
 from _report import arguments, finish, table
-from liveweights.catalog.gguf import to_gguf
-from liveweights.catalog.models import find, load_tokenizer, parameters
 from liveweights.config import Config
 from liveweights.engines.llama_host import Host
 from liveweights.engines.llama_process import LlamaProcess
 from liveweights.engines.openvino_model import fast_dtype
 from liveweights.learn.updaters.load import multiplies_bfloat16
+from liveweights.weights.gguf import to_gguf
+from liveweights.weights.models import find, load_tokenizer, parameters
 
 ROOT = Path(__file__).parent.parent
 CONTEXT = 1024

@@ -16,7 +16,6 @@ from typing import Any
 
 from _report import arguments, finish, table
 from liveweights.app import make_engine
-from liveweights.catalog.models import DEFAULT_MODEL, find, load_tokenizer
 from liveweights.config import Config
 from liveweights.engines.settings import EngineSettings
 from liveweights.learn.settings import LearnSettings
@@ -26,6 +25,7 @@ from liveweights.replay.measure import Measurement, choose
 from liveweights.replay.relative import Changes, relative_changes
 from liveweights.replay.settings import MeasureSettings, TrafficSettings
 from liveweights.replay.traffic import sessions
+from liveweights.weights.models import DEFAULT_MODEL, find, load_tokenizer
 
 PUBLISHED = {"accept_rate": 0.28, "shown": -0.21}
 """Cursor, "Improving Cursor Tab with online RL" (cursor.com/blog/tab-rl)."""

@@ -23,9 +23,9 @@ import msgspec
 import _feedback
 import _report
 from _trainers import Outcome
-from liveweights.catalog.models import DEFAULT_MODEL, find, load_tokenizer
 from liveweights.config import Config
 from liveweights.gate.statistics import Difference, paired_difference
+from liveweights.weights.models import DEFAULT_MODEL, find, load_tokenizer
 
 HELD_BACK = 256
 """Rows."""

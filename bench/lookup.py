@@ -18,11 +18,11 @@ from statistics import median
 from typing import Any
 
 from _report import arguments, finish, table
-from liveweights.catalog.models import find, load_tokenizer
 from liveweights.config import Config
 from liveweights.engines.protocol import Sampling
 from liveweights.engines.settings import EngineSettings
 from liveweights.engines.torch import TorchEngine
+from liveweights.weights.models import find, load_tokenizer
 
 
 @dataclass

@@ -28,13 +28,13 @@ import psycopg
 
 from _release import make_live
 from _report import arguments, finish, table
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.models import find
 from liveweights.config import Config
 from liveweights.replay.client import Client
 from liveweights.replay.service import Service, free_port, write_config
 from liveweights.store.database import open_pool
 from liveweights.store.embedded import EmbeddedPostgres
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import find
 from swap import PROMPTS, make_checkpoints
 
 GROWTH = 1.10

@@ -25,8 +25,6 @@ import msgspec
 
 from _release import make_live
 from _report import arguments, finish, table
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.models import find, load_tokenizer
 from liveweights.config import Config
 from liveweights.engines.llama import LlamaEngine
 from liveweights.engines.protocol import EngineError, Sampling
@@ -35,11 +33,13 @@ from liveweights.learn.learner import WEIGHTS
 from liveweights.learn.policy import Policy
 from liveweights.learn.probes import FILE, make_probes
 from liveweights.learn.settings import LearnSettings
-from liveweights.release.registry import Registry
 from liveweights.replay.client import Client
 from liveweights.replay.service import Service, free_port, write_config
 from liveweights.store.database import open_pool
 from liveweights.store.embedded import EmbeddedPostgres
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import find, load_tokenizer
+from liveweights.weights.registry import Registry
 
 OPERATOR_KEY = "bench-0123456789"
 PAUSE = 5.0

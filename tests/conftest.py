@@ -18,10 +18,10 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from tests.timescale.database import forget_database, make_database
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.models import DEFAULT_MODEL, find
 from liveweights.store.embedded import EmbeddedPostgres, ServerError
 from liveweights.store.migrate import migrate
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import DEFAULT_MODEL, find
 
 # How long an example takes says something about the machine, not about the code.
 hypothesis.settings.register_profile("here", deadline=None)

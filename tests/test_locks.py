@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from liveweights.catalog import download
+from liveweights.weights import download
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ROOT / "locks"

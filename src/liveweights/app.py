@@ -31,9 +31,6 @@ from liveweights.api.sampler import keep_sampling
 from liveweights.api.server import PortTaken, Server, bind
 from liveweights.api.shadow import Shadow
 from liveweights.api.wire import reply
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.content import HASHES
-from liveweights.catalog.models import ModelNotFound, find, load_tokenizer
 from liveweights.catalog.template import ChatTemplate, TemplateRefusal, has_template
 from liveweights.config import Config
 from liveweights.cycle.status import read_status
@@ -58,7 +55,6 @@ from liveweights.relay import check_relay
 from liveweights.release import aliases
 from liveweights.release.console import release_routes
 from liveweights.release.deployer import Deployer
-from liveweights.release.signing import check
 from liveweights.report import Listener, Report
 from liveweights.restarts import AWAY, PERMANENT, GaveUp, Restarts, describe, explain
 from liveweights.service_key import make_key
@@ -68,6 +64,10 @@ from liveweights.store.embedded import EmbeddedPostgres
 from liveweights.store.migrate import migrate
 from liveweights.store.upkeep import keep_up
 from liveweights.terminal import start_logging
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.content import HASHES
+from liveweights.weights.models import ModelNotFound, find, load_tokenizer
+from liveweights.weights.signing import check
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

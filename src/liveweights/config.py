@@ -11,7 +11,6 @@ import msgspec
 from msgspec import Meta
 
 from liveweights.api.settings import ApiSettings
-from liveweights.catalog.download import NAME
 from liveweights.catalog.template import TemplateSettings
 from liveweights.cycle.settings import CycleSettings
 from liveweights.databases.settings import DatabaseSettings
@@ -28,6 +27,7 @@ from liveweights.release.settings import (
     RetentionSettings,
     SigningSettings,
 )
+from liveweights.weights.download import NAME
 
 DATABASE_URL = "LIVEWEIGHTS_DATABASE_URL"
 

@@ -11,8 +11,6 @@ import psycopg
 
 from liveweights.api.server import PortTaken, bind
 from liveweights.catalog.check import check_model
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.models import ModelNotFound, card, find
 from liveweights.config import Config, ConfigError
 from liveweights.cycle import ledger
 from liveweights.holder import Held, Holder
@@ -26,6 +24,8 @@ from liveweights.store.migrate import MigrationError
 from liveweights.store.partitions import ensure_ahead
 from liveweights.store.place import PlaceError
 from liveweights.store.tiers import UnsupportedServer, check_version, detect
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import ModelNotFound, card, find
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,6 @@ from liveweights.api.app import create_app
 from liveweights.api.authentication import Authenticator
 from liveweights.api.routing import Router
 from liveweights.api.settings import ApiSettings
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.template import NOTHING, Render, TemplateRefusal
 from liveweights.catalog.template_host import CONTINUE
 from liveweights.engines.protocol import (
@@ -35,6 +34,7 @@ from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
 from liveweights.record.responses import StoreAway, StoredResponse, UnknownResponse
 from liveweights.record.writer import ConflictingFeedback, TooMuchFeedback, UnknownGeneration
+from liveweights.weights.checkpoint import Checkpoint
 
 BASE = "tiny@000000000000"
 NEXT = "tiny@111111111111"

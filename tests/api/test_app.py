@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from liveweights.api.settings import ApiSettings
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.record.backlog import Backlog
+from liveweights.weights.checkpoint import Checkpoint
 
 from .doubles import BASE, NEXT, make_api
 

@@ -12,12 +12,12 @@ from openai import AsyncOpenAI
 
 from liveweights.api.app import create_app
 from liveweights.api.routing import Router
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.models import load_tokenizer
 from liveweights.catalog.template import ChatTemplate
 from liveweights.engines.llama import LlamaEngine
 from liveweights.record.writer import Writer
 from liveweights.store.database import open_pool
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import load_tokenizer
 
 from .servers import answering, make_server
 

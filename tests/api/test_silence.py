@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.selection import Selection
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.selection import Selection
 
 from .doubles import BASE, Api, make_api
 

@@ -21,7 +21,7 @@ from tests.learn.families import make_family, write_family
 
 from liveweights.catalog import check
 from liveweights.catalog.check import check_model, find_fault, is_finite, layers_beyond
-from liveweights.catalog.models import BrokenModel, find
+from liveweights.weights.models import BrokenModel, find
 
 Change = Callable[[Path], object]
 LAYER = "model.layers.0.mlp.down_proj.weight"

@@ -16,8 +16,6 @@ from typing import Any
 import pytest
 from tests.api.doubles import make_tokenizer
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.models import load_tokenizer
 from liveweights.catalog.template import (
     ChatTemplate,
     TemplateRefusal,
@@ -25,6 +23,8 @@ from liveweights.catalog.template import (
     find_fault,
     rendering,
 )
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import load_tokenizer
 
 HI = [{"role": "user", "content": "hi"}]
 BAD = [{"role": "user", "content": "bad"}]

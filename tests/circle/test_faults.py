@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.circle.service import Part, Running, rows, running
 
-from liveweights.release.registry import Registry, verify
+from liveweights.weights.registry import Registry, verify
 
 pytestmark = [pytest.mark.fault, pytest.mark.model]
 

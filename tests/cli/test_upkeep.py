@@ -10,9 +10,9 @@ import pytest
 from tests.learn.families import make_family
 from typer.testing import CliRunner
 
-from liveweights.catalog.models import card, find
 from liveweights.cli import app
-from liveweights.release.registry import register
+from liveweights.weights.models import card, find
+from liveweights.weights.registry import register
 
 runner = CliRunner()
 

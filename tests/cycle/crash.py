@@ -29,7 +29,6 @@ from safetensors.numpy import save_file
 from api.doubles import make_tokenizer
 from liveweights.api.app import create_app
 from liveweights.api.routing import Router
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.config import Config
 from liveweights.cycle import worker as worker_module
 from liveweights.cycle.worker import Worker
@@ -41,6 +40,7 @@ from liveweights.release.deployer import Deployer
 from liveweights.release.probe import read_probes
 from liveweights.release.settings import DeploymentSettings
 from liveweights.store.database import open_pool
+from liveweights.weights.checkpoint import Checkpoint
 from release.scripted import ScriptedEngine
 
 STARTING = "starting"

@@ -14,8 +14,6 @@ import numpy as np
 from safetensors.numpy import save
 
 from liveweights.api.routing import Router
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.content import content_id
 from liveweights.config import Config
 from liveweights.cycle.ledger import begin_release
 from liveweights.cycle.worker import Worker
@@ -24,9 +22,11 @@ from liveweights.record.binary import encode
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
 from liveweights.release import aliases
-from liveweights.release.registry import register
 from liveweights.release.rollout import begin, shares
 from liveweights.store.database import Pool
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.content import content_id
+from liveweights.weights.registry import register
 
 WEIGHTS = save({"w": np.zeros(4, np.float32)})
 BASE = f"base@{content_id({'model.safetensors': hashlib.sha256(WEIGHTS).hexdigest()})}"

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from liveweights.config import Config
-from liveweights.release.registry import Registry, verify
+from liveweights.weights.registry import Registry, verify
 
 from .crash import STARTING, Plan, end, fork, run_api, run_users, run_worker, until
 from .product import BASE, write_base

@@ -28,9 +28,9 @@ from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
 from liveweights.record.spill import Spill
 from liveweights.release import aliases
-from liveweights.release.registry import Registry
 from liveweights.release.settings import RetentionSettings
 from liveweights.store.partitions import ensure
+from liveweights.weights.registry import Registry
 
 from .crash import pretend_to_learn
 from .product import BASE, Habit, Product

@@ -13,10 +13,10 @@ from liveweights.cycle import worker as worker_module
 from liveweights.cycle.updating import LearnerFailed
 from liveweights.holder import Held, Holder
 from liveweights.release import aliases
-from liveweights.release.registry import Registry
 from liveweights.release.settings import RetentionSettings, SigningSettings
-from liveweights.release.signing import check, make_keys
 from liveweights.store.database import open_pool
+from liveweights.weights.registry import Registry
+from liveweights.weights.signing import check, make_keys
 
 from .crash import pretend_to_learn
 from .product import BASE, GOOD, Habit, Product

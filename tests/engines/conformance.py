@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from tests.engines import reference
 
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.engines.llama import LlamaEngine
 from liveweights.engines.openvino import OpenVinoEngine
 from liveweights.engines.protocol import (
@@ -30,6 +29,7 @@ from liveweights.engines.protocol import (
 )
 from liveweights.engines.torch import TorchEngine
 from liveweights.engines.vllm import VllmEngine
+from liveweights.weights.checkpoint import Checkpoint
 
 T = TypeVar("T")
 

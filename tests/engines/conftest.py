@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tests.engines.reference import make_adapter
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.models import load_tokenizer
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import load_tokenizer
 
 
 @pytest.fixture(scope="session")

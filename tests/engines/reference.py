@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.content import content_id, hash_files
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.content import content_id, hash_files
 
 
 @cache

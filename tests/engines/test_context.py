@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.learn.families import FAMILIES, make_config
 
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.engines import context
 from liveweights.engines.context import (
     LEAST,
@@ -24,6 +23,7 @@ from liveweights.engines.context import (
     with_context,
 )
 from liveweights.engines.settings import EngineSettings
+from liveweights.weights.checkpoint import Checkpoint
 
 GIB = 2**30
 QWEN = {  # Qwen2.5-0.5B's

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.api.doubles import make_tokenizer
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.models import end_of_text_ids, load_tokenizer
 from liveweights.engines.guide import Guide, GuideMaker, ShortestFirst
 from liveweights.engines.protocol import Constraint, InvalidConstraint
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import end_of_text_ids, load_tokenizer
 
 TOKENIZER = make_tokenizer()
 END = cast(int, TOKENIZER.eos_token_id)

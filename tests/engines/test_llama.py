@@ -25,10 +25,10 @@ from tests.engines.conformance import (
     shown,
 )
 
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.engines.llama import LlamaEngine
 from liveweights.engines.protocol import EngineError, Sampling, Token
 from liveweights.engines.settings import EngineSettings
+from liveweights.weights.checkpoint import Checkpoint
 
 pytestmark = pytest.mark.model
 
@@ -102,7 +102,7 @@ class TestLlamaEngine(EngineConformance, GuidedConformance):
         script = f"""
 import asyncio
 from pathlib import Path
-from liveweights.catalog.checkpoint import Checkpoint
+from liveweights.weights.checkpoint import Checkpoint
 from liveweights.engines.llama import LlamaEngine
 
 async def main():

@@ -14,10 +14,10 @@ import pytest
 from aiohttp import web
 from tests.api.doubles import make_tokenizer
 
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.engines.openai import OpenAIEngine
 from liveweights.engines.protocol import EngineError, Sampling, Token, UnknownCheckpoint
 from liveweights.engines.settings import EngineSettings, OpenAISettings
+from liveweights.weights.checkpoint import Checkpoint
 
 BASE = Checkpoint("tiny@000000000000", "base", Path("/base"))
 ADAPTER = Checkpoint("tiny@1", "adapter", Path("/a"), base=BASE.id, parent=BASE.id)

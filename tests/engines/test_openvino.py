@@ -19,12 +19,12 @@ from tests.engines.conformance import (
 )
 from tests.learn.families import make_config, write_family
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.models import find
 from liveweights.engines.openvino import OpenVinoEngine
 from liveweights.engines.openvino_decoder import OpenVinoDecoder
 from liveweights.engines.protocol import EngineError
 from liveweights.engines.settings import EngineSettings
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import find
 
 pytest.importorskip("openvino", reason="needs OpenVINO: run `make test-openvino`")
 pytestmark = pytest.mark.model

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.gguf import LAYOUT
 from liveweights.engines.precision import Distribution, choose_precision, divergence
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.gguf import LAYOUT
 
 logits = st.lists(st.floats(-8, 0), min_size=4, max_size=4)
 

@@ -20,13 +20,13 @@ from tests.engines.conformance import (
 )
 from tests.learn.families import make_config, write_family
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.models import find, load_tokenizer
 from liveweights.engines.protocol import Token
 from liveweights.engines.settings import EngineSettings
 from liveweights.engines.torch import TorchEngine
 from liveweights.engines.torch_batch import Batch
 from liveweights.learn.updaters.targets import find_targets
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import find, load_tokenizer
 
 
 @pytest.fixture(scope="module")

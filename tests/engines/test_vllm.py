@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from tests.api.doubles import make_tokenizer
 
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.engines.protocol import EngineError, Sampling, Token, UnknownCheckpoint
 from liveweights.engines.settings import EngineSettings, VllmSettings
 from liveweights.engines.vllm import VllmEngine
 from liveweights.engines.vllm_wire import read_event
+from liveweights.weights.checkpoint import Checkpoint
 
 from .vllm_stub import VllmStub, encode, routed
 

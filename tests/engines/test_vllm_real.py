@@ -20,11 +20,11 @@ from tests.engines.conformance import (
 )
 from tests.learn.families import make_config, write_family
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.models import find, load_tokenizer
 from liveweights.engines.protocol import Sampling, Token
 from liveweights.engines.settings import EngineSettings, VllmSettings
 from liveweights.engines.vllm import VllmEngine
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import find, load_tokenizer
 
 PYTHON = os.environ.get("LIVEWEIGHTS_VLLM_PYTHON", "")
 pytestmark = [

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.models import load_tokenizer
 from liveweights.catalog.template import TemplateRefusal, rendering
 from liveweights.learn.dialogue import Dialogue, hindsight_prompt, read_dialogue
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import load_tokenizer
 
 
 class ByteTokenizer:

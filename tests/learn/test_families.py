@@ -13,8 +13,6 @@ import msgspec
 import pytest
 from tests.learn.families import FAMILIES, make_family
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.models import find, load_tokenizer
 from liveweights.engines.protocol import Sampling, Token
 from liveweights.engines.settings import EngineSettings
 from liveweights.engines.torch import TorchEngine
@@ -25,8 +23,10 @@ from liveweights.record.feedback import Feedback, Signal
 from liveweights.record.generation import Generation
 from liveweights.record.window import Example
 from liveweights.release.probe import probe, read_probes
-from liveweights.release.registry import Registry, verify
-from liveweights.release.whole import make_whole
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import find, load_tokenizer
+from liveweights.weights.registry import Registry, verify
+from liveweights.weights.whole import make_whole
 
 PROMPTS = ["import os, sys\n", "import os\n", "def main():\n", "for x in range(", "return a"]
 QUICK = {"llama", "deepseek_v3"}

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.learn.voters import SOMEBODY
 
-from liveweights.catalog.selection import Selection
 from liveweights.learn.selection import Shown, confidence, first_selection, fit_selection
+from liveweights.weights.selection import Selection
 
 
 def shown(sure: float, gain: float, logprob: float = 0.0) -> Shown:

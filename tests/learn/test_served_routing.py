@@ -13,8 +13,6 @@ from tests.learn.families import make_family
 
 from liveweights.api.app import create_app
 from liveweights.api.routing import Router
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.models import find, load_tokenizer
 from liveweights.engines.settings import EngineSettings
 from liveweights.engines.torch import TorchEngine
 from liveweights.learn.learner import Job, learn
@@ -24,6 +22,8 @@ from liveweights.record import window
 from liveweights.record.window import Example
 from liveweights.record.writer import Writer
 from liveweights.store.database import Pool, open_pool
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import find, load_tokenizer
 
 PROMPTS = ["import os, sys\n", "import os\n", "def main():\n", "for x in range("]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.engines.protocol import EngineError, Sampling, Token, UnknownCheckpoint
+from liveweights.weights.checkpoint import Checkpoint
 
 
 class ScriptedEngine:

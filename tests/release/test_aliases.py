@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.release import aliases
 from liveweights.release.aliases import AliasError, Release, StaleVersion, UnknownAlias
-from liveweights.release.registry import NotRegistered, register
 from liveweights.store.database import Connection
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.registry import NotRegistered, register
 
 A, B, C = (f"{name}@000000000000" for name in "abc")
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from liveweights.api.routing import NotReady, Router, UnknownModel
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.release import aliases
 from liveweights.release.deployer import Deployer
 from liveweights.release.deployments import keep_warm, let_go, ready
-from liveweights.release.registry import register
 from liveweights.release.settings import DeploymentSettings
 from liveweights.store.database import Pool, open_pool
 from liveweights.store.embedded import EmbeddedPostgres
 from liveweights.store.migrate import migrate
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.registry import register
 from release.scripted import ScriptedEngine
 
 BASE, A, B, C, D = (f"{name}@000000000000" for name in ("base", "a", "b", "c", "d"))

@@ -9,11 +9,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.release import aliases
 from liveweights.release.deployments import Desired, keep_warm, let_go, order, read_desired
-from liveweights.release.registry import register
 from liveweights.store.database import Connection
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.registry import register
 
 A, B, C = (f"{name}@000000000000" for name in "abc")
 Act = Callable[[Connection], Awaitable[None]]

@@ -8,11 +8,11 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.release import aliases
 from liveweights.release.lineage import Lineage, read_lineage
-from liveweights.release.registry import NotRegistered, register
 from liveweights.store.database import Connection
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.registry import NotRegistered, register
 
 BASE, A, B = (f"{name}@000000000000" for name in ("base", "a", "b"))
 

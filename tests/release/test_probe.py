@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.release.probe import (
     Compared,
     Probe,
@@ -21,6 +20,7 @@ from liveweights.release.probe import (
     probe,
     read_probes,
 )
+from liveweights.weights.checkpoint import Checkpoint
 from release.scripted import ScriptedEngine
 
 NAME = "x@000000000000"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.release.probe import ProbeReport, probe, read_probes
-from liveweights.release.registry import Registry, verify
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.registry import Registry, verify
 
 pytestmark = pytest.mark.model
 
@@ -25,7 +25,7 @@ def make_adapters(base: Checkpoint, acting: Path, zeros: Path) -> None:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from liveweights.catalog.models import load_tokenizer
+    from liveweights.weights.models import load_tokenizer
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -8,14 +8,12 @@ import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.weights.test_registry import adapter
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.delta import FILE
 from liveweights.cycle.ledger import advance, begin
 from liveweights.release import aliases
 from liveweights.release.aliases import AliasError
 from liveweights.release.deployments import keep_warm
-from liveweights.release.registry import Registry, register
 from liveweights.release.retention import (
     GB,
     Stored,
@@ -27,8 +25,9 @@ from liveweights.release.retention import (
 )
 from liveweights.release.settings import RetentionSettings
 from liveweights.store.database import Connection
-
-from .test_registry import adapter
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.delta import FILE
+from liveweights.weights.registry import Registry, register
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 BASE = "base@000000000000"

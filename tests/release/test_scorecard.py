@@ -18,7 +18,6 @@ from liveweights.record.answers import JudgedAnswer
 from liveweights.record.feedback import Feedback
 from liveweights.release import aliases
 from liveweights.release.page import draw_history, to_html, to_markdown
-from liveweights.release.registry import NotRegistered
 from liveweights.release.scorecard import (
     Row,
     Scorecard,
@@ -31,6 +30,7 @@ from liveweights.release.scorecard import (
 )
 from liveweights.release.settings import CanarySettings
 from liveweights.store.database import open_pool
+from liveweights.weights.registry import NotRegistered
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

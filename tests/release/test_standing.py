@@ -10,13 +10,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.release import aliases, deployments
 from liveweights.release.aliases import AliasError, AnotherBase
 from liveweights.release.deployments import read_desired, ready, stand_ins
-from liveweights.release.registry import register
 from liveweights.release.standing import stand
 from liveweights.store.database import Connection
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.registry import register
 
 ONE, TWO = (Checkpoint(f"{n}@000000000000", "base", Path("/")) for n in ("one", "two"))
 LEARNT = Checkpoint("one@111111111111", "adapter", Path("/"), ONE.id, ONE.id)

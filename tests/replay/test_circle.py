@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.models import load_tokenizer
 from liveweights.engines.llama import LlamaEngine
 from liveweights.engines.settings import EngineSettings
 from liveweights.gate.monitors import Habits, measure_habits
@@ -17,6 +15,8 @@ from liveweights.replay.measure import Measurement, choose
 from liveweights.replay.scorecard import clustered_mean, rewards_of
 from liveweights.replay.settings import MeasureSettings, Rewards, TrafficSettings
 from liveweights.replay.traffic import sessions
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import load_tokenizer
 
 
 def make_circle(base: Checkpoint, cache: Path, folder: Path, settings: LearnSettings) -> Circle:

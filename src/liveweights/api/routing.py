@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from liveweights.api.silence import Silence
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.selection import Selection
 from liveweights.engines.protocol import Sampling
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.selection import Selection
 
 
 class UnknownModel(LookupError):

@@ -6,8 +6,8 @@ import math
 import random
 from dataclasses import dataclass
 
-from liveweights.catalog.selection import Selection
 from liveweights.engines.protocol import Sampling, Token
+from liveweights.weights.selection import Selection
 
 
 @dataclass(slots=True)

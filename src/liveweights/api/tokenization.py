@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from liveweights.catalog import byte_level
-from liveweights.catalog.byte_level import is_byte_level
+from liveweights.weights import byte_level
+from liveweights.weights.byte_level import is_byte_level
 
 # Longer texts are tokenized off the event loop: a megabyte takes about a second.
 INLINE_CHARACTERS = 16_384

@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from liveweights import __version__
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.content import weight_files
-from liveweights.catalog.models import OWN_CODE, BrokenModel, load_tokenizer, say
-from liveweights.catalog.staging import write_whole
 from liveweights.catalog.template import TemplateSettings
 from liveweights.catalog.template import find_fault as find_template_fault
-from liveweights.catalog.tensors import open_tensors
 from liveweights.child import run_child
 from liveweights.machine import end_with_parent, limit_memory
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.content import weight_files
+from liveweights.weights.models import OWN_CODE, BrokenModel, load_tokenizer, say
+from liveweights.weights.staging import write_whole
+from liveweights.weights.tensors import open_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -118,7 +118,7 @@ def _faults(base: Checkpoint, engine: str) -> Iterator[str]:
     if (why := asyncio.run(find_template_fault(tokenizer, within))) is not None:
         yield why
     if engine == "llama":
-        from liveweights.catalog.gguf import check_convertible
+        from liveweights.weights.gguf import check_convertible
 
         check_convertible(base)
     for file in weight_files(base.folder):

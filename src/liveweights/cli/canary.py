@@ -13,7 +13,6 @@ from liveweights.config import Config
 from liveweights.cycle import ledger, live
 from liveweights.release import aliases
 from liveweights.release.exposure import count_exposed
-from liveweights.release.registry import get
 from liveweights.release.rollout import (
     Action,
     IllegalMove,
@@ -24,6 +23,7 @@ from liveweights.release.rollout import (
     shares,
 )
 from liveweights.store.database import Connection
+from liveweights.weights.registry import get
 
 canary = typer.Typer(
     no_args_is_help=True,

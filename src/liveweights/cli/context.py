@@ -14,10 +14,10 @@ import typer
 
 from liveweights.config import Config, ConfigError, load_config
 from liveweights.release.aliases import AliasError
-from liveweights.release.registry import NotRegistered
 from liveweights.store.database import BadAddress, Connection, check_dsn
 from liveweights.store.embedded import EmbeddedPostgres, ServerError
 from liveweights.terminal import clean
+from liveweights.weights.registry import NotRegistered
 
 Home = Annotated[Path, typer.Option(help="Folder of the service: database, checkpoints, cycles.")]
 Settings = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).")]

@@ -13,8 +13,8 @@ from liveweights import bounds
 from liveweights.cli.context import HOME, Home, Json, Settings, open_database, read_config, refuse
 from liveweights.cli.output import say, show, show_json
 from liveweights.release.aliases import AliasError
-from liveweights.release.registry import NotRegistered
 from liveweights.service_key import key_for
+from liveweights.weights.registry import NotRegistered
 
 URL = "http://127.0.0.1:8090"
 

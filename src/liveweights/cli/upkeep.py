@@ -8,13 +8,14 @@ from typing import Annotated
 import msgspec
 import typer
 
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
 from liveweights.cli.output import say, show, show_json
 from liveweights.config import Config
-from liveweights.release import registry, retention, signing
-from liveweights.release.registry import Registry, Tampered
+from liveweights.release import retention
 from liveweights.store.database import Connection
+from liveweights.weights import registry, signing
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.registry import Registry, Tampered
 
 Ids = Annotated[list[str] | None, typer.Argument(help="Checkpoint ids; default: all on disk.")]
 

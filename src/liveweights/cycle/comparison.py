@@ -15,8 +15,8 @@ from liveweights.gate.findings import Finding
 from liveweights.gate.suites.battery import Progress, run_battery
 from liveweights.record.window import Example, read
 from liveweights.release import aliases, deployments
-from liveweights.release.registry import get
 from liveweights.store.database import Connection
+from liveweights.weights.registry import get
 
 WARM = 4 * 3600.0
 """Seconds for which a checkpoint is held at most, should this process be killed."""

@@ -21,9 +21,6 @@ import msgspec
 import psycopg
 
 from liveweights import __version__
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.content import HASHES
-from liveweights.catalog.selection import read_selection
 from liveweights.config import Config
 from liveweights.cycle import ledger, live
 from liveweights.cycle.gating import AWAY, Gate
@@ -47,16 +44,20 @@ from liveweights.learn.voters import user_of
 from liveweights.record.followups import read_follow_ups
 from liveweights.record.refused import reason_of
 from liveweights.record.window import claim, count_earlier, leave_out, read
-from liveweights.release import aliases, deployments, signing
+from liveweights.release import aliases, deployments
 from liveweights.release.aliases import Alias
 from liveweights.release.exposure import count_exposed
-from liveweights.release.registry import Registry, get, register
 from liveweights.release.retention import prune, remove_work
 from liveweights.release.rollout import Move, begin, follow, locate, shares
-from liveweights.release.signing import SigningUnavailable
-from liveweights.release.whole import make_whole
 from liveweights.store.database import Connection, Pool
 from liveweights.store.faults import Fault, fault_of
+from liveweights.weights import signing
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.content import HASHES
+from liveweights.weights.registry import Registry, get, register
+from liveweights.weights.selection import read_selection
+from liveweights.weights.signing import SigningUnavailable
+from liveweights.weights.whole import make_whole
 
 log = logging.getLogger(__name__)
 

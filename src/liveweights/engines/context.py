@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.content import weight_files
 from liveweights.engines.settings import EngineSettings
 from liveweights.machine import available_memory
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.content import weight_files
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,6 @@ from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.models import end_of_text_ids, load_tokenizer
 from liveweights.engines.context import with_context
 from liveweights.engines.decoder import Decoder
 from liveweights.engines.guide import GuideMaker
@@ -19,6 +17,8 @@ from liveweights.engines.protocol import EngineError, Sampling, Token, UnknownCh
 from liveweights.engines.settings import EngineSettings
 from liveweights.engines.text import TextStream
 from liveweights.engines.worker import Answer, Worker
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import end_of_text_ids, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -13,10 +13,6 @@ from typing import TYPE_CHECKING, Any, cast
 import aiohttp
 import msgspec
 
-from liveweights.catalog.adapters import to_gguf_adapter
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.gguf import Precision, UnsupportedByLlamaCpp, to_gguf
-from liveweights.catalog.models import end_of_text_ids, load_tokenizer
 from liveweights.engines.context import with_context
 from liveweights.engines.distribution import sampling_logprob
 from liveweights.engines.guide import GuideMaker
@@ -35,6 +31,10 @@ from liveweights.engines.protocol import (
 )
 from liveweights.engines.settings import EngineSettings
 from liveweights.engines.text import TextStream, special_ids
+from liveweights.weights.adapters import to_gguf_adapter
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.gguf import Precision, UnsupportedByLlamaCpp, to_gguf
+from liveweights.weights.models import end_of_text_ids, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import msgspec
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.models import end_of_text_ids, load_tokenizer
 from liveweights.engines.context import choose_context
 from liveweights.engines.limits import check_request, refuse_guidance
 from liveweights.engines.protocol import (
@@ -22,6 +20,8 @@ from liveweights.engines.protocol import (
 )
 from liveweights.engines.settings import EngineSettings, OpenAISettings
 from liveweights.engines.text import TextStream
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import end_of_text_ids, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

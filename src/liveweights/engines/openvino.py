@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.engines.in_process import InProcessEngine
 from liveweights.engines.limits import check_request
 from liveweights.engines.openvino_convert import adapt, to_openvino
@@ -16,6 +15,7 @@ from liveweights.engines.openvino_model import PagedModel, fast_dtype, library
 from liveweights.engines.protocol import EngineError, Sampling
 from liveweights.engines.settings import EngineSettings
 from liveweights.machine import cores
+from liveweights.weights.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.staging import exclusive, publish, staged
 from liveweights.engines.openvino_model import PagedModel, Part, library, transformations
 from liveweights.engines.protocol import EngineError
 from liveweights.engines.torch_batch import is_plain
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.staging import exclusive, publish, staged
 
 LAYOUT = 1
 """Raised when the conversion changes, so that an older cache is not taken for the new one."""

@@ -13,12 +13,12 @@ from typing import Any
 
 import msgspec
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.gguf import LAYOUT, Precision, to_gguf
-from liveweights.catalog.models import load_tokenizer
-from liveweights.catalog.staging import write_whole
 from liveweights.engines.llama_host import Host
 from liveweights.engines.llama_process import LlamaProcess
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.gguf import LAYOUT, Precision, to_gguf
+from liveweights.weights.models import load_tokenizer
+from liveweights.weights.staging import write_whole
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.engines.experts import Experts
+from liveweights.weights.checkpoint import Checkpoint
 
 StopReason = Literal["stop", "length"]
 

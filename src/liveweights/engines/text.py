@@ -6,8 +6,8 @@ import codecs
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from liveweights.catalog.byte_level import is_byte_level, token_bytes
 from liveweights.engines.stops import Stops
+from liveweights.weights.byte_level import is_byte_level, token_bytes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

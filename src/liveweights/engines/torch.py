@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.catalog.routers import Choices
 from liveweights.engines.in_process import InProcessEngine
 from liveweights.engines.settings import EngineSettings
 from liveweights.engines.torch_decoder import TorchDecoder
 from liveweights.engines.torch_prefixes import Prefixes
+from liveweights.weights.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.models import end_of_text_ids, is_mixture, load_tokenizer
 from liveweights.engines.context import choose_context
 from liveweights.engines.drawn import Step, candidate_count, drawn_token
 from liveweights.engines.limits import check_request, refuse_guidance
@@ -23,6 +21,8 @@ from liveweights.engines.text import TextStream
 from liveweights.engines.vllm_process import VllmProcess
 from liveweights.engines.vllm_replica import AWAY, START_SECONDS, Replica
 from liveweights.engines.vllm_wire import generate_request, read_event, refusal
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import end_of_text_ids, is_mixture, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

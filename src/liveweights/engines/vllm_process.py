@@ -13,12 +13,12 @@ from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.models import is_mixture
 from liveweights.engines.drawn import MAX_CANDIDATES
 from liveweights.engines.protocol import EngineError
 from liveweights.engines.settings import EngineSettings, VllmSettings
 from liveweights.machine import request_parent_death_signal
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import is_mixture
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 import aiohttp
 import msgspec
 
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.engines.protocol import EngineError
 from liveweights.engines.vllm_process import VllmProcess
 from liveweights.engines.vllm_wire import refusal
+from liveweights.weights.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,6 @@ from pathlib import Path
 import msgspec
 import torch
 
-from liveweights.catalog.checkpoint import Kind
-from liveweights.catalog.selection import Selection, write_selection
 from liveweights.catalog.template import TemplateSettings, rendering
 from liveweights.learn import sharing
 from liveweights.learn.baseline import Baseline
@@ -41,6 +39,8 @@ from liveweights.learn.voters import describe
 from liveweights.machine import end_with_parent, give_way
 from liveweights.record.generation import Generation
 from liveweights.record.window import Example
+from liveweights.weights.checkpoint import Kind
+from liveweights.weights.selection import Selection, write_selection
 
 RESULT = "result.json"
 PROGRESS = "progress.json"

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from liveweights.catalog.selection import TOKENS, Selection
 from liveweights.learn.voters import Voter
+from liveweights.weights.selection import TOKENS, Selection
 
 Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 Vector = np.ndarray[tuple[int], np.dtype[np.float64]]

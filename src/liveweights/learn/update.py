@@ -10,7 +10,6 @@ import msgspec
 import torch
 from torch import Tensor
 
-from liveweights.catalog.selection import Selection
 from liveweights.engines.experts import Experts
 from liveweights.learn import sharing
 from liveweights.learn.losses.cispo import cispo_loss
@@ -24,6 +23,7 @@ from liveweights.learn.reference import find_reference
 from liveweights.learn.rows import Role, Row
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import Path
+from liveweights.weights.selection import Selection
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 
 from liveweights import __version__
-from liveweights.catalog.staging import write_whole
 from liveweights.learn.layout import Layout
 from liveweights.learn.settings import LearnSettings
+from liveweights.weights.staging import write_whole
 
 
 class Way(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import psycopg
 from psycopg.types.json import Jsonb
 
-from liveweights.release.registry import NotRegistered
 from liveweights.store.database import Connection
+from liveweights.weights.registry import NotRegistered
 
 CHANNEL = "liveweights_aliases"
 Change = Literal[

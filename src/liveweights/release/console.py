@@ -25,9 +25,9 @@ from liveweights.api.wire import read_form, reply
 from liveweights.config import Config
 from liveweights.release import aliases
 from liveweights.release.page import render, to_html, to_markdown
-from liveweights.release.registry import NotRegistered
 from liveweights.release.scorecard import read_scorecard
 from liveweights.store.database import Connection, Pool
+from liveweights.weights.registry import NotRegistered
 
 PREFIX = "/releases"
 SHOWN = 50

@@ -15,17 +15,17 @@ import msgspec
 import psycopg
 
 from liveweights.api.routing import Router
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.selection import read_selection
 from liveweights.engines.protocol import Engine
 from liveweights.release import deployments
 from liveweights.release.aliases import CHANNEL, Alias
 from liveweights.release.deployments import Desired, State
 from liveweights.release.probe import ProbeReport, probe, read_probes
-from liveweights.release.registry import get
 from liveweights.release.settings import DeploymentSettings
-from liveweights.release.whole import Find, make_whole
 from liveweights.store.database import Pool, listen
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.registry import get
+from liveweights.weights.selection import read_selection
+from liveweights.weights.whole import Find, make_whole
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from datetime import datetime
 
 import msgspec
 
-from liveweights.release.registry import NotRegistered
 from liveweights.store.database import Connection
+from liveweights.weights.registry import NotRegistered
 
 
 class Ancestor(msgspec.Struct, frozen=True, kw_only=True):

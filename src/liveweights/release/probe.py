@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.engines.protocol import Engine, Sampling
+from liveweights.weights.checkpoint import Checkpoint
 
 FloatArray = NDArray[np.float64]
 

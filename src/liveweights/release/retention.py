@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from liveweights.release.deployments import read_desired
-from liveweights.release.registry import Registry, size_of
 from liveweights.release.settings import RetentionSettings
 from liveweights.store.database import Connection
+from liveweights.weights.registry import Registry, size_of
 
 GB = 1e9
 

@@ -16,8 +16,8 @@ from liveweights.gate.statistics import clustered_error, group
 from liveweights.learn.rewards import RewardMap, reward
 from liveweights.record.answers import JudgedAnswer, read_answers
 from liveweights.release.exposure import Exposed, count_exposed
-from liveweights.release.registry import NotRegistered
 from liveweights.store.database import Connection
+from liveweights.weights.registry import NotRegistered
 
 Improved = Literal["yes", "no", "not shown"]
 DIMENSIONS = ("surface", "language", "tenant")

@@ -7,12 +7,12 @@ from typing import Any
 
 import psycopg
 
-from liveweights.catalog.checkpoint import Checkpoint
 from liveweights.release import aliases
 from liveweights.release.aliases import AliasError, AnotherBase, UnknownAlias
 from liveweights.release.deployments import ALIVE
-from liveweights.release.registry import register
 from liveweights.store.database import Connection
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.registry import register
 
 
 async def stand(

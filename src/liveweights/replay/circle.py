@@ -21,8 +21,6 @@ import msgspec
 from liveweights.api.caller import Caller
 from liveweights.api.draft import make_drafts
 from liveweights.api.routing import Pin
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.selection import read_selection
 from liveweights.engines.protocol import Engine, EngineError, Sampling
 from liveweights.engines.text import heal
 from liveweights.learn.baseline import Baseline
@@ -32,10 +30,12 @@ from liveweights.learn.settings import LearnSettings
 from liveweights.record.feedback import Feedback, Signal
 from liveweights.record.generation import Generation
 from liveweights.record.window import Example
-from liveweights.release.registry import Registry
 from liveweights.replay.developer import STOP, Outcome, Position, judge
 from liveweights.replay.measure import Measurement
 from liveweights.replay.settings import TrafficSettings
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.registry import Registry
+from liveweights.weights.selection import read_selection
 
 React = Callable[[str, Generation, Outcome, Position], Sequence[tuple[Signal, str | None]]]
 """A user's signals (with their texts) for an outcome."""

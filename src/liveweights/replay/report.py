@@ -12,7 +12,6 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from liveweights.catalog.staging import write_whole
 from liveweights.replay import plot
 from liveweights.replay.course import Result
 from liveweights.replay.developer import Outcome
@@ -21,6 +20,7 @@ from liveweights.replay.proof import Place, Proof, telling
 from liveweights.replay.settings import DemoOptions
 from liveweights.replay.traffic import Tally
 from liveweights.terminal import clean
+from liveweights.weights.staging import write_whole
 
 PLACES = 6
 _WORDS: dict[Outcome, str] = {

@@ -9,12 +9,12 @@ import pytest
 import torch
 from tests.learn.voters import SOMEBODY
 
-from liveweights.catalog.delta import apply, is_delta
 from liveweights.learn.policy import Policy
 from liveweights.learn.rows import Row
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import Path as TreePath
 from liveweights.learn.update import update
+from liveweights.weights.delta import apply, is_delta
 
 SHOWN = [
     TreePath(list(range(1, 20)), [5, 6, 7]),

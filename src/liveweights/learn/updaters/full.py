@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from liveweights.catalog.checkpoint import Kind
-from liveweights.catalog.delta import encode
-from liveweights.catalog.tensors import read_dtypes
 from liveweights.learn import sharing
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.updaters.load import device_of, load_model
+from liveweights.weights.checkpoint import Kind
+from liveweights.weights.delta import encode
+from liveweights.weights.tensors import read_dtypes
 
 
 class FullWeights:
@@ -67,7 +67,7 @@ class FullWeights:
             weight.copy_(weight.to(stored.get(name, coarsest)))
 
     def save(self, folder: Path) -> None:
-        """Write ``delta.safetensors`` (see ``catalog.delta``), beside the model's configuration.
+        """Write ``delta.safetensors`` (see ``weights.delta``), beside the model's configuration.
 
         Raises DeltaError where Transformers writes other tensors than it read.
         """

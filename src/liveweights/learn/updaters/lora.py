@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from liveweights.catalog.checkpoint import Kind
 from liveweights.learn import sharing
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.updaters.adapted import fuse
 from liveweights.learn.updaters.load import compute_dtype, device_of, load_model
 from liveweights.learn.updaters.targets import find_targets
+from liveweights.weights.checkpoint import Kind
 
 
 class Lora:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-from liveweights.catalog.checkpoint import Kind
+from liveweights.weights.checkpoint import Kind
 
 
 class Updater(Protocol):

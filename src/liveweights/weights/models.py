@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from liveweights.catalog import hub, packaged
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.content import (
+from liveweights.weights import hub, packaged
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.content import (
     HASHES,
     content_id,
     covered_files,
@@ -19,7 +19,7 @@ from liveweights.catalog.content import (
     name_of,
     weight_files,
 )
-from liveweights.catalog.tensors import read_shapes
+from liveweights.weights.tensors import read_shapes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

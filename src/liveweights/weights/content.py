@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 
-from liveweights.catalog.staging import write_whole
+from liveweights.weights.staging import write_whole
 
 HASHES = "hashes"
 """The folder in the cache where the hashes of known files are."""

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from liveweights.catalog.download import NAME, downloaded_gguf
-from liveweights.catalog.gguf import heads_to_permute, restore_heads
-from liveweights.catalog.staging import exclusive, publish, staged
+from liveweights.weights.download import NAME, downloaded_gguf
+from liveweights.weights.gguf import heads_to_permute, restore_heads
+from liveweights.weights.staging import exclusive, publish, staged
 
 if TYPE_CHECKING:
     from gguf import GGUFReader

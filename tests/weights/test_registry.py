@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from safetensors.numpy import save_file
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.release.registry import (
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.registry import (
     NotRegistered,
     Registry,
     RegistryError,

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 from tests.learn.families import make_family
 
-from liveweights.catalog.hub import Address, HubError, origin
-from liveweights.catalog.models import ModelNotFound, find
+from liveweights.weights.hub import Address, HubError, origin
+from liveweights.weights.models import ModelNotFound, find
 
 OLD, NEW = "a" * 40, "b" * 40
 
@@ -105,7 +105,7 @@ def ask(hub: Hub, model: str, folder: Path) -> dict[str, str]:
     script = """
 import json, sys
 from pathlib import Path
-from liveweights.catalog.models import ModelNotFound, card, find
+from liveweights.weights.models import ModelNotFound, card, find
 cache = Path(sys.argv[2])
 try:
     base = find(sys.argv[1], cache)

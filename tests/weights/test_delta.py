@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from liveweights.catalog.delta import FILE, DeltaError, apply, encode, is_delta, restore
+from liveweights.weights.delta import FILE, DeltaError, apply, encode, is_delta, restore
 
 
 def save(folder: Path, **tensors: torch.Tensor) -> Path:

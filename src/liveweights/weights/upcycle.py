@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from liveweights.catalog.content import weight_files
-from liveweights.catalog.models import parameters
+from liveweights.weights.content import weight_files
+from liveweights.weights.models import parameters
 
 ROUTER_STD = 0.02
 TOLERANCE = 1e-3

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.learn.families import make_family
 
-from liveweights.catalog.content import (
+from liveweights.weights.content import (
     NotPlainFile,
     changes,
     content_id,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from liveweights.catalog.packaged import convert, packaged_gguf
+from liveweights.weights.packaged import convert, packaged_gguf
 
 
 @pytest.mark.model

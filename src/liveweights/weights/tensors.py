@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from liveweights.catalog.content import weight_files
+from liveweights.weights.content import weight_files
 
 if TYPE_CHECKING:
     import torch

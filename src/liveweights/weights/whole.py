@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.delta import is_delta, restore
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.delta import is_delta, restore
 
 Find = Callable[[str], Awaitable[Checkpoint]]
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.gguf import (
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.gguf import (
     LAYOUT,
     UnsupportedByLlamaCpp,
     architecture_of,
     heads_to_permute,
     permute_heads,
 )
-from liveweights.catalog.staging import exclusive, publish, staged
-from liveweights.catalog.tensors import open_tensors
+from liveweights.weights.staging import exclusive, publish, staged
+from liveweights.weights.tensors import open_tensors
 
 _PREFIX = "base_model.model."
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.content import content_id, hash_files
-from liveweights.release.registry import Registry, Tampered
-from liveweights.release.signing import SIGNATURE, SigningUnavailable, check, make_keys, sign
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.content import content_id, hash_files
+from liveweights.weights.registry import Registry, Tampered
+from liveweights.weights.signing import SIGNATURE, SigningUnavailable, check, make_keys, sign
 
 from .test_registry import adapter, store
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from liveweights.catalog.content import COVERED
-from liveweights.catalog.staging import exclusive, write_whole
+from liveweights.weights.content import COVERED
+from liveweights.weights.staging import exclusive, write_whole
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from tests.learn.families import make_family
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.catalog.gguf import to_gguf
-from liveweights.catalog.models import (
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.gguf import to_gguf
+from liveweights.weights.models import (
     DEFAULT_MODEL,
     BrokenModel,
     ModelNotFound,
@@ -24,7 +24,7 @@ from liveweights.catalog.models import (
     find,
     load_tokenizer,
 )
-from liveweights.catalog.packaged import packaged_gguf
+from liveweights.weights.packaged import packaged_gguf
 
 CODE = (
     "def f(x):\n    # counts 4567, x9y and 3.14\n\treturn [i ** 2 for i in range(10)]  \n\n\n"

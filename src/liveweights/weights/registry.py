@@ -16,10 +16,10 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from liveweights.catalog.checkpoint import Checkpoint, Kind
-from liveweights.catalog.content import changes, content_id, hash_files, weight_files
-from liveweights.catalog.staging import publish, staged
 from liveweights.store.database import Connection
+from liveweights.weights.checkpoint import Checkpoint, Kind
+from liveweights.weights.content import changes, content_id, hash_files, weight_files
+from liveweights.weights.staging import publish, staged
 
 CARD = "card.json"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")

@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from liveweights.catalog.checkpoint import Checkpoint
-from liveweights.release.registry import Tampered, is_named_by_content, verify
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.registry import Tampered, is_named_by_content, verify
 
 if TYPE_CHECKING:
     from model_signing import hashing

@@ -1,0 +1,1 @@
+"""Files of weights: finding, naming by content, converting, storing, signing."""
