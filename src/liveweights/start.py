@@ -10,6 +10,7 @@ from importlib.util import find_spec
 import psycopg
 
 from liveweights.api.server import PortTaken, bind
+from liveweights.catalog.card import read_card
 from liveweights.catalog.check import check_model
 from liveweights.config import Config, ConfigError
 from liveweights.cycle import ledger
@@ -25,7 +26,7 @@ from liveweights.store.partitions import ensure_ahead
 from liveweights.store.place import PlaceError
 from liveweights.store.tiers import UnsupportedServer, check_version, detect
 from liveweights.weights.checkpoint import Checkpoint
-from liveweights.weights.models import ModelNotFound, card, find
+from liveweights.weights.models import ModelNotFound, find
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ async def settle(
     Raises UnsupportedServer, AnotherBase, AliasError, and Held where another service on this
     database has a worker.
     """
-    facts = await asyncio.to_thread(card, base, config.cache_folder())
+    facts = await asyncio.to_thread(read_card, base, config.cache_folder())
     pool = await open_pool(dsn)
     try:
         async with pool.connection() as conn:

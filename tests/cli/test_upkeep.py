@@ -10,8 +10,9 @@ import pytest
 from tests.learn.families import make_family
 from typer.testing import CliRunner
 
+from liveweights.catalog.card import read_card
 from liveweights.cli import app
-from liveweights.weights.models import card, find
+from liveweights.weights.models import find
 from liveweights.weights.registry import register
 
 runner = CliRunner()
@@ -27,7 +28,7 @@ def test_a_changed_file_of_a_base_is_named(
 
     async def tell() -> None:
         async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
-            await register(conn, base, card(base, cache))
+            await register(conn, base, read_card(base, cache))
 
     asyncio.run(tell())
     command = ["verify", "--home", str(tmp_path / "home")]

@@ -37,10 +37,10 @@ from liveweights.learn.learner import RESULT, WEIGHTS, HeldBack, Job, Result
 from liveweights.learn.update import Report
 from liveweights.record.writer import Writer
 from liveweights.release.deployer import Deployer
-from liveweights.release.probe import read_probes
 from liveweights.release.settings import DeploymentSettings
 from liveweights.store.database import open_pool
 from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.probes import read_probes
 from release.scripted import ScriptedEngine
 
 STARTING = "starting"

@@ -22,9 +22,10 @@ from liveweights.learn.settings import LearnSettings
 from liveweights.record.feedback import Feedback, Signal
 from liveweights.record.generation import Generation
 from liveweights.record.window import Example
-from liveweights.release.probe import probe, read_probes
+from liveweights.release.probe import probe
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.models import find, load_tokenizer
+from liveweights.weights.probes import read_probes
 from liveweights.weights.registry import Registry, verify
 from liveweights.weights.whole import make_whole
 

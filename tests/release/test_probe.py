@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 
 import msgspec
@@ -12,15 +11,13 @@ from hypothesis import strategies as st
 
 from liveweights.release.probe import (
     Compared,
-    Probe,
     ProbeReport,
-    Probes,
     fit_acting,
     judge,
     probe,
-    read_probes,
 )
 from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.probes import Probe, Probes
 from release.scripted import ScriptedEngine
 
 NAME = "x@000000000000"
@@ -129,16 +126,6 @@ def test_what_is_accepted_is_within_tolerance(
         assert report.error_to_trainer is not None
         assert report.error_to_trainer <= tolerance
     assert msgspec.json.decode(msgspec.json.encode(report), type=ProbeReport) == report
-
-
-def test_probes_are_read_from_the_folder(tmp_path: Path) -> None:
-    assert read_probes(tmp_path) is None
-    written = {"probes": [{"prompt_ids": [1, 2], "top": [[7, -0.5, -0.75]]}]}
-    (tmp_path / "probes.json").write_text(json.dumps(written))
-    assert read_probes(tmp_path) == Probes([Probe([1, 2], [(7, -0.5, -0.75)])])
-    (tmp_path / "probes.json").write_text('{"probes": [{}]}')
-    with pytest.raises(ValueError, match=r"probes\.json cannot be read.*prompt_ids"):
-        read_probes(tmp_path)
 
 
 def test_a_trainer_of_less_precision_may_be_off_by_more() -> None:

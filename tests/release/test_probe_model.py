@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from liveweights.release.probe import ProbeReport, probe, read_probes
+from liveweights.release.probe import ProbeReport, probe
 from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.probes import read_probes
 from liveweights.weights.registry import Registry, verify
 
 pytestmark = pytest.mark.model

@@ -105,11 +105,12 @@ def ask(hub: Hub, model: str, folder: Path) -> dict[str, str]:
     script = """
 import json, sys
 from pathlib import Path
-from liveweights.weights.models import ModelNotFound, card, find
+from liveweights.catalog.card import read_card
+from liveweights.weights.models import ModelNotFound, find
 cache = Path(sys.argv[2])
 try:
     base = find(sys.argv[1], cache)
-    print(json.dumps({"id": base.id, "folder": str(base.folder), **card(base, cache)}))
+    print(json.dumps({"id": base.id, "folder": str(base.folder), **read_card(base, cache)}))
 except ModelNotFound as error:
     print(json.dumps({"error": str(error)}))
 """

@@ -19,10 +19,11 @@ from liveweights.engines.protocol import Engine
 from liveweights.release import deployments
 from liveweights.release.aliases import CHANNEL, Alias
 from liveweights.release.deployments import Desired, State
-from liveweights.release.probe import ProbeReport, probe, read_probes
+from liveweights.release.probe import ProbeReport, probe
 from liveweights.release.settings import DeploymentSettings
 from liveweights.store.database import Pool, listen
 from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.probes import read_probes
 from liveweights.weights.registry import get
 from liveweights.weights.selection import read_selection
 from liveweights.weights.whole import Find, make_whole

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
 import msgspec
 import numpy as np
@@ -13,10 +11,10 @@ from numpy.typing import NDArray
 
 from liveweights.engines.protocol import Engine, Sampling
 from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.probes import FILE, Probe, Probes
 
 FloatArray = NDArray[np.float64]
 
-PROBES = "probes.json"
 FEWEST = 8
 """Fewest log-probabilities that both engine and trainer name."""
 FEWEST_PROBES = 8
@@ -25,24 +23,6 @@ _TRAINER_ERROR = {"float32": 0.0, "bfloat16": 0.1}
 """What the trainer's own precision may be off by, in nats: added to the engine's tolerance."""
 DEVIATIONS = 3
 """Standard errors by which an adapter that acts must differ from half of one."""
-
-
-class Probe(msgspec.Struct, frozen=True):
-    """A prompt and the trainer's log-probabilities of likely next tokens.
-
-    ``top`` holds (token id, log-probability of the checkpoint, log-probability of its base).
-    """
-
-    prompt_ids: list[int]
-    top: list[tuple[int, float, float]]
-
-
-class Probes(msgspec.Struct, frozen=True):
-    """What ``probes.json`` in a checkpoint's folder holds."""
-
-    probes: list[Probe]
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """The trainer's precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +57,6 @@ class ProbeReport(msgspec.Struct, frozen=True, kw_only=True):
     compared: int = 0
 
 
-def read_probes(folder: Path) -> Probes | None:
-    """The probes of a checkpoint's folder, None where it has none. Raises ValueError."""
-    try:
-        raw = (folder / PROBES).read_bytes()
-    except FileNotFoundError:
-        return None
-    try:
-        return msgspec.json.decode(raw, type=Probes)
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"{folder / PROBES} cannot be read: {error}") from error
-
-
 async def probe(engine: Engine, checkpoint: Checkpoint, probes: Probes | None) -> ProbeReport:
     """Ask the engine for one greedy token per probe and compare raw log-probabilities.
 
@@ -101,7 +69,7 @@ async def probe(engine: Engine, checkpoint: Checkpoint, probes: Probes | None) -
             return ProbeReport(ok=True, reason="no probes to compare", tolerance=engine.tolerance)
         return ProbeReport(
             ok=False,
-            reason=f"{checkpoint.folder} has no {PROBES}; what it computes cannot be checked",
+            reason=f"{checkpoint.folder} has no {FILE}; what it computes cannot be checked",
             tolerance=engine.tolerance,
         )
     rows: list[Compared] = []

@@ -125,7 +125,7 @@ def end_of_text_ids(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) 
     tokenizer, and those with a well-known name."""
     found: set[int] = set()
     for file in ("generation_config.json", "config.json"):
-        ends: Any = _read_json(checkpoint.folder / file).get("eos_token_id")
+        ends: Any = read_json(checkpoint.folder / file).get("eos_token_id")
         found.update([ends] if isinstance(ends, int) else ends or [])
     if isinstance(tokenizer.eos_token_id, int):
         found.add(tokenizer.eos_token_id)
@@ -134,26 +134,18 @@ def end_of_text_ids(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) 
     return frozenset(found)
 
 
-def card(checkpoint: Checkpoint, cache: Path) -> dict[str, Any]:
-    """What is known of a base: architecture, number of parameters, context, licence, origin, and
-    the hash of each file that its id covers. Raises OSError, ValueError."""
-    config = _read_json(checkpoint.folder / "config.json")
-    text = config.get("text_config") or config
-    origin = _read_json(checkpoint.folder / "origin.json")
-    return {
-        "id": checkpoint.id,
-        "architecture": (config.get("architectures") or [config.get("model_type")])[0],
-        "parameters": parameters(checkpoint.folder),
-        "context": text.get("max_position_embeddings"),
-        "licence": origin.get("licence") or _readme_licence(checkpoint.folder) or "unknown",
-        "origin": origin.get("origin") or hub.origin(checkpoint.folder) or str(checkpoint.folder),
-        "files": hash_files(checkpoint.folder, cache / HASHES),
-    }
+def read_json(path: Path) -> dict[str, Any]:
+    """The object that a file holds; empty where it holds none or is not there."""
+    try:
+        value: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def is_mixture(folder: Path) -> bool:
     """Whether the checkpoint's config names experts to choose from; False without a config."""
-    config = _read_json(folder / "config.json")
+    config = read_json(folder / "config.json")
     text = config.get("text_config") or config
     return any(text.get(name) for name in _EXPERT_COUNTS)
 
@@ -224,20 +216,3 @@ def _constant(name: str) -> float:
     if name == "NaN":
         raise ValueError("it says NaN")
     return float(name)
-
-
-def _readme_licence(folder: Path) -> str | None:
-    try:
-        head = (folder / "README.md").read_text(encoding="utf-8")[:4000]
-    except (OSError, UnicodeDecodeError):
-        return None
-    found = re.search(r"^license:\s*(\S+)\s*$", head, flags=re.MULTILINE)
-    return found[1] if found else None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
