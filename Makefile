@@ -53,11 +53,11 @@ test-slow: $(DEV) ## the tests that take minutes each
 
 test-vllm: $(DEV) .venv-vllm ## the engines' conformance suite and a turn of the circle on a real vLLM
 	LIVEWEIGHTS_VLLM_PYTHON=$(CURDIR)/.venv-vllm/bin/python \
-		$(BIN)/python -m pytest tests/engines/test_vllm_real.py tests/circle/test_vllm.py -o timeout=3600 $(ARGS)
+		$(BIN)/python -m pytest tests/engines/vllm/test_real.py tests/circle/test_vllm.py -o timeout=3600 $(ARGS)
 
 test-openvino: $(DEV) ## OpenVINO, for `engine.kind = "openvino"`, and the engines' conformance suite on it
 	@PYTHON="$(PYTHON)" UV="$(UV)" PROJECT= sh install.sh $(VENV) openvino
-	$(BIN)/python -m pytest tests/engines/test_openvino.py -o timeout=3600 $(ARGS)
+	$(BIN)/python -m pytest tests/engines/openvino/test_engine.py -o timeout=3600 $(ARGS)
 
 .venv-timescale: ## Postgres with TimescaleDB's full edition, for the tests of its columnstore (needs Node.js)
 	mkdir -p $@ && cp tests/timescale/package.json tests/timescale/serve.js $@

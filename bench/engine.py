@@ -30,9 +30,9 @@ import torch
 
 from _report import arguments, finish, table
 from liveweights.config import Config
-from liveweights.engines.llama_host import Host
-from liveweights.engines.llama_process import LlamaProcess
-from liveweights.engines.openvino_model import fast_dtype
+from liveweights.engines.llama.host import Host
+from liveweights.engines.llama.process import LlamaProcess
+from liveweights.engines.openvino.model import fast_dtype
 from liveweights.learn.updaters.load import multiplies_bfloat16
 from liveweights.weights.gguf import to_gguf
 from liveweights.weights.models import find, load_tokenizer, parameters

@@ -26,10 +26,10 @@ from psycopg.conninfo import make_conninfo
 from rich.progress import track
 
 from _report import arguments, finish, table
-from liveweights.databases import attach
-from liveweights.databases.endpoint import read_endpoint, read_secret
-from liveweights.databases.service import Address, Databases
-from liveweights.databases.settings import MIB, DatabaseSettings
+from liveweights.agentdb import attach
+from liveweights.agentdb.endpoint import read_endpoint, read_secret
+from liveweights.agentdb.service import Address, Databases
+from liveweights.agentdb.settings import MIB, DatabaseSettings
 from liveweights.store import binaries, place
 
 FILL = (

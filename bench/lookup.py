@@ -21,7 +21,7 @@ from _report import arguments, finish, table
 from liveweights.config import Config
 from liveweights.engines.protocol import Sampling
 from liveweights.engines.settings import EngineSettings
-from liveweights.engines.torch import TorchEngine
+from liveweights.engines.torch.engine import TorchEngine
 from liveweights.weights.models import find, load_tokenizer
 
 

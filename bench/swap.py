@@ -26,7 +26,7 @@ import msgspec
 from _release import make_live
 from _report import arguments, finish, table
 from liveweights.config import Config
-from liveweights.engines.llama import LlamaEngine
+from liveweights.engines.llama.engine import LlamaEngine
 from liveweights.engines.protocol import EngineError, Sampling
 from liveweights.engines.settings import EngineSettings
 from liveweights.learn.learner import WEIGHTS

@@ -73,7 +73,7 @@ ALLOWED = {
     "cli/about.py": "the operator's own settings, and the version",
     "cli/manual.py": "our own pages",
     "cli/model.py": "our own words, and a path of ours",
-    "engines/llama_host.py": "its address, to the process that started it",
+    "engines/llama/host.py": "its address, to the process that started it",
     "gate/suites/code.py": "a program's text",
     "replay/display.py": "cleaned",
     "replay/demo.py": "tables of figures",

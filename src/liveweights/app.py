@@ -35,7 +35,7 @@ from liveweights.catalog.template import ChatTemplate, TemplateRefusal, has_temp
 from liveweights.config import Config
 from liveweights.cycle.status import read_status
 from liveweights.engines.context import with_context
-from liveweights.engines.llama import LlamaEngine
+from liveweights.engines.llama.engine import LlamaEngine
 from liveweights.engines.protocol import Engine, EngineError
 from liveweights.file_modes import close_files, make_home
 from liveweights.gateway.access import Access
@@ -113,7 +113,7 @@ def make_engine(base: Checkpoint, config: Config) -> Engine:
     if config.engine.kind == "llama":
         return LlamaEngine(base, config.cache_folder(), config.engine)
     if config.engine.kind == "vllm":
-        from liveweights.engines.vllm import VllmEngine
+        from liveweights.engines.vllm.engine import VllmEngine
 
         return VllmEngine(base, config.engine, config.vllm)
     if config.engine.kind == "openai":
@@ -121,10 +121,10 @@ def make_engine(base: Checkpoint, config: Config) -> Engine:
 
         return OpenAIEngine(base, config.engine, config.openai)
     if config.engine.kind == "openvino":
-        from liveweights.engines.openvino import OpenVinoEngine
+        from liveweights.engines.openvino.engine import OpenVinoEngine
 
         return OpenVinoEngine(base, config.cache_folder(), config.engine)
-    from liveweights.engines.torch import TorchEngine
+    from liveweights.engines.torch.engine import TorchEngine
 
     return TorchEngine(base, config.cache_folder(), config.engine)
 

@@ -10,10 +10,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from liveweights.agentdb.settings import DatabaseSettings
 from liveweights.api.settings import ApiSettings
 from liveweights.catalog.template import TemplateSettings
 from liveweights.cycle.settings import CycleSettings
-from liveweights.databases.settings import DatabaseSettings
 from liveweights.engines.settings import EngineSettings, OpenAISettings, VllmSettings
 from liveweights.gate.settings import GateSettings
 from liveweights.gateway.settings import GatewaySettings

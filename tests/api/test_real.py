@@ -13,7 +13,7 @@ from openai import AsyncOpenAI
 from liveweights.api.app import create_app
 from liveweights.api.routing import Router
 from liveweights.catalog.template import ChatTemplate
-from liveweights.engines.llama import LlamaEngine
+from liveweights.engines.llama.engine import LlamaEngine
 from liveweights.record.writer import Writer
 from liveweights.store.database import open_pool
 from liveweights.weights.checkpoint import Checkpoint

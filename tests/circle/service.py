@@ -205,7 +205,7 @@ def rows(run: Running, query: str, *values: Any) -> list[tuple[Any, ...]]:
 
 def _is_part(line: str, part: Part) -> bool:
     return {
-        "engine": "liveweights.engines.llama_host" in line,
+        "engine": "liveweights.engines.llama.host" in line,
         "api": "liveweights.app api" in line,
         "worker": "liveweights.app worker" in line,
         "learner": "liveweights.learn.learner" in line,

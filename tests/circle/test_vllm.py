@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 from tests.circle.service import running
-from tests.engines.test_vllm_real import PYTHON
-from tests.engines.test_vllm_real import pytestmark as pytestmark
+from tests.engines.vllm.test_real import PYTHON
+from tests.engines.vllm.test_real import pytestmark as pytestmark
 
 VLLM = {"python": PYTHON, "adapters": 3, "kv_cache_gib": 1}
 

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from tests.engines import reference
 
-from liveweights.engines.llama import LlamaEngine
-from liveweights.engines.openvino import OpenVinoEngine
+from liveweights.engines.llama.engine import LlamaEngine
+from liveweights.engines.openvino.engine import OpenVinoEngine
 from liveweights.engines.protocol import (
     Constraint,
     EngineError,
@@ -27,8 +27,8 @@ from liveweights.engines.protocol import (
     Token,
     UnknownCheckpoint,
 )
-from liveweights.engines.torch import TorchEngine
-from liveweights.engines.vllm import VllmEngine
+from liveweights.engines.torch.engine import TorchEngine
+from liveweights.engines.vllm.engine import VllmEngine
 from liveweights.weights.checkpoint import Checkpoint
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from tests.learn.families import FAMILIES, make_family
 
 from liveweights.engines.protocol import Sampling, Token
 from liveweights.engines.settings import EngineSettings
-from liveweights.engines.torch import TorchEngine
+from liveweights.engines.torch.engine import TorchEngine
 from liveweights.learn.learner import WEIGHTS, Job, learn
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings

@@ -14,7 +14,7 @@ from tests.learn.families import make_family
 from liveweights.api.app import create_app
 from liveweights.api.routing import Router
 from liveweights.engines.settings import EngineSettings
-from liveweights.engines.torch import TorchEngine
+from liveweights.engines.torch.engine import TorchEngine
 from liveweights.learn.learner import Job, learn
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings

@@ -60,7 +60,7 @@ def make_adapters(base: Checkpoint, acting: Path, zeros: Path) -> None:
 def test_an_adapter_that_acts_is_accepted_and_one_of_zeros_is_refused(
     base: Checkpoint, model_cache: Path, tmp_path: Path
 ) -> None:
-    from liveweights.engines.llama import LlamaEngine
+    from liveweights.engines.llama.engine import LlamaEngine
 
     registry = Registry(tmp_path / "checkpoints")
     checkpoints: dict[str, Checkpoint] = {}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from liveweights.engines.llama import LlamaEngine
+from liveweights.engines.llama.engine import LlamaEngine
 from liveweights.engines.settings import EngineSettings
 from liveweights.gate.monitors import Habits, measure_habits
 from liveweights.learn.settings import LearnSettings

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tests.engines import reference
 
-from liveweights.engines.llama import LlamaEngine
+from liveweights.engines.llama.engine import LlamaEngine
 from liveweights.engines.protocol import Sampling, Token
 from liveweights.engines.settings import EngineSettings
 from liveweights.weights.adapters import to_gguf_adapter

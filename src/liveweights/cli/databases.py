@@ -15,14 +15,14 @@ import psycopg
 import typer
 
 from liveweights import bounds
+from liveweights.agentdb import attach
+from liveweights.agentdb.errors import HostError, NoDatabase, Refused
+from liveweights.agentdb.host import Host
+from liveweights.agentdb.rows import OPERATOR, Database
+from liveweights.agentdb.service import Address, Databases
+from liveweights.agentdb.settings import MIB
 from liveweights.cli.context import HOME, Home, Json, Settings, read_config, refuse
 from liveweights.cli.output import say, show, show_json, show_table
-from liveweights.databases import attach
-from liveweights.databases.errors import HostError, NoDatabase, Refused
-from liveweights.databases.host import Host
-from liveweights.databases.rows import OPERATOR, Database
-from liveweights.databases.service import Address, Databases
-from liveweights.databases.settings import MIB
 from liveweights.store import binaries
 from liveweights.store.account import AccountError
 from liveweights.store.embedded import ServerError
@@ -334,7 +334,7 @@ def mcp(
 ) -> None:
     """Offer the databases to an agent as tools, over standard input and output (MCP)."""
     try:
-        from liveweights.databases.tools import serve as serve_tools
+        from liveweights.agentdb.tools import serve as serve_tools
     except ModuleNotFoundError as error:
         raise refuse("the MCP SDK is missing: pip install 'liveweights[mcp]'") from error
     if owner == OPERATOR:

@@ -1,0 +1,236 @@
+"""What keeps databases within their limits, and finishes what others have left unfinished."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg.rows import dict_row
+
+from liveweights.agentdb import commons, lifecycle, roles
+from liveweights.agentdb.commons import Commons, Disk
+from liveweights.agentdb.rows import COLUMNS, Database, Level, State
+from liveweights.agentdb.settings import MIB
+from liveweights.store.database import Connection
+
+log = logging.getLogger(__name__)
+
+FAR_OVER = 1.25
+"""Times its limit at which a database is closed. Between the limit and there, only functions and
+triggers that its owner made with his own rights can still write."""
+GROWTH = MIB
+"""Bytes between two looks from which a database counts as growing where the disk is scarce."""
+DISK_REASON = "the disk is nearly full, and it was growing"
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A database as the minder finds it. ``admits`` is None when Postgres has no such database.
+
+    ``size`` is in bytes, with the temporary files of its sessions; ``growth`` is since the last
+    look.
+    """
+
+    database: Database
+    size: int
+    growth: int
+    sessions: int
+    active: int
+    active_at: datetime | None
+    admits: bool | None
+    transactions: int
+
+    @property
+    def consistent(self) -> bool:
+        """Whether Postgres agrees with the row. One that is being deleted goes last."""
+        if self.database.state is State.DELETING:
+            return False
+        expected = self.database.admits
+        return self.admits == expected and (expected or not self.sessions)
+
+
+def level_of(size: int, limit: int) -> Level:
+    if size > FAR_OVER * limit:
+        return Level.CLOSED
+    return Level.REDUCED if size > limit else Level.OPEN
+
+
+class Wanted(NamedTuple):
+    """The state and level that a database should have, and why if it is closed."""
+
+    state: State
+    level: Level
+    reason: str
+
+
+def judge(sight: Sight, shared: Commons) -> tuple[Level, str]:
+    """The level that a database's size, and what it does to all others, leave it; and why."""
+    database = sight.database
+    if reason := shared.blamed.get(database.id):
+        return Level.CLOSED, reason
+    if shared.disk is Disk.SCARCE and sight.growth > GROWTH:
+        return Level.CLOSED, DISK_REASON
+    if shared.disk is not Disk.AMPLE and database.reason == DISK_REASON:
+        return Level.CLOSED, DISK_REASON
+    level = level_of(sight.size, database.size_limit)
+    if level is not Level.CLOSED:
+        return level, ""
+    return level, (
+        f"it has {sight.size / MIB:.0f} MiB, far more than its limit of "
+        f"{database.size_limit / MIB:.0f} MiB"
+    )
+
+
+def wanted(sight: Sight, now: datetime, shared: Commons) -> Wanted:
+    """What a database should be, if nobody else is working on it."""
+    database = sight.database
+    unfinished = database.state in (State.CREATING, State.DELETING) or sight.admits is None
+    expired = database.expires_at is not None and database.expires_at <= now
+    if unfinished or expired:
+        return Wanted(State.DELETING, database.level, database.reason)
+    if database.state is State.FROZEN:
+        return Wanted(database.state, database.level, database.reason)
+    level, reason = judge(sight, shared)
+    if database.state is State.PAUSED:
+        return Wanted(database.state, level, reason)
+    last = max(filter(None, (database.used_at, sight.active_at)))
+    idle = not sight.active and now - last > timedelta(seconds=database.idle)
+    return Wanted(State.PAUSED if idle else State.READY, level, reason)
+
+
+class Minder:
+    """Looks at all databases again and again, through one connection as superuser.
+
+    ``folder`` is on their disk, of which ``kept`` bytes are kept free.
+    """
+
+    def __init__(self, folder: Path, kept: int) -> None:
+        self._folder = folder
+        self._kept = kept
+        self._transactions: dict[str, int] = {}
+        self._sizes: dict[str, int] = {}
+        self._errors: dict[str, str] = {}
+
+    async def sweep(self, conn: Connection) -> int:
+        """Look once, and do what is needed. Gives the number of databases that are open."""
+        shared = await commons.look(conn, self._folder, self._kept)
+        sights, now = await self._look(conn)
+        for sight in sights:
+            await self._try_to_mind(conn, sight, now, shared)
+        seen = {sight.database.id: sight for sight in sights}
+        self._sizes = {identifier: sight.size for identifier, sight in seen.items()}
+        self._errors = {k: v for k, v in self._errors.items() if k in seen}
+        await roles.drop_retired(conn)
+        return sum(sight.database.state is State.READY for sight in sights)
+
+    async def _try_to_mind(
+        self, conn: Connection, sight: Sight, now: datetime, shared: Commons
+    ) -> None:
+        """One database that cannot be helped now must not keep the others waiting."""
+        identifier = sight.database.id
+        try:
+            await self._mind(conn, sight, now, shared)
+        except (psycopg.Error, ArithmeticError) as error:
+            if conn.broken:
+                raise
+            if self._errors.get(identifier) != str(error):  # not again and again
+                log.warning("%s: %s; it is tried again", identifier, error)
+            self._errors[identifier] = str(error)
+        else:
+            self._errors.pop(identifier, None)
+
+    async def _mind(self, conn: Connection, sight: Sight, now: datetime, shared: Commons) -> None:
+        found = wanted(sight, now, shared)
+        same = found[:2] == (sight.database.state, sight.database.level)
+        if not same or not sight.consistent:
+            await self._correct(conn, sight.database.id, shared)
+
+    async def _correct(self, conn: Connection, identifier: str, shared: Commons) -> None:
+        async with lifecycle.locked_if_free(conn, identifier) as free:
+            if not free:
+                return
+            sights, now = await self._look(conn, identifier)
+            for sight in sights:
+                state, level, reason = wanted(sight, now, shared)
+                if state is State.DELETING:
+                    await lifecycle.remove(conn, identifier)
+                    continue
+                if level is Level.CLOSED and reason != sight.database.reason:
+                    log.warning("%s is closed: %s", identifier, reason)
+                await lifecycle.change(
+                    conn, sight.database, state=state, level=level, reason=reason
+                )
+
+    async def _look(
+        self, conn: Connection, identifier: str | None = None
+    ) -> tuple[list[Sight], datetime]:
+        """All databases, or one. Only those that were used since the last time are measured."""
+        columns = ", ".join(f"d.{name}" for name in COLUMNS.split(", "))
+        query = (
+            f"select {columns}, p.datallowconn, coalesce(a.sessions, 0) as sessions,"
+            " coalesce(a.active, 0) as active, a.active_at, clock_timestamp() as now,"
+            " coalesce(s.xact_commit + s.xact_rollback, 0) as transactions,"
+            " coalesce(t.size, 0)::bigint as temporary"
+            " from databases d left join pg_database p on p.datname = d.id"
+            " left join pg_stat_database s on s.datid = p.oid"
+            " left join (select datid, count(*) as sessions, max(state_change) as active_at,"
+            " count(*) filter (where state in ('active', 'fastpath function call')) as active"
+            " from pg_stat_activity where backend_type = 'client backend' group by datid) a"
+            " on a.datid = p.oid"
+            " left join (select datid, sum(f.size) as size from pg_ls_tmpdir() f"
+            " join pg_stat_activity b"
+            " on b.pid = substring(f.name from '^pgsql_tmp([0-9]+)[.]')::int"
+            " group by datid) t on t.datid = p.oid where %s::text is null or d.id = %s"
+        )
+        async with conn.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(query.encode(), (identifier, identifier))
+            found: list[dict[str, Any]] = await cursor.fetchall()
+        if not found:
+            return [], datetime.min
+        used = [
+            row["id"]
+            for row in found
+            if row["sessions"] or row["transactions"] != self._transactions.get(row["id"])
+        ]
+        known: dict[str, int] = {row["id"]: row["size"] for row in found}
+        sizes = known | await self._measure(conn, used)
+        names = Database.__dataclass_fields__
+        sights = [
+            Sight(
+                Database(**{name: row[name] for name in names}),
+                size=(size := sizes[row["id"]] + row["temporary"]),
+                growth=size - self._sizes.get(row["id"], size),
+                sessions=row["sessions"],
+                active=row["active"],
+                active_at=row["active_at"],
+                admits=row["datallowconn"],
+                transactions=row["transactions"],
+            )
+            for row in found
+        ]
+        self._transactions |= {sight.database.id: sight.transactions for sight in sights}
+        if identifier is None:
+            seen = {sight.database.id for sight in sights}
+            self._transactions = {k: v for k, v in self._transactions.items() if k in seen}
+        return sights, found[0]["now"]
+
+    async def _measure(self, conn: Connection, identifiers: list[str]) -> dict[str, int]:
+        """Sizes in bytes; those that have changed are kept in the rows."""
+        if not identifiers:
+            return {}
+        cursor = await conn.execute(
+            "select datname, size from pg_database, pg_database_size(oid) size"
+            " where datname = any(%s) and size is not null",  # null: its files have just gone
+            (identifiers,),
+        )
+        sizes: dict[str, int] = dict(await cursor.fetchall())
+        await conn.execute(
+            "update databases d set size = n.size from unnest(%s::text[], %s::bigint[])"
+            " as n(id, size) where d.id = n.id and d.size <> n.size",
+            (list(sizes), list(sizes.values())),
+        )
+        return sizes

@@ -1,0 +1,1 @@
+"""llama.cpp: a child process per checkpoint."""

@@ -1,0 +1,1 @@
+"""OpenVINO in this process: for CPUs."""

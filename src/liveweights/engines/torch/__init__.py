@@ -1,0 +1,1 @@
+"""Transformers in this process: any architecture, and the reference for the other engines."""

@@ -1,0 +1,1 @@
+"""vLLM: processes of ours, or servers that run already."""
