@@ -420,3 +420,15 @@ def test_tokens_are_charged_as_the_upstream_counts_them() -> None:
     answer["choices"] = [{"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}]
     limits = RateLimits(tokens_per_minute=40)
     play(act, Stub(answer=json.dumps(answer).encode()), settings=ApiSettings(limits=limits))
+
+
+def test_what_was_said_until_an_answer_breaks_off_is_charged() -> None:
+    async def act(stage: Scene) -> None:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await stage.ask(stream=True)
+        assert stage.recorder.only().usage["completion_tokens"] == 3000
+        response, body = await stage.ask(max_tokens=3000)
+        assert (response.status, json.loads(body)["error"]["type"]) == (429, "tokens")
+
+    stub = Stub(answer=[chunk("word" * 3000), chunk("")], break_after=1)
+    play(act, stub, settings=ApiSettings(limits=RateLimits(tokens_per_minute=3600)))

@@ -18,6 +18,8 @@ def test_a_response_in_events() -> None:
             {"type": "reasoning", "content": [], "summary": [{"text": "A greeting."}]},
             {"type": "message", "content": [{"type": "output_text", "text": "Hi there"}]},
             {"type": "function_call", "name": "f", "arguments": "{}"},
+            {"type": "custom_tool_call", "name": "patch", "input": "+ 1"},
+            {"type": ["odd"]},
         ],
         "usage": {"input_tokens": 3, "output_tokens": 2, "input_tokens_details": {}},
     }
@@ -33,7 +35,8 @@ def test_a_response_in_events() -> None:
     transcript.add_event(json.dumps({"type": "response.completed", "response": whole}).encode())
     assert transcript.done
     said = transcript.choices[0]
-    assert said.text() == 'Hi there{"tool_calls":[{"name":"f","arguments":"{}"}]}'
+    calls = '[{"name":"f","arguments":"{}"},{"name":"patch","arguments":"+ 1"}]'
+    assert said.text() == f'Hi there{{"tool_calls":{calls}}}'
     assert said.reasoning() == "A greeting."
     assert (said.reason, transcript.model) == ("stop", "m")
     assert transcript.usage == {"prompt_tokens": 3, "completion_tokens": 2}

@@ -47,6 +47,8 @@ class Passage:
         self._caller = caller
         self._kind = kind
         self._count = count
+        self._usage: tuple[int, dict[str, int]] = -1, {}
+        """After how many bytes of the answer it was counted, and what."""
         self._created_at = datetime.now(UTC)
         self._started = time.perf_counter()
         self._first_byte_ms = 0.0
@@ -98,6 +100,12 @@ class Passage:
         transcript = self.transcript
         if self.unreadable or transcript.usage.keys() >= {"prompt_tokens", "completion_tokens"}:
             return transcript.usage
+        if self._usage[0] != transcript.size:
+            self._usage = transcript.size, self._estimate()
+        return self._usage[1]
+
+    def _estimate(self) -> dict[str, int]:
+        transcript = self.transcript
         said = transcript.choices.values()
         known = dict(transcript.usage)
         if all(choice.ids for choice in said):

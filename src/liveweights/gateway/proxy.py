@@ -176,9 +176,11 @@ class Proxy:
                     await self._pass_whole(answer, send, passage)
         finally:
             if passage is not None:
-                permit.used = _used(passage)
-                if not passage.recorded:  # cut short, by either side
-                    await self._record(passage)
+                try:
+                    if not passage.recorded:  # cut short, by either side
+                        await self._record(passage)
+                finally:
+                    permit.used = _used(passage)
 
     async def _pass_events(self, answer: Answer, send: Send, passage: Passage) -> None:
         await _start(send, answer, passage.id)

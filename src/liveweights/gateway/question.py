@@ -32,10 +32,6 @@ class _Body(_Asked, kw_only=True):
     """A request body. Whether it is in order is the upstream's business: any value will do."""
 
     model: Any = None
-    temperature: Any = None
-    top_p: Any = None
-    top_k: Any = None
-    min_p: Any = None
     seed: Any = None
     max_tokens: Any = None
     max_completion_tokens: Any = None
@@ -43,6 +39,48 @@ class _Body(_Asked, kw_only=True):
     user: Any = None
     metadata: Any = None
     store: Any = None
+
+    # What is drawn from, see ``_PLAIN``.
+    temperature: Any = None
+    top_p: Any = None
+    top_k: Any = None
+    min_p: Any = None
+    typical_p: Any = None
+    frequency_penalty: Any = None
+    presence_penalty: Any = None
+    repetition_penalty: Any = None
+    repeat_penalty: Any = None
+    logit_bias: Any = None
+    response_format: Any = None
+    tool_choice: Any = None
+    structured_outputs: Any = None
+    guided_json: Any = None
+    guided_regex: Any = None
+    guided_choice: Any = None
+    guided_grammar: Any = None
+    json_schema: Any = None
+    grammar: Any = None
+
+
+_PLAIN: dict[str, tuple[Any, ...]] = {
+    "temperature": (1,),
+    "top_p": (1,),
+    "top_k": (0, -1),
+    "min_p": (0,),
+    "typical_p": (1,),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "repetition_penalty": (1,),
+    "repeat_penalty": (1,),
+    "logit_bias": ({},),
+    "response_format": ({"type": "text"},),
+    "tool_choice": ("auto", "none"),
+    **dict.fromkeys(("structured_outputs", "json_schema"), ({},)),
+    **dict.fromkeys(("guided_json", "guided_regex", "guided_choice", "guided_grammar"), ()),
+    "grammar": ("",),
+}
+"""Parameters that make a server draw from another distribution than the model's own, by OpenAI's,
+vLLM's and llama.cpp's names; and the values with which they do not."""
 
 
 class Question:
@@ -69,9 +107,8 @@ class Question:
     @property
     def plain(self) -> bool:
         """Whether the model's own distribution was sampled from, as far as was asked."""
-        body = self._body
-        whole = body.temperature in (None, 1) and body.top_p in (None, 1)
-        return whole and not body.top_k and not body.min_p
+        given = ((getattr(self._body, name), same) for name, same in _PLAIN.items())
+        return all(value is None or value in same for value, same in given)
 
     @property
     def seed(self) -> int | None:

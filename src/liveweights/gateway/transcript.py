@@ -65,6 +65,7 @@ class _Item(msgspec.Struct):
     summary: Any = None
     name: Any = None
     arguments: Any = None
+    input: Any = None
 
 
 class _Response(msgspec.Struct):
@@ -94,6 +95,8 @@ _decode = msgspec.json.Decoder(_Answer).decode
 _USAGE = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
 _ANSWERING = "response.output_text.delta"
 _THINKING = ("response.reasoning_text.delta", "response.reasoning_summary_text.delta")
+_CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
+"""Types of items that are calls, and which member says what with."""
 _STATUS = {"completed": "stop", "incomplete": "length"}
 
 CHOICES = 128
@@ -280,8 +283,8 @@ class Transcript:
                 said.parts.extend(_texts(item.content))
             elif item.type == "reasoning":
                 said.thoughts.extend(_texts(item.content) or _texts(item.summary))
-            if item.type == "function_call":
-                call = {"name": item.name or "", "arguments": item.arguments or ""}
+            elif isinstance(item.type, str) and (member := _CALLS.get(item.type)):
+                call = {"name": item.name, "arguments": getattr(item, member)}
                 _join(said.calls, len(said.calls), call)
         said.reason = _STATUS.get(response.status or "", "stop")
         self.done = True
