@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,6 +11,7 @@ from typing import Any
 
 import openai
 import pytest
+from tests.clients.packages import OPENAI_NODE
 
 from .doubles import make_api
 from .servers import serving
@@ -20,7 +19,6 @@ from .servers import serving
 FOLDER = Path(__file__).parent
 SCENARIOS: list[dict[str, Any]] = json.loads((FOLDER / "scenarios.json").read_text())
 RUNS = [(s, stream) for s in SCENARIOS for stream in (False, True)[: 1 + s.get("streams", True)]]
-NODE_CLIENT = "openai@6"  # the last that runs on Node 20
 
 
 @pytest.fixture(scope="module")
@@ -122,34 +120,10 @@ def test_python(scenario: dict[str, Any], stream: bool, servers: dict[str, str])
 
 
 @pytest.fixture(scope="module")
-def node_client() -> Path:
-    """The official client's entry, installed once into a cache folder."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("node and npm are not installed: the Node client cannot be run")
-    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    folder = Path(root).expanduser() / "liveweights" / "tests" / NODE_CLIENT.replace("@", "-")
-    entry = folder / "node_modules" / "openai" / "index.mjs"
-    if not entry.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        command = [
-            "npm",
-            "install",
-            "--prefix",
-            str(folder),
-            "--no-audit",
-            "--no-fund",
-            NODE_CLIENT,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-        if done.returncode:
-            pytest.skip(f"npm could not install {NODE_CLIENT}: {done.stderr[-300:]}")
-    return entry
-
-
-@pytest.fixture(scope="module")
-def node_results(node_client: Path, servers: dict[str, str]) -> dict[str, list[Any]]:
+def node_results(servers: dict[str, str]) -> dict[str, list[Any]]:
+    entry = OPENAI_NODE.installed() / "node_modules" / "openai" / "index.mjs"
     script, scenarios = FOLDER / "scenarios.mjs", FOLDER / "scenarios.json"
-    command = ["node", str(script), str(node_client), str(scenarios), json.dumps(servers)]
+    command = ["node", str(script), str(entry), str(scenarios), json.dumps(servers)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -98,3 +98,5 @@ CLIENTS = (
     ),
 )
 CODEX = Client("Codex", ("@openai/codex@0.171.0",))
+OPENAI_NODE = Client("openai (Node)", ("openai@6",))
+"""The last that runs on Node 20."""

@@ -10,7 +10,7 @@ import pytest
 from tests.api.doubles import make_api
 from tests.api.servers import serving
 
-from .packages import CLIENTS, CODEX, Client
+from .packages import CLIENTS, CODEX, OPENAI_NODE, Client
 
 CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome"}}\n</tool_call>'
 ANSWER = "It is sunny in Rome ☀️."
@@ -42,5 +42,5 @@ def test_a_tool_is_called_and_its_answer_is_told(client: Client, dialect: str, h
 
 def test_the_page_names_them_with_their_versions() -> None:
     page = PAGE.read_text()
-    for client in (*CLIENTS, CODEX):
+    for client in (*CLIENTS, CODEX, OPENAI_NODE):
         assert f"| {client.name} | {client.version} |" in page
