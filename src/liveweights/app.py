@@ -190,6 +190,7 @@ async def run_api(place: Place, report: Report) -> None:
         slots = make_slots(config.api)
         authenticator = Authenticator(config.api, place.key)
         limiter = make_limiter(config.api)
+        responses = ResponseStore(pool)
         app = create_app(
             engine,
             writer,
@@ -198,7 +199,7 @@ async def run_api(place: Place, report: Report) -> None:
             config.api,
             template=template,
             shadow=shadow,
-            responses=ResponseStore(pool),
+            responses=responses,
             slots=slots,
             authenticator=authenticator,
             limiter=limiter,
@@ -210,6 +211,7 @@ async def run_api(place: Place, report: Report) -> None:
         )
         for work in (
             keep_up(pool, metric_days=config.record.metric_days),
+            responses.keep_expiring(config.record.response_days),
             keep_sampling(pool, instance, slots, engine, router),
             _tell_when_ready(router, report),
         ):

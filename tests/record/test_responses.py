@@ -98,6 +98,32 @@ def test_a_user_who_is_forgotten_leaves_no_conversation(database_dsn: str) -> No
     use(database_dsn, work)
 
 
+def test_what_is_old_expires_unless_a_younger_answer_goes_on_from_it(database_dsn: str) -> None:
+    day = 86_400.0
+    stored = [
+        *(make("old", ago=40 * day), make("older", "old", ago=31 * day)),
+        *(make("begun", ago=50 * day), make("gone on", "begun", ago=45 * day)),
+        *(make("new", "gone on", ago=day), make("beside", "gone on", ago=44 * day)),
+        *(make("x", tenant="another", ago=40 * day), make("y", "x", ago=day)),
+    ]
+
+    async def work(store: ResponseStore, pool: Pool) -> None:
+        for response in stored:
+            await store.add(response)
+        await asyncio.wait_for(store.keep_expiring(0), 20)
+        assert await store.expire(60) == 0
+        assert await store.expire(30) == 4
+        assert await store.expire(30) == 0
+        assert len(await store.conversation("t", "new")) == 6
+        for gone in ("old", "older", "beside"):
+            with pytest.raises(UnknownResponse):
+                await store.read("t", gone)
+        with pytest.raises(UnknownResponse):
+            await store.read("another", "x")
+
+    use(database_dsn, work)
+
+
 def test_a_database_that_is_away_says_so(database_dsn: str) -> None:
     async def scenario() -> None:
         pool = await open_pool(database_dsn)

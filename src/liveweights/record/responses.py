@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, LiteralString
 
 import psycopg
@@ -15,6 +17,8 @@ from liveweights.record.forget import NOT_FORGOTTEN, forgotten_key
 from liveweights.record.refused import reason_of
 from liveweights.store.database import Connection, Pool
 from liveweights.store.faults import Fault, fault_of
+
+log = logging.getLogger(__name__)
 
 LONGEST = 1000
 """Answers in a row that a conversation may have."""
@@ -61,6 +65,18 @@ with recursive turns as (
 )
 select input, body -> 'output', previous, size from turns order by depth desc
 """
+
+EXPIRE = """
+with recursive kept as (
+    select id, tenant, previous from responses where created_at >= now() - %(age)s
+    union
+    select r.id, r.tenant, r.previous
+    from responses r join kept k on r.id = k.previous and r.tenant = k.tenant
+)
+delete from responses r where created_at < now() - %(age)s
+    and not exists (select from kept k where k.id = r.id)
+"""
+EVERY = 3600.0
 
 
 class StoreAway(RuntimeError):
@@ -146,3 +162,19 @@ class ResponseStore:
             )
         if not cursor.rowcount:
             raise UnknownResponse(id)
+
+    async def expire(self, days: int) -> int:
+        """Delete answers that are older, and that no younger one goes on from; how many."""
+        async with self._connection() as conn:
+            cursor = await conn.execute(EXPIRE, {"age": timedelta(days=days)})
+        return cursor.rowcount
+
+    async def keep_expiring(self, days: int, every: float = EVERY) -> None:
+        """For ever: what ``expire`` does, each hour. 0 days: nothing expires."""
+        while days:
+            try:
+                if count := await self.expire(days):
+                    log.info("%d stored responses are older than %d days, and gone", count, days)
+            except StoreAway as error:
+                log.warning("stored responses are kept for longer: %s", error)
+            await asyncio.sleep(every)

@@ -57,6 +57,15 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             ge=1, le=bounds.DAYS, description="Days for which samples of the instances' load stay."
         ),
     ] = 30
+    response_days: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=bounds.DAYS,
+            description="Days for which a response of /v1/responses is stored after it, or the "
+            "last one that went on from it, was answered; 0: until it is deleted.",
+        ),
+    ] = 30
     archive: Annotated[
         bool,
         Meta(
