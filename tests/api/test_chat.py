@@ -220,5 +220,11 @@ def test_what_the_template_reads_reaches_it(monkeypatch: pytest.MonkeyPatch) -> 
     assert answer.status == 200
     assert prompt_of(api) == "low False why"
     assert answer.headers["x-ignored-parameters"] == "chat_template_kwargs.colour"
+    for unread in ({"chat_template_kwargs": {"colour": 1}}, {"reasoning_effort": "low"}):
+        monkeypatch.setattr(make_tokenizer(infill=False), "chat_template", "{{ messages }}")
+        body = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], **unread}
+        refused = api.call("POST", "/v1/chat/completions", body, **{"x-strict": "1"})
+        assert refused.status == 400
+        assert refused.error()["param"] in ("chat_template_kwargs.colour", "reasoning_effort")
     answer = api.chat(chat_template_kwargs={"messages": []})
     assert (answer.status, answer.error()["param"]) == (400, "chat_template_kwargs.messages")

@@ -52,6 +52,17 @@ def test_the_middle_is_filled_in() -> None:
     }  # fmt: skip
 
 
+def test_penalties_are_followed() -> None:
+    api = make_api("hello", infill=True)
+    answer = infill(api, min_p=0.1, presence_penalty=0.5, top_k=-1)
+    assert "min_p" not in answer.headers["x-ignored-parameters"]
+    how = api.engine.calls[-1][2]
+    assert (how.min_p, how.presence_penalty, how.top_k, how.top_p) == (0.1, 0.5, 0, 0.99)
+    api = make_api("hello", infill=True, guided=False)
+    answer = infill(api, min_p=0.1)
+    assert "min_p" in answer.headers["x-ignored-parameters"]
+
+
 def test_streams() -> None:
     api = make_api("hello", infill=True)
     *events, rest = infill(api, stream=True, n_predict=20).body.decode().split("\n\n")

@@ -205,7 +205,10 @@ def test_an_engine_that_breaks_mid_stream_is_a_failed_response() -> None:
         ({"input": "x" * 600}, "input"),
         ({"background": True}, "background"),
         ({"truncation": "auto"}, "truncation"),
-        ({"reasoning": {"effort": "high"}}, "reasoning"),
+        ({"reasoning": {"effort": "high"}}, "reasoning.effort"),
+        ({"reasoning": {"summary": "auto"}}, "reasoning.summary"),
+        ({"chat_template_kwargs": {"tools": []}}, "chat_template_kwargs.tools"),
+        ({"chat_template_kwargs": {"colour": 1}}, "chat_template_kwargs.colour"),
         ({"conversation": "c"}, "conversation"),
         ({"include": ["file_search_call.results"]}, "include[0]"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
@@ -317,9 +320,48 @@ def test_what_only_openais_servers_run_is_left_out_and_named() -> None:
     assert answer.status == 200, answer.body
     named = set(answer.headers["x-ignored-parameters"].split(", "))
     assert named == {
-        "tools[0].type", "tools[2].type", "tools[].external_web_access", "include[0]", "reasoning",
-        "text.verbosity", "client_metadata", "input[2].type", "input[].summary",
-        "input[].encrypted_content",
+        "tools[0].type", "tools[2].type", "tools[].external_web_access", "include[0]",
+        "reasoning.effort", "reasoning.summary", "text.verbosity", "client_metadata",
+        "input[2].type", "input[].summary", "input[].encrypted_content",
     }  # fmt: skip
     assert "get_weather" in prompt_of(api)
     assert "in French" in prompt_of(api)
+
+
+def test_what_the_template_and_the_engine_follow_reaches_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    template = "{{ reasoning_effort }} {{ enable_thinking }} {{ messages[0].content }}"
+    monkeypatch.setattr(make_tokenizer(infill=False), "chat_template", template)
+    api = make_api()
+    answer = respond(
+        api,
+        reasoning={"effort": "low"},
+        chat_template_kwargs={"enable_thinking": False},
+        min_p=0.1,
+        repetition_penalty=1.1,
+        frequency_penalty=0.5,
+        presence_penalty=-0.5,
+        top_k=-1,
+    )
+    assert answer.status == 200, answer.body
+    assert "x-ignored-parameters" not in answer.headers
+    assert prompt_of(api).startswith("low False ")
+    how = api.engine.calls[-1][2]
+    assert (how.min_p, how.repetition_penalty, how.top_k) == (0.1, 1.1, 0)
+    assert (how.frequency_penalty, how.presence_penalty) == (0.5, -0.5)
+
+
+def test_an_assistant_that_refused_or_said_nothing_is_part_of_the_conversation() -> None:
+    api = make_api(context_length=2000)
+    answer = respond(
+        api,
+        [
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "content": [{"type": "refusal", "refusal": "I will not."}]},
+            {"role": "assistant", "content": None},
+            {"role": "user", "content": "again"},
+        ],
+    )
+    assert answer.status == 200, answer.body
+    assert "I will not." in prompt_of(api)

@@ -24,7 +24,7 @@ from liveweights.api.errors import (
 )
 from liveweights.api.exchange import Exchange, deadline_of
 from liveweights.api.limits import too_many
-from liveweights.api.request import BaseRequest, GenerationRequest
+from liveweights.api.request import BaseRequest
 from liveweights.api.routing import NotReady, Pin, UnknownModel
 from liveweights.api.slots import QueueFull
 from liveweights.api.unknown import decode_known, header_of
@@ -145,7 +145,7 @@ async def _slots(
             await slots.__aexit__(None, None, None)
 
 
-def leave_out_guidance(service: Service, request: GenerationRequest, exchange: Exchange) -> None:
+def leave_out_guidance(service: Service, request: BaseRequest, exchange: Exchange) -> None:
     """What the engine does not follow, unless it is to refuse it."""
     if not service.engine.guided and not exchange.strict:
         exchange.ignored += request.leave_out_guidance()

@@ -16,7 +16,14 @@ from liveweights.api.draft import Draft, make_drafts
 from liveweights.api.errors import ApiError, bad_request, unsupported
 from liveweights.api.exchange import Exchange
 from liveweights.api.logprobs import told
-from liveweights.api.messages import Message, Wish, chat_prompt, fewest_tokens
+from liveweights.api.messages import (
+    Effort,
+    Message,
+    VariableName,
+    Wish,
+    chat_prompt,
+    fewest_tokens,
+)
 from liveweights.api.objects import (
     ChatChoice,
     ChatCompletion,
@@ -45,13 +52,6 @@ from liveweights.engines.protocol import Token
 
 OBJECT = "chat.completion"
 CHUNK_OBJECT = "chat.completion.chunk"
-RESERVED = frozenset(
-    {"messages", "tools", "documents", "add_generation_prompt", "continue_final_message"}
-    | {"chat_template", "conversations", "return_assistant_tokens_mask"}
-)
-"""What a template is told by who renders it."""
-
-VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 
 
 class ChatRequest(GenerationRequest, kw_only=True, forbid_unknown_fields=True):
@@ -66,7 +66,7 @@ class ChatRequest(GenerationRequest, kw_only=True, forbid_unknown_fields=True):
     parallel_tool_calls: bool | None = None
 
     # For the model's template, where it reads them.
-    reasoning_effort: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
+    reasoning_effort: Effort | None = None
     chat_template_kwargs: dict[VariableName, Any] | None = None
     continue_final_message: bool | None = None
     add_generation_prompt: bool | None = None
@@ -84,9 +84,7 @@ class ChatRequest(GenerationRequest, kw_only=True, forbid_unknown_fields=True):
         if self.add_generation_prompt is not None and self.add_generation_prompt == self.continued:
             message = "'add_generation_prompt' is the opposite of 'continue_final_message'."
             raise bad_request(message, "add_generation_prompt", "invalid_value")
-        for name in RESERVED.intersection(self.chat_template_kwargs or ()):
-            message = f"{name!r} is not the template's to be told; leave it out."
-            raise bad_request(message, f"chat_template_kwargs.{name}", "invalid_value")
+        self.wish().check()
         if self.top_logprobs and not self.logprobs:
             raise bad_request(
                 "'top_logprobs' needs 'logprobs': true.", "top_logprobs", "invalid_value"
@@ -239,6 +237,7 @@ async def prepare(
     pin: Pin,
     exchange: Exchange,
     *,
+    wish: Wish,
     param: str,
 ) -> tuple[list[Draft], Toolbox]:
     """The drafts of an answer, and what it may call. ``param`` is where the prompt was given.
@@ -251,7 +250,10 @@ async def prepare(
     leave_out_guidance(service, request, exchange)
     toolbox = request.toolbox(service.syntax)
     constraint = make_constraint(toolbox, request.response_format)
-    variables, unread = request.wish().among(str(service.tokenizer.chat_template or ""))
+    variables, unread = wish.among(str(service.tokenizer.chat_template or ""))
+    if unread and exchange.strict:
+        message = f"The model's chat template does not read {unread[0]!r}; leave it out."
+        raise unsupported(unread[0], message)
     exchange.ignored += unread
     prompt_ids, skip = await chat_prompt(
         service.encoder,
@@ -286,7 +288,7 @@ class ChatEndpoint:
         service = self._service
         with pinned(service, request.model, caller) as pin:
             drafts, toolbox = await prepare(
-                service, request, caller, pin, exchange, param="messages"
+                service, request, caller, pin, exchange, wish=request.wish(), param="messages"
             )
             shape = ChatShape(drafts, service.tokenizer, request, toolbox)
             async with turn(service, caller, drafts, exchange):

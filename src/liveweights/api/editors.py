@@ -12,14 +12,14 @@ import msgspec
 from msgspec import Meta
 from starlette.types import Receive, Scope, Send
 
-from liveweights.api.admission import admitted, check_prompt, pinned, turn
+from liveweights.api.admission import admitted, check_prompt, leave_out_guidance, pinned, turn
 from liveweights.api.answer import Service, answer
 from liveweights.api.caller import Caller
 from liveweights.api.draft import Draft, make_drafts
 from liveweights.api.encoder import Encoder
 from liveweights.api.errors import ApiError, unsupported
 from liveweights.api.exchange import Exchange
-from liveweights.api.request import MAX_STOPS, BaseRequest, StopString, sampling_temperature
+from liveweights.api.request import MAX_STOPS, BaseRequest, StopString
 from liveweights.api.streaming import broken_stream, event
 from liveweights.api.wire import reply
 from liveweights.engines.protocol import Sampling, Token
@@ -55,10 +55,7 @@ class InfillRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
     def sampling(self, skip: str) -> Sampling:
         return Sampling(
             max_tokens=DEFAULT_TOKENS if self.n_predict in (None, -1) else self.n_predict,
-            temperature=sampling_temperature(self.temperature, default=0.8),
-            top_p=0.95 if self.top_p is None else self.top_p,
-            top_k=40 if self.top_k is None else self.top_k,
-            seed=self.seed,
+            **self.draw(temperature=0.8, top_p=0.95, top_k=40),
             stop=tuple(self.stop or ()),
             skip=skip,
         )
@@ -168,6 +165,7 @@ class InfillEndpoint:
                 message = f"This model has no fill-in-the-middle tokens; leave {unread[0]!r} out."
                 raise unsupported(unread[0], message)
             exchange.ignored += unread
+            leave_out_guidance(service, request, exchange)
             how = request.sampling(skip)
             check_prompt(service, prompt_ids, how.max_tokens, BEFORE)
             drafts = make_drafts(

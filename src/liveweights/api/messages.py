@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
+from msgspec import Meta
 
 from liveweights.api.control import Hidden
 from liveweights.api.encoder import Encoder
@@ -29,10 +30,15 @@ Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
 
 class ContentPart(msgspec.Struct):
-    """Only ``text`` parts can be read; others are refused by name."""
+    """Only texts can be read, and what the assistant refused with; others are refused by name."""
 
     type: str
     text: str | None = None
+    refusal: str | None = None
+
+    def said(self) -> str | None:
+        """None for what is no text."""
+        return {"text": self.text, "refusal": self.refusal}.get(self.type)
 
 
 class Message(msgspec.Struct, forbid_unknown_fields=True):
@@ -119,11 +125,12 @@ def _text(message: Message, where: str) -> str:
         )
     parts: list[str] = []
     for place, part in enumerate(message.content):
-        if part.type != "text" or part.text is None:
+        said = part.said()
+        if said is None:
             at = f"{where}.content[{place}]"
             reason = f"{at} is of type {part.type[:50]!r}; this model reads text parts only."
             raise bad_request(reason, at, "unsupported_value")
-        parts.append(part.text)
+        parts.append(said)
     return "".join(parts)
 
 
@@ -141,12 +148,30 @@ class Renderer(Protocol):
         ...
 
 
+RESERVED = frozenset(
+    {"messages", "tools", "documents", "add_generation_prompt", "continue_final_message"}
+    | {"chat_template", "conversations", "return_assistant_tokens_mask"}
+)
+"""What a template is told by who renders it."""
+
+VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
+Effort = Annotated[str, Meta(min_length=1, max_length=32)]
+
+
 class Wish(msgspec.Struct, frozen=True):
     """What a request says to the model's template beside the conversation."""
 
     variables: dict[str, Any] = {}
     effort: str | None = None
-    """How long to think (``reasoning_effort``)."""
+    """How long to think (``reasoning_effort`` for the template)."""
+    effort_at: str = EFFORT
+    """Where the request says so."""
+
+    def check(self) -> None:
+        """Raises ApiError 400."""
+        for name in RESERVED.intersection(self.variables):
+            message = f"{name!r} is not the template's to be told; leave it out."
+            raise bad_request(message, f"chat_template_kwargs.{name}", "invalid_value")
 
     def among(self, template: str) -> tuple[dict[str, Any], list[str]]:
         """The variables that a template reads, and the parameters that it does not."""
@@ -155,7 +180,7 @@ class Wish(msgspec.Struct, frozen=True):
         if self.effort is not None and EFFORT in template:
             known = {EFFORT: self.effort} | known
         elif self.effort is not None:
-            unread.append(EFFORT)
+            unread.append(self.effort_at)
         return known, unread
 
 
@@ -236,7 +261,7 @@ def fewest_tokens(encoder: Encoder, messages: Sequence[Message], param: str) -> 
 def length(messages: Sequence[Message]) -> int:
     """Of the conversation in characters, about: a message without content has a length, too."""
     texts = (
-        content if isinstance(content, str) else "".join(part.text or "" for part in content)
+        content if isinstance(content, str) else "".join(part.said() or "" for part in content)
         for content in (message.content or "" for message in messages)
     )
     return sum(map(len, texts)) + _AROUND * len(messages)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, TypedDict
 
 import msgspec
 from msgspec import Meta
@@ -44,10 +44,23 @@ class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
     include_obfuscation: bool | None = None
 
 
-class BaseRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What every request for an answer may say: OpenAI's names, plus ``top_k``.
+class Draw(TypedDict):
+    """The part of ``Sampling`` that says how tokens are drawn."""
 
-    Null means the default everywhere.
+    temperature: float
+    top_p: float
+    top_k: int
+    seed: int | None
+    min_p: float
+    frequency_penalty: float
+    presence_penalty: float
+    repetition_penalty: float
+
+
+class BaseRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What every request for an answer may say: OpenAI's names, and vLLM's beside them.
+
+    Null means the default everywhere, and a ``top_k`` of -1 or 0 no limit.
     """
 
     kept: ClassVar[bool] = False
@@ -56,7 +69,7 @@ class BaseRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     model: Annotated[str, Meta(min_length=1, max_length=512)]
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
     seed: Annotated[int, Meta(ge=-INT64, le=INT64 - 1)] | None = None
     stream: bool | None = None
     user: StoredName | None = None
@@ -68,6 +81,12 @@ class BaseRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
 
+    # What engines follow that know how likely a token was when it was drawn (``guided``).
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+
     def check(self) -> None:
         """Raises ApiError 400 for what does not fit together, or would change the answer and is not
         done here."""
@@ -76,6 +95,26 @@ class BaseRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         """Parameters without which the answer is an answer too, and that are not followed here;
         each with what is said of it to who wants to know."""
         return {}
+
+    def leave_out_guidance(self) -> list[str]:
+        """For an engine that does not follow it; the names of what was asked for."""
+        asked = [name for name, same in GUIDANCE.items() if getattr(self, name) not in (None, same)]
+        for name in asked:
+            setattr(self, name, None)
+        return asked
+
+    def draw(self, *, temperature: float, top_p: float, top_k: int) -> Draw:
+        """How tokens are drawn, where the request does not say: with these."""
+        return {
+            "temperature": sampling_temperature(self.temperature, default=temperature),
+            "top_p": top_p if self.top_p is None else self.top_p,
+            "top_k": max(0, top_k if self.top_k is None else self.top_k),
+            "seed": self.seed,
+            "min_p": self.min_p or 0.0,
+            "frequency_penalty": self.frequency_penalty or 0.0,
+            "presence_penalty": self.presence_penalty or 0.0,
+            "repetition_penalty": self.repetition_penalty or 1.0,
+        }
 
 
 class GenerationRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
@@ -87,19 +126,6 @@ class GenerationRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
     logit_bias: Annotated[dict[TokenId, Bias], Meta(max_length=MAX_BIASES)] | None = None
     stream_options: StreamOptions | None = None
     store: bool | None = None
-
-    # What engines follow that know how likely a token was when it was drawn (``guided``).
-    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
-    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
-    repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
-    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-
-    def leave_out_guidance(self) -> list[str]:
-        """For an engine that does not follow it; the names of what was asked for."""
-        asked = [name for name, same in GUIDANCE.items() if getattr(self, name) not in (None, same)]
-        for name in asked:
-            setattr(self, name, None)
-        return asked
 
     def check(self) -> None:
         if self.stream_options is not None and not self.stream:
@@ -127,19 +153,12 @@ class GenerationRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         return Sampling(
             max_tokens=max_tokens,
-            temperature=sampling_temperature(self.temperature, default=1.0),
-            top_p=1.0 if self.top_p is None else self.top_p,
-            top_k=self.top_k or 0,
-            seed=self.seed,
+            **self.draw(temperature=1.0, top_p=1.0, top_k=0),
             stop=stop,
             skip=skip,
             top_logprobs=top_logprobs,
             logit_bias=tuple((int(id), bias) for id, bias in (self.logit_bias or {}).items()),
             constraint=constraint,
-            min_p=self.min_p or 0.0,
-            frequency_penalty=self.frequency_penalty or 0.0,
-            presence_penalty=self.presence_penalty or 0.0,
-            repetition_penalty=self.repetition_penalty or 1.0,
         )
 
     @property

@@ -55,8 +55,9 @@ class ResponsesEndpoint:
             raise bad_request("'input' is empty: there is nothing to answer.", "input", "empty")
         with pinned(service, request.model, caller) as pin:
             offers = request.offers()
+            chat = request.as_chat(messages, offers)
             drafts, toolbox = await prepare(
-                service, request.as_chat(messages, offers), caller, pin, exchange, param="input"
+                service, chat, caller, pin, exchange, wish=request.wish(), param="input"
             )
             (draft,) = drafts
             created = int(draft.created_at.timestamp())

@@ -19,10 +19,11 @@ Role = Literal["user", "assistant", "system", "developer"]
 
 
 class ItemPart(msgspec.Struct, forbid_unknown_fields=True):
-    """Only texts can be read; others are refused by name."""
+    """Only texts can be read, and what the assistant refused with; others are refused by name."""
 
     type: str
     text: StoredText | None = None
+    refusal: StoredText | None = None
     annotations: list[Any] | None = None
     logprobs: list[Any] | None = None
 
@@ -33,8 +34,13 @@ class ItemPart(msgspec.Struct, forbid_unknown_fields=True):
     file_url: Any = None
     filename: Any = None
     detail: Any = None
-    refusal: Any = None
     input_audio: Any = None
+
+    def said(self) -> str | None:
+        """None for what is no text."""
+        if self.type == "refusal":
+            return self.refusal
+        return self.text if self.type in TEXTS else None
 
 
 class Item(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -98,6 +104,8 @@ def to_messages(items: Sequence[Item], where: str) -> list[Message]:
 
 def _message(item: Item, at: str) -> Message:
     role: Role = _need(item.role, f"{at}.role")
+    if item.content is None and role == "assistant":
+        return Message(role, "")  # it said nothing
     content = _need(item.content, f"{at}.content")
     return Message(role, _text(content, f"{at}.content"))
 
@@ -115,12 +123,15 @@ def _call(item: Item, at: str) -> CalledTool:
 def _text(content: str | list[ItemPart], at: str) -> str | list[ContentPart]:
     if isinstance(content, str):
         return content
+    parts: list[str] = []
     for place, part in enumerate(content):
-        if part.type not in TEXTS or part.text is None:
+        said = part.said()
+        if said is None:
             where = f"{at}[{place}]"
             reason = f"{where} is of type {part.type[:50]!r}; this model reads texts only."
             raise bad_request(reason, where, "unsupported_value")
-    return "".join(part.text or "" for part in content)
+        parts.append(said)
+    return "".join(parts)
 
 
 def _need(value: T | None, where: str) -> T:

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from liveweights.api.chat import ChatRequest
 from liveweights.api.errors import bad_request, unsupported
-from liveweights.api.messages import Message
+from liveweights.api.messages import Effort, Message, VariableName, Wish
 from liveweights.api.request import MAX_LOGPROBS, BaseRequest
 from liveweights.api.responses.items import Item, unknown_items
 from liveweights.api.responses.tools import (
@@ -36,7 +36,6 @@ LOGPROBS = "message.output_text.logprobs"
 # What is not done here, unless it is null or one of these, which ask for what is done anyway.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "truncation": ("disabled",),
-    "reasoning": ({},),
     "max_tool_calls": (),
     "context_management": (),
 }
@@ -55,6 +54,11 @@ class TextFormat(msgspec.Struct, forbid_unknown_fields=True):
 class TextOptions(msgspec.Struct, forbid_unknown_fields=True):
     format: TextFormat | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
+
+
+class Reasoning(msgspec.Struct, forbid_unknown_fields=True):
+    effort: Effort | None = None
+    summary: Any = None
 
 
 class ResponseStreamOptions(msgspec.Struct, forbid_unknown_fields=True):
@@ -77,10 +81,13 @@ class ResponsesRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
     top_logprobs: Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)] | None = None
     stream_options: ResponseStreamOptions | None = None
 
+    # For the model's template, where it reads them.
+    reasoning: Reasoning | None = None
+    chat_template_kwargs: dict[VariableName, Any] | None = None
+
     # Refused, or not followed, unless they ask for what is done anyway.
     background: bool | None = None
     truncation: str | None = None
-    reasoning: dict[str, Any] | None = None
     conversation: Any = None
     prompt: Any = None
     max_tool_calls: int | None = None
@@ -92,11 +99,18 @@ class ResponsesRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
         if self.top_logprobs and not self.logprobs:
             message = f"'top_logprobs' needs {LOGPROBS!r} in 'include'."
             raise bad_request(message, "top_logprobs", "invalid_value")
+        self.wish().check()
+
+    def wish(self) -> Wish:
+        effort = self.reasoning.effort if self.reasoning else None
+        return Wish(self.chat_template_kwargs or {}, effort, "reasoning.effort")
 
     def unmet(self) -> dict[str, str]:
         names = self._other_than(NEUTRAL)
         if self.text is not None and self.text.verbosity not in (None, "medium"):
             names.append("text.verbosity")
+        if self.reasoning is not None and self.reasoning.summary is not None:
+            names.append("reasoning.summary")
         unmet = {name: f"'{name}' is not supported; leave it out." for name in names}
         for place, name in enumerate(self.include or ()):
             if name != LOGPROBS:
@@ -136,6 +150,10 @@ class ResponsesRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
             top_p=self.top_p,
             top_k=self.top_k,
             seed=self.seed,
+            frequency_penalty=self.frequency_penalty,
+            presence_penalty=self.presence_penalty,
+            repetition_penalty=self.repetition_penalty,
+            min_p=self.min_p,
             max_completion_tokens=self.max_output_tokens,
             tools=[Tool("function", offer.function) for offer in offers],
             tool_choice=NamedTool(
