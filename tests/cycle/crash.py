@@ -25,8 +25,9 @@ import numpy as np
 import psycopg
 import uvicorn
 from safetensors.numpy import save_file
+from tests.api.doubles import make_tokenizer
+from tests.release.scripted import ScriptedEngine
 
-from api.doubles import make_tokenizer
 from liveweights.api.app import create_app
 from liveweights.api.routing import Router
 from liveweights.config import Config
@@ -41,7 +42,6 @@ from liveweights.release.settings import DeploymentSettings
 from liveweights.store.database import open_pool
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.probes import read_probes
-from release.scripted import ScriptedEngine
 
 STARTING = "starting"
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from tests.release.scripted import ScriptedEngine
 
 from liveweights.api.routing import NotReady, Router, UnknownModel
 from liveweights.release import aliases
@@ -17,7 +18,6 @@ from liveweights.store.embedded import EmbeddedPostgres
 from liveweights.store.migrate import migrate
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.registry import register
-from release.scripted import ScriptedEngine
 
 BASE, A, B, C, D = (f"{name}@000000000000" for name in ("base", "a", "b", "c", "d"))
 TOPS = {

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.release.scripted import ScriptedEngine
 
 from liveweights.release.probe import (
     Compared,
@@ -18,7 +19,6 @@ from liveweights.release.probe import (
 )
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.probes import Probe, Probes
-from release.scripted import ScriptedEngine
 
 NAME = "x@000000000000"
 TRAINED = {token: -1.0 - token / 10 for token in range(10)}

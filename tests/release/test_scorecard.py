@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.cycle.product import BAD, BASE, GOOD, Habit, Product
 
-from cycle.product import BAD, BASE, GOOD, Habit, Product
 from liveweights.config import Config
 from liveweights.learn.rewards import RewardMap
 from liveweights.record.answers import JudgedAnswer
