@@ -22,15 +22,10 @@ import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights import deadlines
-from liveweights.api.app import Routes, create_app, make_limiter, make_slots
-from liveweights.api.authentication import Authenticator, for_readers
-from liveweights.api.errors import ApiError
-from liveweights.api.glance import Glance
+from liveweights.api.app import create_app, make_authenticator, make_limiter, make_slots
 from liveweights.api.routing import Router
 from liveweights.api.sampler import keep_sampling
-from liveweights.api.server import PortTaken, Server, bind
 from liveweights.api.shadow import Shadow
-from liveweights.api.wire import reply
 from liveweights.catalog.template import ChatTemplate, TemplateRefusal, has_template
 from liveweights.config import Config
 from liveweights.cycle.status import read_status
@@ -44,6 +39,12 @@ from liveweights.gateway.counts import find_counter
 from liveweights.gateway.upstream import Upstream
 from liveweights.hearing import wait_until_deaf
 from liveweights.holder import Held, Holder, hold_home, read_id
+from liveweights.http.authentication import Authenticator, for_readers
+from liveweights.http.errors import ApiError
+from liveweights.http.glance import Glance
+from liveweights.http.routes import Route, Routes
+from liveweights.http.server import PortTaken, Server, bind
+from liveweights.http.wire import reply
 from liveweights.insight.endpoint import insight_routes
 from liveweights.machine import yielding_environment
 from liveweights.record.owners import OwnerStore
@@ -145,7 +146,7 @@ def status_routes(pool: Pool, place: Place, authenticator: Authenticator) -> Rou
     async def status(scope: Scope, receive: Receive, send: Send) -> None:
         await reply(send, 200, await glance())
 
-    return {"/status": {"GET": for_readers(authenticator, status)}}
+    return [Route("GET", "/status", for_readers(authenticator, status))]
 
 
 async def run_api(place: Place, report: Report) -> None:
@@ -188,7 +189,7 @@ async def run_api(place: Place, report: Report) -> None:
         # The first to be closed: nothing else may use up its time.
         writer = await _open_writer(stack, pool, place, "api")
         slots = make_slots(config.api)
-        authenticator = Authenticator(config.api, place.key)
+        authenticator = make_authenticator(config.api, place.key)
         limiter = make_limiter(config.api)
         responses = ResponseStore(pool)
         app = create_app(
@@ -203,11 +204,11 @@ async def run_api(place: Place, report: Report) -> None:
             slots=slots,
             authenticator=authenticator,
             limiter=limiter,
-            pages={
-                **insight_routes(pool, authenticator, limiter, config.rewards),
-                **release_routes(pool, config, authenticator),
-                **status_routes(pool, place, authenticator),
-            },
+            pages=[
+                *insight_routes(pool, authenticator, limiter, config.rewards),
+                *release_routes(pool, config, authenticator),
+                *status_routes(pool, place, authenticator),
+            ],
         )
         for work in (
             keep_up(pool, metric_days=config.record.metric_days),

@@ -19,7 +19,7 @@ from liveweights.gate.settings import GateSettings
 from liveweights.gateway.settings import GatewaySettings
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
-from liveweights.record.prices import Price
+from liveweights.meter.prices import Price
 from liveweights.record.settings import RecordSettings
 from liveweights.release.settings import (
     CanarySettings,

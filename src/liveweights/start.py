@@ -9,12 +9,12 @@ from importlib.util import find_spec
 
 import psycopg
 
-from liveweights.api.server import PortTaken, bind
 from liveweights.catalog.card import read_card
 from liveweights.catalog.check import check_model
 from liveweights.config import Config, ConfigError
 from liveweights.cycle import ledger
 from liveweights.holder import Held, Holder
+from liveweights.http.server import PortTaken, bind
 from liveweights.release.aliases import AliasError
 from liveweights.release.standing import stand
 from liveweights.store.account import AccountError

@@ -14,8 +14,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from liveweights.api.app import create_app
-from liveweights.api.authentication import Authenticator
+from liveweights.api.app import create_app, make_authenticator
 from liveweights.api.routing import Router
 from liveweights.api.settings import ApiSettings
 from liveweights.catalog.template import NOTHING, Render, TemplateRefusal
@@ -368,6 +367,6 @@ def make_api(
         settings,
         template=TemplateHere(tokenizer),
         responses=responses,
-        authenticator=Authenticator(settings or ApiSettings(), service_key),
+        authenticator=make_authenticator(settings or ApiSettings(), service_key),
     )
     return Api(scripted, recorder, router, app, responses)

@@ -9,8 +9,8 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from liveweights.api.server import Server
 from liveweights.api.settings import ApiSettings
+from liveweights.http.server import Server
 
 
 @contextmanager

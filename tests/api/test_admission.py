@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from liveweights.api.settings import ApiSettings, RateLimits
+from liveweights.api.settings import ApiSettings
+from liveweights.meter.settings import RateLimits
 
 from .doubles import BASE, Answer, Api, make_api
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from starlette.datastructures import Headers
 
-from liveweights.api.authentication import Client
 from liveweights.api.caller import Caller, identify
-from liveweights.api.errors import ApiError
 from liveweights.api.settings import ApiSettings
+from liveweights.http.errors import ApiError
+from liveweights.meter.keys import Client
 
 from .doubles import make_api
 

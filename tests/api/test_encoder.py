@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from liveweights.api import encoder as module
 from liveweights.api.encoder import Encoder
-from liveweights.api.errors import ApiError
-from liveweights.api.settings import ApiSettings, RateLimits
+from liveweights.api.settings import ApiSettings
 from liveweights.api.tokenization import INLINE_CHARACTERS
+from liveweights.http.errors import ApiError
+from liveweights.meter.settings import RateLimits
 
 from .doubles import Api, make_api, make_tokenizer
 

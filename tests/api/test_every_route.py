@@ -16,8 +16,7 @@ from tests.record.rows import make_feedback, make_generation
 from tests.record.test_window import record
 from tests.release.test_aliases import A, B, with_alias
 
-from liveweights.api.app import create_app, make_limiter
-from liveweights.api.authentication import Authenticator
+from liveweights.api.app import create_app, make_authenticator, make_limiter
 from liveweights.api.routing import Router
 from liveweights.api.settings import ApiSettings
 from liveweights.app import Place, status_routes
@@ -140,7 +139,7 @@ def service(database_dsn: str) -> Any:
             writer = await Writer(pool, linger=0, gather=0).__aenter__()
             tokenizer, router = make_tokenizer(), Router()
             router.set("tiny", BASE)
-            authenticator = Authenticator(CONFIG.api)
+            authenticator = make_authenticator(CONFIG.api)
             app = create_app(
                 ScriptedEngine(tokenizer, "hello"),
                 writer,
@@ -150,13 +149,13 @@ def service(database_dsn: str) -> Any:
                 template=TemplateHere(tokenizer),
                 responses=ResponseStore(pool),
                 authenticator=authenticator,
-                pages={
-                    **insight_routes(pool, authenticator, make_limiter(CONFIG.api), RewardMap()),
-                    **release_routes(pool, CONFIG, authenticator),
-                    **status_routes(
+                pages=[
+                    *insight_routes(pool, authenticator, make_limiter(CONFIG.api), RewardMap()),
+                    *release_routes(pool, CONFIG, authenticator),
+                    *status_routes(
                         pool, Place(CONFIG, Path("/nowhere"), database_dsn), authenticator
                     ),
-                },
+                ],
             )
             return app, writer, pool
 

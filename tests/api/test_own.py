@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from tests.record.rows import make_generation
 
-from liveweights.api.settings import ApiSettings, RateLimits
+from liveweights.api.settings import ApiSettings
 from liveweights.cycle.questions import ask
 from liveweights.gate.replay import Case
+from liveweights.meter.settings import RateLimits
 from liveweights.service_key import PREFIX
 
 from .doubles import BASE, Api, make_api

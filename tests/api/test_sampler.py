@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 
 from liveweights.api.sampler import keep_sampling
-from liveweights.api.slots import Slots
+from liveweights.http.slots import Slots
 from liveweights.store.database import open_pool
 from liveweights.store.partitions import ensure_ahead
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from liveweights.api.chat import ChatRequest
 from liveweights.api.completions import CompletionRequest
-from liveweights.api.errors import ApiError
 from liveweights.api.responses.request import ResponsesRequest
 from liveweights.api.unknown import MOST_NAMED, decode_known, header_of
-from liveweights.api.wire import decode
+from liveweights.http.errors import ApiError
+from liveweights.http.wire import decode
 
 from .doubles import make_api
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.api.errors import ApiError
 from liveweights.gateway.paths import check_path
+from liveweights.http.errors import ApiError
 
 
 @pytest.mark.parametrize(

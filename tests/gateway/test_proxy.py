@@ -12,8 +12,9 @@ import pytest
 from openai import AsyncOpenAI
 from yarl import URL
 
-from liveweights.api.settings import ApiSettings, RateLimits
+from liveweights.api.settings import ApiSettings
 from liveweights.gateway.counts import asked_text, count_bytes
+from liveweights.meter.settings import RateLimits
 from liveweights.record.backlog import Backlog
 from liveweights.record.clean import clean_generation
 

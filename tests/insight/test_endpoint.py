@@ -12,15 +12,16 @@ from tests.api.doubles import Answer
 from tests.record.rows import make_feedback, make_generation
 from tests.record.test_window import record
 
-from liveweights.api.app import App, make_limiter
-from liveweights.api.authentication import Authenticator
-from liveweights.api.hosts import Hosts
+from liveweights.api.app import make_authenticator, make_limiter
 from liveweights.api.metrics import Metrics
-from liveweights.api.settings import ApiSettings, RateLimits
+from liveweights.api.settings import ApiSettings
+from liveweights.http.application import Application
+from liveweights.http.hosts import Hosts
 from liveweights.insight import endpoint
 from liveweights.insight.catalogue import QUESTIONS
 from liveweights.insight.endpoint import insight_routes
 from liveweights.learn.rewards import RewardMap
+from liveweights.meter.settings import RateLimits
 from liveweights.store.database import open_pool
 
 KEY = "key-of-one-012345"
@@ -48,8 +49,8 @@ def get(
         pool = await open_pool(dsn)
         if away:
             await pool.close()
-        authenticator = Authenticator(settings or ApiSettings())
-        app = App(
+        authenticator = make_authenticator(settings or ApiSettings())
+        app = Application(
             insight_routes(
                 pool, authenticator, make_limiter(settings or ApiSettings()), RewardMap()
             ),
@@ -120,8 +121,8 @@ def test_questions_have_a_limit_per_key(database_dsn: str) -> None:
     async def main() -> list[int]:
         pool = await open_pool(database_dsn)
         limiter = make_limiter(limits)
-        routes = insight_routes(pool, Authenticator(limits), limiter, RewardMap())
-        app, found = App(routes, Metrics(), Hosts(())), []
+        routes = insight_routes(pool, make_authenticator(limits), limiter, RewardMap())
+        app, found = Application(routes, Metrics(), Hosts(())), []
 
         async def send(message: Mapping[str, Any]) -> None:
             if message["type"] == "http.response.start":

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from liveweights.meter.prices import Price, cost_nanos
 from liveweights.record.binary import COLUMNS, SIGNATURE, TRAILER, encode
 from liveweights.record.columns import GENERATION, generation_from
 from liveweights.record.generation import Generation
-from liveweights.record.prices import Price, cost_nanos
 
 from .rows import make_generation
 

@@ -15,6 +15,7 @@ from liveweights.cycle.replays import keep_replays, read_replays
 from liveweights.insight.catalogue import QUESTIONS
 from liveweights.insight.window import make_window
 from liveweights.learn.rewards import RewardMap
+from liveweights.meter.prices import Price
 from liveweights.record import read, rollups, window
 from liveweights.record.archive import archive, restore
 from liveweights.record.batch import Fate, find_new, prepare, store
@@ -22,7 +23,6 @@ from liveweights.record.binary import encode
 from liveweights.record.feedback import Feedback
 from liveweights.record.forget import Forgotten, forget
 from liveweights.record.generation import Generation
-from liveweights.record.prices import Price
 from liveweights.store.columnstore import close_days
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of, ensure

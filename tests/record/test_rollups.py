@@ -14,11 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from liveweights.meter.prices import Price
 from liveweights.record import rollups
 from liveweights.record.feedback import Feedback
 from liveweights.record.forget import forget
 from liveweights.record.generation import Generation
-from liveweights.record.prices import Price
 from liveweights.record.rollups import Difference
 from liveweights.record.survival import survival
 from liveweights.record.writer import Writer

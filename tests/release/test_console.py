@@ -8,12 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
-from liveweights.api.app import App
-from liveweights.api.authentication import Authenticator
-from liveweights.api.hosts import Hosts
+from liveweights.api.app import make_authenticator
 from liveweights.api.metrics import Metrics
 from liveweights.api.settings import ApiSettings
 from liveweights.config import Config
+from liveweights.http.application import Application
+from liveweights.http.hosts import Hosts
 from liveweights.release import aliases
 from liveweights.release.console import release_routes
 from liveweights.store.database import Connection, open_pool
@@ -37,8 +37,8 @@ def on_pages(
 
     async def go() -> None:
         pool = await open_pool(dsn)
-        routes = release_routes(pool, config, Authenticator(config.api))
-        transport = httpx.ASGITransport(App(routes, Metrics(), Hosts(())))
+        routes = release_routes(pool, config, make_authenticator(config.api))
+        transport = httpx.ASGITransport(Application(routes, Metrics(), Hosts(())))
         async with httpx.AsyncClient(transport=transport, base_url="http://here:8090") as client:
             await test(client)
         await pool.close()

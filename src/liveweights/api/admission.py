@@ -13,22 +13,19 @@ from starlette.types import Receive, Scope, Send
 from liveweights.api.answer import Service
 from liveweights.api.caller import Caller, identify
 from liveweights.api.draft import Draft
-from liveweights.api.errors import (
+from liveweights.api.refusals import (
     CONTEXT_EXCEEDED,
-    ApiError,
-    bad_request,
     context_exceeded,
     model_not_found,
     unavailable,
-    unsupported,
 )
-from liveweights.api.exchange import Exchange, deadline_of
-from liveweights.api.limits import too_many
 from liveweights.api.request import BaseRequest
 from liveweights.api.routing import NotReady, Pin, UnknownModel
-from liveweights.api.slots import QueueFull
 from liveweights.api.unknown import decode_known, header_of
-from liveweights.api.wire import ClientGone, check_json, check_storable, decode, read_body
+from liveweights.http.errors import ApiError, bad_request, too_many, unsupported
+from liveweights.http.exchange import Exchange, deadline_of
+from liveweights.http.slots import QueueFull
+from liveweights.http.wire import ClientGone, check_json, check_storable, decode, read_body
 
 STRICT = "x-strict"
 ANSWERS = {"1": True, "true": True, "0": False, "false": False}

@@ -11,25 +11,19 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
-from liveweights.api.authentication import Authenticator
 from liveweights.api.draft import Draft
 from liveweights.api.encoder import Encoder
-from liveweights.api.errors import ApiError, from_engine, internal
-from liveweights.api.exchange import Exchange
 from liveweights.api.infill import Infill
-from liveweights.api.limits import Limiter
 from liveweights.api.messages import Renderer
 from liveweights.api.metrics import Metrics
 from liveweights.api.objects import Usage
 from liveweights.api.recorder import Recorder, Responses
+from liveweights.api.refusals import from_engine
 from liveweights.api.routing import Router
 from liveweights.api.settings import ApiSettings
 from liveweights.api.shadow import Shadow
-from liveweights.api.slots import Slots
-from liveweights.api.streaming import EventStream, event
 from liveweights.api.syntax.protocol import Syntax
 from liveweights.api.tokenization import Tokenizer
-from liveweights.api.wire import reply
 from liveweights.engines.protocol import (
     Engine,
     EngineError,
@@ -37,6 +31,13 @@ from liveweights.engines.protocol import (
     PromptTooLong,
     Token,
 )
+from liveweights.http.authentication import Authenticator
+from liveweights.http.errors import ApiError, internal
+from liveweights.http.exchange import Exchange
+from liveweights.http.slots import Slots
+from liveweights.http.streaming import EventStream, event
+from liveweights.http.wire import reply
+from liveweights.meter.limits import Limiter
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers
 
-from liveweights.api.authentication import Client
-from liveweights.api.errors import ApiError, bad_request
 from liveweights.api.settings import ApiSettings
-from liveweights.api.wire import check_text
+from liveweights.http.errors import ApiError, bad_request
+from liveweights.http.wire import check_text
+from liveweights.meter.keys import Client
 
 # Metadata keys that are columns of the record rather than free text.
 SESSION, SURFACE, LANGUAGE, TRAINING = "session", "surface", "language", "training"

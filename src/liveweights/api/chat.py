@@ -13,8 +13,6 @@ from liveweights.api.admission import admitted, check_prompt, leave_out_guidance
 from liveweights.api.answer import ChunkFrame, Service, answer, envelope, usage
 from liveweights.api.caller import Caller
 from liveweights.api.draft import Draft, make_drafts
-from liveweights.api.errors import ApiError, bad_request, unsupported
-from liveweights.api.exchange import Exchange
 from liveweights.api.logprobs import told
 from liveweights.api.messages import (
     Effort,
@@ -35,7 +33,6 @@ from liveweights.api.objects import (
 )
 from liveweights.api.request import MAX_LOGPROBS, GenerationRequest
 from liveweights.api.routing import Pin
-from liveweights.api.streaming import DONE, broken_stream
 from liveweights.api.syntax.protocol import Call, Syntax
 from liveweights.api.tokenization import Tokenizer
 from liveweights.api.tools import (
@@ -49,6 +46,9 @@ from liveweights.api.tools import (
     take_apart,
 )
 from liveweights.engines.protocol import Token
+from liveweights.http.errors import ApiError, bad_request, unsupported
+from liveweights.http.exchange import Exchange
+from liveweights.http.streaming import DONE, broken_stream
 
 OBJECT = "chat.completion"
 CHUNK_OBJECT = "chat.completion.chunk"

@@ -14,15 +14,15 @@ from liveweights.api.answer import ChunkFrame, Service, answer, envelope, usage
 from liveweights.api.caller import Caller
 from liveweights.api.draft import Draft, make_drafts
 from liveweights.api.encoder import Encoder
-from liveweights.api.errors import ApiError, bad_request, unsupported
-from liveweights.api.exchange import Exchange
 from liveweights.api.logprobs import LOWEST
 from liveweights.api.objects import Completion, CompletionChoice, CompletionLogprobs
 from liveweights.api.request import MAX_LOGPROBS, GenerationRequest
-from liveweights.api.streaming import DONE, broken_stream
 from liveweights.api.tokenization import Tokenizer, token_text
 from liveweights.engines.protocol import Sampling, Token
 from liveweights.engines.text import heal
+from liveweights.http.errors import ApiError, bad_request, unsupported
+from liveweights.http.exchange import Exchange
+from liveweights.http.streaming import DONE, broken_stream
 
 OBJECT = "text_completion"
 DEFAULT_MAX_TOKENS = 16

@@ -17,13 +17,13 @@ from liveweights.api.answer import Service, answer
 from liveweights.api.caller import Caller
 from liveweights.api.draft import Draft, make_drafts
 from liveweights.api.encoder import Encoder
-from liveweights.api.errors import ApiError, unsupported
-from liveweights.api.exchange import Exchange
 from liveweights.api.request import MAX_STOPS, BaseRequest, StopString
-from liveweights.api.streaming import broken_stream, event
-from liveweights.api.wire import reply
 from liveweights.engines.protocol import Sampling, Token
 from liveweights.engines.text import heal
+from liveweights.http.errors import ApiError, unsupported
+from liveweights.http.exchange import Exchange
+from liveweights.http.streaming import broken_stream, event
+from liveweights.http.wire import reply
 
 DEFAULT_TOKENS = 128
 BEFORE, AFTER = "input_prefix", "input_suffix"

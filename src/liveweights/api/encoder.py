@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from liveweights.api.control import ControlTokens, Hidden
-from liveweights.api.errors import prompt_exceeds
-from liveweights.api.limits import too_many
-from liveweights.api.slots import QueueFull, Slots
+from liveweights.api.refusals import prompt_exceeds
 from liveweights.api.tokenization import INLINE_CHARACTERS, Tokenizer
+from liveweights.http.errors import too_many
+from liveweights.http.slots import QueueFull, Slots
 
 THREADS, WAITING = 2, 128
 """For long prompts only; tenants take turns in them."""

@@ -11,15 +11,14 @@ from msgspec import Meta
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from liveweights.api.authentication import Authenticator
-from liveweights.api.errors import ApiError, bad_request
 from liveweights.api.identifiers import make_id
-from liveweights.api.limits import Limiter
 from liveweights.api.metrics import Metrics
 from liveweights.api.objects import FeedbackItem, FeedbackList, FeedbackResult
 from liveweights.api.recorder import Recorder
 from liveweights.api.settings import ApiSettings
-from liveweights.api.wire import (
+from liveweights.http.authentication import Authenticator
+from liveweights.http.errors import ApiError, bad_request
+from liveweights.http.wire import (
     StoredName,
     StoredText,
     check_json,
@@ -28,6 +27,7 @@ from liveweights.api.wire import (
     read_body,
     reply,
 )
+from liveweights.meter.limits import Limiter
 from liveweights.record.clean import InvalidRow
 from liveweights.record.feedback import Feedback, Signal
 from liveweights.record.writer import (

@@ -9,8 +9,8 @@ from starlette.types import Receive, Scope, Send
 
 from liveweights.api.recorder import Recorder
 from liveweights.api.routing import Router
-from liveweights.api.wire import reply
 from liveweights.engines.protocol import Engine
+from liveweights.http.wire import reply
 from liveweights.record.backlog import Backlog
 
 

@@ -12,7 +12,6 @@ from msgspec import Meta
 
 from liveweights.api.control import Hidden
 from liveweights.api.encoder import Encoder
-from liveweights.api.errors import bad_request, unsupported
 from liveweights.api.syntax.find import takes_tools
 from liveweights.api.syntax.hermes import write_tools
 from liveweights.api.syntax.protocol import ID_LENGTH
@@ -21,6 +20,7 @@ from liveweights.api.tools import CalledTool
 from liveweights.catalog.template import TemplateRefusal
 from liveweights.catalog.template_host import CONTINUE
 from liveweights.engines.text import heal
+from liveweights.http.errors import bad_request, unsupported
 
 _AROUND = 16  # characters that a template puts around a message, about
 

@@ -2,55 +2,28 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import Counter, Gauge, Histogram, generate_latest
 from starlette.types import Receive, Scope, Send
 
 from liveweights.api.draft import Draft
 from liveweights.api.recorder import Recorder
 from liveweights.api.routing import Router
-from liveweights.api.slots import Slots
-from liveweights.api.wire import reply
 from liveweights.engines.protocol import Engine
+from liveweights.http.metrics import CONTENT_TYPE, SECONDS, RequestMetrics
+from liveweights.http.slots import Slots
+from liveweights.http.wire import reply
 from liveweights.record.backlog import Backlog
 
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
-CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
-
-class Metrics:
+class Metrics(RequestMetrics):
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "liveweights_requests",
-            "Requests answered.",
-            ["route", "status"],
-            registry=self.registry,
-        )
-        self.in_flight = Gauge(
-            "liveweights_requests_in_flight",
-            "Requests being answered.",
-            ["route"],
-            registry=self.registry,
-        )
-        self.refused = Counter(
-            "liveweights_refused_requests",
-            "Requests refused with 429, by what was full.",
-            ["limit"],
-            registry=self.registry,
-        )
+        super().__init__()
         self.running = Gauge(
             "liveweights_running_answers", "Answers being computed.", registry=self.registry
         )
         self.waiting = Gauge(
             "liveweights_waiting_requests",
             "Requests waiting for their turn.",
-            registry=self.registry,
-        )
-        self.latency = Histogram(
-            "liveweights_request_seconds",
-            "From request to last byte.",
-            ["route"],
-            buckets=SECONDS,
             registry=self.registry,
         )
         self.first_token = Histogram(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from liveweights.api.authentication import Authenticator
-from liveweights.api.errors import model_not_found
-from liveweights.api.limits import Limiter
 from liveweights.api.objects import Canary, Model, ModelList
+from liveweights.api.refusals import model_not_found
 from liveweights.api.routing import Alias, Router
-from liveweights.api.wire import reply
+from liveweights.http.authentication import Authenticator
+from liveweights.http.wire import reply
+from liveweights.meter.limits import Limiter
 
 
 def describe(alias: Alias, router: Router, context: int) -> Model:

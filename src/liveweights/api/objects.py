@@ -7,18 +7,9 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from liveweights.http.errors import ErrorFields
+
 FinishReason = Literal["stop", "length", "tool_calls"]
-
-
-class ErrorFields(msgspec.Struct):
-    message: str
-    type: str
-    param: str | None
-    code: str | None
-
-
-class ErrorBody(msgspec.Struct):
-    error: ErrorFields
 
 
 class Usage(msgspec.Struct):

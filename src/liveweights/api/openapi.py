@@ -15,13 +15,11 @@ from liveweights.api.caller import LANGUAGE, LONGEST, SESSION, SURFACE
 from liveweights.api.chat import ChatRequest
 from liveweights.api.completions import CompletionRequest
 from liveweights.api.editors import InfillAnswer, InfillRequest
-from liveweights.api.exchange import TIMEOUT
 from liveweights.api.feedback import FeedbackBatch, FeedbackRequest
 from liveweights.api.objects import (
     ChatCompletion,
     ChatCompletionChunk,
     Completion,
-    ErrorBody,
     FeedbackList,
     FeedbackResult,
     Model,
@@ -29,7 +27,9 @@ from liveweights.api.objects import (
 )
 from liveweights.api.responses.objects import DeletedResponse, Response
 from liveweights.api.responses.request import ResponsesRequest
-from liveweights.api.wire import reply
+from liveweights.http.errors import ErrorBody
+from liveweights.http.exchange import TIMEOUT
+from liveweights.http.wire import reply
 
 JSON, EVENTS = "application/json", "text/event-stream"
 WHY = {

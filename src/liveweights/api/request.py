@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar, TypedDict
 import msgspec
 from msgspec import Meta
 
-from liveweights.api.errors import bad_request
-from liveweights.api.wire import StoredName, StoredText
 from liveweights.engines.protocol import Constraint, Sampling
+from liveweights.http.errors import bad_request
+from liveweights.http.wire import StoredName, StoredText
 
 INT64 = 2**63
 MAX_STOPS = 32

@@ -10,8 +10,8 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from liveweights.api.routing import Router
-from liveweights.api.slots import Slots
 from liveweights.engines.protocol import Engine
+from liveweights.http.slots import Slots
 from liveweights.record.engine_metrics import Sample, keep_sample
 from liveweights.store.database import Pool
 

@@ -7,98 +7,13 @@ from typing import Annotated
 import msgspec
 
 from liveweights import bounds
-
-Key = Annotated[str, msgspec.Meta(min_length=16, max_length=512, pattern=r"^[!-~]*$")]
-Tenant = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
-
-
-class RateLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Per API key; 0 means no limit."""
-
-    requests_per_minute: Annotated[
-        int, msgspec.Meta(ge=0, le=bounds.COUNT, description="Requests for answers per minute.")
-    ] = 0
-    tokens_per_minute: Annotated[
-        int,
-        msgspec.Meta(
-            ge=0,
-            le=bounds.COUNT,
-            description="Tokens of prompts and answers per minute. A request is counted with the "
-            "fewest that its length allows when it comes in, then with its prompt and max_tokens, "
-            "and with what it used when it has been answered.",
-        ),
-    ] = 0
-    feedback_per_minute: Annotated[
-        int, msgspec.Meta(ge=0, le=bounds.COUNT, description="Reactions per minute.")
-    ] = 0
-    reads_per_minute: Annotated[
-        int,
-        msgspec.Meta(
-            ge=0,
-            le=bounds.COUNT,
-            description="Questions to /insight, and models and stored responses that are looked up "
-            "or deleted, per minute.",
-        ),
-    ] = 0
-    concurrency: Annotated[
-        int, msgspec.Meta(ge=0, le=bounds.COUNT, description="Requests being answered at once.")
-    ] = 0
+from liveweights.http.settings import ServerSettings
+from liveweights.meter.settings import Key, RateLimits, Tenant
 
 
-class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a client may do before anybody knows who it is."""
+class ApiSettings(ServerSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The ``[api]`` table."""
 
-    max: Annotated[
-        int,
-        msgspec.Meta(
-            ge=1,
-            le=bounds.COUNT,
-            description="Connections at once. Above it the one whose client has kept the server "
-            "waiting for the longest is closed; where no client does, new ones get a 503.",
-        ),
-    ] = 2048
-    header_bytes: Annotated[
-        int,
-        msgspec.Meta(
-            ge=4096,
-            le=2**20,
-            description="All headers of a request together, each counted with 32 bytes more than "
-            "its text (RFC 9113, section 6.5.2); more are refused with 431.",
-        ),
-    ] = 64 * 1024
-    header_seconds: Annotated[
-        float, msgspec.Meta(gt=0, le=3600, description="Longest wait for a request's headers.")
-    ] = 10.0
-    body_seconds: Annotated[
-        float,
-        msgspec.Meta(
-            gt=0,
-            le=3600,
-            description="Longest wait for a request's body; each 4 KiB of it that have come give "
-            "one second more.",
-        ),
-    ] = 30.0
-    send_seconds: Annotated[
-        float,
-        msgspec.Meta(
-            gt=0, le=3600, description="Longest wait for a client that takes nothing of its answer."
-        ),
-    ] = 60.0
-
-
-class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    host: Annotated[str, msgspec.Meta(description="Address to listen on.")] = "127.0.0.1"
-    port: Annotated[int, msgspec.Meta(ge=0, le=65535, description="Port; 0 takes a free one.")] = (
-        8090
-    )
-    hosts: Annotated[
-        list[Annotated[str, msgspec.Meta(pattern=r"^(\*|(\*\.)?[A-Za-z0-9._-]{1,253})$")]],
-        msgspec.Meta(
-            description="Names that the service is reached under, besides addresses, names "
-            "without a dot, and those of a machine, local network or cluster: its public name "
-            "behind a proxy. '*.example.com': all below; '*': any. Others are refused with 421."
-        ),
-    ] = msgspec.field(default_factory=list[str])
     keys: Annotated[
         dict[Key, Tenant],
         msgspec.Meta(
@@ -145,7 +60,6 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             ge=1024, le=bounds.COUNT, description="Larger request bodies are refused with 413."
         ),
     ] = 2 * 1024 * 1024
-    connections: ConnectionSettings = ConnectionSettings()
     max_chat_tokens: Annotated[
         int,
         msgspec.Meta(
@@ -191,7 +105,7 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             description="Sites whose pages may call the API from a browser (CORS), such as "
             '"https://app.example.com"; "*" for all.',
         ),
-    ] = []
+    ] = msgspec.field(default_factory=list[str])
     strict: Annotated[
         bool,
         msgspec.Meta(

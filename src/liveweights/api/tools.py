@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from liveweights.api.errors import bad_request, unsupported
 from liveweights.api.syntax.protocol import Call, Function, Reader, Syntax
-from liveweights.api.wire import StoredName
 from liveweights.engines.guide import json_rule
 from liveweights.engines.protocol import Constraint, Token
+from liveweights.http.errors import bad_request, unsupported
+from liveweights.http.wire import StoredName
 
 MAX_TOOLS = 128
 MAX_SCHEMA_BYTES = 65_536

@@ -13,8 +13,8 @@ from typing import Any, TypeVar, cast
 import msgspec
 from msgspec import inspect
 
-from liveweights.api.errors import ApiError
-from liveweights.api.wire import decode, invalid
+from liveweights.http.errors import ApiError
+from liveweights.http.wire import decode, invalid
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 

@@ -9,7 +9,6 @@ from typing import Protocol
 
 from starlette.datastructures import Headers
 
-from liveweights.api.errors import RETRY, ApiError, bad_request
 from liveweights.gateway.objects import (
     Reference,
     Target,
@@ -19,6 +18,7 @@ from liveweights.gateway.objects import (
     may_refer,
 )
 from liveweights.gateway.settings import GatewaySettings
+from liveweights.http.errors import RETRY, ApiError, bad_request
 from liveweights.record.responses import StoreAway
 
 log = logging.getLogger(__name__)

@@ -7,20 +7,25 @@ import asyncio
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from liveweights.api.app import REST, App, make_limiter, with_origins
-from liveweights.api.authentication import Authenticator, for_readers
+from liveweights.api.app import make_authenticator, make_limiter
 from liveweights.api.feedback import FeedbackEndpoint
-from liveweights.api.glance import Glance
-from liveweights.api.hosts import Hosts
-from liveweights.api.metrics import CONTENT_TYPE, Metrics
+from liveweights.api.metrics import Metrics
 from liveweights.api.recorder import Recorder
+from liveweights.api.refusals import REFUSALS
 from liveweights.api.settings import ApiSettings
-from liveweights.api.wire import reply
 from liveweights.gateway.access import Access
 from liveweights.gateway.counts import Count, count_bytes
 from liveweights.gateway.metrics import GatewayMetrics
 from liveweights.gateway.proxy import Gateway, Proxy
 from liveweights.gateway.upstream import Upstream, UpstreamAway
+from liveweights.http.application import Application
+from liveweights.http.authentication import for_readers
+from liveweights.http.glance import Glance
+from liveweights.http.hosts import Hosts
+from liveweights.http.metrics import CONTENT_TYPE
+from liveweights.http.origins import with_origins
+from liveweights.http.routes import ANY, Route
+from liveweights.http.wire import reply
 
 PATIENCE = 5.0
 """Seconds that a look at the upstream may take: whoever asks for our health waits for it."""
@@ -85,7 +90,7 @@ def create_gateway(
     settings, metrics = settings or ApiSettings(), GatewayMetrics()
     if settings.keys and access is None:
         raise ValueError("tenants share the upstream: `access` has to tell them apart")
-    authenticator = Authenticator(settings)
+    authenticator = make_authenticator(settings)
     gateway = Gateway(
         upstream,
         recorder,
@@ -97,11 +102,12 @@ def create_gateway(
         access if settings.keys else None,
         count,
     )
-    routes: dict[str, dict[str, ASGIApp]] = {
-        "/v1/feedback": {"POST": FeedbackEndpoint(gateway)},
-        "/healthz": {"GET": HealthEndpoint(upstream, recorder)},
-        "/metrics": {"GET": for_readers(authenticator, MetricsEndpoint(metrics, recorder))},
-        REST: {"*": Proxy(gateway)},
-    }
-    app = App(routes, metrics, Hosts(settings.hosts, settings.host))
-    return with_origins(app, settings)
+    exposed = MetricsEndpoint(metrics, recorder)
+    routes = [
+        Route("POST", "/v1/feedback", FeedbackEndpoint(gateway)),
+        Route("GET", "/healthz", HealthEndpoint(upstream, recorder)),
+        Route("GET", "/metrics", for_readers(authenticator, exposed)),
+        Route(ANY, "/v1/*", Proxy(gateway)),
+    ]
+    app = Application(routes, metrics, Hosts(settings.hosts, settings.host), REFUSALS)
+    return with_origins(app, settings.origins)

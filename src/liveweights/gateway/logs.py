@@ -16,15 +16,15 @@ import msgspec
 from msgspec import Meta, Raw
 from starlette.datastructures import Headers
 
-from liveweights.api.authentication import Client
 from liveweights.api.caller import identify
-from liveweights.api.errors import ApiError
 from liveweights.api.feedback import FeedbackRequest, make_feedback
 from liveweights.api.identifiers import identifier
 from liveweights.api.settings import ApiSettings
-from liveweights.api.wire import StoredName, StoredText
 from liveweights.gateway.passage import Passage
 from liveweights.gateway.question import read_question
+from liveweights.http.errors import ApiError
+from liveweights.http.wire import StoredName, StoredText
+from liveweights.meter.keys import Client
 from liveweights.record.clean import InvalidRow, check_feedback, clean_generation
 from liveweights.record.feedback import Feedback, Signal
 from liveweights.record.generation import Generation, Surface

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_to_bytes
 
-from liveweights.api.errors import ApiError
+from liveweights.http.errors import ApiError
 
 _DECODED = 8
 """Servers behind servers decode more than once; who needs more than this has no good reason."""

@@ -12,14 +12,9 @@ import aiohttp
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from liveweights.api.authentication import Authenticator, Client
 from liveweights.api.caller import identify
-from liveweights.api.errors import RETRY, ApiError, bad_request
-from liveweights.api.limits import Limiter, Permit
 from liveweights.api.recorder import Recorder
 from liveweights.api.settings import ApiSettings
-from liveweights.api.streaming import send_chunk, while_connected
-from liveweights.api.wire import ClientGone, check_json, read_body
 from liveweights.gateway.access import Access
 from liveweights.gateway.answer import Answer
 from liveweights.gateway.counts import Count
@@ -31,6 +26,12 @@ from liveweights.gateway.paths import check_path
 from liveweights.gateway.question import RECORDED, read_question
 from liveweights.gateway.transcript import LONGEST
 from liveweights.gateway.upstream import Upstream, UpstreamAway
+from liveweights.http.authentication import Authenticator
+from liveweights.http.errors import RETRY, ApiError, bad_request
+from liveweights.http.streaming import send_chunk, while_connected
+from liveweights.http.wire import ClientGone, check_json, read_body
+from liveweights.meter.keys import Client
+from liveweights.meter.limits import Limiter, Permit
 from liveweights.record.clean import INT4
 from liveweights.record.generation import Surface
 from liveweights.record.writer import WriterClosed

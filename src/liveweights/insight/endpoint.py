@@ -8,15 +8,15 @@ import msgspec
 import psycopg
 from starlette.types import Receive, Scope, Send
 
-from liveweights.api.app import Routes
-from liveweights.api.authentication import Authenticator
-from liveweights.api.errors import ApiError, bad_request
-from liveweights.api.limits import Limiter, too_many
-from liveweights.api.slots import QueueFull, Slots
-from liveweights.api.wire import read_query, reply
+from liveweights.http.authentication import Authenticator
+from liveweights.http.errors import ApiError, bad_request, too_many
+from liveweights.http.routes import Mount, Route, Routes
+from liveweights.http.slots import QueueFull, Slots
+from liveweights.http.wire import read_query, reply
 from liveweights.insight.catalogue import QUESTIONS, Question, check_key
 from liveweights.insight.window import Window, WindowError, make_window
 from liveweights.learn.rewards import RewardMap
+from liveweights.meter.limits import Limiter
 from liveweights.store.database import Pool
 
 AT_ONCE, WAITING = 2, 32
@@ -79,4 +79,5 @@ def _window(question: Question, given: dict[str, str]) -> Window:
 def insight_routes(
     pool: Pool, authenticator: Authenticator, limiter: Limiter, rewards: RewardMap
 ) -> Routes:
-    return {"/insight/{question}": {"GET": InsightEndpoint(pool, authenticator, limiter, rewards)}}
+    endpoint = InsightEndpoint(pool, authenticator, limiter, rewards)
+    return [Mount("/insight", [Route("GET", "/{question}", endpoint)])]

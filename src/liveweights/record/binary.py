@@ -17,8 +17,8 @@ from typing import Any, LiteralString
 
 import msgspec
 
+from liveweights.meter.prices import Price, cost_nanos
 from liveweights.record.generation import Generation
-from liveweights.record.prices import Price, cost_nanos
 from liveweights.store.partitions import day_of
 
 SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)

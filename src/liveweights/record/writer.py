@@ -10,6 +10,7 @@ from contextlib import suppress
 from types import TracebackType
 
 from liveweights.deadlines import LEAVE
+from liveweights.meter.prices import Price
 from liveweights.record import counts
 from liveweights.record.backlog import Backlog
 from liveweights.record.batch import Fate
@@ -25,7 +26,6 @@ from liveweights.record.delivery import Delivery
 from liveweights.record.edits import Edits
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
-from liveweights.record.prices import Price
 from liveweights.record.refused import reason_of, unencodable
 from liveweights.record.spill import Spill
 from liveweights.store.database import Pool

@@ -16,13 +16,12 @@ import msgspec
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from liveweights.api.app import Routes
-from liveweights.api.authentication import Authenticator
-from liveweights.api.errors import ApiError, bad_request
-from liveweights.api.limits import too_many
-from liveweights.api.slots import QueueFull, Slots
-from liveweights.api.wire import read_form, reply
 from liveweights.config import Config
+from liveweights.http.authentication import Authenticator
+from liveweights.http.errors import ApiError, bad_request, too_many
+from liveweights.http.routes import Mount, Route, Routes
+from liveweights.http.slots import QueueFull, Slots
+from liveweights.http.wire import read_form, reply
 from liveweights.release import aliases
 from liveweights.release.page import render, to_html, to_markdown
 from liveweights.release.scorecard import read_scorecard
@@ -162,13 +161,18 @@ class Console:
 def release_routes(pool: Pool, config: Config, authenticator: Authenticator) -> Routes:
     """None where there is no operator's key."""
     if not config.api.operator_key:
-        return {}
+        return []
     console = Console(pool, config, authenticator)
-    return {
-        PREFIX: {"GET": console.overview},
-        f"{PREFIX}/rollback": {"POST": console.roll_back},
-        f"{PREFIX}/{{checkpoint}}": {"GET": console.card},
-    }
+    return [
+        Mount(
+            PREFIX,
+            [
+                Route("GET", "", console.overview),
+                Route("POST", "/rollback", console.roll_back),
+                Route("GET", "/{checkpoint}", console.card),
+            ],
+        )
+    ]
 
 
 def _check_origin(headers: Headers) -> None:

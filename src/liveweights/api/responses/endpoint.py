@@ -14,8 +14,6 @@ from liveweights.api.answer import Service, answer
 from liveweights.api.caller import Caller
 from liveweights.api.chat import prepare
 from liveweights.api.draft import Draft
-from liveweights.api.errors import RETRY, ApiError, bad_request, unsupported
-from liveweights.api.exchange import Exchange
 from liveweights.api.identifiers import make_id
 from liveweights.api.messages import Message
 from liveweights.api.recorder import Responses
@@ -23,7 +21,9 @@ from liveweights.api.responses.items import Item, to_messages
 from liveweights.api.responses.objects import DeletedResponse, make_response
 from liveweights.api.responses.request import ResponsesRequest
 from liveweights.api.responses.shape import ResponseShape
-from liveweights.api.wire import reply
+from liveweights.http.errors import RETRY, ApiError, bad_request, unsupported
+from liveweights.http.exchange import Exchange
+from liveweights.http.wire import reply
 from liveweights.record.clean import clean_text
 from liveweights.record.responses import (
     ConversationTooLong,

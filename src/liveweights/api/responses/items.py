@@ -7,11 +7,11 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from liveweights.api.errors import bad_request
 from liveweights.api.messages import ContentPart, Message
 from liveweights.api.responses.tools import full_name, text_arguments
 from liveweights.api.tools import CalledFunction, CalledTool
-from liveweights.api.wire import StoredText
+from liveweights.http.errors import bad_request
+from liveweights.http.wire import StoredText
 
 T = TypeVar("T")
 TEXTS = ("input_text", "output_text", "text")

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from liveweights.api.errors import ApiError
 from liveweights.api.objects import TokenLogprob
 from liveweights.api.responses.request import ResponsesRequest, TextFormat
 from liveweights.api.responses.tools import FlatChoice, FlatTool
+from liveweights.http.errors import ApiError
 
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
 

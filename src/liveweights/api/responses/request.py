@@ -9,7 +9,6 @@ import msgspec
 from msgspec import Meta
 
 from liveweights.api.chat import ChatRequest
-from liveweights.api.errors import bad_request, unsupported
 from liveweights.api.messages import Effort, Message, VariableName, Wish
 from liveweights.api.request import MAX_LOGPROBS, BaseRequest
 from liveweights.api.responses.items import Item, unknown_items
@@ -30,7 +29,8 @@ from liveweights.api.tools import (
     Tool,
     ToolName,
 )
-from liveweights.api.wire import StoredName, StoredText
+from liveweights.http.errors import bad_request, unsupported
+from liveweights.http.wire import StoredName, StoredText
 
 LOGPROBS = "message.output_text.logprobs"
 # What is not done here, unless it is null or one of these, which ask for what is done anyway.

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from liveweights.api.draft import Draft
-from liveweights.api.errors import ApiError
 from liveweights.api.identifiers import make_id
 from liveweights.api.logprobs import told
 from liveweights.api.responses.objects import (
@@ -27,6 +26,7 @@ from liveweights.api.syntax.protocol import Call, Said
 from liveweights.api.tokenization import Tokenizer
 from liveweights.api.tools import Toolbox
 from liveweights.engines.protocol import Token
+from liveweights.http.errors import ApiError
 
 
 class ResponseShape:

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from liveweights.api.errors import bad_request
 from liveweights.api.syntax.protocol import Call
 from liveweights.api.tools import FunctionTool, Schema, ToolName
+from liveweights.http.errors import bad_request
 
 INPUT = "input"
 """The parameter of the function that stands for a custom tool."""

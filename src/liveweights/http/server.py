@@ -14,9 +14,9 @@ import msgspec
 import uvicorn
 from starlette.types import ASGIApp
 
-from liveweights.api.connection import bounded
-from liveweights.api.settings import ApiSettings
 from liveweights.deadlines import CUT_OFF, DRAIN
+from liveweights.http.connection import bounded
+from liveweights.http.settings import ServerSettings
 from liveweights.machine import allow_files
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class Server(uvicorn.Server):
     is answered. ``signed``: with ``server`` and ``date`` headers of our own."""
 
     def __init__(
-        self, app: ASGIApp, settings: ApiSettings, *, signed: bool = True, patience: int = DRAIN
+        self, app: ASGIApp, settings: ServerSettings, *, signed: bool = True, patience: int = DRAIN
     ) -> None:
         most = allow_connections(settings.connections.max)
         limits = msgspec.structs.replace(settings.connections, max=most)

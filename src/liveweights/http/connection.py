@@ -15,8 +15,8 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from liveweights.api.errors import ApiError
-from liveweights.api.settings import ConnectionSettings
+from liveweights.http.errors import ApiError
+from liveweights.http.settings import ConnectionSettings
 
 FIELD = 32
 """Bytes that a header is counted with beside its text: RFC 9113, section 6.5.2."""

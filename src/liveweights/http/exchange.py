@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from starlette.datastructures import Headers
 from starlette.types import Receive, Send
 
-from liveweights.api.errors import ApiError, bad_request
-from liveweights.api.limits import Permit
-from liveweights.api.streaming import while_connected
+from liveweights.http.errors import ApiError, bad_request
+from liveweights.http.streaming import while_connected
+from liveweights.meter.limits import Permit
 
 TIMEOUT = "x-request-timeout"
 

@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.api.doubles import make_api
 
-from liveweights.api.authentication import Authenticator, Client, digest_of
-from liveweights.api.errors import ApiError
+from liveweights.api.app import make_authenticator
 from liveweights.api.settings import ApiSettings
 from liveweights.config import ConfigError, load_config
-
-from .doubles import make_api
+from liveweights.http.authentication import Authenticator
+from liveweights.http.errors import ApiError
+from liveweights.meter.keys import Client, digest_of
 
 KEY, OPERATOR = "right-0123456789", "operator:0123456"
-KEYED = Authenticator(ApiSettings(keys={KEY: "acme"}, operator_key=OPERATOR))
+KEYED = make_authenticator(ApiSettings(keys={KEY: "acme"}, operator_key=OPERATOR))
 
 
 def scope(authorization: str | None) -> dict[str, Any]:
@@ -36,21 +37,21 @@ def test_a_key_is_its_tenants(sent: str) -> None:
 
 def test_without_keys_there_is_one_tenant() -> None:
     for sent in (None, "Bearer x", "Basic ???"):
-        assert authenticate(sent, Authenticator(ApiSettings())) == Client("default")
+        assert authenticate(sent, make_authenticator(ApiSettings())) == Client("default")
 
 
 def test_an_empty_key_opens_nothing() -> None:
     """Settings refuse it; were it there, who shows nothing would still be nobody."""
     for sent in (None, "", "Bearer", "Bearer ", "Bearer  "):
         with pytest.raises(ApiError):
-            authenticate(sent, Authenticator(ApiSettings(keys={"": "acme"})))
+            authenticate(sent, make_authenticator(ApiSettings(keys={"": "acme"})))
     with pytest.raises(ApiError):
-        asyncio.run(Authenticator(ApiSettings()).check_operator(scope("Bearer ")))
+        asyncio.run(make_authenticator(ApiSettings()).check_operator(scope("Bearer ")))
 
 
 @given(st.text(st.characters(max_codepoint=255, blacklist_characters="\r\n"), max_size=40))
 def test_whatever_is_sent_is_told_apart(sent: str) -> None:
-    fresh = Authenticator(ApiSettings(keys={KEY: "acme"}, operator_key=OPERATOR))
+    fresh = make_authenticator(ApiSettings(keys={KEY: "acme"}, operator_key=OPERATOR))
     with pytest.raises(ApiError) as caught:
         authenticate(sent, fresh)
     assert caught.value.status == 401

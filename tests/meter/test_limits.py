@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liveweights.api.authentication import Client
-from liveweights.api.errors import ApiError
-from liveweights.api.limits import Bucket, Limiter, duration
-from liveweights.api.settings import RateLimits
+from liveweights.http.errors import limit_reached
+from liveweights.meter.keys import Client
+from liveweights.meter.limits import Bucket, Limiter, LimitReached, duration
+from liveweights.meter.settings import RateLimits
 
 
 @settings(deadline=None)
@@ -56,9 +56,9 @@ def test_a_request_is_charged_with_what_it_used() -> None:
     permit = limiter.begin(ME)
     permit.reserve(80)
     second = limiter.begin(ME)
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(LimitReached) as caught:
         second.reserve(30)
-    error = caught.value
+    error = limit_reached(caught.value)
     assert (error.status, error.type, error.code) == (429, "tokens", "rate_limit_exceeded")
     assert dict(error.headers) == {
         b"retry-after": b"6",
@@ -80,7 +80,7 @@ def test_a_reservation_replaces_the_one_before_or_leaves_it() -> None:
         assert dict(permit.headers())[b"x-ratelimit-remaining-tokens"] == left
     other = limiter.begin(ME)
     other.reserve(70)
-    with pytest.raises(ApiError):
+    with pytest.raises(LimitReached):
         permit.reserve(40)
     assert permit.reserved == 20
     assert dict(permit.headers())[b"x-ratelimit-remaining-tokens"] == b"10"
@@ -101,13 +101,13 @@ def test_whatever_is_reserved_only_what_was_used_is_gone(
     for reservations, spent in requests:
         try:
             permit = limiter.begin(ME)
-        except ApiError:
+        except LimitReached:
             continue  # in debt
         try:
             for tokens in reservations:
                 permit.reserve(tokens)
             permit.used = spent
-        except ApiError:
+        except LimitReached:
             pass
         used += permit.used
         permit.close()
@@ -123,7 +123,7 @@ def test_a_request_above_the_limit_needs_all_of_it_and_debts_come_back_first() -
     permit.used = 500
     permit.close()
     clock.now = 200.0
-    with pytest.raises(ApiError):
+    with pytest.raises(LimitReached):
         limiter.begin(ME)  # at the door
     clock.now = 300.0
     limiter.begin(ME).reserve(1)
@@ -132,26 +132,26 @@ def test_a_request_above_the_limit_needs_all_of_it_and_debts_come_back_first() -
 def test_concurrency_and_requests() -> None:
     limiter = make(concurrency=2, requests_per_minute=4)
     first, second = limiter.begin(ME), limiter.begin(ME)
-    with pytest.raises(ApiError, match="2 requests of this key"):
+    with pytest.raises(LimitReached, match="2 requests of this key"):
         limiter.begin(ME)
     first.close()
     second.close()
     for _ in range(2):
         limiter.begin(ME).close()
-    with pytest.raises(ApiError, match="4 requests per minute") as caught:
+    with pytest.raises(LimitReached, match="4 requests per minute") as caught:
         limiter.begin(ME)
-    assert (b"retry-after", b"15") in caught.value.headers
+    assert (b"retry-after", b"15") in limit_reached(caught.value).headers
     assert limiter._allowance(ME).running == 0
 
 
 def test_feedback_and_reads_have_limits_of_their_own() -> None:
     limiter = make(feedback_per_minute=10, reads_per_minute=1, requests_per_minute=1)
     limiter.charge(ME, "feedback", 7)
-    with pytest.raises(ApiError, match="10 feedback per minute"):
+    with pytest.raises(LimitReached, match="10 feedback per minute"):
         limiter.charge(ME, "feedback", 4)
     limiter.charge(ME, "feedback", 3)
     limiter.charge(ME, "reads")
-    with pytest.raises(ApiError, match="1 reads per minute"):
+    with pytest.raises(LimitReached, match="1 reads per minute"):
         limiter.charge(ME, "reads")
     assert [name for name, _ in limiter.begin(ME).headers()] == [
         *(b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests"),
@@ -167,7 +167,7 @@ def test_keys_do_not_share_and_tenants_have_their_own() -> None:
     for _ in range(5):
         limiter.begin(Client("big", "c"))
         limiter.begin(Client("", own=True))
-    with pytest.raises(ApiError):
+    with pytest.raises(LimitReached):
         limiter.begin(Client("small", "a"))
     clock.now = 60.0
     limiter.begin(Client("small", "a"))

@@ -4,11 +4,10 @@ import json
 import socket
 
 import pytest
+from tests.api.doubles import make_api
 
-from liveweights.api.hosts import Hosts, host_of
 from liveweights.api.settings import ApiSettings
-
-from .doubles import make_api
+from liveweights.http.hosts import Hosts, host_of
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,11 @@ import socket
 
 import httpx
 import pytest
+from tests.api.doubles import BASE, make_api
+from tests.api.servers import listening
 
-from liveweights.api.server import PortTaken, Server, allow_connections, bind
 from liveweights.api.settings import ApiSettings
-
-from .doubles import BASE, make_api
-from .servers import listening
+from liveweights.http.server import PortTaken, Server, allow_connections, bind
 
 BODY = {"model": "tiny", "prompt": "say:", "max_tokens": 50, "stream": True}
 
@@ -86,7 +85,7 @@ def test_what_takes_too_long_is_cut_off_and_recorded_as_far_as_it_got() -> None:
 
 
 def test_it_says_where_it_listens_once_it_does(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "liveweights.api.server")
+    caplog.set_level(logging.INFO, "liveweights.http.server")
 
     async def scenario() -> None:
         server = Server(make_api().app, ApiSettings(port=0))
@@ -105,7 +104,7 @@ def test_it_says_where_it_listens_once_it_does(caplog: pytest.LogCaptureFixture)
 
 
 def test_it_does_not_say_so_where_the_port_is_taken(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "liveweights.api.server")
+    caplog.set_level(logging.INFO, "liveweights.http.server")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.api import wire
-from liveweights.api.errors import ApiError
-from liveweights.api.wire import (
+from liveweights.http import wire
+from liveweights.http.errors import ApiError
+from liveweights.http.wire import (
     ClientGone,
     StoredText,
     check_depth,

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from liveweights.api.glance import Glance
+from liveweights.http.glance import Glance
 
 
 def test_all_who_ask_share_one_look() -> None:

@@ -3,45 +3,34 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
-from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from liveweights.api.errors import ApiError
-from liveweights.api.settings import ApiSettings
-from liveweights.api.wrong_keys import WrongKeys
+from liveweights.http.errors import ApiError
+from liveweights.http.wrong_keys import WrongKeys
+from liveweights.meter.keys import Client, Keys, digest_of
 from liveweights.service_key import PREFIX
 
 OWN_TENANT = ""
 """Of what the service asks of itself: nothing is stored under it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
-    """``key`` is a digest of the API key, empty where none is asked for: what limits are counted
-    by. ``own``: a process of this service, such as its gate."""
-
-    tenant: str
-    key: str = ""
-    own: bool = False
-
-
 class Authenticator:
-    """Compares digests only: what a comparison takes says nothing about a key."""
+    """Knows callers by ``keys``, the operator by ``operator_key`` and this service's own processes
+    by ``service_key``; with an empty one there is nobody of the kind."""
 
-    def __init__(self, settings: ApiSettings, service_key: str = "") -> None:
-        self._tenants = {digest_of(key): tenant for key, tenant in settings.keys.items()}
-        self._operator = digest_of(settings.operator_key) if settings.operator_key else ""
+    def __init__(self, keys: Keys, *, operator_key: str = "", service_key: str = "") -> None:
+        self._keys = keys
+        self._operator = digest_of(operator_key) if operator_key else ""
         self._service = digest_of(service_key) if service_key else ""
         self._wrong = WrongKeys()
 
     @property
     def asks_for_keys(self) -> bool:
         """Whether every request needs one."""
-        return bool(self._tenants)
+        return bool(self._keys)
 
     async def authenticate(self, scope: Scope, *, own: bool = False) -> Client:
         """Raises ApiError 401; the more wrong keys came from an address, the later. ``own``:
@@ -55,19 +44,16 @@ class Authenticator:
             # It must not become a tenant's traffic where no keys are asked for.
             message = "That key is of another service or an earlier start of this one; see --home."
             raise await self._refuse(scope, _unknown(message))
-        if not self._tenants:
-            return Client("default")
-        key = digest_of(given)
-        tenant = self._tenants.get(key) if given else None
-        if tenant is not None:
-            return Client(tenant, key)
+        client = self._keys.find(given)
+        if client is not None:
+            return client
         error = _unknown("Missing or unknown API key. Send it as 'Authorization: Bearer KEY'.")
         raise await self._refuse(scope, error) if given else error
 
     async def check_reader(self, scope: Scope) -> None:
         """For pages about the whole service. Raises ApiError 401 where keys are asked for and none
         is given that may read them: the operator's, or where there is no such key, any."""
-        if not self._tenants:
+        if not self._keys:
             return
         if not self._operator or bearer(Headers(scope=scope)).startswith(PREFIX):
             await self.authenticate(scope, own=True)
@@ -101,12 +87,6 @@ def for_readers(authenticator: Authenticator, page: ASGIApp) -> ASGIApp:
 def _unknown(message: str) -> ApiError:
     challenge = ((b"www-authenticate", b"Bearer"),)
     return ApiError(401, message, code="invalid_api_key", headers=challenge)
-
-
-def digest_of(key: str) -> str:
-    """What stands for a key: the same in every process, and nothing to guess the key by that
-    guessing the key itself would not be."""
-    return hashlib.blake2b(key.encode(errors="replace"), digest_size=16).hexdigest()
 
 
 def bearer(headers: Headers) -> str:

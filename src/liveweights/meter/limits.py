@@ -8,11 +8,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from liveweights.api.authentication import Client
-from liveweights.api.errors import ApiError
-from liveweights.api.settings import RateLimits
+from liveweights.meter.keys import Client
+from liveweights.meter.settings import RateLimits
 
 MINUTE = 60.0
+
+
+class LimitReached(Exception):
+    """A key has used up its limit ``name``; in ``wait`` seconds there is enough again. ``headers``
+    say what it has left."""
+
+    def __init__(
+        self, message: str, name: str, wait: float, headers: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.name = name
+        self.wait = wait
+        self.headers = headers
 
 
 @dataclass(slots=True)
@@ -70,17 +82,17 @@ class Allowance:
         }
 
     def begin(self, now: float) -> None:
-        """A request for an answer comes in. Raises ApiError 429; then nothing was taken."""
+        """A request for an answer comes in. Raises LimitReached; then nothing was taken."""
         limit = self.limits.concurrency
         if limit and self.running >= limit:
             message = f"{limit} requests of this key are being answered; wait for one to end."
-            raise too_many(message, "concurrency", 1.0, self.headers(now))
+            raise LimitReached(message, "concurrency", 1.0, self.headers(now))
         self.check("tokens", 0, now)  # what was used beyond the limit has to come back first
         self.take("requests", 1, now)
         self.running += 1
 
     def check(self, name: str, amount: float, now: float) -> None:
-        """Raises ApiError 429 unless so much is left."""
+        """Raises LimitReached unless so much is left."""
         bucket = self.buckets.get(name)
         if bucket is None or (wait := bucket.wait(amount, now)) <= 0:
             return
@@ -89,10 +101,10 @@ class Allowance:
             f"{max(0, math.floor(bucket.level))} left, {amount:g} asked for. "
             f"Try again in {wait:.3g} s."
         )
-        raise too_many(message, name, wait, self.headers(now))
+        raise LimitReached(message, name, wait, self.headers(now))
 
     def take(self, name: str, amount: float, now: float) -> None:
-        """Raises ApiError 429; then nothing was taken."""
+        """Raises LimitReached; then nothing was taken."""
         self.check(name, amount, now)
         if bucket := self.buckets.get(name):
             bucket.take(amount)
@@ -129,7 +141,7 @@ class Permit:
         """Tokens that are charged in the end."""
 
     def reserve(self, tokens: int) -> None:
-        """It can use so many in all, however many were reserved before. Raises ApiError 429."""
+        """It can use so many in all, however many were reserved before. Raises LimitReached."""
         bucket = self._allowance.buckets.get("tokens")
         if bucket is not None:
             now = self._clock()
@@ -137,7 +149,7 @@ class Permit:
             bucket.put(self.reserved)
             try:
                 self._allowance.check("tokens", tokens, now)
-            except ApiError:
+            except LimitReached:
                 bucket.take(self.reserved)
                 raise
             bucket.take(tokens)
@@ -169,13 +181,13 @@ class Limiter:
         self._unlimited = Allowance(RateLimits(), clock())
 
     def begin(self, client: Client) -> Permit:
-        """A request for an answer comes in; close what this returns. Raises ApiError 429."""
+        """A request for an answer comes in; close what this returns. Raises LimitReached."""
         allowance = self._allowance(client)
         allowance.begin(self._clock())
         return Permit(allowance, self._clock)
 
     def charge(self, client: Client, name: Literal["feedback", "reads"], amount: int = 1) -> None:
-        """Raises ApiError 429; then nothing was taken."""
+        """Raises LimitReached; then nothing was taken."""
         self._allowance(client).take(name, amount, self._clock())
 
     def _allowance(self, client: Client) -> Allowance:
@@ -186,15 +198,6 @@ class Limiter:
             limits = self._tenants.get(client.tenant, self._limits)
             found = self._allowances[client.key] = Allowance(limits, self._clock())
         return found
-
-
-def too_many(
-    message: str, kind: str, wait: float, headers: tuple[tuple[bytes, bytes], ...] = ()
-) -> ApiError:
-    """429, with how many whole seconds to wait."""
-    retry = (b"retry-after", str(max(1, math.ceil(wait))).encode())
-    code = "rate_limit_exceeded"
-    return ApiError(429, message, type=kind, code=code, headers=(retry, *headers))
 
 
 def duration(seconds: float) -> str:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liveweights.api.slots import QueueFull, Slots
+from liveweights.http.slots import QueueFull, Slots
 
 
 def test_first_come_first_served() -> None:

@@ -6,12 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
+from tests.api.doubles import BASE, Answer, Api, make_api
 
-from liveweights.api.streaming import while_connected
 from liveweights.engines.protocol import EngineError, PromptTooLong, UnknownCheckpoint
+from liveweights.http.streaming import while_connected
 from liveweights.record.writer import WriterClosed
-
-from .doubles import BASE, Answer, Api, make_api
 
 PATHS = {
     "/v1/completions": {"model": "tiny", "prompt": "say:", "max_tokens": 50},

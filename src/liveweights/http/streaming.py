@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from starlette.types import Receive, Send
 
-from liveweights.api.errors import ApiError
-from liveweights.api.wire import RawHeaders
+from liveweights.http.errors import ApiError
+from liveweights.http.wire import RawHeaders
 
 DONE = b"data: [DONE]\n\n"
 

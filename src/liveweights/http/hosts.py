@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from starlette.types import Scope
 
-from liveweights.api.errors import ApiError, bad_request
+from liveweights.http.errors import ApiError, bad_request
 
 INTERNAL = (".localhost", ".local", ".internal", ".svc")
 """Endings that nobody can register: of this machine, its network, or its cluster."""

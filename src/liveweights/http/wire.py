@@ -12,7 +12,7 @@ import numpy as np
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from liveweights.api.errors import ApiError, bad_request
+from liveweights.http.errors import ApiError, bad_request
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 RawHeaders = Iterable[tuple[bytes, bytes]]

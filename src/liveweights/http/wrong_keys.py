@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from liveweights.api.errors import ApiError
+from liveweights.http.errors import ApiError
 
 FREE = 5
 """Wrong keys that cost nothing: somebody mistypes, or a key has just been changed."""

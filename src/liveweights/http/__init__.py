@@ -1,0 +1,1 @@
+"""What all that speak HTTP share: errors, bytes on the wire, streams, keys, routes, the server."""

@@ -1,0 +1,45 @@
+"""What can be set about keys and their limits."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from liveweights import bounds
+
+Key = Annotated[str, msgspec.Meta(min_length=16, max_length=512, pattern=r"^[!-~]*$")]
+Tenant = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+
+
+class RateLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Per API key; 0 means no limit."""
+
+    requests_per_minute: Annotated[
+        int, msgspec.Meta(ge=0, le=bounds.COUNT, description="Requests for answers per minute.")
+    ] = 0
+    tokens_per_minute: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0,
+            le=bounds.COUNT,
+            description="Tokens of prompts and answers per minute. A request is counted with the "
+            "fewest that its length allows when it comes in, then with its prompt and max_tokens, "
+            "and with what it used when it has been answered.",
+        ),
+    ] = 0
+    feedback_per_minute: Annotated[
+        int, msgspec.Meta(ge=0, le=bounds.COUNT, description="Reactions per minute.")
+    ] = 0
+    reads_per_minute: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0,
+            le=bounds.COUNT,
+            description="Questions to /insight, and models and stored responses that are looked up "
+            "or deleted, per minute.",
+        ),
+    ] = 0
+    concurrency: Annotated[
+        int, msgspec.Meta(ge=0, le=bounds.COUNT, description="Requests being answered at once.")
+    ] = 0
