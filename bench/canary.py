@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import msgspec
 
 from _report import arguments, finish, table
-from liveweights.api.routing import position
 from liveweights.gate.settings import GateSettings
 from liveweights.release.canary import Reward, decide
 from liveweights.release.guards import Answer, watch_answers
 from liveweights.release.rollout import Look, apply, begin, follow, shares
 from liveweights.release.settings import CanarySettings
+from liveweights.serve.router import position
 
 ANSWERS = 6
 EVERY = 15.0

@@ -24,7 +24,6 @@ from typing import Any
 import psycopg
 
 from _report import Cell, arguments, finish, table
-from liveweights.api.identifiers import make_id
 from liveweights.insight.catalogue import QUESTIONS
 from liveweights.insight.questions import accept_rate
 from liveweights.insight.window import Window, make_window
@@ -33,6 +32,7 @@ from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
 from liveweights.record.rollups import differences
 from liveweights.record.writer import Writer
+from liveweights.serve.api.identifiers import make_id
 from liveweights.store.database import Connection, open_pool
 from liveweights.store.embedded import EmbeddedPostgres
 from liveweights.store.migrate import migrate

@@ -25,12 +25,12 @@ from typing import Any
 import psycopg
 
 from _report import Cell, arguments, finish, table
-from liveweights.api.identifiers import make_id
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
 from liveweights.record.rollups import differences
 from liveweights.record.spill import Spill
 from liveweights.record.writer import Writer
+from liveweights.serve.api.identifiers import make_id
 from liveweights.store.database import Pool, open_pool
 from liveweights.store.embedded import EmbeddedPostgres
 from liveweights.store.migrate import migrate

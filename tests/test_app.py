@@ -14,14 +14,14 @@ import httpx
 import psutil
 import psycopg
 import pytest
-from tests.gateway.stub import Stub, serve_stub
+from tests.serve.gateway.stub import Stub, serve_stub
 
 from liveweights import deadlines
-from liveweights.api.settings import ApiSettings
 from liveweights.app import Place, Supervisor
 from liveweights.config import Config
-from liveweights.gateway.settings import GatewaySettings
 from liveweights.replay.service import free_port
+from liveweights.serve.api.settings import ApiSettings
+from liveweights.serve.gateway.settings import GatewaySettings
 from liveweights.store.embedded import EmbeddedPostgres
 
 

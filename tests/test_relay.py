@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from liveweights.cli import app
 from liveweights.config import Config, ConfigError
-from liveweights.gateway.settings import UPSTREAM_KEY
 from liveweights.relay import check_relay, is_loopback
+from liveweights.serve.gateway.settings import UPSTREAM_KEY
 
 
 def make(**settings: Any) -> Config:

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.api.settings import ApiSettings
 from liveweights.app import Place, Supervisor
 from liveweights.config import Config
 from liveweights.report import Listener, Report
 from liveweights.restarts import AWAY, LONGEST, MOST, PERMANENT, QUICK, SLOW, Restarts, describe
+from liveweights.serve.api.settings import ApiSettings
 
 CODES = st.sampled_from([0, 1, AWAY, -9, -11])
 DEATHS = st.lists(

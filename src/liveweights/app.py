@@ -22,10 +22,6 @@ import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights import deadlines
-from liveweights.api.app import create_app, make_authenticator, make_limiter, make_slots
-from liveweights.api.routing import Router
-from liveweights.api.sampler import keep_sampling
-from liveweights.api.shadow import Shadow
 from liveweights.catalog.template import ChatTemplate, TemplateRefusal, has_template
 from liveweights.config import Config
 from liveweights.cycle.status import read_status
@@ -33,10 +29,6 @@ from liveweights.engines.context import with_context
 from liveweights.engines.llama.engine import LlamaEngine
 from liveweights.engines.protocol import Engine, EngineError
 from liveweights.file_modes import close_files, make_home
-from liveweights.gateway.access import Access
-from liveweights.gateway.app import create_gateway
-from liveweights.gateway.counts import find_counter
-from liveweights.gateway.upstream import Upstream
 from liveweights.hearing import wait_until_deaf
 from liveweights.holder import Held, Holder, hold_home, read_id
 from liveweights.http.authentication import Authenticator, for_readers
@@ -58,6 +50,14 @@ from liveweights.release.console import release_routes
 from liveweights.release.deployer import Deployer
 from liveweights.report import Listener, Report
 from liveweights.restarts import AWAY, PERMANENT, GaveUp, Restarts, describe, explain
+from liveweights.serve.api.app import create_app, make_authenticator, make_limiter, make_slots
+from liveweights.serve.api.sampler import keep_sampling
+from liveweights.serve.api.shadow import Shadow
+from liveweights.serve.gateway.access import Access
+from liveweights.serve.gateway.app import create_gateway
+from liveweights.serve.gateway.counts import find_counter
+from liveweights.serve.gateway.upstream import Upstream
+from liveweights.serve.router import Router
 from liveweights.service_key import make_key
 from liveweights.start import check_database, check_port, find_base, settle
 from liveweights.store.database import Pool, open_pool

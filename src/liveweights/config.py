@@ -11,12 +11,10 @@ import msgspec
 from msgspec import Meta
 
 from liveweights.agentdb.settings import DatabaseSettings
-from liveweights.api.settings import ApiSettings
 from liveweights.catalog.template import TemplateSettings
 from liveweights.cycle.settings import CycleSettings
 from liveweights.engines.settings import EngineSettings, OpenAISettings, VllmSettings
 from liveweights.gate.settings import GateSettings
-from liveweights.gateway.settings import GatewaySettings
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
 from liveweights.meter.prices import Price
@@ -27,6 +25,8 @@ from liveweights.release.settings import (
     RetentionSettings,
     SigningSettings,
 )
+from liveweights.serve.api.settings import ApiSettings
+from liveweights.serve.gateway.settings import GatewaySettings
 from liveweights.weights.download import NAME
 
 DATABASE_URL = "LIVEWEIGHTS_DATABASE_URL"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 from liveweights.config import Config, ConfigError
-from liveweights.gateway.settings import UPSTREAM_KEY
+from liveweights.serve.gateway.settings import UPSTREAM_KEY
 
 
 def check_relay(config: Config) -> None:

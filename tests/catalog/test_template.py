@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.api.doubles import make_tokenizer
+from tests.serve.api.doubles import make_tokenizer
 
 from liveweights.catalog.template import (
     ChatTemplate,

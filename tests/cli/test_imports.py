@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.gateway.test_logs import chat
+from tests.serve.gateway.test_logs import chat
 from typer.testing import CliRunner
 
 from liveweights.cli import app

@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.api.doubles import make_api
-from tests.api.servers import serving
+from tests.serve.api.doubles import make_api
+from tests.serve.api.servers import serving
 
 from .packages import CLIENTS, CODEX, OPENAI_NODE, Client
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.api.doubles import make_api
+from tests.serve.api.doubles import make_api
 
 HEADERS = {
     "authorization": "Bearer any",

@@ -25,11 +25,9 @@ import numpy as np
 import psycopg
 import uvicorn
 from safetensors.numpy import save_file
-from tests.api.doubles import make_tokenizer
 from tests.release.scripted import ScriptedEngine
+from tests.serve.api.doubles import make_tokenizer
 
-from liveweights.api.app import create_app
-from liveweights.api.routing import Router
 from liveweights.config import Config
 from liveweights.cycle import worker as worker_module
 from liveweights.cycle.worker import Worker
@@ -39,6 +37,8 @@ from liveweights.learn.update import Report
 from liveweights.record.writer import Writer
 from liveweights.release.deployer import Deployer
 from liveweights.release.settings import DeploymentSettings
+from liveweights.serve.api.app import create_app
+from liveweights.serve.router import Router
 from liveweights.store.database import open_pool
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.probes import read_probes

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from liveweights.api.routing import Router
 from liveweights.config import Config
 from liveweights.cycle.ledger import begin_release
 from liveweights.cycle.worker import Worker
@@ -23,6 +22,7 @@ from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
 from liveweights.release import aliases
 from liveweights.release.rollout import begin, shares
+from liveweights.serve.router import Router
 from liveweights.store.database import Pool
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import content_id

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.api.doubles import make_tokenizer
+from tests.serve.api.doubles import make_tokenizer
 
 from liveweights.engines.guide import Guide, GuideMaker, ShortestFirst
 from liveweights.engines.protocol import Constraint, InvalidConstraint

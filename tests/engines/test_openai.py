@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.api.doubles import make_tokenizer
+from tests.serve.api.doubles import make_tokenizer
 
 from liveweights.engines.openai import OpenAIEngine
 from liveweights.engines.protocol import EngineError, Sampling, Token, UnknownCheckpoint

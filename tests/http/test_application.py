@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.api.doubles import Answer
+from tests.serve.api.doubles import Answer
 
 from liveweights.http.application import Application
 from liveweights.http.errors import ApiError

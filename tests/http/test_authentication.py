@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.api.doubles import make_api
+from tests.serve.api.doubles import make_api
 
-from liveweights.api.app import make_authenticator
-from liveweights.api.settings import ApiSettings
 from liveweights.config import ConfigError, load_config
 from liveweights.http.authentication import Authenticator
 from liveweights.http.errors import ApiError
 from liveweights.meter.keys import Client, digest_of
+from liveweights.serve.api.app import make_authenticator
+from liveweights.serve.api.settings import ApiSettings
 
 KEY, OPERATOR = "right-0123456789", "operator:0123456"
 KEYED = make_authenticator(ApiSettings(keys={KEY: "acme"}, operator_key=OPERATOR))

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 import uvloop
-from tests.api.doubles import BASE, Api, make_api
-from tests.api.servers import answering, make_server
+from tests.serve.api.doubles import BASE, Api, make_api
+from tests.serve.api.servers import answering, make_server
 
-from liveweights.api.settings import ApiSettings
 from liveweights.http import connection
 from liveweights.http.settings import ConnectionSettings
+from liveweights.serve.api.settings import ApiSettings
 
 BODY = json.dumps({"model": "tiny", "prompt": "say:"}).encode()
 HEAD = b"POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"

@@ -4,10 +4,10 @@ import json
 import socket
 
 import pytest
-from tests.api.doubles import make_api
+from tests.serve.api.doubles import make_api
 
-from liveweights.api.settings import ApiSettings
 from liveweights.http.hosts import Hosts, host_of
+from liveweights.serve.api.settings import ApiSettings
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import socket
 
 import httpx
 import pytest
-from tests.api.doubles import BASE, make_api
-from tests.api.servers import listening
+from tests.serve.api.doubles import BASE, make_api
+from tests.serve.api.servers import listening
 
-from liveweights.api.settings import ApiSettings
 from liveweights.http.server import PortTaken, Server, allow_connections, bind
+from liveweights.serve.api.settings import ApiSettings
 
 BODY = {"model": "tiny", "prompt": "say:", "max_tokens": 50, "stream": True}
 

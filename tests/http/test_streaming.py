@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.api.doubles import BASE, Answer, Api, make_api
+from tests.serve.api.doubles import BASE, Answer, Api, make_api
 
 from liveweights.engines.protocol import EngineError, PromptTooLong, UnknownCheckpoint
 from liveweights.http.streaming import while_connected

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.api.doubles import make_api
+from tests.serve.api.doubles import make_api
 
-from liveweights.api.settings import ApiSettings
 from liveweights.http import wrong_keys
 from liveweights.http.errors import ApiError
 from liveweights.http.wrong_keys import ADDRESSES, AT_ONCE, FREE, LONGEST, WrongKeys, network_of
+from liveweights.serve.api.settings import ApiSettings
 
 KEY = "right-0123456789"
 WRONG = ApiError(401, "no")

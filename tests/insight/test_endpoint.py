@@ -8,13 +8,10 @@ from urllib.parse import urlencode
 
 import msgspec
 import pytest
-from tests.api.doubles import Answer
 from tests.record.rows import make_feedback, make_generation
 from tests.record.test_window import record
+from tests.serve.api.doubles import Answer
 
-from liveweights.api.app import make_authenticator, make_limiter
-from liveweights.api.metrics import Metrics
-from liveweights.api.settings import ApiSettings
 from liveweights.http.application import Application
 from liveweights.http.hosts import Hosts
 from liveweights.insight import endpoint
@@ -22,6 +19,9 @@ from liveweights.insight.catalogue import QUESTIONS
 from liveweights.insight.endpoint import insight_routes
 from liveweights.learn.rewards import RewardMap
 from liveweights.meter.settings import RateLimits
+from liveweights.serve.api.app import make_authenticator, make_limiter
+from liveweights.serve.api.metrics import Metrics
+from liveweights.serve.api.settings import ApiSettings
 from liveweights.store.database import open_pool
 
 KEY = "key-of-one-012345"

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from tests.api.doubles import make_tokenizer, render_here
 from tests.record.rows import make_generation
+from tests.serve.api.doubles import make_tokenizer, render_here
 
 from liveweights.learn.passages import prompt_text, with_prompt_ids
 from liveweights.record.window import Example

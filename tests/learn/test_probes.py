@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.api.doubles import make_tokenizer
 from tests.learn.world import VOCABULARY, make_base
+from tests.serve.api.doubles import make_tokenizer
 
 from liveweights.catalog.template import rendering
 from liveweights.learn.dialogue import read_dialogue

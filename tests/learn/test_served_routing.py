@@ -8,11 +8,9 @@ from typing import Any
 
 import msgspec
 from openai import AsyncOpenAI
-from tests.api.servers import answering, make_server
 from tests.learn.families import make_family
+from tests.serve.api.servers import answering, make_server
 
-from liveweights.api.app import create_app
-from liveweights.api.routing import Router
 from liveweights.engines.settings import EngineSettings
 from liveweights.engines.torch.engine import TorchEngine
 from liveweights.learn.learner import Job, learn
@@ -21,6 +19,8 @@ from liveweights.learn.settings import LearnSettings
 from liveweights.record import window
 from liveweights.record.window import Example
 from liveweights.record.writer import Writer
+from liveweights.serve.api.app import create_app
+from liveweights.serve.router import Router
 from liveweights.store.database import Pool, open_pool
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.models import find, load_tokenizer

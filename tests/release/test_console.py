@@ -8,14 +8,14 @@ from typing import Any
 import httpx
 import pytest
 
-from liveweights.api.app import make_authenticator
-from liveweights.api.metrics import Metrics
-from liveweights.api.settings import ApiSettings
 from liveweights.config import Config
 from liveweights.http.application import Application
 from liveweights.http.hosts import Hosts
 from liveweights.release import aliases
 from liveweights.release.console import release_routes
+from liveweights.serve.api.app import make_authenticator
+from liveweights.serve.api.metrics import Metrics
+from liveweights.serve.api.settings import ApiSettings
 from liveweights.store.database import Connection, open_pool
 
 from .test_aliases import A, B, with_alias

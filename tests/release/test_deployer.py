@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from tests.release.scripted import ScriptedEngine
 
-from liveweights.api.routing import NotReady, Router, UnknownModel
 from liveweights.release import aliases
 from liveweights.release.deployer import Deployer
 from liveweights.release.deployments import keep_warm, let_go, ready
 from liveweights.release.settings import DeploymentSettings
+from liveweights.serve.router import NotReady, Router, UnknownModel
 from liveweights.store.database import Pool, open_pool
 from liveweights.store.embedded import EmbeddedPostgres
 from liveweights.store.migrate import migrate

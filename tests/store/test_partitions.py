@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.record.test_window import ask
 
-from liveweights.api.identifiers import make_id
 from liveweights.record.engine_metrics import Sample, keep_sample
+from liveweights.serve.api.identifiers import make_id
 from liveweights.store.database import Connection
 from liveweights.store.partitions import UNDATED, day_of, drop_before, ensure
 

@@ -13,8 +13,8 @@ import typer
 
 from liveweights.cli.context import HOME, Home, Json, Settings, open_server, read_config, refuse
 from liveweights.cli.output import say, show_json
-from liveweights.gateway.imports import Imported, ImportRefused, check_days, write_logs
-from liveweights.gateway.logs import LogError, LogReader
+from liveweights.serve.gateway.imports import Imported, ImportRefused, check_days, write_logs
+from liveweights.serve.gateway.logs import LogError, LogReader
 from liveweights.store.database import open_pool
 from liveweights.store.partitions import day_of
 

@@ -14,13 +14,13 @@ from typing import Self
 import msgspec
 import psycopg
 
-from liveweights.api.routing import Router
 from liveweights.engines.protocol import Engine
 from liveweights.release import deployments
 from liveweights.release.aliases import CHANNEL, Alias
 from liveweights.release.deployments import Desired, State
 from liveweights.release.probe import ProbeReport, probe
 from liveweights.release.settings import DeploymentSettings
+from liveweights.serve.router import Router
 from liveweights.store.database import Pool, listen
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.probes import read_probes

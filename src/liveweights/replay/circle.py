@@ -18,9 +18,6 @@ from typing import Any, cast
 
 import msgspec
 
-from liveweights.api.caller import Caller
-from liveweights.api.draft import make_drafts
-from liveweights.api.routing import Pin
 from liveweights.engines.protocol import Engine, EngineError, Sampling
 from liveweights.engines.text import heal
 from liveweights.learn.baseline import Baseline
@@ -33,6 +30,9 @@ from liveweights.record.window import Example
 from liveweights.replay.developer import STOP, Outcome, Position, judge
 from liveweights.replay.measure import Measurement
 from liveweights.replay.settings import TrafficSettings
+from liveweights.serve.api.caller import Caller
+from liveweights.serve.api.draft import make_drafts
+from liveweights.serve.router import Pin
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.registry import Registry
 from liveweights.weights.selection import read_selection

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.api.doubles import make_tokenizer
+from tests.serve.api.doubles import make_tokenizer
 
 from liveweights.engines.protocol import EngineError, Sampling, Token, UnknownCheckpoint
 from liveweights.engines.settings import EngineSettings, VllmSettings

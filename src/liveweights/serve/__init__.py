@@ -1,0 +1,1 @@
+"""Serving: the API over models of ours, the gateway over a server of yours, and the router."""

@@ -1,0 +1,157 @@
+"""The way in, shared by all that generate: who asks, which checkpoint, does it fit, whose turn."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import TypeVar
+
+import msgspec
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+
+from liveweights.http.errors import ApiError, bad_request, too_many, unsupported
+from liveweights.http.exchange import Exchange, deadline_of
+from liveweights.http.slots import QueueFull
+from liveweights.http.wire import ClientGone, check_json, check_storable, decode, read_body
+from liveweights.serve.api.answer import Service
+from liveweights.serve.api.caller import Caller, identify
+from liveweights.serve.api.draft import Draft
+from liveweights.serve.api.refusals import (
+    CONTEXT_EXCEEDED,
+    context_exceeded,
+    model_not_found,
+    unavailable,
+)
+from liveweights.serve.api.request import BaseRequest
+from liveweights.serve.api.unknown import decode_known, header_of
+from liveweights.serve.router import NotReady, Pin, UnknownModel
+
+STRICT = "x-strict"
+ANSWERS = {"1": True, "true": True, "0": False, "false": False}
+
+Request = TypeVar("Request", bound=BaseRequest)
+
+
+@asynccontextmanager
+async def admitted(
+    service: Service, type: type[Request], scope: Scope, receive: Receive, send: Send
+) -> AsyncGenerator[tuple[Request, Caller, Exchange]]:
+    """The checked request, who sent it and where to answer.
+
+    The key's limits are asked before anything is read, and what the request takes of them is
+    settled afterwards. Raises ApiError, ClientGone.
+    """
+    headers = Headers(scope=scope)
+    client = await service.authenticator.authenticate(scope, own=True)
+    permit = service.limiter.begin(client)
+    try:
+        deadline = deadline_of(headers, service.settings.deadline_seconds)
+        check_json(headers)
+        body = await read_body(scope, receive, service.settings.max_body_bytes)
+        strict = _is_strict(headers, service.settings.strict)
+        request, ignored = _read(body, type, strict)
+        if type.kept:
+            check_storable(msgspec.json.encode(request) if ignored else body)
+        request.check()
+        caller = identify(headers, request.user, request.metadata, client, service.settings)
+        yield (
+            request,
+            caller,
+            Exchange(receive, send, deadline, permit, strict=strict, ignored=ignored),
+        )
+    except ApiError as error:
+        if error.code == CONTEXT_EXCEEDED:
+            permit.used = max(permit.reserved, permit.read)  # finding out was work
+        raise
+    finally:
+        permit.close()
+
+
+def _is_strict(headers: Headers, default: bool) -> bool:
+    said = headers.get(STRICT)
+    if said is not None and said.lower() not in ANSWERS:
+        raise bad_request(f"'{STRICT}' is {said[:50]!r}; say 1 or 0.", STRICT)
+    return default if said is None else ANSWERS[said.lower()]
+
+
+def _read(body: bytes, type: type[Request], strict: bool) -> tuple[Request, list[str]]:
+    """The request, and what of it changes nothing. Raises ApiError 400."""
+    if not strict:
+        request, unknown = decode_known(body, type)
+        return request, [*unknown, *request.unmet()]
+    request = decode(body, type)
+    for name, message in request.unmet().items():
+        raise unsupported(name, message)
+    return request, []
+
+
+@contextmanager
+def pinned(service: Service, model: str, caller: Caller) -> Generator[Pin]:
+    """One checkpoint, held until the last byte. Raises ApiError 404, 503."""
+    try:
+        context = service.router.pin(model, caller.sticky)
+        pin = context.__enter__()
+    except UnknownModel:
+        raise model_not_found(model) from None
+    except NotReady as error:
+        raise unavailable(f"The model cannot answer at the moment: {error}.") from None
+    try:
+        yield pin
+    finally:
+        context.__exit__(None, None, None)
+
+
+@asynccontextmanager
+async def turn(
+    service: Service, caller: Caller, drafts: Sequence[Draft], exchange: Exchange
+) -> AsyncGenerator[None]:
+    """Hold what the key's limits and the server's slots give, once it is this request's turn.
+
+    Raises ApiError 429 at once where a limit or the queue is full, 408 where the deadline passes
+    in the queue, ClientGone. Afterwards the key is charged with what ``drafts`` used. The service
+    itself waits behind a full queue, too.
+    """
+    permit = exchange.permit
+    permit.reserve(sum(len(draft.prompt_ids) + draft.sampling.max_tokens for draft in drafts))
+    exchange.headers = (*header_of(exchange.ignored), *permit.headers())
+    try:
+        async with _slots(service, len(drafts), caller, exchange):
+            yield
+    finally:
+        permit.used = sum(draft.used() for draft in drafts)
+
+
+@asynccontextmanager
+async def _slots(
+    service: Service, count: int, caller: Caller, exchange: Exchange
+) -> AsyncGenerator[None]:
+    slots = service.slots.hold(count, tenant=caller.tenant, patient=caller.own)
+    held = False
+    try:
+        async with exchange.waited_for() as watch:
+            await slots.__aenter__()
+            held = True
+        if watch.gone:
+            raise ClientGone
+        yield
+    except QueueFull as error:
+        raise too_many(f"The server is busy: {error}.", "queue", 2.0, exchange.headers) from None
+    finally:
+        if held:
+            await slots.__aexit__(None, None, None)
+
+
+def leave_out_guidance(service: Service, request: BaseRequest, exchange: Exchange) -> None:
+    """What the engine does not follow, unless it is to refuse it."""
+    if not service.engine.guided and not exchange.strict:
+        exchange.ignored += request.leave_out_guidance()
+
+
+def check_prompt(service: Service, prompt_ids: list[int], max_tokens: int, param: str) -> None:
+    """Raises ApiError 400 for an empty prompt or one that does not fit the context."""
+    if not prompt_ids:
+        raise bad_request(f"'{param}' is empty: there is nothing to continue.", param, "empty")
+    context = service.engine.context_length
+    if len(prompt_ids) + max_tokens > context:
+        raise context_exceeded(len(prompt_ids), max_tokens, context, param)

@@ -1,0 +1,302 @@
+"""From a pinned, tokenized request to an answer on the wire and in the record."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import msgspec
+
+from liveweights.engines.protocol import (
+    Engine,
+    EngineError,
+    InvalidConstraint,
+    PromptTooLong,
+    Token,
+)
+from liveweights.http.authentication import Authenticator
+from liveweights.http.errors import ApiError, internal
+from liveweights.http.exchange import Exchange
+from liveweights.http.slots import Slots
+from liveweights.http.streaming import EventStream, event
+from liveweights.http.wire import reply
+from liveweights.meter.limits import Limiter
+from liveweights.serve.api.draft import Draft
+from liveweights.serve.api.encoder import Encoder
+from liveweights.serve.api.infill import Infill
+from liveweights.serve.api.messages import Renderer
+from liveweights.serve.api.metrics import Metrics
+from liveweights.serve.api.objects import Usage
+from liveweights.serve.api.recorder import Recorder, Responses
+from liveweights.serve.api.refusals import from_engine
+from liveweights.serve.api.settings import ApiSettings
+from liveweights.serve.api.shadow import Shadow
+from liveweights.serve.api.syntax.protocol import Syntax
+from liveweights.serve.api.tokenization import Tokenizer
+from liveweights.serve.router import Router
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the handlers share."""
+
+    engine: Engine
+    recorder: Recorder
+    router: Router
+    tokenizer: Tokenizer
+    encoder: Encoder
+    template: Renderer | None
+    settings: ApiSettings
+    metrics: Metrics
+    infill: Infill | None
+    syntax: Syntax | None
+    responses: Responses | None
+    limiter: Limiter
+    slots: Slots
+    authenticator: Authenticator
+    shadow: Shadow | None = None
+
+
+class Shape(Protocol):
+    """How one endpoint puts its drafts (the choices of one answer) into JSON.
+
+    A draft's ``reason`` is set when its last token is there.
+    """
+
+    def whole(self, drafts: Sequence[Draft]) -> bytes:
+        """The answer, not streamed."""
+        ...
+
+    def token(self, draft: Draft, token: Token) -> bytes:
+        """The events for one token; none if there is nothing to tell yet."""
+        ...
+
+    def end(self, drafts: Sequence[Draft]) -> bytes:
+        """The events after the last token."""
+        ...
+
+    def broken(self, error: ApiError) -> bytes:
+        """The events that end a stream which cannot be completed."""
+        ...
+
+
+Settle = Callable[[], Awaitable[None]] | None
+
+
+async def answer(
+    service: Service,
+    drafts: Sequence[Draft],
+    shape: Shape,
+    exchange: Exchange,
+    *,
+    stream: bool,
+    settle: Settle = None,
+) -> None:
+    """Generate all drafts and send them. Raises ApiError while nothing has been sent.
+
+    ``settle`` is awaited when everything was generated and the end was not sent yet; it may
+    raise ApiError.
+    """
+    await (_send_stream if stream else _send_whole)(service, drafts, shape, exchange, settle)
+
+
+async def _send_whole(
+    service: Service,
+    drafts: Sequence[Draft],
+    shape: Shape,
+    exchange: Exchange,
+    settle: Settle,
+) -> None:
+    try:
+        there = await _generate_all(service, drafts, exchange, None)
+    except EngineError as error:
+        raise from_engine(error) from error
+    if there:
+        if settle is not None:
+            await settle()
+        await reply(exchange.send, 200, shape.whole(drafts), _head(drafts, exchange))
+
+
+async def _send_stream(
+    service: Service,
+    drafts: Sequence[Draft],
+    shape: Shape,
+    exchange: Exchange,
+    settle: Settle,
+) -> None:
+    stream = EventStream(exchange.send, _head(drafts, exchange))
+    end = b""
+
+    async def emit(draft: Draft, token: Token) -> None:
+        nonlocal end
+        events = shape.token(draft, token)
+        if all(draft.reason for draft in drafts):
+            end = events
+        else:
+            await stream.write(events)
+
+    try:
+        there = await _generate_all(service, drafts, exchange, emit)
+        if there and settle is not None:
+            await settle()
+    except EngineError as error:
+        if not stream.started:
+            raise from_engine(error) from error
+        ids = ", ".join(draft.id for draft in drafts)
+        log.warning("%s on %s broke off: %s", ids, drafts[0].checkpoint, error)
+        await stream.close(shape.broken(from_engine(error)))
+        return
+    except ApiError as error:
+        if not stream.started:
+            raise
+        await stream.close(shape.broken(error))
+        return
+    except Exception:
+        if stream.started:
+            await stream.close(shape.broken(internal()))
+        raise
+    if there:
+        await stream.close(end + shape.end(drafts))
+
+
+Emit = Callable[[Draft, Token], Awaitable[None]]
+
+
+async def _generate_all(
+    service: Service, drafts: Sequence[Draft], exchange: Exchange, emit: Emit | None
+) -> bool:
+    """Whether the client is still there. Raises EngineError, ApiError 408."""
+    async with exchange.waited_for() as watch:
+        if len(drafts) == 1:
+            await _generate(service, drafts[0], emit)
+        else:
+            tasks = [asyncio.create_task(_generate(service, draft, emit)) for draft in drafts]
+            try:
+                await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+    return not watch.gone
+
+
+async def _generate(service: Service, draft: Draft, emit: Emit | None) -> None:
+    """Fills the draft, gives every token to ``emit``, and records the result.
+
+    Tokens of a draft that may be withheld wait until it is known not to be.
+    Recording comes before the last token is given, so that feedback can follow the answer at
+    once; what was sampled is recorded when the client leaves, too. Raises EngineError.
+    """
+    held: list[Token] = []
+    try:
+        async with aclosing(_tokens(service, draft)) as tokens:
+            async for token in tokens:
+                token = draft.add(token)
+                if token.stop is not None:
+                    break
+                if emit is None:
+                    continue
+                held.append(token)
+                while held and not draft.undecided:
+                    await emit(draft, held.pop(0))
+            else:
+                raise EngineError("the answer ended without a reason to stop")
+    except asyncio.CancelledError:
+        await _record(service, draft, "cancelled")
+        raise
+    except (PromptTooLong, InvalidConstraint):
+        raise  # the request's own fault
+    except Exception:
+        # What the user saw of a streamed answer can still draw feedback, and a canary is judged
+        # by its failures.
+        await _record(service, draft, "error")
+        raise
+    await _record(service, draft, token.stop or "stop")
+    if emit is not None and not draft.withheld:
+        for earlier in held:
+            await emit(draft, earlier)
+    draft.reason = token.stop
+    if emit is not None:
+        await emit(draft, token)
+
+
+class _Tokens(Protocol):
+    def __aiter__(self) -> _Tokens: ...
+
+    async def __anext__(self) -> Token: ...
+
+    async def aclose(self) -> None: ...
+
+
+def _tokens(service: Service, draft: Draft) -> _Tokens:
+    iterator = service.engine.generate(draft.checkpoint, draft.prompt_ids, draft.sampling)
+    return cast(_Tokens, iterator)
+
+
+async def _record(service: Service, draft: Draft, reason: str) -> None:
+    if draft.caller.own:
+        return
+    service.metrics.answered(draft, reason)
+    if draft.tokens or reason == "error":
+        # Whoever gives up waiting for a slow database must not lose the row.
+        await asyncio.shield(service.recorder.add_generation(draft.finish(reason)))
+    if service.shadow and reason in ("stop", "length"):
+        service.shadow.offer(draft)
+
+
+def _head(drafts: Sequence[Draft], exchange: Exchange) -> list[tuple[bytes, bytes]]:
+    """Headers that say which answers these are and which checkpoint gave them."""
+    return [
+        (b"x-generation-id", ", ".join(draft.id for draft in drafts).encode()),
+        (b"x-checkpoint", drafts[0].checkpoint.encode()),
+        *exchange.headers,
+    ]
+
+
+def envelope(draft: Draft, object: str) -> dict[str, Any]:
+    """What every answer and every chunk begins with; ``draft`` is the first choice."""
+    return {
+        "id": draft.id,
+        "object": object,
+        "created": int(draft.created_at.timestamp()),
+        "model": draft.alias,
+        "checkpoint": draft.checkpoint,
+        "system_fingerprint": draft.checkpoint,
+    }
+
+
+class ChunkFrame:
+    """A chunk's unchanging bytes, so that a token costs one small JSON encoding."""
+
+    __slots__ = ("heads", "tail", "usage_head")
+
+    def __init__(self, drafts: Sequence[Draft], object: str, *, include_usage: bool) -> None:
+        self.usage_head = msgspec.json.encode(envelope(drafts[0], object))[:-1] + b',"choices":['
+        self.heads = [self.usage_head + b'{"index":%d,' % draft.index for draft in drafts]
+        self.tail = b'}],"usage":null}' if include_usage else b"}]}"
+
+    def chunk(self, draft: Draft, body: bytes, reason: str | None) -> bytes:
+        """One event. ``body`` holds the choice's own members, each followed by a comma."""
+        if reason is None:
+            end = b'"finish_reason":null'
+        else:
+            end = b'"finish_reason":"%s","generation":"%s"' % (reason.encode(), draft.id.encode())
+        return event(self.heads[draft.index] + body + end + self.tail)
+
+    def usage(self, drafts: Sequence[Draft]) -> bytes:
+        encoded = msgspec.json.encode(usage(drafts))
+        return event(self.usage_head + b'],"usage":' + encoded + b"}")
+
+
+def usage(drafts: Sequence[Draft]) -> Usage:
+    """Of the whole answer. A prompt with several choices is counted once."""
+    prompts = {id(draft.prompt_ids): len(draft.prompt_ids) for draft in drafts}
+    prompt = sum(prompts.values())
+    completion = sum(len(draft.tokens) for draft in drafts)
+    return Usage(prompt, completion, prompt + completion)

@@ -1,0 +1,127 @@
+"""The API as an ASGI application."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from liveweights.engines.protocol import Engine
+from liveweights.http.application import Application
+from liveweights.http.authentication import Authenticator, for_readers
+from liveweights.http.errors import ApiError
+from liveweights.http.hosts import Hosts
+from liveweights.http.origins import with_origins
+from liveweights.http.routes import Mount, Route, Routes
+from liveweights.http.slots import Slots
+from liveweights.meter.keys import Keys
+from liveweights.meter.limits import Limiter
+from liveweights.serve.api.answer import Service
+from liveweights.serve.api.chat import ChatEndpoint
+from liveweights.serve.api.completions import CompletionsEndpoint
+from liveweights.serve.api.editors import InfillEndpoint
+from liveweights.serve.api.encoder import Encoder
+from liveweights.serve.api.feedback import FeedbackEndpoint
+from liveweights.serve.api.health import HealthEndpoint
+from liveweights.serve.api.infill import find_infill
+from liveweights.serve.api.messages import Renderer
+from liveweights.serve.api.metrics import Metrics, MetricsEndpoint
+from liveweights.serve.api.models import ModelsEndpoint
+from liveweights.serve.api.openapi import describe_api
+from liveweights.serve.api.recorder import Recorder, Responses
+from liveweights.serve.api.refusals import REFUSALS
+from liveweights.serve.api.responses.endpoint import ResponseEndpoint, ResponsesEndpoint
+from liveweights.serve.api.settings import ApiSettings
+from liveweights.serve.api.shadow import Shadow
+from liveweights.serve.api.syntax.find import find_syntax
+from liveweights.serve.api.tokenization import Tokenizer
+from liveweights.serve.router import Router
+
+
+async def refuse_embeddings(scope: Scope, receive: Receive, send: Send) -> None:
+    """POST /v1/embeddings"""
+    message = (
+        "The models here generate text and have no embeddings. "
+        "Use /v1/chat/completions or /v1/completions, or another server for embeddings."
+    )
+    raise ApiError(400, message, code="unsupported_endpoint")
+
+
+def make_limiter(settings: ApiSettings) -> Limiter:
+    return Limiter(settings.limits, settings.tenant_limits)
+
+
+def make_authenticator(settings: ApiSettings, service_key: str = "") -> Authenticator:
+    keys = Keys(settings.keys)
+    return Authenticator(keys, operator_key=settings.operator_key, service_key=service_key)
+
+
+def make_slots(settings: ApiSettings) -> Slots:
+    return Slots(settings.max_running, settings.max_waiting)
+
+
+def create_app(
+    engine: Engine,
+    writer: Recorder,
+    router: Router,
+    tokenizer: Tokenizer,
+    settings: ApiSettings | None = None,
+    metrics: Metrics | None = None,
+    template: Renderer | None = None,
+    shadow: Shadow | None = None,
+    responses: Responses | None = None,
+    slots: Slots | None = None,
+    authenticator: Authenticator | None = None,
+    limiter: Limiter | None = None,
+    pages: Routes = (),
+) -> ASGIApp:
+    """The API over an engine, a record and a router that the caller opened and will close.
+
+    Without ``template`` there are no chats, and without ``responses`` no conversation is kept for
+    /v1/responses. ``slots`` are of the settings' size, unless the caller looks at them too.
+    ``pages`` are answered beside it.
+    """
+    settings = settings or ApiSettings()
+    metrics = metrics or Metrics()
+    authenticator = authenticator or make_authenticator(settings)
+    limiter = limiter or make_limiter(settings)
+    service = Service(
+        engine,
+        writer,
+        router,
+        tokenizer,
+        Encoder(tokenizer, engine.context_length),
+        template,
+        settings,
+        metrics,
+        find_infill(tokenizer),
+        find_syntax(tokenizer),
+        responses,
+        limiter,
+        slots or make_slots(settings),
+        authenticator,
+        shadow,
+    )
+    models = ModelsEndpoint(router, authenticator, limiter, engine.context_length)
+    response = ResponseEndpoint(service)
+    exposed = MetricsEndpoint(metrics, engine, router, service.slots, writer)
+    routes: Routes = [
+        Route("POST", "/infill", InfillEndpoint(service)),
+        Route("GET", "/openapi.json", describe_api),
+        Route("GET", "/healthz", HealthEndpoint(engine, router, writer)),
+        Route("GET", "/metrics", for_readers(authenticator, exposed)),
+        Mount(
+            "/v1",
+            [
+                Route("POST", "/completions", CompletionsEndpoint(service)),
+                Route("POST", "/chat/completions", ChatEndpoint(service)),
+                Route("POST", "/embeddings", refuse_embeddings),
+                Route("POST", "/responses", ResponsesEndpoint(service)),
+                Route("GET", "/responses/{id}", response),
+                Route("DELETE", "/responses/{id}", response),
+                Route("POST", "/feedback", FeedbackEndpoint(service)),
+                Route("GET", "/models", models),
+                Route("GET", "/models/{model}", models),
+            ],
+        ),
+    ]
+    hosts = Hosts(settings.hosts, settings.host)
+    return with_origins(Application([*routes, *pages], metrics, hosts, REFUSALS), settings.origins)

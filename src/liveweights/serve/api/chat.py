@@ -1,0 +1,295 @@
+"""POST /v1/chat/completions"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from starlette.types import Receive, Scope, Send
+
+from liveweights.engines.protocol import Token
+from liveweights.http.errors import ApiError, bad_request, unsupported
+from liveweights.http.exchange import Exchange
+from liveweights.http.streaming import DONE, broken_stream
+from liveweights.serve.api.admission import admitted, check_prompt, leave_out_guidance, pinned, turn
+from liveweights.serve.api.answer import ChunkFrame, Service, answer, envelope, usage
+from liveweights.serve.api.caller import Caller
+from liveweights.serve.api.draft import Draft, make_drafts
+from liveweights.serve.api.logprobs import told
+from liveweights.serve.api.messages import (
+    Effort,
+    Message,
+    VariableName,
+    Wish,
+    chat_prompt,
+    fewest_tokens,
+)
+from liveweights.serve.api.objects import (
+    ChatChoice,
+    ChatCompletion,
+    ChatLogprobs,
+    ChatMessage,
+    FunctionCall,
+    ToolCall,
+    ToolCallDelta,
+)
+from liveweights.serve.api.request import MAX_LOGPROBS, GenerationRequest
+from liveweights.serve.api.syntax.protocol import Call, Syntax
+from liveweights.serve.api.tokenization import Tokenizer
+from liveweights.serve.api.tools import (
+    NamedTool,
+    ResponseFormat,
+    Tool,
+    Toolbox,
+    ToolChoice,
+    make_constraint,
+    make_toolbox,
+    take_apart,
+)
+from liveweights.serve.router import Pin
+
+OBJECT = "chat.completion"
+CHUNK_OBJECT = "chat.completion.chunk"
+
+
+class ChatRequest(GenerationRequest, kw_only=True, forbid_unknown_fields=True):
+    messages: list[Message]
+    max_completion_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)] | None = None
+
+    response_format: ResponseFormat | None = None
+    tools: list[Tool] | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+
+    # For the model's template, where it reads them.
+    reasoning_effort: Effort | None = None
+    chat_template_kwargs: dict[VariableName, Any] | None = None
+    continue_final_message: bool | None = None
+    add_generation_prompt: bool | None = None
+
+    # Refused, or not followed, unless they ask for what is done anyway.
+    functions: list[Any] | None = None
+    function_call: Any = None
+    modalities: list[str] | None = None
+
+    def check(self) -> None:
+        super().check()
+        if self.functions or self.function_call not in (None, "none", "auto"):
+            name = "functions" if self.functions else "function_call"
+            raise unsupported(name, f"'{name}' is not supported; use 'tools' and 'tool_choice'.")
+        if self.add_generation_prompt is not None and self.add_generation_prompt == self.continued:
+            message = "'add_generation_prompt' is the opposite of 'continue_final_message'."
+            raise bad_request(message, "add_generation_prompt", "invalid_value")
+        self.wish().check()
+        if self.top_logprobs and not self.logprobs:
+            raise bad_request(
+                "'top_logprobs' needs 'logprobs': true.", "top_logprobs", "invalid_value"
+            )
+
+    def unmet(self) -> dict[str, str]:
+        unmet = super().unmet()
+        if self.modalities not in (None, ["text"]):
+            unmet["modalities"] = "Only ['text'] is supported as 'modalities'."
+        return unmet
+
+    def toolbox(self, syntax: Syntax | None) -> Toolbox:
+        """Raises ApiError 400."""
+        choice = self.tool_choice
+        named = f"={choice.function.name}" if isinstance(choice, NamedTool) else choice
+        functions = [tool.function for tool in self.tools or ()]
+        return make_toolbox(functions, named, self.parallel_tool_calls, syntax, self.model)
+
+    @property
+    def continued(self) -> bool:
+        """Whether the answer goes on with the last message."""
+        return bool(
+            self.continue_final_message or (self.messages and self.messages[-1].prefix is True)
+        )
+
+    def wish(self) -> Wish:
+        return Wish(self.chat_template_kwargs or {}, self.reasoning_effort)
+
+    def limit(self, room: int, longest: int) -> int:
+        """Tokens that the answer may have, where the prompt leaves ``room``."""
+        asked = self.max_completion_tokens or self.max_tokens
+        return asked if asked is not None else max(1, min(room, longest))
+
+
+class CallStream:
+    """One choice's deltas while it may call tools: text as it comes, a call when it is whole."""
+
+    def __init__(self, toolbox: Toolbox) -> None:
+        self._reader = toolbox.reader()
+        self._tokens: list[Token] = []
+        self.count = 0
+        """Calls so far."""
+
+    def push(self, token: Token, *, last: bool) -> list[bytes]:
+        """Members of the deltas that follow from the next token."""
+        assert self._reader is not None
+        self._tokens.append(token)
+        said = self._reader.push(token) + (self._reader.finish() if last else [])
+        return [self._delta(piece) for piece in said]
+
+    def take_tokens(self) -> list[Token]:
+        """The tokens since the last delta."""
+        tokens, self._tokens = self._tokens, []
+        return tokens
+
+    def _delta(self, piece: str | Call) -> bytes:
+        if isinstance(piece, str):
+            return b'"content":' + msgspec.json.encode(piece)
+        function = FunctionCall(piece.name, piece.arguments)
+        delta = ToolCallDelta(self.count, function, piece.id, "function")
+        self.count += 1
+        return b'"tool_calls":' + msgspec.json.encode([delta])
+
+
+class ChatShape:
+    def __init__(
+        self,
+        drafts: Sequence[Draft],
+        tokenizer: Tokenizer,
+        request: ChatRequest,
+        toolbox: Toolbox,
+    ) -> None:
+        self._logprobs = bool(request.logprobs)
+        self._tokenizer = tokenizer
+        self._include_usage = request.include_usage
+        self._frame = ChunkFrame(drafts, CHUNK_OBJECT, include_usage=request.include_usage)
+        self._roles = [b'"role":"assistant",'] * len(drafts)
+        self._toolbox = toolbox
+        self._calls = [CallStream(toolbox) for _ in drafts]
+
+    def whole(self, drafts: Sequence[Draft]) -> bytes:
+        choices = [self._choice(draft) for draft in drafts]
+        head = envelope(drafts[0], OBJECT)
+        return msgspec.json.encode(ChatCompletion(**head, choices=choices, usage=usage(drafts)))
+
+    def _choice(self, draft: Draft) -> ChatChoice:
+        said = take_apart(draft.tokens, self._toolbox.reader())
+        calls = [ToolCall(call.id, FunctionCall(call.name, call.arguments)) for call in said.calls]
+        return ChatChoice(
+            index=draft.index,
+            message=ChatMessage(
+                None if calls and not said.text else said.text,
+                tool_calls=calls or msgspec.UNSET,
+            ),
+            logprobs=self._told(draft.tokens) if self._logprobs else None,
+            finish_reason="tool_calls"
+            if calls and draft.reason == "stop"
+            else draft.reason or "stop",
+            generation=draft.id,
+        )
+
+    def token(self, draft: Draft, token: Token) -> bytes:
+        if self._toolbox.functions:
+            return self._token_with_tools(draft, token)
+        if not (token.text or self._logprobs or draft.reason):
+            return b""
+        return self._chunk(draft, b'"content":' + msgspec.json.encode(token.text), [token])
+
+    def _token_with_tools(self, draft: Draft, token: Token) -> bytes:
+        """Text as it comes, a call when it is complete, and why it ended by itself."""
+        stream = self._calls[draft.index]
+        deltas = stream.push(token, last=draft.reason is not None)
+        chunks: list[bytes] = []
+        for delta in deltas:
+            chunks.append(self._chunk(draft, delta, stream.take_tokens(), last=False))
+        if draft.reason is not None:
+            reason = "tool_calls" if stream.count and draft.reason == "stop" else draft.reason
+            chunks.append(self._chunk(draft, b"", stream.take_tokens(), reason=reason))
+        return b"".join(chunks)
+
+    def _chunk(
+        self,
+        draft: Draft,
+        delta: bytes,
+        tokens: Sequence[Token],
+        *,
+        last: bool = True,
+        reason: str | None = None,
+    ) -> bytes:
+        logprobs = self._told(tokens) if self._logprobs else None
+        role, self._roles[draft.index] = self._roles[draft.index], b""  # on the first chunk only
+        members = b'"delta":{' + (role + delta).rstrip(b",") + b'},"logprobs":'
+        body = members + msgspec.json.encode(logprobs) + b","
+        return self._frame.chunk(draft, body, reason or (draft.reason if last else None))
+
+    def end(self, drafts: Sequence[Draft]) -> bytes:
+        return (self._frame.usage(drafts) if self._include_usage else b"") + DONE
+
+    def broken(self, error: ApiError) -> bytes:
+        return broken_stream(error)
+
+    def _told(self, tokens: Sequence[Token]) -> ChatLogprobs:
+        return ChatLogprobs(told(self._tokenizer, tokens))
+
+
+async def prepare(
+    service: Service,
+    request: ChatRequest,
+    caller: Caller,
+    pin: Pin,
+    exchange: Exchange,
+    *,
+    wish: Wish,
+    param: str,
+) -> tuple[list[Draft], Toolbox]:
+    """The drafts of an answer, and what it may call. ``param`` is where the prompt was given.
+
+    Raises ApiError 400, 429.
+    """
+    permit = exchange.permit
+    permit.reserve(fewest_tokens(service.encoder, request.messages, param))
+    request.check_vocabulary(len(service.tokenizer))
+    leave_out_guidance(service, request, exchange)
+    toolbox = request.toolbox(service.syntax)
+    constraint = make_constraint(toolbox, request.response_format)
+    variables, unread = wish.among(str(service.tokenizer.chat_template or ""))
+    if unread and exchange.strict:
+        message = f"The model's chat template does not read {unread[0]!r}; leave it out."
+        raise unsupported(unread[0], message)
+    exchange.ignored += unread
+    prompt_ids, skip = await chat_prompt(
+        service.encoder,
+        service.template,
+        request.messages,
+        toolbox.described(),
+        variables,
+        model=request.model,
+        tenant=caller.tenant,
+        param=param,
+        continued=request.continued,
+    )
+    permit.read += len(prompt_ids)
+    room = service.engine.context_length - len(prompt_ids)
+    max_tokens = request.limit(room, service.settings.max_chat_tokens)
+    check_prompt(service, prompt_ids, max_tokens, param)
+    how = request.sampling(
+        max_tokens, skip=skip, top_logprobs=request.top_logprobs or 0, constraint=constraint
+    )
+    return make_drafts(pin, "chat", [(prompt_ids, how)], caller, request.n or 1), toolbox
+
+
+class ChatEndpoint:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with admitted(self._service, ChatRequest, scope, receive, send) as admission:
+            await self._answer(*admission)
+
+    async def _answer(self, request: ChatRequest, caller: Caller, exchange: Exchange) -> None:
+        service = self._service
+        with pinned(service, request.model, caller) as pin:
+            drafts, toolbox = await prepare(
+                service, request, caller, pin, exchange, wish=request.wish(), param="messages"
+            )
+            shape = ChatShape(drafts, service.tokenizer, request, toolbox)
+            async with turn(service, caller, drafts, exchange):
+                await answer(service, drafts, shape, exchange, stream=bool(request.stream))

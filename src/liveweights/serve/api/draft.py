@@ -1,0 +1,167 @@
+"""An answer while it is being generated, and the record that it becomes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from liveweights.engines.protocol import Sampling, StopReason, Token
+from liveweights.record.generation import Generation, Surface
+from liveweights.serve.api.caller import Caller
+from liveweights.serve.api.identifiers import make_id
+from liveweights.serve.api.silence import Silence
+from liveweights.serve.router import Pin
+
+INT64 = 2**63
+
+
+@dataclass(slots=True, kw_only=True)
+class Draft:
+    alias: str
+    checkpoint: str
+    endpoint: Surface
+    prompt_ids: list[int]
+    sampling: Sampling
+    caller: Caller
+    index: int = 0
+    """Which choice of the answer it is."""
+    first: bool = True
+    """Whether it is its prompt's first choice: the one with which the prompt is counted."""
+    reason: StopReason | None = None
+    """Why it ended; None while it has not."""
+    id: str = field(default_factory=lambda: make_id("gen"))
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    started: float = field(default_factory=time.perf_counter)
+    tokens: list[Token] = field(default_factory=list[Token])
+    first_token_ms: float = 0.0
+    may_be_silent: bool = False
+    """Whether the user would rather see nothing than an answer that is not sure."""
+    silence: Silence | None = None
+    """What may withhold it, where the checkpoint has learnt when."""
+
+    def add(self, token: Token) -> Token:
+        """Take the next token; what the user gets of it: where it makes the draft be given up, the
+        end of an answer without text."""
+        if not self.tokens:
+            self.first_token_ms = self.elapsed_ms()
+        self.tokens.append(token)
+        if self.silence is not None:
+            self.silence.weigh(token)
+        return replace(token, text="", stop="stop") if self.withheld else token
+
+    @property
+    def undecided(self) -> bool:
+        """Whether it may still be withheld, so that nothing of it may be seen yet."""
+        return self.silence is not None and self.silence.shown is None
+
+    @property
+    def withheld(self) -> bool:
+        return self.silence is not None and self.silence.shown is False
+
+    def seen(self) -> list[Token]:
+        """The tokens that the user sees."""
+        return [] if self.withheld else self.tokens
+
+    def elapsed_ms(self) -> float:
+        return (time.perf_counter() - self.started) * 1000
+
+    def text(self) -> str:
+        """What the user sees."""
+        return "".join(token.text for token in self.seen())
+
+    def _selection(self) -> float | None:
+        if self.silence is not None:
+            return self.silence.logprob()
+        return 0.0 if self.may_be_silent else None  # nothing could have withheld it
+
+    def _experts(self) -> bytes | None:
+        """Much larger than the rest of the row: kept only where it may be learnt from."""
+        if not self.tokens or not self.caller.consent:
+            return None
+        experts = self.tokens[-1].experts
+        return None if experts is None else experts.to_bytes()
+
+    def used(self) -> int:
+        """Tokens to charge for: none if nothing was sampled."""
+        prompt = len(self.prompt_ids) if self.first else 0
+        return prompt + len(self.tokens) if self.tokens else 0
+
+    def finish(self, reason: str) -> Generation:
+        """The record. ``reason`` is ``stop``, ``length``, ``cancelled`` or ``error``."""
+        sampling, caller = self.sampling, self.caller
+        return Generation(
+            id=self.id,
+            created_at=self.created_at,
+            alias=self.alias,
+            checkpoint=self.checkpoint,
+            endpoint=self.endpoint,
+            prompt_ids=self.prompt_ids,
+            output_ids=[token.id for token in self.tokens],
+            logprobs=_known([token.logprob for token in self.tokens]),
+            raw_logprobs=_known([token.raw_logprob for token in self.tokens]),
+            output=self.text(),
+            finish_reason=reason,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            seed=sampling.seed,
+            max_tokens=sampling.max_tokens,
+            tenant=caller.tenant,
+            key=caller.recorded_key,
+            user=caller.user,
+            session=caller.session,
+            surface=caller.surface,
+            language=caller.language,
+            consent=caller.consent,
+            healed=sampling.skip,
+            first_token_ms=self.first_token_ms,
+            total_ms=self.elapsed_ms(),
+            metadata=caller.metadata,
+            usage={} if self.first else {"prompt_tokens": 0, "completion_tokens": len(self.tokens)},
+            selection=self._selection(),
+            experts=self._experts(),
+        )
+
+
+def _known(values: list[float]) -> list[float]:
+    """Nothing where an engine could not say them all."""
+    return [] if any(map(math.isnan, values)) else values
+
+
+def make_drafts(
+    pin: Pin,
+    endpoint: Surface,
+    prompts: Sequence[tuple[list[int], Sampling]],
+    caller: Caller,
+    choices: int,
+    *,
+    silence: bool = False,
+) -> list[Draft]:
+    """``choices`` drafts for each prompt; those of one prompt get seeds that follow each other.
+
+    With ``silence`` each may be withheld, if the checkpoint has learnt when.
+    """
+    drafts: list[Draft] = []
+    for prompt_ids, sampling in prompts:
+        for number in range(choices):
+            seed = sampling.seed
+            if seed is not None:
+                seed = (seed + number + INT64) % (2 * INT64) - INT64
+            how = replace(sampling, seed=seed)
+            drafts.append(
+                Draft(
+                    alias=pin.alias,
+                    checkpoint=pin.checkpoint,
+                    endpoint=endpoint,
+                    prompt_ids=prompt_ids,
+                    sampling=how,
+                    caller=caller,
+                    index=len(drafts),
+                    first=number == 0,
+                    may_be_silent=silence,
+                    silence=pin.silence(how) if silence else None,
+                )
+            )
+    return drafts

@@ -1,0 +1,46 @@
+"""GET /healthz: whether a request could be answered now, and if not, why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from liveweights.engines.protocol import Engine
+from liveweights.http.wire import reply
+from liveweights.record.backlog import Backlog
+from liveweights.serve.api.recorder import Recorder
+from liveweights.serve.router import Router
+
+
+def health(engine: Engine, router: Router, backlog: Backlog) -> tuple[int, dict[str, Any]]:
+    """200 when some alias's live checkpoint can answer and the record is not late, else 503 with
+    the reason."""
+    resident = engine.resident()
+    models = {
+        alias.name: {"checkpoint": alias.live, "ready": alias.live in resident}
+        for alias in router.aliases()
+    }
+    why = backlog.complaint
+    if why is None and not any(model["ready"] for model in models.values()):
+        if not models:
+            why = "no model has been deployed to this server yet"
+        elif resident:
+            why = "the engine holds checkpoints, but none that a model points at"
+        else:
+            why = "the engine holds no checkpoint: it is starting, or it has ended"
+    if why is None:
+        return 200, {"status": "ok", "models": models}
+    return 503, {"status": "unavailable", "why": why, "models": models}
+
+
+class HealthEndpoint:
+    def __init__(self, engine: Engine, router: Router, recorder: Recorder) -> None:
+        self._engine = engine
+        self._router = router
+        self._recorder = recorder
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        status, body = health(self._engine, self._router, self._recorder.backlog)
+        await reply(send, status, msgspec.json.encode(body))

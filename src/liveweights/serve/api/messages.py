@@ -1,0 +1,281 @@
+"""Chat messages, and the prompt that a model's template makes of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from liveweights.catalog.template import TemplateRefusal
+from liveweights.catalog.template_host import CONTINUE
+from liveweights.engines.text import heal
+from liveweights.http.errors import bad_request, unsupported
+from liveweights.serve.api.control import Hidden
+from liveweights.serve.api.encoder import Encoder
+from liveweights.serve.api.syntax.find import takes_tools
+from liveweights.serve.api.syntax.hermes import write_tools
+from liveweights.serve.api.syntax.protocol import ID_LENGTH
+from liveweights.serve.api.tokenization import INLINE_CHARACTERS
+from liveweights.serve.api.tools import CalledTool
+
+_AROUND = 16  # characters that a template puts around a message, about
+
+EFFORT = "reasoning_effort"
+
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+
+
+class ContentPart(msgspec.Struct):
+    """Only texts can be read, and what the assistant refused with; others are refused by name."""
+
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+
+    def said(self) -> str | None:
+        """None for what is no text."""
+        return {"text": self.text, "refusal": self.refusal}.get(self.type)
+
+
+class Message(msgspec.Struct, forbid_unknown_fields=True):
+    role: Role
+    content: str | list[ContentPart] | None = None
+    name: str | None = None
+
+    # What the official client sends back when an answer becomes part of the conversation.
+    refusal: str | None = None
+    annotations: list[Any] | None = None
+    audio: Any = None
+    function_call: Any = None
+    tool_calls: list[CalledTool] | None = None
+    tool_call_id: str | None = None
+    reasoning_content: str | None = None
+    """What the assistant thought before, for templates that show it."""
+    prefix: bool | None = None
+    """The last message, of the assistant, is the beginning of the answer."""
+
+
+def conversation(messages: list[Message], template: str) -> list[dict[str, Any]]:
+    """Messages as templates expect them. Raises ApiError 400."""
+    if not messages:
+        raise bad_request("'messages' is empty: there is nothing to answer.", "messages", "empty")
+    turns: list[dict[str, Any]] = []
+    called: dict[str, str] = {}
+    for place, message in enumerate(messages):
+        where = f"messages[{place}]"
+        for name in ("audio", "function_call"):
+            if getattr(message, name):
+                raise unsupported(f"{where}.{name}", f"'{name}' in {where} is not supported.")
+        if message.role == "function":
+            raise unsupported(f"{where}.role", "The role 'function' is not supported; use 'tool'.")
+        role = message.role
+        if role == "developer" and "developer" not in template:
+            role = "system"  # the same thing, in the words of most open models
+        turn: dict[str, Any] = {"role": role, "content": _text(message, where)}
+        if message.reasoning_content and role == "assistant":
+            turn["reasoning_content"] = message.reasoning_content
+        if message.tool_calls:
+            if role != "assistant":
+                at = f"{where}.tool_calls"
+                raise bad_request("Only the assistant calls tools.", at, "invalid_value")
+            called |= {call.id: call.function.name for call in message.tool_calls}
+            turn["tool_calls"] = [_called(call) for call in message.tool_calls]
+        if role == "tool":
+            turn |= _answered(message, called, where)
+        turns.append(turn)
+    return turns
+
+
+def _called(call: CalledTool) -> dict[str, Any]:
+    try:
+        arguments = json.loads(call.function.arguments)
+    except (ValueError, RecursionError):
+        arguments = call.function.arguments  # the model's own slip; it shall see it
+    function = {"name": call.function.name, "arguments": arguments}
+    return {"id": _template_id(call.id), "type": "function", "function": function}
+
+
+def _answered(message: Message, called: dict[str, str], where: str) -> dict[str, str]:
+    id = message.tool_call_id
+    if id is None:
+        at = f"{where}.tool_call_id"
+        raise bad_request(f"Missing required parameter: '{at}'.", at, "missing_required_parameter")
+    name = called.get(id) or message.name or ""
+    return {"tool_call_id": _template_id(id), "name": name}
+
+
+def _template_id(id: str) -> str:
+    if len(id) == ID_LENGTH and id.isalnum() and id.isascii():
+        return id
+    return hashlib.sha256(id.encode(errors="replace")).hexdigest()[:ID_LENGTH]
+
+
+def _text(message: Message, where: str) -> str:
+    if isinstance(message.content, str):
+        return message.content
+    if message.content is None:
+        if message.role == "assistant":
+            return ""  # it called a tool, or said nothing
+        raise bad_request(
+            f"{where} has no content.", f"{where}.content", "missing_required_parameter"
+        )
+    parts: list[str] = []
+    for place, part in enumerate(message.content):
+        said = part.said()
+        if said is None:
+            at = f"{where}.content[{place}]"
+            reason = f"{at} is of type {part.type[:50]!r}; this model reads text parts only."
+            raise bad_request(reason, at, "unsupported_value")
+        parts.append(said)
+    return "".join(parts)
+
+
+class Renderer(Protocol):
+    """``catalog.template.ChatTemplate`` is the real one."""
+
+    async def render(
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]] | None,
+        variables: Mapping[str, Any] = ...,
+        /,
+    ) -> str:
+        """The prompt, ready for the assistant to answer. Raises TemplateRefusal."""
+        ...
+
+
+RESERVED = frozenset(
+    {"messages", "tools", "documents", "add_generation_prompt", "continue_final_message"}
+    | {"chat_template", "conversations", "return_assistant_tokens_mask"}
+)
+"""What a template is told by who renders it."""
+
+VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
+Effort = Annotated[str, Meta(min_length=1, max_length=32)]
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What a request says to the model's template beside the conversation."""
+
+    variables: dict[str, Any] = {}
+    effort: str | None = None
+    """How long to think (``reasoning_effort`` for the template)."""
+    effort_at: str = EFFORT
+    """Where the request says so."""
+
+    def check(self) -> None:
+        """Raises ApiError 400."""
+        for name in RESERVED.intersection(self.variables):
+            message = f"{name!r} is not the template's to be told; leave it out."
+            raise bad_request(message, f"chat_template_kwargs.{name}", "invalid_value")
+
+    def among(self, template: str) -> tuple[dict[str, Any], list[str]]:
+        """The variables that a template reads, and the parameters that it does not."""
+        known = {name: value for name, value in self.variables.items() if name in template}
+        unread = [f"chat_template_kwargs.{name}" for name in self.variables if name not in known]
+        if self.effort is not None and EFFORT in template:
+            known = {EFFORT: self.effort} | known
+        elif self.effort is not None:
+            unread.append(self.effort_at)
+        return known, unread
+
+
+async def chat_prompt(
+    encoder: Encoder,
+    template: Renderer | None,
+    messages: list[Message],
+    tools: list[dict[str, Any]],
+    variables: Mapping[str, Any],
+    *,
+    model: str,
+    tenant: str,
+    param: str,
+    continued: bool = False,
+) -> tuple[list[int], str]:
+    """The conversation in the model's own template, which may read ``variables``, ready for the
+    assistant to answer, or to go on with its last message; and what the answer is expected to begin
+    with, which is cut off (``engines.text.heal``).
+
+    Raises ApiError 400, also for what the template refuses (such as an order of roles), and where
+    it fails or takes too much; 429.
+    """
+    text = str(encoder.tokenizer.chat_template or "")
+    if not text or template is None:
+        message = f"The model {model!r} has no chat template; use /v1/completions."
+        raise unsupported("messages", message)
+    hidden = encoder.control.hidden()
+    if length(messages) <= INLINE_CHARACTERS:
+        turns, told = _turns(messages, tools, text, hidden)
+    else:
+        turns, told = await encoder.run(tenant, _turns, messages, tools, text, hidden)
+    if continued:
+        if not messages or messages[-1].role != "assistant":
+            message = "Only a last message of the assistant can be continued."
+            raise bad_request(message, f"messages[{len(messages) - 1}].role", "invalid_value")
+        variables = {**variables, CONTINUE: True}
+    try:
+        prompt = await template.render(turns, told, variables)
+    except TemplateRefusal as error:
+        prompt = await _gathered(template, turns, told, variables, error)
+    prompt, skip = heal(prompt) if continued else (prompt, "")
+    try:
+        return await encoder.encode_said(prompt, hidden, tenant, param=param), skip
+    except TypeError as error:  # it holds half a character
+        message = f"The model's tokenizer cannot read these messages: {error}."
+        raise bad_request(message, "messages", "invalid_value") from None
+
+
+async def _gathered(
+    template: Renderer,
+    turns: list[dict[str, Any]],
+    tools: list[dict[str, Any]] | None,
+    variables: Mapping[str, Any],
+    refusal: TemplateRefusal,
+) -> str:
+    """The prompt for a template that takes one system message, at the beginning: agents have more
+    of them, anywhere. Raises ApiError 400 where that was not why it refused."""
+    told = [turn["content"] for turn in turns if turn["role"] == "system"]
+    others = [turn for turn in turns if turn["role"] != "system"]
+    first = {"role": "system", "content": "\n\n".join(told)}
+    if told and [first, *others] != turns:
+        try:
+            return await template.render([first, *others], tools, variables)
+        except TemplateRefusal:
+            pass  # what it said of the messages as they were is said
+    message = f"The model's chat template {refusal}."
+    raise bad_request(message, "messages", "invalid_value") from None
+
+
+def fewest_tokens(encoder: Encoder, messages: Sequence[Message], param: str) -> int:
+    """That a conversation has, by its length alone. What the assistant said before does not
+    count: templates leave some of it out. Raises ApiError 400 where it cannot fit."""
+    encoder.check(len(messages), param)  # each has a token at least
+    said = [message for message in messages if message.role != "assistant"]
+    return encoder.fewest(length(said) - _AROUND * len(said), param)
+
+
+def length(messages: Sequence[Message]) -> int:
+    """Of the conversation in characters, about: a message without content has a length, too."""
+    texts = (
+        content if isinstance(content, str) else "".join(part.said() or "" for part in content)
+        for content in (message.content or "" for message in messages)
+    )
+    return sum(map(len, texts)) + _AROUND * len(messages)
+
+
+def _turns(
+    messages: list[Message], tools: list[dict[str, Any]], template: str, hidden: Hidden
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]] | None]:
+    """Messages and tools as the template takes them. Raises ApiError 400."""
+    turns = [
+        {name: value if name == "role" else hidden.hide(value) for name, value in turn.items()}
+        for turn in conversation(messages, template)
+    ]
+    tools = hidden.hide(tools)
+    if takes_tools(template):
+        return turns, tools or None
+    return write_tools(turns, tools), None

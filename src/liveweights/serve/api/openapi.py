@@ -1,0 +1,225 @@
+"""GET /openapi.json: the API's own description, made from the structs that it decodes and sends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from liveweights.http.errors import ErrorBody
+from liveweights.http.exchange import TIMEOUT
+from liveweights.http.wire import reply
+from liveweights.serve.api.admission import STRICT
+from liveweights.serve.api.caller import LANGUAGE, LONGEST, SESSION, SURFACE
+from liveweights.serve.api.chat import ChatRequest
+from liveweights.serve.api.completions import CompletionRequest
+from liveweights.serve.api.editors import InfillAnswer, InfillRequest
+from liveweights.serve.api.feedback import FeedbackBatch, FeedbackRequest
+from liveweights.serve.api.objects import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    Completion,
+    FeedbackList,
+    FeedbackResult,
+    Model,
+    ModelList,
+)
+from liveweights.serve.api.responses.objects import DeletedResponse, Response
+from liveweights.serve.api.responses.request import ResponsesRequest
+
+JSON, EVENTS = "application/json", "text/event-stream"
+WHY = {
+    400: "The request is not understood, or asks for what is not supported; `param` names it.",
+    401: "The API key is missing or unknown.",
+    404: "There is no such model, answer or path.",
+    408: "The answer was not complete at the request's deadline.",
+    409: "The id was used before, for something else.",
+    413: "The body is too large.",
+    415: "The body is not sent as JSON.",
+    421: "The service is not known under the name in the `Host` header.",
+    422: "Some of the batch was not recorded; `data` says which.",
+    429: "A limit of the key, or the queue, is full; `retry-after` says when to come again.",
+    503: "No engine can answer now, or the server is shutting down.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """``events`` is what a stream consists of; its text stands in the description."""
+
+    method: str
+    path: str
+    summary: str
+    answers: tuple[Any, ...] = ()
+    requests: tuple[Any, ...] = ()
+    statuses: tuple[int, ...] = (200,)
+    errors: tuple[int, ...] = (400, 401)
+    events: str | None = None
+    generates: bool = False
+
+
+ALWAYS = (421,)
+GENERATION = (400, 401, 404, 408, 413, 415, 429, 503)
+OPERATIONS = (
+    Operation(
+        "post",
+        "/v1/chat/completions",
+        "Answer a conversation.",
+        (ChatCompletion,),
+        (ChatRequest,),
+        errors=GENERATION,
+        events="`data: ` and a ChatCompletionChunk for each piece, then `data: [DONE]`",
+        generates=True,
+    ),
+    Operation(
+        "post",
+        "/v1/completions",
+        "Continue a text, or fill its middle.",
+        (Completion,),
+        (CompletionRequest,),
+        errors=GENERATION,
+        events="`data: ` and a Completion for each piece, then `data: [DONE]`",
+        generates=True,
+    ),
+    Operation(
+        "post",
+        "/v1/responses",
+        "Answer in a conversation that the server keeps.",
+        (Response,),
+        (ResponsesRequest,),
+        errors=GENERATION,
+        events="OpenAI's `response.*` events",
+        generates=True,
+    ),
+    Operation(
+        "post",
+        "/infill",
+        "Fill the middle of a file, as llama.cpp's server does.",
+        (InfillAnswer,),
+        (InfillRequest,),
+        errors=GENERATION,
+        events="`data: ` and the next piece as `content`, the last with `stop`",
+        generates=True,
+    ),
+    Operation(
+        "get", "/v1/responses/{id}", "A stored response.", (Response,), errors=(400, 401, 404, 503)
+    ),
+    Operation(
+        "delete",
+        "/v1/responses/{id}",
+        "Forget a stored response.",
+        (DeletedResponse,),
+        errors=(400, 401, 404, 503),
+    ),
+    Operation(
+        "post",
+        "/v1/feedback",
+        "Say how an answer was received: one reaction, or up to a hundred.",
+        (FeedbackResult, FeedbackList),
+        (FeedbackRequest, FeedbackBatch),
+        statuses=(200, 201, 422),
+        errors=(400, 401, 404, 409, 413, 415, 503),
+    ),
+    Operation("get", "/v1/models", "The models that can be asked.", (ModelList,), errors=(401,)),
+    Operation("get", "/v1/models/{model}", "One model.", (Model,), errors=(401, 404)),
+    Operation("post", "/v1/embeddings", "Refused: the models generate text.", statuses=()),
+    Operation(
+        "get", "/healthz", "Whether a request could be answered.", (dict[str, Any],), errors=()
+    ),
+)
+HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "x-session-id": (
+        "What the user is at; keeps a session on one side of a canary.",
+        {"maxLength": LONGEST[SESSION]},
+    ),
+    "x-surface": ("Where in the product the answer is shown.", {"maxLength": LONGEST[SURFACE]}),
+    "x-language": ("Language of the text or code.", {"maxLength": LONGEST[LANGUAGE]}),
+    "x-training-consent": (
+        "Whether the answer may be trained on.",
+        {"enum": ["yes", "no", "true", "false"]},
+    ),
+    STRICT: (
+        "Whether what is not known or not done here is refused, in place of being left out and "
+        "named in the answer's header `x-ignored-parameters`.",
+        {"enum": ["1", "0", "true", "false"]},
+    ),
+    TIMEOUT: (
+        "Seconds until the answer must be complete.",
+        {"type": "number", "exclusiveMinimum": 0},
+    ),
+}
+
+
+@cache
+def document() -> bytes:
+    """The OpenAPI 3.1 document, as JSON."""
+    types = [t for o in OPERATIONS for t in (*o.answers, *o.requests)]
+    types += [ErrorBody, ChatCompletionChunk]
+    schemas, components = msgspec.json.schema_components(
+        types, ref_template="#/components/schemas/{name}"
+    )
+    by_type = dict(zip(map(repr, types), schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _describe(operation, by_type)
+    described = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "liveweights",
+            "version": version("liveweights"),
+            "description": "OpenAI's dialect; every answer says which checkpoint gave it.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"key": []}],
+    }
+    return msgspec.json.encode(described)
+
+
+def _one_of(types: tuple[Any, ...], schemas: dict[str, Any]) -> dict[str, Any]:
+    found = [schemas[repr(type)] for type in types]
+    return found[0] if len(found) == 1 else {"anyOf": found}
+
+
+def _describe(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+    responses: dict[str, Any] = {}
+    for status in operation.statuses:
+        content: dict[str, Any] = {JSON: {"schema": _one_of(operation.answers, schemas)}}
+        description = WHY.get(status, "The answer.")
+        if operation.events is not None:
+            content[EVENTS] = {}
+            description += f" With `stream`: {operation.events}."
+        responses[str(status)] = {"description": description, "content": content}
+    for status in (*operation.errors, *ALWAYS):
+        content = {JSON: {"schema": schemas[repr(ErrorBody)]}}
+        responses[str(status)] = {"description": WHY[status], "content": content}
+    if operation.path == "/healthz":
+        responses["503"] = responses["200"] | {"description": "It could not, and why."}
+    found: dict[str, Any] = {"summary": operation.summary, "responses": responses}
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in ("id", "model")
+        if f"{{{name}}}" in operation.path
+    ]
+    if operation.generates:
+        for name, (text, schema) in HEADERS.items():
+            full = {"type": "string"} | schema
+            parameters.append({"name": name, "in": "header", "description": text, "schema": full})
+    if parameters:
+        found["parameters"] = parameters
+    if operation.requests:
+        content = {JSON: {"schema": _one_of(operation.requests, schemas)}}
+        found["requestBody"] = {"required": True, "content": content}
+    return found
+
+
+async def describe_api(scope: Scope, receive: Receive, send: Send) -> None:
+    """GET /openapi.json"""
+    await reply(send, 200, document())

@@ -1,0 +1,171 @@
+"""POST /v1/responses; GET and DELETE /v1/responses/{id}"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from liveweights.http.errors import RETRY, ApiError, bad_request, unsupported
+from liveweights.http.exchange import Exchange
+from liveweights.http.wire import reply
+from liveweights.record.clean import clean_text
+from liveweights.record.responses import (
+    ConversationTooLong,
+    StoreAway,
+    StoredResponse,
+    UnknownResponse,
+    Unstorable,
+)
+from liveweights.serve.api.admission import admitted, pinned, turn
+from liveweights.serve.api.answer import Service, answer
+from liveweights.serve.api.caller import Caller
+from liveweights.serve.api.chat import prepare
+from liveweights.serve.api.draft import Draft
+from liveweights.serve.api.identifiers import make_id
+from liveweights.serve.api.messages import Message
+from liveweights.serve.api.recorder import Responses
+from liveweights.serve.api.responses.items import Item, to_messages
+from liveweights.serve.api.responses.objects import DeletedResponse, make_response
+from liveweights.serve.api.responses.request import ResponsesRequest
+from liveweights.serve.api.responses.shape import ResponseShape
+
+
+class ResponsesEndpoint:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with admitted(self._service, ResponsesRequest, scope, receive, send) as admission:
+            await self._answer(*admission)
+
+    async def _answer(self, request: ResponsesRequest, caller: Caller, exchange: Exchange) -> None:
+        service = self._service
+        if service.responses is None:
+            request.store = self._without_store(request)
+        new = request.items()
+        messages = to_messages(await self._earlier(request, caller), "earlier")
+        messages += to_messages(new, "input")
+        if request.instructions:
+            messages.insert(0, Message("system", request.instructions))
+        if not messages:
+            raise bad_request("'input' is empty: there is nothing to answer.", "input", "empty")
+        with pinned(service, request.model, caller) as pin:
+            offers = request.offers()
+            chat = request.as_chat(messages, offers)
+            drafts, toolbox = await prepare(
+                service, chat, caller, pin, exchange, wish=request.wish(), param="input"
+            )
+            (draft,) = drafts
+            created = int(draft.created_at.timestamp())
+            response = make_response(request, make_id("resp"), created, pin.checkpoint, draft.id)
+            shape = ResponseShape(
+                response, service.tokenizer, toolbox, offers, logprobs=request.logprobs
+            )
+
+            async def settle() -> None:
+                shape.complete(draft)
+                kept = request.store is not False and not caller.own
+                if service.responses is not None and kept:
+                    await _keep(service.responses, shape, draft, caller, new)
+
+            stream = bool(request.stream)
+            async with turn(service, caller, drafts, exchange):
+                await answer(service, drafts, shape, exchange, stream=stream, settle=settle)
+
+    async def _earlier(self, request: ResponsesRequest, caller: Caller) -> list[Item]:
+        """What was said before this turn. Raises ApiError 400, 503."""
+        previous, store = request.previous_response_id, self._service.responses
+        if previous is None or store is None:
+            return []
+        try:
+            with reachable():
+                items = await store.conversation(caller.tenant, previous)
+        except UnknownResponse as error:
+            message = f"The response {error.args[0]!r} of this conversation is not stored here."
+            code = "previous_response_not_found"
+            raise bad_request(message, "previous_response_id", code) from None
+        except ConversationTooLong as error:
+            code = "invalid_value"
+            raise bad_request(f"{error}.", "previous_response_id", code) from None
+        return msgspec.convert(items, list[Item])
+
+    def _without_store(self, request: ResponsesRequest) -> bool:
+        if request.previous_response_id is not None or request.store:
+            name = "store" if request.store else "previous_response_id"
+            raise unsupported(name, f"This server keeps no responses; leave {name!r} out.")
+        return False
+
+
+async def _keep(
+    store: Responses, shape: ResponseShape, draft: Draft, caller: Caller, new: list[Item]
+) -> None:
+    response = shape.response
+    with reachable():
+        await store.add(
+            StoredResponse(
+                id=response.id,
+                tenant=caller.tenant,
+                user=caller.user,
+                previous=response.previous_response_id,
+                created_at=draft.created_at,
+                input=msgspec.to_builtins(new),
+                body=_storable(msgspec.to_builtins(response)),
+            )
+        )
+
+
+def _storable(value: Any) -> Any:
+    """``value`` with texts that Postgres' JSON can hold."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, list):
+        return [_storable(item) for item in cast(list[Any], value)]
+    if isinstance(value, dict):
+        members = cast(dict[str, Any], value)
+        return {clean_text(name): _storable(member) for name, member in members.items()}
+    return value
+
+
+@contextmanager
+def reachable() -> Generator[None]:
+    """Raises ApiError 503 where the database is away, 400 for what it will never take."""
+    try:
+        yield
+    except Unstorable as error:
+        message = f"The response cannot be kept: {error}. Send 'store': false, or less."
+        raise bad_request(message, None, "invalid_value") from error
+    except StoreAway as error:
+        message = f"The conversation cannot be read or kept at the moment: {error}."
+        code = "database_unavailable"
+        raise ApiError(503, message, type="server_error", code=code, headers=RETRY) from error
+
+
+class ResponseEndpoint:
+    """One stored response: GET shows it, DELETE forgets it."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        client = await self._service.authenticator.authenticate(scope)
+        self._service.limiter.charge(client, "reads")
+        tenant = client.tenant
+        id: str = scope["path_params"]["id"]
+        store = self._service.responses
+        try:
+            if store is None or "\0" in id:
+                raise UnknownResponse(id)
+            with reachable():
+                if scope["method"] == "DELETE":
+                    await store.delete(tenant, id)
+                    body: Any = DeletedResponse(id)
+                else:
+                    body = await store.read(tenant, id)
+        except UnknownResponse:
+            message = f"No response {id[:100]!r} is stored here."
+            raise ApiError(404, message, param="id", code="response_not_found") from None
+        await reply(send, 200, msgspec.json.encode(body))

@@ -1,0 +1,141 @@
+"""A conversation as items, and as the chat messages that they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from liveweights.http.errors import bad_request
+from liveweights.http.wire import StoredText
+from liveweights.serve.api.messages import ContentPart, Message
+from liveweights.serve.api.responses.tools import full_name, text_arguments
+from liveweights.serve.api.tools import CalledFunction, CalledTool
+
+T = TypeVar("T")
+TEXTS = ("input_text", "output_text", "text")
+Role = Literal["user", "assistant", "system", "developer"]
+
+
+class ItemPart(msgspec.Struct, forbid_unknown_fields=True):
+    """Only texts can be read, and what the assistant refused with; others are refused by name."""
+
+    type: str
+    text: StoredText | None = None
+    refusal: StoredText | None = None
+    annotations: list[Any] | None = None
+    logprobs: list[Any] | None = None
+
+    # Of the parts that are refused.
+    image_url: Any = None
+    file_id: Any = None
+    file_data: Any = None
+    file_url: Any = None
+    filename: Any = None
+    detail: Any = None
+    input_audio: Any = None
+
+    def said(self) -> str | None:
+        """None for what is no text."""
+        if self.type == "refusal":
+            return self.refusal
+        return self.text if self.type in TEXTS else None
+
+
+class Item(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A message, a call of a tool, or what a tool answered.
+
+    ``id`` and ``status`` come with items that were answers before, and are not needed.
+    """
+
+    type: StoredText = "message"
+    role: Role | None = None
+    content: StoredText | list[ItemPart] | None = None
+    call_id: StoredText | None = None
+    name: StoredText | None = None
+    arguments: StoredText | None = None
+    output: StoredText | list[ItemPart] | None = None
+    id: StoredText | None = None
+    status: StoredText | None = None
+    phase: Any = None
+    namespace: StoredText | None = None
+    input: StoredText | None = None
+    """What a custom tool was called with."""
+
+
+CALLS = ("function_call", "custom_tool_call")
+OUTPUTS = ("function_call_output", "custom_tool_call_output")
+KINDS = ("message", *CALLS, *OUTPUTS)
+
+
+def unknown_items(items: Sequence[Item], where: str) -> Iterator[tuple[str, str]]:
+    """Those that are no part of a conversation here (such as reasoning, or a search that OpenAI's
+    servers ran): where each is, and its type."""
+    for place, item in enumerate(items):
+        if item.type not in KINDS:
+            yield f"{where}[{place}].type", item.type
+
+
+def to_messages(items: Sequence[Item], where: str) -> list[Message]:
+    """The items as chat messages; calls that follow each other are one message of several. Those
+    that are unknown are left out.
+
+    Raises ApiError 400 that names the item, as ``where[3]``.
+    """
+    messages: list[Message] = []
+    for place, item in enumerate(items):
+        at = f"{where}[{place}]"
+        if item.type == "message":
+            messages.append(_message(item, at))
+        elif item.type in CALLS:
+            call = _call(item, at)
+            last = messages[-1] if messages else None
+            if last is not None and last.role == "assistant":
+                last.tool_calls = [*(last.tool_calls or ()), call]
+            else:
+                messages.append(Message("assistant", tool_calls=[call]))
+        elif item.type in OUTPUTS:
+            output = _need(item.output, f"{at}.output")
+            id = _need(item.call_id, f"{at}.call_id")
+            messages.append(Message("tool", _text(output, f"{at}.output"), tool_call_id=id))
+    return messages
+
+
+def _message(item: Item, at: str) -> Message:
+    role: Role = _need(item.role, f"{at}.role")
+    if item.content is None and role == "assistant":
+        return Message(role, "")  # it said nothing
+    content = _need(item.content, f"{at}.content")
+    return Message(role, _text(content, f"{at}.content"))
+
+
+def _call(item: Item, at: str) -> CalledTool:
+    name = full_name(_need(item.name, f"{at}.name"), item.namespace)
+    if item.type == "custom_tool_call":
+        arguments = text_arguments(_need(item.input, f"{at}.input"))
+    else:
+        arguments = _need(item.arguments, f"{at}.arguments")
+    function = CalledFunction(name, arguments)
+    return CalledTool(_need(item.call_id, f"{at}.call_id"), function)
+
+
+def _text(content: str | list[ItemPart], at: str) -> str | list[ContentPart]:
+    if isinstance(content, str):
+        return content
+    parts: list[str] = []
+    for place, part in enumerate(content):
+        said = part.said()
+        if said is None:
+            where = f"{at}[{place}]"
+            reason = f"{where} is of type {part.type[:50]!r}; this model reads texts only."
+            raise bad_request(reason, where, "unsupported_value")
+        parts.append(said)
+    return "".join(parts)
+
+
+def _need(value: T | None, where: str) -> T:
+    if value is None:
+        code = "missing_required_parameter"
+        raise bad_request(f"Missing required parameter: '{where}'.", where, code)
+    return value

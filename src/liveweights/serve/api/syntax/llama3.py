@@ -1,0 +1,38 @@
+"""Llama 3's syntax: an answer that is a JSON object with ``name`` and ``parameters``.
+
+https://www.llama.com/docs/model-cards-and-prompt-formats/llama3_1/#json-based-tool-calling
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+
+from liveweights.engines.guide import json_rule
+from liveweights.serve.api.syntax.protocol import Function, quoted, read_calls
+from liveweights.serve.api.syntax.whole import WholeReader
+
+TRIGGER = "<|python_tag|>"
+TEXT = r"/([^{](.|\n)*)?/"  # begins as no call does
+
+
+class Llama3:
+    """``trigger`` is the id of the token that may come before a call."""
+
+    def __init__(self, trigger: int | None) -> None:
+        self._trigger = trigger
+
+    def reader(self, names: Collection[str]) -> WholeReader:
+        return WholeReader(self._trigger, ("{",), lambda text: read_calls(text, names))
+
+    def grammar(
+        self, functions: Sequence[Function], *, text: str | None, required: bool, parallel: bool
+    ) -> str:
+        rules = ["calls: call" + (' ("; " call)*' if parallel else "")]
+        rules.append("call: " + " | ".join(f"fn_{i}" for i in range(len(functions))))
+        for i, function in enumerate(functions):
+            head = f'{{"name": {json.dumps(function.name)}, "parameters": '
+            rules.append(f'fn_{i}: {quoted(head)} args_{i} "}}"')
+            rules.append(f"args_{i}: {json_rule(function.parameters)}")
+        other = "" if required else f"\nanswer: {text or TEXT}"
+        return "\n".join([f"start: calls{'' if required else ' | answer'}{other}", *rules])

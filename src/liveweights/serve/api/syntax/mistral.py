@@ -1,0 +1,63 @@
+"""Mistral's syntax: ``[TOOL_CALLS]``, then a JSON list of calls.
+
+Since tokenizer version 11 it is ``[TOOL_CALLS]name[ARGS]{...}`` for each call; both are read.
+https://docs.mistral.ai/cookbooks/concept-deep-dive-tokenization-tool_calling
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Sequence
+
+from liveweights.engines.guide import json_rule
+from liveweights.serve.api.syntax.protocol import BARE, Call, Function, quoted, read_calls
+from liveweights.serve.api.syntax.whole import WholeReader
+
+TRIGGER = "[TOOL_CALLS]"
+TEXT = r"/([^\[](.|\n)*)?/"  # begins as no call does
+_NAMED = re.compile(r"\s*([\w.:/@-]+)\s*(?:\[ARGS\])?\s*(?=\{)")
+
+
+class Mistral:
+    """``trigger`` is the id of ``[TOOL_CALLS]``, None where it is ordinary text."""
+
+    def __init__(self, trigger: int | None) -> None:
+        self._trigger = trigger
+
+    def reader(self, names: Collection[str]) -> WholeReader:
+        openings = (TRIGGER, "[{", BARE)
+        return WholeReader(self._trigger, openings, lambda text: _parse(text, names))
+
+    def grammar(
+        self, functions: Sequence[Function], *, text: str | None, required: bool, parallel: bool
+    ) -> str:
+        begin = quoted(TRIGGER) if self._trigger is None else f"<[{self._trigger}]>"
+        more = ' (", " call)*' if parallel else ""
+        rules = [f'calls: {begin} "[" call{more} "]"']
+        rules.append("call: " + " | ".join(f"fn_{i}" for i in range(len(functions))))
+        for i, function in enumerate(functions):
+            head = f'{{"name": {json.dumps(function.name)}, "arguments": '
+            rules.append(f'fn_{i}: {quoted(head)} args_{i} "}}"')
+            rules.append(f"args_{i}: {json_rule(function.parameters)}")
+        other = "" if required else f"\nanswer: {text or TEXT}"
+        return "\n".join([f"start: calls{'' if required else ' | answer'}{other}", *rules])
+
+
+def _parse(text: str, names: Collection[str]) -> list[Call] | None:
+    text = text.strip().removeprefix(TRIGGER)
+    if text.lstrip().startswith(("[", "{")):
+        return read_calls(text, names)
+    calls: list[Call] = []
+    decoder = json.JSONDecoder()
+    at = 0
+    while match := _NAMED.match(text, at):
+        try:
+            arguments, at = decoder.raw_decode(text, match.end())
+        except (ValueError, RecursionError):
+            return None
+        if match[1] not in names:
+            return None
+        calls.append(Call(match[1], json.dumps(arguments, ensure_ascii=False)))
+        at += len(TRIGGER) if text.startswith(TRIGGER, at) else 0
+    return calls if calls and not text[at:].strip() else None

@@ -1,0 +1,187 @@
+"""One recorded request on its way through, and the rows that it becomes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime
+
+from liveweights.record.generation import Generation, Surface
+from liveweights.serve.api.caller import Caller
+from liveweights.serve.api.identifiers import make_id
+from liveweights.serve.gateway.counts import Count, asked_text, count_bytes, fill
+from liveweights.serve.gateway.fit import fit
+from liveweights.serve.gateway.objects import ITEMS, Reference, is_id
+from liveweights.serve.gateway.question import Question
+from liveweights.serve.gateway.reader import Reader
+from liveweights.serve.gateway.transcript import Said, Transcript, Unreadable
+
+log = logging.getLogger(__name__)
+
+
+class Passage:
+    """Times and reads one answer. ``id`` is the generation's, of its first choice if there are
+    several. Nothing that an upstream says makes it raise."""
+
+    def __init__(
+        self,
+        question: Question,
+        endpoint: Surface,
+        caller: Caller,
+        kind: str | None = None,
+        *,
+        count: Count = count_bytes,
+    ) -> None:
+        """``kind``: the collection that the answer joins if it is kept. ``count`` estimates the
+        tokens that the upstream does not count."""
+        self.id = make_id("gen")
+        self.transcript = Transcript()
+        self.recorded = False
+        self.unreadable = False
+        """Whether the answer cannot be recorded; it passes none the less."""
+        self.unfit: list[str] = []
+        """Fields whose values the record could not take as they were, known after ``finish``."""
+        self._reader = Reader(self.transcript)
+        self._question = question
+        self._endpoint: Surface = endpoint
+        self._caller = caller
+        self._kind = kind
+        self._count = count
+        self._usage: tuple[int, dict[str, int]] = -1, {}
+        """After how many bytes of the answer it was counted, and what."""
+        self._created_at = datetime.now(UTC)
+        self._started = time.perf_counter()
+        self._first_byte_ms = 0.0
+
+    def add_chunk(self, chunk: bytes) -> None:
+        """A part of a stream has come; an empty one at its end."""
+        if chunk and not self._first_byte_ms:
+            self._first_byte_ms = self._elapsed_ms()
+        if not self.unreadable:
+            try:
+                self._reader.feed(chunk)
+            except ValueError as error:
+                self.give_up(error)
+
+    def add_whole(self, body: bytes) -> None:
+        """An answer that is not streamed has come."""
+        self._first_byte_ms = self._elapsed_ms()
+        try:
+            self.transcript.add_whole(body)
+        except Unreadable as error:
+            self.give_up(error)
+
+    def give_up(self, error: Exception) -> None:
+        """It passes, but it cannot be recorded."""
+        self.unreadable = True
+        log.warning("%s: the answer of %s cannot be read: %s", self.id, self.model, error)
+
+    @property
+    def model(self) -> str:
+        """The name that was asked for, else the upstream's, else ``unknown``."""
+        return self._question.model or self.transcript.model or "unknown"
+
+    @property
+    def tenant(self) -> str:
+        return self._caller.tenant
+
+    @property
+    def made(self) -> list[Reference]:
+        """What the upstream keeps of the answer, as far as it has been said."""
+        kept = self._question.store
+        if self._kind is None or not (self._kind == "responses" if kept is None else kept):
+            return []
+        found = [(self._kind, self.transcript.id), *((ITEMS, id) for id in self.transcript.items)]
+        return [(kind, id) for kind, id in found if id is not None and is_id(id)]
+
+    def usage(self) -> dict[str, int]:
+        """What the upstream counted of what has been said so far; what it did not is known by the
+        tokens themselves, or estimated and marked so. Nothing is guessed of what is unreadable."""
+        transcript = self.transcript
+        if self.unreadable or transcript.usage.keys() >= {"prompt_tokens", "completion_tokens"}:
+            return transcript.usage
+        if self._usage[0] != transcript.size:
+            self._usage = transcript.size, self._estimate()
+        return self._usage[1]
+
+    def _estimate(self) -> dict[str, int]:
+        transcript = self.transcript
+        said = transcript.choices.values()
+        known = dict(transcript.usage)
+        if all(choice.ids for choice in said):
+            known.setdefault("completion_tokens", sum(len(choice.ids) for choice in said))
+        if ids := transcript.prompt_ids or self._question.prompt_ids():
+            known.setdefault("prompt_tokens", len(ids))
+        return fill(
+            known,
+            prompt_tokens=lambda: self._count(asked_text(self._question.prompt_json())),
+            completion_tokens=lambda: sum(
+                self._count(choice.reasoning() + choice.text()) for choice in said
+            ),
+        )
+
+    def finish(self) -> list[Generation]:
+        """The answer has ended or was cut off: a row for each choice that said something, and
+        none where the answer cannot be read.
+
+        Choice 0 has the passage's id, choice N the id with ``.N`` after it.
+        """
+        if not self.unreadable:
+            try:
+                self._reader.flush()
+            except ValueError as error:
+                self.give_up(error)
+        if self.unreadable:
+            return []
+        self.unfit.extend(self.transcript.unfit)
+        rows: list[Generation] = []
+        for index, said in sorted(self.transcript.choices.items()):
+            if said.reason is not None or said.parts or said.thoughts or said.calls:
+                row, unfit = fit(self._generation(index, said, first=not rows))
+                self.unfit.extend(unfit)
+                rows.append(row)
+        return rows
+
+    def _generation(self, index: int, said: Said, *, first: bool) -> Generation:
+        question, caller, transcript = self._question, self._caller, self.transcript
+        temperature = 1.0 if question.temperature is None else question.temperature
+        top_p = 1.0 if question.top_p is None else question.top_p
+        ids, raw = said.tokens()
+        # What servers call log-probabilities is before temperature and cuts. The distribution
+        # that was sampled from is known where there were none; learning takes the raw one for a
+        # greedy choice.
+        prompt_ids = transcript.prompt_ids or question.prompt_ids()
+        return Generation(
+            id=self.id if index == 0 else f"{self.id}.{index}",
+            created_at=self._created_at,
+            alias=self.model,
+            checkpoint=f"{transcript.model or self.model}@upstream",
+            endpoint=self._endpoint,
+            prompt_ids=prompt_ids,
+            output_ids=ids,
+            logprobs=raw if question.plain else [0.0] * len(raw) if temperature == 0 else [],
+            raw_logprobs=raw,
+            output=said.text(),
+            reasoning=said.reasoning(),
+            finish_reason=said.reason or "cancelled",
+            temperature=temperature,
+            top_p=top_p,
+            seed=question.seed,
+            max_tokens=question.limit,
+            tenant=caller.tenant,
+            key=caller.recorded_key,
+            user=caller.user,
+            session=caller.session,
+            surface=caller.surface,
+            language=caller.language,
+            consent=caller.consent,
+            first_token_ms=self._first_byte_ms,
+            total_ms=self._elapsed_ms(),
+            metadata=caller.metadata,
+            prompt=question.prompt_json(),
+            # What is counted is the whole answer: it stands at its first choice.
+            usage=self.usage() if first else {"prompt_tokens": 0, "completion_tokens": 0},
+        )
+
+    def _elapsed_ms(self) -> float:
+        return (time.perf_counter() - self._started) * 1000

@@ -1,0 +1,333 @@
+"""Everything under /v1/ that the gateway does not answer itself: passed on, byte for byte."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+
+from liveweights.http.authentication import Authenticator
+from liveweights.http.errors import RETRY, ApiError, bad_request
+from liveweights.http.streaming import send_chunk, while_connected
+from liveweights.http.wire import ClientGone, check_json, read_body
+from liveweights.meter.keys import Client
+from liveweights.meter.limits import Limiter, Permit
+from liveweights.record.clean import INT4
+from liveweights.record.generation import Surface
+from liveweights.record.writer import WriterClosed
+from liveweights.serve.api.caller import identify
+from liveweights.serve.api.recorder import Recorder
+from liveweights.serve.api.settings import ApiSettings
+from liveweights.serve.gateway.access import Access
+from liveweights.serve.gateway.answer import Answer
+from liveweights.serve.gateway.counts import Count
+from liveweights.serve.gateway.headers import from_upstream, to_upstream
+from liveweights.serve.gateway.metrics import GatewayMetrics
+from liveweights.serve.gateway.objects import Target, find_made
+from liveweights.serve.gateway.passage import Passage
+from liveweights.serve.gateway.paths import check_path
+from liveweights.serve.gateway.question import RECORDED, read_question
+from liveweights.serve.gateway.transcript import LONGEST
+from liveweights.serve.gateway.upstream import Upstream, UpstreamAway
+
+log = logging.getLogger(__name__)
+
+
+RECORD_SECONDS = 5.0
+"""How long an answer may wait for a place in the record."""
+_LARGEST_OBJECT = 1 << 20
+"""Bytes of an answer that is searched for what was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """What the endpoints share. ``key`` is sent upstream in place of the caller's; ``access`` is
+    there where callers' keys are ours, so that the upstream cannot tell them apart. ``count``
+    estimates tokens that the upstream does not count."""
+
+    upstream: Upstream
+    recorder: Recorder
+    settings: ApiSettings
+    metrics: GatewayMetrics
+    key: str
+    authenticator: Authenticator
+    limiter: Limiter
+    access: Access | None
+    count: Count
+
+
+class Proxy:
+    """Passes a request and its answer, and records it where it is a generation.
+
+    The row joins the record before the client can have the answer's last byte, so that feedback
+    may follow at once; and whose an object is, before the client can have its id.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        client = await self._gateway.authenticator.authenticate(scope)
+        permit = self._gateway.limiter.begin(client)
+        try:
+            await self._pass(scope, receive, send, client, permit)
+        finally:
+            permit.close()
+
+    async def _pass(
+        self, scope: Scope, receive: Receive, send: Send, client: Client, permit: Permit
+    ) -> None:
+        path = scope["raw_path"].decode("latin-1")
+        check_path(path)
+        access, target = self._gateway.access, Target()
+        if access is not None:
+            target = await access.admit(client.tenant, scope["method"], path)
+        endpoint = RECORDED.get(scope["path"]) if scope["method"] == "POST" else None
+        if endpoint is not None:
+            await self._recorded(scope, receive, send, client, endpoint, target, permit)
+        else:
+            await self._unrecorded(scope, receive, send, client.tenant, target)
+
+    async def _unrecorded(
+        self, scope: Scope, receive: Receive, send: Send, tenant: str, target: Target
+    ) -> None:
+        headers, access = Headers(scope=scope), self._gateway.access
+        declared = headers.get("content-length")
+        body: bytes | AsyncIterable[bytes] | None = None
+        if declared or "transfer-encoding" in headers:
+            body = _stream(receive)
+            if access is not None and access.looks_into(target, scope["path"], headers):
+                body, declared = await self._checked(scope, receive, tenant, target), None
+        made = target.makes(scope["method"])
+        async with (
+            self._ask(scope, body, plain=made, length=declared) as answer,
+            while_connected(receive),
+        ):
+            first = b""
+            if access is not None and 200 <= answer.head.status < 300:
+                if scope["method"] == "DELETE":
+                    await access.forget(target)
+                if made:
+                    first = await answer.whole(_LARGEST_OBJECT)
+                    await access.owners.remember(tenant, find_made(first, target))
+            await _pass_on(answer, send, first)
+
+    async def _checked(self, scope: Scope, receive: Receive, tenant: str, target: Target) -> bytes:
+        """A body that names no other tenant's objects."""
+        access = self._gateway.access
+        assert access is not None
+        body = await read_body(scope, receive, self._gateway.settings.max_body_bytes)
+        named = await access.check_body(tenant, scope["path"], body)
+        if target.kind == "batches":
+            for kind, id in named:
+                if kind == "files":
+                    await self._check_batch(scope, tenant, id)
+        return body
+
+    async def _check_batch(self, scope: Scope, tenant: str, id: str) -> None:
+        """The requests in a batch's file may name objects, too."""
+        access = self._gateway.access
+        assert access is not None
+        place = f"/v1/files/{id}/content"
+        asked = {**scope, "method": "GET", "raw_path": place.encode(), "query_string": b""}
+        async with self._ask(asked, None, plain=True) as answer:
+            if answer.head.status != 200:
+                message = f"The file {id} of the batch cannot be read: {answer.head.status}."
+                raise bad_request(message, "input_file_id")
+            await access.check_batch(tenant, answer.parts())
+
+    async def _recorded(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        client: Client,
+        endpoint: Surface,
+        target: Target,
+        permit: Permit,
+    ) -> None:
+        gateway, headers = self._gateway, Headers(scope=scope)
+        settings = gateway.settings
+        check_json(headers)
+        body = await read_body(scope, receive, settings.max_body_bytes)
+        if gateway.access is not None:
+            await gateway.access.check_body(client.tenant, scope["path"], body)
+        question = read_question(body)
+        passage: Passage | None = None
+        if question is not None:
+            caller = identify(headers, question.user, question.said, client, settings, strict=False)
+            passage = Passage(question, endpoint, caller, target.kind, count=gateway.count)
+            permit.reserve(min(max(question.limit, 0), INT4))
+        try:
+            async with while_connected(receive), self._ask(scope, body, plain=True) as answer:
+                head = answer.head
+                if head.status != 200 or "content-encoding" in head.headers:
+                    passage = None  # an error, or nothing that can be read
+                if passage is None:
+                    await _pass_on(answer, send)
+                elif head.content_type == "text/event-stream":
+                    await self._pass_events(answer, send, passage)
+                else:
+                    await self._pass_whole(answer, send, passage)
+        finally:
+            if passage is not None:
+                try:
+                    if not passage.recorded:  # cut short, by either side
+                        await self._record(passage)
+                finally:
+                    permit.used = _used(passage)
+
+    async def _pass_events(self, answer: Answer, send: Send, passage: Passage) -> None:
+        await _start(send, answer, passage.id)
+        ended = False
+        while not ended:
+            chunk = await answer.part()
+            ended = answer.ended
+            passage.add_chunk(chunk)
+            if (ended or passage.transcript.done) and not passage.recorded:
+                await self._record(passage)
+            await self._remember(passage)
+            await send_chunk(send, chunk, more=not ended)
+
+    async def _pass_whole(self, answer: Answer, send: Send, passage: Passage) -> None:
+        body = await answer.whole(LONGEST)
+        if answer.ended:
+            passage.add_whole(body)
+        else:
+            passage.give_up(ValueError(f"it is longer than {LONGEST} bytes"))
+        known = await self._record(passage)
+        await self._remember(passage)
+        await _pass_on(answer, send, body, passage.id if known else None)
+
+    async def _remember(self, passage: Passage) -> None:
+        """Whose the answer is, if the upstream keeps it."""
+        access = self._gateway.access
+        if access is not None and (made := passage.made):
+            await access.owners.remember(passage.tenant, made)
+
+    @asynccontextmanager
+    async def _ask(
+        self,
+        scope: Scope,
+        body: bytes | AsyncIterable[bytes] | None,
+        *,
+        plain: bool,
+        length: str | None = None,
+    ) -> AsyncGenerator[Answer]:
+        """Raises ApiError 502 until the upstream answers; ClientGone when it breaks off."""
+        gateway = self._gateway
+        target = scope["raw_path"].decode("ascii")
+        if scope["query_string"]:
+            target += "?" + scope["query_string"].decode("ascii")
+        raw = scope["headers"]
+        if gateway.settings.keys and not gateway.key:
+            # The caller's key is one of ours: nobody else is shown it.
+            raw = [header for header in raw if header[0] != b"authorization"]
+        headers = to_upstream(raw, gateway.key, plain=plain)
+        if length is not None:
+            headers.append(("content-length", length))
+        try:
+            async with gateway.upstream.ask(scope["method"], target, headers, body) as answer:
+                yield answer
+        except UpstreamAway as error:
+            raise _away(error) from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            log.warning("the upstream broke off its answer to %s: %r", target, error)
+            raise ClientGone from error  # the connection is cut, as it was cut for us
+
+    async def _record(self, passage: Passage) -> bool:
+        """Whether it joined the record. Whatever goes wrong here is counted, and the answer
+        passes: the upstream has given it, and somebody pays for it."""
+        passage.recorded = True
+        metrics = self._gateway.metrics
+        try:
+            async with asyncio.timeout(RECORD_SECONDS):
+                await self._add(passage)
+        except Exception as error:
+            reason = _reason(error)
+            metrics.unrecorded.labels(reason).inc()
+            log.error("%s: the answer passes unrecorded (%s)", passage.id, reason, exc_info=error)
+            return False
+        if passage.unreadable:
+            metrics.unrecorded.labels("unreadable").inc()
+        return not passage.unreadable
+
+    async def _add(self, passage: Passage) -> None:
+        metrics = self._gateway.metrics
+        model = metrics.model(passage.model)
+        for generation in passage.finish():
+            metrics.generations.labels(
+                model,
+                metrics.checkpoint(generation.checkpoint),
+                metrics.reason(generation.finish_reason),
+            ).inc()
+            await self._gateway.recorder.add_generation(generation)
+        for field in passage.unfit:
+            metrics.unfit.labels(field).inc()
+        usage = passage.usage()
+        for kind in ("prompt", "completion"):
+            count = usage.get(f"{kind}_tokens", 0)
+            metrics.tokens.labels(model, kind).inc(min(max(count, 0), INT4))
+
+
+def _used(passage: Passage) -> int:
+    """Tokens, as the upstream counted them or as they are estimated."""
+    usage = passage.usage()
+    counts = (usage.get(f"{kind}_tokens", 0) for kind in ("prompt", "completion"))
+    return sum(min(max(count, 0), INT4) for count in counts)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, WriterClosed):
+        return "closing"
+    return "slow" if isinstance(error, TimeoutError) else "refused"
+
+
+async def _pass_on(
+    answer: Answer, send: Send, first: bytes = b"", generation: str | None = None
+) -> None:
+    """The whole answer, of which ``first`` was read already."""
+    await _start(send, answer, generation)
+    ended = answer.ended
+    if first or ended:
+        await send_chunk(send, first, more=not ended)
+    while not ended:
+        chunk = await answer.part()
+        ended = answer.ended
+        await send_chunk(send, chunk, more=not ended)
+
+
+async def _start(send: Send, answer: Answer, generation: str | None = None) -> None:
+    headers = from_upstream(answer.head.raw_headers)
+    if generation is not None:
+        headers.append((b"x-generation-id", generation.encode()))
+    status = answer.head.status
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+async def _stream(receive: Receive) -> AsyncGenerator[bytes]:
+    """A request's body as it comes. Raises ClientGone."""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        more = message.get("more_body", False)
+        if part := message.get("body", b""):
+            yield part
+
+
+def _away(error: UpstreamAway) -> ApiError:
+    return ApiError(
+        502,
+        f"The server behind this gateway does not answer: {error}.",
+        type="server_error",
+        code="upstream_unavailable",
+        headers=RETRY,
+    )

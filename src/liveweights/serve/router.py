@@ -1,0 +1,183 @@
+"""Which checkpoint answers a request, and how many requests each still answers."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import time
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from liveweights.engines.protocol import Sampling
+from liveweights.serve.api.silence import Silence
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.selection import Selection
+
+
+class UnknownModel(LookupError):
+    """Neither an alias nor a resident checkpoint."""
+
+
+class NotReady(RuntimeError):
+    """The alias exists, but its checkpoint cannot answer now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A public model name. ``share`` of the sessions, from 0 to 1, go to ``canary``, and a share
+    ``shadow`` of the requests that ``live`` answers is put to it too, for nobody to see."""
+
+    name: str
+    live: str
+    canary: str | None
+    share: float
+    since: int
+    """Unix time, in seconds, at which this router first knew the alias."""
+    shadow: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """One request's checkpoint. ``alias`` is the model as it was asked for."""
+
+    alias: str
+    checkpoint: str
+    selection: Selection | None = None
+
+    def silence(self, sampling: Sampling) -> Silence | None:
+        """What may withhold an answer; None where the checkpoint shows all that it drafts."""
+        return Silence.begin(self.selection, sampling) if self.selection else None
+
+
+def position(alias: str, canary: str, session: str) -> float:
+    """Where a session stands in [0, 1): the same in every process, new for every canary.
+
+    A session is in the canary if its position is below the share, so raising the share keeps
+    every session that is in it.
+    """
+    text = f"{alias}\0{canary}\0{session}".encode()
+    digest = hashlib.blake2b(text, digest_size=8).digest()
+    return (int.from_bytes(digest) >> 11) / 2**53
+
+
+class Router:
+    """In memory, without I/O, for use from one event loop.
+
+    ``set`` vouches that the alias's checkpoints can answer; ``resident`` replaces what is known
+    to be able to, which are also the checkpoints that can be asked for by id.
+    """
+
+    def __init__(self) -> None:
+        self._aliases: dict[str, Alias] = {}
+        self._resident: frozenset[str] = frozenset()
+        self._known: dict[str, Checkpoint] = {}
+        self._selections: dict[str, Selection | None] = {}
+        self._in_use: dict[str, int] = {}
+        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+
+    def set(
+        self,
+        alias: str,
+        live: str,
+        canary: str | None = None,
+        share: float = 0.0,
+        shadow: float = 0.0,
+    ) -> None:
+        """Point ``alias`` at its checkpoints; requests that are pinned already stay as they are."""
+        if not 0.0 <= share <= 1.0:
+            raise ValueError(f"the canary share of {alias!r} is {share}, not in [0, 1]")
+        known = self._aliases.get(alias)
+        since = known.since if known else int(time.time())
+        self._aliases[alias] = Alias(alias, live, canary, share, since, shadow)
+        self._resident |= {live} if canary is None else {live, canary}
+
+    def remove(self, alias: str) -> None:
+        self._aliases.pop(alias, None)
+
+    def resident(self, ids: Iterable[str]) -> None:
+        self._resident = frozenset(ids)
+
+    def introduce(self, checkpoint: Checkpoint, selection: Selection | None = None) -> None:
+        """Say what a checkpoint was made from, for those who ask about it, and when it shows what
+        it drafts."""
+        self._known[checkpoint.id] = checkpoint
+        self._selections[checkpoint.id] = selection
+
+    def known(self, checkpoint: str) -> Checkpoint | None:
+        return self._known.get(checkpoint)
+
+    def aliases(self) -> tuple[Alias, ...]:
+        return tuple(self._aliases.values())
+
+    def answers(self, model: str) -> bool:
+        """Whether ``model`` is known: an alias or the id of a resident checkpoint."""
+        return model in self._aliases or model in self._resident
+
+    def ready(self, checkpoint: str) -> bool:
+        return checkpoint in self._resident
+
+    @contextmanager
+    def pin(self, model: str, session: str | None) -> Generator[Pin]:
+        """Hold one checkpoint for as long as the context lasts.
+
+        A session sticks to its side of a canary; without one the side is drawn. A canary that
+        cannot answer is passed over for the live one. Raises UnknownModel, NotReady.
+        """
+        checkpoint = self._resolve(model, session)
+        pin = Pin(model, checkpoint, self._selections.get(checkpoint))
+        self._in_use[pin.checkpoint] = self._in_use.get(pin.checkpoint, 0) + 1
+        try:
+            yield pin
+        finally:
+            self._release(pin.checkpoint)
+
+    def _resolve(self, model: str, session: str | None) -> str:
+        alias = self._aliases.get(model)
+        if alias is None:
+            if model in self._resident:
+                return model
+            raise UnknownModel(model)
+        if alias.canary is not None and alias.canary in self._resident:
+            if session is None:
+                place = random.random()
+            else:
+                place = position(alias.name, alias.canary, session)
+            if place < alias.share:
+                return alias.canary
+        if alias.live not in self._resident:
+            raise NotReady(f"{alias.live}, which {model!r} points at, is not loaded")
+        return alias.live
+
+    def draw_shadow(self, model: str, answered_by: str) -> str | None:
+        """The checkpoint to put a request to that ``answered_by`` has answered, by chance."""
+        alias = self._aliases.get(model)
+        if alias is None or alias.canary is None or answered_by != alias.live:
+            return None
+        drawn = alias.canary in self._resident and random.random() < alias.shadow
+        return alias.canary if drawn else None
+
+    def _release(self, checkpoint: str) -> None:
+        left = self._in_use[checkpoint] - 1
+        if left:
+            self._in_use[checkpoint] = left
+            return
+        del self._in_use[checkpoint]
+        for waiter in self._waiting.pop(checkpoint, ()):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def in_use(self, checkpoint: str) -> int:
+        """Requests that are pinned to ``checkpoint``."""
+        return self._in_use.get(checkpoint, 0)
+
+    async def drained(self, checkpoint: str) -> None:
+        """Returns once no request is pinned to ``checkpoint``.
+
+        Point the aliases elsewhere first, else new requests keep it in use.
+        """
+        while self.in_use(checkpoint):
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(checkpoint, []).append(waiter)
+            await waiter

@@ -1,0 +1,53 @@
+"""A real server on a free port."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from liveweights.http.server import Server
+from liveweights.serve.api.settings import ApiSettings
+
+
+@contextmanager
+def listening() -> Iterator[tuple[socket.socket, str]]:
+    """A socket on a free port, and the URL of the API that will answer there."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock, f"http://127.0.0.1:{sock.getsockname()[1]}/v1"
+
+
+def make_server(app: Any, settings: ApiSettings | None = None, *, signed: bool = True) -> Server:
+    return Server(app, settings or ApiSettings(), signed=signed, patience=5)
+
+
+@asynccontextmanager
+async def answering(server: Server) -> AsyncGenerator[str]:
+    """Runs ``server`` in this event loop; the base URL for a client."""
+    with listening() as (sock, url):
+        serve = asyncio.create_task(server.serve(sockets=[sock]))
+        try:
+            while not server.started and not serve.done():
+                await asyncio.sleep(0.005)
+            yield url
+        finally:
+            server.should_exit = True
+            await serve
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """Serves ``app`` in a thread; the base URL for a client."""
+    with listening() as (sock, url):
+        server = make_server(app)
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[sock])))
+        thread.start()
+        try:
+            yield url
+        finally:
+            server.should_exit = True
+            thread.join()

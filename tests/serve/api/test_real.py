@@ -1,0 +1,108 @@
+"""The whole way in: the official client, a real server, llama.cpp, and Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from openai import AsyncOpenAI
+
+from liveweights.catalog.template import ChatTemplate
+from liveweights.engines.llama.engine import LlamaEngine
+from liveweights.record.writer import Writer
+from liveweights.serve.api.app import create_app
+from liveweights.serve.router import Router
+from liveweights.store.database import open_pool
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import load_tokenizer
+
+from .servers import answering, make_server
+
+CODE = "import os\nimport sys\n\n\ndef main(argv):\n    "
+QUESTION = "What is the capital of France?"
+
+
+@pytest.mark.model
+def test_what_the_client_gets_is_what_the_database_keeps(
+    base: Checkpoint, model_cache: Path, database_dsn: str
+) -> None:
+    tokenizer: Any = load_tokenizer(base)
+
+    async def use(client: AsyncOpenAI) -> None:
+        completion = await client.completions.create(
+            model="live",
+            prompt=CODE,
+            max_tokens=12,
+            temperature=0.7,
+            seed=1,
+            stop=["\n"],
+            logprobs=2,
+        )
+        assert completion.id.startswith("gen_")
+        assert (completion.model_extra or {})["checkpoint"] == base.id
+        chunks = [
+            chunk
+            async for chunk in await client.chat.completions.create(
+                model="live",
+                messages=[{"role": "user", "content": QUESTION}],
+                max_tokens=20,
+                temperature=0,
+                stream=True,
+            )
+        ]
+        said = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+        assert said
+        for id, signal in ((completion.id, "accepted"), (chunks[0].id, "shown")):
+            body = {"generation": id, "signal": signal}
+            await client.post("/feedback", body=body, cast_to=object)
+        check(completion, chunks[0].id, said)
+
+    def check(completion: Any, chat: str, said: str) -> None:
+        with psycopg.connect(database_dsn) as conn:
+            rows = conn.execute(
+                "select g.id, checkpoint, endpoint, output, healed, output_ids, logprobs, "
+                "raw_logprobs, prompt_ids, f.signal "
+                "from generations g join feedback f on f.generation = g.id"
+            ).fetchall()
+        by_id = {row[0]: row[1:] for row in rows}
+        assert set(by_id) == {completion.id, chat}
+        checkpoint, endpoint, output, healed, ids, logprobs, raw, _, signal = by_id[completion.id]
+        assert (checkpoint, endpoint, signal) == (base.id, "completion", "accepted")
+        assert output == completion.choices[0].text
+        assert healed == " "
+        assert len(ids) == len(logprobs) == len(raw) == completion.usage.completion_tokens
+        told = completion.choices[0].logprobs.token_logprobs
+        assert raw == pytest.approx(told, rel=1e-5)
+        _, endpoint, output, _, ids, _, _, prompt_ids, signal = by_id[chat]
+        assert (endpoint, output, signal) == ("chat", said, "shown")
+        assert tokenizer.decode(ids, skip_special_tokens=True) == said
+        turns = [{"role": "user", "content": QUESTION}]
+        assert tokenizer.decode(prompt_ids) == tokenizer.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=True
+        )
+
+    async def scenario() -> None:
+        engine = LlamaEngine(base, model_cache, tokenizer=tokenizer)
+        template = ChatTemplate(tokenizer)
+        router = Router()
+        pool = await open_pool(database_dsn)
+        try:
+            await engine.load(base)
+            router.set("live", base.id)
+            async with Writer(pool) as writer:
+                app = create_app(engine, writer, router, tokenizer, template=template)
+                async with (
+                    answering(make_server(app)) as url,
+                    AsyncOpenAI(base_url=url, api_key="any") as client,
+                ):
+                    await use(client)
+            assert router.in_use(base.id) == 0
+        finally:
+            await template.close()
+            await engine.close()
+            await pool.close()
+
+    asyncio.run(scenario())

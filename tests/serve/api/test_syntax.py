@@ -1,0 +1,251 @@
+"""Every syntax reads what its family writes, and its grammar lets only that through."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AddedToken
+
+from liveweights.engines.guide import GuideMaker
+from liveweights.engines.protocol import Constraint, Token
+from liveweights.engines.text import TextStream
+from liveweights.serve.api.syntax import hermes, llama3, mistral
+from liveweights.serve.api.syntax.find import find_syntax
+from liveweights.serve.api.syntax.protocol import Call, Function, Syntax
+
+from .doubles import make_tokenizer
+
+WEATHER = Function(
+    "get_weather",
+    "The weather in a city.",
+    {
+        "type": "object",
+        "properties": {"city": {"type": "string"}},
+        "required": ["city"],
+        "additionalProperties": False,
+    },
+    strict=True,
+)
+TIME = Function("get_time", "", {"type": "object", "properties": {}}, strict=False)
+NAMES = {WEATHER.name, TIME.name}
+TRIGGER = 999
+
+FORMS: dict[str, tuple[Syntax, str]] = {
+    "hermes": (
+        hermes.Hermes(),
+        '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome"}}\n</tool_call>',
+    ),
+    "llama3": (
+        llama3.Llama3(None),
+        '{"name": "get_weather", "parameters": {"city": "Rome"}}',
+    ),
+    "mistral": (
+        mistral.Mistral(None),
+        '[TOOL_CALLS][{"name": "get_weather", "arguments": {"city": "Rome"}}]',
+    ),
+}
+
+
+def said(syntax: Syntax, *pieces: str | int) -> list[Any]:
+    """Texts joined, calls as (name, arguments); an int is a token without text."""
+    reader = syntax.reader(NAMES)
+    found: list[Any] = []
+    for piece in pieces:
+        token = Token(piece, "", 0, 0) if isinstance(piece, int) else Token(1, piece, 0, 0)
+        found += reader.push(token)
+    merged: list[Any] = []
+    for item in (*found, *reader.finish()):
+        if isinstance(item, Call):
+            merged.append((item.name, json.loads(item.arguments)))
+        elif merged and isinstance(merged[-1], str):
+            merged[-1] += item
+        else:
+            merged.append(item)
+    return merged
+
+
+ROME = ("get_weather", {"city": "Rome"})
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_reads_a_call_whole_and_by_the_character(form: str) -> None:
+    syntax, text = FORMS[form]
+    assert said(syntax, text) == said(syntax, *text) == [ROME]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@settings(deadline=None)
+@given(text=st.text(st.sampled_from('ab <>{}[]"tool_call/\n'), max_size=60))
+def test_what_is_no_call_is_text(form: str, text: str) -> None:
+    syntax, _ = FORMS[form]
+    assert "".join(said(syntax, *text)) == "".join(said(syntax, text)) == text
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_bare_call_is_one_where_nothing_else_is_said(form: str) -> None:
+    syntax, _ = FORMS[form]
+    bare = ' {\n "name": "get_weather", "arguments": {"city": "Rome"}}\n'
+    assert said(syntax, bare) == said(syntax, *bare) == [ROME]
+    for text in (f"{bare} It is sunny.", f"I call {bare}", bare.replace("get_weather", "f")):
+        assert said(syntax, text) == said(syntax, *text) == [text]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(text=st.text(st.sampled_from('{}[] "name:,a\n'), max_size=40))
+def test_json_that_is_no_call_is_text(form: str, text: str) -> None:
+    syntax, _ = FORMS[form]
+    text = '{"name"' + text
+    assert "".join(said(syntax, *text)) == "".join(said(syntax, text)) == text
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["calendar.respond", "mcp:x/y", "a@b-c_d", "n" * 128])
+def test_names_with_signs_come_back_as_they_are(form: str, name: str) -> None:
+    syntax, text = FORMS[form]
+    reader = syntax.reader({name})
+    found = [piece for c in text.replace("get_weather", name) for piece in reader.push(
+        Token(1, c, 0, 0))]  # fmt: skip
+    (call,) = [*found, *reader.finish()]
+    assert isinstance(call, Call)
+    assert call.name == name
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_unknown_tools_and_broken_json_are_text(form: str) -> None:
+    syntax, text = FORMS[form]
+    for broken in (text.replace("get_weather", "get_wealth"), text.replace('"Rome"', "Rome")):
+        assert said(syntax, *broken) == [broken]
+
+
+def test_hermes_reads_text_around_calls_and_a_call_that_was_cut() -> None:
+    syntax, text = FORMS["hermes"]
+    around = f"Let me see.\n{text}\n{text}\n\nDone. "
+    assert said(syntax, *around) == ["Let me see.", ROME, ROME, "Done. "]
+    cut = text.removesuffix("</tool_call>")
+    assert said(syntax, *cut) == [ROME]
+    half = text[:40]
+    assert said(syntax, *half) == [half]
+
+
+def test_llama3_reads_several_and_the_tag() -> None:
+    text = FORMS["llama3"][1]
+    both = f'{text}; {{"name": "get_time", "parameters": {{}}}}'
+    assert said(llama3.Llama3(TRIGGER), TRIGGER, *both) == [ROME, ("get_time", {})]
+    assert said(llama3.Llama3(TRIGGER), "It is ", "{", "}") == ["It is {}"]
+
+
+def test_mistral_reads_both_of_its_forms() -> None:
+    syntax, text = mistral.Mistral(TRIGGER), FORMS["mistral"][1].removeprefix("[TOOL_CALLS]")
+    assert said(syntax, "Well.", TRIGGER, *text) == ["Well.", ROME]
+    assert said(syntax, TRIGGER, 'get_weather{"city": "Rome"}') == [ROME]
+    named = 'get_weather[ARGS]{"city": "Rome"}[TOOL_CALLS]get_time[ARGS]{}'
+    assert said(syntax, TRIGGER, *named) == [ROME, ("get_time", {})]
+
+
+def marked(*, special: bool) -> Any:
+    """A tokenizer whose marks of calls are tokens of their own: Qwen's are not ``special``, those
+    of others are."""
+    tokenizer = copy.deepcopy(make_tokenizer())
+    marks = [AddedToken(mark, special=special) for mark in (hermes.BEGIN, hermes.END)]
+    tokenizer.add_tokens(marks)
+    assert len(tokenizer.encode(hermes.BEGIN, add_special_tokens=False)) == 1
+    return tokenizer
+
+
+async def accepts(grammar: str, text: str, tokenizer: Any = None) -> bool:
+    """Whether the grammar lets ``text`` through as a whole answer."""
+    tokenizer = tokenizer or make_tokenizer()
+    end = tokenizer.eos_token_id
+    maker = GuideMaker(tokenizer, {end})
+    guide = await maker.make(Constraint("lark", grammar))
+    for id in (*tokenizer.encode(text, add_special_tokens=False), end):
+        if not guide.allowed(len(tokenizer))[id]:
+            return False
+        guide.push(id)
+    return True
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_grammar_lets_calls_with_the_right_arguments_through(form: str) -> None:
+    syntax, text = FORMS[form]
+    wrong = text.replace("city", "town")
+    other = "Nice day."
+
+    async def scenario() -> None:
+        forced = syntax.grammar([WEATHER, TIME], text=None, required=True, parallel=False)
+        assert await accepts(forced, text)
+        assert not await accepts(forced, wrong)
+        assert not await accepts(forced, other)
+        free = syntax.grammar([WEATHER], text=None, required=False, parallel=False)
+        assert await accepts(free, text)
+        assert await accepts(free, other)
+        assert not await accepts(free, wrong)
+        number = syntax.grammar([WEATHER], text="/[0-9]+/", required=False, parallel=True)
+        assert await accepts(number, text)
+        assert await accepts(number, "42")
+        assert not await accepts(number, other)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("special", [False, True])
+def test_marks_may_be_tokens_of_their_own(special: bool) -> None:
+    tokenizer = marked(special=special)
+    syntax = find_syntax(tokenizer)
+    assert syntax is not None
+    _, text = FORMS["hermes"]
+    spoken = f"Let me see.\n{text}\n{text}"
+
+    async def scenario() -> None:
+        for required, parallel in ((True, False), (True, True), (False, True)):
+            grammar = syntax.grammar(
+                [WEATHER, TIME], text=None, required=required, parallel=parallel
+            )
+            assert await accepts(grammar, text, tokenizer)
+            assert not await accepts(grammar, text.replace("city", "town"), tokenizer)
+        assert await accepts(grammar, spoken, tokenizer)
+        assert await accepts(grammar, "Nice day.", tokenizer)
+
+    asyncio.run(scenario())
+    ids = tokenizer.encode(spoken, add_special_tokens=False)
+    stream = TextStream(tokenizer)
+    reader = syntax.reader(NAMES)
+    found = [piece for id in ids for piece in reader.push(Token(id, stream.push(id), 0, 0))]
+    said = [piece for piece in (*found, *reader.finish()) if not isinstance(piece, str)]
+    assert [call.name for call in said] == ["get_weather", "get_weather"]
+    assert "".join(piece for piece in found if isinstance(piece, str)).strip() == "Let me see."
+
+
+def test_hermes_may_speak_before_a_strict_call() -> None:
+    async def scenario() -> None:
+        syntax, text = FORMS["hermes"]
+        free = syntax.grammar([WEATHER], text=None, required=False, parallel=True)
+        assert await accepts(free, f"Let me see.\n{text}\n{text}")
+        assert not await accepts(free, f"Let me see.\n{text.replace('city', 'town')}")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("template", "kind"),
+    [
+        ("{{ messages }}", hermes.Hermes),
+        ("{% if tools %}<tool_call>{% endif %}", hermes.Hermes),
+        ("{% if tools %}[TOOL_CALLS]{% endif %}", mistral.Mistral),
+        ('{% if tools %}"parameters"{% endif %}', llama3.Llama3),
+        ("{% if tools %}<tool_call><function=x>{% endif %}", type(None)),
+        ("{% if tools %}(unheard of){% endif %}", type(None)),
+    ],
+)
+def test_the_template_tells_the_syntax(
+    template: str, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = make_tokenizer()
+    monkeypatch.setattr(tokenizer, "chat_template", template)
+    assert isinstance(find_syntax(tokenizer), kind)

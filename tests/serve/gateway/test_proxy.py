@@ -1,0 +1,435 @@
+"""Requests on their way through, over real connections."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+from openai import AsyncOpenAI
+from yarl import URL
+
+from liveweights.meter.settings import RateLimits
+from liveweights.record.backlog import Backlog
+from liveweights.record.clean import clean_generation
+from liveweights.serve.api.settings import ApiSettings
+from liveweights.serve.gateway.counts import asked_text, count_bytes
+
+from .stub import USAGE, WORDS, Scene, Stub, chunk, scene, streamed
+
+MINE = "mine-0123456789-a"
+JSON = {"content-type": "application/json"}
+
+
+def play(act: Callable[[Scene], Awaitable[None]], stub: Stub | None = None, **how: Any) -> None:
+    async def run() -> None:
+        async with scene(stub, **how) as stage, asyncio.timeout(20):
+            await act(stage)
+
+    asyncio.run(run())
+
+
+def test_a_stream_passes_byte_for_byte_and_is_recorded() -> None:
+    stub = Stub(headers={"x-request-id": "abc", "openai-version": "1"})
+
+    async def act(stage: Scene) -> None:
+        headers = {"x-session-id": "s1", "x-surface": "chat", "x-training-consent": "no"}
+        asked = {"stream": True, "temperature": 0.5, "user": "ada", "metadata": {"team": "x"}}
+        response, body = await stage.ask(headers=headers, **asked)
+        assert response.status == 200
+        assert body == b"".join(streamed())
+        assert response.headers["x-request-id"] == "abc"
+        assert response.headers["content-type"] == "text/event-stream"
+        row = stage.recorder.only()
+        assert response.headers["x-generation-id"] == row.id
+        assert (row.alias, row.checkpoint, row.endpoint) == ("big", "big-1@upstream", "chat")
+        assert (row.output, row.finish_reason) == ("".join(WORDS), "stop")
+        assert (row.user, row.session, row.surface, row.consent) == ("ada", "s1", "chat", False)
+        assert (row.temperature, row.metadata) == (0.5, {"team": "x"})
+        assert (row.output_ids, row.logprobs, row.raw_logprobs) == ([], [], [])
+        assert row.usage == USAGE
+        assert json.loads(row.prompt) == {"messages": [{"role": "user", "content": "Capital?"}]}
+        assert 0 < row.first_token_ms <= row.total_ms
+
+    play(act, stub)
+    [(method, path, headers, body)] = stub.requests
+    assert (method, path) == ("POST", "/v1/chat/completions")
+    assert json.loads(body)["metadata"] == {"team": "x"}
+    assert headers["x-session-id"] == "s1"
+    assert "x-training-consent" not in headers
+
+
+def test_no_chunk_waits_for_the_next() -> None:
+    async def act(stage: Scene) -> None:
+        asked = {"model": "big", "messages": [], "stream": True}
+        async with stage.client.post("/v1/chat/completions", json=asked) as response:
+            first = await response.content.readany()
+            assert first == chunk(WORDS[0])
+            assert not stage.recorder.generations
+            stage.stub.gate.set()
+            assert first + await response.read() == b"".join(streamed())
+        assert len(stage.recorder.generations) == 1
+
+    async def run() -> None:
+        async with scene(Stub(gate=asyncio.Event())) as stage, asyncio.timeout(20):
+            await act(stage)
+
+    asyncio.run(run())
+
+
+def test_ids_and_logprobs_are_kept_where_the_upstream_gives_them() -> None:
+    logprobs = {"tokens": ["a", "b"], "token_logprobs": [-0.5, -1.5]}
+    choice = {"index": 0, "text": "ab", "finish_reason": "length", "logprobs": logprobs}
+    choice |= {"token_ids": [3, 4], "prompt_token_ids": [1, 2]}
+    body = json.dumps({"model": "big-1", "choices": [choice], "usage": USAGE}).encode()
+
+    async def act(stage: Scene) -> None:
+        response, got = await stage.ask("completions", prompt="x", logprobs=1)
+        assert got == body
+        row = stage.recorder.only()
+        assert response.headers["x-generation-id"] == row.id
+        assert (row.endpoint, row.output, row.finish_reason) == ("completion", "ab", "length")
+        assert (row.prompt_ids, row.output_ids) == ([1, 2], [3, 4])
+        assert row.logprobs == row.raw_logprobs == [-0.5, -1.5]
+        stage.recorder.generations.clear()
+        await stage.ask("completions", prompt="x", logprobs=1, temperature=0.7)
+        cooler = stage.recorder.only()
+        # What it was sampled from is not known: raw values are not passed off for it.
+        assert (cooler.raw_logprobs, cooler.logprobs) == ([-0.5, -1.5], [])
+
+    play(act, Stub(answer=body))
+
+
+def test_feedback_may_follow_at_once() -> None:
+    async def act(stage: Scene) -> None:
+        asked = {"model": "big", "messages": [], "stream": True}
+        async with stage.client.post("/v1/chat/completions", json=asked) as response:
+            id = response.headers["x-generation-id"]
+            async for part in response.content.iter_any():
+                if b"[DONE]" in part:
+                    break
+            said = {"generation": id, "signal": "thumbs", "value": "up"}
+            async with stage.client.post("/v1/feedback", json=said) as answer:
+                assert answer.status == 201
+            async with stage.client.post("/v1/feedback", json=said | {"generation": "g"}) as answer:
+                assert answer.status == 404
+
+    play(act)
+
+
+def test_several_choices_are_several_rows() -> None:
+    choices = [
+        {"index": i, "message": {"content": text}, "finish_reason": "stop"}
+        for i, text in enumerate(["yes", "no"])
+    ]
+    body = json.dumps({"model": "big-1", "choices": choices, "usage": USAGE}).encode()
+
+    async def act(stage: Scene) -> None:
+        response, _ = await stage.ask(n=2)
+        counted = [row.usage for row in stage.recorder.generations.values()]
+        assert counted == [USAGE, {"prompt_tokens": 0, "completion_tokens": 0}]
+        id = response.headers["x-generation-id"]
+        outputs = {row.id: row.output for row in stage.recorder.generations.values()}
+        assert outputs == {id: "yes", f"{id}.1": "no"}
+
+    play(act, Stub(answer=body))
+
+
+def test_tokens_that_the_upstream_does_not_count_are_estimated() -> None:
+    thought = chunk("", delta={"reasoning_content": "The capital of France?"})
+    silent = [thought, *map(chunk, WORDS), chunk("", "stop"), b"data: [DONE]\n\n"]
+
+    async def act(stage: Scene) -> None:
+        await stage.ask(stream=True)
+        (row,) = stage.recorder.generations.values()
+        said = "".join(WORDS)
+        assert (row.output, row.reasoning) == (said, "The capital of France?")
+        assert row.usage["completion_tokens"] == count_bytes(row.reasoning + said)
+        assert row.usage["prompt_tokens"] == count_bytes(asked_text(row.prompt)) > 0
+        assert row.usage["estimated"] == 1
+
+    play(act, Stub(answer=silent))
+
+
+def test_token_ids_are_their_own_count() -> None:
+    choice = {
+        "index": 0,
+        "message": {"content": "yes it is"},
+        "finish_reason": "stop",
+        "token_ids": [4, 5],
+        "prompt_token_ids": [1, 2, 3],
+    }
+    body = json.dumps({"model": "big-1", "choices": [choice]}).encode()
+
+    async def act(stage: Scene) -> None:
+        await stage.ask()
+        (row,) = stage.recorder.generations.values()
+        assert row.usage == {"completion_tokens": 2, "prompt_tokens": 3}
+
+    play(act, Stub(answer=body))
+
+
+def test_a_client_that_leaves_is_left_by_the_gateway() -> None:
+    async def act() -> None:
+        async with scene(Stub(gate=asyncio.Event())) as stage, asyncio.timeout(20):
+            asked = {"model": "big", "messages": [], "stream": True}
+            async with stage.client.post("/v1/chat/completions", json=asked) as response:
+                await response.content.readany()
+                response.close()
+            await stage.stub.left.wait()
+            while not stage.recorder.generations:
+                await asyncio.sleep(0.01)
+            row = stage.recorder.only()
+            assert (row.output, row.finish_reason) == (WORDS[0], "cancelled")
+
+    asyncio.run(act())
+
+
+def test_an_answer_that_breaks_off_breaks_off() -> None:
+    async def act(stage: Scene) -> None:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await stage.ask(stream=True)
+        row = stage.recorder.only()
+        assert (row.output, row.finish_reason) == ("".join(WORDS[:3]), "cancelled")
+
+    play(act, Stub(break_after=3))
+
+
+def test_an_upstream_that_falls_silent_is_not_waited_for() -> None:
+    async def act(stage: Scene) -> None:
+        assert stage.stub.gate is not None
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await stage.ask(stream=True)
+        assert stage.recorder.only().output == WORDS[0]
+        await stage.stub.left.wait()
+        stage.stub.answer = b"{}"
+        response, _ = await stage.ask()
+        assert response.status == 200
+
+    play(act, Stub(gate=asyncio.Event()), silent_seconds=0.2)
+
+
+def test_an_answer_may_take_longer_than_one_silence() -> None:
+    async def act(stage: Scene) -> None:
+        gate = stage.stub.gate = asyncio.Event()
+        asking = asyncio.create_task(stage.ask(stream=True))
+        for _ in range(len(stage.stub.answer)):
+            await asyncio.sleep(0.25)
+            gate.set()
+            await asyncio.sleep(0)
+            gate.clear()
+        gate.set()
+        _, body = await asking
+        assert body.endswith(b"[DONE]\n\n")
+
+    play(act, silent_seconds=1.5)
+
+
+def test_a_connection_that_went_stale_is_replaced_once() -> None:
+    async def act(stage: Scene) -> None:
+        stage.stub.drop = 1
+        response, _ = await stage.ask(stream=True)
+        assert response.status == 200
+        stage.stub.drop = 2
+        response, body = await stage.ask(stream=True)
+        assert response.status == 502
+        assert json.loads(body)["error"]["code"] == "upstream_unavailable"
+        assert len(stage.recorder.generations) == 1
+
+    play(act)
+
+
+def test_errors_pass_and_are_not_answers() -> None:
+    body = b'{"error": {"message": "slow down"}}'
+
+    async def act(stage: Scene) -> None:
+        response, got = await stage.ask()
+        assert (response.status, got) == (429, body)
+        assert response.headers["retry-after"] == "7"
+        assert "x-generation-id" not in response.headers
+        assert not stage.recorder.generations
+
+    play(act, Stub(answer=body, status=429, headers={"retry-after": "7"}))
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"model": 5}', b"\xff", b""])
+def test_what_is_not_understood_is_the_upstreams_business(body: bytes) -> None:
+    async def act(stage: Scene) -> None:
+        async with stage.client.post("/v1/completions", data=body, headers=JSON) as response:
+            assert response.status == 400
+        assert stage.stub.requests[-1][3] == body
+        assert not stage.recorder.generations
+
+    play(act, Stub(answer=b"{}", status=400))
+
+
+def test_an_answer_in_another_dialect_passes_unrecorded() -> None:
+    async def act(stage: Scene) -> None:
+        _, body = await stage.ask(stream=True)
+        assert body == b"data: hello\n\n"
+        assert not stage.recorder.generations
+
+    play(act, Stub(answer=[b"data: hello\n\n"]))
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "seen"),
+    [({}, "", f"Bearer {MINE}"), ({}, "up", "Bearer up"), ({MINE: "t"}, "", None)],
+)
+def test_keys(keys: dict[str, str], key: str, seen: str | None) -> None:
+    async def act(stage: Scene) -> None:
+        await stage.ask(headers={"authorization": f"Bearer {MINE}"}, stream=True)
+        assert stage.stub.requests[-1][2].get("authorization") == seen
+        assert stage.recorder.only().tenant == (keys.get(MINE) or "default")
+        if keys:
+            response, _ = await stage.ask(headers={"authorization": "Bearer other"})
+            assert response.status == 401
+
+    play(act, settings=ApiSettings(keys=keys), key=key)
+
+
+def test_everything_else_passes_too() -> None:
+    async def act(stage: Scene) -> None:
+        target = URL(f"{stage.url}/v1/models?limit=2&x=%2F", encoded=True)
+        async with stage.client.get(target) as response:
+            assert (await response.json())["data"] == [{"id": "big-1"}]
+        assert stage.stub.requests[-1][1] == "/v1/models?limit=2&x=%2F"
+        stage.stub.answer = b'{"id": "file-1"}'
+
+        async def upload() -> Any:
+            for _ in range(5):
+                yield b"z" * 200_000
+
+        async with stage.client.post("/v1/files", data=upload()) as response:
+            assert await response.json() == {"id": "file-1"}
+        assert stage.stub.requests[-1][3] == b"z" * 1_000_000
+        async with stage.client.get("/healthz") as response:
+            assert (response.status, (await response.json())["status"]) == (200, "ok")
+        async with stage.client.get("/metrics") as response:
+            assert 'liveweights_requests_total{route="/v1/*",status="200"} 2.0' in (
+                await response.text()
+            )
+        async with stage.client.get("/elsewhere") as response:
+            assert response.status == 404
+
+    play(act)
+
+
+def test_the_official_client_sees_the_upstream() -> None:
+    pieces = ['{"ci', 'ty": "Paris"}']
+    calls = [
+        {"delta": {"tool_calls": [{"index": 0, "function": {"name": "look", "arguments": ""}}]}},
+        *({"delta": {"tool_calls": [{"index": 0, "function": {"arguments": p}}]}} for p in pieces),
+        {"delta": {}, "finish_reason": "tool_calls"},
+    ]
+    events = [
+        b"data: " + json.dumps({"model": "big-1", "choices": [{"index": 0, **c}]}).encode()
+        for c in calls
+    ]
+    stub = Stub(answer=[event + b"\n\n" for event in events] + [b"data: [DONE]\n\n"])
+
+    async def act(stage: Scene) -> None:
+        async with AsyncOpenAI(base_url=f"{stage.url}/v1", api_key="k") as client:
+            raw = client.chat.completions.with_raw_response
+            answer = await raw.create(
+                model="big", messages=[{"role": "user", "content": "?"}], stream=True
+            )
+            said = "".join(
+                [
+                    call.function.arguments or ""
+                    async for part in answer.parse()
+                    for call in part.choices[0].delta.tool_calls or ()
+                    if call.function
+                ]
+            )
+        assert said == "".join(pieces)
+        row = stage.recorder.only()
+        assert answer.headers["x-generation-id"] == row.id
+        assert row.finish_reason == "tool_calls"
+        assert json.loads(row.output) == {"tool_calls": [{"name": "look", "arguments": said}]}
+
+    play(act, stub)
+
+
+def test_words_of_any_length_pass_and_are_recorded_clipped() -> None:
+    """They are the upstream's to refuse; the record has names that fit into its indexes."""
+    long = "".join(chr(0x4E00 + n) for n in range(6000))
+
+    async def act(stage: Scene) -> None:
+        headers = {"x-session-id": "s" * 6000, "x-training-consent": "perhaps"}
+        metadata = {
+            "surface": long,
+            "language": long,
+            "training": "x",
+            **{f"k{n}": "v" for n in range(99)},
+        }
+        response, _ = await stage.ask(model=long, user=long, metadata=metadata, headers=headers)
+        assert response.status == 200
+        asked = json.loads(stage.stub.requests[-1][3])
+        assert (asked["user"], asked["metadata"]) == (long, metadata)
+        g = clean_generation(stage.recorder.only())
+        assert not g.consent
+        assert len(g.alias.encode()) <= 512
+        assert len((g.user or "").encode()) <= 2048
+        async with stage.client.get("/metrics") as response:
+            assert len(await response.text()) < 50_000
+
+    play(act)
+
+
+def test_a_late_record_is_unhealthy() -> None:
+    async def act(stage: Scene) -> None:
+        stage.recorder.backlog = Backlog(rows=3, age=70.0, late=True)
+        async with stage.client.get("/healthz") as response:
+            assert response.status == 503
+            assert "the record is 70 s behind" in (await response.json())["why"]
+        async with stage.client.get("/metrics") as response:
+            assert "liveweights_record_backlog_rows 3.0" in await response.text()
+
+    play(act)
+
+
+def test_limits_hold_on_every_path() -> None:
+    async def act(stage: Scene) -> None:
+        response, _ = await stage.ask(stream=True, max_tokens=5)
+        assert response.status == 200
+        async with stage.client.get("/v1/models") as answer:
+            assert answer.status == 200
+        async with stage.client.get("/v1/models") as answer:
+            assert (answer.status, answer.headers["retry-after"]) == (429, "30")
+        response, body = await stage.ask()
+        assert response.status == 429
+        assert json.loads(body)["error"]["code"] == "rate_limit_exceeded"
+        assert len(stage.stub.requests) == 2
+
+    play(act, settings=ApiSettings(limits=RateLimits(requests_per_minute=2)))
+
+
+def test_tokens_are_charged_as_the_upstream_counts_them() -> None:
+    async def act(stage: Scene) -> None:
+        response, _ = await stage.ask(max_tokens=20)  # used: 13
+        assert response.status == 200
+        response, _ = await stage.ask(max_tokens=20)
+        assert response.status == 200
+        response, body = await stage.ask(max_tokens=20)
+        assert (response.status, json.loads(body)["error"]["type"]) == (429, "tokens")
+
+    answer = {"model": "big-1", "usage": USAGE}
+    answer["choices"] = [{"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}]
+    limits = RateLimits(tokens_per_minute=40)
+    play(act, Stub(answer=json.dumps(answer).encode()), settings=ApiSettings(limits=limits))
+
+
+def test_what_was_said_until_an_answer_breaks_off_is_charged() -> None:
+    async def act(stage: Scene) -> None:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await stage.ask(stream=True)
+        assert stage.recorder.only().usage["completion_tokens"] == 3000
+        response, body = await stage.ask(max_tokens=3000)
+        assert (response.status, json.loads(body)["error"]["type"]) == (429, "tokens")
+
+    stub = Stub(answer=[chunk("word" * 3000), chunk("")], break_after=1)
+    play(act, stub, settings=ApiSettings(limits=RateLimits(tokens_per_minute=3600)))
