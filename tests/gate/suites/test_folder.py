@@ -8,6 +8,7 @@ import pytest
 from tests.gate.suites.doubles import always
 
 from liveweights.gate.suites.catalogue import open_suite
+from liveweights.gate.suites.journal import digest
 from liveweights.gate.suites.run import Plan, run_suite
 from liveweights.gate.suites.suite import SuiteError
 
@@ -52,6 +53,20 @@ def test_a_folder_with_a_scorer_of_its_own(tmp_path: Path) -> None:
     code = "def score(answer, case):\n    return 0.5 * (str(case['target']) in answer)\n"
     folder = write(tmp_path / "mine", "scorer.py", code=code)
     assert measure(str(folder)) == ([0.5, 0.0], [0.0, 0.5])
+
+
+def test_another_scorer_is_another_content(tmp_path: Path) -> None:
+    async def content(scorer: str, code: str = "", cases: str = CASES) -> str:
+        folder = write(tmp_path / "mine", scorer, cases, code)
+        async with open_suite(str(folder)) as suite:
+            return digest(suite)
+
+    half = "def score(answer, case):\n    return 0.5\n"
+    asked = [("number",), ("exact",), ("scorer.py", half), ("scorer.py", half.replace("5", "4")),
+             ("number", "", CASES.replace("2+2", "1+3"))]  # fmt: skip
+    found = [asyncio.run(content(*how)) for how in asked]
+    assert len(set(found)) == len(asked)
+    assert found[0] == asyncio.run(content("number", half))  # a file that is not the scorer
 
 
 def test_a_package_is_a_folder_that_is_installed(

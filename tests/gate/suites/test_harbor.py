@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from liveweights.gate.suites.harbor import read_task, read_tasks
+from liveweights.gate.suites.journal import digest
 from liveweights.gate.suites.suite import SuiteError
-from liveweights.gate.suites.terminal import TASKS
+from liveweights.gate.suites.terminal import TASKS, open_terminal
 
 TOML = """
 [agent]
@@ -76,3 +78,16 @@ def test_our_own_tasks_are_whole() -> None:
     for task in tasks:
         assert task.instruction.strip()
         assert "/solution/solve.sh" in task.solution
+
+
+@pytest.mark.parametrize(
+    "name", ["task.toml", "instruction.md", "tests/test.sh", "environment/data.txt"]
+)
+def test_another_task_is_another_content(tmp_path: Path, name: str) -> None:
+    nowhere: Any = None  # nothing is run
+    write(tmp_path / "one", "WORKDIR /work\nCOPY data.txt .\n")
+    before = digest(open_terminal(nowhere, tmp_path))
+    assert digest(open_terminal(nowhere, tmp_path)) == before
+    path = tmp_path / "one" / name
+    path.write_text(path.read_text().replace("9", "8") + "\n")
+    assert digest(open_terminal(nowhere, tmp_path)) != before

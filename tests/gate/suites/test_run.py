@@ -126,6 +126,9 @@ class Slow:
     def cases(self) -> list[Case]:
         return [Case(id="a", prompt="p")]
 
+    def content(self) -> bytes:
+        return b""
+
     async def attempt(self, case: Case, model: Model, seed: int) -> Attempt:
         if model.name == "new":
             await asyncio.sleep(60)

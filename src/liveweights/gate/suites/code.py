@@ -57,6 +57,9 @@ class Code:
     def cases(self) -> Sequence[Case]:
         return self.all_cases
 
+    def content(self) -> bytes:
+        return b""
+
     async def attempt(self, case: Case, model: Model, seed: int) -> Attempt:
         said = await answer(self.card, case, model, seed)
         return await self.check(case, said)

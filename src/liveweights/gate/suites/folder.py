@@ -44,8 +44,12 @@ def read_description(folder: Path) -> Description:
 
 def open_questions(folder: Path, description: Description) -> Questions:
     """Cases of ``cases.jsonl`` with the scorer. Raises SuiteError."""
+    name = description.scorer
     return Questions(
-        description.card, _read_cases(folder / "cases.jsonl"), _scorer(folder, description.scorer)
+        description.card,
+        _read_cases(folder / "cases.jsonl"),
+        _scorer(folder, name),
+        scorer=name.encode() if name in SCORERS else (folder / name).read_bytes(),
     )
 
 

@@ -31,6 +31,8 @@ class InspectSuite:
     task: Any
     card: Card
     samples: dict[str, Any]
+    source: bytes = b""
+    """Of the file that the task is in; empty for a package's, whose version is the card's."""
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def cases(self) -> Sequence[Case]:
@@ -38,6 +40,9 @@ class InspectSuite:
             Case(id=id, prompt=str(sample.input), target=str(sample.target))
             for id, sample in self.samples.items()
         ]
+
+    def content(self) -> bytes:
+        return self.source
 
     async def attempt(self, case: Case, model: Model, seed: int) -> Attempt:
         from inspect_ai import eval_async
@@ -79,9 +84,11 @@ def open_inspect(where: str) -> InspectSuite:
 
     logging.getLogger("inspect_ai").setLevel(logging.WARNING)
     path, _, name = where.partition("@")
+    source = b""
     if not path.endswith(".py"):
         found = load_tasks([where])
     elif (file := Path(path).resolve()).is_file():
+        source = file.read_bytes()
         load_file_tasks(file)
         found = create_file_tasks(file, [name] if name else None)
     else:
@@ -106,7 +113,7 @@ def open_inspect(where: str) -> InspectSuite:
         seconds=300,
         margin=0.05,
     )
-    return InspectSuite(task, card, samples)
+    return InspectSuite(task, card, samples, source)
 
 
 def _bridge(model: Model, card: Card, seed: int) -> Any:

@@ -17,16 +17,17 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     suite: str
     version: str
     content: str
-    """A digest of the suite's card and cases: they may change while the version does not."""
+    """A digest of what the suite asks and how it scores: that may change while the version does
+    not."""
     candidate: str
     incumbent: str
     seed: int
 
 
 def digest(suite: Suite) -> str:
-    """Of all that a suite asks, and how."""
+    """Of all that a suite asks, and how it scores."""
     asked = [msgspec.json.encode(part, order="sorted") for part in (suite.card, *suite.cases())]
-    return hashlib.sha256(b"\n".join(asked)).hexdigest()
+    return hashlib.sha256(b"\n".join([*asked, suite.content()])).hexdigest()
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,15 +33,19 @@ async def nothing() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """Cases with one scorer."""
+    """Cases with one scorer. ``scorer`` is its name, or the text of somebody's own."""
 
     card: Card
     all_cases: Sequence[Case]
     score: Score
     end: Callable[[], Awaitable[None]] = nothing
+    scorer: bytes = b""
 
     def cases(self) -> Sequence[Case]:
         return self.all_cases
+
+    def content(self) -> bytes:
+        return self.scorer
 
     async def attempt(self, case: Case, model: Model, seed: int) -> Attempt:
         said = await answer(self.card, case, model, seed)

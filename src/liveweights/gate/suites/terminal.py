@@ -55,6 +55,9 @@ class TerminalSuite:
     def cases(self) -> Sequence[Case]:
         return [Case(id=name, prompt=task.instruction) for name, task in self.tasks.items()]
 
+    def content(self) -> bytes:
+        return repr(sorted(self.tasks.items())).encode()
+
     async def attempt(self, case: Case, model: Model, seed: int) -> Attempt:
         task = self.tasks[case.id]
         limits = Limits(
