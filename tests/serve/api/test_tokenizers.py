@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -79,18 +80,19 @@ def syntaxes(tokenizer: Any) -> list[Syntax]:
     return [own, *others] if own is not None else others
 
 
-def written(syntax: Syntax, city: str) -> str:
-    """A call as the syntax has it."""
-    arguments = {"city": city}
+def written(syntax: Syntax, cities: Sequence[str]) -> str:
+    """Calls as the syntax has them."""
+    key = "parameters" if isinstance(syntax, llama3.Llama3) else "arguments"
+    calls = [
+        json.dumps({"name": TOOL.name, key: {"city": city}}, ensure_ascii=False) for city in cities
+    ]
     match syntax:
         case hermes.Hermes():
-            call = json.dumps({"name": TOOL.name, "arguments": arguments}, ensure_ascii=False)
-            return f"{hermes.BEGIN}\n{call}\n{hermes.END}"
+            return "\n".join(f"{hermes.BEGIN}\n{call}\n{hermes.END}" for call in calls)
         case mistral.Mistral():
-            call = json.dumps([{"name": TOOL.name, "arguments": arguments}], ensure_ascii=False)
-            return f"[TOOL_CALLS]{call}"
+            return f"[TOOL_CALLS][{', '.join(calls)}]"
         case _:
-            return json.dumps({"name": TOOL.name, "parameters": arguments}, ensure_ascii=False)
+            return "; ".join(calls)
 
 
 def ids_of(tokenizer: Any, text: str) -> list[int] | None:
@@ -121,21 +123,24 @@ def read(syntax: Syntax, tokenizer: Any, ids: list[int]) -> list[Call]:
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(max_examples=20, deadline=None)
-@given(city=CITIES)
-def test_a_call_is_let_through_and_read(family: str, city: str) -> None:
+@given(cities=st.lists(CITIES, min_size=1, max_size=3))
+def test_calls_are_let_through_and_read(family: str, cities: list[str]) -> None:
     tokenizer, maker = opened(family)
     said: list[str] = []
     for syntax in syntaxes(tokenizer):
-        call = written(syntax, city)
-        ids = ids_of(tokenizer, call)
+        calls = written(syntax, cities)
+        ids = ids_of(tokenizer, calls)
         if ids is None:
             continue
-        said.append(call)
-        assert [json.loads(c.arguments) for c in read(syntax, tokenizer, ids)] == [{"city": city}]
+        said.append(calls)
+        found = [json.loads(call.arguments)["city"] for call in read(syntax, tokenizer, ids)]
+        assert found == cities
         for required, parallel in ((True, False), (True, True), (False, True)):
             grammar = syntax.grammar([TOOL], text=None, required=required, parallel=parallel)
-            assert asyncio.run(is_accepted(tokenizer, maker, grammar, ids)), (syntax, required)
-            wrong = ids_of(tokenizer, call.replace('"city"', '"town"'))
+            several = len(cities) > 1 and not parallel
+            taken = asyncio.run(is_accepted(tokenizer, maker, grammar, ids))
+            assert taken != several, (syntax, required)
+            wrong = ids_of(tokenizer, calls.replace('"city"', '"town"'))
             assert wrong is not None
             assert not asyncio.run(is_accepted(tokenizer, maker, grammar, wrong)), syntax
-    assert said or not city.isascii()
+    assert said or not "".join(cities).isascii()
