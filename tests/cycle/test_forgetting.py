@@ -21,11 +21,14 @@ from liveweights.cycle import worker as worker_module
 from liveweights.cycle.forgetting import Done, forget_user
 from liveweights.cycle.settings import CycleSettings
 from liveweights.learn.learner import Job
+from liveweights.record import quarantine
 from liveweights.record.archive import archive
 from liveweights.record.batch import prepare, store
 from liveweights.record.binary import encode
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
+from liveweights.record.refused import refused_generation
+from liveweights.record.responses import ResponseStore, StoredResponse
 from liveweights.record.spill import Spill
 from liveweights.release import aliases
 from liveweights.release.settings import RetentionSettings
@@ -55,6 +58,7 @@ def say(number: int, at: datetime) -> tuple[Generation, list[Feedback]]:
         prompt_ids=[1, *canary.IDS, number],
         output=f"{canary.TEXT} {number}",
         healed=canary.TEXT,
+        reasoning=canary.TEXT,
         session=f"s {canary.TEXT}",
         user=USER,
         metadata={"file": canary.TEXT},
@@ -68,7 +72,8 @@ def say(number: int, at: datetime) -> tuple[Generation, list[Feedback]]:
 
 
 async def use(product: Product) -> None:
-    """Others', and the user's: in the record, in an archived day, and waiting on disk."""
+    """Others', and the user's: in the record, in an archived day, in a stored conversation, in
+    quarantine, and waiting on disk."""
     await product.use(12)
     async with product.pool.connection() as conn:
         await prepare(conn)
@@ -79,6 +84,20 @@ async def use(product: Product) -> None:
                 await store(conn, [encode(made)], said, survived=[None] * len(said))
         await conn.commit()
         await archive(conn, OLD.date(), product.config.record.archive_folder(product.home))
+        refused = encode(say(30, datetime.now(UTC))[0])
+        await quarantine.keep(conn, refused_generation(refused, ValueError("no")))
+    words = [{"role": "user", "content": canary.TEXT}]
+    await ResponseStore(product.pool).add(
+        StoredResponse(
+            id="resp_1",
+            tenant="default",
+            user=USER,
+            previous=None,
+            created_at=datetime.now(UTC),
+            input=words,
+            body={"id": "resp_1", "output": words},
+        )
+    )
     spill = Spill(product.home / "spill" / "api")
     spill.append([encode(say(40, datetime.now(UTC))[0]), encode(make_generation("bobs", user="b"))])
     spill.close()
@@ -128,7 +147,8 @@ def test_the_canary_is_found_where_it_is(database_dsn: str, tmp_path: Path) -> N
     on_product(database_dsn, tmp_path, use, CONFIG)
     rows = {name.rpartition(".")[2].rpartition("_2")[0] for name in canary.find_rows(database_dsn)}
     assert rows >= {"generations", "feedback"}
-    assert "public.feedback_keys" in canary.find_rows(database_dsn)
+    for table in ("feedback_keys", "responses", "quarantine"):
+        assert f"public.{table}" in canary.find_rows(database_dsn)
     files = canary.find_files(tmp_path)
     assert {Path(file).suffix for file in files} == {".rows", ".parquet"}
     assert canary.find_files(canary.data_folder(database_dsn))
