@@ -17,11 +17,15 @@ Cell = str | int | float | None
 
 
 def arguments(description: str, **options: tuple[Any, str]) -> argparse.Namespace:
-    """``--json FILE`` and ``--quick``, and for each of ``options`` (default, help) one more."""
+    """``--json FILE`` and ``--quick``, and for each of ``options`` (default, help) one more: a
+    switch where the default is False."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--quick", action="store_true", help="small sizes: does it run at all?")
     for name, (default, text) in options.items():
+        if default is False:
+            parser.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text)
+            continue
         kind = str if default is None else type(default)
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, type=kind, default=default, help=f"{text} (default: {default})")

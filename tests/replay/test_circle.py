@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from liveweights.engines.llama.engine import LlamaEngine
 from liveweights.engines.settings import EngineSettings
 from liveweights.gate.monitors import Habits, measure_habits
 from liveweights.learn.settings import LearnSettings
-from liveweights.replay.circle import Circle, clicks_only, with_corrections
+from liveweights.record.generation import Generation
+from liveweights.record.split import split_key, split_of
+from liveweights.record.window import Example
+from liveweights.replay.circle import Circle, clicks_only, hold_back, with_corrections
 from liveweights.replay.corpus import Corpus
 from liveweights.replay.measure import Measurement, choose
 from liveweights.replay.scorecard import clustered_mean, rewards_of
@@ -22,6 +28,71 @@ from liveweights.weights.models import load_tokenizer
 def make_circle(base: Checkpoint, cache: Path, folder: Path, settings: LearnSettings) -> Circle:
     engine = LlamaEngine(base, cache, EngineSettings())
     return Circle(engine, load_tokenizer(base), base, folder, settings=settings)
+
+
+def example(session: str, number: int) -> Example:
+    generation = Generation(
+        id=f"{session}-{number}",
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        alias="code",
+        checkpoint="base",
+        endpoint="completion",
+        prompt_ids=[1],
+        output_ids=[2],
+        logprobs=[-1.0],
+        raw_logprobs=[-1.0],
+        output="x",
+        finish_reason="stop",
+        temperature=1.0,
+        top_p=1.0,
+        session=session,
+    )
+    return Example(generation, ())
+
+
+@given(
+    st.dictionaries(st.text(min_size=1, max_size=6), st.integers(1, 4), min_size=1, max_size=12),
+    st.floats(0.05, 0.9),
+)
+def test_whole_sessions_are_held_back_as_the_service_does(
+    sizes: dict[str, int], share: float
+) -> None:
+    examples = [example(name, number) for name, size in sizes.items() for number in range(size)]
+    train, held = hold_back(examples, share)
+    assert sorted(e.generation.id for e in (*train, *held)) == sorted(
+        e.generation.id for e in examples
+    )
+    ours, theirs = ({e.generation.session for e in side} for side in (train, held))
+    assert not ours & theirs
+    assert ours
+    assert len(theirs) == min(len(sizes) - 1, max(1, round(share * len(sizes))))
+    # Wherever the service would hold back a session that is learnt from here, it would all of ours.
+    for other in (0.1, 0.3, 0.6):
+        sides = {name: split_of(split_key("default", name, None, ""), other) for name in sizes}
+        if any(sides[str(name)] == "held_back" for name in ours):
+            assert all(sides[str(name)] == "held_back" for name in theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.model
+@pytest.mark.timeout(3600)
+def test_whole_weights_go_round_twice(base: Checkpoint, model_cache: Path, tmp_path: Path) -> None:
+    async def run() -> None:
+        circle = make_circle(base, tmp_path / "cache", tmp_path, LearnSettings(updater="full"))
+        try:
+            await circle.start()
+            typed = sessions(Corpus.find(max_files=12).split(0).training, circle.traffic)
+            for _ in range(2):
+                before = circle.live
+                await circle.turn(await circle.type(typed, 12, with_corrections))
+                assert circle.live.kind == "full"
+                assert circle.live.parent == before.id
+                assert circle.whole.id == circle.live.id
+                assert circle.engine.resident() == {base.id, circle.live.id}
+        finally:
+            await circle.engine.close()
+
+    asyncio.run(run())
 
 
 @pytest.mark.model

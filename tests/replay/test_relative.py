@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liveweights.replay.developer import Outcome
-from liveweights.replay.relative import relative_changes
+from liveweights.replay.relative import kept, relative_changes, withheld
 
 outcomes = st.lists(st.sampled_from(["accepted", "rejected", "silence"]), min_size=1, max_size=40)
 
@@ -44,3 +44,21 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
         found = relative_changes(base, last, [str(n // 6) for n in range(300)], seed=trial)
         hits += found.shown.low <= -0.4 <= found.shown.high
     assert hits >= 33
+
+
+def test_what_a_candidate_withholds_and_keeps() -> None:
+    old: list[Outcome | None] = ["accepted", "accepted", "rejected", "silence", None, "rejected"]
+    new: list[Outcome | None] = ["accepted", "silence", "silence", "accepted", "silence", None]
+    assert withheld(old, new).mean == pytest.approx(2 / 3)
+    assert kept(old, new).mean == pytest.approx(1 / 2)
+    assert math.isnan(withheld(["silence"], ["accepted"]).mean)
+    with pytest.raises(ValueError, match="shorter"):
+        kept(old, new[1:])
+
+
+@given(outcomes)
+def test_an_incumbent_withholds_nothing_of_its_own(given_outcomes: list[Outcome]) -> None:
+    if set(given_outcomes) - {"silence"}:
+        assert withheld(given_outcomes, given_outcomes).mean == 0.0
+    if "accepted" in given_outcomes:
+        assert kept(given_outcomes, given_outcomes).mean == 1.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,7 +25,8 @@ from liveweights.learn.learner import WEIGHTS, Job, Result, learn
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
 from liveweights.record.feedback import Feedback, Signal
-from liveweights.record.generation import Generation
+from liveweights.record.generation import Generation, Surface
+from liveweights.record.split import split_key
 from liveweights.record.window import Example
 from liveweights.replay.developer import STOP, Outcome, Position, judge
 from liveweights.replay.measure import Measurement
@@ -36,14 +37,17 @@ from liveweights.serve.router import Pin
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.registry import Registry
 from liveweights.weights.selection import read_selection
+from liveweights.weights.whole import make_whole
 
-React = Callable[[str, Generation, Outcome, Position], Sequence[tuple[Signal, str | None]]]
-"""A user's signals (with their texts) for an outcome."""
+Said = tuple[Signal, str | float | None]
+"""A signal with its text or its number."""
+React = Callable[[str, Generation, Outcome, Position], Sequence[Said]]
+"""A user's signals for an outcome."""
 
 
 def with_corrections(
     user: str, generation: Generation, outcome: Outcome, position: Position
-) -> list[tuple[Signal, str | None]]:
+) -> list[Said]:
     """Accept or reject, and say what was written instead, of a suggestion or of silence."""
     clicks = clicks_only(user, generation, outcome, position)
     return clicks if outcome == "accepted" else [*clicks, ("correction", position.correction)]
@@ -51,7 +55,7 @@ def with_corrections(
 
 def clicks_only(
     user: str, generation: Generation, outcome: Outcome, position: Position
-) -> list[tuple[Signal, str | None]]:
+) -> list[Said]:
     """Accept or reject, nothing else."""
     del user, generation, position
     return [] if outcome == "silence" else [(outcome, None)]
@@ -70,11 +74,14 @@ class Circle:
     traffic: TrafficSettings = field(default_factory=TrafficSettings)
     developers: int = 4
     live: Checkpoint = field(init=False)
+    whole: Checkpoint = field(init=False)
+    """``live`` itself where it has whole weights, in a folder that can be read; else the base."""
     baseline: Baseline = field(default_factory=Baseline.empty)
     turns: int = 0
 
     def __post_init__(self) -> None:
-        self.live = self.base
+        self.live = self.whole = self.base
+        self._registry = Registry(self.folder / "checkpoints")
 
     async def start(self) -> None:
         """Load the base. Raises EngineError."""
@@ -99,9 +106,7 @@ class Circle:
                     asked += 1
                     generation = await self.ask(self.live, position, user, session)
                     outcome = judge(generation.output, position.expected)
-                    examples.append(
-                        _reacted(generation, react(user, generation, outcome, position))
-                    )
+                    examples.append(reacted(generation, react(user, generation, outcome, position)))
 
         async with asyncio.TaskGroup() as group:
             for _ in range(self.developers):
@@ -129,12 +134,28 @@ class Circle:
             user=user,
             session=session,
             surface="editor",
-            language="python",
+            language=position.language,
             consent=True,
         )
+        prompt_ids = self.tokenizer.encode(cut)
+        return await self.answer(
+            checkpoint, "completion", prompt_ids, sampling, caller, silence=True
+        )
+
+    async def answer(
+        self,
+        checkpoint: Checkpoint,
+        surface: Surface,
+        prompt_ids: list[int],
+        sampling: Sampling,
+        caller: Caller,
+        *,
+        silence: bool = False,
+    ) -> Generation:
+        """One answer, recorded as the API records it. Raises EngineError."""
         pin = Pin("code", checkpoint.id, read_selection(checkpoint.folder))
-        asked = [(self.tokenizer.encode(cut), sampling)]
-        (draft,) = make_drafts(pin, "completion", asked, caller, 1, silence=True)
+        asked = [(prompt_ids, sampling)]
+        (draft,) = make_drafts(pin, surface, asked, caller, 1, silence=silence)
         answer = self.engine.generate(checkpoint.id, draft.prompt_ids, sampling)
         async with aclosing(cast(Any, answer)) as tokens:
             async for token in tokens:
@@ -167,15 +188,22 @@ class Circle:
                 group.create_task(work())
         return Measurement(checkpoint.id, tuple(places), tuple(texts), tuple(outcomes))
 
-    async def turn(self, train: Sequence[Example], held_back: Sequence[Example] = ()) -> Result:
-        """Learn from ``train`` and make the result live, if it learnt anything."""
+    async def turn(
+        self,
+        train: Sequence[Example],
+        held_back: Sequence[Example] = (),
+        follow_ups: Mapping[str, list[int]] | None = None,
+    ) -> Result:
+        """Learn from ``train`` and make the result live, if it learnt anything. ``follow_ups`` are
+        those of `learner.Job`."""
         self.turns += 1
         job = Job(
-            base=str(self.base.folder),
-            parent=None if self.live.kind == "base" else str(self.live.folder),
+            base=str(self.whole.folder),
+            parent=str(self.live.folder) if self.live.kind == "adapter" else None,
             incumbent=self.live.id,
             train=list(train),
             held_back=list(held_back),
+            follow_ups=dict(follow_ups or {}),
             baseline_weight=dict(self.baseline.weight),
             baseline_total=dict(self.baseline.total),
             selection=read_selection(self.live.folder),
@@ -187,19 +215,24 @@ class Circle:
             self.baseline = Baseline(result.baseline_weight, result.baseline_total)
             if not result.report.taught:
                 return result
-            made = Registry(self.folder / "checkpoints").store(
+            made = self._registry.store(
                 Path(place) / WEIGHTS,
                 self.base.name,
-                "adapter",
-                self.base.id,
+                result.kind,
+                self.whole.id,
                 self.live.id,
                 {"cycle": self.turns, "report": msgspec.to_builtins(result.report)},
             )
-        await self.engine.load(made, self.base)
+        whole = await make_whole(made, self._find, self.folder / "whole")
+        await self.engine.load(whole, self.base if made.kind == "adapter" else None)
         if self.live.id not in (self.base.id, made.id):
             await self.engine.unload(self.live.id)
         self.live = made
+        self.whole = self.base if made.kind == "adapter" else whole
         return result
+
+    async def _find(self, id_: str) -> Checkpoint:
+        return self.base if id_ == self.base.id else self._registry.load(id_)
 
 
 def hash_of(text: str) -> int:
@@ -207,18 +240,40 @@ def hash_of(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big")
 
 
-def _reacted(generation: Generation, signals: Sequence[tuple[Signal, str | None]]) -> Example:
+def hold_back(examples: Sequence[Example], share: float) -> tuple[list[Example], list[Example]]:
+    """What is learnt from, and what is not: whole sessions, which the service's own order of them
+    holds back first (`record.split`), until they are ``share`` of them: at least one, never all."""
+    keys: dict[str, None] = {}
+    for example in examples:
+        keys.setdefault(_split_key(example.generation))
+    ordered = sorted(keys, key=lambda key: hashlib.sha256(key.encode()).digest())
+    held = frozenset(ordered[: min(len(ordered) - 1, max(1, round(share * len(ordered))))])
+    sides: tuple[list[Example], list[Example]] = ([], [])
+    for example in examples:
+        sides[_split_key(example.generation) in held].append(example)
+    return sides
+
+
+def _split_key(generation: Generation) -> str:
+    return split_key(generation.tenant, generation.session, generation.user, generation.id)
+
+
+def reacted(generation: Generation, signals: Sequence[Said]) -> Example:
+    """An answer with what was sent about it."""
+    return Example(generation, sent(generation.id, signals))
+
+
+def sent(generation: str, signals: Sequence[Said]) -> tuple[Feedback, ...]:
+    """Signals as they are recorded."""
     now = datetime.now(UTC)
-    return Example(
-        generation,
-        tuple(
-            Feedback(
-                id=f"{generation.id}-{number}",
-                generation=generation.id,
-                signal=signal,
-                text=text,
-                received_at=now,
-            )
-            for number, (signal, text) in enumerate(signals)
-        ),
+    return tuple(
+        Feedback(
+            id=f"{generation}-{number}",
+            generation=generation,
+            signal=signal,
+            value=said if isinstance(said, float) else None,
+            text=said if isinstance(said, str) else None,
+            received_at=now,
+        )
+        for number, (signal, said) in enumerate(signals)
     )

@@ -1,4 +1,5 @@
-"""Real Python files that are on every machine: the standard library and installed packages.
+"""Real files of code: Python's that are on every machine, the standard library and installed
+packages, and those of packages in other languages that a benchmark fetched (`npm`).
 
 Only permissively licensed distributions are read. ``Corpus.split`` divides them into training
 files, held-out files (of the same packages) and held-out packages (of which no file is trained
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import Distribution, distributions
 from pathlib import Path, PurePosixPath
+
+from liveweights.replay.developer import Language
 
 STANDARD_LIBRARY = "python"
 
@@ -40,6 +43,11 @@ _SKIPPED_NAMES = re.compile(
 _GENERATED = re.compile(
     r"(auto(matically)?[- ]?generated|generated (by|from|file|code)|do not edit)", re.IGNORECASE
 )
+# How lines begin that tell files of a language apart from no other.
+_COMMON: dict[Language, tuple[str, ...]] = {
+    "python": ("#", "import ", "from ", '"""'),
+    "typescript": ("//", "/*", "*", "import ", "export * from "),
+}
 _MIN_LINES, _MAX_LINES, _LONGEST_LINE = 60, 2500, 300
 _MIN_CHARS, _MAX_CHARS = 2_000, 120_000
 # Share of distinct code lines of the smaller file that makes two files near-duplicates.
@@ -62,6 +70,7 @@ class SourceFile:
     package: str
     path: str
     text: str
+    language: Language = "python"
 
     @property
     def name(self) -> str:
@@ -75,7 +84,7 @@ class SourceFile:
         kept = set[str]()
         for line in self.text.splitlines():
             line = " ".join(line.split())
-            if len(line) >= 16 and not line.startswith(("#", "import ", "from ", '"""')):
+            if len(line) >= 16 and not line.startswith(_COMMON[self.language]):
                 kept.add(line)
         return frozenset(kept)
 
@@ -106,12 +115,31 @@ class Corpus:
     def find(cls, max_files: int = 120) -> Corpus:
         """Read the standard library of this interpreter and the packages installed beside it.
 
-        Which ``max_files`` files of a large package are taken depends on their paths only.
         Takes a few seconds; raises RuntimeError where there is too little to replay.
+        """
+        found = cls.read(_sources(), max_files)
+        if len(found.files) < 50:
+            raise RuntimeError(
+                f"only {len(found.files)} Python files are fit for replay here; is the standard "
+                f"library installed as source at {sysconfig.get_path('stdlib')}?"
+            )
+        return found
+
+    @classmethod
+    def read(
+        cls,
+        sources: Iterable[tuple[Package, Sequence[tuple[str, Path]]]],
+        max_files: int,
+        language: Language = "python",
+    ) -> Corpus:
+        """The files of packages, each given as its path in the package and where it is, that
+        somebody might type: neither generated, nor tables, nor there already.
+
+        Which ``max_files`` files of a large package are taken depends on their paths only.
         """
         packages, files = list[Package](), list[SourceFile]()
         seen = set[str]()
-        for package, paths in _sources():
+        for package, paths in sources:
             kept = 0
             for relative, path in sorted(paths, key=lambda item: _rank(item[0])):
                 if kept == max_files:
@@ -123,15 +151,10 @@ class Corpus:
                 if digest in seen:
                     continue
                 seen.add(digest)
-                files.append(SourceFile(package.name, relative, text))
+                files.append(SourceFile(package.name, relative, text, language))
                 kept += 1
             if kept:
                 packages.append(package)
-        if len(files) < 50:
-            raise RuntimeError(
-                f"only {len(files)} Python files are fit for replay here; is the standard library "
-                f"installed as source at {sysconfig.get_path('stdlib')}?"
-            )
         return cls(tuple(packages), tuple(files))
 
     def split(
@@ -173,6 +196,11 @@ class Corpus:
         repeated = _repeating(train, [*held, *unseen])
         kept = [file for file in train if file.name not in repeated]
         return Split(tuple(kept), tuple(held), tuple(unseen), len(train) - len(kept))
+
+
+def is_permissive(licence: str) -> bool:
+    """Whether files under a licence, by its expression or name, may be replayed."""
+    return bool(_PERMISSIVE.search(licence)) and not _NOT_PERMISSIVE.search(licence)
 
 
 def overlap(one: SourceFile, other: SourceFile) -> float:
@@ -241,7 +269,7 @@ def _sources() -> Iterator[tuple[Package, list[tuple[str, Path]]]]:
         if not name or name.lower() in taken:
             continue
         taken.add(name.lower())
-        if not _PERMISSIVE.search(licence) or _NOT_PERMISSIVE.search(licence):
+        if not is_permissive(licence):
             continue
         paths = [
             (file.as_posix(), Path(str(distribution.locate_file(file))))
@@ -273,13 +301,14 @@ def _licence(distribution: Distribution) -> str:
     return _field(distribution, "License").strip().partition("\n")[0][:80]
 
 
+def in_skipped_folder(path: str) -> bool:
+    """Whether a path leads through a folder of tests, vendored or generated files."""
+    return any(_SKIPPED_FOLDERS.match(part) for part in PurePosixPath(path).parts[:-1])
+
+
 def _is_wanted(path: str) -> bool:
     """Whether a path is neither a test nor a vendored, generated or tabular file."""
-    pure = PurePosixPath(path)
-    return not (
-        any(_SKIPPED_FOLDERS.match(part) for part in pure.parts[:-1])
-        or _SKIPPED_NAMES.match(pure.name)
-    )
+    return not in_skipped_folder(path) and not _SKIPPED_NAMES.match(PurePosixPath(path).name)
 
 
 def _read(path: Path) -> str | None:

@@ -18,6 +18,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from liveweights.replay import typescript
+
+Language = Literal["python", "typescript"]
 Kind = Literal["next_line", "rest_of_line"]
 Outcome = Literal["accepted", "rejected", "silence"]
 
@@ -35,6 +38,7 @@ class Position:
     kind: Kind
     prompt: str
     expected: str
+    language: Language = "python"
 
     @property
     def correction(self) -> str:
@@ -55,6 +59,7 @@ def positions(
     text: str,
     *,
     file: str = "",
+    language: Language = "python",
     seed: int = 0,
     share: float = 0.5,
     mid_share: float = 0.5,
@@ -73,7 +78,8 @@ def positions(
     offsets = _line_offsets(lines)
     found = list[Position]()
     start_line = 0
-    for number, cuts in _code_lines(text):
+    code_lines = _code_lines if language == "python" else typescript.code_lines
+    for number, cuts in code_lines(text):
         line = lines[number].rstrip()
         # Both are drawn for every line, so that one option does not reshuffle the other.
         asked, mid, choice = draw.random() < share, draw.random() < mid_share, draw.random()
@@ -89,7 +95,7 @@ def positions(
             continue
         kind: Kind = "rest_of_line" if mid else "next_line"
         prompt = text[start:cursor]
-        found.append(Position(file, number + 1, column, kind, prompt, line[column:]))
+        found.append(Position(file, number + 1, column, kind, prompt, line[column:], language))
     return found
 
 

@@ -58,6 +58,7 @@ def choose(
         places = positions(
             file.text,
             file=file.name,
+            language=file.language,
             seed=traffic.seed,
             share=traffic.share,
             mid_share=traffic.mid_share,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from liveweights.replay.developer import Outcome
-from liveweights.replay.scorecard import CONFIDENCE, Estimate
+from liveweights.replay.scorecard import CONFIDENCE, Estimate, wilson
 
 RESAMPLES = 10_000
 
@@ -67,6 +67,26 @@ def relative_changes(
             for mean, low, high in zip(figures_3, low_3, high_3, strict=True)
         )
     )
+
+
+def withheld(incumbent: Sequence[Outcome | None], candidate: Sequence[Outcome | None]) -> Estimate:
+    """Of what the incumbent shows, the share that the candidate withholds; Wilson's interval."""
+    seen = [new for old, new in _both(incumbent, candidate) if old != "silence"]
+    return wilson(seen.count("silence"), len(seen))
+
+
+def kept(incumbent: Sequence[Outcome | None], candidate: Sequence[Outcome | None]) -> Estimate:
+    """Of what is accepted of the incumbent, the share that is of the candidate, too."""
+    taken = [new for old, new in _both(incumbent, candidate) if old == "accepted"]
+    return wilson(taken.count("accepted"), len(taken))
+
+
+def _both(
+    incumbent: Sequence[Outcome | None], candidate: Sequence[Outcome | None]
+) -> list[tuple[Outcome, Outcome]]:
+    """Raises ValueError where lengths differ."""
+    pairs = zip(incumbent, candidate, strict=True)
+    return [(old, new) for old, new in pairs if old is not None and new is not None]
 
 
 def _figures(

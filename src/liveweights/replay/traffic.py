@@ -182,6 +182,7 @@ def sessions(
             places = positions(
                 file.text,
                 file=file.name,
+                language=file.language,
                 seed=settings.seed + turn,
                 share=settings.share,
                 mid_share=settings.mid_share,

@@ -67,7 +67,7 @@ def _write(gguf_file: Path, folder: Path) -> None:
 
         step("reading the tokenizer")
         # Transformers draws its own bars on stderr, which would tear this one.
-        with contextlib.redirect_stderr(io.StringIO()), _read_once(gguf_file) as reader:
+        with contextlib.redirect_stderr(io.StringIO()), read_once(gguf_file) as reader:
             source: dict[str, Any] = {"gguf_file": gguf_file.name}
             tokenizer: Any = AutoTokenizer.from_pretrained(
                 gguf_file.parent, trust_remote_code=False, **source
@@ -97,7 +97,7 @@ def _write(gguf_file: Path, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _read_once(gguf_file: Path) -> Generator[GGUFReader]:
+def read_once(gguf_file: Path) -> Generator[GGUFReader]:
     """A reader of the file that Transformers uses too: it would parse the file once for each thing
     that it is asked, seconds each time."""
     import gguf

@@ -101,26 +101,17 @@ def _token_ids(items: Sequence[str | int | list[int]], vocabulary: int, where: s
     return ids
 
 
-def leave_out_suffix(service: Service, request: CompletionRequest, exchange: Exchange) -> None:
-    """Where the model has no fill-in-the-middle tokens. Raises ApiError 400 where that is to be
-    refused."""
-    if not request.suffix or service.infill is not None:
-        return
-    if exchange.strict:
-        message = (
-            f"The model {request.model!r} has no fill-in-the-middle tokens, so 'suffix' "
-            "cannot be used with it; leave it out."
-        )
-        raise unsupported("suffix", message)
-    request.suffix = None
-    exchange.ignored.append("suffix")
-
-
 async def prompt_tokens(
     service: Service, request: CompletionRequest, prompt: str | list[int], tenant: str
 ) -> tuple[list[int], str]:
     """Token ids, and the text that was cut off the prompt for the answer to begin with."""
-    if request.suffix and service.infill is not None:
+    if request.suffix:
+        if service.infill is None:
+            message = (
+                f"The model {request.model!r} has no fill-in-the-middle tokens, so 'suffix' "
+                "cannot be used with it; leave it out."
+            )
+            raise unsupported("suffix", message)
         if not isinstance(prompt, str):
             raise bad_request("'suffix' needs a prompt that is text.", "prompt", "invalid_value")
         encoding = service.infill.encode(service.encoder, prompt, request.suffix, tenant)
@@ -202,7 +193,6 @@ class CompletionsEndpoint:
             vocabulary = len(service.tokenizer)
             request.check_vocabulary(vocabulary)
             leave_out_guidance(service, request, exchange)
-            leave_out_suffix(service, request, exchange)
             fewest = fewest_tokens(service.encoder, request.prompt, request.suffix)
             exchange.permit.reserve(fewest)
             prompts: list[tuple[list[int], Sampling]] = []
