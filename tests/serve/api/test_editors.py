@@ -89,7 +89,10 @@ def test_a_model_without_such_tokens_goes_on_with_what_stands_before() -> None:
 
 def test_warming_the_cache_costs_nothing() -> None:
     api = make_api("hello", infill=True)
-    assert infill(api, n_predict=0).json()["content"] == ""
+    answer = infill(api, n_predict=0)
+    body = {"content": "", "stop": True, "tokens_predicted": 0, "tokens_evaluated": 0}
+    assert answer.json() == body | {"stop_type": "limit"}
+    assert "n_indent" in answer.headers["x-ignored-parameters"]
     assert not api.engine.calls
 
 

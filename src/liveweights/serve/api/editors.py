@@ -6,10 +6,10 @@ https://github.com/ggml-org/llama.cpp/tree/master/tools/server#post-infill-for-c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 from starlette.types import Receive, Scope, Send
 
 from liveweights.engines.protocol import Sampling, Token
@@ -24,6 +24,7 @@ from liveweights.serve.api.caller import Caller
 from liveweights.serve.api.draft import Draft, make_drafts
 from liveweights.serve.api.encoder import Encoder
 from liveweights.serve.api.request import MAX_STOPS, BaseRequest, StopString
+from liveweights.serve.api.unknown import header_of
 
 DEFAULT_TOKENS = 128
 BEFORE, AFTER = "input_prefix", "input_suffix"
@@ -62,13 +63,14 @@ class InfillRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
 
 
 class InfillAnswer(msgspec.Struct, kw_only=True):
-    """``stop_type`` is limit where ``n_predict`` was reached, else eos."""
+    """``stop_type`` is limit where ``n_predict`` was reached, else eos. Where nothing was to be
+    predicted, no model was asked."""
 
     content: str
     stop: bool
-    model: str
-    checkpoint: str
-    generation: str
+    model: str | UnsetType = UNSET
+    checkpoint: str | UnsetType = UNSET
+    generation: str | UnsetType = UNSET
     tokens_predicted: int
     tokens_evaluated: int
     stop_type: str
@@ -153,8 +155,11 @@ class InfillEndpoint:
     async def _answer(self, request: InfillRequest, caller: Caller, exchange: Exchange) -> None:
         service = self._service
         if request.n_predict == 0:  # an editor warms the cache; ours needs no warming
-            nothing: dict[str, Any] = {"content": "", "stop": True, "tokens_predicted": 0}
-            await reply(exchange.send, 200, msgspec.json.encode(nothing))
+            nothing = InfillAnswer(
+                content="", stop=True, tokens_predicted=0, tokens_evaluated=0, stop_type="limit"
+            )
+            named = header_of(exchange.ignored)
+            await reply(exchange.send, 200, msgspec.json.encode(nothing), named)
             return
         with pinned(service, request.model or self._only_model(), caller) as pin:
             length = len(request.before) + len(request.input_suffix)
