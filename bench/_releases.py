@@ -17,8 +17,8 @@ from liveweights.gate.replay import Case, Values
 from liveweights.gate.settings import GateSettings
 from liveweights.gate.verdict import Verdict, decide
 from liveweights.learn.evidence import HeldBack
-from liveweights.release.canary import Reward
-from liveweights.release.canary import decide as watch
+from liveweights.release.canary import Reward, compare_arms
+from liveweights.release.decision import decide_by_rewards
 from liveweights.release.settings import CanarySettings
 
 ACCEPTS = 0.30
@@ -151,7 +151,8 @@ def canary(
         arm = "canary" if to_canary else "live"
         rewards.append(Reward(arm, f"s{second}", value, float(second)))
         if second % 25 == 24:
-            action = watch(rewards, float(second), settings).action
+            comparison = compare_arms(rewards, float(second), settings)
+            action = decide_by_rewards(comparison, settings).action
             if action != "CONTINUE":
                 return action, exposed
     return "CONTINUE", exposed

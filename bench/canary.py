@@ -15,9 +15,10 @@ import msgspec
 
 from _report import arguments, finish, table
 from liveweights.gate.settings import GateSettings
-from liveweights.release.canary import Reward, decide
+from liveweights.release.canary import Reward, compare_arms
+from liveweights.release.decision import Look, decide
 from liveweights.release.guards import Answer, watch_answers
-from liveweights.release.rollout import Look, apply, begin, follow, shares
+from liveweights.release.rollout import apply, begin, shares
 from liveweights.release.settings import CanarySettings
 from liveweights.serve.router import position
 
@@ -88,12 +89,12 @@ def simulate(habit: Habit, settings: CanarySettings, seed: int) -> Ending:
         now += EVERY
         ours = [reward.at for reward in rewards if reward.arm == "canary"]
         look = Look(
-            decision=decide(rewards, now, settings),
+            comparison=compare_arms(rewards, now, settings),
             guards=watch_answers(answers, now, settings, gate),
             step_rewards=sum(at >= stepped for at in ours),
             step_seconds=now - stepped,
         )
-        move = follow(rollout, look, settings)
+        move = decide(rollout, look, settings)
         if move.action == "step":
             stepped = now
         rollout = apply(rollout, move.action, settings)

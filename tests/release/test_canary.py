@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.release.canary import Reward, compare, count_units, decide, interval, wealth
+from liveweights.gate.evalues import interval, wealth
+from liveweights.release.canary import Reward, compare, compare_arms, count_units
+from liveweights.release.decision import Decision, decide_by_rewards
 from liveweights.release.settings import CanarySettings
 
 SETTINGS = CanarySettings(lowest=-0.25, highest=0.75, margin=0.1, unit="reward")
@@ -40,6 +42,10 @@ def in_sessions(
             value = 0.75 if rng.random() < chance else -0.25
             rewards.append(Reward(arm, f"s{number}", value, number * 4.0 + k))
     return rewards
+
+
+def decide(rewards: list[Reward], seconds: float, settings: CanarySettings) -> Decision:
+    return decide_by_rewards(compare_arms(rewards, seconds, settings), settings)
 
 
 def differences(rng: np.random.Generator, canary: float, live: float, runs: int, pairs: int):

@@ -13,15 +13,7 @@ from liveweights.config import Config
 from liveweights.cycle import ledger, live
 from liveweights.release import aliases
 from liveweights.release.exposure import count_exposed
-from liveweights.release.rollout import (
-    Action,
-    IllegalMove,
-    Move,
-    begin,
-    follow,
-    locate,
-    shares,
-)
+from liveweights.release.rollout import Action, IllegalMove, Move
 from liveweights.store.database import Connection
 from liveweights.weights.registry import get
 
@@ -41,9 +33,8 @@ def show_canary(home: Home = HOME, config: Settings = None, as_json: Json = Fals
     async def ask(conn: Connection) -> dict[str, Any]:
         alias = await aliases.read(conn, settings.alias)
         evidence = await live.read_evidence(conn, alias, settings.rewards)
-        look = live.judge(evidence, settings)
-        rollout = locate(alias.share, alias.shadow, alias.held, settings.canary)
-        move = follow(rollout, look, settings.canary)
+        judged = live.judge(evidence, settings)
+        rollout, move = judged.rollout, judged.move
         assert alias.canary is not None
         exposed = await count_exposed(conn, alias.name, alias.canary)
         return {
@@ -58,29 +49,29 @@ def show_canary(home: Home = HOME, config: Settings = None, as_json: Json = Fals
             "seconds": evidence.course.seconds,
             "next": {"action": move.action, "reason": move.reason},
             "exposed": exposed,
-            **live.describe(look),
+            **live.describe(judged.look, settings.canary),
         }
 
-    found = query(settings, home, ask)
+    shown = query(settings, home, ask)
     if as_json:
-        show_json(found)
+        show_json(shown)
         return
-    held = ", held" if found["held"] else ""
-    say(f"{found['alias']}: {found['live']} is live, {found['canary']} is tried{held}")
+    held = ", held" if shown["held"] else ""
+    say(f"{shown['alias']}: {shown['live']} is live, {shown['canary']} is tried{held}")
     say(
-        f"{found['stage']}, step {found['step'] + 1} of {len(settings.canary.steps)}:"
-        f" {found['share']:.0%} of sessions, {found['shadow']:.0%} in the shadow,"
-        f" {found['seconds']:.0f} s; {found['exposed'].users} users exposed"
+        f"{shown['stage']}, step {shown['step'] + 1} of {len(settings.canary.steps)}:"
+        f" {shown['share']:.0%} of sessions, {shown['shadow']:.0%} in the shadow,"
+        f" {shown['seconds']:.0f} s; {shown['exposed'].users} users exposed"
     )
-    numbers = found["numbers"]
+    numbers = shown["numbers"]
     say(
         f"reward {_say(numbers['live_mean'])} live, {_say(numbers['canary_mean'])} canary,"
         f" difference in [{numbers['low']:+.3f}, {numbers['high']:+.3f}];"
         f" e-values: worse {numbers['worse']:.3g}, not worse {numbers['not_worse']:.3g}"
         f" (needed {numbers['needed']:g})"
     )
-    show(found["guards"], ("name", "live", "canary", "e_value", "needed", "bound"), False)
-    say(f"now: {found['next']['action']}: {found['next']['reason']}")
+    show(shown["guards"], ("name", "live", "canary", "e_value", "needed", "bound"), False)
+    say(f"now: {shown['next']['action']}: {shown['next']['reason']}")
 
 
 @canary.command()
@@ -97,19 +88,17 @@ def start(
         async with conn.transaction():
             await get(conn, checkpoint)
             cycle = await ledger.begin_release(conn, settings.alias, checkpoint, reason)
-            share, shadow = shares(begin(settings.canary), settings.canary)
-            return await aliases.start_canary(
+            return await live.start(
                 conn,
                 settings.alias,
                 checkpoint,
-                share,
-                shadow=shadow,
+                settings.canary,
                 cycle=cycle.id,
                 reason=f"by hand: {reason}",
             )
 
-    found = query(settings, home, ask)
-    say(f"{found.name}: {found.canary} is tried on {found.share:.0%} of sessions")
+    alias = query(settings, home, ask)
+    say(f"{alias.name}: {alias.canary} is tried on {alias.share:.0%} of sessions")
 
 
 @canary.command()
@@ -144,12 +133,12 @@ def abort(reason: Reason, home: Home = HOME, config: Settings = None) -> None:
 
 def _override(action: Action, reason: str, home: Any, path: Any) -> None:
     settings = read_config(path)
-    found = query(settings, home, _act(settings, Move(action, f"by hand: {reason}")))
-    if found.canary:
-        held = ", held" if found.held else ""
-        say(f"{found.name}: {found.canary} is tried on {found.share:.0%} of sessions{held}")
+    alias = query(settings, home, _act(settings, Move(action, f"by hand: {reason}")))
+    if alias.canary:
+        held = ", held" if alias.held else ""
+        say(f"{alias.name}: {alias.canary} is tried on {alias.share:.0%} of sessions{held}")
     else:
-        say(f"{found.name}: {found.live} is live")
+        say(f"{alias.name}: {alias.live} is live")
 
 
 def _act(settings: Config, move: Move) -> Callable[[Connection], Awaitable[aliases.Alias]]:
@@ -159,7 +148,7 @@ def _act(settings: Config, move: Move) -> Callable[[Connection], Awaitable[alias
             raise aliases.AliasError(f"{alias.name!r} has no canary")
         cycle = await ledger.current(conn, alias.name)
         evidence = await live.read_evidence(conn, alias, settings.rewards)
-        found = live.describe(live.judge(evidence, settings))
+        known = live.describe(live.judge(evidence, settings).look, settings.canary)
         try:
             return await live.act(
                 conn,
@@ -167,7 +156,7 @@ def _act(settings: Config, move: Move) -> Callable[[Connection], Awaitable[alias
                 move,
                 settings.canary,
                 cycle=cycle.id if cycle else None,
-                evidence=found,
+                evidence=known,
             )
         except IllegalMove as error:
             raise refuse(str(error)) from error

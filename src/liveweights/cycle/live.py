@@ -14,9 +14,11 @@ from liveweights.learn.rewards import RewardMap, reward
 from liveweights.record.answers import read_answers
 from liveweights.release import aliases
 from liveweights.release.aliases import Alias
-from liveweights.release.canary import Arm, Reward, decide
+from liveweights.release.canary import Arm, Reward, compare_arms
+from liveweights.release.decision import Look, decide, decide_by_rewards
+from liveweights.release.deployments import ready
 from liveweights.release.guards import Answer, pair, watch_answers
-from liveweights.release.rollout import Look, Move, apply, locate, shares
+from liveweights.release.rollout import Move, Rollout, apply, begin, locate, shares
 from liveweights.release.settings import CanarySettings
 from liveweights.store.database import Connection
 
@@ -33,13 +35,26 @@ class Course:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Answers and rewards of both arms, in seconds since ``Course.shown`` (or ``began``)."""
+    """Answers and rewards of both arms, in seconds since ``Course.shown`` (or ``began``).
 
+    ``unservable`` says why no instance can load the candidate, None where one does or may."""
+
+    alias: Alias
     course: Course
     answers: list[Answer]
     rewards: list[Reward]
     step_rewards: int
     step_seconds: float
+    unservable: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Where the candidate stands, what is known of it, and what happens next."""
+
+    rollout: Rollout
+    look: Look
+    move: Move
 
 
 def chart(changes: Sequence[tuple[str, float | None, datetime]], now: datetime) -> Course:
@@ -80,35 +95,59 @@ async def read_evidence(conn: Connection, alias: Alias, rewards: RewardMap) -> E
     course = await read_course(conn, alias.name, alias.canary)
     stepped = alias.stepped_at or course.began
     step_seconds = (course.now - stepped).total_seconds()
+    unservable = (await ready(conn, alias.canary)).unservable
     if course.shown is None:
         answers = await _shadow_answers(conn, alias, course.began)
-        return Evidence(course, answers, [], len(answers) // 2, step_seconds)
+        return Evidence(alias, course, answers, [], len(answers) // 2, step_seconds, unservable)
     answers, earned, since = await _live_answers(conn, alias, course.shown, rewards, stepped)
-    return Evidence(course, answers, earned, since, step_seconds)
+    return Evidence(alias, course, answers, earned, since, step_seconds, unservable)
 
 
-def judge(evidence: Evidence, config: Config) -> Look:
+def judge(evidence: Evidence, config: Config) -> Judged:
     """Pure, and a matter of milliseconds to a second: call it in a thread."""
-    settings = config.canary
-    course, ours = evidence.course, sum(r.arm == "canary" for r in evidence.rewards)
+    settings, alias, course = config.canary, evidence.alias, evidence.course
     now = (course.now - (course.shown or course.began)).total_seconds()
-    at_limit = course.shown is not None and (
-        ours >= settings.max_rewards or course.seconds >= settings.max_seconds
-    )
-    return Look(
-        decision=decide(evidence.rewards, now, settings, at_limit=at_limit),
+    look = Look(
+        comparison=compare_arms(evidence.rewards, now, settings, seconds=course.seconds),
         guards=watch_answers(evidence.answers, now, settings, config.gate),
         step_rewards=evidence.step_rewards,
         step_seconds=evidence.step_seconds,
+        unservable=evidence.unservable,
     )
+    rollout = locate(alias.share, alias.shadow, alias.held, settings)
+    return Judged(rollout, look, decide(rollout, look, settings))
 
 
-def describe(look: Look) -> dict[str, Any]:
+def describe(look: Look, settings: CanarySettings) -> dict[str, Any]:
     """What is stored of a look with the release that it made."""
     return {
-        **msgspec.to_builtins(look.decision),
+        **msgspec.to_builtins(decide_by_rewards(look.comparison, settings)),
         "guards": [{**msgspec.to_builtins(g), "broken": g.broken} for g in look.guards],
     }
+
+
+async def start(
+    conn: Connection,
+    alias: str,
+    candidate: str,
+    settings: CanarySettings,
+    *,
+    cycle: int,
+    reason: str,
+    evidence: dict[str, Any] | None = None,
+) -> Alias:
+    """Try a checkpoint: on the first share of the traffic, or in its shadow."""
+    share, shadow = shares(begin(settings), settings)
+    return await aliases.start_canary(
+        conn,
+        alias,
+        candidate,
+        share,
+        shadow=shadow,
+        cycle=cycle,
+        reason=reason,
+        evidence=evidence,
+    )
 
 
 async def act(

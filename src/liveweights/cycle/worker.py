@@ -48,7 +48,6 @@ from liveweights.release import aliases, deployments
 from liveweights.release.aliases import Alias
 from liveweights.release.exposure import count_exposed
 from liveweights.release.retention import prune, remove_work
-from liveweights.release.rollout import Move, begin, follow, locate, shares
 from liveweights.store.database import Connection, Pool
 from liveweights.store.faults import Fault, fault_of
 from liveweights.weights import signing
@@ -374,13 +373,11 @@ class Worker:
             reason = f"{verdict.outcome}: {'; '.join(verdict.reasons)}"
             return await self._end(cycle, "rejected", reason, verdict=built)
         async with self.pool.connection() as conn:
-            share, shadow = shares(begin(self.config.canary), self.config.canary)
-            await aliases.start_canary(
+            await live.start(
                 conn,
                 cycle.alias,
                 cycle.candidate,
-                share,
-                shadow=shadow,
+                self.config.canary,
                 cycle=cycle.id,
                 reason="; ".join(verdict.reasons),
                 evidence=built,
@@ -399,20 +396,15 @@ class Worker:
             if alias.canary != cycle.candidate:
                 return await self._after_canary(conn, cycle, alias)
             evidence = await live.read_evidence(conn, alias, self.config.rewards)
-            ready = await deployments.ready(conn, cycle.candidate)
-        look = await asyncio.to_thread(live.judge, evidence, self.config)
-        rollout = locate(alias.share, alias.shadow, alias.held, self.config.canary)
-        move = follow(rollout, look, self.config.canary)
-        if ready.failed and not ready.ready and not ready.waiting:
-            why = "; ".join(f"{instance}: {error}" for instance, error in ready.failed.items())
-            move = Move("rollback", f"it cannot be served: {why}")
+        judged = await asyncio.to_thread(live.judge, evidence, self.config)
+        move = judged.move
         # Looking may take a tenth of the time at most, however much traffic there is.
         self.next_look = time.monotonic() + 9 * (time.monotonic() - began)
         if move.action == "wait":
             return cycle
         log.info("cycle %d: %s: %s", cycle.id, move.action, move.reason)
         async with self.pool.connection() as conn:
-            found = live.describe(look)
+            found = live.describe(judged.look, self.config.canary)
             if move.action != "step":
                 exposed = await count_exposed(conn, cycle.alias, cycle.candidate)
                 found["exposed"] = msgspec.to_builtins(exposed)

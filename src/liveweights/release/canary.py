@@ -13,7 +13,6 @@ import numpy as np
 from liveweights.gate.evalues import FloatArray, interval, wealth
 from liveweights.release.settings import CanarySettings
 
-Action = Literal["PROMOTE", "ROLLBACK", "CONTINUE"]
 Arm = Literal["canary", "live"]
 
 
@@ -36,7 +35,7 @@ class Unit:
 
 
 class CanaryNumbers(msgspec.Struct, frozen=True, kw_only=True):
-    """What the decision was made from. ``worse`` and ``not_worse`` are the largest e-values so
+    """What a promotion is decided from. ``worse`` and ``not_worse`` are the largest e-values so
     far against "the canary is as good" and against "it is worse by the margin"; ``needed`` is
     1 / alpha. ``low`` and ``high`` are a confidence sequence for the mean difference."""
 
@@ -56,27 +55,25 @@ class CanaryNumbers(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do with the canary, why, and with which numbers."""
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What the rewards say: which hypothesis fell first, if one did; and whether the time or the
+    rewards in which it has to be decided are used up."""
 
-    action: Action
-    reason: str
+    proof: Literal["worse", "not worse"] | None
+    at_limit: bool
     numbers: CanaryNumbers
-    proven: bool = False
-    """Whether evidence decided, rather than the limit."""
 
 
-def decide(
+def compare_arms(
     rewards: Sequence[Reward],
-    seconds: float,
+    now: float,
     settings: CanarySettings,
     *,
-    at_limit: bool | None = None,
-) -> Decision:
-    """Promote, roll back, or go on, from all rewards since the canary began.
-
-    ``at_limit`` says whether it has to be decided now; None: by ``max_rewards`` and
-    ``max_seconds``.
+    seconds: float | None = None,
+) -> Comparison:
+    """Compare from all rewards since the canary began, ``now`` seconds ago; ``seconds`` of them,
+    all by default, count for the limit.
 
     Sessions are randomised to the arms. Each closed session is one unit; a unit is compared with
     the units of the other arm that closed since the last comparison, which gives differences in
@@ -85,10 +82,9 @@ def decide(
     2024, "Estimating means of bounded random variables by betting", sections 4 and B.6: constant
     bets, averaged), so by Ville's inequality it ever exceeds 1 / alpha with chance alpha at most.
 
-    - ROLLBACK when "the canary is as good" is rejected.
-    - PROMOTE when "the canary is worse by the margin" is rejected.
-    - Whichever came first; ROLLBACK if both came at once. Otherwise CONTINUE up to the limit,
-      and there: ROLLBACK with fewer than ``min_rewards`` or by `CanarySettings.at_limit`.
+    "worse" when "the canary is as good" is rejected, "not worse" when "the canary is worse by the
+    margin" is; whichever came first, "worse" if both came at once. At the limit the sessions that
+    are still open count as they are.
 
     Raises ValueError for a reward outside [lowest, highest].
     """
@@ -98,17 +94,20 @@ def decide(
                 f"a reward of {reward.value} is outside"
                 f" [{settings.lowest}, {settings.highest}]; widen canary.lowest or canary.highest"
             )
+    seconds = now if seconds is None else seconds
     of_canary = sum(reward.arm == "canary" for reward in rewards)
-    if at_limit is None:
-        at_limit = of_canary >= settings.max_rewards or seconds >= settings.max_seconds
-    units = count_units(rewards, math.inf if at_limit else seconds, settings)
-    differences = compare(units)
+    at_limit = of_canary >= settings.max_rewards or seconds >= settings.max_seconds
+    units = count_units(rewards, math.inf if at_limit else now, settings)
+    differences_K = compare(units)
     width = settings.highest - settings.lowest
-    worse_K = wealth(-differences, 0.0, width)
-    not_worse_K = wealth(differences, -settings.margin, width)
-    numbers = _numbers(rewards, units, differences, worse_K, not_worse_K, seconds, settings)
-    action, reason, proven = _act(worse_K, not_worse_K, at_limit, numbers, settings)
-    return Decision(action=action, reason=reason, numbers=numbers, proven=proven)
+    worse_K = wealth(-differences_K, 0.0, width)
+    not_worse_K = wealth(differences_K, -settings.margin, width)
+    numbers = _numbers(rewards, units, differences_K, worse_K, not_worse_K, now, settings)
+    never, threshold = len(differences_K), -math.log(settings.alpha)
+    worse_at, not_worse_at = _first(worse_K, threshold), _first(not_worse_K, threshold)
+    if worse_at < never and worse_at <= not_worse_at:
+        return Comparison("worse", at_limit, numbers)
+    return Comparison("not worse" if not_worse_at < never else None, at_limit, numbers)
 
 
 def count_units(rewards: Sequence[Reward], now: float, settings: CanarySettings) -> list[Unit]:
@@ -165,52 +164,6 @@ def compare(units: Sequence[Unit]) -> FloatArray:
             ours.clear()
             theirs.clear()
     return np.array(differences, dtype=np.float64)
-
-
-def _act(
-    worse_K: FloatArray,
-    not_worse_K: FloatArray,
-    at_limit: bool,
-    numbers: CanaryNumbers,
-    settings: CanarySettings,
-) -> tuple[Action, str, bool]:
-    never = len(worse_K)
-    threshold = -math.log(settings.alpha)
-    worse_at, not_worse_at = _first(worse_K, threshold), _first(not_worse_K, threshold)
-    said = f"after {numbers.comparisons} comparisons (needs {numbers.needed:g})"
-    if worse_at < never and worse_at <= not_worse_at:
-        return "ROLLBACK", f"worse than live: e-value {numbers.worse:.3g} {said}", True
-    if not_worse_at < never:
-        return (
-            "PROMOTE",
-            f"not worse than live by {settings.margin:g}: e-value {numbers.not_worse:.3g} {said}",
-            True,
-        )
-    if not at_limit:
-        return "CONTINUE", "neither hypothesis is rejected yet", False
-    if numbers.canary_rewards < settings.min_rewards or numbers.difference is None:
-        return (
-            "ROLLBACK",
-            f"limit reached with {numbers.canary_rewards} rewards of the canary and"
-            f" {numbers.comparisons} comparisons; at least {settings.min_rewards} rewards and"
-            " one comparison are needed",
-            False,
-        )
-    if settings.at_limit == "abort":
-        return "ROLLBACK", "limit reached without proof that the canary is not worse", False
-    if numbers.difference < -settings.margin:
-        return (
-            "ROLLBACK",
-            f"limit reached with a mean difference of {numbers.difference:+.4f};"
-            f" {-settings.margin:g} is allowed",
-            False,
-        )
-    return (
-        "PROMOTE",
-        f"limit reached without evidence of harm: mean difference {numbers.difference:+.4f},"
-        f" e-value for worse {numbers.worse:.3g} (needs {numbers.needed:g})",
-        False,
-    )
 
 
 def _first(log_wealth_K: FloatArray, threshold: float) -> int:

@@ -33,6 +33,13 @@ class Readiness:
         """At least one instance lives and every one of them can answer with the checkpoint."""
         return bool(self.ready) and not self.waiting and not self.failed
 
+    @property
+    def unservable(self) -> str | None:
+        """Why no instance can answer with it, or will; None where one may."""
+        if not self.failed or self.ready or self.waiting:
+            return None
+        return "; ".join(f"{instance}: {error}" for instance, error in self.failed.items())
+
 
 @dataclass(frozen=True, slots=True)
 class Desired:

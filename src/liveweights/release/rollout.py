@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from liveweights.release.canary import Decision
-from liveweights.release.guards import Guard
 from liveweights.release.settings import CanarySettings
 
 Stage = Literal["shadow", "canary", "promoted", "rolled_back"]
@@ -28,21 +26,6 @@ class Rollout:
     @property
     def ended(self) -> bool:
         return self.stage in ("promoted", "rolled_back")
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What is known now.
-
-    ``decision`` is about rewards since the first session was on the canary, with its limit.
-    ``step_rewards`` and ``step_seconds`` count in this step only; during the shadow
-    ``step_rewards`` are its answers.
-    """
-
-    decision: Decision
-    guards: tuple[Guard, ...]
-    step_rewards: int
-    step_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,44 +64,6 @@ def locate(share: float, shadow: float, held: bool, settings: CanarySettings) ->
         return Rollout("shadow", 0, held)
     passed = sum(step <= share + 1e-6 for step in settings.steps)
     return Rollout("canary", max(0, passed - 1), held)
-
-
-def follow(rollout: Rollout, look: Look, settings: CanarySettings) -> Move:
-    """What happens by itself. Raises IllegalMove once the candidate has ended.
-
-    Proven harm ends it at once, held or not. A held candidate does nothing else. A shadow becomes
-    a canary, and a canary takes the next step, when the step is done or "not worse" is proven;
-    from the last step proof promotes. The limit decides wherever it is reached.
-    """
-    if rollout.ended:
-        raise IllegalMove(f"the candidate was {rollout.stage}")
-    broken = [guard.describe() for guard in look.guards if guard.broken]
-    if broken:
-        return Move("rollback", "; ".join(broken))
-    decision = look.decision
-    if decision.action == "ROLLBACK" and decision.proven:
-        return Move("rollback", decision.reason)
-    if rollout.held:
-        return Move("wait", "held")
-    if rollout.stage == "shadow":
-        enough = look.step_rewards >= settings.shadow_answers
-        if enough or look.step_seconds >= settings.shadow_seconds:
-            return Move("step", f"{look.step_rewards} answers in the shadow kept within bounds")
-        return Move("wait", "in the shadow")
-    if decision.action == "ROLLBACK":
-        return Move("rollback", decision.reason)
-    last = rollout.step >= len(settings.steps) - 1
-    if decision.action == "PROMOTE" and (last or not decision.proven):
-        return Move("promote", decision.reason)
-    if last:
-        return Move("wait", decision.reason)
-    if decision.proven:
-        return Move("step", decision.reason)
-    longest = settings.max_seconds / len(settings.steps)
-    enough = look.step_rewards >= settings.step_rewards
-    if (enough and look.step_seconds >= settings.step_seconds) or look.step_seconds >= longest:
-        return Move("step", f"no harm in {look.step_rewards} rewards of this step")
-    return Move("wait", decision.reason)
 
 
 def apply(rollout: Rollout, action: Action, settings: CanarySettings) -> Rollout:
