@@ -13,7 +13,7 @@ from liveweights.cycle import live
 from liveweights.cycle.ledger import Cycle, begin_release, current
 from liveweights.record.shadow import ShadowAnswer, keep_shadow
 from liveweights.release import aliases
-from liveweights.release.exposure import count_exposed
+from liveweights.release.audience import count_audience
 from liveweights.release.rollout import Move
 from liveweights.release.settings import CanarySettings
 from liveweights.store.database import open_pool
@@ -71,7 +71,7 @@ def test_what_shows_only_live_is_stopped_with_few_exposed(
         async with product.pool.connection() as conn:
             alias = await aliases.read(conn, "code")
             assert (alias.live, alias.canary) == (BASE, None)
-            exposed = await count_exposed(conn, "code", BAD)
+            exposed = await count_audience(conn, "code", BAD)
         assert msgspec.to_builtins(exposed) == cycle.canary["exposed"]
         assert 0 < exposed.users <= 60
         if harm.failed:

@@ -16,9 +16,9 @@ from liveweights.record.generation import Generation
 from liveweights.record.split import split_key, split_of
 from liveweights.record.window import Example
 from liveweights.replay.circle import Circle, clicks_only, hold_back, with_corrections
+from liveweights.replay.comparison import clustered_mean, rewards_of
 from liveweights.replay.corpus import Corpus
 from liveweights.replay.measure import Measurement, choose
-from liveweights.replay.scorecard import clustered_mean, rewards_of
 from liveweights.replay.settings import MeasureSettings, Rewards, TrafficSettings
 from liveweights.replay.traffic import sessions
 from liveweights.weights.checkpoint import Checkpoint

@@ -12,7 +12,7 @@ from liveweights.cli.output import say, show, show_json
 from liveweights.config import Config
 from liveweights.cycle import ledger, live
 from liveweights.release import aliases
-from liveweights.release.exposure import count_exposed
+from liveweights.release.audience import count_audience
 from liveweights.release.rollout import Action, IllegalMove, Move
 from liveweights.store.database import Connection
 from liveweights.weights.registry import get
@@ -36,7 +36,7 @@ def show_canary(home: Home = HOME, config: Settings = None, as_json: Json = Fals
         judged = live.judge(evidence, settings)
         rollout, move = judged.rollout, judged.move
         assert alias.canary is not None
-        exposed = await count_exposed(conn, alias.name, alias.canary)
+        exposed = await count_audience(conn, alias.name, alias.canary)
         return {
             "alias": alias.name,
             "live": alias.live,

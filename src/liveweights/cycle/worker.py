@@ -46,7 +46,7 @@ from liveweights.record.refused import reason_of
 from liveweights.record.window import claim, count_earlier, leave_out, read
 from liveweights.release import aliases, deployments
 from liveweights.release.aliases import Alias
-from liveweights.release.exposure import count_exposed
+from liveweights.release.audience import count_audience
 from liveweights.release.retention import prune, remove_work
 from liveweights.store.database import Connection, Pool
 from liveweights.store.faults import Fault, fault_of
@@ -406,7 +406,7 @@ class Worker:
         async with self.pool.connection() as conn:
             found = live.describe(judged.look, self.config.canary)
             if move.action != "step":
-                exposed = await count_exposed(conn, cycle.alias, cycle.candidate)
+                exposed = await count_audience(conn, cycle.alias, cycle.candidate)
                 found["exposed"] = msgspec.to_builtins(exposed)
             try:
                 await live.act(
@@ -424,7 +424,7 @@ class Worker:
     async def _after_canary(self, conn: Connection, cycle: Cycle, alias: Alias) -> Cycle:
         """Somebody promoted, aborted or rolled back by hand."""
         assert cycle.candidate is not None
-        exposed = await count_exposed(conn, cycle.alias, cycle.candidate)
+        exposed = await count_audience(conn, cycle.alias, cycle.candidate)
         outcome = "promoted" if alias.live == cycle.candidate else "rolled_back"
         return await ledger.advance(
             conn,

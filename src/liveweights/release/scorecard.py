@@ -15,7 +15,7 @@ from liveweights.gate.distributions import student_quantile
 from liveweights.gate.statistics import clustered_error, group
 from liveweights.learn.rewards import RewardMap, reward
 from liveweights.record.answers import JudgedAnswer, read_answers
-from liveweights.release.exposure import Exposed, count_exposed
+from liveweights.release.audience import Audience, count_audience
 from liveweights.store.database import Connection
 from liveweights.weights.registry import NotRegistered
 
@@ -90,7 +90,7 @@ class Scorecard(msgspec.Struct, frozen=True, kw_only=True):
     gate: dict[str, Any] | None
     live: tuple[Segment, ...]
     guards: tuple[dict[str, Any], ...]
-    exposed: Exposed | None
+    exposed: Audience | None
     evidence: dict[str, Any]
     cost: dict[str, float]
     releases: tuple[Entry, ...]
@@ -252,7 +252,7 @@ async def read_scorecard(conn: Connection, checkpoint_id: str, rewards: RewardMa
         gate=gate,
         live=live,
         guards=tuple((canary or {}).get("guards", ())),
-        exposed=await count_exposed(conn, alias, checkpoint_id) if alias else None,
+        exposed=await count_audience(conn, alias, checkpoint_id) if alias else None,
         evidence=await _evidence(conn, cycle) | {"signals": report.get("signals", {})},
         cost=cost,
         releases=tuple(releases),

@@ -20,7 +20,7 @@ from liveweights.record.generation import Generation
 from liveweights.record.window import Example
 from liveweights.replay.asker import Manners, Reaction, react
 from liveweights.replay.circle import Circle, Said, hash_of, reacted, sent
-from liveweights.replay.scorecard import Estimate, clustered_mean
+from liveweights.replay.comparison import Estimate, clustered_mean
 from liveweights.replay.tasks import Task, is_right
 from liveweights.serve.api.caller import Caller
 from liveweights.weights.checkpoint import Checkpoint

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 
 from liveweights.child import run_child
 from liveweights.replay.client import Client, CycleStatus, RequestFailed, Status
+from liveweights.replay.comparison import Comparison, Score
 from liveweights.replay.corpus import Corpus, Split
 from liveweights.replay.developer import Position
 from liveweights.replay.display import Board, Display, percent
 from liveweights.replay.measure import Measurement, choose, compare_measurements, measure
 from liveweights.replay.plan import Plan, cycle_seconds, forecast, is_enough
 from liveweights.replay.proof import Proof, prove
-from liveweights.replay.scorecard import Comparison, Score
 from liveweights.replay.service import Service, ServiceFailed
 from liveweights.replay.settings import DemoOptions
 from liveweights.replay.traffic import Traffic

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from liveweights.replay.client import CycleStatus, Status
-from liveweights.replay.scorecard import Comparison, Estimate, wilson
+from liveweights.replay.comparison import Comparison, Estimate, wilson
 from liveweights.replay.traffic import Tally
 from liveweights.terminal import clean
 

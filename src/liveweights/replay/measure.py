@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from liveweights.replay.client import Client, RequestFailed
+from liveweights.replay.comparison import CONFIDENCE, Comparison, compare
 from liveweights.replay.corpus import SourceFile
 from liveweights.replay.developer import Outcome, Position, judge, positions
-from liveweights.replay.scorecard import CONFIDENCE, Comparison, compare
 from liveweights.replay.settings import MeasureSettings, Rewards, TrafficSettings
 from liveweights.replay.traffic import Tally
 

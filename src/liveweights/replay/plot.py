@@ -15,7 +15,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from liveweights.replay.scorecard import Estimate, Score, clustered_mean, rewards_of, wilson
+from liveweights.replay.comparison import Estimate, Score, clustered_mean, rewards_of, wilson
 from liveweights.replay.settings import Rewards
 from liveweights.replay.traffic import Counts
 

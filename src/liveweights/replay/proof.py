@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from liveweights.replay.comparison import CONFIDENCE, Comparison
 from liveweights.replay.developer import Outcome, Position
 from liveweights.replay.measure import Measurement, compare_measurements
-from liveweights.replay.scorecard import CONFIDENCE, Comparison
 from liveweights.replay.settings import Rewards
 
 Change = tuple[Outcome, Outcome]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from liveweights.replay.comparison import CONFIDENCE, Estimate, wilson
 from liveweights.replay.developer import Outcome
-from liveweights.replay.scorecard import CONFIDENCE, Estimate, wilson
 
 RESAMPLES = 10_000
 

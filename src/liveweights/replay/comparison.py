@@ -1,19 +1,20 @@
 """Statistics of suggestions: rates with intervals, and two checkpoints on the same positions.
 
-Positions of one file are not independent, so the intervals are cluster-robust: the variance of a
-mean is estimated from sums per file (Cameron & Miller, "A Practitioner's Guide to
-Cluster-Robust Inference", 2015, section II), with G/(G-1) for G files and the t distribution
-with G-1 degrees of freedom.
+Positions of one file are not independent, so the intervals are the gate's: cluster-robust errors by
+the delete-one-file jackknife, and the t distribution with one degree of freedom fewer than files.
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
+import numpy as np
+
+from liveweights.gate.distributions import student_quantile
+from liveweights.gate.statistics import clustered_error, group
 from liveweights.replay.developer import Outcome
 from liveweights.replay.settings import Rewards
 
@@ -106,34 +107,13 @@ def clustered_mean(
     if not values:
         return Estimate(math.nan, math.nan, math.nan)
     mean = math.fsum(values) / len(values)
-    sums = defaultdict[str, float](float)
-    for value, cluster in zip(values, clusters, strict=True):
-        sums[cluster] += value - mean
-    groups = len(sums)
-    if groups < 2:
+    groups_B = group(clusters, len(clusters))
+    error = clustered_error(np.asarray(values, dtype=np.float64), groups_B)
+    if error is None:
         return Estimate(mean, math.nan, math.nan)
-    variance = groups / (groups - 1) * math.fsum(s * s for s in sums.values()) / len(values) ** 2
-    half = student_quantile(0.5 + confidence / 2, groups - 1) * math.sqrt(variance)
+    freedom = int(groups_B.max())  # groups are numbered from 0
+    half = student_quantile(0.5 + confidence / 2, freedom) * error
     return Estimate(mean, mean - half, mean + half)
-
-
-def student_quantile(probability: float, degrees: int) -> float:
-    """Quantile of Student's t distribution: exact for 1 and 2 degrees of freedom, else the
-    expansion 26.7.5 of Abramowitz & Stegun (error below 0.02 from 3 degrees on)."""
-    if degrees == 1:
-        return math.tan(math.pi * (probability - 0.5))
-    if degrees == 2:
-        alpha = 4 * probability * (1 - probability)
-        return 2 * (probability - 0.5) * math.sqrt(2 / alpha)
-    z = NormalDist().inv_cdf(probability)
-    n = float(degrees)
-    return (
-        z
-        + (z**3 + z) / (4 * n)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
-        + (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / (92160 * n**4)
-    )
 
 
 def score(

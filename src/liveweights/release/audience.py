@@ -7,7 +7,7 @@ import msgspec
 from liveweights.store.database import Connection
 
 
-class Exposed(msgspec.Struct, frozen=True, kw_only=True):
+class Audience(msgspec.Struct, frozen=True, kw_only=True):
     """Who was answered by a checkpoint through an alias; the nameless count one by one."""
 
     answers: int
@@ -15,7 +15,7 @@ class Exposed(msgspec.Struct, frozen=True, kw_only=True):
     users: int
 
 
-async def count_exposed(conn: Connection, alias: str, checkpoint: str) -> Exposed:
+async def count_audience(conn: Connection, alias: str, checkpoint: str) -> Audience:
     """Everyone whom ``checkpoint`` ever answered as ``alias``."""
     cursor = await conn.execute(
         "select count(*), count(distinct (tenant, coalesce(session, user_id, id))),"
@@ -26,4 +26,4 @@ async def count_exposed(conn: Connection, alias: str, checkpoint: str) -> Expose
     )
     row = await cursor.fetchone()
     assert row is not None
-    return Exposed(answers=row[0], sessions=row[1], users=row[2])
+    return Audience(answers=row[0], sessions=row[1], users=row[2])
