@@ -11,7 +11,8 @@ from typing import Any
 
 import jinja2
 
-from liveweights.release.scorecard import Scorecard, Segment, Side, say
+from liveweights.release.facts import COLUMNS, list_facts
+from liveweights.release.scorecard import Scorecard
 from liveweights.terminal import clean
 
 MARKDOWN = """\
@@ -21,55 +22,34 @@ MARKDOWN = """\
 
 | | |
 |---|---|
-| alias | {{ card.alias or "-" }} |
-| learnt from | {{ card.parent or "-" }} |
-| compared with | {{ card.incumbent or "-" }} |
-| cycle | {{ card.cycle or "-" }}, {{ card.outcome or "open" }}{% if card.withdrawn %}, \
-withdrawn later{% endif %} |
-| why | {{ card.reason or "-" }} |
-| made | {{ card.created_at.isoformat(timespec="seconds") }} |
-
+{% for what, value in facts.about -%}
+| {{ what }} | {{ value }} |
+{% endfor %}
 ## For whom, live
 
-{% if card.live -%}
-| segment | difference of mean reward | improved | canary | live | rewards | sessions |
-|---|---|---|---|---|---|---|
-{% for s in card.live -%}
-| {{ name(s) }} | {{ say(s) }} | {{ s.improved }} | {{ figure(s.candidate) }} \
-| {{ figure(s.incumbent) }} | {{ s.candidate.rewards }} and {{ s.incumbent.rewards }} \
-| {{ s.candidate.sessions }} and {{ s.incumbent.sessions }} |
+{% if facts.live -%}
+|{% for column in columns %} {{ column }} |{% endfor %}
+|{% for column in columns %}---|{% endfor %}
+{% for cells in facts.live -%}
+|{% for cell in cells %} {{ cell }} |{% endfor %}
 {% endfor %}
 {%- else -%}
 It has answered no canary traffic.
 {% endif %}
 ## On what evidence
 
-- learnt from {{ card.evidence.learnt_from }} answers, judged on {{ card.evidence.judged_on }} \
-others; {{ card.evidence.feedback }} reactions in all
-{% for signal, count in card.evidence.signals | dictsort -%}
-- {{ signal }}: {{ count }}
-{% endfor -%}
-{% if card.gate -%}
-- gate: {{ card.gate.outcome }}: {{ card.gate.reasons | join("; ") }}
-{% endif -%}
-{% for g in card.guards -%}
-- {{ g.name }}: {{ number(g.live) }} live, {{ number(g.canary) }} canary; {{ g.bound }}\
-{% if g.broken %}: **broken**{% endif %}
+{% for fact in facts.evidence -%}
+- {{ fact.text }}{% if fact.broken %}: **broken**{% endif %}
 {% endfor %}
 ## At what cost
 
-{% for what, seconds in card.cost | dictsort -%}
-- {{ what.replace("_", " ") }}: {{ "%.1f" | format(seconds) }}
-{% endfor -%}
-{% if card.exposed -%}
-- answered {{ card.exposed.users }} users in {{ card.exposed.sessions }} sessions, \
-{{ card.exposed.answers }} answers
-{% endif %}
+{% for fact in facts.cost -%}
+- {{ fact.text }}
+{% endfor %}
 ## History
 
-{% for r in card.releases -%}
-- {{ r.at.isoformat(timespec="seconds") }} {{ r.alias }}: {{ r.action }}\
-{% if r.share %} at {{ "%.0f%%" | format(100 * r.share) }}{% endif %}: {{ r.reason }}
+{% for fact in facts.history -%}
+- {{ fact.text }}
 {% endfor %}"""
 
 MARKUP = re.compile(r"[|`]|(?<=\])[(\[:]|<(?=[A-Za-z/!?])")
@@ -95,47 +75,35 @@ PAGE = """\
 <h1>{{ card.checkpoint }}</h1>
 <p class="verdict {{ card.improved }}">Improved: <b>{{ card.improved }}</b>. {{ card.summary }}.</p>
 <table>
-<tr><th>alias<td>{{ card.alias or "-" }}
-<tr><th>learnt from<td>{{ card.parent or "-" }}
-<tr><th>compared with<td>{{ card.incumbent or "-" }}
-<tr><th>cycle<td>{{ card.cycle or "-" }}, {{ card.outcome or "open" }}
-{%- if card.withdrawn %}, withdrawn later{% endif %}
-<tr><th>why<td>{{ card.reason or "-" }}
-<tr><th>made<td>{{ card.created_at.isoformat(timespec="seconds") }}
+{% for what, value in facts.about -%}
+<tr><th>{{ what }}<td>{{ value }}
+{% endfor %}
 </table>
 <h2>For whom, live</h2>
-{% if card.live %}
-<table><tr><th>segment<th>difference of mean reward<th>improved<th>canary<th>live<th>rewards
-{% for s in card.live %}
-<tr><td>{{ name(s) }}<td>{{ say(s) }}<td class="{{ s.improved }}">{{ s.improved }}
-<td>{{ figure(s.candidate) }}<td>{{ figure(s.incumbent) }}
-<td>{{ s.candidate.rewards }} and {{ s.incumbent.rewards }}
+{% if facts.live %}
+<table><tr>{% for column in columns %}<th>{{ column }}{% endfor %}
+{% for cells in facts.live -%}
+<tr>{% for cell in cells %}<td{% if columns[loop.index0] == "improved" %} class="{{ cell }}"\
+{% endif %}>{{ cell }}{% endfor %}
 {% endfor %}
 </table>
 {% else %}<p>It has answered no canary traffic.</p>{% endif %}
 <h2>On what evidence</h2>
 <ul>
-<li>learnt from {{ card.evidence.learnt_from }} answers, judged on {{ card.evidence.judged_on }}
-others; {{ card.evidence.feedback }} reactions in all
-{% if card.gate %}<li>gate: {{ card.gate.outcome }}: {{ card.gate.reasons | join("; ") }}{% endif %}
-{% for g in card.guards %}
-<li class="{{ 'no' if g.broken }}">{{ g.name }}: {{ number(g.live) }} live, {{ number(g.canary) }}
-canary; {{ g.bound }}
+{% for fact in facts.evidence -%}
+<li{% if fact.broken %} class="no"{% endif %}>{{ fact.text }}
 {% endfor %}
 </ul>
 <h2>At what cost</h2>
 <ul>
-{% for what, seconds in card.cost | dictsort %}
-<li>{{ what.replace("_", " ") }}: {{ "%.1f" | format(seconds) }}
+{% for fact in facts.cost -%}
+<li>{{ fact.text }}
 {% endfor %}
-{% if card.exposed %}<li>answered {{ card.exposed.users }} users in {{ card.exposed.sessions }}
-sessions, {{ card.exposed.answers }} answers{% endif %}
 </ul>
 <h2>History</h2>
 <ul>
-{% for r in card.releases %}
-<li>{{ r.at.isoformat(timespec="seconds") }} {{ r.alias }}: {{ r.action }}
-{%- if r.share %} at {{ "%.0f%%" | format(100 * r.share) }}{% endif %}: {{ r.reason }}
+{% for fact in facts.history -%}
+<li>{{ fact.text }}
 {% endfor %}
 </ul>
 {{ picture | safe }}
@@ -145,13 +113,16 @@ sessions, {{ card.exposed.answers }} answers{% endif %}
 
 def to_markdown(card: Scorecard) -> str:
     """The scorecard as one Markdown document."""
-    return render(MARKDOWN, escape=False, card=card).rstrip() + "\n"
+    filled = render(MARKDOWN, escape=False, card=card, facts=list_facts(card), columns=COLUMNS)
+    return filled.rstrip() + "\n"
 
 
 def to_html(card: Scorecard, history: Sequence[Scorecard] = ()) -> str:
     """The scorecard as one page that needs nothing else; with the history's picture if given."""
     picture = draw_svg(history) if history else ""
-    return render(PAGE, escape=True, card=card, picture=picture)
+    return render(
+        PAGE, escape=True, card=card, facts=list_facts(card), columns=COLUMNS, picture=picture
+    )
 
 
 def draw_svg(history: Sequence[Scorecard]) -> str:
@@ -208,25 +179,9 @@ def render(template: str, *, escape: bool, **values: object) -> str:
         undefined=jinja2.StrictUndefined,
         finalize=None if escape else _in_markdown,
     )
-    helps = {"style": STYLE, "name": _name, "say": say, "figure": _figure, "number": _number}
-    return environment.from_string(template).render(**helps, **values)
+    return environment.from_string(template).render(style=STYLE, **values)
 
 
 def _in_markdown(value: object) -> object:
     """What is filled in makes no cell, code, link or tag of its own."""
     return MARKUP.sub(r"\\\g<0>", clean(value)) if isinstance(value, str) else value
-
-
-def _name(segment: Segment) -> str:
-    return "everyone" if segment.dimension == "all" else f"{segment.dimension} {segment.value}"
-
-
-def _figure(side: Side) -> str:
-    parts = [_number(side.reward)]
-    if side.accepted is not None:
-        parts.append(f"{side.accepted:.0%} accepted")
-    return ", ".join(parts)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
