@@ -16,13 +16,15 @@ MAX_CANDIDATES = 64
 class Step:
     """A sampled token and the most likely candidates, best first, with raw log-probabilities.
 
-    ``experts`` are of the whole answer, where the server says them with its last token.
+    ``drawn`` is the log-probability with which it was drawn, where that was done here, not by the
+    server. ``experts`` are of the whole answer, where the server says them with its last token.
     """
 
     id: int
     logprob: float
     candidates: tuple[tuple[int, float], ...]
     experts: Experts | None = None
+    drawn: float | None = None
 
 
 def candidate_count(sampling: Sampling, default: int) -> int:
@@ -35,7 +37,8 @@ def candidate_count(sampling: Sampling, default: int) -> int:
 def drawn_token(
     step: Step, size: int, sampling: Sampling, text: TextStream, count: int, *, ended: bool
 ) -> Token:
-    """The ``count``-th token of an answer, drawn from ``size`` candidates.
+    """The ``count``-th token of an answer, drawn from the first ``size`` candidates by min_p and
+    top_p.
 
     ``ended`` says that it is an end-of-text token.
     """
@@ -46,17 +49,25 @@ def drawn_token(
         stop = "stop" if ended else "length"
     if text.stopped:
         stop = "stop"
-    candidates = list(step.candidates[:size])
-    if all(i != step.id for i, _ in candidates):  # equal at the edge of the top-k
-        candidates[-1:] = [(step.id, step.logprob)]
     return Token(
         id=step.id,
         text=visible,
-        logprob=sampling_logprob(
-            candidates, step.id, temperature=sampling.temperature, top_p=sampling.top_p
-        ),
+        logprob=_logprob(step, size, sampling) if step.drawn is None else step.drawn,
         raw_logprob=step.logprob,
         top=step.candidates[: sampling.top_logprobs],
         stop=stop,
         experts=step.experts if stop else None,
+    )
+
+
+def _logprob(step: Step, size: int, sampling: Sampling) -> float:
+    candidates = list(step.candidates[:size])
+    if all(i != step.id for i, _ in candidates):  # equal at the edge of the top-k
+        candidates[-1:] = [(step.id, step.logprob)]
+    return sampling_logprob(
+        candidates,
+        step.id,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        min_p=sampling.min_p,
     )

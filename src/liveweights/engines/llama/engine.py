@@ -14,7 +14,7 @@ import aiohttp
 import msgspec
 
 from liveweights.engines.context import with_context
-from liveweights.engines.distribution import sampling_logprob
+from liveweights.engines.drawn import Step, candidate_count
 from liveweights.engines.guide import GuideMaker
 from liveweights.engines.limits import check_request
 from liveweights.engines.llama.guided import GuidedDraws
@@ -22,13 +22,8 @@ from liveweights.engines.llama.host import Host
 from liveweights.engines.llama.precision import choose_precision
 from liveweights.engines.llama.process import LlamaProcess
 from liveweights.engines.penalties import make_penalties
-from liveweights.engines.protocol import (
-    EngineError,
-    Sampling,
-    StopReason,
-    Token,
-    UnknownCheckpoint,
-)
+from liveweights.engines.protocol import EngineError, Sampling, Token, UnknownCheckpoint
+from liveweights.engines.resumed import Interrupted, generate_resumed
 from liveweights.engines.settings import EngineSettings
 from liveweights.engines.text import TextStream, special_ids
 from liveweights.weights.adapters import to_gguf_adapter
@@ -39,9 +34,6 @@ from liveweights.weights.models import end_of_text_ids, load_tokenizer
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-MAX_CANDIDATES = 64
-CONTINUATIONS = 5
-"""How often in a row an answer is taken up again after a crash without a token in between."""
 _SPARE = 8  # llama.cpp stops a little short of a full slot
 _TOLERANCE = {"f32": 0.02, "f16": 0.02, "q8_0": 0.2, "q4_0": 0.8}
 
@@ -51,12 +43,15 @@ class _Candidate(msgspec.Struct):
     logprob: float
 
 
-class _Step(msgspec.Struct):
+class _Scored(msgspec.Struct):
     id: int
     logprob: float
     top_logprobs: list[_Candidate] = []
-    drawn: float | None = None
-    """Log-probability with which it was drawn, where we drew it."""
+
+    @property
+    def step(self) -> Step:
+        best = tuple((candidate.id, candidate.logprob) for candidate in self.top_logprobs)
+        return Step(self.id, self.logprob, best)
 
 
 class _Event(msgspec.Struct):
@@ -65,27 +60,23 @@ class _Event(msgspec.Struct):
     tokens: list[int] = []
     stop: bool = False
     stop_type: str = "none"
-    completion_probabilities: list[_Step] = []
+    completion_probabilities: list[_Scored] = []
     error: dict[str, Any] | None = None
 
 
 _decode_event = msgspec.json.Decoder(_Event).decode
 
 
-class _Interrupted(Exception):
-    """The child went away before the answer was complete."""
-
-
 class LlamaEngine:
     """``Engine`` on llama.cpp.
 
     A token is drawn by top-k, temperature and top-p, in this order, from at most
-    ``MAX_CANDIDATES`` candidates (``settings.candidates`` when the request gives no top_k). All
-    of them come back with their raw log-probabilities, so that the probability with which the
+    ``drawn.MAX_CANDIDATES`` candidates (``settings.candidates`` when the request gives no top_k).
+    All of them come back with their raw log-probabilities, so that the probability with which the
     token was drawn is computed exactly, not estimated.
 
-    With a bias or a constraint the same is done here instead of there (``llama_guided``): the
-    candidates are those of the ``llama_guided.CANDIDATES`` most likely tokens that may come next.
+    With a bias or a constraint the same is done here instead of there (``guided``): the
+    candidates are those of the ``guided.CANDIDATES`` most likely tokens that may come next.
 
     A child that dies is started again and its answers go on from the tokens that they had: the
     caller sees a pause. What a seed gives after that differs from what it gave before.
@@ -219,86 +210,39 @@ class LlamaEngine:
         if child is None:
             raise UnknownCheckpoint(f"{checkpoint_id} is not resident on this engine")
         check_request(len(prompt_ids), sampling, self.context_length)
+        size = candidate_count(sampling, self._settings.candidates)
         draws: GuidedDraws | None = None
         penalties = make_penalties(sampling, prompt_ids)
         if sampling.constraint or sampling.logit_bias or penalties:
             guide = await self._guides.make(sampling.constraint) if sampling.constraint else None
-            size = self._candidates(sampling)
             vocabulary = len(cast(Any, self._tokenizer))
             draws = GuidedDraws(sampling, guide, penalties, vocabulary, size)
         text = TextStream(self._tokenizer, sampling.stop, sampling.skip)
-        done: list[int] = []
-        without_progress = 0
-        while True:
-            seen, before = child.incarnation, len(done)
-            try:
-                ids = [*prompt_ids, *done]
-                async with aclosing(
-                    self._guided_steps(child, ids, draws)
-                    if draws
-                    else self._steps(child, ids, sampling, len(done))
-                ) as steps:
-                    async for step, ended in steps:
-                        done.append(step.id)
-                        token = self._token(step, sampling, text, len(done), ended)
-                        yield token
-                        if token.stop:
-                            return
-                raise EngineError(f"{checkpoint_id}: the answer ended after {len(done)} tokens")
-            except _Interrupted as reason:
-                without_progress = 0 if len(done) > before else without_progress + 1
-                if without_progress > CONTINUATIONS:
-                    raise EngineError(
-                        f"{checkpoint_id} broke off {without_progress} times at the same token: "
-                        f"{reason}"
-                    ) from reason
+        seen: int | None = None
+
+        async def attempt(done: Sequence[int]) -> AsyncGenerator[tuple[Step, bool]]:
+            nonlocal seen
+            if seen is not None:
                 await child.revive(seen)
+            seen = child.incarnation
+            ids = [*prompt_ids, *done]
+            async with aclosing(
+                self._guided_steps(child, ids, draws)
+                if draws
+                else self._steps(child, ids, sampling, done=len(done), size=size)
+            ) as steps:
+                async for step in steps:
+                    yield step
 
-    def _token(
-        self, step: _Step, sampling: Sampling, text: TextStream, count: int, ended: bool
-    ) -> Token:
-        visible = text.push(step.id)
-        stop: StopReason | None = None
-        if not text.stopped and (ended or count == sampling.max_tokens):
-            visible += text.finish()
-            stop = "stop" if ended else "length"
-        if text.stopped:
-            stop = "stop"
-        logprob = step.drawn
-        if logprob is None:
-            logprob = self._drawn(step, sampling)
-        return Token(
-            id=step.id,
-            text=visible,
-            logprob=logprob,
-            raw_logprob=step.logprob,
-            top=tuple((c.id, c.logprob) for c in step.top_logprobs[: sampling.top_logprobs]),
-            stop=stop,
-        )
-
-    def _drawn(self, step: _Step, sampling: Sampling) -> float:
-        size = self._candidates(sampling)
-        candidates = [(c.id, c.logprob) for c in step.top_logprobs[:size]]
-        if all(i != step.id for i, _ in candidates):  # equal at the edge of the top-k
-            candidates[-1:] = [(step.id, step.logprob)]
-        return sampling_logprob(
-            candidates,
-            step.id,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            min_p=sampling.min_p,
-        )
-
-    def _candidates(self, sampling: Sampling) -> int:
-        if sampling.temperature <= 0:
-            return 1
-        return min(sampling.top_k or self._settings.candidates, MAX_CANDIDATES)
+        tokens = generate_resumed(checkpoint_id, attempt, sampling, text, candidates=size)
+        async with aclosing(tokens):
+            async for token in tokens:
+                yield token
 
     async def _steps(
-        self, child: LlamaProcess, ids: list[int], sampling: Sampling, done: int
-    ) -> AsyncGenerator[tuple[_Step, bool]]:
+        self, child: LlamaProcess, ids: list[int], sampling: Sampling, *, done: int, size: int
+    ) -> AsyncGenerator[tuple[Step, bool]]:
         """The steps of one request, each with whether it was an end-of-text token."""
-        size = self._candidates(sampling)
         seed = random.getrandbits(31) if sampling.seed is None else sampling.seed + done
         request = {
             "prompt": ids,
@@ -314,7 +258,7 @@ class LlamaEngine:
             "seed": seed & 0x7FFFFFFF,
             "n_probs": max(size, sampling.top_logprobs),
         }
-        held: _Step | None = None
+        held: Step | None = None
         try:
             async with child.request("POST", "/completion", request) as response:
                 if response.status != 200:
@@ -325,7 +269,7 @@ class LlamaEngine:
                         continue
                     if event.error is not None:
                         raise EngineError(f"{child.checkpoint_id}: {event.error}")
-                    for step in event.completion_probabilities:
+                    for step in (scored.step for scored in event.completion_probabilities):
                         if held is not None:
                             yield held, False
                         held = step
@@ -338,12 +282,12 @@ class LlamaEngine:
                             yield held, event.stop_type == "eos"
                         return
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
-            raise _Interrupted(repr(error)) from error
-        raise _Interrupted("the answer broke off")
+            raise Interrupted(repr(error)) from error
+        raise Interrupted("the answer broke off")
 
     async def _guided_steps(
         self, child: LlamaProcess, ids: list[int], draws: GuidedDraws
-    ) -> AsyncGenerator[tuple[_Step, bool]]:
+    ) -> AsyncGenerator[tuple[Step, bool]]:
         """As ``_steps``, one request a step; the prompt cache makes a step cost one token."""
 
         async def ask(how: dict[str, Any]) -> list[_Candidate]:
@@ -361,16 +305,15 @@ class LlamaEngine:
                         raise _refusal(child.checkpoint_id, response.status, await response.text())
                     event = _decode_event(await response.read())
             except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
-                raise _Interrupted(repr(error)) from error
-            (step,) = event.completion_probabilities
-            return [_Candidate(step.id, step.logprob), *step.top_logprobs]
+                raise Interrupted(repr(error)) from error
+            (scored,) = event.completion_probabilities
+            return [_Candidate(scored.id, scored.logprob), *scored.top_logprobs]
 
         ids = list(ids)
         while True:
             token, drawn, raw, top = await draws.draw(ask)
             ids.append(token)
-            alternatives = [_Candidate(*candidate) for candidate in top]
-            yield _Step(token, raw, alternatives, drawn), token in self._ends
+            yield Step(token, raw, tuple(top), drawn=drawn), token in self._ends
 
 
 def _event(line: bytes) -> _Event | None:
@@ -386,5 +329,5 @@ def _refusal(checkpoint_id: str, status: int, body: str) -> Exception:
     except (ValueError, KeyError, TypeError):
         message = body[:500]
     if status == 503:  # still reading its weights
-        return _Interrupted(message)
+        return Interrupted(message)
     return EngineError(f"{checkpoint_id}: llama.cpp answered {status}: {message}")

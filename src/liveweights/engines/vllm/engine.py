@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from liveweights.engines.context import choose_context
-from liveweights.engines.drawn import Step, candidate_count, drawn_token
+from liveweights.engines.drawn import Step, candidate_count
 from liveweights.engines.limits import check_request, refuse_guidance
 from liveweights.engines.protocol import EngineError, Sampling, Token, UnknownCheckpoint
+from liveweights.engines.resumed import Interrupted, generate_resumed
 from liveweights.engines.settings import EngineSettings, VllmSettings
 from liveweights.engines.text import TextStream
 from liveweights.engines.vllm.process import VllmProcess
@@ -27,15 +28,9 @@ from liveweights.weights.models import end_of_text_ids, is_mixture, load_tokeniz
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-CONTINUATIONS = 5
-"""How often in a row an answer is taken up again without a token in between."""
 RETURN_SECONDS = 5.0
 """How long a request waits for a server to come back when none is in."""
 _TOLERANCE = {"float32": 0.02, "bfloat16": 0.1}
-
-
-class _Interrupted(Exception):
-    """The server went away before the answer was complete."""
 
 
 class VllmEngine:
@@ -198,35 +193,28 @@ class VllmEngine:
         refuse_guidance(sampling)
         text = TextStream(self._tokenizer, sampling.stop, sampling.skip)
         size = candidate_count(sampling, self._settings.candidates)
-        done: list[int] = []
-        without_progress = 0
+
+        async def attempt(done: Sequence[int]) -> AsyncGenerator[tuple[Step, bool]]:
+            replica = await self._pick(checkpoint)
+            ids = [*prompt_ids, *done]
+            steps = self._steps(replica, checkpoint, ids, sampling, done=len(done), size=size)
+            try:
+                async with aclosing(steps):
+                    async for step in steps:
+                        experts = step.experts
+                        if experts and not experts.serves(len(prompt_ids), len(done) + 1):
+                            step = replace(step, experts=None)
+                        yield step, step.id in self._ends
+            except Interrupted:
+                replica.lose()
+                raise
+
+        tokens = generate_resumed(checkpoint_id, attempt, sampling, text, candidates=size)
         self._active[checkpoint_id] += 1
         try:
-            while True:
-                replica = await self._pick(checkpoint)
-                before = len(done)
-                try:
-                    ids = [*prompt_ids, *done]
-                    steps = self._steps(replica, checkpoint, ids, sampling, len(done), size)
-                    async with aclosing(steps):
-                        async for step in steps:
-                            done.append(step.id)
-                            ended = step.id in self._ends
-                            token = drawn_token(step, size, sampling, text, len(done), ended=ended)
-                            experts = token.experts
-                            if experts and not experts.serves(len(prompt_ids), len(done)):
-                                token = replace(token, experts=None)
-                            yield token
-                            if token.stop:
-                                return
-                except _Interrupted as reason:
-                    replica.lose()
-                    without_progress = 0 if len(done) > before else without_progress + 1
-                    if without_progress > CONTINUATIONS:
-                        raise EngineError(
-                            f"{checkpoint_id} broke off {without_progress} times at the same "
-                            f"token: {reason}"
-                        ) from reason
+            async with aclosing(tokens):
+                async for token in tokens:
+                    yield token
         finally:
             self._active[checkpoint_id] -= 1
 
@@ -236,10 +224,11 @@ class VllmEngine:
         checkpoint: Checkpoint,
         ids: Sequence[int],
         sampling: Sampling,
+        *,
         done: int,
         size: int,
     ) -> AsyncGenerator[Step]:
-        """The steps of one request to one server. Raises _Interrupted, EngineError."""
+        """The steps of one request to one server. Raises Interrupted, EngineError."""
         seed = random.getrandbits(31) if sampling.seed is None else sampling.seed + done
         # What was computed for tokens that another request sampled did not serve them.
         first = len(ids) - 1 if self._mixture and not done else None
@@ -265,14 +254,14 @@ class VllmEngine:
                     for step in event.steps(first):
                         yield step
                     if event.finish_reason == "abort":
-                        raise _Interrupted(f"{replica.name} gave the answer up")
+                        raise Interrupted(f"{replica.name} gave the answer up")
         except AWAY as error:
-            raise _Interrupted(f"{replica.name}: {error!r}") from error
+            raise Interrupted(f"{replica.name}: {error!r}") from error
         except msgspec.MsgspecError as error:
             raise EngineError(f"{replica.name} is not understood: {error}") from error
         finally:
             replica.answers -= 1
-        raise _Interrupted(f"{replica.name} ended the answer early")
+        raise Interrupted(f"{replica.name} ended the answer early")
 
     def _holders(self, checkpoint: Checkpoint) -> list[Replica]:
         return [replica for replica in self._replicas if replica.holds(checkpoint)]
@@ -304,5 +293,5 @@ def _refused(replica: Replica, status: int, body: str) -> Exception:
     why = refusal(status, body)
     if status in (404, 503) or status >= 500:
         # 404: it has forgotten the adapter, for it is not the server that it was.
-        return _Interrupted(f"{replica.name}: {why}")
+        return Interrupted(f"{replica.name}: {why}")
     return EngineError(f"{replica.name}: {why}")
