@@ -74,7 +74,7 @@ LATE = "select exists (select from forgotten where at >= %s)"
 # the part held back through the verdict. Whatever was learnt from it or is built on it inherits.
 INFLUENCED = """
 with recursive influenced as (
-    select c.candidate as id from cycles c
+    select c.candidate as id from turns c
     where c.candidate is not null and c.id = any(
         select unnest(f.cycles) from forgotten f where f.user_hash = %s
     )

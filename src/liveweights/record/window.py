@@ -41,19 +41,15 @@ class UnknownCycle(LookupError):
     """There is no such cycle for that alias."""
 
 
-# A cycle has consumed its rows if it is open, or if what it made is part of what is live; those
-# of any other are unread again. That an answer was shown says nothing of it. A broken-off answer
-# without text is not silence: nobody knows what it would have said.
+# That an answer was shown says nothing of it. A broken-off answer without text is not silence:
+# nobody knows what it would have said.
 CANDIDATES = f"""
 with unread as (
     select k.day, k.generation, max(k.received_at) as arrived
     from feedback_keys k
     join feedback f on f.day = k.day and f.generation = k.generation and f.seq = k.seq
     where f.signal <> 'shown' and not exists (
-        select from cycle_rows r join cycles c on c.id = r.cycle
-        where r.feedback = k.seq and (
-            c.outcome is null or c.outcome = 'promoted' and c.withdrawn_at is null)
-    )
+        select from consumed where consumed.feedback = k.seq)
     group by k.day, k.generation
 ), candidates as (
     select g.id, g.tenant, g.session, g.user_id, u.arrived
@@ -68,11 +64,7 @@ with unread as (
       and not exists (
           select from feedback f
           where f.day = g.day and f.generation = g.id and f.signal <> 'shown')
-      and not exists (
-          select from cycle_rows r join cycles c on c.id = r.cycle
-          where r.generation = g.id and (
-            c.outcome is null or c.outcome = 'promoted' and c.withdrawn_at is null)
-      )
+      and not exists (select from consumed where consumed.generation = g.id)
     union all
     select g.id, g.tenant, g.session, g.user_id, n.created_at
     from generations g cross join lateral ({NEXT}) n
@@ -81,15 +73,11 @@ with unread as (
       and not exists (
           select from feedback f
           where f.day = g.day and f.generation = g.id and f.signal <> 'shown')
-      and not exists (
-          select from cycle_rows r join cycles c on c.id = r.cycle
-          where r.generation = g.id and (
-            c.outcome is null or c.outcome = 'promoted' and c.withdrawn_at is null)
-      )
+      and not exists (select from consumed where consumed.generation = g.id)
 )
 select id, tenant, session, user_id from candidates
 order by exists (
-    select from cycle_rows r join cycles c on c.id = r.cycle
+    select from cycle_rows r join turns c on c.id = r.cycle
     where r.generation = candidates.id
         and (coalesce(c.outcome, '') not in ('promoted', 'restarted') or c.withdrawn_at is not null)
 ), arrived, id
@@ -116,9 +104,9 @@ from kept left join feedback f on f.day = kept.day and f.generation = kept.id
 HELD_BACK = """
 select r.day, r.generation
 from cycle_rows r join (
-    select c.id from cycles c join checkpoints i on i.id = c.incumbent
+    select c.id from turns c join checkpoints i on i.id = c.incumbent
     where c.alias = %(alias)s and c.id <= %(cycle)s and i.root = (
-        select i.root from cycles c join checkpoints i on i.id = c.incumbent
+        select i.root from turns c join checkpoints i on i.id = c.incumbent
         where c.id = %(cycle)s)
     order by c.id desc limit %(cycles)s
 ) last on last.id = r.cycle
@@ -183,7 +171,7 @@ async def claim(
     Raises UnknownCycle.
     """
     cursor = await conn.execute(
-        "select incumbent from cycles where id = %s and alias = %s for update", (cycle, alias)
+        "select incumbent from turns where id = %s and alias = %s for update", (cycle, alias)
     )
     if (row := await cursor.fetchone()) is None:
         raise UnknownCycle(f"there is no cycle {cycle} of alias {alias!r}")

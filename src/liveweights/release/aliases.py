@@ -398,22 +398,9 @@ async def _point(
     return Alias(*row)
 
 
-WITHDRAW = """
-with recursive chain as (
-    select id, parent from checkpoints where id = %(live)s
-    union
-    select c.id, c.parent from checkpoints c join chain on c.id = chain.parent
-)
-update cycles
-set withdrawn_at = case when candidate in (select id from chain) then null else now() end
-where alias = %(alias)s and outcome = 'promoted'
-  and (withdrawn_at is null) = (candidate not in (select id from chain))
-"""
-
-
 async def _withdraw(conn: Connection, name: str, live: str) -> None:
     """Mark the cycles whose work is not in what is live now, and no others."""
-    await conn.execute(WITHDRAW, {"alias": name, "live": live})
+    await conn.execute("select withdraw_turns(%s, %s)", (name, live))
 
 
 async def _end_other_canary(conn: Connection, alias: Alias, target: str, reason: str) -> None:

@@ -52,7 +52,7 @@ select chain.id, chain.kind, chain.created_at, cycle.id, cycle.outcome, cycle.ve
 from chain
 left join lateral (
     -- A later cycle that learnt the same bits again did not make this checkpoint.
-    select id, outcome, verdict from cycles where candidate = chain.id order by id limit 1
+    select id, outcome, verdict from turns where candidate = chain.id order by id limit 1
 ) cycle on true
 left join cycle_rows r on r.cycle = cycle.id
 group by chain.id, chain.kind, chain.created_at, chain.depth,

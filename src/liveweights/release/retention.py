@@ -85,9 +85,7 @@ async def read_needed(conn: Connection, targets: int) -> dict[str, str]:
             need(checkpoint, f"rollback target of {alias.name!r}")
     for checkpoint in desired.warm:
         need(checkpoint, "held warm")
-    cursor = await conn.execute(
-        "select id, incumbent, candidate from cycles where ended_at is null"
-    )
+    cursor = await conn.execute("select id, incumbent, candidate from turns where ended_at is null")
     for cycle, incumbent, candidate in await cursor.fetchall():
         need(incumbent, f"incumbent of cycle {cycle}")
         need(candidate, f"candidate of cycle {cycle}")
@@ -179,7 +177,7 @@ async def remove_work(conn: Connection, home: Path, keep: int) -> None:
     """Remove the updates' files of all ended cycles but the last ``keep`` of each alias."""
     cursor = await conn.execute(
         "select id from (select id, ended_at, row_number() over"
-        "  (partition by alias order by ended_at desc nulls first) as place from cycles) c"
+        "  (partition by alias order by ended_at desc nulls first) as place from turns) c"
         " where ended_at is null or place <= %s",
         (keep,),
     )

@@ -211,7 +211,7 @@ async def read_scorecard(conn: Connection, checkpoint_id: str, rewards: RewardMa
         " c.withdrawn_at is not null, c.verdict, c.canary, c.learning,"
         " extract(epoch from coalesce(c.ended_at, now()) - c.started_at)"
         " from checkpoints k left join lateral ("
-        "  select * from cycles where candidate = k.id order by id limit 1) c on true"
+        "  select * from turns where candidate = k.id order by id limit 1) c on true"
         " where k.id = %s",
         (checkpoint_id,),
     )

@@ -66,7 +66,7 @@ async def _remove_unserved(conn: Connection, name: str) -> bool:
     whether it was one."""
     cursor = await conn.execute(
         "select live from aliases where name = %(name)s and served_at is null"
-        " and not exists (select from cycles where alias = %(name)s)"
+        " and not exists (select from turns where alias = %(name)s)"
         " and not exists (select from generations where alias = %(name)s)",
         {"name": name},
     )
