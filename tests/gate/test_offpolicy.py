@@ -10,10 +10,10 @@ from liveweights.gate.offpolicy import (
     doubly_robust_difference,
     effective_size,
     ips_difference,
-    snips,
     snips_difference,
 )
 from liveweights.gate.predictions import predict
+from liveweights.gate.statistics import clustered_error
 
 weights = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=50)
 
@@ -32,8 +32,8 @@ def test_equal_weights_count_fully_and_no_weights_not() -> None:
 @given(st.lists(st.floats(-1, 1), min_size=31, max_size=60), st.floats(-3, 2))
 def test_the_same_policy_has_the_logged_mean(rewards: list[float], shift: float) -> None:
     # A constant factor on all weights, such as rounding of the engine, cancels.
-    estimate = snips(rewards, [shift] * len(rewards))
-    assert estimate.value == pytest.approx(np.mean(rewards), abs=1e-9)
+    estimate = snips_difference(rewards, [shift] * len(rewards), np.zeros(len(rewards)))
+    assert estimate.value == pytest.approx(0.0, abs=1e-9)
     assert estimate.effective == pytest.approx(len(rewards))
 
 
@@ -44,10 +44,10 @@ def test_estimate_covers_the_true_value_of_another_policy() -> None:
         np.array([0.2, 0.3, 0.5]),
         np.array([-0.25, 0, 0.75]),
     )
-    truth, covered, runs = float(pi @ value_of), 0, 1000
+    truth, covered, runs = float((pi - mu) @ value_of), 0, 1000
     for _ in range(runs):
         actions = rng.choice(3, size=300, p=mu)
-        estimate = snips(value_of[actions], np.log(pi / mu)[actions])
+        estimate = snips_difference(value_of[actions], np.log(pi / mu)[actions], np.zeros(300))
         assert estimate.low is not None
         assert estimate.high is not None
         covered += estimate.low <= truth <= estimate.high
@@ -63,13 +63,14 @@ def test_pairing_sees_a_small_improvement_that_two_estimates_do_not() -> None:
     assert paired.low is not None
     assert paired.low > 0
     assert paired.value == pytest.approx(0.01, abs=0.002)
-    alone, incumbent = snips(rewards, ours), snips(rewards, np.zeros(2000))
-    assert alone.low < incumbent.high  # type: ignore[operator]
+    alone = clustered_error(rewards, np.arange(2000))
+    assert alone is not None
+    assert paired.value < 1.96 * alone
 
 
 def test_too_few_effective_samples_are_refused_with_the_reason() -> None:
     logratios = [-20.0] * 99 + [0.0]
-    estimate = snips([1.0] * 100, logratios, floor=30)
+    estimate = snips_difference([1.0] * 100, logratios, np.zeros(100), floor=30)
     assert estimate.value is None
     assert estimate.low is None
     assert estimate.refused == "1.0 effective samples of 100; at least 30 are needed"
@@ -77,14 +78,16 @@ def test_too_few_effective_samples_are_refused_with_the_reason() -> None:
 
 
 def test_one_session_is_refused() -> None:
-    estimate = snips([0.0, 1.0] * 50, [0.0] * 100, sessions_B=["a"] * 100)
+    none = np.zeros(100)
+    estimate = snips_difference([0.0, 1.0] * 50, none, none, sessions_B=["a"] * 100)
     assert estimate.value is None
     assert "one session" in (estimate.refused or "")
 
 
 def test_the_clip_bounds_one_answers_weight() -> None:
-    estimate = snips([1.0] + [0.0] * 99, [50.0] + [0.0] * 99, clip=2.0)
-    assert estimate.value == pytest.approx(2 / 101)
+    logratios = [50.0] + [0.0] * 99
+    estimate = snips_difference([1.0] + [0.0] * 99, logratios, np.zeros(100), clip=2.0)
+    assert estimate.value == pytest.approx(2 / 101 - 1 / 100)
     assert estimate.clipped == 1
 
 
@@ -94,12 +97,13 @@ def test_the_clip_bounds_one_answers_weight() -> None:
 )
 def test_bad_input_is_refused(rewards: list[float], logratios: list[float]) -> None:
     with pytest.raises(ValueError, match="log-ratios"):
-        snips(rewards, logratios)
+        snips_difference(rewards, logratios, logratios)
 
 
 def test_an_impossible_answer_weighs_nothing() -> None:
-    estimate = snips([1.0] * 50 + [0.0] * 50, [-np.inf] * 50 + [0.0] * 50)
-    assert estimate.value == 0.0
+    logratios = [-np.inf] * 50 + [0.0] * 50
+    estimate = snips_difference([1.0] * 50 + [0.0] * 50, logratios, np.zeros(100))
+    assert estimate.value == -0.5
 
 
 MU, PI, VALUE_OF = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5]), np.array([-0.25, 0, 0.75])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from types import TracebackType
 from typing import Any, Self
 
 import mcp_types
@@ -51,12 +50,7 @@ class Answering:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
 

@@ -291,7 +291,7 @@ class _Process(asyncio.SubprocessProtocol):
         pipe.write(frame(body))
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        if self._answer is None or self._answer.done():
+        if fd != 1 or self._answer is None or self._answer.done():
             return
         self._came += data
         if len(self._came) < HEAD:

@@ -42,32 +42,6 @@ def effective_size(weights_B: FloatArray) -> float:
     return float(weights_B.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
-def snips(
-    rewards_B: Sequence[float] | FloatArray,
-    logratios_B: Sequence[float] | FloatArray,
-    clip: float = 10.0,
-    *,
-    sessions_B: Sequence[Hashable] | None = None,
-    floor: float = 30.0,
-    confidence: float = 0.95,
-) -> OffPolicy:
-    """Self-normalised estimate of a policy's mean reward: sum(w R) / sum(w).
-
-    ``logratios_B`` are sums over an answer's tokens of log pi - log mu, with mu as recorded when
-    it was served; w = min(exp(logratio), clip). Swaminathan & Joachims 2015, "The self-normalized
-    estimator for counterfactual learning", eq. 5; standard error by the delta method, clustered.
-    Refused below ``floor`` effective samples. Raises ValueError on unequal lengths.
-    """
-    rewards, weights, clipped = _weigh(rewards_B, logratios_B, clip)
-    effective = effective_size(weights)
-    if effective < floor:
-        return _refuse(len(rewards), effective, clipped, floor)
-    value, influence = _self_normalised(rewards, weights)
-    return _interval(
-        value, influence, effective, clipped, group(sessions_B, len(rewards)), confidence
-    )
-
-
 def ips_difference(
     rewards_B: Sequence[float] | FloatArray,
     candidate_logratios_B: Sequence[float] | FloatArray,
@@ -142,10 +116,15 @@ def snips_difference(
     floor: float = 30.0,
     confidence: float = 0.95,
 ) -> OffPolicy:
-    """Candidate's minus incumbent's `snips` on the same answers, paired answer by answer.
+    """Candidate's minus incumbent's self-normalised mean reward, sum(w R) / sum(w), on the same
+    answers, paired answer by answer.
 
+    The log-ratios are sums over an answer's tokens of log pi - log mu, with mu as recorded when it
+    was served; w = min(exp(logratio), clip). Swaminathan & Joachims 2015, "The self-normalized
+    estimator for counterfactual learning", eq. 5; standard error by the delta method, clustered.
     Pairing cancels the luck of the log, and the part of log mu that is the engine's rounding.
-    The effective size is the smaller of the two.
+    The effective size is the smaller of the two; refused where that is below ``floor``. Raises
+    ValueError on unequal lengths.
     """
     rewards, ours, cut = _weigh(rewards_B, candidate_logratios_B, clip)
     _, theirs, also_cut = _weigh(rewards_B, incumbent_logratios_B, clip)

@@ -203,12 +203,6 @@ def is_permissive(licence: str) -> bool:
     return bool(_PERMISSIVE.search(licence)) and not _NOT_PERMISSIVE.search(licence)
 
 
-def overlap(one: SourceFile, other: SourceFile) -> float:
-    """Share of the smaller file's distinct code lines that the other has too, 0 to 1."""
-    smaller = min(len(one.lines), len(other.lines))
-    return len(one.lines & other.lines) / smaller if smaller else 0.0
-
-
 def _repeating(files: Iterable[SourceFile], others: Sequence[SourceFile]) -> set[str]:
     """Names of ``files`` that overlap heavily with one of ``others``."""
     index = defaultdict[str, list[int]](list)

@@ -5,11 +5,12 @@ import asyncio
 import pytest
 from tests.gate.suites.doubles import ScriptedModel, always
 
-from liveweights.gate.sandbox import Sandbox
-from liveweights.gate.suites.harbor import read_tasks
+from liveweights.gate.sandbox import Limits, Sandbox
+from liveweights.gate.sandbox.session import open_session
+from liveweights.gate.suites.harbor import Task, read_tasks
 from liveweights.gate.suites.model import Refused
 from liveweights.gate.suites.suite import Attempt, Case
-from liveweights.gate.suites.terminal import TASKS, check_solution, open_terminal
+from liveweights.gate.suites.terminal import LARGEST, PROCESSES, TASKS, open_terminal, verify
 
 
 def attempt(sandbox: Sandbox, task: str, model: ScriptedModel) -> Attempt:
@@ -20,6 +21,20 @@ def attempt(sandbox: Sandbox, task: str, model: ScriptedModel) -> Attempt:
 def steps(*answers: str) -> ScriptedModel:
     left = list(answers)
     return ScriptedModel("agent", lambda prompt, seed: left.pop(0))
+
+
+async def check_solution(sandbox: Sandbox, task: Task) -> float:
+    """Reward of the task's own solution, which must be 1 for the task to mean anything."""
+    limits = Limits(
+        seconds=task.agent_seconds, memory=task.memory, processes=PROCESSES, disk=task.disk
+    )
+    async with open_session(
+        sandbox, task.files | task.solution, (task.workdir, "/tmp", "/solution"), limits
+    ) as session:
+        await session.execute("bash /solution/solve.sh", task.agent_seconds)
+        made = await session.export(task.workdir, LARGEST)
+    reward, _ = await verify(sandbox, task, made)
+    return reward
 
 
 def test_every_task_is_solved_by_its_own_solution(sandbox: Sandbox) -> None:

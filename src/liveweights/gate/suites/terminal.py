@@ -125,20 +125,6 @@ async def verify(sandbox: Sandbox, task: Task, made: bytes) -> tuple[float, str]
         return 0.0, f"the tests wrote no reward ({found.ended})"
 
 
-async def check_solution(sandbox: Sandbox, task: Task) -> float:
-    """Reward of the task's own solution, which must be 1 for the task to mean anything."""
-    limits = Limits(
-        seconds=task.agent_seconds, memory=task.memory, processes=PROCESSES, disk=task.disk
-    )
-    async with open_session(
-        sandbox, task.files | task.solution, (task.workdir, "/tmp", "/solution"), limits
-    ) as session:
-        await session.execute("bash /solution/solve.sh", task.agent_seconds)
-        made = await session.export(task.workdir, LARGEST)
-    reward, _ = await verify(sandbox, task, made)
-    return reward
-
-
 def open_terminal(sandbox: Sandbox, folder: Path = TASKS, card: Card = CARD) -> TerminalSuite:
     """Raises SuiteError."""
     return TerminalSuite(sandbox, {task.name: task for task in read_tasks(folder)}, card)
