@@ -108,7 +108,7 @@ def test_a_part_that_says_nothing_has_no_reason() -> None:
     assert asyncio.run(scenario()) == (None, "")
 
 
-def test_a_supervisor_that_is_gone_harms_nobody() -> None:
+def test_telling_a_supervisor_that_is_gone_does_not_raise() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     report = Report(writing)

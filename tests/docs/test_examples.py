@@ -228,4 +228,6 @@ def test_the_table_that_is_shown_is_in_order(tmp_path: Path) -> None:
     command = [sys.executable, str(script), str(table)]
     logs.write_bytes(subprocess.run(command, capture_output=True, check=True).stdout)
     code = "from liveweights.cli import main; main()"
-    subprocess.run([sys.executable, "-c", code, "import", str(logs), "--check"], check=True)
+    command = [sys.executable, "-c", code, "import", str(logs), "--check"]
+    checked = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert "is in order" in checked

@@ -299,6 +299,7 @@ def test_who_takes_nothing_of_an_answer_is_not_waited_for() -> None:
             await ended.wait()
 
     uvloop.run(scenario())  # as the service does
+    assert ended.is_set()
 
 
 def test_a_client_that_is_given_up_gives_everything_back() -> None:

@@ -53,4 +53,4 @@ def test_variables_and_annotations_run(database_dsn: str) -> None:
     queries += [one["rawQuery"] for one in BOARD["annotations"]["list"]]
     with psycopg.connect(database_dsn) as conn:
         for query in queries:
-            conn.execute(expand(query).encode())
+            assert conn.execute(expand(query).encode()).description

@@ -53,7 +53,8 @@ def test_a_zone_that_postgres_has_not_is_only_a_way_to_write_a_time() -> None:
 @given(st.text(max_size=30))
 def test_any_text_is_a_time_or_told(text: str) -> None:
     with suppress(WindowError):
-        make_window(text, "2026-03-31", now=NOW)
+        window = make_window(text, "2026-03-31", now=NOW)
+        assert window.since < window.until
 
 
 def test_an_empty_window_and_an_unknown_step_are_told() -> None:

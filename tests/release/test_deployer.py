@@ -131,6 +131,7 @@ def test_an_alias_change_is_noticed_without_waiting_for_the_next_look(circle) ->
             await c.serves(BASE)
             await c.promote(A)
             await c.serves(A)
+            assert c.engine.loaded == [BASE, A]
 
     circle(test)
 
@@ -202,6 +203,7 @@ def test_a_checkpoint_that_the_engine_lost_is_loaded_again(circle) -> None:
             c.engine.crash(BASE)
             await c.until(lambda: c.engine.loaded == [BASE, BASE])
             await c.serves(BASE)
+            assert c.engine.resident() == {BASE}
 
     circle(test)
 
