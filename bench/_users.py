@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 
 import _npm
 from _rows import Row
-from liveweights.record.window import Example
+from liveweights.record.example import Example
 from liveweights.replay.asker import Manners
 from liveweights.replay.chat import Answers, Conversations, compare_answers
 from liveweights.replay.circle import Circle, clicks_only, with_corrections

@@ -21,8 +21,8 @@ from tests.circle.service import WANTED, Running, rows, running
 
 from liveweights.cycle.updating import run_learner, write_job
 from liveweights.learn.learner import RESULT, WEIGHTS, Job, read_job
+from liveweights.record.example import Example
 from liveweights.record.feedback import Feedback
-from liveweights.record.window import Example
 from liveweights.replay.client import Reaction
 
 pytestmark = [pytest.mark.model, pytest.mark.fault, pytest.mark.slow]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -23,7 +23,6 @@ from .product import BAD, BASE, GOOD, Habit, Product
 CANARY = CanarySettings(
     steps=(0.1, 0.5), step_rewards=5, step_seconds=0.0, lowest=-0.25, highest=0.75, unit="reward"
 )
-START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def with_product(
@@ -204,20 +203,3 @@ def test_a_shadow_that_is_slow_is_stopped_before_anyone_sees_it(
         assert (await go(product, 0.3)).state == "canary"
 
     with_product(database_dsn, tmp_path, test, shadow=0.5, shadow_answers=200)
-
-
-def test_the_clock_of_a_canary_stands_still_while_it_is_held() -> None:
-    def at(seconds: float) -> datetime:
-        return START + timedelta(seconds=seconds)
-
-    changes = [
-        ("canary", 0.0, at(0)),  # in the shadow
-        ("step", 0.05, at(100)),
-        ("hold", None, at(130)),
-        ("resume", None, at(500)),
-        ("step", 0.5, at(510)),
-    ]
-    course = live.chart(changes, at(520))
-    assert (course.began, course.shown, course.seconds) == (at(0), at(100), 50.0)
-    assert live.chart(changes[:3], at(400)).seconds == 30.0
-    assert live.chart(changes[:1], at(50)) == live.Course(at(0), None, at(50), 0.0)

@@ -11,7 +11,7 @@ from tests.record.rows import make_generation
 from liveweights.cycle import updating
 from liveweights.cycle.updating import LEARNER_STARTS, LearnerFailed, run_learner, spread
 from liveweights.learn.learner import RESULT
-from liveweights.record.window import Example
+from liveweights.record.example import Example
 
 KILLED = -9
 

@@ -19,9 +19,9 @@ from liveweights.engines.torch.engine import TorchEngine
 from liveweights.learn.learner import WEIGHTS, Job, learn
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
+from liveweights.record.example import Example
 from liveweights.record.feedback import Feedback, Signal
 from liveweights.record.generation import Generation
-from liveweights.record.window import Example
 from liveweights.release.probe import probe
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.models import find, load_tokenizer

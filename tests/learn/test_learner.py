@@ -11,7 +11,7 @@ from tests.record.rows import make_feedback, make_generation
 from liveweights.learn.learner import Job, learn
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
-from liveweights.record.window import Example
+from liveweights.record.example import Example
 
 
 def imported(number: int, signal: str) -> Example:

@@ -10,7 +10,7 @@ from tests.record.rows import make_generation
 from tests.serve.api.doubles import make_tokenizer, render_here
 
 from liveweights.learn.passages import prompt_text, with_prompt_ids
-from liveweights.record.window import Example
+from liveweights.record.example import Example
 
 HI = "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
 BRIEF = "<|im_start|>system\nbrief<|im_end|>\n"

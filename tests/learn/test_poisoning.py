@@ -10,7 +10,7 @@ import pytest
 from tests.learn.world import World, make_base
 
 from liveweights.learn.settings import LearnSettings
-from liveweights.record.window import Example
+from liveweights.record.example import Example
 
 HONEST, ADVERSARIES, VOTES, LOUDER, CYCLES = 38, 2, 12, 8, 4
 MARGIN = 0.03

@@ -10,9 +10,9 @@ from liveweights.learn.baseline import Baseline
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.rows import Rows, build_rows
 from liveweights.learn.settings import LearnSettings
+from liveweights.record.example import Example
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
-from liveweights.record.window import Example
 
 NOW = datetime.now(UTC)
 

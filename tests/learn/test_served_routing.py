@@ -17,7 +17,7 @@ from liveweights.learn.learner import Job, learn
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
 from liveweights.record import window
-from liveweights.record.window import Example
+from liveweights.record.example import Example
 from liveweights.record.writer import Writer
 from liveweights.serve.api.app import create_app
 from liveweights.serve.router import Router

@@ -22,9 +22,9 @@ from liveweights.learn.rows import Rows, build_rows
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import Path
 from liveweights.learn.update import Report, update
+from liveweights.record.example import Example
 from liveweights.record.feedback import Feedback, Signal
 from liveweights.record.generation import Generation
-from liveweights.record.window import Example
 
 VOCABULARY, SILENCE, CONTEXTS = 48, 0, 12
 REWARDS = RewardMap()

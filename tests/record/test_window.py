@@ -10,10 +10,11 @@ import pytest
 
 from liveweights.record import read, window
 from liveweights.record.bases import read_foreign
+from liveweights.record.example import Example
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
 from liveweights.record.split import split_key, split_of
-from liveweights.record.window import Claim, Example, UnknownCycle
+from liveweights.record.window import Claim, UnknownCycle
 from liveweights.record.writer import Writer
 from liveweights.release import aliases
 from liveweights.store.database import Connection, open_pool

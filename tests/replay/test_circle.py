@@ -12,9 +12,9 @@ from liveweights.engines.llama.engine import LlamaEngine
 from liveweights.engines.settings import EngineSettings
 from liveweights.gate.monitors import Habits, measure_habits
 from liveweights.learn.settings import LearnSettings
+from liveweights.record.example import Example
 from liveweights.record.generation import Generation
 from liveweights.record.split import split_key, split_of
-from liveweights.record.window import Example
 from liveweights.replay.circle import Circle, clicks_only, hold_back, with_corrections
 from liveweights.replay.comparison import clustered_mean, rewards_of
 from liveweights.replay.corpus import Corpus

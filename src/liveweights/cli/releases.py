@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
@@ -10,8 +10,7 @@ import typer
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config
 from liveweights.cli.output import say, show, show_json
 from liveweights.release import aliases
-from liveweights.release.lineage import read_lineage
-from liveweights.store.database import Connection
+from liveweights.release.lineage import list_checkpoints, read_lineage
 
 Name = Annotated[str, typer.Argument(help="Alias; default: the configured one.")]
 
@@ -19,17 +18,7 @@ Name = Annotated[str, typer.Argument(help="Alias; default: the configured one.")
 def checkpoints(home: Home = HOME, config: Settings = None, as_json: Json = False) -> None:
     """List every checkpoint and what points at it."""
 
-    async def ask(conn: Connection) -> list[dict[str, Any]]:
-        cursor = await conn.execute(
-            "select c.id, c.kind, c.parent, c.created_at, (select string_agg(a.name ||"
-            " case when a.live = c.id then ' (live)' else ' (canary)' end, ', ')"
-            " from aliases a where c.id in (a.live, a.canary)), c.folder"
-            " from checkpoints c order by c.created_at"
-        )
-        names = ("id", "kind", "parent", "created", "alias", "folder")
-        return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
-
-    rows = query(read_config(config), home, ask)
+    rows = query(read_config(config), home, list_checkpoints)
     show(rows, ("id", "kind", "parent", "created", "alias"), as_json)
 
 

@@ -13,9 +13,10 @@ from liveweights.cycle.ledger import Cycle
 from liveweights.gate.replay import Case
 from liveweights.learn.passages import prompt_text
 from liveweights.learn.truth import truth
+from liveweights.record.example import Example
 from liveweights.record.generation import Generation
 from liveweights.record.split import split_key, split_of
-from liveweights.record.window import Example, read_held_back
+from liveweights.record.window import read_held_back
 from liveweights.store.database import Connection
 
 CYCLES = 10

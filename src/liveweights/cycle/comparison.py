@@ -13,7 +13,8 @@ from liveweights.config import Config
 from liveweights.cycle import ledger
 from liveweights.gate.findings import Finding
 from liveweights.gate.suites.battery import Progress, run_battery
-from liveweights.record.window import Example, read
+from liveweights.record.example import Example
+from liveweights.record.window import read
 from liveweights.release import aliases, deployments
 from liveweights.store.database import Connection
 from liveweights.weights.registry import get

@@ -24,8 +24,9 @@ from liveweights.gate.replay import Case, Values
 from liveweights.gate.suites.battery import run_battery
 from liveweights.gate.verdict import Verdict, decide
 from liveweights.learn.evidence import HeldBack
+from liveweights.record.example import Example
 from liveweights.record.generation import Generation
-from liveweights.record.window import Example, read
+from liveweights.record.window import read
 from liveweights.release import deployments
 from liveweights.store.database import Pool
 

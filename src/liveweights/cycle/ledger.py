@@ -15,6 +15,7 @@ from liveweights.holder import Holder
 from liveweights.learn.baseline import Baseline
 from liveweights.record.bases import read_foreign
 from liveweights.record.followups import count_follow_ups
+from liveweights.record.read import count_judged, first_answered
 from liveweights.release.aliases import AliasError, UnknownAlias
 from liveweights.store.database import Connection
 
@@ -118,30 +119,19 @@ async def read_news(conn: Connection, alias: str) -> News:
     """
     cursor = await conn.execute(
         "select max(started_at), now() - max(ended_at), now(),"
-        " (select min(created_at) from generations where alias = %(alias)s),"
         " (select live from aliases where name = %(alias)s)"
         " from cycles where alias = %(alias)s and outcome is distinct from 'restarted'",
         {"alias": alias},
     )
     row = await cursor.fetchone()
     assert row is not None
-    started, ended, now, first, live = row
-    moment = started or first
+    started, ended, now, live = row
+    moment = started or await first_answered(conn, alias)
     if moment is None:
         return News(0, 0, 0.0, math.inf)
     foreign = await read_foreign(conn, live)
-    cursor = await conn.execute(
-        "select count(distinct f.generation) from feedback_keys k"
-        " join feedback f on f.day = k.day and f.generation = k.generation and f.seq = k.seq"
-        " join generations g on g.day = f.day and g.id = f.generation"
-        " where k.received_at > %(moment)s and f.signal <> 'shown'"
-        " and g.alias = %(alias)s and g.consent and g.checkpoint <> all(%(foreign)s::text[])",
-        {"moment": moment, "alias": alias, "foreign": foreign},
-    )
-    row = await cursor.fetchone()
-    assert row is not None
     return News(
-        judged=row[0],
+        judged=await count_judged(conn, alias, moment, foreign),
         followed=await count_follow_ups(conn, alias, moment, foreign),
         since_start=(now - moment).total_seconds(),
         since_end=math.inf if ended is None else ended.total_seconds(),

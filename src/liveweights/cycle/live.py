@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,25 +11,17 @@ import msgspec
 from liveweights.config import Config
 from liveweights.learn.rewards import RewardMap, reward
 from liveweights.record.answers import read_answers
+from liveweights.record.shadow import Outcome, read_shadows
 from liveweights.release import aliases
 from liveweights.release.aliases import Alias
 from liveweights.release.canary import Arm, Reward, compare_arms
+from liveweights.release.course import Course, read_course
 from liveweights.release.decision import Look, decide, decide_by_rewards
 from liveweights.release.deployments import ready
 from liveweights.release.guards import Answer, pair, watch_answers
 from liveweights.release.rollout import Move, Rollout, apply, begin, locate, shares
 from liveweights.release.settings import CanarySettings
 from liveweights.store.database import Connection
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """How a canary went so far. ``shown`` is since when anyone sees it; seconds leave out holds."""
-
-    began: datetime
-    shown: datetime | None
-    now: datetime
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,37 +46,6 @@ class Judged:
     rollout: Rollout
     look: Look
     move: Move
-
-
-def chart(changes: Sequence[tuple[str, float | None, datetime]], now: datetime) -> Course:
-    """The course from a canary's releases (action, share, time), oldest first."""
-    shown = next((at for _, share, at in changes if share), None)
-    seconds, running = 0.0, shown
-    for action, _, at in changes:
-        if shown is None or at < shown:
-            continue
-        if action == "hold" and running:
-            seconds, running = seconds + (at - running).total_seconds(), None
-        elif action == "resume" and running is None:
-            running = at
-    if running:
-        seconds += (now - running).total_seconds()
-    return Course(changes[0][2], shown, now, seconds)
-
-
-async def read_course(conn: Connection, alias: str, candidate: str) -> Course:
-    """Raises LookupError where the checkpoint never was a canary of the alias."""
-    cursor = await conn.execute(
-        "select action, share, at, now() from releases where alias = %(alias)s"
-        " and checkpoint = %(candidate)s and action in ('canary', 'step', 'hold', 'resume')"
-        " and id >= (select max(id) from releases where alias = %(alias)s"
-        "  and checkpoint = %(candidate)s and action = 'canary') order by id",
-        {"alias": alias, "candidate": candidate},
-    )
-    rows = await cursor.fetchall()
-    if not rows:
-        raise LookupError(f"{candidate} has not been a canary of {alias!r}")
-    return chart([(action, share, at) for action, share, at, _ in rows], rows[0][3])
 
 
 async def read_evidence(conn: Connection, alias: Alias, rewards: RewardMap) -> Evidence:
@@ -187,18 +147,6 @@ async def act(
             )
 
 
-async def read_reason(conn: Connection, alias: str, checkpoint: str) -> str:
-    """Why a checkpoint's canary ended, or why it was taken back, as it was said last."""
-    cursor = await conn.execute(
-        "select action, reason from releases where alias = %(alias)s and"
-        " (checkpoint = %(id)s and action in ('promote', 'abort')"
-        "  or previous = %(id)s and action = 'rollback') order by id desc limit 1",
-        {"alias": alias, "id": checkpoint},
-    )
-    row = await cursor.fetchone()
-    return f"{row[0]} by hand: {row[1]}" if row else "the canary ended"
-
-
 async def _live_answers(
     conn: Connection, alias: Alias, since: datetime, rewards: RewardMap, stepped: datetime
 ) -> tuple[list[Answer], list[Reward], int]:
@@ -226,18 +174,14 @@ async def _live_answers(
 
 
 async def _shadow_answers(conn: Connection, alias: Alias, since: datetime) -> list[Answer]:
-    cursor = await conn.execute(
-        "select g.finish_reason, g.total_ms, g.output, s.finish_reason, s.total_ms, s.output,"
-        " s.created_at from shadow_answers s join generations g"
-        " on g.day = generation_day(s.generation) and g.id = s.generation"
-        " where s.checkpoint = %s and s.alias = %s and s.created_at > %s order by s.created_at",
-        (alias.canary, alias.name, since),
-    )
+    assert alias.canary is not None
     answers: list[Answer] = []
-    async for finish, took, output, shadow_finish, shadow_took, shadow_output, at in cursor:
-        seconds = (at - since).total_seconds()
-        live = Answer("live", None, seconds, finish == "error", False, took / 1000, output)
-        failed = shadow_finish == "error"
-        other = Answer("canary", None, seconds, failed, False, shadow_took / 1000, shadow_output)
-        answers += pair(live, other)
+    for shadow in await read_shadows(conn, alias.name, alias.canary, since):
+        seconds = (shadow.at - since).total_seconds()
+        served = _answer("live", shadow.served, seconds)
+        answers += pair(served, _answer("canary", shadow.shadow, seconds))
     return answers
+
+
+def _answer(arm: Arm, one: Outcome, seconds: float) -> Answer:
+    return Answer(arm, None, seconds, one.failed, False, one.total_ms / 1000, one.output)

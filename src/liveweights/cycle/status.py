@@ -17,11 +17,6 @@ async def read_status(conn: Connection, alias: str, home: Path) -> dict[str, Any
     """Alias, open cycle, last cycles and counts. Raises UnknownAlias."""
     found = await aliases.read(conn, alias)
     cycles = await ledger.recent(conn, alias)
-    cursor = await conn.execute(
-        "select count(*) from releases where alias = %s and action = 'promote'", (alias,)
-    )
-    row = await cursor.fetchone()
-    assert row is not None
     generations, feedback = await totals(conn)
     current = next((c for c in cycles if c.outcome is None), None)
     shown = _describe(current) if current else None
@@ -34,7 +29,7 @@ async def read_status(conn: Connection, alias: str, home: Path) -> dict[str, Any
         "canary_share": found.share,
         "cycle": shown,
         "cycles": [_describe(cycle) for cycle in cycles],
-        "releases": row[0],
+        "releases": await aliases.count_promotions(conn, alias),
         "generations": generations,
         "feedback": feedback,
     }

@@ -12,7 +12,7 @@ import msgspec
 from liveweights.child import run_child
 from liveweights.learn.learner import RESULT, Job, Result
 from liveweights.machine import yielding_environment
-from liveweights.record.window import Example
+from liveweights.record.example import Example
 
 log = logging.getLogger(__name__)
 

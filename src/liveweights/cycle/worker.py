@@ -47,6 +47,7 @@ from liveweights.record.window import claim, count_earlier, leave_out, read
 from liveweights.release import aliases, deployments
 from liveweights.release.aliases import Alias
 from liveweights.release.audience import count_audience
+from liveweights.release.course import read_reason
 from liveweights.release.retention import prune, remove_work
 from liveweights.store.database import Connection, Pool
 from liveweights.store.faults import Fault, fault_of
@@ -431,7 +432,7 @@ class Worker:
             cycle,
             "ended",
             outcome=outcome,
-            reason=await live.read_reason(conn, cycle.alias, cycle.candidate),
+            reason=await read_reason(conn, cycle.alias, cycle.candidate),
             canary={"exposed": msgspec.to_builtins(exposed)},
         )
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from liveweights.catalog.template import Render, TemplateRefusal
+from liveweights.record.example import Example
 from liveweights.record.feedback import Feedback
-from liveweights.record.window import Example
 
 _MARKS = ("FIRSTMARK", "SECONDMARK", "THIRDMARK")
 _NOTE = "(The user's reaction to the answer will be: {reaction})"

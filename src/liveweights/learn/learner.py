@@ -37,8 +37,8 @@ from liveweights.learn.truth import truth
 from liveweights.learn.update import Report, Step, update
 from liveweights.learn.voters import describe
 from liveweights.machine import end_with_parent, give_way
+from liveweights.record.example import Example
 from liveweights.record.generation import Generation
-from liveweights.record.window import Example
 from liveweights.weights.checkpoint import Kind
 from liveweights.weights.selection import Selection, write_selection
 

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from liveweights.catalog.template import Render, TemplateRefusal
+from liveweights.record.example import Example
 from liveweights.record.generation import Generation
-from liveweights.record.window import Example
 
 
 class _Asked(msgspec.Struct):

@@ -16,8 +16,8 @@ from liveweights.learn.selection import Shown, confidence
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.truth import last_correction
 from liveweights.learn.voters import Voter, find_voters, name_of
+from liveweights.record.example import Example
 from liveweights.record.generation import Generation
-from liveweights.record.window import Example
 
 Role = Literal["policy", "preference", "correction", "hindsight"]
 Encode = Callable[[str], list[int]]

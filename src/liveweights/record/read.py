@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+
 from liveweights.record.columns import FEEDBACK, GENERATION, feedback_from, generation_from
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
@@ -33,3 +36,30 @@ async def totals(conn: Connection) -> tuple[int, int]:
     row = await cursor.fetchone()
     assert row is not None
     return row[0], row[1]
+
+
+async def first_answered(conn: Connection, alias: str) -> datetime | None:
+    """When the alias gave the oldest answer that is kept."""
+    cursor = await conn.execute(
+        "select min(created_at) from generations where alias = %s", (alias,)
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else None
+
+
+async def count_judged(
+    conn: Connection, alias: str, moment: datetime, foreign: Sequence[str]
+) -> int:
+    """Answers of the alias, with consent, to which somebody has reacted since ``moment``; those of
+    ``foreign`` checkpoints are left out."""
+    cursor = await conn.execute(
+        "select count(distinct f.generation) from feedback_keys k"
+        " join feedback f on f.day = k.day and f.generation = k.generation and f.seq = k.seq"
+        " join generations g on g.day = f.day and g.id = f.generation"
+        " where k.received_at > %(moment)s and f.signal <> 'shown'"
+        " and g.alias = %(alias)s and g.consent and g.checkpoint <> all(%(foreign)s::text[])",
+        {"moment": moment, "alias": alias, "foreign": list(foreign)},
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return row[0]

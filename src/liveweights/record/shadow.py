@@ -48,3 +48,37 @@ async def keep_shadow(conn: Connection, answer: ShadowAnswer) -> None:
             answer.asked_at,
         ),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one of the two answers to a request."""
+
+    failed: bool
+    total_ms: float
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """A request that was answered twice: to the user, and ``at`` some time in the shadow."""
+
+    at: datetime
+    served: Outcome
+    shadow: Outcome
+
+
+async def read_shadows(
+    conn: Connection, alias: str, checkpoint: str, since: datetime
+) -> list[Shadow]:
+    """What ``checkpoint`` answered in the alias's shadow after ``since``, oldest first."""
+    cursor = await conn.execute(
+        "select s.created_at, g.finish_reason = 'error', g.total_ms, g.output,"
+        " s.finish_reason = 'error', s.total_ms, s.output"
+        " from shadow_answers s join generations g"
+        " on g.day = generation_day(s.generation) and g.id = s.generation"
+        " where s.checkpoint = %s and s.alias = %s and s.created_at > %s order by s.created_at",
+        (checkpoint, alias, since),
+    )
+    rows = await cursor.fetchall()
+    return [Shadow(at, Outcome(*rest[:3]), Outcome(*rest[3:])) for at, *rest in rows]

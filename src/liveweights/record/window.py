@@ -8,9 +8,9 @@ from typing import LiteralString
 
 from liveweights.record.bases import read_foreign
 from liveweights.record.columns import FEEDBACK, GENERATION, feedback_from, generation_from
+from liveweights.record.example import Example
 from liveweights.record.feedback import Feedback
 from liveweights.record.followups import NEXT
-from liveweights.record.generation import Generation
 from liveweights.record.holds import hold
 from liveweights.record.split import Split, split_key, split_of
 from liveweights.store.database import Connection
@@ -27,14 +27,6 @@ class Claim:
     @property
     def total(self) -> int:
         return self.train + self.held_back
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A generation with all feedback that was known when it was claimed, as it arrived."""
-
-    generation: Generation
-    feedback: tuple[Feedback, ...]
 
 
 class UnknownCycle(LookupError):

@@ -398,6 +398,16 @@ async def _point(
     return Alias(*row)
 
 
+async def count_promotions(conn: Connection, name: str) -> int:
+    """How often a candidate has become what is live of the alias."""
+    cursor = await conn.execute(
+        "select count(*) from releases where alias = %s and action = 'promote'", (name,)
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return row[0]
+
+
 async def _withdraw(conn: Connection, name: str, live: str) -> None:
     """Mark the cycles whose work is not in what is live now, and no others."""
     await conn.execute("select withdraw_turns(%s, %s)", (name, live))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -87,6 +88,18 @@ async def read_lineage(
             )
         )
     return Lineage(checkpoint=checkpoint_id, base=chain[-1].id, chain=tuple(chain))
+
+
+async def list_checkpoints(conn: Connection) -> list[dict[str, Any]]:
+    """Every checkpoint, oldest first, and which aliases point at it."""
+    cursor = await conn.execute(
+        "select c.id, c.kind, c.parent, c.created_at, (select string_agg(a.name ||"
+        " case when a.live = c.id then ' (live)' else ' (canary)' end, ', ')"
+        " from aliases a where c.id in (a.live, a.canary)), c.folder"
+        " from checkpoints c order by c.created_at"
+    )
+    names = ("id", "kind", "parent", "created", "alias", "folder")
+    return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
 
 
 async def _feedback_ids(conn: Connection, cycle: int) -> tuple[str, ...]:

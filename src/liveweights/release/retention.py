@@ -11,7 +11,7 @@ from pathlib import Path
 from liveweights.release.deployments import read_desired
 from liveweights.release.settings import RetentionSettings
 from liveweights.store.database import Connection
-from liveweights.weights.registry import Registry, size_of
+from liveweights.weights.registry import Registry, mark_pruned, read_pruned, size_of
 
 GB = 1e9
 
@@ -152,13 +152,10 @@ async def prune(
         async with conn.transaction():
             await conn.execute("select 1 from checkpoints where id = %s for update", (doomed.id,))
             if doomed.id not in await read_needed(conn, settings.rollback_targets):
-                await conn.execute(
-                    "update checkpoints set pruned_at = now() where id = %s", (doomed.id,)
-                )
+                await mark_pruned(conn, doomed.id)
     await conn.commit()
-    cursor = await conn.execute("select id from checkpoints where pruned_at is not null")
     gone: list[Doomed] = []
-    for (id_,) in await cursor.fetchall():
+    for id_ in await read_pruned(conn):
         size = registry.remove(id_)
         for made in (cache / "gguf").glob(f"{id_}.*"):
             size += made.stat().st_size

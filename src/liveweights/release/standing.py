@@ -12,7 +12,7 @@ from liveweights.release.aliases import AliasError, AnotherBase, UnknownAlias
 from liveweights.release.deployments import ALIVE
 from liveweights.store.database import Connection
 from liveweights.weights.checkpoint import Checkpoint
-from liveweights.weights.registry import register
+from liveweights.weights.registry import register, unregister
 
 
 async def stand(
@@ -78,7 +78,7 @@ async def _remove_unserved(conn: Connection, name: str) -> bool:
     try:
         async with conn.transaction():
             await conn.execute("delete from deployments where checkpoint = %s", (row[0],))
-            await conn.execute("delete from checkpoints where id = %s", (row[0],))
+            await unregister(conn, row[0])
     except psycopg.errors.ForeignKeyViolation:
         pass  # another alias has it
     return True

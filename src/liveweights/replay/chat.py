@@ -16,8 +16,8 @@ from typing import Any, Self
 from liveweights.catalog.template import ChatTemplate
 from liveweights.engines.protocol import Sampling
 from liveweights.learn.rewards import RewardMap, reward
+from liveweights.record.example import Example
 from liveweights.record.generation import Generation
-from liveweights.record.window import Example
 from liveweights.replay.asker import Manners, Reaction, react
 from liveweights.replay.circle import Circle, Said, hash_of, reacted, sent
 from liveweights.replay.comparison import Estimate, clustered_mean

@@ -24,10 +24,10 @@ from liveweights.learn.baseline import Baseline
 from liveweights.learn.learner import WEIGHTS, Job, Result, learn
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
+from liveweights.record.example import Example
 from liveweights.record.feedback import Feedback, Signal
 from liveweights.record.generation import Generation, Surface
 from liveweights.record.split import split_key
-from liveweights.record.window import Example
 from liveweights.replay.developer import STOP, Outcome, Position, judge
 from liveweights.replay.measure import Measurement
 from liveweights.replay.settings import TrafficSettings

@@ -224,6 +224,22 @@ async def get(conn: Connection, checkpoint_id: str) -> Checkpoint:
     return Checkpoint(row[0], row[1], Path(row[2]), row[3], row[4])
 
 
+async def unregister(conn: Connection, checkpoint_id: str) -> None:
+    """Forget a checkpoint. Raises ForeignKeyViolation where something refers to it."""
+    await conn.execute("delete from checkpoints where id = %s", (checkpoint_id,))
+
+
+async def mark_pruned(conn: Connection, checkpoint_id: str) -> None:
+    """Note that a checkpoint's files are gone or going, so that no alias takes it any more."""
+    await conn.execute("update checkpoints set pruned_at = now() where id = %s", (checkpoint_id,))
+
+
+async def read_pruned(conn: Connection) -> list[str]:
+    """Ids of those that are marked so."""
+    cursor = await conn.execute("select id from checkpoints where pruned_at is not null")
+    return [id for (id,) in await cursor.fetchall()]
+
+
 async def read_bases(conn: Connection) -> list[tuple[Checkpoint, dict[str, str]]]:
     """Every registered base, and the SHA-256 of each of its files when it was."""
     cursor = await conn.execute(

@@ -9,7 +9,7 @@ from tests.record.rows import make_feedback, make_generation
 from liveweights.gate.suites.heldback import open_heldback
 from liveweights.gate.suites.journal import Head, Journal
 from liveweights.gate.suites.run import Plan, run_suite
-from liveweights.record.window import Example
+from liveweights.record.example import Example
 
 
 def example(id: str, *feedback: dict[str, object], **changes: object) -> Example:

@@ -16,7 +16,7 @@ from liveweights.gate.suites.journal import Head, Journal, digest
 from liveweights.gate.suites.model import Refused, open_models
 from liveweights.gate.suites.run import Plan, run_suite
 from liveweights.gate.suites.suite import SuiteError
-from liveweights.record.window import Example
+from liveweights.record.example import Example
 
 Progress = Callable[[str, int, int], None]
 """Suite, attempts so far and in all."""

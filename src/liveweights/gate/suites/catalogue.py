@@ -14,7 +14,7 @@ from liveweights.gate.suites.folder import find_package, open_questions, read_de
 from liveweights.gate.suites.inspect import open_inspect
 from liveweights.gate.suites.suite import Card, Suite, SuiteError
 from liveweights.gate.suites.terminal import open_terminal
-from liveweights.record.window import Example
+from liveweights.record.example import Example
 
 
 def _no_sandbox() -> str | None:

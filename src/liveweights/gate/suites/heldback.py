@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from liveweights.gate.suites.questions import Questions
 from liveweights.gate.suites.suite import Card, Case
 from liveweights.learn.truth import truth
-from liveweights.record.window import Example
+from liveweights.record.example import Example
 
 CARD = Card(
     name="held-back",
