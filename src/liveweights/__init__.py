@@ -1,3 +1,25 @@
-"""Serve an open-weight model, learn from its users, and release better weights with proof."""
+"""Serve an open-weight model, learn from its users, and release better weights with proof.
+
+The circle, in the order in which data moves through it:
+
+    api      OpenAI's dialect: requests, streams, tools, limits, feedback
+    gateway  the same doors in front of a server of yours: bytes passed on, answers recorded
+    engines  llama/ torch/ openvino/ vllm/ and any OpenAI server: one protocol
+    record   what happened: generations and feedback, one batching writer
+    learn    feedback to reward to advantage to weights
+    gate     candidate against incumbent: statistics, suites, the sandbox
+    release  the decision to promote, canaries, aliases, the deployer, lineage, scorecards
+    cycle    one turn of the circle as a row with a state
+
+Around it, those who carry it, look at it and steer it:
+
+    weights  files of weights: finding, naming by content, converting, storing, signing
+    catalog  what is known of a model: its card, its chat template
+    insight  questions about live data, one SQL file each
+    store    Postgres: connection, migrations, the embedded server
+    agentdb  databases for agents
+    replay   replayed users, for the demo, the tests and the benchmarks
+    cli      the commands
+"""
 
 __version__ = "0.1.0"

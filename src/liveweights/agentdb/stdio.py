@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from types import TracebackType
 from typing import Any, Self
 
 import mcp_types
@@ -50,7 +51,12 @@ class Answering:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
         await self.aclose()
 
 
