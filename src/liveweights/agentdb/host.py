@@ -143,9 +143,9 @@ class Host:
             with socket.socket() as probe, contextlib.suppress(OSError):
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind((ADDRESS, port))
-                found: int = probe.getsockname()[1]
-                path.write_text(f"{found}\n")
-                return found
+                bound: int = probe.getsockname()[1]
+                path.write_text(f"{bound}\n")
+                return bound
             if self.settings.port:
                 break
         raise HostError(f"port {wanted} is taken; set databases.port to another, or to 0")

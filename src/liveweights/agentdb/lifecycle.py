@@ -104,5 +104,5 @@ async def remove(conn: Connection, identifier: str) -> None:
 
 async def reread(conn: Connection, identifier: str) -> Database | None:
     """The row as it is now, for whoever has just got the lock."""
-    found = await read(conn, "id = %s", identifier)
-    return found[0] if found else None
+    rows = await read(conn, "id = %s", identifier)
+    return rows[0] if rows else None

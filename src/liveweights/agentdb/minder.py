@@ -144,8 +144,8 @@ class Minder:
             self._errors.pop(identifier, None)
 
     async def _mind(self, conn: Connection, sight: Sight, now: datetime, shared: Commons) -> None:
-        found = wanted(sight, now, shared)
-        same = found[:2] == (sight.database.state, sight.database.level)
+        decision = wanted(sight, now, shared)
+        same = decision[:2] == (sight.database.state, sight.database.level)
         if not same or not sight.consistent:
             await self._correct(conn, sight.database.id, shared)
 
@@ -188,15 +188,15 @@ class Minder:
         )
         async with conn.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(query.encode(), (identifier, identifier))
-            found: list[dict[str, Any]] = await cursor.fetchall()
-        if not found:
+            rows: list[dict[str, Any]] = await cursor.fetchall()
+        if not rows:
             return [], datetime.min
         used = [
             row["id"]
-            for row in found
+            for row in rows
             if row["sessions"] or row["transactions"] != self._transactions.get(row["id"])
         ]
-        known: dict[str, int] = {row["id"]: row["size"] for row in found}
+        known: dict[str, int] = {row["id"]: row["size"] for row in rows}
         sizes = known | await self._measure(conn, used)
         names = Database.__dataclass_fields__
         sights = [
@@ -210,13 +210,13 @@ class Minder:
                 admits=row["datallowconn"],
                 transactions=row["transactions"],
             )
-            for row in found
+            for row in rows
         ]
         self._transactions |= {sight.database.id: sight.transactions for sight in sights}
         if identifier is None:
             seen = {sight.database.id for sight in sights}
             self._transactions = {k: v for k, v in self._transactions.items() if k in seen}
-        return sights, found[0]["now"]
+        return sights, rows[0]["now"]
 
     async def _measure(self, conn: Connection, identifiers: list[str]) -> dict[str, int]:
         """Sizes in bytes; those that have changed are kept in the rows."""

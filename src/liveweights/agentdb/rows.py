@@ -73,5 +73,5 @@ async def read(conn: Connection, where: str = "true", *values: object) -> list[D
 
 
 async def find(conn: Connection, owner: str, name: str) -> Database | None:
-    found = await read(conn, "owner = %s and name = %s and state <> 'deleting'", owner, name)
-    return found[0] if found else None
+    rows = await read(conn, "owner = %s and name = %s and state <> 'deleting'", owner, name)
+    return rows[0] if rows else None

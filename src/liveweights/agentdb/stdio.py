@@ -62,9 +62,9 @@ class Answering:
 
 def refusal(error: Exception) -> mcp_types.JSONRPCError:
     """To the request whose line was not understood, as far as its id can be made out."""
-    found = error.errors()[0] if isinstance(error, ValidationError) else None
-    line = found["input"] if found else None
-    why = found["msg"] if found else str(error)
+    details = error.errors()[0] if isinstance(error, ValidationError) else None
+    line = details["input"] if details else None
+    why = details["msg"] if details else str(error)
     if isinstance(line, str) and SURROGATE.search(line):
         why += "; half of a surrogate pair is no character"
     return mcp_types.JSONRPCError(
@@ -81,8 +81,8 @@ def _id_of(line: object) -> int | str | None:
         request = json.loads(line) if isinstance(line, str) else line
     except (ValueError, RecursionError):
         return None
-    found = request.get("id") if isinstance(request, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return found if isinstance(found, (int, str)) and not isinstance(found, bool) else None
+    id = request.get("id") if isinstance(request, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return id if isinstance(id, (int, str)) and not isinstance(id, bool) else None
 
 
 class StdioServer(MCPServer[None]):

@@ -119,7 +119,7 @@ class Tools:
     async def list_databases(self) -> list[Described]:
         """Your databases, oldest first."""
         async with _explained():
-            return [describe(found) for found in await self.databases.list()]
+            return [describe(database) for database in await self.databases.list()]
 
     async def run_sql(
         self,
@@ -149,15 +149,15 @@ class Tools:
     async def connect_database(self, name: Name, read_only: ReadOnly = False) -> Connected:
         """How a program connects to it, with a role and a password of its own."""
         async with _explained():
-            found = await self.databases.connect(name, read_only=read_only)
+            address = await self.databases.connect(name, read_only=read_only)
         return Connected(
-            url=found.url,
+            url=address.url,
             host="127.0.0.1",
-            port=found.port,
-            database=found.database,
-            user=found.user,
-            password=found.password,
-            socket_folder=found.sockets,
+            port=address.port,
+            database=address.database,
+            user=address.user,
+            password=address.password,
+            socket_folder=address.sockets,
         )
 
     async def pause_database(self, name: Name) -> Described:

@@ -91,8 +91,8 @@ def find_fault(base: Checkpoint, engine: str) -> str | None:
     try:
         return next(_faults(base, engine), None)
     except Exception as error:  # whatever libraries find in files that are not theirs
-        said = say(error)
-        return f"reading it takes too much memory: {said}" if _UNMAPPED in str(error) else said
+        reason = say(error)
+        return f"reading it takes too much memory: {reason}" if _UNMAPPED in str(error) else reason
 
 
 def _faults(base: Checkpoint, engine: str) -> Iterator[str]:

@@ -105,8 +105,8 @@ def _attempt(render: Callable[[], str]) -> tuple[Outcome, str]:
         # Only `raise_exception`, which templates call for what their model does not know, makes
         # an error of exactly this type.
         meant = type(error) is TemplateError
-        said = str(error) if meant else f"{type(error).__name__}: {error}"
-        return Outcome.REFUSED if meant else Outcome.FAILED, said[:1000]
+        reason = str(error) if meant else f"{type(error).__name__}: {error}"
+        return Outcome.REFUSED if meant else Outcome.FAILED, reason[:1000]
 
 
 def _limit_memory(more_mib: int) -> None:

@@ -51,8 +51,8 @@ def archive(
             raise ArchiveError(f"{late[0]} is not over")
         return [await archives.archive(conn, day, folder) for day in chosen]
 
-    found = _run(settings, home, ask)
-    _show(found, as_json)
+    archived = _run(settings, home, ask)
+    _show(archived, as_json)
     if not (listed or as_json or given or record.days):
         say("[record] days is 0: days stay in Postgres until they are named here")
 
@@ -96,23 +96,23 @@ def forget(
         return await forget_user(conn, settings, where, tenant, user)
 
     done = _run(settings, home, ask)
-    found = done.found
+    gone = done.found
     if as_json:
         show_json(
             {
-                **msgspec.to_builtins(found),
+                **msgspec.to_builtins(gone),
                 "days": [str(day) for day in done.days],
                 "restarted": done.restarted,
                 "left": done.left,
             }
         )
     else:
-        say(f"{found.generations} generations and {found.feedback} rows of feedback removed")
+        say(f"{gone.generations} generations and {gone.feedback} rows of feedback removed")
         for day in done.days:
             say(f"the files of {day} were written anew without them")
         for cycle in done.restarted:
             say(f"cycle {cycle} had read of them and starts again")
-        for checkpoint in found.checkpoints:
+        for checkpoint in gone.checkpoints:
             say(f"{checkpoint} was influenced by them")
         for sentence in done.left:
             say(sentence, fg="yellow", err=True)
@@ -127,8 +127,8 @@ def _run(config: Config, home: Path, ask: Callable[[Connection], Awaitable[T]]) 
         raise refuse(str(error)) from error
 
 
-def _show(found: list[Archived], as_json: bool) -> None:
-    rows = [msgspec.to_builtins(one) for one in found]
+def _show(archived: list[Archived], as_json: bool) -> None:
+    rows = [msgspec.to_builtins(one) for one in archived]
     if as_json:
         show_json(rows)
     else:

@@ -20,14 +20,14 @@ from liveweights.store.database import Connection
 def status(home: Home = HOME, config: Settings = None, as_json: Json = False) -> None:
     """Where the circle stands: what is live, the open cycle, the last cycles."""
     settings = read_config(config)
-    found = query(settings, home, lambda conn: read_status(conn, settings.alias, home))
+    status = query(settings, home, lambda conn: read_status(conn, settings.alias, home))
     if as_json:
-        show_json(found)
+        show_json(status)
         return
-    say(f"{found['alias']}: {found['live']} is live, canary {found['canary'] or 'none'}")
+    say(f"{status['alias']}: {status['live']} is live, canary {status['canary'] or 'none'}")
     counts = "{generations} generations, {feedback} rows of feedback, {releases} releases"
-    say(counts.format(**found))
-    show(found["cycles"], ("id", "state", "outcome", "candidate", "reason"), False)
+    say(counts.format(**status))
+    show(status["cycles"], ("id", "state", "outcome", "candidate", "reason"), False)
 
 
 def cycle(
@@ -61,12 +61,12 @@ def cycle(
             await ledger.begin(conn, settings.alias, msgspec.to_builtins(settings.learn))
         return (await read_status(conn, settings.alias, home))["cycle"]
 
-    found = query(settings, home, ask)
-    if follow and found is not None and not as_json:
+    cycle = query(settings, home, ask)
+    if follow and cycle is not None and not as_json:
         follow_cycle(settings, home)
     elif as_json:
-        show_json(found)
-    elif found is None:
+        show_json(cycle)
+    elif cycle is None:
         say("no cycle is open; `liveweights cycle --now` starts one")
     else:
-        say(f"cycle {found['id']} is {found['state']}, candidate {found['candidate']}")
+        say(f"cycle {cycle['id']} is {cycle['state']}, candidate {cycle['candidate']}")

@@ -169,14 +169,14 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """All databases, oldest first."""
-    found = _ask(
+    listed = _ask(
         home, config, owner or OPERATOR, lambda databases: databases.list(everyone=owner is None)
     )
     if as_json:
-        show_json(found)
+        show_json(listed)
         return
-    names = {one.id: one.name for one in found}
-    show([_row(one, names) for one in found], COLUMNS, False)
+    names = {one.id: one.name for one in listed}
+    show([_row(one, names) for one in listed], COLUMNS, False)
 
 
 @db.command()
@@ -261,13 +261,13 @@ def limit(
     as_json: Json = False,
 ) -> None:
     """Change how long it lives, from now, and how large it may be."""
-    found = _ask(
+    database = _ask(
         home,
         config,
         OPERATOR,
         lambda databases: databases.limit(name, owner=owner, ttl=ttl, size_mb=size_mb),
     )
-    _say(found, None, as_json)
+    _say(database, None, as_json)
 
 
 @db.command()

@@ -61,14 +61,14 @@ def doctor(
             "last_quarantined": await quarantine.read(conn, SHOWN),
         }
 
-    found: dict[str, Any] = {**query(settings, home, look), "sandbox": _sandbox()}
+    facts: dict[str, Any] = {**query(settings, home, look), "sandbox": _sandbox()}
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
-    ready: bool = found["partitions_until"] is not None and found["partitions_until"] >= tomorrow
+    ready: bool = facts["partitions_until"] is not None and facts["partitions_until"] >= tomorrow
     if as_json:
-        show_json(found)
+        show_json(facts)
     else:
-        _print(found, ready)
-    if found["wrong_buckets"] or found["quarantined"] or found["damaged_files"] or not ready:
+        _print(facts, ready)
+    if facts["wrong_buckets"] or facts["quarantined"] or facts["damaged_files"] or not ready:
         raise typer.Exit(1)
 
 
@@ -86,44 +86,44 @@ def _rows_on_disk(home: Path) -> int:
     return sum(int(path.stem[11:]) for path in (home / "spill").rglob("*.rows"))
 
 
-def _print(found: dict[str, Any], ready: bool) -> None:
-    say(f"Postgres      {found['version']}, tier {found['kind']}")
-    if found["timescale"]:
-        say(f"timescaledb   {found['timescale']}")
-    if sizes := found["columnstore"]:
+def _print(facts: dict[str, Any], ready: bool) -> None:
+    say(f"Postgres      {facts['version']}, tier {facts['kind']}")
+    if facts["timescale"]:
+        say(f"timescaledb   {facts['timescale']}")
+    if sizes := facts["columnstore"]:
         say(
             f"columnstore   closed days: {sizes.days}, {sizes.as_rows:,} bytes of rows as "
             f"{sizes.as_columns:,} of columns"
         )
-    until = found["partitions_until"] or "none"
+    until = facts["partitions_until"] or "none"
     advice = "" if ready else "; start the service once, it makes them"
     say(f"partitions    until {until}{advice}")
-    if found["wrong_buckets"]:
+    if facts["wrong_buckets"]:
         rollups_are = (
-            f"{found['wrong_buckets']} buckets differ from the raw rows; "
+            f"{facts['wrong_buckets']} buckets differ from the raw rows; "
             "`liveweights rollups --rebuild` counts anew"
         )
     else:
-        rollups_are = f"equal to the raw rows of the last {found['compared_days']} days"
+        rollups_are = f"equal to the raw rows of the last {facts['compared_days']} days"
     say(f"rollups       {rollups_are}")
-    waiting = found["rows_on_disk"]
+    waiting = facts["rows_on_disk"]
     say(f"on disk       {waiting} answers wait for Postgres" if waiting else
                "on disk       nothing waits for Postgres")  # fmt: skip
-    for path in found["damaged_files"]:
+    for path in facts["damaged_files"]:
         say(f"damaged       {path}: some of its rows could not be read", fg="red")
-    if count := found["quarantined"]:
+    if count := facts["quarantined"]:
         say(
             f"quarantine    {count} rows that Postgres refused, the last of them below; "
             "`liveweights quarantine` shows, offers again or drops them",
             fg="red",
         )
-        for row in found["last_quarantined"]:
+        for row in facts["last_quarantined"]:
             say(f"              {describe(row)}")
     else:
         say("quarantine    empty")
-    for place, (name, held) in enumerate(found["sandbox"].items()):
+    for place, (name, held) in enumerate(facts["sandbox"].items()):
         say(f"{'' if place else 'sandbox':<13} {name}: {held}")
-    for sentence in found["lacks"]:
+    for sentence in facts["lacks"]:
         say(f"note          {sentence}", fg="yellow")
 
 
@@ -144,10 +144,10 @@ def rebuild_rollups(
             await conn.commit()
         return await rollups.differences(conn, since)
 
-    found = query(read_config(config), home, work)
+    buckets = query(read_config(config), home, work)
     if as_json:
-        show_json(found)
+        show_json(buckets)
     else:
-        say(f"{len(found)} buckets differ from the raw rows")
-    if found:
+        say(f"{len(buckets)} buckets differ from the raw rows")
+    if buckets:
         raise typer.Exit(1)

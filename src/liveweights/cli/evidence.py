@@ -102,15 +102,15 @@ def follow_cycle(settings: Config, home: Path, poll: float = 1.0) -> None:
 
     with Progress(*columns) as bars:
         task = bars.add_task("waiting", total=None, cycle="")
-        while (found := read()) is not None:
-            progress = found.get("progress") or {}
-            about = found["state"]
+        while (cycle := read()) is not None:
+            progress = cycle.get("progress") or {}
+            about = cycle["state"]
             if progress:
                 about += " loss {loss:.3f} divergence {kl:.3f}".format(**progress)
             bars.update(
                 task,
                 description=about,
-                cycle=found["id"],
+                cycle=cycle["id"],
                 completed=progress.get("done", 0),
                 total=progress.get("total"),
             )

@@ -65,20 +65,20 @@ def import_logs(
                 await pool.close()
 
     try:
-        found = asyncio.run(run())
+        imported = asyncio.run(run())
     except ImportRefused as error:
         raise refuse(f"{error}. What was written before stays; repeat the command.") from error
     except LogError as error:
         raise refuse(f"{file} has changed meanwhile: {error}") from error
     if as_json:
-        show_json(msgspec.to_builtins(found))
+        show_json(msgspec.to_builtins(imported))
         return
     say(
-        f"{found.generations} answers and {found.feedback} rows of feedback recorded for "
-        f"{reader.alias!r}; {found.generations_known} and {found.feedback_known} were known"
+        f"{imported.generations} answers and {imported.feedback} rows of feedback recorded for "
+        f"{reader.alias!r}; {imported.generations_known} and {imported.feedback_known} were known"
     )
-    if found.forgotten:
-        say(f"{found.forgotten} answers of users who were forgotten are left out")
+    if imported.forgotten:
+        say(f"{imported.forgotten} answers of users who were forgotten are left out")
 
 
 def _check(file: Path, reader: LogReader) -> tuple[set[date], date | None]:

@@ -181,13 +181,13 @@ def _answer(
         )
     except ValueError as error:
         raise refuse(str(error)) from error
-    found = query(settings, home, lambda conn: question.ask(conn, window, settings.rewards, by))
+    answers = query(settings, home, lambda conn: question.ask(conn, window, settings.rewards, by))
     rows: list[dict[str, Any]] = [
-        msgspec.to_builtins(row, builtin_types=(datetime,)) for row in found
+        msgspec.to_builtins(row, builtin_types=(datetime,)) for row in answers
     ]
     columns = question.row.__struct_fields__
     if as_json:
-        show_json(found)
+        show_json(answers)
     elif as_csv:
         show_csv(columns, ([msgspec.to_builtins(value) for value in row.values()] for row in rows))
     elif not rows:

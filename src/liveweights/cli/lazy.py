@@ -18,12 +18,12 @@ class Commands(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         module, _, attribute = self._places[name].partition(":")
-        found = getattr(import_module(module), attribute)
-        if isinstance(found, typer.Typer):
-            command = typer.main.get_group(found)
+        target = getattr(import_module(module), attribute)
+        if isinstance(target, typer.Typer):
+            command = typer.main.get_group(target)
         else:
             single = typer.Typer(add_completion=False)
-            single.command(name)(found)
+            single.command(name)(target)
             command = typer.main.get_command(single)
         command.name = name
         return command

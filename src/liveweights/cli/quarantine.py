@@ -43,14 +43,14 @@ def quarantine(
             done["dropped"] = await table.drop(conn, wanted)
         return {**done, "rows": await table.read(conn)}
 
-    found = query(read_config(config), home, work)
+    kept = query(read_config(config), home, work)
     if as_json:
-        show_json(found)
+        show_json(kept)
         return
-    for row in found["rows"]:
+    for row in kept["rows"]:
         say(f"{row.number:>6}  {describe(row)} ({row.size:,} bytes)")
-    said = [f"{count} {name.replace('_', ' ')}" for name, count in found.items() if name != "rows"]
-    say(", ".join([*said, f"{len(found['rows'])} in quarantine"]))
+    counts = [f"{count} {name.replace('_', ' ')}" for name, count in kept.items() if name != "rows"]
+    say(", ".join([*counts, f"{len(kept['rows'])} in quarantine"]))
 
 
 def describe(row: Kept) -> str:

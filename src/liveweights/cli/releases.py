@@ -32,15 +32,15 @@ def lineage(
     as_json: Json = False,
 ) -> None:
     """Whose weights these are: parents back to the base, and what each cycle read."""
-    found = query(
+    line = query(
         read_config(config),
         home,
         lambda conn: read_lineage(conn, checkpoint, feedback_ids=feedback_ids),
     )
     if as_json:
-        show_json(found)
+        show_json(line)
         return
-    rows = [msgspec.to_builtins(one) for one in found.chain]
+    rows = [msgspec.to_builtins(one) for one in line.chain]
     columns = ("id", "kind", "cycle", "outcome", "verdict", "generations", "held_back", "feedback")
     show(rows, columns, False)
 
@@ -57,5 +57,5 @@ def rollback(
     """Make an earlier checkpoint live again, at once."""
     settings = read_config(config)
     name = alias or settings.alias
-    found = query(settings, home, lambda conn: aliases.rollback(conn, name, to, reason=reason))
-    say(f"{found.name}: {found.live} is live")
+    moved = query(settings, home, lambda conn: aliases.rollback(conn, name, to, reason=reason))
+    say(f"{moved.name}: {moved.live} is live")

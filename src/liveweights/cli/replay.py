@@ -110,7 +110,7 @@ def measure(
         traffic, settings = TrafficSettings(), MeasureSettings(files=files)
         places = choose(Corpus.find().split().held_out_files, files, settings, traffic)
         async with Client(url) as client:
-            found = [await run_measure(client, name, places, tally=Tally()) for name in models]
-        return compare_measurements(found[0], found[1], Rewards()).as_dict()
+            measured = [await run_measure(client, name, places, tally=Tally()) for name in models]
+        return compare_measurements(measured[0], measured[1], Rewards()).as_dict()
 
     show_json(msgspec.to_builtins(asyncio.run(go())))

@@ -61,8 +61,8 @@ def sql(
 
 def find_psql() -> str | None:
     """The system's psql, else the one that came with the embedded server."""
-    if found := shutil.which("psql"):
-        return found
+    if program := shutil.which("psql"):
+        return program
     try:
         ours = binaries.find() / "psql"
     except binaries.NoBinaries:
@@ -85,10 +85,10 @@ def _psql(program: str, conn: Connection) -> None:
 async def _print(conn: Connection, text: str, as_json: bool, as_csv: bool) -> None:
     """What each statement gave, one after the other."""
     try:
-        found = await results.run(conn, VIEWS if text.strip() == "views" else text)
+        answers = await results.run(conn, VIEWS if text.strip() == "views" else text)
     except (psycopg.Error, Unreadable) as error:
         raise refuse(str(error).strip()) from error
-    for result in found:
+    for result in answers:
         if as_json:
             names = tell_apart(result.columns)
             show_json([dict(zip(names, row, strict=True)) for row in result.rows])

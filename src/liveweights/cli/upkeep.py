@@ -39,13 +39,13 @@ def prune(
         await retention.remove_work(conn, home.resolve(), settings.retention.cycles)
         return await retention.prune(conn, stored, settings.cache_folder(), settings.retention)
 
-    found = [msgspec.to_builtins(one) for one in query(settings, home, ask)]
+    doomed = [msgspec.to_builtins(one) for one in query(settings, home, ask)]
     if as_json:
-        show_json(found)
+        show_json(doomed)
         return
-    show(found, ("id", "size", "why"), False)
+    show(doomed, ("id", "size", "why"), False)
     done = "would go" if dry_run else "gone"
-    say(f"{len(found)} checkpoints, {sum(one['size'] for one in found) / 1e6:.1f} MB {done}")
+    say(f"{len(doomed)} checkpoints, {sum(one['size'] for one in doomed) / 1e6:.1f} MB {done}")
 
 
 def verify(ids: Ids = None, home: Home = HOME, config: Settings = None) -> None:

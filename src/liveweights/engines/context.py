@@ -92,8 +92,8 @@ def cache_bytes(config: Mapping[str, Any], element: int) -> int:
     text = config.get("text_config") or config
 
     def number(*names: str) -> int:
-        found = (text.get(name) for name in names)
-        return next((n for n in found if isinstance(n, int) and n > 0), 0)
+        values = (text.get(name) for name in names)
+        return next((n for n in values if isinstance(n, int) and n > 0), 0)
 
     kinds = text.get("layer_types") or text.get("layers_block_type") or []
     layers = sum(kind not in _NO_CACHE for kind in kinds) or number("num_hidden_layers", "n_layer")

@@ -57,8 +57,8 @@ class Guide:
         InvalidConstraint."""
         bits, accepting, error = self._next.result()
         mask = np.zeros(size, dtype=np.bool_)
-        found = np.unpackbits(bits, bitorder="little")[:size].astype(np.bool_)
-        mask[: len(found)] = found
+        bits_V = np.unpackbits(bits, bitorder="little")[:size].astype(np.bool_)
+        mask[: len(bits_V)] = bits_V
         ends = [end for end in self._ends if end < size]
         mask[ends] = accepting
         if error is not None or not mask.any():
@@ -147,8 +147,8 @@ class GuideMaker:
 
 
 def _not_understood(constraint: Constraint, why: str) -> InvalidConstraint:
-    said = first_line(why)[:200]
-    return InvalidConstraint(f"{constraint.about} is not understood: {said}")
+    reason = first_line(why)[:200]
+    return InvalidConstraint(f"{constraint.about} is not understood: {reason}")
 
 
 class ShortestFirst:

@@ -132,7 +132,7 @@ class InProcessEngine(ABC, Generic[D]):
             answer.cancelled = True
 
     def _find(self, checkpoint_id: str) -> D:
-        found = self._decoders.get(checkpoint_id)
-        if found is None:
+        decoder = self._decoders.get(checkpoint_id)
+        if decoder is None:
             raise UnknownCheckpoint(f"{checkpoint_id} is not resident on this engine")
-        return found
+        return decoder

@@ -206,8 +206,8 @@ class OpenAIEngine:
             response = await self._session.post("/v1/completions", json=body)
             try:
                 if response.status != 200:
-                    said = (await response.text())[:500]
-                    raise EngineError(f"{self._address} answered {response.status}: {said}")
+                    message = (await response.text())[:500]
+                    raise EngineError(f"{self._address} answered {response.status}: {message}")
                 async for line in response.content:
                     kind, _, data = line.strip().partition(b":")
                     data = data.strip()

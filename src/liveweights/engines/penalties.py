@@ -59,5 +59,5 @@ def make_penalties(sampling: Sampling, prompt_ids: Iterable[int]) -> Penalties |
 
 
 def _within(ids: Sequence[int], size: int) -> NDArray[np.intp]:
-    found = np.array(ids, dtype=np.intp)
-    return found[found < size]
+    ids_N = np.array(ids, dtype=np.intp)
+    return ids_N[ids_N < size]

@@ -41,11 +41,11 @@ class Stops:
 
 def _fallbacks(string: str) -> list[int]:
     """For each length of a beginning: the longest shorter beginning that it ends with."""
-    found = [0, 0]
+    lengths = [0, 0]
     length = 0
     for character in string[1:-1]:
         while length and string[length] != character:
-            length = found[length]
+            length = lengths[length]
         length += string[length] == character
-        found.append(length)
-    return found
+        lengths.append(length)
+    return lengths

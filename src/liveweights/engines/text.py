@@ -78,10 +78,10 @@ class TextStream:
                 return ""
             # Another beginning than expected is the model's choice and is shown as it is.
             text, self._held, self._skip = self._held.removeprefix(self._skip), "", ""
-        found = self._stops.find(text)
-        if found is not None:
+        match = self._stops.find(text)
+        if match is not None:
             self.stopped = True
-            end, length = found
+            end, length = match
             visible, self._held = (self._held + text[:end])[:-length], ""
             return visible
         text = self._held + text

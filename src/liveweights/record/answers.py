@@ -62,9 +62,9 @@ async def read_answers(
         " order by f.seq".encode(),
         values,
     )
-    said: dict[str, list[Feedback]] = {}
+    reactions: dict[str, list[Feedback]] = {}
     async for tenant, id_, generation, signal, value, text, at in cursor:
-        said.setdefault(generation, []).append(
+        reactions.setdefault(generation, []).append(
             Feedback(
                 id=id_,
                 generation=generation,
@@ -93,7 +93,7 @@ async def read_answers(
             output=row[7],
             finish_reason=row[8],
             total_ms=row[9],
-            feedback=tuple(said.get(row[0], ())),
+            feedback=tuple(reactions.get(row[0], ())),
         )
         async for row in cursor
     ]

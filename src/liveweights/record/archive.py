@@ -149,11 +149,11 @@ async def forget_everywhere(
                 await restore(conn, one.day, folder)
                 brought.append(one.day)
     await conn.commit()
-    found = await forget(conn, tenant, user, also=also)
+    forgotten = await forget(conn, tenant, user, also=also)
     await conn.commit()
     for day in brought:
         await archive(conn, day, folder)
-    return found, brought
+    return forgotten, brought
 
 
 async def keep_archiving(

@@ -169,11 +169,11 @@ async def store(
             written = await conn.execute(INSERT_FEEDBACK, {"days": days})
             await conn.execute(STAGE_OUTCOMES, {**which, "sign": 1})
         await rollups.add_staged(conn)
-        found = [await cursor.fetchall() if cursor else [] for cursor in (late, locked, written)]
-    if found[0] == [(True,)]:
+        answers = [await cursor.fetchall() if cursor else [] for cursor in (late, locked, written)]
+    if answers[0] == [(True,)]:
         await remove_late(conn, generations)
-    known: set[int] = {position for position, own in found[1] if own}
-    inserted: set[tuple[str, str]] = {(tenant, id) for tenant, id in found[2]}
+    known: set[int] = {position for position, own in answers[1] if own}
+    inserted: set[tuple[str, str]] = {(tenant, id) for tenant, id in answers[2]}
     if len(inserted) == len(feedback):
         return [Fate.NEW] * len(feedback)
     cursor = await conn.execute(COMPARE)

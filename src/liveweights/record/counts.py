@@ -35,7 +35,7 @@ class FeedbackCounts:
         twice among these counts once; what repeats something earlier counts too."""
         coming = Counter([f.generation for f in feedback])
         crowded = {g for g, n in coming.items() if self._count(g) + n > self._most}
-        found: set[int] = set()
+        positions: set[int] = set()
         ids: dict[str, set[tuple[str, str]]] = {generation: set() for generation in crowded}
         for position, f in enumerate(feedback) if crowded else ():
             if f.generation not in crowded:
@@ -44,7 +44,7 @@ class FeedbackCounts:
             if (key := (f.tenant, f.id)) in before:
                 continue
             if self._count(f.generation) + len(before) >= self._most:
-                found.add(position)
+                positions.add(position)
             else:
                 before.add(key)
-        return found
+        return positions

@@ -87,19 +87,19 @@ class OwnerStore:
 
     async def find(self, named: Sequence[Key]) -> dict[Key, str]:
         """The tenants of those that are known. Raises StoreAway."""
-        found: dict[Key, str] = {}
+        owners: dict[Key, str] = {}
         unknown: list[Key] = []
         for key in named:
             tenant = self._known.get(key) or self._waiting.get(key)
             if tenant is None:
                 unknown.append(key)
             else:
-                found[key] = tenant
+                owners[key] = tenant
         if unknown:
             for key, tenant in (await self._read(unknown)).items():
                 self._keep(key, tenant)
-                found[key] = tenant
-        return found
+                owners[key] = tenant
+        return owners
 
     async def forget(self, key: Key) -> None:
         """It was deleted at the upstream. Raises StoreAway."""

@@ -89,18 +89,18 @@ async def _retry_one(conn: Connection, number: int) -> bool:
     cursor = await conn.execute(
         "select form, data from quarantine where number = %s for update", (number,)
     )
-    found: tuple[Any, ...] | None = await cursor.fetchone()
-    if found is None:
+    kept: tuple[Any, ...] | None = await cursor.fetchone()
+    if kept is None:
         return False
-    form, data = found[0], bytes(found[1])
+    form, data = kept[0], bytes(kept[1])
     if form == COPY:
         row = decode(data)
         await ensure(conn, [row.day])
         if new := await find_new(conn, [row]):
             await store(conn, new, ())
     else:
-        said = msgspec.json.decode(data, type=Reaction)
-        (fate,) = await store(conn, (), [said.feedback], survived=[said.survived])
+        reaction = msgspec.json.decode(data, type=Reaction)
+        (fate,) = await store(conn, (), [reaction.feedback], survived=[reaction.survived])
         if fate not in (Fate.NEW, Fate.REPEAT):
             return False
     await drop(conn, [number])

@@ -47,10 +47,10 @@ class Reaction(msgspec.Struct):
 def reason_of(error: Exception) -> str:
     """In one line, without what the user said: Postgres quotes the row in the details only."""
     if isinstance(error, psycopg.Error) and error.sqlstate:
-        said = f"{error.sqlstate} {error.diag.message_primary}"
+        reason = f"{error.sqlstate} {error.diag.message_primary}"
     else:
-        said = f"{type(error).__name__}: {error}"
-    return clean_text(" ".join(said.split())[:500])
+        reason = f"{type(error).__name__}: {error}"
+    return clean_text(" ".join(reason.split())[:500])
 
 
 def refused_generation(row: Row, error: Exception) -> Refused:

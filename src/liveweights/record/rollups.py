@@ -166,15 +166,15 @@ async def differences(
     transactions only. Both times fall on a UTC midnight.
     """
     window = {"since": since, "until": until}
-    found: dict[tuple[str, bool, int, datetime, int], dict[str, dict[str, int]]] = {}
+    buckets: dict[tuple[str, bool, int, datetime, int], dict[str, dict[str, int]]] = {}
     async for side, whole, width, bucket, series, *counts in await conn.execute(DIFFERENT, window):
-        sides = found.setdefault(("rollups", whole, width, bucket, series), {})
+        sides = buckets.setdefault(("rollups", whole, width, bucket, series), {})
         sides[side] = dict(zip(COUNTS, counts, strict=True))
     histograms = await conn.execute(DIFFERENT_HISTOGRAMS, window)
     async for side, whole, width, bucket, series, measure, bin, count in histograms:
-        sides = found.setdefault(("rollup_histograms", whole, width, bucket, series), {})
+        sides = buckets.setdefault(("rollup_histograms", whole, width, bucket, series), {})
         sides.setdefault(side, {})[f"{measure}/{bin}"] = count
     return [
         Difference(*place, sides.get("kept", {}), sides.get("meant", {}))
-        for place, sides in sorted(found.items())
+        for place, sides in sorted(buckets.items())
     ]

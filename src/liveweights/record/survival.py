@@ -94,18 +94,18 @@ class _Search:
         for place, piece in enumerate(b):
             if piece in places:
                 places[piece].append(place)
-        found: list[tuple[int, int, int]] = []
+        blocks: list[tuple[int, int, int]] = []
         ranges = [(0, len(a), 0, len(b))]
         while ranges and self._left > 0:
             begin, end, begin_b, end_b = ranges.pop()
             at, at_b, size = self._longest(a, places, begin, end, begin_b, end_b)
             if size:
-                found.append((at, at_b, size))
+                blocks.append((at, at_b, size))
                 if begin < at and begin_b < at_b:
                     ranges.append((begin, at, begin_b, at_b))
                 if at + size < end and at_b + size < end_b:
                     ranges.append((at + size, end, at_b + size, end_b))
-        return sorted(found)
+        return sorted(blocks)
 
     def _longest(
         self,

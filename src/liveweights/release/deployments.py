@@ -116,15 +116,15 @@ async def read_desired(conn: Connection, base: str | None = None) -> Desired:
         " order by name, r.id".encode(),
         {"base": base},
     )
-    found: dict[str, Alias] = {}
+    by_name: dict[str, Alias] = {}
     histories: dict[str, list[Release]] = {}
     for *columns, action, checkpoint, previous, reason in await cursor.fetchall():
         alias = Alias(*columns)
-        found[alias.name] = alias
+        by_name[alias.name] = alias
         history = histories.setdefault(alias.name, [])
         if action:
             history.append(Release(action, checkpoint, previous, reason))
-    aliases = tuple(found.values())
+    aliases = tuple(by_name.values())
     versions: dict[str, tuple[str, ...]] = {}
     for alias in aliases:
         for checkpoint in (alias.live, alias.canary):

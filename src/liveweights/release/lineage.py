@@ -71,7 +71,7 @@ async def read_lineage(
         raise NotRegistered(f"no checkpoint {checkpoint_id!r} is registered")
     chain: list[Ancestor] = []
     for id_, kind, created, cycle, outcome, verdict, generations, held_back, feedback in rows:
-        found = verdict or {}
+        gate = verdict or {}
         chain.append(
             Ancestor(
                 id=id_,
@@ -79,8 +79,8 @@ async def read_lineage(
                 created_at=created,
                 cycle=cycle,
                 outcome=outcome,
-                verdict=found.get("outcome"),
-                reasons=tuple(found.get("reasons", ())),
+                verdict=gate.get("outcome"),
+                reasons=tuple(gate.get("reasons", ())),
                 generations=generations,
                 held_back=held_back,
                 feedback=feedback,

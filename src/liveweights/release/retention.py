@@ -117,12 +117,12 @@ async def read_stored(conn: Connection, registry: Registry) -> list[Stored]:
         "  and r.action in ('create', 'promote', 'rollback', 'switch'))"
         " from checkpoints c where c.kind <> 'base' and c.pruned_at is null order by c.created_at"
     )
-    found: list[Stored] = []
+    stored: list[Stored] = []
     for id_, created, last_live in await cursor.fetchall():
         folder = registry.folder / id_
         if folder.is_dir():
-            found.append(Stored(id_, created, last_live, size_of(folder)))
-    return found
+            stored.append(Stored(id_, created, last_live, size_of(folder)))
+    return stored
 
 
 async def find_doomed(

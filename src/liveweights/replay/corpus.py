@@ -257,8 +257,8 @@ def _sources() -> Iterator[tuple[Package, list[tuple[str, Path]]]]:
     yield python, [item for item in library if _is_wanted(item[0])]
     taken = {"liveweights"}
     folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    found = list(distributions(path=sorted(folders)))
-    for distribution in sorted(found, key=lambda item: _name(item).lower()):
+    installed = list(distributions(path=sorted(folders)))
+    for distribution in sorted(installed, key=lambda item: _name(item).lower()):
         name, licence = _name(distribution), _licence(distribution)
         if not name or name.lower() in taken:
             continue

@@ -157,19 +157,19 @@ class Course:
         base, least = self._first.live or "", self.options.measure.least
         size = _CHUNK * self.options.measure.positions
         began = time.monotonic()
-        found: Measurement | None = None
+        measured: Measurement | None = None
         for start in range(0, len(places), size):
             part = await self._measure(
                 base, places[start : start + size], "the base", done=start, total=len(places)
             )
-            found = part if found is None else found + part
+            measured = part if measured is None else measured + part
             seconds = time.monotonic() - began
-            self._rate = len(found.positions) / seconds
-            if is_enough(len(found.positions), seconds, least):
+            self._rate = len(measured.positions) / seconds
+            if is_enough(len(measured.positions), seconds, least):
                 break
-        if found is None:
+        if measured is None:
             raise ServiceFailed("no held-out file is long enough to measure at")
-        return found
+        return measured
 
     async def _measure(
         self, model: str, places: list[Position], what: str, *, done: int = 0, total: int = 0
@@ -328,8 +328,8 @@ async def begin_cycle(service: Service) -> None:
     """``liveweights cycle --now``, as an operator would. Raises ServiceFailed."""
     ended = await run_child(service.command("cycle", "--now"), apart=False)
     if ended.code:
-        said = ended.said.strip()[-500:]
-        raise ServiceFailed(f"`liveweights cycle --now` ended with {ended.code}: {said}")
+        output = ended.said.strip()[-500:]
+        raise ServiceFailed(f"`liveweights cycle --now` ended with {ended.code}: {output}")
 
 
 def _read_corpus(options: DemoOptions) -> tuple[Corpus, Split]:

@@ -155,11 +155,11 @@ def _start(folder: Path, options: DemoOptions, plan: Plan, operator_key: str) ->
 
 def _merged(settings: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """``settings`` with those of ``over``, table by table."""
-    found = dict(settings)
+    merged = dict(settings)
     for key, value in over.items():
-        inner: Any = found.get(key, {})
-        found[key] = _merged(inner, value) if isinstance(value, Mapping) else value
-    return found
+        inner: Any = merged.get(key, {})
+        merged[key] = _merged(inner, value) if isinstance(value, Mapping) else value
+    return merged
 
 
 def _pid_file(folder: Path) -> Path:

