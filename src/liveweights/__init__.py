@@ -2,8 +2,7 @@
 
 The circle, in the order in which data moves through it:
 
-    api      OpenAI's dialect: requests, streams, tools, limits, feedback
-    gateway  the same doors in front of a server of yours: bytes passed on, answers recorded
+    serve    api/ (OpenAI's dialect), gateway/ (bytes passed on, answers recorded), the router
     engines  llama/ torch/ openvino/ vllm/ and any OpenAI server: one protocol
     record   what happened: generations and feedback, one batching writer
     learn    feedback to reward to advantage to weights
@@ -15,7 +14,9 @@ Around it, those who carry it, look at it and steer it:
 
     weights  files of weights: finding, naming by content, converting, storing, signing
     catalog  what is known of a model: its card, its chat template
+    meter    keys, limits, prices
     insight  questions about live data, one SQL file each
+    http     errors, wire, streaming, authentication, routes: shared by all that speak HTTP
     store    Postgres: connection, migrations, the embedded server
     agentdb  databases for agents
     replay   replayed users, for the demo, the tests and the benchmarks
