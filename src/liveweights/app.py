@@ -290,7 +290,7 @@ async def _listen(
 
 async def _tell_when_ready(router: Router, report: Report) -> None:
     """The API is ready when it has a checkpoint that answers."""
-    while not router.aliases():
+    while not router.routes():
         await asyncio.sleep(0.2)
     report.ready()
 

@@ -174,8 +174,8 @@ class Deployer:
         self._route(desired)
         routed = {
             checkpoint
-            for alias in self._router.aliases()
-            for checkpoint in (alias.live, alias.canary)
+            for route in self._router.routes()
+            for checkpoint in (route.live, route.canary)
             if checkpoint
         }
         self._start_draining(routed.union(wanted))
@@ -226,14 +226,14 @@ class Deployer:
             share, shadow = (alias.share, alias.shadow) if canary else (0.0, 0.0)
             self._router.set(alias.name, alias.live, canary, share, shadow)
         names = {alias.name for alias in desired.aliases}
-        for alias in self._router.aliases():
-            if alias.name not in names:
-                self._router.remove(alias.name)
+        for route in self._router.routes():
+            if route.name not in names:
+                self._router.remove(route.name)
 
     def _stand_in(self, alias: Alias, desired: Desired) -> None:
         """What the alias has keeps answering, unless that was rolled back from; then, and after a
         start where the live one cannot be loaded, what it had before does."""
-        answering = next((a.live for a in self._router.aliases() if a.name == alias.name), None)
+        answering = next((r.live for r in self._router.routes() if r.name == alias.name), None)
         slot = self._slots.get(alias.live)
         failed = slot is not None and slot.state == "failed"
         if answering is None and not failed:

@@ -25,16 +25,17 @@ class NotReady(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Alias:
-    """A public model name. ``share`` of the sessions, from 0 to 1, go to ``canary``, and a share
-    ``shadow`` of the requests that ``live`` answers is put to it too, for nobody to see."""
+class Route:
+    """Where a public model name leads. ``share`` of the sessions, from 0 to 1, go to ``canary``,
+    and a share ``shadow`` of the requests that ``live`` answers is put to it too, for nobody to
+    see."""
 
     name: str
     live: str
     canary: str | None
     share: float
     since: int
-    """Unix time, in seconds, at which this router first knew the alias."""
+    """Unix time, in seconds, at which this router first knew the name."""
     shadow: float = 0.0
 
 
@@ -70,7 +71,7 @@ class Router:
     """
 
     def __init__(self) -> None:
-        self._aliases: dict[str, Alias] = {}
+        self._routes: dict[str, Route] = {}
         self._resident: frozenset[str] = frozenset()
         self._known: dict[str, Checkpoint] = {}
         self._selections: dict[str, Selection | None] = {}
@@ -88,13 +89,13 @@ class Router:
         """Point ``alias`` at its checkpoints; requests that are pinned already stay as they are."""
         if not 0.0 <= share <= 1.0:
             raise ValueError(f"the canary share of {alias!r} is {share}, not in [0, 1]")
-        known = self._aliases.get(alias)
+        known = self._routes.get(alias)
         since = known.since if known else int(time.time())
-        self._aliases[alias] = Alias(alias, live, canary, share, since, shadow)
+        self._routes[alias] = Route(alias, live, canary, share, since, shadow)
         self._resident |= {live} if canary is None else {live, canary}
 
     def remove(self, alias: str) -> None:
-        self._aliases.pop(alias, None)
+        self._routes.pop(alias, None)
 
     def resident(self, ids: Iterable[str]) -> None:
         self._resident = frozenset(ids)
@@ -108,12 +109,12 @@ class Router:
     def known(self, checkpoint: str) -> Checkpoint | None:
         return self._known.get(checkpoint)
 
-    def aliases(self) -> tuple[Alias, ...]:
-        return tuple(self._aliases.values())
+    def routes(self) -> tuple[Route, ...]:
+        return tuple(self._routes.values())
 
     def answers(self, model: str) -> bool:
         """Whether ``model`` is known: an alias or the id of a resident checkpoint."""
-        return model in self._aliases or model in self._resident
+        return model in self._routes or model in self._resident
 
     def ready(self, checkpoint: str) -> bool:
         return checkpoint in self._resident
@@ -134,29 +135,29 @@ class Router:
             self._release(pin.checkpoint)
 
     def _resolve(self, model: str, session: str | None) -> str:
-        alias = self._aliases.get(model)
-        if alias is None:
+        route = self._routes.get(model)
+        if route is None:
             if model in self._resident:
                 return model
             raise UnknownModel(model)
-        if alias.canary is not None and alias.canary in self._resident:
+        if route.canary is not None and route.canary in self._resident:
             if session is None:
                 place = random.random()
             else:
-                place = position(alias.name, alias.canary, session)
-            if place < alias.share:
-                return alias.canary
-        if alias.live not in self._resident:
-            raise NotReady(f"{alias.live}, which {model!r} points at, is not loaded")
-        return alias.live
+                place = position(route.name, route.canary, session)
+            if place < route.share:
+                return route.canary
+        if route.live not in self._resident:
+            raise NotReady(f"{route.live}, which {model!r} points at, is not loaded")
+        return route.live
 
     def draw_shadow(self, model: str, answered_by: str) -> str | None:
         """The checkpoint to put a request to that ``answered_by`` has answered, by chance."""
-        alias = self._aliases.get(model)
-        if alias is None or alias.canary is None or answered_by != alias.live:
+        route = self._routes.get(model)
+        if route is None or route.canary is None or answered_by != route.live:
             return None
-        drawn = alias.canary in self._resident and random.random() < alias.shadow
-        return alias.canary if drawn else None
+        drawn = route.canary in self._resident and random.random() < route.shadow
+        return route.canary if drawn else None
 
     def _release(self, checkpoint: str) -> None:
         left = self._in_use[checkpoint] - 1

@@ -182,7 +182,7 @@ class InfillEndpoint:
 
     def _only_model(self) -> str:
         """These editors name none. Raises ApiError 400 where there are several."""
-        names = [alias.name for alias in self._service.router.aliases()]
+        names = [route.name for route in self._service.router.routes()]
         if len(names) > 1:
             listed = ", ".join(names[:20])
             raise unsupported("model", f"Several models are served here ({listed}): name one.")

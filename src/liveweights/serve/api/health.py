@@ -19,8 +19,8 @@ def health(engine: Engine, router: Router, backlog: Backlog) -> tuple[int, dict[
     the reason."""
     resident = engine.resident()
     models = {
-        alias.name: {"checkpoint": alias.live, "ready": alias.live in resident}
-        for alias in router.aliases()
+        route.name: {"checkpoint": route.live, "ready": route.live in resident}
+        for route in router.routes()
     }
     why = backlog.complaint
     if why is None and not any(model["ready"] for model in models.values()):

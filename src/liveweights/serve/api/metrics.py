@@ -117,8 +117,8 @@ class Metrics(RequestMetrics):
             self.resident.labels(checkpoint).set(1)
             self.pinned.labels(checkpoint).set(router.in_use(checkpoint))
         self.canary_share.clear()
-        for alias in router.aliases():
-            self.canary_share.labels(alias.name).set(alias.share if alias.canary else 0)
+        for route in router.routes():
+            self.canary_share.labels(route.name).set(route.share if route.canary else 0)
         return self.expose(backlog)
 
 

@@ -10,22 +10,22 @@ from liveweights.http.wire import reply
 from liveweights.meter.limits import Limiter
 from liveweights.serve.api.objects import Canary, Model, ModelList
 from liveweights.serve.api.refusals import model_not_found
-from liveweights.serve.router import Alias, Router
+from liveweights.serve.router import Route, Router
 
 
-def describe(alias: Alias, router: Router, context: int) -> Model:
+def describe(route: Route, router: Router, context: int) -> Model:
     """OpenAI's model object, and which checkpoints stand behind it; the tokens of its ``context``
     by both names that clients look for."""
-    known = router.known(alias.live)
+    known = router.known(route.live)
     return Model(
-        id=alias.name,
-        created=alias.since,
-        checkpoint=alias.live,
-        root=(known.base if known else None) or alias.live,
+        id=route.name,
+        created=route.since,
+        checkpoint=route.live,
+        root=(known.base if known else None) or route.live,
         parent=known.parent if known else None,
         context_length=context,
         max_model_len=context,
-        canary=Canary(alias.canary, alias.share) if alias.canary else None,
+        canary=Canary(route.canary, route.share) if route.canary else None,
     )
 
 
@@ -44,16 +44,16 @@ class ModelsEndpoint:
         client = await self._authenticator.authenticate(scope, own=True)
         self._limiter.charge(client, "reads")
         name: str | None = scope["path_params"].get("model")
-        aliases = {alias.name: alias for alias in self._router.aliases()}
+        routes = {route.name: route for route in self._router.routes()}
         if name is None:
-            body = ModelList([self._describe(alias) for alias in aliases.values()])
-        elif name in aliases:
-            body = self._describe(aliases[name])
+            body = ModelList([self._describe(route) for route in routes.values()])
+        elif name in routes:
+            body = self._describe(routes[name])
         elif self._router.answers(name):
-            body = self._describe(Alias(name, name, None, 0.0, 0))
+            body = self._describe(Route(name, name, None, 0.0, 0))
         else:
             raise model_not_found(name)
         await reply(send, 200, msgspec.json.encode(body))
 
-    def _describe(self, alias: Alias) -> Model:
-        return describe(alias, self._router, self._context)
+    def _describe(self, route: Route) -> Model:
+        return describe(route, self._router, self._context)
