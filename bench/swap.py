@@ -31,7 +31,7 @@ from liveweights.engines.protocol import EngineError, Sampling
 from liveweights.engines.settings import EngineSettings
 from liveweights.learn.learner import WEIGHTS
 from liveweights.learn.policy import Policy
-from liveweights.learn.probes import FILE, make_probes
+from liveweights.learn.probes import make_probes
 from liveweights.learn.settings import LearnSettings
 from liveweights.replay.client import Client
 from liveweights.replay.service import Service, free_port, write_config
@@ -39,6 +39,7 @@ from liveweights.store.database import open_pool
 from liveweights.store.embedded import EmbeddedPostgres
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.models import find, load_tokenizer
+from liveweights.weights.probes import FILE
 from liveweights.weights.registry import Registry
 
 OPERATOR_KEY = "bench-0123456789"

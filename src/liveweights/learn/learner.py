@@ -25,7 +25,6 @@ from liveweights.learn.evidence import HeldBack, most_moved, score_with_entropy
 from liveweights.learn.passages import with_prompt_ids
 from liveweights.learn.policy import Policy
 from liveweights.learn.probes import CHOICE, make_probes, public_prompts
-from liveweights.learn.probes import FILE as PROBES
 from liveweights.learn.rewards import RewardMap, reward
 from liveweights.learn.rows import Encode, build_rows, written_ids
 from liveweights.learn.scale import learn_on_ray
@@ -40,6 +39,7 @@ from liveweights.machine import end_with_parent, give_way
 from liveweights.record.example import Example
 from liveweights.record.generation import Generation
 from liveweights.weights.checkpoint import Kind
+from liveweights.weights.probes import FILE as PROBES
 from liveweights.weights.selection import Selection, write_selection
 
 RESULT = "result.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -70,9 +70,9 @@ class Policy:
         return self.updater.model
 
     @property
-    def dtype(self) -> str:
+    def dtype(self) -> Literal["float32", "bfloat16"]:
         """Name of the precision that it computes in."""
-        return str(self._dtype).removeprefix("torch.")
+        return "float32" if self._dtype == torch.float32 else "bfloat16"
 
     def parameters(self) -> list[Any]:
         return self.updater.parameters()

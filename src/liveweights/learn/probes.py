@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
 
-import msgspec
 import torch
 from torch import Tensor
 
@@ -18,30 +17,14 @@ from liveweights.learn.dialogue import Dialogue
 from liveweights.learn.policy import Policy
 from liveweights.learn.tree import Path as TreePath
 from liveweights.learn.tree import pack
+from liveweights.weights.probes import Probe, Probes
 
-FILE = "probes.json"
 TOKENS = 16
 """Likely next tokens that a probe names."""
 LONGEST = 48
 """Tokens of a prompt, at most: it has to fit any context that a model is served with."""
 CHOICE = 2
 """So many times as many prompts are tried as are kept: those where the update moved most."""
-
-
-class Probe(msgspec.Struct, frozen=True):
-    """A prompt, and of likely next tokens (token id, log-probability of the checkpoint,
-    log-probability of its base)."""
-
-    prompt_ids: list[int]
-    top: list[tuple[int, float, float]]
-
-
-class Probes(msgspec.Struct, frozen=True):
-    """What the file ``probes.json`` beside the weights holds. ``dtype`` is the trainer's
-    precision."""
-
-    probes: list[Probe]
-    dtype: str
 
 
 @cache
