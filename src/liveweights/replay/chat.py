@@ -10,7 +10,6 @@ import asyncio
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, Self
 
 from liveweights.catalog.template import ChatTemplate
@@ -99,12 +98,7 @@ class Conversations:
         self._template = ChatTemplate(self.circle.tokenizer)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._template.close()
 
     async def talk(self, tasks: Iterator[Task], count: int, users: int = 8) -> Talk:
