@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from enum import Enum, auto
-from typing import Any, LiteralString
+from typing import Any, LiteralString, TypeAlias
 
 import msgspec
 
@@ -108,6 +108,12 @@ left join feedback f on f.day = k.day and f.generation = k.generation and f.seq 
 STAGE_OUTCOMES: LiteralString = rollups.stage_outcomes("%(generations)s")
 
 
+Charge: TypeAlias = Callable[[Connection, Sequence[Row]], Awaitable[None]]
+"""Books what generations cost. It is awaited in the transaction that stores them, once for each
+that is stored: what it writes is there if they are, and nowhere else. What it raises is treated as
+if Postgres had raised it about these rows."""
+
+
 class Fate(Enum):
     """What became of one feedback row."""
 
@@ -138,6 +144,7 @@ async def store(
     surplus: Collection[int] = (),
     again: bool = False,
     columnstore: bool = False,
+    charge: Charge | None = None,
 ) -> list[Fate]:
     """Write both in the caller's transaction, generations first; the fate of each feedback.
 
@@ -147,10 +154,12 @@ async def store(
     ``again`` says that an earlier try may have been committed without our knowing: then feedback
     with our own time of receipt counts as new. Raises psycopg.errors.UniqueViolation where a
     generation is there already: see ``find_new``. Of users who have been forgotten since they
-    asked, nothing is kept.
+    asked, nothing is kept but what ``charge`` writes.
     """
     if generations:
         await _copy(conn, generations)
+        if charge is not None:
+            await charge(conn, generations)
     days = sorted({day_of(f.generation) for f in feedback})
     about = {f.generation for position, f in enumerate(feedback) if position not in surplus}
     which = {"days": days, "generations": sorted(about)}

@@ -13,7 +13,7 @@ from datetime import date
 import psycopg
 
 from liveweights.record import quarantine
-from liveweights.record.batch import Fate, find_new, prepare, store
+from liveweights.record.batch import Charge, Fate, find_new, prepare, store
 from liveweights.record.binary import Row
 from liveweights.record.buffer import Buffer, Item, Part, Pending, split
 from liveweights.record.counts import FeedbackCounts
@@ -56,6 +56,7 @@ class Delivery:
         most_feedback: int,
         resolve: Callable[[Pending, Fate | Exception], None],
         wake: Callable[[], None],
+        charge: Charge | None = None,
     ) -> None:
         """``resolve`` is told the fate of each feedback, or why it was refused; ``wake`` is called
         when there is more room or more is ``settled``."""
@@ -66,6 +67,7 @@ class Delivery:
         self._counts = FeedbackCounts(most_feedback)
         self._resolve = resolve
         self._wake = wake
+        self._charge = charge
         self._conn: Connection | None = None
         self._columnstore = False
         self._days: set[date] = {UNDATED}
@@ -206,6 +208,7 @@ class Delivery:
             surplus=self._counts.surplus(feedback),
             again=again,
             columnstore=self._columnstore,
+            charge=self._charge,
         )
 
     async def _isolate(self, part: Part, error: Exception, *, certain: bool) -> None:

@@ -13,7 +13,7 @@ from liveweights.deadlines import LEAVE
 from liveweights.meter.prices import Price
 from liveweights.record import counts
 from liveweights.record.backlog import Backlog
-from liveweights.record.batch import Fate
+from liveweights.record.batch import Charge, Fate
 from liveweights.record.binary import encode
 from liveweights.record.buffer import Buffer, Item, Pending, size_of
 from liveweights.record.clean import (
@@ -88,10 +88,12 @@ class Writer:
         late_after: float = 60.0,
         most_feedback: int = counts.MOST,
         prices: Mapping[str, Price] | None = None,
+        charge: Charge | None = None,
         spill: Spill | None = None,
     ) -> None:
         """``most_feedback`` is how much one generation takes; a backlog older than ``late_after``
-        seconds is late."""
+        seconds is late. ``prices`` say, by alias, what is written down as a generation's cost;
+        ``charge`` joins the transaction that stores it."""
         self._linger = linger
         self._gather = max(linger, gather) if linger else 0.0
         self._batch = batch_rows, batch_bytes
@@ -112,6 +114,7 @@ class Writer:
             most_feedback=most_feedback,
             resolve=self._resolve,
             wake=self._wake,
+            charge=charge,
         )
         self._added = 0
         self._last_count = 0

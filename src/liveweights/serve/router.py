@@ -10,8 +10,6 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from liveweights.engines.protocol import Sampling
-from liveweights.serve.api.silence import Silence
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.selection import Selection
 
@@ -46,10 +44,7 @@ class Pin:
     alias: str
     checkpoint: str
     selection: Selection | None = None
-
-    def silence(self, sampling: Sampling) -> Silence | None:
-        """What may withhold an answer; None where the checkpoint shows all that it drafts."""
-        return Silence.begin(self.selection, sampling) if self.selection else None
+    """When the checkpoint shows what it drafts; None where it shows all."""
 
 
 def position(alias: str, canary: str, session: str) -> float:

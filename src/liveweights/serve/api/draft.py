@@ -161,7 +161,7 @@ def make_drafts(
                     index=len(drafts),
                     first=number == 0,
                     may_be_silent=silence,
-                    silence=pin.silence(how) if silence else None,
+                    silence=Silence.begin(pin.selection, how) if silence else None,
                 )
             )
     return drafts

@@ -15,6 +15,7 @@ from typing import Any, Self, cast
 from liveweights.engines.protocol import Engine, EngineError, Token
 from liveweights.record.shadow import ShadowAnswer
 from liveweights.serve.api.draft import Draft
+from liveweights.serve.api.silence import Silence
 from liveweights.serve.router import Router
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ class Shadow:
         reason = "error"
         with self._router.pin(checkpoint, None) as pin:
             if draft.may_be_silent:
-                made.silence = pin.silence(made.sampling)
+                made.silence = Silence.begin(pin.selection, made.sampling)
             answer = self._engine.generate(checkpoint, made.prompt_ids, made.sampling)
             try:
                 async with aclosing(cast(Any, answer)) as tokens:

@@ -24,8 +24,12 @@ class Silence:
     shown: bool | None = None
 
     @classmethod
-    def begin(cls, selection: Selection, sampling: Sampling) -> Silence:
-        """The draw that decides comes from the request's seed, if it has one."""
+    def begin(cls, selection: Selection | None, sampling: Sampling) -> Silence | None:
+        """What may withhold an answer; None where the checkpoint has learnt no ``selection``, and
+        shows all that it drafts. The draw that decides comes from the request's seed, if it has
+        one."""
+        if selection is None:
+            return None
         draw = random.Random(None if sampling.seed is None else f"{sampling.seed}:silence")
         heat = sampling.temperature
         return cls(selection, heat, selection.least(draw.random(), heat))
