@@ -29,7 +29,7 @@ from _report import arguments, finish, table
 from _rows import ROWS, Row, changed, find_row
 from _tables import show_matrix, show_row
 from _users import Developers, People, Sizes, Users
-from liveweights.app import make_engine
+from liveweights.app.wiring import make_engine
 from liveweights.config import Config
 from liveweights.engines.settings import EngineSettings
 from liveweights.gate.drift import measure_drift

@@ -52,7 +52,8 @@ def test_what_is_there_stays_as_open_as_it_is(tmp_path: Path) -> None:
     "start",
     [
         "import liveweights.cli as c; c.app = lambda: print(os.umask(0)); c.main()",
-        "import liveweights.app as a; a.Place.decode = lambda line: print(os.umask(0)) or exit();"
+        "import liveweights.app.processes as a;"
+        " a.Place.decode = lambda line: print(os.umask(0)) or exit();"
         " a.main(['api', str(os.open(os.devnull, os.O_WRONLY))])",
     ],
 )

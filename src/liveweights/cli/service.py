@@ -10,10 +10,10 @@ from typing import Annotated
 import psycopg
 import typer
 
+from liveweights.app.restarts import GaveUp
 from liveweights.cli.context import HOME, Home, Settings, read_config, refuse
 from liveweights.cli.model import require_model
 from liveweights.config import Config
-from liveweights.restarts import GaveUp
 from liveweights.terminal import start_logging
 
 PRECISIONS = {"auto": "auto", "q4": "q4_0", "q8": "q8_0", "f16": "f16", "f32": "f32"}
@@ -112,8 +112,8 @@ def _precision(name: str | None) -> str | None:
 
 def _run(config: Config, home: Path, roles: tuple[str, ...], switch: bool = False) -> None:
     # Torch and Transformers are slow to import: only where they are needed.
-    from liveweights.app import Supervisor
-    from liveweights.start import REFUSALS
+    from liveweights.app.start import REFUSALS
+    from liveweights.app.supervisor import Supervisor
 
     start_logging()
     if config.gateway.upstream:

@@ -16,7 +16,8 @@ from tests.record.rows import make_feedback, make_generation
 from tests.record.test_window import record
 from tests.release.test_aliases import A, B, with_alias
 
-from liveweights.app import Place, status_routes
+from liveweights.app.place import Place
+from liveweights.app.server import status_routes
 from liveweights.config import Config
 from liveweights.insight.catalogue import QUESTIONS
 from liveweights.insight.endpoint import insight_routes

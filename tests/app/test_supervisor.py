@@ -17,7 +17,8 @@ import pytest
 from tests.serve.gateway.stub import Stub, serve_stub
 
 from liveweights import deadlines
-from liveweights.app import Place, Supervisor
+from liveweights.app.place import Place
+from liveweights.app.supervisor import Supervisor
 from liveweights.config import Config
 from liveweights.replay.service import free_port
 from liveweights.serve.api.settings import ApiSettings

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.app import Place, Supervisor
+from liveweights.app.place import Place
+from liveweights.app.report import Listener, Report
+from liveweights.app.restarts import AWAY, LONGEST, MOST, PERMANENT, QUICK, SLOW, Restarts, describe
+from liveweights.app.supervisor import Supervisor
 from liveweights.config import Config
-from liveweights.report import Listener, Report
-from liveweights.restarts import AWAY, LONGEST, MOST, PERMANENT, QUICK, SLOW, Restarts, describe
 from liveweights.serve.api.settings import ApiSettings
 
 CODES = st.sampled_from([0, 1, AWAY, -9, -11])
@@ -78,7 +79,7 @@ def test_codes_in_words() -> None:
 
 def test_a_part_says_that_it_is_ready_and_why_it_ends() -> None:
     script = (
-        "import sys; from liveweights.report import Report; r = Report(int(sys.argv[1]));"
+        "import sys; from liveweights.app.report import Report; r = Report(int(sys.argv[1]));"
         "r.ready(); r.reason('no\\n room'); r.reason('x' * 9000)"
     )
 

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from liveweights.app.relay import check_relay, is_loopback
 from liveweights.cli import app
 from liveweights.config import Config, ConfigError
-from liveweights.relay import check_relay, is_loopback
 from liveweights.serve.gateway.settings import UPSTREAM_KEY
 
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from liveweights.hearing import Address, answers, wait_until_deaf
+from liveweights.app.hearing import Address, answers, wait_until_deaf
 
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
 

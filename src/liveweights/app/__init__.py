@@ -1,0 +1,1 @@
+"""Where the parts are wired together, and nowhere else: processes, server, supervisor."""

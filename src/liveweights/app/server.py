@@ -1,0 +1,177 @@
+"""The processes that answer requests: the API's and the gateway's."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any, cast
+
+import msgspec
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from liveweights.app.place import Place
+from liveweights.app.report import Report
+from liveweights.app.wiring import make_engine, open_template, open_writer, path_of
+from liveweights.config import Config
+from liveweights.cycle.status import read_status
+from liveweights.http.authentication import Authenticator, for_readers
+from liveweights.http.errors import ApiError
+from liveweights.http.glance import Glance
+from liveweights.http.routes import Route, Routes
+from liveweights.http.server import Server, bind
+from liveweights.http.wire import reply
+from liveweights.insight.endpoint import insight_routes
+from liveweights.record.owners import OwnerStore
+from liveweights.record.responses import ResponseStore
+from liveweights.record.shadow import ShadowAnswer, keep_shadow
+from liveweights.release import aliases
+from liveweights.release.console import release_routes
+from liveweights.release.deployer import Deployer
+from liveweights.serve.api.app import create_app, make_authenticator, make_limiter, make_slots
+from liveweights.serve.api.sampler import keep_sampling
+from liveweights.serve.api.shadow import Shadow
+from liveweights.serve.gateway.access import Access
+from liveweights.serve.gateway.app import create_gateway
+from liveweights.serve.gateway.counts import find_counter
+from liveweights.serve.gateway.upstream import Upstream
+from liveweights.serve.router import Router
+from liveweights.store.database import Pool, open_pool
+from liveweights.store.upkeep import keep_up
+from liveweights.weights.content import HASHES
+from liveweights.weights.models import find, load_tokenizer
+from liveweights.weights.signing import check
+
+
+def status_routes(pool: Pool, place: Place, authenticator: Authenticator) -> Routes:
+    """``GET /status``: where the circle stands."""
+
+    async def look() -> bytes:
+        try:
+            async with pool.connection() as conn:
+                found = await read_status(conn, place.config.alias, place.home)
+        except aliases.UnknownAlias as error:
+            raise ApiError(404, f"{error}", code="not_found") from None
+        return msgspec.json.encode(found)
+
+    glance = Glance(look)
+
+    async def status(scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(send, 200, await glance())
+
+    return [Route("GET", "/status", for_readers(authenticator, status))]
+
+
+async def run_api(place: Place, report: Report) -> None:
+    """Serve until told to stop; what was admitted is answered first."""
+    config = place.config
+    sockets = bind(config.api.host, config.api.port)
+    base = await asyncio.to_thread(find, config.model, config.cache_folder())
+    async with AsyncExitStack() as stack:
+        pool = await open_pool(place.dsn)
+        stack.push_async_callback(pool.close)
+        engine = make_engine(base, config)
+        stack.push_async_callback(engine.close)
+        router = Router()
+        instance = f"{socket.gethostname()}:{config.api.port}"
+        await stack.enter_async_context(
+            Deployer(
+                pool,
+                place.dsn,
+                engine,
+                router,
+                instance,
+                settings=config.deployment,
+                check=partial(
+                    check,
+                    public=path_of(config.signing.public_key),
+                    known=config.cache_folder() / HASHES,
+                ),
+                cache=config.cache_folder(),
+                base=base,
+            )
+        )
+        tokenizer = cast(Any, load_tokenizer(base))
+        template = await open_template(stack, tokenizer, config)
+
+        async def keep(answer: ShadowAnswer) -> None:
+            async with pool.connection() as conn:
+                await keep_shadow(conn, answer)
+
+        shadow = await stack.enter_async_context(Shadow(engine, router, keep))
+        # The first to be closed: nothing else may use up its time.
+        writer = await open_writer(stack, pool, place, "api")
+        slots = make_slots(config.api)
+        authenticator = make_authenticator(config.api, place.key)
+        limiter = make_limiter(config.api)
+        responses = ResponseStore(pool)
+        app = create_app(
+            engine,
+            writer,
+            router,
+            tokenizer,
+            config.api,
+            template=template,
+            shadow=shadow,
+            responses=responses,
+            slots=slots,
+            authenticator=authenticator,
+            limiter=limiter,
+            pages=[
+                *insight_routes(pool, authenticator, limiter, config.rewards),
+                *release_routes(pool, config, authenticator),
+                *status_routes(pool, place, authenticator),
+            ],
+        )
+        for work in (
+            keep_up(pool, metric_days=config.record.metric_days),
+            responses.keep_expiring(config.record.response_days),
+            keep_sampling(pool, instance, slots, engine, router),
+            _tell_when_ready(router, report),
+        ):
+            stack.callback(asyncio.create_task(work).cancel)
+        await _listen(app, config, sockets, report)
+
+
+async def run_gateway(place: Place, report: Report) -> None:
+    """Pass on and record until told to stop; what was begun is finished first."""
+    config = place.config
+    count = find_counter(config.gateway.tokenizer)
+    sockets = bind(config.api.host, config.api.port)
+    async with AsyncExitStack() as stack:
+        pool = await open_pool(place.dsn)
+        stack.push_async_callback(pool.close)
+        upstream = await stack.enter_async_context(Upstream(config.gateway))
+        owners = await stack.enter_async_context(OwnerStore(pool, upstream.address))
+        access = Access(config.gateway, owners)
+        key = config.gateway.upstream_key()
+        writer = await open_writer(stack, pool, place, "gateway")
+        app = create_gateway(upstream, writer, config.api, key=key, access=access, count=count)
+        report.ready()
+        # The upstream's own headers are passed on.
+        await _listen(app, config, sockets, report, signed=False)
+
+
+async def _listen(
+    app: ASGIApp,
+    config: Config,
+    sockets: list[socket.socket],
+    report: Report,
+    *,
+    signed: bool = True,
+) -> None:
+    report.listens(*sockets[0].getsockname()[:2])
+    server = Server(app, config.api, signed=signed)
+    # What has been imported and opened so far stays: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    await server.serve_and_drain(sockets)
+
+
+async def _tell_when_ready(router: Router, report: Report) -> None:
+    """The API is ready when it has a checkpoint that answers."""
+    while not router.routes():
+        await asyncio.sleep(0.2)
+    report.ready()

@@ -1,0 +1,193 @@
+"""Who minds the processes of a service."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from liveweights import deadlines
+from liveweights.app.hearing import wait_until_deaf
+from liveweights.app.place import Place
+from liveweights.app.relay import check_relay
+from liveweights.app.report import Listener
+from liveweights.app.restarts import GaveUp, Restarts, describe, explain
+from liveweights.app.start import check_database, check_port, find_base, settle
+from liveweights.config import Config
+from liveweights.engines.context import with_context
+from liveweights.file_modes import make_home
+from liveweights.holder import Holder, hold_home
+from liveweights.machine import yielding_environment
+from liveweights.serve.gateway.counts import find_counter
+from liveweights.service_key import make_key
+from liveweights.store.embedded import EmbeddedPostgres
+from liveweights.store.migrate import migrate
+from liveweights.weights.checkpoint import Checkpoint
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Supervisor:
+    """Keeps Postgres, the API and the worker alive; each may be killed at any time."""
+
+    def __init__(
+        self,
+        config: Config,
+        home: Path,
+        roles: Sequence[str] = ("api", "worker"),
+        *,
+        switch: bool = False,
+    ) -> None:
+        self._config = config
+        self._home = home
+        self._roles = roles
+        self._switch = switch
+        self._stopping = asyncio.Event()
+        self._postgres: EmbeddedPostgres | None = None
+        self._gave_up: str | None = None
+
+    async def run(self) -> None:
+        """Return once stopped by SIGINT or SIGTERM.
+
+        Whatever can be seen before anything runs is looked at first, and raised by the one that
+        looks (see ``start``). ``switch`` lets the alias go over to the model's base. Raises
+        GaveUp, with everything ended, when a part does not stay alive.
+        """
+        check_relay(self._config)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stopping.set)
+        make_home(self._home)
+        with hold_home(self._home) as holder:
+            await self._run(holder)
+        if self._gave_up is not None:
+            raise GaveUp(self._gave_up)
+
+    async def _run(self, holder: Holder) -> None:
+        config = self._config
+        await check_port(config.api.host, config.api.port)
+        dsn = config.database_url()
+        if dsn is not None:
+            await check_database(dsn)
+        base: Checkpoint | None = None
+        if upstream := config.gateway.upstream:
+            await asyncio.to_thread(find_counter, config.gateway.tokenizer)
+            log.info("passing requests on to %s", upstream)
+        elif (base := await self._unless_stopped(find_base(config))) is None:
+            return
+        try:
+            if dsn is None:
+                self._postgres = EmbeddedPostgres(self._home / "postgres")
+                dsn = await asyncio.to_thread(self._postgres.start)
+            await asyncio.to_thread(migrate, dsn)
+            place = Place(config, self._home, dsn, make_key(self._home))
+            if base is not None:
+                live = await settle(dsn, config, base, holder, self._roles, self._switch)
+                log.info("serving %s as %s", live, config.alias)
+                # Once, so that a part that is started again does not choose otherwise.
+                residents = config.deployment.max_resident
+                engine = await asyncio.to_thread(
+                    with_context, base, config.engine, residents=residents
+                )
+                place = replace(place, config=msgspec.structs.replace(config, engine=engine))
+            minders = [asyncio.create_task(self._mind(role, place)) for role in self._roles]
+            if self._postgres:
+                minders.append(asyncio.create_task(self._mind_postgres(self._postgres)))
+            await self._stopping.wait()
+            await asyncio.gather(*minders)
+        finally:
+            if self._postgres:
+                await asyncio.to_thread(self._postgres.stop)
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """What ``work`` comes to; None where the service is stopped before."""
+        working = asyncio.create_task(work)
+        stopped = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if working.done():
+            return working.result()
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        return None
+
+    async def _mind(self, role: str, place: Place) -> None:
+        restarts = Restarts()
+        clock = asyncio.get_running_loop().time
+        while not self._stopping.is_set():
+            began = clock()
+            with Listener() as listener:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    "liveweights.app",
+                    role,
+                    str(listener.given),
+                    stdin=asyncio.subprocess.PIPE,
+                    pass_fds=(listener.given,),
+                    env=yielding_environment(),
+                    start_new_session=True,
+                )
+                listener.started()
+                assert process.stdin is not None
+                process.stdin.write(place.encode().encode() + b"\n")
+                ended = asyncio.create_task(process.wait())
+                stopped = asyncio.create_task(self._stopping.wait())
+                patience = self._config.api.deaf_seconds
+                deaf = asyncio.create_task(_wait_until_deaf(listener, patience))
+                await asyncio.wait({ended, stopped, deaf}, return_when=asyncio.FIRST_COMPLETED)
+                stopped.cancel()
+                deaf.cancel()
+                if self._stopping.is_set():
+                    await _end(process)
+                    return
+                if not ended.done():
+                    log.error("%s has not answered for %g s; ending it", role, patience)
+                    await _end(process, deadlines.DEAF)
+                    await ended
+                reason = listener.reason
+                ready = None if listener.ready_at is None else clock() - listener.ready_at
+            code = ended.result()
+            pause = restarts.after(code, clock() - began, ready)
+            if pause is None:
+                self._gave_up = explain(role, code, reason)
+                self._stopping.set()
+                return
+            log.error("%s ended with %s; starting it again", role, describe(code))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+
+    async def _mind_postgres(self, postgres: EmbeddedPostgres) -> None:
+        while not self._stopping.is_set():
+            if not await asyncio.to_thread(postgres.is_running):
+                log.error("postgres is gone or going; starting it again")
+                await asyncio.to_thread(postgres.start)
+            await asyncio.to_thread(postgres.trim_log)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), 0.5)
+
+
+async def _wait_until_deaf(listener: Listener, patience: float) -> None:
+    """Return once a part that was ready and listens has not answered for ``patience`` seconds."""
+    while listener.ready_at is None or listener.address is None:
+        await asyncio.sleep(1.0)
+    await wait_until_deaf(listener.address, patience)
+
+
+async def _end(process: asyncio.subprocess.Process, patience: float = deadlines.PATIENCE) -> None:
+    with suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), patience)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
