@@ -50,7 +50,7 @@ async def run(row: Row, sizes: Sizes, threads: int, folder: Path) -> dict[str, A
     own = str(folder / "cache") if row.updater == "full" else ""
     serving: dict[str, Any] = {"kind": row.engine, "precision": row.precision}
     config = Config(cache=own, engine=EngineSettings(threads=threads, **serving))
-    engine = make_engine(base, config)
+    engine = make_engine(base, config.find_model(), config.cache_folder())
     settings = row.settings(threads)
     circle = Circle(engine, load_tokenizer(base), base, folder, settings=settings)
     users: Users = (

@@ -28,6 +28,7 @@ from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
 from liveweights.serve.api.app import create_app
 from liveweights.serve.api.recorder import Recorder
+from liveweights.serve.models import Models, make_model
 from liveweights.serve.router import Router
 from liveweights.weights.models import find, load_tokenizer
 
@@ -115,7 +116,7 @@ async def compare(rounds: int) -> dict[str, dict[str, float]]:
         await template.start()
         router.set("code", base.id)
         ours, theirs = (
-            create_app(engine, record, router, tokenizer, template=renderer)
+            create_app(Models(make_model(engine, router, tokenizer, template=renderer)), record)
             for renderer in (template, InProcess(tokenizer))
         )
         found: dict[str, dict[str, float]] = {}

@@ -2,7 +2,7 @@
 
 The circle, in the order in which data moves through it:
 
-    serve    api/ (OpenAI's dialect), gateway/ (bytes passed on, answers recorded), the router
+    serve    api/ (OpenAI's dialect), gateway/ (bytes passed on, recorded), the models, the router
     engines  llama/ torch/ openvino/ vllm/ and any OpenAI server: one protocol
     record   what happened: generations and feedback, one batching writer
     learn    feedback to reward to advantage to weights
@@ -21,6 +21,7 @@ Around it, those who carry it, look at it and steer it:
     agentdb  databases for agents
     replay   replayed users, for the demo, the tests and the benchmarks
     cli      the commands
+    app      the only place where parts are wired together: processes, supervisor, server
 """
 
 __version__ = "0.1.0"

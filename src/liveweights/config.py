@@ -36,6 +36,17 @@ class ConfigError(ValueError):
     """The settings file is not understood; the message names the file and the key."""
 
 
+class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What belongs to one model: its public name, what it began with, and how it is run."""
+
+    alias: str
+    base: str
+    engine: EngineSettings
+    vllm: VllmSettings
+    openai: OpenAISettings
+    template: TemplateSettings
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set; ``liveweights config`` prints what is in force."""
 
@@ -76,6 +87,33 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         dict[str, Price],
         Meta(description="Alias to what a million tokens cost: `input` and `output`."),
     ] = msgspec.field(default_factory=dict[str, Price])
+
+    def models(self) -> tuple[ModelSettings, ...]:
+        """Every model that is served: the one that the file describes."""
+        return (
+            ModelSettings(
+                alias=self.alias,
+                base=self.model,
+                engine=self.engine,
+                vllm=self.vllm,
+                openai=self.openai,
+                template=self.template,
+            ),
+        )
+
+    def find_model(self, alias: str | None = None) -> ModelSettings:
+        """The model of that public name; without a name, the only one. Raises ConfigError."""
+        models = self.models()
+        named = [model for model in models if alias in (None, model.alias)]
+        if len(named) != 1:
+            listed = ", ".join(model.alias for model in models)
+            raise ConfigError(f"say which model is meant: there are {listed}")
+        return named[0]
+
+    def with_engine(self, alias: str, engine: EngineSettings) -> Config:
+        """The same, with the model of that public name run so. Raises ConfigError."""
+        self.find_model(alias)
+        return msgspec.structs.replace(self, engine=engine)
 
     def cache_folder(self) -> Path:
         if self.cache:

@@ -38,6 +38,7 @@ from liveweights.record.writer import Writer
 from liveweights.release.deployer import Deployer
 from liveweights.release.settings import DeploymentSettings
 from liveweights.serve.api.app import create_app
+from liveweights.serve.models import Models, make_model
 from liveweights.serve.router import Router
 from liveweights.store.database import open_pool
 from liveweights.weights.checkpoint import Checkpoint
@@ -247,7 +248,8 @@ def run_api(dsn: str, port: int, cache: Path, plan: Plan, report: int) -> None:
                 cache=cache,
             ),
         ):
-            app = create_app(engine, writer, router, make_tokenizer())  # type: ignore[arg-type]
+            models = Models(make_model(engine, router, make_tokenizer()))  # type: ignore[arg-type]
+            app = create_app(models, writer)
             server = uvicorn.Server(
                 uvicorn.Config(app, port=port, log_level="critical", access_log=False)
             )

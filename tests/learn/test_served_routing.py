@@ -20,6 +20,7 @@ from liveweights.record import window
 from liveweights.record.example import Example
 from liveweights.record.writer import Writer
 from liveweights.serve.api.app import create_app
+from liveweights.serve.models import Models, make_model
 from liveweights.serve.router import Router
 from liveweights.store.database import Pool, open_pool
 from liveweights.weights.checkpoint import Checkpoint
@@ -54,7 +55,7 @@ async def serve(base: Checkpoint, pool: Pool, folder: Path) -> None:
         await engine.load(base)
         router.set("live", base.id)
         async with Writer(pool) as writer:
-            server = make_server(create_app(engine, writer, router, tokenizer))
+            server = make_server(create_app(Models(make_model(engine, router, tokenizer)), writer))
             async with (
                 answering(server) as url,
                 AsyncOpenAI(base_url=url, api_key="any") as client,

@@ -37,7 +37,7 @@ def on_pages(
 
     async def go() -> None:
         pool = await open_pool(dsn)
-        routes = release_routes(pool, config, make_authenticator(config.api))
+        routes = release_routes(pool, config.alias, config.rewards, make_authenticator(config.api))
         transport = httpx.ASGITransport(Application(routes, Metrics(), Hosts(())))
         async with httpx.AsyncClient(transport=transport, base_url="http://here:8090") as client:
             await test(client)

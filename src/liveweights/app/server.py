@@ -6,15 +6,13 @@ import asyncio
 import gc
 import socket
 from contextlib import AsyncExitStack
-from functools import partial
-from typing import Any, cast
 
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights.app.place import Place
 from liveweights.app.report import Report
-from liveweights.app.wiring import make_engine, open_template, open_writer, path_of
+from liveweights.app.wiring import open_model, open_writer
 from liveweights.config import Config
 from liveweights.cycle.status import read_status
 from liveweights.http.authentication import Authenticator, for_readers
@@ -29,7 +27,6 @@ from liveweights.record.responses import ResponseStore
 from liveweights.record.shadow import ShadowAnswer, keep_shadow
 from liveweights.release import aliases
 from liveweights.release.console import release_routes
-from liveweights.release.deployer import Deployer
 from liveweights.serve.api.app import create_app, make_authenticator, make_limiter, make_slots
 from liveweights.serve.api.sampler import keep_sampling
 from liveweights.serve.api.shadow import Shadow
@@ -37,21 +34,20 @@ from liveweights.serve.gateway.access import Access
 from liveweights.serve.gateway.app import create_gateway
 from liveweights.serve.gateway.counts import find_counter
 from liveweights.serve.gateway.upstream import Upstream
-from liveweights.serve.router import Router
+from liveweights.serve.models import Models
 from liveweights.store.database import Pool, open_pool
 from liveweights.store.upkeep import keep_up
-from liveweights.weights.content import HASHES
-from liveweights.weights.models import find, load_tokenizer
-from liveweights.weights.signing import check
+from liveweights.weights.models import find
 
 
 def status_routes(pool: Pool, place: Place, authenticator: Authenticator) -> Routes:
     """``GET /status``: where the circle stands."""
+    alias = place.config.find_model().alias
 
     async def look() -> bytes:
         try:
             async with pool.connection() as conn:
-                found = await read_status(conn, place.config.alias, place.home)
+                found = await read_status(conn, alias, place.home)
         except aliases.UnknownAlias as error:
             raise ApiError(404, f"{error}", code="not_found") from None
         return msgspec.json.encode(found)
@@ -68,39 +64,23 @@ async def run_api(place: Place, report: Report) -> None:
     """Serve until told to stop; what was admitted is answered first."""
     config = place.config
     sockets = bind(config.api.host, config.api.port)
-    base = await asyncio.to_thread(find, config.model, config.cache_folder())
+    cache = config.cache_folder()
+    bases = [await asyncio.to_thread(find, model.base, cache) for model in config.models()]
     async with AsyncExitStack() as stack:
         pool = await open_pool(place.dsn)
         stack.push_async_callback(pool.close)
-        engine = make_engine(base, config)
-        stack.push_async_callback(engine.close)
-        router = Router()
         instance = f"{socket.gethostname()}:{config.api.port}"
-        await stack.enter_async_context(
-            Deployer(
-                pool,
-                place.dsn,
-                engine,
-                router,
-                instance,
-                settings=config.deployment,
-                check=partial(
-                    check,
-                    public=path_of(config.signing.public_key),
-                    known=config.cache_folder() / HASHES,
-                ),
-                cache=config.cache_folder(),
-                base=base,
-            )
-        )
-        tokenizer = cast(Any, load_tokenizer(base))
-        template = await open_template(stack, tokenizer, config)
+        opened = [
+            await open_model(stack, pool, place, settings, base=base, instance=instance)
+            for settings, base in zip(config.models(), bases, strict=True)
+        ]
+        models = Models(*opened)
 
         async def keep(answer: ShadowAnswer) -> None:
             async with pool.connection() as conn:
                 await keep_shadow(conn, answer)
 
-        shadow = await stack.enter_async_context(Shadow(engine, router, keep))
+        shadow = await stack.enter_async_context(Shadow(models, keep))
         # The first to be closed: nothing else may use up its time.
         writer = await open_writer(stack, pool, place, "api")
         slots = make_slots(config.api)
@@ -108,12 +88,9 @@ async def run_api(place: Place, report: Report) -> None:
         limiter = make_limiter(config.api)
         responses = ResponseStore(pool)
         app = create_app(
-            engine,
+            models,
             writer,
-            router,
-            tokenizer,
             config.api,
-            template=template,
             shadow=shadow,
             responses=responses,
             slots=slots,
@@ -121,15 +98,15 @@ async def run_api(place: Place, report: Report) -> None:
             limiter=limiter,
             pages=[
                 *insight_routes(pool, authenticator, limiter, config.rewards),
-                *release_routes(pool, config, authenticator),
+                *release_routes(pool, config.find_model().alias, config.rewards, authenticator),
                 *status_routes(pool, place, authenticator),
             ],
         )
         for work in (
             keep_up(pool, metric_days=config.record.metric_days),
             responses.keep_expiring(config.record.response_days),
-            keep_sampling(pool, instance, slots, engine, router),
-            _tell_when_ready(router, report),
+            keep_sampling(pool, instance, slots, models),
+            _tell_when_ready(models, report),
         ):
             stack.callback(asyncio.create_task(work).cancel)
         await _listen(app, config, sockets, report)
@@ -170,8 +147,8 @@ async def _listen(
     await server.serve_and_drain(sockets)
 
 
-async def _tell_when_ready(router: Router, report: Report) -> None:
+async def _tell_when_ready(models: Models, report: Report) -> None:
     """The API is ready when it has a checkpoint that answers."""
-    while not router.routes():
+    while not models.routes():
         await asyncio.sleep(0.2)
     report.ready()

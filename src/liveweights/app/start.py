@@ -6,17 +6,19 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 
 import psycopg
 
 from liveweights.catalog.card import read_card
 from liveweights.catalog.check import check_model
-from liveweights.config import Config, ConfigError
+from liveweights.config import Config, ConfigError, ModelSettings
 from liveweights.cycle import ledger
 from liveweights.holder import Held, Holder
 from liveweights.http.server import PortTaken, bind
 from liveweights.release.aliases import AliasError
 from liveweights.release.standing import stand
+from liveweights.serve.gateway.counts import UnreadableTokenizer
 from liveweights.store.account import AccountError
 from liveweights.store.binaries import NoBinaries
 from liveweights.store.database import BadAddress, Connection, check_dsn, open_pool
@@ -51,6 +53,7 @@ REFUSALS = (
     OSError,
     PlaceError,
     ServerError,
+    UnreadableTokenizer,
     UnsupportedServer,
 )
 """All that keeps a service from starting; each says why in a sentence."""
@@ -82,25 +85,31 @@ async def check_database(dsn: str) -> None:
         ) from error
 
 
-async def find_base(config: Config) -> Checkpoint:
-    """The base that the settings name, once all is known to be well with it.
+async def find_base(model: ModelSettings, cache: Path) -> Checkpoint:
+    """The base that a model's settings name, once all is known to be well with it.
 
     Raises ModelNotFound, BrokenModel, and CannotStart where the engine is not installed.
     """
-    if config.engine.kind == "openvino" and find_spec("openvino") is None:
+    if model.engine.kind == "openvino" and find_spec("openvino") is None:
         raise CannotStart(
             "The openvino engine needs its extra: pip install 'liveweights[openvino]'."
         )
-    cache = config.cache_folder()
-    base = await asyncio.to_thread(find, config.model, cache)
-    await check_model(base, config.model, config.engine.kind, cache)
+    base = await asyncio.to_thread(find, model.base, cache)
+    await check_model(base, model.base, model.engine.kind, cache)
     return base
 
 
 async def settle(
-    dsn: str, config: Config, base: Checkpoint, holder: Holder, roles: Sequence[str], switch: bool
+    dsn: str,
+    config: Config,
+    model: ModelSettings,
+    base: Checkpoint,
+    *,
+    holder: Holder,
+    roles: Sequence[str],
+    switch: bool,
 ) -> str:
-    """Let the alias stand on ``base``; what is live on it then.
+    """Let the model's alias stand on ``base``; what is live on it then.
 
     Raises UnsupportedServer, AnotherBase, AliasError, and Held where another service on this
     database has a worker.
@@ -116,16 +125,16 @@ async def settle(
                 log.warning("%s", sentence)
             await ensure_ahead(conn)
             if "worker" in roles:
-                await _require_no_worker(conn, config, holder)
-            return await stand(conn, config.alias, base, facts, model=config.model, switch=switch)
+                await _require_no_worker(conn, model.alias, holder)
+            return await stand(conn, model.alias, base, facts, model=model.base, switch=switch)
     finally:
         await pool.close()
 
 
-async def _require_no_worker(conn: Connection, config: Config, holder: Holder) -> None:
-    lease = await ledger.read_lease(conn, ledger.lease_of(config.alias))
+async def _require_no_worker(conn: Connection, alias: str, holder: Holder) -> None:
+    lease = await ledger.read_lease(conn, ledger.lease_of(alias))
     other = Holder.decode(lease[0]) if lease else None
     # One of this home was killed: nobody else can be on it, and its lease runs out.
     if other is None or other.home == holder.home or other.is_dead():
         return
-    raise Held(ledger.describe_holder(config.alias, other))
+    raise Held(ledger.describe_holder(alias, other))

@@ -12,8 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
 from liveweights import deadlines
 from liveweights.app.hearing import wait_until_deaf
 from liveweights.app.place import Place
@@ -78,27 +76,39 @@ class Supervisor:
         dsn = config.database_url()
         if dsn is not None:
             await check_database(dsn)
-        base: Checkpoint | None = None
+        bases: list[Checkpoint] = []
         if upstream := config.gateway.upstream:
             await asyncio.to_thread(find_counter, config.gateway.tokenizer)
             log.info("passing requests on to %s", upstream)
-        elif (base := await self._unless_stopped(find_base(config))) is None:
-            return
+        else:
+            for model in config.models():
+                finding = find_base(model, config.cache_folder())
+                if (base := await self._unless_stopped(finding)) is None:
+                    return
+                bases.append(base)
         try:
             if dsn is None:
                 self._postgres = EmbeddedPostgres(self._home / "postgres")
                 dsn = await asyncio.to_thread(self._postgres.start)
             await asyncio.to_thread(migrate, dsn)
             place = Place(config, self._home, dsn, make_key(self._home))
-            if base is not None:
-                live = await settle(dsn, config, base, holder, self._roles, self._switch)
-                log.info("serving %s as %s", live, config.alias)
+            for model, base in zip(config.models(), bases, strict=bool(bases)):
+                live = await settle(
+                    dsn,
+                    config,
+                    model,
+                    base,
+                    holder=holder,
+                    roles=self._roles,
+                    switch=self._switch,
+                )
+                log.info("serving %s as %s", live, model.alias)
                 # Once, so that a part that is started again does not choose otherwise.
                 residents = config.deployment.max_resident
                 engine = await asyncio.to_thread(
-                    with_context, base, config.engine, residents=residents
+                    with_context, base, model.engine, residents=residents
                 )
-                place = replace(place, config=msgspec.structs.replace(config, engine=engine))
+                place = replace(place, config=place.config.with_engine(model.alias, engine))
             minders = [asyncio.create_task(self._mind(role, place)) for role in self._roles]
             if self._postgres:
                 minders.append(asyncio.create_task(self._mind_postgres(self._postgres)))

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import logging
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from liveweights import deadlines
 from liveweights.app.place import Place
-from liveweights.catalog.template import ChatTemplate, TemplateRefusal, has_template
-from liveweights.config import Config
+from liveweights.catalog.template import (
+    ChatTemplate,
+    TemplateRefusal,
+    TemplateSettings,
+    has_template,
+)
+from liveweights.config import ModelSettings
 from liveweights.engines.llama.engine import LlamaEngine
 from liveweights.engines.protocol import Engine
 from liveweights.record.spill import Spill
 from liveweights.record.writer import Writer
+from liveweights.release.deployer import Deployer
+from liveweights.serve.models import Model, make_model
+from liveweights.serve.router import Router
 from liveweights.store.database import Pool
 from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.content import HASHES
+from liveweights.weights.models import load_tokenizer
+from liveweights.weights.signing import check
 
 log = logging.getLogger(__name__)
 
@@ -25,35 +37,69 @@ def path_of(text: str) -> Path | None:
     return Path(text).expanduser() if text else None
 
 
-def make_engine(base: Checkpoint, config: Config) -> Engine:
+def make_engine(base: Checkpoint, model: ModelSettings, cache: Path) -> Engine:
     # What brings torch is imported where it is needed: the supervisor and the gateway do without.
-    if config.engine.kind == "llama":
-        return LlamaEngine(base, config.cache_folder(), config.engine)
-    if config.engine.kind == "vllm":
+    if model.engine.kind == "llama":
+        return LlamaEngine(base, cache, model.engine)
+    if model.engine.kind == "vllm":
         from liveweights.engines.vllm.engine import VllmEngine
 
-        return VllmEngine(base, config.engine, config.vllm)
-    if config.engine.kind == "openai":
+        return VllmEngine(base, model.engine, model.vllm)
+    if model.engine.kind == "openai":
         from liveweights.engines.openai import OpenAIEngine
 
-        return OpenAIEngine(base, config.engine, config.openai)
-    if config.engine.kind == "openvino":
+        return OpenAIEngine(base, model.engine, model.openai)
+    if model.engine.kind == "openvino":
         from liveweights.engines.openvino.engine import OpenVinoEngine
 
-        return OpenVinoEngine(base, config.cache_folder(), config.engine)
+        return OpenVinoEngine(base, cache, model.engine)
     from liveweights.engines.torch.engine import TorchEngine
 
-    return TorchEngine(base, config.cache_folder(), config.engine)
+    return TorchEngine(base, cache, model.engine)
+
+
+async def open_model(
+    stack: AsyncExitStack,
+    pool: Pool,
+    place: Place,
+    settings: ModelSettings,
+    *,
+    base: Checkpoint,
+    instance: str,
+) -> Model:
+    """A model on ``base``, with the deployer that keeps its checkpoints on this ``instance``."""
+    config = place.config
+    cache = config.cache_folder()
+    engine = make_engine(base, settings, cache)
+    stack.push_async_callback(engine.close)
+    router = Router()
+    public = path_of(config.signing.public_key)
+    await stack.enter_async_context(
+        Deployer(
+            pool,
+            place.dsn,
+            engine,
+            router,
+            instance,
+            settings=config.deployment,
+            check=partial(check, public=public, known=cache / HASHES),
+            cache=cache,
+            base=base,
+        )
+    )
+    tokenizer = cast(Any, load_tokenizer(base))
+    template = await open_template(stack, tokenizer, settings.template)
+    return make_model(engine, router, tokenizer, template=template)
 
 
 async def open_template(
-    stack: AsyncExitStack, tokenizer: Any, config: Config
+    stack: AsyncExitStack, tokenizer: Any, settings: TemplateSettings
 ) -> ChatTemplate | None:
     """The model's template, warm; None where there is none that can be taken."""
     if not has_template(tokenizer):
         return None
     try:
-        template = ChatTemplate(tokenizer, config.template)
+        template = ChatTemplate(tokenizer, settings)
         stack.push_async_callback(template.close)
         await template.start()
     except TemplateRefusal as error:

@@ -31,7 +31,7 @@ def show_canary(home: Home = HOME, config: Settings = None, as_json: Json = Fals
     settings = read_config(config)
 
     async def ask(conn: Connection) -> dict[str, Any]:
-        alias = await aliases.read(conn, settings.alias)
+        alias = await aliases.read(conn, settings.find_model().alias)
         evidence = await live.read_evidence(conn, alias, settings.rewards)
         judged = live.judge(evidence, settings)
         rollout, move = judged.rollout, judged.move
@@ -86,11 +86,12 @@ def start(
 
     async def ask(conn: Connection) -> aliases.Alias:
         async with conn.transaction():
+            name = settings.find_model().alias
             await get(conn, checkpoint)
-            cycle = await ledger.begin_release(conn, settings.alias, checkpoint, reason)
+            cycle = await ledger.begin_release(conn, name, checkpoint, reason)
             return await live.start(
                 conn,
-                settings.alias,
+                name,
                 checkpoint,
                 settings.canary,
                 cycle=cycle.id,
@@ -143,7 +144,7 @@ def _override(action: Action, reason: str, home: Any, path: Any) -> None:
 
 def _act(settings: Config, move: Move) -> Callable[[Connection], Awaitable[aliases.Alias]]:
     async def ask(conn: Connection) -> aliases.Alias:
-        alias = await aliases.read(conn, settings.alias)
+        alias = await aliases.read(conn, settings.find_model().alias)
         if alias.canary is None:
             raise aliases.AliasError(f"{alias.name!r} has no canary")
         cycle = await ledger.current(conn, alias.name)

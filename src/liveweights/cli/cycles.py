@@ -20,7 +20,8 @@ from liveweights.store.database import Connection
 def status(home: Home = HOME, config: Settings = None, as_json: Json = False) -> None:
     """Where the circle stands: what is live, the open cycle, the last cycles."""
     settings = read_config(config)
-    status = query(settings, home, lambda conn: read_status(conn, settings.alias, home))
+    alias = settings.find_model().alias
+    status = query(settings, home, lambda conn: read_status(conn, alias, home))
     if as_json:
         show_json(status)
         return
@@ -51,15 +52,16 @@ def cycle(
 ) -> None:
     """Show the open cycle, or start one now; the running worker takes it from there."""
     settings = read_config(config)
+    alias = settings.find_model().alias
     if number is not None:
-        report = query(settings, home, lambda conn: read_report(conn, settings.alias, number))
+        report = query(settings, home, lambda conn: read_report(conn, alias, number))
         show_json(report) if as_json else show_report(report)
         return
 
     async def ask(conn: Connection) -> dict[str, Any] | None:
-        if now and await ledger.current(conn, settings.alias) is None:
-            await ledger.begin(conn, settings.alias, msgspec.to_builtins(settings.learn))
-        return (await read_status(conn, settings.alias, home))["cycle"]
+        if now and await ledger.current(conn, alias) is None:
+            await ledger.begin(conn, alias, msgspec.to_builtins(settings.learn))
+        return (await read_status(conn, alias, home))["cycle"]
 
     cycle = query(settings, home, ask)
     if follow and cycle is not None and not as_json:

@@ -97,8 +97,10 @@ def follow_cycle(settings: Config, home: Path, poll: float = 1.0) -> None:
         TimeRemainingColumn(),
     )
 
+    alias = settings.find_model().alias
+
     def read() -> Mapping[str, Any] | None:
-        return query(settings, home, lambda conn: read_status(conn, settings.alias, home))["cycle"]
+        return query(settings, home, lambda conn: read_status(conn, alias, home))["cycle"]
 
     with Progress(*columns) as bars:
         task = bars.add_task("waiting", total=None, cycle="")

@@ -38,7 +38,7 @@ def import_logs(
     Nothing is written before every line has been read and found right. May be repeated.
     """
     settings = read_config(config)
-    reader = LogReader(alias or settings.alias, tenant, settings.api)
+    reader = LogReader(alias or settings.find_model().alias, tenant, settings.api)
     if not file.is_file():
         raise refuse(f"there is no file {file}")
     days, oldest = _check(file, reader)

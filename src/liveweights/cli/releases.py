@@ -56,6 +56,6 @@ def rollback(
 ) -> None:
     """Make an earlier checkpoint live again, at once."""
     settings = read_config(config)
-    name = alias or settings.alias
+    name = alias or settings.find_model().alias
     moved = query(settings, home, lambda conn: aliases.rollback(conn, name, to, reason=reason))
     say(f"{moved.name}: {moved.live} is live")

@@ -31,11 +31,11 @@ def scorecard(
     settings = read_config(config)
 
     async def ask(conn: Connection) -> tuple[Scorecard, list[Scorecard]]:
-        id_ = checkpoint or (await read(conn, settings.alias)).live
+        id_ = checkpoint or (await read(conn, settings.find_model().alias)).live
         card = await read_scorecard(conn, id_, settings.rewards)
         if page is None and plot is None:
             return card, []
-        ids = await read_history(conn, card.alias or settings.alias)
+        ids = await read_history(conn, card.alias or settings.find_model().alias)
         return card, [await read_scorecard(conn, one, settings.rewards) for one in ids]
 
     card, history = query(settings, home, ask)

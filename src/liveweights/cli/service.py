@@ -119,7 +119,8 @@ def _run(config: Config, home: Path, roles: tuple[str, ...], switch: bool = Fals
     if config.gateway.upstream:
         roles = ("gateway",)
     else:
-        require_model(config.model)
+        for model in config.models():
+            require_model(model.base)
     try:
         asyncio.run(Supervisor(config, home.resolve(), roles, switch=switch).run())
     except REFUSALS as error:

@@ -32,6 +32,11 @@ class Authenticator:
         """Whether every request needs one."""
         return bool(self._keys)
 
+    @property
+    def has_operator(self) -> bool:
+        """Whether anybody can be the operator."""
+        return bool(self._operator)
+
     async def authenticate(self, scope: Scope, *, own: bool = False) -> Client:
         """Raises ApiError 401; the more wrong keys came from an address, the later. ``own``:
         processes of this service may ask, too."""

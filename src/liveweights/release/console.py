@@ -16,12 +16,12 @@ import msgspec
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from liveweights.config import Config
 from liveweights.http.authentication import Authenticator
 from liveweights.http.errors import ApiError, bad_request, too_many
 from liveweights.http.routes import Mount, Route, Routes
 from liveweights.http.slots import QueueFull, Slots
 from liveweights.http.wire import read_form, reply
+from liveweights.learn.rewards import RewardMap
 from liveweights.release import aliases
 from liveweights.release.page import render, to_html, to_markdown
 from liveweights.release.scorecard import read_scorecard
@@ -89,9 +89,12 @@ PAGE = """\
 class Console:
     """The operator's pages. Each raises ApiError 401 without the operator's key."""
 
-    def __init__(self, pool: Pool, config: Config, authenticator: Authenticator) -> None:
+    def __init__(
+        self, pool: Pool, alias: str, rewards: RewardMap, authenticator: Authenticator
+    ) -> None:
         self._pool = pool
-        self._config = config
+        self._alias = alias
+        self._rewards = rewards
         self._authenticator = authenticator
         self._slots = Slots(AT_ONCE, WAITING)
 
@@ -107,9 +110,9 @@ class Console:
         """GET /releases"""
         await self._authenticator.check_operator(scope)
         async with self._connection() as conn:
-            alias = await aliases.read(conn, self._config.alias)
-            changes = await aliases.history(conn, self._config.alias)
-            targets = await aliases.rollback_targets(conn, self._config.alias)
+            alias = await aliases.read(conn, self._alias)
+            changes = await aliases.history(conn, self._alias)
+            targets = await aliases.rollback_targets(conn, self._alias)
         page = render(
             PAGE, escape=True, alias=alias, targets=targets, changes=changes[: -SHOWN - 1 : -1]
         )
@@ -124,7 +127,7 @@ class Console:
             checkpoint, kind = name, "html"
         try:
             async with self._connection() as conn:
-                card = await read_scorecard(conn, checkpoint, self._config.rewards)
+                card = await read_scorecard(conn, checkpoint, self._rewards)
         except NotRegistered as error:
             raise ApiError(404, f"{error}", code="not_found") from None
         if kind == "json":
@@ -148,7 +151,7 @@ class Console:
             async with self._connection() as conn:
                 await aliases.rollback(
                     conn,
-                    self._config.alias,
+                    self._alias,
                     form.get("to"),
                     reason=form.get("reason") or "by hand, on the page",
                     version=None if version is None else int(version),
@@ -158,11 +161,13 @@ class Console:
         await reply(send, 303, b"", (*GUARDED, (b"location", PREFIX.encode())))
 
 
-def release_routes(pool: Pool, config: Config, authenticator: Authenticator) -> Routes:
-    """None where there is no operator's key."""
-    if not config.api.operator_key:
+def release_routes(
+    pool: Pool, alias: str, rewards: RewardMap, authenticator: Authenticator
+) -> Routes:
+    """The pages about ``alias``; none where there is no operator's key."""
+    if not authenticator.has_operator:
         return []
-    console = Console(pool, config, authenticator)
+    console = Console(pool, alias, rewards, authenticator)
     return [
         Mount(
             PREFIX,

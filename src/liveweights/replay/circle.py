@@ -155,7 +155,7 @@ class Circle:
         """One answer, recorded as the API records it. Raises EngineError."""
         pin = Pin("code", checkpoint.id, read_selection(checkpoint.folder))
         asked = [(prompt_ids, sampling)]
-        (draft,) = make_drafts(pin, surface, asked, caller, 1, silence=silence)
+        (draft,) = make_drafts(pin, surface, asked, caller, 1, engine=self.engine, silence=silence)
         answer = self.engine.generate(checkpoint.id, draft.prompt_ids, sampling)
         async with aclosing(cast(Any, answer)) as tokens:
             async for token in tokens:

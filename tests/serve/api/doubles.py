@@ -32,6 +32,7 @@ from liveweights.record.responses import StoreAway, StoredResponse, UnknownRespo
 from liveweights.record.writer import ConflictingFeedback, TooMuchFeedback, UnknownGeneration
 from liveweights.serve.api.app import create_app, make_authenticator
 from liveweights.serve.api.settings import ApiSettings
+from liveweights.serve.models import Models, make_model
 from liveweights.serve.router import Router
 from liveweights.weights.checkpoint import Checkpoint
 
@@ -360,12 +361,9 @@ def make_api(
     router.set("tiny", BASE)
     responses = MemoryResponses()
     app = create_app(
-        scripted,
+        Models(make_model(scripted, router, tokenizer, template=TemplateHere(tokenizer))),
         recorder,
-        router,
-        tokenizer,
         settings,
-        template=TemplateHere(tokenizer),
         responses=responses,
         authenticator=make_authenticator(settings or ApiSettings(), service_key),
     )

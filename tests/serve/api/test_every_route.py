@@ -28,6 +28,7 @@ from liveweights.release import aliases
 from liveweights.release.console import release_routes
 from liveweights.serve.api.app import create_app, make_authenticator, make_limiter
 from liveweights.serve.api.settings import ApiSettings
+from liveweights.serve.models import Models, make_model
 from liveweights.serve.router import Router
 from liveweights.store.database import open_pool
 
@@ -142,17 +143,21 @@ def service(database_dsn: str) -> Any:
             router.set("tiny", BASE)
             authenticator = make_authenticator(CONFIG.api)
             app = create_app(
-                ScriptedEngine(tokenizer, "hello"),
+                Models(
+                    make_model(
+                        ScriptedEngine(tokenizer, "hello"),
+                        router,
+                        tokenizer,
+                        template=TemplateHere(tokenizer),
+                    )
+                ),
                 writer,
-                router,
-                tokenizer,
                 CONFIG.api,
-                template=TemplateHere(tokenizer),
                 responses=ResponseStore(pool),
                 authenticator=authenticator,
                 pages=[
                     *insight_routes(pool, authenticator, make_limiter(CONFIG.api), RewardMap()),
-                    *release_routes(pool, CONFIG, authenticator),
+                    *release_routes(pool, CONFIG.alias, CONFIG.rewards, authenticator),
                     *status_routes(
                         pool, Place(CONFIG, Path("/nowhere"), database_dsn), authenticator
                     ),

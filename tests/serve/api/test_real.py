@@ -14,6 +14,7 @@ from liveweights.catalog.template import ChatTemplate
 from liveweights.engines.llama.engine import LlamaEngine
 from liveweights.record.writer import Writer
 from liveweights.serve.api.app import create_app
+from liveweights.serve.models import Models, make_model
 from liveweights.serve.router import Router
 from liveweights.store.database import open_pool
 from liveweights.weights.checkpoint import Checkpoint
@@ -93,7 +94,9 @@ def test_what_the_client_gets_is_what_the_database_keeps(
             await engine.load(base)
             router.set("live", base.id)
             async with Writer(pool) as writer:
-                app = create_app(engine, writer, router, tokenizer, template=template)
+                app = create_app(
+                    Models(make_model(engine, router, tokenizer, template=template)), writer
+                )
                 async with (
                     answering(make_server(app)) as url,
                     AsyncOpenAI(base_url=url, api_key="any") as client,

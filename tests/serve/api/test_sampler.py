@@ -12,11 +12,8 @@ from liveweights.store.partitions import ensure_ahead
 
 
 class Resident:
-    def resident(self) -> frozenset[str]:
-        return frozenset({"m@2", "m@1"})
-
-    def in_use(self, checkpoint: str) -> int:
-        return {"m@1": 2, "m@2": 0}[checkpoint]
+    def in_use(self) -> dict[str, int]:
+        return {"m@1": 2, "m@2": 0}
 
 
 def test_what_is_running_and_waiting_is_kept(database_dsn: str) -> None:
@@ -27,7 +24,7 @@ def test_what_is_running_and_waiting_is_kept(database_dsn: str) -> None:
         async with slots.hold(2):
             third = asyncio.ensure_future(slots.hold(1).__aenter__())
             await asyncio.sleep(0)
-            sampling = asyncio.create_task(keep_sampling(pool, "h:1", slots, one, one, every=0.01))
+            sampling = asyncio.create_task(keep_sampling(pool, "h:1", slots, one, every=0.01))
             # Without a partition for today the samples are left out, and sampling goes on.
             await asyncio.sleep(0.1)
             async with pool.connection() as conn:

@@ -7,6 +7,7 @@ from liveweights.engines.protocol import EngineError, Sampling, Token
 from liveweights.record.shadow import ShadowAnswer
 from liveweights.serve.api.app import create_app
 from liveweights.serve.api.shadow import MOST_WAITING, Shadow
+from liveweights.serve.models import Models, make_model
 from liveweights.serve.router import Router
 
 from .doubles import BASE, NEXT, Api, MemoryRecorder, ScriptedEngine, make_tokenizer
@@ -47,8 +48,9 @@ def shadowed(test: Test) -> None:
 
         engine, recorder, router = TwoCheckpoints(), MemoryRecorder(), Router()
         router.set("tiny", BASE, NEXT, 0.0, 1.0)
-        async with Shadow(engine, router, keep) as shadow:
-            app = create_app(engine, recorder, router, engine.tokenizer, shadow=shadow)
+        models = Models(make_model(engine, router, engine.tokenizer))
+        async with Shadow(models, keep) as shadow:
+            app = create_app(models, recorder, shadow=shadow)
             await test(Api(engine, recorder, router, app), engine, kept)
 
     asyncio.run(go())

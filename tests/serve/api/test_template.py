@@ -11,6 +11,7 @@ import pytest
 from liveweights.catalog.template import ChatTemplate, TemplateSettings
 from liveweights.serve.api.app import create_app
 from liveweights.serve.api.messages import Renderer
+from liveweights.serve.models import Models, make_model
 from liveweights.serve.router import Router
 
 from .doubles import BASE, MemoryRecorder, ScriptedEngine, make_tokenizer
@@ -40,7 +41,9 @@ def app_over(template: Renderer, tokenizer: Any) -> Any:
     router = Router()
     router.set("tiny", BASE)
     engine = ScriptedEngine(tokenizer)
-    return create_app(engine, MemoryRecorder(), router, tokenizer, template=template)
+    return create_app(
+        Models(make_model(engine, router, tokenizer, template=template)), MemoryRecorder()
+    )
 
 
 def test_each_of_them_is_a_400_while_others_are_answered() -> None:

@@ -9,8 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from liveweights.config import ConfigError
-from liveweights.serve.gateway.counts import READ, asked_text, count_bytes, fill, find_counter
+from liveweights.serve.gateway.counts import (
+    READ,
+    UnreadableTokenizer,
+    asked_text,
+    count_bytes,
+    fill,
+    find_counter,
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +50,9 @@ def test_a_long_text_counts_in_proportion(words: Path) -> None:
 def test_a_tokenizer_that_cannot_be_read_is_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "tokenizer.json").write_text(content)
-    with pytest.raises(ConfigError, match=r"gateway.tokenizer: .*tokenizer.json cannot be read"):
+    with pytest.raises(
+        UnreadableTokenizer, match=r"gateway.tokenizer: .*tokenizer.json cannot be read"
+    ):
         find_counter(str(tmp_path))
 
 

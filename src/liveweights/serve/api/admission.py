@@ -25,6 +25,7 @@ from liveweights.serve.api.refusals import (
 )
 from liveweights.serve.api.request import BaseRequest
 from liveweights.serve.api.unknown import decode_known, header_of
+from liveweights.serve.models import Model
 from liveweights.serve.router import NotReady, Pin, UnknownModel
 
 STRICT = "x-strict"
@@ -87,17 +88,21 @@ def _read(body: bytes, type: type[Request], strict: bool) -> tuple[Request, list
 
 
 @contextmanager
-def pinned(service: Service, model: str, caller: Caller) -> Generator[Pin]:
-    """One checkpoint, held until the last byte. Raises ApiError 404, 503."""
+def pinned(service: Service, name: str, caller: Caller) -> Generator[tuple[Model, Pin]]:
+    """The model of that name and one checkpoint of it, held until the last byte.
+
+    Raises ApiError 404, 503.
+    """
     try:
-        context = service.router.pin(model, caller.sticky)
+        model = service.models.find(name)
+        context = model.router.pin(name, caller.sticky)
         pin = context.__enter__()
     except UnknownModel:
-        raise model_not_found(model) from None
+        raise model_not_found(name) from None
     except NotReady as error:
         raise unavailable(f"The model cannot answer at the moment: {error}.") from None
     try:
-        yield pin
+        yield model, pin
     finally:
         context.__exit__(None, None, None)
 
@@ -142,16 +147,16 @@ async def _slots(
             await slots.__aexit__(None, None, None)
 
 
-def leave_out_guidance(service: Service, request: BaseRequest, exchange: Exchange) -> None:
+def leave_out_guidance(model: Model, request: BaseRequest, exchange: Exchange) -> None:
     """What the engine does not follow, unless it is to refuse it."""
-    if not service.engine.guided and not exchange.strict:
+    if not model.engine.guided and not exchange.strict:
         exchange.ignored += request.leave_out_guidance()
 
 
-def check_prompt(service: Service, prompt_ids: list[int], max_tokens: int, param: str) -> None:
+def check_prompt(model: Model, prompt_ids: list[int], max_tokens: int, param: str) -> None:
     """Raises ApiError 400 for an empty prompt or one that does not fit the context."""
     if not prompt_ids:
         raise bad_request(f"'{param}' is empty: there is nothing to continue.", param, "empty")
-    context = service.engine.context_length
+    context = model.engine.context_length
     if len(prompt_ids) + max_tokens > context:
         raise context_exceeded(len(prompt_ids), max_tokens, context, param)

@@ -12,7 +12,6 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from liveweights.engines.protocol import (
-    Engine,
     EngineError,
     InvalidConstraint,
     PromptTooLong,
@@ -26,18 +25,13 @@ from liveweights.http.streaming import EventStream, event
 from liveweights.http.wire import reply
 from liveweights.meter.limits import Limiter
 from liveweights.serve.api.draft import Draft
-from liveweights.serve.api.encoder import Encoder
-from liveweights.serve.api.infill import Infill
-from liveweights.serve.api.messages import Renderer
 from liveweights.serve.api.metrics import Metrics
 from liveweights.serve.api.objects import Usage
 from liveweights.serve.api.recorder import Recorder, Responses
 from liveweights.serve.api.refusals import from_engine
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.api.shadow import Shadow
-from liveweights.serve.api.syntax.protocol import Syntax
-from liveweights.serve.api.tokenization import Tokenizer
-from liveweights.serve.router import Router
+from liveweights.serve.models import Models
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +40,10 @@ log = logging.getLogger(__name__)
 class Service:
     """What the handlers share."""
 
-    engine: Engine
+    models: Models
     recorder: Recorder
-    router: Router
-    tokenizer: Tokenizer
-    encoder: Encoder
-    template: Renderer | None
     settings: ApiSettings
     metrics: Metrics
-    infill: Infill | None
-    syntax: Syntax | None
     responses: Responses | None
     limiter: Limiter
     slots: Slots
@@ -195,7 +183,7 @@ async def _generate(service: Service, draft: Draft, emit: Emit | None) -> None:
     """
     held: list[Token] = []
     try:
-        async with aclosing(_tokens(service, draft)) as tokens:
+        async with aclosing(_tokens(draft)) as tokens:
             async for token in tokens:
                 token = draft.add(token)
                 if token.stop is not None:
@@ -234,8 +222,8 @@ class _Tokens(Protocol):
     async def aclose(self) -> None: ...
 
 
-def _tokens(service: Service, draft: Draft) -> _Tokens:
-    iterator = service.engine.generate(draft.checkpoint, draft.prompt_ids, draft.sampling)
+def _tokens(draft: Draft) -> _Tokens:
+    iterator = draft.engine.generate(draft.checkpoint, draft.prompt_ids, draft.sampling)
     return cast(_Tokens, iterator)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from liveweights.engines.protocol import Engine
 from liveweights.http.application import Application
 from liveweights.http.authentication import Authenticator, for_readers
 from liveweights.http.errors import ApiError
@@ -18,11 +17,8 @@ from liveweights.serve.api.answer import Service
 from liveweights.serve.api.chat import ChatEndpoint
 from liveweights.serve.api.completions import CompletionsEndpoint
 from liveweights.serve.api.editors import InfillEndpoint
-from liveweights.serve.api.encoder import Encoder
 from liveweights.serve.api.feedback import FeedbackEndpoint
 from liveweights.serve.api.health import HealthEndpoint
-from liveweights.serve.api.infill import find_infill
-from liveweights.serve.api.messages import Renderer
 from liveweights.serve.api.metrics import Metrics, MetricsEndpoint
 from liveweights.serve.api.models import ModelsEndpoint
 from liveweights.serve.api.openapi import describe_api
@@ -31,9 +27,7 @@ from liveweights.serve.api.refusals import REFUSALS
 from liveweights.serve.api.responses.endpoint import ResponseEndpoint, ResponsesEndpoint
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.api.shadow import Shadow
-from liveweights.serve.api.syntax.find import find_syntax
-from liveweights.serve.api.tokenization import Tokenizer
-from liveweights.serve.router import Router
+from liveweights.serve.models import Models
 
 
 async def refuse_embeddings(scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,13 +53,11 @@ def make_slots(settings: ApiSettings) -> Slots:
 
 
 def create_app(
-    engine: Engine,
-    writer: Recorder,
-    router: Router,
-    tokenizer: Tokenizer,
+    models: Models,
+    recorder: Recorder,
     settings: ApiSettings | None = None,
+    *,
     metrics: Metrics | None = None,
-    template: Renderer | None = None,
     shadow: Shadow | None = None,
     responses: Responses | None = None,
     slots: Slots | None = None,
@@ -73,40 +65,33 @@ def create_app(
     limiter: Limiter | None = None,
     pages: Routes = (),
 ) -> ASGIApp:
-    """The API over an engine, a record and a router that the caller opened and will close.
+    """The API over models and a record that the caller opened and will close.
 
-    Without ``template`` there are no chats, and without ``responses`` no conversation is kept for
-    /v1/responses. ``slots`` are of the settings' size, unless the caller looks at them too.
-    ``pages`` are answered beside it.
+    Without ``responses`` no conversation is kept for /v1/responses. ``slots`` are of the settings'
+    size, unless the caller looks at them too. ``pages`` are answered beside it.
     """
     settings = settings or ApiSettings()
     metrics = metrics or Metrics()
     authenticator = authenticator or make_authenticator(settings)
     limiter = limiter or make_limiter(settings)
     service = Service(
-        engine,
-        writer,
-        router,
-        tokenizer,
-        Encoder(tokenizer, engine.context_length),
-        template,
+        models,
+        recorder,
         settings,
         metrics,
-        find_infill(tokenizer),
-        find_syntax(tokenizer),
         responses,
         limiter,
         slots or make_slots(settings),
         authenticator,
         shadow,
     )
-    models = ModelsEndpoint(router, authenticator, limiter, engine.context_length)
+    known = ModelsEndpoint(models, authenticator, limiter)
     response = ResponseEndpoint(service)
-    exposed = MetricsEndpoint(metrics, engine, router, service.slots, writer)
+    exposed = MetricsEndpoint(metrics, models, service.slots, recorder)
     routes: Routes = [
         Route("POST", "/infill", InfillEndpoint(service)),
         Route("GET", "/openapi.json", describe_api),
-        Route("GET", "/healthz", HealthEndpoint(engine, router, writer)),
+        Route("GET", "/healthz", HealthEndpoint(models, recorder)),
         Route("GET", "/metrics", for_readers(authenticator, exposed)),
         Mount(
             "/v1",
@@ -118,8 +103,8 @@ def create_app(
                 Route("GET", "/responses/{id}", response),
                 Route("DELETE", "/responses/{id}", response),
                 Route("POST", "/feedback", FeedbackEndpoint(service)),
-                Route("GET", "/models", models),
-                Route("GET", "/models/{model}", models),
+                Route("GET", "/models", known),
+                Route("GET", "/models/{model}", known),
             ],
         ),
     ]

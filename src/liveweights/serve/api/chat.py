@@ -48,6 +48,7 @@ from liveweights.serve.api.tools import (
     make_toolbox,
     take_apart,
 )
+from liveweights.serve.models import Model
 from liveweights.serve.router import Pin
 
 OBJECT = "chat.completion"
@@ -237,6 +238,7 @@ async def prepare(
     pin: Pin,
     exchange: Exchange,
     *,
+    model: Model,
     wish: Wish,
     param: str,
 ) -> tuple[list[Draft], Toolbox]:
@@ -245,19 +247,19 @@ async def prepare(
     Raises ApiError 400, 429.
     """
     permit = exchange.permit
-    permit.reserve(fewest_tokens(service.encoder, request.messages, param))
-    request.check_vocabulary(len(service.tokenizer))
-    leave_out_guidance(service, request, exchange)
-    toolbox = request.toolbox(service.syntax)
+    permit.reserve(fewest_tokens(model.encoder, request.messages, param))
+    request.check_vocabulary(len(model.tokenizer))
+    leave_out_guidance(model, request, exchange)
+    toolbox = request.toolbox(model.syntax)
     constraint = make_constraint(toolbox, request.response_format)
-    variables, unread = wish.among(str(service.tokenizer.chat_template or ""))
+    variables, unread = wish.among(str(model.tokenizer.chat_template or ""))
     if unread and exchange.strict:
         message = f"The model's chat template does not read {unread[0]!r}; leave it out."
         raise unsupported(unread[0], message)
     exchange.ignored += unread
     prompt_ids, skip = await chat_prompt(
-        service.encoder,
-        service.template,
+        model.encoder,
+        model.template,
         request.messages,
         toolbox.described(),
         variables,
@@ -267,13 +269,15 @@ async def prepare(
         continued=request.continued,
     )
     permit.read += len(prompt_ids)
-    room = service.engine.context_length - len(prompt_ids)
+    room = model.engine.context_length - len(prompt_ids)
     max_tokens = request.limit(room, service.settings.max_chat_tokens)
-    check_prompt(service, prompt_ids, max_tokens, param)
+    check_prompt(model, prompt_ids, max_tokens, param)
     how = request.sampling(
         max_tokens, skip=skip, top_logprobs=request.top_logprobs or 0, constraint=constraint
     )
-    return make_drafts(pin, "chat", [(prompt_ids, how)], caller, request.n or 1), toolbox
+    prompts = [(prompt_ids, how)]
+    choices = request.n or 1
+    return make_drafts(pin, "chat", prompts, caller, choices, engine=model.engine), toolbox
 
 
 class ChatEndpoint:
@@ -286,10 +290,17 @@ class ChatEndpoint:
 
     async def _answer(self, request: ChatRequest, caller: Caller, exchange: Exchange) -> None:
         service = self._service
-        with pinned(service, request.model, caller) as pin:
+        with pinned(service, request.model, caller) as (model, pin):
             drafts, toolbox = await prepare(
-                service, request, caller, pin, exchange, wish=request.wish(), param="messages"
+                service,
+                request,
+                caller,
+                pin,
+                exchange,
+                model=model,
+                wish=request.wish(),
+                param="messages",
             )
-            shape = ChatShape(drafts, service.tokenizer, request, toolbox)
+            shape = ChatShape(drafts, model.tokenizer, request, toolbox)
             async with turn(service, caller, drafts, exchange):
                 await answer(service, drafts, shape, exchange, stream=bool(request.stream))

@@ -23,6 +23,7 @@ from liveweights.serve.api.logprobs import LOWEST
 from liveweights.serve.api.objects import Completion, CompletionChoice, CompletionLogprobs
 from liveweights.serve.api.request import MAX_LOGPROBS, GenerationRequest
 from liveweights.serve.api.tokenization import Tokenizer, token_text
+from liveweights.serve.models import Model
 
 OBJECT = "text_completion"
 DEFAULT_MAX_TOKENS = 16
@@ -102,11 +103,19 @@ def _token_ids(items: Sequence[str | int | list[int]], vocabulary: int, where: s
 
 
 async def prompt_tokens(
-    service: Service, request: CompletionRequest, prompt: str | list[int], tenant: str
+    model: Model,
+    request: CompletionRequest,
+    prompt: str | list[int],
+    tenant: str,
+    *,
+    control: bool,
 ) -> tuple[list[int], str]:
-    """Token ids, and the text that was cut off the prompt for the answer to begin with."""
+    """Token ids, and the text that was cut off the prompt for the answer to begin with.
+
+    ``control``: control tokens that the prompt spells out are these tokens.
+    """
     if request.suffix:
-        if service.infill is None:
+        if model.infill is None:
             message = (
                 f"The model {request.model!r} has no fill-in-the-middle tokens, so 'suffix' "
                 "cannot be used with it; leave it out."
@@ -114,13 +123,13 @@ async def prompt_tokens(
             raise unsupported("suffix", message)
         if not isinstance(prompt, str):
             raise bad_request("'suffix' needs a prompt that is text.", "prompt", "invalid_value")
-        encoding = service.infill.encode(service.encoder, prompt, request.suffix, tenant)
+        encoding = model.infill.encode(model.encoder, prompt, request.suffix, tenant)
         return await encoding, ""
     if not isinstance(prompt, str):
         return prompt, ""
     cut, skip = heal(prompt)
-    encoder = service.encoder
-    encode = encoder.encode if service.settings.prompt_control_tokens else encoder.encode_text
+    encoder = model.encoder
+    encode = encoder.encode if control else encoder.encode_text
     return await encode(cut, tenant) if cut else [], skip
 
 
@@ -189,23 +198,32 @@ class CompletionsEndpoint:
 
     async def _answer(self, request: CompletionRequest, caller: Caller, exchange: Exchange) -> None:
         service = self._service
-        with pinned(service, request.model, caller) as pin:
-            vocabulary = len(service.tokenizer)
+        with pinned(service, request.model, caller) as (model, pin):
+            vocabulary = len(model.tokenizer)
             request.check_vocabulary(vocabulary)
-            leave_out_guidance(service, request, exchange)
-            fewest = fewest_tokens(service.encoder, request.prompt, request.suffix)
+            leave_out_guidance(model, request, exchange)
+            fewest = fewest_tokens(model.encoder, request.prompt, request.suffix)
             exchange.permit.reserve(fewest)
+            control = service.settings.prompt_control_tokens
             prompts: list[tuple[list[int], Sampling]] = []
             for prompt in split_prompts(request.prompt, vocabulary):
-                prompt_ids, skip = await prompt_tokens(service, request, prompt, caller.tenant)
+                prompt_ids, skip = await prompt_tokens(
+                    model, request, prompt, caller.tenant, control=control
+                )
                 exchange.permit.read += len(prompt_ids)
                 max_tokens = request.max_tokens or DEFAULT_MAX_TOKENS
-                check_prompt(service, prompt_ids, max_tokens, "prompt")
+                check_prompt(model, prompt_ids, max_tokens, "prompt")
                 how = request.sampling(max_tokens, skip=skip, top_logprobs=request.logprobs or 0)
                 prompts.append((prompt_ids, how))
             drafts = make_drafts(
-                pin, "completion", prompts, caller, request.n or 1, silence=bool(request.silence)
+                pin,
+                "completion",
+                prompts,
+                caller,
+                request.n or 1,
+                engine=model.engine,
+                silence=bool(request.silence),
             )
-            shape = CompletionShape(drafts, service.tokenizer, request)
+            shape = CompletionShape(drafts, model.tokenizer, request)
             async with turn(service, caller, drafts, exchange):
                 await answer(service, drafts, shape, exchange, stream=bool(request.stream))

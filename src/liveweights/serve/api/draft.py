@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from liveweights.engines.protocol import Sampling, StopReason, Token
+from liveweights.engines.protocol import Engine, Sampling, StopReason, Token
 from liveweights.record.generation import Generation, Surface
 from liveweights.serve.api.caller import Caller
 from liveweights.serve.api.identifiers import make_id
@@ -20,6 +20,8 @@ INT64 = 2**63
 
 @dataclass(slots=True, kw_only=True)
 class Draft:
+    engine: Engine
+    """What computes it."""
     alias: str
     checkpoint: str
     endpoint: Surface
@@ -137,6 +139,7 @@ def make_drafts(
     caller: Caller,
     choices: int,
     *,
+    engine: Engine,
     silence: bool = False,
 ) -> list[Draft]:
     """``choices`` drafts for each prompt; those of one prompt get seeds that follow each other.
@@ -152,6 +155,7 @@ def make_drafts(
             how = replace(sampling, seed=seed)
             drafts.append(
                 Draft(
+                    engine=engine,
                     alias=pin.alias,
                     checkpoint=pin.checkpoint,
                     endpoint=endpoint,

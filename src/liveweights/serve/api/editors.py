@@ -25,6 +25,7 @@ from liveweights.serve.api.draft import Draft, make_drafts
 from liveweights.serve.api.encoder import Encoder
 from liveweights.serve.api.request import MAX_STOPS, BaseRequest, StopString
 from liveweights.serve.api.unknown import header_of
+from liveweights.serve.models import Model
 
 DEFAULT_TOKENS = 128
 BEFORE, AFTER = "input_prefix", "input_suffix"
@@ -77,19 +78,17 @@ class InfillAnswer(msgspec.Struct, kw_only=True):
 
 
 async def infill_tokens(
-    service: Service, request: InfillRequest, tenant: str
+    model: Model, request: InfillRequest, tenant: str
 ) -> tuple[list[int], str, list[str]]:
     """Token ids, the text that was cut off for the answer to begin with, and parameters that this
     model cannot be told: all but what stands before, where it has no fill-in-the-middle tokens."""
     before = request.before
-    if service.infill is not None:
-        extra = _as_text(request.input_extra or (), _room(service.encoder))
-        ids = await service.infill.encode(
-            service.encoder, extra + before, request.input_suffix, tenant
-        )
+    if model.infill is not None:
+        extra = _as_text(request.input_extra or (), _room(model.encoder))
+        ids = await model.infill.encode(model.encoder, extra + before, request.input_suffix, tenant)
         return ids, "", []
     cut, skip = heal(before)
-    ids = await service.encoder.encode_text(cut, tenant, param=BEFORE) if cut else []
+    ids = await model.encoder.encode_text(cut, tenant, param=BEFORE) if cut else []
     unread = [name for name in (AFTER, "input_extra") if getattr(request, name)]
     return ids, skip, unread
 
@@ -161,20 +160,26 @@ class InfillEndpoint:
             named = header_of(exchange.ignored)
             await reply(exchange.send, 200, msgspec.json.encode(nothing), named)
             return
-        with pinned(service, request.model or self._only_model(), caller) as pin:
+        with pinned(service, request.model or self._only_model(), caller) as (model, pin):
             length = len(request.before) + len(request.input_suffix)
-            exchange.permit.reserve(service.encoder.fewest(length, BEFORE))
-            prompt_ids, skip, unread = await infill_tokens(service, request, caller.tenant)
+            exchange.permit.reserve(model.encoder.fewest(length, BEFORE))
+            prompt_ids, skip, unread = await infill_tokens(model, request, caller.tenant)
             exchange.permit.read += len(prompt_ids)
             if unread and exchange.strict:
                 message = f"This model has no fill-in-the-middle tokens; leave {unread[0]!r} out."
                 raise unsupported(unread[0], message)
             exchange.ignored += unread
-            leave_out_guidance(service, request, exchange)
+            leave_out_guidance(model, request, exchange)
             how = request.sampling(skip)
-            check_prompt(service, prompt_ids, how.max_tokens, BEFORE)
+            check_prompt(model, prompt_ids, how.max_tokens, BEFORE)
             drafts = make_drafts(
-                pin, "completion", [(prompt_ids, how)], caller, 1, silence=bool(request.silence)
+                pin,
+                "completion",
+                [(prompt_ids, how)],
+                caller,
+                1,
+                engine=model.engine,
+                silence=bool(request.silence),
             )
             async with turn(service, caller, drafts, exchange):
                 stream = bool(request.stream)
@@ -182,7 +187,7 @@ class InfillEndpoint:
 
     def _only_model(self) -> str:
         """These editors name none. Raises ApiError 400 where there are several."""
-        names = [route.name for route in self._service.router.routes()]
+        names = [route.name for route in self._service.models.routes()]
         if len(names) > 1:
             listed = ", ".join(names[:20])
             raise unsupported("model", f"Several models are served here ({listed}): name one.")

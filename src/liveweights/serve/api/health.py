@@ -7,20 +7,19 @@ from typing import Any
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from liveweights.engines.protocol import Engine
 from liveweights.http.wire import reply
 from liveweights.record.backlog import Backlog
 from liveweights.serve.api.recorder import Recorder
-from liveweights.serve.router import Router
+from liveweights.serve.models import Models
 
 
-def health(engine: Engine, router: Router, backlog: Backlog) -> tuple[int, dict[str, Any]]:
+def health(served: Models, backlog: Backlog) -> tuple[int, dict[str, Any]]:
     """200 when some alias's live checkpoint can answer and the record is not late, else 503 with
     the reason."""
-    resident = engine.resident()
+    resident = served.resident()
     models = {
         route.name: {"checkpoint": route.live, "ready": route.live in resident}
-        for route in router.routes()
+        for route in served.routes()
     }
     why = backlog.complaint
     if why is None and not any(model["ready"] for model in models.values()):
@@ -36,11 +35,10 @@ def health(engine: Engine, router: Router, backlog: Backlog) -> tuple[int, dict[
 
 
 class HealthEndpoint:
-    def __init__(self, engine: Engine, router: Router, recorder: Recorder) -> None:
-        self._engine = engine
-        self._router = router
+    def __init__(self, models: Models, recorder: Recorder) -> None:
+        self._models = models
         self._recorder = recorder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        status, body = health(self._engine, self._router, self._recorder.backlog)
+        status, body = health(self._models, self._recorder.backlog)
         await reply(send, status, msgspec.json.encode(body))

@@ -5,14 +5,13 @@ from __future__ import annotations
 from prometheus_client import Counter, Gauge, Histogram, generate_latest
 from starlette.types import Receive, Scope, Send
 
-from liveweights.engines.protocol import Engine
 from liveweights.http.metrics import CONTENT_TYPE, SECONDS, RequestMetrics
 from liveweights.http.slots import Slots
 from liveweights.http.wire import reply
 from liveweights.record.backlog import Backlog
 from liveweights.serve.api.draft import Draft
 from liveweights.serve.api.recorder import Recorder
-from liveweights.serve.router import Router
+from liveweights.serve.models import Models
 
 
 class Metrics(RequestMetrics):
@@ -107,17 +106,17 @@ class Metrics(RequestMetrics):
         self.quarantined.set(backlog.quarantined)
         return generate_latest(self.registry)
 
-    def render(self, engine: Engine, router: Router, slots: Slots, backlog: Backlog) -> bytes:
+    def render(self, models: Models, slots: Slots, backlog: Backlog) -> bytes:
         """The exposition text; what is a state rather than an event is read now."""
         self.running.set(slots.running)
         self.waiting.set(slots.waiting)
         self.resident.clear()
         self.pinned.clear()
-        for checkpoint in engine.resident():
+        for checkpoint, requests in models.in_use().items():
             self.resident.labels(checkpoint).set(1)
-            self.pinned.labels(checkpoint).set(router.in_use(checkpoint))
+            self.pinned.labels(checkpoint).set(requests)
         self.canary_share.clear()
-        for route in router.routes():
+        for route in models.routes():
             self.canary_share.labels(route.name).set(route.share if route.canary else 0)
         return self.expose(backlog)
 
@@ -125,16 +124,13 @@ class Metrics(RequestMetrics):
 class MetricsEndpoint:
     """GET /metrics"""
 
-    def __init__(
-        self, metrics: Metrics, engine: Engine, router: Router, slots: Slots, recorder: Recorder
-    ) -> None:
+    def __init__(self, metrics: Metrics, models: Models, slots: Slots, recorder: Recorder) -> None:
         self._metrics = metrics
         self._slots = slots
-        self._engine = engine
-        self._router = router
+        self._models = models
         self._recorder = recorder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         backlog = self._recorder.backlog
-        text = self._metrics.render(self._engine, self._router, self._slots, backlog)
+        text = self._metrics.render(self._models, self._slots, backlog)
         await reply(send, 200, text, content_type=CONTENT_TYPE)

@@ -8,16 +8,19 @@ from starlette.types import Receive, Scope, Send
 from liveweights.http.authentication import Authenticator
 from liveweights.http.wire import reply
 from liveweights.meter.limits import Limiter
-from liveweights.serve.api.objects import Canary, Model, ModelList
+from liveweights.serve.api.objects import Canary, ModelList
+from liveweights.serve.api.objects import Model as ModelObject
 from liveweights.serve.api.refusals import model_not_found
-from liveweights.serve.router import Route, Router
+from liveweights.serve.models import Model, Models
+from liveweights.serve.router import Route, UnknownModel
 
 
-def describe(route: Route, router: Router, context: int) -> Model:
-    """OpenAI's model object, and which checkpoints stand behind it; the tokens of its ``context``
+def describe(route: Route, model: Model) -> ModelObject:
+    """OpenAI's model object, and which checkpoints stand behind it; the tokens of its context
     by both names that clients look for."""
-    known = router.known(route.live)
-    return Model(
+    known = model.router.known(route.live)
+    context = model.engine.context_length
+    return ModelObject(
         id=route.name,
         created=route.since,
         checkpoint=route.live,
@@ -32,11 +35,8 @@ def describe(route: Route, router: Router, context: int) -> Model:
 class ModelsEndpoint:
     """Lists the aliases; shows one alias or resident checkpoint."""
 
-    def __init__(
-        self, router: Router, authenticator: Authenticator, limiter: Limiter, context: int
-    ) -> None:
-        self._router = router
-        self._context = context
+    def __init__(self, models: Models, authenticator: Authenticator, limiter: Limiter) -> None:
+        self._models = models
         self._limiter = limiter
         self._authenticator = authenticator
 
@@ -44,16 +44,23 @@ class ModelsEndpoint:
         client = await self._authenticator.authenticate(scope, own=True)
         self._limiter.charge(client, "reads")
         name: str | None = scope["path_params"].get("model")
-        routes = {route.name: route for route in self._router.routes()}
         if name is None:
-            body = ModelList([self._describe(route) for route in routes.values()])
-        elif name in routes:
-            body = self._describe(routes[name])
-        elif self._router.answers(name):
-            body = self._describe(Route(name, name, None, 0.0, 0))
+            body = ModelList(
+                [
+                    describe(route, model)
+                    for model in self._models
+                    for route in model.router.routes()
+                ]
+            )
         else:
-            raise model_not_found(name)
+            body = self._describe(name)
         await reply(send, 200, msgspec.json.encode(body))
 
-    def _describe(self, route: Route) -> Model:
-        return describe(route, self._router, self._context)
+    def _describe(self, name: str) -> ModelObject:
+        """Raises ApiError 404."""
+        try:
+            model = self._models.find(name)
+        except UnknownModel:
+            raise model_not_found(name) from None
+        routes = {route.name: route for route in model.router.routes()}
+        return describe(routes.get(name) or Route(name, name, None, 0.0, 0), model)

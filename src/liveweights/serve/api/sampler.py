@@ -9,10 +9,9 @@ from datetime import UTC, datetime
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from liveweights.engines.protocol import Engine
 from liveweights.http.slots import Slots
 from liveweights.record.engine_metrics import Sample, keep_sample
-from liveweights.serve.router import Router
+from liveweights.serve.models import Models
 from liveweights.store.database import Pool
 
 log = logging.getLogger(__name__)
@@ -20,14 +19,14 @@ log = logging.getLogger(__name__)
 EVERY = 10.0
 
 
-def take_sample(instance: str, slots: Slots, engine: Engine, router: Router) -> Sample:
+def take_sample(instance: str, slots: Slots, models: Models) -> Sample:
     return Sample(
         at=datetime.now(UTC),
         instance=instance,
         slots=slots.size,
         running=slots.running,
         waiting=slots.waiting,
-        in_use={checkpoint: router.in_use(checkpoint) for checkpoint in sorted(engine.resident())},
+        in_use=models.in_use(),
     )
 
 
@@ -35,8 +34,7 @@ async def keep_sampling(
     pool: Pool,
     instance: str,
     slots: Slots,
-    engine: Engine,
-    router: Router,
+    models: Models,
     *,
     every: float = EVERY,
 ) -> None:
@@ -44,7 +42,7 @@ async def keep_sampling(
     while True:
         try:
             async with pool.connection() as conn:
-                await keep_sample(conn, take_sample(instance, slots, engine, router))
+                await keep_sample(conn, take_sample(instance, slots, models))
         except (psycopg.Error, PoolTimeout) as error:
             log.warning("a sample of the load was left out: %s", error)
         await asyncio.sleep(every)

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, cast
 
-from liveweights.engines.protocol import Engine, EngineError, Token
+from liveweights.engines.protocol import EngineError, Token
 from liveweights.record.shadow import ShadowAnswer
 from liveweights.serve.api.draft import Draft
 from liveweights.serve.api.silence import Silence
-from liveweights.serve.router import Router
+from liveweights.serve.models import Models
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +30,8 @@ class Shadow:
     ``keep`` stores what came of it. Requests without consent to training are left alone.
     """
 
-    def __init__(
-        self, engine: Engine, router: Router, keep: Callable[[ShadowAnswer], Awaitable[None]]
-    ) -> None:
-        self._engine = engine
-        self._router = router
+    def __init__(self, models: Models, keep: Callable[[ShadowAnswer], Awaitable[None]]) -> None:
+        self._models = models
         self._keep = keep
         self._waiting = asyncio.Queue[tuple[Draft, str]](MOST_WAITING)
         self._task: asyncio.Task[None] | None = None
@@ -56,7 +53,7 @@ class Shadow:
 
     def offer(self, draft: Draft) -> None:
         """Ask the canary too, if the alias has a shadow and chance wills it. Returns at once."""
-        checkpoint = self._router.draw_shadow(draft.alias, draft.checkpoint)
+        checkpoint = self._models.draw_shadow(draft.alias, draft.checkpoint)
         if checkpoint is None or not draft.caller.consent or self._waiting.full():
             return
         self._waiting.put_nowait((draft, checkpoint))
@@ -76,10 +73,10 @@ class Shadow:
         )
         made.started = time.perf_counter()
         reason = "error"
-        with self._router.pin(checkpoint, None) as pin:
+        with self._models.pin(checkpoint, None) as (_, pin):
             if draft.may_be_silent:
                 made.silence = Silence.begin(pin.selection, made.sampling)
-            answer = self._engine.generate(checkpoint, made.prompt_ids, made.sampling)
+            answer = made.engine.generate(checkpoint, made.prompt_ids, made.sampling)
             try:
                 async with aclosing(cast(Any, answer)) as tokens:
                     async for token in tokens:

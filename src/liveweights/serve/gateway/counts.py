@@ -8,8 +8,6 @@ from typing import Any, cast
 
 import msgspec
 
-from liveweights.config import ConfigError
-
 Count = Callable[[str], int]
 """Tokens of a text."""
 
@@ -22,6 +20,10 @@ READ = 1 << 16
 """Characters that a tokenizer is given; what follows counts in proportion."""
 
 
+class UnreadableTokenizer(ValueError):
+    """The settings name a tokenizer that cannot be read."""
+
+
 def count_bytes(text: str) -> int:
     """One token for ``BYTES`` bytes of UTF-8."""
     return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES)
@@ -31,7 +33,7 @@ def find_counter(path: str) -> Count:
     """Count with the tokenizer in ``path``, a model's folder or its ``tokenizer.json``; by bytes
     where that is empty.
 
-    Raises ConfigError where there is none that can be read.
+    Raises UnreadableTokenizer where there is none that can be read.
     """
     if not path:
         return count_bytes
@@ -42,7 +44,7 @@ def find_counter(path: str) -> Count:
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises nothing narrower
-        raise ConfigError(
+        raise UnreadableTokenizer(
             f"gateway.tokenizer: {file} cannot be read ({error}). Name the folder of the upstream's"
             " model or its tokenizer.json, or leave it out."
         ) from error

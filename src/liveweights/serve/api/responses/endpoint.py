@@ -53,17 +53,24 @@ class ResponsesEndpoint:
             messages.insert(0, Message("system", request.instructions))
         if not messages:
             raise bad_request("'input' is empty: there is nothing to answer.", "input", "empty")
-        with pinned(service, request.model, caller) as pin:
+        with pinned(service, request.model, caller) as (model, pin):
             offers = request.offers()
             chat = request.as_chat(messages, offers)
             drafts, toolbox = await prepare(
-                service, chat, caller, pin, exchange, wish=request.wish(), param="input"
+                service,
+                chat,
+                caller,
+                pin,
+                exchange,
+                model=model,
+                wish=request.wish(),
+                param="input",
             )
             (draft,) = drafts
             created = int(draft.created_at.timestamp())
             response = make_response(request, make_id("resp"), created, pin.checkpoint, draft.id)
             shape = ResponseShape(
-                response, service.tokenizer, toolbox, offers, logprobs=request.logprobs
+                response, model.tokenizer, toolbox, offers, logprobs=request.logprobs
             )
 
             async def settle() -> None:

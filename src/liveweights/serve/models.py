@@ -1,0 +1,98 @@
+"""The models of a service: what belongs to each, and which one a request is for."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from liveweights.engines.protocol import Engine
+from liveweights.serve.api.encoder import Encoder
+from liveweights.serve.api.infill import Infill, find_infill
+from liveweights.serve.api.messages import Renderer
+from liveweights.serve.api.syntax.find import find_syntax
+from liveweights.serve.api.syntax.protocol import Syntax
+from liveweights.serve.api.tokenization import Tokenizer
+from liveweights.serve.router import Pin, Route, Router, UnknownModel
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One base with all that has been learnt from it. ``engine`` holds its checkpoints, and
+    ``router`` says which of them answers for a public name; all share the tokenizer and what
+    follows from it.
+
+    Without ``template`` there are no chats, without ``infill`` nothing is filled in between, and
+    without ``syntax`` no tools are called.
+    """
+
+    engine: Engine
+    router: Router
+    tokenizer: Tokenizer
+    encoder: Encoder
+    template: Renderer | None
+    infill: Infill | None
+    syntax: Syntax | None
+
+
+def make_model(
+    engine: Engine, router: Router, tokenizer: Tokenizer, *, template: Renderer | None = None
+) -> Model:
+    """A model over an engine and a template that the caller opened and will close."""
+    return Model(
+        engine,
+        router,
+        tokenizer,
+        Encoder(tokenizer, engine.context_length),
+        template,
+        find_infill(tokenizer),
+        find_syntax(tokenizer),
+    )
+
+
+class Models:
+    """All models of a service. Their public names and checkpoints are different ones. For use from
+    one event loop."""
+
+    def __init__(self, *models: Model) -> None:
+        self._models = models
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self._models)
+
+    def find(self, name: str) -> Model:
+        """Whose public name or resident checkpoint it is. Raises UnknownModel."""
+        for model in self._models:
+            if model.router.answers(name):
+                return model
+        raise UnknownModel(name)
+
+    @contextmanager
+    def pin(self, name: str, session: str | None) -> Generator[tuple[Model, Pin]]:
+        """One model and one checkpoint of it, which is held for as long as the context lasts.
+
+        Raises UnknownModel, NotReady, as ``Router.pin`` does.
+        """
+        model = self.find(name)
+        with model.router.pin(name, session) as pin:
+            yield model, pin
+
+    def routes(self) -> list[Route]:
+        return [route for model in self._models for route in model.router.routes()]
+
+    def resident(self) -> frozenset[str]:
+        """The checkpoints that can answer."""
+        return frozenset[str]().union(*(model.engine.resident() for model in self._models))
+
+    def in_use(self) -> dict[str, int]:
+        """The same, in order, and how many requests hold each."""
+        return {
+            checkpoint: model.router.in_use(checkpoint)
+            for model in self._models
+            for checkpoint in sorted(model.engine.resident())
+        }
+
+    def draw_shadow(self, name: str, answered_by: str) -> str | None:
+        """See ``Router.draw_shadow``."""
+        drawn = (model.router.draw_shadow(name, answered_by) for model in self._models)
+        return next((checkpoint for checkpoint in drawn if checkpoint is not None), None)

@@ -1,0 +1,113 @@
+"""Several models in one API: each request meets one, with all that belongs to it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from liveweights.serve.api.app import create_app
+from liveweights.serve.models import Model, Models, make_model
+from liveweights.serve.router import NotReady, Router, UnknownModel
+
+from .api.doubles import (
+    BASE,
+    NEXT,
+    Api,
+    MemoryRecorder,
+    ScriptedEngine,
+    TemplateHere,
+    make_tokenizer,
+)
+
+
+def make(name: str, checkpoint: str, text: str, *, infill: bool = False, chat: bool = False) -> Any:
+    tokenizer, router = make_tokenizer(infill=infill), Router()
+    engine = ScriptedEngine(tokenizer, text, context_length=100 if infill else 512)
+    engine._resident = {checkpoint}
+    router.set(name, checkpoint)
+    template = TemplateHere(tokenizer) if chat else None
+    return make_model(engine, router, tokenizer, template=template)
+
+
+@pytest.fixture
+def models() -> tuple[Model, Model]:
+    return make("code", BASE, "code!", infill=True), make("talk", NEXT, "talk!", chat=True)
+
+
+@pytest.fixture
+def api(models: tuple[Model, Model]) -> Api:
+    recorder = MemoryRecorder()
+    app = create_app(Models(*models), recorder)
+    engine: Any = models[0].engine
+    return Api(engine, recorder, models[0].router, app)
+
+
+def test_a_request_meets_the_model_that_it_names(api: Api) -> None:
+    for model, checkpoint, text in (("code", BASE, "code!"), ("talk", NEXT, "talk!")):
+        answer = api.complete(model=model).json()
+        assert (answer["checkpoint"], answer["choices"][0]["text"]) == (checkpoint, text)
+    assert [(g.alias, g.checkpoint) for g in api.recorder.generations.values()] == [
+        *(("code", BASE), ("talk", NEXT)),
+    ]
+
+
+def test_what_a_model_can_is_its_own(api: Api) -> None:
+    assert api.complete(model="code", suffix="x").status == 200
+    asked = {"model": "talk", "prompt": "a", "suffix": "x"}
+    refused = api.call("POST", "/v1/completions", asked, x_strict="1")
+    assert (refused.status, refused.error()["param"]) == (400, "suffix")
+    assert api.chat(model="talk").status == 200
+    assert api.chat(model="code").status == 400
+    assert api.complete("x" * 60, model="talk").status == 200
+    assert api.complete("x" * 60, model="code").error()["code"] == "context_length_exceeded"
+
+
+def test_all_are_listed_and_each_with_its_own_context(api: Api) -> None:
+    listed = api.call("GET", "/v1/models").json()["data"]
+    assert [(m["id"], m["context_length"]) for m in listed] == [("code", 100), ("talk", 512)]
+    assert api.call("GET", f"/v1/models/{NEXT}").json()["context_length"] == 512
+    assert api.call("GET", "/v1/models/none").status == 404
+    assert api.complete(model="none").error()["code"] == "model_not_found"
+
+
+def test_health_and_metrics_know_all(api: Api, models: tuple[Model, Model]) -> None:
+    health = api.call("GET", "/healthz").json()
+    assert {name: m["ready"] for name, m in health["models"].items()} == {
+        "code": True,
+        "talk": True,
+    }
+    text = api.call("GET", "/metrics").body.decode()
+    for checkpoint in (BASE, NEXT):
+        assert f'liveweights_resident_checkpoint{{checkpoint="{checkpoint}"}} 1.0' in text
+    asyncio.run(models[1].engine.close())
+    answer = api.call("GET", "/healthz")
+    assert answer.status == 200  # some model can answer
+    assert answer.json()["models"]["talk"]["ready"] is False
+
+
+def test_who_names_no_model_is_told_that_there_are_several(api: Api) -> None:
+    answer = api.call("POST", "/infill", {"input_prefix": "a", "input_suffix": "b"})
+    assert (answer.status, answer.error()["param"]) == (400, "model")
+    assert "code, talk" in answer.error()["message"]
+
+
+def test_a_pin_holds_a_checkpoint_of_one_model(models: tuple[Model, Model]) -> None:
+    both = Models(*models)
+    with both.pin("talk", None) as (model, pin):
+        assert (model, pin.checkpoint) == (models[1], NEXT)
+        assert both.in_use() == {BASE: 0, NEXT: 1}
+    assert both.in_use() == {BASE: 0, NEXT: 0}
+    with pytest.raises(UnknownModel), both.pin("none", None):
+        pass
+    models[0].router.resident(())
+    with pytest.raises(NotReady), both.pin("code", None):
+        pass
+
+
+def test_a_shadow_is_drawn_by_the_model_that_was_asked(models: tuple[Model, Model]) -> None:
+    models[1].router.set("talk", NEXT, "talk@222222222222", share=0.0, shadow=1.0)
+    both = Models(*models)
+    assert both.draw_shadow("talk", NEXT) == "talk@222222222222"
+    assert both.draw_shadow("code", BASE) is None
