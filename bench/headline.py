@@ -190,7 +190,8 @@ def run_matrix(options: Namespace, known: dict[str, Any], sizes: Sizes) -> int:
         if subprocess.run(command).returncode:
             failed.append(name)
     rows = read_rows(options.json)
-    show_matrix(list(rows.values()))
+    names = [with_options(row, options).name for row in ROWS]
+    show_matrix([rows[name] for name in names if name in rows])
     for name in failed:
         print(f"the row {name} could not be run", flush=True)
     return 1 if failed else 0
