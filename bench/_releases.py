@@ -16,7 +16,7 @@ from liveweights.gate.findings import Measured, judge
 from liveweights.gate.replay import Case, Values
 from liveweights.gate.settings import GateSettings
 from liveweights.gate.verdict import Verdict, decide
-from liveweights.learn.evidence import HeldBack
+from liveweights.learn.job import HeldBack
 from liveweights.release.canary import Reward, compare_arms
 from liveweights.release.decision import decide_by_rewards
 from liveweights.release.settings import CanarySettings

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from liveweights.gate.settings import GateSettings
 from liveweights.learn.settings import LearnSettings
 
-LEARN = LearnSettings()
+LEARN, GATE = LearnSettings(), GateSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

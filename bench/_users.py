@@ -132,7 +132,7 @@ class Developers:
         }
 
     def goals(self, found: Mapping[str, Any], cycles: Sequence[Mapping[str, Any]]) -> list[Goal]:
-        return completion_goals(found["changes"], cycles, self._circle.settings)
+        return completion_goals(found["changes"], cycles, self._circle.settings, self._circle.gate)
 
 
 class People:

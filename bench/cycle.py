@@ -127,7 +127,7 @@ def main() -> None:
                 found = turns[name][-1]
                 parts = ", ".join(f"{state} {took:.0f} s" for state, took in found.seconds.items())
                 print(f"{name}: {found.rows_per_minute:.0f} rows per minute ({parts})", flush=True)
-    states = ("claiming", "learning", "warming", "gating")
+    states = ("claiming", "learning", "calibrating", "warming", "gating")
     rows = [
         [
             name,

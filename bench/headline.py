@@ -32,8 +32,7 @@ from _users import Developers, People, Sizes, Users
 from liveweights.app.wiring import make_engine
 from liveweights.config import Config
 from liveweights.engines.settings import EngineSettings
-from liveweights.gate.drift import measure_drift
-from liveweights.learn.learner import Result
+from liveweights.learn.job import Result
 from liveweights.replay.circle import Circle, hold_back
 from liveweights.replay.goals import PUBLISHED
 from liveweights.weights.models import load_tokenizer
@@ -113,23 +112,19 @@ class Stopwatch:
 
 
 def learnt(result: Result) -> dict[str, Any]:
-    """What an update did. ``divergence`` is of rows that it was not trained on, measured as the
-    gate does; ``kl`` is what the update says itself. In nats per token."""
+    """What an update did. ``divergence`` is of rows that it was not trained on, ``kl`` what the last
+    step's loss saw. In nats per token."""
     report = result.report
-    scored = [row for row in result.held_back if row.candidate_answer]
-    divergence = None
-    if scored:
-        candidate = [row.candidate_answer for row in scored]
-        divergence = measure_drift(candidate, [row.incumbent_answer for row in scored]).divergence
     return {
         "taught": report.taught,
         "masked": report.masked,
         "steps": report.steps,
-        "divergence": divergence,
+        "divergence": report.divergence,
+        "scale": report.scale,
+        "rate": report.rate,
         "kl": report.kl,
         "ratio": report.ratio,
         "mismatch": report.mismatch,
-        "withheld_of_shown": report.withheld,
     }
 
 

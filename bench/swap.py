@@ -29,7 +29,7 @@ from liveweights.config import Config
 from liveweights.engines.llama.engine import LlamaEngine
 from liveweights.engines.protocol import EngineError, Sampling
 from liveweights.engines.settings import EngineSettings
-from liveweights.learn.learner import WEIGHTS
+from liveweights.learn.job import WEIGHTS
 from liveweights.learn.policy import Policy
 from liveweights.learn.probes import make_probes
 from liveweights.learn.settings import LearnSettings

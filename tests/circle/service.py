@@ -52,7 +52,7 @@ SETTINGS: dict[str, Any] = {
         "min_answers": 4,
         "max_drift": 50.0,
         "max_length_ratio": 50.0,
-        "max_silence_rise": 1.0,
+        "max_withheld": 1.0,
         "max_silence": 1.0,
         "max_repetition_rise": 1.0,
     },
@@ -208,7 +208,7 @@ def _is_part(line: str, part: Part) -> bool:
         "engine": "liveweights.engines.llama.host" in line,
         "api": "liveweights.app api" in line,
         "worker": "liveweights.app worker" in line,
-        "learner": "liveweights.learn.learner" in line,
+        "learner": "liveweights.learn.process" in line,
         "postgres": "bin/postgres" in line,
     }[part]
 

@@ -20,10 +20,11 @@ import pytest
 from tests.circle.service import WANTED, Running, rows, running
 
 from liveweights.cycle.updating import run_learner, write_job
-from liveweights.learn.learner import RESULT, WEIGHTS, Job, read_job
+from liveweights.learn.job import RESULT, WEIGHTS, Job, read_job
 from liveweights.record.example import Example
 from liveweights.record.feedback import Feedback
 from liveweights.replay.client import Reaction
+from liveweights.weights.selection import Selection, write_selection
 
 pytestmark = [pytest.mark.model, pytest.mark.fault, pytest.mark.slow]
 
@@ -37,15 +38,19 @@ GATE: dict[str, Any] = {
     "min_answers": 20,
     "max_drift": 5.0,
     "max_length_ratio": 50.0,
-    "max_silence_rise": 0.5,
+    "max_withheld": 0.5,
     "max_silence": 0.9,
     "max_repetition_rise": 0.1,
 }
+SILENT = Selection(slope=1.0, intercept=-1e6)
+"""One that withholds whatever the model drafts."""
 LEARN: dict[str, Any] = {"max_rows": 60, "max_held_back": 60, "max_scored": 60}
 CYCLE: dict[str, Any] = {"min_feedback": 200, "replay_rows": 40}
 ONE_LINE = Path(__file__).parent / "one_line"
 """A suite of code that the packaged model mostly writes right."""
 
+FAR = 1e3
+"""A bound on the divergence, in nats per token, that bounds nothing."""
 MARK = "value"
 """What the users like to see in a suggestion."""
 
@@ -62,6 +67,7 @@ def honest(job: Job) -> Job:
 
 def wrong_sign(job: Job) -> Job:
     """What users took is taught to be wrong, and what they did not want to be right."""
+    job = _with_settings(job, kl_target=FAR)
     other = {"accepted": "rejected", "rejected": "accepted"}
 
     def turn(one: Feedback) -> Feedback:
@@ -72,12 +78,7 @@ def wrong_sign(job: Job) -> Job:
 
 def collapsed(job: Job) -> Job:
     """Steps so large that nothing of the language is left."""
-    return _with_settings(job, learning_rate=0.1)
-
-
-def silent(job: Job) -> Job:
-    """An interruption is taught to cost a hundred times what it does."""
-    return _with_settings(job, silence_weight=100.0, max_withheld=1.0)
+    return _with_settings(job, learning_rate=0.1, kl_target=FAR)
 
 
 def overfitted(job: Job) -> Job:
@@ -97,8 +98,14 @@ def _with_settings(job: Job, **changes: Any) -> Job:
     return msgspec.structs.replace(job, settings=msgspec.structs.replace(job.settings, **changes))
 
 
-async def cycle_with(run: Running, after: int, change: Callable[[Job], Job]) -> dict[str, Any]:
-    """Let the next cycle's update be the changed one, and the cycle end; its row."""
+async def cycle_with(
+    run: Running,
+    after: int,
+    change: Callable[[Job], Job],
+    selection: Selection | None = None,
+) -> dict[str, Any]:
+    """Let the next cycle's update be the changed one, with a selection that nobody fitted if one is
+    given, and the cycle end; its row."""
     cycle = await run.next_cycle(after)
     folder = run.home / "cycles" / str(cycle)
     async with asyncio.timeout(60):
@@ -109,6 +116,8 @@ async def cycle_with(run: Running, after: int, change: Callable[[Job], Job]) -> 
     other = folder.with_name(f"{cycle}-changed")
     write_job(other, change(read_job(folder / "job.json")))
     await run_learner(other)
+    if selection is not None:
+        write_selection(other / WEIGHTS, selection)
     shutil.copytree(other / WEIGHTS, folder / WEIGHTS, dirs_exist_ok=True)
     shutil.copy(other / RESULT, folder / RESULT)
     for pid in held:
@@ -123,11 +132,16 @@ async def judge_all() -> None:
     async with running(gate=GATE, learn=LEARN, cycle=CYCLE) as run:
         run.users.react = choose
         cycle = 0
-        for change in (silent, wrong_sign, collapsed):
-            found = await cycle_with(run, cycle, change)
+        for change, selection, why in (
+            (honest, SILENT, "silence rose"),
+            (wrong_sign, None, ""),
+            (collapsed, None, "drift of"),
+        ):
+            found = await cycle_with(run, cycle, change, selection)
             print(change.__name__, found["outcome"], found["reason"])
             assert found["outcome"] == "rejected", (change.__name__, found)
             assert found["verdict"]["outcome"] == "FAIL", (change.__name__, found)
+            assert why in found["reason"], (change.__name__, found)
             cycle = found["id"]
         assert len(set(run.users.answered.values())) == 1, "a user was answered by one of them"
         # The same gate, and users of the same taste.

@@ -32,8 +32,7 @@ from liveweights.config import Config
 from liveweights.cycle import worker as worker_module
 from liveweights.cycle.worker import Worker
 from liveweights.engines.protocol import Sampling, Token
-from liveweights.learn.learner import RESULT, WEIGHTS, HeldBack, Job, Result
-from liveweights.learn.update import Report
+from liveweights.learn.job import RESULT, WEIGHTS, HeldBack, Job, Report, Result
 from liveweights.record.writer import Writer
 from liveweights.release.deployer import Deployer
 from liveweights.release.settings import DeploymentSettings

@@ -203,7 +203,7 @@ class Service:
         assert not twice, "two released cycles read the same feedback as new"
 
 
-STATES = (STARTING, "claiming", "learning", "warming", "gating", "canary", "api")
+STATES = (STARTING, "claiming", "learning", "calibrating", "warming", "gating", "canary", "api")
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from liveweights.cycle import ledger
 from liveweights.cycle import worker as worker_module
 from liveweights.cycle.forgetting import Done, forget_user
 from liveweights.cycle.settings import CycleSettings
-from liveweights.learn.learner import Job
+from liveweights.learn.job import Job
 from liveweights.record import quarantine
 from liveweights.record.archive import archive
 from liveweights.record.batch import prepare, store

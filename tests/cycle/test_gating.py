@@ -20,10 +20,8 @@ from liveweights.cycle import ledger
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.worker import Worker
 from liveweights.gate.settings import GateSettings
-from liveweights.learn.evidence import HeldBack
-from liveweights.learn.learner import Result
+from liveweights.learn.job import HeldBack, Report, Result
 from liveweights.learn.settings import LearnSettings
-from liveweights.learn.update import Report
 from liveweights.record.window import claim
 from liveweights.record.writer import Writer
 from liveweights.store.database import open_pool
@@ -63,7 +61,9 @@ def gate(
         body = await request.json()
         assert request.headers["authorization"] == "Bearer the service's own"
         asked.append(body)
-        return web.json_response({"choices": [{"text": answer(body["model"], body["prompt"])}]})
+        text = answer(body["model"], body["prompt"])
+        told = {"token_logprobs": [-0.5]} if "logprobs" in body else None
+        return web.json_response({"choices": [{"text": text, "logprobs": told}]})
 
     async def run() -> Cycle:
         app = web.Application()
@@ -118,7 +118,7 @@ async def _until_gating(dsn: str, home: Path, candidate: str) -> Cycle:
         await claim(
             conn, cycle.id, "code", held_back_share=SHARE, max_rows=1000, max_held_back=1000
         )
-        for state in ("learning", "warming", "gating"):
+        for state in ("learning", "calibrating", "warming", "gating"):
             cycle = await ledger.advance(conn, cycle, state, candidate=candidate)
     folder = home / "cycles" / str(cycle.id)
     folder.mkdir(parents=True)
@@ -228,6 +228,25 @@ def test_a_suite_that_cannot_be_used_fails_the_cycle_by_name(
     )
     assert found.cycle.outcome == "failed"
     assert "there is no suite 'no-such-suite'" in (found.cycle.reason or "")
+
+
+def test_fewer_accepted_is_harm_though_the_reward_is_better(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    """The candidate says nothing where the incumbent is wrong, and where it is right, too."""
+
+    def reply(model: str, prompt: Any) -> str:
+        right = prompt[0] % 3 == 0
+        if model == OLD:
+            return f"right {prompt[0]}" if right else "wrong but as long"
+        return f"right {prompt[0]}" if right and prompt[0] % 2 else ""
+
+    found = gate(database_dsn, tmp_path, reply, settings(max_withheld=1.0))
+    assert found.cycle.outcome == "rejected"
+    reason = found.cycle.reason or ""
+    assert "users would have accepted 50% of what they accept of the incumbent" in reason
+    assert found.cycle.verdict is not None
+    assert found.cycle.verdict["evidence"]["replay"]["mean"] > 0
 
 
 @pytest.mark.parametrize("estimator", ["snips", "ips", "doubly_robust"])

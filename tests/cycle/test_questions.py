@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 import pytest
@@ -8,22 +9,32 @@ from aiohttp import web
 from tests.record.rows import make_generation
 
 from liveweights.cycle.questions import ask, served
+from liveweights.gate.calibration import Draft
 from liveweights.gate.replay import Case
 
 MODEL = "m@000000000001"
 
 
-def answer(truth: str | None = "x = 1", checkpoint: str = MODEL, **changes: Any) -> str | None:
-    values = {"checkpoint": MODEL, "temperature": 0.0, "output": "x = 1\ny", **changes}
+def answer(truth: str | None = "x = 1", checkpoint: str = MODEL, **changes: Any) -> Draft | None:
+    values = {
+        "checkpoint": MODEL,
+        "temperature": 0.0,
+        "output": "x = 1",
+        "raw_logprobs": [-0.5, -0.25],
+        **changes,
+    }
     return served(checkpoint, Case("g", "s", truth), make_generation("g", **values))
 
 
-def test_a_greedy_answer_stands_as_far_as_its_user_read() -> None:
-    assert answer() == "x = 1"
-    assert answer(truth=None) == "x = 1"
-    assert answer(truth="x = 1\ny\n") == "x = 1\ny"
-    assert answer(healed="\n") == "x = 1\ny"
-    assert answer(output="", selection=-0.1) == ""
+def test_a_greedy_answer_stands_where_it_ended_as_it_would_now() -> None:
+    assert answer() == Draft("x = 1", -0.75)
+    assert answer(truth=None) == Draft("x = 1", -0.75)
+    lines = "x = 1\ny"
+    assert answer(output=lines) is None  # it was asked for more than the line
+    assert answer(truth="x = 1\ny\n", output=lines) == Draft(lines, -0.75)
+    assert answer(healed="\n", output=lines) == Draft(lines, -0.75)
+    assert answer(output="", selection=-0.1) is None  # withheld: nobody knows how it went on
+    assert answer(raw_logprobs=[]) is None
 
 
 @pytest.mark.parametrize(
@@ -40,7 +51,7 @@ def test_what_another_gave_or_chance_or_half_a_connection_does_not(changes: dict
     assert answer(checkpoint=changes.get("checkpoint", MODEL), **made) is None
 
 
-def put(*generations: Any) -> tuple[dict[str, str], list[Any]]:
+def put(*generations: Any) -> tuple[dict[str, Draft], list[Any]]:
     """Answers of a service that takes ten characters, and the prompts that it was asked."""
     prompts: list[Any] = []
 
@@ -49,9 +60,10 @@ def put(*generations: Any) -> tuple[dict[str, str], list[Any]]:
         if len(prompts[-1]) > 10:
             refused = {"error": {"message": "too long", "code": "context_length_exceeded"}}
             return web.json_response(refused, status=400)
-        return web.json_response({"choices": [{"text": " 1"}]})
+        told = {"token_logprobs": [-1.0, None if prompts[-1] == "x =" else -2.0]}
+        return web.json_response({"choices": [{"text": " 1", "logprobs": told}]})
 
-    async def run() -> dict[str, str]:
+    async def run() -> dict[str, Draft]:
         app = web.Application()
         app.router.add_post("/v1/completions", answer)
         runner = web.AppRunner(app)
@@ -70,13 +82,15 @@ def put(*generations: Any) -> tuple[dict[str, str], list[Any]]:
 def test_prompts_are_asked_as_they_are_known() -> None:
     words = make_generation("words", prompt_ids=[], prompt='{"prompt": "x ="}')
     answers, prompts = put(make_generation("ids", prompt_ids=[1, 2]), words)
-    assert answers == {"ids": " 1", "words": " 1"}
+    assert answers["ids"] == Draft(" 1", -3.0)
+    assert answers["words"].text == " 1"
+    assert math.isnan(answers["words"].confidence)  # where not all is told, nothing is known
     assert sorted(map(str, prompts)) == ["[1, 2]", "x ="]
 
 
 def test_what_is_too_long_for_this_model_is_not_answered() -> None:
     long = make_generation("long", prompt_ids=[], prompt='{"prompt": "0123456789x"}')
-    assert put(long, make_generation("ids"))[0] == {"ids": " 1"}
+    assert put(long, make_generation("ids"))[0] == {"ids": Draft(" 1", -3.0)}
     # What a model of ours took before fits: a refusal is a fault.
     with pytest.raises(ExceptionGroup, match="TaskGroup"):
         put(make_generation("own", prompt_ids=list(range(11))))

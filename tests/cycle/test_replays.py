@@ -7,6 +7,7 @@ from tests.record.test_window import ask, record
 from liveweights.cycle import ledger
 from liveweights.cycle.cases import CYCLES
 from liveweights.cycle.replays import keep_replays, read_replays, remove_replays
+from liveweights.gate.calibration import Draft
 from liveweights.store.database import Connection
 
 MODEL = "m@000000000001"
@@ -25,10 +26,14 @@ def prepare(dsn: str) -> None:
 def test_an_answer_is_known_to_its_checkpoint_and_engine_only(database_dsn: str) -> None:
     prepare(database_dsn)
 
-    async def go(conn: Connection) -> list[dict[str, str]]:
+    async def go(conn: Connection) -> list[dict[str, Draft]]:
         cycle = await ledger.begin(conn, "live", {})
-        await keep_replays(conn, cycle.id, MODEL, "torch", {"a": "x\0", "gone": "y"})
-        await keep_replays(conn, cycle.id, MODEL, "torch", {"a": "later", "b": ""})
+        await keep_replays(
+            conn, cycle.id, MODEL, "torch", {"a": Draft("x\0", -1.5), "gone": Draft("y", -1.0)}
+        )
+        await keep_replays(
+            conn, cycle.id, MODEL, "torch", {"a": Draft("later", -9.0), "b": Draft("", -2.0)}
+        )
         asked = ["a", "b", "gone"]
         return [
             await read_replays(conn, MODEL, "torch", asked),
@@ -37,17 +42,22 @@ def test_an_answer_is_known_to_its_checkpoint_and_engine_only(database_dsn: str)
             await read_replays(conn, "m@000000000002", "torch", asked),
         ]
 
-    assert ask(database_dsn, go) == [{"a": "x\ufffd", "b": ""}, {"b": ""}, {}, {}]
+    assert ask(database_dsn, go) == [
+        {"a": Draft("x\ufffd", -1.5), "b": Draft("", -2.0)},
+        {"b": Draft("", -2.0)},
+        {},
+        {},
+    ]
 
 
 def test_answers_go_with_the_cycles_that_no_gate_looks_at(database_dsn: str) -> None:
     prepare(database_dsn)
 
-    async def go(conn: Connection) -> list[dict[str, str]]:
+    async def go(conn: Connection) -> list[dict[str, Draft]]:
         first = await ledger.begin(conn, "live", {})
         await ledger.advance(conn, first, "ended", outcome="rejected", reason="test")
-        await keep_replays(conn, first.id, MODEL, "torch", {"a": "x"})
-        found: list[dict[str, str]] = []
+        await keep_replays(conn, first.id, MODEL, "torch", {"a": Draft("x", -1.0)})
+        found: list[dict[str, Draft]] = []
         for _ in range(CYCLES):
             await remove_replays(conn, "live")
             found.append(await read_replays(conn, MODEL, "torch", ["a"]))
@@ -56,4 +66,4 @@ def test_answers_go_with_the_cycles_that_no_gate_looks_at(database_dsn: str) -> 
         await remove_replays(conn, "live")
         return [*found, await read_replays(conn, MODEL, "torch", ["a"])]
 
-    assert ask(database_dsn, go) == [{"a": "x"}] * CYCLES + [{}]
+    assert ask(database_dsn, go) == [{"a": Draft("x", -1.0)}] * CYCLES + [{}]

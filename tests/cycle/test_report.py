@@ -12,7 +12,7 @@ import pytest
 from liveweights.cli.evidence import show_report
 from liveweights.cycle import ledger
 from liveweights.cycle.report import read_report
-from liveweights.learn.update import Moved, Report
+from liveweights.learn.job import Moved, Report
 from liveweights.record.feedback import Feedback
 from liveweights.record.forget import forget
 from liveweights.record.generation import Generation

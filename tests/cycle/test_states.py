@@ -23,7 +23,7 @@ def test_only_what_is_listed_may_follow(before: State, after: State) -> None:
 
 
 def test_every_state_can_end_and_none_comes_back() -> None:
-    order = ["claiming", "learning", "warming", "gating", "canary", "ended"]
+    order = ["claiming", "learning", "calibrating", "warming", "gating", "canary", "ended"]
     for before, after in FOLLOWING.items():
         assert all(order.index(state) > order.index(before) for state in after)
         assert before == "ended" or "ended" in after

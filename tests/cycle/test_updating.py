@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.record.rows import make_generation
 
 from liveweights.cycle import updating
-from liveweights.cycle.updating import LEARNER_STARTS, LearnerFailed, run_learner, spread
-from liveweights.learn.learner import RESULT
+from liveweights.cycle.updating import LEARNER_STARTS, LearnerFailed, run_learner
+from liveweights.learn.job import RESULT, spread
 from liveweights.record.example import Example
 
 KILLED = -9

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.gate.drift import Drift
 from liveweights.gate.monitors import Habits, Monitors
 from liveweights.gate.offpolicy import OffPolicy
 from liveweights.gate.settings import GateSettings
 from liveweights.gate.statistics import Difference, paired_difference
 from liveweights.gate.verdict import Evidence, Verdict, decide
+from liveweights.learn.drift import Drift
 
 SETTINGS = GateSettings()
 EITHER = GateSettings(primary="either")

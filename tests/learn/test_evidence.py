@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from liveweights.learn.evidence import HeldBack, most_moved
+from liveweights.learn.evidence import most_moved
+from liveweights.learn.job import HeldBack
 
 
 def held(id: str, before: float, after: float, truth: tuple[float, float] | None) -> HeldBack:

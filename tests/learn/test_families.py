@@ -16,7 +16,8 @@ from tests.learn.families import FAMILIES, make_family
 from liveweights.engines.protocol import Sampling, Token
 from liveweights.engines.settings import EngineSettings
 from liveweights.engines.torch.engine import TorchEngine
-from liveweights.learn.learner import WEIGHTS, Job, learn
+from liveweights.learn.job import WEIGHTS, Job
+from liveweights.learn.learner import learn
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
 from liveweights.record.example import Example

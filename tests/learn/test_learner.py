@@ -8,7 +8,8 @@ from pathlib import Path
 from tests.learn.families import make_family
 from tests.record.rows import make_feedback, make_generation
 
-from liveweights.learn.learner import Job, learn
+from liveweights.learn.job import Job
+from liveweights.learn.learner import learn
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
 from liveweights.record.example import Example

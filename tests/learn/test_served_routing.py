@@ -13,7 +13,8 @@ from tests.serve.api.servers import answering, make_server
 
 from liveweights.engines.settings import EngineSettings
 from liveweights.engines.torch.engine import TorchEngine
-from liveweights.learn.learner import Job, learn
+from liveweights.learn.job import Job
+from liveweights.learn.learner import learn
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
 from liveweights.record import window

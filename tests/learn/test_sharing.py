@@ -13,7 +13,7 @@ from tests.learn.families import make_family
 from tests.learn.shared_update import run
 from tests.learn.test_families import make_circle
 
-from liveweights.learn.learner import RESULT, WEIGHTS, Job, Result
+from liveweights.learn.job import RESULT, WEIGHTS, Job, Result
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
 
@@ -84,7 +84,7 @@ def test_ray_makes_the_update_of_one_process(tmp_path: Path) -> None:
         folder.mkdir()
         (folder / "job.json").write_bytes(msgspec.json.encode(job))
         subprocess.run(
-            [sys.executable, "-m", "liveweights.learn.learner", folder / "job.json", folder],
+            [sys.executable, "-m", "liveweights.learn.process", folder / "job.json", folder],
             check=True,
             env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
             timeout=900,

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.learn.voters import SOMEBODY
 
+from liveweights.learn.job import Report, Step
 from liveweights.learn.policy import Policy
 from liveweights.learn.rows import Row
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import Path
-from liveweights.learn.update import Report, Step, schedule, update
+from liveweights.learn.update import schedule, update
 
 
 def row(role: Any, prompt: list[int], answer: list[int], weight: float, mu: list[float]) -> Row:

@@ -16,12 +16,13 @@ from typing import Any
 import torch
 
 from liveweights.learn.baseline import Baseline
+from liveweights.learn.job import Report
 from liveweights.learn.policy import Policy
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.rows import Rows, build_rows
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import Path
-from liveweights.learn.update import Report, update
+from liveweights.learn.update import update
 from liveweights.record.example import Example
 from liveweights.record.feedback import Feedback, Signal
 from liveweights.record.generation import Generation

@@ -12,6 +12,7 @@ from liveweights.engines.llama.engine import LlamaEngine
 from liveweights.engines.settings import EngineSettings
 from liveweights.gate.monitors import Habits, measure_habits
 from liveweights.learn.settings import LearnSettings
+from liveweights.learn.trust import is_near
 from liveweights.record.example import Example
 from liveweights.record.generation import Generation
 from liveweights.record.split import split_key, split_of
@@ -148,6 +149,8 @@ def test_twenty_cycles_on_replay_traffic_do_not_collapse(
                 report = (await circle.turn(examples[:-10], examples[-10:])).report
                 assert report.entropy is not None
                 assert report.masked < report.rows / 10
+                assert report.divergence is not None
+                assert is_near(report.divergence, circle.settings.kl_target)
                 entropies.append(report.entropy)
                 print(number, habits[-1], report.entropy, report.kl, report.mismatch, flush=True)
                 if number % 5 == 0:

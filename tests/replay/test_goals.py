@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from liveweights.gate.settings import GateSettings
 from liveweights.learn.settings import LearnSettings
 from liveweights.replay.goals import Goal, chat_goals, completion_goals, largest
 
 figures = st.floats(-2, 2)
+BOUNDS = LearnSettings(), GateSettings()
 CYCLE: dict[str, Any] = {"taught": 9, "divergence": 0.05, "withheld": 0.3}
 
 
@@ -26,7 +28,7 @@ def good() -> dict[str, dict[str, float | None]]:
 
 
 def test_all_is_met_or_exactly_what_is_missed() -> None:
-    assert all(goal.met for goal in completion_goals(good(), [CYCLE, CYCLE], LearnSettings()))
+    assert all(goal.met for goal in completion_goals(good(), [CYCLE, CYCLE], *BOUNDS))
     worse: list[tuple[int, dict[str, Any], list[dict[str, Any]]]] = [
         (0, {"accept_rate": estimate(0.9, 0.27)}, [CYCLE]),
         (1, {"shown": estimate(-0.2, -0.5)}, [CYCLE]),
@@ -37,13 +39,13 @@ def test_all_is_met_or_exactly_what_is_missed() -> None:
         (2, {"accepted": estimate(None, None)}, [CYCLE]),
     ]
     for missed, changes, cycles in worse:
-        goals = completion_goals(good() | changes, cycles, LearnSettings())
+        goals = completion_goals(good() | changes, cycles, *BOUNDS)
         assert [n for n, goal in enumerate(goals) if not goal.met] == [missed]
 
 
 def test_bounds_are_those_of_the_settings() -> None:
-    settings = LearnSettings(kl_target=0.04, max_withheld=0.2)
-    assert [g.met for g in completion_goals(good(), [CYCLE], settings)[3:]] == [False, False]
+    learn, gate = LearnSettings(kl_target=0.04), GateSettings(max_withheld=0.2)
+    assert [g.met for g in completion_goals(good(), [CYCLE], learn, gate)[3:]] == [False, False]
 
 
 def test_chats_may_not_forget_what_nobody_asks_for() -> None:

@@ -11,7 +11,7 @@ from liveweights.weights.selection import Selection, read_selection, write_selec
 
 
 def selection(slope: float = 0.5, intercept: float = 2.0) -> Selection:
-    return Selection(slope=slope, intercept=intercept, precision=(1.0, 0.0, 0.0, 1.0))
+    return Selection(slope=slope, intercept=intercept)
 
 
 @given(st.floats(-30, 0), st.floats(0, 1, exclude_max=True), st.floats(0.1, 2))

@@ -11,6 +11,7 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from liveweights.cli.context import query
+from liveweights.cli.curve import show_calibration
 from liveweights.cli.output import say, show_table
 from liveweights.config import Config
 from liveweights.cycle.status import read_status
@@ -21,10 +22,12 @@ FIGURES = (
     ("gradient norm, mean", "grad_norm"),
     ("gradient norm, largest", "grad_norm_max"),
     ("loss, mean", "loss"),
-    ("divergence from the incumbent, nats per token", "kl"),
+    ("divergence from the incumbent on rows not trained on, nats per token", "divergence"),
+    ("part of the update that was kept for it", "scale"),
+    ("factor on the step size, mean", "rate"),
+    ("divergence in the last step's loss, nats per token", "kl"),
     ("entropy of held-back answers before, nats", "entropy_before"),
     ("entropy of held-back answers after, nats", "entropy"),
-    ("share of the shown completions that it would withhold", "withheld"),
     ("ratio to the behaviour policy", "ratio"),
     ("server against trainer, nats per token", "mismatch"),
     ("seconds", "seconds"),
@@ -58,10 +61,13 @@ def show_report(report: Mapping[str, Any]) -> None:
     for title, name in FIGURES:
         value = learning.get(name)
         figures.append((title, "not measured" if value is None else f"{value:.4g}"))
-    if selection := learning.get("selection"):
+    calibration = learning.get("calibration")
+    if calibration and (selection := calibration["selection"]):
         least = -selection["intercept"] / selection["slope"]
         figures.append(("log-probability from which a completion is shown", f"{least:.4g}"))
     show_table(("figure", ""), figures)
+    if calibration:
+        show_calibration(calibration)
     if learning.get("moved"):
         _show_moved(learning["moved"])
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from liveweights.gate.drift import measure_drift
+from liveweights.gate.calibration import is_right
 from liveweights.gate.monitors import watch
 from liveweights.gate.offpolicy import (
     OffPolicy,
@@ -17,9 +17,11 @@ from liveweights.gate.offpolicy import (
 from liveweights.gate.predictions import predict
 from liveweights.gate.replay import Case, Values, score_replay
 from liveweights.gate.settings import GateSettings
-from liveweights.gate.statistics import paired_difference
+from liveweights.gate.statistics import Difference, adjusted_difference, paired_difference
 from liveweights.gate.verdict import Evidence
-from liveweights.learn.evidence import HeldBack
+from liveweights.learn.drift import measure_drift
+from liveweights.learn.job import HeldBack
+from liveweights.weights.selection import Selection
 
 Answers = Mapping[str, str]
 """Generation id to the text that a checkpoint answers its prompt with."""
@@ -34,6 +36,17 @@ class Drawn:
     incumbent: Answers
 
 
+@dataclass(frozen=True, slots=True)
+class Selections:
+    """When either says nothing; None where it shows whatever it drafts."""
+
+    candidate: Selection | None
+    incumbent: Selection | None
+
+
+ALL_SHOWN = Selections(None, None)
+
+
 def gather(
     rows: Sequence[HeldBack],
     cases: Sequence[Case],
@@ -41,12 +54,15 @@ def gather(
     incumbent: Answers,
     values: Values,
     settings: GateSettings,
+    *,
+    selections: Selections = ALL_SHOWN,
     drawn: Drawn | None = None,
 ) -> Evidence:
     """Evidence from ``rows`` that the update never saw, as the learner scored them, and from
     ``cases`` that both answered again; None where there is nothing to compare.
 
-    The answers are greedy ones; ``drawn`` is what the doubly robust estimate needs besides.
+    The answers are what users would see of greedy drafts; ``drawn`` is what the doubly robust
+    estimate needs besides.
     """
     asked = [c for c in cases if c.generation in candidate and c.generation in incumbent]
     known = [case for case in asked if case.truth is not None]
@@ -75,7 +91,8 @@ def gather(
         )
         if worded
         else None,
-        offpolicy=_estimate(judged, settings, drawn),
+        accepted=_accepted(known, candidate, incumbent, settings) if known else None,
+        offpolicy=_estimate(judged, settings, selections, drawn),
         drift=measure_drift(
             [row.candidate_answer for row in rows], [row.incumbent_answer for row in rows]
         )
@@ -85,8 +102,36 @@ def gather(
     )
 
 
+def _accepted(
+    cases: Sequence[Case], candidate: Answers, incumbent: Answers, settings: GateSettings
+) -> Difference:
+    """How often users would have accepted an answer, less the share of the incumbent's that has to
+    be left; safe where few answers differ."""
+
+    def accepted(answers: Answers) -> list[float]:
+        return [float(is_right(answers[case.generation], case) is True) for case in cases]
+
+    return adjusted_difference(
+        accepted(candidate),
+        [settings.keep_accepted * value for value in accepted(incumbent)],
+        [case.session for case in cases],
+        settings.confidence,
+        added=1,
+    )
+
+
+def _shown(row: HeldBack, selection: Selection | None, confidence: float) -> float:
+    """Log-probability with which an answer that somebody saw would be shown."""
+    if row.shown is None or selection is None:
+        return 0.0
+    return selection.logprob(confidence, row.temperature, shown=True)
+
+
 def _estimate(
-    rows: Sequence[HeldBack], settings: GateSettings, drawn: Drawn | None
+    rows: Sequence[HeldBack],
+    settings: GateSettings,
+    selections: Selections,
+    drawn: Drawn | None,
 ) -> OffPolicy | None:
     if settings.estimator == "doubly_robust":
         known = (drawn.served, drawn.candidate, drawn.incumbent) if drawn else ({},)
@@ -94,13 +139,13 @@ def _estimate(
     if not rows:
         return None
     rewards = [row.reward or 0.0 for row in rows]
-    served = [sum(row.behaviour) + row.shown for row in rows]
+    served = [sum(row.behaviour) + (row.shown or 0.0) for row in rows]
     ours = [
-        sum(row.candidate_answer) + row.candidate_shown - s
+        sum(row.candidate_answer) + _shown(row, selections.candidate, row.candidate_confidence) - s
         for row, s in zip(rows, served, strict=True)
     ]
     theirs = [
-        sum(row.incumbent_answer) + row.incumbent_shown - s
+        sum(row.incumbent_answer) + _shown(row, selections.incumbent, row.incumbent_confidence) - s
         for row, s in zip(rows, served, strict=True)
     ]
     how: dict[str, Any] = {

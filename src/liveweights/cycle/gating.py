@@ -12,23 +12,20 @@ import aiohttp
 import msgspec
 import psycopg
 
-from liveweights import __version__
 from liveweights.config import Config
-from liveweights.cycle.cases import read_cases
-from liveweights.cycle.evidence import Drawn, gather
+from liveweights.cycle.drafting import Drafting
+from liveweights.cycle.evidence import Drawn, Selections, gather
 from liveweights.cycle.ledger import Cycle
-from liveweights.cycle.questions import ask, served
-from liveweights.cycle.replays import keep_replays, read_replays
+from liveweights.gate.calibration import cross_fit, show
 from liveweights.gate.findings import Finding
-from liveweights.gate.replay import Case, Values
+from liveweights.gate.replay import Case
 from liveweights.gate.suites.battery import run_battery
 from liveweights.gate.verdict import Verdict, decide
-from liveweights.learn.evidence import HeldBack
+from liveweights.learn.job import HeldBack
 from liveweights.record.example import Example
 from liveweights.record.generation import Generation
 from liveweights.record.window import read
 from liveweights.release import deployments
-from liveweights.store.database import Pool
 
 log = logging.getLogger(__name__)
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError, aiohttp.ClientError, TimeoutError)
@@ -37,45 +34,50 @@ AWAY = (psycopg.OperationalError, psycopg.InterfaceError, aiohttp.ClientError, T
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Judges a cycle's candidate by what both answer at ``url``, the public API, to whoever shows
-    the service's own ``key``; the suites' answers are kept in ``folder``."""
+    """Judges a cycle's candidate by what both answer; the suites' answers are kept in
+    ``folder``."""
 
-    pool: Pool
-    config: Config
-    url: str
-    cycle: Cycle
+    drafting: Drafting
     folder: Path
-    key: str = ""
+
+    @property
+    def config(self) -> Config:
+        return self.drafting.config
+
+    @property
+    def cycle(self) -> Cycle:
+        return self.drafting.cycle
 
     async def judge(self, rows: Sequence[HeldBack]) -> Verdict:
         """The verdict, from the learner's scores of held-back ``rows``, replay and suites."""
-        cycle, config = self.cycle, self.config
+        cycle, config, drafting = self.cycle, self.config, self.drafting
         assert cycle.candidate is not None
-        async with self.pool.connection() as conn:
+        async with self.drafting.pool.connection() as conn:
             examples = await read(conn, cycle.id, "held_back")
-            cases = await read_cases(
-                conn, cycle, config.learn.held_back_share, config.cycle.replay_rows
-            )
-        # Both at a time: what else the machine does meanwhile, it does to both.
-        candidate, incumbent = await asyncio.gather(
-            self._replay(cycle.candidate, cases), self._replay(cycle.incumbent, cases)
+        cases = await drafting.read_cases()
+        asked = await drafting.draft(cases)
+        selections = Selections(
+            candidate=await drafting.read_selection(cycle.candidate),
+            incumbent=await drafting.read_selection(cycle.incumbent),
         )
-        values = Values(
-            accepted=config.rewards.accepted,
-            silence=config.rewards.silence,
-            rejected=config.rewards.rejected,
+        shown = cross_fit(
+            asked, selections.incumbent, selections.candidate, drafting.values, config.learn
         )
-        drawn: Drawn | None = None
-        if config.gate.estimator == "doubly_robust":
-            now = {row.generation for row in rows}
-            asked = [pair for pair in cases if pair[0].generation in now]
-            drawn = Drawn(
-                served={generation.id: generation.output for _, generation in asked},
-                candidate=await self._ask(cycle.candidate, asked, drawn=True),
-                incumbent=await self._ask(cycle.incumbent, asked, drawn=True),
-            )
         evidence = gather(
-            rows, [case for case, _ in cases], candidate, incumbent, values, config.gate, drawn
+            rows,
+            [one.case for one in asked],
+            {
+                one.case.generation: one.candidate.text if is_shown else ""
+                for one, is_shown in zip(asked, shown, strict=True)
+            },
+            {
+                one.case.generation: show(one.incumbent, one.case, selections.incumbent)
+                for one in asked
+            },
+            drafting.values,
+            config.gate,
+            selections=selections,
+            drawn=await self._draw(rows, cases),
         )
         verdict = decide(evidence, config.gate)
         if verdict.outcome == "PASS" and config.gate.suites:
@@ -84,33 +86,22 @@ class Gate:
             verdict = decide(evidence, config.gate)
         return verdict
 
-    async def _ask(
-        self, checkpoint: str, cases: Sequence[tuple[Case, Generation]], *, drawn: bool = False
-    ) -> dict[str, str]:
-        # The incumbent has users to answer besides.
-        concurrency = 4 if checkpoint == self.cycle.candidate else 2
-        return await ask(
-            self.url, checkpoint, cases, key=self.key, concurrency=concurrency, drawn=drawn
+    async def _draw(
+        self, rows: Sequence[HeldBack], cases: Sequence[tuple[Case, Generation]]
+    ) -> Drawn | None:
+        """What the doubly robust estimate needs besides."""
+        if self.config.gate.estimator != "doubly_robust":
+            return None
+        now = {row.generation for row in rows}
+        asked = [pair for pair in cases if pair[0].generation in now]
+        assert self.cycle.candidate is not None
+        candidate = await self.drafting.ask(self.cycle.candidate, asked, drawn=True)
+        incumbent = await self.drafting.ask(self.cycle.incumbent, asked, drawn=True)
+        return Drawn(
+            served={generation.id: generation.output for _, generation in asked},
+            candidate={id: draft.text for id, draft in candidate.items()},
+            incumbent={id: draft.text for id, draft in incumbent.items()},
         )
-
-    async def _replay(
-        self, checkpoint: str, cases: Sequence[tuple[Case, Generation]]
-    ) -> dict[str, str]:
-        """The checkpoint's greedy answers by generation; it is asked what neither a gate nor a user
-        has had it answer."""
-        engine = self.config.engine
-        setting = f"{__version__} {engine.kind} {engine.precision}"
-        async with self.pool.connection() as conn:
-            ids = [case.generation for case, _ in cases]
-            known = await read_replays(conn, checkpoint, setting, ids)
-        for case, generation in cases:
-            if (answer := served(checkpoint, case, generation)) is not None:
-                known.setdefault(case.generation, answer)
-        open_ = [pair for pair in cases if pair[0].generation not in known]
-        new = await self._ask(checkpoint, open_)
-        async with self.pool.connection() as conn:
-            await keep_replays(conn, self.cycle.id, checkpoint, setting, new)
-        return known | new
 
     async def _ask_suites(self, examples: Sequence[Example]) -> tuple[Finding, ...]:
         cycle = self.cycle
@@ -118,13 +109,13 @@ class Gate:
         keeping = asyncio.create_task(self._keep_warm(cycle.candidate))
         try:
             return await run_battery(
-                self.url,
+                self.drafting.url,
                 cycle.candidate,
                 cycle.incumbent,
                 self.config.gate,
                 folder=self.folder / "gate",
                 examples=examples,
-                key=self.key,
+                key=self.drafting.key,
             )
         finally:
             keeping.cancel()
@@ -134,7 +125,7 @@ class Gate:
         seconds = self.config.cycle.load_seconds
         while True:
             try:
-                async with self.pool.connection() as conn:
+                async with self.drafting.pool.connection() as conn:
                     await deployments.keep_warm(conn, checkpoint, seconds * 2)
             except AWAY as error:
                 log.warning("%s could not be kept: %s", checkpoint, error)

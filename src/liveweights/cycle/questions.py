@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiohttp
 
+from liveweights.gate.calibration import Draft
 from liveweights.gate.replay import Case
 from liveweights.learn.passages import prompt_text
 from liveweights.record.generation import Generation
+from liveweights.weights.selection import confidence
 
 MARGIN = 8
 """Tokens more than the truth has, so that a wrong longer answer is seen to be wrong."""
 
 
-def served(checkpoint: str, case: Case, generation: Generation) -> str | None:
+def served(checkpoint: str, case: Case, generation: Generation) -> Draft | None:
     """What `ask` would get from ``checkpoint``, where it is what a user got; None elsewhere.
 
-    A greedy answer is the same however often it is asked for.
+    A greedy answer is the same however often it is asked for. What was withheld was given up on the
+    way, and what went on beyond the line that is asked for was sure of more than that.
     """
     if generation.checkpoint != checkpoint or generation.temperature > 0:
         return None
-    if generation.finish_reason not in ("stop", "length"):
+    if generation.finish_reason not in ("stop", "length") or generation.withheld:
         return None
-    text = generation.output
-    return text.split("\n", 1)[0] if _is_line(generation, case.truth) else text
+    if _is_line(generation, case.truth) and "\n" in generation.output:
+        return None
+    if not generation.raw_logprobs:
+        return None
+    return Draft(generation.output, confidence(generation.raw_logprobs))
 
 
 def _is_line(generation: Generation, truth: str | None) -> bool:
@@ -43,8 +50,9 @@ async def ask(
     key: str = "",
     concurrency: int,
     drawn: bool = False,
-) -> dict[str, str]:
-    """Answers by generation id, greedy, or ``drawn`` as warm as the recorded ones.
+) -> dict[str, Draft]:
+    """Drafts by generation id: greedy and nothing withheld, or ``drawn``, as warm as the recorded
+    ones and silent where those may be, as for their users.
 
     Prompts go out as the token ids that were served, or as they were asked where those are not
     known; of these, what is too long for this model is not answered. An answer ends where a user
@@ -55,7 +63,7 @@ async def ask(
     headers = {"x-training-consent": "no", "x-surface": "gate"}
     if key:
         headers["authorization"] = f"Bearer {key}"
-    answers: dict[str, str] = {}
+    drafts: dict[str, Draft] = {}
 
     async def one(session: aiohttp.ClientSession, case: Case, generation: Generation) -> None:
         body: dict[str, Any] = {
@@ -63,8 +71,8 @@ async def ask(
             "prompt": generation.prompt_ids or prompt_text(generation),
             "temperature": 0,
             "max_tokens": max(generation.max_tokens or 32, MARGIN),
-            # Silent where it may be, as it would be for that user.
-            "silence": generation.selection is not None,
+            "logprobs": 0,
+            "silence": drawn and generation.selection is not None,
         }
         if drawn:
             body |= {
@@ -80,8 +88,9 @@ async def ask(
                 if not generation.prompt_ids and "context_length_exceeded" in why:
                     return  # another model took it: none of ours can be asked
                 raise ValueError(f"{checkpoint} did not answer the gate: {why}")
-            text: str = (await response.json())["choices"][0]["text"]
-        answers[generation.id] = text.removeprefix(generation.healed)
+            choice: dict[str, Any] = (await response.json())["choices"][0]
+        text: str = choice["text"]
+        drafts[generation.id] = Draft(text.removeprefix(generation.healed), _confidence(choice))
 
     timeout = aiohttp.ClientTimeout(total=120)
     async with (
@@ -90,4 +99,11 @@ async def ask(
     ):
         for case, generation in cases:
             group.create_task(one(session, case, generation))
-    return answers
+    return drafts
+
+
+def _confidence(choice: Mapping[str, Any]) -> float:
+    """NaN where the engine behind the API does not say how likely its tokens are."""
+    told: Sequence[float | None] = (choice.get("logprobs") or {}).get("token_logprobs") or []
+    known = [value for value in told if value is not None]
+    return confidence(known) if known and len(known) == len(told) else math.nan

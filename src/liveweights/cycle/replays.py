@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import LiteralString
 
 from liveweights.cycle.cases import CYCLES
+from liveweights.gate.calibration import Draft
 from liveweights.record.clean import clean_text
 from liveweights.record.holds import hold
 from liveweights.store.database import Connection
@@ -15,9 +16,10 @@ from liveweights.store.partitions import day_of
 def _keep(lock: LiteralString) -> LiteralString:
     """What is being forgotten is not kept, and the reverse: see `hold`."""
     return f"""
-insert into replays (cycle, checkpoint, engine, generation, answer)
-select %(cycle)s, %(checkpoint)s, %(engine)s, g.id, a.answer
-from unnest(%(days)s::date[], %(ids)s::text[], %(answers)s::text[]) as a (day, id, answer)
+insert into replays (cycle, checkpoint, engine, generation, answer, confidence)
+select %(cycle)s, %(checkpoint)s, %(engine)s, g.id, a.answer, a.confidence
+from unnest(%(days)s::date[], %(ids)s::text[], %(answers)s::text[], %(confidences)s::float8[])
+    as a (day, id, answer, confidence)
 join generations g on g.day = a.day and g.id = a.id
 where g.day = any(%(days)s::date[])
 {lock}
@@ -27,29 +29,30 @@ on conflict do nothing
 
 async def read_replays(
     conn: Connection, checkpoint: str, engine: str, generations: Sequence[str]
-) -> dict[str, str]:
-    """Known answers by generation id."""
+) -> dict[str, Draft]:
+    """Known drafts by generation id."""
     cursor = await conn.execute(
-        "select generation, answer from replays"
+        "select generation, answer, confidence from replays"
         " where checkpoint = %s and engine = %s and generation = any(%s)",
         (checkpoint, engine, list(generations)),
     )
-    return dict(await cursor.fetchall())
+    return {id: Draft(answer, confidence) for id, answer, confidence in await cursor.fetchall()}
 
 
 async def keep_replays(
-    conn: Connection, cycle: int, checkpoint: str, engine: str, answers: Mapping[str, str]
+    conn: Connection, cycle: int, checkpoint: str, engine: str, drafts: Mapping[str, Draft]
 ) -> None:
-    """Store answers; what is known stays, and what answers a forgotten user is not kept."""
+    """Store drafts; what is known stays, and what answers a forgotten user is not kept."""
     await conn.execute(
         _keep(await hold(conn)),
         {
             "cycle": cycle,
             "checkpoint": checkpoint,
             "engine": engine,
-            "days": [day_of(generation) for generation in answers],
-            "ids": list(answers),
-            "answers": [clean_text(text) for text in answers.values()],
+            "days": [day_of(generation) for generation in drafts],
+            "ids": list(drafts),
+            "answers": [clean_text(draft.text) for draft in drafts.values()],
+            "confidences": [draft.confidence for draft in drafts.values()],
         },
     )
 

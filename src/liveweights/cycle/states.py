@@ -7,13 +7,14 @@ from typing import Literal
 
 from liveweights.cycle.settings import CycleSettings
 
-State = Literal["claiming", "learning", "warming", "gating", "canary", "ended"]
+State = Literal["claiming", "learning", "calibrating", "warming", "gating", "canary", "ended"]
 Outcome = Literal["promoted", "rejected", "rolled_back", "no_signal", "failed", "restarted"]
 """``restarted``: a user whose rows it had read was forgotten; the next one reads the others."""
 
 FOLLOWING: dict[State, frozenset[State]] = {
     "claiming": frozenset({"learning", "ended"}),
-    "learning": frozenset({"warming", "ended"}),
+    "learning": frozenset({"calibrating", "ended"}),
+    "calibrating": frozenset({"warming", "ended"}),
     "warming": frozenset({"gating", "ended"}),
     "gating": frozenset({"canary", "ended"}),
     "canary": frozenset({"ended"}),

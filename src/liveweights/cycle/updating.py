@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from liveweights.child import run_child
-from liveweights.learn.learner import RESULT, Job, Result
+from liveweights.learn.job import RESULT, Job, Result
 from liveweights.machine import yielding_environment
-from liveweights.record.example import Example
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +44,6 @@ def read_result(folder: Path) -> Result:
     return msgspec.json.decode((folder / RESULT).read_bytes(), type=Result)
 
 
-def spread(examples: Sequence[Example], most: int) -> list[Example]:
-    """At most ``most`` of them, from the first to the last."""
-    step = max(1, -(-len(examples) // most))
-    return list(examples[::step])
-
-
 async def run_learner(folder: Path) -> None:
     """Start the update, and again if a signal ended it. Raises LearnerFailed."""
     for attempt in range(1, LEARNER_STARTS + 1):
@@ -67,6 +59,6 @@ async def run_learner(folder: Path) -> None:
 
 async def start_learner(folder: Path) -> tuple[int, str]:
     """Exit code and output of one run. A cancelled wait ends the process."""
-    command = [sys.executable, "-m", "liveweights.learn.learner", str(folder / JOB), str(folder)]
+    command = [sys.executable, "-m", "liveweights.learn.process", str(folder / JOB), str(folder)]
     ended = await run_child(command, env=yielding_environment(), apart=False)
     return ended.code, ended.said

@@ -23,6 +23,7 @@ import psycopg
 from liveweights import __version__
 from liveweights.config import Config
 from liveweights.cycle import ledger, live
+from liveweights.cycle.drafting import Drafting
 from liveweights.cycle.gating import AWAY, Gate
 from liveweights.cycle.ledger import Cycle, LostLease
 from liveweights.cycle.replays import remove_replays
@@ -34,12 +35,12 @@ from liveweights.cycle.updating import (
     read_result,
     remove_job,
     run_learner,
-    spread,
     write_job,
 )
+from liveweights.gate.calibration import calibrate, may_say_nothing
 from liveweights.holder import Held, Holder
 from liveweights.learn.baseline import Baseline
-from liveweights.learn.learner import WEIGHTS, Job
+from liveweights.learn.job import WEIGHTS, Job, spread
 from liveweights.learn.voters import user_of
 from liveweights.record.followups import read_follow_ups
 from liveweights.record.refused import reason_of
@@ -54,8 +55,8 @@ from liveweights.store.faults import Fault, fault_of
 from liveweights.weights import signing
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import HASHES
-from liveweights.weights.registry import Registry, get, register
-from liveweights.weights.selection import read_selection
+from liveweights.weights.registry import CARD, Registry, get, register
+from liveweights.weights.selection import Selection, write_selection
 from liveweights.weights.signing import SigningUnavailable
 from liveweights.weights.whole import make_whole
 
@@ -221,6 +222,7 @@ class Worker:
         steps: dict[str, Callable[[Cycle], Awaitable[Cycle]]] = {
             "claiming": self._claim,
             "learning": self._learn,
+            "calibrating": self._calibrate,
             "warming": self._warm,
             "gating": self._gate,
             "canary": self._canary,
@@ -312,7 +314,7 @@ class Worker:
             )
             await deployments.keep_warm(conn, checkpoint.id, self.config.cycle.load_seconds * 2)
             return await ledger.advance(
-                conn, cycle, "warming", candidate=checkpoint.id, learning=report
+                conn, cycle, "calibrating", candidate=checkpoint.id, learning=report
             )
 
     async def _write_job(
@@ -336,7 +338,6 @@ class Worker:
             earlier={user_of(*who): count for who, count in earlier.items()},
             baseline_weight=dict(baseline.weight),
             baseline_total=dict(baseline.total),
-            selection=read_selection(incumbent.folder),
             rewards=self.config.rewards,
             settings=self.config.learn,
             template=self.config.template,
@@ -344,7 +345,61 @@ class Worker:
         )
         write_job(folder, job)  # here, so that it is done or not begun when the step is broken off
 
-    async def _warm(self, cycle: Cycle) -> Cycle:
+    async def _calibrate(self, cycle: Cycle) -> Cycle:
+        """Find out when the candidate is to say nothing, from what it would say."""
+        assert cycle.candidate is not None
+        drafting = self._drafting(cycle)
+        cases = await drafting.read_cases()
+        if not may_say_nothing([case for case, _ in cases], self.config.learn):
+            async with self.pool.connection() as conn:
+                return await ledger.advance(conn, cycle, "warming")
+        if (ended := await self._await_loaded(cycle)) is not None:
+            return ended
+        asked = await drafting.draft(cases)
+        incumbent = await drafting.read_selection(cycle.incumbent)
+        config = self.config
+        found = await asyncio.to_thread(
+            calibrate, asked, incumbent, drafting.values, config.gate, config.learn
+        )
+        learning = {**(cycle.learning or {}), "calibration": msgspec.to_builtins(found)}
+        if found.selection is None:  # it shows everything, as it is
+            async with self.pool.connection() as conn:
+                return await ledger.advance(conn, cycle, "warming", learning=learning)
+        checkpoint = await asyncio.to_thread(self._store_selection, cycle, found.selection)
+        async with self.pool.connection() as conn:
+            await register(conn, checkpoint)
+            why = await aliases.taken_back(conn, cycle.alias, checkpoint.id)
+        if why is not None:
+            reason = f"the same weights were taken back before: {why}"
+            return await self._end(
+                cycle, "rejected", reason, candidate=checkpoint.id, learning=learning
+            )
+        await drafting.keep(checkpoint.id, {one.case.generation: one.candidate for one in asked})
+        async with self.pool.connection() as conn:
+            await deployments.let_go(conn, cycle.candidate)
+            await deployments.keep_warm(conn, checkpoint.id, config.cycle.load_seconds * 2)
+            return await ledger.advance(
+                conn, cycle, "warming", candidate=checkpoint.id, learning=learning
+            )
+
+    def _store_selection(self, cycle: Cycle, selection: Selection) -> Checkpoint:
+        """The candidate with a selection beside its weights: another checkpoint, since it answers
+        otherwise."""
+        assert cycle.candidate is not None
+        stored = self.registry.load(cycle.candidate)
+        folder = self._folder(cycle) / WEIGHTS
+        write_selection(folder, selection)
+        return self.registry.store(
+            folder,
+            stored.id.rpartition("@")[0],
+            stored.kind,
+            stored.base,
+            stored.parent,
+            msgspec.json.decode((stored.folder / CARD).read_bytes()),
+        )
+
+    async def _await_loaded(self, cycle: Cycle) -> Cycle | None:
+        """Until every instance can answer with the candidate; the cycle where that ended it."""
         assert cycle.candidate is not None
         patience = asyncio.timeout(self.config.cycle.load_seconds)
         try:
@@ -352,8 +407,8 @@ class Worker:
                 while True:
                     async with self.pool.connection() as conn:
                         ready = await deployments.ready(conn, cycle.candidate)
-                        if ready.everywhere:
-                            return await ledger.advance(conn, cycle, "gating")
+                    if ready.everywhere:
+                        return None
                     if ready.failed:
                         why = "; ".join(f"{i}: {e}" for i, e in ready.failed.items())
                         return await self._end(cycle, "rejected", f"it cannot be served: {why}")
@@ -364,10 +419,19 @@ class Worker:
             reason = f"not loaded within {self.config.cycle.load_seconds:g} s"
             return await self._end(cycle, "failed", reason)
 
+    async def _warm(self, cycle: Cycle) -> Cycle:
+        if (ended := await self._await_loaded(cycle)) is not None:
+            return ended
+        async with self.pool.connection() as conn:
+            return await ledger.advance(conn, cycle, "gating")
+
+    def _drafting(self, cycle: Cycle) -> Drafting:
+        return Drafting(self.pool, self.config, self.url, cycle, self.key)
+
     async def _gate(self, cycle: Cycle) -> Cycle:
         assert cycle.candidate is not None
         folder = self._folder(cycle)
-        gate = Gate(self.pool, self.config, self.url, cycle, folder, self.key)
+        gate = Gate(self._drafting(cycle), folder)
         verdict = await gate.judge(read_result(folder).held_back)
         built = msgspec.to_builtins(verdict)
         if verdict.outcome != "PASS":

@@ -125,7 +125,7 @@ def _judge(ours: Habits, theirs: Habits, settings: GateSettings) -> list[str]:
     broken += [
         f"{what} rose from {before:.0%} to {after:.0%}; at most {most:.0%} more in one release"
         for what, before, after, most in (
-            ("silence", theirs.silence, ours.silence, settings.max_silence_rise),
+            ("silence", theirs.silence, ours.silence, settings.max_withheld),
             ("repeated 4-grams", theirs.repetition, ours.repetition, settings.max_repetition_rise),
             ("questions", theirs.questions, ours.questions, settings.max_question_rise),
             (

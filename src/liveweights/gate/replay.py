@@ -7,18 +7,25 @@ from dataclasses import dataclass
 
 import msgspec
 
+from liveweights.learn.voters import NOBODY, Voter
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """A held-back prompt that is asked again, named by the ``generation`` that answered it.
 
-    ``truth`` is the text that the user took or wrote, None where nobody knows; answers of one
-    ``session`` vary together.
+    ``truth`` is the text that the user took or wrote, None where nobody knows, and ``rejected`` one
+    that they did not want. Answers of one ``session`` vary together. ``may_be_silent`` says whether
+    the user would rather see nothing than an answer that is not sure, and ``voter`` whose reaction
+    it is.
     """
 
     generation: str
     session: str
     truth: str | None
+    rejected: str | None = None
+    may_be_silent: bool = False
+    voter: Voter = NOBODY
 
 
 class Values(msgspec.Struct, frozen=True, kw_only=True):

@@ -118,9 +118,25 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_silence: Annotated[
         Share, msgspec.Meta(description="Largest share of prompts that are left unanswered.")
     ] = 0.9
-    max_silence_rise: Annotated[
-        Share, msgspec.Meta(description="Largest rise of that share in one release.")
-    ] = 0.5
+    max_withheld: Annotated[
+        Share,
+        msgspec.Meta(
+            description=(
+                "Largest rise of that share in one release, by the upper end of its interval where"
+                " it is decided when to say nothing: fewer suggestions, a step at a time."
+            )
+        ),
+    ] = 0.4
+    keep_accepted: Annotated[
+        Share,
+        msgspec.Meta(
+            description=(
+                "Accepted completions that a candidate keeps for one of the incumbent's, by the"
+                " lower end of the interval, if saying more can do it: until some fifty accepted"
+                " ones have been held back, nothing is withheld. 0: no such bound."
+            )
+        ),
+    ] = 0.95
     max_length_ratio: Annotated[
         float,
         msgspec.Meta(

@@ -6,12 +6,12 @@ from typing import Literal
 
 import msgspec
 
-from liveweights.gate.drift import Drift
 from liveweights.gate.findings import Finding
 from liveweights.gate.monitors import Monitors
 from liveweights.gate.offpolicy import OffPolicy
 from liveweights.gate.settings import GateSettings
 from liveweights.gate.statistics import Difference, at_confidence, cases_needed
+from liveweights.learn.drift import Drift
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
@@ -21,12 +21,15 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     ``replay``: reward of answers to the same prompts where the truth is known.
     ``likelihood``: mean log-likelihood per token of accepted and corrected text.
+    ``accepted``: accepted answers per case where the truth is known, the incumbent's times
+    `GateSettings.keep_accepted`.
     ``offpolicy``: reward of recorded answers, reweighted as `GateSettings.estimator` says.
     ``suites``: what the configured suites say; without them none was asked.
     """
 
     replay: Difference | None = None
     likelihood: Difference | None = None
+    accepted: Difference | None = None
     offpolicy: OffPolicy | None = None
     drift: Drift | None = None
     monitors: Monitors | None = None
@@ -74,6 +77,14 @@ def _harms(evidence: Evidence, settings: GateSettings) -> list[str]:
             continue
         if difference.high < -margin:
             harms.append(f"{name} is worse: {_say(difference)}, allowed {-margin:g}")
+    accepted = evidence.accepted
+    if accepted and accepted.high is not None and accepted.high < 0:
+        left = accepted.candidate * settings.keep_accepted / accepted.incumbent
+        harms.append(
+            f"users would have accepted {left:.0%} of what they accept of the incumbent; at least"
+            f" {settings.keep_accepted:.0%} are to be left"
+            f" ({accepted.cases} cases, {accepted.sessions} sessions)"
+        )
     off = evidence.offpolicy
     if off and off.high is not None and off.high < -settings.reward_margin:
         harms.append(

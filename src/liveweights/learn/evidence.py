@@ -1,55 +1,172 @@
-"""What an update did to rows that it never saw."""
+"""What an update does to rows that it never saw: asked before it, and again after it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
-import msgspec
 import torch
 from torch import Tensor
 
+from liveweights.learn.drift import measure_drift
+from liveweights.learn.job import HeldBack, Moved
 from liveweights.learn.policy import Policy
+from liveweights.learn.rewards import RewardMap, reward
+from liveweights.learn.rows import Encode, written_ids
 from liveweights.learn.tree import Path, pack
-from liveweights.learn.update import Moved
+from liveweights.learn.truth import truth
+from liveweights.record.example import Example
+from liveweights.record.generation import Generation
+from liveweights.weights.selection import TOKENS
 
 EXAMPLES = 12
+ENTROPY_ROWS = 64
+"""Held-back answers that the entropy is measured on."""
 
 
-class HeldBack(msgspec.Struct, frozen=True, kw_only=True):
-    """A row that the update never saw, under candidate and incumbent.
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A recorded answer, what it earned, and what the user would have wanted (as token ids)."""
 
-    ``session`` is a hash of what varies together. Log-probabilities are natural; ``*_answer``
-    of the served tokens, ``*_truth`` the mean over those of the text that the user took or
-    wrote (None where nobody knows), ``shown`` of showing the served answer: as it was recorded,
-    of candidate and of incumbent.
-    """
-
-    generation: str
-    session: str
+    generation: Generation
     reward: float | None
-    candidate_answer: list[float]
-    incumbent_answer: list[float]
-    behaviour: list[float]
-    candidate_truth: float | None = None
-    incumbent_truth: float | None = None
-    shown: float = 0.0
-    candidate_shown: float = 0.0
-    incumbent_shown: float = 0.0
+    truth_ids: list[int]
+
+    @property
+    def temperature(self) -> float:
+        return self.generation.temperature or 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Log-probabilities of a question's answer at its temperature, their sum at temperature 1 over
+    as many tokens as a selection reads, and the mean one of the truth."""
+
+    answer: list[float]
+    confidence: float
+    truth: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Of every question, and the mean entropy of the next token over the first answers, in nats."""
+
+    questions: list[Scored]
+    entropy: float | None
+
+
+def make_questions(
+    examples: Sequence[Example], rewards: RewardMap, encode: Encode
+) -> list[Question]:
+    """Of the examples whose prompt and answer are known."""
+    questions: list[Question] = []
+    for example in examples:
+        generation = example.generation
+        # Of an answer that is known as text, this model's tokens of it: to compare two checkpoints.
+        answer_ids = generation.output_ids or encode(generation.healed + generation.output)
+        if not generation.prompt_ids or not answer_ids:
+            continue
+        worth = None
+        if not generation.withheld:  # nobody knows what it would have earned
+            worth = reward(
+                generation.output, example.feedback, rewards, served=generation.created_at
+            )
+        wanted = truth(generation.output, example.feedback)
+        questions.append(
+            Question(
+                replace(generation, output_ids=answer_ids),
+                worth.value if worth else None,
+                written_ids(generation, wanted, encode) if wanted else [],
+            )
+        )
+    return questions
+
+
+def score_questions(policy: Policy, questions: Sequence[Question], nodes: int) -> Scores:
+    """Ask the policy as it is now. Rows that share tokens share their passes."""
+    asked = [list(_paths(question)) for question in questions]
+    flat = [pair for pairs in asked for pair in pairs]
+    paths, heat = [path for path, _ in flat], [temperature for _, temperature in flat]
+    first = sum(map(len, asked[:ENTROPY_ROWS]))
+    known, entropies = score_with_entropy(policy, paths[:first], heat[:first], nodes)
+    scores = iter([*known, *policy.score(paths[first:], heat[first:], nodes)])
+    scored = [_read(question, scores) for question in questions]
+    # The answer is the first path of each question.
+    starts = accumulate(map(len, asked[:ENTROPY_ROWS]), initial=0)
+    spread = [entropies[start] for start, _ in zip(starts, asked[:ENTROPY_ROWS], strict=False)]
+    return Scores(scored, float(torch.cat(spread).mean()) if spread else None)
+
+
+def measure_divergence(after: Sequence[Scored], before: Sequence[Scored]) -> float | None:
+    """Of the policy after an update from that before, on the same answers; see `drift`."""
+    if not after:
+        return None
+    return measure_drift([s.answer for s in after], [s.answer for s in before]).divergence
+
+
+def _paths(question: Question) -> list[tuple[Path, float]]:
+    generation = question.generation
+    answer = Path(generation.prompt_ids, generation.output_ids)
+    pairs = [(answer, question.temperature)]
+    if _is_warm(question):
+        pairs.append((answer, 1.0))
+    if question.truth_ids:
+        pairs.append((Path(generation.prompt_ids, question.truth_ids), 1.0))
+    return pairs
+
+
+def _is_warm(question: Question) -> bool:
+    """Whether its log-probabilities at temperature 1 are needed, and are others."""
+    return question.generation.selection is not None and question.temperature != 1.0
+
+
+def _read(question: Question, scores: Iterator[Tensor]) -> Scored:
+    answer = next(scores)
+    plain = next(scores) if _is_warm(question) else answer
+    wanted = float(next(scores).mean()) if question.truth_ids else None
+    return Scored(answer.tolist(), float(plain[:TOKENS].sum()), wanted)
+
+
+def hash_cluster(generation: Generation) -> str:
+    """What the row varies with, without its name: results are kept longer than users' rows."""
+    name = f"{generation.tenant}\0{generation.cluster}"
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def compare(question: Question, before: Scored, after: Scored) -> HeldBack:
+    """A question's scores under incumbent and candidate, as the gate reads them."""
+    generation = question.generation
+    return HeldBack(
+        generation=generation.id,
+        session=hash_cluster(generation),
+        reward=question.reward,
+        temperature=generation.temperature,
+        candidate_answer=after.answer,
+        incumbent_answer=before.answer,
+        behaviour=generation.logprobs if generation.temperature > 0 else generation.raw_logprobs,
+        candidate_truth=after.truth,
+        incumbent_truth=before.truth,
+        shown=generation.selection,
+        candidate_confidence=after.confidence,
+        incumbent_confidence=before.confidence,
+    )
 
 
 def most_moved(rows: Sequence[HeldBack], count: int = EXAMPLES) -> list[Moved]:
     """The served answers and the users' own texts whose mean log-probability changed most."""
-    found: list[Moved] = []
+    moved: list[Moved] = []
     for row in rows:
         if row.candidate_answer:
             before, after = _mean(row.incumbent_answer), _mean(row.candidate_answer)
-            found.append(
+            moved.append(
                 Moved(generation=row.generation, text="answer", before=before, after=after)
             )
         if row.incumbent_truth is not None and row.candidate_truth is not None:
             before, after = row.incumbent_truth, row.candidate_truth
-            found.append(Moved(generation=row.generation, text="truth", before=before, after=after))
-    return sorted(found, key=lambda m: abs(m.after - m.before), reverse=True)[:count]
+            moved.append(Moved(generation=row.generation, text="truth", before=before, after=after))
+    return sorted(moved, key=lambda m: abs(m.after - m.before), reverse=True)[:count]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -1,93 +1,65 @@
-"""The learner's process: ``python -m liveweights.learn.learner JOB RESULT``.
-
-Everything it needs is in the job's file and everything it made is in the result's folder, so it
-may be killed at any moment and started again: the result's ``result.json`` is written last.
-"""
+"""One update, from a job to its result: weights, probes, and held-back rows before and after."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import torch
 
-from liveweights.catalog.template import TemplateSettings, rendering
+from liveweights.catalog.template import rendering
 from liveweights.learn import sharing
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.dialogue import add_follow_ups, read_dialogue
-from liveweights.learn.evidence import HeldBack, most_moved, score_with_entropy
+from liveweights.learn.evidence import (
+    Question,
+    Scores,
+    compare,
+    make_questions,
+    measure_divergence,
+    most_moved,
+    score_questions,
+)
+from liveweights.learn.job import (
+    PROGRESS,
+    RESULT,
+    WEIGHTS,
+    HeldBack,
+    Job,
+    Report,
+    Result,
+    Step,
+    spread,
+)
 from liveweights.learn.passages import with_prompt_ids
 from liveweights.learn.policy import Policy
 from liveweights.learn.probes import CHOICE, make_probes, public_prompts
-from liveweights.learn.rewards import RewardMap, reward
-from liveweights.learn.rows import Encode, build_rows, written_ids
-from liveweights.learn.scale import learn_on_ray
-from liveweights.learn.selection import Shown, confidence, first_selection, fit_selection
+from liveweights.learn.rows import build_rows
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.threads import Threads
-from liveweights.learn.tree import Path as TreePath
-from liveweights.learn.truth import truth
-from liveweights.learn.update import Report, Step, update
+from liveweights.learn.trust import Start, find_scale, is_near
+from liveweights.learn.update import update
 from liveweights.learn.voters import describe
-from liveweights.machine import end_with_parent, give_way
-from liveweights.record.example import Example
-from liveweights.record.generation import Generation
 from liveweights.weights.checkpoint import Kind
 from liveweights.weights.probes import FILE as PROBES
-from liveweights.weights.selection import Selection, write_selection
 
-RESULT = "result.json"
-PROGRESS = "progress.json"
-WEIGHTS = "weights"
-ENTROPY_ROWS = 64
-"""Held-back answers that the entropy is measured on."""
+WATCHED = 96
+"""Rows that a shorter step is looked for on, before all are scored; and those of an update's own
+where none was held back."""
+_ROUNDS = 4
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What to learn from and from where.
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The policy's scores where the update was left, the part of it that was kept, and the
+    divergence there; None where nothing could be measured."""
 
-    ``base`` is a folder of whole weights: the incumbent's own, or those that its adapter, which
-    is in ``parent`` then, is on.
-    """
-
-    base: str
-    parent: str | None
-    incumbent: str
-    train: list[Example]
-    held_back: list[Example]
-    follow_ups: dict[str, list[int]] = {}
-    """Of chat answers, by generation: the prompt of the session's next request."""
-    earlier: dict[str, int] = {}
-    """Votes of earlier cycles, by user (`voters.name_of`)."""
-    baseline_weight: dict[str, float]
-    baseline_total: dict[str, float]
-    selection: Selection | None = None
-    """The incumbent's."""
-    rewards: RewardMap
-    settings: LearnSettings
-    template: TemplateSettings = TemplateSettings()
-    ways: str = ""
-    """Folder of the ways of computing that were found before; see `ways`."""
-
-
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job came to; without ``taught`` rows there are no weights of that ``kind``.
-
-    ``left_out`` are the generations, held back or not, whose votes stood apart from all others'.
-    """
-
-    report: Report
-    kind: Kind = "adapter"
-    held_back: list[HeldBack]
-    left_out: list[str] = []
-    baseline_weight: dict[str, float]
-    baseline_total: dict[str, float]
+    scores: Scores
+    scale: float
+    divergence: float | None
 
 
 def learn(job: Job, folder: Path) -> Result:
@@ -148,36 +120,35 @@ def learn(job: Job, folder: Path) -> Result:
         out = frozenset(built.left_out)
         judges = [example for example in job.held_back if example.generation.id not in out]
         known = add_follow_ups(judges, job.follow_ups, dialogue, tokenizer.decode)
-        questions = _questions(known, job.rewards, encode)
-        before, entropy_before = _score(policy, questions, settings)
+        questions = make_questions(known, job.rewards, encode)
+        watched = questions or make_questions(spread(job.train, WATCHED), job.rewards, encode)
+        before = score_questions(policy, watched, settings.nodes)
+        start = Start(policy.parameters())
 
         def tell(step: Step) -> None:
             _write(folder / PROGRESS, step)
             threads.settle()
 
         made = update(policy, built.rows, settings, tell)
-        after, entropy = _score(policy, questions, settings)
-        selection = _select(job.selection, built.shown, job.rewards, settings)
-        held = [
-            _held(q, a, b, selection, job.selection)
-            for q, a, b in zip(questions, after, before, strict=True)
-        ]
+        kept = _keep_near(policy, start, watched, before, settings)
+        if questions:
+            scores = zip(questions, before.questions, kept.scores.questions, strict=True)
+            held = [compare(question, then, now) for question, then, now in scores]
         report = msgspec.structs.replace(
             made,
             signals=built.counts,
             masks=built.masks | made.masks,
             outliers=outliers,
             mean_reward=built.mean_reward,
-            entropy_before=entropy_before,
-            entropy=entropy,
+            divergence=kept.divergence,
+            watched=len(watched),
+            scale=kept.scale,
+            entropy_before=before.entropy if questions else None,
+            entropy=kept.scores.entropy if questions else None,
             moved=most_moved(held),
-            selection=selection,
-            withheld=_withheld(selection, built.shown),
         )
         kind = policy.updater.kind
         policy.save(folder / WEIGHTS)
-        if selection is not None and sharing.rank() == 0:
-            write_selection(folder / WEIGHTS, selection)
         prompts = public_prompts(encode_template, dialogue, CHOICE * settings.probes)
         probes = make_probes(policy, prompts, settings.nodes, most=settings.probes)
         _write(folder / WEIGHTS / PROBES, probes)
@@ -194,122 +165,53 @@ def learn(job: Job, folder: Path) -> Result:
     return result
 
 
-def hash_cluster(generation: Generation) -> str:
-    """What the row varies with, without its name: results are kept longer than users' rows."""
-    name = f"{generation.tenant}\0{generation.cluster}"
-    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-class _Question(msgspec.Struct, frozen=True):
-    example: Example
-    reward: float | None
-    truth: str | None
-    truth_ids: list[int]
-
-
-def _questions(examples: Sequence[Example], rewards: RewardMap, encode: Encode) -> list[_Question]:
-    found: list[_Question] = []
-    for example in examples:
-        generation = example.generation
-        # Of an answer that is known as text, this model's tokens of it: to compare two checkpoints.
-        answer_ids = generation.output_ids or encode(generation.healed + generation.output)
-        if not generation.prompt_ids or not answer_ids:
-            continue
-        if not generation.output_ids:
-            generation = replace(generation, output_ids=answer_ids)
-            example = replace(example, generation=generation)
-        worth = None
-        if not generation.withheld:  # nobody knows what it would have earned
-            worth = reward(
-                generation.output, example.feedback, rewards, served=generation.created_at
-            )
-        wanted = truth(generation.output, example.feedback)
-        ids: list[int] = written_ids(generation, wanted, encode) if wanted else []
-        found.append(_Question(example, worth.value if worth else None, wanted, ids))
-    return found
-
-
-def _score(
-    policy: Policy, questions: Sequence[_Question], settings: LearnSettings
-) -> tuple[list[tuple[list[float], float | None]], float | None]:
-    """Each answer's log-probabilities and the mean one of the truth, and the mean entropy of the
-    next token over the first answers, in nats."""
-    paths: list[TreePath] = []
-    heat: list[float] = []
-    is_answer: list[bool] = []
-    for question in questions:
-        generation = question.example.generation
-        paths.append(TreePath(generation.prompt_ids, generation.output_ids))
-        heat.append(generation.temperature or 1.0)
-        is_answer.append(True)
-        if question.truth_ids:
-            paths.append(TreePath(generation.prompt_ids, question.truth_ids))
-            heat.append(1.0)
-            is_answer.append(False)
-    first = sum(1 + bool(question.truth_ids) for question in questions[:ENTROPY_ROWS])
-    known, entropies = score_with_entropy(policy, paths[:first], heat[:first], settings.nodes)
-    scores = iter([*known, *policy.score(paths[first:], heat[first:], settings.nodes)])
-    spread = [e for e, wanted in zip(entropies, is_answer, strict=False) if wanted]
-    found = [
-        (next(scores).tolist(), float(next(scores).mean()) if question.truth_ids else None)
-        for question in questions
-    ]
-    return found, float(torch.cat(spread).mean()) if spread else None
-
-
-def _select(
-    before: Selection | None,
-    shown: Sequence[Shown],
-    rewards: RewardMap,
+def _keep_near(
+    policy: Policy,
+    start: Start,
+    questions: Sequence[Question],
+    before: Scores,
     settings: LearnSettings,
-) -> Selection | None:
-    """The candidate's selection; None where everything is shown, and nothing says otherwise."""
-    good, bad = rewards.accepted - rewards.silence, rewards.silence - rewards.rejected
-    if not settings.silence_weight or not shown or good <= 0 or bad <= 0:
-        return before
-    return fit_selection(
-        before,
-        first_selection(good, settings.silence_weight * bad),
-        shown,
-        keep=settings.selection_keep,
-        most_withheld=settings.max_withheld,
-    )
+) -> _Kept:
+    """Shorten the update until its divergence on all ``questions`` is what `trust` allows.
 
+    How far is found on a part of them, and again where all say otherwise; if nothing helps, the
+    policy is the incumbent again.
+    """
+    target, scale = settings.kl_target, 1.0
+    sample = spread(range(len(questions)), WATCHED)
 
-def _withheld(selection: Selection | None, shown: Sequence[Shown]) -> float | None:
-    if selection is None or not shown:
-        return None
-    return sum(not selection.shows(one.confidence) for one in shown) / len(shown)
+    def score(part: Sequence[int]) -> tuple[Scores, float | None]:
+        scores = score_questions(policy, [questions[place] for place in part], settings.nodes)
+        return scores, measure_divergence(
+            scores.questions, [before.questions[place] for place in part]
+        )
 
+    scores, divergence = score(range(len(questions)))
+    for _ in range(_ROUNDS):
+        if divergence is None or is_near(divergence, target):
+            break
+        here = 1.0
 
-def _held(
-    question: _Question,
-    after: tuple[list[float], float | None],
-    before: tuple[list[float], float | None],
-    candidate: Selection | None,
-    incumbent: Selection | None,
-) -> HeldBack:
-    generation = question.example.generation
+        def measure(wanted: float) -> float:
+            nonlocal here
+            start.scale(wanted / here)
+            here = wanted
+            return score(sample)[1] or 0.0
 
-    def shown(selection: Selection | None) -> float:
-        if generation.selection is None or selection is None:
-            return 0.0
-        sure = confidence(generation.raw_logprobs, selection.tokens)
-        return selection.logprob(sure, generation.temperature, shown=True)
-
-    return HeldBack(
-        generation=generation.id,
-        session=hash_cluster(generation),
-        reward=question.reward,
-        candidate_answer=after[0],
-        incumbent_answer=before[0],
-        behaviour=generation.logprobs if generation.temperature > 0 else generation.raw_logprobs,
-        candidate_truth=after[1],
-        incumbent_truth=before[1],
-        candidate_shown=shown(candidate),
-        incumbent_shown=shown(incumbent),
-        shown=generation.selection or 0.0,
-    )
+        whole = score(sample)[1] if len(sample) < len(questions) else divergence
+        # What the part measures stands for all: its target is as much above or below.
+        part = target * (whole or divergence) / divergence
+        found = find_scale(measure, whole or divergence, part).scale
+        start.scale(found / here)
+        scale *= found
+        policy.updater.finish()
+        scores, divergence = score(range(len(questions)))
+    if divergence is not None and not is_near(divergence, target):
+        start.scale(0.0)
+        policy.updater.finish()
+        scale = 0.0
+        scores, divergence = score(range(len(questions)))
+    return _Kept(scores, scale, divergence)
 
 
 def _write(path: Path, value: object) -> None:
@@ -319,23 +221,3 @@ def _write(path: Path, value: object) -> None:
     partial = path.with_suffix(".partial")
     partial.write_bytes(msgspec.json.encode(value))
     os.replace(partial, path)
-
-
-def read_job(file: Path) -> Job:
-    return msgspec.json.decode(file.read_bytes(), type=Job)
-
-
-def main(arguments: Sequence[str]) -> int:
-    job_file, folder = Path(arguments[0]), Path(arguments[1])
-    end_with_parent()
-    give_way()  # answering users goes first
-    job = read_job(job_file)
-    if job.settings.workers > 1:
-        learn_on_ray(job_file, folder, job.settings.workers)
-    else:
-        learn(job, folder)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

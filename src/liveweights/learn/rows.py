@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Literal, Protocol, TypeVar
+from typing import Literal
 
 from liveweights.learn.baseline import Baseline, segment
 from liveweights.learn.dialogue import Dialogue, hindsight_prompt
-from liveweights.learn.guards import Vote, Weighted, cap, outliers
+from liveweights.learn.guards import Vote, outliers
 from liveweights.learn.rewards import Reward, RewardMap, reward
-from liveweights.learn.selection import Shown, confidence
 from liveweights.learn.settings import LearnSettings
+from liveweights.learn.shares import bound
 from liveweights.learn.truth import last_correction
 from liveweights.learn.voters import Voter, find_voters, name_of
 from liveweights.record.example import Example
@@ -50,21 +50,10 @@ class Row:
     experts: bytes | None = None
 
 
-class _Held(Weighted, Protocol):
-    """A dataclass with a weight and whose it is."""
-
-    @property
-    def voter(self) -> Voter: ...
-
-
-Held = TypeVar("Held", bound=_Held)
-
-
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Rows in packing order, the baseline after them, and what was counted on the way.
 
-    ``shown`` are the completions that the decision to speak is learnt from.
     ``counts`` has examples by the signal that counted most, ``masks`` what teaches nothing by the
     reason, ``outliers`` the groups of voters (`voters.Voter.group`) whose votes are left out with
     how far they stand from others', and ``left_out`` the generations that they voted on.
@@ -76,7 +65,6 @@ class Rows:
     masks: dict[str, int]
     outliers: dict[str, float]
     mean_reward: float
-    shown: list[Shown] = field(default_factory=list[Shown])
     left_out: list[str] = field(default_factory=list[str])
 
 
@@ -100,9 +88,8 @@ def build_rows(
     nothing, but their votes are votes too: they help to tell whose are left out, there as well.
 
     ``encode`` turns text into token ids and reads no special tokens in it. A completion that was
-    shown teaches its text, what the user wrote instead, where that is known, and whether silence
-    would have been worth more. One that was drafted and withheld teaches what the user wrote.
-    Words of the user teach in hindsight.
+    shown teaches its text, and what the user wrote instead, where that is known. One that was
+    drafted and withheld teaches what the user wrote. Words of the user teach in hindsight.
     """
     counts: Counter[str] = Counter()
     masks: Counter[str] = Counter()
@@ -122,7 +109,6 @@ def build_rows(
         ((segment(e.generation), value) for e, value in kept), keep=settings.baseline_keep
     )
     rows: list[Row] = []
-    shown: list[Shown] = []
     for example, value in kept:
         generation = example.generation
         voter = voters[generation.id]
@@ -137,7 +123,6 @@ def build_rows(
             rows.append(answer)
             rows += _hindsight(example, answer, settings, dialogue, encode)
         rows += _correction(example, voter, settings, encode)
-        shown += _shown(generation, voter, rewards.silence - value, settings)
     for example in withheld:
         taught = _correction(example, voters[example.generation.id], settings, encode)
         rows += taught
@@ -152,43 +137,8 @@ def build_rows(
         masks=dict(+masks),
         outliers=strangers,
         mean_reward=mean,
-        shown=bound(shown, settings),
         left_out=left_out,
     )
-
-
-def bound(rows: Sequence[Held], settings: LearnSettings) -> list[Held]:
-    """Nobody's influence is more than its share: a tenant's first, then a key's, then a user's."""
-    newcomers = {row.voter.user for row in rows if not row.voter.known}
-
-    def share(user: str) -> float:
-        return settings.new_share if user in newcomers else settings.user_share
-
-    rows = cap(rows, settings.tenant_share, lambda row: row.voter.tenant)
-    rows = cap(rows, settings.key_share, lambda row: row.voter.key)
-    return cap(rows, share, lambda row: row.voter.user)
-
-
-def _shown(
-    generation: Generation, voter: Voter, gain: float, settings: LearnSettings
-) -> list[Shown]:
-    """Nothing for what cannot be withheld, or is not known to have been sure or unsure."""
-    if (
-        generation.endpoint != "completion"
-        or not generation.output
-        or not generation.raw_logprobs
-        or not settings.silence_weight
-    ):
-        return []
-    price = settings.silence_weight if gain > 0 else 1.0
-    return [
-        Shown(
-            confidence=confidence(generation.raw_logprobs),
-            weight=price * gain,
-            logprob=generation.selection or 0.0,
-            voter=voter,
-        )
-    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ def learn_on_ray(job_file: Path, folder: Path, workers: int) -> None:
 
 
 def _work(places: Mapping[str, Any]) -> None:
-    from liveweights.learn.learner import learn, read_job
+    from liveweights.learn.job import read_job
+    from liveweights.learn.learner import learn
 
     learn(read_job(Path(places["job"])), Path(places["folder"]))

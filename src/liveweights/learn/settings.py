@@ -9,6 +9,9 @@ from msgspec import Meta
 
 from liveweights import bounds
 
+TOLERANCE = 0.1
+"""Share of ``kl_target`` by which the divergence may exceed it."""
+
 PolicyLoss = Literal["topr", "cispo", "gspo"]
 
 
@@ -98,7 +101,10 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Meta(
             gt=0,
             le=bounds.WEIGHT,
-            description="Divergence from the incumbent to stay near, nats per token.",
+            description=(
+                "Divergence from the incumbent on rows that were not trained on, nats per token: an"
+                " update that went further, by more than a tenth, is shortened."
+            ),
         ),
     ] = 0.1
     kl_weight: Annotated[
@@ -129,25 +135,6 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             ),
         ),
     ] = 1.0
-    max_withheld: Annotated[
-        float,
-        Meta(
-            ge=0,
-            le=1,
-            description=(
-                "Most of the completions that the incumbent would show that the candidate may"
-                " withhold: fewer suggestions, a step at a time."
-            ),
-        ),
-    ] = 0.4
-    selection_keep: Annotated[
-        float,
-        Meta(
-            ge=0,
-            le=1,
-            description="What is kept in each cycle of how well the decision to speak was known.",
-        ),
-    ] = 0.8
     hindsight_weight: Annotated[
         float,
         Meta(

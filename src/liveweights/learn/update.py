@@ -6,90 +6,24 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
 import torch
 from torch import Tensor
 
 from liveweights.engines.experts import Experts
 from liveweights.learn import sharing
+from liveweights.learn.job import Report, Step
 from liveweights.learn.losses.cispo import cispo_loss
 from liveweights.learn.losses.demonstration import demonstration_loss
 from liveweights.learn.losses.divergence import adapt, divergence
 from liveweights.learn.losses.hindsight import hindsight_advantage
 from liveweights.learn.losses.kto import kto_loss
 from liveweights.learn.losses.policy import policy_loss
+from liveweights.learn.pace import Pace
 from liveweights.learn.policy import Policy, steps
 from liveweights.learn.reference import find_reference
 from liveweights.learn.rows import Role, Row
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import Path
-from liveweights.weights.selection import Selection
-
-
-class Moved(msgspec.Struct, frozen=True, kw_only=True):
-    """A held-back answer (``text`` is "answer") or what the user wrote ("truth"), with its mean
-    log-probability per token under incumbent and candidate."""
-
-    generation: str
-    text: str
-    before: float
-    after: float
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a cycle learnt from, and how.
-
-    ``signals`` counts examples by the signal that counted most in their reward, ``roles`` rows
-    by what they teach, ``masks`` what teaches nothing by the reason; ``masked`` are the rows
-    among these that are too far off-policy. ``outliers`` are users, or all new users of a key,
-    who were left out, with their distance in standard errors. ``mismatch`` is the mean absolute
-    difference in nats between the server's log-probabilities and the trainer's of the same
-    weights, over a part of the incumbent's answers; ``ratio`` the mean geometric ratio of these
-    and of all others' answers. ``kl`` is
-    to the incumbent, in nats per token, after the last step; ``entropy`` of the next token on
-    held-back answers, in nats, before and after. ``grad_norm`` is the mean over steps, before
-    clipping. ``selection`` says when the candidate shows what it drafts, ``withheld`` which
-    share of the shown completions it would not have shown. ``served_routing`` are the rows
-    whose answers went through the experts that served them, ``unfit_routing`` those whose
-    recorded experts are not of this model.
-    """
-
-    signals: dict[str, int]
-    roles: dict[str, int] = {}
-    masks: dict[str, int] = {}
-    outliers: dict[str, float] = {}
-    rows: int = 0
-    taught: int = 0
-    masked: int = 0
-    steps: int = 0
-    mean_reward: float = 0.0
-    ratio: float = 1.0
-    mismatch: float | None = None
-    kl: float = 0.0
-    grad_norm: float = 0.0
-    grad_norm_max: float = 0.0
-    loss: float = 0.0
-    entropy_before: float | None = None
-    entropy: float | None = None
-    selection: Selection | None = None
-    withheld: float | None = None
-    served_routing: int = 0
-    unfit_routing: int = 0
-    moved: list[Moved] = []
-    alarms: list[str] = []
-    seconds: float = 0.0
-
-
-class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a running update stands: rows done and in all, and the last step's figures."""
-
-    done: int
-    total: int
-    steps: int
-    loss: float
-    kl: float
-    grad_norm: float
-
 
 Progress = Callable[[Step], None]
 
@@ -132,14 +66,17 @@ def update(
     kl_weight, count, done = settings.kl_weight, 0, 0
     kl = total = 0.0
     norms: list[float] = []
+    rates: list[float] = []
+    pace: Pace | None = None
     for _ in range(settings.epochs if taught else 0):
         planned = list(
             steps([paths[i] for i in taught], settings.nodes, settings.step_rows, generator)
         )
+        length = settings.epochs * len(planned)
+        if pace is None:
+            pace = Pace(sum(schedule(step, length) for step in range(length)), settings.kl_target)
         for groups in planned:
-            rate = schedule(count, settings.epochs * len(planned))
-            for parameters in optimizer.param_groups:
-                parameters["lr"] = policy.updater.learning_rate * rate
+            rate = schedule(count, length)
             chosen = [taught[place] for group in groups for place in group]
             whole = _Whole(
                 rows=len(chosen),
@@ -167,8 +104,13 @@ def update(
                 if ours:
                     kl, step_loss = kl + drift, step_loss + float(loss.detach())
             norms.append(sharing.settle_gradients(policy.parameters(), settings.grad_norm))
-            optimizer.step()
             kl, step_loss = sharing.total(kl), sharing.total(step_loss)
+            if whole.sampled:
+                pace.follow(rate, kl)
+            rates.append(pace.rate)
+            for parameters in optimizer.param_groups:
+                parameters["lr"] = policy.updater.learning_rate * rate * pace.rate
+            optimizer.step()
             kl_weight = adapt(kl_weight, kl, settings.kl_target)
             count, done, total = count + 1, done + len(chosen), total + step_loss
             progress(
@@ -194,6 +136,7 @@ def update(
         ratio=reference.ratio,
         mismatch=mismatch,
         kl=kl,
+        rate=sum(rates) / count if count else 1.0,
         grad_norm=sum(norms) / count if count else 0.0,
         grad_norm_max=max(norms, default=0.0),
         loss=total / count if count else 0.0,

@@ -27,6 +27,8 @@ class Voter:
     known: bool = True
 
 
+NOBODY = Voter("", "", "", "")
+
 # No user's name can hold the character.
 _NEW, _FEW = "\0new", "\0few"
 

@@ -108,6 +108,18 @@ order by max(r.cycle) desc, r.generation desc
 limit %(most)s
 """
 
+# Newest first, and a few times as many as are wanted: which side of the split a session is on is
+# known outside.
+UNJUDGED = """
+select g.day, g.id from generations g
+where g.alias = %(alias)s and g.consent and g.endpoint = 'completion'
+    and g.checkpoint <> all(%(foreign)s::text[])
+    and g.created_at < %(before)s
+    and not exists (
+        select from feedback f where f.day = g.day and f.generation = g.id and f.signal <> 'shown')
+order by g.created_at desc limit %(most)s
+"""
+
 # A vote that was left out makes nobody known, nor does one that this cycle reads again.
 EARLIER = """
 with voters as (
@@ -250,6 +262,22 @@ async def read_held_back(
         "g.day = any(%(days)s) and g.id = any(%(ids)s)",
         values,
     )
+
+
+async def read_unjudged(conn: Connection, alias: str, cycle: int, most: int) -> list[Example]:
+    """At most so many of the newest consented completions from before the cycle that nobody reacted
+    to: no cycle has learnt from them. Raises UnknownCycle."""
+    cursor = await conn.execute(
+        "select incumbent, started_at from turns where id = %s and alias = %s", (cycle, alias)
+    )
+    if (row := await cursor.fetchone()) is None:
+        raise UnknownCycle(f"there is no cycle {cycle} of alias {alias!r}")
+    foreign = await read_foreign(conn, row[0])
+    which = {"alias": alias, "before": row[1], "foreign": foreign, "most": most}
+    cursor = await conn.execute(UNJUDGED, which)
+    chosen = await cursor.fetchall()
+    values = {"days": [day for day, _ in chosen], "ids": [id for _, id in chosen]}
+    return await _examples(conn, "false", "g.day = any(%(days)s) and g.id = any(%(ids)s)", values)
 
 
 async def _examples(

@@ -118,10 +118,10 @@ def watch_answers(
     gaps, ours, theirs = differences(whole, lambda a: float(not a.text.strip()), settings)
     add(
         "silence",
-        wealth(gaps, bounds.max_silence_rise, 1.0),
+        wealth(gaps, bounds.max_withheld, 1.0),
         ours,
         theirs,
-        f"a rise of {bounds.max_silence_rise:.0%} is allowed",
+        f"a rise of {bounds.max_withheld:.0%} is allowed",
     )
     gaps, ours, theirs = differences(visible, lambda a: math.log(len(a.text)), settings)
     add(

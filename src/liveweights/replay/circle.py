@@ -18,10 +18,15 @@ from typing import Any, cast
 
 import msgspec
 
-from liveweights.engines.protocol import Engine, EngineError, Sampling
+from liveweights.cycle.cases import make_cases
+from liveweights.engines.protocol import Engine, EngineError, Sampling, Token
 from liveweights.engines.text import heal
+from liveweights.gate.calibration import Asked, Calibration, Draft, calibrate, may_say_nothing
+from liveweights.gate.replay import Values
+from liveweights.gate.settings import GateSettings
 from liveweights.learn.baseline import Baseline
-from liveweights.learn.learner import WEIGHTS, Job, Result, learn
+from liveweights.learn.job import WEIGHTS, Job, Result
+from liveweights.learn.learner import learn
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
 from liveweights.record.example import Example
@@ -36,7 +41,7 @@ from liveweights.serve.api.draft import make_drafts
 from liveweights.serve.router import Pin
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.registry import Registry
-from liveweights.weights.selection import read_selection
+from liveweights.weights.selection import Selection, confidence
 from liveweights.weights.whole import make_whole
 
 Said = tuple[Signal, str | float | None]
@@ -78,6 +83,15 @@ class Circle:
     """``live`` itself where it has whole weights, in a folder that can be read; else the base."""
     baseline: Baseline = field(default_factory=Baseline.empty)
     turns: int = 0
+    gate: GateSettings = field(default_factory=GateSettings)
+    """Its bounds on silence; nothing else of it is applied."""
+    cases: int = 500
+    """Most held-back completions that a decision to say nothing is fitted to."""
+    judges: list[Example] = field(default_factory=list[Example])
+    selections: dict[str, Selection | None] = field(default_factory=dict[str, "Selection | None"])
+    calibration: Calibration | None = None
+    """Of the last turn."""
+    drafts: dict[tuple[str, str], Draft] = field(default_factory=dict[tuple[str, str], Draft])
 
     def __post_init__(self) -> None:
         self.live = self.whole = self.base
@@ -153,7 +167,7 @@ class Circle:
         silence: bool = False,
     ) -> Generation:
         """One answer, recorded as the API records it. Raises EngineError."""
-        pin = Pin("code", checkpoint.id, read_selection(checkpoint.folder))
+        pin = Pin("code", checkpoint.id, self.selections.get(checkpoint.id))
         asked = [(prompt_ids, sampling)]
         (draft,) = make_drafts(pin, surface, asked, caller, 1, engine=self.engine, silence=silence)
         answer = self.engine.generate(checkpoint.id, draft.prompt_ids, sampling)
@@ -194,9 +208,13 @@ class Circle:
         held_back: Sequence[Example] = (),
         follow_ups: Mapping[str, list[int]] | None = None,
     ) -> Result:
-        """Learn from ``train`` and make the result live, if it learnt anything. ``follow_ups`` are
-        those of `learner.Job`."""
+        """Learn from ``train`` and make the result live, if it learnt anything.
+
+        When it says nothing is fitted to what it drafts for ``held_back`` and for what earlier
+        turns held back. ``follow_ups`` are those of `job.Job`.
+        """
         self.turns += 1
+        self.judges = [*held_back, *self.judges][: self.cases]
         job = Job(
             base=str(self.whole.folder),
             parent=str(self.live.folder) if self.live.kind == "adapter" else None,
@@ -206,7 +224,6 @@ class Circle:
             follow_ups=dict(follow_ups or {}),
             baseline_weight=dict(self.baseline.weight),
             baseline_total=dict(self.baseline.total),
-            selection=read_selection(self.live.folder),
             rewards=self.rewards,
             settings=self.settings,
         )
@@ -225,6 +242,9 @@ class Circle:
             )
         whole = await make_whole(made, self._find, self.folder / "whole")
         await self.engine.load(whole, self.base if made.kind == "adapter" else None)
+        self.calibration = await self._calibrate(made)
+        if self.calibration:
+            self.selections[made.id] = self.calibration.selection
         if self.live.id not in (self.base.id, made.id):
             await self.engine.unload(self.live.id)
         self.live = made
@@ -233,6 +253,42 @@ class Circle:
 
     async def _find(self, id_: str) -> Checkpoint:
         return self.base if id_ == self.base.id else self._registry.load(id_)
+
+    async def _calibrate(self, candidate: Checkpoint) -> Calibration | None:
+        cases = make_cases(self.judges, 1.0)
+        if not may_say_nothing([case for case, _ in cases], self.settings):
+            return None
+        asked = [
+            Asked(case, await self._draft(candidate, g), await self._draft(self.live, g))
+            for case, g in cases
+        ]
+        values = Values(
+            accepted=self.rewards.accepted,
+            silence=self.rewards.silence,
+            rejected=self.rewards.rejected,
+        )
+        incumbent = self.selections.get(self.live.id)
+        return calibrate(asked, incumbent, values, self.gate, self.settings)
+
+    async def _draft(self, checkpoint: Checkpoint, generation: Generation) -> Draft:
+        """What a checkpoint would say greedily, asked once."""
+        key = (checkpoint.id, generation.id)
+        if key not in self.drafts:
+            sampling = Sampling(
+                max_tokens=generation.max_tokens or self.traffic.max_tokens,
+                temperature=0.0,
+                stop=(STOP,),
+                skip=generation.healed,
+            )
+            answer = self.engine.generate(checkpoint.id, generation.prompt_ids, sampling)
+            tokens: list[Token] = []
+            async with aclosing(cast(Any, answer)) as drafted:
+                tokens = [token async for token in drafted]
+            self.drafts[key] = Draft(
+                "".join(token.text for token in tokens),
+                confidence([token.raw_logprob for token in tokens]),
+            )
+        return self.drafts[key]
 
 
 def hash_of(text: str) -> int:

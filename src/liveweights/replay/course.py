@@ -294,6 +294,7 @@ class Course:
 _DOING = {
     "claiming": "the cycle takes the feedback that is new",
     "learning": "the model learns from their reactions",
+    "calibrating": "when to say nothing is fitted to what the candidate would say",
     "warming": "the candidate is loaded beside what is live",
     "gating": "candidate and incumbent answer held-back prompts",
     "canary": "half of the sessions get the candidate",

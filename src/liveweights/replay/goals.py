@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from liveweights.learn.settings import LearnSettings
+from liveweights.gate.settings import GateSettings
+from liveweights.learn.settings import TOLERANCE, LearnSettings
 
 PUBLISHED = {"accept_rate": 0.28, "shown": -0.21}
 """Cursor, "Improving Cursor Tab with online RL" (cursor.com/blog/tab-rl)."""
@@ -42,10 +43,13 @@ class Goal:
 
 
 def completion_goals(
-    changes: Mapping[str, Any], cycles: Sequence[Mapping[str, Any]], bounds: LearnSettings
+    changes: Mapping[str, Any],
+    cycles: Sequence[Mapping[str, Any]],
+    learn: LearnSettings,
+    gate: GateSettings,
 ) -> list[Goal]:
     """More of what is shown is taken, less is shown, and about as much is taken; each cycle within
-    its ``bounds``. ``changes`` are those of `relative.Changes.as_dict`, ``cycles`` say what they
+    its bounds. ``changes`` are those of `relative.Changes.as_dict`, ``cycles`` say what they
     ``taught``, their ``divergence`` and what they ``withheld``."""
     return [
         Goal(
@@ -53,8 +57,8 @@ def completion_goals(
         ),
         Goal("shown", changes["shown"]["mean"], PUBLISHED["shown"], False),
         Goal("accepted, lower end", changes["accepted"]["low"], LEAST_ACCEPTED, True),
-        Goal("divergence, largest", largest(cycles, "divergence"), bounds.kl_target, False),
-        Goal("withheld, most", largest(cycles, "withheld"), bounds.max_withheld, False),
+        Goal("divergence, largest", largest(cycles, "divergence"), most_divergence(learn), False),
+        Goal("withheld, most", largest(cycles, "withheld"), gate.max_withheld, False),
     ]
 
 
@@ -62,15 +66,20 @@ def chat_goals(
     asked: Mapping[str, Any],
     held_out: Mapping[str, Any],
     cycles: Sequence[Mapping[str, Any]],
-    bounds: LearnSettings,
+    learn: LearnSettings,
 ) -> list[Goal]:
     """More answers are right to what users ask for, and hardly fewer to what they do not.
     ``asked`` and ``held_out`` are those of `chat.Comparison.as_dict`."""
     return [
         Goal("right, families asked for, lower end", asked["right"]["low"], LEAST_GAIN, True),
         Goal("right, held-out families, lower end", held_out["right"]["low"], LEAST_RIGHT, True),
-        Goal("divergence, largest", largest(cycles, "divergence"), bounds.kl_target, False),
+        Goal("divergence, largest", largest(cycles, "divergence"), most_divergence(learn), False),
     ]
+
+
+def most_divergence(learn: LearnSettings) -> float:
+    """In nats per token: the target and its tolerance."""
+    return (1 + TOLERANCE) * learn.kl_target
 
 
 def largest(cycles: Sequence[Mapping[str, Any]], name: str) -> float | None:

@@ -12,6 +12,7 @@ foundations of noise-free selective classification"; Geifman & El-Yaniv 2017, ar
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -22,12 +23,10 @@ COLDEST = 1e-3
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``slope`` is positive: the surer, the sooner shown. ``precision`` is of (slope, intercept),
-    row by row: how well they are known, for the next update to start from."""
+    """``slope`` is positive: the surer, the sooner shown."""
 
     slope: float
     intercept: float
-    precision: tuple[float, float, float, float]
     tokens: int = TOKENS
 
     def least(self, uniform: float, temperature: float) -> float:
@@ -52,6 +51,11 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def shows(self, confidence: float) -> bool:
         """Whether an answer is shown at temperature 0."""
         return self.slope * confidence + self.intercept >= 0.0
+
+
+def confidence(raw_logprobs: Sequence[float], tokens: int = TOKENS) -> float:
+    """Of an answer, from its tokens' raw log-probabilities."""
+    return float(sum(raw_logprobs[:tokens]))
 
 
 def read_selection(folder: Path) -> Selection | None:

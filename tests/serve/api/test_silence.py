@@ -12,8 +12,8 @@ from liveweights.weights.selection import Selection
 from .doubles import BASE, Api, make_api
 
 # Every token of the scripted engine has -0.5: " hello" and its end have -3.5.
-SURE = Selection(slope=1.0, intercept=4.0, precision=(1.0, 0.0, 0.0, 1.0))
-UNSURE = Selection(slope=1.0, intercept=2.0, precision=(1.0, 0.0, 0.0, 1.0))
+SURE = Selection(slope=1.0, intercept=4.0)
+UNSURE = Selection(slope=1.0, intercept=2.0)
 
 
 def api_with(selection: Selection | None, text: str = "hello") -> Api:
@@ -83,7 +83,7 @@ def test_a_stream_says_nothing_until_it_is_decided() -> None:
 
 
 def test_a_long_answer_streams_once_it_is_known_to_be_shown() -> None:
-    early = Selection(slope=1.0, intercept=4.0, precision=(1.0, 0.0, 0.0, 1.0), tokens=4)
+    early = Selection(slope=1.0, intercept=4.0, tokens=4)
     api = api_with(early, "x" * 30)
     assert ask(api, temperature=0)["text"] == "x" * 30
     assert api.recorder.only().selection == 0.0

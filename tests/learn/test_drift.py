@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.gate.drift import measure_drift
+from liveweights.learn.drift import measure_drift
 
 logprobs = st.floats(-100, 0)
 

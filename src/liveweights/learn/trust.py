@@ -1,0 +1,93 @@
+"""The bound on how far an update goes: the whole step is shortened where it went too far.
+
+A penalty in the loss, and a step size that follows what steps do (`pace`), keep most updates near
+the incumbent; neither is a bound. This is one: along the line from the incumbent's weights to
+those that the update ended with, the point whose divergence on rows that were not trained on is
+what was asked for. It is the line search of TRPO (Schulman et al. 2015, arXiv 1502.05477, appendix
+C) with the divergence alone as its condition: what the candidate is worth is for the gate to say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from liveweights.learn.settings import TOLERANCE
+
+_ENOUGH = 0.8
+"""Share of the target from which a shortened step is long enough."""
+_LOOKS = 8
+
+
+class Start:
+    """Parameters as an update finds them, and the way back to them."""
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        """Keeps a copy: half as large where bfloat16 holds the same numbers, as in a model that
+        was stored so."""
+        self._parameters = parameters
+        self._start = [_smallest(parameter.detach()) for parameter in parameters]
+
+    @torch.no_grad()
+    def scale(self, factor: float) -> None:
+        """Make every parameter start + factor * (now - start)."""
+        for parameter, start in zip(self._parameters, self._start, strict=True):
+            parameter.lerp_(start.to(parameter.dtype), 1.0 - factor)
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """A point on the line from incumbent (0) to the end of the update (1), and the divergence
+    there, in nats per token."""
+
+    scale: float
+    divergence: float
+
+
+def find_scale(measure: Callable[[float], float], whole: float, target: float) -> Scaled:
+    """The point of a divergence between most of the ``target`` and ``settings.TOLERANCE`` beyond it.
+
+    ``measure`` gives the divergence at a scale in (0, 1); ``whole`` is that at 1. The next point to
+    look at is where a power law through the two last ones meets the target; the first is where a
+    square does, which is what a divergence is of a small step. Never returns a point that was
+    measured beyond the tolerance: where all are, the incumbent itself.
+    """
+    if is_near(whole, target):
+        return Scaled(1.0, whole)
+    inside, outside = Scaled(0.0, 0.0), Scaled(1.0, whole)
+    power = 2.0
+    for _ in range(_LOOKS):
+        scale = outside.scale * (target / outside.divergence) ** (1 / power)
+        here = Scaled(scale, measure(scale))
+        if is_near(here.divergence, target):
+            inside = here
+            if here.divergence >= _ENOUGH * target:
+                break
+        power = _power(outside, here)
+        if not is_near(here.divergence, target):
+            outside = here
+        elif here.divergence <= 0.0:
+            break
+    return inside
+
+
+def is_near(divergence: float, target: float) -> bool:
+    return divergence <= (1 + TOLERANCE) * target
+
+
+def _power(one: Scaled, other: Scaled) -> float:
+    """The exponent of the power law through two points, kept where a next step makes sense."""
+    if min(one.divergence, other.divergence) <= 0.0 or one.scale == other.scale:
+        return 2.0
+    rise = math.log(one.divergence / other.divergence) / math.log(one.scale / other.scale)
+    return min(max(rise, 0.5), 8.0)
+
+
+def _smallest(parameter: Tensor) -> Tensor:
+    half = parameter.to(torch.bfloat16)
+    same = bool((half.to(parameter.dtype) == parameter).all())
+    return half if same else parameter.clone()

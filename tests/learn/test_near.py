@@ -1,0 +1,81 @@
+"""Whatever the step size, an update ends within its bound on rows that it was not trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from tests.learn.families import make_family
+from tests.record.rows import make_feedback, make_generation
+
+from liveweights.learn.job import Job, Result
+from liveweights.learn.learner import learn
+from liveweights.learn.rewards import RewardMap
+from liveweights.learn.settings import LearnSettings
+from liveweights.learn.trust import is_near
+from liveweights.record.example import Example
+
+
+def example(number: int) -> Example:
+    ids = [5 + number % 7, 9, 11 + number % 5]
+    generation = make_generation(
+        f"g{number}",
+        user=f"u{number}",
+        session=f"s{number}",
+        prompt_ids=[3, 4 + number % 3],
+        output_ids=ids,
+        logprobs=[-4.0] * 3,
+        raw_logprobs=[-4.0] * 3,
+        output="text",
+        temperature=1.0,
+    )
+    signal = "accepted" if number % 3 else "rejected"
+    return Example(generation, (make_feedback(f"f{number}", generation.id, signal=signal),))
+
+
+def update(folder: Path, held_back: int, family: str = "llama", **settings: Any) -> Result:
+    rows = [example(number) for number in range(60)]
+    job = Job(
+        base=str(make_family(family, folder / family)),
+        parent=None,
+        incumbent="m@000000000000",
+        train=rows[held_back:],
+        held_back=rows[:held_back],
+        baseline_weight={},
+        baseline_total={},
+        rewards=RewardMap(),
+        settings=LearnSettings(
+            rank=4, nodes=64, step_rows=8, threads=1, ratio_band=1e6, epochs=3, **settings
+        ),
+    )
+    return learn(job, folder / "cycle")
+
+
+@pytest.mark.parametrize("updater", ["lora", "full"])
+def test_steps_that_are_much_too_large_end_within_the_bound(
+    tmp_path: Path, updater: Literal["lora", "full"]
+) -> None:
+    report = update(
+        tmp_path, 20, updater=updater, learning_rate=0.2, full_learning_rate=0.05
+    ).report
+    assert report.watched == 20
+    assert report.divergence is not None
+    assert is_near(report.divergence, 0.1)
+    assert 0 < report.scale < 1
+    assert report.rate < 1
+
+
+def test_a_step_within_the_bound_is_kept_whole(tmp_path: Path) -> None:
+    report = update(tmp_path, 20, learning_rate=1e-4).report
+    assert report.scale == 1.0
+    assert report.divergence is not None
+    assert 0 < report.divergence <= 0.1
+
+
+def test_without_held_back_rows_those_that_teach_are_watched(tmp_path: Path) -> None:
+    result = update(tmp_path, 0, learning_rate=0.2)
+    assert result.held_back == []
+    assert result.report.watched == 60
+    assert result.report.divergence is not None
+    assert is_near(result.report.divergence, 0.1)

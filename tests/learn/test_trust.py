@@ -1,0 +1,63 @@
+"""A step that went too far is shortened to where it may end."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liveweights.learn.settings import TOLERANCE
+from liveweights.learn.trust import Start, find_scale, is_near
+
+targets = st.floats(1e-3, 1.0)
+
+
+@given(targets, st.floats(1.0, 1e4), st.floats(0.5, 6.0))
+def test_of_any_power_law_the_point_of_the_target_is_found(
+    target: float, times: float, power: float
+) -> None:
+    looks: list[float] = []
+
+    def measure(scale: float) -> float:
+        looks.append(scale)
+        return target * times * scale**power
+
+    found = find_scale(measure, target * times, target)
+    assert is_near(found.divergence, target)
+    assert found.divergence >= 0.8 * target or times <= 1 + TOLERANCE
+    assert len(looks) <= 3
+
+
+@given(targets, st.lists(st.floats(0.0, 1e6, allow_nan=False), min_size=9, max_size=9))
+def test_whatever_is_measured_nothing_beyond_the_bound_is_returned(
+    target: float, values: list[float]
+) -> None:
+    measured = {(0.0, 0.0), (1.0, values[0])}
+    rest = iter(values[1:])
+
+    def measure(scale: float) -> float:
+        assert 0.0 < scale <= 1.0
+        value = next(rest)
+        measured.add((scale, value))
+        return value
+
+    found = find_scale(measure, values[0], target)
+    assert is_near(found.divergence, target)
+    assert (found.scale, found.divergence) in measured
+
+
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
+def test_the_way_back_is_exact(stored: torch.dtype) -> None:
+    torch.manual_seed(0)
+    start = torch.randn(64, 64).to(stored).float()
+    moved = [torch.nn.Parameter(start.clone())]
+    line = Start(moved)
+    with torch.no_grad():
+        moved[0] += 0.1
+    line.scale(0.5)
+    assert torch.allclose(moved[0], start + 0.05, atol=1e-6)
+    line.scale(2.0)
+    assert torch.allclose(moved[0], start + 0.1, atol=1e-6)
+    line.scale(0.0)
+    assert torch.equal(moved[0], start)
