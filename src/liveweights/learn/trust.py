@@ -49,7 +49,7 @@ class Scaled:
 
 
 def find_scale(measure: Callable[[float], float], whole: float, target: float) -> Scaled:
-    """The point of a divergence between most of the ``target`` and ``settings.TOLERANCE`` beyond it.
+    """The point of a divergence between most of the ``target`` and its tolerance beyond it.
 
     ``measure`` gives the divergence at a scale in (0, 1); ``whole`` is that at 1. The next point to
     look at is where a power law through the two last ones meets the target; the first is where a

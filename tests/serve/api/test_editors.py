@@ -160,3 +160,25 @@ def test_an_editors_own_template_and_stops() -> None:
     (_, ids, _) = api.engine.calls[-1]
     for name in ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"):
         assert ids.count(tokenizer.convert_tokens_to_ids(name)) == 1
+
+
+@pytest.mark.parametrize("infill", [True, False])
+def test_what_stands_after_is_told_to_a_model_that_can(infill: bool) -> None:
+    """As Tabby asks a server of its kind "openai/completion"
+    (crates/http-api-bindings/src/completion/openai.rs)."""
+    asked = {
+        "model": "tiny",
+        "prompt": "def area(w, h):\n    return ",
+        "suffix": "\n\nprint()",
+        "max_tokens": 64,
+        "temperature": 0.1,
+        "stream": True,
+        "presence_penalty": 0.0,
+    }
+    api = make_api("w * h", infill=infill)
+    answer = api.call("POST", "/v1/completions", asked, authorization="Bearer any")
+    assert answer.status == 200, answer.body
+    assert "".join(event["choices"][0]["text"] for event in answer.events()) == "w * h"
+    assert answer.headers.get("x-ignored-parameters") == (None if infill else "suffix")
+    told = make_tokenizer(infill=infill).decode(api.engine.calls[-1][1])
+    assert ("print()" in told) == infill

@@ -111,7 +111,9 @@ def test_errors_are_the_clients_own(client: OpenAI) -> None:
         client.completions.create(model="none", prompt="a")
     assert (missing.value.code, missing.value.param) == ("model_not_found", "model")
     with pytest.raises(openai.BadRequestError) as suffix:
-        client.completions.create(model="tiny", prompt="a", suffix="b")
+        client.completions.create(
+            model="tiny", prompt="a", suffix="b", extra_headers={"x-strict": "1"}
+        )
     assert suffix.value.param == "suffix"
     with pytest.raises(openai.BadRequestError) as long:
         client.completions.create(model="tiny", prompt="a" * 600)

@@ -102,6 +102,21 @@ def _token_ids(items: Sequence[str | int | list[int]], vocabulary: int, where: s
     return ids
 
 
+def leave_out_suffix(model: Model, request: CompletionRequest, exchange: Exchange) -> None:
+    """Where the model has no fill-in-the-middle tokens. Raises ApiError 400 where that is to be
+    refused."""
+    if not request.suffix or model.infill is not None:
+        return
+    if exchange.strict:
+        message = (
+            f"The model {request.model!r} has no fill-in-the-middle tokens, so 'suffix' "
+            "cannot be used with it; leave it out."
+        )
+        raise unsupported("suffix", message)
+    request.suffix = None
+    exchange.ignored.append("suffix")
+
+
 async def prompt_tokens(
     model: Model,
     request: CompletionRequest,
@@ -114,13 +129,7 @@ async def prompt_tokens(
 
     ``control``: control tokens that the prompt spells out are these tokens.
     """
-    if request.suffix:
-        if model.infill is None:
-            message = (
-                f"The model {request.model!r} has no fill-in-the-middle tokens, so 'suffix' "
-                "cannot be used with it; leave it out."
-            )
-            raise unsupported("suffix", message)
+    if request.suffix and model.infill is not None:
         if not isinstance(prompt, str):
             raise bad_request("'suffix' needs a prompt that is text.", "prompt", "invalid_value")
         encoding = model.infill.encode(model.encoder, prompt, request.suffix, tenant)
@@ -202,6 +211,7 @@ class CompletionsEndpoint:
             vocabulary = len(model.tokenizer)
             request.check_vocabulary(vocabulary)
             leave_out_guidance(model, request, exchange)
+            leave_out_suffix(model, request, exchange)
             fewest = fewest_tokens(model.encoder, request.prompt, request.suffix)
             exchange.permit.reserve(fewest)
             control = service.settings.prompt_control_tokens
