@@ -112,8 +112,8 @@ class Stopwatch:
 
 
 def learnt(result: Result) -> dict[str, Any]:
-    """What an update did. ``divergence`` is of rows that it was not trained on, ``kl`` what the loss
-    of the last step saw. In nats per token."""
+    """What an update did. ``divergence`` is of rows that it was not trained on, ``kl`` what the
+    loss of the last step saw. In nats per token."""
     report = result.report
     return {
         "taught": report.taught,

@@ -405,13 +405,13 @@ def test_what_another_base_answered_is_neither_claimed_nor_counted(
     assert claimed(database_dsn, cycle) == {"own", "learnt", "imported"}
 
 
-def test_what_nobody_reacted_to_is_read_newest_first(database_dsn: str, begin: Begin) -> None:
+def test_what_nobody_reacted_to_is_read_newest_first(database_dsn: str, begin_cycle: Begin) -> None:
     rows = [make_generation(f"g{n}", created_at=START + n * HOUR) for n in range(4)]
     chat = make_generation("chat", endpoint="chat", created_at=START + 9 * HOUR)
     private = make_generation("private", consent=False, created_at=START + 9 * HOUR)
     record(database_dsn, *rows, chat, private)
     record(database_dsn, make_feedback("f", "g3"), make_feedback("s", "g2", signal="shown"))
-    cycle = begin()
+    cycle = begin_cycle()
     found = ask(database_dsn, lambda conn: window.read_unjudged(conn, "live", cycle, 2))
     assert {example.generation.id for example in found} == {"g2", "g1"}
     assert all(example.feedback == () for example in found)

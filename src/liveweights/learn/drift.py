@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from liveweights.gate.statistics import FloatArray
-
+FloatArray = NDArray[np.float64]
 CUT = 5.0
 """Largest difference of one token's log-probabilities that is told apart, in nats."""
 
