@@ -42,6 +42,7 @@ class Server(uvicorn.Server):
                 host=settings.host,
                 port=settings.port,
                 http=bounded(limits),
+                timeout_keep_alive=limits.keep_seconds,
                 ws="none",
                 log_level="warning",
                 access_log=False,

@@ -42,6 +42,16 @@ class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
             "one second more.",
         ),
     ] = 30.0
+    keep_seconds: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1,
+            le=3600,
+            description="How long a connection stays open for its client's next request. Clients and "
+            "proxies close theirs after 4 to 60 seconds: a server that closes first may do so while "
+            "a request is on its way.",
+        ),
+    ] = 75
     send_seconds: Annotated[
         float,
         msgspec.Meta(
