@@ -100,11 +100,12 @@ def _convert(gguf: Path, target: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     print(f"converting {gguf.name}", flush=True)
-    source: dict[str, Any] = {"gguf_file": gguf.name, "trust_remote_code": False}
     with contextlib.redirect_stderr(io.StringIO()), read_once(gguf):
-        tokenizer: Any = AutoTokenizer.from_pretrained(gguf.parent, **source)
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, trust_remote_code=False
+        )
         model: Any = AutoModelForCausalLM.from_pretrained(
-            gguf.parent, dtype=torch.float32, **source
+            gguf.parent, gguf_file=gguf.name, dtype=torch.float32, trust_remote_code=False
         )
     target.mkdir()
     config: dict[str, Any] = model.config.to_dict()

@@ -47,9 +47,9 @@ class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         msgspec.Meta(
             ge=1,
             le=3600,
-            description="How long a connection stays open for its client's next request. Clients and "
-            "proxies close theirs after 4 to 60 seconds: a server that closes first may do so while "
-            "a request is on its way.",
+            description="How long a connection stays open for its client's next request. Clients "
+            "and proxies close theirs after 4 to 60 seconds: a server that closes first may do so "
+            "while a request is on its way.",
         ),
     ] = 75
     send_seconds: Annotated[
