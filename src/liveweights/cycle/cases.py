@@ -54,10 +54,9 @@ async def read_cases(
     """At most ``most``, of the last cycles first, and as far as these do not reach completions that
     nobody reacted to: of them it is known what either would say, if not what it is worth."""
     examples = await read_held_back(conn, cycle.alias, cycle.id, cycles=CYCLES, most=most)
-    earlier = await count_earlier(conn, cycle.id, cycle.alias, settings.known_votes)
     voters = find_voters(
         [example.generation for example in examples],
-        {user_of(*who): count for who, count in earlier.items()},
+        await read_earlier(conn, cycle, settings),
         settings.known_votes,
     )
     cases = make_cases(examples, settings.held_back_share, voters)
@@ -65,6 +64,12 @@ async def read_cases(
         others = await read_unjudged(conn, cycle.alias, cycle.id, LOOKED_AT * left)
         cases += make_cases(others, settings.held_back_share)[:left]
     return cases
+
+
+async def read_earlier(conn: Connection, cycle: Cycle, settings: LearnSettings) -> dict[str, int]:
+    """Votes of earlier cycles, as far as they make known, by user (`voters.user_of`)."""
+    earlier = await count_earlier(conn, cycle.id, cycle.alias, settings.known_votes)
+    return {user_of(*who): count for who, count in earlier.items()}
 
 
 def _make_case(example: Example, voters: Mapping[str, Voter]) -> Case:

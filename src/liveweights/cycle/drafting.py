@@ -13,7 +13,7 @@ from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.questions import ask, served
 from liveweights.cycle.replays import keep_replays, read_replays
 from liveweights.gate.calibration import Asked, Draft
-from liveweights.gate.replay import Case, Values
+from liveweights.gate.replay import Case, Values, values_of
 from liveweights.record.generation import Generation
 from liveweights.store.database import Pool
 from liveweights.weights.registry import get
@@ -32,8 +32,7 @@ class Drafting:
 
     @property
     def values(self) -> Values:
-        rewards = self.config.rewards
-        return Values(accepted=rewards.accepted, silence=rewards.silence, rejected=rewards.rejected)
+        return values_of(self.config.rewards)
 
     async def read_cases(self) -> list[tuple[Case, Generation]]:
         async with self.pool.connection() as conn:

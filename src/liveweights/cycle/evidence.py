@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from liveweights.gate.calibration import is_right
+from liveweights.gate.calibration import compare_accepted, is_right
 from liveweights.gate.monitors import watch
 from liveweights.gate.offpolicy import (
     OffPolicy,
@@ -17,7 +17,7 @@ from liveweights.gate.offpolicy import (
 from liveweights.gate.predictions import predict
 from liveweights.gate.replay import Case, Values, score_replay
 from liveweights.gate.settings import GateSettings
-from liveweights.gate.statistics import Difference, adjusted_difference, paired_difference
+from liveweights.gate.statistics import Difference, paired_difference
 from liveweights.gate.verdict import Evidence
 from liveweights.learn.drift import measure_drift
 from liveweights.learn.job import HeldBack
@@ -105,18 +105,15 @@ def gather(
 def _accepted(
     cases: Sequence[Case], candidate: Answers, incumbent: Answers, settings: GateSettings
 ) -> Difference:
-    """How often users would have accepted an answer, less the share of the incumbent's that has to
-    be left; safe where few answers differ."""
+    def accepted(answers: Answers) -> list[bool]:
+        return [is_right(answers[case.generation], case) is True for case in cases]
 
-    def accepted(answers: Answers) -> list[float]:
-        return [float(is_right(answers[case.generation], case) is True) for case in cases]
-
-    return adjusted_difference(
+    return compare_accepted(
         accepted(candidate),
-        [settings.keep_accepted * value for value in accepted(incumbent)],
+        accepted(incumbent),
         [case.session for case in cases],
-        settings.confidence,
-        added=1,
+        share=settings.keep_accepted,
+        confidence=settings.confidence,
     )
 
 

@@ -23,6 +23,7 @@ import psycopg
 from liveweights import __version__
 from liveweights.config import Config
 from liveweights.cycle import ledger, live
+from liveweights.cycle.cases import read_earlier
 from liveweights.cycle.drafting import Drafting
 from liveweights.cycle.gating import AWAY, Gate
 from liveweights.cycle.ledger import Cycle, LostLease
@@ -41,10 +42,9 @@ from liveweights.gate.calibration import calibrate, may_say_nothing
 from liveweights.holder import Held, Holder
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.job import WEIGHTS, Job, spread
-from liveweights.learn.voters import user_of
 from liveweights.record.followups import read_follow_ups
 from liveweights.record.refused import reason_of
-from liveweights.record.window import claim, count_earlier, leave_out, read
+from liveweights.record.window import claim, leave_out, read
 from liveweights.release import aliases, deployments
 from liveweights.release.aliases import Alias
 from liveweights.release.audience import count_audience
@@ -297,9 +297,8 @@ class Worker:
         )
         async with self.pool.connection() as conn:
             await leave_out(conn, cycle.id, result.left_out)
-            await register(conn, checkpoint)
-            why = await aliases.taken_back(conn, cycle.alias, checkpoint.id)
-            if why is not None:
+            reason = await self._register(conn, cycle, checkpoint)
+            if reason is not None:
                 return await ledger.advance(
                     conn,
                     cycle,
@@ -307,7 +306,7 @@ class Worker:
                     outcome="rejected",
                     candidate=checkpoint.id,
                     learning=report,
-                    reason=f"the same weights were taken back before: {why}",
+                    reason=reason,
                 )
             await ledger.write_baseline(
                 conn, cycle.id, Baseline(result.baseline_weight, result.baseline_total)
@@ -317,6 +316,12 @@ class Worker:
                 conn, cycle, "calibrating", candidate=checkpoint.id, learning=report
             )
 
+    async def _register(self, conn: Connection, cycle: Cycle, candidate: Checkpoint) -> str | None:
+        """Make a candidate known; why it is not tried again, if it was taken back before."""
+        await register(conn, candidate)
+        why = await aliases.taken_back(conn, cycle.alias, candidate.id)
+        return None if why is None else f"the same weights were taken back before: {why}"
+
     async def _write_job(
         self, cycle: Cycle, folder: Path, incumbent: Checkpoint, base: Checkpoint
     ) -> None:
@@ -324,8 +329,7 @@ class Worker:
             train = await read(conn, cycle.id, "train")
             held_back = await read(conn, cycle.id, "held_back")
             follow_ups = await read_follow_ups(conn, cycle.id)
-            known_votes = self.config.learn.known_votes
-            earlier = await count_earlier(conn, cycle.id, cycle.alias, known_votes)
+            earlier = await read_earlier(conn, cycle, self.config.learn)
             baseline = await ledger.read_baseline(conn, cycle.alias)
             whole = await make_whole(base, partial(get, conn), self.config.cache_folder())
         job = Job(
@@ -335,7 +339,7 @@ class Worker:
             train=train,
             held_back=spread(held_back, self.config.learn.max_scored),
             follow_ups=follow_ups,
-            earlier={user_of(*who): count for who, count in earlier.items()},
+            earlier=earlier,
             baseline_weight=dict(baseline.weight),
             baseline_total=dict(baseline.total),
             rewards=self.config.rewards,
@@ -367,10 +371,8 @@ class Worker:
                 return await ledger.advance(conn, cycle, "warming", learning=learning)
         checkpoint = await asyncio.to_thread(self._store_selection, cycle, found.selection)
         async with self.pool.connection() as conn:
-            await register(conn, checkpoint)
-            why = await aliases.taken_back(conn, cycle.alias, checkpoint.id)
-        if why is not None:
-            reason = f"the same weights were taken back before: {why}"
+            reason = await self._register(conn, cycle, checkpoint)
+        if reason is not None:
             return await self._end(
                 cycle, "rejected", reason, candidate=checkpoint.id, learning=learning
             )

@@ -90,6 +90,25 @@ def show(draft: Draft, case: Case, selection: Selection | None) -> str:
     return draft.text if selection.shows(draft.confidence) else ""
 
 
+def compare_accepted(
+    candidate_B: Sequence[bool] | BoolArray,
+    incumbent_B: Sequence[bool] | BoolArray,
+    sessions_B: Sequence[str],
+    *,
+    share: float,
+    confidence: float,
+) -> Difference:
+    """How often users would have accepted an answer, less the ``share`` of the incumbent's that has
+    to be left; safe where few answers differ."""
+    return adjusted_difference(
+        np.asarray(candidate_B, dtype=float),
+        share * np.asarray(incumbent_B, dtype=float),
+        sessions_B,
+        confidence,
+        added=1,
+    )
+
+
 def may_say_nothing(cases: Sequence[Case], learn: LearnSettings) -> bool:
     """Whether silence is worth anything, and welcome to anybody."""
     return learn.silence_weight > 0 and any(case.may_be_silent for case in cases)
@@ -142,11 +161,10 @@ def cross_fit(
     drafts = _Drafts(asked, incumbent, values, learn)
     if chosen is None or not drafts.worth_it:
         return drafts.shown(chosen).tolist()
-    least = -chosen.intercept / chosen.slope
-    whole = drafts.fit(np.ones(len(asked), bool))
-    fitted_least = -whole.intercept / whole.slope
-    bounded = least < fitted_least
-    if not bounded and not math.isclose(least, fitted_least):
+    least = chosen.threshold
+    whole = drafts.fit(np.ones(len(asked), bool)).threshold
+    bounded = least < whole
+    if not bounded and not math.isclose(least, whole):
         return drafts.shown(chosen).tolist()
     _, session_B = np.unique([one.case.session for one in asked], return_inverse=True)
     fold_B = np.random.default_rng(0).permutation(int(session_B.max()) + 1)[session_B] % FOLDS
@@ -156,7 +174,7 @@ def cross_fit(
             continue
         fitted = drafts.fit(~mine)
         if bounded:
-            fitted = show_from(fitted, min(least, -fitted.intercept / fitted.slope))
+            fitted = show_from(fitted, min(least, fitted.threshold))
         shown[mine] = drafts.shown(fitted)[mine]
     return shown.tolist()
 
@@ -202,15 +220,16 @@ class _Drafts:
     def fit(self, among: BoolArray) -> Selection:
         """To those of these drafts of which it is known what they would have earned; nobody's
         reactions count for more than in an update."""
-        chosen = (among & self.selectable & self.known).tolist()
         drafted = [
             Drafted(
                 confidence=one.candidate.confidence,
-                weight=-self.gain if is_right(one.candidate.text, one.case) else self.cost,
+                weight=-self.gain if right else self.cost,
                 voter=one.case.voter,
             )
-            for one, is_chosen in zip(self._asked, chosen, strict=True)
-            if is_chosen
+            for one, right, chosen in zip(
+                self._asked, self.right, among & self.selectable & self.known, strict=True
+            )
+            if chosen
         ]
         return fit_selection(bound(drafted, self._learn), self.gain, self.cost)
 
@@ -249,12 +268,12 @@ class _Drafts:
         sessions = [s for s, judged in zip(self.sessions, self.judged, strict=True) if judged]
         if not sessions:
             return False
-        difference = adjusted_difference(
-            (self.right & shown)[self.judged].astype(float),
-            share * (self.their_right & self.their_shown)[self.judged].astype(float),
+        difference = compare_accepted(
+            (self.right & shown)[self.judged],
+            (self.their_right & self.their_shown)[self.judged],
             sessions,
-            confidence,
-            added=1,
+            share=share,
+            confidence=confidence,
         )
         return difference.low is not None and difference.low >= 0.0
 
@@ -281,7 +300,7 @@ def _within(
 ) -> tuple[Selection | None, str]:
     """The fitted selection, or the nearest that says more and is within the bounds; None where
     only showing everything is."""
-    least = -fitted.intercept / fitted.slope
+    least = fitted.threshold
     sure = np.unique(drafts.confidence[drafts.selectable])[::-1]
     below = sure[sure < least]
     # Between two drafts, so that neither stands on the edge.

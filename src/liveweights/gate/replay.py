@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from liveweights.learn.rewards import RewardMap
 from liveweights.learn.voters import NOBODY, Voter
 
 
@@ -34,6 +35,11 @@ class Values(msgspec.Struct, frozen=True, kw_only=True):
     accepted: float = 0.75
     silence: float = 0.0
     rejected: float = -0.25
+
+
+def values_of(rewards: RewardMap) -> Values:
+    """Those of a reward map."""
+    return Values(accepted=rewards.accepted, silence=rewards.silence, rejected=rewards.rejected)
 
 
 def score_replay(answers: Sequence[str], truths: Sequence[str], values: Values) -> list[float]:

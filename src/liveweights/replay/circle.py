@@ -22,7 +22,7 @@ from liveweights.cycle.cases import make_cases
 from liveweights.engines.protocol import Engine, EngineError, Sampling, Token
 from liveweights.engines.text import heal
 from liveweights.gate.calibration import Asked, Calibration, Draft, calibrate, may_say_nothing
-from liveweights.gate.replay import Values
+from liveweights.gate.replay import values_of
 from liveweights.gate.settings import GateSettings
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.job import WEIGHTS, Job, Result
@@ -262,13 +262,8 @@ class Circle:
             Asked(case, await self._draft(candidate, g), await self._draft(self.live, g))
             for case, g in cases
         ]
-        values = Values(
-            accepted=self.rewards.accepted,
-            silence=self.rewards.silence,
-            rejected=self.rewards.rejected,
-        )
         incumbent = self.selections.get(self.live.id)
-        return calibrate(asked, incumbent, values, self.gate, self.settings)
+        return calibrate(asked, incumbent, values_of(self.rewards), self.gate, self.settings)
 
     async def _draft(self, checkpoint: Checkpoint, generation: Generation) -> Draft:
         """What a checkpoint would say greedily, asked once."""

@@ -29,6 +29,11 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     intercept: float
     tokens: int = TOKENS
 
+    @property
+    def threshold(self) -> float:
+        """The confidence from which an answer is shown at temperature 0, where P(show) is half."""
+        return -self.intercept / self.slope
+
     def least(self, uniform: float, temperature: float) -> float:
         """The confidence from which an answer is shown, for a ``uniform`` draw in [0, 1).
 
@@ -36,7 +41,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         it is where P(show) is one half.
         """
         if temperature < COLDEST:
-            return -self.intercept / self.slope
+            return self.threshold
         odds = math.log(uniform / (1.0 - uniform)) if 0.0 < uniform < 1.0 else -math.inf
         return (temperature * odds - self.intercept) / self.slope
 
