@@ -17,6 +17,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from _child import run_child
 from _report import arguments, finish, table
 
 COMMAND = "from liveweights.cli import main; main()"
@@ -30,10 +31,8 @@ def run(folder: Path, busy: bool) -> dict[str, Any]:
         rival = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     began = time.monotonic()
     try:
-        ended = subprocess.run(
-            [sys.executable, "-c", COMMAND, "demo", "--plain", "--folder", folder],
-            capture_output=True,
-            text=True,
+        ended = run_child(
+            [sys.executable, "-c", COMMAND, "demo", "--plain", "--folder", folder], capture=True
         )
     finally:
         if rival is not None:

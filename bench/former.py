@@ -9,15 +9,14 @@ of the ratios of two runs that followed one another.
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from _child import run_child
 from _report import arguments, finish, table
 from _revision import ROOT, checked_out
 
@@ -25,12 +24,11 @@ from _revision import ROOT, checked_out
 def run(tree: Path, script: str, more: list[str]) -> dict[str, float]:
     """What the script found, by dotted names."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        subprocess.run(
-            [sys.executable, str(tree / "bench" / f"{script}.py"), "--json", file.name, *more],
-            env={**os.environ, "PYTHONPATH": str(tree / "src")},
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
+        run_child(
+            [sys.executable, tree / "bench" / f"{script}.py", "--json", file.name, *more],
+            env={"PYTHONPATH": str(tree / "src")},
+            quiet=True,
+        ).check_returncode()
         return dict(flatten(json.load(file)["figures"]))
 
 

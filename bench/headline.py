@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +23,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from _child import run_child
 from _models import find_model
 from _report import arguments, finish, table
 from _rows import ROWS, Row, changed, find_row
@@ -182,7 +182,7 @@ def run_matrix(options: Namespace, known: dict[str, Any], sizes: Sizes) -> int:
             continue
         print(f"row {name}: {row.why}", flush=True)
         command = [sys.executable, __file__, *ours, "--row", row.name]
-        if subprocess.run(command).returncode:
+        if run_child(command).returncode:
             failed.append(name)
     rows = read_rows(options.json)
     names = [with_options(row, options).name for row in ROWS]

@@ -32,7 +32,7 @@ def demo(
             min=0.1,
             max=1440,
         ),
-    ] = 5.0,
+    ] = 4.0,
     most_minutes: Annotated[
         float, typer.Option(help="It ends by then, shown or not.", min=0.1, max=1440)
     ] = 20.0,

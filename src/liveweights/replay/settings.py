@@ -119,7 +119,7 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             gt=0,
             le=1e6,
         ),
-    ] = 5.0
+    ] = 4.0
     most_minutes: Annotated[
         float, Meta(description="It ends after this long, shown or not.", gt=0, le=1e6)
     ] = 20.0
