@@ -10,10 +10,10 @@ from statistics import NormalDist
 import msgspec
 import numpy as np
 
-from liveweights.cycle.evidence import gather
 from liveweights.gate.evalues import beta_binomial
+from liveweights.gate.evidence import gather
 from liveweights.gate.findings import Measured, judge
-from liveweights.gate.replay import Case, Values
+from liveweights.gate.scoring import Case, Values
 from liveweights.gate.settings import GateSettings
 from liveweights.gate.verdict import Verdict, decide
 from liveweights.learn.job import HeldBack

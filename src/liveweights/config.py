@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from liveweights.agentdb.settings import DatabaseSettings
 from liveweights.catalog.template import TemplateSettings
-from liveweights.cycle.settings import CycleSettings
+from liveweights.cycle.settings import CycleSettings, WorkerSettings
 from liveweights.engines.settings import EngineSettings, OpenAISettings, VllmSettings
 from liveweights.gate.settings import GateSettings
 from liveweights.learn.rewards import RewardMap
@@ -109,6 +109,23 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             listed = ", ".join(model.alias for model in models)
             raise ConfigError(f"say which model is meant: there are {listed}")
         return named[0]
+
+    def for_worker(self, alias: str | None = None) -> WorkerSettings:
+        """What the cycles of a model go by. Raises ConfigError, as ``find_model`` does."""
+        model = self.find_model(alias)
+        return WorkerSettings(
+            alias=model.alias,
+            cycle=self.cycle,
+            learn=self.learn,
+            rewards=self.rewards,
+            gate=self.gate,
+            canary=self.canary,
+            retention=self.retention,
+            signing=self.signing,
+            engine=model.engine,
+            template=model.template,
+            cache=self.cache_folder(),
+        )
 
     def with_engine(self, alias: str, engine: EngineSettings) -> Config:
         """The same, with the model of that public name run so. Raises ConfigError."""

@@ -45,6 +45,7 @@ SETTINGS: dict[str, Any] = {
         "probes": 8,
     },
     "gate": {
+        "cases": 6,
         "primary": "either",
         "min_cases": 4,
         "min_sessions": 2,
@@ -64,7 +65,7 @@ SETTINGS: dict[str, Any] = {
         "max_seconds": 60.0,
         "margin": 0.9,
     },
-    "cycle": {"min_feedback": 30, "rest": 0.0, "poll": 0.1, "replay_rows": 6, "lease": 5.0},
+    "cycle": {"min_feedback": 30, "rest": 0.0, "poll": 0.1, "lease": 5.0},
 }
 
 

@@ -31,6 +31,7 @@ pytestmark = [pytest.mark.model, pytest.mark.fault, pytest.mark.slow]
 # As by default, but for how many cases it takes, and for how far a cycle may go: these users want
 # something that the model never says, and longer than what it says.
 GATE: dict[str, Any] = {
+    "cases": 40,
     "primary": "either",
     "min_cases": 20,
     "min_sessions": 5,
@@ -45,7 +46,7 @@ GATE: dict[str, Any] = {
 SILENT = Selection(slope=1.0, intercept=-1e6)
 """One that withholds whatever the model drafts."""
 LEARN: dict[str, Any] = {"max_rows": 60, "max_held_back": 60, "max_scored": 60}
-CYCLE: dict[str, Any] = {"min_feedback": 200, "replay_rows": 40}
+CYCLE: dict[str, Any] = {"min_feedback": 200}
 ONE_LINE = Path(__file__).parent / "one_line"
 """A suite of code that the packaged model mostly writes right."""
 
@@ -157,10 +158,10 @@ async def judge_overfitted() -> None:
         found = await cycle_with(run, 0, overfitted)
         verdict = found["verdict"]
         evidence = verdict["evidence"]
-        print("overfitted", verdict["reasons"], evidence["replay"], evidence["likelihood"])
+        print("overfitted", verdict["reasons"], evidence["reward"], evidence["likelihood"])
         assert (found["outcome"], verdict["outcome"]) == ("rejected", "FAIL")
         # Suites are asked of what is better for the users.
-        better = [evidence[name]["low"] > 0 for name in ("replay", "likelihood")]
+        better = [evidence[name]["low"] > 0 for name in ("reward", "likelihood")]
         assert any(better)
         [suite] = evidence["suites"]
         assert suite["standing"] == "WORSE", suite

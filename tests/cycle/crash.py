@@ -29,7 +29,7 @@ from tests.release.scripted import ScriptedEngine
 from tests.serve.api.doubles import make_tokenizer
 
 from liveweights.config import Config
-from liveweights.cycle import worker as worker_module
+from liveweights.cycle import steps as steps_module
 from liveweights.cycle.worker import Worker
 from liveweights.engines.protocol import Sampling, Token
 from liveweights.learn.job import RESULT, WEIGHTS, HeldBack, Job, Report, Result
@@ -155,12 +155,12 @@ def end(child: int, number: int = signal.SIGKILL) -> None:
 def run_worker(dsn: str, config: Config, home: Path, url: str, plan: Plan, report: int) -> None:
     """The real worker with an update that takes no time."""
     steps = Steps(plan, report)
-    step = Worker._step
+    take = steps_module.Steps.take
 
-    async def stepping(self: Worker, cycle: Any) -> Any:
+    async def stepping(self: steps_module.Steps, cycle: Any) -> Any:
         steps.state = cycle.state
         try:
-            return await step(self, cycle)
+            return await take(self, cycle)
         finally:
             steps.state = STARTING
 
@@ -170,10 +170,10 @@ def run_worker(dsn: str, config: Config, home: Path, url: str, plan: Plan, repor
     async def go() -> None:
         pool = await open_pool(dsn)
         steps.watch()
-        await Worker(pool, config, home, url, owner="worker").run()
+        await Worker(pool, config.for_worker(), home, url, owner="worker").run()
 
-    Worker._step = stepping  # type: ignore[method-assign]
-    worker_module.run_learner = learn  # type: ignore[attr-defined]
+    steps_module.Steps.take = stepping  # type: ignore[method-assign]
+    steps_module.run_learner = learn  # type: ignore[attr-defined]
     asyncio.run(go())
 
 

@@ -72,7 +72,7 @@ class Product:
             await aliases.create(conn, self.config.alias, BASE)
 
     def worker(self) -> Worker:
-        return Worker(self.pool, self.config, self.home, "http://127.0.0.1:1")
+        return Worker(self.pool, self.config.for_worker(), self.home, "http://127.0.0.1:1")
 
     async def try_out(self, checkpoint: str) -> None:
         """Begin a canary as the gate would, or a person."""
@@ -153,7 +153,7 @@ class Product:
         worker = self.worker()
         for _ in range(turns):
             await self.use(sessions)
-            worker.next_look = 0.0
+            worker.steps.next_look = 0.0
             cycle = await worker.turn()
             if cycle is not None and until(cycle):
                 return cycle

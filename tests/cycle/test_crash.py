@@ -29,9 +29,10 @@ MOST_STARTING = 16
 
 CONFIG = msgspec.convert(
     {
-        "cycle": {"min_feedback": 24, "rest": 0.0, "poll": 0.02, "replay_rows": 6, "lease": 1.5},
+        "cycle": {"min_feedback": 24, "rest": 0.0, "poll": 0.02, "lease": 1.5},
         "learn": {"held_back_share": 0.4},
         "gate": {
+            "cases": 6,
             "primary": "either",
             "min_cases": 2,
             "min_sessions": 2,

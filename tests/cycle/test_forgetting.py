@@ -17,7 +17,7 @@ from tests.record.test_rollups import timed_id
 
 from liveweights.config import Config
 from liveweights.cycle import ledger
-from liveweights.cycle import worker as worker_module
+from liveweights.cycle import steps as steps_module
 from liveweights.cycle.forgetting import Done, forget_user
 from liveweights.cycle.settings import CycleSettings
 from liveweights.learn.job import Job
@@ -32,6 +32,7 @@ from liveweights.record.responses import ResponseStore, StoredResponse
 from liveweights.record.spill import Spill
 from liveweights.release import aliases
 from liveweights.release.settings import RetentionSettings
+from liveweights.store.database import Connection
 from liveweights.store.partitions import ensure
 from liveweights.weights.registry import Registry
 
@@ -132,9 +133,17 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.02)
 
 
+async def take_out(conn: Connection, product: Product, user: str) -> Done:
+    archive = product.config.record.archive_folder(product.home)
+    embedded = product.config.database_url() is None
+    return await forget_user(
+        conn, product.home, "default", user, archive=archive, is_embedded=embedded
+    )
+
+
 async def forget(product: Product) -> Done:
     async with await product.pool.getconn() as conn:
-        return await forget_user(conn, product.config, product.home, "default", USER)
+        return await take_out(conn, product, USER)
 
 
 def assert_gone(dsn: str, home: Path) -> None:
@@ -160,7 +169,7 @@ def test_an_open_cycle_ends_and_starts_again_without_the_user(
 ) -> None:
     """A worker is at it: with an update under way, a candidate, or one that users see."""
     learner = Learner(waits=state == "learning")
-    monkeypatch.setattr(worker_module, "run_learner", learner.learn)
+    monkeypatch.setattr(steps_module, "run_learner", learner.learn)
 
     async def test(product: Product) -> None:
         await use(product)
@@ -213,7 +222,7 @@ def test_without_a_worker_it_is_taken_back_here(
 ) -> None:
     """One was killed in the middle of an update: its job is there, and its lease runs out."""
     learner = Learner(waits=True)
-    monkeypatch.setattr(worker_module, "run_learner", learner.learn)
+    monkeypatch.setattr(steps_module, "run_learner", learner.learn)
 
     async def killed(folder: Path) -> None:
         (folder / "left.json").write_bytes((folder / "job.json").read_bytes())
@@ -221,7 +230,7 @@ def test_without_a_worker_it_is_taken_back_here(
 
     async def test(product: Product) -> None:
         await use(product)
-        monkeypatch.setattr(worker_module, "run_learner", killed)
+        monkeypatch.setattr(steps_module, "run_learner", killed)
         worker = product.worker()
         for _ in range(2):
             with contextlib.suppress(ConnectionAbortedError):
@@ -242,7 +251,7 @@ def test_what_a_failed_update_said_goes_too(
     async def fails(folder: Path) -> None:
         raise ValueError(f"cannot read {canary.TEXT}")
 
-    monkeypatch.setattr(worker_module, "run_learner", fails)
+    monkeypatch.setattr(steps_module, "run_learner", fails)
 
     async def test(product: Product) -> None:
         await use(product)
@@ -262,7 +271,7 @@ def test_who_is_not_known_is_forgotten_all_the_same(database_dsn: str, tmp_path:
     async def test(product: Product) -> None:
         await use(product)
         async with await product.pool.getconn() as conn:
-            done = await forget_user(conn, product.config, product.home, "default", "nobody")
+            done = await take_out(conn, product, "nobody")
         assert (done.found.generations, done.restarted, done.days, done.left) == (0, [], [], [])
 
     on_product(database_dsn, tmp_path, test, CONFIG)

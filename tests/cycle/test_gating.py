@@ -76,7 +76,7 @@ def gate(
             cycle = await _until_gating(dsn, home, candidate)
             url = f"http://127.0.0.1:{runner.addresses[0][1]}"
             config = Config(gate=settings, learn=LearnSettings(held_back_share=SHARE))
-            worker = Worker(pool, config, home, url, "the service's own")
+            worker = Worker(pool, config.for_worker(), home, url, "the service's own")
             await worker.turn()
             async with pool.connection() as conn:
                 (found,) = [c for c in await ledger.recent(conn, "code") if c.id == cycle.id]
@@ -205,10 +205,10 @@ def test_earlier_cases_judge_again_and_no_answer_is_asked_for_twice(
         [(NEWER, i) for i in range(2 * ROWS)] + [(OLD, i) for i in range(ROWS, 2 * ROWS)]
     )
     assert second.cycle.verdict is not None
-    replay = second.cycle.verdict["evidence"]["replay"]
-    assert replay["cases"] == 2 * ROWS
+    reward = second.cycle.verdict["evidence"]["reward"]
+    assert reward["cases"] == 2 * ROWS
     # Right on the earlier half, wrong as before on the new one.
-    assert replay["mean"] == pytest.approx(0.5)
+    assert reward["mean"] == pytest.approx(0.5)
 
 
 def test_suites_are_not_asked_where_the_rest_does_not_pass(
@@ -246,7 +246,7 @@ def test_fewer_accepted_is_harm_though_the_reward_is_better(
     reason = found.cycle.reason or ""
     assert "users would have accepted 50% of what they accept of the incumbent" in reason
     assert found.cycle.verdict is not None
-    assert found.cycle.verdict["evidence"]["replay"]["mean"] > 0
+    assert found.cycle.verdict["evidence"]["reward"]["mean"] > 0
 
 
 @pytest.mark.parametrize("estimator", ["snips", "ips", "doubly_robust"])

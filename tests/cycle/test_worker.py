@@ -9,7 +9,7 @@ import pytest
 
 from liveweights.config import Config
 from liveweights.cycle import ledger
-from liveweights.cycle import worker as worker_module
+from liveweights.cycle import steps as steps_module
 from liveweights.cycle.updating import LearnerFailed
 from liveweights.holder import Held, Holder
 from liveweights.release import aliases
@@ -51,7 +51,7 @@ def same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
             for path in one.iterdir():
                 path.rename(folder / path.name)
 
-    monkeypatch.setattr(worker_module, "run_learner", learn)
+    monkeypatch.setattr(steps_module, "run_learner", learn)
 
 
 async def turn_until(product: Product, state: str) -> ledger.Cycle:
@@ -108,7 +108,7 @@ def test_what_users_wrote_is_in_a_file_only_while_the_update_runs(
             raise LearnerFailed("no memory")
         pretend_to_learn(folder)
 
-    monkeypatch.setattr(worker_module, "run_learner", learn)
+    monkeypatch.setattr(steps_module, "run_learner", learn)
 
     async def test(product: Product) -> None:
         await product.use(20)

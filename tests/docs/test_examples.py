@@ -72,7 +72,8 @@ def place() -> Iterator[Place]:
             **SETTINGS,
             "engine": {"slots": 4, "context_length": 1024},
             "learn": {**SETTINGS["learn"], "max_rows": 24, "max_held_back": 24, "max_scored": 16},
-            "cycle": {**SETTINGS["cycle"], "min_feedback": 100_000, "replay_rows": 20},
+            "cycle": {**SETTINGS["cycle"], "min_feedback": 100_000},
+            "gate": {**SETTINGS["gate"], "cases": 20},
             "canary": {**SETTINGS["canary"], "max_seconds": 2.0},
         },
     )
@@ -213,7 +214,7 @@ def test_old_logs_teach_and_are_judged(place: Place, tmp_path: Path) -> None:
     assert learning["taught"] > 20, reason
     assert learning["mismatch"] is None  # nobody recorded what it was drawn from
     evidence = verdict["evidence"]
-    assert evidence["replay"]["cases"] >= 4
+    assert evidence["reward"]["cases"] >= 4
     assert evidence["drift"] is not None
     assert evidence["offpolicy"] is None
     assert verdict["outcome"] == "PASS", reason

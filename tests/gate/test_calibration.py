@@ -21,7 +21,7 @@ from liveweights.gate.calibration import (
     may_say_nothing,
     show,
 )
-from liveweights.gate.replay import Case, Values
+from liveweights.gate.scoring import Case, Values
 from liveweights.gate.settings import GateSettings
 from liveweights.learn.settings import LearnSettings
 from liveweights.weights.selection import Selection

@@ -28,12 +28,12 @@ def difference(mean: float, error: float, cases: int = 200) -> Difference:
 
 
 def evidence(
-    replay: Difference | None = None,
+    reward: Difference | None = None,
     likelihood: Difference | None = None,
     offpolicy: OffPolicy | None = None,
 ) -> Evidence:
     return Evidence(
-        replay=replay, likelihood=likelihood, offpolicy=offpolicy, drift=STEADY, monitors=CALM
+        reward=reward, likelihood=likelihood, offpolicy=offpolicy, drift=STEADY, monitors=CALM
     )
 
 
@@ -44,7 +44,7 @@ FEW = difference(0.5, 0.02, cases=20)
 @pytest.mark.parametrize(
     ("given_evidence", "settings", "outcome", "words"),
     [
-        (evidence(BETTER, EQUAL), SETTINGS, "PASS", "replayed reward is better: +0.1000"),
+        (evidence(BETTER, EQUAL), SETTINGS, "PASS", "held-back reward is better: +0.1000"),
         (evidence(EQUAL, BETTER), SETTINGS, "INCONCLUSIVE", "would be found with 80% chance"),
         (evidence(EQUAL, BETTER), EITHER, "PASS", "likelihood of users' text is better"),
         (evidence(FEW, BETTER), SETTINGS, "PASS", "20 cases, at least 30 are needed"),
@@ -52,13 +52,13 @@ FEW = difference(0.5, 0.02, cases=20)
         (evidence(FEW, None), SETTINGS, "INCONCLUSIVE", "20 cases, at least 30"),
         (evidence(FEW, EQUAL), SETTINGS, "INCONCLUSIVE", "no improvement"),
         (evidence(BETTER, WORSE), SETTINGS, "FAIL", "likelihood of users' text is worse"),
-        (evidence(WORSE, BETTER), SETTINGS, "FAIL", "replayed reward is worse"),
-        (evidence(WORSE, BETTER), EITHER, "FAIL", "replayed reward is worse"),
+        (evidence(WORSE, BETTER), SETTINGS, "FAIL", "held-back reward is worse"),
+        (evidence(WORSE, BETTER), EITHER, "FAIL", "held-back reward is worse"),
         (
             evidence(difference(-0.03, 0.02), BETTER),
             EITHER,
             "INCONCLUSIVE",
-            "likelihood rose but replayed reward fell",
+            "likelihood rose but held-back reward fell",
         ),
         (evidence(), SETTINGS, "INCONCLUSIVE", "not measured"),
     ],
@@ -126,12 +126,12 @@ def test_a_candidate_that_answers_the_same_is_not_released_for_a_handful_of_luck
     st.sampled_from([SETTINGS, EITHER]),
 )
 def test_more_gain_never_turns_a_pass_away(
-    replay: float, error: float, likelihood: float, spread: float, more: float, s: GateSettings
+    reward: float, error: float, likelihood: float, spread: float, more: float, s: GateSettings
 ) -> None:
     rank = {"FAIL": 0, "INCONCLUSIVE": 1, "PASS": 2}
-    before = decide(evidence(difference(replay, error), difference(likelihood, spread)), s)
+    before = decide(evidence(difference(reward, error), difference(likelihood, spread)), s)
     after = decide(
-        evidence(difference(replay + more, error), difference(likelihood + more, spread)), s
+        evidence(difference(reward + more, error), difference(likelihood + more, spread)), s
     )
     assert rank[after.outcome] >= rank[before.outcome]
 

@@ -37,8 +37,8 @@ def test_tokens_keep_the_experts_that_the_incumbent_chose(family: str, tmp_path:
     routing = policy._routing  # pyright: ignore[reportPrivateUsage]
     before_T = torch.cat(policy.score(ROWS, HEAT, 512, keep_routes=True))
     # Replayed on the same weights nothing changes: the weights are those of the scores.
-    replayed_T = policy.logprobs(ROWS, torch.ones(2))[0]
-    assert torch.allclose(replayed_T, before_T, atol=1e-5)
+    kept_T = policy.logprobs(ROWS, torch.ones(2))[0]
+    assert torch.allclose(kept_T, before_T, atol=1e-5)
 
     def choices() -> torch.Tensor:
         with routing.recorded() as found:
@@ -74,7 +74,7 @@ def test_answers_go_through_the_experts_that_served_them(family: str, tmp_path: 
     free = policy.score(ROWS, HEAT, 512)
     forced = ROWS[0]
     chosen_TLK = served(forced, layers, [3, 1])
-    assert policy.replay_served(forced, Experts(len(forced.prompt_ids) - 1, chosen_TLK))
+    assert policy.route_as_served(forced, Experts(len(forced.prompt_ids) - 1, chosen_TLK))
     incumbent = policy.score(ROWS, HEAT, 512, keep_routes=True)
     assert not torch.allclose(incumbent[0], free[0], atol=1e-5)
     assert torch.allclose(incumbent[1], free[1], atol=1e-5)
@@ -101,7 +101,7 @@ def test_what_rows_share_goes_through_what_served_it(tmp_path: Path) -> None:
     first = Row([1, 2, 3], [4, 5])
     after = Row([1, 2, 3, 4, 5, 6], [7])
     heat = [1.0, 1.0]
-    assert policy.replay_served(first, Experts(2, served(first, 2, [0, 1])))
+    assert policy.route_as_served(first, Experts(2, served(first, 2, [0, 1])))
     alone = policy.score([first], [1.0], 512, keep_routes=True)[0]
     together = policy.score([first, after], heat, 512, keep_routes=True)[0]
     assert torch.allclose(together, alone, atol=1e-5)
@@ -114,7 +114,7 @@ def test_recordings_of_other_models_and_answers_are_left_alone(tmp_path: Path) -
     row = ROWS[0]
     first = len(row.prompt_ids) - 1
     good_TLK = served(row, 1, [2, 3])
-    assert policy.replay_served(row, Experts(first, good_TLK))
+    assert policy.route_as_served(row, Experts(first, good_TLK))
     for chosen_TLK in (
         served(row, 1, [2, 4]),  # there are four experts
         served(row, 1, [2, 2]),  # nothing was written there
@@ -122,19 +122,19 @@ def test_recordings_of_other_models_and_answers_are_left_alone(tmp_path: Path) -
         served(row, 3, [2, 3]),
         good_TLK[1:],
     ):
-        assert not policy.replay_served(row, Experts(first, chosen_TLK))
-    assert not policy.replay_served(row, Experts(first + 1, good_TLK))
+        assert not policy.route_as_served(row, Experts(first, chosen_TLK))
+    assert not policy.route_as_served(row, Experts(first + 1, good_TLK))
     # vLLM counts all decoder layers; here the first has no router.
     all_TLK = np.concatenate([served(row, 1, [0, 0]), good_TLK], axis=1)
     expected = policy.score(ROWS, HEAT, 512, keep_routes=True)
     policy.finish()
-    assert policy.replay_served(row, Experts(first, all_TLK))
+    assert policy.route_as_served(row, Experts(first, all_TLK))
     found = policy.score(ROWS, HEAT, 512, keep_routes=True)
     assert torch.equal(torch.cat(found), torch.cat(expected))
 
 
-@pytest.mark.parametrize(("routing", "counts"), [("replay", (1, 2)), ("free", (0, 0))])
-def test_an_update_counts_what_it_replayed(
+@pytest.mark.parametrize(("routing", "counts"), [("kept", (1, 2)), ("free", (0, 0))])
+def test_an_update_counts_what_it_kept(
     routing: Any, counts: tuple[int, int], tmp_path: Path
 ) -> None:
     settings = LearnSettings(rank=4, routing=routing, nodes=128)

@@ -83,7 +83,7 @@ async def read(base: Checkpoint, pool: Pool) -> list[Example]:
         return await window.read(conn, 1, "train")
 
 
-def test_what_served_is_what_is_replayed(database_dsn: str, tmp_path: Path) -> None:
+def test_what_served_is_what_learns(database_dsn: str, tmp_path: Path) -> None:
     base = find(str(make_family("mixtral", tmp_path / "mixtral")), tmp_path / "cache")
 
     async def go() -> list[Example]:

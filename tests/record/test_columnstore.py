@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from tests.timescale.database import ask_alone, needs_timescale, stored
 
-from liveweights.cycle.replays import keep_replays, read_replays
 from liveweights.gate.calibration import Draft
+from liveweights.gate.drafts import keep_drafts, read_drafts
 from liveweights.insight.catalogue import QUESTIONS
 from liveweights.insight.window import make_window
 from liveweights.learn.rewards import RewardMap
@@ -254,8 +254,8 @@ def test_a_cycle_claims_and_reads_closed_days(columns_dsn: str, plain_dsn: str) 
         held_back = await window.read(conn, cycle, "held_back")
         some = {example.generation.id: Draft("y", -1.0) for example in held_back[:5]}
         some["gone"] = Draft("z", -2.0)
-        await keep_replays(conn, cycle, "a@1", "torch", some)
-        replayed = await read_replays(conn, "a@1", "torch", list(some))
+        await keep_drafts(conn, cycle, "a@1", "torch", some)
+        replayed = await read_drafts(conn, "a@1", "torch", list(some))
         await conn.commit()
         return [claimed, train, held_back, replayed]
 

@@ -63,14 +63,14 @@ def test_only_this_users_rows_go(
     end_cycle(cycle, "promoted", register("m@1"))
     with psycopg.connect(database_dsn) as conn:
         conn.execute(
-            "insert into replays (cycle, checkpoint, engine, generation, answer, confidence)"
+            "insert into drafts (cycle, checkpoint, engine, generation, answer, confidence)"
             " values (%(c)s, 'm@1', 'e', 'a1', 'x', -1), (%(c)s, 'm@1', 'e', 'b', 'y', -1)",
             {"c": cycle},
         )
     assert forget_user(database_dsn, "default", "ada") == Forgotten(2, 3, ["m@1"])
     assert counts(database_dsn) == [2, 2, 2]
     with psycopg.connect(database_dsn) as conn:
-        assert conn.execute("select generation from replays").fetchall() == [("b",)]
+        assert conn.execute("select generation from drafts").fetchall() == [("b",)]
 
 
 def test_all_descendants_are_named_and_nothing_else(

@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from liveweights.cycle.replays import keep_replays
 from liveweights.gate.calibration import Draft
+from liveweights.gate.drafts import keep_drafts
 from liveweights.record import rollups
 from liveweights.record.batch import Fate, prepare, store
 from liveweights.record.forget import forget
@@ -143,7 +143,7 @@ def test_what_is_forgotten_is_not_replayed_and_the_reverse(
     cycle = begin_cycle()
 
     def keep(conn: Connection) -> Awaitable[None]:
-        return keep_replays(conn, cycle, "base@000000000000", "torch", {"a": Draft("x", -1.0)})
+        return keep_drafts(conn, cycle, "base@000000000000", "torch", {"a": Draft("x", -1.0)})
 
     async def check(one: Connection, other: Connection) -> None:
         await keep(one)

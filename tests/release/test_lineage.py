@@ -67,7 +67,7 @@ def test_the_chain_goes_to_the_base_with_what_every_cycle_read(database_dsn: str
                 base = BASE if kind == "adapter" else None
                 await register(conn, Checkpoint(id_, kind, Path("/"), base, parent), {})  # type: ignore[arg-type]
             await aliases.create(conn, "m", BASE)
-            passed = {"outcome": "PASS", "reasons": ["replayed reward is better"]}
+            passed = {"outcome": "PASS", "reasons": ["held-back reward is better"]}
             one = await cycle(conn, BASE, A, "promoted", passed)
             two = await cycle(conn, A, B, "rejected", {"outcome": "FAIL", "reasons": ["silent"]})
             first, again = await generation(conn, "g1", 2)

@@ -135,7 +135,7 @@ def test_live_traffic_outweighs_the_gate() -> None:
     rng = np.random.default_rng(3)
     worse = compare_segments(rows(rng, 100, -0.3, 0.3))
     unclear = compare_segments(rows(rng, 4, 0.1, 0.1))
-    passed = {"outcome": "PASS", "reasons": ["replayed reward is better"]}
+    passed = {"outcome": "PASS", "reasons": ["held-back reward is better"]}
     assert conclude(worse, passed)[0] == "no"
     assert conclude(unclear, passed)[0] == "yes"
     assert conclude((), {"outcome": "FAIL", "reasons": ["silent"]}) == (

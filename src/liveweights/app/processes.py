@@ -37,7 +37,7 @@ async def run_worker(place: Place, report: Report) -> None:
     archiving = asyncio.create_task(keep_archiving(pool, record, record.archive_folder(place.home)))
     url = f"http://{api.host}:{api.port}"
     owner = Holder.me(read_id(place.home)).encode()
-    worker = Worker(pool, place.config, place.home, url, place.key, owner)
+    worker = Worker(pool, place.config.for_worker(), place.home, url, place.key, owner)
     report.ready()
     try:
         await worker.run()

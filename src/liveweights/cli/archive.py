@@ -93,7 +93,14 @@ def forget(
     where = home.resolve()
 
     async def ask(conn: Connection) -> Done:
-        return await forget_user(conn, settings, where, tenant, user)
+        return await forget_user(
+            conn,
+            where,
+            tenant,
+            user,
+            archive=settings.record.archive_folder(where),
+            is_embedded=settings.database_url() is None,
+        )
 
     done = _run(settings, home, ask)
     gone = done.found

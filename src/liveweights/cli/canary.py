@@ -33,7 +33,7 @@ def show_canary(home: Home = HOME, config: Settings = None, as_json: Json = Fals
     async def ask(conn: Connection) -> dict[str, Any]:
         alias = await aliases.read(conn, settings.find_model().alias)
         evidence = await live.read_evidence(conn, alias, settings.rewards)
-        judged = live.judge(evidence, settings)
+        judged = live.judge(evidence, settings.canary, settings.gate)
         rollout, move = judged.rollout, judged.move
         assert alias.canary is not None
         exposed = await count_audience(conn, alias.name, alias.canary)
@@ -149,7 +149,9 @@ def _act(settings: Config, move: Move) -> Callable[[Connection], Awaitable[alias
             raise aliases.AliasError(f"{alias.name!r} has no canary")
         cycle = await ledger.current(conn, alias.name)
         evidence = await live.read_evidence(conn, alias, settings.rewards)
-        known = live.describe(live.judge(evidence, settings).look, settings.canary)
+        known = live.describe(
+            live.judge(evidence, settings.canary, settings.gate).look, settings.canary
+        )
         try:
             return await live.act(
                 conn,

@@ -84,7 +84,7 @@ def gate(
         TimeRemainingColumn,
     )
 
-    from liveweights.cycle.comparison import compare
+    from liveweights.cli.comparison import compare
     from liveweights.gate.suites.suite import SuiteError
 
     settings = read_config(config)

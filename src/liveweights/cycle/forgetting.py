@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from liveweights.config import Config
 from liveweights.cycle import ledger
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.restarting import clear, is_clear, work_folder
@@ -27,7 +26,7 @@ PATIENCE = 120.0
 """Seconds to wait for a running worker to break off, and for a running writer."""
 REASON = "a user whose rows it had read was forgotten; the next cycle reads the others"
 WORDS = (
-    *("feedback_keys", "cycle_rows", "cycles", "shadow_answers", "replays", "responses"),
+    *("feedback_keys", "cycle_rows", "cycles", "shadow_answers", "drafts", "responses"),
     *("quarantine", "generations_undated", "feedback_undated"),
 )
 """Tables in which a user's rows were, besides those of the days."""
@@ -44,9 +43,12 @@ class Done:
     left: list[str]
 
 
-async def forget_user(conn: Connection, config: Config, home: Path, tenant: str, user: str) -> Done:
+async def forget_user(
+    conn: Connection, home: Path, tenant: str, user: str, *, archive: Path, is_embedded: bool
+) -> Done:
     """Remove the user's rows everywhere, then what was made of them in files: those of cycles that
     had read them, rows that wait on disk, and the bytes that an embedded server would leave.
+    ``archive`` is the folder of whole days.
 
     An open cycle that had read them ends, without a release, and the next begins with the rest.
     ``conn`` is outside any transaction. Raises ArchiveError, ParquetUnavailable.
@@ -59,8 +61,7 @@ async def forget_user(conn: Connection, config: Config, home: Path, tenant: str,
         restarted.extend(await ledger.restart(conn, found.cycles, REASON))
         await ledger.remove_messages(conn, found.cycles)
 
-    folder = config.record.archive_folder(home)
-    found, brought = await forget_everywhere(conn, tenant, user, folder, also=also)
+    found, brought = await forget_everywhere(conn, tenant, user, archive, also=also)
     left: list[str] = []
     for cycle in restarted:
         left += await _take_back(conn, home, cycle)
@@ -69,7 +70,7 @@ async def forget_user(conn: Connection, config: Config, home: Path, tenant: str,
         await asyncio.to_thread(shutil.rmtree, work_folder(home, cycle), ignore_errors=True)
     owner = tenant, clip_person(user)
     left += await asyncio.to_thread(drop_spilled, home / "spill", owner, PATIENCE)
-    if config.database_url() is None:
+    if is_embedded:
         left += await _erase(conn, {day for one in traces for day in one.days})
     return Done(found, brought, [cycle.id for cycle in restarted], left)
 

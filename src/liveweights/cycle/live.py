@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from liveweights.config import Config
+from liveweights.gate.settings import GateSettings
 from liveweights.learn.rewards import RewardMap, reward
 from liveweights.record.answers import read_answers
 from liveweights.record.shadow import Outcome, read_shadows
@@ -63,13 +63,13 @@ async def read_evidence(conn: Connection, alias: Alias, rewards: RewardMap) -> E
     return Evidence(alias, course, answers, earned, since, step_seconds, unservable)
 
 
-def judge(evidence: Evidence, config: Config) -> Judged:
+def judge(evidence: Evidence, settings: CanarySettings, gate: GateSettings) -> Judged:
     """Pure, and a matter of milliseconds to a second: call it in a thread."""
-    settings, alias, course = config.canary, evidence.alias, evidence.course
+    alias, course = evidence.alias, evidence.course
     now = (course.now - (course.shown or course.began)).total_seconds()
     look = Look(
         comparison=compare_arms(evidence.rewards, now, settings, seconds=course.seconds),
-        guards=watch_answers(evidence.answers, now, settings, config.gate),
+        guards=watch_answers(evidence.answers, now, settings, gate),
         step_rewards=evidence.step_rewards,
         step_seconds=evidence.step_seconds,
         unservable=evidence.unservable,

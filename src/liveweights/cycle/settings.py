@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from liveweights import bounds
+from liveweights.catalog.template import TemplateSettings
+from liveweights.engines.settings import EngineSettings
+from liveweights.gate.settings import GateSettings
+from liveweights.learn.rewards import RewardMap
+from liveweights.learn.settings import LearnSettings
+from liveweights.release.settings import CanarySettings, RetentionSettings, SigningSettings
 
 
 class CycleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,17 +61,6 @@ class CycleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             description="Seconds between looks at the state.",
         ),
     ] = 1.0
-    replay_rows: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=bounds.COUNT,
-            description=(
-                "Most held-back prompts, of this cycle and of earlier ones, that candidate and"
-                " incumbent both answer."
-            ),
-        ),
-    ] = 200
     load_seconds: Annotated[
         float,
         Meta(
@@ -72,3 +69,20 @@ class CycleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             description="Longest wait for a candidate to be loaded and probed.",
         ),
     ] = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """What the cycles of one alias go by. ``cache`` is the folder of converted models."""
+
+    alias: str
+    cycle: CycleSettings
+    learn: LearnSettings
+    rewards: RewardMap
+    gate: GateSettings
+    canary: CanarySettings
+    retention: RetentionSettings
+    signing: SigningSettings
+    engine: EngineSettings
+    template: TemplateSettings
+    cache: Path

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from liveweights.gate.replay import Case, Values
+from liveweights.gate.scoring import Case, Values
 from liveweights.gate.selection import Drafted, fit_selection, show_from
 from liveweights.gate.settings import GateSettings
 from liveweights.gate.statistics import Difference, adjusted_difference, paired_difference

@@ -20,16 +20,27 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         msgspec.Meta(gt=0.5, lt=1, description="Two-sided confidence of every interval."),
     ] = 0.95
     primary: Annotated[
-        Literal["replay", "either"],
+        Literal["reward", "either"],
         msgspec.Meta(
             description=(
-                "Where the improvement must show. 'replay': in the replayed reward, or in the"
-                " likelihood where there are too few replayed cases. 'either': in one of the two,"
-                " each at half the error rate (Bonferroni), with the mean replayed reward not"
-                " below its margin."
+                "Where the improvement must show. 'reward': in the reward of what both answer to"
+                " held-back prompts, or in the likelihood where there are too few of these."
+                " 'either': in one of the two, each at half the error rate (Bonferroni), with the"
+                " mean reward not below its margin."
             )
         ),
-    ] = "replay"
+    ] = "reward"
+    cases: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0,
+            le=bounds.COUNT,
+            description=(
+                "Most held-back prompts, of this cycle and of earlier ones, that candidate and"
+                " incumbent both answer."
+            ),
+        ),
+    ] = 200
     min_cases: Annotated[
         int,
         msgspec.Meta(

@@ -19,7 +19,7 @@ Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Candidate minus incumbent on held-back rows; None is what could not be had.
 
-    ``replay``: reward of answers to the same prompts where the truth is known.
+    ``reward``: reward of answers to the same prompts where the truth is known.
     ``likelihood``: mean log-likelihood per token of accepted and corrected text.
     ``accepted``: accepted answers per case where the truth is known, the incumbent's times
     `GateSettings.keep_accepted`.
@@ -27,7 +27,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     ``suites``: what the configured suites say; without them none was asked.
     """
 
-    replay: Difference | None = None
+    reward: Difference | None = None
     likelihood: Difference | None = None
     accepted: Difference | None = None
     offpolicy: OffPolicy | None = None
@@ -70,7 +70,7 @@ def _harms(evidence: Evidence, settings: GateSettings) -> list[str]:
     harms: list[str] = []
     for name, difference, margin in (
         # Nobody accepts a loss in what the update was for; elsewhere a margin is allowed.
-        ("replayed reward", evidence.replay, 0.0),
+        ("held-back reward", evidence.reward, 0.0),
         ("likelihood of users' text", evidence.likelihood, settings.likelihood_margin),
     ):
         if _shortage(difference, settings) or difference is None or difference.high is None:
@@ -107,7 +107,7 @@ def _gains(evidence: Evidence, settings: GateSettings) -> tuple[list[str], list[
     shown: list[tuple[str, Difference, float | None]] = []
     short: list[str] = []
     for name, difference, effect in (
-        ("replayed reward", evidence.replay, settings.smallest_effect),
+        ("held-back reward", evidence.reward, settings.smallest_effect),
         ("likelihood of users' text", evidence.likelihood, None),
     ):
         shortage = _shortage(difference, settings)
@@ -117,7 +117,7 @@ def _gains(evidence: Evidence, settings: GateSettings) -> tuple[list[str], list[
             shown.append((name, difference, effect))
     if not shown:
         return [], short
-    if settings.primary == "replay":
+    if settings.primary == "reward":
         shown = shown[:1]
     confidence = 1 - (1 - settings.confidence) / len(shown)
     shown = [(name, at_confidence(d, confidence), effect) for name, d, effect in shown]
@@ -126,9 +126,9 @@ def _gains(evidence: Evidence, settings: GateSettings) -> tuple[list[str], list[
         f"{name} shows no improvement: {_say(d)}{_wish(d, effect, settings)}"
         for name, d, effect in shown
     ]
-    replay = evidence.replay
-    if gains and settings.primary == "either" and replay and replay.mean < -settings.reward_margin:
-        return [], [f"likelihood rose but replayed reward fell: {_say(replay)}"]
+    reward = evidence.reward
+    if gains and settings.primary == "either" and reward and reward.mean < -settings.reward_margin:
+        return [], [f"likelihood rose but held-back reward fell: {_say(reward)}"]
     return (gains + [f"not judged: {s}" for s in short], []) if gains else ([], missing + short)
 
 

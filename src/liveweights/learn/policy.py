@@ -47,8 +47,8 @@ class Policy:
         self._config: Any = self.model.config.get_text_config()
         self._own_attention: str = self._config._attn_implementation
         self._routing = Routing(self.model)
-        self.replays = settings.routing == "replay" and len(self._routing) > 0
-        """Whether it is a mixture of experts whose routing is replayed in an update."""
+        self.keeps_routing = settings.routing == "kept" and len(self._routing) > 0
+        """Whether it is a mixture of experts whose tokens keep their experts in an update."""
         self._routes: dict[tuple[int, ...], Tensor] = {}
         """Of each row's tokens (N, L, K), as the incumbent computed them."""
         self._served: dict[tuple[int, ...], Tensor] = {}
@@ -116,8 +116,8 @@ class Policy:
         """Log-probabilities of each row's answer tokens, without gradient.
 
         ``keep_routes``: these are the rows of an update, and this the incumbent. Where routing
-        is to be replayed, gradient steps will send their tokens through the experts that they go
-        through now: those that served them where that is known (``replay_served``).
+        is to be kept, gradient steps will send their tokens through the experts that they go
+        through now: those that served them where that is known (``route_as_served``).
         """
         groups = pack(paths, nodes)
         ours = sharing.share(groups)
@@ -127,7 +127,7 @@ class Policy:
         for indices in [*ours, *groups[: most - len(ours)]]:
             chosen = [paths[i] for i in indices]
             heat_B = torch.tensor([temperatures[i] for i in indices])
-            if keep_routes and self.replays:
+            if keep_routes and self.keeps_routing:
                 self._keeping = True
                 with self._routing.recorded() as choices:
                     logprobs_T, row_T = self.logprobs(chosen, heat_B)
@@ -136,11 +136,11 @@ class Policy:
             else:
                 logprobs_T, row_T = self.logprobs(chosen, heat_B)
             scores += logprobs_T.split([int(n) for n in torch.bincount(row_T)])
-        if keep_routes and self.replays:
+        if keep_routes and self.keeps_routing:
             self._routes = dict(sharing.gather(list(self._routes.items())))
         return sharing.gather(scores[: sum(map(len, ours))])
 
-    def replay_served(self, path: Row, experts: Experts) -> bool:
+    def route_as_served(self, path: Row, experts: Experts) -> bool:
         """Send the tokens that predict the path's answer through the experts that served it, until
         ``finish``; whether they are of such a model and such an answer."""
         if not experts.serves(len(path.prompt_ids), len(path.answer_ids)):
@@ -171,8 +171,8 @@ class Policy:
 
     def _lay_out(self, paths: Sequence[Row]) -> Batch:
         batch = lay_out(paths, self.layout, self._config, self.device, self._dtype)
-        replayed = self.replays and (torch.is_grad_enabled() or self._keeping)
-        self._routing.replay(self._choices(paths, batch) if replayed else None)
+        forced = self.keeps_routing and (torch.is_grad_enabled() or self._keeping)
+        self._routing.force(self._choices(paths, batch) if forced else None)
         return batch
 
     def _body(self) -> Any:

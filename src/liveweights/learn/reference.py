@@ -49,7 +49,7 @@ def find_reference(
     """
     needed = [i for i, row in enumerate(rows) if row.role != "correction" and not _is_known(row)]
     known = [i for i, row in enumerate(rows) if _is_known(row)]
-    if policy.replays:
+    if policy.keeps_routing:
         scored = _score(policy, range(len(rows)), rows, paths, settings)
     else:
         scored = _score(

@@ -1,7 +1,7 @@
-"""Routing replay: a token of an update goes through the experts that it went through before.
+"""Kept routing: a token of an update goes through the experts that it went through before.
 
 A small change of the weights sends some tokens to other experts, and their ratios jump (arXiv
-2507.18071 and 2510.11370). Replayed are only the choices: their weights are those of the current
+2507.18071 and 2510.11370). Kept are only the choices: their weights are those of the current
 scores, so that gradients flow. Shapes: N tokens, E experts, K chosen, L routers, T answer tokens.
 """
 
@@ -25,15 +25,15 @@ class UnknownRouter(ValueError):
 
 
 class Routing:
-    """Records and replays the choices of a model's routers."""
+    """Records and forces the choices of a model's routers."""
 
     def __init__(self, model: Any) -> None:
         self._weigh: dict[int, Weigh] = {}
-        self._replayed: Tensor | None = None
+        self._forced: Tensor | None = None
         self._sizes: dict[int, tuple[int, int]] = {}
         for number, (_, router) in enumerate(find_routers(model)):
             router.register_forward_hook(self._hook(number))
-        self._choices = Choices(model)  # after the replay: what tokens go through in the end
+        self._choices = Choices(model)  # after forcing: what tokens go through in the end
         self._layers: int = model.config.get_text_config().num_hidden_layers
 
     def __len__(self) -> int:
@@ -43,12 +43,12 @@ class Routing:
         """The experts (N, K) that tokens go through in each router that runs inside."""
         return self._choices.recorded()
 
-    def replay(self, choices_NLK: Tensor | None) -> None:
+    def force(self, choices_NLK: Tensor | None) -> None:
         """From now on routers choose these, -1 leaving a token its own choice; None: their own.
 
         It stays in force for the backward pass, which may compute the forward pass again.
         """
-        self._replayed = choices_NLK
+        self._forced = choices_NLK
 
     def fit(self, experts: Experts) -> Tensor | None:
         """The choices of this model's routers (T, L, K) in a recording; None where it is not of
@@ -70,11 +70,11 @@ class Routing:
         def hook(router: Any, _: Any, out: tuple[Tensor, Tensor, Tensor]) -> Any:
             scores_NE, weights_NK, choices_NK = out
             self._sizes[number] = scores_NE.shape[-1], choices_NK.shape[-1]
-            if self._replayed is None:
+            if self._forced is None:
                 return out
             if number not in self._weigh:
                 self._weigh[number] = find_weighing(scores_NE, weights_NK, choices_NK)
-            wanted_NK = self._replayed[:, number].to(choices_NK)
+            wanted_NK = self._forced[:, number].to(choices_NK)
             known_NK = wanted_NK >= 0
             kept_NK = torch.where(known_NK, wanted_NK, choices_NK)
             again_NK = self._weigh[number](scores_NE, kept_NK).to(weights_NK)

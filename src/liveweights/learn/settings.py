@@ -239,13 +239,13 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Meta(ge=2, le=bounds.COUNT, description="Public texts that a checkpoint is probed with."),
     ] = 24
     routing: Annotated[
-        Literal["free", "replay"],
+        Literal["free", "kept"],
         Meta(
-            description="Mixture of experts: 'replay' sends every token of an update through the"
+            description="Mixture of experts: 'kept' sends every token of an update through the"
             " experts that served it, where the engine recorded them, else those that the"
             " incumbent chooses for it."
         ),
-    ] = "replay"
+    ] = "kept"
     device: Annotated[
         str, Meta(description="Where the update computes: auto, cpu, cuda, cuda:1.")
     ] = "auto"

@@ -49,7 +49,7 @@ def update(
     ``progress`` after each step.
     """
     paths = [Path(row.prompt_ids, row.answer_ids) for row in rows]
-    served = _replay_served(policy, rows, paths)
+    served = _route_as_served(policy, rows, paths)
     reference = find_reference(policy, rows, paths, settings)
     behaviour = {
         i: torch.tensor(row.behaviour) if row.behaviour else reference.logprobs[i]
@@ -151,14 +151,14 @@ def update(
     )
 
 
-def _replay_served(policy: Policy, rows: Sequence[Row], paths: Sequence[Path]) -> list[bool]:
-    """Whether each recording of experts is replayed; none where no routing is."""
+def _route_as_served(policy: Policy, rows: Sequence[Row], paths: Sequence[Path]) -> list[bool]:
+    """Whether each recording of experts is used; none where no routing is."""
     found: list[bool] = []
     for row, path in zip(rows, paths, strict=True):
-        if row.experts is None or not policy.replays:
+        if row.experts is None or not policy.keeps_routing:
             continue
         try:
-            found.append(policy.replay_served(path, Experts.from_bytes(row.experts)))
+            found.append(policy.route_as_served(path, Experts.from_bytes(row.experts)))
         except ValueError:  # of another version
             found.append(False)
     return found

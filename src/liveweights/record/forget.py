@@ -247,7 +247,7 @@ async def _remove(conn: Connection, ids: Sequence[str]) -> int:
     cursor = await conn.execute(DELETE_FEEDBACK, which)
     feedback = cursor.rowcount
     await conn.execute("delete from shadow_answers where generation = any(%s)", (which["ids"],))
-    await conn.execute("delete from replays where generation = any(%s)", (which["ids"],))
+    await conn.execute("select forget_drafts(%s)", (which["ids"],))
     await conn.execute(DELETE_GENERATIONS, which)
     await rollups.add_staged(conn)
     return feedback

@@ -18,11 +18,11 @@ from typing import Any, cast
 
 import msgspec
 
-from liveweights.cycle.cases import make_cases
 from liveweights.engines.protocol import Engine, EngineError, Sampling, Token
 from liveweights.engines.text import heal
 from liveweights.gate.calibration import Asked, Calibration, Draft, calibrate, may_say_nothing
-from liveweights.gate.replay import values_of
+from liveweights.gate.cases import make_cases
+from liveweights.gate.scoring import values_of
 from liveweights.gate.settings import GateSettings
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.job import WEIGHTS, Job, Result

@@ -116,13 +116,17 @@ def service_settings(plan: Plan) -> dict[str, object]:
             "min_feedback": 1_000_000,
             "rest": 0.0,
             "poll": 0.5,
-            "replay_rows": plan.cases,
         },
         # One-sided, an equal candidate passes once in twenty cycles; six changes that are all for
         # the better are chance once in 64.
         # Half a dozen accepted completions cannot show that 95% are kept: here the reward decides
         # what is said.
-        "gate": {"confidence": 0.9, "min_changed": 6, "keep_accepted": 0.0},
+        "gate": {
+            "cases": plan.cases,
+            "confidence": 0.9,
+            "min_changed": 6,
+            "keep_accepted": 0.0,
+        },
         "canary": {
             "steps": [0.5],
             "step_seconds": 5.0,

@@ -22,6 +22,10 @@ TOKENS = 32
 COLDEST = 1e-3
 
 
+class BrokenSelection(ValueError):
+    """A checkpoint's selection cannot be read; the message names the file."""
+
+
 class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``slope`` is positive: the surer, the sooner shown."""
 
@@ -66,7 +70,7 @@ def confidence(raw_logprobs: Sequence[float], tokens: int = TOKENS) -> float:
 def read_selection(folder: Path) -> Selection | None:
     """The one in a checkpoint's folder; None where it has none, and shows whatever it drafts.
 
-    Raises ValueError where the file cannot be read.
+    Raises BrokenSelection where the file cannot be read.
     """
     file = folder / FILE
     if not file.exists():
@@ -74,7 +78,7 @@ def read_selection(folder: Path) -> Selection | None:
     try:
         return msgspec.json.decode(file.read_bytes(), type=Selection)
     except msgspec.MsgspecError as error:
-        raise ValueError(f"{file} is not a selection: {error}") from error
+        raise BrokenSelection(f"{file} is not a selection: {error}") from error
 
 
 def write_selection(folder: Path, selection: Selection) -> None:

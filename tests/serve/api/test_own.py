@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from tests.record.rows import make_generation
 
-from liveweights.cycle.questions import ask
-from liveweights.gate.replay import Case
+from liveweights.gate.questions import ask
+from liveweights.gate.scoring import Case
 from liveweights.meter.settings import RateLimits
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.service_key import PREFIX

@@ -11,13 +11,17 @@ from typing import Any
 import aiohttp
 
 from liveweights.gate.calibration import Draft
-from liveweights.gate.replay import Case
+from liveweights.gate.scoring import Case
 from liveweights.learn.passages import prompt_text
 from liveweights.record.generation import Generation
 from liveweights.weights.selection import confidence
 
 MARGIN = 8
 """Tokens more than the truth has, so that a wrong longer answer is seen to be wrong."""
+
+
+class NotAnswered(RuntimeError):
+    """A checkpoint did not answer what a gate asked; the message says why."""
 
 
 def served(checkpoint: str, case: Case, generation: Generation) -> Draft | None:
@@ -57,7 +61,7 @@ async def ask(
     Prompts go out as the token ids that were served, or as they were asked where those are not
     known; of these, what is too long for this model is not answered. An answer ends where a user
     of it would stop reading: at the end of the line, if what the user wrote was one line.
-    Raises aiohttp.ClientError, and ValueError for a refusal.
+    Raises aiohttp.ClientError, and NotAnswered for a refusal.
     """
     gate = asyncio.Semaphore(concurrency)
     headers = {"x-training-consent": "no", "x-surface": "gate"}
@@ -87,7 +91,7 @@ async def ask(
                 why = await response.text()
                 if not generation.prompt_ids and "context_length_exceeded" in why:
                     return  # another model took it: none of ours can be asked
-                raise ValueError(f"{checkpoint} did not answer the gate: {why}")
+                raise NotAnswered(f"{checkpoint} did not answer the gate: {why}")
             choice: dict[str, Any] = (await response.json())["choices"][0]
         text: str = choice["text"]
         drafts[generation.id] = Draft(text.removeprefix(generation.healed), _confidence(choice))

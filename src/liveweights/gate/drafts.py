@@ -1,12 +1,12 @@
-"""What checkpoints answered when a gate asked them, kept so that each is asked once."""
+"""What checkpoints drafted when a gate asked them, kept so that each is asked once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import LiteralString
 
-from liveweights.cycle.cases import CYCLES
 from liveweights.gate.calibration import Draft
+from liveweights.gate.cases import CYCLES
 from liveweights.record.clean import clean_text
 from liveweights.record.holds import hold
 from liveweights.store.database import Connection
@@ -16,7 +16,7 @@ from liveweights.store.partitions import day_of
 def _keep(lock: LiteralString) -> LiteralString:
     """What is being forgotten is not kept, and the reverse: see `hold`."""
     return f"""
-insert into replays (cycle, checkpoint, engine, generation, answer, confidence)
+insert into drafts (cycle, checkpoint, engine, generation, answer, confidence)
 select %(cycle)s, %(checkpoint)s, %(engine)s, g.id, a.answer, a.confidence
 from unnest(%(days)s::date[], %(ids)s::text[], %(answers)s::text[], %(confidences)s::float8[])
     as a (day, id, answer, confidence)
@@ -27,19 +27,19 @@ on conflict do nothing
 """
 
 
-async def read_replays(
+async def read_drafts(
     conn: Connection, checkpoint: str, engine: str, generations: Sequence[str]
 ) -> dict[str, Draft]:
     """Known drafts by generation id."""
     cursor = await conn.execute(
-        "select generation, answer, confidence from replays"
+        "select generation, answer, confidence from drafts"
         " where checkpoint = %s and engine = %s and generation = any(%s)",
         (checkpoint, engine, list(generations)),
     )
     return {id: Draft(answer, confidence) for id, answer, confidence in await cursor.fetchall()}
 
 
-async def keep_replays(
+async def keep_drafts(
     conn: Connection, cycle: int, checkpoint: str, engine: str, drafts: Mapping[str, Draft]
 ) -> None:
     """Store drafts; what is known stays, and what answers a forgotten user is not kept."""
@@ -57,10 +57,10 @@ async def keep_replays(
     )
 
 
-async def remove_replays(conn: Connection, alias: str) -> None:
+async def remove_drafts(conn: Connection, alias: str) -> None:
     """Remove the answers of cycles whose rows no gate asks any more."""
     await conn.execute(
-        "delete from replays where cycle in"
-        " (select id from cycles where alias = %s order by id desc offset %s)",
+        "delete from drafts where cycle in"
+        " (select id from turns where alias = %s order by id desc offset %s)",
         (alias, CYCLES),
     )

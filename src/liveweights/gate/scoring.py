@@ -42,7 +42,7 @@ def values_of(rewards: RewardMap) -> Values:
     return Values(accepted=rewards.accepted, silence=rewards.silence, rejected=rewards.rejected)
 
 
-def score_replay(answers: Sequence[str], truths: Sequence[str], values: Values) -> list[float]:
+def score_answers(answers: Sequence[str], truths: Sequence[str], values: Values) -> list[float]:
     """Reward of each answer against the text that was accepted or written instead.
 
     White space at the end does not count: a user does not see it. Where the truth is silence,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.record.rows import make_feedback, make_generation
 
-from liveweights.cycle.cases import make_cases
+from liveweights.gate.cases import make_cases
 from liveweights.record.example import Example
 from liveweights.record.generation import Generation
 from liveweights.record.split import split_key, split_of

@@ -8,9 +8,9 @@ import pytest
 from aiohttp import web
 from tests.record.rows import make_generation
 
-from liveweights.cycle.questions import ask, served
 from liveweights.gate.calibration import Draft
-from liveweights.gate.replay import Case
+from liveweights.gate.questions import ask, served
+from liveweights.gate.scoring import Case
 
 MODEL = "m@000000000001"
 

@@ -1,4 +1,4 @@
-"""From held-back rows and replayed answers to what the gate judges."""
+"""From held-back rows and answers to what the gate judges."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from liveweights.gate.offpolicy import (
     snips_difference,
 )
 from liveweights.gate.predictions import predict
-from liveweights.gate.replay import Case, Values, score_replay
+from liveweights.gate.scoring import Case, Values, score_answers
 from liveweights.gate.settings import GateSettings
 from liveweights.gate.statistics import Difference, paired_difference
 from liveweights.gate.verdict import Evidence
@@ -75,9 +75,9 @@ def gather(
     ours = [candidate[case.generation] for case in asked]
     theirs = [incumbent[case.generation] for case in asked]
     return Evidence(
-        replay=paired_difference(
-            _replayed(known, candidate, values),
-            _replayed(known, incumbent, values),
+        reward=paired_difference(
+            _earned(known, candidate, values),
+            _earned(known, incumbent, values),
             [case.session for case in known],
             confidence=settings.confidence,
         )
@@ -166,7 +166,7 @@ def _estimate(
     return doubly_robust_difference(rewards, ours, theirs, predicted, **how)
 
 
-def _replayed(cases: Sequence[Case], answers: Answers, values: Values) -> list[float]:
-    return score_replay(
+def _earned(cases: Sequence[Case], answers: Answers, values: Values) -> list[float]:
+    return score_answers(
         [answers[case.generation] for case in cases], [case.truth or "" for case in cases], values
     )

@@ -5,9 +5,9 @@ from tests.record.rows import make_generation
 from tests.record.test_window import ask, record
 
 from liveweights.cycle import ledger
-from liveweights.cycle.cases import CYCLES
-from liveweights.cycle.replays import keep_replays, read_replays, remove_replays
 from liveweights.gate.calibration import Draft
+from liveweights.gate.cases import CYCLES
+from liveweights.gate.drafts import keep_drafts, read_drafts, remove_drafts
 from liveweights.store.database import Connection
 
 MODEL = "m@000000000001"
@@ -28,18 +28,18 @@ def test_an_answer_is_known_to_its_checkpoint_and_engine_only(database_dsn: str)
 
     async def go(conn: Connection) -> list[dict[str, Draft]]:
         cycle = await ledger.begin(conn, "live", {})
-        await keep_replays(
+        await keep_drafts(
             conn, cycle.id, MODEL, "torch", {"a": Draft("x\0", -1.5), "gone": Draft("y", -1.0)}
         )
-        await keep_replays(
+        await keep_drafts(
             conn, cycle.id, MODEL, "torch", {"a": Draft("later", -9.0), "b": Draft("", -2.0)}
         )
         asked = ["a", "b", "gone"]
         return [
-            await read_replays(conn, MODEL, "torch", asked),
-            await read_replays(conn, MODEL, "torch", ["b"]),
-            await read_replays(conn, MODEL, "llama", asked),
-            await read_replays(conn, "m@000000000002", "torch", asked),
+            await read_drafts(conn, MODEL, "torch", asked),
+            await read_drafts(conn, MODEL, "torch", ["b"]),
+            await read_drafts(conn, MODEL, "llama", asked),
+            await read_drafts(conn, "m@000000000002", "torch", asked),
         ]
 
     assert ask(database_dsn, go) == [
@@ -56,14 +56,14 @@ def test_answers_go_with_the_cycles_that_no_gate_looks_at(database_dsn: str) -> 
     async def go(conn: Connection) -> list[dict[str, Draft]]:
         first = await ledger.begin(conn, "live", {})
         await ledger.advance(conn, first, "ended", outcome="rejected", reason="test")
-        await keep_replays(conn, first.id, MODEL, "torch", {"a": Draft("x", -1.0)})
+        await keep_drafts(conn, first.id, MODEL, "torch", {"a": Draft("x", -1.0)})
         found: list[dict[str, Draft]] = []
         for _ in range(CYCLES):
-            await remove_replays(conn, "live")
-            found.append(await read_replays(conn, MODEL, "torch", ["a"]))
+            await remove_drafts(conn, "live")
+            found.append(await read_drafts(conn, MODEL, "torch", ["a"]))
             cycle = await ledger.begin(conn, "live", {})
             await ledger.advance(conn, cycle, "ended", outcome="rejected", reason="test")
-        await remove_replays(conn, "live")
-        return [*found, await read_replays(conn, MODEL, "torch", ["a"])]
+        await remove_drafts(conn, "live")
+        return [*found, await read_drafts(conn, MODEL, "torch", ["a"])]
 
     assert ask(database_dsn, go) == [{"a": Draft("x", -1.0)}] * CYCLES + [{}]

@@ -1,0 +1,423 @@
+"""The steps of a cycle: each does something that may be done twice, and commits the next state."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import psycopg
+
+from liveweights import __version__
+from liveweights.cycle import ledger, live
+from liveweights.cycle.held_back import read_cases, read_earlier
+from liveweights.cycle.ledger import Cycle
+from liveweights.cycle.restarting import work_folder
+from liveweights.cycle.settings import WorkerSettings
+from liveweights.cycle.updating import is_done, read_result, remove_job, run_learner, write_job
+from liveweights.gate.calibration import calibrate, may_say_nothing
+from liveweights.gate.drafting import Drafting
+from liveweights.gate.evidence import Selections
+from liveweights.gate.judging import Judging
+from liveweights.gate.scoring import Case, values_of
+from liveweights.learn.baseline import Baseline
+from liveweights.learn.job import WEIGHTS, Job, spread
+from liveweights.record.followups import read_follow_ups
+from liveweights.record.generation import Generation
+from liveweights.record.window import claim, leave_out, read
+from liveweights.release import aliases, deployments
+from liveweights.release.aliases import Alias
+from liveweights.release.audience import count_audience
+from liveweights.release.course import read_reason
+from liveweights.store.database import Connection, Pool
+from liveweights.weights import signing
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.content import HASHES
+from liveweights.weights.registry import CARD, Registry, get, register
+from liveweights.weights.selection import Selection, read_selection, write_selection
+from liveweights.weights.whole import make_whole
+
+log = logging.getLogger(__name__)
+AWAY = (psycopg.OperationalError, psycopg.InterfaceError, aiohttp.ClientError, TimeoutError)
+"""What passes: the database or the service is away."""
+
+
+@dataclass(slots=True)
+class Steps:
+    """Takes one alias's cycles from state to state; ``url`` is the public API that the gate asks,
+    under the service's own ``key``."""
+
+    pool: Pool
+    settings: WorkerSettings
+    home: Path
+    url: str
+    key: str
+    next_look: float = 0.0
+    """When, on the monotonic clock, the canary is looked at again."""
+
+    @property
+    def registry(self) -> Registry:
+        """Where candidates are stored; signed, if there is a key."""
+        key = self.settings.signing.key
+        sign = partial(signing.sign, private=Path(key).expanduser()) if key else None
+        return Registry(self.home / "checkpoints", sign)
+
+    def _folder(self, cycle: Cycle) -> Path:
+        """Where the update's files are."""
+        return work_folder(self.home, cycle.id)
+
+    async def take(self, cycle: Cycle) -> Cycle:
+        """Do what the cycle's state asks for; the cycle then."""
+        steps: dict[str, Callable[[Cycle], Awaitable[Cycle]]] = {
+            "claiming": self._claim,
+            "learning": self._learn,
+            "calibrating": self._calibrate,
+            "warming": self._warm,
+            "gating": self._gate,
+            "canary": self._canary,
+        }
+        if cycle.state != "canary":
+            async with self.pool.connection() as conn:
+                alias = await aliases.read(conn, cycle.alias)
+            if alias.live != cycle.incumbent:
+                reason = f"{alias.live} is live now, not {cycle.incumbent}, from which it learns"
+                return await self.end(cycle, "rejected", reason)
+        after = await steps[cycle.state](cycle)
+        if after.state != cycle.state:
+            log.info(
+                "cycle %d: %s -> %s %s", cycle.id, cycle.state, after.state, after.reason or ""
+            )
+        return after
+
+    async def _claim(self, cycle: Cycle) -> Cycle:
+        learn = self.settings.learn
+        async with self.pool.connection() as conn:
+            found = await claim(
+                conn,
+                cycle.id,
+                cycle.alias,
+                held_back_share=learn.held_back_share,
+                max_rows=learn.max_rows,
+                max_held_back=learn.max_held_back,
+            )
+            if found.train:
+                return await ledger.advance(conn, cycle, "learning")
+        return await self.end(cycle, "no_signal", "no unread feedback that may be learnt from")
+
+    async def _learn(self, cycle: Cycle) -> Cycle:
+        folder = self._folder(cycle)
+        async with self.pool.connection() as conn:
+            incumbent = await get(conn, cycle.incumbent)
+            adapted = incumbent.base if incumbent.kind == "adapter" else None
+            base = await get(conn, adapted) if adapted else incumbent
+        if not is_done(folder):
+            known = self.settings.cache / HASHES
+            for one in {incumbent, base}:
+                await asyncio.to_thread(signing.check, one, None, known)
+            try:
+                await self._write_job(cycle, folder, incumbent, base)
+                await run_learner(folder)
+            finally:
+                remove_job(folder)
+        remove_job(folder)  # of a worker that was killed
+        result = read_result(folder)
+        report = msgspec.to_builtins(result.report)
+        for alarm in result.report.alarms:
+            log.warning("cycle %d: %s", cycle.id, alarm)
+        if not result.report.taught:
+            reason = f"no signal: none of {result.report.rows} rows taught anything"
+            return await self.end(cycle, "no_signal", reason, learning=report)
+        card = {
+            "cycle": cycle.id,
+            "code": __version__,
+            "licence": "that of the base",
+            "origin": f"learnt from feedback to {cycle.alias}",
+            "learnt_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "report": report,
+        }
+        checkpoint = await asyncio.to_thread(
+            self.registry.store,
+            folder / WEIGHTS,
+            base.name,
+            result.kind,
+            base.id,
+            incumbent.id,
+            card,
+        )
+        async with self.pool.connection() as conn:
+            await leave_out(conn, cycle.id, result.left_out)
+            reason = await self._register(conn, cycle, checkpoint)
+            if reason is not None:
+                return await ledger.advance(
+                    conn,
+                    cycle,
+                    "ended",
+                    outcome="rejected",
+                    candidate=checkpoint.id,
+                    learning=report,
+                    reason=reason,
+                )
+            await ledger.write_baseline(
+                conn, cycle.id, Baseline(result.baseline_weight, result.baseline_total)
+            )
+            await deployments.keep_warm(conn, checkpoint.id, self.settings.cycle.load_seconds * 2)
+            return await ledger.advance(
+                conn, cycle, "calibrating", candidate=checkpoint.id, learning=report
+            )
+
+    async def _register(self, conn: Connection, cycle: Cycle, candidate: Checkpoint) -> str | None:
+        """Make a candidate known; why it is not tried again, if it was taken back before."""
+        await register(conn, candidate)
+        why = await aliases.taken_back(conn, cycle.alias, candidate.id)
+        return None if why is None else f"the same weights were taken back before: {why}"
+
+    async def _write_job(
+        self, cycle: Cycle, folder: Path, incumbent: Checkpoint, base: Checkpoint
+    ) -> None:
+        async with self.pool.connection() as conn:
+            train = await read(conn, cycle.id, "train")
+            held_back = await read(conn, cycle.id, "held_back")
+            follow_ups = await read_follow_ups(conn, cycle.id)
+            earlier = await read_earlier(conn, cycle, self.settings.learn)
+            baseline = await ledger.read_baseline(conn, cycle.alias)
+            whole = await make_whole(base, partial(get, conn), self.settings.cache)
+        job = Job(
+            base=str(whole.folder),
+            parent=str(incumbent.folder) if incumbent.kind == "adapter" else None,
+            incumbent=incumbent.id,
+            train=train,
+            held_back=spread(held_back, self.settings.learn.max_scored),
+            follow_ups=follow_ups,
+            earlier=earlier,
+            baseline_weight=dict(baseline.weight),
+            baseline_total=dict(baseline.total),
+            rewards=self.settings.rewards,
+            settings=self.settings.learn,
+            template=self.settings.template,
+            ways=str(self.settings.cache / "ways"),
+        )
+        write_job(folder, job)  # here, so that it is done or not begun when the step is broken off
+
+    async def _calibrate(self, cycle: Cycle) -> Cycle:
+        """Find out when the candidate is to say nothing, from what it would say."""
+        assert cycle.candidate is not None
+        drafting = self._drafting(cycle)
+        cases = await self._read_cases(cycle)
+        if not may_say_nothing([case for case, _ in cases], self.settings.learn):
+            async with self.pool.connection() as conn:
+                return await ledger.advance(conn, cycle, "warming")
+        if (ended := await self._await_loaded(cycle)) is not None:
+            return ended
+        asked = await drafting.draft(cases)
+        incumbent = await self._read_selection(cycle.incumbent)
+        settings = self.settings
+        found = await asyncio.to_thread(
+            calibrate, asked, incumbent, values_of(settings.rewards), settings.gate, settings.learn
+        )
+        learning = {**(cycle.learning or {}), "calibration": msgspec.to_builtins(found)}
+        if found.selection is None:  # it shows everything, as it is
+            async with self.pool.connection() as conn:
+                return await ledger.advance(conn, cycle, "warming", learning=learning)
+        checkpoint = await asyncio.to_thread(self._store_selection, cycle, found.selection)
+        async with self.pool.connection() as conn:
+            reason = await self._register(conn, cycle, checkpoint)
+        if reason is not None:
+            return await self.end(
+                cycle, "rejected", reason, candidate=checkpoint.id, learning=learning
+            )
+        await drafting.keep(checkpoint.id, {one.case.generation: one.candidate for one in asked})
+        async with self.pool.connection() as conn:
+            await deployments.let_go(conn, cycle.candidate)
+            await deployments.keep_warm(conn, checkpoint.id, settings.cycle.load_seconds * 2)
+            return await ledger.advance(
+                conn, cycle, "warming", candidate=checkpoint.id, learning=learning
+            )
+
+    def _store_selection(self, cycle: Cycle, selection: Selection) -> Checkpoint:
+        """The candidate with a selection beside its weights: another checkpoint, since it answers
+        otherwise."""
+        assert cycle.candidate is not None
+        stored = self.registry.load(cycle.candidate)
+        folder = self._folder(cycle) / WEIGHTS
+        write_selection(folder, selection)
+        return self.registry.store(
+            folder,
+            stored.id.rpartition("@")[0],
+            stored.kind,
+            stored.base,
+            stored.parent,
+            msgspec.json.decode((stored.folder / CARD).read_bytes()),
+        )
+
+    async def _await_loaded(self, cycle: Cycle) -> Cycle | None:
+        """Until every instance can answer with the candidate; the cycle where that ended it."""
+        assert cycle.candidate is not None
+        patience = asyncio.timeout(self.settings.cycle.load_seconds)
+        try:
+            async with patience:
+                while True:
+                    async with self.pool.connection() as conn:
+                        ready = await deployments.ready(conn, cycle.candidate)
+                    if ready.everywhere:
+                        return None
+                    if ready.failed:
+                        why = "; ".join(f"{i}: {e}" for i, e in ready.failed.items())
+                        return await self.end(cycle, "rejected", f"it cannot be served: {why}")
+                    await asyncio.sleep(0.2)
+        except TimeoutError:
+            if not patience.expired():
+                raise
+            reason = f"not loaded within {self.settings.cycle.load_seconds:g} s"
+            return await self.end(cycle, "failed", reason)
+
+    async def _warm(self, cycle: Cycle) -> Cycle:
+        if (ended := await self._await_loaded(cycle)) is not None:
+            return ended
+        async with self.pool.connection() as conn:
+            return await ledger.advance(conn, cycle, "gating")
+
+    def _drafting(self, cycle: Cycle) -> Drafting:
+        assert cycle.candidate is not None
+        return Drafting(
+            pool=self.pool,
+            url=self.url,
+            key=self.key,
+            engine=f"{__version__} {self.settings.engine.kind} {self.settings.engine.precision}",
+            cycle=cycle.id,
+            candidate=cycle.candidate,
+            incumbent=cycle.incumbent,
+        )
+
+    async def _read_cases(self, cycle: Cycle) -> list[tuple[Case, Generation]]:
+        settings = self.settings
+        async with self.pool.connection() as conn:
+            return await read_cases(conn, cycle, settings.learn, settings.gate.cases)
+
+    async def _read_selection(self, checkpoint: str) -> Selection | None:
+        """When a checkpoint says nothing. Raises NotRegistered, and BrokenSelection."""
+        async with self.pool.connection() as conn:
+            return read_selection((await get(conn, checkpoint)).folder)
+
+    async def _gate(self, cycle: Cycle) -> Cycle:
+        assert cycle.candidate is not None
+        settings, folder = self.settings, self._folder(cycle)
+        judging = Judging(
+            drafting=self._drafting(cycle),
+            settings=settings.gate,
+            learn=settings.learn,
+            values=values_of(settings.rewards),
+            folder=folder,
+            kept_loaded=self._kept_loaded,
+        )
+        async with self.pool.connection() as conn:
+            examples = await read(conn, cycle.id, "held_back")
+        selections = Selections(
+            candidate=await self._read_selection(cycle.candidate),
+            incumbent=await self._read_selection(cycle.incumbent),
+        )
+        rows = read_result(folder).held_back
+        verdict = await judging.judge(rows, examples, await self._read_cases(cycle), selections)
+        built = msgspec.to_builtins(verdict)
+        if verdict.outcome != "PASS":
+            reason = f"{verdict.outcome}: {'; '.join(verdict.reasons)}"
+            return await self.end(cycle, "rejected", reason, verdict=built)
+        async with self.pool.connection() as conn:
+            await live.start(
+                conn,
+                cycle.alias,
+                cycle.candidate,
+                self.settings.canary,
+                cycle=cycle.id,
+                reason="; ".join(verdict.reasons),
+                evidence=built,
+            )
+            await deployments.let_go(conn, cycle.candidate)
+            return await ledger.advance(conn, cycle, "canary", verdict=built)
+
+    @asynccontextmanager
+    async def _kept_loaded(self, checkpoint: str) -> AsyncGenerator[None]:
+        """For as long as that takes, which may be longer than a candidate is kept otherwise."""
+        keeping = asyncio.create_task(self._keep_loaded(checkpoint))
+        try:
+            yield
+        finally:
+            keeping.cancel()
+
+    async def _keep_loaded(self, checkpoint: str) -> None:
+        seconds = self.settings.cycle.load_seconds
+        while True:
+            try:
+                async with self.pool.connection() as conn:
+                    await deployments.keep_warm(conn, checkpoint, seconds * 2)
+            except AWAY as error:
+                log.warning("%s could not be kept: %s", checkpoint, error)
+            await asyncio.sleep(seconds / 2)
+
+    async def _canary(self, cycle: Cycle) -> Cycle:
+        """One look; the next turn looks again."""
+        assert cycle.candidate is not None
+        if time.monotonic() < self.next_look:
+            return cycle
+        began = time.monotonic()
+        async with self.pool.connection() as conn:
+            alias = await aliases.read(conn, cycle.alias)
+            if alias.canary != cycle.candidate:
+                return await self._after_canary(conn, cycle, alias)
+            evidence = await live.read_evidence(conn, alias, self.settings.rewards)
+        judged = await asyncio.to_thread(
+            live.judge, evidence, self.settings.canary, self.settings.gate
+        )
+        move = judged.move
+        # Looking may take a tenth of the time at most, however much traffic there is.
+        self.next_look = time.monotonic() + 9 * (time.monotonic() - began)
+        if move.action == "wait":
+            return cycle
+        log.info("cycle %d: %s: %s", cycle.id, move.action, move.reason)
+        async with self.pool.connection() as conn:
+            found = live.describe(judged.look, self.settings.canary)
+            if move.action != "step":
+                exposed = await count_audience(conn, cycle.alias, cycle.candidate)
+                found["exposed"] = msgspec.to_builtins(exposed)
+            try:
+                await live.act(
+                    conn, alias, move, self.settings.canary, cycle=cycle.id, evidence=found
+                )
+            except aliases.StaleVersion:
+                return cycle  # somebody was faster: look again
+            if move.action == "step":
+                return cycle
+            outcome = "promoted" if move.action == "promote" else "rolled_back"
+            return await ledger.advance(
+                conn, cycle, "ended", outcome=outcome, reason=move.reason, canary=found
+            )
+
+    async def _after_canary(self, conn: Connection, cycle: Cycle, alias: Alias) -> Cycle:
+        """Somebody promoted, aborted or rolled back by hand."""
+        assert cycle.candidate is not None
+        exposed = await count_audience(conn, cycle.alias, cycle.candidate)
+        outcome = "promoted" if alias.live == cycle.candidate else "rolled_back"
+        return await ledger.advance(
+            conn,
+            cycle,
+            "ended",
+            outcome=outcome,
+            reason=await read_reason(conn, cycle.alias, cycle.candidate),
+            canary={"exposed": msgspec.to_builtins(exposed)},
+        )
+
+    async def end(self, cycle: Cycle, outcome: str, reason: str, **found: Any) -> Cycle:
+        async with self.pool.connection() as conn:
+            if cycle.candidate:
+                await deployments.let_go(conn, cycle.candidate)
+            return await ledger.advance(
+                conn, cycle, "ended", outcome=outcome, reason=reason, **found
+            )

@@ -1,0 +1,53 @@
+"""Held-back prompts that candidate and incumbent answer again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from liveweights.gate.scoring import Case
+from liveweights.learn.passages import prompt_text
+from liveweights.learn.truth import truth
+from liveweights.learn.voters import NOBODY, Voter
+from liveweights.record.example import Example
+from liveweights.record.generation import Generation
+from liveweights.record.split import split_key, split_of
+
+CYCLES = 10
+"""How many cycles, this one included, cases come from."""
+
+
+def make_cases(
+    examples: Sequence[Example],
+    held_back_share: float,
+    voters: Mapping[str, Voter] = MappingProxyType({}),
+) -> list[tuple[Case, Generation]]:
+    """Of the completions among ``examples`` those whose side of the split is still held back;
+    sessions in one piece, since their prompts continue each other and engines keep the last."""
+    cases = [
+        (_make_case(example, voters), example.generation)
+        for example in examples
+        if example.generation.endpoint == "completion"
+        and (example.generation.prompt_ids or prompt_text(example.generation))
+        and (example.generation.output_ids or example.generation.output)
+        and _is_held_back(example.generation, held_back_share)
+    ]
+    return sorted(cases, key=lambda pair: pair[0].session)
+
+
+def _make_case(example: Example, voters: Mapping[str, Voter]) -> Case:
+    g = example.generation
+    refused = any(f.signal == "rejected" for f in example.feedback)
+    return Case(
+        g.id,
+        g.cluster,
+        truth(g.output, example.feedback),
+        rejected=g.output if refused and g.output else None,
+        may_be_silent=g.selection is not None,
+        voter=voters.get(g.id, NOBODY),
+    )
+
+
+def _is_held_back(generation: Generation, share: float) -> bool:
+    key = split_key(generation.tenant, generation.session, generation.user, generation.id)
+    return split_of(key, share) == "held_back"
