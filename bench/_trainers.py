@@ -22,7 +22,7 @@ from liveweights.config import Config
 from liveweights.learn.policy import Policy
 from liveweights.learn.rows import Row
 from liveweights.learn.settings import LearnSettings
-from liveweights.learn.tree import Path as TreePath
+from liveweights.learn.tree import TokenRow
 from liveweights.learn.update import update
 from liveweights.learn.updaters.load import compute_dtype
 from liveweights.learn.voters import Voter
@@ -86,7 +86,7 @@ def matrix_rate() -> float:
 def ours(feedback: _feedback.Feedback, batch: int, *, counted: bool = True) -> Outcome:
     """Our update; its operations are counted in another one, where they are."""
     policy = Policy(BASE.folder, None, SETTINGS)
-    paths = [TreePath(_ids(row.prompt), [*_ids(row.answer), END]) for row in feedback.train]
+    paths = [TokenRow(_ids(row.prompt), [*_ids(row.answer), END]) for row in feedback.train]
     # A server would have recorded these when it answered.
     behaviour = policy.score(paths, [1.0] * len(paths), SETTINGS.nodes)
     rows = [
@@ -254,7 +254,7 @@ def _train(trainer: Any, name: str, feedback: _feedback.Feedback, folder: Path) 
 
 def score(policy: Policy, feedback: _feedback.Feedback) -> list[list[float]]:
     """Of the tokens that held-back developers wrote, row after row."""
-    paths = [TreePath(_ids(row.prompt), _ids(row.answer)) for row in feedback.held_back]
+    paths = [TokenRow(_ids(row.prompt), _ids(row.answer)) for row in feedback.held_back]
     scores = policy.score(paths, [1.0] * len(paths), SETTINGS.nodes)
     return [scores_T.tolist() for scores_T in scores]
 

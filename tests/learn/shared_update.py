@@ -16,15 +16,15 @@ from torch import distributed as dist
 from liveweights.learn.policy import Policy
 from liveweights.learn.rows import Row
 from liveweights.learn.settings import LearnSettings
-from liveweights.learn.tree import Path as TreePath
+from liveweights.learn.tree import TokenRow
 from liveweights.learn.update import update
 
 PATHS = [
-    TreePath(list(range(1, 20)), [5, 6, 7]),
-    TreePath(list(range(1, 24)), [9, 6, 7]),
-    TreePath([40, 41, 42], [43, 44]),
-    TreePath([70, 41, 42], [43, 44, 7]),
-    TreePath(list(range(100, 150)), [43, 44, 7, 7]),
+    TokenRow(list(range(1, 20)), [5, 6, 7]),
+    TokenRow(list(range(1, 24)), [9, 6, 7]),
+    TokenRow([40, 41, 42], [43, 44]),
+    TokenRow([70, 41, 42], [43, 44, 7]),
+    TokenRow(list(range(100, 150)), [43, 44, 7, 7]),
 ]
 HEAT = [1.0] * len(PATHS)
 

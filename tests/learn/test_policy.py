@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,15 +13,15 @@ from tests.learn.families import make_family
 
 from liveweights.learn.policy import Policy, steps
 from liveweights.learn.settings import LearnSettings
-from liveweights.learn.tree import Path as Row
+from liveweights.learn.tree import TokenRow
 
 SETTINGS = LearnSettings(rank=4)
 SHARED = list(range(1, 25))
 ROWS = [
-    Row(SHARED, [30, 31, 32]),
-    Row([*SHARED, 30], [40, 41]),
-    Row(SHARED[:10], [7]),
-    Row([99, 98], [97, 96]),
+    TokenRow(SHARED, [30, 31, 32]),
+    TokenRow([*SHARED, 30], [40, 41]),
+    TokenRow(SHARED[:10], [7]),
+    TokenRow([99, 98], [97, 96]),
 ]
 
 
@@ -28,7 +31,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: make_family(name, tmp_path_factory.mktemp(name)) for name in families}
 
 
-def gradients(policy: Policy, groups: list[list[Row]]) -> list[torch.Tensor]:
+def gradients(policy: Policy, groups: list[list[TokenRow]]) -> list[torch.Tensor]:
     policy.model.zero_grad()
     for group in groups:
         policy.logprobs(group, torch.ones(len(group)))[0].sum().backward()
@@ -54,6 +57,38 @@ def test_packed_gradients_are_those_of_the_rows_one_by_one(
     largest = max(float(g.abs().max()) for g in alone)
     for one, other in zip(together, alone, strict=True):
         assert float((one - other).abs().max()) < 1e-4 * largest
+
+
+def test_what_a_family_does_not_take_is_told_and_another_way_is_chosen(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    logprobs = Policy.logprobs
+
+    def refusing(self: Policy, paths: Sequence[TokenRow], heat_B: torch.Tensor) -> Any:
+        if self.layout != "rows":
+            raise TypeError("no such mask")
+        return logprobs(self, paths, heat_B)
+
+    monkeypatch.setattr(Policy, "logprobs", refusing)
+    with caplog.at_level(logging.INFO):
+        policy = Policy(folders["llama"], None, SETTINGS)
+    assert policy.way == "rows, only the logits that are read"
+    assert "trees, all logits are not computed: TypeError: no such mask" in caplog.text
+
+
+def test_running_out_of_memory_is_no_property_of_a_family(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logprobs = Policy.logprobs
+
+    def full(self: Policy, paths: Sequence[TokenRow], heat_B: torch.Tensor) -> Any:
+        if self.layout != "rows":
+            raise torch.OutOfMemoryError("2 GiB more were wanted")
+        return logprobs(self, paths, heat_B)
+
+    monkeypatch.setattr(Policy, "logprobs", full)
+    with pytest.raises(torch.OutOfMemoryError, match="2 GiB"):
+        Policy(folders["llama"], None, SETTINGS)
 
 
 def test_checkpointed_activations_give_the_same_gradients_from_less_memory(
@@ -96,7 +131,7 @@ def test_half_precision_is_near(folders: dict[str, Path]) -> None:
 def test_steps_have_every_row_once_and_enough_rows(
     lengths: list[int], fewest: int, seed: int
 ) -> None:
-    rows = [Row([number] * length, [1]) for number, length in enumerate(lengths)]
+    rows = [TokenRow([number] * length, [1]) for number, length in enumerate(lengths)]
     found = list(steps(rows, 64, fewest, torch.Generator().manual_seed(seed)))
     counts = [sum(map(len, step)) for step in found]
     assert sorted(row for step in found for group in step for row in group) == [*range(len(rows))]

@@ -61,9 +61,9 @@ def test_those_are_kept_where_the_update_moved_most(tmp_path: Path) -> None:
 
     def moved(probes: list[list[int]]) -> float:
         with torch.no_grad():
-            from liveweights.learn.tree import Path as TreePath
+            from liveweights.learn.tree import TokenRow
 
-            paths = [TreePath(prompt, [0]) for prompt in probes]
+            paths = [TokenRow(prompt, [0]) for prompt in probes]
             ours = policy.logits(paths)[0].log_softmax(-1)
             with policy.base():
                 base = policy.logits(paths)[0].log_softmax(-1)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path as Folder
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from liveweights.learn.policy import Policy
 from liveweights.learn.reference import PART, Reference, find_reference
 from liveweights.learn.rows import Role, Row
 from liveweights.learn.settings import LearnSettings
-from liveweights.learn.tree import Path
+from liveweights.learn.tree import TokenRow
 
 NODES = 64
 LONG = 40
@@ -19,7 +19,7 @@ LONG = 40
 
 
 @pytest.fixture(scope="module")
-def policy(tiny: Folder) -> Policy:
+def policy(tiny: Path) -> Policy:
     return Policy(tiny, None, LearnSettings())
 
 
@@ -28,7 +28,7 @@ def prompt(number: int) -> list[int]:
 
 
 def computed(policy: Policy, number: int, answer: list[int]) -> torch.Tensor:
-    return policy.score([Path(prompt(number), answer)], [1.0], NODES)[0]
+    return policy.score([TokenRow(prompt(number), answer)], [1.0], NODES)[0]
 
 
 def make_row(
@@ -41,7 +41,7 @@ def make_row(
 
 
 def find(policy: Policy, rows: list[Row], **settings: Any) -> Reference:
-    paths = [Path(row.prompt_ids, row.answer_ids) for row in rows]
+    paths = [TokenRow(row.prompt_ids, row.answer_ids) for row in rows]
     return find_reference(policy, rows, paths, LearnSettings(nodes=NODES, **settings))
 
 

@@ -14,11 +14,14 @@ from liveweights.learn.policy import Policy
 from liveweights.learn.routing import UnknownRouter, find_weighing
 from liveweights.learn.rows import Row as Taught
 from liveweights.learn.settings import LearnSettings
-from liveweights.learn.tree import Path as Row
+from liveweights.learn.tree import TokenRow
 from liveweights.learn.update import update
 
 # Of one length: padding goes where it likes.
-ROWS = [Row(list(range(1, 30)), [30, 31, 32]), Row([*range(1, 20), *range(60, 71)], [40, 41])]
+ROWS = [
+    TokenRow(list(range(1, 30)), [30, 31, 32]),
+    TokenRow([*range(1, 20), *range(60, 71)], [40, 41]),
+]
 HEAT = [1.0, 1.0]
 FAMILIES = [
     "mixtral",
@@ -62,7 +65,7 @@ def test_tokens_keep_the_experts_that_the_incumbent_chose(family: str, tmp_path:
     assert any(float(p.grad.abs().sum()) > 0 for p in policy.parameters() if p.grad is not None)
 
 
-def served(row: Row, layers: int, experts: list[int]) -> NDArray[np.int16]:
+def served(row: TokenRow, layers: int, experts: list[int]) -> NDArray[np.int16]:
     """The same experts for each token of the row's answer [T, layers, K]."""
     return np.tile(np.array(experts, np.int16), (len(row.answer_ids), layers, 1))
 
@@ -98,8 +101,8 @@ def test_what_rows_share_goes_through_what_served_it(tmp_path: Path) -> None:
     """The next request of a session repeats an answer that was served before."""
     policy = Policy(make_family("mixtral", tmp_path), None, LearnSettings(rank=4))
     assert policy.layout == "trees"
-    first = Row([1, 2, 3], [4, 5])
-    after = Row([1, 2, 3, 4, 5, 6], [7])
+    first = TokenRow([1, 2, 3], [4, 5])
+    after = TokenRow([1, 2, 3, 4, 5, 6], [7])
     heat = [1.0, 1.0]
     assert policy.route_as_served(first, Experts(2, served(first, 2, [0, 1])))
     alone = policy.score([first], [1.0], 512, keep_routes=True)[0]
@@ -151,7 +154,12 @@ def test_an_update_counts_what_it_kept(
             experts=experts,
         )
         for n, (path, experts) in enumerate(
-            [(ROWS[0], fits), (ROWS[1], moved), (Row([1, 2], [3]), b"?"), (Row([1, 2], [4]), None)]
+            [
+                (ROWS[0], fits),
+                (ROWS[1], moved),
+                (TokenRow([1, 2], [3]), b"?"),
+                (TokenRow([1, 2], [4]), None),
+            ]
         )
     ]
     report = update(policy, rows, settings)

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.learn.tree import Path, TreeBuilder, pack, split
+from liveweights.learn.tree import TokenRow, TreeBuilder, pack, split
 
 tokens = st.lists(st.integers(0, 2), min_size=1, max_size=6)
-paths = st.lists(st.builds(Path, tokens, tokens), min_size=1, max_size=8)
+paths = st.lists(st.builds(TokenRow, tokens, tokens), min_size=1, max_size=8)
 
 
-def build(rows: list[Path]):
+def build(rows: list[TokenRow]):
     builder = TreeBuilder()
     for row in rows:
         builder.add(row)
@@ -19,7 +19,7 @@ def build(rows: list[Path]):
 
 
 @given(paths)
-def test_every_answer_token_is_read_behind_its_own_prefix(rows: list[Path]) -> None:
+def test_every_answer_token_is_read_behind_its_own_prefix(rows: list[TokenRow]) -> None:
     tree = build(rows)
     mask = tree.mask_NN()
     place = 0
@@ -38,7 +38,7 @@ def test_every_answer_token_is_read_behind_its_own_prefix(rows: list[Path]) -> N
 
 
 @given(paths)
-def test_a_prefix_is_one_node(rows: list[Path]) -> None:
+def test_a_prefix_is_one_node(rows: list[TokenRow]) -> None:
     fed = {
         tuple([*row.prompt_ids, *row.answer_ids][: end + 1])
         for row in rows
@@ -48,7 +48,7 @@ def test_a_prefix_is_one_node(rows: list[Path]) -> None:
 
 
 @given(paths, paths)
-def test_parts_are_trees_side_by_side(rows: list[Path], others: list[Path]) -> None:
+def test_parts_are_trees_side_by_side(rows: list[TokenRow], others: list[TokenRow]) -> None:
     builder = TreeBuilder()
     for number, row in enumerate(others):
         builder.add(row, len(rows) + number)
@@ -68,7 +68,7 @@ def test_parts_are_trees_side_by_side(rows: list[Path], others: list[Path]) -> N
 
 
 @given(paths, st.integers(1, 30))
-def test_packing_keeps_every_row_once_and_in_order(rows: list[Path], budget: int) -> None:
+def test_packing_keeps_every_row_once_and_in_order(rows: list[TokenRow], budget: int) -> None:
     groups = pack(rows, budget)
     assert [index for group in groups for index in group] == list(range(len(rows)))
     for group in groups:
@@ -77,18 +77,23 @@ def test_packing_keeps_every_row_once_and_in_order(rows: list[Path], budget: int
 
 
 @given(paths, st.integers(1, 30))
-def test_splitting_keeps_every_row_once(rows: list[Path], size: int) -> None:
+def test_splitting_keeps_every_row_once(rows: list[TokenRow], size: int) -> None:
     groups = split(rows, size)
     assert sorted(index for group in groups for index in group) == list(range(len(rows)))
     assert all(group == sorted(group) for group in groups)
 
 
 def test_rows_that_share_nothing_are_apart_from_a_size_on() -> None:
-    rows = [Path([1] * 9, [2]), Path([3] * 9, [4]), Path([1] * 9, [5]), Path([6] * 9, [7])]
+    rows = [
+        TokenRow([1] * 9, [2]),
+        TokenRow([3] * 9, [4]),
+        TokenRow([1] * 9, [5]),
+        TokenRow([6] * 9, [7]),
+    ]
     assert split(rows, 5) == [[0, 2], [1], [3]]
     assert split(rows, 500) == [[0, 1, 2, 3]]
 
 
 def test_an_empty_answer_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
-        TreeBuilder().add(Path([1], []))
+        TreeBuilder().add(TokenRow([1], []))

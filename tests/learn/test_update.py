@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path as Folder
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from liveweights.learn.job import Report, Step
 from liveweights.learn.policy import Policy
 from liveweights.learn.rows import Row
 from liveweights.learn.settings import LearnSettings
-from liveweights.learn.tree import Path
+from liveweights.learn.tree import TokenRow
 from liveweights.learn.update import schedule, update
 
 
@@ -21,23 +21,23 @@ def row(role: Any, prompt: list[int], answer: list[int], weight: float, mu: list
     return Row(role, "g", "s", SOMEBODY, prompt, answer, weight, mu, 1.0)
 
 
-def total(policy: Policy, path: Path) -> float:
+def total(policy: Policy, path: TokenRow) -> float:
     return float(policy.score([path], [1.0], 512)[0].sum())
 
 
 def likeliest(policy: Policy, prompt: list[int]) -> int:
     """The most likely next token: what a server would have sampled."""
-    logits_1V, _, _ = policy.logits([Path(prompt, [0])])
+    logits_1V, _, _ = policy.logits([TokenRow(prompt, [0])])
     return int(logits_1V[0].argmax())
 
 
-def test_a_packed_pass_is_the_rows_one_by_one(tiny: Folder) -> None:
+def test_a_packed_pass_is_the_rows_one_by_one(tiny: Path) -> None:
     policy = Policy(tiny, None, LearnSettings())
     paths = [
-        Path([1, 2, 3], [4, 5]),
-        Path([1, 2, 3], [4, 6, 7]),
-        Path([1, 2, 3, 4, 5], [8]),
-        Path([9, 2], [3]),
+        TokenRow([1, 2, 3], [4, 5]),
+        TokenRow([1, 2, 3], [4, 6, 7]),
+        TokenRow([1, 2, 3, 4, 5], [8]),
+        TokenRow([9, 2], [3]),
     ]
     together = policy.score(paths, [1.0, 0.5, 2.0, 1.0], 512)
     alone = [
@@ -47,12 +47,12 @@ def test_a_packed_pass_is_the_rows_one_by_one(tiny: Folder) -> None:
         assert torch.allclose(one, other, atol=1e-5)
 
 
-def test_packed_gradients_are_those_of_the_rows_one_by_one(tiny: Folder) -> None:
+def test_packed_gradients_are_those_of_the_rows_one_by_one(tiny: Path) -> None:
     policy = Policy(tiny, None, LearnSettings())
-    paths = [Path([1, 2, 3], [4, 5]), Path([1, 2, 3], [4, 6, 7]), Path([1, 2], [3, 4])]
+    paths = [TokenRow([1, 2, 3], [4, 5]), TokenRow([1, 2, 3], [4, 6, 7]), TokenRow([1, 2], [3, 4])]
     heat = torch.ones(3)
 
-    def gradients(groups: list[list[Path]]) -> list[torch.Tensor]:
+    def gradients(groups: list[list[TokenRow]]) -> list[torch.Tensor]:
         policy.model.zero_grad()
         for group in groups:
             policy.logprobs(group, heat)[0].sum().backward()
@@ -62,11 +62,11 @@ def test_packed_gradients_are_those_of_the_rows_one_by_one(tiny: Folder) -> None
         assert torch.allclose(one, other, atol=1e-4)
 
 
-def test_the_accepted_rises_the_rejected_falls_the_correction_rises(tiny: Folder) -> None:
+def test_the_accepted_rises_the_rejected_falls_the_correction_rises(tiny: Path) -> None:
     settings = LearnSettings(learning_rate=5e-3, epochs=4, nodes=64)
     policy = Policy(tiny, None, settings)
     said = likeliest(policy, [5, 6])
-    good, bad, shown = Path([1, 2], [3, 4]), Path([5, 6], [said]), Path([5, 6], [8])
+    good, bad, shown = TokenRow([1, 2], [3, 4]), TokenRow([5, 6], [said]), TokenRow([5, 6], [8])
     before = [policy.score([p], [1.0], 64)[0] for p in (good, bad, shown)]
     rows = [
         row("policy", [1, 2], [3, 4], 0.8, before[0].tolist()),
@@ -82,19 +82,19 @@ def test_the_accepted_rises_the_rejected_falls_the_correction_rises(tiny: Folder
     assert total(policy, shown) > float(before[2].sum())
 
 
-def test_an_answer_too_far_off_policy_is_masked_and_counted(tiny: Folder) -> None:
+def test_an_answer_too_far_off_policy_is_masked_and_counted(tiny: Path) -> None:
     settings = LearnSettings()
     policy = Policy(tiny, None, settings)
-    before = total(policy, Path([1, 2], [3]))
+    before = total(policy, TokenRow([1, 2], [3]))
     report = update(policy, [row("policy", [1, 2], [3], 0.8, [before - 5.0])], settings)
     assert (report.masked, report.taught, report.steps) == (1, 0, 0)
-    assert total(policy, Path([1, 2], [3])) == before
+    assert total(policy, TokenRow([1, 2], [3])) == before
 
 
-def test_a_saved_adapter_computes_the_same(tiny: Folder, tmp_path: Folder) -> None:
+def test_a_saved_adapter_computes_the_same(tiny: Path, tmp_path: Path) -> None:
     settings = LearnSettings(learning_rate=1e-2)
     policy = Policy(tiny, None, settings)
-    path = Path([1, 2], [3, 4])
+    path = TokenRow([1, 2], [3, 4])
     with policy.base():
         base = total(policy, path)
     update(policy, [row("correction", [1, 2], [3, 4], 1.0, [])], settings)
@@ -105,11 +105,11 @@ def test_a_saved_adapter_computes_the_same(tiny: Folder, tmp_path: Folder) -> No
 
 
 @pytest.mark.parametrize("loss", ["topr", "cispo", "gspo"])
-def test_every_policy_loss_raises_the_good_and_lowers_the_bad(tiny: Folder, loss: Any) -> None:
+def test_every_policy_loss_raises_the_good_and_lowers_the_bad(tiny: Path, loss: Any) -> None:
     settings = LearnSettings(learning_rate=2e-3, epochs=3, nodes=64, loss=loss)
     policy = Policy(tiny, None, settings)
     said = likeliest(policy, [5, 6])
-    good, bad = Path([1, 2], [3, 4]), Path([5, 6], [said])
+    good, bad = TokenRow([1, 2], [3, 4]), TokenRow([5, 6], [said])
     before = [policy.score([p], [1.0], 64)[0] for p in (good, bad)]
     rows = [
         row("policy", [1, 2], [3, 4], 0.8, before[0].tolist()),
@@ -120,10 +120,10 @@ def test_every_policy_loss_raises_the_good_and_lowers_the_bad(tiny: Folder, loss
     assert total(policy, bad) < float(before[1].sum())
 
 
-def test_answers_without_probabilities_are_learnt_too(tiny: Folder) -> None:
+def test_answers_without_probabilities_are_learnt_too(tiny: Path) -> None:
     settings = LearnSettings(learning_rate=2e-3, epochs=3, nodes=64)
     policy = Policy(tiny, None, settings)
-    good, bad = Path([1, 2], [3, 4]), Path([5, 6], [7])
+    good, bad = TokenRow([1, 2], [3, 4]), TokenRow([5, 6], [7])
     before = [total(policy, p) for p in (good, bad)]
     rows = [
         row("preference", [1, 2], [3, 4], 0.8, []),
@@ -135,27 +135,27 @@ def test_answers_without_probabilities_are_learnt_too(tiny: Folder) -> None:
     assert total(policy, bad) < before[1]
 
 
-def test_words_of_the_user_teach_in_hindsight(tiny: Folder) -> None:
+def test_words_of_the_user_teach_in_hindsight(tiny: Path) -> None:
     """Tokens move to where the policy that knows the reaction has them."""
     settings = LearnSettings(learning_rate=5e-3, epochs=4, nodes=64, kl_weight=0.0)
     policy = Policy(tiny, None, settings)
     prompt, knowing, answers = [1, 2], [1, 2, 9, 9], range(10, 20)
-    plain = [total(policy, Path(prompt, [a])) for a in answers]
-    told = [total(policy, Path(knowing, [a])) for a in answers]
+    plain = [total(policy, TokenRow(prompt, [a])) for a in answers]
+    told = [total(policy, TokenRow(knowing, [a])) for a in answers]
     rows = [
         Row("hindsight", "g", "s", SOMEBODY, prompt, [a], 1.0, [p], 1.0, teacher_ids=knowing)
         for a, p in zip(answers, plain, strict=True)
     ]
     update(policy, rows, settings)
-    after = [total(policy, Path(prompt, [a])) for a in answers]
+    after = [total(policy, TokenRow(prompt, [a])) for a in answers]
     moved = torch.tensor(after) - torch.tensor(plain)
     wanted = torch.tensor(told) - torch.tensor(plain)
     assert float(torch.corrcoef(torch.stack([moved, wanted]))[0, 1]) > 0.5
 
 
-def test_a_server_that_differs_from_the_trainer_raises_an_alarm(tiny: Folder) -> None:
+def test_a_server_that_differs_from_the_trainer_raises_an_alarm(tiny: Path) -> None:
     settings = LearnSettings(nodes=64, max_mismatch=0.2)
-    served = total(Policy(tiny, None, settings), Path([1, 2], [3]))
+    served = total(Policy(tiny, None, settings), TokenRow([1, 2], [3]))
 
     def report(off: float, fresh: bool) -> Report:
         answer = Row(
@@ -170,7 +170,7 @@ def test_a_server_that_differs_from_the_trainer_raises_an_alarm(tiny: Folder) ->
     assert report(0.3, False).mismatch is None
 
 
-def test_a_step_of_several_trees_is_that_of_one(tiny: Folder) -> None:
+def test_a_step_of_several_trees_is_that_of_one(tiny: Path) -> None:
     def weights(nodes: int, step_rows: int) -> list[torch.Tensor]:
         policy = Policy(tiny, None, LearnSettings())
         rows = [
@@ -187,11 +187,11 @@ def test_a_step_of_several_trees_is_that_of_one(tiny: Folder) -> None:
         assert torch.allclose(one, other, atol=1e-5)
 
 
-def test_progress_tells_where_it_stands(tiny: Folder) -> None:
+def test_progress_tells_where_it_stands(tiny: Path) -> None:
     settings = LearnSettings(nodes=64, epochs=2)
     steps: list[Step] = []
     policy = Policy(tiny, None, settings)
-    said = total(policy, Path([1, 2], [63]))
+    said = total(policy, TokenRow([1, 2], [63]))
     rows = [row("correction", [1, 2], [3], 1.0, []), row("policy", [1, 2], [63], 0.2, [said])]
     report = update(policy, rows, settings, steps.append)
     assert [(s.done, s.total) for s in steps] == [(2, 4), (4, 4)]

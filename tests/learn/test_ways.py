@@ -8,7 +8,7 @@ from tests.learn.families import make_family
 
 from liveweights.learn.policy import Policy
 from liveweights.learn.settings import LearnSettings
-from liveweights.learn.tree import Path as Row
+from liveweights.learn.tree import TokenRow
 from liveweights.learn.ways import Way, file_of, read_way, write_way
 
 SETTINGS = LearnSettings(rank=4)
@@ -27,7 +27,7 @@ def test_a_way_that_was_found_is_not_looked_for_again(
     monkeypatch.setattr(Policy, "_choose_way", refuse)
     again = Policy(base, None, SETTINGS, ways)
     assert (again.layout, again.headless) == (found.layout, found.headless)
-    rows, heat_B = [Row([1, 2, 3], [4, 5]), Row([1, 2, 6], [7])], torch.ones(2)
+    rows, heat_B = [TokenRow([1, 2, 3], [4, 5]), TokenRow([1, 2, 6], [7])], torch.ones(2)
     assert torch.equal(again.logprobs(rows, heat_B)[0], found.logprobs(rows, heat_B)[0])
 
 

@@ -10,7 +10,7 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path as Folder
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from liveweights.learn.policy import Policy
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.rows import Rows, build_rows
 from liveweights.learn.settings import LearnSettings
-from liveweights.learn.tree import Path
+from liveweights.learn.tree import TokenRow
 from liveweights.learn.update import update
 from liveweights.record.example import Example
 from liveweights.record.feedback import Feedback, Signal
@@ -32,7 +32,7 @@ REWARDS = RewardMap()
 _numbers = itertools.count()
 
 
-def make_base(folder: Folder) -> Folder:
+def make_base(folder: Path) -> Path:
     """A random Llama whose logits are large enough to become certain."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -54,7 +54,7 @@ def make_base(folder: Folder) -> Folder:
 class World:
     """A policy that is taught in place, cycle by cycle, by those who use it."""
 
-    def __init__(self, base: Folder, settings: LearnSettings, seed: int = 0) -> None:
+    def __init__(self, base: Path, settings: LearnSettings, seed: int = 0) -> None:
         self.settings = settings
         self.policy = Policy(base, None, settings)
         self.baseline = Baseline.empty()
@@ -71,7 +71,7 @@ class World:
     @torch.no_grad()
     def probabilities(self) -> torch.Tensor:
         """Of every word in every context -> (contexts, words)."""
-        paths = [Path(prompt, [SILENCE]) for prompt in self.prompts]
+        paths = [TokenRow(prompt, [SILENCE]) for prompt in self.prompts]
         return self.policy.logits(paths)[0].softmax(-1)
 
     def reward(self) -> float:

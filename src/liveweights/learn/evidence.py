@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from liveweights.learn.drift import measure_drift
+from liveweights.learn.head import scaled_logprobs
 from liveweights.learn.job import HeldBack, Moved
 from liveweights.learn.policy import Policy
 from liveweights.learn.rewards import RewardMap, reward
 from liveweights.learn.rows import Encode, written_ids
-from liveweights.learn.tree import Path, pack
+from liveweights.learn.tree import TokenRow, pack
 from liveweights.learn.truth import truth
 from liveweights.record.example import Example
 from liveweights.record.generation import Generation
@@ -106,14 +107,14 @@ def measure_divergence(after: Sequence[Scored], before: Sequence[Scored]) -> flo
     return measure_drift([s.answer for s in after], [s.answer for s in before]).divergence
 
 
-def _paths(question: Question) -> list[tuple[Path, float]]:
+def _paths(question: Question) -> list[tuple[TokenRow, float]]:
     generation = question.generation
-    answer = Path(generation.prompt_ids, generation.output_ids)
+    answer = TokenRow(generation.prompt_ids, generation.output_ids)
     pairs = [(answer, question.temperature)]
     if _is_warm(question):
         pairs.append((answer, 1.0))
     if question.truth_ids:
-        pairs.append((Path(generation.prompt_ids, question.truth_ids), 1.0))
+        pairs.append((TokenRow(generation.prompt_ids, question.truth_ids), 1.0))
     return pairs
 
 
@@ -175,7 +176,7 @@ def _mean(values: Sequence[float]) -> float:
 
 @torch.no_grad()
 def score_with_entropy(
-    policy: Policy, paths: Sequence[Path], temperatures: Sequence[float], nodes: int
+    policy: Policy, paths: Sequence[TokenRow], temperatures: Sequence[float], nodes: int
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Per path its answer's log-probabilities (T,) at its temperature, and the entropy of the
     next token (T,) at temperature 1, in nats."""
@@ -184,9 +185,8 @@ def score_with_entropy(
     for indices in pack(paths, nodes):
         logits_TV, target_T, row_T = policy.logits([paths[i] for i in indices])
         heat_T = torch.tensor([temperatures[i] for i in indices])[row_T]
-        warm_TV = (logits_TV / heat_T[:, None]).log_softmax(-1)
+        score_T = scaled_logprobs(logits_TV, target_T, heat_T)
         plain_TV = logits_TV.log_softmax(-1)
-        score_T = warm_TV.gather(1, target_T[:, None])[:, 0]
         entropy_T = -(plain_TV.exp() * plain_TV).sum(-1)
         lengths = [len(paths[i].answer_ids) for i in indices]
         parts = zip(indices, score_T.split(lengths), entropy_T.split(lengths), strict=True)

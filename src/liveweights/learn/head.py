@@ -33,7 +33,12 @@ def token_logprobs(
     )
 
 
-def _logprobs(hidden_TD: Tensor, head: Any, target_T: Tensor, temperature_T: Tensor) -> Tensor:
-    scaled_TV = head(hidden_TD).float() / temperature_T[:, None]
+def scaled_logprobs(logits_TV: Tensor, target_T: Tensor, temperature_T: Tensor) -> Tensor:
+    """Log-probability of each target under softmax(logits / temperature) -> (T,)."""
+    scaled_TV = logits_TV / temperature_T[:, None]
     chosen_T = scaled_TV.gather(1, target_T[:, None])[:, 0]
     return chosen_T - torch.logsumexp(scaled_TV, dim=-1)
+
+
+def _logprobs(hidden_TD: Tensor, head: Any, target_T: Tensor, temperature_T: Tensor) -> Tensor:
+    return scaled_logprobs(head(hidden_TD).float(), target_T, temperature_T)

@@ -110,7 +110,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ``entropy`` is of the next token on held-back answers, in nats, before and after. ``grad_norm``
     is the mean over steps, before clipping. ``served_routing`` are the rows whose answers went
     through the experts that served them, ``unfit_routing`` those whose recorded experts are not of
-    this model.
+    this model. ``way`` is how log-probabilities were computed.
     """
 
     signals: dict[str, int]
@@ -136,6 +136,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     entropy: float | None = None
     served_routing: int = 0
     unfit_routing: int = 0
+    way: str = ""
     moved: list[Moved] = []
     alarms: list[str] = []
     seconds: float = 0.0

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from liveweights.learn.tree import Path, Tree, TreeBuilder, split
+from liveweights.learn.tree import TokenRow, Tree, TreeBuilder, split
 
 Layout = Literal["trees", "tree", "rows"]
 """Trees of rows that share much, which attention (``attention``) computes one by one; one tree of
@@ -38,7 +38,7 @@ class Batch:
 
 
 def lay_out(
-    paths: Sequence[Path],
+    paths: Sequence[TokenRow],
     layout: Layout,
     config: Any,
     device: torch.device,
@@ -89,7 +89,7 @@ def _tree(tree: Tree, config: Any, device: torch.device, dtype: torch.dtype) -> 
     )
 
 
-def _rows(paths: Sequence[Path], device: torch.device) -> Batch:
+def _rows(paths: Sequence[TokenRow], device: torch.device) -> Batch:
     """Rows padded on the right, where a causal model does not look."""
     fed = [[*path.prompt_ids, *path.answer_ids[:-1]] for path in paths]
     width = max(map(len, fed))

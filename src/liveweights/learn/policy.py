@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,15 +14,16 @@ from torch import Tensor
 from liveweights.catalog.routers import stack
 from liveweights.engines.experts import Experts
 from liveweights.learn import attention, sharing
-from liveweights.learn.head import token_logprobs
+from liveweights.learn.head import scaled_logprobs, token_logprobs
 from liveweights.learn.layout import Batch, Layout, lay_out
 from liveweights.learn.routing import Routing
 from liveweights.learn.settings import LearnSettings
-from liveweights.learn.tree import Path as Row
-from liveweights.learn.tree import pack
+from liveweights.learn.tree import TokenRow, pack
 from liveweights.learn.updaters import open_updater
 from liveweights.learn.updaters.load import compute_dtype, device_of
 from liveweights.learn.ways import Way, file_of, read_way, write_way
+
+log = logging.getLogger(__name__)
 
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.15}
 """Mean difference in nats between two ways of computing the same."""
@@ -74,10 +76,17 @@ class Policy:
         """Name of the precision that it computes in."""
         return "float32" if self._dtype == torch.float32 else "bfloat16"
 
+    @property
+    def way(self) -> str:
+        """How it computes, in words."""
+        return (
+            f"{self.layout}, {'only the logits that are read' if self.headless else 'all logits'}"
+        )
+
     def parameters(self) -> list[Any]:
         return self.updater.parameters()
 
-    def logits(self, paths: Sequence[Row]) -> tuple[Tensor, Tensor, Tensor]:
+    def logits(self, paths: Sequence[TokenRow]) -> tuple[Tensor, Tensor, Tensor]:
         """One pass over the rows, what they share once.
 
         Returns logits (T, V) only where an answer token is predicted, targets (T,), rows (T,).
@@ -90,13 +99,11 @@ class Policy:
                 logits_TV = self._whole(batch)
         return logits_TV.float().cpu(), batch.target_T.cpu(), batch.row_T
 
-    def logprobs(self, paths: Sequence[Row], temperature_B: Tensor) -> tuple[Tensor, Tensor]:
+    def logprobs(self, paths: Sequence[TokenRow], temperature_B: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities of the answer tokens (T,) at each row's temperature, and rows (T,)."""
         if not self.headless:
             logits_TV, target_T, row_T = self.logits(paths)
-            scaled_TV = logits_TV / temperature_B[row_T, None]
-            chosen_T = scaled_TV.gather(1, target_T[:, None])[:, 0]
-            return chosen_T - torch.logsumexp(scaled_TV, dim=-1), row_T
+            return scaled_logprobs(logits_TV, target_T, temperature_B[row_T]), row_T
         batch = self._lay_out(paths)
         heat_T = temperature_B[batch.row_T].to(self.device)
         head = self._language_model().get_output_embeddings()
@@ -107,7 +114,7 @@ class Policy:
     @torch.no_grad()
     def score(
         self,
-        paths: Sequence[Row],
+        paths: Sequence[TokenRow],
         temperatures: Sequence[float],
         nodes: int,
         *,
@@ -140,7 +147,7 @@ class Policy:
             self._routes = dict(sharing.gather(list(self._routes.items())))
         return sharing.gather(scores[: sum(map(len, ours))])
 
-    def route_as_served(self, path: Row, experts: Experts) -> bool:
+    def route_as_served(self, path: TokenRow, experts: Experts) -> bool:
         """Send the tokens that predict the path's answer through the experts that served it, until
         ``finish``; whether they are of such a model and such an answer."""
         if not experts.serves(len(path.prompt_ids), len(path.answer_ids)):
@@ -169,7 +176,7 @@ class Policy:
         """The causal model itself, inside PEFT's wrapping where there is one."""
         return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
 
-    def _lay_out(self, paths: Sequence[Row]) -> Batch:
+    def _lay_out(self, paths: Sequence[TokenRow]) -> Batch:
         batch = lay_out(paths, self.layout, self._config, self.device, self._dtype)
         forced = self.keeps_routing and (torch.is_grad_enabled() or self._keeping)
         self._routing.force(self._choices(paths, batch) if forced else None)
@@ -230,13 +237,17 @@ class Policy:
             self._take_attention()
             try:
                 found_T = self.logprobs(paths, heat_B)[0]
-            except (TypeError, ValueError, RuntimeError, AttributeError, KeyError):
-                continue  # this family's forward pass does not take it
+            except torch.OutOfMemoryError:
+                raise
+            except (TypeError, ValueError, RuntimeError, AttributeError, KeyError) as error:
+                # This family's forward pass does not take it; each says so in its own way.
+                log.info("%s are not computed: %s: %s", self.way, type(error).__name__, error)
+                continue
             if float((found_T - plain_T).abs().mean()) < _TOLERANCE[self._dtype]:
                 return
         self.layout, self.headless = "rows", False
 
-    def _own_words(self) -> list[Row]:
+    def _own_words(self) -> list[TokenRow]:
         """Rows that share beginnings, of what the model itself would say: on anything else
         rounding in bfloat16 moves it as much as a wrong mask does."""
 
@@ -244,7 +255,7 @@ class Policy:
             """The most likely next tokens; the first is the ``nth`` most likely."""
             found: list[int] = []
             for _ in range(count):
-                logits_1V, _, _ = self.logits([Row([*ids, *found], [0])])
+                logits_1V, _, _ = self.logits([TokenRow([*ids, *found], [0])])
                 found.append(int(logits_1V[0].topk(nth).indices[-1]))
                 nth = 1
             return found
@@ -253,9 +264,9 @@ class Policy:
         shared = [*start, *go_on(start, 8)]
         other = [*shared, *go_on(shared, 2, 2)]
         return [
-            Row(shared, go_on(shared, 3)),
-            Row(other, go_on(other, 4)),
-            Row(shared[:5], go_on(shared[:5], 4, 2)),
+            TokenRow(shared, go_on(shared, 3)),
+            TokenRow(other, go_on(other, 4)),
+            TokenRow(shared[:5], go_on(shared[:5], 4, 2)),
         ]
 
     def _bytes_per_node(self) -> float:
@@ -267,7 +278,7 @@ class Policy:
             held.setdefault(storage.data_ptr(), storage.nbytes())
             return tensor
 
-        path = Row([1] * 24, [1] * 8)
+        path = TokenRow([1] * 24, [1] * 8)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             logprobs_T, _ = self.logprobs([path], torch.ones(1))
         del logprobs_T
@@ -282,12 +293,12 @@ class Policy:
             if isinstance(module, GradientCheckpointingLayer):
                 module.training = True  # the layer's own switch; what is in it stays in eval mode
 
-    def _keep(self, paths: Sequence[Row], choices_NLK: Tensor) -> None:
+    def _keep(self, paths: Sequence[TokenRow], choices_NLK: Tensor) -> None:
         batch = lay_out(paths, self.layout, self._config, torch.device("cpu"))
         for path, nodes in zip(paths, batch.nodes, strict=True):
             self._routes[_key(path)] = choices_NLK[torch.from_numpy(nodes)]
 
-    def _choices(self, paths: Sequence[Row], batch: Batch) -> Tensor | None:
+    def _choices(self, paths: Sequence[TokenRow], batch: Batch) -> Tensor | None:
         """What each token of the batch goes through (N, L, K): what served it, else what the
         incumbent chose, -1 where neither is known; None where nothing is."""
         choices_NLK: Tensor | None = None
@@ -304,12 +315,12 @@ class Policy:
         return choices_NLK
 
 
-def _key(path: Row) -> tuple[int, ...]:
+def _key(path: TokenRow) -> tuple[int, ...]:
     return (len(path.prompt_ids), *path.prompt_ids, *path.answer_ids)
 
 
 def steps(
-    paths: Sequence[Row], nodes: int, fewest: int, generator: torch.Generator
+    paths: Sequence[TokenRow], nodes: int, fewest: int, generator: torch.Generator
 ) -> Iterator[list[list[int]]]:
     """The gradient steps of one epoch, in random order: trees of at most ``nodes`` nodes, as many
     as it takes for ``fewest`` rows. What is left at the end belongs to the last step."""

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from liveweights.learn.dialogue import Dialogue
 from liveweights.learn.policy import Policy
-from liveweights.learn.tree import Path as TreePath
-from liveweights.learn.tree import pack
+from liveweights.learn.tree import TokenRow, pack
 from liveweights.weights.probes import Probe, Probes
 
 TOKENS = 16
@@ -72,7 +71,7 @@ def make_probes(
 def _next_tokens(policy: Policy, prompts: Sequence[list[int]], nodes: int) -> list[Tensor]:
     """Log-probabilities of the token after each prompt (V,)."""
     found: list[Tensor] = [torch.empty(0)] * len(prompts)
-    paths = [TreePath(prompt, [0]) for prompt in prompts]
+    paths = [TokenRow(prompt, [0]) for prompt in prompts]
     for indices in pack(paths, nodes):
         logits_TV, _, _ = policy.logits([paths[i] for i in indices])
         for index, logits_V in zip(indices, logits_TV, strict=True):

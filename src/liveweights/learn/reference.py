@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from liveweights.learn.losses.ratio import answer_ratio
 from liveweights.learn.policy import Policy
 from liveweights.learn.rows import Row
 from liveweights.learn.settings import LearnSettings
-from liveweights.learn.tree import Path, pack
+from liveweights.learn.tree import TokenRow, pack
 
 PART = 8
 """Of so many packs of rows that the incumbent served, one is compared."""
@@ -40,7 +41,7 @@ class Reference:
 
 
 def find_reference(
-    policy: Policy, rows: Sequence[Row], paths: Sequence[Path], settings: LearnSettings
+    policy: Policy, rows: Sequence[Row], paths: Sequence[TokenRow], settings: LearnSettings
 ) -> Reference:
     """Compute what is needed and not on record.
 
@@ -68,7 +69,7 @@ def _is_known(row: Row) -> bool:
     return row.role == "policy" and row.fresh and len(row.behaviour) == len(row.answer_ids)
 
 
-def _part(known: Sequence[int], paths: Sequence[Path], settings: LearnSettings) -> list[int]:
+def _part(known: Sequence[int], paths: Sequence[TokenRow], settings: LearnSettings) -> list[int]:
     """Of the known rows those that are compared: whole packs, whose rows share their prompts."""
     packs = pack([paths[i] for i in known], settings.nodes)
     return [known[place] for pack in packs[::PART] for place in pack]
@@ -78,7 +79,7 @@ def _score(
     policy: Policy,
     chosen: Sequence[int],
     rows: Sequence[Row],
-    paths: Sequence[Path],
+    paths: Sequence[TokenRow],
     settings: LearnSettings,
 ) -> dict[int, Tensor]:
     scores = policy.score(
@@ -92,7 +93,7 @@ def _score(
 
 def _ratio(rows: Sequence[Row], scored: dict[int, Tensor]) -> float:
     ratios = [
-        float((score - torch.tensor(rows[i].behaviour)).mean().exp())
+        answer_ratio(score, torch.tensor(rows[i].behaviour))
         for i, score in scored.items()
         if rows[i].role == "policy"
     ]

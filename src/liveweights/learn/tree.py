@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class TokenRow:
     """A row to pack: the model reads ``prompt_ids`` and is scored on ``answer_ids``."""
 
     prompt_ids: Sequence[int]
@@ -68,13 +68,13 @@ class TreeBuilder:
         self._token: list[int] = []
         self._depth: list[int] = []
         self._parent: list[int] = []
-        self._rows: dict[int, tuple[list[int], Path]] = {}
+        self._rows: dict[int, tuple[list[int], TokenRow]] = {}
         self._bounds = [0]
 
     def __len__(self) -> int:
         return len(self._token)
 
-    def cost(self, path: Path) -> int:
+    def cost(self, path: TokenRow) -> int:
         """Nodes that ``path`` would add. The last answer token is read by nobody: it is free."""
         fed = [*path.prompt_ids, *path.answer_ids[:-1]]
         level = self._roots
@@ -89,7 +89,7 @@ class TreeBuilder:
         self._roots = {}
         self._bounds.append(len(self))
 
-    def add(self, path: Path, row: int | None = None) -> None:
+    def add(self, path: TokenRow, row: int | None = None) -> None:
         """Raises ValueError for an empty prompt or answer."""
         if not path.prompt_ids or not path.answer_ids:
             raise ValueError("a path needs at least one prompt token and one answer token")
@@ -125,7 +125,7 @@ class TreeBuilder:
         )
 
 
-def pack(paths: Sequence[Path], budget: int) -> list[list[int]]:
+def pack(paths: Sequence[TokenRow], budget: int) -> list[list[int]]:
     """Group neighbouring rows into trees of at most ``budget`` nodes (one row may exceed it).
 
     Rows that should share must be neighbours (sort by session, then time). Returns the indices
@@ -142,7 +142,7 @@ def pack(paths: Sequence[Path], budget: int) -> list[list[int]]:
     return groups
 
 
-def split(paths: Sequence[Path], size: int) -> list[list[int]]:
+def split(paths: Sequence[TokenRow], size: int) -> list[list[int]]:
     """Divide one step's rows into trees that are better computed apart; every index once.
 
     A tree's mask lets attention compute every pair of its nodes, also of rows that share nothing.

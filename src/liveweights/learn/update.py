@@ -18,14 +18,30 @@ from liveweights.learn.losses.divergence import adapt, divergence
 from liveweights.learn.losses.hindsight import hindsight_advantage
 from liveweights.learn.losses.kto import kto_loss
 from liveweights.learn.losses.policy import policy_loss
+from liveweights.learn.losses.ratio import answer_ratio
 from liveweights.learn.pace import Pace
 from liveweights.learn.policy import Policy, steps
 from liveweights.learn.reference import find_reference
 from liveweights.learn.rows import Role, Row
 from liveweights.learn.settings import LearnSettings
-from liveweights.learn.tree import Path
+from liveweights.learn.tree import TokenRow
 
 Progress = Callable[[Step], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """The rows of an update, and what is known of them before the first step.
+
+    By row: ``incumbent`` and ``behaviour`` log-probabilities of its answer's tokens (T,), and the
+    ``hindsight`` advantages (T,) of those that teach so.
+    """
+
+    rows: Sequence[Row]
+    token_rows: Sequence[TokenRow]
+    incumbent: Mapping[int, Tensor]
+    behaviour: Mapping[int, Tensor]
+    hindsight: Mapping[int, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +64,9 @@ def update(
     answers whose geometric-mean ratio leaves the band teach nothing and are counted. Calls
     ``progress`` after each step.
     """
-    paths = [Path(row.prompt_ids, row.answer_ids) for row in rows]
-    served = _route_as_served(policy, rows, paths)
-    reference = find_reference(policy, rows, paths, settings)
+    token_rows = [TokenRow(row.prompt_ids, row.answer_ids) for row in rows]
+    served = _route_as_served(policy, rows, token_rows)
+    reference = find_reference(policy, rows, token_rows, settings)
     behaviour = {
         i: torch.tensor(row.behaviour) if row.behaviour else reference.logprobs[i]
         for i, row in enumerate(rows)
@@ -58,7 +74,13 @@ def update(
     }
     masked = {i for i, score in reference.scored.items() if _is_off(rows[i], score, settings)}
     taught = [i for i, row in enumerate(rows) if i not in masked and row.weight != 0.0]
-    hindsight = _hindsight(policy, rows, reference.scored, taught, settings)
+    prepared = _Prepared(
+        rows=rows,
+        token_rows=token_rows,
+        incumbent=reference.logprobs,
+        behaviour=behaviour,
+        hindsight=_hindsight(policy, rows, reference.scored, taught, settings),
+    )
     optimizer = torch.optim.AdamW(
         policy.parameters(), lr=policy.updater.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
     )
@@ -70,7 +92,7 @@ def update(
     pace: Pace | None = None
     for _ in range(settings.epochs if taught else 0):
         planned = list(
-            steps([paths[i] for i in taught], settings.nodes, settings.step_rows, generator)
+            steps([token_rows[i] for i in taught], settings.nodes, settings.step_rows, generator)
         )
         length = settings.epochs * len(planned)
         if pace is None:
@@ -90,15 +112,11 @@ def update(
                 part = sharing.processes() if ours else 0
                 loss, drift = _loss(
                     policy,
+                    prepared,
                     ours or [taught[group[0]]],
-                    rows,
-                    paths,
-                    reference.logprobs,
-                    behaviour,
-                    hindsight,
-                    kl_weight,
-                    settings,
-                    whole,
+                    whole=whole,
+                    kl_weight=kl_weight,
+                    settings=settings,
                 )
                 (part * loss).backward()  # pyright: ignore[reportUnknownMemberType]
                 if ours:
@@ -142,6 +160,7 @@ def update(
         loss=total / count if count else 0.0,
         served_routing=sum(served),
         unfit_routing=len(served) - sum(served),
+        way=policy.way,
         alarms=[
             f"server and trainer differ by {mismatch:.3f} nats per token on the incumbent's"
             f" answers; at most {settings.max_mismatch:g}"
@@ -151,17 +170,19 @@ def update(
     )
 
 
-def _route_as_served(policy: Policy, rows: Sequence[Row], paths: Sequence[Path]) -> list[bool]:
-    """Whether each recording of experts is used; none where no routing is."""
-    found: list[bool] = []
-    for row, path in zip(rows, paths, strict=True):
+def _route_as_served(
+    policy: Policy, rows: Sequence[Row], token_rows: Sequence[TokenRow]
+) -> list[bool]:
+    """Whether each recording of experts is used; none where no routing is kept."""
+    used: list[bool] = []
+    for row, token_row in zip(rows, token_rows, strict=True):
         if row.experts is None or not policy.keeps_routing:
             continue
         try:
-            found.append(policy.route_as_served(path, Experts.from_bytes(row.experts)))
+            used.append(policy.route_as_served(token_row, Experts.from_bytes(row.experts)))
         except ValueError:  # of another version
-            found.append(False)
-    return found
+            used.append(False)
+    return used
 
 
 def schedule(step: int, steps: int) -> float:
@@ -185,7 +206,7 @@ def _hindsight(
     """Each hindsight row's advantages, under the weights that the update starts from."""
     places = [i for i in taught if rows[i].role == "hindsight"]
     scores = policy.score(
-        [Path(rows[i].teacher_ids, rows[i].answer_ids) for i in places],
+        [TokenRow(rows[i].teacher_ids, rows[i].answer_ids) for i in places],
         [rows[i].temperature for i in places],
         settings.nodes,
     )
@@ -198,26 +219,24 @@ def _hindsight(
 def _is_off(row: Row, logprobs_T: Tensor, settings: LearnSettings) -> bool:
     if not row.behaviour:
         return False
-    ratio = float((logprobs_T - torch.tensor(row.behaviour)).mean().exp())
+    ratio = answer_ratio(logprobs_T, torch.tensor(row.behaviour))
     return not 1.0 / settings.ratio_band <= ratio <= settings.ratio_band
 
 
 def _loss(
     policy: Policy,
+    prepared: _Prepared,
     chosen: Sequence[int],
-    rows: Sequence[Row],
-    paths: Sequence[Path],
-    incumbent: Mapping[int, Tensor],
-    behaviour: Mapping[int, Tensor],
-    hindsight: Mapping[int, Tensor],
+    *,
+    whole: _Whole,
     kl_weight: float,
     settings: LearnSettings,
-    whole: _Whole,
 ) -> tuple[Tensor, float]:
     """What ``chosen`` add to the step's loss, which is the mean over rows of their summed token
     losses, and to its divergence in nats per token."""
+    rows, incumbent, behaviour = prepared.rows, prepared.incumbent, prepared.behaviour
     temperature_B = torch.tensor([rows[i].temperature for i in chosen])
-    logprobs_T, row_T = policy.logprobs([paths[i] for i in chosen], temperature_B)
+    logprobs_T, row_T = policy.logprobs([prepared.token_rows[i] for i in chosen], temperature_B)
     now = logprobs_T.detach().split([len(rows[i].answer_ids) for i in chosen])
     incumbent_T = torch.cat([incumbent.get(i, part) for i, part in zip(chosen, now, strict=True)])
     weight_B = torch.tensor([rows[i].weight for i in chosen])
@@ -259,7 +278,10 @@ def _loss(
                 values_T = demonstration_loss(logprobs_T, weight_B[row_T])
             case "hindsight":
                 advantage_T = torch.cat(
-                    [hindsight.get(i, torch.zeros(len(rows[i].answer_ids))) for i in chosen]
+                    [
+                        prepared.hindsight.get(i, torch.zeros(len(rows[i].answer_ids)))
+                        for i in chosen
+                    ]
                 )
                 values_T = cispo_loss(
                     logprobs_T, behaviour_T, advantage_T, ratio_max=settings.ratio_max

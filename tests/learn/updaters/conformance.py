@@ -12,14 +12,14 @@ from tests.learn.voters import SOMEBODY
 from liveweights.learn.policy import Policy
 from liveweights.learn.rows import Row
 from liveweights.learn.settings import LearnSettings
-from liveweights.learn.tree import Path as TreePath
+from liveweights.learn.tree import TokenRow
 from liveweights.learn.update import update
 from liveweights.weights.delta import apply, is_delta
 
 SHOWN = [
-    TreePath(list(range(1, 20)), [5, 6, 7]),
-    TreePath(list(range(1, 24)), [9, 6, 7]),
-    TreePath([40, 41, 42], [43, 44]),
+    TokenRow(list(range(1, 20)), [5, 6, 7]),
+    TokenRow(list(range(1, 24)), [9, 6, 7]),
+    TokenRow([40, 41, 42], [43, 44]),
 ]
 
 

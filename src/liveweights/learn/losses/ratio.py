@@ -18,6 +18,12 @@ def length_by_row(values_T: Tensor, row_T: Tensor, rows: int) -> Tensor:
     return count_B.clamp(min=1.0)
 
 
+def answer_ratio(logprobs_T: Tensor, behaviour_T: Tensor) -> float:
+    """The geometric ratio of one answer."""
+    row_T = torch.zeros(len(logprobs_T), dtype=torch.long)
+    return float(geometric_ratio(logprobs_T, behaviour_T, row_T, 1))
+
+
 def geometric_ratio(logprobs_T: Tensor, behaviour_T: Tensor, row_T: Tensor, rows: int) -> Tensor:
     """Geometric mean over a row's tokens of rho_t = pi_t / mu_t -> (B,), without gradient."""
     return mean_by_row((logprobs_T - behaviour_T).detach(), row_T, rows).exp()
