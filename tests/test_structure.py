@@ -72,7 +72,7 @@ MACHINERY = {
     ("serve", "record.writer"),
 }
 LATER = {
-    ("release", "serve"),
+    ("release", "serve"),  # where the circle closes: its router is told what may answer
 }
 APP = {"cli"}
 """What may import what wires everything together."""

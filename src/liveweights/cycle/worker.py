@@ -109,7 +109,8 @@ class Worker:
             return None
         beat = asyncio.create_task(self._beat())
         step = asyncio.ensure_future(self.steps.take(cycle))
-        watch = asyncio.create_task(self._watch(cycle, step))
+        restarted: asyncio.Future[Cycle] = asyncio.get_running_loop().create_future()
+        watch = asyncio.create_task(self._watch(cycle, step, restarted))
         try:
             after = await step
             if after.state == "ended":
@@ -127,10 +128,10 @@ class Worker:
             log.exception("cycle %d met what it does not know", cycle.id)
             return await self._fail(cycle, f"{type(error).__name__}: {error}; the log says where")
         except asyncio.CancelledError:
-            if not (watch.done() and not watch.cancelled()):
+            if not restarted.done():
                 raise
             log.info("cycle %d: %s -> ended: a user was forgotten", cycle.id, cycle.state)
-            return await watch
+            return restarted.result()
         finally:
             beat.cancel()
             watch.cancel()
@@ -139,8 +140,10 @@ class Worker:
         log.error("cycle %d failed while %s: %s", cycle.id, cycle.state, why)
         return await self.steps.end(cycle, "failed", why)
 
-    async def _watch(self, cycle: Cycle, step: asyncio.Future[Cycle]) -> Cycle:
-        """Break the step off when the cycle is restarted; the cycle then."""
+    async def _watch(
+        self, cycle: Cycle, step: asyncio.Future[Cycle], restarted: asyncio.Future[Cycle]
+    ) -> None:
+        """Break the step off when the cycle is restarted, and say what the cycle is then."""
         while True:
             await asyncio.sleep(self.settings.cycle.poll)
             try:
@@ -150,8 +153,13 @@ class Worker:
                 log.warning("cycle %d could not be looked at: %s", cycle.id, error)
                 continue
             if now.outcome == "restarted":
-                step.cancel()
-                return now
+                restarted.set_result(now)
+                # More than once: asyncio.wait_for of Python 3.11 loses a cancellation that comes
+                # just as what it waits for does.
+                while not step.done():
+                    step.cancel()
+                    await asyncio.wait({step}, timeout=self.settings.cycle.poll)
+                return
 
     async def _clear(self, conn: Connection) -> bool:
         """Whether the last cycle was restarted; nothing is left of it then."""
