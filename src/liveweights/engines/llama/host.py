@@ -16,6 +16,11 @@ import msgspec
 from liveweights.machine import end_with_parent
 
 
+_NICENESS = 4
+"""So that feedback, figures and refusals do not wait for tokens that others have asked for: while
+all cores compute, who wants one for a millisecond gets it at once."""
+
+
 class Host(msgspec.Struct, frozen=True, kw_only=True):
     """What to serve. ``context_length`` is in tokens per slot."""
 
@@ -31,6 +36,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
 def main() -> None:
     parent = os.getppid()
     end_with_parent()
+    os.nice(_NICENESS)
     # Native code prints to stdout, too; keep the real one for the answer.
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
