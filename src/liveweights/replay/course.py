@@ -28,7 +28,7 @@ _DEAF_SECONDS = 60.0
 """How long the status may be unreadable before the service counts as gone."""
 _CHUNK = 4
 """Held-out files that are asked between two looks at the clock."""
-_CALM = 0.2
+_CALM = 0.1
 """Share of what the machine answers that developers ask for while it computes something else."""
 _TURNS = 2
 """Turns of the circle that the forecast speaks of: with two proofs a demo has shown enough."""

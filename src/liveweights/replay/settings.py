@@ -88,7 +88,7 @@ class MeasureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             ge=2,
             le=bounds.COUNT,
         ),
-    ] = 72
+    ] = 60
     positions: Annotated[
         int, Meta(description="Positions per file, one after the other.", ge=1, le=bounds.COUNT)
     ] = 6
