@@ -84,7 +84,7 @@ async def check_rows(run: Running, cycle: int, late: list[str], base: str) -> No
     }
     (incumbent,) = rows(run, "select incumbent from cycles where id = %s", cycle)[0]
     built = build_rows(
-        found, Baseline.empty(), RewardMap(), LearnSettings(), lambda text: [len(text)]
+        found, Baseline.empty(), RewardMap(), LearnSettings(), encode=lambda text: [len(text)]
     )
     assert {row.generation for row in built.rows} == {e.generation.id for e in found}
     for row in built.rows:

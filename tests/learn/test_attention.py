@@ -48,7 +48,7 @@ def test_it_is_attention_within_each_tree(
     kinds: int, value_size: int, way: Any, dtype: torch.dtype, error: float
 ) -> None:
     query, key, value, mask = inputs(kinds, value_size, dtype)
-    out = way(query, key, value, mask, BOUNDS.tolist(), 0.3).transpose(1, 2)
+    out = way(query, key, value, mask, bounds=BOUNDS.tolist(), scale=0.3).transpose(1, 2)
     exact = tuple(t.detach().float().requires_grad_() for t in (query, key, value))
     q, k, v = exact
     expected, _ = sdpa_attention_forward(layer(kinds), q, k, v, mask.float(), scaling=0.3)
@@ -62,7 +62,7 @@ def test_it_is_attention_within_each_tree(
 def test_a_pass_with_bounds_goes_tree_by_tree() -> None:
     query, key, value, mask = inputs(2, 16, torch.float32)
     out, _ = attend(layer(2), query, key, value, mask, cu_seq_lens_q=BOUNDS)
-    expected = by_products(query, key, value, mask, BOUNDS.tolist(), 16**-0.5)
+    expected = by_products(query, key, value, mask, bounds=BOUNDS.tolist(), scale=16**-0.5)
     assert torch.equal(out, expected.transpose(1, 2))
 
 

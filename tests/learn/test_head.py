@@ -17,7 +17,7 @@ def test_chunks_change_neither_value_nor_gradient(tokens: int, chunk: int) -> No
     def run(size: int) -> tuple[torch.Tensor, torch.Tensor]:
         torch.manual_seed(0)
         hidden_TD = torch.randn(tokens, 4, requires_grad=True)
-        values_T = token_logprobs(hidden_TD, head, target_T, heat_T, size)
+        values_T = token_logprobs(hidden_TD, head, target_T, heat_T, chunk=size)
         (values_T * torch.arange(tokens)).sum().backward()
         assert hidden_TD.grad is not None
         return values_T.detach(), hidden_TD.grad
@@ -29,5 +29,5 @@ def test_chunks_change_neither_value_nor_gradient(tokens: int, chunk: int) -> No
         hidden_TD = torch.randn(tokens, 4)
         plain_T = (head(hidden_TD) / heat_T[:, None]).log_softmax(-1)[range(tokens), target_T]
         assert torch.allclose(
-            token_logprobs(hidden_TD, head, target_T, heat_T, chunk), plain_T, atol=1e-6
+            token_logprobs(hidden_TD, head, target_T, heat_T, chunk=chunk), plain_T, atol=1e-6
         )

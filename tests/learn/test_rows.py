@@ -46,7 +46,9 @@ def rows_of(*examples: Example, settings: LearnSettings | None = None) -> Rows:
     def encode(text: str) -> list[int]:
         return [ord(c) for c in text]
 
-    return build_rows(examples, Baseline.empty(), RewardMap(), settings or LearnSettings(), encode)
+    return build_rows(
+        examples, Baseline.empty(), RewardMap(), settings or LearnSettings(), encode=encode
+    )
 
 
 def test_a_rejected_completion_teaches_what_was_written_too() -> None:
@@ -109,7 +111,7 @@ def test_the_incumbents_own_answers_are_fresh() -> None:
         Baseline.empty(),
         RewardMap(),
         LearnSettings(),
-        lambda text: [ord(c) for c in text],
+        encode=lambda text: [ord(c) for c in text],
         incumbent="m@2",
     )
     assert {r.generation: r.fresh for r in built.rows if r.role == "policy"} == {
@@ -195,7 +197,7 @@ def test_held_back_votes_are_votes_and_teach_nothing() -> None:
             Baseline.empty(),
             RewardMap(),
             LearnSettings(),
-            lambda text: [ord(c) for c in text],
+            encode=lambda text: [ord(c) for c in text],
             earlier=earlier,
             held_back=held_back,
         )

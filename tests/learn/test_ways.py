@@ -34,10 +34,12 @@ def test_a_way_that_was_found_is_not_looked_for_again(
 def test_another_model_precision_or_part_has_a_way_of_its_own(tmp_path: Path) -> None:
     one, other = (make_family(name, tmp_path / name) for name in ("llama", "mixtral"))
     files = {
-        file_of(tmp_path, one, SETTINGS, "float32", "cpu"),
-        file_of(tmp_path, other, SETTINGS, "float32", "cpu"),
-        file_of(tmp_path, one, SETTINGS, "bfloat16", "cpu"),
-        file_of(tmp_path, one, LearnSettings(rank=4, adapt=("mlp",)), "float32", "cpu"),
+        file_of(tmp_path, one, SETTINGS, dtype="float32", device="cpu"),
+        file_of(tmp_path, other, SETTINGS, dtype="float32", device="cpu"),
+        file_of(tmp_path, one, SETTINGS, dtype="bfloat16", device="cpu"),
+        file_of(
+            tmp_path, one, LearnSettings(rank=4, adapt=("mlp",)), dtype="float32", device="cpu"
+        ),
     }
     assert len(files) == 4
 

@@ -114,7 +114,7 @@ class World:
             self.baseline,
             REWARDS,
             self.settings,
-            lambda text: [int(text)],
+            encode=lambda text: [int(text)],
             earlier=self.earlier,
         )
         self.baseline = rows.baseline

@@ -48,20 +48,21 @@ def attend(
     if cu_seq_lens_q is None or attention_mask is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-        found, _ = sdpa_attention_forward(
+        output, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **rest
         )
-        return found, None
+        return output, None
     if any(rest.get(name) is not None for name in ("s_aux", "softcap", "position_bias")):
         raise ValueError("attention over trees has neither sinks nor caps nor biases")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     way = by_products if query.device.type == "cpu" else by_kernel
     mask = attention_mask.to(query.dtype)
-    return way(query, key, value, mask, cu_seq_lens_q.tolist(), scale).transpose(1, 2), None
+    output = way(query, key, value, mask, bounds=cu_seq_lens_q.tolist(), scale=scale)
+    return output.transpose(1, 2), None
 
 
 def by_kernel(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, bounds: list[int], scale: float
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *, bounds: list[int], scale: float
 ) -> Tensor:
     """By PyTorch's kernel, which on GPUs holds no scores in memory: (1, H, N, D)."""
     # Where it is to share keys among heads itself, it takes no mask without computing all scores.
@@ -80,7 +81,7 @@ def by_kernel(
 
 
 def by_products(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, bounds: list[int], scale: float
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *, bounds: list[int], scale: float
 ) -> Tensor:
     """By matrix products, with the probabilities computed again in the backward pass.
 

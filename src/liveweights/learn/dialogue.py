@@ -66,28 +66,28 @@ def add_follow_ups(
 
     ``next_prompts`` holds, by generation, the prompt of the same session's next request.
     """
-    found: list[Example] = []
+    extended: list[Example] = []
     for example in examples:
         generation = example.generation
         following = next_prompts.get(generation.id)
-        said = (
+        follow_up = (
             dialogue.follow_up(generation.prompt_ids, following, decode)
             if dialogue and following
             else None
         )
-        if said is None:
-            found.append(example)
+        if follow_up is None:
+            extended.append(example)
             continue
         comment = Feedback(
             id=f"follow-up-{generation.id}",
             generation=generation.id,
             signal="comment",
-            text=said,
+            text=follow_up,
             tenant=generation.tenant,
             received_at=generation.created_at,
         )
-        found.append(Example(generation, (comment, *example.feedback)))
-    return found
+        extended.append(Example(generation, (comment, *example.feedback)))
+    return extended
 
 
 def hindsight_prompt(

@@ -91,8 +91,8 @@ def score_questions(policy: Policy, questions: Sequence[Question], nodes: int) -
     flat = [pair for pairs in asked for pair in pairs]
     paths, heat = [path for path, _ in flat], [temperature for _, temperature in flat]
     first = sum(map(len, asked[:ENTROPY_ROWS]))
-    known, entropies = score_with_entropy(policy, paths[:first], heat[:first], nodes)
-    scores = iter([*known, *policy.score(paths[first:], heat[first:], nodes)])
+    leading, entropies = score_with_entropy(policy, paths[:first], heat[:first], nodes)
+    scores = iter([*leading, *policy.score(paths[first:], heat[first:], nodes)])
     scored = [_read(question, scores) for question in questions]
     # The answer is the first path of each question.
     starts = accumulate(map(len, asked[:ENTROPY_ROWS]), initial=0)

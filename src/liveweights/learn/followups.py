@@ -71,9 +71,9 @@ def load_classifier(name: str) -> Classifier:
     """The function ``package.module:function``. Raises ValueError if there is none."""
     module, _, function = name.partition(":")
     try:
-        found = getattr(importlib.import_module(module), function)
+        classifier = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"there is no classifier {name!r}: {error}") from error
-    if not callable(found):
+    if not callable(classifier):
         raise ValueError(f"the classifier {name!r} is not a function")
-    return cast(Classifier, found)
+    return cast(Classifier, classifier)

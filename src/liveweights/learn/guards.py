@@ -90,7 +90,7 @@ def outliers(votes: Sequence[Vote], limit: float) -> dict[str, float]:
     """
     bins = _bins(votes)
     total = sum(vote.weight for vote in votes)
-    found: dict[str, float] = {}
+    distances: dict[str, float] = {}
     for group, places in _by(votes, lambda vote: vote.group).items():
         others = [place for place, vote in enumerate(votes) if vote.group != group]
         minor = sum(votes[place].weight for place in places) < total / 2
@@ -99,8 +99,8 @@ def outliers(votes: Sequence[Vote], limit: float) -> dict[str, float]:
         expected = _expected(votes, bins, group)
         t = _unusual(votes, places, others, expected)
         if t > limit and _alignment(votes, places, expected) <= 0:
-            found[group] = t
-    return found
+            distances[group] = t
+    return distances
 
 
 def _bins(votes: Sequence[Vote]) -> list[list[int]]:
@@ -140,10 +140,10 @@ def _alignment(votes: Sequence[Vote], places: Sequence[int], expected: Sequence[
     weights = [votes[place].weight for place in places]
     middle = sum(w * expected[p] for w, p in zip(weights, places, strict=True))
     mean = middle / max(sum(weights), 1e-9)
-    found = sum(
+    covariance = sum(
         w * votes[p].reward * (expected[p] - mean) for w, p in zip(weights, places, strict=True)
     )
-    return 0.0 if abs(found) < 1e-9 else found
+    return 0.0 if abs(covariance) < 1e-9 else covariance
 
 
 def _unusual(
@@ -173,7 +173,7 @@ def _distance(
 
 
 def _by(votes: Sequence[Vote], key: Callable[[Vote], str]) -> Mapping[str, list[int]]:
-    found: defaultdict[str, list[int]] = defaultdict(list)
+    groups: defaultdict[str, list[int]] = defaultdict(list)
     for place, vote in enumerate(votes):
-        found[key(vote)].append(place)
-    return found
+        groups[key(vote)].append(place)
+    return groups

@@ -18,7 +18,7 @@ CHUNK = 1 << 25
 
 
 def token_logprobs(
-    hidden_TD: Tensor, head: Any, target_T: Tensor, temperature_T: Tensor, chunk: int = CHUNK
+    hidden_TD: Tensor, head: Any, target_T: Tensor, temperature_T: Tensor, *, chunk: int = CHUNK
 ) -> Tensor:
     """Log-probability of each target under softmax(head(hidden) / temperature) -> (T,), float32."""
     vocabulary: int = head.weight.shape[0]

@@ -41,6 +41,7 @@ def lay_out(
     paths: Sequence[TokenRow],
     layout: Layout,
     config: Any,
+    *,
     device: torch.device,
     dtype: torch.dtype = torch.float32,
 ) -> Batch:

@@ -93,7 +93,7 @@ def learn(job: Job, folder: Path) -> Result:
         Baseline(job.baseline_weight, job.baseline_total),
         job.rewards,
         settings,
-        encode,
+        encode=encode,
         incumbent=job.incumbent,
         dialogue=dialogue,
         earlier=job.earlier,
@@ -119,8 +119,8 @@ def learn(job: Job, folder: Path) -> Result:
         )
         out = frozenset(built.left_out)
         judges = [example for example in job.held_back if example.generation.id not in out]
-        known = add_follow_ups(judges, job.follow_ups, dialogue, tokenizer.decode)
-        questions = make_questions(known, job.rewards, encode)
+        examples = add_follow_ups(judges, job.follow_ups, dialogue, tokenizer.decode)
+        questions = make_questions(examples, job.rewards, encode)
         watched = questions or make_questions(spread(job.train, WATCHED), job.rewards, encode)
         before = score_questions(policy, watched, settings.nodes)
         start = Start(policy.parameters())
@@ -130,7 +130,7 @@ def learn(job: Job, folder: Path) -> Result:
             threads.settle()
 
         made = update(policy, built.rows, settings, tell)
-        kept = _keep_near(policy, start, watched, before, settings)
+        kept = _keep_near(policy, start, watched, before=before, settings=settings)
         if questions:
             scores = zip(questions, before.questions, kept.scores.questions, strict=True)
             held = [compare(question, then, now) for question, then, now in scores]
@@ -169,6 +169,7 @@ def _keep_near(
     policy: Policy,
     start: Start,
     questions: Sequence[Question],
+    *,
     before: Scores,
     settings: LearnSettings,
 ) -> _Kept:
@@ -201,9 +202,9 @@ def _keep_near(
         whole = score(sample)[1] if len(sample) < len(questions) else divergence
         # What the part measures stands for all: its target is as much above or below.
         part = target * (whole or divergence) / divergence
-        found = find_scale(measure, whole or divergence, part).scale
-        start.scale(found / here)
-        scale *= found
+        factor = find_scale(measure, whole or divergence, part).scale
+        start.scale(factor / here)
+        scale *= factor
         policy.updater.finish()
         scores, divergence = score(range(len(questions)))
     if divergence is not None and not is_near(divergence, target):

@@ -46,8 +46,8 @@ def prompt_ids(generation: Generation, tokenizer: Any, render: Render) -> list[i
         return list(tokenizer.encode(asked.prompt))
     messages = asked.messages
     if asked.input is not None:
-        said = {"role": "user", "content": asked.input}
-        messages = [said] if isinstance(asked.input, str) else asked.input
+        turn = {"role": "user", "content": asked.input}
+        messages = [turn] if isinstance(asked.input, str) else asked.input
         if asked.instructions:
             messages = [{"role": "system", "content": asked.instructions}, *messages]
     if not messages:

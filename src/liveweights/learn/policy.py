@@ -59,7 +59,9 @@ class Policy:
         self.layout: Layout = "rows"
         self.headless = False
         attention.register()
-        way = self._find_way(ways and file_of(ways, base, settings, self.dtype, str(self.device)))
+        way = self._find_way(
+            ways and file_of(ways, base, settings, dtype=self.dtype, device=str(self.device))
+        )
         self.layout, self.headless = way.layout, way.headless
         self._take_attention()
         if way.bytes_per_node * settings.nodes > settings.memory_gib * _GIB:
@@ -177,7 +179,7 @@ class Policy:
         return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
 
     def _lay_out(self, paths: Sequence[TokenRow]) -> Batch:
-        batch = lay_out(paths, self.layout, self._config, self.device, self._dtype)
+        batch = lay_out(paths, self.layout, self._config, device=self.device, dtype=self._dtype)
         forced = self.keeps_routing and (torch.is_grad_enabled() or self._keeping)
         self._routing.force(self._choices(paths, batch) if forced else None)
         return batch
@@ -253,12 +255,12 @@ class Policy:
 
         def go_on(ids: list[int], count: int, nth: int = 1) -> list[int]:
             """The most likely next tokens; the first is the ``nth`` most likely."""
-            found: list[int] = []
+            tokens: list[int] = []
             for _ in range(count):
-                logits_1V, _, _ = self.logits([TokenRow([*ids, *found], [0])])
-                found.append(int(logits_1V[0].topk(nth).indices[-1]))
+                logits_1V, _, _ = self.logits([TokenRow([*ids, *tokens], [0])])
+                tokens.append(int(logits_1V[0].topk(nth).indices[-1]))
                 nth = 1
-            return found
+            return tokens
 
         start = [min(1, self._config.vocab_size - 1)]
         shared = [*start, *go_on(start, 8)]
@@ -294,7 +296,7 @@ class Policy:
                 module.training = True  # the layer's own switch; what is in it stays in eval mode
 
     def _keep(self, paths: Sequence[TokenRow], choices_NLK: Tensor) -> None:
-        batch = lay_out(paths, self.layout, self._config, torch.device("cpu"))
+        batch = lay_out(paths, self.layout, self._config, device=torch.device("cpu"))
         for path, nodes in zip(paths, batch.nodes, strict=True):
             self._routes[_key(path)] = choices_NLK[torch.from_numpy(nodes)]
 

@@ -70,10 +70,10 @@ def make_probes(
 
 def _next_tokens(policy: Policy, prompts: Sequence[list[int]], nodes: int) -> list[Tensor]:
     """Log-probabilities of the token after each prompt (V,)."""
-    found: list[Tensor] = [torch.empty(0)] * len(prompts)
+    logprobs: list[Tensor] = [torch.empty(0)] * len(prompts)
     paths = [TokenRow(prompt, [0]) for prompt in prompts]
     for indices in pack(paths, nodes):
         logits_TV, _, _ = policy.logits([paths[i] for i in indices])
         for index, logits_V in zip(indices, logits_TV, strict=True):
-            found[index] = logits_V.log_softmax(-1)
-    return found
+            logprobs[index] = logits_V.log_softmax(-1)
+    return logprobs

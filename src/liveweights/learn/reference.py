@@ -51,15 +51,15 @@ def find_reference(
     needed = [i for i, row in enumerate(rows) if row.role != "correction" and not _is_known(row)]
     known = [i for i, row in enumerate(rows) if _is_known(row)]
     if policy.keeps_routing:
-        scored = _score(policy, range(len(rows)), rows, paths, settings)
+        scored = _score(policy, range(len(rows)), rows, paths, settings=settings)
     else:
         scored = _score(
-            policy, sorted(needed + _part(known, paths, settings)), rows, paths, settings
+            policy, sorted(needed + _part(known, paths, settings)), rows, paths, settings=settings
         )
     mismatch = _mismatch(rows, scored)
     if mismatch is not None and mismatch > settings.max_mismatch:
         left = [i for i in known if i not in scored]
-        scored |= _score(policy, left, rows, paths, settings)
+        scored |= _score(policy, left, rows, paths, settings=settings)
         mismatch = _mismatch(rows, scored)
     recorded = {i: torch.tensor(rows[i].behaviour) for i in known}
     return Reference(scored, recorded | scored, mismatch, _ratio(rows, scored))
@@ -80,6 +80,7 @@ def _score(
     chosen: Sequence[int],
     rows: Sequence[Row],
     paths: Sequence[TokenRow],
+    *,
     settings: LearnSettings,
 ) -> dict[int, Tensor]:
     scores = policy.score(

@@ -82,7 +82,7 @@ class Reward:
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _Reaction:
     signal: str
     value: float
     weight: float
@@ -109,15 +109,17 @@ def reward(
     last = {_kind(item.signal): item for item in feedback}
     if (decreed := last.get("reward")) is not None:
         return Reward(max(-1.0, min(1.0, decreed.value or 0.0)), "reward")
-    said = [found for item in last.values() for found in _values(item, output, rewards, served)]
-    if not output and not any(item.signal == "thumbs" for item in said):
+    reactions = [
+        reaction for item in last.values() for reaction in _values(item, output, rewards, served)
+    ]
+    if not output and not any(item.signal == "thumbs" for item in reactions):
         return Reward(rewards.silence, "silence")
-    total = sum(item.weight for item in said)
+    total = sum(item.weight for item in reactions)
     if not total:
         lone = any(item.signal == "correction" for item in feedback)
         return Reward(rewards.rejected, "correction") if lone else None
-    value = sum(item.weight * item.value for item in said) / total
-    return Reward(value, max(said, key=lambda item: item.weight).signal)
+    value = sum(item.weight * item.value for item in reactions) / total
+    return Reward(value, max(reactions, key=lambda item: item.weight).signal)
 
 
 def _kind(signal: str) -> str:
@@ -126,27 +128,27 @@ def _kind(signal: str) -> str:
 
 def _values(
     item: Feedback, output: str, rewards: RewardMap, served: datetime | None
-) -> Iterator[_Said]:
+) -> Iterator[_Reaction]:
     match item.signal:
         case "accepted":
-            yield _Said("accepted", rewards.accepted, rewards.click_weight)
+            yield _Reaction("accepted", rewards.accepted, rewards.click_weight)
         case "rejected":
-            yield _Said("rejected", rewards.rejected, rewards.click_weight)
+            yield _Reaction("rejected", rewards.rejected, rewards.click_weight)
         case "edited":
             kept = survival(output, item.text or "")
             age = None if served is None else (item.received_at - served).total_seconds()
             settled = age is None or age >= rewards.settled_after
-            yield _Said(
+            yield _Reaction(
                 "edited",
                 kept * rewards.accepted + (1.0 - kept) * rewards.rejected,
                 rewards.settled_weight if settled else rewards.early_weight,
             )
         case "thumbs":
             value = max(-1.0, min(1.0, item.value or 0.0))
-            yield _Said("thumbs", value, rewards.thumbs_weight)
+            yield _Reaction("thumbs", value, rewards.thumbs_weight)
         case "comment":
             mood = load_classifier(rewards.classifier)(item.text or "")
             if mood != "neutral":
-                yield _Said(mood, getattr(rewards, mood), rewards.words_weight)
+                yield _Reaction(mood, getattr(rewards, mood), rewards.words_weight)
         case _:
             return

@@ -58,9 +58,13 @@ class Routing:
             chosen_TLK = chosen_TLK[:, self._choices.layers]
         if chosen_TLK.shape[1] != len(self):
             return None
-        for number, (known, chosen) in self._sizes.items():
+        for number, (available, chosen) in self._sizes.items():
             choices_TK = chosen_TLK[:, number].sort(-1).values
-            if choices_TK.shape[1] != chosen or choices_TK.min() < 0 or choices_TK.max() >= known:
+            if (
+                choices_TK.shape[1] != chosen
+                or choices_TK.min() < 0
+                or choices_TK.max() >= available
+            ):
                 return None
             if (choices_TK[:, 1:] == choices_TK[:, :-1]).any():
                 return None  # nothing was recorded there

@@ -76,8 +76,8 @@ def build_rows(
     baseline: Baseline,
     rewards: RewardMap,
     settings: LearnSettings,
-    encode: Encode,
     *,
+    encode: Encode,
     incumbent: str = "",
     dialogue: Dialogue | None = None,
     earlier: Mapping[str, int] = NOBODY,
@@ -116,12 +116,12 @@ def build_rows(
             masks["no_tokens"] += 1
             continue
         expected = after.of(segment(generation), prior=settings.baseline_prior, without=value)
-        answer = _answer(generation, voter, value - expected, encode, incumbent)
+        answer = _answer(generation, voter, value - expected, encode=encode, incumbent=incumbent)
         if answer is None:
             masks["no_tokens"] += 1
         else:
             rows.append(answer)
-            rows += _hindsight(example, answer, settings, dialogue, encode)
+            rows += _hindsight(example, answer, settings=settings, dialogue=dialogue, encode=encode)
         rows += _correction(example, voter, settings, encode)
     for example in withheld:
         taught = _correction(example, voters[example.generation.id], settings, encode)
@@ -152,10 +152,10 @@ class _Ballot:
 def _judge(examples: Sequence[Example], rewards: RewardMap) -> list[tuple[Example, Reward]]:
     """What the answers that somebody saw and reacted to are worth."""
     return [
-        (example, found)
+        (example, worth)
         for example in examples
         if not (g := example.generation).withheld
-        and (found := reward(g.output, example.feedback, rewards, served=g.created_at)) is not None
+        and (worth := reward(g.output, example.feedback, rewards, served=g.created_at)) is not None
     ]
 
 
@@ -187,6 +187,7 @@ def _answer(
     generation: Generation,
     voter: Voter,
     advantage: float,
+    *,
     encode: Encode,
     incumbent: str,
 ) -> Row | None:
@@ -197,11 +198,11 @@ def _answer(
     sampled = generation.temperature > 0
     behaviour = generation.logprobs if sampled else generation.raw_logprobs
     if len(behaviour) != len(answer):
-        row = _row(generation, voter, "preference", answer, advantage)
+        row = _row(generation, voter, role="preference", answer_ids=answer, weight=advantage)
         return replace(row, experts=generation.experts)
     # A greedy choice has probability 1; what drifts between checkpoints is the raw distribution.
     return replace(
-        _row(generation, voter, "policy", answer, advantage),
+        _row(generation, voter, role="policy", answer_ids=answer, weight=advantage),
         experts=generation.experts,
         behaviour=behaviour,
         temperature=generation.temperature if sampled else 1.0,
@@ -228,12 +229,21 @@ def _correction(
     answer = written_ids(example.generation, written, encode)
     if not answer:
         return []
-    return [_row(example.generation, voter, "correction", answer, settings.correction_weight)]
+    return [
+        _row(
+            example.generation,
+            voter,
+            role="correction",
+            answer_ids=answer,
+            weight=settings.correction_weight,
+        )
+    ]
 
 
 def _hindsight(
     example: Example,
     answer: Row,
+    *,
     settings: LearnSettings,
     dialogue: Dialogue | None,
     encode: Encode,
@@ -253,7 +263,7 @@ def _hindsight(
 
 
 def _row(
-    generation: Generation, voter: Voter, role: Role, answer_ids: list[int], weight: float
+    generation: Generation, voter: Voter, *, role: Role, answer_ids: list[int], weight: float
 ) -> Row:
     return Row(
         role=role,

@@ -51,7 +51,7 @@ def gather(part: Sequence[T]) -> list[T]:
         return list(part)
     parts: list[list[T]] = [[] for _ in range(processes())]
     dist.all_gather_object(parts, list(part))
-    return [item for found in parts for item in found]
+    return [item for items in parts for item in items]
 
 
 def total(value: float) -> float:

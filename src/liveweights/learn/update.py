@@ -79,7 +79,7 @@ def update(
         token_rows=token_rows,
         incumbent=reference.logprobs,
         behaviour=behaviour,
-        hindsight=_hindsight(policy, rows, reference.scored, taught, settings),
+        hindsight=_hindsight(policy, rows, reference.scored, taught, settings=settings),
     )
     optimizer = torch.optim.AdamW(
         policy.parameters(), lr=policy.updater.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
@@ -201,6 +201,7 @@ def _hindsight(
     rows: Sequence[Row],
     incumbent: Mapping[int, Tensor],
     taught: Sequence[int],
+    *,
     settings: LearnSettings,
 ) -> dict[int, Tensor]:
     """Each hindsight row's advantages, under the weights that the update starts from."""
@@ -254,11 +255,11 @@ def _loss(
         match role:
             case "policy":
                 values_T = policy_loss(
-                    settings.loss,
                     logprobs_T,
                     behaviour_T,
                     weight_B,
                     row_T,
+                    name=settings.loss,
                     ratio_max=settings.ratio_max,
                     sequence_clip=settings.sequence_clip,
                     reject_alpha=settings.reject_alpha,
@@ -271,7 +272,7 @@ def _loss(
                     incumbent_T,
                     weight_B,
                     row_T,
-                    reference_point,
+                    reference_point=reference_point,
                     beta=settings.kto_beta,
                 )
             case "correction":

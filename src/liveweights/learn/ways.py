@@ -23,7 +23,7 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
     bytes_per_node: float
 
 
-def file_of(folder: Path, base: Path, settings: LearnSettings, dtype: str, device: str) -> Path:
+def file_of(folder: Path, base: Path, settings: LearnSettings, *, dtype: str, device: str) -> Path:
     """Where the way is kept for a model of this config on this software."""
     parts = [
         (base / "config.json").read_bytes().hex(),

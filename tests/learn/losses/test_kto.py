@@ -18,7 +18,7 @@ def gradients(
     value = torch.tensor(pi, dtype=torch.float64, requires_grad=True)
     reference = torch.tensor(incumbent, dtype=torch.float64)
     given = torch.tensor(advantages, dtype=torch.float64)
-    kto_loss(value, reference, given, ROW, torch.tensor(z)).sum().backward()
+    kto_loss(value, reference, given, ROW, reference_point=torch.tensor(z)).sum().backward()
     assert value.grad is not None
     return value.grad
 

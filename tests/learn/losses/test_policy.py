@@ -13,11 +13,11 @@ ROW_T = torch.tensor([0, 0, 1, 1])
 
 def loss(name: PolicyLoss, alpha: float) -> Tensor:
     return policy_loss(
-        name,
         LOGPROBS_T,
         LOGPROBS_T,
         torch.tensor([1.0, -1.0]),
         ROW_T,
+        name=name,
         ratio_max=2.0,
         sequence_clip=0.2,
         reject_alpha=alpha,

@@ -25,14 +25,14 @@ def divergence(logprobs_T: Tensor, reference_T: Tensor) -> Tensor:
     )
 
 
-def adapt(weight: float, found: float, target: float) -> float:
-    """The weight after a step that ended at a divergence of ``found`` (in units of ``target``).
+def adapt(weight: float, divergence: float, target: float) -> float:
+    """The weight after a step that ended at this ``divergence`` (in units of ``target``).
 
     Raised by half above 1.5 times the target, lowered as much below target / 1.5: the adaptive
     penalty of PPO (arXiv 1707.06347, section 4) with a gentler factor, kept within bounds.
     """
-    if found > 1.5 * target:
+    if divergence > 1.5 * target:
         weight *= 1.5
-    elif found < target / 1.5:
+    elif divergence < target / 1.5:
         weight /= 1.5
     return min(max(weight, LEAST), MOST)

@@ -13,8 +13,8 @@ def kto_loss(
     incumbent_T: Tensor,
     advantage_B: Tensor,
     row_T: Tensor,
-    reference_point: Tensor,
     *,
+    reference_point: Tensor,
     beta: float = 0.1,
 ) -> Tensor:
     """|A| (1 - v) of each row, spread over its tokens -> (T,).

@@ -12,19 +12,22 @@ from liveweights.learn.settings import PolicyLoss
 
 
 def policy_loss(
-    name: PolicyLoss,
     logprobs_T: Tensor,
     behaviour_T: Tensor,
     advantage_B: Tensor,
     row_T: Tensor,
     *,
+    name: PolicyLoss,
     ratio_max: float,
     sequence_clip: float,
     reject_alpha: float,
 ) -> Tensor:
-    """-> (T,). ``ratio_max`` bounds the token ratio of ``topr`` and ``cispo``, whose rejected
-    tokens are reweighted with ``reject_alpha``; ``sequence_clip`` the answer's ratio of ``gspo``,
-    which knows no tokens."""
+    """The loss of this ``name`` -> (T,).
+
+    ``ratio_max`` bounds the token ratio of ``topr`` and ``cispo``, whose rejected tokens are
+    reweighted with ``reject_alpha``; ``sequence_clip`` the answer's ratio of ``gspo``, which knows
+    no tokens.
+    """
     advantage_T = reweight(advantage_B[row_T], logprobs_T, alpha=reject_alpha)
     match name:
         case "topr":

@@ -34,8 +34,8 @@ def multiplies_bfloat16() -> bool:
     """Whether this CPU has instructions for it that are in use: AVX-512's are about twice as fast
     as float32, AMX's several times. What a hypervisor or an environment variable such as
     ``ONEDNN_MAX_CPU_ISA`` takes away is seen in a few milliseconds of both."""
-    found = torch.cpu.get_capabilities()
-    if not any(found.get(name, False) for name in ("amx_bf16", "avx512_bf16")):
+    capabilities = torch.cpu.get_capabilities()
+    if not any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16")):
         return False
     seconds = {torch.bfloat16: inf, torch.float32: inf}
     operands = {dtype: torch.ones(256, 256, dtype=dtype) for dtype in seconds}

@@ -48,12 +48,12 @@ def find_targets(model: Any, parts: Collection[Part]) -> Targets:
     fused = {f"experts.{leaf}" for leaf in _fused(model)}
     modules: list[str] = []
     parameters = sorted(fused) if "experts" in parts else []
-    for leaf, found in by_leaf.items():
+    for leaf, by_name in by_leaf.items():
         # A leaf name stands for all modules of that name; where some stay, the others are spelt.
-        names = [leaf] if all(found.values()) else [n for n, wanted in found.items() if wanted]
+        names = [leaf] if all(by_name.values()) else [n for n, wanted in by_name.items() if wanted]
         if fused and leaf in _EXPERT_LEAVES:
             # PEFT takes these names for those of experts before they were fused.
-            parameters += [f"{name}.weight" for name, wanted in found.items() if wanted]
+            parameters += [f"{name}.weight" for name, wanted in by_name.items() if wanted]
         else:
             modules += names
     if not modules and not parameters:
