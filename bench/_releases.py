@@ -106,8 +106,8 @@ def release(
         [Case(row.generation, row.session, t) for row, t in zip(rows, truth, strict=True)],
         {str(i): text for i, text in enumerate(candidate)},
         {str(i): text for i, text in enumerate(incumbent)},
-        VALUES,
-        settings,
+        values=VALUES,
+        settings=settings,
     )
     verdict = decide(evidence, settings)
     if verdict.outcome != "PASS" or not settings.suites:

@@ -58,7 +58,7 @@ def world(count: int, shift: float = 0.0, seed: int = 0) -> list[Asked]:
 def run(
     cases: Sequence[Asked], gate: GateSettings = GATE, learn: LearnSettings = LEARN
 ) -> Calibration:
-    return calibrate(cases, None, VALUES, gate, learn)
+    return calibrate(cases, None, VALUES, settings=gate, learn=learn)
 
 
 def shown(cases: Sequence[Asked], selection: Selection | None) -> list[bool]:
@@ -194,7 +194,7 @@ def test_whatever_the_drafts_are_the_bounds_hold_or_everything_is_said(
 def test_cross_fitting_says_at_least_what_the_bounds_ask_for(cases: list[Asked]) -> None:
     gate = GateSettings(max_withheld=0.4, keep_accepted=0.0)
     found = run(cases, gate)
-    decided = cross_fit(cases, None, found.selection, VALUES, LEARN)
+    decided = cross_fit(cases, None, found.selection, values=VALUES, learn=LEARN)
     assert len(decided) == len(cases)
     if found.selection is None:
         assert all(decided)
@@ -206,6 +206,6 @@ def test_cross_fitting_does_not_let_a_draft_decide_about_itself() -> None:
     learn = LearnSettings(silence_weight=1000.0, user_share=1.0, new_share=1.0)
     odd = asked(40, -30.0, right=False)
     free = GateSettings(max_withheld=1.0, keep_accepted=0.0)
-    chosen = calibrate([*cases, odd], None, VALUES, free, learn).selection
-    decided = cross_fit([*cases, odd], None, chosen, VALUES, learn)
+    chosen = calibrate([*cases, odd], None, VALUES, settings=free, learn=learn).selection
+    decided = cross_fit([*cases, odd], None, chosen, values=VALUES, learn=learn)
     assert decided[-1] or not shown([odd], chosen)[0]

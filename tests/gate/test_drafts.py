@@ -29,10 +29,18 @@ def test_an_answer_is_known_to_its_checkpoint_and_engine_only(database_dsn: str)
     async def go(conn: Connection) -> list[dict[str, Draft]]:
         cycle = await ledger.begin(conn, "live", {})
         await keep_drafts(
-            conn, cycle.id, MODEL, "torch", {"a": Draft("x\0", -1.5), "gone": Draft("y", -1.0)}
+            conn,
+            cycle.id,
+            checkpoint=MODEL,
+            engine="torch",
+            drafts={"a": Draft("x\0", -1.5), "gone": Draft("y", -1.0)},
         )
         await keep_drafts(
-            conn, cycle.id, MODEL, "torch", {"a": Draft("later", -9.0), "b": Draft("", -2.0)}
+            conn,
+            cycle.id,
+            checkpoint=MODEL,
+            engine="torch",
+            drafts={"a": Draft("later", -9.0), "b": Draft("", -2.0)},
         )
         asked = ["a", "b", "gone"]
         return [
@@ -56,7 +64,9 @@ def test_answers_go_with_the_cycles_that_no_gate_looks_at(database_dsn: str) -> 
     async def go(conn: Connection) -> list[dict[str, Draft]]:
         first = await ledger.begin(conn, "live", {})
         await ledger.advance(conn, first, "ended", outcome="rejected", reason="test")
-        await keep_drafts(conn, first.id, MODEL, "torch", {"a": Draft("x", -1.0)})
+        await keep_drafts(
+            conn, first.id, checkpoint=MODEL, engine="torch", drafts={"a": Draft("x", -1.0)}
+        )
         found: list[dict[str, Draft]] = []
         for _ in range(CYCLES):
             await remove_drafts(conn, "live")

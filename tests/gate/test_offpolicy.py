@@ -163,7 +163,7 @@ def test_every_estimate_is_refused_below_the_floor() -> None:
     for found in (
         snips_difference(rewards, ours, theirs, 1e3),
         ips_difference(rewards, ours, theirs, 1e3),
-        doubly_robust_difference(rewards, ours, theirs, Predicted(none, none, none), 1e3),
+        doubly_robust_difference(rewards, ours, theirs, Predicted(none, none, none), clip=1e3),
     ):
         assert found.value is None
         assert found.refused is not None
@@ -177,13 +177,13 @@ def test_predictions_come_from_other_sessions() -> None:
     logged = [texts[kind] for kind in kinds]
     rewards = np.array([0.0, 0.75, -0.25])[kinds]
     sessions = [f"s{i // 3}" for i in range(300)]
-    found = predict(rewards, logged, ["short"] * 300, [""] * 300, sessions)
+    found = predict(rewards, logged, ["short"] * 300, [""] * 300, sessions_B=sessions)
     assert np.abs(found.logged_B - rewards).max() < 0.15
     assert found.candidate_B.mean() == pytest.approx(0.75, abs=0.15)
     assert found.incumbent_B.mean() == pytest.approx(0.0, abs=0.15)
     # One session's rewards do not move that session's own predictions.
     changed = rewards.copy()
     changed[:3] = 9.0
-    again = predict(changed, logged, ["short"] * 300, [""] * 300, sessions)
+    again = predict(changed, logged, ["short"] * 300, [""] * 300, sessions_B=sessions)
     assert again.logged_B[:3] == pytest.approx(found.logged_B[:3])
     assert again.logged_B[3:6] != pytest.approx(found.logged_B[3:6])

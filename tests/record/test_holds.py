@@ -143,7 +143,13 @@ def test_what_is_forgotten_is_not_replayed_and_the_reverse(
     cycle = begin_cycle()
 
     def keep(conn: Connection) -> Awaitable[None]:
-        return keep_drafts(conn, cycle, "base@000000000000", "torch", {"a": Draft("x", -1.0)})
+        return keep_drafts(
+            conn,
+            cycle,
+            checkpoint="base@000000000000",
+            engine="torch",
+            drafts={"a": Draft("x", -1.0)},
+        )
 
     async def check(one: Connection, other: Connection) -> None:
         await keep(one)

@@ -221,7 +221,12 @@ class Steps:
         incumbent = await self._read_selection(cycle.incumbent)
         settings = self.settings
         found = await asyncio.to_thread(
-            calibrate, asked, incumbent, values_of(settings.rewards), settings.gate, settings.learn
+            calibrate,
+            asked,
+            incumbent,
+            values_of(settings.rewards),
+            settings=settings.gate,
+            learn=settings.learn,
         )
         learning = {**(cycle.learning or {}), "calibration": msgspec.to_builtins(found)}
         if found.selection is None:  # it shows everything, as it is

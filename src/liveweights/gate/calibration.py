@@ -118,6 +118,7 @@ def calibrate(
     asked: Sequence[Asked],
     incumbent: Selection | None,
     values: Values,
+    *,
     settings: GateSettings,
     learn: LearnSettings,
 ) -> Calibration:
@@ -148,6 +149,7 @@ def cross_fit(
     asked: Sequence[Asked],
     incumbent: Selection | None,
     chosen: Selection | None,
+    *,
     values: Values,
     learn: LearnSettings,
 ) -> list[bool]:

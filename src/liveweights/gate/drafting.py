@@ -42,7 +42,9 @@ class Drafting:
     async def keep(self, checkpoint: str, drafts: dict[str, Draft]) -> None:
         """As what ``checkpoint`` would say."""
         async with self.pool.connection() as conn:
-            await keep_drafts(conn, self.cycle, checkpoint, self.engine, drafts)
+            await keep_drafts(
+                conn, self.cycle, checkpoint=checkpoint, engine=self.engine, drafts=drafts
+            )
 
     async def ask(
         self, checkpoint: str, cases: Sequence[tuple[Case, Generation]], *, drawn: bool = False

@@ -40,7 +40,7 @@ async def read_drafts(
 
 
 async def keep_drafts(
-    conn: Connection, cycle: int, checkpoint: str, engine: str, drafts: Mapping[str, Draft]
+    conn: Connection, cycle: int, *, checkpoint: str, engine: str, drafts: Mapping[str, Draft]
 ) -> None:
     """Store drafts; what is known stays, and what answers a forgotten user is not kept."""
     await conn.execute(

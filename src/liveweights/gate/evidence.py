@@ -52,9 +52,9 @@ def gather(
     cases: Sequence[Case],
     candidate: Answers,
     incumbent: Answers,
+    *,
     values: Values,
     settings: GateSettings,
-    *,
     selections: Selections = ALL_SHOWN,
     drawn: Drawn | None = None,
 ) -> Evidence:
@@ -131,8 +131,8 @@ def _estimate(
     drawn: Drawn | None,
 ) -> OffPolicy | None:
     if settings.estimator == "doubly_robust":
-        known = (drawn.served, drawn.candidate, drawn.incumbent) if drawn else ({},)
-        rows = [row for row in rows if all(row.generation in answers for answers in known)]
+        drawn_answers = (drawn.served, drawn.candidate, drawn.incumbent) if drawn else ({},)
+        rows = [row for row in rows if all(row.generation in answers for answers in drawn_answers)]
     if not rows:
         return None
     rewards = [row.reward or 0.0 for row in rows]
@@ -161,7 +161,7 @@ def _estimate(
         [drawn.served[row.generation] for row in rows],
         [drawn.candidate[row.generation] for row in rows],
         [drawn.incumbent[row.generation] for row in rows],
-        [row.session for row in rows],
+        sessions_B=[row.session for row in rows],
     )
     return doubly_robust_difference(rewards, ours, theirs, predicted, **how)
 

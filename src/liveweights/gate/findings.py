@@ -94,7 +94,7 @@ def judge(suites: Sequence[Measured], confidence: float, power: float) -> tuple[
     worse = holm([below for below, _ in pairs])
     better = holm([above for _, above in pairs])
     return tuple(
-        _judge(suite, difference, w, b, alpha, power)
+        _judge(suite, difference, worse=w, better=b, alpha=alpha, power=power)
         for suite, difference, w, b in zip(suites, differences, worse, better, strict=True)
     )
 
@@ -102,6 +102,7 @@ def judge(suites: Sequence[Measured], confidence: float, power: float) -> tuple[
 def _judge(
     suite: Measured,
     difference: Difference,
+    *,
     worse: float,
     better: float,
     alpha: float,
@@ -154,16 +155,16 @@ def _say(suite: Measured, d: Difference, standing: Standing, needed: int | None)
         else f"may be worse by more than {suite.margin:g}",
     }[standing]
     ends = "no interval" if d.low is None else f"[{d.low:+.4f}, {d.high:+.4f}]"
-    said = (
+    summary = (
         f"{suite.suite} {words}: {d.mean:+.4f} {ends} at {d.confidence:.4g} ({d.cases} cases,"
         f" {d.incumbent:.4f} to {d.candidate:.4f})"
     )
     if suite.stopped:
-        return f"{said}; stopped after {len(suite.candidate)} of {suite.planned} cases"
+        return f"{summary}; stopped after {len(suite.candidate)} of {suite.planned} cases"
     if standing != "INCONCLUSIVE":
-        return said
+        return summary
     if needed is None:
-        return f"{said}; the cases come from one group, so there is no spread to see"
+        return f"{summary}; the cases come from one group, so there is no spread to see"
     if needed > d.cases:
-        return f"{said}; it would take about {needed} cases"
-    return f"{said}; enough cases, and no clear result"
+        return f"{summary}; it would take about {needed} cases"
+    return f"{summary}; enough cases, and no clear result"

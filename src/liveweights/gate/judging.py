@@ -49,7 +49,7 @@ class Judging:
         """
         asked = await self.drafting.draft(cases)
         shown = cross_fit(
-            asked, selections.incumbent, selections.candidate, self.values, self.learn
+            asked, selections.incumbent, selections.candidate, values=self.values, learn=self.learn
         )
         evidence = gather(
             rows,
@@ -62,8 +62,8 @@ class Judging:
                 one.case.generation: show(one.incumbent, one.case, selections.incumbent)
                 for one in asked
             },
-            self.values,
-            self.settings,
+            values=self.values,
+            settings=self.settings,
             selections=selections,
             drawn=await self._draw(rows, cases),
         )

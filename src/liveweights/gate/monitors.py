@@ -81,7 +81,7 @@ def measure_habits(answers: Sequence[str], sentinels: Mapping[str, str] | None =
 
 def _has_invalid_call(answer: str) -> bool:
     """Whether any tool call in the text is not a JSON object with a name, or a list of these."""
-    return any(not _is_call(found[1]) for pattern in CALLS for found in pattern.finditer(answer))
+    return any(not _is_call(call[1]) for pattern in CALLS for call in pattern.finditer(answer))
 
 
 def _is_call(text: str) -> bool:
@@ -135,8 +135,8 @@ def _judge(ours: Habits, theirs: Habits, settings: GateSettings) -> list[str]:
                 settings.max_invalid_call_rise,
             ),
             *(
-                (f"sentinel {name!r}", theirs.sentinels[name], found, settings.max_sentinel_rise)
-                for name, found in ours.sentinels.items()
+                (f"sentinel {name!r}", theirs.sentinels[name], share, settings.max_sentinel_rise)
+                for name, share in ours.sentinels.items()
             ),
         )
         if after - before > most

@@ -63,7 +63,7 @@ def ips_difference(
         candidate_logratios_B,
         incumbent_logratios_B,
         Predicted(none_B, none_B, none_B),
-        clip,
+        clip=clip,
         sessions_B=sessions_B,
         floor=floor,
         confidence=confidence,
@@ -75,8 +75,8 @@ def doubly_robust_difference(
     candidate_logratios_B: Sequence[float] | FloatArray,
     incumbent_logratios_B: Sequence[float] | FloatArray,
     predicted: Predicted,
-    clip: float = 10.0,
     *,
+    clip: float = 10.0,
     sessions_B: Sequence[Hashable] | None = None,
     floor: float = 30.0,
     confidence: float = 0.95,
@@ -99,10 +99,10 @@ def doubly_robust_difference(
     return _interval(
         value,
         terms - value,
-        effective,
-        cut + also_cut,
-        group(sessions_B, len(rewards)),
-        confidence,
+        effective=effective,
+        clipped=cut + also_cut,
+        groups_B=group(sessions_B, len(rewards)),
+        confidence=confidence,
     )
 
 
@@ -136,10 +136,10 @@ def snips_difference(
     return _interval(
         value - other,
         influence - other_influence,
-        effective,
-        cut + also_cut,
-        group(sessions_B, len(rewards)),
-        confidence,
+        effective=effective,
+        clipped=cut + also_cut,
+        groups_B=group(sessions_B, len(rewards)),
+        confidence=confidence,
     )
 
 
@@ -165,6 +165,7 @@ def _self_normalised(rewards_B: FloatArray, weights_B: FloatArray) -> tuple[floa
 def _interval(
     value: float,
     influence_B: FloatArray,
+    *,
     effective: float,
     clipped: int,
     groups_B: np.ndarray[tuple[int], np.dtype[np.int64]],

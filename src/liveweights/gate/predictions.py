@@ -17,6 +17,7 @@ def predict(
     logged_B: Sequence[str],
     candidate_B: Sequence[str],
     incumbent_B: Sequence[str],
+    *,
     sessions_B: Sequence[Hashable] | None = None,
     folds: int = 5,
 ) -> Predicted:

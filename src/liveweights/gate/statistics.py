@@ -98,6 +98,7 @@ def adjusted_difference(
     incumbent_B: Sequence[float] | FloatArray,
     sessions_B: Sequence[Hashable] | None = None,
     confidence: float = 0.95,
+    *,
     added: int = 2,
 ) -> Difference:
     """As `paired_difference` for scores in [0, 1], and safe where few or no cases differ.

@@ -263,7 +263,9 @@ class Circle:
             for case, g in cases
         ]
         incumbent = self.selections.get(self.live.id)
-        return calibrate(asked, incumbent, values_of(self.rewards), self.gate, self.settings)
+        return calibrate(
+            asked, incumbent, values_of(self.rewards), settings=self.gate, learn=self.settings
+        )
 
     async def _draft(self, checkpoint: Checkpoint, generation: Generation) -> Draft:
         """What a checkpoint would say greedily, asked once."""

@@ -43,10 +43,10 @@ def test_of_users_cases_only_scores_are_kept(tmp_path: Path) -> None:
     )
     journal = Journal(tmp_path / "held-back.jsonl", head)
     new, old = always("new", "said a"), always("old", "said b")
-    asyncio.run(run_suite(suite, new, old, Plan(), journal))
+    asyncio.run(run_suite(suite, new, old, Plan(), journal=journal))
     assert "said" not in (tmp_path / "held-back.jsonl").read_text()
     kept = journal.read()
     assert {case: pair.candidate.score for (case, _), pair in kept.items()} == {"a": 1.0, "b": 0.0}
-    again = asyncio.run(run_suite(suite, new, old, Plan(), journal))
+    again = asyncio.run(run_suite(suite, new, old, Plan(), journal=journal))
     assert (again.candidate, again.incumbent) == ([1.0, 0.0], [0.0, 1.0])
     assert len(new.asked) == 2

@@ -58,16 +58,18 @@ def test_a_run_that_died_goes_on_without_asking_again(tmp_path: Path) -> None:
 
     with pytest.raises(ConnectionError):
         asyncio.run(
-            run_suite(letters(), ScriptedModel("new", dies), always("old", "no"), ONE, journal)
+            run_suite(
+                letters(), ScriptedModel("new", dies), always("old", "no"), ONE, journal=journal
+            )
         )
     with (tmp_path / "letters.jsonl").open("ab") as file:
         file.write(b'{"case": "half a li')
     new = always("new", "no")
-    measured = asyncio.run(run_suite(letters(), new, always("old", "no"), Plan(), journal))
+    measured = asyncio.run(run_suite(letters(), new, always("old", "no"), Plan(), journal=journal))
     assert len(new.asked) == 13
     assert measured.candidate == [1.0] * 7 + [0.0] * 13  # what was answered before counts
     again = always("new", "no")
-    asyncio.run(run_suite(letters(), again, always("old", "no"), Plan(), journal))
+    asyncio.run(run_suite(letters(), again, always("old", "no"), Plan(), journal=journal))
     assert again.asked == []
 
 
@@ -82,7 +84,7 @@ def test_a_journal_of_another_run_is_not_taken_over(tmp_path: Path) -> None:
     ]:
         new = always("new", "yes")
         journal = Journal(tmp_path / "letters.jsonl", head)
-        asyncio.run(run_suite(letters(), new, always("old", "no"), Plan(), journal))
+        asyncio.run(run_suite(letters(), new, always("old", "no"), Plan(), journal=journal))
         assert len(new.asked) == asked
 
 

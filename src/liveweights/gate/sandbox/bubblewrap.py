@@ -31,28 +31,30 @@ def find_bubblewrap() -> str:
             "no program may be run here: the sandbox is made of Linux namespaces, so suites that"
             " run programs need Linux (or a Linux container or virtual machine)"
         )
-    found = shutil.which("bwrap")
-    if found is None:
+    program = shutil.which("bwrap")
+    if program is None:
         raise SandboxUnavailable(
             "bubblewrap is not installed, so no program may be run: `apt-get install bubblewrap`"
             " (Debian, Ubuntu), `dnf install bubblewrap` (Fedora), `apk add bubblewrap` (Alpine)"
         )
-    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
-    version = tuple(int(number) for number in re.findall(r"\d+", said)[:2])
+    output = subprocess.run(
+        [program, "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    version = tuple(int(number) for number in re.findall(r"\d+", output)[:2])
     if version < OLDEST:
         raise SandboxUnavailable(
-            f"bubblewrap {'.'.join(map(str, version))} at {found} is too old; at least 0.8 is"
+            f"bubblewrap {'.'.join(map(str, version))} at {program} is too old; at least 0.8 is"
             " needed, which forbids new user namespaces inside"
         )
-    return found
+    return program
 
 
 def find_prlimit() -> str:
     """Path of util-linux's ``prlimit``. Raises SandboxUnavailable."""
-    found = shutil.which("prlimit")
-    if found is None:
+    program = shutil.which("prlimit")
+    if program is None:
         raise SandboxUnavailable("prlimit is not installed: `apt-get install util-linux`")
-    return found
+    return program
 
 
 def identity() -> int | None:

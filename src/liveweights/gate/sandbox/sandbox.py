@@ -181,13 +181,13 @@ class Sandbox:
 
 async def open_sandbox() -> Sandbox:
     """Find what is needed, and try it. Raises SandboxUnavailable."""
-    known = seccomp.current()
+    architecture = seccomp.current()
     sandbox = Sandbox(
         find_bubblewrap(),
         find_prlimit(),
         find_python(),
         find_cgroups(),
-        known and seccomp.build(known),
+        architecture and seccomp.build(architecture),
     )
     tried = await sandbox.run(["cat", "/proc/self/status"], limits=Limits(seconds=30))
     if not tried.ok:

@@ -74,16 +74,16 @@ class Session:
             if not chunk or len(self._read) > most:
                 raise ConnectionError
             self._read += chunk
-        found = bytes(self._read[:end])
+        value = bytes(self._read[:end])
         del self._read[: end + 1]
-        return found
+        return value
 
     async def export(self, folder: str, most: int) -> bytes:
         """A tar archive of a folder. Raises SessionLost also where it is larger than ``most``."""
         archive = f"tar -c -C {shlex.quote(folder)} . | base64 -w0"
-        found = await self.execute(archive, 30, most * 4 // 3 + 4)
+        terminal = await self.execute(archive, 30, most * 4 // 3 + 4)
         try:
-            return base64.b64decode(found.output, validate=True)
+            return base64.b64decode(terminal.output, validate=True)
         except ValueError as error:
             raise SessionLost(f"{folder} cannot be exported: more than {most} bytes?") from error
 

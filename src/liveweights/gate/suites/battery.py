@@ -58,10 +58,10 @@ async def run_battery(
                         if progress:
                             progress(name, done, total)
 
-                    found = await run_suite(
-                        suite, ours, theirs, plan(name, settings), journal, tell
+                    measurement = await run_suite(
+                        suite, ours, theirs, plan(name, settings), journal=journal, progress=tell
                     )
-                    measured.append(msgspec.structs.replace(found, suite=name))
+                    measured.append(msgspec.structs.replace(measurement, suite=name))
     except (SandboxUnavailable, Refused) as error:
         raise SuiteError(str(error)) from error
     return judge(measured, settings.confidence, settings.power)

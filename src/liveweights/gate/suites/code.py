@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from liveweights.gate.sandbox import Limits, Sandbox
-from liveweights.gate.suites.questions import answer
+from liveweights.gate.suites.questions import ask
 from liveweights.gate.suites.suite import Attempt, Card, Case, Model, SuiteError
 
 CARD = Card(
@@ -61,19 +61,19 @@ class Code:
         return b""
 
     async def attempt(self, case: Case, model: Model, seed: int) -> Attempt:
-        said = await answer(self.card, case, model, seed)
-        return await self.check(case, said)
+        answer = await ask(self.card, case, model, seed)
+        return await self.check(case, answer)
 
     async def check(self, case: Case, completion: str) -> Attempt:
         """1 if the function passes its tests. Leaving early, also with success, is failing."""
         passed = secrets.token_hex(8)
         program = f"{case.prompt}{completion}\n\n{case.target}\nprint({passed!r})\n"
-        found = await self.sandbox.run(
+        outcome = await self.sandbox.run(
             [self.sandbox.python, "-I", "-"], stdin=program.encode(), limits=LIMITS
         )
-        ok = found.ok and found.stdout.decode(errors="replace").endswith(f"{passed}\n")
-        lines = found.stderr.decode(errors="replace").strip().splitlines()
-        why = found.ended if found.ended != "exit" else lines[-1] if lines else "left early"
+        ok = outcome.ok and outcome.stdout.decode(errors="replace").endswith(f"{passed}\n")
+        lines = outcome.stderr.decode(errors="replace").strip().splitlines()
+        why = outcome.ended if outcome.ended != "exit" else lines[-1] if lines else "left early"
         return Attempt(score=float(ok), answer=completion, detail="" if ok else why[:200])
 
     async def close(self) -> None:

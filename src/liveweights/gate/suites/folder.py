@@ -25,10 +25,10 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def find_package(name: str) -> Path:
     """The folder of an installed package that is a suite. Raises SuiteError."""
     try:
-        found = Path(str(importlib.resources.files(name)))
+        folder = Path(str(importlib.resources.files(name)))
     except ModuleNotFoundError as error:
         raise SuiteError(f"there is no package {name!r}; install it, or check its name") from error
-    return found
+    return folder
 
 
 def read_description(folder: Path) -> Description:
@@ -88,8 +88,8 @@ def _scorer(folder: Path, name: str) -> Score:
     if score is None:
         raise SuiteError(f"{file} has no function score(answer, case)")
 
-    async def run(said: str, case: Case) -> tuple[float, str]:
-        value = float(score(said, msgspec.to_builtins(case)))
+    async def run(answer: str, case: Case) -> tuple[float, str]:
+        value = float(score(answer, msgspec.to_builtins(case)))
         if not 0 <= value <= 1:
             raise SuiteError(f"{file}: score() gave {value} for {case.id!r}; it must be in [0, 1]")
         return value, ""

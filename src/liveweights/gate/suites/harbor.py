@@ -51,10 +51,10 @@ class Task:
 
 def read_tasks(folder: Path) -> list[Task]:
     """Every task below ``folder``, by name. Raises SuiteError."""
-    found = [read_task(file.parent) for file in sorted(folder.glob("*/task.toml"))]
-    if not found:
+    tasks = [read_task(file.parent) for file in sorted(folder.glob("*/task.toml"))]
+    if not tasks:
         raise SuiteError(f"{folder} holds no task: no folder in it has a task.toml")
-    return found
+    return tasks
 
 
 def read_task(folder: Path) -> Task:

@@ -46,9 +46,9 @@ def read_cases(examples: Sequence[Example]) -> list[Case]:
     return cases
 
 
-async def taken(said: str, case: Case) -> tuple[float, str]:
+async def taken(answer: str, case: Case) -> tuple[float, str]:
     """Whether the user would have taken the answer: space at the end is not seen."""
-    given = said.removeprefix(case.target["healed"]).rstrip()
+    given = answer.removeprefix(case.target["healed"]).rstrip()
     return float(given != "" and given == case.target["truth"].rstrip()), ""
 
 

@@ -86,17 +86,17 @@ def open_inspect(where: str) -> InspectSuite:
     path, _, name = where.partition("@")
     source = b""
     if not path.endswith(".py"):
-        found = load_tasks([where])
+        tasks = load_tasks([where])
     elif (file := Path(path).resolve()).is_file():
         source = file.read_bytes()
         load_file_tasks(file)
-        found = create_file_tasks(file, [name] if name else None)
+        tasks = create_file_tasks(file, [name] if name else None)
     else:
         raise SuiteError(f"there is no file {file}")
-    if len(found) != 1:
-        named = ", ".join(task.name for task in found) or "none"
-        raise SuiteError(f"{where} names {len(found)} tasks ({named}); name one: FILE@TASK")
-    task = found[0]
+    if len(tasks) != 1:
+        named = ", ".join(task.name for task in tasks) or "none"
+        raise SuiteError(f"{where} names {len(tasks)} tasks ({named}); name one: FILE@TASK")
+    task = tasks[0]
     samples = {
         str(number if sample.id is None else sample.id): sample
         for number, sample in enumerate(task.dataset, 1)
@@ -128,14 +128,14 @@ def _bridge(model: Model, card: Card, seed: int) -> Any:
         ) -> ModelOutput:
             if tools:
                 raise SuiteError(f"{card.name} offers tools, which the API does not take")
-            said = await model.chat(
+            answer = await model.chat(
                 [{"role": message.role, "content": message.text} for message in input],
                 max_tokens=config.max_tokens or card.max_tokens,
                 temperature=card.temperature if config.temperature is None else config.temperature,
                 seed=seed if config.seed is None else config.seed,
                 stop=config.stop_seqs or (),
             )
-            return ModelOutput.from_content(model.name, said)
+            return ModelOutput.from_content(model.name, answer)
 
     return InspectModel(Bridge(model.name), GenerateConfig())
 

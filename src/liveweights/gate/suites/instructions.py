@@ -37,20 +37,20 @@ Check = Callable[[str, str, str], bool]
 """Answer, topic and word to whether the instruction was followed."""
 
 
-def _has(said: str, word: str) -> bool:
-    return re.search(rf"\b{re.escape(word)}\b", said, re.IGNORECASE) is not None
+def _has(answer: str, word: str) -> bool:
+    return re.search(rf"\b{re.escape(word)}\b", answer, re.IGNORECASE) is not None
 
 
-def _sentences(said: str) -> int:
-    return len(re.findall(r"[^.!?]+[.!?]", said))
+def _sentences(answer: str) -> int:
+    return len(re.findall(r"[^.!?]+[.!?]", answer))
 
 
-def _numbered(said: str) -> list[str]:
-    return re.findall(r"^\s*(\d+)[.)]", said, re.MULTILINE)
+def _numbered(answer: str) -> list[str]:
+    return re.findall(r"^\s*(\d+)[.)]", answer, re.MULTILINE)
 
 
-def _object(said: str) -> bool:
-    inside = re.search(r"\{.*\}", said, re.DOTALL)
+def _object(answer: str) -> bool:
+    inside = re.search(r"\{.*\}", answer, re.DOTALL)
     try:
         return inside is not None and "topic" in json.loads(inside.group())
     except json.JSONDecodeError:
@@ -60,51 +60,51 @@ def _object(said: str) -> bool:
 INSTRUCTIONS: dict[str, tuple[str, Check]] = {
     "include": (
         "Write one sentence about {topic} that contains the word {word}.",
-        lambda said, topic, word: _has(said, word),
+        lambda answer, topic, word: _has(answer, word),
     ),
     "only": (
         "Answer only with the word {word} and nothing else.",
-        lambda said, topic, word: plain(said) == word,
+        lambda answer, topic, word: plain(answer) == word,
     ),
     "capitals": (
         "Write one short sentence about {topic}. Use capital letters only.",
-        lambda said, topic, word: said.strip() != "" and said == said.upper(),
+        lambda answer, topic, word: answer.strip() != "" and answer == answer.upper(),
     ),
     "lower": (
         "Write one short sentence about {topic}. Use lower-case letters only.",
-        lambda said, topic, word: said.strip() != "" and said == said.lower(),
+        lambda answer, topic, word: answer.strip() != "" and answer == answer.lower(),
     ),
     "repeat": (
         "Repeat this sentence exactly: The {word} likes {topic}.",
-        lambda said, topic, word: plain(said) == plain(f"The {word} likes {topic}"),
+        lambda answer, topic, word: plain(answer) == plain(f"The {word} likes {topic}"),
     ),
     "three": (
         "Give exactly three facts about {topic} as a numbered list.",
-        lambda said, topic, word: _numbered(said) == ["1", "2", "3"],
+        lambda answer, topic, word: _numbered(answer) == ["1", "2", "3"],
     ),
     "without": (
         "Write one sentence about {topic}. Do not use the word is.",
-        lambda said, topic, word: said.strip() != "" and not _has(said, "is"),
+        lambda answer, topic, word: answer.strip() != "" and not _has(answer, "is"),
     ),
     "begin": (
         "Write one sentence about {topic} that begins with the word Although.",
-        lambda said, topic, word: plain(said).startswith("although "),
+        lambda answer, topic, word: plain(answer).startswith("although "),
     ),
     "end": (
         "Write one sentence about {topic}. After it, write DONE as the last word.",
-        lambda said, topic, word: plain(said).endswith(" done"),
+        lambda answer, topic, word: plain(answer).endswith(" done"),
     ),
     "short": (
         "Describe {topic} in at most eight words.",
-        lambda said, topic, word: 1 <= len(said.split()) <= 8,
+        lambda answer, topic, word: 1 <= len(answer.split()) <= 8,
     ),
     "two": (
         "Describe {topic} in exactly two sentences.",
-        lambda said, topic, word: _sentences(said) == 2,
+        lambda answer, topic, word: _sentences(answer) == 2,
     ),
     "json": (
         'Answer with a JSON object with the key "topic" and the value "{topic}".',
-        lambda said, topic, word: _object(said),
+        lambda answer, topic, word: _object(answer),
     ),
 }
 
@@ -121,10 +121,10 @@ def read_cases() -> list[Case]:
     ]
 
 
-async def follows(said: str, case: Case) -> tuple[float, str]:
+async def follows(answer: str, case: Case) -> tuple[float, str]:
     """Whether the case's instruction was followed."""
     _, check = INSTRUCTIONS[case.target["kind"]]
-    return float(check(said, case.target["topic"], case.target["word"])), ""
+    return float(check(answer, case.target["topic"], case.target["word"])), ""
 
 
 def open_instructions() -> Questions:

@@ -72,11 +72,11 @@ def read_cases() -> list[Case]:
     for sentence, listed in FACTS.items():
         for fact in listed.split(";"):
             subject, _, targets = " ".join(fact.split()).partition("=")
-            said = sentence.format(subject)
+            question = sentence.format(subject)
             cases.append(
                 Case(
-                    id=said,
-                    prompt=said[0].upper() + said[1:],
+                    id=question,
+                    prompt=question[0].upper() + question[1:],
                     target=targets.split("/"),
                     stop=["\n", "."],
                 )

@@ -62,14 +62,14 @@ def read_cases() -> list[Case]:
     return cases
 
 
-def verify(said: str, target: str) -> bool:
+def verify(answer: str, target: str) -> bool:
     """Whether an answer says the target, as mathematics. Only in a process's main thread:
     math-verify bounds its own time by a signal."""
     from math_verify import parse
     from math_verify import verify as equal
 
     gold = parse(f"${target}$")
-    return bool(equal(gold, parse(said)))
+    return bool(equal(gold, parse(answer)))
 
 
 class Verifier:
@@ -82,10 +82,10 @@ class Verifier:
     def _open() -> ProcessPoolExecutor:
         return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
-    async def score(self, said: str, case: Case) -> tuple[float, str]:
+    async def score(self, answer: str, case: Case) -> tuple[float, str]:
         loop = asyncio.get_running_loop()
         try:
-            right = await loop.run_in_executor(self._pool, verify, said[:2000], case.target)
+            right = await loop.run_in_executor(self._pool, verify, answer[:2000], case.target)
         except BrokenProcessPool:
             self._pool = self._open()
             return 0.0, "could not be compared"

@@ -14,7 +14,7 @@ Score = Callable[[str, Case], Awaitable[tuple[float, str]]]
 """Answer and case to a score in [0, 1] and a word about it."""
 
 
-async def answer(card: Card, case: Case, model: Model, seed: int) -> str:
+async def ask(card: Card, case: Case, model: Model, seed: int) -> str:
     """The model's answer, put as the case says."""
     how: dict[str, Any] = {
         "max_tokens": case.max_tokens or card.max_tokens,
@@ -48,9 +48,9 @@ class Questions:
         return self.scorer
 
     async def attempt(self, case: Case, model: Model, seed: int) -> Attempt:
-        said = await answer(self.card, case, model, seed)
-        score, detail = await self.score(said, case)
-        return Attempt(score=score, answer=said, detail=detail)
+        answer = await ask(self.card, case, model, seed)
+        score, detail = await self.score(answer, case)
+        return Attempt(score=score, answer=answer, detail=detail)
 
     async def close(self) -> None:
         await self.end()
@@ -62,27 +62,27 @@ def plain(text: str) -> str:
     return re.sub(r"^(?:the|a|an) ", "", " ".join(bare.split()))
 
 
-async def exact(said: str, case: Case) -> tuple[float, str]:
+async def exact(answer: str, case: Case) -> tuple[float, str]:
     """The answer is the target, or one of them, but for case, punctuation and article."""
-    return float(plain(said) in map(plain, _targets(case))), ""
+    return float(plain(answer) in map(plain, _targets(case))), ""
 
 
-async def begins(said: str, case: Case) -> tuple[float, str]:
+async def begins(answer: str, case: Case) -> tuple[float, str]:
     """The answer's first words are the target, or one of them."""
-    words = f"{plain(said)} "
+    words = f"{plain(answer)} "
     return float(any(words.startswith(f"{plain(target)} ") for target in _targets(case))), ""
 
 
-async def contains(said: str, case: Case) -> tuple[float, str]:
+async def contains(answer: str, case: Case) -> tuple[float, str]:
     """The target, or one of them, stands somewhere in the answer as whole words."""
-    words = f" {plain(said)} "
+    words = f" {plain(answer)} "
     return float(any(f" {plain(target)} " in words for target in _targets(case))), ""
 
 
-async def number(said: str, case: Case) -> tuple[float, str]:
+async def number(answer: str, case: Case) -> tuple[float, str]:
     """The last number in the answer is the target."""
-    found = re.findall(r"-?\d+(?:\.\d+)?", said.replace(",", ""))
-    return float(bool(found) and float(found[-1]) == float(case.target)), ""
+    numbers = re.findall(r"-?\d+(?:\.\d+)?", answer.replace(",", ""))
+    return float(bool(numbers) and float(numbers[-1]) == float(case.target)), ""
 
 
 SCORERS: dict[str, Score] = {

@@ -84,6 +84,7 @@ async def run_suite(
     candidate: Model,
     incumbent: Model,
     plan: Plan,
+    *,
     journal: Journal | None = None,
     progress: Progress | None = None,
 ) -> Measured:

@@ -63,52 +63,55 @@ class TerminalSuite:
         limits = Limits(
             seconds=task.agent_seconds, memory=task.memory, processes=PROCESSES, disk=task.disk
         )
-        said: list[Message] = []
+        messages: list[Message] = []
         try:
             async with open_session(
                 self.sandbox, task.files, (task.workdir, "/tmp"), limits
             ) as session:
-                why = await converse(session, task, model, self.card, seed, said)
+                why = await converse(
+                    session, task, model, card=self.card, seed=seed, messages=messages
+                )
                 made = await session.export(task.workdir, LARGEST)
         except SessionLost as error:
-            return Attempt(score=0.0, answer=_transcript(said), detail=str(error))
+            return Attempt(score=0.0, answer=_transcript(messages), detail=str(error))
         reward, detail = await verify(self.sandbox, task, made)
-        return Attempt(score=reward, answer=_transcript(said), detail=detail or why)
+        return Attempt(score=reward, answer=_transcript(messages), detail=detail or why)
 
     async def close(self) -> None:
         pass
 
 
 async def converse(
-    session: Session, task: Task, model: Model, card: Card, seed: int, said: list[Message]
+    session: Session, task: Task, model: Model, *, card: Card, seed: int, messages: list[Message]
 ) -> str:
-    """Let the model work until it says that it is done; how it ended. ``said`` grows with it."""
-    said += [
+    """Let the model work until it says that it is done; how it ended. ``messages`` grow with
+    it."""
+    messages += [
         {"role": "system", "content": SYSTEM},
         {"role": "user", "content": task.instruction},
     ]
     for _ in range(TURNS):
         try:
             text = await model.chat(
-                said, max_tokens=card.max_tokens, temperature=card.temperature, seed=seed
+                messages, max_tokens=card.max_tokens, temperature=card.temperature, seed=seed
             )
         except Refused as error:
-            if not error.unfit or len(said) == 2:
+            if not error.unfit or len(messages) == 2:
                 raise
             # The conversation has outgrown the context: what was done until now counts.
             return str(error)[:200]
-        said.append({"role": "assistant", "content": text})
+        messages.append({"role": "assistant", "content": text})
         block = BLOCK.search(text)
         if block is None:
             return "done" if "DONE" in text else "no command"
-        found = await session.execute(block.group(1), COMMAND_SECONDS)
-        said.append({"role": "user", "content": _shown(found)})
+        terminal = await session.execute(block.group(1), COMMAND_SECONDS)
+        messages.append({"role": "user", "content": _shown(terminal)})
     return "out of turns"
 
 
 async def verify(sandbox: Sandbox, task: Task, made: bytes) -> tuple[float, str]:
     """Reward of a working folder, judged in a sandbox that the agent never was in."""
-    found = await sandbox.run(
+    outcome = await sandbox.run(
         ["bash", "-c", VERIFY, "bash", task.workdir],
         stdin=archive(task.tests | {"/tmp/made.tar": made}),
         limits=Limits(
@@ -120,9 +123,9 @@ async def verify(sandbox: Sandbox, task: Task, made: bytes) -> tuple[float, str]
         writable=(task.workdir, "/tests", "/logs/verifier", "/tmp"),
     )
     try:
-        return min(1.0, max(0.0, float(found.stdout))), ""
+        return min(1.0, max(0.0, float(outcome.stdout))), ""
     except ValueError:
-        return 0.0, f"the tests wrote no reward ({found.ended})"
+        return 0.0, f"the tests wrote no reward ({outcome.ended})"
 
 
 def open_terminal(sandbox: Sandbox, folder: Path = TASKS, card: Card = CARD) -> TerminalSuite:
@@ -130,12 +133,12 @@ def open_terminal(sandbox: Sandbox, folder: Path = TASKS, card: Card = CARD) -> 
     return TerminalSuite(sandbox, {task.name: task for task in read_tasks(folder)}, card)
 
 
-def _shown(found: Terminal) -> str:
-    text = found.output
+def _shown(terminal: Terminal) -> str:
+    text = terminal.output
     if len(text) > SHOWN:
         text = f"{text[: SHOWN // 2]}\n...\n{text[-SHOWN // 2 :]}"
-    return f"exit status {found.code}\n{text}".strip()
+    return f"exit status {terminal.code}\n{text}".strip()
 
 
-def _transcript(said: Sequence[Message]) -> str:
-    return "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in said)
+def _transcript(messages: Sequence[Message]) -> str:
+    return "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in messages)
