@@ -19,7 +19,7 @@ def test_how_it_ended_and_what_it_said() -> None:
     ended = run(f"{code}; sys.exit(3)")
     assert (ended.code, ended.output, ended.last_line) == (3, b"out\n", "last")
     both = run(code, apart=False)
-    assert (both.code, both.said) == (0, "out\nfirst\nlast\n")
+    assert (both.code, both.messages) == (0, "out\nfirst\nlast\n")
 
 
 def test_it_has_no_input_and_a_signal_is_told() -> None:

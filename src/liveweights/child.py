@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How it ended: minus a signal's number where one ended it. ``said`` is what it wrote as
+    """How it ended: minus a signal's number where one ended it. ``messages`` is what it wrote as
     errors, or to either stream where both were one."""
 
     code: int
     output: bytes
-    said: str
+    messages: str
 
     @property
     def last_line(self) -> str:
-        return self.said.strip().rpartition("\n")[2]
+        return self.messages.strip().rpartition("\n")[2]
 
 
 async def run_child(
@@ -26,7 +26,7 @@ async def run_child(
 ) -> Ended:
     """Run it without input until it ends; a wait that is cancelled, by a time-out too, kills it.
 
-    ``apart``: its output and its errors are told apart; else ``said`` is both, in order. Raises
+    ``apart``: its output and its errors are told apart; else ``messages`` is both, in order. Raises
     OSError where there is no such program.
     """
     process = await asyncio.create_subprocess_exec(

@@ -272,7 +272,7 @@ def test_who_is_not_known_is_forgotten_all_the_same(database_dsn: str, tmp_path:
         await use(product)
         async with await product.pool.getconn() as conn:
             done = await take_out(conn, product, "nobody")
-        assert (done.found.generations, done.restarted, done.days, done.left) == (0, [], [], [])
+        assert (done.forgotten.generations, done.restarted, done.days, done.left) == (0, [], [], [])
 
     on_product(database_dsn, tmp_path, test, CONFIG)
     assert canary.find_rows(database_dsn) != []

@@ -103,7 +103,7 @@ def forget(
         )
 
     done = _run(settings, home, ask)
-    gone = done.found
+    gone = done.forgotten
     if as_json:
         show_json(
             {

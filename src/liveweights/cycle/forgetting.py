@@ -37,7 +37,7 @@ class Done:
     """``days`` are archives that were written anew, ``restarted`` the open cycles that had read
     rows. ``left`` says in sentences what may still hold the user's words, and what to do."""
 
-    found: Forgotten
+    forgotten: Forgotten
     days: list[date]
     restarted: list[int]
     left: list[str]
@@ -56,12 +56,12 @@ async def forget_user(
     traces: list[Traces] = []
     restarted: list[Cycle] = []
 
-    async def also(conn: Connection, found: Traces) -> None:
-        traces.append(found)
-        restarted.extend(await ledger.restart(conn, found.cycles, REASON))
-        await ledger.remove_messages(conn, found.cycles)
+    async def also(conn: Connection, trace: Traces) -> None:
+        traces.append(trace)
+        restarted.extend(await ledger.restart(conn, trace.cycles, REASON))
+        await ledger.remove_messages(conn, trace.cycles)
 
-    found, brought = await forget_everywhere(conn, tenant, user, archive, also=also)
+    forgotten, brought = await forget_everywhere(conn, tenant, user, archive, also=also)
     left: list[str] = []
     for cycle in restarted:
         left += await _take_back(conn, home, cycle)
@@ -72,7 +72,7 @@ async def forget_user(
     left += await asyncio.to_thread(drop_spilled, home / "spill", owner, PATIENCE)
     if is_embedded:
         left += await _erase(conn, {day for one in traces for day in one.days})
-    return Done(found, brought, [cycle.id for cycle in restarted], left)
+    return Done(forgotten, brought, [cycle.id for cycle in restarted], left)
 
 
 async def _take_back(conn: Connection, home: Path, cycle: Cycle) -> list[str]:

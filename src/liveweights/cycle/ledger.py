@@ -186,12 +186,12 @@ async def begin_release(conn: Connection, alias: str, candidate: str, reason: st
     return Cycle(*row)
 
 
-async def advance(conn: Connection, cycle: Cycle, to: State, **found: Any) -> Cycle:
+async def advance(conn: Connection, cycle: Cycle, to: State, **columns: Any) -> Cycle:
     """Move on, and store what the step found. Raises LostLease if it has been moved already."""
     check(cycle.state, to)
-    sets = "".join(f", {name} = %({name})s" for name in found)
+    sets = "".join(f", {name} = %({name})s" for name in columns)
     ended = ", ended_at = now()" if to == "ended" else ""
-    values = {k: Jsonb(v) if isinstance(v, dict) else v for k, v in found.items()}
+    values = {k: Jsonb(v) if isinstance(v, dict) else v for k, v in columns.items()}
     cursor = await conn.execute(
         f"update cycles set state = %(to)s, updated_at = now(){sets}{ended}"
         f" where id = %(id)s and state = %(state)s returning {COLUMNS}".encode(),
@@ -225,8 +225,8 @@ async def remove_messages(conn: Connection, cycles: Sequence[int]) -> None:
 
 async def last_restarted(conn: Connection, alias: str) -> Cycle | None:
     """The last cycle of the alias, if it was restarted."""
-    found = await recent(conn, alias, 1)
-    return found[0] if found and found[0].outcome == "restarted" else None
+    cycles = await recent(conn, alias, 1)
+    return cycles[0] if cycles and cycles[0].outcome == "restarted" else None
 
 
 async def read_baseline(conn: Connection, alias: str) -> Baseline:

@@ -59,7 +59,9 @@ async def read_evidence(conn: Connection, alias: Alias, rewards: RewardMap) -> E
     if course.shown is None:
         answers = await _shadow_answers(conn, alias, course.began)
         return Evidence(alias, course, answers, [], len(answers) // 2, step_seconds, unservable)
-    answers, earned, since = await _live_answers(conn, alias, course.shown, rewards, stepped)
+    answers, earned, since = await _live_answers(
+        conn, alias, course.shown, rewards=rewards, stepped=stepped
+    )
     return Evidence(alias, course, answers, earned, since, step_seconds, unservable)
 
 
@@ -148,7 +150,7 @@ async def act(
 
 
 async def _live_answers(
-    conn: Connection, alias: Alias, since: datetime, rewards: RewardMap, stepped: datetime
+    conn: Connection, alias: Alias, since: datetime, *, rewards: RewardMap, stepped: datetime
 ) -> tuple[list[Answer], list[Reward], int]:
     """All answers of both arms since then, what they earned, and the canary's rewards since
     ``stepped``."""

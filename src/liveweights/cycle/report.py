@@ -16,20 +16,20 @@ async def read_report(conn: Connection, alias: str, cycle: int) -> dict[str, Any
     The texts are read from the record: what a user had removed is not there any more and stays
     None. Raises LookupError for an unknown cycle.
     """
-    found = await ledger.get(conn, alias, cycle)
-    learning = found.learning or {}
+    entry = await ledger.get(conn, alias, cycle)
+    learning = entry.learning or {}
     moved = [await _worded(conn, example) for example in learning.get("moved", [])]
     return {
-        "id": found.id,
-        "alias": found.alias,
-        "state": found.state,
-        "outcome": found.outcome,
-        "reason": found.reason,
-        "incumbent": found.incumbent,
-        "candidate": found.candidate,
+        "id": entry.id,
+        "alias": entry.alias,
+        "state": entry.state,
+        "outcome": entry.outcome,
+        "reason": entry.reason,
+        "incumbent": entry.incumbent,
+        "candidate": entry.candidate,
         "learning": {**learning, "moved": moved} if learning else None,
-        "verdict": found.verdict,
-        "canary": found.canary,
+        "verdict": entry.verdict,
+        "canary": entry.canary,
     }
 
 

@@ -13,23 +13,23 @@ from liveweights.release import aliases
 from liveweights.store.database import Connection
 
 
-async def read_status(conn: Connection, alias: str, home: Path) -> dict[str, Any]:
+async def read_status(conn: Connection, name: str, home: Path) -> dict[str, Any]:
     """Alias, open cycle, last cycles and counts. Raises UnknownAlias."""
-    found = await aliases.read(conn, alias)
-    cycles = await ledger.recent(conn, alias)
+    alias = await aliases.read(conn, name)
+    cycles = await ledger.recent(conn, name)
     generations, feedback = await totals(conn)
     current = next((c for c in cycles if c.outcome is None), None)
     shown = _describe(current) if current else None
     if current and shown is not None and current.state == "learning":
         shown["progress"] = read_progress(home, current.id)
     return {
-        "alias": found.name,
-        "live": found.live,
-        "canary": found.canary,
-        "canary_share": found.share,
+        "alias": alias.name,
+        "live": alias.live,
+        "canary": alias.canary,
+        "canary_share": alias.share,
         "cycle": shown,
         "cycles": [_describe(cycle) for cycle in cycles],
-        "releases": await aliases.count_promotions(conn, alias),
+        "releases": await aliases.count_promotions(conn, name),
         "generations": generations,
         "feedback": feedback,
     }

@@ -101,7 +101,7 @@ class Steps:
     async def _claim(self, cycle: Cycle) -> Cycle:
         learn = self.settings.learn
         async with self.pool.connection() as conn:
-            found = await claim(
+            claimed = await claim(
                 conn,
                 cycle.id,
                 cycle.alias,
@@ -109,7 +109,7 @@ class Steps:
                 max_rows=learn.max_rows,
                 max_held_back=learn.max_held_back,
             )
-            if found.train:
+            if claimed.train:
                 return await ledger.advance(conn, cycle, "learning")
         return await self.end(cycle, "no_signal", "no unread feedback that may be learnt from")
 
@@ -120,9 +120,9 @@ class Steps:
             adapted = incumbent.base if incumbent.kind == "adapter" else None
             base = await get(conn, adapted) if adapted else incumbent
         if not is_done(folder):
-            known = self.settings.cache / HASHES
+            hashes = self.settings.cache / HASHES
             for one in {incumbent, base}:
-                await asyncio.to_thread(signing.check, one, None, known)
+                await asyncio.to_thread(signing.check, one, None, hashes)
             try:
                 await self._write_job(cycle, folder, incumbent, base)
                 await run_learner(folder)
@@ -220,7 +220,7 @@ class Steps:
         asked = await drafting.draft(cases)
         incumbent = await self._read_selection(cycle.incumbent)
         settings = self.settings
-        found = await asyncio.to_thread(
+        calibration = await asyncio.to_thread(
             calibrate,
             asked,
             incumbent,
@@ -228,11 +228,11 @@ class Steps:
             settings=settings.gate,
             learn=settings.learn,
         )
-        learning = {**(cycle.learning or {}), "calibration": msgspec.to_builtins(found)}
-        if found.selection is None:  # it shows everything, as it is
+        learning = {**(cycle.learning or {}), "calibration": msgspec.to_builtins(calibration)}
+        if calibration.selection is None:  # it shows everything, as it is
             async with self.pool.connection() as conn:
                 return await ledger.advance(conn, cycle, "warming", learning=learning)
-        checkpoint = await asyncio.to_thread(self._store_selection, cycle, found.selection)
+        checkpoint = await asyncio.to_thread(self._store_selection, cycle, calibration.selection)
         async with self.pool.connection() as conn:
             reason = await self._register(conn, cycle, checkpoint)
         if reason is not None:
@@ -388,13 +388,13 @@ class Steps:
             return cycle
         log.info("cycle %d: %s: %s", cycle.id, move.action, move.reason)
         async with self.pool.connection() as conn:
-            found = live.describe(judged.look, self.settings.canary)
+            report = live.describe(judged.look, self.settings.canary)
             if move.action != "step":
                 exposed = await count_audience(conn, cycle.alias, cycle.candidate)
-                found["exposed"] = msgspec.to_builtins(exposed)
+                report["exposed"] = msgspec.to_builtins(exposed)
             try:
                 await live.act(
-                    conn, alias, move, self.settings.canary, cycle=cycle.id, evidence=found
+                    conn, alias, move, self.settings.canary, cycle=cycle.id, evidence=report
                 )
             except aliases.StaleVersion:
                 return cycle  # somebody was faster: look again
@@ -402,7 +402,7 @@ class Steps:
                 return cycle
             outcome = "promoted" if move.action == "promote" else "rolled_back"
             return await ledger.advance(
-                conn, cycle, "ended", outcome=outcome, reason=move.reason, canary=found
+                conn, cycle, "ended", outcome=outcome, reason=move.reason, canary=report
             )
 
     async def _after_canary(self, conn: Connection, cycle: Cycle, alias: Alias) -> Cycle:
@@ -419,10 +419,10 @@ class Steps:
             canary={"exposed": msgspec.to_builtins(exposed)},
         )
 
-    async def end(self, cycle: Cycle, outcome: str, reason: str, **found: Any) -> Cycle:
+    async def end(self, cycle: Cycle, outcome: str, reason: str, **columns: Any) -> Cycle:
         async with self.pool.connection() as conn:
             if cycle.candidate:
                 await deployments.let_go(conn, cycle.candidate)
             return await ledger.advance(
-                conn, cycle, "ended", outcome=outcome, reason=reason, **found
+                conn, cycle, "ended", outcome=outcome, reason=reason, **columns
             )

@@ -61,4 +61,4 @@ async def start_learner(folder: Path) -> tuple[int, str]:
     """Exit code and output of one run. A cancelled wait ends the process."""
     command = [sys.executable, "-m", "liveweights.learn.process", str(folder / JOB), str(folder)]
     ended = await run_child(command, env=yielding_environment(), apart=False)
-    return ended.code, ended.said
+    return ended.code, ended.messages

@@ -329,7 +329,7 @@ async def begin_cycle(service: Service) -> None:
     """``liveweights cycle --now``, as an operator would. Raises ServiceFailed."""
     ended = await run_child(service.command("cycle", "--now"), apart=False)
     if ended.code:
-        output = ended.said.strip()[-500:]
+        output = ended.messages.strip()[-500:]
         raise ServiceFailed(f"`liveweights cycle --now` ended with {ended.code}: {output}")
 
 

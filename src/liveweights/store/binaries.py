@@ -48,13 +48,13 @@ def reachable(account: Account, shared: Path) -> Path:
     copy = shared / f"postgres-{digest}"
     if not copy.exists():
         _copy(programs.parent.parent, copy, shared)
-    found = copy / WHEEL / "pginstall" / "bin"
-    if not account.can_run(found / "postgres"):
+    copied = copy / WHEEL / "pginstall" / "bin"
+    if not account.can_run(copied / "postgres"):
         raise NoBinaries(
             f"user id {account.uid} can run the Postgres programs neither in {programs} nor in "
-            f"{found}; install liveweights where that user may read, e.g. below /opt"
+            f"{copied}; install liveweights where that user may read, e.g. below /opt"
         )
-    return found
+    return copied
 
 
 def _copy(package: Path, target: Path, shared: Path) -> None:

@@ -40,8 +40,8 @@ def fault_of(error: Exception) -> Fault:
     """
     if isinstance(error, psycopg.Error):
         if error.sqlstate:
-            known = _CODES.get(error.sqlstate) or _CLASSES.get(error.sqlstate[:2])
-            return known or Fault.UNCLEAR
+            fault = _CODES.get(error.sqlstate) or _CLASSES.get(error.sqlstate[:2])
+            return fault or Fault.UNCLEAR
         unsendable = isinstance(error, (psycopg.ProgrammingError, psycopg.DataError))
         return Fault.REQUEST if unsendable else Fault.SERVER
     if isinstance(error, (TypeError, ValueError, ArithmeticError)):

@@ -39,14 +39,14 @@ def packaged(package: str = "liveweights.store") -> list[Migration]:
     items = sorted(
         (item for item in folder.iterdir() if item.name.endswith(".sql")), key=lambda i: i.name
     )
-    found = [Migration(item.name, item.read_bytes()) for item in items]
-    for position, migration in enumerate(found, start=1):
+    migrations = [Migration(item.name, item.read_bytes()) for item in items]
+    for position, migration in enumerate(migrations, start=1):
         match = NAME.fullmatch(migration.name)
         if match is None or int(match[1]) != position:
             raise MigrationError(
                 f"migration {migration.name!r} should be named {position:04d}_what_it_does.sql"
             )
-    return found
+    return migrations
 
 
 def migrate(dsn: str, migrations: Sequence[Migration] | None = None) -> list[str]:

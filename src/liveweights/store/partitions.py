@@ -28,10 +28,10 @@ def day_of(id: str) -> date:
 
     The database has the same function as ``generation_day``.
     """
-    found = _TIMED.search(id)
-    if found is None:
+    match = _TIMED.search(id)
+    if match is None:
         return UNDATED
-    return _day(int(found[1], 16) // _DAY_MS)
+    return _day(int(match[1], 16) // _DAY_MS)
 
 
 @lru_cache(maxsize=64)
@@ -78,8 +78,8 @@ async def days(conn: Connection, table: str = "feedback") -> list[date]:
 
 
 async def last_day(conn: Connection) -> date | None:
-    found = await days(conn)
-    return found[-1] if found else None
+    dates = await days(conn)
+    return dates[-1] if dates else None
 
 
 async def drop(conn: Connection, day: date) -> None:

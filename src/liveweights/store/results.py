@@ -63,18 +63,18 @@ async def run(conn: Connection, text: str, most: Bounds | None = None) -> list[R
     pgconn.set_single_row_mode()
     await conn.wait(generators.send(pgconn))
     failure: Exception | None = None
-    while (found := await conn.wait(generators.fetch(pgconn))) is not None:
+    while (result := await conn.wait(generators.fetch(pgconn))) is not None:
         if failure is not None:
             continue
         try:
-            reader.read(found)
+            reader.read(result)
         except psycopg.Error as error:
             failure = error
         except Unreadable as error:
             failure = error
             await conn.cancel_safe()
-            if found.status in (ExecStatus.COPY_IN, ExecStatus.COPY_OUT):
-                await _leave_copy(conn, found.status)
+            if result.status in (ExecStatus.COPY_IN, ExecStatus.COPY_OUT):
+                await _leave_copy(conn, result.status)
                 break
     if failure is not None:
         raise failure
@@ -123,11 +123,11 @@ class _Reader:
     _current: Result | None = None
     _size: int = 0
 
-    def read(self, found: PGresult) -> None:
+    def read(self, result: PGresult) -> None:
         """One row, the end of a statement, or what went wrong. Raises psycopg.Error, Unreadable."""
-        match found.status:
+        match result.status:
             case ExecStatus.FATAL_ERROR | ExecStatus.BAD_RESPONSE:
-                raise errors.error_from_result(found, encoding=self.encoding)
+                raise errors.error_from_result(result, encoding=self.encoding)
             case ExecStatus.COPY_IN | ExecStatus.COPY_OUT | ExecStatus.COPY_BOTH:
                 raise Unreadable("COPY from or to the client needs a connection of its own")
             case ExecStatus.EMPTY_QUERY:
@@ -136,26 +136,28 @@ class _Reader:
                 pass
         current = self._current
         if current is None:
-            names = [self._text(found.fname(number) or b"?") for number in range(found.nfields)]
+            names = [self._text(result.fname(number) or b"?") for number in range(result.nfields)]
             current = self._current = Result(columns=names)
-        if found.ntuples:
-            size = self._size + sum(len(found.get_value(0, i) or b"") for i in range(found.nfields))
+        if result.ntuples:
+            size = self._size + sum(
+                len(result.get_value(0, i) or b"") for i in range(result.nfields)
+            )
             current.truncated |= not self.most.hold(len(current.rows), size)
             if not current.truncated:
                 self._size = size
-                current.rows.append(self._row(found))
-        if found.status != ExecStatus.SINGLE_TUPLE:
-            current.status = self._text(found.command_status or b"")
+                current.rows.append(self._row(result))
+        if result.status != ExecStatus.SINGLE_TUPLE:
+            current.status = self._text(result.command_status or b"")
             self.results.append(current)
             self._current = None
 
-    def _row(self, found: PGresult) -> Row:
+    def _row(self, result: PGresult) -> Row:
         values: list[Any] = []
-        for column in range(found.nfields):
-            data = found.get_value(0, column)
-            if data is not None and found.fformat(column):
+        for column in range(result.nfields):
+            data = result.get_value(0, column)
+            if data is not None and result.fformat(column):
                 raise Unreadable("a BINARY cursor gives no text; declare it without BINARY")
-            values.append(None if data is None else convert(self._text(data), found.ftype(column)))
+            values.append(None if data is None else convert(self._text(data), result.ftype(column)))
         return tuple(values)
 
     def _text(self, data: bytes) -> str:

@@ -63,15 +63,15 @@ async def detect(conn: Connection, *, embedded: bool) -> Tier:
 
 
 def _lacks_safety(synchronous: str, fsync: str) -> list[str]:
-    found: list[str] = []
+    warnings: list[str] = []
     if fsync != "on":
-        found.append("fsync is off: a power cut loses acknowledged feedback; set fsync = on")
+        warnings.append("fsync is off: a power cut loses acknowledged feedback; set fsync = on")
     if synchronous in ("off", "local"):
-        found.append(
+        warnings.append(
             f"synchronous_commit is {synchronous}: acknowledged feedback may be lost with the "
             "server; set it to on"
         )
-    return found
+    return warnings
 
 
 def _lacks_columnstore(timescale: str | None, licence: str | None) -> str:
@@ -88,8 +88,8 @@ def _lacks_columnstore(timescale: str | None, licence: str | None) -> str:
             "partitions; the full edition is for whoever runs the server to license, and then to "
             f"{fresh}"
         )
-    found = re.match(r"(\d+)\.(\d+)", timescale)
-    if found and (int(found[1]), int(found[2])) < COLUMNSTORE:
+    match = re.match(r"(\d+)\.(\d+)", timescale)
+    if match and (int(match[1]), int(match[2])) < COLUMNSTORE:
         return (
             f"timescaledb {timescale} is older than {'.'.join(map(str, COLUMNSTORE))}: closed days "
             f"stay plain partitions; update the extension, and {fresh}"

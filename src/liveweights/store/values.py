@@ -28,14 +28,14 @@ class _Inexact(ValueError):
 
 def convert(text: str, oid: int) -> Any:
     """``text`` is the value as Postgres writes it, ``oid`` its type's."""
-    known = postgres.types.get(oid)
-    if known is None:
+    info = postgres.types.get(oid)
+    if info is None:
         return text
-    one = _CONVERSIONS.get(known.name, _as_text)
+    conversion = _CONVERSIONS.get(info.name, _as_text)
     try:
-        if oid == known.oid:
-            return one(text)
-        return _array(text, known.delimiter, one)
+        if oid == info.oid:
+            return conversion(text)
+        return _array(text, info.delimiter, conversion)
     except (ValueError, RecursionError):
         return text
 
@@ -85,10 +85,10 @@ def _refuse(text: str) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):  # the type json keeps keys that come twice
+    members = dict(pairs)
+    if len(members) < len(pairs):  # the type json keeps keys that come twice
         raise _Inexact
-    return found
+    return members
 
 
 def _check(value: Any) -> None:
