@@ -242,7 +242,7 @@ def run_api(dsn: str, port: int, cache: Path, plan: Plan, report: int) -> None:
                 dsn,
                 engine,  # type: ignore[arg-type]
                 router,
-                "api",
+                instance="api",
                 settings=settings,
                 cache=cache,
             ),

@@ -45,7 +45,7 @@ class Circle:
             self.dsn,
             self.engine,
             self.router,
-            name,
+            instance=name,
             settings=settings,  # type: ignore[arg-type]
             check=check,
             cache=self.folder / "cache",

@@ -42,7 +42,7 @@ def old(name: str, days: float, live: bool = False, size: int = 10) -> Stored:
 def test_rejected_ones_go_by_age_and_released_ones_by_number() -> None:
     stored = [old("r1", 30), old("r2", 1), *(old(f"l{n}", 40 - n, live=True) for n in range(4))]
     settings = RetentionSettings(released=2, days=7.0, free_gb=0.0)
-    doomed = choose(stored, {"l0": "live on 'm'"}, settings, NOW, free=0)
+    doomed = choose(stored, {"l0": "live on 'm'"}, settings, now=NOW, free=0)
     assert [one.id for one in doomed] == ["l1", "r1"]
     assert "older than 7 days" in doomed[1].why
     assert "last 2" in doomed[0].why
@@ -51,7 +51,7 @@ def test_rejected_ones_go_by_age_and_released_ones_by_number() -> None:
 def test_little_free_disk_takes_the_oldest_until_it_is_enough() -> None:
     stored = [old(f"c{n}", 30 - n, size=int(GB)) for n in range(5)]
     settings = RetentionSettings(days=365.0, free_gb=2.5)
-    doomed = choose(stored, {"c0": "live"}, settings, NOW, free=int(0.9 * GB))
+    doomed = choose(stored, {"c0": "live"}, settings, now=NOW, free=int(0.9 * GB))
     assert [one.id for one in doomed] == ["c1", "c2"]
     assert "2.5 GB" in doomed[0].why
 
@@ -75,7 +75,7 @@ def test_what_is_needed_is_never_chosen_and_pressure_spares_nothing_else(
 ) -> None:
     stored = [old(f"c{n}", days, live, size) for n, (days, live, size) in enumerate(things)]
     needed = {one.id: "needed" for n, one in enumerate(stored) if n in places}
-    doomed = choose(stored, needed, settings, NOW, free)
+    doomed = choose(stored, needed, settings, now=NOW, free=free)
     names = [one.id for one in doomed]
     assert len(names) == len(set(names))
     assert not needed.keys() & set(names)

@@ -136,7 +136,7 @@ class Databases:
         A script that fails leaves no database. ``ttl`` and ``idle`` are seconds; 0 as ``ttl``
         keeps it until it is deleted.
         """
-        made = await self._make(name, None, ttl, size_mb, idle)
+        made = await self._make(name, None, ttl=ttl, size_mb=size_mb, idle=idle)
         if script:
             try:
                 await self.sql(name, script)
@@ -156,7 +156,7 @@ class Databases:
     ) -> Database:
         """A copy of ``source`` as it is now. A frozen one is not disturbed; the sessions of one
         that is open are ended, and may connect again when the copy is made."""
-        return await self._make(name, source, ttl, size_mb, idle)
+        return await self._make(name, source, ttl=ttl, size_mb=size_mb, idle=idle)
 
     async def freeze(self, name: str) -> Database:
         """Nobody can connect to it or change it any more: a template, forked without waiting."""
@@ -254,7 +254,7 @@ class Databases:
         Should this process die, it is deleted after ``ttl`` seconds.
         """
         name = f"tmp-{secrets.token_hex(6)}"
-        database = await self._make(name, source, ttl, size_mb, None)
+        database = await self._make(name, source, ttl=ttl, size_mb=size_mb, idle=None)
         try:
             yield database, self._address(database, read_only=False)
         finally:
@@ -264,6 +264,7 @@ class Databases:
         self,
         name: str,
         source: str | None,
+        *,
         ttl: float | None,
         size_mb: int | None,
         idle: float | None,

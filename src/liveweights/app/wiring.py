@@ -80,7 +80,7 @@ async def open_model(
             place.dsn,
             engine,
             router,
-            instance,
+            instance=instance,
             settings=config.deployment,
             check=partial(check, public=public, known=cache / HASHES),
             cache=cache,

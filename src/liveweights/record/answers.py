@@ -46,6 +46,7 @@ async def read_answers(
     alias: str,
     checkpoints: Sequence[str],
     since: datetime,
+    *,
     until: datetime | None = None,
 ) -> list[JudgedAnswer]:
     """What these checkpoints answered as ``alias`` in that time, oldest first."""

@@ -187,7 +187,7 @@ async def store(
         return [Fate.NEW] * len(feedback)
     cursor = await conn.execute(COMPARE)
     compared = {position: tuple(rest) for position, *rest in await cursor.fetchall()}
-    return _fates(feedback, known, inserted, compared, again)
+    return _fates(feedback, known, inserted, compared, again=again)
 
 
 async def find_new(conn: Connection, rows: Sequence[Row]) -> list[Row]:
@@ -210,6 +210,7 @@ def _fates(
     known: set[int],
     inserted: set[tuple[str, str]],
     compared: dict[int, tuple[Any, ...]],
+    *,
     again: bool,
 ) -> list[Fate]:
     """As if one by one: an inserted key was free until its first row of a known generation."""

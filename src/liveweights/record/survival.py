@@ -98,7 +98,9 @@ class _Search:
         ranges = [(0, len(a), 0, len(b))]
         while ranges and self._left > 0:
             begin, end, begin_b, end_b = ranges.pop()
-            at, at_b, size = self._longest(a, places, begin, end, begin_b, end_b)
+            at, at_b, size = self._longest(
+                a, places, begin=begin, end=end, begin_b=begin_b, end_b=end_b
+            )
             if size:
                 blocks.append((at, at_b, size))
                 if begin < at and begin_b < at_b:
@@ -111,6 +113,7 @@ class _Search:
         self,
         a: Sequence[str],
         places: dict[str, list[int]],
+        *,
         begin: int,
         end: int,
         begin_b: int,

@@ -79,7 +79,7 @@ async def create(conn: Connection, name: str, live: str, *, reason: str = "first
             (name, live),
         )
         if await cursor.fetchone():
-            await _note(conn, name, "create", live, None, None, reason, {})
+            await _note(conn, name, "create", live, previous=None, reason=reason)
         return await _select(conn, name, lock=False)
 
 
@@ -103,7 +103,7 @@ async def switch(conn: Connection, name: str, base: str, *, reason: str) -> Alia
             return alias
         target = await _last_on(conn, name, base) or base
         await _end_other_canary(conn, alias, target, f"switched to {base}")
-        await _note(conn, name, "switch", target, alias.live, None, reason, None)
+        await _note(conn, name, "switch", target, previous=alias.live, reason=reason)
         await _withdraw(conn, name, target)
         return await _point(conn, name, target)
 
@@ -139,8 +139,20 @@ async def start_canary(
             )
         action = "canary" if alias.canary is None else "step"
         held = alias.held
-        alias = await _point(conn, name, alias.live, checkpoint, share, shadow, held)
-        await _note(conn, name, action, checkpoint, alias.live, cycle, reason, evidence, share)
+        alias = await _point(
+            conn, name, alias.live, canary=checkpoint, share=share, shadow=shadow, held=held
+        )
+        await _note(
+            conn,
+            name,
+            action,
+            checkpoint,
+            previous=alias.live,
+            cycle=cycle,
+            reason=reason,
+            evidence=evidence,
+            share=share,
+        )
         return alias
 
 
@@ -158,8 +170,18 @@ async def hold_canary(
         if alias.held == held:
             return alias
         action = "hold" if held else "resume"
-        await _note(conn, name, action, alias.canary, alias.live, cycle, reason, None)
-        return await _point(conn, name, alias.live, alias.canary, alias.share, alias.shadow, held)
+        await _note(
+            conn, name, action, alias.canary, previous=alias.live, cycle=cycle, reason=reason
+        )
+        return await _point(
+            conn,
+            name,
+            alias.live,
+            canary=alias.canary,
+            share=alias.share,
+            shadow=alias.shadow,
+            held=held,
+        )
 
 
 async def promote(
@@ -179,7 +201,16 @@ async def promote(
             return alias
         await _require_same_base(conn, alias, checkpoint)
         await _end_other_canary(conn, alias, checkpoint, f"{checkpoint} was promoted")
-        await _note(conn, name, "promote", checkpoint, alias.live, cycle, reason, evidence)
+        await _note(
+            conn,
+            name,
+            "promote",
+            checkpoint,
+            previous=alias.live,
+            cycle=cycle,
+            reason=reason,
+            evidence=evidence,
+        )
         await _withdraw(conn, name, checkpoint)
         return await _point(conn, name, checkpoint)
 
@@ -202,7 +233,16 @@ async def abort_canary(
         alias = await _select(conn, name, lock=True, version=version)
         if alias.canary is None or checkpoint not in (None, alias.canary):
             return alias
-        await _note(conn, name, "abort", alias.canary, alias.live, cycle, reason, evidence)
+        await _note(
+            conn,
+            name,
+            "abort",
+            alias.canary,
+            previous=alias.live,
+            cycle=cycle,
+            reason=reason,
+            evidence=evidence,
+        )
         return await _point(conn, name, alias.live)
 
 
@@ -230,7 +270,9 @@ async def rollback(
             return await abort_canary(conn, name, reason=reason, evidence=evidence)
         await _require_same_base(conn, alias, target)
         await _end_other_canary(conn, alias, target, f"rolled back to {target}")
-        await _note(conn, name, "rollback", target, alias.live, None, reason, evidence)
+        await _note(
+            conn, name, "rollback", target, previous=alias.live, reason=reason, evidence=evidence
+        )
         await _withdraw(conn, name, target)
         return await _point(conn, name, target)
 
@@ -374,6 +416,7 @@ async def _point(
     conn: Connection,
     name: str,
     live: str,
+    *,
     canary: str | None = None,
     share: float = 0.0,
     shadow: float = 0.0,
@@ -415,7 +458,7 @@ async def _withdraw(conn: Connection, name: str, live: str) -> None:
 
 async def _end_other_canary(conn: Connection, alias: Alias, target: str, reason: str) -> None:
     if alias.canary is not None and alias.canary != target:
-        await _note(conn, alias.name, "abort", alias.canary, alias.live, None, reason, None)
+        await _note(conn, alias.name, "abort", alias.canary, previous=alias.live, reason=reason)
 
 
 async def _note(
@@ -423,10 +466,11 @@ async def _note(
     name: str,
     action: Change,
     checkpoint: str,
+    *,
     previous: str | None,
-    cycle: int | None,
     reason: str,
-    evidence: Mapping[str, Any] | None,
+    cycle: int | None = None,
+    evidence: Mapping[str, Any] | None = None,
     share: float | None = None,
 ) -> None:
     built = Jsonb(dict(evidence or {}))

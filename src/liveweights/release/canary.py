@@ -102,7 +102,15 @@ def compare_arms(
     width = settings.highest - settings.lowest
     worse_K = wealth(-differences_K, 0.0, width)
     not_worse_K = wealth(differences_K, -settings.margin, width)
-    numbers = _numbers(rewards, units, differences_K, worse_K, not_worse_K, now, settings)
+    numbers = _numbers(
+        rewards,
+        units,
+        differences_K=differences_K,
+        worse_K=worse_K,
+        not_worse_K=not_worse_K,
+        seconds=now,
+        settings=settings,
+    )
     never, threshold = len(differences_K), -math.log(settings.alpha)
     worse_at, not_worse_at = _first(worse_K, threshold), _first(not_worse_K, threshold)
     if worse_at < never and worse_at <= not_worse_at:
@@ -174,6 +182,7 @@ def _first(log_wealth_K: FloatArray, threshold: float) -> int:
 def _numbers(
     rewards: Sequence[Reward],
     units: Sequence[Unit],
+    *,
     differences_K: FloatArray,
     worse_K: FloatArray,
     not_worse_K: FloatArray,

@@ -72,11 +72,11 @@ class Deployer:
         dsn: str,
         engine: Engine,
         router: Router,
+        *,
         instance: str,
         find: Find | None = None,
         settings: DeploymentSettings | None = None,
         check: Check | None = None,
-        *,
         cache: Path,
         base: Checkpoint | None = None,
     ) -> None:
@@ -324,7 +324,12 @@ class Deployer:
                     if due or before is None or before.get(checkpoint) != states.get(checkpoint):
                         built = slot.report and msgspec.to_builtins(slot.report)
                         await deployments.report(
-                            conn, self._instance, checkpoint, slot.state, built, slot.error
+                            conn,
+                            self._instance,
+                            checkpoint,
+                            slot.state,
+                            probe=built,
+                            error=slot.error,
                         )
         except AWAY:
             return  # `_refresh` has said so; the next heartbeat writes it

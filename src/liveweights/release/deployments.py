@@ -185,6 +185,7 @@ async def report(
     instance: str,
     checkpoint: str,
     state: State,
+    *,
     probe: Any = None,
     error: str | None = None,
 ) -> None:

@@ -81,7 +81,7 @@ def watch_answers(
     guards: list[Guard] = []
 
     def add(
-        name: str, log_wealth_K: FloatArray, ours: float | None, theirs: float | None, bound: str
+        name: str, log_wealth_K: FloatArray, *, ours: float | None, theirs: float | None, bound: str
     ) -> None:
         largest = float(log_wealth_K.max()) if len(log_wealth_K) else 0.0
         guards.append(
@@ -103,33 +103,33 @@ def watch_answers(
     add(
         "errors",
         wealth(gaps, settings.max_error_rise, 1.0),
-        ours,
-        theirs,
-        f"a rise of {settings.max_error_rise:.1%} is allowed",
+        ours=ours,
+        theirs=theirs,
+        bound=f"a rise of {settings.max_error_rise:.1%} is allowed",
     )
     gaps, ours, theirs = differences(timed, lambda a: math.log(a.seconds), settings)
     add(
         "latency",
         _beyond(gaps, math.log(ratio)),
-        _exp(ours),
-        _exp(theirs),
-        f"{ratio:g} times as long is allowed",
+        ours=_exp(ours),
+        theirs=_exp(theirs),
+        bound=f"{ratio:g} times as long is allowed",
     )
     gaps, ours, theirs = differences(whole, lambda a: float(not a.text.strip()), settings)
     add(
         "silence",
         wealth(gaps, bounds.max_withheld, 1.0),
-        ours,
-        theirs,
-        f"a rise of {bounds.max_withheld:.0%} is allowed",
+        ours=ours,
+        theirs=theirs,
+        bound=f"a rise of {bounds.max_withheld:.0%} is allowed",
     )
     gaps, ours, theirs = differences(visible, lambda a: math.log(len(a.text)), settings)
     add(
         "length",
         np.logaddexp(_beyond(gaps, math.log(times)), _beyond(-gaps, math.log(times))) - math.log(2),
-        _exp(ours),
-        _exp(theirs),
-        f"{times:g} times as long or short is allowed",
+        ours=_exp(ours),
+        theirs=_exp(theirs),
+        bound=f"{times:g} times as long or short is allowed",
     )
     gaps, ours, theirs = differences(
         visible, lambda a: measure_habits([a.text]).repetition, settings
@@ -137,9 +137,9 @@ def watch_answers(
     add(
         "repetition",
         wealth(gaps, bounds.max_repetition_rise, 1.0),
-        ours,
-        theirs,
-        f"a rise of {bounds.max_repetition_rise:.0%} is allowed",
+        ours=ours,
+        theirs=theirs,
+        bound=f"a rise of {bounds.max_repetition_rise:.0%} is allowed",
     )
     return tuple(guards)
 

@@ -39,6 +39,7 @@ def choose(
     stored: Sequence[Stored],
     needed: Mapping[str, str],
     settings: RetentionSettings,
+    *,
     now: datetime,
     free: int,
 ) -> list[Doomed]:
@@ -136,7 +137,7 @@ async def find_doomed(
     stored = await read_stored(conn, registry)
     registry.folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(registry.folder).free
-    return choose(stored, needed, settings, row[0], free)
+    return choose(stored, needed, settings, now=row[0], free=free)
 
 
 async def prune(

@@ -225,7 +225,8 @@ async def read_scorecard(conn: Connection, checkpoint_id: str, rewards: RewardMa
     spans = _canary_span(releases, checkpoint_id)
     live: tuple[Segment, ...] = ()
     if spans and alias and incumbent:
-        answers = await read_answers(conn, alias, [checkpoint_id, incumbent], *spans)
+        since, until = spans
+        answers = await read_answers(conn, alias, [checkpoint_id, incumbent], since, until=until)
         live = compare_segments(judge_rows(answers, checkpoint_id, rewards))
     improved, summary = conclude(live, gate)
     report: dict[str, Any] = learning or {}

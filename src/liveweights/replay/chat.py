@@ -18,7 +18,7 @@ from liveweights.learn.rewards import RewardMap, reward
 from liveweights.record.example import Example
 from liveweights.record.generation import Generation
 from liveweights.replay.asker import Manners, Reaction, react
-from liveweights.replay.circle import Circle, Said, hash_of, reacted, sent
+from liveweights.replay.circle import Circle, SignalValue, hash_of, reacted, sent
 from liveweights.replay.comparison import Estimate, clustered_mean
 from liveweights.replay.tasks import Task, is_right
 from liveweights.serve.api.caller import Caller
@@ -104,7 +104,7 @@ class Conversations:
     async def talk(self, tasks: Iterator[Task], count: int, users: int = 8) -> Talk:
         """About ``count`` requests of users who talk about ``tasks``, with their reactions."""
         circle = self.circle
-        said = Talk([], {}, {})
+        talk = Talk([], {}, {})
         asked = number = 0
 
         async def person() -> None:
@@ -126,13 +126,13 @@ class Conversations:
                     )
                     prompt_ids = await self._encode(messages)
                     if before is not None:
-                        said.follow_ups[before.id] = prompt_ids
+                        talk.follow_ups[before.id] = prompt_ids
                     before = await self._answer(
-                        circle.live, prompt_ids, user, session, self.temperature
+                        circle.live, prompt_ids, user, session, temperature=self.temperature
                     )
                     reaction = react(task, before.output, self.manners, draw)
-                    said.examples.append(reacted(before, signals(reaction)))
-                    right = said.right[before.id] = is_right(before.output, task)
+                    talk.examples.append(reacted(before, signals(reaction)))
+                    right = talk.right[before.id] = is_right(before.output, task)
                     messages.append(_message("assistant", before.output))
                     words = reaction.words
                     if right:
@@ -143,8 +143,8 @@ class Conversations:
         async with asyncio.TaskGroup() as group:
             for _ in range(circle.developers):
                 group.create_task(person())
-        said.examples.sort(key=lambda example: example.generation.created_at)
-        return said
+        talk.examples.sort(key=lambda example: example.generation.created_at)
+        return talk
 
     async def ask(self, checkpoint: Checkpoint, tasks: Sequence[Task]) -> Answers:
         """What a checkpoint says to each task, greedily."""
@@ -154,7 +154,9 @@ class Conversations:
         async def work() -> None:
             for place, task in waiting:
                 prompt_ids = await self._encode([_message("user", task.wish)])
-                answer = await self._answer(checkpoint, prompt_ids, "measure", str(place), 0.0)
+                answer = await self._answer(
+                    checkpoint, prompt_ids, "measure", str(place), temperature=0.0
+                )
                 texts[place] = answer.output
 
         async with asyncio.TaskGroup() as group:
@@ -172,6 +174,7 @@ class Conversations:
         prompt_ids: list[int],
         user: str,
         session: str,
+        *,
         temperature: float,
     ) -> Generation:
         caller = Caller(
@@ -183,29 +186,29 @@ class Conversations:
             consent=True,
         )
         sampling = Sampling(max_tokens=MAX_TOKENS, temperature=temperature)
-        return await self.circle.answer(checkpoint, "chat", prompt_ids, sampling, caller)
+        return await self.circle.answer(checkpoint, "chat", prompt_ids, sampling, caller=caller)
 
 
-def signals(reaction: Reaction) -> list[Said]:
+def signals(reaction: Reaction) -> list[SignalValue]:
     """What is sent of a reaction beside its words, which are the next message."""
-    found: list[Said] = []
+    values: list[SignalValue] = []
     if reaction.thumb is not None:
-        found.append(("thumbs", float(reaction.thumb)))
+        values.append(("thumbs", float(reaction.thumb)))
     if reaction.edit is not None:
-        found.append(("correction", reaction.edit))
-    return found
+        values.append(("correction", reaction.edit))
+    return values
 
 
 def worth(text: str, task: Task, rewards: RewardMap) -> float:
     """The reward, in [-1, 1], that an answer earns by a thumb and by what is kept of it."""
     right = is_right(text, task)
-    signals: list[Said] = [
+    signals: list[SignalValue] = [
         ("thumbs", 1.0 if right else -1.0),
         ("edited", text if right else task.answer),
     ]
-    found = reward(text, sent("", signals), rewards)
-    assert found is not None  # a thumb was given
-    return found.value
+    earned = reward(text, sent("", signals), rewards)
+    assert earned is not None  # a thumb was given
+    return earned.value
 
 
 def compare_answers(base: Answers, last: Answers, rewards: RewardMap) -> Comparison:

@@ -44,15 +44,15 @@ from liveweights.weights.registry import Registry
 from liveweights.weights.selection import Selection, confidence
 from liveweights.weights.whole import make_whole
 
-Said = tuple[Signal, str | float | None]
+SignalValue = tuple[Signal, str | float | None]
 """A signal with its text or its number."""
-React = Callable[[str, Generation, Outcome, Position], Sequence[Said]]
+React = Callable[[str, Generation, Outcome, Position], Sequence[SignalValue]]
 """A user's signals for an outcome."""
 
 
 def with_corrections(
     user: str, generation: Generation, outcome: Outcome, position: Position
-) -> list[Said]:
+) -> list[SignalValue]:
     """Accept or reject, and say what was written instead, of a suggestion or of silence."""
     clicks = clicks_only(user, generation, outcome, position)
     return clicks if outcome == "accepted" else [*clicks, ("correction", position.correction)]
@@ -60,7 +60,7 @@ def with_corrections(
 
 def clicks_only(
     user: str, generation: Generation, outcome: Outcome, position: Position
-) -> list[Said]:
+) -> list[SignalValue]:
     """Accept or reject, nothing else."""
     del user, generation, position
     return [] if outcome == "silence" else [(outcome, None)]
@@ -133,6 +133,7 @@ class Circle:
         position: Position,
         user: str,
         session: str,
+        *,
         temperature: float | None = None,
     ) -> Generation:
         """One suggestion, recorded as the API records it. Raises EngineError."""
@@ -153,7 +154,7 @@ class Circle:
         )
         prompt_ids = self.tokenizer.encode(cut)
         return await self.answer(
-            checkpoint, "completion", prompt_ids, sampling, caller, silence=True
+            checkpoint, "completion", prompt_ids, sampling, caller=caller, silence=True
         )
 
     async def answer(
@@ -162,8 +163,8 @@ class Circle:
         surface: Surface,
         prompt_ids: list[int],
         sampling: Sampling,
-        caller: Caller,
         *,
+        caller: Caller,
         silence: bool = False,
     ) -> Generation:
         """One answer, recorded as the API records it. Raises EngineError."""
@@ -192,7 +193,7 @@ class Circle:
             for file, numbers in waiting:
                 for number in numbers:
                     answer = await self.ask(
-                        checkpoint, places[number], "measure", file, temperature
+                        checkpoint, places[number], "measure", file, temperature=temperature
                     )
                     texts[number] = answer.output
                     outcomes[number] = judge(answer.output, places[number].expected)
@@ -311,12 +312,12 @@ def _split_key(generation: Generation) -> str:
     return split_key(generation.tenant, generation.session, generation.user, generation.id)
 
 
-def reacted(generation: Generation, signals: Sequence[Said]) -> Example:
+def reacted(generation: Generation, signals: Sequence[SignalValue]) -> Example:
     """An answer with what was sent about it."""
     return Example(generation, sent(generation.id, signals))
 
 
-def sent(generation: str, signals: Sequence[Said]) -> tuple[Feedback, ...]:
+def sent(generation: str, signals: Sequence[SignalValue]) -> tuple[Feedback, ...]:
     """Signals as they are recorded."""
     now = datetime.now(UTC)
     return tuple(
@@ -324,9 +325,9 @@ def sent(generation: str, signals: Sequence[Said]) -> tuple[Feedback, ...]:
             id=f"{generation}-{number}",
             generation=generation,
             signal=signal,
-            value=said if isinstance(said, float) else None,
-            text=said if isinstance(said, str) else None,
+            value=value if isinstance(value, float) else None,
+            text=value if isinstance(value, str) else None,
             received_at=now,
         )
-        for number, (signal, said) in enumerate(signals)
+        for number, (signal, value) in enumerate(signals)
     )

@@ -117,13 +117,13 @@ class Corpus:
 
         Takes a few seconds; raises RuntimeError where there is too little to replay.
         """
-        found = cls.read(_sources(), max_files)
-        if len(found.files) < 50:
+        corpus = cls.read(_sources(), max_files)
+        if len(corpus.files) < 50:
             raise RuntimeError(
-                f"only {len(found.files)} Python files are fit for replay here; is the standard "
+                f"only {len(corpus.files)} Python files are fit for replay here; is the standard "
                 f"library installed as source at {sysconfig.get_path('stdlib')}?"
             )
-        return found
+        return corpus
 
     @classmethod
     def read(

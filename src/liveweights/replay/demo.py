@@ -95,9 +95,13 @@ def run_demo(options: DemoOptions) -> int:
                 plan = asyncio.run(_plan(display, board, interrupts))
                 with interrupts.whole():
                     service = _start(folder, options, plan, operator_key)
-                result = asyncio.run(_run(service, options, plan, board, display, interrupts))
+                result = asyncio.run(
+                    _run(
+                        service, options, plan, board=board, display=display, interrupts=interrupts
+                    )
+                )
             with interrupts.whole():
-                failure = _close(result, options, board, display, folder)
+                failure = _close(result, options, board, display, folder=folder)
             keep = options.keep
             if failure:
                 display.say(failure, "bold red")
@@ -148,7 +152,7 @@ def _start(folder: Path, options: DemoOptions, plan: Plan, operator_key: str) ->
     config = folder / "liveweights.toml"
     write_config(config, settings)
     port = options.port or free_port()
-    service = Service(folder / "home", config, port, folder / "service.log", options.model)
+    service = Service(folder / "home", config, port, folder / "service.log", model=options.model)
     _pid_file(folder).write_text(str(service.pid))
     return service
 
@@ -170,6 +174,7 @@ async def _run(
     service: Service,
     options: DemoOptions,
     plan: Plan,
+    *,
     board: Board,
     display: Display,
     interrupts: Interrupts,
@@ -190,12 +195,12 @@ async def _run(
 
 
 def _close(
-    result: Result, options: DemoOptions, board: Board, display: Display, folder: Path
+    result: Result, options: DemoOptions, board: Board, display: Display, *, folder: Path
 ) -> str:
     """Show the end, write scorecard and plot; why the demo failed, or nothing."""
     tally = board.tally
     seconds = time.monotonic() - board.began
-    files = report.write(folder, result, options, tally, seconds)
+    files = report.write(folder, result, options, tally, seconds=seconds)
     board.phase = "done"
     (folder / "board.txt").write_text(display.capture(), encoding="utf-8")
     display.console.print()

@@ -76,7 +76,7 @@ def positions(
     draw = random.Random(f"{seed}:{file}")
     lines = text.split("\n")
     offsets = _line_offsets(lines)
-    found = list[Position]()
+    places = list[Position]()
     start_line = 0
     code_lines = _code_lines if language == "python" else typescript.code_lines
     for number, cuts in code_lines(text):
@@ -89,17 +89,17 @@ def positions(
             continue
         column = fit[int(choice * len(fit))] if mid else indent
         cursor = offsets[number] + column
-        start_line = _window_start(offsets, start_line, number, cursor, window)
+        start_line = _window_start(offsets, start_line, number, cursor, window=window)
         start = offsets[start_line]
         if not min_context <= cursor - start <= window:
             continue
         kind: Kind = "rest_of_line" if mid else "next_line"
         prompt = text[start:cursor]
-        found.append(Position(file, number + 1, column, kind, prompt, line[column:], language))
-    return found
+        places.append(Position(file, number + 1, column, kind, prompt, line[column:], language))
+    return places
 
 
-def _window_start(offsets: list[int], start: int, number: int, cursor: int, window: int) -> int:
+def _window_start(offsets: list[int], start: int, number: int, cursor: int, *, window: int) -> int:
     """The line that the prompt begins at: ``start`` as long as the prompt fits, else the first
     line that leaves at most half a window."""
     if cursor - offsets[start] <= window:

@@ -84,7 +84,7 @@ def most_divergence(learn: LearnSettings) -> float:
 
 def largest(cycles: Sequence[Mapping[str, Any]], name: str) -> float | None:
     """Over all cycles that learnt something; None where one of them does not say."""
-    found = [cycle[name] for cycle in cycles if cycle["taught"]]
-    if not found or None in found:
+    values = [cycle[name] for cycle in cycles if cycle["taught"]]
+    if not values or None in values:
         return None
-    return max(found)
+    return max(values)

@@ -42,16 +42,16 @@ def draw(path: Path, columns: Sequence[Column], rewards: Rewards, caption: str =
         _panel(
             panels[0],
             "accepted / shown",
-            [_estimate(c.traffic, "rate", rewards) for c in columns],
-            [c.files.accept_rate if c.files else None for c in columns],
-            [c.packages.accept_rate if c.packages else None for c in columns],
+            traffic=[_estimate(c.traffic, "rate", rewards) for c in columns],
+            files=[c.files.accept_rate if c.files else None for c in columns],
+            packages=[c.packages.accept_rate if c.packages else None for c in columns],
         )
         _panel(
             panels[1],
             "shown / asked",
-            [_estimate(c.traffic, "shown", rewards) for c in columns],
-            [wilson(c.files.shown, c.files.positions) if c.files else None for c in columns],
-            [
+            traffic=[_estimate(c.traffic, "shown", rewards) for c in columns],
+            files=[wilson(c.files.shown, c.files.positions) if c.files else None for c in columns],
+            packages=[
                 wilson(c.packages.shown, c.packages.positions) if c.packages else None
                 for c in columns
             ],
@@ -59,9 +59,9 @@ def draw(path: Path, columns: Sequence[Column], rewards: Rewards, caption: str =
         _panel(
             panels[2],
             "mean reward",
-            [_estimate(c.traffic, "reward", rewards) for c in columns],
-            [c.files.reward if c.files else None for c in columns],
-            [c.packages.reward if c.packages else None for c in columns],
+            traffic=[_estimate(c.traffic, "reward", rewards) for c in columns],
+            files=[c.files.reward if c.files else None for c in columns],
+            packages=[c.packages.reward if c.packages else None for c in columns],
         )
         for panel in panels[:2]:
             panel.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -81,6 +81,7 @@ def draw(path: Path, columns: Sequence[Column], rewards: Rewards, caption: str =
 def _panel(
     panel: Axes,
     title: str,
+    *,
     traffic: Sequence[Estimate | None],
     files: Sequence[Estimate | None],
     packages: Sequence[Estimate | None],

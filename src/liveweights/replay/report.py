@@ -86,7 +86,7 @@ def show_tables(console: Console, result: Result) -> None:
 
 
 def write(
-    folder: Path, result: Result, options: DemoOptions, tally: Tally, seconds: float
+    folder: Path, result: Result, options: DemoOptions, tally: Tally, *, seconds: float
 ) -> list[Path]:
     """``scorecard.json`` and ``accept_rate.png``, each whole or not at all; their paths."""
     scorecard, picture = folder / "scorecard.json", folder / "accept_rate.png"

@@ -27,7 +27,7 @@ class Service:
     """``liveweights up`` on ``home``, in a session of its own: Ctrl-C on the terminal reaches
     only whoever started it, who then stops it in order."""
 
-    def __init__(self, home: Path, config: Path, port: int, log: Path, model: str = "") -> None:
+    def __init__(self, home: Path, config: Path, port: int, log: Path, *, model: str = "") -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.log = log
         self._place = ["--home", str(home), "--config", str(config)]

@@ -131,15 +131,15 @@ def choose_tasks(families: Sequence[Family], each: int, seed: str) -> list[Task]
     chosen = list[Task]()
     for family in families:
         draw = random.Random(f"choose:{seed}:{family.name}")
-        found = dict[str, Task]()
+        by_wish = dict[str, Task]()
         for _ in range(100 * each):
             task = family.draw(draw)
-            found.setdefault(task.wish, task)
-            if len(found) == each:
+            by_wish.setdefault(task.wish, task)
+            if len(by_wish) == each:
                 break
         else:
             raise ValueError(f"the family {family.name} has no {each} different tasks")
-        chosen += found.values()
+        chosen += by_wish.values()
     return chosen
 
 
