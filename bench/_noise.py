@@ -45,7 +45,12 @@ async def serve_with_noise(
                 staging = folder / "noise"
                 await asyncio.to_thread(_write_noise, Path(row[0]), staging, scale)
                 candidate = Registry(home / "checkpoints").store(
-                    staging, base.partition("@")[0], "adapter", base, base, {"origin": "noise"}
+                    staging,
+                    base.partition("@")[0],
+                    kind="adapter",
+                    base=base,
+                    parent=base,
+                    card={"origin": "noise"},
                 )
                 await register(conn, candidate)
                 await _load(conn, candidate)

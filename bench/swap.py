@@ -162,7 +162,11 @@ def make_checkpoints(base: Checkpoint, folder: Path, count: int) -> list[Checkpo
         policy.save(staging)
         (staging / FILE).write_bytes(msgspec.json.encode(make_probes(policy, prompts, 1024)))
         card = {"origin": "bench/swap.py: random weights"}
-        made.append(registry.store(staging, base.name, "adapter", base.id, base.id, card))
+        made.append(
+            registry.store(
+                staging, base.name, kind="adapter", base=base.id, parent=base.id, card=card
+            )
+        )
     return made
 
 

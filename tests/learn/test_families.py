@@ -113,7 +113,7 @@ def turn(circle: Circle, folder: Path, settings: LearnSettings, *, mixture: bool
         assert result.report.served_routing == len(recorded) == (11 if mixture else 0)
         assert result.report.unfit_routing == 0
         stored = circle.registry.store(
-            folder / WEIGHTS, base.name, result.kind, base.id, base.id, {}
+            folder / WEIGHTS, base.name, kind=result.kind, base=base.id, parent=base.id, card={}
         )
         verify(stored)
 

@@ -66,7 +66,9 @@ def test_an_adapter_that_acts_is_accepted_and_one_of_zeros_is_refused(
     checkpoints: dict[str, Checkpoint] = {}
     make_adapters(base, tmp_path / "acting", tmp_path / "zeros")
     for name in ("acting", "zeros"):
-        checkpoints[name] = registry.store(tmp_path / name, name, "adapter", base.id, base.id, {})
+        checkpoints[name] = registry.store(
+            tmp_path / name, name, kind="adapter", base=base.id, parent=base.id, card={}
+        )
         verify(checkpoints[name])
 
     async def go() -> dict[str, ProbeReport]:

@@ -95,7 +95,7 @@ class Disk:
         staging = adapter(self.folder / f"s{number}", float(number))
         if delta:
             (staging / "adapter_model.safetensors").rename(staging / FILE)
-        made = self.registry.store(staging, "m", "adapter", BASE, parent, {})
+        made = self.registry.store(staging, "m", kind="adapter", base=BASE, parent=parent, card={})
         await register(self.conn, made)
         gguf = self.cache / "gguf" / f"{made.id}.lora.v1.gguf"
         gguf.parent.mkdir(parents=True, exist_ok=True)

@@ -38,7 +38,9 @@ def adapter(folder: Path, value: float) -> Path:
 
 
 def store(registry: Registry, staging: Path) -> Checkpoint:
-    return registry.store(staging, "demo", "adapter", "base@000000000000", None, CARD)
+    return registry.store(
+        staging, "demo", kind="adapter", base="base@000000000000", parent=None, card=CARD
+    )
 
 
 def test_the_id_is_the_content_and_storing_again_is_harmless(tmp_path: Path, staging: Path) -> None:
@@ -120,15 +122,15 @@ def test_what_is_no_checkpoint_is_refused_and_leaves_nothing(tmp_path: Path) -> 
     registry, empty = Registry(tmp_path / "checkpoints"), tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(RegistryError, match=r"no \.safetensors"):
-        registry.store(empty, "demo", "full", None, None, CARD)
+        registry.store(empty, "demo", kind="full", base=None, parent=None, card=CARD)
     bare = adapter(tmp_path / "bare", 1.0)
     (bare / "adapter_config.json").unlink()
     with pytest.raises(RegistryError, match=r"adapter_config\.json"):
         store(registry, bare)
     with pytest.raises(RegistryError, match="needs the id of its base"):
-        registry.store(bare, "demo", "adapter", None, None, CARD)
+        registry.store(bare, "demo", kind="adapter", base=None, parent=None, card=CARD)
     with pytest.raises(RegistryError, match="name"):
-        registry.store(bare, "../demo", "full", None, None, CARD)
+        registry.store(bare, "../demo", kind="full", base=None, parent=None, card=CARD)
     assert list(registry.folder.iterdir()) == []
     with pytest.raises(NotRegistered, match="no checkpoint demo@1"):
         registry.load("demo@1")

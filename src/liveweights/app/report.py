@@ -45,7 +45,7 @@ class Listener:
     def __init__(self) -> None:
         self._reading, self.given = os.pipe()
         os.set_blocking(self._reading, False)
-        self._said = b""
+        self._buffer = b""
         self.ready_at: float | None = None
         """When it was ready, on the loop's clock."""
 
@@ -85,15 +85,15 @@ class Listener:
         return None
 
     def _lines(self) -> list[str]:
-        return self._said.decode(errors="replace").split("\n")
+        return self._buffer.decode(errors="replace").split("\n")
 
     def _read(self) -> None:
         try:
-            said = os.read(self._reading, 65536)
+            chunk = os.read(self._reading, 65536)
         except BlockingIOError:
             return
-        if not said:  # its end is closed
+        if not chunk:  # its end is closed
             asyncio.get_running_loop().remove_reader(self._reading)
-        self._said = (self._said + said)[-2 * LONGEST :]
-        if self.ready_at is None and READY in said:
+        self._buffer = (self._buffer + chunk)[-2 * LONGEST :]
+        if self.ready_at is None and READY in chunk:
             self.ready_at = asyncio.get_running_loop().time()

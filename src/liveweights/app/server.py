@@ -47,10 +47,10 @@ def status_routes(pool: Pool, place: Place, authenticator: Authenticator) -> Rou
     async def look() -> bytes:
         try:
             async with pool.connection() as conn:
-                found = await read_status(conn, alias, place.home)
+                state = await read_status(conn, alias, place.home)
         except aliases.UnknownAlias as error:
             raise ApiError(404, f"{error}", code="not_found") from None
-        return msgspec.json.encode(found)
+        return msgspec.json.encode(state)
 
     glance = Glance(look)
 

@@ -148,10 +148,10 @@ class Steps:
             self.registry.store,
             folder / WEIGHTS,
             base.name,
-            result.kind,
-            base.id,
-            incumbent.id,
-            card,
+            kind=result.kind,
+            base=base.id,
+            parent=incumbent.id,
+            card=card,
         )
         async with self.pool.connection() as conn:
             await leave_out(conn, cycle.id, result.left_out)
@@ -257,10 +257,10 @@ class Steps:
         return self.registry.store(
             folder,
             stored.id.rpartition("@")[0],
-            stored.kind,
-            stored.base,
-            stored.parent,
-            msgspec.json.decode((stored.folder / CARD).read_bytes()),
+            kind=stored.kind,
+            base=stored.base,
+            parent=stored.parent,
+            card=msgspec.json.decode((stored.folder / CARD).read_bytes()),
         )
 
     async def _await_loaded(self, cycle: Cycle) -> Cycle | None:

@@ -37,7 +37,9 @@ def sampling_logprobs(
     if temperature <= 0.0:
         out[int(values.argmax())] = 0.0
         return out
-    kept, _ = _candidates(values, values.max(), temperature, top_p, top_k, min_p)
+    kept, _ = _candidates(
+        values, values.max(), temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p
+    )
     out[kept] = _log_softmax(values[kept] / temperature)
     return out
 
@@ -59,7 +61,9 @@ def draw(
     if temperature <= 0.0:
         return int(raw.argmax()), 0.0
     highest = raw.max()
-    kept, weights = _candidates(raw, highest, temperature, top_p, top_k, min_p)
+    kept, weights = _candidates(
+        raw, highest, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p
+    )
     sums = np.cumsum(np.add.reduceat(weights, np.arange(0, len(weights), _BLOCK)), dtype=np.float64)
     place = uniform * sums[-1]
     block = min(int(np.searchsorted(sums, place, side="right")), len(sums) - 1)
@@ -75,6 +79,7 @@ def draw(
 def _candidates(
     raw: NDArray[np.floating],
     highest: np.floating,
+    *,
     temperature: float,
     top_p: float,
     top_k: int,

@@ -35,7 +35,7 @@ def candidate_count(sampling: Sampling, default: int) -> int:
 
 
 def drawn_token(
-    step: Step, size: int, sampling: Sampling, text: TextStream, count: int, *, ended: bool
+    step: Step, size: int, sampling: Sampling, text: TextStream, *, count: int, ended: bool
 ) -> Token:
     """The ``count``-th token of an answer, drawn from the first ``size`` candidates by min_p and
     top_p.

@@ -36,7 +36,9 @@ async def generate_resumed(
             async with aclosing(attempt(done)) as steps:
                 async for step, ended in steps:
                     done.append(step.id)
-                    token = drawn_token(step, candidates, sampling, text, len(done), ended=ended)
+                    token = drawn_token(
+                        step, candidates, sampling, text, count=len(done), ended=ended
+                    )
                     yield token
                     if token.stop:
                         return

@@ -56,15 +56,15 @@ class Watch:
 
 def deadline_of(headers: Headers, longest: float) -> float:
     """Raises ApiError 400."""
-    said = headers.get(TIMEOUT)
+    value = headers.get(TIMEOUT)
     seconds = longest
-    if said is not None:
+    if value is not None:
         try:
-            seconds = float(said)
+            seconds = float(value)
         except ValueError:
             seconds = 0.0
         if not 0 < seconds < float("inf"):
-            raise bad_request(f"'{TIMEOUT}' is {said[:50]!r}; give seconds above 0.", TIMEOUT)
+            raise bad_request(f"'{TIMEOUT}' is {value[:50]!r}; give seconds above 0.", TIMEOUT)
     return asyncio.get_running_loop().time() + min(seconds, longest)
 
 

@@ -94,14 +94,14 @@ class PortTaken(RuntimeError):
 def bind(host: str, port: int) -> list[socket.socket]:
     """A socket for each address of ``host``, bound but not listening yet. Raises PortTaken."""
     try:
-        found = socket.getaddrinfo(
+        addresses = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except OSError as error:
         raise PortTaken(host, port, error) from error
     bound: list[socket.socket] = []
     failed = OSError("it has no address")
-    for family, kind, protocol, _, address in dict.fromkeys(found):
+    for family, kind, protocol, _, address in dict.fromkeys(addresses):
         try:
             bound.append(_bind(socket.socket(family, kind, protocol), address))
         except OSError as error:

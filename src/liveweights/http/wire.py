@@ -53,8 +53,8 @@ def check_json(headers: Headers) -> None:
     if kind != "application/json" and not (
         kind.startswith("application/") and kind.endswith("+json")
     ):
-        said = f"it is sent as {kind[:50]!r}" if kind else "the header is missing"
-        message = f"The body is JSON: say so with 'content-type: application/json' ({said})."
+        reason = f"it is sent as {kind[:50]!r}" if kind else "the header is missing"
+        message = f"The body is JSON: say so with 'content-type: application/json' ({reason})."
         raise ApiError(415, message, param="content-type", code="unsupported_media_type")
 
 
@@ -89,19 +89,19 @@ async def read_form(
 
 
 def _fields(pairs: Iterable[tuple[str, str]], known: Collection[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for name, value in pairs:
         shown = name[:100]
         if name not in known:
             listed = ", ".join(known)
             raise bad_request(f"Unknown parameter {shown!r}; there are {listed}.", shown)
-        if name in found:
+        if name in fields:
             raise bad_request(f"{name!r} is given twice.", name)
         if len(value) > LONGEST_FIELD:
             raise bad_request(f"{name!r} is longer than {LONGEST_FIELD} characters.", name)
         check_text(value, repr(name), name)
-        found[name] = value
-    return found
+        fields[name] = value
+    return fields
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
@@ -225,6 +225,7 @@ async def reply(
     status: int,
     body: bytes,
     headers: RawHeaders = (),
+    *,
     content_type: bytes = b"application/json",
 ) -> None:
     """Sends a whole response."""

@@ -61,8 +61,8 @@ class InsightEndpoint:
         except psycopg.errors.QueryCanceled:
             message = f"The answer takes more than {LONGEST_SECONDS} s; ask about a shorter time."
             raise ApiError(408, message, type="timeout_error", code="deadline_exceeded") from None
-        found = {"question": name, "window": window, "by": by, "rows": rows}
-        await reply(send, 200, msgspec.json.encode(found))
+        answer = {"question": name, "window": window, "by": by, "rows": rows}
+        await reply(send, 200, msgspec.json.encode(answer))
 
 
 def _window(question: Question, given: dict[str, str]) -> Window:

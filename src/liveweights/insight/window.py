@@ -45,8 +45,8 @@ def parse_time(text: str, now: datetime) -> datetime:
     if text == NOW:
         return now
     try:
-        if found := _RELATIVE.fullmatch(text):
-            moment = now - timedelta(seconds=int(found[1]) * UNITS[found[2]])
+        if match := _RELATIVE.fullmatch(text):
+            moment = now - timedelta(seconds=int(match[1]) * UNITS[match[2]])
         else:
             moment = datetime.fromisoformat(text)
             moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)

@@ -111,7 +111,7 @@ class Allowance:
 
     def headers(self, now: float) -> tuple[tuple[bytes, bytes], ...]:
         """OpenAI's ``x-ratelimit-*``, for the limits that there are."""
-        found: list[tuple[bytes, bytes]] = []
+        pairs: list[tuple[bytes, bytes]] = []
         for name in ANSWERS:
             if (bucket := self.buckets.get(name)) is None:
                 continue
@@ -121,8 +121,8 @@ class Allowance:
                 ("remaining", str(max(0, math.floor(bucket.level)))),
                 ("reset", duration(reset)),
             ):
-                found.append((f"x-ratelimit-{kind}-{name}".encode(), value.encode()))
-        return tuple(found)
+                pairs.append((f"x-ratelimit-{kind}-{name}".encode(), value.encode()))
+        return tuple(pairs)
 
 
 class Permit:
@@ -193,11 +193,11 @@ class Limiter:
     def _allowance(self, client: Client) -> Allowance:
         if client.own:
             return self._unlimited
-        found = self._allowances.get(client.key)
-        if found is None:
+        allowance = self._allowances.get(client.key)
+        if allowance is None:
             limits = self._tenants.get(client.tenant, self._limits)
-            found = self._allowances[client.key] = Allowance(limits, self._clock())
-        return found
+            allowance = self._allowances[client.key] = Allowance(limits, self._clock())
+        return allowance
 
 
 def duration(seconds: float) -> str:

@@ -116,7 +116,7 @@ class Console:
         page = render(
             PAGE, escape=True, alias=alias, targets=targets, changes=changes[: -SHOWN - 1 : -1]
         )
-        await reply(send, 200, page.encode(), GUARDED, HTML)
+        await reply(send, 200, page.encode(), GUARDED, content_type=HTML)
 
     async def card(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /releases/CHECKPOINT"""
@@ -131,12 +131,12 @@ class Console:
         except NotRegistered as error:
             raise ApiError(404, f"{error}", code="not_found") from None
         if kind == "json":
-            await reply(send, 200, msgspec.json.encode(card), GUARDED, JSON)
+            await reply(send, 200, msgspec.json.encode(card), GUARDED, content_type=JSON)
         elif kind == "md":
-            await reply(send, 200, to_markdown(card).encode(), GUARDED, MARKDOWN)
+            await reply(send, 200, to_markdown(card).encode(), GUARDED, content_type=MARKDOWN)
         else:
             page = await asyncio.to_thread(to_html, card)
-            await reply(send, 200, page.encode(), GUARDED, HTML)
+            await reply(send, 200, page.encode(), GUARDED, content_type=HTML)
 
     async def roll_back(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /releases/rollback. Raises ApiError: 403 for another site's form, 409 where it

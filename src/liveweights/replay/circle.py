@@ -236,10 +236,10 @@ class Circle:
             made = self._registry.store(
                 Path(place) / WEIGHTS,
                 self.base.name,
-                result.kind,
-                self.whole.id,
-                self.live.id,
-                {"cycle": self.turns, "report": msgspec.to_builtins(result.report)},
+                kind=result.kind,
+                base=self.whole.id,
+                parent=self.live.id,
+                card={"cycle": self.turns, "report": msgspec.to_builtins(result.report)},
             )
         whole = await make_whole(made, self._find, self.folder / "whole")
         await self.engine.load(whole, self.base if made.kind == "adapter" else None)

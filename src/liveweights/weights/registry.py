@@ -53,6 +53,7 @@ class Registry:
         self,
         staging: Path,
         name: str,
+        *,
         kind: Kind,
         base: str | None,
         parent: str | None,

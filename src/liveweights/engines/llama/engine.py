@@ -216,7 +216,7 @@ class LlamaEngine:
         if sampling.constraint or sampling.logit_bias or penalties:
             guide = await self._guides.make(sampling.constraint) if sampling.constraint else None
             vocabulary = len(cast(Any, self._tokenizer))
-            draws = GuidedDraws(sampling, guide, penalties, vocabulary, size)
+            draws = GuidedDraws(sampling, guide, penalties, vocabulary=vocabulary, candidates=size)
         text = TextStream(self._tokenizer, sampling.stop, sampling.skip)
         seen: int | None = None
 

@@ -45,6 +45,7 @@ class GuidedDraws:
         sampling: Sampling,
         guide: Guide | None,
         penalties: Penalties | None,
+        *,
         vocabulary: int,
         candidates: int,
     ) -> None:

@@ -56,8 +56,8 @@ async def choose_precision(
             if not reference:
                 log.info("measuring what %s loses at lower precision", base.id)
                 prompts = await asyncio.to_thread(sample_prompts, base)
-                reference = await _distributions(base, cache, REFERENCE, prompts, threads)
-            distributions = await _distributions(base, cache, precision, prompts, threads)
+                reference = await _distributions(base, cache, REFERENCE, prompts, threads=threads)
+            distributions = await _distributions(base, cache, precision, prompts, threads=threads)
             losses[precision] = divergence(reference, distributions)
             await asyncio.to_thread(_write, file, losses)
         log.info("%s at %s loses %.4f nats per token", base.id, precision, losses[precision])
@@ -104,6 +104,7 @@ async def _distributions(
     cache: Path,
     precision: Precision,
     prompts: Sequence[list[int]],
+    *,
     threads: int,
 ) -> list[Distribution]:
     """What the weights at ``precision`` say comes next after each prompt."""

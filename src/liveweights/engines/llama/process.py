@@ -88,7 +88,7 @@ class LlamaProcess:
         self._connection: _Connection | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._lock = asyncio.Lock()
-        self._said: deque[str] = deque(maxlen=20)
+        self._lines: deque[str] = deque(maxlen=20)
         self._stopped = False
         self.incarnation = 0
         self.failed = False
@@ -175,7 +175,7 @@ class LlamaProcess:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
-        self._said.clear()
+        self._lines.clear()
         reader = self._spawn(self._read(process.stderr))
         process.stdin.write(msgspec.json.encode(msgspec.structs.replace(self._host, api_key=key)))
         process.stdin.write(b"\n")
@@ -184,7 +184,7 @@ class LlamaProcess:
         if not line:
             await process.wait()
             await asyncio.wait([reader], timeout=1)
-            output = "\n".join(self._said) or "it said nothing"
+            output = "\n".join(self._lines) or "it said nothing"
             raise EngineError(
                 f"{self.checkpoint_id}: llama.cpp ended with status {process.returncode}: {output}"
             )
@@ -207,7 +207,7 @@ class LlamaProcess:
     async def _read(self, stream: asyncio.StreamReader) -> None:
         while line := await stream.readline():
             text = line.decode(errors="replace").rstrip()
-            self._said.append(text)
+            self._lines.append(text)
             log.debug("%s: %s", self.checkpoint_id, text)
 
     async def _watch(self, process: asyncio.subprocess.Process, incarnation: int) -> None:
@@ -215,7 +215,7 @@ class LlamaProcess:
         if self._stopped or self._process is not process:
             return
         log.warning("%s: llama.cpp ended with status %s, starting it again; it said: %s",
-                    self.checkpoint_id, status, " | ".join(self._said))  # fmt: skip
+                    self.checkpoint_id, status, " | ".join(self._lines))  # fmt: skip
         try:
             await self.revive(incarnation)
         except EngineError as error:

@@ -40,7 +40,7 @@ class VllmProcess:
         self.says_experts = is_mixture(base.folder)
         """Whether it is started so that it says which experts it used. Not every build, model and
         option of vLLM goes with that."""
-        self._said: deque[str] = deque(maxlen=30)
+        self._lines: deque[str] = deque(maxlen=30)
         self.key = secrets.token_urlsafe(32)
         self.address = ""
 
@@ -50,9 +50,9 @@ class VllmProcess:
         process = self._process
         return process.pid if process is not None and process.returncode is None else None
 
-    def said(self) -> str:
+    def last_output(self) -> str:
         """The end of what it printed."""
-        return "\n".join(self._said) or "it said nothing"
+        return "\n".join(self._lines) or "it said nothing"
 
     async def start(self) -> None:
         """Begin to start it; it answers when its weights are read. Raises EngineError."""
@@ -74,7 +74,7 @@ class VllmProcess:
                 f"vLLM cannot be started with {self._python}: {error}. Install it there "
                 "(`make .venv-vllm`), or point vllm.python at an environment that has it"
             ) from error
-        self._said.clear()
+        self._lines.clear()
         assert self._process.stdout is not None
         self._reader = asyncio.create_task(self._read(self._process.stdout))
 
@@ -133,7 +133,7 @@ class VllmProcess:
     async def _read(self, stream: asyncio.StreamReader) -> None:
         while line := await stream.readline():
             text = line.decode(errors="replace").rstrip()
-            self._said.append(text)
+            self._lines.append(text)
             log.debug("vllm: %s", text)
 
 

@@ -225,7 +225,7 @@ class Replica:
         async with asyncio.timeout(START_SECONDS):
             while True:
                 if process.pid is None:
-                    raise EngineError(f"vLLM ended while it started: {process.said()}")
+                    raise EngineError(f"vLLM ended while it started: {process.last_output()}")
                 try:
                     if await self._is_well():
                         return
@@ -237,7 +237,7 @@ class Replica:
         silent = 0.0
         while not self._lost.is_set():
             if self.process is not None and self.process.pid is None:
-                log.warning("%s has ended; it said: %s", self.name, self.process.said())
+                log.warning("%s has ended; it said: %s", self.name, self.process.last_output())
                 return
             try:
                 async with asyncio.timeout(LOOK):

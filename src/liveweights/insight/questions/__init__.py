@@ -161,8 +161,8 @@ async def load(conn: Connection, window: Window) -> list[Load]:
 
 async def swaps(conn: Connection, window: Window) -> list[Swap]:
     """Every change of what the window's alias points at that was made in the window."""
-    found = await _ask(conn, "swaps", Swap, window)
-    return [swap for swap in found if window.since <= swap.at < window.until]
+    changes = await _ask(conn, "swaps", Swap, window)
+    return [swap for swap in changes if window.since <= swap.at < window.until]
 
 
 def _worths(rewards: RewardMap) -> dict[str, float]:
@@ -183,4 +183,4 @@ async def _ask(conn: Connection, name: str, row: type[R], window: Window, **more
         **more,
     }
     cursor = await conn.execute(sql(name).encode(), values)
-    return [row(*found) for found in await cursor.fetchall()]
+    return [row(*columns) for columns in await cursor.fetchall()]
