@@ -196,8 +196,8 @@ class Minder:
             for row in rows
             if row["sessions"] or row["transactions"] != self._transactions.get(row["id"])
         ]
-        known: dict[str, int] = {row["id"]: row["size"] for row in rows}
-        sizes = known | await self._measure(conn, used)
+        measured: dict[str, int] = {row["id"]: row["size"] for row in rows}
+        sizes = measured | await self._measure(conn, used)
         names = Database.__dataclass_fields__
         sights = [
             Sight(

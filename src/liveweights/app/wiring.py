@@ -82,7 +82,7 @@ async def open_model(
             router,
             instance=instance,
             settings=config.deployment,
-            check=partial(check, public=public, known=cache / HASHES),
+            check=partial(check, public=public, hash_folder=cache / HASHES),
             cache=cache,
             base=base,
         )

@@ -185,5 +185,7 @@ async def _shadow_answers(conn: Connection, alias: Alias, since: datetime) -> li
     return answers
 
 
-def _answer(arm: Arm, one: Outcome, seconds: float) -> Answer:
-    return Answer(arm, None, seconds, one.failed, False, one.total_ms / 1000, one.output)
+def _answer(arm: Arm, outcome: Outcome, seconds: float) -> Answer:
+    return Answer(
+        arm, None, seconds, outcome.failed, False, outcome.total_ms / 1000, outcome.output
+    )

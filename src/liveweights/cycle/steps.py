@@ -120,9 +120,9 @@ class Steps:
             adapted = incumbent.base if incumbent.kind == "adapter" else None
             base = await get(conn, adapted) if adapted else incumbent
         if not is_done(folder):
-            hashes = self.settings.cache / HASHES
+            hash_folder = self.settings.cache / HASHES
             for one in {incumbent, base}:
-                await asyncio.to_thread(signing.check, one, None, hashes)
+                await asyncio.to_thread(signing.check, one, None, hash_folder)
             try:
                 await self._write_job(cycle, folder, incumbent, base)
                 await run_learner(folder)

@@ -132,9 +132,9 @@ def snips_difference(
     if effective < floor:
         return _refuse(len(rewards), effective, cut + also_cut, floor)
     value, influence = _self_normalised(rewards, ours)
-    other, other_influence = _self_normalised(rewards, theirs)
+    their_value, other_influence = _self_normalised(rewards, theirs)
     return _interval(
-        value - other,
+        value - their_value,
         influence - other_influence,
         effective=effective,
         clipped=cut + also_cut,

@@ -116,16 +116,16 @@ def bind(host: str, port: int) -> list[socket.socket]:
     raise PortTaken(host, port, failed)
 
 
-def _bind(one: socket.socket, address: Any) -> socket.socket:
+def _bind(sock: socket.socket, address: Any) -> socket.socket:
     try:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if one.family == socket.AF_INET6:
-            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        one.bind(address)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
     except OSError:
-        one.close()
+        sock.close()
         raise
-    return one
+    return sock
 
 
 def allow_connections(wanted: int) -> int:

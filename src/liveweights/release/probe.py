@@ -155,8 +155,10 @@ def fit_acting(rows: Sequence[Compared]) -> tuple[float | None, float | None]:
 
 async def _ask(engine: Engine, checkpoint: str, number: int, one: Probe) -> list[Compared]:
     sampling = Sampling(max_tokens=1, temperature=0.0, top_logprobs=max(1, len(one.top)))
-    known = {token: (ours, base) for token, ours, base in one.top}
+    expected = {token: (ours, base) for token, ours, base in one.top}
     rows: list[Compared] = []
     async for token in engine.generate(checkpoint, one.prompt_ids, sampling):
-        rows += [Compared(number, value, *known[id_]) for id_, value in token.top if id_ in known]
+        rows += [
+            Compared(number, value, *expected[id_]) for id_, value in token.top if id_ in expected
+        ]
     return rows

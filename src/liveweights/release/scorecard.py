@@ -155,10 +155,12 @@ def compare(dimension: str, value: str, rows: Sequence[Row], confidence: float) 
     low = high = difference = None
     if left.reward is not None and right.reward is not None:
         difference = left.reward - right.reward
-        one, other = _error(ours), _error(theirs)
+        our_error, their_error = _error(ours), _error(theirs)
         freedom = min(left.sessions, right.sessions) - 1
-        if one is not None and other is not None and freedom >= 1:
-            reach = student_quantile(0.5 + confidence / 2, freedom) * math.hypot(one, other)
+        if our_error is not None and their_error is not None and freedom >= 1:
+            reach = student_quantile(0.5 + confidence / 2, freedom) * math.hypot(
+                our_error, their_error
+            )
             low, high = difference - reach, difference + reach
     return Segment(
         dimension=dimension,

@@ -102,13 +102,13 @@ def _panel(
         ]
         if not points:
             continue
-        xs, known = [x for x, _ in points], [estimate for _, estimate in points]
+        xs, shown = [x for x, _ in points], [estimate for _, estimate in points]
         panel.errorbar(
             xs,
-            [estimate.mean for estimate in known],
+            [estimate.mean for estimate in shown],
             yerr=(
-                [_arm(estimate.mean, estimate.low) for estimate in known],
-                [_arm(estimate.high, estimate.mean) for estimate in known],
+                [_arm(estimate.mean, estimate.low) for estimate in shown],
+                [_arm(estimate.high, estimate.mean) for estimate in shown],
             ),
             color=colour,
             marker=marker,

@@ -130,7 +130,7 @@ _TOKENS = {
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
-def _array(text: str, delimiter: str, one: Callable[[str], Any]) -> list[Any]:
+def _array(text: str, delimiter: str, convert_element: Callable[[str], Any]) -> list[Any]:
     """Lists in lists; an element that JSON does not hold exactly is text.
 
     Raises ValueError where the array says at which index it begins, which a list cannot.
@@ -142,9 +142,9 @@ def _array(text: str, delimiter: str, one: Callable[[str], Any]) -> list[Any]:
     for token in _TOKENS[delimiter].finditer(text):
         quoted, bare = token.groups()
         if quoted is not None:
-            open_[-1].append(_element(_ESCAPED.sub(r"\1", quoted), one))
+            open_[-1].append(_element(_ESCAPED.sub(r"\1", quoted), convert_element))
         elif bare is not None:
-            open_[-1].append(None if bare == "NULL" else _element(bare, one))
+            open_[-1].append(None if bare == "NULL" else _element(bare, convert_element))
         elif token[0] == "{":
             open_[-1].append(inner := list[Any]())
             open_.append(inner)
@@ -153,8 +153,8 @@ def _array(text: str, delimiter: str, one: Callable[[str], Any]) -> list[Any]:
     return root[0]
 
 
-def _element(text: str, one: Callable[[str], Any]) -> Any:
+def _element(text: str, convert_element: Callable[[str], Any]) -> Any:
     try:
-        return one(text)
+        return convert_element(text)
     except (ValueError, RecursionError):
         return text

@@ -76,15 +76,15 @@ def name_of(model: str) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", last.lower()).strip("-.") or "model"
 
 
-def hash_files(folder: Path, known: Path | None = None) -> dict[str, str]:
+def hash_files(folder: Path, hash_folder: Path | None = None) -> dict[str, str]:
     """SHA-256 of each file that the folder's id covers, 64 hex digits by name, in order.
 
-    Reading gigabytes at every start is slow: with ``known``, a folder for it, hashes are kept
+    Reading gigabytes at every start is slow: with ``hash_folder``, a folder for it, hashes are kept
     there together with size and times (modification, change) of each file, and computed again
     where one of them differs. Raises OSError, NotPlainFile.
     """
     place = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
-    beside = known / f"{place}.json" if known else None
+    beside = hash_folder / f"{place}.json" if hash_folder else None
     before = _read(beside) if beside else {}
     now: dict[str, tuple[list[int], str]] = {}
     for name, file in covered_files(folder).items():

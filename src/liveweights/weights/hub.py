@@ -49,11 +49,11 @@ def download(address: Address, cache: Path) -> Path:
     name = f"{address.repository}@{address.revision or 'first'}".replace("/", "--")
     pin = cache / "hub" / f"{name}.json"
     with exclusive(pin):
-        known = _read(pin)
-        folder = Path(known.get("folder") or "/nonexistent")
+        pinned = _read(pin)
+        folder = Path(pinned.get("folder") or "/nonexistent")
         if folder.is_dir():
             return folder
-        commit = known.get("commit") or _resolve(address)
+        commit = pinned.get("commit") or _resolve(address)
         folder = _fetch(address.repository, commit)
         write_whole(pin, json.dumps({"commit": commit, "folder": str(folder)}).encode())
     if address.revision != commit:
@@ -102,7 +102,7 @@ def _why(error: Exception) -> str:
 
 def _read(pin: Path) -> dict[str, Any]:
     try:
-        known: Any = json.loads(pin.read_text())
+        pinned: Any = json.loads(pin.read_text())
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
+    return pinned if isinstance(pinned, dict) else {}

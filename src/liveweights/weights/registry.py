@@ -167,10 +167,10 @@ def verify(checkpoint: Checkpoint, listed: Mapping[str, str] | None = None) -> N
         raise Tampered(f"{checkpoint.id}: the card is of other weights")
 
 
-def is_named_by_content(base: Checkpoint, known: Path | None = None) -> bool:
-    """Whether a base's id is that of its files; ``known`` as in ``hash_files``."""
+def is_named_by_content(base: Checkpoint, hash_folder: Path | None = None) -> bool:
+    """Whether a base's id is that of its files; ``hash_folder`` as in ``hash_files``."""
     try:
-        return base.id.rpartition("@")[2] == content_id(hash_files(base.folder, known))
+        return base.id.rpartition("@")[2] == content_id(hash_files(base.folder, hash_folder))
     except (OSError, ValueError):
         return False
 

@@ -59,17 +59,17 @@ def sign(folder: Path, private: Path) -> None:
     partial.replace(folder / SIGNATURE)
 
 
-def check(checkpoint: Checkpoint, public: Path | None, known: Path | None = None) -> None:
+def check(checkpoint: Checkpoint, public: Path | None, hash_folder: Path | None = None) -> None:
     """Everything that is to be true of a checkpoint's files before they are loaded.
 
     Files are what the id says, and with a public key the signature is that key's and covers all
     of them. A base, whose files may be anybody's, must still have the content that it was named
-    by, as far as sizes and times in ``known`` tell (see ``hash_files``); its signature is checked
-    if it has one. Raises Tampered and SigningUnavailable.
+    by, as far as sizes and times in ``hash_folder`` tell (see ``hash_files``); its signature is
+    checked if it has one. Raises Tampered and SigningUnavailable.
     """
     if checkpoint.kind != "base":
         verify(checkpoint)
-    elif not is_named_by_content(checkpoint, known):
+    elif not is_named_by_content(checkpoint, hash_folder):
         raise Tampered(
             f"{checkpoint.id}: files in {checkpoint.folder} have changed since it was registered;"
             f" `liveweights verify {checkpoint.id}` names them"
