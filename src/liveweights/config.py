@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -29,6 +29,7 @@ from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.gateway.settings import GatewaySettings
 from liveweights.weights.download import NAME
 
+T = TypeVar("T", bound=msgspec.Struct)
 DATABASE_URL = "LIVEWEIGHTS_DATABASE_URL"
 
 
@@ -37,14 +38,57 @@ class ConfigError(ValueError):
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What belongs to one model: its public name, what it began with, and how it is run."""
+    """What belongs to one model: its public name, what it began with, how it is run, whether it
+    learns, and how."""
 
     alias: str
     base: str
+    learns: bool
     engine: EngineSettings
     vllm: VllmSettings
     openai: OpenAISettings
     template: TemplateSettings
+    learn: LearnSettings
+    rewards: RewardMap
+    gate: GateSettings
+
+
+Table = dict[str, Any]
+
+
+def _own(section: str) -> str:
+    return f"What is other than in the service's `[{section}]`."
+
+
+def _table() -> Any:
+    return msgspec.field(default_factory=dict[str, Any])
+
+
+class ModelTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A ``[models.NAME]`` table: what one model has of its own."""
+
+    base: Annotated[
+        str,
+        Meta(
+            description="Packaged model's name, a checkpoint folder, or `hf://ORG/NAME@COMMIT`; "
+            "without a commit that of the first download stays."
+        ),
+    ] = NAME
+    learn: Annotated[
+        bool | Table,
+        Meta(
+            description="Whether cycles of it begin; or a table: what is other than in `[learn]`."
+        ),
+    ] = True
+    engine: Annotated[Table, Meta(description=_own("engine"))] = _table()
+    vllm: Annotated[Table, Meta(description=_own("vllm"))] = _table()
+    openai: Annotated[Table, Meta(description=_own("openai"))] = _table()
+    template: Annotated[Table, Meta(description=_own("template"))] = _table()
+    rewards: Annotated[Table, Meta(description=_own("rewards"))] = _table()
+    gate: Annotated[Table, Meta(description=_own("gate"))] = _table()
+
+
+PublicName = Annotated[str, Meta(min_length=1, max_length=128)]
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,9 +101,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "without a commit that of the first download stays."
         ),
     ] = NAME
-    alias: Annotated[
-        str, Meta(min_length=1, max_length=128, description="The public model name.")
-    ] = "code"
+    alias: Annotated[PublicName, Meta(description="The public model name.")] = "code"
+    models: Annotated[
+        dict[PublicName, ModelTable],
+        Meta(
+            description="Models by public name, where a service has several: each a table "
+            "`[models.NAME]` in place of `model` and `alias`."
+        ),
+    ] = msgspec.field(default_factory=dict[PublicName, ModelTable])
     database: Annotated[
         str,
         Meta(description=f"Postgres DSN; empty: ${DATABASE_URL}, else an embedded server."),
@@ -88,26 +137,45 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(description="Alias to what a million tokens cost: `input` and `output`."),
     ] = msgspec.field(default_factory=dict[str, Price])
 
-    def models(self) -> tuple[ModelSettings, ...]:
-        """Every model that is served: the one that the file describes."""
-        return (
-            ModelSettings(
-                alias=self.alias,
-                base=self.model,
-                engine=self.engine,
-                vllm=self.vllm,
-                openai=self.openai,
-                template=self.template,
-            ),
+    def list_models(self) -> tuple[ModelSettings, ...]:
+        """Every model that is served. Raises ConfigError where a table says what its section does
+        not take, or ``model`` and ``alias`` stand beside tables of models."""
+        if self.models and (self.model, self.alias) != (NAME, "code"):
+            raise ConfigError(
+                "`model` and `alias` are the short form of one [models.NAME] table; beside such "
+                "tables leave them out"
+            )
+        return tuple(self._resolve(name, table) for name, table in self._tables().items())
+
+    def _tables(self) -> dict[str, ModelTable]:
+        return self.models or {self.alias: ModelTable(base=self.model)}
+
+    def _resolve(self, name: str, table: ModelTable) -> ModelSettings:
+        overrides = table.learn if isinstance(table.learn, dict) else {}
+        return ModelSettings(
+            alias=name,
+            base=table.base,
+            learns=table.learn is not False,
+            engine=_override(self.engine, table.engine, f"models.{name}.engine"),
+            vllm=_override(self.vllm, table.vllm, f"models.{name}.vllm"),
+            openai=_override(self.openai, table.openai, f"models.{name}.openai"),
+            template=_override(self.template, table.template, f"models.{name}.template"),
+            learn=_override(self.learn, overrides, f"models.{name}.learn"),
+            rewards=_override(self.rewards, table.rewards, f"models.{name}.rewards"),
+            gate=_override(self.gate, table.gate, f"models.{name}.gate"),
         )
+
+    def rewards_by_alias(self) -> dict[str, RewardMap]:
+        return {model.alias: model.rewards for model in self.list_models()}
 
     def find_model(self, alias: str | None = None) -> ModelSettings:
         """The model of that public name; without a name, the only one. Raises ConfigError."""
-        models = self.models()
+        models = self.list_models()
         named = [model for model in models if alias in (None, model.alias)]
         if len(named) != 1:
             listed = ", ".join(model.alias for model in models)
-            raise ConfigError(f"say which model is meant: there are {listed}")
+            what = "say which model is meant" if named else f"no model is called {alias!r}"
+            raise ConfigError(f"{what}: there are {listed}")
         return named[0]
 
     def for_worker(self, alias: str | None = None) -> WorkerSettings:
@@ -116,9 +184,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return WorkerSettings(
             alias=model.alias,
             cycle=self.cycle,
-            learn=self.learn,
-            rewards=self.rewards,
-            gate=self.gate,
+            learn=model.learn,
+            rewards=model.rewards,
+            gate=model.gate,
             canary=self.canary,
             retention=self.retention,
             signing=self.signing,
@@ -130,7 +198,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def with_engine(self, alias: str, engine: EngineSettings) -> Config:
         """The same, with the model of that public name run so. Raises ConfigError."""
         self.find_model(alias)
-        return msgspec.structs.replace(self, engine=engine)
+        tables = self._tables()
+        own = msgspec.structs.replace(tables[alias], engine=msgspec.to_builtins(engine))
+        return msgspec.structs.replace(
+            self, model=NAME, alias="code", models={**tables, alias: own}
+        )
 
     def cache_folder(self) -> Path:
         if self.cache:
@@ -143,14 +215,28 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.database or os.environ.get(DATABASE_URL) or None
 
 
+def _override(section: T, table: Table, where: str) -> T:
+    """The section with what ``table`` says. Raises ConfigError."""
+    if not table:
+        return section
+    try:
+        return msgspec.convert({**msgspec.to_builtins(section), **table}, type(section))
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
 def load_config(path: Path | None) -> Config:
     """Read a TOML file; None gives the defaults. Raises ConfigError."""
     if path is None:
         return Config()
     try:
-        return msgspec.convert(tomllib.loads(path.read_text()), Config)
+        config = msgspec.convert(tomllib.loads(path.read_text()), Config)
+        config.list_models()
+        return config
     except FileNotFoundError as error:
         raise ConfigError(f"there is no settings file {path}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, ValueError) as error:
         raise ConfigError(
             f"{path}: {error}; `liveweights config` lists every key with its default"

@@ -37,7 +37,7 @@ def on_pages(
 
     async def go() -> None:
         pool = await open_pool(dsn)
-        routes = release_routes(pool, config.alias, config.rewards, make_authenticator(config.api))
+        routes = release_routes(pool, config.rewards_by_alias(), make_authenticator(config.api))
         transport = httpx.ASGITransport(Application(routes, Metrics(), Hosts(())))
         async with httpx.AsyncClient(transport=transport, base_url="http://here:8090") as client:
             await test(client)
@@ -62,7 +62,7 @@ def test_one_click_goes_back(database_dsn: str) -> None:
         form = dict(re.findall(r'name="(\w+)" value="([^"]*)"', page))
         assert form["to"] == A
         done = await client.post("/releases/rollback", data=form, auth=LOGIN)
-        assert (done.status_code, done.headers["location"]) == (303, "/releases")
+        assert (done.status_code, done.headers["location"]) == (303, "/releases?model=m")
         assert await live(client) == A
         again = await client.post("/releases/rollback", data=form, auth=LOGIN)
         assert again.status_code == 409  # the page is older than the alias

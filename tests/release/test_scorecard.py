@@ -168,10 +168,10 @@ def test_the_scorecard_of_a_canary_says_for_whom_and_how_many(
             async with pool.connection() as conn:
                 await aliases.rollback(conn, "code", reason="<script> trial")
                 with pytest.raises(NotRegistered):
-                    await read_scorecard(conn, "nobody@1", RewardMap())
+                    await read_scorecard(conn, "nobody@1", {})
                 ids = await read_history(conn, "code")
                 assert ids == [BASE, GOOD, BAD]
-                return [await read_scorecard(conn, one, RewardMap()) for one in ids]
+                return [await read_scorecard(conn, one, {}) for one in ids]
         finally:
             await pool.close()
 

@@ -34,16 +34,39 @@ async def run_worker(place: Place, report: Report) -> None:
 
     pool = await open_pool(place.dsn)
     api, record = place.config.api, place.config.record
-    archiving = asyncio.create_task(keep_archiving(pool, record, record.archive_folder(place.home)))
     url = f"http://{api.host}:{api.port}"
     owner = Holder.me(read_id(place.home)).encode()
-    worker = Worker(pool, place.config.for_worker(), place.home, url, place.key, owner)
+    # One update at a time: two would take turns at the same cores, and memory for both.
+    updating = asyncio.Lock()
+    workers = [
+        Worker(
+            pool,
+            place.config.for_worker(model.alias),
+            place.home,
+            url,
+            key=place.key,
+            owner=owner,
+            updating=updating,
+        )
+        for model in place.config.list_models()
+        if model.learns
+    ]
     report.ready()
+    running = [
+        asyncio.create_task(work)
+        for work in (
+            keep_archiving(pool, record, record.archive_folder(place.home)),
+            *(worker.run() for worker in workers),
+        )
+    ]
     try:
-        await worker.run()
+        await asyncio.gather(*running)
     finally:
-        archiving.cancel()
-        await worker.close()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        for worker in workers:
+            await worker.close()
         await pool.close()
 
 

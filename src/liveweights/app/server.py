@@ -6,8 +6,10 @@ import asyncio
 import gc
 import socket
 from contextlib import AsyncExitStack
+from functools import partial
 
 import msgspec
+from starlette.datastructures import QueryParams
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights.app.place import Place
@@ -41,21 +43,25 @@ from liveweights.weights.models import find
 
 
 def status_routes(pool: Pool, place: Place, authenticator: Authenticator) -> Routes:
-    """``GET /status``: where the circle stands."""
-    alias = place.config.find_model().alias
+    """``GET /status``: where the circle of a model stands; of the first one, without
+    ``?model=NAME``."""
+    names = [model.alias for model in place.config.list_models()]
 
-    async def look() -> bytes:
+    async def look(name: str) -> bytes:
         try:
             async with pool.connection() as conn:
-                state = await read_status(conn, alias, place.home)
+                status = await read_status(conn, name, place.home)
         except aliases.UnknownAlias as error:
             raise ApiError(404, f"{error}", code="not_found") from None
-        return msgspec.json.encode(state)
+        return msgspec.json.encode({**status, "models": names})
 
-    glance = Glance(look)
+    glances = {name: Glance(partial(look, name)) for name in names}
 
     async def status(scope: Scope, receive: Receive, send: Send) -> None:
-        await reply(send, 200, await glance())
+        name = QueryParams(scope["query_string"]).get("model", names[0])
+        if name not in glances:
+            raise ApiError(404, f"No model is called {name[:128]!r}.", code="not_found")
+        await reply(send, 200, await glances[name]())
 
     return [Route("GET", "/status", for_readers(authenticator, status))]
 
@@ -65,14 +71,14 @@ async def run_api(place: Place, report: Report) -> None:
     config = place.config
     sockets = bind(config.api.host, config.api.port)
     cache = config.cache_folder()
-    bases = [await asyncio.to_thread(find, model.base, cache) for model in config.models()]
+    bases = [await asyncio.to_thread(find, model.base, cache) for model in config.list_models()]
     async with AsyncExitStack() as stack:
         pool = await open_pool(place.dsn)
         stack.push_async_callback(pool.close)
         instance = f"{socket.gethostname()}:{config.api.port}"
         opened = [
             await open_model(stack, pool, place, settings, base=base, instance=instance)
-            for settings, base in zip(config.models(), bases, strict=True)
+            for settings, base in zip(config.list_models(), bases, strict=True)
         ]
         models = Models(*opened)
 
@@ -98,7 +104,7 @@ async def run_api(place: Place, report: Report) -> None:
             limiter=limiter,
             pages=[
                 *insight_routes(pool, authenticator, limiter, config.rewards),
-                *release_routes(pool, config.find_model().alias, config.rewards, authenticator),
+                *release_routes(pool, config.rewards_by_alias(), authenticator),
                 *status_routes(pool, place, authenticator),
             ],
         )

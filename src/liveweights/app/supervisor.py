@@ -81,7 +81,7 @@ class Supervisor:
             await asyncio.to_thread(find_counter, config.gateway.tokenizer)
             log.info("passing requests on to %s", upstream)
         else:
-            for model in config.models():
+            for model in config.list_models():
                 finding = find_base(model, config.cache_folder())
                 if (base := await self._unless_stopped(finding)) is None:
                     return
@@ -92,7 +92,7 @@ class Supervisor:
                 dsn = await asyncio.to_thread(self._postgres.start)
             await asyncio.to_thread(migrate, dsn)
             place = Place(config, self._home, dsn, make_key(self._home))
-            for model, base in zip(config.models(), bases, strict=bool(bases)):
+            for model, base in zip(config.list_models(), bases, strict=bool(bases)):
                 live = await settle(
                     dsn,
                     config,

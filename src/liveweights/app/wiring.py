@@ -67,7 +67,8 @@ async def open_model(
     base: Checkpoint,
     instance: str,
 ) -> Model:
-    """A model on ``base``, with the deployer that keeps its checkpoints on this ``instance``."""
+    """A model on ``base``, with the deployer that keeps its checkpoints on this ``instance``, where
+    they are reported under the model's name too."""
     config = place.config
     cache = config.cache_folder()
     engine = make_engine(base, settings, cache)
@@ -80,7 +81,8 @@ async def open_model(
             place.dsn,
             engine,
             router,
-            instance=instance,
+            instance=f"{instance}/{settings.alias}",
+            others=frozenset(m.alias for m in config.list_models()) - {settings.alias},
             settings=config.deployment,
             check=partial(check, public=public, hash_folder=cache / HASHES),
             cache=cache,

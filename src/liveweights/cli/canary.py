@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.cli.context import (
+    HOME,
+    Home,
+    Json,
+    Model,
+    Settings,
+    find_model,
+    query,
+    read_config,
+    refuse,
+)
 from liveweights.cli.output import say, show, show_json
-from liveweights.config import Config
+from liveweights.config import Config, ModelSettings
 from liveweights.cycle import ledger, live
 from liveweights.release import aliases
 from liveweights.release.audience import count_audience
-from liveweights.release.rollout import Action, IllegalMove, Move
+from liveweights.release.rollout import IllegalMove, Move
 from liveweights.store.database import Connection
 from liveweights.weights.registry import get
 
@@ -26,14 +37,17 @@ Reason = Annotated[str, typer.Option(help="Why; kept with the release for ever."
 
 
 @canary.command("show")
-def show_canary(home: Home = HOME, config: Settings = None, as_json: Json = False) -> None:
+def show_canary(
+    model: Model = None, home: Home = HOME, config: Settings = None, as_json: Json = False
+) -> None:
     """Where the canary stands and what is known of it now."""
     settings = read_config(config)
+    chosen = find_model(settings, model)
 
     async def ask(conn: Connection) -> dict[str, Any]:
-        alias = await aliases.read(conn, settings.find_model().alias)
-        evidence = await live.read_evidence(conn, alias, settings.rewards)
-        judged = live.judge(evidence, settings.canary, settings.gate)
+        alias = await aliases.read(conn, chosen.alias)
+        evidence = await live.read_evidence(conn, alias, chosen.rewards)
+        judged = live.judge(evidence, settings.canary, chosen.gate)
         rollout, move = judged.rollout, judged.move
         assert alias.canary is not None
         exposed = await count_audience(conn, alias.name, alias.canary)
@@ -78,15 +92,16 @@ def show_canary(home: Home = HOME, config: Settings = None, as_json: Json = Fals
 def start(
     checkpoint: Annotated[str, typer.Argument(help="Id of a registered checkpoint.")],
     reason: Reason,
+    model: Model = None,
     home: Home = HOME,
     config: Settings = None,
 ) -> None:
     """Try a checkpoint on live traffic without the gate; the running worker watches it."""
     settings = read_config(config)
+    name = find_model(settings, model).alias
 
     async def ask(conn: Connection) -> aliases.Alias:
         async with conn.transaction():
-            name = settings.find_model().alias
             await get(conn, checkpoint)
             cycle = await ledger.begin_release(conn, name, checkpoint, reason)
             return await live.start(
@@ -103,38 +118,40 @@ def start(
 
 
 @canary.command()
-def step(reason: Reason, home: Home = HOME, config: Settings = None) -> None:
+def step(reason: Reason, model: Model = None, home: Home = HOME, config: Settings = None) -> None:
     """Go on to the next share now."""
-    _override("step", reason, home, config)
+    _override(Move("step", f"by hand: {reason}"), model, home, config)
 
 
 @canary.command()
-def hold(reason: Reason, home: Home = HOME, config: Settings = None) -> None:
+def hold(reason: Reason, model: Model = None, home: Home = HOME, config: Settings = None) -> None:
     """Stay at this share; only proven harm still ends the canary."""
-    _override("hold", reason, home, config)
+    _override(Move("hold", f"by hand: {reason}"), model, home, config)
 
 
 @canary.command()
-def resume(reason: Reason, home: Home = HOME, config: Settings = None) -> None:
+def resume(reason: Reason, model: Model = None, home: Home = HOME, config: Settings = None) -> None:
     """End a hold."""
-    _override("resume", reason, home, config)
+    _override(Move("resume", f"by hand: {reason}"), model, home, config)
 
 
 @canary.command()
-def promote(reason: Reason, home: Home = HOME, config: Settings = None) -> None:
+def promote(
+    reason: Reason, model: Model = None, home: Home = HOME, config: Settings = None
+) -> None:
     """Give it to everyone now."""
-    _override("promote", reason, home, config)
+    _override(Move("promote", f"by hand: {reason}"), model, home, config)
 
 
 @canary.command()
-def abort(reason: Reason, home: Home = HOME, config: Settings = None) -> None:
+def abort(reason: Reason, model: Model = None, home: Home = HOME, config: Settings = None) -> None:
     """Take it from everyone now."""
-    _override("rollback", reason, home, config)
+    _override(Move("rollback", f"by hand: {reason}"), model, home, config)
 
 
-def _override(action: Action, reason: str, home: Any, path: Any) -> None:
+def _override(move: Move, model: str | None, home: Path, path: Path | None) -> None:
     settings = read_config(path)
-    alias = query(settings, home, _act(settings, Move(action, f"by hand: {reason}")))
+    alias = query(settings, home, _act(settings, find_model(settings, model), move))
     if alias.canary:
         held = ", held" if alias.held else ""
         say(f"{alias.name}: {alias.canary} is tried on {alias.share:.0%} of sessions{held}")
@@ -142,15 +159,17 @@ def _override(action: Action, reason: str, home: Any, path: Any) -> None:
         say(f"{alias.name}: {alias.live} is live")
 
 
-def _act(settings: Config, move: Move) -> Callable[[Connection], Awaitable[aliases.Alias]]:
+def _act(
+    settings: Config, model: ModelSettings, move: Move
+) -> Callable[[Connection], Awaitable[aliases.Alias]]:
     async def ask(conn: Connection) -> aliases.Alias:
-        alias = await aliases.read(conn, settings.find_model().alias)
+        alias = await aliases.read(conn, model.alias)
         if alias.canary is None:
             raise aliases.AliasError(f"{alias.name!r} has no canary")
         cycle = await ledger.current(conn, alias.name)
-        evidence = await live.read_evidence(conn, alias, settings.rewards)
+        evidence = await live.read_evidence(conn, alias, model.rewards)
         known = live.describe(
-            live.judge(evidence, settings.canary, settings.gate).look, settings.canary
+            live.judge(evidence, settings.canary, model.gate).look, settings.canary
         )
         try:
             return await live.act(

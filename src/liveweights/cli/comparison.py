@@ -9,7 +9,7 @@ from pathlib import Path
 
 import aiohttp
 
-from liveweights.config import Config
+from liveweights.config import ModelSettings
 from liveweights.cycle import ledger
 from liveweights.gate.findings import Finding
 from liveweights.gate.suites.battery import Progress, run_battery
@@ -27,16 +27,17 @@ Open = Callable[[], AbstractAsyncContextManager[Connection]]
 
 async def compare(
     open_database: Open,
-    config: Config,
+    model: ModelSettings,
     url: str,
     candidate: str,
     incumbent: str = "",
     *,
+    load_seconds: float,
     folder: Path | None = None,
     key: str = "",
     progress: Progress | None = None,
 ) -> tuple[Finding, ...]:
-    """What ``config.gate.suites`` say of ``candidate`` beside ``incumbent``, or what is live.
+    """What ``model.gate.suites`` say of ``candidate`` beside ``incumbent``, or what is live.
 
     Both are checkpoint ids or aliases of the service at ``url``, which holds them meanwhile.
 
@@ -49,19 +50,19 @@ async def compare(
         names = (candidate, incumbent)
         absent = [name for name in names if name and not await _answers(session, url, name)]
         examples: Sequence[Example] = ()
-        if not incumbent or absent or "held-back" in config.gate.suites:
+        if not incumbent or absent or "held-back" in model.gate.suites:
             conn = await stack.enter_async_context(open_database())
-            incumbent = incumbent or (await aliases.read(conn, config.alias)).live
+            incumbent = incumbent or (await aliases.read(conn, model.alias)).live
             for name in absent:
                 await stack.enter_async_context(_held(conn, name))
-                await _wait(session, url, name, config.cycle.load_seconds)
-            if "held-back" in config.gate.suites:
-                examples = await _held_back(conn, config.alias)
+                await _wait(session, url, name, load_seconds)
+            if "held-back" in model.gate.suites:
+                examples = await _held_back(conn, model.alias)
         return await run_battery(
             url,
             candidate,
             incumbent,
-            config.gate,
+            model.gate,
             folder=folder,
             examples=examples,
             key=key,

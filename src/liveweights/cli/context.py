@@ -12,7 +12,7 @@ import msgspec
 import psycopg
 import typer
 
-from liveweights.config import Config, ConfigError, load_config
+from liveweights.config import Config, ConfigError, ModelSettings, load_config
 from liveweights.release.aliases import AliasError
 from liveweights.store.database import BadAddress, Connection, check_dsn
 from liveweights.store.embedded import EmbeddedPostgres, ServerError
@@ -21,6 +21,10 @@ from liveweights.weights.registry import NotRegistered
 
 Home = Annotated[Path, typer.Option(help="Folder of the service: database, checkpoints, cycles.")]
 Settings = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).")]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", help="Public name of the model, where the service has several."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 T = TypeVar("T")
 HOME = Path("runs/home")
@@ -35,11 +39,21 @@ def read_config(path: Path | None, **changes: Any) -> Config:
             inner = {k: v for k, v in given.pop(section, {}).items() if v is not None}
             if inner:
                 given[section] = msgspec.structs.replace(getattr(config, section), **inner)
-        return msgspec.convert(
+        config = msgspec.convert(
             msgspec.to_builtins(msgspec.structs.replace(config, **given)), Config
         )
+        config.list_models()
+        return config
     except (ConfigError, msgspec.ValidationError) as error:
         raise refuse(str(error)) from error
+
+
+def find_model(config: Config, name: str | None) -> ModelSettings:
+    """The model of that public name, or the only one; ends the command where there is none."""
+    try:
+        return config.find_model(name or None)
+    except ConfigError as error:
+        raise refuse(f"{error}; --model NAME") from error
 
 
 def refuse(message: str) -> typer.Exit:

@@ -94,16 +94,14 @@ def _show_moved(examples: list[dict[str, Any]]) -> None:
     show_table(columns, rows, title="held-back rows that moved most")
 
 
-def follow_cycle(settings: Config, home: Path, poll: float = 1.0) -> None:
-    """Show a bar for the open cycle until it ends."""
+def follow_cycle(settings: Config, home: Path, alias: str, *, poll: float = 1.0) -> None:
+    """Show a bar for the alias's open cycle until it ends."""
     columns = (
         TextColumn("cycle {task.fields[cycle]} {task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-
-    alias = settings.find_model().alias
 
     def read() -> Mapping[str, Any] | None:
         return query(settings, home, lambda conn: read_status(conn, alias, home))["cycle"]

@@ -10,7 +10,17 @@ import msgspec
 import typer
 
 from liveweights import bounds
-from liveweights.cli.context import HOME, Home, Json, Settings, open_database, read_config, refuse
+from liveweights.cli.context import (
+    HOME,
+    Home,
+    Json,
+    Model,
+    Settings,
+    find_model,
+    open_database,
+    read_config,
+    refuse,
+)
 from liveweights.cli.output import say, show, show_json
 from liveweights.release.aliases import AliasError
 from liveweights.service_key import key_for
@@ -65,6 +75,7 @@ def gate(
             help="API key, for a service elsewhere; that of the home is asked as itself.",
         ),
     ] = "",
+    model: Model = None,
     home: Home = HOME,
     config: Settings = None,
     as_json: Json = False,
@@ -88,8 +99,9 @@ def gate(
     from liveweights.gate.suites.suite import SuiteError
 
     settings = read_config(config)
+    asked = find_model(settings, model)
     chosen = msgspec.structs.replace(
-        settings.gate,
+        asked.gate,
         suites=tuple(suite),
         better=tuple(suite) if better else (),
         margins={} if margin is None else dict.fromkeys(suite, margin),
@@ -112,10 +124,11 @@ def gate(
             findings = asyncio.run(
                 compare(
                     lambda: open_database(settings, where),
-                    msgspec.structs.replace(settings, gate=chosen),
+                    msgspec.structs.replace(asked, gate=chosen),
                     url,
                     candidate,
                     incumbent,
+                    load_seconds=settings.cycle.load_seconds,
                     folder=keep,
                     key=key_for(url, where, settings.api.host) or key,
                     progress=lambda name, done, total: bar.update(

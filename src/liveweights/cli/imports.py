@@ -11,7 +11,16 @@ from typing import Annotated
 import msgspec
 import typer
 
-from liveweights.cli.context import HOME, Home, Json, Settings, open_server, read_config, refuse
+from liveweights.cli.context import (
+    HOME,
+    Home,
+    Json,
+    Settings,
+    find_model,
+    open_server,
+    read_config,
+    refuse,
+)
 from liveweights.cli.output import say, show_json
 from liveweights.serve.gateway.imports import Imported, ImportRefused, check_days, write_logs
 from liveweights.serve.gateway.logs import LogError, LogReader
@@ -38,7 +47,7 @@ def import_logs(
     Nothing is written before every line has been read and found right. May be repeated.
     """
     settings = read_config(config)
-    reader = LogReader(alias or settings.find_model().alias, tenant, settings.api)
+    reader = LogReader(alias or find_model(settings, None).alias, tenant, settings.api)
     if not file.is_file():
         raise refuse(f"there is no file {file}")
     days, oldest = _check(file, reader)

@@ -10,7 +10,7 @@ import typer
 from msgspec import inspect
 
 from liveweights.cli.reference import describe, toml_value
-from liveweights.config import Config
+from liveweights.config import Config, ModelTable
 
 
 def manual(
@@ -32,6 +32,7 @@ def settings_page() -> str:
         "",
         *_keys(Config()),
     ]
+    lines += ["", "## `[models.NAME]`", "", *_keys(ModelTable())]
     for name, table in _tables(Config(), ""):
         lines += ["", f"## `[{name}]`", "", *_keys(table)]
     return "\n".join(lines) + "\n"
@@ -72,6 +73,8 @@ def takes_of(info: inspect.Type) -> str:
             return ", ".join(f"`{toml_value(value)}`" for value in info.values)
         case inspect.ListType() | inspect.VarTupleType():
             return f"list of: {takes_of(info.item_type)}"
+        case inspect.DictType(value_type=inspect.AnyType()):
+            return "table"
         case inspect.DictType():
             return f"table of name to: {takes_of(info.value_type)}"
         case inspect.StructType():

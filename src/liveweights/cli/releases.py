@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config
+from liveweights.cli.context import HOME, Home, Json, Settings, find_model, query, read_config
 from liveweights.cli.output import say, show, show_json
 from liveweights.release import aliases
 from liveweights.release.lineage import list_checkpoints, read_lineage
@@ -56,6 +56,6 @@ def rollback(
 ) -> None:
     """Make an earlier checkpoint live again, at once."""
     settings = read_config(config)
-    name = alias or settings.find_model().alias
+    name = alias or find_model(settings, None).alias
     moved = query(settings, home, lambda conn: aliases.rollback(conn, name, to, reason=reason))
     say(f"{moved.name}: {moved.live} is live")

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.cli.context import (
+    HOME,
+    Home,
+    Json,
+    Model,
+    Settings,
+    find_model,
+    query,
+    read_config,
+    refuse,
+)
 from liveweights.cli.output import say, show_json
 from liveweights.release.aliases import read
 from liveweights.release.page import draw_history, to_html, to_markdown
@@ -18,6 +28,7 @@ from liveweights.terminal import clean
 
 def scorecard(
     checkpoint: Annotated[str, typer.Argument(help="Id; default: what is live.")] = "",
+    model: Model = None,
     home: Home = HOME,
     config: Settings = None,
     as_json: Json = False,
@@ -29,14 +40,15 @@ def scorecard(
     """Whether a checkpoint improved things, for whom, by how much, on what evidence and at what
     cost. Prints Markdown."""
     settings = read_config(config)
+    rewards = settings.rewards_by_alias()
 
     async def ask(conn: Connection) -> tuple[Scorecard, list[Scorecard]]:
-        id_ = checkpoint or (await read(conn, settings.find_model().alias)).live
-        card = await read_scorecard(conn, id_, settings.rewards)
+        id_ = checkpoint or (await read(conn, find_model(settings, model).alias)).live
+        card = await read_scorecard(conn, id_, rewards)
         if page is None and plot is None:
             return card, []
-        ids = await read_history(conn, card.alias or settings.find_model().alias)
-        return card, [await read_scorecard(conn, one, settings.rewards) for one in ids]
+        ids = await read_history(conn, card.alias or find_model(settings, model).alias)
+        return card, [await read_scorecard(conn, one, rewards) for one in ids]
 
     card, history = query(settings, home, ask)
     try:

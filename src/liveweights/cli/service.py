@@ -119,7 +119,7 @@ def _run(config: Config, home: Path, roles: tuple[str, ...], switch: bool = Fals
     if config.gateway.upstream:
         roles = ("gateway",)
     else:
-        for model in config.models():
+        for model in config.list_models():
             require_model(model.base)
     try:
         asyncio.run(Supervisor(config, home.resolve(), roles, switch=switch).run())

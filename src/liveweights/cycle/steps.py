@@ -61,6 +61,8 @@ class Steps:
     home: Path
     url: str
     key: str
+    updating: asyncio.Lock
+    """Held during an update: those of several models take turns, the longest waiting first."""
     next_look: float = 0.0
     """When, on the monotonic clock, the canary is looked at again."""
 
@@ -120,14 +122,8 @@ class Steps:
             adapted = incumbent.base if incumbent.kind == "adapter" else None
             base = await get(conn, adapted) if adapted else incumbent
         if not is_done(folder):
-            hash_folder = self.settings.cache / HASHES
-            for one in {incumbent, base}:
-                await asyncio.to_thread(signing.check, one, None, hash_folder)
-            try:
-                await self._write_job(cycle, folder, incumbent, base)
-                await run_learner(folder)
-            finally:
-                remove_job(folder)
+            async with self.updating:
+                await self._update(cycle, folder, incumbent, base)
         remove_job(folder)  # of a worker that was killed
         result = read_result(folder)
         report = msgspec.to_builtins(result.report)
@@ -173,6 +169,18 @@ class Steps:
             return await ledger.advance(
                 conn, cycle, "calibrating", candidate=checkpoint.id, learning=report
             )
+
+    async def _update(
+        self, cycle: Cycle, folder: Path, incumbent: Checkpoint, base: Checkpoint
+    ) -> None:
+        hash_folder = self.settings.cache / HASHES
+        for one in {incumbent, base}:
+            await asyncio.to_thread(signing.check, one, None, hash_folder)
+        try:
+            await self._write_job(cycle, folder, incumbent, base)
+            await run_learner(folder)
+        finally:
+            remove_job(folder)
 
     async def _register(self, conn: Connection, cycle: Cycle, candidate: Checkpoint) -> str | None:
         """Make a candidate known; why it is not tried again, if it was taken back before."""

@@ -59,12 +59,16 @@ class Worker:
     key: str = ""
     owner: str = f"worker-{os.getpid()}"
     """Who holds the lease on the cycles: a ``Holder`` as JSON, in a service."""
+    updating: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held during an update; shared by the workers of all models of a service."""
     rival: tuple[str, datetime] | None = None
     """Who else held it at the last look, and until when."""
     steps: Steps = field(init=False)
 
     def __post_init__(self) -> None:
-        self.steps = Steps(self.pool, self.settings, self.home, self.url, self.key)
+        self.steps = Steps(
+            self.pool, self.settings, self.home, self.url, key=self.key, updating=self.updating
+        )
 
     @property
     def alias(self) -> str:

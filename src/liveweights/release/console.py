@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 from starlette.types import Receive, Scope, Send
 
 from liveweights.http.authentication import Authenticator
@@ -57,6 +57,10 @@ PAGE = """\
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ alias.name }}: releases</title>
 <style>{{ style | safe }} form { display: inline } button { font: inherit; cursor: pointer }</style>
+{% if models | length > 1 %}<nav>{% for name in models %}
+<a href="/releases?model={{ name | urlencode }}"
+{%- if name == alias.name %} aria-current="page"{% endif %}>{{ name }}</a>
+{% endfor %}</nav>{% endif %}
 <h1>{{ alias.name }}</h1>
 <p class="verdict"><a href="/releases/{{ alias.live | urlencode }}">{{ alias.live }}</a> is live.
 {% if alias.canary %}<p>Canary:
@@ -69,6 +73,7 @@ PAGE = """\
 {% for target in targets %}
 <tr><td><a href="/releases/{{ target | urlencode }}">{{ target }}</a><td>
 <form method="post" action="/releases/rollback">
+<input type="hidden" name="model" value="{{ alias.name }}">
 <input type="hidden" name="to" value="{{ target }}">
 <input type="hidden" name="version" value="{{ alias.version }}">
 <button>Make it live again</button></form>
@@ -90,10 +95,9 @@ class Console:
     """The operator's pages. Each raises ApiError 401 without the operator's key."""
 
     def __init__(
-        self, pool: Pool, alias: str, rewards: RewardMap, authenticator: Authenticator
+        self, pool: Pool, rewards: Mapping[str, RewardMap], authenticator: Authenticator
     ) -> None:
         self._pool = pool
-        self._alias = alias
         self._rewards = rewards
         self._authenticator = authenticator
         self._slots = Slots(AT_ONCE, WAITING)
@@ -107,14 +111,20 @@ class Console:
             raise too_many(f"Too many pages at once: {error}.", "queue", 2.0) from None
 
     async def overview(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """GET /releases"""
+        """GET /releases: of the first model, without ``?model=NAME``"""
         await self._authenticator.check_operator(scope)
+        name = self._name(QueryParams(scope["query_string"]).get("model"))
         async with self._connection() as conn:
-            alias = await aliases.read(conn, self._alias)
-            changes = await aliases.history(conn, self._alias)
-            targets = await aliases.rollback_targets(conn, self._alias)
+            alias = await aliases.read(conn, name)
+            changes = await aliases.history(conn, name)
+            targets = await aliases.rollback_targets(conn, name)
         page = render(
-            PAGE, escape=True, alias=alias, targets=targets, changes=changes[: -SHOWN - 1 : -1]
+            PAGE,
+            escape=True,
+            alias=alias,
+            targets=targets,
+            changes=changes[: -SHOWN - 1 : -1],
+            models=list(self._rewards),
         )
         await reply(send, 200, page.encode(), GUARDED, content_type=HTML)
 
@@ -143,7 +153,8 @@ class Console:
         cannot be done (any more)."""
         await self._authenticator.check_operator(scope)
         _check_origin(Headers(scope=scope))
-        form = await read_form(scope, receive, ("to", "version", "reason"))
+        form = await read_form(scope, receive, ("model", "to", "version", "reason"))
+        name = self._name(form.get("model"))
         version = form.get("version")
         if version is not None and not re.fullmatch("[0-9]{1,18}", version):
             raise bad_request(f"'version' is {version[:50]!r}; it is a number.", "version")
@@ -151,23 +162,30 @@ class Console:
             async with self._connection() as conn:
                 await aliases.rollback(
                     conn,
-                    self._alias,
+                    name,
                     form.get("to"),
                     reason=form.get("reason") or "by hand, on the page",
                     version=None if version is None else int(version),
                 )
         except (aliases.AliasError, NotRegistered) as error:
             raise ApiError(409, f"{error}", code="no_rollback") from None
-        await reply(send, 303, b"", (*GUARDED, (b"location", PREFIX.encode())))
+        await reply(send, 303, b"", (*GUARDED, (b"location", _page_of(name).encode())))
+
+    def _name(self, asked: str | None) -> str:
+        """The model that is meant: the first, unless another is asked for. Raises ApiError."""
+        name = next(iter(self._rewards)) if asked is None else asked
+        if name not in self._rewards:
+            raise ApiError(404, f"No model is called {name[:128]!r}.", code="not_found")
+        return name
 
 
 def release_routes(
-    pool: Pool, alias: str, rewards: RewardMap, authenticator: Authenticator
+    pool: Pool, rewards: Mapping[str, RewardMap], authenticator: Authenticator
 ) -> Routes:
-    """The pages about ``alias``; none where there is no operator's key."""
+    """The pages about the models that ``rewards`` names; none where there is no operator's key."""
     if not authenticator.has_operator:
         return []
-    console = Console(pool, alias, rewards, authenticator)
+    console = Console(pool, rewards, authenticator)
     return [
         Mount(
             PREFIX,
@@ -178,6 +196,10 @@ def release_routes(
             ],
         )
     ]
+
+
+def _page_of(name: str) -> str:
+    return f"{PREFIX}?{urlencode({'model': name})}"
 
 
 def _check_origin(headers: Headers) -> None:

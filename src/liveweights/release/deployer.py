@@ -63,7 +63,8 @@ class Deployer:
     ``find`` resolves an id to a checkpoint; by default through the table ``checkpoints``.
     ``check`` raises where the files are not what they should be, and is asked before every load.
     In ``cache`` are kept the whole weights of checkpoints that are differences. With a ``base``
-    only aliases that stand on it are served: the engine has its tokenizer.
+    only aliases that stand on it are served, since the engine has its tokenizer, and not
+    ``others``: those have a deployer of their own.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Deployer:
         check: Check | None = None,
         cache: Path,
         base: Checkpoint | None = None,
+        others: frozenset[str] = frozenset(),
     ) -> None:
         self._pool = pool
         self._dsn = dsn
@@ -89,6 +91,7 @@ class Deployer:
         self._check = check
         self._cache = cache
         self._base = base
+        self._others = others
         self._settings = settings or DeploymentSettings()
         self._slots: dict[str, Slot] = {}
         self._attempts: dict[str, int] = {}
@@ -156,7 +159,9 @@ class Deployer:
     async def _refresh(self) -> None:
         try:
             async with self._pool.connection(timeout=DATABASE_PATIENCE) as conn:
-                self._desired = await deployments.read_desired(conn, self._base and self._base.id)
+                self._desired = await deployments.read_desired(
+                    conn, self._base and self._base.id, others=self._others
+                )
         except AWAY as error:
             if not self._away:
                 log.warning("database is away, serving what is resident: %s", error)

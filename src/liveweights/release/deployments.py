@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -94,8 +94,11 @@ async def let_go(conn: Connection, checkpoint: str) -> None:
     await conn.execute("select pg_notify(%s, '')", (CHANNEL,))
 
 
-async def read_desired(conn: Connection, base: str | None = None) -> Desired:
-    """What every instance should hold, or every one of that ``base``.
+async def read_desired(
+    conn: Connection, base: str | None = None, *, others: Collection[str] = ()
+) -> Desired:
+    """What every instance should hold, or every one of that ``base``, but for the aliases
+    ``others``.
 
     An alias and its history are of one moment: seen with the history of a moment later, what may
     stand in would pass for unneeded and be unloaded. What is warm is read before, so that a
@@ -111,10 +114,10 @@ async def read_desired(conn: Connection, base: str | None = None) -> Desired:
     cursor = await conn.execute(
         f"select {ALIAS_COLUMNS}, r.action, r.checkpoint, r.previous, r.reason"
         " from aliases left join releases r on r.alias = name"
-        " where %(base)s::text is null"
-        " or (select root from checkpoints where id = live) = %(base)s"
-        " order by name, r.id".encode(),
-        {"base": base},
+        " where (%(base)s::text is null"
+        " or (select root from checkpoints where id = live) = %(base)s)"
+        " and not name = any(%(others)s) order by name, r.id".encode(),
+        {"base": base, "others": list(others)},
     )
     by_name: dict[str, Alias] = {}
     histories: dict[str, list[Release]] = {}

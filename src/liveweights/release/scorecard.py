@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -203,8 +203,10 @@ def say(segment: Segment) -> str:
     )
 
 
-async def read_scorecard(conn: Connection, checkpoint_id: str, rewards: RewardMap) -> Scorecard:
-    """Gather everything about a checkpoint. Raises NotRegistered.
+async def read_scorecard(
+    conn: Connection, checkpoint_id: str, rewards: Mapping[str, RewardMap]
+) -> Scorecard:
+    """Gather everything about a checkpoint; ``rewards`` are by alias. Raises NotRegistered.
 
     Reads the answers of its canary's time, and counts whom it ever answered.
     """
@@ -229,7 +231,8 @@ async def read_scorecard(conn: Connection, checkpoint_id: str, rewards: RewardMa
     if spans and alias and incumbent:
         since, until = spans
         answers = await read_answers(conn, alias, [checkpoint_id, incumbent], since, until=until)
-        live = compare_segments(judge_rows(answers, checkpoint_id, rewards))
+        worth = rewards.get(alias, RewardMap())
+        live = compare_segments(judge_rows(answers, checkpoint_id, worth))
     improved, summary = conclude(live, gate)
     report: dict[str, Any] = learning or {}
     cost: dict[str, float] = {}

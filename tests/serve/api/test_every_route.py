@@ -157,7 +157,7 @@ def service(database_dsn: str) -> Any:
                 authenticator=authenticator,
                 pages=[
                     *insight_routes(pool, authenticator, make_limiter(CONFIG.api), RewardMap()),
-                    *release_routes(pool, CONFIG.alias, CONFIG.rewards, authenticator),
+                    *release_routes(pool, CONFIG.rewards_by_alias(), authenticator),
                     *status_routes(
                         pool, Place(CONFIG, Path("/nowhere"), database_dsn), authenticator
                     ),

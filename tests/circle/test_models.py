@@ -1,0 +1,139 @@
+"""Several models in one service: each with its own tokenizer, engine, alias and cycles."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import openai
+import pytest
+from tests.learn.families import make_config, make_family, write_family
+
+from liveweights.replay.client import Client, Reaction, Status
+from liveweights.replay.service import Service, free_port, write_config
+
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
+
+OPERATOR = "0123456789abcdef-operator"
+SETTINGS: dict[str, Any] = {
+    "api": {"operator_key": OPERATOR},
+    "engine": {"kind": "torch", "context_length": 128, "threads": 1, "slots": 2},
+    "learn": {"threads": 1, "dtype": "float32", "max_rows": 16, "held_back_share": 0.4},
+    "cycle": {"min_feedback": 100_000, "rest": 0.0, "poll": 0.1, "lease": 5.0},
+}
+
+
+@asynccontextmanager
+async def running() -> AsyncGenerator[Service]:
+    """Three models: two families that learn, and the first one's base once more, which does not."""
+    folder = Path(tempfile.mkdtemp(prefix="liveweights-models-"))
+    one = str(make_family("qwen3", folder / "one"))
+    two = str(write_family(make_config("mistral"), folder / "two"))
+    models: dict[str, Any] = {
+        "code": {"base": one},
+        "chat": {"base": two, "gate": {"min_cases": 2}},
+        "stable": {"base": one, "learn": False, "engine": {"slots": 1}},
+    }
+    config = folder / "liveweights.toml"
+    write_config(config, {"cache": str(folder / "cache"), **SETTINGS, "models": models})
+    service = Service(folder / "home", config, free_port(), folder / "service.log")
+    try:
+        async with Client(service.url, timeout=60) as client:
+            await service.wait(client, 240)
+        yield service
+    except BaseException:
+        print(service.log.read_text(errors="replace")[-6000:])
+        raise
+    finally:
+        service.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def status_of(http: httpx.AsyncClient, name: str) -> Status:
+    return msgspec.json.decode(
+        (await http.get("/status", params={"model": name})).content, type=Status
+    )
+
+
+async def until_all_answer(http: httpx.AsyncClient, names: set[str]) -> None:
+    async with asyncio.timeout(120):
+        while {m["id"] for m in (await http.get("/v1/models")).json()["data"]} != names:
+            await asyncio.sleep(0.1)
+
+
+def test_three_models_answer_while_two_of_them_learn_in_turn() -> None:
+    async def go() -> None:
+        async with (
+            running() as service,
+            httpx.AsyncClient(base_url=service.url, timeout=60) as http,
+            Client(service.url, timeout=60) as users,
+        ):
+            await until_all_answer(http, {"code", "chat", "stable"})
+            official = openai.AsyncOpenAI(base_url=f"{service.url}/v1", api_key="-")
+            asked = await asyncio.gather(
+                *(
+                    official.completions.create(model=name, prompt="a(b", max_tokens=2)
+                    for name in ("code", "chat", "stable")
+                )
+            )
+            assert [a.model for a in asked] == ["code", "chat", "stable"]
+            bases = [
+                (await status_of(http, name)).live or "" for name in ("code", "chat", "stable")
+            ]
+            assert [base.partition("@")[0] for base in bases] == ["one", "two", "one"]
+
+            async def use(name: str, number: int) -> None:
+                answer = await users.complete(
+                    f"x{number} = f(", model=name, temperature=0.7, max_tokens=4,
+                    session=f"{name}-{number // 4}", user=f"user-{number % 8}",
+                )  # fmt: skip
+                await users.feedback(
+                    answer.generation, Reaction("rejected"), Reaction("correction", "1)")
+                )
+
+            for number in range(48):
+                await asyncio.gather(*(use(name, number) for name in ("code", "chat", "stable")))
+            for name in ("code", "chat"):
+                begun = await asyncio.to_thread(
+                    subprocess.run, service.command("cycle", "--now", "--model", name),
+                    capture_output=True, text=True, check=False,
+                )  # fmt: skip
+                assert begun.returncode == 0, begun.stderr
+
+            async def ended(name: str) -> Status:
+                while True:
+                    status = await status_of(http, name)
+                    if status.cycles and status.cycles[0].outcome:
+                        return status
+                    await use(name, 100)
+                    await asyncio.sleep(0.2)
+
+            async with asyncio.timeout(300):
+                both = await asyncio.gather(ended("code"), ended("chat"))
+            for status, base in zip(both, bases, strict=False):
+                assert len(status.cycles) == 1
+                assert status.cycles[0].incumbent == base
+                assert status.cycles[0].learning, status.cycles[0].reason
+            assert not (await status_of(http, "stable")).cycles
+
+            login = ("anyone", OPERATOR)
+            page = (await http.get("/releases", params={"model": "chat"}, auth=login)).text
+            assert "<h1>chat</h1>" in page
+            assert 'href="/releases?model=stable"' in page
+            assert (await http.get("/status", params={"model": "nobody"})).status_code == 404
+            unnamed = await asyncio.to_thread(
+                subprocess.run, service.command("status"),
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert unnamed.returncode == 2
+            assert "there are code, chat, stable; --model NAME" in unnamed.stderr
+
+    asyncio.run(go())

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from liveweights.config import Config, ConfigError, load_config
+from liveweights.engines.settings import EngineSettings
+
+THREE = """
+[engine]
+slots = 3
+[models.code]
+[models.chat]
+base = "models/chat"
+learn = false
+engine = { kind = "torch" }
+[models.small]
+[models.small.learn]
+rank = 4
+[models.small.rewards]
+accepted = 0.5
+"""
+
+
+def read(folder: Path, text: str) -> Config:
+    file = folder / "liveweights.toml"
+    file.write_text(text)
+    return load_config(file)
+
+
+def test_without_tables_there_is_one_model_of_the_short_form(tmp_path: Path) -> None:
+    config = read(tmp_path, 'model = "models/x"\nalias = "m"\n')
+    (model,) = config.list_models()
+    assert (model.alias, model.base, model.learns) == ("m", "models/x", True)
+    assert config.find_model() == config.find_model("m") == model
+
+
+def test_a_table_says_what_is_other_than_in_the_services_own(tmp_path: Path) -> None:
+    config = read(tmp_path, THREE)
+    code, chat, small = config.list_models()
+    assert [model.alias for model in (code, chat, small)] == ["code", "chat", "small"]
+    assert [model.learns for model in (code, chat, small)] == [True, False, True]
+    assert (chat.base, chat.engine) == ("models/chat", EngineSettings(kind="torch", slots=3))
+    assert code.engine == EngineSettings(slots=3)
+    assert small.learn == msgspec.structs.replace(config.learn, rank=4)
+    assert small.rewards == msgspec.structs.replace(config.rewards, accepted=0.5)
+    assert config.for_worker("small").learn == small.learn
+    assert msgspec.json.decode(msgspec.json.encode(config), type=Config) == config
+
+
+def test_one_of_several_has_to_be_named(tmp_path: Path) -> None:
+    config = read(tmp_path, THREE)
+    with pytest.raises(ConfigError, match="which model is meant: there are code, chat, small"):
+        config.find_model()
+    with pytest.raises(ConfigError, match="no model is called 'other': there are code, chat"):
+        config.find_model("other")
+
+
+def test_the_engine_that_a_start_settled_on_is_that_models(tmp_path: Path) -> None:
+    settled = EngineSettings(kind="torch", context_length=64)
+    for config in (Config(alias="code"), Config(alias="m"), read(tmp_path, THREE)):
+        name = config.list_models()[0].alias
+        after = config.with_engine(name, settled)
+        assert after.find_model(name).engine == settled
+        others = [model for model in config.list_models() if model.alias != name]
+        assert [model for model in after.list_models() if model.alias != name] == others
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('model = "x"\n[models.a]\n', "`model` and `alias` are the short form of one"),
+        ('[models.a]\nengine = { kindd = "torch" }\n', "models.a.engine: .* unknown field `kindd`"),
+        ("[models.a.learn]\nrank = -4\n", "models.a.learn: Expected `int` >= 1"),
+        ('[models.a]\nbasee = "x"\n', "unknown field `basee`"),
+        ('[models.""]\nbase = "x"\n', "length >= 1"),
+        ("[models.a.gate]\ncases = -1\n", "models.a.gate: "),
+    ],
+)
+def test_what_is_wrong_in_a_table_names_it(tmp_path: Path, text: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why) as refused:
+        read(tmp_path, text)
+    assert str(refused.value).startswith(str(tmp_path / "liveweights.toml"))
