@@ -15,7 +15,6 @@ import msgspec
 
 from liveweights.machine import end_with_parent
 
-
 _NICENESS = 4
 """So that feedback, figures and refusals do not wait for tokens that others have asked for: while
 all cores compute, who wants one for a millisecond gets it at once."""
