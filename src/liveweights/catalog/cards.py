@@ -7,19 +7,19 @@ that is served here, read from its files, is in ``catalog.card``.
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from liveweights.catalog.licences import Duty, Text
+from liveweights.catalog.prices import ListedPrice
 
 Count = Annotated[int, Meta(ge=1)]
 Country = Annotated[str, Meta(pattern="^[A-Z]{2}$")]
 """ISO 3166-1 alpha-2."""
 HubId = Annotated[str, Meta(pattern=r"^[\w.-]+/[\w.-]+$")]
-Dollars = Annotated[float, Meta(ge=0)]
-"""US dollars for a million tokens."""
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class Architecture(
@@ -43,31 +43,17 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     released: str | None = None
 
 
-class ListedPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a provider asks: US dollars for a million tokens, as listed on ``since`` or later.
-
-    ``peak_*`` apply in hours that the provider names. ``version`` is of the list that it was read
-    in. A provider may serve another precision or snapshot under the name.
-    """
+class Hosted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the model is sold, as ``genai-prices`` names provider and model; see
+    ``catalog.prices``. A provider may serve another precision or snapshot under the name."""
 
     provider: Text
-    model_at_provider: Text
-    input: Dollars
-    output: Dollars
-    cached_input: Dollars | None = None
-    peak_input: Dollars | None = None
-    peak_output: Dollars | None = None
-    tiers: str | None = None
-    since: datetime.date | None = None
-    version: str | None = None
-    unit: Literal["USD per million tokens"] = "USD per million tokens"
-    source: str | None = None
-    via: str | None = None
+    model: Text
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One published result. Two of them compare only where benchmark, version, harness and
-    setting are known and the same; see ``comparable``."""
+    setting are known and the same: they are never ranked here."""
 
     benchmark: Text
     value: float
@@ -122,7 +108,10 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     licence_url: str | None = None
     display_name: Text | None = None
     duties: tuple[Duty, ...] = ()
+    weights: tuple[Sha256, ...] = ()
+    tokenizer: Sha256 | None = None
     sources: Sources = Sources()
+    hosted: tuple[Hosted, ...] = ()
     prices: tuple[ListedPrice, ...] = ()
     scores: tuple[Score, ...] = ()
     notes: tuple[Note, ...] = ()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from liveweights.catalog.cards import Country, HubId
 from liveweights.catalog.licences import Text
 
+When = Annotated[str, Meta(pattern=r"^\d{4}(-\d\d){0,2}$")]
+"""A day, a month or a year, as far as it is known."""
 Confidence = Literal["high", "medium", "low"]
 
 
@@ -29,7 +31,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     confidence: Literal["stated", "reported"]
     source: Text
     via: str | None = None
-    date: datetime.date | str | None = None
+    date: When | None = None
     evidence: str | None = None
     note: str | None = None
 
@@ -37,8 +39,9 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class OriginRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A government's rule on where models or chips come from: a paraphrase, not legal advice.
 
-    ``operator_rule`` says in words what an operator may do about it. ``makers`` and ``countries``
-    are those whose models it is about; both empty: it is about no maker's models.
+    ``operator_rule`` says in words what an operator may do about it. It is about models of
+    ``makers``, ``countries`` and ``licences``, or about ``every_model``; without any of them it is
+    about something else, such as chips.
     """
 
     name: Text
@@ -49,10 +52,12 @@ class OriginRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     restricts: Text
     confidence: Confidence
     source: Text
-    effective: datetime.date | str | None = None
+    effective: When | None = None
     operator_rule: str | None = None
     makers: tuple[Text, ...] = ()
     countries: tuple[Country, ...] = ()
+    licences: tuple[Text, ...] = ()
+    every_model: bool = False
     note: str | None = None
 
 

@@ -1,0 +1,153 @@
+"""Reading TOML files of cards, ours and a home's own, and laying the second over the first.
+
+Everything stays a table until it is whole: what overrides a card has only some of its members.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+SHIPPED = Path(__file__).parent / "data"
+FOLDER = "catalogue"
+"""Of a home: where its own cards are."""
+KINDS = {
+    "models": "hub_id",
+    "licences": "id",
+    "products": "name",
+    "rules": "name",
+    "adoption": None,
+}
+"""What a file may list, and the member that names an entry."""
+
+Table = Mapping[str, Any]
+Lists = list[tuple[Path, list[dict[str, Any]]]]
+"""The tables of one kind, of each file in order."""
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class CatalogueError(ValueError):
+    """Cards that are not understood: each fault names file and entry."""
+
+    def __init__(self, faults: list[str]) -> None:
+        more = len(faults) - 1
+        rest = f"; and {more} more: `liveweights catalogue check` lists them" if more else ""
+        super().__init__(faults[0] + rest)
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A card or a licence as a table; ``overrides`` are its members that another file than its
+    own gave, each with that file."""
+
+    table: Table
+    file: Path
+    overrides: Mapping[str, Path] = field(default_factory=dict[str, Path])
+
+    def overridden(self, table: Table, file: Path, identity: str) -> Entry:
+        """With the members of ``table`` in place of its own. Tables within it are laid over one
+        another member by member; a source of what is overridden goes, unless it is given too."""
+        merged = {**self.table}
+        for name, value in table.items():
+            before = merged.get(name)
+            both = isinstance(value, dict) and isinstance(before, dict)
+            merged[name] = {**before, **value} if both else value
+        sources = dict[str, Any](merged.get("sources") or {})
+        for name in table:
+            if name not in table.get("sources", {}):
+                sources.pop(name, None)
+        if sources or "sources" in merged:
+            merged["sources"] = sources
+        given = {name: file for name in table if name != identity}
+        return Entry(merged, self.file, {**self.overrides, **given})
+
+
+def read_file(file: Path) -> dict[str, list[dict[str, Any]]]:
+    """The lists of a file. Raises CatalogueError."""
+    try:
+        found = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # ValueError: neither UTF-8 nor TOML
+        raise CatalogueError([f"{file} cannot be read: {error}"]) from error
+    for kind, entries in found.items():
+        if kind not in KINDS:
+            near = get_close_matches(kind, KINDS, 1)
+            hint = f"; did you mean [[{near[0]}]]?" if near else f": it has {', '.join(KINDS)}"
+            raise CatalogueError([f"{file}: there is no list {kind!r} in a catalogue{hint}"])
+        if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
+            raise CatalogueError(
+                [f"{file}: {kind!r} is no list of tables: begin each by [[{kind}]]"]
+            )
+    return found
+
+
+def name_entry(kind: str, table: Table, number: int) -> str:
+    """An entry as errors name it: by what identifies it, else by its number in the file."""
+    member = KINDS[kind]
+    name = table.get(member) if member else None
+    return f"[[{kind}]] {number + 1}" + (f" ({name})" if name else "")
+
+
+def merge(kind: str, files: Lists, faults: list[str]) -> dict[str, Entry]:
+    """Entries by what identifies them, lower case, each file laid over those before it."""
+    member = KINDS[kind]
+    assert member is not None
+    merged: dict[str, Entry] = {}
+    for file, tables in files:
+        here: set[str] = set()
+        for number, table in enumerate(tables):
+            name = table.get(member)
+            entry = name_entry(kind, table, number)
+            if not isinstance(name, str):
+                faults.append(f"{file}: {entry} has no {member}")
+                continue
+            key = name.lower()
+            if key in here:
+                faults.append(f"{file}: {entry} is there twice")
+                continue
+            here.add(key)
+            known = merged.get(key)
+            if known is None:
+                merged[key] = Entry(table, file)
+            else:
+                table = {**table, member: known.table[member]}
+                merged[key] = known.overridden(table, file, member)
+    return merged
+
+
+def build(
+    kind: str, entry: Entry, type_: type[T], known: Iterable[str], faults: list[str]
+) -> T | None:
+    """The struct of a whole table; None, and a fault, where it is none. ``known`` are the names of
+    others, for one that was mistyped."""
+    member = KINDS[kind]
+    assert member is not None
+    try:
+        return msgspec.convert(entry.table, type_)
+    except msgspec.ValidationError as error:
+        file = next(reversed(entry.overrides.values()), entry.file)
+        name = str(entry.table[member])
+        hint = ""
+        if "missing required" in str(error):
+            near = [one for one in get_close_matches(name, known, 2) if one != name]
+            hint = f"; to override another, did you mean {near[0]!r}?" if near else ""
+        faults.append(f"{file}: [[{kind}]] {name}: {error}{hint}")
+        return None
+
+
+def build_list(kind: str, files: Lists, type_: type[T], faults: list[str]) -> tuple[T, ...]:
+    """Entries that nothing overrides, in the order of the files."""
+    built: list[T] = []
+    for file, tables in files:
+        for number, table in enumerate(tables):
+            try:
+                built.append(msgspec.convert(table, type_))
+            except msgspec.ValidationError as error:
+                faults.append(f"{file}: {name_entry(kind, table, number)}: {error}")
+    return tuple(built)
