@@ -28,6 +28,7 @@ from liveweights.catalog.card_files import (
 from liveweights.catalog.cards import Card
 from liveweights.catalog.licences import DISPLAY, Duty, Licence
 from liveweights.catalog.names import Names
+from liveweights.catalog.prices import ListedPrice, PriceList
 from liveweights.catalog.surroundings import Adoption, OriginRule, Product
 
 T = TypeVar("T")
@@ -147,12 +148,23 @@ class Catalogue:
             seen.add(card.hub_id)
             yield card
 
+    def prices(self, card: Card, listed: PriceList) -> tuple[ListedPrice, ...]:
+        """What it costs where it is hosted: by the card itself, else by the list."""
+        own = {(price.provider, price.model) for price in card.prices}
+        others = (
+            listed.find(one.provider, one.model)
+            for one in card.hosted
+            if (one.provider, one.model) not in own
+        )
+        return (*card.prices, *(price for price in others if price is not None))
+
     def products_on(self, card: Card) -> list[Product]:
         """Products that build on it, or on the checkpoint that it was derived from."""
         return [one for one in self.products if one.hub_id in (card.hub_id, card.base or "")]
 
     def rules_on(self, card: Card) -> list[Applies]:
-        """Rules of origin that are about it or about what it was derived from."""
+        """Rules of origin that are about it or about what it was derived from; those about every
+        model come last."""
         found: list[Applies] = []
         for rule in self.rules:
             for one in (card, *self.lineage(card)):
@@ -160,7 +172,7 @@ class Catalogue:
                     of = "" if one is card else f" of {one.hub_id}, which it was derived from"
                     found.append(Applies(rule, f"{because}{of}"))
                     break
-        return found
+        return sorted(found, key=lambda one: one.rule.every_model)
 
     @cached_property
     def _models(self) -> dict[str, Entry]:

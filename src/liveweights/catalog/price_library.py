@@ -6,11 +6,21 @@ milliseconds to read.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from liveweights.catalog.prices import HourPrice, ListedPrice, PriceList, Provider
+from liveweights.catalog.card_files import FOLDER
+from liveweights.catalog.prices import (
+    FILE,
+    HourPrice,
+    ListedPrice,
+    PriceList,
+    Provider,
+    read_prices,
+)
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo
@@ -132,3 +142,12 @@ def _tiers(prices: Any) -> str | None:
                 f"{name.replace('_', ' ')} {float(tier.price):g} from {tier.start:,} tokens"
             )
     return "; ".join(said) or None
+
+
+def current_prices(home: Path | None, today: datetime.date) -> PriceList:
+    """The list that a home refreshed, else the installed one. Raises ValueError where the file of
+    the first is damaged."""
+    if home is not None:
+        with contextlib.suppress(FileNotFoundError):
+            return read_prices(home / FOLDER / FILE)
+    return bundled_prices(today)

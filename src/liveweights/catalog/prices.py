@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 FILE = "prices.json"
-"""A refreshed list, in the folder of a home's own cards."""
+"""A refreshed list, beside a home's own cards."""
 
 Dollars = Annotated[float, Meta(ge=0)]
 """US dollars for a million tokens."""

@@ -26,6 +26,7 @@ COMMANDS = {
     "sql": f"{HERE}.sql:sql",
     "db": f"{HERE}.databases:db",
     "model": f"{HERE}.model:model",
+    "catalogue": f"{HERE}.catalogue:catalogue",
     "replay": f"{HERE}.replay:replay",
     "upcycle": f"{HERE}.upcycle:upcycle",
     "prune": f"{HERE}.upkeep:prune",

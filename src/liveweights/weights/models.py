@@ -34,7 +34,8 @@ _END_OF_TEXT = (
 )  # fmt: skip
 
 # As vLLM reads them (model_arch_config_convertor.py).
-_EXPERT_COUNTS = ("num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts")
+EXPERT_COUNTS = ("num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts")
+"""What configs call the number of experts of a layer."""
 
 _COUNT = re.compile(r"(^|_)(layers?|heads?|experts)$")
 _AT_LEAST_ONE = frozenset({
@@ -147,7 +148,7 @@ def is_mixture(folder: Path) -> bool:
     """Whether the checkpoint's config names experts to choose from; False without a config."""
     config = read_json(folder / "config.json")
     text = config.get("text_config") or config
-    return any(text.get(name) for name in _EXPERT_COUNTS)
+    return any(text.get(name) for name in EXPERT_COUNTS)
 
 
 def parameters(folder: Path) -> int:

@@ -1,0 +1,100 @@
+"""What a checkpoint's files show of the model it is, without its name: shape and vocabulary."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from liveweights.weights.models import EXPERT_COUNTS, LARGEST_CONFIG, read_json
+
+LARGEST_TOKENIZER = 256 << 20
+"""Bytes of a ``tokenizer.json``."""
+_MODEL_TYPE_OF = re.compile(r"_text$")
+_LAYERS = ("num_hidden_layers", "n_layer")
+_HIDDEN = ("hidden_size", "n_embd")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """Numbers of ``config.json`` that the models of one family and size share; None: not there.
+
+    ``model_type`` is without the ``_text`` that a model has whose vision part was left out.
+    """
+
+    model_type: str
+    layers: int | None
+    hidden: int | None
+    vocab: int | None
+    experts: int | None
+    context: int | None = None
+
+
+def read_shape(folder: Path) -> Shape | None:
+    """The shape that a checkpoint folder's config names; None where there is no such config."""
+    file = folder / "config.json"
+    if not file.is_file() or file.stat().st_size > LARGEST_CONFIG:
+        return None
+    return shape_of(read_json(file))
+
+
+def shape_of(config: Mapping[str, Any]) -> Shape | None:
+    """The shape in a config; that of its language model where it has several models."""
+    inner = config.get("text_config")
+    text: Mapping[str, Any] = inner if isinstance(inner, dict) else config
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str) or not model_type:
+        return None
+    return Shape(
+        model_type=plain_type(model_type),
+        layers=_number(text, _LAYERS),
+        hidden=_number(text, _HIDDEN),
+        vocab=_number(text, ("vocab_size",)) or _number(config, ("vocab_size",)),
+        experts=_number(text, EXPERT_COUNTS),
+        context=_number(text, ("max_position_embeddings", "n_positions")),
+    )
+
+
+def plain_type(model_type: str) -> str:
+    return _MODEL_TYPE_OF.sub("", model_type)
+
+
+def read_vocabulary(folder: Path) -> str | None:
+    """``digest_vocabulary`` of the folder's ``tokenizer.json``; None where there is none, or it is
+    of a kind without a table of tokens.
+
+    Tokens that were added to the table count as little as they do for whoever adds some to train
+    on: a fine-tune keeps the digest.
+    """
+    file = folder / "tokenizer.json"
+    if not file.is_file() or file.stat().st_size > LARGEST_TOKENIZER:
+        return None
+    found = read_json(file)
+    model = found.get("model")
+    table = model.get("vocab") if isinstance(model, dict) else None
+    if isinstance(table, list):  # of unigrams, each with its score, in the order of their ids
+        table = {one[0]: id for id, one in enumerate(table) if isinstance(one, list) and one}
+    if not isinstance(table, dict) or not table:
+        return None
+    added = found.get("added_tokens") or []
+    apart = {one.get("content") for one in added if isinstance(one, dict)}
+    return digest_vocabulary(
+        (id, token) for token, id in table.items() if token not in apart and isinstance(id, int)
+    )
+
+
+def digest_vocabulary(tokens: Iterable[tuple[int, str]]) -> str:
+    """SHA-256, 64 hex digits, over ids and tokens in order of the ids."""
+    digest = hashlib.sha256()
+    for id, token in sorted(tokens):
+        digest.update(f"{id}\0{token}\n".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def _number(config: Mapping[str, Any], names: Iterable[str]) -> int | None:
+    values = (config.get(name) for name in names)
+    found = (value for value in values if isinstance(value, int) and not isinstance(value, bool))
+    return next((value for value in found if value > 0), None)

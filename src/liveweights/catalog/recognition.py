@@ -1,0 +1,183 @@
+"""Recognising a checkpoint that nobody named.
+
+By the hashes of its files of weights, where a card has them: then it is that model. Else by the
+shape in its config and by its vocabulary: then it is alike, and nothing is said of where its
+weights are from, because models of one family share a shape, and so do others that have no card.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from liveweights.catalog.cards import Card
+from liveweights.catalog.fingerprint import Shape, plain_type, read_shape, read_vocabulary
+from liveweights.weights import hub
+from liveweights.weights.content import HASHES, hash_files, weight_files
+from liveweights.weights.models import read_json
+from liveweights.weights.tensors import open_tensors
+
+SAME_SIZE = 1.25
+"""A card's published number of parameters and that of the files differ by less than this factor:
+makers round, and count embeddings, vision towers and drafting heads in or out."""
+ADDED_TOKENS = 0.01
+"""Share of its vocabulary that a fine-tune may have added to it."""
+
+PACKED = 0.01
+"""Share of integers among a checkpoint's values that are counters and positions, not weights."""
+_INTEGERS = ("I", "U")
+_HEAD = 4000
+_SAID = (
+    ("origin.json", "origin"),
+    ("config.json", "_name_or_path"),
+    ("adapter_config.json", "base_model_name_or_path"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a checkpoint's files show. ``weights`` are SHA-256 of the files of weights,
+    ``parameters`` the number of values in them (None: packed, so not known)."""
+
+    weights: frozenset[str]
+    shape: Shape | None
+    vocabulary: str | None
+    parameters: int | None
+    says: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recognition:
+    """What a checkpoint is.
+
+    ``by`` ``weights``: it is one of ``cards``, whose files it has. ``shape``: it is alike each of
+    ``cards``. ``unknown``: no card is alike; ``reason`` says what is lacking. ``family`` is given
+    where all cards are of one, ``parameters`` where all have the same number.
+    """
+
+    by: Literal["weights", "shape", "unknown"]
+    cards: tuple[Card, ...] = ()
+    family: str | None = None
+    parameters: int | None = None
+    reason: str
+    says: tuple[str, ...] = ()
+
+
+def read_evidence(folder: Path, cache: Path) -> Evidence:
+    """Read a checkpoint folder; its weights are hashed, once. Raises OSError, ValueError."""
+    files = hash_files(folder, cache / HASHES)
+    hashes = {digest for name, digest in files.items() if name.endswith(".safetensors")}
+    return Evidence(
+        weights=frozenset(hashes),
+        shape=read_shape(folder),
+        vocabulary=read_vocabulary(folder),
+        parameters=_parameters(folder),
+        says=tuple(_says(folder)),
+    )
+
+
+def recognise(evidence: Evidence, cards: Iterable[Card]) -> Recognition:
+    """What is shown by the evidence, and nothing beyond."""
+    known = list(cards)
+    same = [card for card in known if evidence.weights and evidence.weights <= {*card.weights}]
+    if same:
+        return _found("weights", same, evidence, "its files of weights are those of the card")
+    shape = evidence.shape
+    if shape is None:
+        return _unknown(evidence, "it has no config.json that names a model_type")
+    if shape.layers is None or shape.hidden is None or shape.vocab is None:
+        return _unknown(
+            evidence, "its config.json does not name layers, hidden size and vocabulary"
+        )
+    of_shape = [card for card in known if _has_shape(card, shape)]
+    if not of_shape:
+        return _unknown(evidence, f"no card has its shape: {say_shape(shape)}")
+    sized = [card for card in of_shape if _has_size(card, evidence.parameters)]
+    if not sized:
+        count = f"{evidence.parameters:,} parameters"
+        return _unknown(evidence, f"it has {count}; {_list(of_shape)}, of its shape, not so many")
+    alike = [card for card in sized if card.tokenizer in (None, evidence.vocabulary)]
+    if not alike:
+        return _unknown(evidence, f"its shape is that of {_list(sized)}, its vocabulary is not")
+    return _found("shape", alike, evidence, f"its shape is theirs: {say_shape(shape)}")
+
+
+def say_shape(shape: Shape) -> str:
+    numbers = (("layers", shape.layers), ("hidden", shape.hidden), ("vocab", shape.vocab))
+    experts = [f"{shape.experts} experts"] if shape.experts else []
+    return ", ".join([shape.model_type, *(f"{name} {one}" for name, one in numbers), *experts])
+
+
+def _has_shape(card: Card, shape: Shape) -> bool:
+    """Whether all that the shape has is known of the card, and the same; a fine-tune may have added
+    some tokens."""
+    if card.architecture is None or card.vocab is None or shape.vocab is None:
+        return False
+    return (
+        plain_type(card.architecture.model_type) == shape.model_type
+        and (card.layers, card.hidden, card.experts) == (shape.layers, shape.hidden, shape.experts)
+        and card.vocab <= shape.vocab <= card.vocab * (1 + ADDED_TOKENS)
+    )
+
+
+def _has_size(card: Card, parameters: int | None) -> bool:
+    if parameters is None or card.parameters_total is None:
+        return True
+    larger, smaller = sorted((parameters, card.parameters_total), reverse=True)
+    return larger < SAME_SIZE * smaller
+
+
+def _found(
+    by: Literal["weights", "shape"], cards: list[Card], evidence: Evidence, reason: str
+) -> Recognition:
+    families = {card.family for card in cards}
+    sizes = {card.parameters_total for card in cards}
+    return Recognition(
+        by=by,
+        cards=tuple(cards),
+        family=families.pop() if len(families) == 1 else None,
+        parameters=sizes.pop() if len(sizes) == 1 else None,
+        reason=reason,
+        says=evidence.says,
+    )
+
+
+def _unknown(evidence: Evidence, reason: str) -> Recognition:
+    return Recognition(by="unknown", reason=reason, says=evidence.says)
+
+
+def _list(cards: Collection[Card]) -> str:
+    return ", ".join(card.hub_id for card in cards)
+
+
+def _parameters(folder: Path) -> int | None:
+    """Number of values in the safetensors; None where there are none, or several share a number of
+    the file, as integers do that are packed."""
+    total = packed = 0
+    for file in weight_files(folder):
+        with open_tensors(file, "np") as tensors:
+            for name in tensors.keys():  # noqa: SIM118
+                part = tensors.get_slice(name)
+                count = math.prod(part.get_shape())
+                total += count
+                packed += count if part.get_dtype().startswith(_INTEGERS) else 0
+    return total if packed <= PACKED * total and total else None
+
+
+def _says(folder: Path) -> Iterator[str]:
+    """What the files say of where they are from. Anybody may write that: it proves nothing."""
+    if address := hub.origin(folder.resolve()):
+        yield f"its folder is that of {address}"
+    for file, member in _SAID:
+        if isinstance(said := read_json(folder / file).get(member), str) and said:
+            yield f"{file} says {member}: {said}"
+    try:
+        head = (folder / "README.md").read_text(encoding="utf-8")[:_HEAD]
+    except (OSError, UnicodeDecodeError):
+        return
+    for said in re.findall(r"^base_model:\s*(?:-\s*)?([\w./-]+)", head, flags=re.MULTILINE):
+        yield f"README.md says base_model: {said}"

@@ -1,0 +1,214 @@
+"""``liveweights catalogue``: what is known of open-weight models."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from liveweights import bounds
+from liveweights.catalog.card_files import FOLDER, CatalogueError
+from liveweights.catalog.catalogue import Catalogue
+from liveweights.catalog.filters import UNKNOWN, Filters, NoSuchValue, choose
+from liveweights.catalog.names import UnknownModel
+from liveweights.catalog.prices import FILE, encode_prices
+from liveweights.catalog.recognition import read_evidence, recognise
+from liveweights.cli.card_page import card_page, facts, parameters, recognition_lines, tokens
+from liveweights.cli.context import HOME, Home, Json, Settings, read_config, refuse
+from liveweights.cli.output import say, show, show_json
+from liveweights.weights.staging import write_whole
+
+catalogue = typer.Typer(
+    no_args_is_help=True,
+    help="What is known of open-weight models: maker, licence with its duties, sizes, prices, "
+    "scores with their sources. Files of your own, HOME/catalogue/*.toml, add and override.",
+)
+
+Filter = Annotated[str | None, typer.Option(help="All of it or a part, or `unknown`.")]
+
+
+@catalogue.command("list")
+def list_models(
+    maker: Filter = None,
+    country: Annotated[
+        str | None, typer.Option(help="ISO code of the maker's seat, or `unknown`.")
+    ] = None,
+    licence: Filter = None,
+    family: Filter = None,
+    min_context: Annotated[
+        int | None, typer.Option(min=1, max=bounds.COUNT, help="Tokens.")
+    ] = None,
+    home: Home = HOME,
+    as_json: Json = False,
+) -> None:
+    """List the cards that fit."""
+    known = Catalogue(home)
+    filters = Filters(
+        maker=maker, country=country, licence=licence, family=family, min_context=min_context
+    )
+    try:
+        chosen = choose(known.cards.values(), filters)
+    except (CatalogueError, NoSuchValue) as error:
+        raise refuse(str(error)) from error
+    if as_json:
+        show_json([facts(known, card) for card in chosen])
+        return
+    rows = [
+        {
+            "model": card.hub_id + ("*" if known.is_own(card) or known.overrides(card) else ""),
+            "maker": card.maker or UNKNOWN,
+            "country": card.country or UNKNOWN,
+            "parameters": parameters(card),
+            "context": tokens(card.context),
+            "licence": card.licence or UNKNOWN,
+            "released": card.released or UNKNOWN,
+        }
+        for card in chosen
+    ]
+    show(rows, ("model", "maker", "country", "parameters", "context", "licence", "released"), False)
+    own = sum(row["model"].endswith("*") for row in rows)
+    say(f"{len(rows)} of {len(known.cards)} cards" + (f"; * yours: {own}" if own else ""), err=True)
+
+
+@catalogue.command("show")
+def show_model(
+    name: Annotated[str, typer.Argument(help="Hub id, its last part, or the model's name.")],
+    home: Home = HOME,
+    as_json: Json = False,
+) -> None:
+    """Show everything of one model: duties, prices, scores, products, rules, sources."""
+    known = Catalogue(home)
+    try:
+        card = known.find(name)
+        prices = known.prices(card, _prices(home)) if card.hosted else card.prices
+        if as_json:
+            show_json(
+                facts(known, card)
+                | {
+                    "prices": prices,
+                    "products": known.products_on(card),
+                    "rules": [
+                        msgspec.to_builtins(one.rule) | {"because": one.because}
+                        for one in known.rules_on(card)
+                    ],
+                }
+            )
+            return
+        for line in card_page(known, card, prices):
+            say(line)
+    except (CatalogueError, UnknownModel) as error:
+        raise refuse(str(error)) from error
+
+
+@catalogue.command("recognise")
+def recognise_model(
+    folder: Annotated[Path, typer.Argument(help="A checkpoint folder.")],
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Say which model a checkpoint is, by its files: by their hashes, else by shape and vocabulary.
+
+    Exit code 0: it is one of the cards, or alike some; 3: it is unknown.
+    """
+    cache = read_config(config).cache_folder()
+    if not folder.is_dir():
+        raise refuse(f"there is no folder {folder}")
+    try:
+        found = recognise(read_evidence(folder, cache), Catalogue(home).cards.values())
+    except (OSError, ValueError) as error:
+        raise refuse(str(error)) from error
+    if as_json:
+        show_json(
+            {
+                "by": found.by,
+                "models": [card.hub_id for card in found.cards],
+                "family": found.family,
+                "parameters": found.parameters,
+                "reason": found.reason,
+                "says": found.says,
+            }
+        )
+    else:
+        for line in recognition_lines(found):
+            say(line)
+    raise typer.Exit(3 if found.by == "unknown" else 0)
+
+
+@catalogue.command()
+def check(home: Home = HOME) -> None:
+    """Read every card, ours and yours, and name all that is wrong. Exit code 1: something is."""
+    known = Catalogue(home)
+    if faults := known.faults():
+        for fault in faults:
+            say(fault, fg="red", err=True)
+        raise typer.Exit(1)
+    cards = known.cards.values()
+    own = [card for card in cards if known.is_own(card)]
+    over = [card for card in cards if known.overrides(card)]
+    say(
+        f"in order: {len(cards)} cards, {len(known.licences)} licences, {len(known.products)} "
+        f"products, {len(known.rules)} rules, {len(known.adoption)} figures of use"
+    )
+    for card in own:
+        say(f"{card.hub_id} is yours")
+    for card in over:
+        say(f"{card.hub_id}: yours are {', '.join(known.overrides(card))}")
+
+
+@catalogue.command()
+def licences(home: Home = HOME, as_json: Json = False) -> None:
+    """List the licences, and what each asks for."""
+    try:
+        found = Catalogue(home).licences.values()
+    except CatalogueError as error:
+        raise refuse(str(error)) from error
+    rows = [
+        msgspec.to_builtins(one)
+        | ({} if as_json else {"duties": ", ".join(dict.fromkeys(d.kind for d in one.duties))})
+        for one in found
+    ]
+    show(rows, ("id", "osi_approved", "verified", "duties"), as_json)
+
+
+@catalogue.command()
+def adoption(home: Home = HOME, as_json: Json = False) -> None:
+    """List published figures of how much open models are used."""
+    try:
+        rows: list[dict[str, Any]] = msgspec.to_builtins(Catalogue(home).adoption)
+    except CatalogueError as error:
+        raise refuse(str(error)) from error
+    show(rows, ("period", "group", "measure", "value", "unit", "source"), as_json)
+
+
+@catalogue.command()
+def refresh(
+    home: Home = HOME,
+    url: Annotated[
+        str | None, typer.Option(help="Of a list in the form of genai-prices; default: theirs.")
+    ] = None,
+) -> None:
+    """Fetch today's prices of hosted models into HOME/catalogue/prices.json."""
+    from liveweights.catalog.price_library import PricesNotFetched, fetch_prices
+
+    file = home / FOLDER / FILE
+    try:
+        prices = fetch_prices(datetime.now(UTC), url)
+        write_whole(file, encode_prices(prices))
+    except (PricesNotFetched, OSError) as error:
+        raise refuse(str(error)) from error
+    count = sum(len(provider.prices) for provider in prices.providers.values())
+    say(f"{count} prices of {len(prices.providers)} providers in {file}")
+
+
+def _prices(home: Path) -> Any:
+    """The list that is in force; ends the command where it is damaged."""
+    from liveweights.catalog.price_library import current_prices
+
+    try:
+        return current_prices(home, datetime.now(UTC).date())
+    except (OSError, ValueError) as error:
+        raise refuse(str(error)) from error
