@@ -6,7 +6,7 @@ Everything stays a table until it is whole: what overrides a card has only some 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -122,23 +122,24 @@ def merge(kind: str, files: Lists, faults: list[str]) -> dict[str, Entry]:
 
 
 def build(
-    kind: str, entry: Entry, type_: type[T], known: Iterable[str], faults: list[str]
-) -> T | None:
-    """The struct of a whole table; None, and a fault, where it is none. ``known`` are the names of
-    others, for one that was mistyped."""
+    kind: str, entries: Mapping[str, Entry], type_: type[T], faults: list[str]
+) -> dict[str, T]:
+    """The structs of whole tables, by what identifies them; a fault for each that is none."""
     member = KINDS[kind]
     assert member is not None
-    try:
-        return msgspec.convert(entry.table, type_)
-    except msgspec.ValidationError as error:
-        file = next(reversed(entry.overrides.values()), entry.file)
+    built: dict[str, T] = {}
+    for key, entry in entries.items():
         name = str(entry.table[member])
-        hint = ""
-        if "missing required" in str(error):
-            near = [one for one in get_close_matches(name, known, 2) if one != name]
-            hint = f"; to override another, did you mean {near[0]!r}?" if near else ""
-        faults.append(f"{file}: [[{kind}]] {name}: {error}{hint}")
-        return None
+        try:
+            built[name] = msgspec.convert(entry.table, type_)
+        except msgspec.ValidationError as error:
+            file = next(reversed(entry.overrides.values()), entry.file)
+            hint = ""
+            if "missing required" in str(error):  # of what was meant for another entry, perhaps
+                near = get_close_matches(key, entries.keys() - {key}, 1)
+                hint = f"; did you mean {entries[near[0]].table[member]!r}?" if near else ""
+            faults.append(f"{file}: [[{kind}]] {name}: {error}{hint}")
+    return built
 
 
 def build_list(kind: str, files: Lists, type_: type[T], faults: list[str]) -> tuple[T, ...]:

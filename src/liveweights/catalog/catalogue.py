@@ -61,11 +61,7 @@ class Catalogue:
         """Every card, by its hub id."""
         faults: list[str] = []
         entries = self._models
-        built = {
-            entry.table["hub_id"]: build("models", entry, Card, entries, faults)
-            for entry in entries.values()
-        }
-        cards = {name: card for name, card in built.items() if card is not None}
+        cards = build("models", entries, Card, faults)
         for card in cards.values():
             if card.licence is not None and card.licence not in self.licences:
                 near = get_close_matches(card.licence, self.licences, 1)
@@ -80,11 +76,7 @@ class Catalogue:
         """Every licence, by its id."""
         faults: list[str] = []
         entries = merge("licences", self._lists("licences"), faults)
-        built = {
-            entry.table["id"]: build("licences", entry, Licence, entries, faults)
-            for entry in entries.values()
-        }
-        return _checked({name: one for name, one in built.items() if one is not None}, faults)
+        return _checked(build("licences", entries, Licence, faults), faults)
 
     @cached_property
     def products(self) -> tuple[Product, ...]:
