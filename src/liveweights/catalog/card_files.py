@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -57,8 +57,10 @@ class Entry:
         merged = {**self.table}
         for name, value in table.items():
             before = merged.get(name)
-            both = isinstance(value, dict) and isinstance(before, dict)
-            merged[name] = {**before, **value} if both else value
+            if isinstance(value, dict) and isinstance(before, dict):
+                merged[name] = {**cast(Table, before), **cast(Table, value)}
+            else:
+                merged[name] = value
         sources = dict[str, Any](merged.get("sources") or {})
         for name in table:
             if name not in table.get("sources", {}):
@@ -133,7 +135,7 @@ def build(
         try:
             built[name] = msgspec.convert(entry.table, type_)
         except msgspec.ValidationError as error:
-            file = next(reversed(entry.overrides.values()), entry.file)
+            file = [entry.file, *entry.overrides.values()][-1]
             hint = ""
             if "missing required" in str(error):  # of what was meant for another entry, perhaps
                 near = get_close_matches(key, entries.keys() - {key}, 1)

@@ -59,14 +59,14 @@ class Catalogue:
     @cached_property
     def cards(self) -> Mapping[str, Card]:
         """Every card, by its hub id."""
-        faults: list[str] = []
-        entries = self._models
-        cards = build("models", entries, Card, faults)
+        licences, faults = self._licences
+        faults = faults.copy()
+        cards = build("models", self._models, Card, faults)
         for card in cards.values():
-            if card.licence is not None and card.licence not in self.licences:
-                near = get_close_matches(card.licence, self.licences, 1)
+            if card.licence is not None and card.licence not in licences:
+                near = get_close_matches(card.licence, licences, 1)
                 hint = f"did you mean {near[0]!r}?" if near else "list it as [[licences]]"
-                entry = entries[card.hub_id.lower()]
+                entry = self._models[card.hub_id.lower()]
                 where = f"{entry.overrides.get('licence', entry.file)}: [[models]] {card.hub_id}"
                 faults.append(f"{where}: there is no licence {card.licence!r}; {hint}")
         return _checked(cards, faults)
@@ -74,9 +74,7 @@ class Catalogue:
     @cached_property
     def licences(self) -> Mapping[str, Licence]:
         """Every licence, by its id."""
-        faults: list[str] = []
-        entries = merge("licences", self._lists("licences"), faults)
-        return _checked(build("licences", entries, Licence, faults), faults)
+        return _checked(*self._licences)
 
     @cached_property
     def products(self) -> tuple[Product, ...]:
@@ -170,6 +168,12 @@ class Catalogue:
     def _models(self) -> dict[str, Entry]:
         faults: list[str] = []
         return _checked(merge("models", self._lists("models"), faults), faults)
+
+    @cached_property
+    def _licences(self) -> tuple[dict[str, Licence], list[str]]:
+        faults: list[str] = []
+        entries = merge("licences", self._lists("licences"), faults)
+        return build("licences", entries, Licence, faults), faults
 
     @cached_property
     def _names(self) -> Names:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from liveweights.weights.models import EXPERT_COUNTS, LARGEST_CONFIG, read_json
 
 LARGEST_TOKENIZER = 256 << 20
@@ -16,6 +18,22 @@ LARGEST_TOKENIZER = 256 << 20
 _MODEL_TYPE_OF = re.compile(r"_text$")
 _LAYERS = ("num_hidden_layers", "n_layer")
 _HIDDEN = ("hidden_size", "n_embd")
+
+
+class _Added(msgspec.Struct):
+    content: str
+
+
+class _Model(msgspec.Struct):
+    vocab: dict[str, int] | list[tuple[str, float]]
+    """Ids of tokens, or tokens with their scores in the order of their ids."""
+
+
+class _TokenizerFile(msgspec.Struct):
+    """What is read of a ``tokenizer.json``."""
+
+    model: _Model
+    added_tokens: list[_Added] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,18 +90,17 @@ def read_vocabulary(folder: Path) -> str | None:
     file = folder / "tokenizer.json"
     if not file.is_file() or file.stat().st_size > LARGEST_TOKENIZER:
         return None
-    found = read_json(file)
-    model = found.get("model")
-    table = model.get("vocab") if isinstance(model, dict) else None
-    if isinstance(table, list):  # of unigrams, each with its score, in the order of their ids
-        table = {one[0]: id for id, one in enumerate(table) if isinstance(one, list) and one}
-    if not isinstance(table, dict) or not table:
+    try:
+        found = msgspec.json.decode(file.read_bytes(), type=_TokenizerFile)
+    except (ValueError, RecursionError):
         return None
-    added = found.get("added_tokens") or []
-    apart = {one.get("content") for one in added if isinstance(one, dict)}
-    return digest_vocabulary(
-        (id, token) for token, id in table.items() if token not in apart and isinstance(id, int)
-    )
+    table = found.model.vocab
+    if isinstance(table, dict):
+        tokens = [(id, token) for token, id in table.items()]
+    else:
+        tokens = [(id, token) for id, (token, _) in enumerate(table)]
+    apart = {one.content for one in found.added_tokens}
+    return digest_vocabulary(one for one in tokens if one[1] not in apart) if tokens else None
 
 
 def digest_vocabulary(tokens: Iterable[tuple[int, str]]) -> str:

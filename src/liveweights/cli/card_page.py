@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.filters import UNKNOWN
 from liveweights.catalog.prices import ListedPrice
 from liveweights.catalog.recognition import Recognition
+from liveweights.catalog.similarity import Likeness
 
 WIDTH = 14
 _SIZES = ((10**12, "T"), (10**9, "B"), (10**6, "M"))
@@ -44,8 +45,9 @@ def card_page(known: Catalogue, card: Card, prices: Sequence[ListedPrice]) -> It
     yield from _section("notes", (_sourced(note.text, note.source) for note in card.notes))
 
 
-def recognition_lines(found: Recognition) -> Iterator[str]:
-    """What a checkpoint is, in words that claim no more than was shown."""
+def recognition_lines(found: Recognition, against: Mapping[str, Likeness]) -> Iterator[str]:
+    """What a checkpoint is, in words that claim no more than was shown; ``against`` has how alike
+    it is to bases by their names."""
     if found.by == "unknown":
         yield f"unknown: {found.reason}"
     else:
@@ -58,6 +60,19 @@ def recognition_lines(found: Recognition) -> Iterator[str]:
             yield "which of these it was made from, if from any of them, is unknown"
         for card in found.cards:
             yield f"  {card.hub_id}  {card.maker or UNKNOWN}  {card.licence or 'licence unknown'}"
+    for name, one in against.items():
+        if not one.correlations:
+            yield f"its weights cannot be compared with those of {name}: they share no matrices"
+        elif one.is_alike:
+            yield (
+                f"its weights are alike those of {name} (correlation {one.median:.3f}): one was "
+                "made from the other, or both from a third"
+            )
+        else:
+            yield (
+                f"its weights show no likeness to those of {name} (correlation {one.median:.3f}), "
+                "which does not prove that there is none"
+            )
     for said in found.says:
         yield f"not proven: {said}"
 

@@ -16,9 +16,11 @@ from liveweights.catalog.filters import UNKNOWN, Filters, NoSuchValue, choose
 from liveweights.catalog.names import UnknownModel
 from liveweights.catalog.prices import FILE, encode_prices
 from liveweights.catalog.recognition import read_evidence, recognise
+from liveweights.catalog.similarity import compare_weights
 from liveweights.cli.card_page import card_page, facts, parameters, recognition_lines, tokens
 from liveweights.cli.context import HOME, Home, Json, Settings, read_config, refuse
 from liveweights.cli.output import say, show, show_json
+from liveweights.weights.models import ModelNotFound, find
 from liveweights.weights.staging import write_whole
 
 catalogue = typer.Typer(
@@ -56,9 +58,10 @@ def list_models(
     if as_json:
         show_json([facts(known, card) for card in chosen])
         return
+    own = {card.hub_id for card in chosen if known.is_own(card) or known.overrides(card)}
     rows = [
         {
-            "model": card.hub_id + ("*" if known.is_own(card) or known.overrides(card) else ""),
+            "model": card.hub_id + ("*" if card.hub_id in own else ""),
             "maker": card.maker or UNKNOWN,
             "country": card.country or UNKNOWN,
             "parameters": parameters(card),
@@ -69,8 +72,8 @@ def list_models(
         for card in chosen
     ]
     show(rows, ("model", "maker", "country", "parameters", "context", "licence", "released"), False)
-    own = sum(row["model"].endswith("*") for row in rows)
-    say(f"{len(rows)} of {len(known.cards)} cards" + (f"; * yours: {own}" if own else ""), err=True)
+    yours = f"; * yours: {len(own)}" if own else ""
+    say(f"{len(rows)} of {len(known.cards)} cards{yours}", err=True)
 
 
 @catalogue.command("show")
@@ -106,20 +109,26 @@ def show_model(
 @catalogue.command("recognise")
 def recognise_model(
     folder: Annotated[Path, typer.Argument(help="A checkpoint folder.")],
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="A base whose weights it is compared with: as --model of `up`. Repeat."),
+    ] = None,
     home: Home = HOME,
     config: Settings = None,
     as_json: Json = False,
 ) -> None:
     """Say which model a checkpoint is, by its files: by their hashes, else by shape and vocabulary.
 
-    Exit code 0: it is one of the cards, or alike some; 3: it is unknown.
+    Exit code 0: it is one of the cards, or alike some, or alike a base that was given; 3: unknown.
     """
     cache = read_config(config).cache_folder()
     if not folder.is_dir():
         raise refuse(f"there is no folder {folder}")
     try:
         found = recognise(read_evidence(folder, cache), Catalogue(home).cards.values())
-    except (OSError, ValueError) as error:
+        bases = [(name, find(name, cache)) for name in against or ()]
+        likenesses = {name: compare_weights(folder, base.folder) for name, base in bases}
+    except (OSError, ValueError, ModelNotFound) as error:
         raise refuse(str(error)) from error
     if as_json:
         show_json(
@@ -130,12 +139,17 @@ def recognise_model(
                 "parameters": found.parameters,
                 "reason": found.reason,
                 "says": found.says,
+                "against": {
+                    name: {"alike": one.is_alike, "correlation": one.median}
+                    for name, one in likenesses.items()
+                },
             }
         )
     else:
-        for line in recognition_lines(found):
+        for line in recognition_lines(found, likenesses):
             say(line)
-    raise typer.Exit(3 if found.by == "unknown" else 0)
+    shown = found.by != "unknown" or any(one.is_alike for one in likenesses.values())
+    raise typer.Exit(0 if shown else 3)
 
 
 @catalogue.command()

@@ -139,7 +139,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object that a file holds; empty where it holds none or is not there."""
     try:
         value: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
