@@ -179,9 +179,11 @@ def test_every_fault_is_named(tmp_path: Path) -> None:
         tmp_path,
         a="[[models]]\nhub_id = 'a/b'\nname = 'b'\nlicence = 'none'\n",
         b="[[models]]\nhub_id = 'a/c'\nname = 'c'\nfree = true\n[[products]]\nname = 'p'\n",
+        c="[[models]]\nname = 'nobody'\n",
+        d="no toml",
     )
-    assert len(known.faults()) == 3
-    with pytest.raises(CatalogueError, match="and 1 more: `liveweights catalogue check`"):
+    assert len(known.faults()) == 5
+    with pytest.raises(CatalogueError, match="and 3 more: `liveweights catalogue check`"):
         _ = known.cards
 
 

@@ -27,6 +27,8 @@ KINDS = {
 """What a file may list, and the member that names an entry."""
 
 Table = Mapping[str, Any]
+Tables = dict[str, list[dict[str, Any]]]
+"""A file's lists."""
 Lists = list[tuple[Path, list[dict[str, Any]]]]
 """The tables of one kind, of each file in order."""
 T = TypeVar("T", bound=msgspec.Struct)
@@ -71,7 +73,7 @@ class Entry:
         return Entry(merged, self.file, {**self.overrides, **given})
 
 
-def read_file(file: Path) -> dict[str, list[dict[str, Any]]]:
+def read_file(file: Path) -> Tables:
     """The lists of a file. Raises CatalogueError."""
     try:
         found = tomllib.loads(file.read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -20,6 +20,7 @@ from liveweights.catalog.card_files import (
     CatalogueError,
     Entry,
     Lists,
+    Tables,
     build,
     build_list,
     merge,
@@ -31,7 +32,8 @@ from liveweights.catalog.names import Names
 from liveweights.catalog.prices import ListedPrice, PriceList
 from liveweights.catalog.surroundings import Adoption, OriginRule, Product
 
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
+V = TypeVar("V")
 APART = {"licences": "licences", "products": "products", "rules": "origins", "adoption": "adoption"}
 """Lists that have a file of ours to themselves; every other file of ours is of models."""
 
@@ -59,14 +61,14 @@ class Catalogue:
     @cached_property
     def cards(self) -> Mapping[str, Card]:
         """Every card, by its hub id."""
-        licences, faults = self._licences
-        faults = faults.copy()
-        cards = build("models", self._models, Card, faults)
+        licences, of_licences = self._licences
+        faults = [*of_licences, *self._models[1]]
+        cards = build("models", self._entries, Card, faults)
         for card in cards.values():
             if card.licence is not None and card.licence not in licences:
                 near = get_close_matches(card.licence, licences, 1)
                 hint = f"did you mean {near[0]!r}?" if near else "list it as [[licences]]"
-                entry = self._models[card.hub_id.lower()]
+                entry = self._entries[card.hub_id.lower()]
                 where = f"{entry.overrides.get('licence', entry.file)}: [[models]] {card.hub_id}"
                 faults.append(f"{where}: there is no licence {card.licence!r}; {hint}")
         return _checked(cards, faults)
@@ -78,19 +80,16 @@ class Catalogue:
 
     @cached_property
     def products(self) -> tuple[Product, ...]:
-        faults: list[str] = []
-        return _checked(build_list("products", self._lists("products"), Product, faults), faults)
+        return self._list("products", Product)
 
     @cached_property
     def rules(self) -> tuple[OriginRule, ...]:
         """Rules of origin. Not legal advice."""
-        faults: list[str] = []
-        return _checked(build_list("rules", self._lists("rules"), OriginRule, faults), faults)
+        return self._list("rules", OriginRule)
 
     @cached_property
     def adoption(self) -> tuple[Adoption, ...]:
-        faults: list[str] = []
-        return _checked(build_list("adoption", self._lists("adoption"), Adoption, faults), faults)
+        return self._list("adoption", Adoption)
 
     def faults(self) -> list[str]:
         """What is wrong in any part."""
@@ -109,11 +108,11 @@ class Catalogue:
 
     def overrides(self, card: Card) -> Mapping[str, Path]:
         """The members of one of our cards that a home's file gives."""
-        return self._models[card.hub_id.lower()].overrides
+        return self._entries[card.hub_id.lower()].overrides
 
     def is_own(self, card: Card) -> bool:
         """Whether a home's file added it."""
-        return self._models[card.hub_id.lower()].file.parent == self._folder
+        return self._entries[card.hub_id.lower()].file.parent == self._folder
 
     def licence(self, card: Card) -> Licence | None:
         """None: not known."""
@@ -165,30 +164,45 @@ class Catalogue:
         return sorted(found, key=lambda one: one.rule.every_model)
 
     @cached_property
-    def _models(self) -> dict[str, Entry]:
-        faults: list[str] = []
-        return _checked(merge("models", self._lists("models"), faults), faults)
+    def _models(self) -> tuple[dict[str, Entry], list[str]]:
+        lists, faults = self._lists("models")
+        return merge("models", lists, faults), faults
+
+    @property
+    def _entries(self) -> dict[str, Entry]:
+        return self._models[0]
 
     @cached_property
     def _licences(self) -> tuple[dict[str, Licence], list[str]]:
-        faults: list[str] = []
-        entries = merge("licences", self._lists("licences"), faults)
-        return build("licences", entries, Licence, faults), faults
+        lists, faults = self._lists("licences")
+        return build("licences", merge("licences", lists, faults), Licence, faults), faults
 
     @cached_property
     def _names(self) -> Names:
         return Names(self.cards.values())
 
     @cached_property
-    def _own(self) -> dict[Path, dict[str, list[dict[str, Any]]]]:
-        if self._folder is None or not self._folder.is_dir():
-            return {}
-        return {file: read_file(file) for file in sorted(self._folder.glob("*.toml"))}
+    def _own(self) -> tuple[dict[Path, Tables], list[str]]:
+        """A home's files, and what is wrong with those that cannot be read."""
+        found: dict[Path, Tables] = {}
+        faults: list[str] = []
+        files = self._folder.glob("*.toml") if self._folder else ()
+        for file in sorted(files):
+            try:
+                found[file] = read_file(file)
+            except CatalogueError as error:
+                faults += error.faults
+        return found, faults
 
-    def _lists(self, kind: str) -> Lists:
-        """The tables of a kind, of each file in order."""
+    def _lists(self, kind: str) -> tuple[Lists, list[str]]:
+        """The tables of a kind, of each file in order, and the faults of files."""
+        own, faults = self._own
         ours = [(file, _read_shipped(file).get(kind, [])) for file in _shipped(kind)]
-        return ours + [(file, found.get(kind, [])) for file, found in self._own.items()]
+        return [*ours, *((file, found.get(kind, [])) for file, found in own.items())], [*faults]
+
+    def _list(self, kind: str, type_: type[T]) -> tuple[T, ...]:
+        lists, faults = self._lists(kind)
+        return _checked(build_list(kind, lists, type_, faults), faults)
 
 
 def _because(rule: OriginRule, card: Card) -> str | None:
@@ -210,11 +224,11 @@ def _shipped(kind: str) -> list[Path]:
 
 
 @cache
-def _read_shipped(file: Path) -> dict[str, list[dict[str, Any]]]:
+def _read_shipped(file: Path) -> Tables:
     return read_file(file)
 
 
-def _checked(value: T, faults: list[str]) -> T:
+def _checked(value: V, faults: list[str]) -> V:
     if faults:
-        raise CatalogueError(faults)
+        raise CatalogueError(list(dict.fromkeys(faults)))
     return value
