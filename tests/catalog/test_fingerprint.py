@@ -14,15 +14,21 @@ from tests.learn.families import make_config
 from liveweights.catalog.fingerprint import (
     Shape,
     digest_vocabulary,
+    is_of_type,
     read_shape,
     read_vocabulary,
+    read_vocabulary_of_gguf,
     shape_of,
+    shape_of_gguf,
 )
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=8,
+)
+METADATA = st.sampled_from(
+    ["general.architecture", "x.block_count", "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"]
 )
 TOKENS = st.dictionaries(st.text(min_size=1), st.integers(0, 1 << 20), min_size=1)
 
@@ -115,3 +121,46 @@ def test_a_file_that_nests_without_end_is_no_vocabulary(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"a":' * 100_000)
     assert read_vocabulary(tmp_path) is None
     assert read_shape(tmp_path) is None
+
+
+def test_the_shape_of_a_gguf_file_counts_what_a_config_counts() -> None:
+    shape = shape_of_gguf(
+        {
+            "general.architecture": "glm4moe",
+            "glm4moe.block_count": 93,
+            "glm4moe.nextn_predict_layers": 1,
+            "glm4moe.embedding_length": 5120,
+            "glm4moe.expert_count": 160,
+            "tokenizer.ggml.tokens": ["a"] * 10,
+        }
+    )
+    assert shape == Shape(
+        model_type="glm4moe", layers=92, hidden=5120, vocab=10, experts=160, gguf=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("architecture", "model_type", "of_it"),
+    [
+        ("qwen3moe", "qwen3_moe", True),
+        ("gpt-oss", "gpt_oss", True),
+        ("minimax-m2", "minimax_m2", True),
+        ("gemma3", "gemma3_text", True),
+        ("deepseek2", "deepseek_v3", True),
+        ("deepseek2", "kimi_k25", True),
+        ("llama", "mistral", True),
+        ("llama", "llama", True),
+        ("llama", "qwen2", False),
+        ("qwen3", "qwen3_moe", False),
+        ("deepseek_v3", "deepseek_v3", False),
+    ],
+)
+def test_llama_cpp_s_names_of_model_types(architecture: str, model_type: str, of_it: bool) -> None:
+    gguf = Shape(model_type=architecture, layers=1, hidden=1, vocab=1, experts=None, gguf=True)
+    assert is_of_type(gguf, model_type) is of_it
+
+
+@given(st.dictionaries(METADATA, JSON))
+def test_no_metadata_is_too_strange(metadata: dict[str, Any]) -> None:
+    shape_of_gguf(metadata)
+    read_vocabulary_of_gguf(metadata)

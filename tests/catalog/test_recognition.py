@@ -7,6 +7,8 @@ import json
 import shutil
 from pathlib import Path
 
+import gguf
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -19,6 +21,7 @@ from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.fingerprint import Shape, plain_type
 from liveweights.catalog.recognition import Evidence, read_evidence, recognise
 from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.packaged import packaged_gguf
 
 CARDS = list(Catalogue().cards.values())
 WHOLE = [card for card in CARDS if card.architecture and card.layers and card.hidden and card.vocab]
@@ -151,6 +154,56 @@ def test_integers_that_share_a_number_are_not_counted(tmp_path: Path) -> None:
         folder / "model.safetensors",
     )
     assert read_evidence(folder, tmp_path).parameters == 804
+
+
+@pytest.mark.model
+def test_the_packaged_gguf_is_what_the_folder_is_that_was_made_of_it(
+    base: Checkpoint, model_cache: Path, tmp_path: Path
+) -> None:
+    file = packaged_gguf()
+    assert file is not None
+    evidence = read_evidence(file, tmp_path)
+    of_folder = read_evidence(base.folder, model_cache)
+    assert evidence.vocabulary == of_folder.vocabulary
+    assert evidence.parameters == of_folder.parameters == 134_515_008
+    found = recognise(evidence, CARDS)
+    assert (found.by, found.family) == ("weights", "SmolLM2")
+    assert f"{file.name} says general.organization: HuggingFaceTB" in found.says
+    found = recognise(dataclasses.replace(evidence, weights=frozenset({HASH})), CARDS)
+    assert found.by == "shape"
+    assert [card.name for card in found.cards] == ["SmolLM2 135M Instruct"]
+
+
+def test_a_vocabulary_excludes_only_where_both_are_known() -> None:
+    card = next(one for one in WHOLE if one.name == "SmolLM2 135M Instruct")
+    for vocabulary, alike in ((card.tokenizer, True), (None, True), (HASH, False)):
+        found = recognise(dataclasses.replace(evidence_of(card), vocabulary=vocabulary), CARDS)
+        assert (card in found.cards) is alike
+
+
+def test_the_shape_of_a_split_gguf_and_the_parameters_of_all_its_files(tmp_path: Path) -> None:
+    for number, name in enumerate(("a", "b"), 1):
+        writer = gguf.GGUFWriter(tmp_path / f"m-0000{number}-of-00002.gguf", "qwen3moe")
+        writer.add_block_count(48)
+        writer.add_embedding_length(2048)
+        writer.add_expert_count(128)
+        writer.add_token_list([f"t{n}" for n in range(151_936)])
+        writer.add_tensor(name, np.zeros((10, number), np.float16))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+    evidence = read_evidence(tmp_path / "m-00001-of-00002.gguf", tmp_path)
+    assert evidence.parameters == 30
+    assert len(evidence.weights) == 2
+    found = recognise(dataclasses.replace(evidence, parameters=30_500_000_000), CARDS)
+    assert found.family == "Qwen3"
+    assert "Qwen/Qwen3-30B-A3B" in {card.hub_id for card in found.cards}
+    assert recognise(evidence, CARDS).by == "unknown"
+    assert read_evidence(tmp_path, tmp_path) == evidence
+    (tmp_path / "other.gguf").touch()
+    with pytest.raises(ValueError, match="holds 2 GGUF models: name one"):
+        read_evidence(tmp_path, tmp_path)
 
 
 @pytest.mark.model

@@ -203,15 +203,22 @@ def test_a_checkpoint_that_is_nobody_s_is_unknown(tmp_path: Path) -> None:
     (folder / "config.json").write_text('{"model_type": "llama", "num_hidden_layers": 3}')
     found = run(tmp_path, "recognise", str(folder))
     assert found.exit_code == 3
-    assert found.stdout.startswith("unknown: its config.json does not name")
+    assert found.stdout.startswith("unknown: its config does not name")
     missing = run(tmp_path, "recognise", str(tmp_path / "none"))
     assert missing.exit_code == 2
-    assert "there is no folder" in missing.stderr
+    assert "neither a checkpoint folder nor a GGUF file" in missing.stderr
     (folder / "model.safetensors").write_bytes(b"no tensors")
     broken = run(tmp_path, "recognise", str(folder))
     assert broken.exit_code == 2
     assert "model.safetensors is not a whole safetensors file" in broken.stderr
     assert run(tmp_path, "recognise", str(folder), "--against", "nothing").exit_code == 2
+    lying = tmp_path / "lying.gguf"
+    lying.write_bytes(b"GGUF" + bytes([3, 0, 0, 0]) + b"\xff" * 16)
+    refused = run(tmp_path, "recognise", str(lying))
+    assert refused.exit_code == 2
+    assert "no room for" in refused.stderr
+    packed = run(tmp_path, "recognise", str(lying), "--against", "nothing")
+    assert "--against compares safetensors" in packed.stderr
 
 
 def test_a_config_alone_is_alike_all_of_its_shape(tmp_path: Path) -> None:

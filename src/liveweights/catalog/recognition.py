@@ -7,6 +7,7 @@ weights are from, because models of one family share a shape, and so do others t
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator
@@ -15,9 +16,17 @@ from pathlib import Path
 from typing import Literal
 
 from liveweights.catalog.cards import Card
-from liveweights.catalog.fingerprint import Shape, plain_type, read_shape, read_vocabulary
+from liveweights.catalog.fingerprint import (
+    Shape,
+    is_of_type,
+    read_shape,
+    read_vocabulary,
+    read_vocabulary_of_gguf,
+    shape_of_gguf,
+)
 from liveweights.weights import hub
 from liveweights.weights.content import HASHES, hash_files, weight_files
+from liveweights.weights.gguf_header import is_first, read_header, split_files
 from liveweights.weights.models import read_json
 from liveweights.weights.tensors import open_tensors
 
@@ -35,6 +44,13 @@ _SAID = (
     ("origin.json", "origin"),
     ("config.json", "_name_or_path"),
     ("adapter_config.json", "base_model_name_or_path"),
+)
+
+_SAID_BY_GGUF = (
+    "general.name",
+    "general.organization",
+    "general.license",
+    "general.base_model.0.repo_url",
 )
 
 
@@ -67,16 +83,45 @@ class Recognition:
     says: tuple[str, ...] = ()
 
 
-def read_evidence(folder: Path, cache: Path) -> Evidence:
-    """Read a checkpoint folder; its weights are hashed, once. Raises OSError, ValueError."""
-    files = hash_files(folder, cache / HASHES)
+def read_evidence(path: Path, cache: Path) -> Evidence:
+    """Read a checkpoint folder, or a GGUF file: alone in its folder, or named, of split files the
+    first. All weights are hashed, safetensors once. Raises OSError, ValueError."""
+    if path.is_dir() and not (path / "config.json").exists():
+        firsts = [file for file in sorted(path.glob("*.gguf")) if is_first(file)]
+        if len(firsts) > 1:
+            raise ValueError(f"{path} holds {len(firsts)} GGUF models: name one, as {firsts[0]}")
+        path = firsts[0] if firsts else path
+    if path.suffix == ".gguf" and not path.is_dir():
+        return _read_gguf(path)
+    files = hash_files(path, cache / HASHES)
     hashes = {digest for name, digest in files.items() if name.endswith(".safetensors")}
     return Evidence(
         weights=frozenset(hashes),
-        shape=read_shape(folder),
-        vocabulary=read_vocabulary(folder),
-        parameters=_parameters(folder),
-        says=tuple(_says(folder)),
+        shape=read_shape(path),
+        vocabulary=read_vocabulary(path),
+        parameters=_parameters(path),
+        says=tuple(_says(path)),
+    )
+
+
+def _read_gguf(file: Path) -> Evidence:
+    parts = split_files(file)
+    headers = [read_header(part) for part in parts]
+    metadata = headers[0].metadata
+    shapes = (shape for header in headers for shape in header.shapes.values())
+    hashes: set[str] = set()
+    for part in parts:
+        with part.open("rb") as stream:
+            hashes.add(hashlib.file_digest(stream, "sha256").hexdigest())
+    said = ((key, metadata.get(key)) for key in _SAID_BY_GGUF)
+    return Evidence(
+        weights=frozenset(hashes),
+        shape=shape_of_gguf(metadata),
+        vocabulary=read_vocabulary_of_gguf(metadata),
+        parameters=sum(math.prod(shape) for shape in shapes) or None,
+        says=tuple(
+            f"{file.name} says {key}: {text}" for key, text in said if isinstance(text, str)
+        ),
     )
 
 
@@ -88,11 +133,9 @@ def recognise(evidence: Evidence, cards: Iterable[Card]) -> Recognition:
         return _found("weights", same, evidence, "its files of weights are those of the card")
     shape = evidence.shape
     if shape is None:
-        return _unknown(evidence, "it has no config.json that names a model_type")
+        return _unknown(evidence, "it has no config that names an architecture")
     if shape.layers is None or shape.hidden is None or shape.vocab is None:
-        return _unknown(
-            evidence, "its config.json does not name layers, hidden size and vocabulary"
-        )
+        return _unknown(evidence, "its config does not name layers, hidden size and vocabulary")
     of_shape = [card for card in known if _has_shape(card, shape)]
     if not of_shape:
         return _unknown(evidence, f"no card has its shape: {say_shape(shape)}")
@@ -100,7 +143,7 @@ def recognise(evidence: Evidence, cards: Iterable[Card]) -> Recognition:
     if not sized:
         count = f"{evidence.parameters:,} parameters"
         return _unknown(evidence, f"it has {count}; {_list(of_shape)}, of its shape, not so many")
-    alike = [card for card in sized if card.tokenizer in (None, evidence.vocabulary)]
+    alike = [card for card in sized if _has_vocabulary(card, evidence.vocabulary)]
     if not alike:
         return _unknown(evidence, f"its shape is that of {_list(sized)}, its vocabulary is not")
     return _found("shape", alike, evidence, f"its shape is theirs: {say_shape(shape)}")
@@ -118,7 +161,7 @@ def _has_shape(card: Card, shape: Shape) -> bool:
     if card.architecture is None or card.vocab is None or shape.vocab is None:
         return False
     return (
-        plain_type(card.architecture.model_type) == shape.model_type
+        is_of_type(shape, card.architecture.model_type)
         and (card.layers, card.hidden, card.experts) == (shape.layers, shape.hidden, shape.experts)
         and card.vocab <= shape.vocab <= card.vocab * (1 + ADDED_TOKENS)
     )
@@ -129,6 +172,10 @@ def _has_size(card: Card, parameters: int | None) -> bool:
         return True
     larger, smaller = sorted((parameters, card.parameters_total), reverse=True)
     return larger < SAME_SIZE * smaller
+
+
+def _has_vocabulary(card: Card, vocabulary: str | None) -> bool:
+    return card.tokenizer is None or vocabulary is None or card.tokenizer == vocabulary
 
 
 def _found(

@@ -108,7 +108,9 @@ def show_model(
 
 @catalogue.command("recognise")
 def recognise_model(
-    folder: Annotated[Path, typer.Argument(help="A checkpoint folder.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A checkpoint folder, or a GGUF file (of a split one the first).")
+    ],
     against: Annotated[
         list[str] | None,
         typer.Option(help="A base whose weights it is compared with: as --model of `up`. Repeat."),
@@ -122,12 +124,16 @@ def recognise_model(
     Exit code 0: it is one of the cards, or alike some, or alike a base that was given; 3: unknown.
     """
     cache = read_config(config).cache_folder()
-    if not folder.is_dir():
-        raise refuse(f"there is no folder {folder}")
+    if checkpoint.is_file() and against:
+        raise refuse(
+            "--against compares safetensors: a GGUF file has other names and packed values"
+        )
+    if not checkpoint.is_dir() and not (checkpoint.is_file() and checkpoint.suffix == ".gguf"):
+        raise refuse(f"there is neither a checkpoint folder nor a GGUF file {checkpoint}")
     try:
-        found = recognise(read_evidence(folder, cache), Catalogue(home).cards.values())
+        found = recognise(read_evidence(checkpoint, cache), Catalogue(home).cards.values())
         bases = [(name, find(name, cache)) for name in against or ()]
-        likenesses = {name: compare_weights(folder, base.folder) for name, base in bases}
+        likenesses = {name: compare_weights(checkpoint, base.folder) for name, base in bases}
     except (OSError, ValueError, ModelNotFound) as error:
         raise refuse(str(error)) from error
     if as_json:
