@@ -13,7 +13,7 @@ The circle, in the order in which data moves through it:
 Around it, those who carry it, look at it and steer it:
 
     weights  files of weights: finding, naming by content, converting, storing, signing
-    catalog  what is known of a model: its card, its chat template
+    catalog  what is known of a model: its card, the catalogue of others, its chat template
     meter    keys, limits, prices
     insight  questions about live data, one SQL file each
     http     errors, wire, streaming, authentication, routes: shared by all that speak HTTP
