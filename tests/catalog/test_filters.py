@@ -42,6 +42,7 @@ def test_a_whole_value_does_not_mean_those_that_hold_it() -> None:
 
 def test_a_part_means_all_that_hold_it() -> None:
     assert {card.maker for card in choose(CARDS, Filters(maker="moonshot"))} == {"Moonshot AI"}
+    assert {card.maker for card in choose(CARDS, Filters(maker="zai"))} == {"Z.ai (Zhipu AI)"}
     found = {card.licence for card in choose(CARDS, Filters(licence="llama"))}
     assert found == {f"LicenseRef-Llama-{one}-Community" for one in ("3.1", "3.2", "3.3", "4")}
 
@@ -55,5 +56,6 @@ def test_what_is_not_known_can_be_asked_for() -> None:
 def test_a_value_that_no_card_has_is_refused_with_those_near() -> None:
     with pytest.raises(NoSuchValue, match=r"no card has the maker 'Moonshoot'; .*Moonshot AI"):
         choose(CARDS, Filters(maker="Moonshoot"))
-    with pytest.raises(NoSuchValue, match="country"):
-        choose(CARDS, Filters(country="XX"))
+    for country in ("XX", "", "-"):
+        with pytest.raises(NoSuchValue, match="country"):
+            choose(CARDS, Filters(country=country))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -19,7 +20,7 @@ class NoSuchValue(LookupError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
     """What cards must have; None: anything. A text that is some card's whole value stands for just
-    that value, else for every value that it is a part of."""
+    that value, else for every value that it is a part of; only letters and digits count."""
 
     maker: str | None = None
     country: str | None = None
@@ -51,9 +52,13 @@ def choose(cards: Iterable[Card], filters: Filters) -> list[Card]:
 
 
 def _matching(text: str, values: set[str], member: str) -> set[str]:
-    wanted = text.casefold()
-    equal = {value for value in values if value.casefold() == wanted}
-    if found := equal or {value for value in values if wanted in value.casefold()}:
+    wanted = _letters(text)
+    equal = {value for value in values if _letters(value) == wanted}
+    if wanted and (found := equal or {value for value in values if wanted in _letters(value)}):
         return found
     near = get_close_matches(text, sorted(values), 3) or sorted(values)
     raise NoSuchValue(f"no card has the {member} {text!r}; there are {', '.join(near)}")
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[\W_]+", "", text).casefold()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -11,8 +11,12 @@ from liveweights.catalog.cards import Card, Score
 from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.filters import UNKNOWN
 from liveweights.catalog.prices import ListedPrice
-from liveweights.catalog.recognition import Recognition
-from liveweights.catalog.similarity import Likeness
+from liveweights.catalog.surroundings import Adoption
+from liveweights.terminal import clean
+
+if TYPE_CHECKING:
+    from liveweights.catalog.recognition import Recognition
+    from liveweights.catalog.similarity import Likeness
 
 WIDTH = 14
 _SIZES = ((10**12, "T"), (10**9, "B"), (10**6, "M"))
@@ -39,7 +43,8 @@ def card_page(known: Catalogue, card: Card, prices: Sequence[ListedPrice]) -> It
     yield from _section("scores", _scores(card.scores))
     yield from _section("products", _products(known, card))
     yield from _section("rules", _rules(known, card))
-    yield from _section("use", _use(known, card))
+    used = (row for row in known.adoption if row.group == card.maker)
+    yield from _section("use", use_lines(used))
     sources = msgspec.to_builtins(card.sources).items()
     yield from _section("sources", (f"{name}: {value}" for name, value in sources if value))
     yield from _section("notes", (_sourced(note.text, note.source) for note in card.notes))
@@ -75,6 +80,22 @@ def recognition_lines(found: Recognition, against: Mapping[str, Likeness]) -> It
             )
     for said in found.says:
         yield f"not proven: {said}"
+
+
+def use_lines(rows: Iterable[Adoption]) -> Iterator[str]:
+    """Figures of use, each with its source."""
+    for row in rows:
+        yield f"{row.group}, {row.period}: {row.measure}: {row.value:,.10g} {row.unit}"
+        yield f"  {row.source}"
+
+
+def align(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Rows as lines whose columns stand below one another, whole however long they are: so that a
+    name can be copied, and lines filtered."""
+    widths = [max(len(clean(cell)) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        yield "  ".join(f"{clean(cell):<{width}}" for cell, width in cells).rstrip()
 
 
 def parameters(card: Card) -> str:
@@ -188,13 +209,6 @@ def _rules(known: Catalogue, card: Card) -> Iterator[str]:
         yield f"{rule.jurisdiction}: {rule.name} ({rule.status}; {one.because})"
         yield f"  {rule.who}: {rule.restricts}"
         yield f"  {rule.source}"
-
-
-def _use(known: Catalogue, card: Card) -> Iterator[str]:
-    for row in known.adoption:
-        if row.group == card.maker:
-            yield f"{row.group}, {row.period}: {row.measure}: {row.value:,.10g} {row.unit}"
-            yield f"  {row.source}"
 
 
 def _sourced(text: str | None, source: str | None) -> str:

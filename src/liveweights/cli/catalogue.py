@@ -15,12 +15,17 @@ from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.filters import UNKNOWN, Filters, NoSuchValue, choose
 from liveweights.catalog.names import UnknownModel
 from liveweights.catalog.prices import FILE, encode_prices
-from liveweights.catalog.recognition import read_evidence, recognise
-from liveweights.catalog.similarity import compare_weights
-from liveweights.cli.card_page import card_page, facts, parameters, recognition_lines, tokens
+from liveweights.cli.card_page import (
+    align,
+    card_page,
+    facts,
+    parameters,
+    recognition_lines,
+    tokens,
+    use_lines,
+)
 from liveweights.cli.context import HOME, Home, Json, Settings, read_config, refuse
-from liveweights.cli.output import say, show, show_json
-from liveweights.weights.models import ModelNotFound, find
+from liveweights.cli.output import say, show_json
 from liveweights.weights.staging import write_whole
 
 catalogue = typer.Typer(
@@ -59,21 +64,22 @@ def list_models(
         show_json([facts(known, card) for card in chosen])
         return
     own = {card.hub_id for card in chosen if known.is_own(card) or known.overrides(card)}
-    rows = [
-        {
-            "model": card.hub_id + ("*" if card.hub_id in own else ""),
-            "maker": card.maker or UNKNOWN,
-            "country": card.country or UNKNOWN,
-            "parameters": parameters(card),
-            "context": tokens(card.context),
-            "licence": card.licence or UNKNOWN,
-            "released": card.released or UNKNOWN,
-        }
+    table = [
+        (
+            card.hub_id + ("*" if card.hub_id in own else ""),
+            f"{card.maker or UNKNOWN}, {card.country or UNKNOWN}",
+            parameters(card),
+            tokens(card.context),
+            card.licence or UNKNOWN,
+            str(card.released or UNKNOWN),
+        )
         for card in chosen
     ]
-    show(rows, ("model", "maker", "country", "parameters", "context", "licence", "released"), False)
+    head = ("model", "maker", "parameters", "context", "licence", "released")
+    for line in align([head, *table]):
+        say(line)
     yours = f"; * yours: {len(own)}" if own else ""
-    say(f"{len(rows)} of {len(known.cards)} cards{yours}", err=True)
+    say(f"{len(chosen)} of {len(known.cards)} cards{yours}", err=True)
 
 
 @catalogue.command("show")
@@ -123,6 +129,10 @@ def recognise_model(
 
     Exit code 0: it is one of the cards, or alike some, or alike a base that was given; 3: unknown.
     """
+    from liveweights.catalog.recognition import read_evidence, recognise
+    from liveweights.catalog.similarity import compare_weights
+    from liveweights.weights.models import ModelNotFound, find
+
     cache = read_config(config).cache_folder()
     if checkpoint.is_file() and against:
         raise refuse(
@@ -186,22 +196,34 @@ def licences(home: Home = HOME, as_json: Json = False) -> None:
         found = Catalogue(home).licences.values()
     except CatalogueError as error:
         raise refuse(str(error)) from error
-    rows = [
-        msgspec.to_builtins(one)
-        | ({} if as_json else {"duties": ", ".join(dict.fromkeys(d.kind for d in one.duties))})
+    if as_json:
+        show_json(list(found))
+        return
+    table = [
+        (
+            one.id,
+            {True: "OSI", False: "", None: UNKNOWN}[one.osi_approved],
+            ", ".join(dict.fromkeys(duty.kind for duty in one.duties)),
+            one.verified,
+        )
         for one in found
     ]
-    show(rows, ("id", "osi_approved", "verified", "duties"), as_json)
+    for line in align([("licence", "approved", "duties", "compared with its text"), *table]):
+        say(line)
 
 
 @catalogue.command()
 def adoption(home: Home = HOME, as_json: Json = False) -> None:
     """List published figures of how much open models are used."""
     try:
-        rows: list[dict[str, Any]] = msgspec.to_builtins(Catalogue(home).adoption)
+        found = Catalogue(home).adoption
     except CatalogueError as error:
         raise refuse(str(error)) from error
-    show(rows, ("period", "group", "measure", "value", "unit", "source"), as_json)
+    if as_json:
+        show_json(found)
+        return
+    for line in use_lines(found):
+        say(line)
 
 
 @catalogue.command()

@@ -39,7 +39,7 @@ def show_table(
 ) -> None:
     """Print a table. Two columns may have the same name."""
     table = Table(
-        *(Column(header=Text(clean(name)), overflow="fold") for name in columns),
+        *(Column(header=Text(clean(name))) for name in columns),
         box=None,
         title=None if title is None else Text(clean(title)),
         title_justify="left",
