@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from tests.catalog.test_price_library import PUBLISHED, published  # noqa: F401
+from tests.catalog.test_stored import BASE, make_adapter
 from typer.testing import CliRunner, Result
 
 from liveweights.catalog.catalogue import Catalogue
 from liveweights.cli import app
 from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.registry import Registry
 
 KIMI = "moonshotai/Kimi-K2.5"
 MINE = f"""
@@ -240,6 +242,19 @@ def test_a_config_alone_is_alike_all_of_its_shape(tmp_path: Path) -> None:
     assert page[-1] == "not proven: config.json says _name_or_path: somebody/else"
     found = json.loads(run(tmp_path, "recognise", str(folder), "--json").stdout)
     assert (found["by"], found["family"]) == ("shape", "Qwen2.5")
+
+
+def test_a_checkpoint_of_the_home_is_named(tmp_path: Path) -> None:
+    stored = Registry(tmp_path / "checkpoints").store(
+        make_adapter(tmp_path / "ours", 1.0), "tiny", "adapter", BASE, BASE, {}
+    )
+    page = lines(run(tmp_path, "recognise", str(tmp_path / "ours")))
+    assert page[0] == (
+        f"its weights are those of {stored.id} of {tmp_path}, on {BASE}, learnt from {BASE}"
+    )
+    found = json.loads(run(tmp_path, "recognise", str(tmp_path / "ours"), "--json").stdout)
+    assert found["checkpoints"] == [{"id": stored.id, "base": BASE, "parent": BASE}]
+    assert found["by"] == "unknown"
 
 
 @pytest.mark.model

@@ -127,10 +127,12 @@ def recognise_model(
 ) -> None:
     """Say which model a checkpoint is, by its files: by their hashes, else by shape and vocabulary.
 
-    Exit code 0: it is one of the cards, or alike some, or alike a base that was given; 3: unknown.
+    Exit code 0: it is one of the cards or of HOME's checkpoints, or alike a card or a base that was
+    given; 3: unknown.
     """
     from liveweights.catalog.recognition import read_evidence, recognise
     from liveweights.catalog.similarity import compare_weights
+    from liveweights.catalog.stored import find_stored
     from liveweights.weights.models import ModelNotFound, find
 
     cache = read_config(config).cache_folder()
@@ -141,7 +143,9 @@ def recognise_model(
     if not checkpoint.is_dir() and not (checkpoint.is_file() and checkpoint.suffix == ".gguf"):
         raise refuse(f"there is neither a checkpoint folder nor a GGUF file {checkpoint}")
     try:
-        found = recognise(read_evidence(checkpoint, cache), Catalogue(home).cards.values())
+        evidence = read_evidence(checkpoint, cache)
+        found = recognise(evidence, Catalogue(home).cards.values())
+        stored = find_stored(evidence.weights, home)
         bases = [(name, find(name, cache)) for name in against or ()]
         likenesses = {name: compare_weights(checkpoint, base.folder) for name, base in bases}
     except (OSError, ValueError, ModelNotFound) as error:
@@ -155,6 +159,7 @@ def recognise_model(
                 "parameters": found.parameters,
                 "reason": found.reason,
                 "says": found.says,
+                "checkpoints": stored,
                 "against": {
                     name: {"alike": one.is_alike, "correlation": one.median}
                     for name, one in likenesses.items()
@@ -162,9 +167,14 @@ def recognise_model(
             }
         )
     else:
+        for one in stored:
+            learnt = f", learnt from {one.parent}" if one.parent else ""
+            say(f"its weights are those of {one.id} of {home}, on {one.base or 'no base'}{learnt}")
         for line in recognition_lines(found, likenesses):
             say(line)
-    shown = found.by != "unknown" or any(one.is_alike for one in likenesses.values())
+    shown = (
+        bool(stored) or found.by != "unknown" or any(one.is_alike for one in likenesses.values())
+    )
     raise typer.Exit(0 if shown else 3)
 
 
