@@ -148,6 +148,7 @@ def test_overrides_are_shown_as_such(mine: Path) -> None:
 
 def test_a_check_tells_whose_what_is(mine: Path) -> None:
     said = lines(run(mine, "check"))
+    assert len(said) == 3  # and every card has its prices
     assert said[0].startswith("in order: 162 cards, 26 licences")
     assert f"{KIMI}: yours are context, prices" in said
     assert "acme/ours-7b is yours" in said
@@ -185,6 +186,10 @@ def test_prices_are_refreshed(published: dict[str, bytes | str], tmp_path: Path)
     assert "moonshotai kimi-k2.5: in 1.5, cached unknown, out 3 USD" in page
     assert "(genai-prices of 20" in page
     assert "openrouter" not in page
+    checked = lines(run(tmp_path, "check"))
+    version = re.search(r"genai-prices of [\d-]+", page)
+    assert version is not None
+    assert f"{KIMI}: {version[0]} has no price of openrouter {KIMI.lower()}" in checked
     (tmp_path / "catalogue" / "prices.json").write_text("{}")
     damaged = run(tmp_path, "show", KIMI)
     assert damaged.exit_code == 2

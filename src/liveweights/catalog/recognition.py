@@ -27,7 +27,7 @@ from liveweights.catalog.fingerprint import (
 from liveweights.weights import hub
 from liveweights.weights.content import HASHES, hash_files, weight_files
 from liveweights.weights.gguf_header import is_first, read_header, split_files
-from liveweights.weights.models import read_json
+from liveweights.weights.models import LARGEST_CONFIG, read_json
 from liveweights.weights.tensors import open_tensors
 
 SAME_SIZE = 1.25
@@ -219,12 +219,15 @@ def _says(folder: Path) -> Iterator[str]:
     """What the files say of where they are from. Anybody may write that: it proves nothing."""
     if address := hub.origin(folder.resolve()):
         yield f"its folder is that of {address}"
-    for file, member in _SAID:
-        if isinstance(said := read_json(folder / file).get(member), str) and said:
-            yield f"{file} says {member}: {said}"
-    try:
-        head = (folder / "README.md").read_text(encoding="utf-8")[:_HEAD]
-    except (OSError, UnicodeDecodeError):
+    for name, member in _SAID:
+        file = folder / name
+        if not file.is_file() or file.stat().st_size > LARGEST_CONFIG:
+            continue
+        if isinstance(said := read_json(file).get(member), str) and said:
+            yield f"{name} says {member}: {said}"
+    if not (folder / "README.md").is_file():
         return
+    with (folder / "README.md").open(encoding="utf-8", errors="replace") as readme:
+        head = readme.read(_HEAD)
     for said in re.findall(r"^base_model:\s*(?:-\s*)?([\w./-]+)", head, flags=re.MULTILINE):
         yield f"README.md says base_model: {said}"

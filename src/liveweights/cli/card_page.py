@@ -56,15 +56,16 @@ def recognition_lines(found: Recognition, against: Mapping[str, Likeness]) -> It
     if found.by == "unknown":
         yield f"unknown: {found.reason}"
     else:
+        families = sorted({card.family or UNKNOWN for card in found.cards})
+        kin = f"family {families[0]}" if len(families) == 1 else f"families {', '.join(families)}"
         size = f", {_short(found.parameters)} parameters" if found.parameters else ""
-        family = f"family {found.family}{size}" if found.family else f"several families{size}"
-        if found.by == "weights":
-            yield f"it is {family}: {found.reason}"
-        else:
-            yield f"alike {family}: {found.reason}"
+        same = found.by == "weights"
+        yield f"{'it is' if same else 'alike'} {kin}{size}: {found.reason}"
+        if not same:
             yield "which of these it was made from, if from any of them, is unknown"
         for card in found.cards:
-            yield f"  {card.hub_id}  {card.maker or UNKNOWN}  {card.licence or 'licence unknown'}"
+            licence = f"  licence {card.licence or UNKNOWN}" if same else ""
+            yield f"  {card.hub_id}  {card.maker or UNKNOWN}{licence}"
     for name, one in against.items():
         if not one.correlations:
             yield f"its weights cannot be compared with those of {name}: they share no matrices"
@@ -200,7 +201,7 @@ def _products(known: Catalogue, card: Card) -> Iterator[str]:
         when = f", {one.date}" if one.date else ""
         of = "" if one.hub_id == card.hub_id else f" of {one.hub_id}"
         yield f"{one.name} ({one.maker}): {one.relation}{of}, {one.confidence}{when}"
-        yield f"  {_sourced(one.note, one.source)}"
+        yield f"  {_sourced(one.note, one.source)}" + (f" via {one.via}" if one.via else "")
 
 
 def _rules(known: Catalogue, card: Card) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
@@ -14,7 +14,7 @@ from liveweights.catalog.card_files import FOLDER, CatalogueError
 from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.filters import UNKNOWN, Filters, NoSuchValue, choose
 from liveweights.catalog.names import UnknownModel
-from liveweights.catalog.prices import FILE, encode_prices
+from liveweights.catalog.prices import FILE, PriceList, encode_prices
 from liveweights.cli.card_page import (
     align,
     card_page,
@@ -193,6 +193,11 @@ def check(home: Home = HOME) -> None:
         f"in order: {len(cards)} cards, {len(known.licences)} licences, {len(known.products)} "
         f"products, {len(known.rules)} rules, {len(known.adoption)} figures of use"
     )
+    prices = _prices(home)
+    for card in cards:
+        for one in card.hosted:
+            if prices.find(one.provider, one.model) is None:
+                say(f"{card.hub_id}: {prices.version} has no price of {one.provider} {one.model}")
     for card in own:
         say(f"{card.hub_id} is yours")
     for card in over:
@@ -256,7 +261,7 @@ def refresh(
     say(f"{count} prices of {len(prices.providers)} providers in {file}")
 
 
-def _prices(home: Path) -> Any:
+def _prices(home: Path) -> PriceList:
     """The list that is in force; ends the command where it is damaged."""
     from liveweights.catalog.price_library import current_prices
 
