@@ -67,8 +67,8 @@ test-timescale: $(DEV) .venv-timescale ## closed days as columnstore, on a real 
 	node .venv-timescale/serve.js $(BIN)/python -m pytest tests/store/test_columnstore.py \
 		tests/record/test_columnstore.py tests/cli/test_doctor.py $(ARGS)
 
-lint: $(DEV) ## style, format and types
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && \
+lint: $(DEV) ## style, format, dead code and types
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/vulture && \
 		$(BIN)/pyright --pythonplatform Linux && $(BIN)/pyright --pythonplatform Darwin
 
 format: $(DEV) ## rewrite to the project's format
