@@ -27,7 +27,7 @@ START_SECONDS = 240.0
 _DEAF_SECONDS = 60.0
 """How long the status may be unreadable before the service counts as gone."""
 _CHUNK = 4
-"""Held-out files that are asked between two looks at the clock."""
+"""Held-out files that are asked between two looks at the clock, once the fewest are asked."""
 _CALM = 0.1
 """Share of what the machine answers that developers ask for while it computes something else."""
 _TURNS = 2
@@ -155,14 +155,16 @@ class Course:
         """Ask the base, file by file, at as many positions as the machine answers in half a
         minute; this is also how fast it serves."""
         base, least = self._first.live or "", self.options.measure.least
-        size = _CHUNK * self.options.measure.positions
+        size = -(-least // self.options.measure.positions) * self.options.measure.positions
+        start = 0
         began = time.monotonic()
         measured: Measurement | None = None
-        for start in range(0, len(places), size):
+        while start < len(places):
             part = await self._measure(
                 base, places[start : start + size], "the base", done=start, total=len(places)
             )
             measured = part if measured is None else measured + part
+            start, size = start + size, _CHUNK * self.options.measure.positions
             seconds = time.monotonic() - began
             self._rate = len(measured.positions) / seconds
             if is_enough(len(measured.positions), seconds, least):
