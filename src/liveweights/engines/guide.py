@@ -6,6 +6,7 @@ import asyncio
 import heapq
 import json
 import logging
+import re
 from collections.abc import Collection
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from liveweights.engines.protocol import Constraint, InvalidConstraint
+from liveweights.engines.json_strings import StringReader, StringVocabulary, text_then_end
+from liveweights.engines.protocol import Constraint, InvalidConstraint, StringGrammar
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,8 +42,16 @@ class Guide:
     """Follows one answer. What may come next is computed beside whatever else is done, from the
     moment that the token before it is known."""
 
-    def __init__(self, matcher: Any, ends: frozenset[int], masks: Executor, about: str) -> None:
+    def __init__(
+        self,
+        matcher: Any,
+        ends: frozenset[int],
+        masks: Executor,
+        about: str,
+        strings: StringReader | None = None,
+    ) -> None:
         self._matcher = matcher
+        self._strings = strings
         self._about = about
         self._ends = sorted(ends)
         self._masks = masks
@@ -77,9 +87,13 @@ class Guide:
         matcher = self._matcher
         if token is not None and token not in self._ends:
             matcher.consume_token(token)  # an error stays in the matcher
+            if self._strings is not None:
+                self._strings.push(token, matcher)
         bits = np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8)
-        error = first_line(matcher.get_error()) if matcher.is_error() else None
-        return bits, matcher.is_accepting(), error
+        error: str | None = matcher.get_error() if matcher.is_error() else None
+        if self._strings is not None and error is None:
+            bits, error = self._strings.narrow(bits)
+        return bits, matcher.is_accepting(), first_line(error) if error else None
 
 
 class GuideMaker:
@@ -89,6 +103,7 @@ class GuideMaker:
         self._tokenizer = tokenizer
         self._ends = frozenset(ends)
         self._native: Any = None
+        self._vocabulary: StringVocabulary | None = None
         self._lock = asyncio.Lock()
         self._line = ShortestFirst(THREADS)
         self._compiling = ThreadPoolExecutor(THREADS, "grammars")
@@ -104,9 +119,11 @@ class GuideMaker:
         """Compiling may take a second; it is done off the event loop, the shortest first. Raises
         InvalidConstraint."""
         native = await self._tables()
+        vocabulary = await self._string_tables(native) if constraint.strings else None
         loop = asyncio.get_running_loop()
-        await self._line.enter(len(constraint.source))
-        work = loop.run_in_executor(self._compiling, self._compile, native, constraint)
+        size = len(constraint.source) + sum(len(string.source) for string in constraint.strings)
+        await self._line.enter(size)
+        work = loop.run_in_executor(self._compiling, self._compile, native, vocabulary, constraint)
         # The place is taken until the work is done, even if nobody waits for it any more.
         work.add_done_callback(self._leave)
         return await asyncio.shield(work)
@@ -123,6 +140,14 @@ class GuideMaker:
                 self._native = await loop.run_in_executor(self._compiling, self._wrap)
             return self._native
 
+    async def _string_tables(self, native: Any) -> StringVocabulary:
+        async with self._lock:
+            if self._vocabulary is None:
+                loop = asyncio.get_running_loop()
+                make = StringVocabulary
+                self._vocabulary = await loop.run_in_executor(self._compiling, make, native)
+            return self._vocabulary
+
     def _wrap(self) -> Any:
         from llguidance.hf import from_tokenizer
 
@@ -132,23 +157,50 @@ class GuideMaker:
         except ValueError as error:
             raise InvalidConstraint(f"this tokenizer cannot be constrained: {error}") from error
 
-    def _compile(self, native: Any, constraint: Constraint) -> Guide:
-        from llguidance import LLMatcher, LLParserLimits
-
-        make: Any = LLMatcher
-        limits = LLParserLimits(max_lexer_states=LEXER_STATES, verbose_errors=False)
-        try:
-            matcher = make(native, grammar(constraint), log_level=0, limits=limits)
-        except (ValueError, RecursionError) as error:
-            raise _not_understood(constraint, str(error)) from error
-        if matcher.is_error():
-            raise _not_understood(constraint, matcher.get_error())
-        return Guide(matcher, self._ends, self._masks, constraint.about)
+    def _compile(
+        self, native: Any, vocabulary: StringVocabulary | None, constraint: Constraint
+    ) -> Guide:
+        matcher = _matcher(native, grammar(constraint), constraint.about)
+        strings = None
+        if vocabulary is not None:
+            matchers = {s.rule: _string_matcher(vocabulary, s) for s in constraint.strings}
+            openings = {s.rule: s.opening for s in constraint.strings}
+            strings = StringReader(vocabulary, matchers, openings)
+        return Guide(matcher, self._ends, self._masks, constraint.about, strings)
 
 
-def _not_understood(constraint: Constraint, why: str) -> InvalidConstraint:
-    reason = first_line(why)[:200]
-    return InvalidConstraint(f"{constraint.about} is not understood: {reason}")
+def _string_matcher(vocabulary: StringVocabulary, string: StringGrammar) -> Any:
+    """Raises InvalidConstraint."""
+    from llguidance import regex_to_lark
+
+    source = string.source
+    if string.kind == "regex":
+        source = f"start: /{regex_to_lark(source, use_ascii='')}/" if source else 'start: ""'
+    # By itself first: what is wrong is said with the lines of who wrote it.
+    _matcher(vocabulary.native, _lark(source), string.about)
+    return _matcher(vocabulary.native, _lark(text_then_end(source)), string.about)
+
+
+def _matcher(native: Any, source: str, about: str) -> Any:
+    """Raises InvalidConstraint."""
+    from llguidance import LLMatcher, LLParserLimits
+
+    make: Any = LLMatcher
+    limits = LLParserLimits(max_lexer_states=LEXER_STATES, verbose_errors=False)
+    try:
+        matcher = make(native, source, log_level=0, limits=limits)
+    except (ValueError, RecursionError) as error:
+        raise _not_understood(about, str(error)) from error
+    if matcher.is_error():
+        raise _not_understood(about, matcher.get_error())
+    return matcher
+
+
+def _not_understood(about: str, why: str) -> InvalidConstraint:
+    """With the first line of what is wrong, and that in which a regular expression's fault is."""
+    reason = first_line(why).partition(";")[0]
+    faults = re.findall(r"^error: (.*)$", why, re.MULTILINE)
+    return InvalidConstraint(f"{about} is not understood: {'; '.join([reason, *faults])[:200]}")
 
 
 class ShortestFirst:
@@ -194,9 +246,15 @@ def grammar(constraint: Constraint) -> str:
 
     native: Any = LLMatcher
     if constraint.kind == "lark":
-        return native.grammar_from_lark(constraint.source)
+        return _lark(constraint.source)
     source = constraint.source if constraint.kind == "json_schema" else '{"type": "object"}'
     return native.grammar_from_json_schema(source, overrides=_JSON)
+
+
+def _lark(source: str) -> str:
+    from llguidance import LLMatcher
+
+    return LLMatcher.grammar_from_lark(source)
 
 
 def json_rule(schema: Any) -> str:

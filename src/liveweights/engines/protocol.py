@@ -13,17 +13,35 @@ StopReason = Literal["stop", "length"]
 
 
 @dataclass(frozen=True, slots=True)
+class StringGrammar:
+    """What the text of a JSON string within an answer must be, before it is escaped.
+
+    ``source`` is a grammar in llguidance's variant of Lark, or a regular expression that the whole
+    text matches (in Rust's syntax). The string begins where the rule ``rule`` of the constraint
+    ends, which captures under its own name and says ``opening``; its characters are
+    ``json_strings.CHARACTERS``. ``about`` says what it was made of, to who sent that.
+    """
+
+    rule: str
+    opening: str
+    kind: Literal["lark", "regex"]
+    source: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
 class Constraint:
     """What the visible text of an answer must be; it is enforced token by token.
 
     ``json``: any JSON object. ``json_schema``: ``source`` is the schema, as JSON text. ``lark``:
-    ``source`` is a grammar in llguidance's variant of Lark. ``about`` says what it was made of, to
-    who sent that.
+    ``source`` is a grammar in llguidance's variant of Lark, and ``strings`` are those in it whose
+    text has a grammar of its own. ``about`` says what it was made of, to who sent that.
     """
 
     kind: Literal["json", "json_schema", "lark"]
     source: str = ""
     about: str = "the constraint"
+    strings: tuple[StringGrammar, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
