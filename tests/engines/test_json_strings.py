@@ -23,9 +23,9 @@ from liveweights.engines.protocol import Constraint, InvalidConstraint, StringGr
 
 OPENING = '{"input": "'
 PIECES = (  # tokens of several characters, as large vocabularies have them
-    *("\\n", '\\"', "\\\\", "\\\\\\", "a\\", "n\\", '."', '"}', '"}}', '\\""', ': "', ': "a', ' "a\\'),
-    *("ab", "+a", "na", "**", "*** Begin", '{"', "input", '"}\n', "\\nb", "é", "é\\", '{"input": "a'),
-    *("\\n\\n", '{"input": "', "\\u", "\\/"),
+    *("\\n", '\\"', "\\\\", "\\\\\\", "a\\", "n\\", '."', '"}', '"}}', '\\""', ': "', ': "a'),
+    *("ab", "+a", "na", "**", "*** Begin", '{"', "input", '"}\n', "\\nb", "é", "é\\"),
+    *("\\n\\n", '{"input": "', '{"input": "a', "\\u", "\\/", ' "a\\', "na\\", 'n"}'),
 )  # fmt: skip
 PATCH = """start: begin hunk+ end
 begin: "*** Begin Patch" LF
@@ -240,7 +240,7 @@ def test_tokens_are_read_as_what_they_spell(
 )
 def test_a_grammar_that_makes_no_sense_is_named(kind: str, source: str, said: str) -> None:
     constraint = constraint_of(("regex", "a"), (kind, source))
-    with pytest.raises(InvalidConstraint, match="^the grammar of f1 is not understood: ") as caught:
+    with pytest.raises(InvalidConstraint, match=r"^the grammar of f1 is not") as caught:
         asyncio.run(make_guides().make(constraint))
     message = str(caught.value)
     assert said in message

@@ -5,7 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from liveweights.engines.protocol import EngineError, Sampling, Token, UnknownCheckpoint
+from liveweights.engines.protocol import (
+    ALL_GUIDANCE,
+    EngineError,
+    Sampling,
+    Token,
+    UnknownCheckpoint,
+)
 from liveweights.weights.checkpoint import Checkpoint
 
 
@@ -17,7 +23,7 @@ class ScriptedEngine:
 
     context_length = 64
     tolerance = 0.1
-    guided = True
+    guidance = ALL_GUIDANCE
 
     def __init__(self, tops: dict[str, dict[int, float]] | None = None) -> None:
         self.tops = tops or {}

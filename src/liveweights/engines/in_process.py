@@ -13,7 +13,14 @@ from liveweights.engines.decoder import Decoder
 from liveweights.engines.guide import GuideMaker
 from liveweights.engines.limits import check_request
 from liveweights.engines.outbox import Outbox
-from liveweights.engines.protocol import EngineError, Sampling, Token, UnknownCheckpoint
+from liveweights.engines.protocol import (
+    ALL_GUIDANCE,
+    EngineError,
+    Guidance,
+    Sampling,
+    Token,
+    UnknownCheckpoint,
+)
 from liveweights.engines.settings import EngineSettings
 from liveweights.engines.text import TextStream
 from liveweights.engines.worker import Answer, Worker
@@ -67,9 +74,9 @@ class InProcessEngine(ABC, Generic[D]):
         return self._settings.context_length
 
     @property
-    def guided(self) -> bool:
-        """Whether it takes what changes the distribution that a token is drawn from."""
-        return True
+    def guidance(self) -> frozenset[Guidance]:
+        """What it follows that changes the distribution that a token is drawn from."""
+        return ALL_GUIDANCE
 
     def resident(self) -> frozenset[str]:
         """Ids of the checkpoints that can answer now."""

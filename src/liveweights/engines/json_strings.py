@@ -3,8 +3,7 @@ call.
 
 The grammar is of the text; the model writes it escaped. Each token is read as the text that it
 spells inside a string, and the grammar runs over that, by llguidance, as over any other text.
-Escapes are ``\\"``, ``\\\\``, ``\\b``, ``\\f``, ``\\n``, ``\\r`` and ``\\t``: what needs another one
-cannot be written.
+Escapes are those of ``_ESCAPED``: a text that needs another one cannot be written.
 """
 
 from __future__ import annotations

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from liveweights.engines.penalties import make_penalties
-from liveweights.engines.protocol import EngineError, InvalidConstraint, PromptTooLong, Sampling
+from collections.abc import Container
+
+from liveweights.engines.protocol import (
+    ALL_GUIDANCE,
+    EngineError,
+    Guidance,
+    InvalidConstraint,
+    PromptTooLong,
+    Sampling,
+)
 
 
 def check_request(prompt: int, sampling: Sampling, context_length: int) -> None:
@@ -19,15 +27,22 @@ def check_request(prompt: int, sampling: Sampling, context_length: int) -> None:
         )
 
 
-def refuse_guidance(sampling: Sampling) -> None:
-    """Raise InvalidConstraint on behalf of an engine whose sampling cannot be guided exactly."""
-    if sampling.logit_bias or sampling.constraint or sampling.min_p or _penalised(sampling):
+_SAID: dict[Guidance, str] = {
+    "constraint": "response format or forced tool call",
+    "logit_bias": "bias",
+}
+_NEUTRAL = Sampling()
+
+
+def refuse_guidance(sampling: Sampling, followed: Container[Guidance]) -> None:
+    """Raise InvalidConstraint on behalf of an engine that follows only some of it."""
+    asked = [
+        _SAID.get(name, name)
+        for name in sorted(ALL_GUIDANCE)
+        if name not in followed and getattr(sampling, name) != getattr(_NEUTRAL, name)
+    ]
+    if asked:
         raise InvalidConstraint(
-            "this engine takes no bias, penalty, min_p, response format or forced tool call: the "
-            "probabilities of what it drew could not be recorded; the llama, openvino and torch "
-            "engines take them"
+            f"this engine takes no {' or '.join(asked)}: the probabilities of what it drew could "
+            "not be recorded; the llama, openvino and torch engines take it"
         )
-
-
-def _penalised(sampling: Sampling) -> bool:
-    return make_penalties(sampling, ()) is not None

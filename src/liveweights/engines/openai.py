@@ -13,6 +13,7 @@ from liveweights.engines.context import choose_context
 from liveweights.engines.limits import check_request, refuse_guidance
 from liveweights.engines.protocol import (
     EngineError,
+    Guidance,
     Sampling,
     StopReason,
     Token,
@@ -27,6 +28,16 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 UNKNOWN = float("nan")
+GUIDANCE: frozenset[Guidance] = frozenset(
+    {"frequency_penalty", "presence_penalty", "repetition_penalty", "min_p"}
+)
+"""No log-probability is recorded that these could make wrong."""
+_UNCHANGED: dict[str, float] = {
+    "frequency_penalty": 0.0,
+    "presence_penalty": 0.0,
+    "repetition_penalty": 1.0,
+    "min_p": 0.0,
+}
 
 
 class _Choice(msgspec.Struct):
@@ -92,9 +103,9 @@ class OpenAIEngine:
         return float("inf")
 
     @property
-    def guided(self) -> bool:
-        """Whether it takes what changes the distribution that a token is drawn from."""
-        return False
+    def guidance(self) -> frozenset[Guidance]:
+        """What it passes on that changes the distribution that a token is drawn from."""
+        return GUIDANCE
 
     def resident(self) -> frozenset[str]:
         """The base, once the server has answered."""
@@ -149,7 +160,7 @@ class OpenAIEngine:
         if checkpoint_id != self._base.id or not self._model:
             raise UnknownCheckpoint(f"{checkpoint_id} is not resident on this engine")
         check_request(len(prompt_ids), sampling, self.context_length)
-        refuse_guidance(sampling)
+        refuse_guidance(sampling, GUIDANCE)
         text = TextStream(self._tokenizer, sampling.stop, sampling.skip)
         held: Token | None = None  # it may turn out to be the last
         reason: str | None = None
@@ -200,6 +211,9 @@ class OpenAIEngine:
             "stream": True,
         }
         # Not every server takes what OpenAI does not: it is sent only where it was asked for.
+        body |= {
+            n: value for n, same in _UNCHANGED.items() if (value := getattr(sampling, n)) != same
+        }
         body |= {"seed": sampling.seed} if sampling.seed is not None else {}
         body |= {"top_k": sampling.top_k} if sampling.top_k else {}
         try:

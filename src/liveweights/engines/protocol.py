@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from liveweights.engines.experts import Experts
 from liveweights.weights.checkpoint import Checkpoint
 
 StopReason = Literal["stop", "length"]
+Guidance = Literal[
+    "constraint",
+    "logit_bias",
+    "frequency_penalty",
+    "presence_penalty",
+    "repetition_penalty",
+    "min_p",
+]
+"""What of ``Sampling`` changes the distribution that a token is drawn from, beside what every
+engine follows."""
+ALL_GUIDANCE: frozenset[Guidance] = frozenset(get_args(Guidance))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +144,9 @@ class Engine(Protocol):
         ...
 
     @property
-    def guided(self) -> bool:
-        """Whether it takes constraints, a bias, penalties and ``min_p``: it knows how likely a
-        token was when it was drawn, whatever changed that."""
+    def guidance(self) -> frozenset[Guidance]:
+        """What it follows: it knows how likely a token was when it was drawn, where it knows that
+        at all."""
         ...
 
     def resident(self) -> frozenset[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import msgspec
 
 from liveweights.meter.limits import LimitReached
 
+T = TypeVar("T")
 RETRY = ((b"retry-after", b"1"),)
 
 
@@ -56,6 +58,14 @@ def bad_request(message: str, param: str | None = None, code: str | None = None)
 
 def unsupported(param: str, message: str) -> ApiError:
     return bad_request(message, param, "unsupported_parameter")
+
+
+def need(value: T | None, where: str) -> T:
+    """Raises ApiError 400 for a parameter that is not there."""
+    if value is None:
+        message = f"Missing required parameter: '{where}'."
+        raise bad_request(message, where, "missing_required_parameter")
+    return value
 
 
 def too_many(

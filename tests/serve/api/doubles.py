@@ -17,7 +17,9 @@ from transformers import PreTrainedTokenizerFast
 from liveweights.catalog.template import NOTHING, Render, TemplateRefusal
 from liveweights.catalog.template_host import CONTINUE
 from liveweights.engines.protocol import (
+    ALL_GUIDANCE,
     EngineError,
+    Guidance,
     PromptTooLong,
     Sampling,
     StopReason,
@@ -66,8 +68,9 @@ class ScriptedEngine:
     """Answers with ``text`` (after ``skip``), then the end-of-text token; of several texts with one
     after the other, and with the last from then on.
 
-    ``guided`` is the engine's. ``pause`` is awaited before every token; ``fail_at`` raises before
-    that token. ``cuts`` says of how many steps each token told is; of one each where it ends.
+    ``guided`` is whether it follows all that an engine can. ``pause`` is awaited before every
+    token; ``fail_at`` raises before that token. ``cuts`` says of how many steps each token told is;
+    of one each where it ends.
     """
 
     def __init__(
@@ -83,7 +86,7 @@ class ScriptedEngine:
         cuts: Sequence[int] = (),
     ) -> None:
         self.cuts = cuts
-        self.guided = guided
+        self.guidance: frozenset[Guidance] = ALL_GUIDANCE if guided else frozenset()
         self.tokenizer = tokenizer
         self.text = text
         self.context_length = context_length

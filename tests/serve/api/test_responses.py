@@ -365,3 +365,64 @@ def test_an_assistant_that_refused_or_said_nothing_is_part_of_the_conversation()
     )
     assert answer.status == 200, answer.body
     assert "I will not." in prompt_of(api)
+
+
+def allowed(*tools: Any, mode: Any = "auto") -> dict[str, Any]:
+    return {"type": "allowed_tools", "mode": mode, "tools": list(tools)}
+
+
+def test_only_allowed_tools_are_called_and_all_are_told() -> None:
+    api = make_api(called("files.read", {"path": "a"}), context_length=4096)
+    read = {"type": "function", "name": "read", "namespace": "files"}
+    answer = respond(api, tools=[FILES, PATCH, WEATHER], tool_choice=allowed(read))
+    assert answer.status == 200, answer.body
+    body = answer.json()
+    assert [item["type"] for item in body["output"]] == ["function_call"]
+    assert body["tool_choice"] == allowed(read)
+    source = api.engine.calls[-1][2].constraint.source
+    assert "files.read" in source
+    assert "get_weather" not in source
+    assert "get_weather" in prompt_of(api)
+    patch = {"type": "custom", "name": "apply_patch"}
+    answer = respond(api, tools=[FILES, PATCH], tool_choice=allowed(patch, mode="required"))
+    assert [item["type"] for item in answer.json()["output"]] == ["message"]  # was not allowed
+    assert len(api.engine.calls[-1][2].constraint.strings) == 1
+
+
+@pytest.mark.parametrize(
+    ("choice", "param"),
+    [
+        (allowed({"type": "function", "name": "other"}), "tool_choice"),
+        (allowed({"type": "function"}), "tool_choice.tools[0].name"),
+        (allowed(mode=None), "tool_choice.mode"),
+        ({"type": "allowed_tools", "mode": "auto"}, "tool_choice.tools"),
+        (allowed(mode="all"), "tool_choice.mode"),
+        ({"type": "custom"}, "tool_choice.name"),
+    ],
+)
+def test_a_choice_that_makes_no_sense_is_refused_by_name(choice: Any, param: str) -> None:
+    answer = respond(make_api(context_length=2000), tools=[WEATHER], tool_choice=choice)
+    assert answer.status == 400
+    assert answer.error()["param"] == param
+
+
+@pytest.mark.parametrize(
+    ("choice", "named"),
+    [
+        ({"type": "web_search"}, "tool_choice.type"),
+        ({"type": "mcp"}, "tool_choice.type"),
+        (
+            allowed({"type": "image_generation"}, {"type": "function", "name": "get_weather"}),
+            "tool_choice.tools[0].type",
+        ),
+    ],
+)
+def test_a_choice_that_cannot_be_run_is_left_out_and_named(choice: Any, named: str) -> None:
+    api = make_api(CALL, context_length=2000)
+    answer = respond(api, tools=[WEATHER], tool_choice=choice)
+    assert answer.status == 200, answer.body
+    assert answer.headers["x-ignored-parameters"] == named
+    assert [item["type"] for item in answer.json()["output"]] == ["function_call"]
+    body = {"model": "tiny", "input": "hi", "tools": [WEATHER], "tool_choice": choice}
+    answer = api.call("POST", "/v1/responses", body, x_strict="1")
+    assert (answer.status, answer.error()["param"]) == (400, named)

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from transformers import AddedToken
 
 from liveweights.engines.guide import GuideMaker
-from liveweights.engines.protocol import Constraint, Token
+from liveweights.engines.protocol import Constraint, StringGrammar, Token
 from liveweights.engines.text import TextStream
 from liveweights.serve.api.syntax import hermes, llama3, mistral
 from liveweights.serve.api.syntax.find import find_syntax
-from liveweights.serve.api.syntax.protocol import Call, Function, Syntax
+from liveweights.serve.api.syntax.protocol import OPENING, Call, Function, InputGrammar, Syntax
 
 from .doubles import make_tokenizer
 
@@ -158,12 +158,12 @@ def marked(*, special: bool) -> Any:
     return tokenizer
 
 
-async def accepts(grammar: str, text: str, tokenizer: Any = None) -> bool:
+async def accepts(grammar: str, text: str, tokenizer: Any = None, *strings: StringGrammar) -> bool:
     """Whether the grammar lets ``text`` through as a whole answer."""
     tokenizer = tokenizer or make_tokenizer()
     end = tokenizer.eos_token_id
     maker = GuideMaker(tokenizer, {end})
-    guide = await maker.make(Constraint("lark", grammar))
+    guide = await maker.make(Constraint("lark", grammar, strings=strings))
     for id in (*tokenizer.encode(text, add_special_tokens=False), end):
         if not guide.allowed(len(tokenizer))[id]:
             return False
@@ -190,6 +190,33 @@ def test_the_grammar_lets_calls_with_the_right_arguments_through(form: str) -> N
         assert await accepts(number, text)
         assert await accepts(number, "42")
         assert not await accepts(number, other)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_custom_tool_is_held_to_its_grammar_and_others_to_their_schemas(form: str) -> None:
+    syntax, text = FORMS[form]
+    query = InputGrammar("regex", r'select "[a-z]+"\n')
+    sql = Function("get_sql", "", {}, strict=True, grammar=query)
+    string = StringGrammar("input_1", OPENING, query.kind, query.source, "the grammar of get_sql")
+
+    def asked(input: str) -> str:
+        return text.replace("get_weather", "get_sql").replace(
+            '{"city": "Rome"}', json.dumps({"input": input})
+        )
+
+    async def scenario() -> None:
+        for required in (True, False):
+            grammar = syntax.grammar([WEATHER, sql], text=None, required=required, parallel=False)
+            for answer, right in (
+                (asked('select "a"\n'), True),
+                (asked('select "A"\n'), False),
+                (asked('select "a"'), False),
+                (text, True),
+                (text.replace("city", "town"), False),
+            ):
+                assert await accepts(grammar, answer, None, string) == right, (required, answer)
 
     asyncio.run(scenario())
 

@@ -19,8 +19,13 @@ WEATHER: dict[str, Any] = {
 CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome"}}\n</tool_call>'
 
 
-def make_api(text: str = "hello") -> Api:
-    return make_small_api(text, context_length=4096)
+def allowed(*names: str, mode: str = "auto") -> dict[str, Any]:
+    tools = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
+
+
+def make_api(text: str = "hello", **engine: Any) -> Api:
+    return make_small_api(text, context_length=4096, **engine)
 
 
 def test_a_call_is_taken_out_of_the_answer() -> None:
@@ -149,7 +154,19 @@ def test_formats_are_constraints() -> None:
     ("parameters", "param"),
     [
         ({"tools": [{"type": "function"}]}, "tools[0].function"),
-        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [{"type": "custom"}]}, "tools[0].custom"),
+        ({"tools": [WEATHER], "tool_choice": {"type": "function"}}, "tool_choice.function"),
+        ({"tools": [WEATHER], "tool_choice": {"type": "custom"}}, "tool_choice.custom"),
+        ({"tools": [WEATHER], "tool_choice": allowed("get_time")}, "tool_choice"),
+        (
+            {"tools": [WEATHER], "tool_choice": allowed("get_weather", mode="all")},
+            "tool_choice.allowed_tools.mode",
+        ),
+        ({"tool_choice": allowed("get_weather")}, "tool_choice"),
+        (
+            {"tools": [WEATHER], "tool_choice": {"type": "allowed_tools"}},
+            "tool_choice.allowed_tools",
+        ),
         ({"tools": [WEATHER, WEATHER]}, "tools"),
         ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
         ({"tool_choice": "required"}, "tool_choice"),
@@ -200,3 +217,88 @@ def test_schemas_are_bounded_where_an_answer_has_to_fit_them() -> None:
         assert (answer.status, answer.error()["code"]) == (400, "schema_too_large")
     assert not api.engine.calls
     assert api.chat(tools=tools).status == 200  # free to call or not: nothing is compiled
+
+
+TIME: dict[str, Any] = {"type": "function", "function": {"name": "get_time"}}
+SEARCH = {"type": "web_search"}
+
+
+def test_only_allowed_tools_are_called_and_all_are_told() -> None:
+    api = make_api(CALL)
+    answer = api.chat(tools=[WEATHER, TIME], tool_choice=allowed("get_weather"))
+    assert answer.json()["choices"][0]["message"]["tool_calls"]
+    source = api.engine.calls[-1][2].constraint.source
+    assert "get_weather" in source
+    assert "get_time" not in source
+    assert "rest" in source  # it may say something instead
+    assert "get_time" in make_tokenizer().decode(api.engine.calls[-1][1])
+    answer = api.chat(tools=[WEATHER, TIME], tool_choice=allowed("get_time"))
+    (choice,) = answer.json()["choices"]
+    assert (choice["finish_reason"], choice["message"]["content"]) == ("stop", CALL)
+    assert constraint_of(tools=[WEATHER, TIME], tool_choice=allowed("get_weather", "get_time")) is (
+        None  # no tool is left out
+    )
+    forced = constraint_of(
+        tools=[WEATHER, TIME], tool_choice=allowed("get_weather", mode="required")
+    )
+    assert "get_time" not in forced.source
+    assert "rest" not in forced.source
+
+
+@pytest.mark.parametrize(
+    ("parameters", "named"),
+    [
+        ({"tools": [SEARCH, WEATHER]}, "tools[0].type"),
+        ({"tools": [WEATHER], "tool_choice": SEARCH}, "tool_choice.type"),
+        (
+            {
+                "tools": [WEATHER],
+                "tool_choice": {
+                    "type": "allowed_tools",
+                    "allowed_tools": {
+                        "mode": "auto",
+                        "tools": [*allowed("get_weather")["allowed_tools"]["tools"], SEARCH],
+                    },
+                },
+            },
+            "tool_choice.allowed_tools.tools[1].type",
+        ),
+    ],
+)
+def test_tools_that_cannot_be_run_are_left_out_and_named(
+    parameters: dict[str, Any], named: str
+) -> None:
+    api = make_api(CALL)
+    answer = api.chat(**parameters)
+    assert answer.status == 200, answer.body
+    assert answer.headers["x-ignored-parameters"] == named
+    assert answer.json()["choices"][0]["finish_reason"] == "tool_calls"
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}]} | parameters
+    answer = api.call("POST", "/v1/chat/completions", body, x_strict="1")
+    assert (answer.status, answer.error()["param"]) == (400, named)
+
+
+def test_nothing_is_called_where_only_tools_that_cannot_be_run_are_allowed() -> None:
+    hosted = {
+        "type": "allowed_tools",
+        "allowed_tools": {"mode": "required", "tools": [SEARCH]},
+    }
+    api = make_api("I cannot.")
+    answer = api.chat(tools=[WEATHER, SEARCH], tool_choice=hosted)
+    assert answer.json()["choices"][0]["message"]["content"] == "I cannot."
+    assert api.engine.calls[-1][2].constraint is None
+
+
+def test_what_an_engine_cannot_be_held_to_is_left_out_and_named() -> None:
+    """Clients set these by themselves."""
+    strict = {"type": "function", "function": WEATHER["function"] | {"strict": True}}
+    api = make_api(CALL, guided=False)
+    answer = api.chat(
+        tools=[TIME, strict], parallel_tool_calls=False, tool_choice=allowed("get_weather")
+    )
+    assert answer.json()["choices"][0]["finish_reason"] == "tool_calls"
+    assert answer.headers["x-ignored-parameters"] == "tools[1].function.strict, parallel_tool_calls"
+    assert api.engine.calls[-1][2].constraint is None
+    assert "get_time" not in make_tokenizer().decode(api.engine.calls[-1][1])
+    assert api.chat(tools=[WEATHER], tool_choice="required").status == 200
+    assert api.engine.calls[-1][2].constraint is not None  # which the engine itself refuses

@@ -22,7 +22,14 @@ from liveweights.engines.llama.host import Host
 from liveweights.engines.llama.precision import choose_precision
 from liveweights.engines.llama.process import LlamaProcess
 from liveweights.engines.penalties import make_penalties
-from liveweights.engines.protocol import EngineError, Sampling, Token, UnknownCheckpoint
+from liveweights.engines.protocol import (
+    ALL_GUIDANCE,
+    EngineError,
+    Guidance,
+    Sampling,
+    Token,
+    UnknownCheckpoint,
+)
 from liveweights.engines.resumed import Interrupted, generate_resumed
 from liveweights.engines.settings import EngineSettings
 from liveweights.engines.text import TextStream, special_ids
@@ -113,9 +120,9 @@ class LlamaEngine:
         return _TOLERANCE[self._precision or "q4_0"]
 
     @property
-    def guided(self) -> bool:
-        """Whether it takes what changes the distribution that a token is drawn from."""
-        return True
+    def guidance(self) -> frozenset[Guidance]:
+        """What it follows that changes the distribution that a token is drawn from."""
+        return ALL_GUIDANCE
 
     def resident(self) -> frozenset[str]:
         """Ids of the checkpoints that can answer now."""

@@ -15,7 +15,13 @@ import msgspec
 from liveweights.engines.context import choose_context
 from liveweights.engines.drawn import Step, candidate_count
 from liveweights.engines.limits import check_request, refuse_guidance
-from liveweights.engines.protocol import EngineError, Sampling, Token, UnknownCheckpoint
+from liveweights.engines.protocol import (
+    EngineError,
+    Guidance,
+    Sampling,
+    Token,
+    UnknownCheckpoint,
+)
 from liveweights.engines.resumed import Interrupted, generate_resumed
 from liveweights.engines.settings import EngineSettings, VllmSettings
 from liveweights.engines.text import TextStream
@@ -30,6 +36,10 @@ if TYPE_CHECKING:
 
 RETURN_SECONDS = 5.0
 """How long a request waits for a server to come back when none is in."""
+GUIDANCE: frozenset[Guidance] = frozenset({"min_p"})
+"""What it takes after temperature and says of each token is enough to tell how it was drawn. Of
+penalties it is not: they act on logits that vLLM does not say, of tokens that may lie outside the
+candidates."""
 _TOLERANCE = {"float32": 0.02, "bfloat16": 0.1}
 
 
@@ -107,9 +117,9 @@ class VllmEngine:
         return self._replicas
 
     @property
-    def guided(self) -> bool:
-        """Whether it takes what changes the distribution that a token is drawn from."""
-        return False
+    def guidance(self) -> frozenset[Guidance]:
+        """What it follows that changes the distribution that a token is drawn from."""
+        return GUIDANCE
 
     def resident(self) -> frozenset[str]:
         """Ids of the checkpoints that some server can answer for now."""
@@ -190,7 +200,7 @@ class VllmEngine:
         if checkpoint is None:
             raise UnknownCheckpoint(f"{checkpoint_id} is not resident on this engine")
         check_request(len(prompt_ids), sampling, self.context_length)
-        refuse_guidance(sampling)
+        refuse_guidance(sampling, GUIDANCE)
         text = TextStream(self._tokenizer, sampling.stop, sampling.skip)
         size = candidate_count(sampling, self._settings.candidates)
 

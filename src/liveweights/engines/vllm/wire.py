@@ -111,7 +111,7 @@ def generate_request(
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "top_k": candidates,
-            "min_p": 0.0,
+            "min_p": sampling.min_p,
             "repetition_penalty": 1.0,
             "seed": seed,
             "stop_token_ids": sorted(ends),

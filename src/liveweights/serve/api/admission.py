@@ -149,8 +149,8 @@ async def _slots(
 
 def leave_out_guidance(model: Model, request: BaseRequest, exchange: Exchange) -> None:
     """What the engine does not follow, unless it is to refuse it."""
-    if not model.engine.guided and not exchange.strict:
-        exchange.ignored += request.leave_out_guidance()
+    if not exchange.strict:
+        exchange.ignored += request.leave_out_guidance(model.engine.guidance)
 
 
 def check_prompt(model: Model, prompt_ids: list[int], max_tokens: int, param: str) -> None:

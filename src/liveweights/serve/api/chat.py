@@ -17,6 +17,7 @@ from liveweights.serve.api.admission import admitted, check_prompt, leave_out_gu
 from liveweights.serve.api.answer import ChunkFrame, Service, answer, envelope, usage
 from liveweights.serve.api.caller import Caller
 from liveweights.serve.api.draft import Draft, make_drafts
+from liveweights.serve.api.formats import ResponseFormat
 from liveweights.serve.api.logprobs import told
 from liveweights.serve.api.messages import (
     Effort,
@@ -31,22 +32,25 @@ from liveweights.serve.api.objects import (
     ChatCompletion,
     ChatLogprobs,
     ChatMessage,
+    CustomCall,
+    CustomToolCall,
     FunctionCall,
+    FunctionToolCall,
     ToolCall,
     ToolCallDelta,
 )
+from liveweights.serve.api.offers import Offer, ToolUse
 from liveweights.serve.api.request import MAX_LOGPROBS, GenerationRequest
-from liveweights.serve.api.syntax.protocol import Call, Syntax
+from liveweights.serve.api.syntax.protocol import Call
 from liveweights.serve.api.tokenization import Tokenizer
+from liveweights.serve.api.toolbox import Toolbox, make_constraint, make_toolbox, take_apart
 from liveweights.serve.api.tools import (
-    NamedTool,
-    ResponseFormat,
     Tool,
-    Toolbox,
     ToolChoice,
-    make_constraint,
-    make_toolbox,
-    take_apart,
+    read_choice,
+    read_offers,
+    unknown_choices,
+    unknown_tools,
 )
 from liveweights.serve.models import Model
 from liveweights.serve.router import Pin
@@ -95,14 +99,14 @@ class ChatRequest(GenerationRequest, kw_only=True, forbid_unknown_fields=True):
         unmet = super().unmet()
         if self.modalities not in (None, ["text"]):
             unmet["modalities"] = "Only ['text'] is supported as 'modalities'."
+        for at, type in (*unknown_tools(self.tools or ()), *unknown_choices(self.tool_choice)):
+            unmet[at] = f"Tools of type {type[:50]!r} cannot be run here ({at})."
         return unmet
 
-    def toolbox(self, syntax: Syntax | None) -> Toolbox:
+    def tool_use(self) -> ToolUse:
         """Raises ApiError 400."""
-        choice = self.tool_choice
-        named = f"={choice.function.name}" if isinstance(choice, NamedTool) else choice
-        functions = [tool.function for tool in self.tools or ()]
-        return make_toolbox(functions, named, self.parallel_tool_calls, syntax, self.model)
+        offers = list(read_offers(self.tools or ()))
+        return ToolUse(offers, read_choice(self.tool_choice), self.parallel_tool_calls is not False)
 
     @property
     def continued(self) -> bool:
@@ -120,11 +124,19 @@ class ChatRequest(GenerationRequest, kw_only=True, forbid_unknown_fields=True):
         return asked if asked is not None else max(1, min(room, longest))
 
 
+def make_call(offer: Offer, call: Call) -> ToolCall:
+    """As a client gets it."""
+    if offer.custom:
+        return CustomToolCall(call.id, CustomCall(offer.name, offer.text(call)))
+    return FunctionToolCall(call.id, FunctionCall(offer.name, call.arguments))
+
+
 class CallStream:
     """One choice's deltas while it may call tools: text as it comes, a call when it is whole."""
 
     def __init__(self, toolbox: Toolbox) -> None:
         self._reader = toolbox.reader()
+        self._offers = toolbox.offers
         self._tokens: list[Token] = []
         self.count = 0
         """Calls so far."""
@@ -144,8 +156,11 @@ class CallStream:
     def _delta(self, piece: str | Call) -> bytes:
         if isinstance(piece, str):
             return b'"content":' + msgspec.json.encode(piece)
-        function = FunctionCall(piece.name, piece.arguments)
-        delta = ToolCallDelta(self.count, function, piece.id, "function")
+        call = make_call(self._offers[piece.name], piece)
+        if isinstance(call, CustomToolCall):
+            delta = ToolCallDelta(self.count, call.id, "custom", custom=call.custom)
+        else:
+            delta = ToolCallDelta(self.count, call.id, "function", call.function)
         self.count += 1
         return b'"tool_calls":' + msgspec.json.encode([delta])
 
@@ -173,7 +188,7 @@ class ChatShape:
 
     def _choice(self, draft: Draft) -> ChatChoice:
         said = take_apart(draft.tokens, self._toolbox.reader())
-        calls = [ToolCall(call.id, FunctionCall(call.name, call.arguments)) for call in said.calls]
+        calls = [make_call(self._toolbox.offers[call.name], call) for call in said.calls]
         return ChatChoice(
             index=draft.index,
             message=ChatMessage(
@@ -239,6 +254,7 @@ async def prepare(
     exchange: Exchange,
     *,
     model: Model,
+    use: ToolUse,
     wish: Wish,
     param: str,
 ) -> tuple[list[Draft], Toolbox]:
@@ -250,7 +266,10 @@ async def prepare(
     permit.reserve(fewest_tokens(model.encoder, request.messages, param))
     request.check_vocabulary(len(model.tokenizer))
     leave_out_guidance(model, request, exchange)
-    toolbox = request.toolbox(model.syntax)
+    if "constraint" not in model.engine.guidance and not exchange.strict:
+        use, left_out = use.unenforced()
+        exchange.ignored += left_out
+    toolbox = make_toolbox(use, model.syntax, request.model)
     constraint = make_constraint(toolbox, request.response_format)
     variables, unread = wish.among(str(model.tokenizer.chat_template or ""))
     if unread and exchange.strict:
@@ -298,6 +317,7 @@ class ChatEndpoint:
                 pin,
                 exchange,
                 model=model,
+                use=request.tool_use(),
                 wish=request.wish(),
                 param="messages",
             )

@@ -13,12 +13,12 @@ from msgspec import Meta
 from liveweights.catalog.template import TemplateRefusal
 from liveweights.catalog.template_host import CONTINUE
 from liveweights.engines.text import heal
-from liveweights.http.errors import bad_request, unsupported
+from liveweights.http.errors import bad_request, need, unsupported
 from liveweights.serve.api.control import Hidden
 from liveweights.serve.api.encoder import Encoder
 from liveweights.serve.api.syntax.find import takes_tools
 from liveweights.serve.api.syntax.hermes import write_tools
-from liveweights.serve.api.syntax.protocol import ID_LENGTH
+from liveweights.serve.api.syntax.protocol import ID_LENGTH, INPUT
 from liveweights.serve.api.tokenization import INLINE_CHARACTERS
 from liveweights.serve.api.tools import CalledTool
 
@@ -82,28 +82,35 @@ def conversation(messages: list[Message], template: str) -> list[dict[str, Any]]
             if role != "assistant":
                 at = f"{where}.tool_calls"
                 raise bad_request("Only the assistant calls tools.", at, "invalid_value")
-            called |= {call.id: call.function.name for call in message.tool_calls}
-            turn["tool_calls"] = [_called(call) for call in message.tool_calls]
+            calls = [
+                _called(call, f"{where}.tool_calls[{i}]")
+                for i, call in enumerate(message.tool_calls)
+            ]
+            given = zip(message.tool_calls, calls, strict=True)
+            called |= {call.id: told["function"]["name"] for call, told in given}
+            turn["tool_calls"] = calls
         if role == "tool":
             turn |= _answered(message, called, where)
         turns.append(turn)
     return turns
 
 
-def _called(call: CalledTool) -> dict[str, Any]:
-    try:
-        arguments = json.loads(call.function.arguments)
-    except (ValueError, RecursionError):
-        arguments = call.function.arguments  # the model's own slip; it shall see it
-    function = {"name": call.function.name, "arguments": arguments}
+def _called(call: CalledTool, where: str) -> dict[str, Any]:
+    if call.type == "custom":
+        custom = need(call.custom, f"{where}.custom")
+        function: dict[str, Any] = {"name": custom.name, "arguments": {INPUT: custom.input}}
+    else:
+        given = need(call.function, f"{where}.function")
+        try:
+            arguments = json.loads(given.arguments)
+        except (ValueError, RecursionError):
+            arguments = given.arguments  # the model's own slip; it shall see it
+        function = {"name": given.name, "arguments": arguments}
     return {"id": _template_id(call.id), "type": "function", "function": function}
 
 
 def _answered(message: Message, called: dict[str, str], where: str) -> dict[str, str]:
-    id = message.tool_call_id
-    if id is None:
-        at = f"{where}.tool_call_id"
-        raise bad_request(f"Missing required parameter: '{at}'.", at, "missing_required_parameter")
+    id = need(message.tool_call_id, f"{where}.tool_call_id")
     name = called.get(id) or message.name or ""
     return {"tool_call_id": _template_id(id), "name": name}
 

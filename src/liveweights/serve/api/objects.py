@@ -58,10 +58,22 @@ class FunctionCall(msgspec.Struct):
     arguments: str
 
 
-class ToolCall(msgspec.Struct):
+class CustomCall(msgspec.Struct):
+    name: str
+    input: str
+
+
+class FunctionToolCall(msgspec.Struct, tag_field="type", tag="function"):
     id: str
     function: FunctionCall
-    type: Literal["function"] = "function"
+
+
+class CustomToolCall(msgspec.Struct, tag_field="type", tag="custom"):
+    id: str
+    custom: CustomCall
+
+
+ToolCall = FunctionToolCall | CustomToolCall
 
 
 class ChatMessage(msgspec.Struct):
@@ -90,9 +102,10 @@ class ToolCallDelta(msgspec.Struct):
     """``id``, ``type`` and the name come with the first piece of a call."""
 
     index: int
-    function: FunctionCall
     id: str | UnsetType = UNSET
-    type: Literal["function"] | UnsetType = UNSET
+    type: Literal["function", "custom"] | UnsetType = UNSET
+    function: FunctionCall | UnsetType = UNSET
+    custom: CustomCall | UnsetType = UNSET
 
 
 class Delta(msgspec.Struct):

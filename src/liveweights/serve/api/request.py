@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Annotated, ClassVar, TypedDict
 
 import msgspec
@@ -81,7 +82,7 @@ class BaseRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
 
-    # What engines follow that know how likely a token was when it was drawn (``guided``).
+    # What engines follow that know how likely a token was when it was drawn (``guidance``).
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
@@ -96,9 +97,13 @@ class BaseRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         each with what is said of it to who wants to know."""
         return {}
 
-    def leave_out_guidance(self) -> list[str]:
-        """For an engine that does not follow it; the names of what was asked for."""
-        asked = [name for name, same in GUIDANCE.items() if getattr(self, name) not in (None, same)]
+    def leave_out_guidance(self, followed: Container[str]) -> list[str]:
+        """For an engine that follows only some; the names of what was asked for beside."""
+        asked = [
+            name
+            for name, same in GUIDANCE.items()
+            if name not in followed and getattr(self, name) not in (None, same)
+        ]
         for name in asked:
             setattr(self, name, None)
         return asked

@@ -54,8 +54,7 @@ class ResponsesEndpoint:
         if not messages:
             raise bad_request("'input' is empty: there is nothing to answer.", "input", "empty")
         with pinned(service, request.model, caller) as (model, pin):
-            offers = request.offers()
-            chat = request.as_chat(messages, offers)
+            chat = request.as_chat(messages)
             drafts, toolbox = await prepare(
                 service,
                 chat,
@@ -63,15 +62,14 @@ class ResponsesEndpoint:
                 pin,
                 exchange,
                 model=model,
+                use=request.tool_use(),
                 wish=request.wish(),
                 param="input",
             )
             (draft,) = drafts
             created = int(draft.created_at.timestamp())
             response = make_response(request, make_id("resp"), created, pin.checkpoint, draft.id)
-            shape = ResponseShape(
-                response, model.tokenizer, toolbox, offers, logprobs=request.logprobs
-            )
+            shape = ResponseShape(response, model.tokenizer, toolbox, logprobs=request.logprobs)
 
             async def settle() -> None:
                 shape.complete(draft)

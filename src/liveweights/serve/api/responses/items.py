@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 
-from liveweights.http.errors import bad_request
+from liveweights.http.errors import bad_request, need
 from liveweights.http.wire import StoredText
 from liveweights.serve.api.messages import ContentPart, Message
-from liveweights.serve.api.responses.tools import full_name, text_arguments
-from liveweights.serve.api.tools import CalledFunction, CalledTool
+from liveweights.serve.api.responses.tools import full_name
+from liveweights.serve.api.tools import CalledCustom, CalledFunction, CalledTool
 
-T = TypeVar("T")
 TEXTS = ("input_text", "output_text", "text")
 Role = Literal["user", "assistant", "system", "developer"]
 
@@ -96,28 +95,27 @@ def to_messages(items: Sequence[Item], where: str) -> list[Message]:
             else:
                 messages.append(Message("assistant", tool_calls=[call]))
         elif item.type in OUTPUTS:
-            output = _need(item.output, f"{at}.output")
-            id = _need(item.call_id, f"{at}.call_id")
+            output = need(item.output, f"{at}.output")
+            id = need(item.call_id, f"{at}.call_id")
             messages.append(Message("tool", _text(output, f"{at}.output"), tool_call_id=id))
     return messages
 
 
 def _message(item: Item, at: str) -> Message:
-    role: Role = _need(item.role, f"{at}.role")
+    role: Role = need(item.role, f"{at}.role")
     if item.content is None and role == "assistant":
         return Message(role, "")  # it said nothing
-    content = _need(item.content, f"{at}.content")
+    content = need(item.content, f"{at}.content")
     return Message(role, _text(content, f"{at}.content"))
 
 
 def _call(item: Item, at: str) -> CalledTool:
-    name = full_name(_need(item.name, f"{at}.name"), item.namespace)
+    name = full_name(need(item.name, f"{at}.name"), item.namespace)
+    id = need(item.call_id, f"{at}.call_id")
     if item.type == "custom_tool_call":
-        arguments = text_arguments(_need(item.input, f"{at}.input"))
-    else:
-        arguments = _need(item.arguments, f"{at}.arguments")
-    function = CalledFunction(name, arguments)
-    return CalledTool(_need(item.call_id, f"{at}.call_id"), function)
+        custom = CalledCustom(name, need(item.input, f"{at}.input"))
+        return CalledTool(id, custom=custom, type="custom")
+    return CalledTool(id, CalledFunction(name, need(item.arguments, f"{at}.arguments")))
 
 
 def _text(content: str | list[ItemPart], at: str) -> str | list[ContentPart]:
@@ -132,10 +130,3 @@ def _text(content: str | list[ItemPart], at: str) -> str | list[ContentPart]:
             raise bad_request(reason, where, "unsupported_value")
         parts.append(said)
     return "".join(parts)
-
-
-def _need(value: T | None, where: str) -> T:
-    if value is None:
-        code = "missing_required_parameter"
-        raise bad_request(f"Missing required parameter: '{where}'.", where, code)
-    return value

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
 
-from liveweights.http.errors import bad_request, unsupported
+from liveweights.http.errors import bad_request, need, unsupported
 from liveweights.http.wire import StoredName, StoredText
 from liveweights.serve.api.chat import ChatRequest
+from liveweights.serve.api.formats import JsonSchema, ResponseFormat
 from liveweights.serve.api.messages import Effort, Message, VariableName, Wish
+from liveweights.serve.api.offers import Schema, ToolName, ToolUse
 from liveweights.serve.api.request import MAX_LOGPROBS, BaseRequest
 from liveweights.serve.api.responses.items import Item, unknown_items
 from liveweights.serve.api.responses.tools import (
     FlatChoice,
     FlatTool,
-    Offer,
-    full_name,
-    offers,
+    read_choice,
+    read_offers,
+    unknown_choices,
     unknown_tools,
-)
-from liveweights.serve.api.tools import (
-    FunctionName,
-    JsonSchema,
-    NamedTool,
-    ResponseFormat,
-    Schema,
-    Tool,
-    ToolName,
 )
 
 LOGPROBS = "message.output_text.logprobs"
@@ -116,7 +108,7 @@ class ResponsesRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
             if name != LOGPROBS:
                 message = f"Only {LOGPROBS!r} can be included, not {name[:50]!r}."
                 unmet[f"include[{place}]"] = message
-        for at, type in unknown_tools(self.tools or ()):
+        for at, type in (*unknown_tools(self.tools or ()), *unknown_choices(self.tool_choice)):
             unmet[at] = f"Tools of type {type[:50]!r} cannot be run here ({at})."
         for at, type in unknown_items(self.items(), "input"):
             unmet[at] = f"Items of type {type[:50]!r} are not supported ({at})."
@@ -136,13 +128,13 @@ class ResponsesRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
             return [Item(role="user", content=self.input)]
         return self.input
 
-    def offers(self) -> list[Offer]:
-        """The tools that can be called. Raises ApiError 400."""
-        return offers(self.tools or ())
+    def tool_use(self) -> ToolUse:
+        """Raises ApiError 400."""
+        offers = list(read_offers(self.tools or ()))
+        return ToolUse(offers, read_choice(self.tool_choice), self.parallel_tool_calls is not False)
 
-    def as_chat(self, messages: list[Message], offers: Sequence[Offer]) -> ChatRequest:
-        """The same request to chat, with the functions of ``offers``. Raises ApiError 400."""
-        choice = self.tool_choice
+    def as_chat(self, messages: list[Message]) -> ChatRequest:
+        """The same request to chat, without its tools. Raises ApiError 400."""
         return ChatRequest(
             model=self.model,
             messages=messages,
@@ -155,13 +147,6 @@ class ResponsesRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
             repetition_penalty=self.repetition_penalty,
             min_p=self.min_p,
             max_completion_tokens=self.max_output_tokens,
-            tools=[Tool("function", offer.function) for offer in offers],
-            tool_choice=NamedTool(
-                "function", FunctionName(full_name(choice.name, choice.namespace))
-            )
-            if isinstance(choice, FlatChoice)
-            else choice,
-            parallel_tool_calls=self.parallel_tool_calls,
             response_format=self._format(),
             logprobs=self.logprobs,
             top_logprobs=self.top_logprobs,
@@ -171,8 +156,6 @@ class ResponsesRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
         format = self.text.format if self.text else None
         if format is None or format.type != "json_schema":
             return format and ResponseFormat(format.type)
-        if format.schema is None or format.name is None:
-            where = "text.format.schema" if format.schema is None else "text.format.name"
-            code = "missing_required_parameter"
-            raise bad_request(f"Missing required parameter: '{where}'.", where, code)
-        return ResponseFormat("json_schema", JsonSchema(format.name, schema=format.schema))
+        schema = need(format.schema, "text.format.schema")
+        name = need(format.name, "text.format.name")
+        return ResponseFormat("json_schema", JsonSchema(name, schema=schema))

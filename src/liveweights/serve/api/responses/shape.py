@@ -23,26 +23,23 @@ from liveweights.serve.api.responses.objects import (
     Status,
     failed,
 )
-from liveweights.serve.api.responses.tools import Offer
 from liveweights.serve.api.syntax.protocol import Call, Said
 from liveweights.serve.api.tokenization import Tokenizer
-from liveweights.serve.api.tools import Toolbox
+from liveweights.serve.api.toolbox import Toolbox
 
 
 class ResponseShape:
-    """``offers`` are the tools behind the functions of ``toolbox``. ``logprobs`` says whether
-    those of the text are told."""
+    """``logprobs`` says whether those of the text are told."""
 
     def __init__(
         self,
         response: Response,
         tokenizer: Tokenizer,
         toolbox: Toolbox,
-        offers: Sequence[Offer],
         *,
         logprobs: bool,
     ) -> None:
-        self._offers = {offer.function.name: offer for offer in offers}
+        self._offers = toolbox.offers
         self.response = response
         self._tokenizer = tokenizer
         self._reader = toolbox.reader()

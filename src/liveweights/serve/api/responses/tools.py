@@ -1,40 +1,28 @@
-"""Tools as a response's client offers them, and the functions that a model is told of in their
-place.
-
-A custom tool takes free text: for the model it is a function of one text. Tools of a namespace are
-functions whose names begin with it. What only OpenAI's own servers run (a web search) is not here.
-"""
+"""Tools as a response's client offers and chooses them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
-from liveweights.http.errors import bad_request
-from liveweights.serve.api.syntax.protocol import Call
-from liveweights.serve.api.tools import FunctionTool, Schema, ToolName
+from liveweights.http.errors import need
+from liveweights.serve.api.offers import (
+    ALLOWED,
+    CUSTOM,
+    FUNCTION,
+    Choice,
+    InputFormat,
+    Offer,
+    Schema,
+    ToolName,
+    offer_custom,
+    offer_function,
+)
 
-INPUT = "input"
-"""The parameter of the function that stands for a custom tool."""
-FUNCTION, CUSTOM, NAMESPACE = KINDS = ("function", "custom", "namespace")
-_TEXT: Schema = {
-    "type": "object",
-    "properties": {INPUT: {"type": "string"}},
-    "required": [INPUT],
-    "additionalProperties": False,
-}
-
-
-class InputFormat(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """What a custom tool's text has to be: any, or what a grammar admits."""
-
-    type: Literal["text", "grammar"]
-    syntax: Literal["lark", "regex"] | None = None
-    definition: str | None = None
+NAMESPACE = "namespace"
+KINDS = (FUNCTION, CUSTOM, NAMESPACE)
 
 
 class FlatTool(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,42 +38,57 @@ class FlatTool(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class FlatChoice(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    type: Literal["function", "custom"]
-    name: ToolName
+    """One tool, or those that are allowed: these are ``tools``."""
+
+    type: str
+    name: ToolName | None = None
     namespace: ToolName | None = None
+    mode: Literal["auto", "required"] | None = None
+    tools: list[FlatChoice] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A tool, and the function that the model is told of."""
-
-    function: FunctionTool
-    name: str
-    namespace: str | None
-    custom: bool
-
-    def text(self, call: Call) -> str:
-        """What a custom tool is called with."""
-        return str(json.loads(call.arguments).get(INPUT, ""))
-
-
-def offers(tools: Sequence[FlatTool], where: str = "tools") -> list[Offer]:
-    """Those that can be called. Raises ApiError 400 for one without a name."""
-    return list(_offers(tools, where, None))
-
-
-def _offers(tools: Sequence[FlatTool], where: str, namespace: str | None) -> Iterator[Offer]:
+def read_offers(
+    tools: Sequence[FlatTool], where: str = "tools", namespace: str | None = None
+) -> Iterator[Offer]:
+    """Those that can be called. Raises ApiError 400."""
     for place, tool in enumerate(tools):
         if tool.type not in KINDS:
             continue
         at = f"{where}[{place}]"
-        if tool.name is None:
-            code = "missing_required_parameter"
-            raise bad_request(f"Missing required parameter: '{at}.name'.", f"{at}.name", code)
+        name = need(tool.name, f"{at}.name")
+        full = full_name(name, namespace)
         if tool.type == NAMESPACE:
-            yield from _offers(tool.tools or (), f"{at}.tools", full_name(tool.name, namespace))
+            yield from read_offers(tool.tools or (), f"{at}.tools", full)
+        elif tool.type == CUSTOM:
+            grammar = tool.format.read(f"{at}.format") if tool.format else None
+            function = offer_custom(full, tool.description, grammar)
+            yield Offer(function, name, at, namespace, custom=True)
         else:
-            yield Offer(_function(tool, namespace), tool.name, namespace, tool.type == CUSTOM)
+            function = offer_function(full, tool.description, tool.parameters, tool.strict)
+            yield Offer(function, name, at, namespace)
+
+
+def read_choice(choice: str | FlatChoice | None) -> Choice:
+    """Raises ApiError 400."""
+    match choice:
+        case None | "auto":
+            return Choice()
+        case "none" | "required":
+            return Choice(choice)
+        case FlatChoice(type="allowed_tools"):
+            at = "tool_choice.tools"
+            tools = enumerate(need(choice.tools, at))
+            known = [(place, tool) for place, tool in tools if tool.type in (FUNCTION, CUSTOM)]
+            names = tuple(_name(tool, f"{at}[{place}]") for place, tool in known)
+            return Choice(need(choice.mode, "tool_choice.mode"), names)
+        case FlatChoice(type="function" | "custom"):
+            return Choice("required", (_name(choice, "tool_choice"),), named=True)
+        case _:
+            return Choice()
+
+
+def _name(tool: FlatChoice, at: str) -> str:
+    return full_name(need(tool.name, f"{at}.name"), tool.namespace)
 
 
 def unknown_tools(tools: Sequence[FlatTool], where: str = "tools") -> Iterator[tuple[str, str]]:
@@ -98,27 +101,18 @@ def unknown_tools(tools: Sequence[FlatTool], where: str = "tools") -> Iterator[t
             yield from unknown_tools(tool.tools or (), f"{at}.tools")
 
 
+def unknown_choices(choice: str | FlatChoice | None) -> Iterator[tuple[str, str]]:
+    """Tools that cannot be called, and are chosen: where each is, and its type."""
+    if not isinstance(choice, FlatChoice):
+        return
+    chosen = {"tool_choice": choice}
+    if choice.type == ALLOWED:
+        chosen = {f"tool_choice.tools[{i}]": tool for i, tool in enumerate(choice.tools or ())}
+    for at, tool in chosen.items():
+        if tool.type not in (FUNCTION, CUSTOM):
+            yield f"{at}.type", tool.type
+
+
 def full_name(name: str, namespace: str | None) -> str:
     """What the model calls a tool."""
     return f"{namespace}.{name}" if namespace else name
-
-
-def text_arguments(text: str) -> str:
-    """The arguments of a call of a custom tool, as JSON."""
-    return json.dumps({INPUT: text}, ensure_ascii=False)
-
-
-def _function(tool: FlatTool, namespace: str | None) -> FunctionTool:
-    assert tool.name is not None
-    name = full_name(tool.name, namespace)
-    if tool.type == FUNCTION:
-        return FunctionTool(name, tool.description, tool.parameters, tool.strict)
-    return FunctionTool(name, _described(tool), _TEXT, None)
-
-
-def _described(tool: FlatTool) -> str | None:
-    format: Any = tool.format or None
-    if format is None or format.type != "grammar" or not format.definition:
-        return tool.description
-    rule = f"Its {INPUT} follows this {format.syntax or 'lark'} grammar:\n{format.definition}"
-    return f"{tool.description}\n\n{rule}" if tool.description else rule

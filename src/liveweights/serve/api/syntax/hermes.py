@@ -9,9 +9,8 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from liveweights.engines.guide import json_rule
 from liveweights.serve.api.syntax.marked import MarkedReader
-from liveweights.serve.api.syntax.protocol import Function, quoted
+from liveweights.serve.api.syntax.protocol import Function, arguments_rules, quoted
 
 BEGIN, END = "<tool_call>", "</tool_call>"
 
@@ -34,11 +33,10 @@ class Hermes:
     def grammar(
         self, functions: Sequence[Function], *, text: str | None, required: bool, parallel: bool
     ) -> str:
-        rules = [
-            f"fn_{i}: {quoted(head(function))} args_{i} {self._end}\n"
-            f"args_{i}: {json_rule(function.parameters)}"
-            for i, function in enumerate(functions)
-        ]
+        rules: list[str] = []
+        for i, function in enumerate(functions):
+            rules.append(f"fn_{i}: {quoted(head(function))} args_{i} {self._end}")
+            rules += arguments_rules(i, function)
         rules.append("body: " + " | ".join(f"fn_{i}" for i in range(len(functions))))
         begin = self._begin
         if required or text is not None:

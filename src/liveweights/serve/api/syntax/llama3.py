@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 
-from liveweights.engines.guide import json_rule
-from liveweights.serve.api.syntax.protocol import Function, quoted, read_calls
+from liveweights.serve.api.syntax.protocol import Function, arguments_rules, quoted, read_calls
 from liveweights.serve.api.syntax.whole import WholeReader
 
 TRIGGER = "<|python_tag|>"
@@ -33,6 +32,6 @@ class Llama3:
         for i, function in enumerate(functions):
             head = f'{{"name": {json.dumps(function.name)}, "parameters": '
             rules.append(f'fn_{i}: {quoted(head)} args_{i} "}}"')
-            rules.append(f"args_{i}: {json_rule(function.parameters)}")
+            rules += arguments_rules(i, function)
         other = "" if required else f"\nanswer: {text or TEXT}"
         return "\n".join([f"start: calls{'' if required else ' | answer'}{other}", *rules])

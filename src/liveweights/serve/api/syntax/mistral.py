@@ -10,8 +10,14 @@ import json
 import re
 from collections.abc import Collection, Sequence
 
-from liveweights.engines.guide import json_rule
-from liveweights.serve.api.syntax.protocol import BARE, Call, Function, quoted, read_calls
+from liveweights.serve.api.syntax.protocol import (
+    BARE,
+    Call,
+    Function,
+    arguments_rules,
+    quoted,
+    read_calls,
+)
 from liveweights.serve.api.syntax.whole import WholeReader
 
 TRIGGER = "[TOOL_CALLS]"
@@ -39,7 +45,7 @@ class Mistral:
         for i, function in enumerate(functions):
             head = f'{{"name": {json.dumps(function.name)}, "arguments": '
             rules.append(f'fn_{i}: {quoted(head)} args_{i} "}}"')
-            rules.append(f"args_{i}: {json_rule(function.parameters)}")
+            rules += arguments_rules(i, function)
         other = "" if required else f"\nanswer: {text or TEXT}"
         return "\n".join([f"start: calls{'' if required else ' | answer'}{other}", *rules])
 

@@ -7,12 +7,21 @@ import secrets
 import string
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
+from liveweights.engines.guide import json_rule
+from liveweights.engines.json_strings import CHARACTERS
 from liveweights.engines.protocol import Token
 
 ID_LENGTH = 9  # Mistral's templates take no other
 _ALPHABET = string.ascii_letters + string.digits
+
+
+INPUT = "input"
+"""The parameter of the function that stands for a custom tool."""
+OPENING = f'{{"{INPUT}": "'
+"""What its arguments begin with, up to the text."""
+CLOSING = '"}'
 
 
 def make_call_id() -> str:
@@ -20,13 +29,23 @@ def make_call_id() -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class InputGrammar:
+    """What a text must be: a grammar in Lark, or a regular expression that all of it matches."""
+
+    kind: Literal["lark", "regex"]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Function:
-    """A tool that a model may call. ``parameters`` is a JSON schema of an object."""
+    """A tool that a model may call. ``parameters`` is a JSON schema of an object; that of a
+    function with a ``grammar`` has one text, which follows it."""
 
     name: str
     description: str
     parameters: dict[str, Any]
     strict: bool
+    grammar: InputGrammar | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +144,20 @@ def _call(value: Any, names: Collection[str]) -> Call | None:
 def quoted(text: str) -> str:
     """``text`` as a literal in a Lark grammar."""
     return json.dumps(text)
+
+
+def input_rule(place: int) -> str:
+    """The rule that comes before the text of the function at that place."""
+    return f"input_{place}"
+
+
+def arguments_rules(place: int, function: Function) -> list[str]:
+    """Rules of a Lark grammar: ``args_0`` is what the first function is called with."""
+    if function.grammar is None:
+        return [f"args_{place}: {json_rule(function.parameters)}"]
+    # What the text is, between the two, is up to its own grammar (``engines.json_strings``).
+    name = input_rule(place)
+    return [
+        f"args_{place}: {name} {CHARACTERS} {quoted(CLOSING)}",
+        f"{name}[capture]: {quoted(OPENING)}",
+    ]

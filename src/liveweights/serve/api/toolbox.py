@@ -1,0 +1,172 @@
+"""The tools of one answer: what it may call, the constraint that follows, and its calls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from liveweights.engines.guide import json_rule
+from liveweights.engines.protocol import Constraint, StringGrammar, Token
+from liveweights.http.errors import bad_request, unsupported
+from liveweights.serve.api.formats import ResponseFormat, schema_of
+from liveweights.serve.api.offers import Offer, Schema, ToolUse
+from liveweights.serve.api.syntax.protocol import (
+    OPENING,
+    Call,
+    Function,
+    Reader,
+    Syntax,
+    input_rule,
+)
+
+MAX_TOOLS = 128
+MAX_SCHEMA_BYTES = 65_536
+"""Of all that an answer must fit: what compiles in about a second at worst."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toolbox:
+    """The functions that one answer may call; none where it may not call any."""
+
+    functions: tuple[Function, ...] = ()
+    told: tuple[Function, ...] = ()
+    """Those that the prompt tells of."""
+    offers: Mapping[str, Offer] = field(default_factory=dict[str, Offer])
+    """By the name that the model calls."""
+    required: bool = False
+    parallel: bool = True
+    syntax: Syntax | None = None
+
+    def described(self) -> list[dict[str, Any]]:
+        """As chat templates expect them."""
+        return [
+            {
+                "type": "function",
+                "function": {
+                    "name": function.name,
+                    "description": function.description,
+                    "parameters": function.parameters,
+                },
+            }
+            for function in self.told
+        ]
+
+    def reader(self) -> Reader | None:
+        """Takes the calls out of an answer; None where it has none."""
+        if not self.functions or self.syntax is None:
+            return None
+        return self.syntax.reader({function.name for function in self.functions})
+
+    @property
+    def free(self) -> bool:
+        """Whether the model may call what it was told of as it likes, or nothing."""
+        strict = any(function.strict for function in self.functions)
+        restricted = len(self.functions) < len(self.told)
+        return self.parallel and not (self.required or strict or restricted)
+
+
+def make_toolbox(use: ToolUse, syntax: Syntax | None, model: str) -> Toolbox:
+    """Raises ApiError 400."""
+    choice = use.choice
+    offers = {offer.function.name: offer for offer in use.offers}
+    if len(use.offers) > MAX_TOOLS:
+        message = f"{len(use.offers)} tools are more than the {MAX_TOOLS} of one request."
+        raise bad_request(message, "tools", "invalid_value")
+    if len(offers) < len(use.offers):
+        raise bad_request("Two tools have the same name.", "tools", "invalid_value")
+    if not offers and (choice.mode == "required" or choice.names):
+        message = "'tool_choice' needs 'tools' to choose from."
+        raise bad_request(message, "tool_choice", "invalid_value")
+    for name in choice.names or ():
+        if name not in offers:
+            message = f"'tool_choice' names {name!r}, which is not among the tools."
+            raise bad_request(message, "tool_choice", "invalid_value")
+    names = offers if choice.names is None else choice.names
+    functions = tuple(offer.function for name, offer in offers.items() if name in names)
+    if choice.mode == "none" or not functions:
+        return Toolbox()
+    if syntax is None:
+        message = f"How the model {model!r} writes tool calls is not known here; leave 'tools' out."
+        raise unsupported("tools", message)
+    return Toolbox(
+        functions=functions,
+        told=functions if choice.named else tuple(offer.function for offer in use.offers),
+        offers=offers,
+        required=choice.mode == "required",
+        # Whoever names a function wants one call of it.
+        parallel=use.parallel and not choice.named,
+        syntax=syntax,
+    )
+
+
+def make_constraint(toolbox: Toolbox, format: ResponseFormat | None) -> Constraint | None:
+    """What the answer must be; None if it may be anything. Raises ApiError 400."""
+    schema = schema_of(format)
+    if schema is None and (toolbox.free or not toolbox.functions):
+        return None
+    _check_size(toolbox.functions, schema)
+    if not toolbox.functions:
+        return Constraint("json_schema", json.dumps(schema), "the schema of the answer")
+    assert toolbox.syntax is not None
+    grammar = toolbox.syntax.grammar(
+        toolbox.functions,
+        text=None if schema is None else json_rule(schema),
+        required=toolbox.required,
+        parallel=toolbox.parallel,
+    )
+    strings = tuple(
+        StringGrammar(
+            input_rule(place),
+            OPENING,
+            function.grammar.kind,
+            function.grammar.source,
+            f"the grammar of the tool {function.name!r}",
+        )
+        for place, function in enumerate(toolbox.functions)
+        if function.grammar is not None
+    )
+    return Constraint("lark", grammar, _about(toolbox.functions, schema), strings)
+
+
+def _about(functions: Sequence[Function], schema: Schema | None) -> str:
+    named = " or ".join(repr(function.name) for function in functions[:5])
+    more = f" or {len(functions) - 5} more" if len(functions) > 5 else ""
+    also = ", or the schema of the answer," if schema is not None else ""
+    return f"a schema among the tools {named}{more}{also}"
+
+
+def _check_size(functions: Sequence[Function], schema: Schema | None) -> None:
+    schemas = [schema, *(function.parameters for function in functions)]
+    size = sum(len(msgspec.json.encode(schema)) for schema in schemas)
+    size += sum(len(function.grammar.source) for function in functions if function.grammar)
+    if size > MAX_SCHEMA_BYTES:
+        message = (
+            f"The schemas and grammars of this request have {size} bytes; an answer can be held to "
+            f"{MAX_SCHEMA_BYTES} at most."
+        )
+        raise bad_request(message, code="schema_too_large")
+
+
+@dataclass(slots=True)
+class Said:
+    """A whole answer, taken apart."""
+
+    text: str = ""
+    calls: list[Call] = field(default_factory=list[Call])
+
+
+def take_apart(tokens: Sequence[Token], reader: Reader | None) -> Said:
+    if reader is None:
+        return Said("".join(token.text for token in tokens))
+    said = Said()
+    pieces = [piece for token in tokens for piece in reader.push(token)]
+    for piece in (*pieces, *reader.finish()):
+        if isinstance(piece, Call):
+            said.calls.append(piece)
+        else:
+            said.text += piece
+    return said
