@@ -18,8 +18,13 @@ from tokenizers import decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from liveweights.engines.guide import GuideMaker
-from liveweights.engines.json_strings import CHARACTERS, StringVocabulary, spelled
-from liveweights.engines.protocol import Constraint, InvalidConstraint, StringGrammar
+from liveweights.engines.json_strings import StringVocabulary, spelled
+from liveweights.engines.protocol import (
+    STRING_CHARACTERS,
+    Constraint,
+    InvalidConstraint,
+    StringGrammar,
+)
 
 OPENING = '{"input": "'
 PIECES = (  # tokens of several characters, as large vocabularies have them
@@ -85,7 +90,7 @@ def constraint_of(*grammars: tuple[str, str]) -> Constraint:
     rules = ["start: call+", "call: " + " | ".join(f"fn_{i}" for i in range(len(grammars)))]
     for i in range(len(grammars)):
         rules += [
-            f'fn_{i}: "f{i}(" input_{i} {CHARACTERS} "\\"}})"',
+            f'fn_{i}: "f{i}(" input_{i} {STRING_CHARACTERS} "\\"}})"',
             f"input_{i}[capture]: {json.dumps(OPENING)}",
         ]
     strings = tuple(

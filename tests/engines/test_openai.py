@@ -15,7 +15,14 @@ from aiohttp import web
 from tests.serve.api.doubles import make_tokenizer
 
 from liveweights.engines.openai import OpenAIEngine
-from liveweights.engines.protocol import EngineError, Sampling, Token, UnknownCheckpoint
+from liveweights.engines.protocol import (
+    Constraint,
+    EngineError,
+    InvalidConstraint,
+    Sampling,
+    Token,
+    UnknownCheckpoint,
+)
 from liveweights.engines.settings import EngineSettings, OpenAISettings
 from liveweights.weights.checkpoint import Checkpoint
 
@@ -111,6 +118,29 @@ def test_stop_strings_and_what_is_skipped() -> None:
     tokens = answer(server, max_tokens=9, stop=(". ",), skip=" ")
     assert (shown(tokens), tokens[-1].stop) == ("word", "stop")
     assert "stop" not in server.asked
+
+
+def test_what_changes_the_distribution_is_passed_on_where_it_was_asked_for() -> None:
+    server = Server("x")
+    asked = {"frequency_penalty": 0.5, "presence_penalty": -1.0, "min_p": 0.1}
+    tokens = answer(server, repetition_penalty=1.2, **asked)
+    assert {name: server.asked[name] for name in asked} == asked
+    assert server.asked["repetition_penalty"] == 1.2
+    assert math.isnan(tokens[0].logprob)  # nothing is recorded that could be wrong
+    answer(server)
+    assert not {*asked, "repetition_penalty"} & set(server.asked)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"logit_bias": ((5, 1.0),)}, "takes no bias"),
+        ({"constraint": Constraint("json")}, "takes no response format or forced tool call"),
+    ],
+)
+def test_what_cannot_be_passed_on_is_refused(how: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidConstraint, match=said):
+        answer(Server("x"), **how)
 
 
 def test_silence_is_an_answer() -> None:

@@ -16,8 +16,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CHARACTERS = r'/([^"\\\x00-\x1f]|\\["\\bfnrt])*/'
-"""What may stand in such a string, as an expression in Lark."""
 _QUOTE, _ESCAPE = b'"', b"\\"
 _ESCAPED = {ord(b): ord(text) for b, text in zip('"\\bfnrt', '"\\\b\f\n\r\t', strict=True)}
 _END = b"\xfe"

@@ -23,6 +23,10 @@ engine follows."""
 ALL_GUIDANCE: frozenset[Guidance] = frozenset(get_args(Guidance))
 
 
+STRING_CHARACTERS = r'/([^"\\\x00-\x1f]|\\["\\bfnrt])*/'
+"""What may stand in the string of a ``StringGrammar``, as an expression in Lark."""
+
+
 @dataclass(frozen=True, slots=True)
 class StringGrammar:
     """What the text of a JSON string within an answer must be, before it is escaped.
@@ -30,7 +34,7 @@ class StringGrammar:
     ``source`` is a grammar in llguidance's variant of Lark, or a regular expression that the whole
     text matches (in Rust's syntax). The string begins where the rule ``rule`` of the constraint
     ends, which captures under its own name and says ``opening``; its characters are
-    ``json_strings.CHARACTERS``. ``about`` says what it was made of, to who sent that.
+    ``STRING_CHARACTERS``. ``about`` says what it was made of, to who sent that.
     """
 
     rule: str

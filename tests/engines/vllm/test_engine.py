@@ -15,7 +15,13 @@ import numpy as np
 import pytest
 from tests.serve.api.doubles import make_tokenizer
 
-from liveweights.engines.protocol import EngineError, Sampling, Token, UnknownCheckpoint
+from liveweights.engines.protocol import (
+    EngineError,
+    InvalidConstraint,
+    Sampling,
+    Token,
+    UnknownCheckpoint,
+)
 from liveweights.engines.settings import EngineSettings, VllmSettings
 from liveweights.engines.vllm.engine import VllmEngine
 from liveweights.engines.vllm.wire import read_event
@@ -105,6 +111,39 @@ def test_what_is_asked_and_what_comes_back() -> None:
     assert (asked["model"], asked["token_ids"]) == ("served", [2, 9])
     how = asked["sampling_params"]
     assert (how["temperature"], how["top_k"], how["logprobs"], how["seed"]) == (0.5, 2, 2, 3)
+
+
+@pytest.mark.parametrize("min_p", [0.4, 0.5])
+def test_min_p_is_part_of_what_is_drawn_from(min_p: float) -> None:
+    """The second candidate is 0.45 times as likely as the first, after temperature."""
+    stub = VllmStub()
+
+    async def act(engine: VllmEngine) -> None:
+        await engine.load(BASE)
+        tokens = await answer(engine, BASE.id, temperature=0.5, top_k=2, min_p=min_p)
+        alone = min_p > math.exp((-0.9 - -0.5) / 0.5)
+        expected = 0.0 if alone else -math.log(1 + math.exp((-0.9 - -0.5) / 0.5))
+        assert tokens[0].logprob == pytest.approx(expected)
+        assert tokens[0].raw_logprob == -0.5
+
+    play(stub, act=act)
+    assert stub.asked[0]["sampling_params"]["min_p"] == min_p
+
+
+@pytest.mark.parametrize(
+    "how", [{"frequency_penalty": 0.5}, {"presence_penalty": 0.5}, {"repetition_penalty": 1.1}]
+)
+def test_penalties_are_refused(how: dict[str, float]) -> None:
+    """Where they are not left out before: how likely a token was could not be told."""
+    stub = VllmStub()
+
+    async def act(engine: VllmEngine) -> None:
+        await engine.load(BASE)
+        with pytest.raises(InvalidConstraint, match=f"takes no {next(iter(how))}"):
+            await answer(engine, BASE.id, **how)
+
+    play(stub, act=act)
+    assert not stub.asked
 
 
 def make_mixture(folder: Path) -> Checkpoint:

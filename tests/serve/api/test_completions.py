@@ -351,3 +351,12 @@ def test_penalties_are_for_engines_that_follow_them(guided: bool) -> None:
     else:
         assert list(found.values()) == [0.0, 0.0, 1.0, 0.0]
         assert answer.headers["x-ignored-parameters"] == ", ".join(asked)
+
+
+def test_an_engine_that_follows_some_gets_these() -> None:
+    api = make_api()
+    api.engine.guidance = frozenset({"min_p"})
+    answer = api.complete("a", min_p=0.1, presence_penalty=0.5)
+    assert answer.headers["x-ignored-parameters"] == "presence_penalty"
+    how = api.engine.calls[-1][2]
+    assert (how.min_p, how.presence_penalty) == (0.1, 0.0)

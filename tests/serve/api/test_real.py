@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, BadRequestError
 
 from liveweights.catalog.template import ChatTemplate
 from liveweights.engines.llama.engine import LlamaEngine
@@ -20,6 +21,7 @@ from liveweights.store.database import open_pool
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.models import load_tokenizer
 
+from .doubles import MemoryRecorder
 from .servers import answering, make_server
 
 CODE = "import os\nimport sys\n\n\ndef main(argv):\n    "
@@ -107,5 +109,65 @@ def test_what_the_client_gets_is_what_the_database_keeps(
             await template.close()
             await engine.close()
             await pool.close()
+
+    asyncio.run(scenario())
+
+
+LINES = r"""start: "rows" LF row{1,2}
+row: NAME " = \"" NAME "\"" LF
+NAME: /[a-z]{1,8}/
+%import common.LF
+"""
+
+
+def grammar(syntax: str, definition: str) -> Any:
+    format = {"type": "grammar", "grammar": {"syntax": syntax, "definition": definition}}
+    return {"type": "custom", "custom": {"name": f"by_{syntax}", "format": format}}
+
+
+@pytest.mark.model
+def test_a_custom_tools_text_follows_its_grammar(base: Checkpoint, model_cache: Path) -> None:
+    """Whatever a small model would write by itself; and what is recorded is how it was drawn."""
+    tokenizer: Any = load_tokenizer(base)
+    recorder = MemoryRecorder()
+    messages: Any = [{"role": "user", "content": "Write rows."}]
+
+    async def use(client: AsyncOpenAI) -> None:
+        create: Any = client.chat.completions.create
+        ask = {"model": "live", "messages": messages, "max_tokens": 200, "seed": 3}
+        row = r'[a-z]{1,8} = "[a-z]{1,8}"\n'
+        for tool, pattern in (
+            (grammar("lark", LINES), rf"rows\n({row}){{1,2}}"),
+            (grammar("regex", r'a\\b\t"[0-9]{3}"\n'), r'a\\b\t"[0-9]{3}"\n'),
+        ):
+            named = {"type": "custom", "custom": {"name": tool["custom"]["name"]}}
+            answer = await create(**ask, tools=[tool], tool_choice=named)
+            (call,) = answer.choices[0].message.tool_calls
+            assert call.type == "custom"
+            assert re.fullmatch(pattern, call.custom.input), call.custom.input
+            row_of = recorder.generations[answer.id]
+            assert max(row_of.raw_logprobs) <= 0
+            assert 0.0 in row_of.logprobs  # where nothing else could come
+        broken = grammar("lark", "start: nowhere")
+        with pytest.raises(BadRequestError, match="the grammar of the tool 'by_lark' is not"):
+            await create(**ask, tools=[broken])
+
+    async def scenario() -> None:
+        engine = LlamaEngine(base, model_cache, tokenizer=tokenizer)
+        template = ChatTemplate(tokenizer)
+        router = Router()
+        try:
+            await engine.load(base)
+            router.set("live", base.id)
+            model = make_model(engine, router, tokenizer, template=template)
+            app = create_app(Models(model), recorder)
+            async with (
+                answering(make_server(app)) as url,
+                AsyncOpenAI(base_url=url, api_key="any", max_retries=0) as client,
+            ):
+                await use(client)
+        finally:
+            await template.close()
+            await engine.close()
 
     asyncio.run(scenario())

@@ -221,6 +221,36 @@ def test_a_custom_tool_is_held_to_its_grammar_and_others_to_their_schemas(form: 
     asyncio.run(scenario())
 
 
+PARTS = (
+    *("<tool_call>", "</tool_call>", "[TOOL_CALLS]", "[", "]", "; ", ", ", "\n", " ", "Hi", "{"),
+    *(
+        json.dumps({"name": "get_weather", key: arguments})
+        for key in ("arguments", "parameters")
+        for arguments in ({"city": "Rome"}, {"town": "Rome"}, {})
+    ),
+)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@settings(deadline=None, max_examples=150)
+@given(parts=st.lists(st.sampled_from(PARTS), max_size=7))
+def test_what_is_let_through_beside_a_strict_call_is_no_wrong_one(
+    form: str, parts: list[str]
+) -> None:
+    """Without marks, with other white space: a call that is read has the right arguments."""
+    syntax, _ = FORMS[form]
+    text = "".join(parts)
+    calls = [piece for piece in said(syntax, text) if not isinstance(piece, str)]
+    taken = False
+    for parallel in (False, True):
+        grammar = syntax.grammar([WEATHER], text=None, required=False, parallel=parallel)
+        taken = asyncio.run(accepts(grammar, text))
+        assert not taken or all(arguments == {"city": "Rome"} for _, arguments in calls)
+        assert not taken or parallel or len(calls) <= 1
+    if not calls and "{" not in text and not text.lstrip().startswith("["):
+        assert taken or "<tool_call>" in text
+
+
 @pytest.mark.parametrize("special", [False, True])
 def test_marks_may_be_tokens_of_their_own(special: bool) -> None:
     tokenizer = marked(special=special)

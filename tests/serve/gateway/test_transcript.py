@@ -78,6 +78,19 @@ def test_parallel_calls_are_told_apart_by_their_ids(indices: tuple[int | None, .
     assert json.loads(said) == {"tool_calls": calls}
 
 
+def test_calls_with_a_free_text_are_calls() -> None:
+    call = {"id": "c", "type": "custom", "custom": {"name": "sql", "input": "select 1"}}
+    transcript = Transcript()
+    transcript.add_whole(json.dumps({"choices": [{"message": {"tool_calls": [call]}}]}).encode())
+    told = {"tool_calls": [{"name": "sql", "arguments": "select 1"}]}
+    assert json.loads(transcript.choices[0].text()) == told
+    streamed = Transcript()
+    for piece in ({"name": "sql", "input": "sel"}, {"input": "ect 1"}):
+        choice = {"delta": {"tool_calls": [{"index": 0, "custom": piece}]}}
+        streamed.add_event(json.dumps({"choices": [choice]}).encode())
+    assert json.loads(streamed.choices[0].text()) == told
+
+
 @pytest.mark.parametrize(
     "entry", [{"token": "token_id:5", "logprob": -1.0}, {"token": "x", "id": 5, "logprob": -1.0}]
 )

@@ -16,9 +16,18 @@ class Unreadable(ValueError):
 
 
 class _Call(msgspec.Struct):
+    """``custom`` is of a tool that takes a free text."""
+
     index: int | None = None
     id: Any = None
     function: Any = None
+    custom: Any = None
+
+    def pieces(self) -> Any:
+        """The name, and what it is called with as ``arguments``."""
+        if not isinstance(self.custom, dict):
+            return self.function
+        return {"name": self.custom.get("name"), "arguments": self.custom.get("input")}
 
 
 class _Message(msgspec.Struct):
@@ -259,7 +268,7 @@ class Transcript:
             if message.tool_calls:
                 for place, call in enumerate(message.tool_calls):
                     index = place if call.index is None else call.index
-                    said.join(index, call.id, call.function)
+                    said.join(index, call.id, call.pieces())
         if choice.prompt_token_ids:
             self.prompt_ids = choice.prompt_token_ids
         ids = choice.token_ids

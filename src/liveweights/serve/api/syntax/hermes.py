@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from liveweights.serve.api.syntax.marked import MarkedReader
-from liveweights.serve.api.syntax.protocol import Function, arguments_rules, quoted
+from liveweights.serve.api.syntax.protocol import NO_BARE_CALL, Function, arguments_rules, quoted
 
 BEGIN, END = "<tool_call>", "</tool_call>"
 
@@ -21,11 +21,14 @@ class Hermes:
 
     def __init__(self, begin: int | None = None, end: int | None = None) -> None:
         self._tokens = {id: mark for id, mark in ((begin, BEGIN), (end, END)) if id is not None}
-        self._begin = quoted(BEGIN + "\n") if begin is None else f'<[{begin}]> "\\n"'
+        self._begin = quoted(BEGIN) if begin is None else f"<[{begin}]>"
         self._end = quoted("}\n" + END) if end is None else f'"}}\\n" <[{end}]>'
         # In text no token of its own occurs. Where the marker is text, it ends the text before it,
         # wherever it comes.
         self._open = "open: TEXT " if begin is not None else "open[lazy]: TEXT "
+        self._rest = (
+            "TEXT" if begin is not None else f"REST\nREST: TEXT & ~/(.|\\n)*{BEGIN}(.|\\n)*/"
+        )
 
     def reader(self, names: Collection[str]) -> MarkedReader:
         return MarkedReader(BEGIN, END, names, self._tokens)
@@ -37,15 +40,17 @@ class Hermes:
         for i, function in enumerate(functions):
             rules.append(f"fn_{i}: {quoted(head(function))} args_{i} {self._end}")
             rules += arguments_rules(i, function)
-        rules.append("body: " + " | ".join(f"fn_{i}" for i in range(len(functions))))
+        bodies = " | ".join(f"fn_{i}" for i in range(len(functions)))
+        rules.append(f'body: "\\n" ({bodies})')
         begin = self._begin
         if required or text is not None:
             more = f' ("\\n" {begin} body)*' if parallel else ""
             rules.append(f"calls: {begin} body{more}")
             rules.append("start: calls" if required else f"start: calls | answer\nanswer: {text}")
         else:
-            rules.append(f"{self._open}{begin}\ncall: open body\nTEXT: /(.|\\n)*/")
-            rules.append(f"start: call{'*' if parallel else '?'} rest\nrest: TEXT")
+            rules.append(f"{self._open}{begin}\ncall: open body")
+            rules.append(f"TEXT: /(.|\\n)*/ & {NO_BARE_CALL}")
+            rules.append(f"start: call{'*' if parallel else '?'} rest\nrest: {self._rest}")
         return "\n".join(reversed(rules))
 
 

@@ -12,7 +12,7 @@ from liveweights.serve.api.syntax.protocol import Function, arguments_rules, quo
 from liveweights.serve.api.syntax.whole import WholeReader
 
 TRIGGER = "<|python_tag|>"
-TEXT = r"/([^{](.|\n)*)?/"  # begins as no call does
+TEXT = r"/\s*([^{\s](.|\n)*)?/"  # begins as no call does
 
 
 class Llama3:

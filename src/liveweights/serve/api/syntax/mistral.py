@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 
 from liveweights.serve.api.syntax.protocol import (
     BARE,
+    NO_BARE_CALL,
     Call,
     Function,
     arguments_rules,
@@ -21,7 +22,7 @@ from liveweights.serve.api.syntax.protocol import (
 from liveweights.serve.api.syntax.whole import WholeReader
 
 TRIGGER = "[TOOL_CALLS]"
-TEXT = r"/([^\[](.|\n)*)?/"  # begins as no call does
+TEXT = rf"/\s*([^\[\s](.|\n)*)?/ & {NO_BARE_CALL}"  # begins as no call does
 _NAMED = re.compile(r"\s*([\w.:/@-]+)\s*(?:\[ARGS\])?\s*(?=\{)")
 
 
@@ -46,7 +47,7 @@ class Mistral:
             head = f'{{"name": {json.dumps(function.name)}, "arguments": '
             rules.append(f'fn_{i}: {quoted(head)} args_{i} "}}"')
             rules += arguments_rules(i, function)
-        other = "" if required else f"\nanswer: {text or TEXT}"
+        other = "" if required else f"\nanswer: {text or 'TEXT'}\nTEXT: {TEXT}"
         return "\n".join([f"start: calls{'' if required else ' | answer'}{other}", *rules])
 
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, cast
 
 from liveweights.engines.guide import json_rule
-from liveweights.engines.json_strings import CHARACTERS
-from liveweights.engines.protocol import Token
+from liveweights.engines.protocol import STRING_CHARACTERS, Token
 
 ID_LENGTH = 9  # Mistral's templates take no other
 _ALPHABET = string.ascii_letters + string.digits
@@ -90,6 +89,10 @@ BARE = '{"name"'
 White space within does not count."""
 
 
+NO_BARE_CALL = r"~/\s*\{\s*\"name\"(.|\n)*/"
+"""An expression in Lark, for terminals: what does not begin so."""
+
+
 def begins_with(text: str, opening: str) -> bool | None:
     """Whether ``text`` begins with ``opening``, white space aside; None while it may turn out
     so."""
@@ -158,6 +161,6 @@ def arguments_rules(place: int, function: Function) -> list[str]:
     # What the text is, between the two, is up to its own grammar (``engines.json_strings``).
     name = input_rule(place)
     return [
-        f"args_{place}: {name} {CHARACTERS} {quoted(CLOSING)}",
+        f"args_{place}: {name} {STRING_CHARACTERS} {quoted(CLOSING)}",
         f"{name}[capture]: {quoted(OPENING)}",
     ]
