@@ -142,11 +142,12 @@ class GuideMaker:
 
     async def _string_tables(self, native: Any) -> StringVocabulary:
         async with self._lock:
-            if self._vocabulary is None:
+            vocabulary = self._vocabulary
+            if vocabulary is None:
                 loop = asyncio.get_running_loop()
-                make = StringVocabulary
-                self._vocabulary = await loop.run_in_executor(self._compiling, make, native)
-            return self._vocabulary
+                work = loop.run_in_executor(self._compiling, StringVocabulary, native)
+                self._vocabulary = vocabulary = await work
+            return vocabulary
 
     def _wrap(self) -> Any:
         from llguidance.hf import from_tokenizer
