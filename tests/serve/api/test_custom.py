@@ -106,6 +106,18 @@ def test_chats_and_responses_ask_the_engine_for_the_same() -> None:
     assert asked[0].source != asked[1].source  # what is free may say something else
 
 
+def test_a_grammar_holds_no_other_tool_to_its_schema() -> None:
+    """Agents offer many, some with a schema that cannot be enforced."""
+    schema = {"type": "object", "properties": {"a": {"not": {"type": "integer"}}}}
+    other = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    api = make_api()
+    assert api.chat(tools=[other, custom()]).status == 200
+    assert "integer" not in api.engine.calls[-1][2].constraint.source
+    assert "integer" in prompt_of(api)
+    assert api.chat(tools=[other, custom()], tool_choice="required").status == 200
+    assert "integer" in api.engine.calls[-1][2].constraint.source
+
+
 def test_a_text_without_a_grammar_is_free() -> None:
     for format in ({"type": "text"}, None):
         api = make_api()

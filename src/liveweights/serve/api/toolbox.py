@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -108,12 +108,13 @@ def make_constraint(toolbox: Toolbox, format: ResponseFormat | None) -> Constrai
     schema = schema_of(format)
     if schema is None and (toolbox.free or not toolbox.functions):
         return None
-    _check_size(toolbox.functions, schema)
-    if not toolbox.functions:
+    functions = toolbox.functions if toolbox.required else _as_promised(toolbox.functions)
+    _check_size(functions, schema)
+    if not functions:
         return Constraint("json_schema", json.dumps(schema), "the schema of the answer")
     assert toolbox.syntax is not None
     grammar = toolbox.syntax.grammar(
-        toolbox.functions,
+        functions,
         text=None if schema is None else json_rule(schema),
         required=toolbox.required,
         parallel=toolbox.parallel,
@@ -126,10 +127,16 @@ def make_constraint(toolbox: Toolbox, format: ResponseFormat | None) -> Constrai
             function.grammar.source,
             f"the grammar of the tool {function.name!r}",
         )
-        for place, function in enumerate(toolbox.functions)
+        for place, function in enumerate(functions)
         if function.grammar is not None
     )
-    return Constraint("lark", grammar, _about(toolbox.functions, schema), strings)
+    return Constraint("lark", grammar, _about(functions, schema), strings)
+
+
+def _as_promised(functions: Sequence[Function]) -> list[Function]:
+    """Where the model is free to call, only strict functions are held to their schemas: others may
+    have one that cannot be enforced."""
+    return [f if f.strict else replace(f, parameters={"type": "object"}) for f in functions]
 
 
 def _about(functions: Sequence[Function], schema: Schema | None) -> str:
