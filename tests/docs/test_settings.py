@@ -16,7 +16,7 @@ BLOCKS = [
     pytest.param(text, id=f"{page.stem}-{number}")
     for page in PAGES
     for number, text in enumerate(BLOCK.findall(page.read_text()))
-    if not re.search(r"^# suite\.toml|^\[card\]|^# task\.toml|^model_provider", text, re.MULTILINE)
+    if not re.search(r"^# suite\.toml|^\[card\]|^# task\.toml|^model_provider|^\[\[models\]\]", text, re.MULTILINE)
 ]
 
 
