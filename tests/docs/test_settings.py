@@ -12,11 +12,15 @@ from liveweights.config import load_config
 from .pages import PAGES
 
 BLOCK = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+OTHERS = re.compile(
+    r"^(# suite\.toml|\[card\]|# task\.toml|model_provider|\[\[models\]\])", re.MULTILINE
+)
+"""What begins another kind of file: a suite's, a client's, the catalogue's."""
 BLOCKS = [
     pytest.param(text, id=f"{page.stem}-{number}")
     for page in PAGES
     for number, text in enumerate(BLOCK.findall(page.read_text()))
-    if not re.search(r"^# suite\.toml|^\[card\]|^# task\.toml|^model_provider|^\[\[models\]\]", text, re.MULTILINE)
+    if not OTHERS.search(text)
 ]
 
 
