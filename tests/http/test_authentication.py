@@ -3,14 +3,16 @@ from __future__ import annotations
 import asyncio
 import base64
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.serve.api.doubles import make_api
 
-from liveweights.config import ConfigError, load_config
+from liveweights.app.place import Place
+from liveweights.app.server import status_routes
+from liveweights.config import Config, ConfigError, load_config
 from liveweights.http.authentication import Authenticator
 from liveweights.http.errors import ApiError
 from liveweights.meter.keys import Client, digest_of
@@ -111,3 +113,53 @@ def test_pages_about_the_service_need_a_key_where_there_are_keys() -> None:
         for key, status in expected.items():
             headers = {"authorization": f"Bearer {key}"} if key else {}
             assert api.call("GET", "/metrics", None, **headers).status == status
+
+
+OPEN = ApiSettings()
+TENANTS = ApiSettings(keys={KEY: "acme"})
+OPERATED = ApiSettings(keys={KEY: "acme"}, operator_key=OPERATOR)
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "admitted"),
+    [
+        (OPEN, None, True),
+        (TENANTS, None, False),
+        (TENANTS, "wrong-0123456789", False),
+        (TENANTS, KEY, True),
+        (OPERATED, None, False),
+        (OPERATED, KEY, False),
+        (OPERATED, OPERATOR, True),
+    ],
+)
+def test_pages_about_the_whole_service_are_for_those_who_may_read_them(
+    settings: ApiSettings, key: str | None, admitted: bool
+) -> None:
+    """Where keys are asked for: the operator, or any tenant where there is no such key."""
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    metrics = make_api(settings=settings).call("GET", "/metrics", **headers)
+    assert metrics.status == (200 if admitted else 401)
+
+    async def read_status() -> int:
+        place = Place(Config(), Path("/nowhere"), "")
+        (route,) = status_routes(cast(Any, Away()), place, make_authenticator(settings))
+        try:
+            await route.endpoint(
+                {**scope(headers.get("authorization")), "query_string": b""},
+                cast(Any, None),
+                cast(Any, None),
+            )
+        except ApiError as error:
+            return error.status
+        except ConnectionError:
+            return 200  # it went on to ask the database
+        raise AssertionError
+
+    assert asyncio.run(read_status()) == metrics.status
+
+
+class Away:
+    """A pool without a database."""
+
+    def connection(self) -> Any:
+        raise ConnectionError
