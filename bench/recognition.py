@@ -98,8 +98,8 @@ def trained(base: Path, steps: int, rate: float) -> Weights:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
     text = "What was learnt here is learnt from these few lines, over and over again. " * 8
     ids = tokenizer(text, return_tensors="pt").input_ids
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate)

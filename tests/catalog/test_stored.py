@@ -26,8 +26,10 @@ def test_a_copy_of_a_stored_checkpoint_is_it_and_no_other(tmp_path: Path) -> Non
     registry = Registry(home / CHECKPOINTS)
     make_adapter(ours, 1.0)
     assert find_stored(read_evidence(ours, tmp_path).weights, home) == []
-    stored = registry.store(ours, "tiny", "adapter", BASE, BASE, {})
-    registry.store(make_adapter(others, 2.0), "tiny", "adapter", BASE, stored.id, {})
+    stored = registry.store(ours, "tiny", kind="adapter", base=BASE, parent=BASE, card={})
+    registry.store(
+        make_adapter(others, 2.0), "tiny", kind="adapter", base=BASE, parent=stored.id, card={}
+    )
     found = find_stored(read_evidence(ours, tmp_path).weights, home)
     assert found == [Stored(stored.id, BASE, BASE)]
     assert find_stored(frozenset(), home) == []

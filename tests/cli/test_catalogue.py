@@ -251,7 +251,12 @@ def test_a_config_alone_is_alike_all_of_its_shape(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_the_home_is_named(tmp_path: Path) -> None:
     stored = Registry(tmp_path / "checkpoints").store(
-        make_adapter(tmp_path / "ours", 1.0), "tiny", "adapter", BASE, BASE, {}
+        make_adapter(tmp_path / "ours", 1.0),
+        "tiny",
+        kind="adapter",
+        base=BASE,
+        parent=BASE,
+        card={},
     )
     page = lines(run(tmp_path, "recognise", str(tmp_path / "ours")))
     assert page[0] == (
