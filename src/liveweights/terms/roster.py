@@ -1,0 +1,174 @@
+"""Which of several models answers a request: those that fit, the first choice first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from liveweights.terms.book import Book
+from liveweights.terms.criteria import Candidate, Criterion, make_criterion, members
+from liveweights.terms.decision import Question
+from liveweights.terms.route import ANY, Route
+
+AUTO = "auto"
+"""The model that stands for the cheapest that fits."""
+KEPT = 10_000
+"""Criteria that are kept; when there are more, all are worked out anew."""
+SHOWN = 20
+"""Names of models in a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A rule of the route, or of the terms, and why it removed the model."""
+
+    model: str
+    rule: str
+    reason: str
+
+
+class NoSuchModel(LookupError):
+    """There is no model of that name; the message names those that are near."""
+
+
+class NoModelFits(LookupError):
+    """Every model that was asked for is removed: by which rules, each."""
+
+    def __init__(self, removed: tuple[Removal, ...]) -> None:
+        by_rule: dict[str, list[Removal]] = {}
+        for one in removed:
+            by_rule.setdefault(one.rule, []).append(one)
+        told = "; ".join(f"{rule} removed {_models(them)}" for rule, them in by_rule.items())
+        super().__init__(f"no model fits: {told}")
+        self.removed = removed
+
+
+@dataclass(frozen=True, slots=True)
+class Sieve:
+    """Bit n of ``fits``: the nth model of the roster fits the criterion."""
+
+    by: Criterion
+    fits: int
+
+
+class Roster:
+    """The models of a service, in the order in which ``auto`` takes them: the cheapest first, those
+    of an unknown price last; of one price by name. It does not change: make another.
+
+    Sets of models are integers, a bit for each model.
+    """
+
+    def __init__(self, candidates: Iterable[Candidate], book: Book) -> None:
+        self._candidates = sorted(candidates, key=_by_price)
+        self._numbers = {one.name: number for number, one in enumerate(self._candidates)}
+        self._book = book
+        if lacking := self._numbers.keys() - book.names:
+            raise ValueError(f"the book of terms lacks {', '.join(sorted(lacking))}")
+        self._criteria: dict[tuple[str, object], Sieve] = {}
+        self._routes: dict[Route, tuple[Sieve, ...]] = {}
+        self._permitted: dict[frozenset[str], int] = {}
+
+    def choose(self, model: str, question: Question, route: Route = ANY) -> tuple[str, ...]:
+        """The models that may answer, the first choice first. ``question`` is about routing.
+
+        For the name of a model, it and its fallbacks; for ``auto`` the cheapest that fits, then the
+        route's fallbacks, else all others that fit. Raises NoSuchModel, NoModelFits.
+        """
+        fits = self._permits(question)
+        for sieve in self._of(route):
+            fits &= sieve.fits
+        if model != AUTO:
+            asked = self._asked(model, route)
+            found = [number for number in asked if fits >> number & 1]
+        else:
+            asked = range(len(self._candidates))
+            found = _numbers(fits)
+            if route.fallback is not None:
+                others = (self._number(name, "route.fallback names") for name in route.fallback)
+                allowed = [number for number in others if fits >> number & 1]
+                found = list(dict.fromkeys([*found[:1], *allowed]))
+        if not found:
+            raise NoModelFits(tuple(self._removals(asked, question, route)))
+        return tuple(self._candidates[number].name for number in found)
+
+    def removals(self, question: Question, route: Route = ANY) -> tuple[Removal, ...]:
+        """Every rule that removes a model, of all models."""
+        return tuple(self._removals(range(len(self._candidates)), question, route))
+
+    def _removals(
+        self, numbers: Iterable[int], question: Question, route: Route
+    ) -> Iterator[Removal]:
+        sieves = self._of(route)
+        for number in numbers:
+            one = self._candidates[number]
+            by = self._book.decide(one.name, question)
+            if by.outcome == "deny" and by.decided_by is not None:
+                yield Removal(one.name, f"terms.{by.decided_by.rule}", str(by.decided_by))
+            for sieve in sieves:
+                if not sieve.fits >> number & 1:
+                    yield Removal(one.name, sieve.by.rule, sieve.by.why(one))
+
+    def _asked(self, model: str, route: Route) -> list[int]:
+        first = self._number(model, "there is no model")
+        if route.fallback is None:
+            names, what = self._candidates[first].fallback, f"the fallback of {model} names"
+        else:
+            names, what = route.fallback, "route.fallback names"
+        others = [self._number(name, what) for name in names]
+        return list(dict.fromkeys([first, *others]))
+
+    def _number(self, name: str, what: str) -> int:
+        number = self._numbers.get(name)
+        if number is None:
+            near = get_close_matches(name, self._numbers, 3) or sorted(self._numbers)[:SHOWN]
+            raise NoSuchModel(f"{what} {name!r}; there are {', '.join(near)}")
+        return number
+
+    def _of(self, route: Route) -> tuple[Sieve, ...]:
+        found = self._routes.get(route)
+        if found is None:
+            if len(self._routes) >= KEPT:
+                self._routes.clear()
+                self._criteria.clear()
+            found = tuple(self._sieve(rule, value) for rule, value in members(route))
+            self._routes[route] = found
+        return found
+
+    def _sieve(self, rule: str, value: object) -> Sieve:
+        found = self._criteria.get((rule, value))
+        if found is None:
+            criterion = make_criterion(rule, value)
+            found = self._criteria[rule, value] = Sieve(criterion, self._where(criterion.fits))
+        return found
+
+    def _permits(self, question: Question) -> int:
+        denied = self._book.denied(question)
+        fits = self._permitted.get(denied)
+        if fits is None:
+            fits = self._where(lambda one: one.name not in denied)
+            self._permitted[denied] = fits
+        return fits
+
+    def _where(self, fits: Callable[[Candidate], bool]) -> int:
+        return sum(1 << number for number, one in enumerate(self._candidates) if fits(one))
+
+
+def _by_price(one: Candidate) -> tuple[bool, float, str]:
+    return one.price is None, one.price or 0.0, one.name
+
+
+def _numbers(bits: int) -> list[int]:
+    """Of the bits that are set, the lowest first."""
+    found: list[int] = []
+    while bits:
+        lowest = bits & -bits
+        found.append(lowest.bit_length() - 1)
+        bits ^= lowest
+    return found
+
+
+def _models(removed: Sequence[Removal]) -> str:
+    told = [f"{one.model} ({one.reason})" for one in removed[:SHOWN]]
+    more = len(removed) - SHOWN
+    return ", ".join(told) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,93 @@
+"""Whose a model is, back to what it was made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from liveweights.catalog.catalogue import Catalogue
+from liveweights.catalog.filters import UNKNOWN
+from liveweights.terms.facts import Origin, facts_of, unknown_facts
+
+OWN = """
+[[licences]]
+id = "LicenseRef-Mine"
+name = "Mine"
+osi_approved = true
+duties = [{ kind = "notice", text = "Say so." }]
+
+[[models]]
+hub_id = "mine/tuned"
+name = "Tuned"
+maker = "Me"
+country = "DE"
+licence = "LicenseRef-Mine"
+base = "moonshotai/Kimi-K2.5"
+context = 4096
+
+[[models]]
+hub_id = "mine/far"
+name = "Far"
+licence = "LicenseRef-Mine"
+duties = [{ kind = "non-commercial", text = "Not for money." }]
+base = "deepseek-ai/Some-Model-Without-A-Card"
+
+[[models]]
+hub_id = "mine/nowhere"
+name = "Nowhere"
+base = "nobody/knows"
+
+[[models]]
+hub_id = "mine/near"
+name = "Near"
+base = "mine/not-listed"
+"""
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
+    home: Path = tmp_path_factory.mktemp("home")
+    (home / "catalogue").mkdir()
+    (home / "catalogue" / "own.toml").write_text(OWN)
+    return Catalogue(home)
+
+
+def test_a_fine_tune_is_also_of_whose_model_it_was_made(known: Catalogue) -> None:
+    facts = facts_of(known, known.find("mine/tuned"), "code")
+    assert (facts.name, facts.context) == ("code", 4096)
+    mine, base, *_ = facts.origins
+    assert (mine.maker, mine.country, mine.licence_kind) == ("Me", "DE", "open")
+    assert (base.name, base.maker, base.country) == ("moonshotai/Kimi-K2.5", "Moonshot AI", "CN")
+    assert base.licence_kind == "restricted"
+    assert any('"Kimi K2.5"' in duty.text for duty in base.duties)
+
+
+def test_a_base_without_a_card_is_of_its_organisation(known: Catalogue) -> None:
+    facts = facts_of(known, known.find("mine/far"))
+    assert facts.name == "mine/far"
+    far, base = facts.origins
+    assert far.licence_kind == "non-commercial"
+    assert (base.maker, base.country) == ("DeepSeek", "CN")
+    nowhere = facts_of(known, known.find("mine/nowhere")).origins
+    assert (nowhere[1].name, nowhere[1].maker, nowhere[1].country) == (
+        "nobody/knows",
+        *[UNKNOWN] * 2,
+    )
+    assert len(facts_of(known, known.find("mine/near")).origins) == 1
+
+
+def test_what_is_not_known_is_said(known: Catalogue) -> None:
+    assert unknown_facts("it").origins == (Origin(name="it"),)
+    assert unknown_facts("it").origins[0].licence_kind == "unknown"
+    (near,) = facts_of(known, known.find("mine/near")).origins
+    assert (near.licence, near.licence_kind, near.maker) == (UNKNOWN, "unknown", UNKNOWN)
+
+
+def test_every_card_has_facts(known: Catalogue) -> None:
+    kinds = set[str]()
+    for card in known.cards.values():
+        facts = facts_of(known, card)
+        assert facts.origins[0].name == card.hub_id
+        kinds |= {origin.licence_kind for origin in facts.origins}
+    assert kinds == {"open", "restricted", "non-commercial", "unknown"}
