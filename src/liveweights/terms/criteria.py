@@ -91,8 +91,11 @@ def _origins(member: str, of: str, allow: bool) -> Callable[[tuple[str, ...]], T
 
         def why(one: Candidate) -> str:
             origin = next(wrong(one))
-            its = "its" if origin is one.facts.origins[0] else f"that of {origin.name}, its base,"
-            return f"{its} {of} is {getattr(origin, member)}"
+            if origin is one.facts.origins[0]:
+                return f"its {of} is {getattr(origin, member)}"
+            return (
+                f"the {of} of {origin.name}, which it was made from, is {getattr(origin, member)}"
+            )
 
         return lambda one: not any(True for _ in wrong(one)), why
 

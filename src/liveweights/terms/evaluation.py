@@ -46,15 +46,24 @@ class Prepared:
     exempt: Match | None
 
     def find(self, question: Question) -> Match | None:
-        rule = self.rule
-        if (
-            question.action not in rule.when
-            or (rule.since is not None and question.day < rule.since)
-            or (rule.until is not None and question.day > rule.until)
-            or not _holds(rule.on, question)
-        ):
+        if not in_force(self.rule, question):
             return None
-        return self.exempt if rule.unless and _holds(rule.unless, question) else self.match
+        return self.exempt if exempts(self.rule, question) else self.match
+
+
+def in_force(rule: Rule, question: Question) -> bool:
+    """Whether it is for that action and day, and what ``on`` asks beyond the model holds."""
+    return (
+        question.action in rule.when
+        and (rule.since is None or rule.since <= question.day)
+        and (rule.until is None or question.day <= rule.until)
+        and _holds(rule.on, question)
+    )
+
+
+def exempts(rule: Rule, question: Question) -> bool:
+    """Whether what ``unless`` asks beyond the model holds."""
+    return bool(rule.unless) and _holds(rule.unless, question)
 
 
 def evaluate(

@@ -8,13 +8,15 @@ from difflib import get_close_matches
 
 from liveweights.terms.book import Book
 from liveweights.terms.criteria import Candidate, Criterion, make_criterion, members
-from liveweights.terms.decision import Question
+from liveweights.terms.decision import Override, Question
+from liveweights.terms.defaults import DEFAULTS
 from liveweights.terms.route import ANY, Route
+from liveweights.terms.rules import Rule
 
 AUTO = "auto"
 """The model that stands for the cheapest that fits."""
 KEPT = 10_000
-"""Criteria that are kept; when there are more, all are worked out anew."""
+"""Routes that are kept, and orders; when there are more, all are worked out anew."""
 SHOWN = 20
 """Names of models in a message."""
 
@@ -59,15 +61,24 @@ class Roster:
     Sets of models are integers, a bit for each model.
     """
 
-    def __init__(self, candidates: Iterable[Candidate], book: Book) -> None:
+    def __init__(
+        self,
+        candidates: Iterable[Candidate],
+        rules: Sequence[Rule] = (),
+        *,
+        overrides: Iterable[Override] = (),
+        defaults: Sequence[Rule] = DEFAULTS,
+    ) -> None:
         self._candidates = sorted(candidates, key=_by_price)
         self._numbers = {one.name: number for number, one in enumerate(self._candidates)}
-        self._book = book
-        if lacking := self._numbers.keys() - book.names:
-            raise ValueError(f"the book of terms lacks {', '.join(sorted(lacking))}")
+        facts = [one.facts for one in self._candidates]
+        self.book = Book(facts, rules, overrides=overrides, defaults=defaults)
+        """What the terms say of each model."""
+        self._bits = [(1 << number, one) for number, one in enumerate(self._candidates)]
+        self._everyone = (1 << len(facts)) - 1
         self._criteria: dict[tuple[str, object], Sieve] = {}
         self._routes: dict[Route, tuple[Sieve, ...]] = {}
-        self._permitted: dict[frozenset[str], int] = {}
+        self._orders: dict[int, tuple[str, ...]] = {}
 
     def choose(self, model: str, question: Question, route: Route = ANY) -> tuple[str, ...]:
         """The models that may answer, the first choice first. ``question`` is about routing.
@@ -75,22 +86,21 @@ class Roster:
         For the name of a model, it and its fallbacks; for ``auto`` the cheapest that fits, then the
         route's fallbacks, else all others that fit. Raises NoSuchModel, NoModelFits.
         """
-        fits = self._permits(question)
+        fits = self._everyone & ~self.book.denied(question)
         for sieve in self._of(route):
             fits &= sieve.fits
-        if model != AUTO:
-            asked = self._asked(model, route)
-            found = [number for number in asked if fits >> number & 1]
-        else:
+        if model == AUTO:
             asked = range(len(self._candidates))
-            found = _numbers(fits)
+            found = self._in_order(fits)
             if route.fallback is not None:
-                others = (self._number(name, "route.fallback names") for name in route.fallback)
-                allowed = [number for number in others if fits >> number & 1]
-                found = list(dict.fromkeys([*found[:1], *allowed]))
+                others = self._fitting(self._named(route.fallback, "route.fallback names"), fits)
+                found = tuple(dict.fromkeys((*found[:1], *others)))
+        else:
+            asked = self._asked(model, route)
+            found = self._fitting(asked, fits)
         if not found:
             raise NoModelFits(tuple(self._removals(asked, question, route)))
-        return tuple(self._candidates[number].name for number in found)
+        return found
 
     def removals(self, question: Question, route: Route = ANY) -> tuple[Removal, ...]:
         """Every rule that removes a model, of all models."""
@@ -102,7 +112,7 @@ class Roster:
         sieves = self._of(route)
         for number in numbers:
             one = self._candidates[number]
-            by = self._book.decide(one.name, question)
+            by = self.book.decide(one.name, question)
             if by.outcome == "deny" and by.decided_by is not None:
                 yield Removal(one.name, f"terms.{by.decided_by.rule}", str(by.decided_by))
             for sieve in sieves:
@@ -112,11 +122,24 @@ class Roster:
     def _asked(self, model: str, route: Route) -> list[int]:
         first = self._number(model, "there is no model")
         if route.fallback is None:
-            names, what = self._candidates[first].fallback, f"the fallback of {model} names"
+            others = self._named(self._candidates[first].fallback, f"the fallback of {model} names")
         else:
-            names, what = route.fallback, "route.fallback names"
-        others = [self._number(name, what) for name in names]
+            others = self._named(route.fallback, "route.fallback names")
         return list(dict.fromkeys([first, *others]))
+
+    def _named(self, names: Iterable[str], what: str) -> list[int]:
+        return [self._number(name, what) for name in names]
+
+    def _fitting(self, numbers: Iterable[int], fits: int) -> tuple[str, ...]:
+        return tuple(self._candidates[number].name for number in numbers if fits >> number & 1)
+
+    def _in_order(self, fits: int) -> tuple[str, ...]:
+        found = self._orders.get(fits)
+        if found is None:
+            if len(self._orders) >= KEPT:
+                self._orders.clear()
+            found = self._orders[fits] = self._fitting(range(len(self._candidates)), fits)
+        return found
 
     def _number(self, name: str, what: str) -> int:
         number = self._numbers.get(name)
@@ -142,30 +165,16 @@ class Roster:
             found = self._criteria[rule, value] = Sieve(criterion, self._where(criterion.fits))
         return found
 
-    def _permits(self, question: Question) -> int:
-        denied = self._book.denied(question)
-        fits = self._permitted.get(denied)
-        if fits is None:
-            fits = self._where(lambda one: one.name not in denied)
-            self._permitted[denied] = fits
-        return fits
-
     def _where(self, fits: Callable[[Candidate], bool]) -> int:
-        return sum(1 << number for number, one in enumerate(self._candidates) if fits(one))
+        found = 0
+        for bit, one in self._bits:
+            if fits(one):
+                found |= bit
+        return found
 
 
 def _by_price(one: Candidate) -> tuple[bool, float, str]:
     return one.price is None, one.price or 0.0, one.name
-
-
-def _numbers(bits: int) -> list[int]:
-    """Of the bits that are set, the lowest first."""
-    found: list[int] = []
-    while bits:
-        lowest = bits & -bits
-        found.append(lowest.bit_length() - 1)
-        bits ^= lowest
-    return found
 
 
 def _models(removed: Sequence[Removal]) -> str:
