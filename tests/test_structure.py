@@ -90,6 +90,7 @@ OWNERS = {
         "shadow_answers", "upstream_objects",
     },
     "release": {"aliases", "deployments", "releases", "warm"},
+    "terms": {"terms_denials", "terms_overrides"},
     "weights": {"checkpoints"},
 }  # fmt: skip
 """Each table's package. Views and functions of a table's owner are for everyone."""

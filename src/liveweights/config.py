@@ -27,6 +27,8 @@ from liveweights.release.settings import (
 )
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.gateway.settings import GatewaySettings
+from liveweights.terms.defaults import DEFAULTS
+from liveweights.terms.rules import Purpose, Rule, parse_rules
 from liveweights.weights.download import NAME
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -137,6 +139,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(description="Alias to what a million tokens cost: `input` and `output`."),
     ] = msgspec.field(default_factory=dict[str, Price])
 
+    purposes: Annotated[
+        dict[str, Purpose],
+        Meta(
+            description="Tenant to what it uses answers for, such as `commercial` (whoever pays), "
+            "`research`, `personal` or `evaluation`; `*`: all others."
+        ),
+    ] = msgspec.field(default_factory=dict[str, str])
+    terms: Annotated[
+        tuple[Rule, ...],
+        Meta(description="Rules of use, each a table `[[terms]]`; see docs/terms.md."),
+    ] = ()
+
     def list_models(self) -> tuple[ModelSettings, ...]:
         """Every model that is served. Raises ConfigError where a table says what its section does
         not take, or ``model`` and ``alias`` stand beside tables of models."""
@@ -230,7 +244,9 @@ def load_config(path: Path | None) -> Config:
     if path is None:
         return Config()
     try:
-        config = msgspec.convert(tomllib.loads(path.read_text()), Config)
+        found = tomllib.loads(path.read_text())
+        parse_rules(found.get("terms", ()), [rule.name for rule in DEFAULTS])
+        config = msgspec.convert(found, Config)
         config.list_models()
         return config
     except FileNotFoundError as error:

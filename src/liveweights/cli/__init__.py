@@ -27,6 +27,7 @@ COMMANDS = {
     "db": f"{HERE}.databases:db",
     "model": f"{HERE}.model:model",
     "catalogue": f"{HERE}.catalogue:catalogue",
+    "terms": f"{HERE}.terms:terms",
     "replay": f"{HERE}.replay:replay",
     "upcycle": f"{HERE}.upcycle:upcycle",
     "prune": f"{HERE}.upkeep:prune",

@@ -34,6 +34,8 @@ def toml_value(value: object) -> str:
     if isinstance(value, dict):
         inner = ", ".join(f"{json.dumps(k)} = {toml_value(v)}" for k, v in value.items())
         return f"{{ {inner} }}" if inner else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(toml_value, value))}]"
     return json.dumps(value)
 
 

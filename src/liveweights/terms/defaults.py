@@ -28,7 +28,7 @@ DEFAULTS = (
         on=Conditions(duty=("non-commercial",)),
         unless=Conditions(purpose=("research", "personal", "evaluation")),
         then="warn",
-        reason="its licence allows no commercial use; say in `purposes` what it is used for",
+        reason="its licence allows no commercial use; `purposes` says what it is used for",
     ),
     Rule(
         name="output-training",

@@ -55,9 +55,7 @@ class Kept:
     override: Override
 
 
-async def add_denials(
-    conn: Connection, denied: Iterable[tuple[str, Question, Decision]]
-) -> None:
+async def add_denials(conn: Connection, denied: Iterable[tuple[str, Question, Decision]]) -> None:
     """A row for each model, what it was wanted for, and what was decided; others than denials are
     left out. In the caller's transaction, or at once in autocommit."""
     rows = [

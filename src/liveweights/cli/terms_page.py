@@ -1,0 +1,54 @@
+"""What the rules say of one model, for people and for programs."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import Any, get_args
+
+from liveweights.terms.decision import Decision, Question
+from liveweights.terms.facts import Facts
+from liveweights.terms.rules import ACTIONS, Learner
+
+WIDTH = 20
+
+
+def list_questions(day: datetime.date, tenant: str | None, purpose: str) -> Iterator[Question]:
+    """All that may be done with a model; that another learns from it is asked for itself."""
+    for action in ACTIONS:
+        learners: tuple[Learner, ...] = get_args(Learner) if action == "learn" else ("itself",)
+        for learner in learners:
+            yield Question(action=action, day=day, tenant=tenant, purpose=purpose, learner=learner)
+
+
+def told(facts: Facts, decided: Iterable[tuple[Question, Decision]]) -> dict[str, Any]:
+    return asdict(facts) | {
+        "decisions": [{"question": asdict(one), **asdict(decision)} for one, decision in decided]
+    }
+
+
+def terms_lines(facts: Facts, decided: Iterable[tuple[Question, Decision]]) -> Iterator[str]:
+    """Whose model it is, and a line for each question, below it all else that matched."""
+    yield facts.name
+    for number, origin in enumerate(facts.origins):
+        made = "made from " if number else ""
+        licence = f"licence {origin.licence} ({origin.licence_kind})"
+        yield f"  {made}{origin.name}: maker {origin.maker}, country {origin.country}, {licence}"
+    for asked, decision in decided:
+        what = asked.action + (" (by another)" if asked.learner == "another" else "")
+        by = decision.decided_by
+        yield f"  {what:<{WIDTH}}{decision.outcome}" + (f" by {by.rule}: {by}" if by else "")
+        for match in decision.matched:
+            aside = match.aside
+            if aside is not None:
+                until = f"until {aside.until}"
+                yield _more(f"{match.rule} is set aside by {aside.who} {until}: {aside.why}")
+            elif match is not by and match.then != "notice":
+                yield _more(f"also {match.then} by {match.rule}: {match}")
+        for text in decision.notices:
+            yield _more(f"owed: {text}")
+
+
+def _more(text: str) -> str:
+    return " " * (WIDTH + 2) + text
