@@ -1,0 +1,155 @@
+"""``liveweights terms``: what each model may be used for, and who set a rule aside."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from liveweights.cli import app
+from liveweights.cli.reference import toml_of
+from liveweights.config import DATABASE_URL, ConfigError, load_config
+
+RULES = """
+purposes = { acme = "commercial" }
+
+[[terms]]
+name = "no-us"
+when = ["load", "route"]
+on = { country = ["US"], tenant = ["abroad"] }
+then = "deny"
+reason = "agreed with them"
+
+[[terms]]
+name = "slip"
+on = { maker = ["Qwen"] }
+then = "warn"
+reason = "never matches"
+"""
+TOMORROW = f"{datetime.now(UTC).date() + timedelta(days=1)}"
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(app, ["terms", *words])
+
+
+def decisions(result: Result) -> dict[str, Any]:
+    (model,) = json.loads(result.stdout)["models"]
+    return {
+        f"{one['question']['action']} {one['question']['learner']}": one
+        for one in model["decisions"]
+    }
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> list[str]:
+    file = tmp_path / "settings.toml"
+    file.write_text(RULES)
+    return ["--home", str(tmp_path), "--config", str(file)]
+
+
+def test_the_services_model_is_known_by_its_card(settings: list[str]) -> None:
+    result = run("check", *settings)
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0] == "code"
+    assert lines[1].startswith("  HuggingFaceTB/SmolLM2-135M-Instruct: maker Hugging Face")
+    assert "  route               allow" in lines
+    assert any(line.strip().startswith("owed: Keep the copyright line") for line in lines)
+    assert (
+        "rule slip: on.maker: no card has 'Qwen'; did you mean 'Alibaba (Qwen)'?" in result.stderr
+    )
+
+
+def test_what_denies_is_said_and_is_the_status(settings: list[str]) -> None:
+    result = run("check", "--tenant", "abroad", *settings)
+    assert result.exit_code == 1
+    assert "  route               deny by no-us: agreed with them (country US)" in result.stdout
+
+
+def test_any_model_of_the_catalogue_is_checked(settings: list[str]) -> None:
+    for tenant, outcome in (("acme", "deny"), ("lab", "warn")):
+        found = decisions(run("check", "MiniMax-M2.7", "--tenant", tenant, "--json", *settings))
+        assert len(found) == 6
+        assert found["route itself"]["outcome"] == outcome
+        assert found["load itself"]["outcome"] == "warn"
+    found = decisions(run("check", "MiniMax-M2.7", "--purpose", "research", "--json", *settings))
+    assert found["route itself"]["outcome"] == "allow"
+    wrong = run("check", "MiniMax-M2.77", *settings)
+    assert wrong.exit_code == 2
+    assert "there is no card of 'MiniMax-M2.77'" in wrong.stderr
+
+
+def test_a_model_without_a_card_is_unknown(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text('[models.mine]\nbase = "./no-such-model"\n')
+    result = run("check", "--home", str(tmp_path), "--config", str(file))
+    assert result.exit_code == 0
+    assert "licence unknown (unknown)" in result.stdout
+    assert "warn by unknown-licence: its licence is not known" in result.stdout
+
+
+def test_a_rule_that_is_wrong_is_refused_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(RULES.replace("country", "contry"))
+    with pytest.raises(ConfigError, match=r"1 \(no-us\): on: there is no member 'contry'; did you"):
+        load_config(file)
+    file.write_text(RULES.replace('"slip"', '"region"'))
+    with pytest.raises(ConfigError, match="'region' is the name of a rule that liveweights"):
+        load_config(file)
+
+
+def test_settings_in_force_can_be_read_again(tmp_path: Path) -> None:
+    file, again = tmp_path / "settings.toml", tmp_path / "again.toml"
+    file.write_text(RULES.replace('then = "deny"', 'since = 2026-01-02\nthen = "deny"'))
+    config = load_config(file)
+    again.write_text(toml_of(config))
+    assert load_config(again) == config
+    assert config.terms[0].since is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"--until": "2020-01-01"}, "--until 2020-01-01 is over"),
+        ({"--who": " "}, "--who and --why say who answers for it"),
+        ({"--action": "run"}, "--action run: there are load, route"),
+        ({"rule": "no-usa"}, "there is no rule 'no-usa'; did you mean 'no-us'?"),
+    ],
+)
+def test_an_override_that_is_wrong_is_refused(
+    settings: list[str], changes: dict[str, str], said: str
+) -> None:
+    options = {"--who": "ada", "--why": "contract", "--until": TOMORROW, **changes}
+    rule = options.pop("rule", "no-us")
+    words = [word for pair in options.items() for word in pair]
+    result = run("override", "code", rule, *words, *settings)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_an_override_lifts_its_rule_until_it_is_taken_back(
+    settings: list[str], database_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DATABASE_URL, database_dsn)
+    who = ["--who", "ada", "--why", "contract 17", "--until", TOMORROW]
+    made = run("override", "code", "no-us", *who, "--action", "route", *settings)
+    assert made.exit_code == 0, made.output
+    number = made.stdout.split()[1].rstrip(":")
+    checked = run("check", "--tenant", "abroad", *settings)
+    assert checked.exit_code == 1  # it is about `route`, and loading is denied still
+    assert "load                deny by no-us" in checked.stdout
+    assert f"no-us is set aside by ada until {TOMORROW}: contract 17" in checked.stdout
+    (listed,) = json.loads(run("overrides", "--json", *settings).stdout)
+    assert (listed["who"], listed["action"], listed["until"]) == ("ada", "route", TOMORROW)
+    assert run("end", number, "--who", "bob", *settings).exit_code == 0
+    assert json.loads(run("overrides", "--json", *settings).stdout) == []
+    (over,) = json.loads(run("overrides", "--all", "--json", *settings).stdout)
+    assert over["ended_by"] == "bob"
+    assert run("end", number, "--who", "bob", *settings).exit_code == 2
+    assert "set aside" not in run("check", "--tenant", "abroad", *settings).stdout
+    assert run("denials", *settings).exit_code == 0
