@@ -74,6 +74,7 @@ class Roster:
         facts = [one.facts for one in self._candidates]
         self.book = Book(facts, rules, overrides=overrides, defaults=defaults)
         """What the terms say of each model."""
+        self._names = [(1 << number, name) for name, number in self._numbers.items()]
         self._bits = [(1 << number, one) for number, one in enumerate(self._candidates)]
         self._everyone = (1 << len(facts)) - 1
         self._criteria: dict[tuple[str, object], Sieve] = {}
@@ -138,7 +139,7 @@ class Roster:
         if found is None:
             if len(self._orders) >= KEPT:
                 self._orders.clear()
-            found = self._orders[fits] = self._fitting(range(len(self._candidates)), fits)
+            found = self._orders[fits] = tuple([name for bit, name in self._names if fits & bit])
         return found
 
     def _number(self, name: str, what: str) -> int:
