@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from liveweights.terms.route import ANY, MaxPrice, Origins, Route, parse_route
 from liveweights.terms.rules import Conditions, Rule
 
 NAMES = ("a", "b", "c", "d")
+orders = st.sampled_from([one for n in range(3) for one in permutations(NAMES, n)])
 PRICES = st.none() | st.sampled_from([0.0, 0.5, 1.0, 2.0])
 ROUTE = Question(action="route", day=DAY)
 RULES = (
@@ -38,7 +40,7 @@ def candidates(draw: st.DrawFn) -> list[Candidate]:
                 local=draw(st.booleans()),
                 learns=draw(st.booleans()),
                 scores=draw(st.dictionaries(st.sampled_from(["code"]), st.floats(0, 1))),
-                fallback=draw(some(NAMES)),
+                fallback=draw(orders),
             )
         )
     return found
@@ -58,7 +60,7 @@ routes = st.builds(
     min_context=st.none() | st.integers(1, 100_000),
     local_only=st.booleans(),
     learnable=st.booleans(),
-    fallback=st.none() | some(NAMES),
+    fallback=st.none() | orders,
 )
 tenants = st.none() | st.sampled_from(["acme", "lab"])
 
