@@ -146,6 +146,7 @@ def test_an_override_lifts_its_rule_until_it_is_taken_back(
     assert f"no-us is set aside by ada until {TOMORROW}: contract 17" in checked.stdout
     (listed,) = json.loads(run("overrides", "--json", *settings).stdout)
     assert (listed["who"], listed["action"], listed["until"]) == ("ada", "route", TOMORROW)
+    assert "it may not be empty" in run("end", number, "--who", "", *settings).stderr
     assert run("end", number, "--who", "bob", *settings).exit_code == 0
     assert json.loads(run("overrides", "--json", *settings).stdout) == []
     (over,) = json.loads(run("overrides", "--all", "--json", *settings).stdout)

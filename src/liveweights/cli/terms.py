@@ -186,6 +186,8 @@ def end_override(
     config: Settings = None,
 ) -> None:
     """Take an override back before its last day; its row stays."""
+    if not who.strip():
+        raise refuse("--who says who takes it back; it may not be empty")
 
     async def end(conn: Connection) -> None:
         await rows.end_override(conn, number, who)
