@@ -2,8 +2,8 @@
 
 Models of the catalogue, with rules on their makers, countries, licences and duties, on tenants,
 purposes and days. Each kind of question is asked of many tenants in turn: again and again, as
-requests ask it (it is kept), and for the first time (nothing is kept). Processor time, the median
-of the rounds.
+requests ask it (it is kept), and for the first time (nothing is kept). Processor time, the least
+of the rounds: what else the machine does only adds to it.
 
 Ends with status 1 if any of them takes 20 us or more.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 import datetime
 import itertools
 import random
-import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -44,7 +43,7 @@ def main() -> None:
         rounds=(20, "of each kind of question"),
     )
     if options.quick:
-        options.rounds = 2
+        options.rounds = 5
     random.seed(SEED)
     models, rules = _models(options.models), _rules(options.rules)
     candidates, routes = _candidates(models), _routes()
@@ -115,7 +114,7 @@ def _measure(
                 ask(book, roster, question, number)
             spent = time.process_time() - began
             times[not before].append(1e6 * spent / len(questions))
-    again, first = (statistics.median(one) for one in times)
+    again, first = (min(one) for one in times)
     return again, first
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from liveweights.terms.facts import Facts, Origin
-from liveweights.terms.route import MaxPrice, Route
+from liveweights.terms.route import ANYBODY, MaxPrice, Route
 
 INPUT_SHARE = 0.75
 """Of a request's tokens, where prices are compared: three of prompt for one of answer."""
@@ -63,6 +63,8 @@ Test = tuple[Callable[[Candidate], bool], Callable[[Candidate], str]]
 def members(route: Route) -> Iterator[tuple[str, Any]]:
     """What the route asks for: each member by its name, with its value."""
     for name, origins in (("route.allow", route.allow), ("route.deny", route.deny)):
+        if origins == ANYBODY:
+            continue
         for member in ("countries", "makers", "licence_kinds"):
             if values := getattr(origins, member):
                 yield f"{name}.{member}", values

@@ -46,7 +46,7 @@ class NoModelFits(LookupError):
         self.removed = removed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sieve:
     """Bit n of ``fits``: the nth model of the roster fits the criterion."""
 

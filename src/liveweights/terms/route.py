@@ -28,6 +28,9 @@ class Origins(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     licence_kinds: tuple[LicenceKind, ...] = ()
 
 
+ANYBODY = Origins()
+
+
 class MaxPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of prompts and of answers; None: any."""
 
@@ -46,8 +49,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     those of the model itself. What a model is not known to be, it is not.
     """
 
-    allow: Origins = Origins()
-    deny: Origins = Origins()
+    allow: Origins = ANYBODY
+    deny: Origins = ANYBODY
     max_price: Dollars | MaxPrice | None = None
     min_context: Annotated[int, Meta(ge=1, le=bounds.COUNT)] | None = None
     local_only: bool = False
