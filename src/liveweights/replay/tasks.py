@@ -209,7 +209,8 @@ def _price(draw: random.Random) -> Drawn:
 
 
 def _upper(draw: random.Random) -> Drawn:
-    text = " ".join(draw.sample(_WORDS, draw.randint(1, 2)))
+    # Of one word, many an answer would be a part of another.
+    text = " ".join(draw.sample(_WORDS, 2))
     return {"text": text}, text.upper(), ()
 
 
