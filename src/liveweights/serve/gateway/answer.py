@@ -13,10 +13,11 @@ class Answer:
     """The answer whose ``head`` has come. A part that does not come within ``patience`` seconds
     raises aiohttp.SocketTimeoutError; close it in any case."""
 
-    __slots__ = ("_content", "_loop", "_patience", "_since", "_watch", "head")
+    __slots__ = ("_begun", "_content", "_loop", "_patience", "_since", "_watch", "head")
 
     def __init__(self, head: aiohttp.ClientResponse, patience: float) -> None:
         self.head = head
+        self._begun: bytes | None = None  # the first part, until somebody asks for it
         self._content = head.content
         self._patience = patience
         self._since = math.inf  # when the wait for a part began
@@ -30,13 +31,22 @@ class Answer:
     @property
     def ended(self) -> bool:
         """Whether there are no more parts."""
-        return self._content.at_eof()
+        return self._begun is None and self._content.at_eof()
+
+    async def begin(self) -> None:
+        """Wait until its first part has come, or its end. Raises aiohttp.ClientError when the
+        upstream breaks off before."""
+        if not self._content.at_eof():
+            self._begun = await self.part()
 
     async def part(self) -> bytes:
         """What has come since, or the next that comes; empty at the end.
 
         Raises aiohttp.ClientError when the upstream breaks off.
         """
+        if self._begun is not None:
+            part, self._begun = self._begun, None
+            return part
         self._since = self._loop.time()
         part = await self._content.readany()
         self._since = math.inf

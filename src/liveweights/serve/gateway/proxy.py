@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import asynccontextmanager
@@ -14,33 +13,30 @@ from starlette.types import Receive, Scope, Send
 
 from liveweights.http.authentication import Authenticator
 from liveweights.http.errors import RETRY, ApiError, bad_request
-from liveweights.http.streaming import send_chunk, while_connected
+from liveweights.http.streaming import while_connected
 from liveweights.http.wire import ClientGone, check_json, read_body
 from liveweights.meter.keys import Client
 from liveweights.meter.limits import Limiter, Permit
 from liveweights.record.clean import INT4
 from liveweights.record.generation import Surface
-from liveweights.record.writer import WriterClosed
 from liveweights.serve.api.caller import identify
 from liveweights.serve.api.recorder import Recorder
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.gateway.access import Access
 from liveweights.serve.gateway.answer import Answer
 from liveweights.serve.gateway.counts import Count
-from liveweights.serve.gateway.headers import from_upstream, to_upstream
+from liveweights.serve.gateway.delivery import Delivery, is_readable, pass_on
+from liveweights.serve.gateway.headers import to_upstream
 from liveweights.serve.gateway.metrics import GatewayMetrics
 from liveweights.serve.gateway.objects import Target, find_made
 from liveweights.serve.gateway.passage import Passage
 from liveweights.serve.gateway.paths import check_path
 from liveweights.serve.gateway.question import RECORDED, read_question
-from liveweights.serve.gateway.transcript import LONGEST
 from liveweights.serve.gateway.upstream import Upstream, UpstreamAway
 
 log = logging.getLogger(__name__)
 
 
-RECORD_SECONDS = 5.0
-"""How long an answer may wait for a place in the record."""
 _LARGEST_OBJECT = 1 << 20
 """Bytes of an answer that is searched for what was made."""
 
@@ -71,6 +67,7 @@ class Proxy:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._delivery = Delivery(gateway.recorder, gateway.metrics, gateway.access)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = await self._gateway.authenticator.authenticate(scope)
@@ -116,7 +113,7 @@ class Proxy:
                 if made:
                     first = await answer.whole(_LARGEST_OBJECT)
                     await access.owners.remember(tenant, find_made(first, target))
-            await _pass_on(answer, send, first)
+            await pass_on(answer, send, first)
 
     async def _checked(self, scope: Scope, receive: Receive, tenant: str, target: Target) -> bytes:
         """A body that names no other tenant's objects."""
@@ -166,50 +163,12 @@ class Proxy:
             permit.reserve(min(max(question.limit, 0), INT4))
         try:
             async with while_connected(receive), self._ask(scope, body, plain=True) as answer:
-                head = answer.head
-                if head.status != 200 or "content-encoding" in head.headers:
-                    passage = None  # an error, or nothing that can be read
-                if passage is None:
-                    await _pass_on(answer, send)
-                elif head.content_type == "text/event-stream":
-                    await self._pass_events(answer, send, passage)
-                else:
-                    await self._pass_whole(answer, send, passage)
+                if not is_readable(answer):
+                    passage = None
+                await self._delivery.deliver(answer, send, passage)
         finally:
             if passage is not None:
-                try:
-                    if not passage.recorded:  # cut short, by either side
-                        await self._record(passage)
-                finally:
-                    permit.used = _used(passage)
-
-    async def _pass_events(self, answer: Answer, send: Send, passage: Passage) -> None:
-        await _start(send, answer, passage.id)
-        ended = False
-        while not ended:
-            chunk = await answer.part()
-            ended = answer.ended
-            passage.add_chunk(chunk)
-            if (ended or passage.transcript.done) and not passage.recorded:
-                await self._record(passage)
-            await self._remember(passage)
-            await send_chunk(send, chunk, more=not ended)
-
-    async def _pass_whole(self, answer: Answer, send: Send, passage: Passage) -> None:
-        body = await answer.whole(LONGEST)
-        if answer.ended:
-            passage.add_whole(body)
-        else:
-            passage.give_up(ValueError(f"it is longer than {LONGEST} bytes"))
-        known = await self._record(passage)
-        await self._remember(passage)
-        await _pass_on(answer, send, body, passage.id if known else None)
-
-    async def _remember(self, passage: Passage) -> None:
-        """Whose the answer is, if the upstream keeps it."""
-        access = self._gateway.access
-        if access is not None and (made := passage.made):
-            await access.owners.remember(passage.tenant, made)
+                await self._delivery.settle(passage, permit)
 
     @asynccontextmanager
     async def _ask(
@@ -240,75 +199,6 @@ class Proxy:
         except (aiohttp.ClientError, TimeoutError) as error:
             log.warning("the upstream broke off its answer to %s: %r", target, error)
             raise ClientGone from error  # the connection is cut, as it was cut for us
-
-    async def _record(self, passage: Passage) -> bool:
-        """Whether it joined the record. Whatever goes wrong here is counted, and the answer
-        passes: the upstream has given it, and somebody pays for it."""
-        passage.recorded = True
-        metrics = self._gateway.metrics
-        try:
-            async with asyncio.timeout(RECORD_SECONDS):
-                await self._add(passage)
-        except Exception as error:
-            reason = _reason(error)
-            metrics.unrecorded.labels(reason).inc()
-            log.error("%s: the answer passes unrecorded (%s)", passage.id, reason, exc_info=error)
-            return False
-        if passage.unreadable:
-            metrics.unrecorded.labels("unreadable").inc()
-        return not passage.unreadable
-
-    async def _add(self, passage: Passage) -> None:
-        metrics = self._gateway.metrics
-        model = metrics.model(passage.model)
-        for generation in passage.finish():
-            metrics.generations.labels(
-                model,
-                metrics.checkpoint(generation.checkpoint),
-                metrics.reason(generation.finish_reason),
-            ).inc()
-            await self._gateway.recorder.add_generation(generation)
-        for field in passage.unfit:
-            metrics.unfit.labels(field).inc()
-        usage = passage.usage()
-        for kind in ("prompt", "completion"):
-            count = usage.get(f"{kind}_tokens", 0)
-            metrics.tokens.labels(model, kind).inc(min(max(count, 0), INT4))
-
-
-def _used(passage: Passage) -> int:
-    """Tokens, as the upstream counted them or as they are estimated."""
-    usage = passage.usage()
-    counts = (usage.get(f"{kind}_tokens", 0) for kind in ("prompt", "completion"))
-    return sum(min(max(count, 0), INT4) for count in counts)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, WriterClosed):
-        return "closing"
-    return "slow" if isinstance(error, TimeoutError) else "refused"
-
-
-async def _pass_on(
-    answer: Answer, send: Send, first: bytes = b"", generation: str | None = None
-) -> None:
-    """The whole answer, of which ``first`` was read already."""
-    await _start(send, answer, generation)
-    ended = answer.ended
-    if first or ended:
-        await send_chunk(send, first, more=not ended)
-    while not ended:
-        chunk = await answer.part()
-        ended = answer.ended
-        await send_chunk(send, chunk, more=not ended)
-
-
-async def _start(send: Send, answer: Answer, generation: str | None = None) -> None:
-    headers = from_upstream(answer.head.raw_headers)
-    if generation is not None:
-        headers.append((b"x-generation-id", generation.encode()))
-    status = answer.head.status
-    await send({"type": "http.response.start", "status": status, "headers": headers})
 
 
 async def _stream(receive: Receive) -> AsyncGenerator[bytes]:

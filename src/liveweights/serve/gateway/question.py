@@ -96,6 +96,10 @@ class Question:
         """Empty where the upstream chooses."""
         return self._body.model if isinstance(self._body.model, str) else ""
 
+    def put_to(self, model: str) -> Question:
+        """The same, asked of another model."""
+        return Question(msgspec.structs.replace(self._body, model=model))
+
     @property
     def temperature(self) -> float | None:
         return _number(self._body.temperature)

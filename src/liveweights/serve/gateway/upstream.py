@@ -92,4 +92,6 @@ class Upstream:
                     raise UpstreamAway(f"{self.address} closed the connection") from error
                 again = False
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                raise UpstreamAway(f"{self.address} cannot be reached: {error!r}") from error
+                # Not its repr: that shows the headers that were sent, and with them the key.
+                why = f"{type(error).__name__}: {error}"
+                raise UpstreamAway(f"{self.address} cannot be reached: {why}") from error

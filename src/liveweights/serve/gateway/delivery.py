@@ -1,0 +1,159 @@
+"""An upstream's answer on its way to the caller, and into the record."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from starlette.types import Send
+
+from liveweights.http.streaming import send_chunk
+from liveweights.meter.limits import Permit
+from liveweights.record.clean import INT4
+from liveweights.record.writer import WriterClosed
+from liveweights.serve.api.recorder import Recorder
+from liveweights.serve.gateway.access import Access
+from liveweights.serve.gateway.answer import Answer
+from liveweights.serve.gateway.headers import from_upstream
+from liveweights.serve.gateway.metrics import GatewayMetrics
+from liveweights.serve.gateway.passage import Passage
+from liveweights.serve.gateway.transcript import LONGEST
+
+log = logging.getLogger(__name__)
+
+RECORD_SECONDS = 5.0
+"""How long an answer may wait for a place in the record."""
+
+
+def is_readable(answer: Answer) -> bool:
+    """Whether it can be recorded: no error, and not compressed."""
+    return answer.head.status == 200 and "content-encoding" not in answer.head.headers
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Gives answers to callers byte for byte, and the record what they said.
+
+    The row joins the record before the client can have the answer's last byte, so that feedback
+    may follow at once; and whose an object is (``access``), before the client can have its id.
+    """
+
+    recorder: Recorder
+    metrics: GatewayMetrics
+    access: Access | None
+
+    async def deliver(self, answer: Answer, send: Send, passage: Passage | None) -> None:
+        """The whole answer; without ``passage`` nothing is recorded."""
+        if passage is None:
+            await pass_on(answer, send)
+        elif answer.head.content_type == "text/event-stream":
+            await self._pass_events(answer, send, passage)
+        else:
+            await self._pass_whole(answer, send, passage)
+
+    async def settle(self, passage: Passage, permit: Permit) -> None:
+        """However the delivery ended: what was cut short, by either side, is recorded, and what
+        was used is charged."""
+        try:
+            if not passage.recorded:
+                await self._record(passage)
+        finally:
+            permit.used = _used(passage)
+
+    async def _pass_events(self, answer: Answer, send: Send, passage: Passage) -> None:
+        await _start(send, answer, passage.id)
+        ended = False
+        while not ended:
+            chunk = await answer.part()
+            ended = answer.ended
+            passage.add_chunk(chunk)
+            if (ended or passage.transcript.done) and not passage.recorded:
+                await self._record(passage)
+            await self._remember(passage)
+            await send_chunk(send, chunk, more=not ended)
+
+    async def _pass_whole(self, answer: Answer, send: Send, passage: Passage) -> None:
+        body = await answer.whole(LONGEST)
+        if answer.ended:
+            passage.add_whole(body)
+        else:
+            passage.give_up(ValueError(f"it is longer than {LONGEST} bytes"))
+        known = await self._record(passage)
+        await self._remember(passage)
+        await pass_on(answer, send, body, passage.id if known else None)
+
+    async def _remember(self, passage: Passage) -> None:
+        """Whose the answer is, if the upstream keeps it."""
+        access = self.access
+        if access is not None and (made := passage.made):
+            await access.owners.remember(passage.tenant, made)
+
+    async def _record(self, passage: Passage) -> bool:
+        """Whether it joined the record. Whatever goes wrong here is counted, and the answer
+        passes: the upstream has given it, and somebody pays for it."""
+        passage.recorded = True
+        metrics = self.metrics
+        try:
+            async with asyncio.timeout(RECORD_SECONDS):
+                await self._add(passage)
+        except Exception as error:
+            reason = _reason(error)
+            metrics.unrecorded.labels(reason).inc()
+            log.error("%s: the answer passes unrecorded (%s)", passage.id, reason, exc_info=error)
+            return False
+        if passage.unreadable:
+            metrics.unrecorded.labels("unreadable").inc()
+        return not passage.unreadable
+
+    async def _add(self, passage: Passage) -> None:
+        metrics = self.metrics
+        model = metrics.model(passage.model)
+        for generation in passage.finish():
+            metrics.generations.labels(
+                model,
+                metrics.checkpoint(generation.checkpoint),
+                metrics.reason(generation.finish_reason),
+            ).inc()
+            await self.recorder.add_generation(generation)
+        for field in passage.unfit:
+            metrics.unfit.labels(field).inc()
+        usage = passage.usage()
+        for kind in ("prompt", "completion"):
+            count = usage.get(f"{kind}_tokens", 0)
+            metrics.tokens.labels(model, kind).inc(min(max(count, 0), INT4))
+
+
+def _used(passage: Passage) -> int:
+    """Tokens, as the upstream counted them or as they are estimated."""
+    usage = passage.usage()
+    counts = (usage.get(f"{kind}_tokens", 0) for kind in ("prompt", "completion"))
+    return sum(min(max(count, 0), INT4) for count in counts)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, WriterClosed):
+        return "closing"
+    return "slow" if isinstance(error, TimeoutError) else "refused"
+
+
+async def pass_on(
+    answer: Answer, send: Send, first: bytes = b"", generation: str | None = None
+) -> None:
+    """The whole answer, of which ``first`` was read already."""
+    await _start(send, answer, generation)
+    ended = answer.ended
+    if first or ended:
+        await send_chunk(send, first, more=not ended)
+    while not ended:
+        chunk = await answer.part()
+        ended = answer.ended
+        await send_chunk(send, chunk, more=not ended)
+
+
+async def _start(send: Send, answer: Answer, generation: str | None = None) -> None:
+    headers = from_upstream(answer.head.raw_headers)
+    if generation is not None:
+        headers.append((b"x-generation-id", generation.encode()))
+    status = answer.head.status
+    await send({"type": "http.response.start", "status": status, "headers": headers})

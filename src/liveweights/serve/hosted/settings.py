@@ -1,0 +1,35 @@
+"""What belongs to one hosted model."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+
+class MissingKey(ValueError):
+    """The environment lacks the variable that a model's ``key_env`` names."""
+
+
+class HostedSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``model`` is its name at the ``upstream`` (a URL), ``timeout`` in seconds to the first byte
+    of an answer, and ``fallback`` the models that are asked in its place, the first one first."""
+
+    alias: str
+    upstream: str
+    model: str
+    key_env: str
+    timeout: float
+    fallback: tuple[str, ...]
+
+    def read_key(self) -> str:
+        """What the upstream is shown; empty where it asks for none. Raises MissingKey."""
+        if not self.key_env:
+            return ""
+        key = os.environ.get(self.key_env, "").strip()
+        if not key:
+            raise MissingKey(
+                f"models.{self.alias}.key_env: the environment variable {self.key_env} is not set; "
+                "set it to the upstream's API key, or leave key_env out"
+            )
+        return key
