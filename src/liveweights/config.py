@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
+from liveweights import bounds
 from liveweights.agentdb.settings import DatabaseSettings
 from liveweights.catalog.template import TemplateSettings
 from liveweights.cycle.settings import CycleSettings, WorkerSettings
@@ -27,6 +28,8 @@ from liveweights.release.settings import (
 )
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.gateway.settings import GatewaySettings
+from liveweights.serve.hosted.chains import find_circle
+from liveweights.serve.hosted.settings import HostedSettings
 from liveweights.terms.defaults import DEFAULTS
 from liveweights.terms.rules import Purpose, Rule, parse_rules
 from liveweights.weights.download import NAME
@@ -67,7 +70,8 @@ def _table() -> Any:
 
 
 class ModelTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A ``[models.NAME]`` table: what one model has of its own."""
+    """A ``[models.NAME]`` table: what one model has of its own. With ``upstream`` it is a hosted
+    one, to which only the keys below that apply."""
 
     base: Annotated[
         str,
@@ -88,6 +92,49 @@ class ModelTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     template: Annotated[Table, Meta(description=_own("template"))] = _table()
     rewards: Annotated[Table, Meta(description=_own("rewards"))] = _table()
     gate: Annotated[Table, Meta(description=_own("gate"))] = _table()
+    upstream: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[^\s@?#]+)?$",
+            description="URL of an OpenAI-compatible server that runs the model, with or without "
+            "/v1. Given, none of the keys above can be.",
+        ),
+    ] = ""
+    upstream_model: Annotated[
+        str, Meta(description="The model's name at the upstream; empty: the table's name.")
+    ] = ""
+    key_env: Annotated[
+        str,
+        Meta(
+            pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$",
+            description="Environment variable that holds the API key for the upstream; empty: "
+            "none is sent.",
+        ),
+    ] = ""
+    timeout: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=bounds.SECONDS,
+            description="Seconds that the upstream may take to the first byte of an answer.",
+        ),
+    ] = 60.0
+    fallback: Annotated[
+        list[str],
+        Meta(
+            description="Models of this service that are asked one after the other where the "
+            "upstream is away, answers 429 or 5xx, or takes too long."
+        ),
+    ] = msgspec.field(default_factory=list[str])
+
+    def misplaced(self) -> list[str]:
+        """Keys that are given and belong to the other kind of model."""
+        hosted = ("upstream_model", "key_env", "timeout", "fallback")
+        fields = msgspec.structs.fields(self)
+        local = [field.name for field in fields if field.name not in ("upstream", *hosted)]
+        empty = ModelTable()
+        wrong = local if self.upstream else hosted
+        return [name for name in wrong if getattr(self, name) != getattr(empty, name)]
 
 
 PublicName = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -152,14 +199,59 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = ()
 
     def list_models(self) -> tuple[ModelSettings, ...]:
-        """Every model that is served. Raises ConfigError where a table says what its section does
-        not take, or ``model`` and ``alias`` stand beside tables of models."""
+        """Every model with a base of ours. Raises ConfigError where a table says what its section
+        does not take, or ``model`` and ``alias`` stand beside tables of models."""
         if self.models and (self.model, self.alias) != (NAME, "code"):
             raise ConfigError(
                 "`model` and `alias` are the short form of one [models.NAME] table; beside such "
                 "tables leave them out"
             )
-        return tuple(self._resolve(name, table) for name, table in self._tables().items())
+        return tuple(
+            self._resolve(name, table)
+            for name, table in self._tables().items()
+            if not table.upstream
+        )
+
+    def list_hosted(self) -> tuple[HostedSettings, ...]:
+        """Every model that an upstream runs."""
+        return tuple(
+            HostedSettings(
+                alias=name,
+                upstream=table.upstream,
+                model=table.upstream_model or name,
+                key_env=table.key_env,
+                timeout=table.timeout,
+                fallback=tuple(table.fallback),
+            )
+            for name, table in self.models.items()
+            if table.upstream
+        )
+
+    def check_models(self) -> None:
+        """Raises ConfigError for a table that does not fit its kind of model, or the others."""
+        self.list_models()
+        for name, table in self.models.items():
+            if wrong := table.misplaced():
+                one, other = "hosted", "local"
+                if not table.upstream:
+                    one, other = other, one
+                listed = ", ".join(f"`{key}`" for key in wrong)
+                raise ConfigError(
+                    f"models.{name} is a {one} model, {'with' if table.upstream else 'without'} "
+                    f"`upstream`, so that it cannot have {listed}: that is for {other} ones"
+                )
+            for other in table.fallback:
+                if other not in self.models:
+                    listed = ", ".join(self.models)
+                    raise ConfigError(
+                        f"models.{name}.fallback: no model is called {other!r}; there are {listed}"
+                    )
+        fallbacks = {name: table.fallback for name, table in self.models.items()}
+        if circle := find_circle(fallbacks):
+            raise ConfigError(
+                f"models.{circle[0]}.fallback: it leads in a circle, {' to '.join(circle)}; leave "
+                "one of these out"
+            )
 
     def _tables(self) -> dict[str, ModelTable]:
         return self.models or {self.alias: ModelTable(base=self.model)}
@@ -183,8 +275,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return {model.alias: model.rewards for model in self.list_models()}
 
     def find_model(self, alias: str | None = None) -> ModelSettings:
-        """The model of that public name; without a name, the only one. Raises ConfigError."""
+        """The local model of that public name; without a name, the only one. Raises
+        ConfigError."""
         models = self.list_models()
+        if alias in {hosted.alias for hosted in self.list_hosted()}:
+            raise ConfigError(
+                f"{alias!r} is hosted: it has no base, and so no cycles, gate, canary or releases"
+            )
+        if not models:
+            raise ConfigError("all models are hosted: none has a base, cycles or releases")
         named = [model for model in models if alias in (None, model.alias)]
         if len(named) != 1:
             listed = ", ".join(model.alias for model in models)
@@ -247,7 +346,7 @@ def load_config(path: Path | None) -> Config:
         found = tomllib.loads(path.read_text())
         parse_rules(found.get("terms", ()), [rule.name for rule in DEFAULTS])
         config = msgspec.convert(found, Config)
-        config.list_models()
+        config.check_models()
         return config
     except FileNotFoundError as error:
         raise ConfigError(f"there is no settings file {path}") from error

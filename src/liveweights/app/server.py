@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights.app.place import Place
 from liveweights.app.report import Report
-from liveweights.app.wiring import open_model, open_writer
+from liveweights.app.wiring import open_hosted, open_model, open_writer
 from liveweights.config import Config
 from liveweights.cycle.status import read_status
 from liveweights.http.authentication import Authenticator, for_readers
@@ -44,8 +44,9 @@ from liveweights.weights.models import find
 
 def status_routes(pool: Pool, place: Place, authenticator: Authenticator) -> Routes:
     """``GET /status``: where the circle of a model stands; of the first one, without
-    ``?model=NAME``."""
+    ``?model=NAME``. Hosted models have none."""
     names = [model.alias for model in place.config.list_models()]
+    hosted = {model.alias for model in place.config.list_hosted()}
 
     async def look(name: str) -> bytes:
         try:
@@ -58,7 +59,10 @@ def status_routes(pool: Pool, place: Place, authenticator: Authenticator) -> Rou
     glances = {name: Glance(partial(look, name)) for name in names}
 
     async def status(scope: Scope, receive: Receive, send: Send) -> None:
-        name = QueryParams(scope["query_string"]).get("model", names[0])
+        name = QueryParams(scope["query_string"]).get("model", names[0] if names else "")
+        if name in hosted or not names:
+            message = "A hosted model has no base here, and so no cycles whose state could be told."
+            raise ApiError(404, message, code="not_found")
         if name not in glances:
             raise ApiError(404, f"No model is called {name[:128]!r}.", code="not_found")
         await reply(send, 200, await glances[name]())
@@ -81,6 +85,9 @@ async def run_api(place: Place, report: Report) -> None:
             for settings, base in zip(config.list_models(), bases, strict=True)
         ]
         models = Models(*opened)
+        hosted = [
+            await open_hosted(stack, pool, config, settings) for settings in config.list_hosted()
+        ]
 
         async def keep(answer: ShadowAnswer) -> None:
             async with pool.connection() as conn:
@@ -97,6 +104,7 @@ async def run_api(place: Place, report: Report) -> None:
             models,
             writer,
             config.api,
+            hosted=hosted,
             shadow=shadow,
             responses=responses,
             slots=slots,
@@ -154,7 +162,7 @@ async def _listen(
 
 
 async def _tell_when_ready(models: Models, report: Report) -> None:
-    """The API is ready when it has a checkpoint that answers."""
-    while not models.routes():
+    """The API is ready when it has a checkpoint that answers, or has none to wait for."""
+    while any(models) and not models.routes():
         await asyncio.sleep(0.2)
     report.ready()

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
+
 from liveweights import deadlines
 from liveweights.app.place import Place
 from liveweights.catalog.template import (
@@ -16,12 +18,17 @@ from liveweights.catalog.template import (
     TemplateSettings,
     has_template,
 )
-from liveweights.config import ModelSettings
+from liveweights.config import Config, ModelSettings
 from liveweights.engines.llama.engine import LlamaEngine
 from liveweights.engines.protocol import Engine
+from liveweights.record.owners import OwnerStore
 from liveweights.record.spill import Spill
 from liveweights.record.writer import Writer
 from liveweights.release.deployer import Deployer
+from liveweights.serve.gateway.access import Access
+from liveweights.serve.gateway.upstream import Upstream
+from liveweights.serve.hosted.model import Hosted
+from liveweights.serve.hosted.settings import HostedSettings
 from liveweights.serve.models import Model, make_model
 from liveweights.serve.router import Router
 from liveweights.store.database import Pool
@@ -82,7 +89,8 @@ async def open_model(
             engine,
             router,
             instance=f"{instance}/{settings.alias}",
-            others=frozenset(m.alias for m in config.list_models()) - {settings.alias},
+            others=frozenset(m.alias for m in (*config.list_models(), *config.list_hosted()))
+            - {settings.alias},
             settings=config.deployment,
             check=partial(check, public=public, hash_folder=cache / HASHES),
             cache=cache,
@@ -92,6 +100,24 @@ async def open_model(
     tokenizer = cast(Any, load_tokenizer(base))
     template = await open_template(stack, tokenizer, settings.template)
     return make_model(engine, router, tokenizer, template=template)
+
+
+async def open_hosted(
+    stack: AsyncExitStack, pool: Pool, config: Config, settings: HostedSettings
+) -> Hosted:
+    """A hosted model with a session to its upstream. Raises MissingKey."""
+    key = settings.read_key()
+    gateway = msgspec.structs.replace(
+        config.gateway,
+        upstream=settings.upstream,
+        silent_seconds=max(config.gateway.silent_seconds, settings.timeout),
+    )
+    upstream = await stack.enter_async_context(Upstream(gateway))
+    access: Access | None = None
+    if config.api.keys:
+        owners = await stack.enter_async_context(OwnerStore(pool, upstream.address))
+        access = Access(gateway, owners)
+    return Hosted(settings=settings, upstream=upstream, key=key, access=access)
 
 
 async def open_template(

@@ -42,7 +42,7 @@ def read_config(path: Path | None, **changes: Any) -> Config:
         config = msgspec.convert(
             msgspec.to_builtins(msgspec.structs.replace(config, **given)), Config
         )
-        config.list_models()
+        config.check_models()
         return config
     except (ConfigError, msgspec.ValidationError) as error:
         raise refuse(str(error)) from error

@@ -14,6 +14,7 @@ from liveweights.app.restarts import GaveUp
 from liveweights.cli.context import HOME, Home, Settings, read_config, refuse
 from liveweights.cli.model import require_model
 from liveweights.config import Config
+from liveweights.serve.hosted.settings import MissingKey
 from liveweights.terminal import start_logging
 
 PRECISIONS = {"auto": "auto", "q4": "q4_0", "q8": "q8_0", "f16": "f16", "f32": "f32"}
@@ -110,6 +111,15 @@ def _precision(name: str | None) -> str | None:
     return name and PRECISIONS[name]
 
 
+def _require_keys(config: Config) -> None:
+    """Ends the command where a hosted model's key is not there."""
+    try:
+        for hosted in config.list_hosted():
+            hosted.read_key()
+    except MissingKey as error:
+        raise refuse(str(error)) from error
+
+
 def _run(config: Config, home: Path, roles: tuple[str, ...], switch: bool = False) -> None:
     # Torch and Transformers are slow to import: only where they are needed.
     from liveweights.app.start import REFUSALS
@@ -121,6 +131,7 @@ def _run(config: Config, home: Path, roles: tuple[str, ...], switch: bool = Fals
     else:
         for model in config.list_models():
             require_model(model.base)
+        _require_keys(config)
     try:
         asyncio.run(Supervisor(config, home.resolve(), roles, switch=switch).run())
     except REFUSALS as error:

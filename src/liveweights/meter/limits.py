@@ -158,6 +158,12 @@ class Permit:
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
         return self._allowance.headers(self._clock())
 
+    def withdraw(self) -> None:
+        """It goes on as a request with a permit of its own, and counts as that one only; to be
+        closed none the less."""
+        if bucket := self._allowance.buckets.get("requests"):
+            bucket.put(1)
+
     def close(self) -> None:
         """The request has ended: what it has not used is given back."""
         self._allowance.running -= 1

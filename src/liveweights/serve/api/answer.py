@@ -26,6 +26,7 @@ from liveweights.http.wire import reply
 from liveweights.meter.limits import Limiter
 from liveweights.serve.api.draft import Draft
 from liveweights.serve.api.metrics import Metrics
+from liveweights.serve.api.names import model_header
 from liveweights.serve.api.objects import Usage
 from liveweights.serve.api.recorder import Recorder, Responses
 from liveweights.serve.api.refusals import from_engine
@@ -239,10 +240,11 @@ async def _record(service: Service, draft: Draft, reason: str) -> None:
 
 
 def _head(drafts: Sequence[Draft], exchange: Exchange) -> list[tuple[bytes, bytes]]:
-    """Headers that say which answers these are and which checkpoint gave them."""
+    """Headers that say which answers these are, and which checkpoint of which model gave them."""
     return [
         (b"x-generation-id", ", ".join(draft.id for draft in drafts).encode()),
         (b"x-checkpoint", drafts[0].checkpoint.encode()),
+        model_header(drafts[0].alias),
         *exchange.headers,
     ]
 

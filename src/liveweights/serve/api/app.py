@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights.http.application import Application
@@ -27,6 +29,10 @@ from liveweights.serve.api.refusals import REFUSALS
 from liveweights.serve.api.responses.endpoint import ResponseEndpoint, ResponsesEndpoint
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.api.shadow import Shadow
+from liveweights.serve.gateway.metrics import GatewayMetrics
+from liveweights.serve.hosted.door import Door
+from liveweights.serve.hosted.door import Service as HostedService
+from liveweights.serve.hosted.model import Hosted
 from liveweights.serve.models import Models
 
 
@@ -57,7 +63,7 @@ def create_app(
     recorder: Recorder,
     settings: ApiSettings | None = None,
     *,
-    metrics: Metrics | None = None,
+    hosted: Sequence[Hosted] = (),
     shadow: Shadow | None = None,
     responses: Responses | None = None,
     slots: Slots | None = None,
@@ -67,11 +73,12 @@ def create_app(
 ) -> ASGIApp:
     """The API over models and a record that the caller opened and will close.
 
-    Without ``responses`` no conversation is kept for /v1/responses. ``slots`` are of the settings'
-    size, unless the caller looks at them too. ``pages`` are answered beside it.
+    ``hosted`` models are answered for under their names, too. Without ``responses`` no
+    conversation is kept for /v1/responses. ``slots`` are of the settings' size, unless the caller
+    looks at them too. ``pages`` are answered beside it.
     """
     settings = settings or ApiSettings()
-    metrics = metrics or Metrics()
+    metrics = GatewayMetrics() if hosted else Metrics()
     authenticator = authenticator or make_authenticator(settings)
     limiter = limiter or make_limiter(settings)
     service = Service(
@@ -85,21 +92,31 @@ def create_app(
         authenticator,
         shadow,
     )
-    known = ModelsEndpoint(models, authenticator, limiter)
+    known = ModelsEndpoint(models, authenticator, limiter, hosted)
+
+    def answering(local: ASGIApp) -> ASGIApp:
+        if not isinstance(metrics, GatewayMetrics):
+            return local
+        by_name = {model.alias: model for model in hosted}
+        return Door(
+            HostedService(by_name, models, recorder, settings, metrics, authenticator, limiter),
+            local,
+        )
+
     response = ResponseEndpoint(service)
     exposed = MetricsEndpoint(metrics, models, service.slots, recorder)
     routes: Routes = [
         Route("POST", "/infill", InfillEndpoint(service)),
         Route("GET", "/openapi.json", describe_api),
-        Route("GET", "/healthz", HealthEndpoint(models, recorder)),
+        Route("GET", "/healthz", HealthEndpoint(models, recorder, hosted)),
         Route("GET", "/metrics", for_readers(authenticator, exposed)),
         Mount(
             "/v1",
             [
-                Route("POST", "/completions", CompletionsEndpoint(service)),
-                Route("POST", "/chat/completions", ChatEndpoint(service)),
-                Route("POST", "/embeddings", refuse_embeddings),
-                Route("POST", "/responses", ResponsesEndpoint(service)),
+                Route("POST", "/completions", answering(CompletionsEndpoint(service))),
+                Route("POST", "/chat/completions", answering(ChatEndpoint(service))),
+                Route("POST", "/embeddings", answering(refuse_embeddings)),
+                Route("POST", "/responses", answering(ResponsesEndpoint(service))),
                 Route("GET", "/responses/{id}", response),
                 Route("DELETE", "/responses/{id}", response),
                 Route("POST", "/feedback", FeedbackEndpoint(service)),

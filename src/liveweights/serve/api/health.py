@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -10,20 +11,28 @@ from starlette.types import Receive, Scope, Send
 from liveweights.http.wire import reply
 from liveweights.record.backlog import Backlog
 from liveweights.serve.api.recorder import Recorder
+from liveweights.serve.hosted.model import Hosted
 from liveweights.serve.models import Models
 
 
-def health(served: Models, backlog: Backlog) -> tuple[int, dict[str, Any]]:
-    """200 when some alias's live checkpoint can answer and the record is not late, else 503 with
-    the reason."""
+def health(
+    served: Models, backlog: Backlog, hosted: Sequence[Hosted] = ()
+) -> tuple[int, dict[str, Any]]:
+    """200 when some alias's live checkpoint or some hosted model can answer and the record is not
+    late, else 503 with the reason. A hosted model can unless its upstream has failed of late."""
     resident = served.resident()
     models = {
         route.name: {"checkpoint": route.live, "ready": route.live in resident}
         for route in served.routes()
     }
+    for model in hosted:
+        ready = not model.breaker.pause
+        models[model.alias] = {"checkpoint": model.checkpoint, "ready": ready}
     why = backlog.complaint
     if why is None and not any(model["ready"] for model in models.values()):
-        if not models:
+        if hosted:
+            why = "no model of this server and no upstream of a hosted one can answer"
+        elif not models:
             why = "no model has been deployed to this server yet"
         elif resident:
             why = "the engine holds checkpoints, but none that a model points at"
@@ -35,10 +44,11 @@ def health(served: Models, backlog: Backlog) -> tuple[int, dict[str, Any]]:
 
 
 class HealthEndpoint:
-    def __init__(self, models: Models, recorder: Recorder) -> None:
+    def __init__(self, models: Models, recorder: Recorder, hosted: Sequence[Hosted] = ()) -> None:
         self._models = models
+        self._hosted = hosted
         self._recorder = recorder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        status, body = health(self._models, self._recorder.backlog)
+        status, body = health(self._models, self._recorder.backlog, self._hosted)
         await reply(send, status, msgspec.json.encode(body))

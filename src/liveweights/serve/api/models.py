@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from starlette.types import Receive, Scope, Send
 
@@ -11,6 +13,7 @@ from liveweights.meter.limits import Limiter
 from liveweights.serve.api.objects import Canary, ModelList
 from liveweights.serve.api.objects import Model as ModelObject
 from liveweights.serve.api.refusals import model_not_found
+from liveweights.serve.hosted.model import Hosted
 from liveweights.serve.models import Model, Models
 from liveweights.serve.router import Route, UnknownModel
 
@@ -32,11 +35,32 @@ def describe(route: Route, model: Model) -> ModelObject:
     )
 
 
-class ModelsEndpoint:
-    """Lists the aliases; shows one alias or resident checkpoint."""
+def describe_hosted(model: Hosted) -> ModelObject:
+    return ModelObject(
+        id=model.alias,
+        created=model.since,
+        checkpoint=model.checkpoint,
+        root=model.settings.model,
+        parent=None,
+        context_length=None,
+        max_model_len=None,
+        canary=None,
+        owned_by="hosted",
+    )
 
-    def __init__(self, models: Models, authenticator: Authenticator, limiter: Limiter) -> None:
+
+class ModelsEndpoint:
+    """Lists the aliases and hosted models; shows one of them, or one resident checkpoint."""
+
+    def __init__(
+        self,
+        models: Models,
+        authenticator: Authenticator,
+        limiter: Limiter,
+        hosted: Sequence[Hosted],
+    ) -> None:
         self._models = models
+        self._hosted = {model.alias: model for model in hosted}
         self._limiter = limiter
         self._authenticator = authenticator
 
@@ -45,19 +69,18 @@ class ModelsEndpoint:
         self._limiter.charge(client, "reads")
         name: str | None = scope["path_params"].get("model")
         if name is None:
-            body = ModelList(
-                [
-                    describe(route, model)
-                    for model in self._models
-                    for route in model.router.routes()
-                ]
-            )
+            local = [
+                describe(route, model) for model in self._models for route in model.router.routes()
+            ]
+            body = ModelList([*local, *map(describe_hosted, self._hosted.values())])
         else:
             body = self._describe(name)
         await reply(send, 200, msgspec.json.encode(body))
 
     def _describe(self, name: str) -> ModelObject:
         """Raises ApiError 404."""
+        if (hosted := self._hosted.get(name)) is not None:
+            return describe_hosted(hosted)
         try:
             model = self._models.find(name)
         except UnknownModel:

@@ -157,7 +157,8 @@ class Canary(msgspec.Struct):
 
 
 class Model(msgspec.Struct, kw_only=True):
-    """``root`` is the base whose architecture it has; ``parent`` is what it was learnt from."""
+    """``root`` is the base whose architecture it has, of a hosted model its name at its upstream;
+    ``parent`` is what it was learnt from. The context of a hosted model is not known."""
 
     id: str
     created: int
@@ -165,8 +166,8 @@ class Model(msgspec.Struct, kw_only=True):
     root: str
     parent: str | None
     canary: Canary | None
-    context_length: int
-    max_model_len: int
+    context_length: int | None
+    max_model_len: int | None
     object: Literal["model"] = "model"
     owned_by: str = "liveweights"
 

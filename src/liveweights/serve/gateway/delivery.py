@@ -15,7 +15,7 @@ from liveweights.record.writer import WriterClosed
 from liveweights.serve.api.recorder import Recorder
 from liveweights.serve.gateway.access import Access
 from liveweights.serve.gateway.answer import Answer
-from liveweights.serve.gateway.headers import from_upstream
+from liveweights.serve.gateway.headers import RawHeader
 from liveweights.serve.gateway.metrics import GatewayMetrics
 from liveweights.serve.gateway.passage import Passage
 from liveweights.serve.gateway.transcript import LONGEST
@@ -43,14 +43,16 @@ class Delivery:
     metrics: GatewayMetrics
     access: Access | None
 
-    async def deliver(self, answer: Answer, send: Send, passage: Passage | None) -> None:
-        """The whole answer; without ``passage`` nothing is recorded."""
+    async def deliver(
+        self, answer: Answer, headers: list[RawHeader], send: Send, passage: Passage | None
+    ) -> None:
+        """The whole answer under these headers; without ``passage`` nothing is recorded."""
         if passage is None:
-            await pass_on(answer, send)
+            await pass_on(answer, headers, send)
         elif answer.head.content_type == "text/event-stream":
-            await self._pass_events(answer, send, passage)
+            await self._pass_events(answer, headers, send, passage)
         else:
-            await self._pass_whole(answer, send, passage)
+            await self._pass_whole(answer, headers, send, passage)
 
     async def settle(self, passage: Passage, permit: Permit) -> None:
         """However the delivery ended: what was cut short, by either side, is recorded, and what
@@ -61,8 +63,10 @@ class Delivery:
         finally:
             permit.used = _used(passage)
 
-    async def _pass_events(self, answer: Answer, send: Send, passage: Passage) -> None:
-        await _start(send, answer, passage.id)
+    async def _pass_events(
+        self, answer: Answer, headers: list[RawHeader], send: Send, passage: Passage
+    ) -> None:
+        await _start(send, answer, [*headers, _named(passage)])
         ended = False
         while not ended:
             chunk = await answer.part()
@@ -73,7 +77,9 @@ class Delivery:
             await self._remember(passage)
             await send_chunk(send, chunk, more=not ended)
 
-    async def _pass_whole(self, answer: Answer, send: Send, passage: Passage) -> None:
+    async def _pass_whole(
+        self, answer: Answer, headers: list[RawHeader], send: Send, passage: Passage
+    ) -> None:
         body = await answer.whole(LONGEST)
         if answer.ended:
             passage.add_whole(body)
@@ -81,7 +87,7 @@ class Delivery:
             passage.give_up(ValueError(f"it is longer than {LONGEST} bytes"))
         known = await self._record(passage)
         await self._remember(passage)
-        await pass_on(answer, send, body, passage.id if known else None)
+        await pass_on(answer, [*headers, _named(passage)] if known else headers, send, body)
 
     async def _remember(self, passage: Passage) -> None:
         """Whose the answer is, if the upstream keeps it."""
@@ -137,11 +143,9 @@ def _reason(error: Exception) -> str:
     return "slow" if isinstance(error, TimeoutError) else "refused"
 
 
-async def pass_on(
-    answer: Answer, send: Send, first: bytes = b"", generation: str | None = None
-) -> None:
+async def pass_on(answer: Answer, headers: list[RawHeader], send: Send, first: bytes = b"") -> None:
     """The whole answer, of which ``first`` was read already."""
-    await _start(send, answer, generation)
+    await _start(send, answer, headers)
     ended = answer.ended
     if first or ended:
         await send_chunk(send, first, more=not ended)
@@ -151,9 +155,10 @@ async def pass_on(
         await send_chunk(send, chunk, more=not ended)
 
 
-async def _start(send: Send, answer: Answer, generation: str | None = None) -> None:
-    headers = from_upstream(answer.head.raw_headers)
-    if generation is not None:
-        headers.append((b"x-generation-id", generation.encode()))
+async def _start(send: Send, answer: Answer, headers: list[RawHeader]) -> None:
     status = answer.head.status
     await send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+def _named(passage: Passage) -> RawHeader:
+    return b"x-generation-id", passage.id.encode()

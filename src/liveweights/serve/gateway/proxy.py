@@ -26,7 +26,7 @@ from liveweights.serve.gateway.access import Access
 from liveweights.serve.gateway.answer import Answer
 from liveweights.serve.gateway.counts import Count
 from liveweights.serve.gateway.delivery import Delivery, is_readable, pass_on
-from liveweights.serve.gateway.headers import to_upstream
+from liveweights.serve.gateway.headers import from_upstream, to_upstream
 from liveweights.serve.gateway.metrics import GatewayMetrics
 from liveweights.serve.gateway.objects import Target, find_made
 from liveweights.serve.gateway.passage import Passage
@@ -113,7 +113,7 @@ class Proxy:
                 if made:
                     first = await answer.whole(_LARGEST_OBJECT)
                     await access.owners.remember(tenant, find_made(first, target))
-            await pass_on(answer, send, first)
+            await pass_on(answer, from_upstream(answer.head.raw_headers), send, first)
 
     async def _checked(self, scope: Scope, receive: Receive, tenant: str, target: Target) -> bytes:
         """A body that names no other tenant's objects."""
@@ -165,7 +165,8 @@ class Proxy:
             async with while_connected(receive), self._ask(scope, body, plain=True) as answer:
                 if not is_readable(answer):
                     passage = None
-                await self._delivery.deliver(answer, send, passage)
+                passed = from_upstream(answer.head.raw_headers)
+                await self._delivery.deliver(answer, passed, send, passage)
         finally:
             if passage is not None:
                 await self._delivery.settle(passage, permit)

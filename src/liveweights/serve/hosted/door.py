@@ -1,0 +1,298 @@
+"""The paths for answers, where some of the models are hosted ones."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import aiohttp
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from liveweights.http.authentication import Authenticator
+from liveweights.http.errors import RETRY, ApiError
+from liveweights.http.streaming import while_connected
+from liveweights.http.wire import ClientGone, check_json, read_body
+from liveweights.meter.keys import Client
+from liveweights.meter.limits import Limiter, Permit
+from liveweights.record.clean import INT4
+from liveweights.serve.api.caller import Caller, identify
+from liveweights.serve.api.names import model_header
+from liveweights.serve.api.recorder import Recorder
+from liveweights.serve.api.settings import ApiSettings
+from liveweights.serve.gateway.answer import Answer
+from liveweights.serve.gateway.delivery import Delivery, is_readable, pass_on
+from liveweights.serve.gateway.metrics import GatewayMetrics
+from liveweights.serve.gateway.objects import find_target
+from liveweights.serve.gateway.passage import Passage
+from liveweights.serve.gateway.question import RECORDED, Question, read_question
+from liveweights.serve.gateway.transcript import LONGEST
+from liveweights.serve.gateway.upstream import UpstreamAway
+from liveweights.serve.hosted.body import read_model, with_model
+from liveweights.serve.hosted.chains import list_chain
+from liveweights.serve.hosted.headers import answer_headers, ask_headers, mask
+from liveweights.serve.hosted.model import Hosted
+from liveweights.serve.models import Models
+from liveweights.serve.router import NotReady, UnknownModel
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the paths share."""
+
+    hosted: Mapping[str, Hosted]
+    models: Models
+    recorder: Recorder
+    settings: ApiSettings
+    metrics: GatewayMetrics
+    authenticator: Authenticator
+    limiter: Limiter
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request whose body has been read. Without ``caller`` and ``question`` its answer is no
+    generation."""
+
+    scope: Scope
+    body: bytes
+    client: Client
+    permit: Permit
+    caller: Caller | None
+    question: Question | None
+
+
+class Door:
+    """Requests for hosted models go to their upstreams, and all others to the ``local`` endpoint.
+
+    Until the first byte of an answer has come, the next model of the chain is asked in place of
+    one that is away, says that it has too much to do (429), or fails (5xx).
+    """
+
+    def __init__(self, service: Service, local: ASGIApp) -> None:
+        self._service = service
+        self._local = local
+        fallbacks = {name: model.settings.fallback for name, model in service.hosted.items()}
+        self._chains = {name: list_chain(name, fallbacks) for name in service.hosted}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        service = self._service
+        client = await service.authenticator.authenticate(scope, own=True)
+        body = await read_body(scope, receive, service.settings.max_body_bytes)
+        chain = self._chains.get(read_model(body) or "")
+        if chain is not None and not client.own:
+            name = await self._pass(scope, receive, send, client, chain, body)
+            if name is None:
+                return
+            body = with_model(body, name)
+        await self._local(scope, _again(body, receive), send)
+
+    async def _pass(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        client: Client,
+        chain: Sequence[str],
+        body: bytes,
+    ) -> str | None:
+        """None once it has been answered, else the local model that it goes on to."""
+        service, headers = self._service, Headers(scope=scope)
+        check_json(headers)
+        permit = service.limiter.begin(client)
+        try:
+            question = read_question(body) if scope["path"] in RECORDED else None
+            caller: Caller | None = None
+            if question is not None:
+                settings = service.settings
+                caller = identify(
+                    headers, question.user, question.said, client, settings, strict=False
+                )
+                permit.reserve(min(max(question.limit, 0), INT4))
+            asked = _Asked(scope, body, client, permit, caller, question)
+            async with while_connected(receive):
+                name = await self._ask_in_turn(asked, await self._reach(asked, chain), send)
+                if name is not None:
+                    permit.withdraw()  # the local endpoint asks for one of its own
+                return name
+        finally:
+            permit.close()
+
+    async def _reach(self, asked: _Asked, chain: Sequence[str]) -> Sequence[str]:
+        """The part of ``chain`` that can know the objects which the request names. Raises
+        ApiError 400, 404, 503."""
+        access = self._service.hosted[chain[0]].access
+        if access is None:
+            return chain
+        path = asked.scope["path"]
+        named = await access.check_body(asked.client.tenant, path, asked.body)
+        return chain[:1] if named else chain
+
+    async def _ask_in_turn(self, asked: _Asked, chain: Sequence[str], send: Send) -> str | None:
+        """None once one has answered, else the local model whose turn it is. Raises ApiError 502
+        where none answers, ClientGone where one breaks off."""
+        place = self._next(chain, 0)
+        fault = self._resting(chain[0])
+        while place is not None:
+            model = self._service.hosted.get(chain[place])
+            if model is None:
+                return chain[place]
+            rest = chain[place + 1 :]
+            outcome = await self._ask(model, asked, rest, send)
+            if outcome is None:
+                return None
+            fault, place = outcome, self._next(chain, place + 1)
+        raise fault
+
+    def _next(self, chain: Sequence[str], start: int) -> int | None:
+        """The first place from ``start`` on whose model can be asked now."""
+        places = range(start, len(chain))
+        return next((place for place in places if self._can_be_asked(chain[place])), None)
+
+    def _resting(self, name: str) -> ApiError:
+        seconds = max(1, math.ceil(self._service.hosted[name].breaker.wait(_now())))
+        message = (
+            f"The model {name!r} cannot answer at the moment: its upstream has failed several "
+            f"times and is asked again in {seconds} s."
+        )
+        return _unavailable(message, ((b"retry-after", str(seconds).encode()),))
+
+    def _can_be_asked(self, name: str) -> bool:
+        model = self._service.hosted.get(name)
+        if model is not None:
+            return model.breaker.admits(_now())
+        try:
+            with self._service.models.pin(name, None):
+                return True
+        except (UnknownModel, NotReady):
+            return False
+
+    async def _ask(
+        self, model: Hosted, asked: _Asked, rest: Sequence[str], send: Send
+    ) -> ApiError | None:
+        """None once the model has answered, if with an error that none of the ``rest`` can be
+        asked to make up for; else what is said where nobody answers."""
+        trial = model.breaker.begin()
+        async with AsyncExitStack() as stack:
+            try:
+                answer = await _begin(stack, model, asked)
+            except (UpstreamAway, aiohttp.ClientError, TimeoutError) as error:
+                model.breaker.failed(_now(), trial=trial)
+                log.warning("the upstream of %s does not answer: %s", model.alias, error)
+                return _away(model.alias)
+            except BaseException:
+                model.breaker.left(trial=trial)
+                raise
+            status = answer.head.status
+            if status != 429 and status < 500:
+                model.breaker.succeeded()
+            else:
+                model.breaker.failed(_now(), trial=trial)
+                log.warning("the upstream of %s answers %d", model.alias, status)
+                if self._next(rest, 0) is not None:
+                    return _away(model.alias)
+            await self._deliver(answer, model, asked, send)
+        return None
+
+    async def _deliver(self, answer: Answer, model: Hosted, asked: _Asked, send: Send) -> None:
+        """From the first byte on. Raises ClientGone when the upstream breaks off, or where
+        nothing was sent yet, ApiError 502."""
+        started = False
+
+        async def noting(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        own = [model_header(model.alias), *asked.permit.headers()]
+        headers = answer_headers(answer.head.raw_headers, model.key, own)
+        try:
+            if answer.head.status >= 400:
+                await _deliver_error(answer, model, headers, noting)
+            else:
+                await self._deliver_answer(answer, model, headers, asked, noting)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            log.warning("the upstream of %s broke off its answer: %s", model.alias, error)
+            if started:
+                raise ClientGone from error  # the connection is cut, as it was cut for us
+            raise _broken(model.alias) from error
+
+    async def _deliver_answer(
+        self,
+        answer: Answer,
+        model: Hosted,
+        headers: list[tuple[bytes, bytes]],
+        asked: _Asked,
+        send: Send,
+    ) -> None:
+        service, path = self._service, asked.scope["path"]
+        delivery = Delivery(service.recorder, service.metrics, model.access)
+        if asked.question is None or asked.caller is None or not is_readable(answer):
+            await delivery.deliver(answer, headers, send, None)
+            return
+        question = asked.question.put_to(model.alias)
+        passage = Passage(question, RECORDED[path], asked.caller, find_target(path).kind)
+        try:
+            await delivery.deliver(answer, headers, send, passage)
+        finally:
+            await delivery.settle(passage, asked.permit)
+
+
+async def _begin(stack: AsyncExitStack, model: Hosted, asked: _Asked) -> Answer:
+    """The answer whose first byte has come. Raises UpstreamAway, aiohttp.ClientError,
+    TimeoutError."""
+    scope = asked.scope
+    target = scope["path"]
+    if query := scope.get("query_string"):
+        target += "?" + query.decode("ascii")
+    body = with_model(asked.body, model.settings.model)
+    headers = ask_headers(scope["headers"], model.key)
+    async with asyncio.timeout(model.settings.timeout):
+        answer = await stack.enter_async_context(model.upstream.ask("POST", target, headers, body))
+        await answer.begin()
+    return answer
+
+
+async def _deliver_error(
+    answer: Answer, model: Hosted, headers: list[tuple[bytes, bytes]], send: Send
+) -> None:
+    """An upstream may repeat the key that it refuses: that is masked."""
+    body = await answer.whole(LONGEST)
+    if not answer.ended:
+        raise _broken(model.alias)
+    await pass_on(answer, headers, send, mask(body, model.key))
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """``receive`` as it was before ``body`` was read."""
+    unread = [body]
+
+    async def read() -> Message:
+        if unread:
+            return {"type": "http.request", "body": unread.pop(), "more_body": False}
+        return await receive()
+
+    return read
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _away(name: str) -> ApiError:
+    return _unavailable(f"The model {name!r} cannot answer at the moment: its upstream is away.")
+
+
+def _broken(name: str) -> ApiError:
+    return _unavailable(f"The upstream of the model {name!r} broke off its answer; ask again.")
+
+
+def _unavailable(message: str, headers: tuple[tuple[bytes, bytes], ...] = RETRY) -> ApiError:
+    code = "upstream_unavailable"
+    return ApiError(502, message, type="server_error", code=code, headers=headers)

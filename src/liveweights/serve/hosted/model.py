@@ -1,0 +1,33 @@
+"""A model that another server runs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from liveweights.serve.gateway.access import Access
+from liveweights.serve.gateway.upstream import Upstream
+from liveweights.serve.hosted.breaker import Breaker
+from liveweights.serve.hosted.settings import HostedSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hosted:
+    """``upstream`` is open. ``key`` is what it is shown, empty for nothing; ``access`` is there
+    where callers' keys are ours, so that the upstream cannot tell them apart."""
+
+    settings: HostedSettings
+    upstream: Upstream
+    key: str
+    access: Access | None = None
+    breaker: Breaker = field(default_factory=Breaker)
+    since: int = field(default_factory=lambda: int(time.time()))
+
+    @property
+    def alias(self) -> str:
+        return self.settings.alias
+
+    @property
+    def checkpoint(self) -> str:
+        """What the record says, where the upstream names no other version."""
+        return f"{self.settings.model}@upstream"
