@@ -7,6 +7,7 @@ import pytest
 
 from liveweights.config import Config, ConfigError, load_config
 from liveweights.engines.settings import EngineSettings
+from liveweights.serve.hosted.settings import MissingKey
 
 THREE = """
 [engine]
@@ -83,3 +84,79 @@ def test_what_is_wrong_in_a_table_names_it(tmp_path: Path, text: str, why: str) 
     with pytest.raises(ConfigError, match=why) as refused:
         read(tmp_path, text)
     assert str(refused.value).startswith(str(tmp_path / "liveweights.toml"))
+
+
+HOSTED = """
+[models.code]
+[models.big]
+upstream = "https://api.example.com/v1"
+upstream_model = "org/big-70b"
+key_env = "BIG_KEY"
+timeout = 5
+fallback = ["far", "code"]
+[models.far]
+upstream = "http://10.0.0.2:8000"
+"""
+
+
+def test_hosted_models_stand_beside_local_ones(tmp_path: Path) -> None:
+    config = read(tmp_path, HOSTED)
+    assert [model.alias for model in config.list_models()] == ["code"]
+    big, far = config.list_hosted()
+    assert (big.alias, big.model, big.timeout, big.fallback) == (
+        *("big", "org/big-70b", 5.0, ("far", "code")),
+    )
+    assert (far.model, far.timeout, far.read_key()) == ("far", 60.0, "")
+    assert config.find_model().alias == "code"
+    assert config.rewards_by_alias().keys() == {"code"}
+    with pytest.raises(ConfigError, match="'big' is hosted: it has no base"):
+        config.find_model("big")
+    after = config.with_engine("code", EngineSettings(kind="torch"))
+    assert after.list_hosted() == config.list_hosted()
+    again = msgspec.json.decode(msgspec.json.encode(config), type=Config)
+    assert again.list_hosted() == config.list_hosted()
+
+
+def test_all_may_be_hosted(tmp_path: Path) -> None:
+    config = read(tmp_path, '[models.big]\nupstream = "http://h"\n')
+    assert config.list_models() == ()
+    with pytest.raises(ConfigError, match="all models are hosted"):
+        config.find_model()
+
+
+def test_a_key_is_read_where_the_service_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    big, _ = read(tmp_path, HOSTED).list_hosted()
+    monkeypatch.delenv("BIG_KEY", raising=False)
+    with pytest.raises(MissingKey, match=r"models.big.key_env: the environment variable BIG_KEY"):
+        big.read_key()
+    monkeypatch.setenv("BIG_KEY", "sk-1\n")
+    assert big.read_key() == "sk-1"
+
+
+AT = 'upstream = "http://h"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (f'[models.a]\n{AT}base = "x"\n', "models.a is a hosted model, .* cannot have `base`"),
+        (f"[models.a]\n{AT}learn = false\n", "cannot have `learn`"),
+        (f'[models.a]\n{AT}engine = {{ kind = "torch" }}\n', "cannot have `engine`"),
+        ('[models.a]\nkey_env = "K"\ntimeout = 5\n', "a local model, .* `key_env`, `timeout`"),
+        ('[models.a]\nupstream = "ftp://h"\n', "models"),
+        ('[models.a]\nupstream = "http://user:word@h"\n', "models"),
+        (f"[models.a]\n{AT}timeout = 0\n", "> 0"),
+        (f'[models.a]\n{AT}key_env = "A B"\n', "key_env"),
+        (f'[models.a]\n{AT}fallback = ["b"]\n', "models.a.fallback: no model is called 'b'"),
+        (f'[models.a]\n{AT}fallback = ["a"]\n', "in a circle, a to a"),
+        (
+            f'[models.a]\n{AT}fallback = ["b"]\n[models.b]\n{AT}fallback = ["a"]\n',
+            "in a circle, a to b to a",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_hosted_table_is_told(tmp_path: Path, text: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        read(tmp_path, text)

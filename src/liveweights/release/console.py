@@ -173,7 +173,7 @@ class Console:
 
     def _name(self, asked: str | None) -> str:
         """The model that is meant: the first, unless another is asked for. Raises ApiError."""
-        name = next(iter(self._rewards)) if asked is None else asked
+        name = next(iter(self._rewards), "") if asked is None else asked
         if name not in self._rewards:
             raise ApiError(404, f"No model is called {name[:128]!r}.", code="not_found")
         return name

@@ -10,13 +10,17 @@ from typing import Any
 import aiohttp
 import pytest
 from openai import AsyncOpenAI
+from tests.serve.api.servers import answering, make_server
 from yarl import URL
 
 from liveweights.meter.settings import RateLimits
 from liveweights.record.backlog import Backlog
 from liveweights.record.clean import clean_generation
 from liveweights.serve.api.settings import ApiSettings
+from liveweights.serve.gateway.app import create_gateway
 from liveweights.serve.gateway.counts import asked_text, count_bytes
+from liveweights.serve.gateway.settings import GatewaySettings
+from liveweights.serve.gateway.upstream import Upstream
 
 from .stub import USAGE, WORDS, Scene, Stub, chunk, scene, streamed
 
@@ -433,3 +437,26 @@ def test_what_was_said_until_an_answer_breaks_off_is_charged() -> None:
 
     stub = Stub(answer=[chunk("word" * 3000), chunk("")], break_after=1)
     play(act, stub, settings=ApiSettings(limits=RateLimits(tokens_per_minute=3600)))
+
+
+def test_an_answer_that_is_not_http_shows_nobody_the_upstreams_key() -> None:
+    async def garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"\x00 nothing that is HTTP\r\n\r\n")
+        writer.close()
+
+    async def act(stage: Scene) -> None:
+        server = await asyncio.start_server(garbage, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            behind = GatewaySettings(upstream=f"http://127.0.0.1:{port}")
+            async with Upstream(behind) as upstream:
+                app = create_gateway(upstream, stage.recorder, key="theirs-0123456789")
+                async with (
+                    answering(make_server(app, signed=False)) as url,
+                    stage.client.post(URL(f"{url}/completions"), json={"prompt": "a"}) as answer,
+                ):
+                    assert answer.status == 502
+                    assert "theirs" not in await answer.text()
+
+    play(act)

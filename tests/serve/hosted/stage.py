@@ -1,0 +1,215 @@
+"""A service with one local model and hosted ones, whose upstreams fail as they are told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import aiohttp
+from tests.serve.api.doubles import (
+    BASE,
+    MemoryRecorder,
+    ScriptedEngine,
+    TemplateHere,
+    make_tokenizer,
+)
+from tests.serve.api.servers import answering, make_server
+from tests.serve.gateway.stub import USAGE, MemoryOwners, streamed
+
+from liveweights.serve.api.app import create_app
+from liveweights.serve.api.settings import ApiSettings
+from liveweights.serve.gateway.access import Access
+from liveweights.serve.gateway.settings import GatewaySettings
+from liveweights.serve.gateway.upstream import Upstream
+from liveweights.serve.hosted.model import Hosted
+from liveweights.serve.hosted.settings import HostedSettings
+from liveweights.serve.models import Models, make_model
+from liveweights.serve.router import Router
+
+Fault = Literal[
+    "none",
+    "refused",
+    "hangs",
+    "silent",
+    "busy",
+    "fails",
+    "cut",
+    "headless",
+    "broken",
+    "garbage",
+    "denied",
+]
+KEY = "theirs-0123456789"
+WHOLE = json.dumps(
+    {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "big-1",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "Paris"},
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": USAGE,
+    },
+    indent=1,
+).encode()
+STREAM = b"".join(streamed())
+TIMEOUT = 0.3
+
+
+@dataclass
+class Server:
+    """An upstream on a real socket that writes its answers by hand."""
+
+    fault: Fault = "none"
+    requests: list[tuple[str, dict[str, str], dict[str, Any]]] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            first, *lines = head.strip().split("\r\n")
+            headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in lines)}
+            body = json.loads(await reader.readexactly(int(headers["content-length"])))
+            self.requests.append((first.split()[1], headers, body))
+            await self._answer(reader, writer, headers, stream=bool(body.get("stream")))
+            await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async def _answer(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        headers: dict[str, str],
+        *,
+        stream: bool,
+    ) -> None:
+        kind = "text/event-stream" if stream else "application/json"
+        more = "".join(f"{k}: {v}\r\n" for k, v in self.headers.items())
+        start = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\nconnection: close\r\n{more}".encode()
+        chunked = start + b"transfer-encoding: chunked\r\n\r\n"
+        if self.fault == "hangs":
+            await reader.read()  # until the other side leaves
+        elif self.fault == "silent":
+            writer.write(chunked)
+            await writer.drain()
+            await reader.read()
+        elif self.fault == "headless":
+            writer.write(chunked)
+        elif self.fault == "garbage":
+            writer.write(b"\x00\xffnothing that is HTTP\r\n\r\n")
+        elif self.fault in ("busy", "fails", "denied"):
+            status = {"busy": "429 Busy", "fails": "500 Failed", "denied": "401 Denied"}
+            said = json.dumps({"error": {"message": f"no: {headers.get('authorization')}"}})
+            length = f"content-length: {len(said)}\r\nconnection: close\r\n\r\n"
+            writer.write(f"HTTP/1.1 {status[self.fault]}\r\n{length}{said}".encode())
+        elif self.fault == "broken":
+            writer.write(chunked + _chunk(STREAM[: len(STREAM) // 2]))
+        elif self.fault == "none" and not stream:
+            writer.write(start + b"content-length: %d\r\n\r\n" % len(WHOLE) + WHOLE)
+        elif self.fault == "none":
+            writer.write(chunked)
+            for part in streamed():
+                writer.write(_chunk(part))
+                await writer.drain()
+            writer.write(b"0\r\n\r\n")
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+@dataclass
+class Stage:
+    servers: dict[str, Server]
+    hosted: dict[str, Hosted]
+    recorder: MemoryRecorder
+    engine: ScriptedEngine
+    router: Router
+    client: aiohttp.ClientSession
+    url: str
+
+    async def ask(
+        self, path: str = "chat/completions", **body: Any
+    ) -> tuple[aiohttp.ClientResponse, bytes]:
+        asked = {"model": "big", "messages": [{"role": "user", "content": "Capital?"}]} | body
+        headers = asked.pop("headers", {})
+        async with self.client.post(f"/v1/{path}", json=asked, headers=headers) as response:
+            return response, await response.read()
+
+    def forget(self) -> None:
+        """As if nothing had been asked yet."""
+        self.recorder.generations.clear()
+        for name, server in self.servers.items():
+            server.requests.clear()
+            server.fault = "none"
+            self.hosted[name].breaker.succeeded()
+
+
+@asynccontextmanager
+async def staged(
+    fallbacks: dict[str, Sequence[str]] | None = None,
+    *,
+    settings: ApiSettings | None = None,
+    key: str = KEY,
+) -> AsyncIterator[Stage]:
+    """The local model ``tiny``, and a hosted one for each name of ``fallbacks``; of an upstream
+    that is to be ``refused`` the address is one where nobody listens."""
+    settings = settings or ApiSettings()
+    async with AsyncExitStack() as stack:
+        servers: dict[str, Server] = {}
+        hosted: dict[str, Hosted] = {}
+        for name, others in (fallbacks or {"big": ()}).items():
+            server = servers[name] = Server()
+            listening = await asyncio.start_server(server.handle, "127.0.0.1", 0)
+            stack.callback(listening.close)
+            port = listening.sockets[0].getsockname()[1]
+            behind = GatewaySettings(upstream=f"http://127.0.0.1:{port}/v1")
+            upstream = await stack.enter_async_context(_Refusable(behind, server))
+            hosted[name] = Hosted(
+                settings=HostedSettings(
+                    alias=name,
+                    upstream=behind.upstream,
+                    model=f"org/{name}",
+                    key_env="",
+                    timeout=TIMEOUT,
+                    fallback=tuple(others),
+                ),
+                upstream=upstream,
+                key=key,
+                access=Access(behind, MemoryOwners()) if settings.keys else None,
+            )
+        tokenizer, router, recorder = make_tokenizer(), Router(), MemoryRecorder()
+        router.set("tiny", BASE)
+        engine = ScriptedEngine(tokenizer, "hello")
+        local = make_model(engine, router, tokenizer, template=TemplateHere(tokenizer))
+        app = create_app(Models(local), recorder, settings, hosted=list(hosted.values()))
+        url = await stack.enter_async_context(answering(make_server(app)))
+        root = url.removesuffix("/v1")
+        client = await stack.enter_async_context(aiohttp.ClientSession(root))
+        yield Stage(servers, hosted, recorder, engine, router, client, url)
+
+
+class _Refusable(Upstream):
+    """Goes to a port where nobody listens, while its server is to refuse connections."""
+
+    def __init__(self, settings: GatewaySettings, server: Server) -> None:
+        super().__init__(settings)
+        self._server = server
+        self._listening = self.address
+
+    async def _open(self, *what: Any) -> aiohttp.ClientResponse:
+        refused = self._server.fault == "refused"
+        self.address = "http://127.0.0.1:1" if refused else self._listening
+        return await super()._open(*what)

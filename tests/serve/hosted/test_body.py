@@ -1,0 +1,46 @@
+"""The model in a body: read as upstreams read it, and nothing else changed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liveweights.serve.hosted.body import read_model, with_model
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text().filter(lambda name: name.casefold() != "model"), VALUES))
+def test_only_the_model_is_another(members: dict[str, Any]) -> None:
+    body = json.dumps({**members, "model": "big"}).encode()
+    after = with_model(body, "o/gpt")
+    assert json.loads(after) == {**members, "model": "o/gpt"}
+    assert (read_model(body), read_model(after)) == ("big", "o/gpt")
+
+
+def test_values_are_the_same_bytes() -> None:
+    body = b'{"model": "big", "a": 1e400, "b": 0.10, "c": {"x" : "\\u0041", "model": "big"}}'
+    members = msgspec.json.decode(with_model(body, "m"), type=dict[str, msgspec.Raw])
+    assert bytes(members["a"]) == b"1e400"
+    assert bytes(members["b"]) == b"0.10"
+    assert bytes(members["c"]) == b'{"x" : "\\u0041", "model": "big"}'
+
+
+def test_no_second_member_names_another_model() -> None:
+    body = b'{"model": "big", "Model": "dear", "mod\\u0065l": "big", "MODEL": "dear"}'
+    assert json.loads(with_model(body, "m")) == {"model": "m"}
+    assert read_model(b'{"model": "big", "model": "small"}') == "small"
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"model": 3}', b"{}", b"\xff", b"[" * 9999])
+def test_what_names_no_model(body: bytes) -> None:
+    assert read_model(body) is None

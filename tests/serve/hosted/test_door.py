@@ -1,0 +1,292 @@
+"""Requests for hosted models, over real connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from openai import AsyncOpenAI
+from tests.serve.gateway.stub import USAGE, WORDS
+
+from liveweights.meter.settings import RateLimits
+from liveweights.serve.api.settings import ApiSettings
+from liveweights.serve.hosted.breaker import FAILURES, PAUSE
+
+from .stage import KEY, STREAM, WHOLE, Fault, Stage, staged
+
+MINE, OTHER = "mine-0123456789-a", "mine-0123456789-b"
+AWAY: tuple[Fault, ...] = ("refused", "hangs", "silent", "cut", "headless", "garbage")
+STATUS: dict[Fault, int] = {"busy": 429, "fails": 500}
+
+
+def play(act: Callable[[Stage], Awaitable[None]], *args: Any, **how: Any) -> None:
+    async def run() -> None:
+        async with staged(*args, **how) as stage, asyncio.timeout(30):
+            await act(stage)
+
+    asyncio.run(run())
+
+
+def test_a_stream_passes_byte_for_byte_and_is_recorded_and_rated() -> None:
+    async def act(stage: Stage) -> None:
+        stage.servers["big"].headers = {"x-generation-id": "theirs", "x-model": "theirs"}
+        headers = {"authorization": "Bearer callers", "x-session-id": "s1", "cookie": "a=b"}
+        response, body = await stage.ask(stream=True, user="ada", headers=headers)
+        assert (response.status, body) == (200, STREAM)
+        assert response.headers.getall("x-model") == ["big"]
+        row = stage.recorder.only()
+        assert response.headers.getall("x-generation-id") == [row.id]
+        assert (row.alias, row.checkpoint, row.endpoint) == ("big", "big-1@upstream", "chat")
+        assert (row.output, row.finish_reason, row.usage) == ("".join(WORDS), "stop", USAGE)
+        assert (row.user, row.session) == ("ada", "s1")
+        [(path, sent, asked)] = stage.servers["big"].requests
+        assert (path, asked["model"], asked["user"]) == ("/v1/chat/completions", "org/big", "ada")
+        assert sent["authorization"] == f"Bearer {KEY}"
+        assert "cookie" not in sent
+        said = {"generation": row.id, "signal": "thumbs", "value": "up"}
+        async with stage.client.post("/v1/feedback", json=said) as answer:
+            assert answer.status == 201
+        async with stage.client.get("/metrics") as answer:
+            text = await answer.text()
+        assert 'liveweights_tokens_total{kind="completion",model="big"} 6.0' in text
+
+    play(act)
+
+
+def test_each_path_for_answers_leads_to_it() -> None:
+    async def act(stage: Stage) -> None:
+        for path in ("chat/completions", "completions", "responses", "embeddings"):
+            stage.forget()
+            response, body = await stage.ask(path, input="a", prompt="a")
+            assert (response.status, body, response.headers["x-model"]) == (200, WHOLE, "big")
+            assert stage.servers["big"].requests[0][0] == f"/v1/{path}"
+            assert len(stage.recorder.generations) == (path != "embeddings")
+
+    play(act)
+
+
+def test_local_models_answer_as_before() -> None:
+    async def act(stage: Stage) -> None:
+        response, _ = await stage.ask(model="tiny")
+        assert (response.status, response.headers["x-model"]) == (200, "tiny")
+        assert stage.recorder.only().checkpoint.startswith("tiny@")
+        assert (await stage.ask(model="none"))[0].status == 404
+        assert (await stage.ask("embeddings", model="tiny"))[0].status == 400
+        assert (await stage.ask(model=3))[0].status == 400
+        assert stage.servers["big"].requests == []
+
+    play(act)
+
+
+def test_all_are_listed() -> None:
+    async def act(stage: Stage) -> None:
+        async with stage.client.get("/v1/models") as answer:
+            listed = (await answer.json())["data"]
+        assert [(model["id"], model["owned_by"]) for model in listed] == [
+            *(("tiny", "liveweights"), ("big", "hosted")),
+        ]
+        async with stage.client.get("/v1/models/big") as answer:
+            assert (await answer.json())["root"] == "org/big"
+        async with stage.client.get("/healthz") as answer:
+            assert (await answer.json())["models"]["big"]["ready"] is True
+
+    play(act)
+
+
+def test_the_keys_of_both_sides_stay_where_they_are() -> None:
+    async def act(stage: Stage) -> None:
+        faults: tuple[Fault, ...] = ("denied", "busy", "fails", *AWAY)
+        for fault in faults:
+            stage.forget()
+            stage.servers["big"].fault = fault
+            response, body = await stage.ask(headers={"authorization": "Bearer callers"})
+            assert response.status >= 400
+            assert KEY.encode() not in body
+            assert all("callers" not in str(sent) for sent in stage.servers["big"].requests)
+        stage.forget()
+        stage.servers["big"].fault = "denied"
+        response, body = await stage.ask()
+        assert (response.status, b"no: Bearer " + b"*" * len(KEY) in body) == (401, True)
+        assert stage.recorder.generations == {}
+
+    play(act)
+
+
+def test_without_a_key_the_upstream_is_shown_none() -> None:
+    async def act(stage: Stage) -> None:
+        await stage.ask(headers={"authorization": "Bearer callers"})
+        assert "authorization" not in stage.servers["big"].requests[0][1]
+
+    play(act, key="")
+
+
+FAULTS: list[Fault] = ["none", "broken", "denied", *STATUS, *AWAY]
+
+
+def expected(faults: list[Fault], *, local: bool) -> tuple[int, str | None, int]:
+    """Status (0 for an answer that is cut off), who answered, and how many upstreams were
+    asked."""
+    for place, fault in enumerate(faults):
+        name, last = "abc"[place], place == len(faults) - 1 and not local
+        if fault in ("none", "denied", "broken"):
+            status = {"none": 200, "denied": 401, "broken": 0}[fault]
+            return status, name, place + 1
+        if last and fault in STATUS:
+            return STATUS[fault], name, place + 1
+    return (200, "tiny", len(faults)) if local else (502, None, len(faults))
+
+
+def test_faults_in_any_order_lead_to_one_answer_and_one_row() -> None:
+    chains = {"a": ("b",), "b": ("c",), "c": ()}
+    local = {"a": ("b",), "b": ("c",), "c": ("tiny",)}
+
+    async def check(stage: Stage, faults: list[Fault], falls_home: bool) -> None:
+        stage.forget()
+        for name, fault in zip("abc", faults, strict=True):
+            stage.servers[name].fault = fault
+        status, name, asked = expected(faults, local=falls_home)
+        try:
+            response, body = await stage.ask(model="a", stream=True)
+            got = response.status
+            assert response.headers.get("x-model") == name
+            if name != "tiny" and status == 200:
+                assert body == STREAM
+        except aiohttp.ClientPayloadError:
+            got = 0
+        assert got == status
+        rows = list(stage.recorder.generations.values())
+        assert [row.alias for row in rows] == ([name] if status in (0, 200) else [])
+        if status == 0:
+            assert rows[0].finish_reason == "cancelled"
+        for place, other in enumerate("abc"):
+            silent = place >= asked or faults[place] == "refused"
+            assert bool(stage.servers[other].requests) != silent
+
+    with asyncio.Runner() as runner:
+        scenes = [staged(chains), staged(local)]
+        stages = [runner.run(scene.__aenter__()) for scene in scenes]
+        try:
+
+            @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+            @given(st.lists(st.sampled_from(FAULTS), min_size=3, max_size=3), st.booleans())
+            def any_order(faults: list[Fault], falls_home: bool) -> None:
+                runner.run(check(stages[falls_home], faults, falls_home))
+
+            any_order()
+        finally:
+            for scene in scenes:
+                runner.run(scene.__aexit__(None, None, None))
+
+
+@pytest.mark.parametrize("fault", ["broken", *AWAY, *STATUS])
+def test_a_whole_answer_that_does_not_come_is_one_clear_error(fault: Fault) -> None:
+    async def act(stage: Stage) -> None:
+        stage.servers["big"].fault = fault
+        response, body = await stage.ask()
+        assert response.status == STATUS.get(fault, 502)
+        assert b'"error"' in body
+        assert stage.recorder.generations == {}
+
+    play(act)
+
+
+def test_a_local_model_that_is_not_there_is_passed_over() -> None:
+    async def act(stage: Stage) -> None:
+        stage.servers["big"].fault = "fails"
+        stage.router.resident(())
+        assert (await stage.ask())[0].status == 500  # the upstream's own
+        stage.servers["big"].fault = "refused"
+        assert (await stage.ask())[0].status == 502
+
+    play(act, {"big": ("tiny",)})
+
+
+def test_an_upstream_that_fails_is_left_alone_for_a_while() -> None:
+    async def act(stage: Stage) -> None:
+        server, breaker = stage.servers["big"], stage.hosted["big"].breaker
+        server.fault = "fails"
+        for _ in range(FAILURES):
+            assert (await stage.ask())[0].status == 500
+        server.fault = "none"
+        response, _ = await stage.ask()
+        assert (response.status, len(server.requests)) == (502, FAILURES)
+        assert 1 <= int(response.headers["retry-after"]) <= PAUSE
+        async with stage.client.get("/healthz") as answer:
+            assert (await answer.json())["models"]["big"]["ready"] is False
+        breaker.until = 0.0
+        assert (await stage.ask())[0].status == 200
+        assert (await stage.ask())[0].status == 200
+
+    play(act)
+
+
+def test_a_caller_that_leaves_during_the_trial_leaves_it_to_the_next() -> None:
+    async def act(stage: Stage) -> None:
+        server, breaker = stage.servers["big"], stage.hosted["big"].breaker
+        server.fault, breaker.pause, breaker.until = "hangs", PAUSE, 0.0
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await stage.ask()
+        while breaker.trying:
+            await asyncio.sleep(0.01)
+        server.fault = "none"
+        assert (await stage.ask())[0].status == 200
+
+    play(act)
+
+
+def test_limits_count_a_request_once_whoever_answers() -> None:
+    async def act(stage: Stage) -> None:
+        headers = {"authorization": f"Bearer {MINE}"}
+        response, _ = await stage.ask(headers=headers)
+        assert response.headers["x-ratelimit-remaining-requests"] == "2"
+        stage.servers["big"].fault = "fails"
+        response, _ = await stage.ask(headers=headers)
+        assert response.headers["x-model"] == "tiny"
+        assert response.headers["x-ratelimit-remaining-requests"] == "1"
+        await stage.ask(headers=headers)
+        assert (await stage.ask(headers=headers))[0].status == 429
+        assert (await stage.ask())[0].status == 401
+
+    limits = RateLimits(requests_per_minute=3, concurrency=1)
+    play(act, {"big": ("tiny",)}, settings=ApiSettings(keys={MINE: "us"}, limits=limits))
+
+
+def test_a_tenant_cannot_name_what_another_keeps_at_the_upstream() -> None:
+    async def act(stage: Stage) -> None:
+        async def ask(key: str, id: str) -> int:
+            headers = {"authorization": f"Bearer {key}"}
+            asked = {"previous_response_id": id, "input": "a", "headers": headers}
+            return (await stage.ask("responses", **asked))[0].status
+
+        access = stage.hosted["big"].access
+        assert access is not None
+        await access.owners.remember("us", [("responses", "resp_1")])
+        assert await ask(MINE, "resp_1") == 200
+        assert await ask(OTHER, "resp_1") == 404
+        # Another upstream cannot know it.
+        stage.servers["big"].fault = "fails"
+        assert await ask(MINE, "resp_1") == 500
+
+    play(act, {"big": ("tiny",)}, settings=ApiSettings(keys={MINE: "us", OTHER: "them"}))
+
+
+def test_the_official_client_meets_both_kinds() -> None:
+    async def act(stage: Stage) -> None:
+        hi: list[Any] = [{"role": "user", "content": "hi"}]
+        async with AsyncOpenAI(base_url=stage.url, api_key="any", max_retries=0) as client:
+            assert {model.id async for model in client.models.list()} == {"tiny", "big"}
+            for name, text in (("tiny", "hello"), ("big", "Paris")):
+                answer = await client.chat.completions.create(model=name, messages=hi)
+                assert answer.choices[0].message.content == text
+            stream = await client.chat.completions.create(model="big", messages=hi, stream=True)
+            said = [c.choices[0].delta.content or "" async for c in stream if c.choices]
+            assert "".join(said) == "".join(WORDS)
+        assert [row.alias for row in stage.recorder.generations.values()] == ["tiny", "big", "big"]
+
+    play(act)
