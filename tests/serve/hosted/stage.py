@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -72,6 +72,22 @@ class Server:
     fault: Fault = "none"
     requests: list[tuple[str, dict[str, str], dict[str, Any]]] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
+    port: int = 0
+    listening: asyncio.Server | None = None
+
+    async def become(self, fault: Fault) -> None:
+        """From now on. Who is to be ``refused`` finds nobody listening."""
+        self.fault = fault
+        if fault == "refused":
+            self.close()
+        elif self.listening is None:
+            self.listening = await asyncio.start_server(self.handle, "127.0.0.1", self.port)
+            self.port = self.listening.sockets[0].getsockname()[1]
+
+    def close(self) -> None:
+        if self.listening is not None:
+            self.listening.close()
+            self.listening = None
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -148,35 +164,33 @@ class Stage:
         async with self.client.post(f"/v1/{path}", json=asked, headers=headers) as response:
             return response, await response.read()
 
-    def forget(self) -> None:
+    async def forget(self) -> None:
         """As if nothing had been asked yet."""
         self.recorder.generations.clear()
         for name, server in self.servers.items():
             server.requests.clear()
-            server.fault = "none"
+            await server.become("none")
             self.hosted[name].breaker.succeeded()
 
 
 @asynccontextmanager
 async def staged(
-    fallbacks: dict[str, Sequence[str]] | None = None,
+    fallbacks: Mapping[str, Sequence[str]] | None = None,
     *,
     settings: ApiSettings | None = None,
     key: str = KEY,
 ) -> AsyncIterator[Stage]:
-    """The local model ``tiny``, and a hosted one for each name of ``fallbacks``; of an upstream
-    that is to be ``refused`` the address is one where nobody listens."""
+    """The local model ``tiny``, and a hosted one for each name of ``fallbacks``."""
     settings = settings or ApiSettings()
     async with AsyncExitStack() as stack:
         servers: dict[str, Server] = {}
         hosted: dict[str, Hosted] = {}
         for name, others in (fallbacks or {"big": ()}).items():
             server = servers[name] = Server()
-            listening = await asyncio.start_server(server.handle, "127.0.0.1", 0)
-            stack.callback(listening.close)
-            port = listening.sockets[0].getsockname()[1]
-            behind = GatewaySettings(upstream=f"http://127.0.0.1:{port}/v1")
-            upstream = await stack.enter_async_context(_Refusable(behind, server))
+            await server.become("none")
+            stack.callback(server.close)
+            behind = GatewaySettings(upstream=f"http://127.0.0.1:{server.port}/v1")
+            upstream = await stack.enter_async_context(Upstream(behind))
             hosted[name] = Hosted(
                 settings=HostedSettings(
                     alias=name,
@@ -199,17 +213,3 @@ async def staged(
         root = url.removesuffix("/v1")
         client = await stack.enter_async_context(aiohttp.ClientSession(root))
         yield Stage(servers, hosted, recorder, engine, router, client, url)
-
-
-class _Refusable(Upstream):
-    """Goes to a port where nobody listens, while its server is to refuse connections."""
-
-    def __init__(self, settings: GatewaySettings, server: Server) -> None:
-        super().__init__(settings)
-        self._server = server
-        self._listening = self.address
-
-    async def _open(self, *what: Any) -> aiohttp.ClientResponse:
-        refused = self._server.fault == "refused"
-        self.address = "http://127.0.0.1:1" if refused else self._listening
-        return await super()._open(*what)
