@@ -180,3 +180,18 @@ def test_keys_do_not_share_and_tenants_have_their_own() -> None:
 )
 def test_durations_are_written_as_openai_does(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_request_that_goes_on_as_another_counts_once() -> None:
+    limiter = Limiter(RateLimits(requests_per_minute=2, tokens_per_minute=100, concurrency=1), {})
+    client = Client("us", "k")
+    permit = limiter.begin(client)
+    permit.reserve(80)
+    permit.withdraw()
+    permit.close()
+    for _ in range(2):
+        permit = limiter.begin(client)
+        permit.reserve(80)
+        permit.close()
+    with pytest.raises(LimitReached):
+        limiter.begin(client)

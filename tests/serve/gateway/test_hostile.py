@@ -130,7 +130,7 @@ class Broken(MemoryRecorder):
 def test_a_record_that_takes_nothing_costs_nobody_an_answer(
     error: Exception | None, reason: str, stream: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("liveweights.serve.gateway.proxy.RECORD_SECONDS", 0.1)
+    monkeypatch.setattr("liveweights.serve.gateway.delivery.RECORD_SECONDS", 0.1)
     stub = Stub() if stream else Stub(answer=hostile.encode(hostile.plain()))
 
     async def run() -> None:
