@@ -148,7 +148,7 @@ def test_a_record_that_takes_nothing_costs_nobody_an_answer(
 
 
 def test_an_answer_without_end_is_not_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("liveweights.serve.gateway.proxy.LONGEST", 10_000)
+    monkeypatch.setattr("liveweights.serve.gateway.delivery.LONGEST", 10_000)
     body = hostile.encode(hostile.plain(choice={"message": {"content": "x" * 1_000_000}}))
 
     async def run() -> None:
