@@ -161,7 +161,11 @@ class GuideMaker:
     def _compile(
         self, native: Any, vocabulary: StringVocabulary | None, constraint: Constraint
     ) -> Guide:
-        matcher = _matcher(native, grammar(constraint), constraint.about)
+        try:
+            source = grammar(constraint)
+        except ValueError as error:
+            raise _not_understood(constraint.about, str(error)) from error
+        matcher = _matcher(native, source, constraint.about)
         strings = None
         if vocabulary is not None:
             matchers = {s.rule: _string_matcher(vocabulary, s) for s in constraint.strings}

@@ -137,9 +137,13 @@ def decode(body: bytes, type: type[Struct]) -> Struct:
     except msgspec.ValidationError as error:
         raise invalid(error, body, type) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise bad_request(f"The request body is not valid JSON: {error}") from None
+        raise not_json(error) from None
     except RecursionError:
         raise bad_request("The request body is nested too deeply.") from None
+
+
+def not_json(error: Exception) -> ApiError:
+    return bad_request(f"The request body is not valid JSON: {error}")
 
 
 def check_depth(body: bytes) -> None:

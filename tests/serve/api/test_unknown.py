@@ -79,6 +79,13 @@ def test_a_wrong_value_is_a_fault_beside_what_is_left_out() -> None:
         assert caught.value.code in ("invalid_value", "missing_required_parameter")
 
 
+@pytest.mark.parametrize("after", [b"x", b'"model": ', b"\xff", b"}}", b""])
+def test_what_is_no_json_after_an_unknown_member_is_said(after: bytes) -> None:
+    with pytest.raises(ApiError, match="not valid JSON") as refused:
+        decode_known(b'{"nobody": 1, ' + after, ChatRequest)
+    assert refused.value.status == 400
+
+
 def test_the_header_is_ascii_and_short() -> None:
     assert header_of(()) == ()
     ((name, value),) = header_of(("a", "b.c"))

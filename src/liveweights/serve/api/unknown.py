@@ -14,7 +14,7 @@ import msgspec
 from msgspec import inspect
 
 from liveweights.http.errors import ApiError
-from liveweights.http.wire import decode, invalid
+from liveweights.http.wire import decode, invalid, not_json
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
@@ -30,7 +30,10 @@ def decode_known(body: bytes, type: type[Struct]) -> tuple[Struct, tuple[str, ..
     except ApiError as error:
         if error.code != "unknown_parameter":
             raise
-    given = msgspec.json.decode(body)
+    try:
+        given = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # after the unknown member
+        raise not_json(error) from None
     left_out = tuple(dict.fromkeys(_take_out(given, _shape(type), "")))
     try:
         return msgspec.convert(given, type), left_out
