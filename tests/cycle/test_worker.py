@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -181,3 +182,35 @@ def test_a_worker_that_is_started_again_waits_for_its_lease(
         assert lease[0] == new.owner
 
     on_product(database_dsn, tmp_path, test)
+
+
+def test_a_worker_that_is_told_to_end_does_though_a_step_did_not_hear_it(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deaf: list[int] = []
+
+    async def take(self: steps_module.Steps, cycle: ledger.Cycle) -> ledger.Cycle:
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                deaf.append(cycle.id)
+                if len(deaf) == 3:
+                    raise
+
+    monkeypatch.setattr(steps_module.Steps, "take", take)
+
+    async def test(product: Product) -> None:
+        await product.use(12)
+        async with product.pool.connection() as conn:
+            await ledger.begin(conn, "code", {})
+        working = asyncio.create_task(product.worker().run())
+        await asyncio.sleep(0.5)
+        working.cancel()
+        async with asyncio.timeout(30):
+            with contextlib.suppress(asyncio.CancelledError):
+                await working
+        assert len(deaf) == 3
+
+    config = msgspec.convert({"cycle": {"poll": 0.02}}, Config)
+    on_product(database_dsn, tmp_path, test, config)

@@ -47,6 +47,12 @@ FAILED = (
 """What ends a cycle with its reason: the update, what the gate asks, or files of weights."""
 
 
+def is_cancelled() -> bool:
+    """Whether this task was told to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 @dataclass(slots=True)
 class Worker:
     """Advances one alias's cycles; ``url`` is the public API that the gate asks, under the
@@ -83,6 +89,8 @@ class Worker:
                 log.warning("waiting: %s: %s", type(error).__name__, error)
             except LostLease as error:
                 log.warning("%s", error)
+            if is_cancelled():  # and it was lost on the way
+                raise asyncio.CancelledError
             await asyncio.sleep(self.settings.cycle.poll)
 
     async def close(self) -> None:
@@ -116,7 +124,7 @@ class Worker:
         restarted: asyncio.Future[Cycle] = asyncio.get_running_loop().create_future()
         watch = asyncio.create_task(self._watch(cycle, step, restarted))
         try:
-            after = await step
+            after = await asyncio.shield(step)
             if after.state == "ended":
                 await self._tidy()
             return after
@@ -132,6 +140,7 @@ class Worker:
             log.exception("cycle %d met what it does not know", cycle.id)
             return await self._fail(cycle, f"{type(error).__name__}: {error}; the log says where")
         except asyncio.CancelledError:
+            await self._break_off(step)
             if not restarted.done():
                 raise
             log.info("cycle %d: %s -> ended: a user was forgotten", cycle.id, cycle.state)
@@ -158,12 +167,15 @@ class Worker:
                 continue
             if now.outcome == "restarted":
                 restarted.set_result(now)
-                # More than once: asyncio.wait_for of Python 3.11 loses a cancellation that comes
-                # just as what it waits for does.
-                while not step.done():
-                    step.cancel()
-                    await asyncio.wait({step}, timeout=self.settings.cycle.poll)
+                await self._break_off(step)
                 return
+
+    async def _break_off(self, step: asyncio.Future[Cycle]) -> None:
+        """Cancel it until it has ended: asyncio.wait_for of Python 3.11, in which the database is
+        waited for, loses a cancellation that comes just as what it waits for does."""
+        while not step.done():
+            step.cancel()
+            await asyncio.wait({step}, timeout=self.settings.cycle.poll)
 
     async def _clear(self, conn: Connection) -> bool:
         """Whether the last cycle was restarted; nothing is left of it then."""
