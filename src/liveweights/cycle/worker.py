@@ -89,7 +89,7 @@ class Worker:
                 log.warning("waiting: %s: %s", type(error).__name__, error)
             except LostLease as error:
                 log.warning("%s", error)
-            if is_cancelled():  # and it was lost on the way
+            if is_cancelled():
                 raise asyncio.CancelledError
             await asyncio.sleep(self.settings.cycle.poll)
 
@@ -117,6 +117,8 @@ class Worker:
             if cycle is None:
                 again = await self._clear(conn)
                 cycle = await self._start(conn, now or again)
+        if is_cancelled():  # and it was lost on the way: see `_break_off`
+            raise asyncio.CancelledError
         if cycle is None:
             return None
         beat = asyncio.create_task(self._beat())
