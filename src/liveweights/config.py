@@ -69,17 +69,20 @@ def _table() -> Any:
     return msgspec.field(default_factory=dict[str, Any])
 
 
+Base = Annotated[
+    str,
+    Meta(
+        description="Packaged model's name, a checkpoint folder, or `hf://ORG/NAME@COMMIT`; "
+        "without a commit that of the first download stays."
+    ),
+]
+
+
 class ModelTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A ``[models.NAME]`` table: what one model has of its own. With ``upstream`` it is a hosted
     one, to which only the keys below that apply."""
 
-    base: Annotated[
-        str,
-        Meta(
-            description="Packaged model's name, a checkpoint folder, or `hf://ORG/NAME@COMMIT`; "
-            "without a commit that of the first download stays."
-        ),
-    ] = NAME
+    base: Base = NAME
     learn: Annotated[
         bool | Table,
         Meta(
@@ -143,13 +146,7 @@ PublicName = Annotated[str, Meta(min_length=1, max_length=128)]
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set; ``liveweights config`` prints what is in force."""
 
-    model: Annotated[
-        str,
-        Meta(
-            description="Packaged model's name, a checkpoint folder, or `hf://ORG/NAME@COMMIT`; "
-            "without a commit that of the first download stays."
-        ),
-    ] = NAME
+    model: Base = NAME
     alias: Annotated[PublicName, Meta(description="The public model name.")] = "code"
     models: Annotated[
         dict[PublicName, ModelTable],

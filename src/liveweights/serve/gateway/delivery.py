@@ -61,7 +61,7 @@ class Delivery:
             if not passage.recorded:
                 await self._record(passage)
         finally:
-            permit.used = _used(passage)
+            permit.used = sum(_tokens(passage).values())
 
     async def _pass_events(
         self, answer: Answer, headers: list[RawHeader], send: Send, passage: Passage
@@ -124,17 +124,15 @@ class Delivery:
             await self.recorder.add_generation(generation)
         for field in passage.unfit:
             metrics.unfit.labels(field).inc()
-        usage = passage.usage()
-        for kind in ("prompt", "completion"):
-            count = usage.get(f"{kind}_tokens", 0)
-            metrics.tokens.labels(model, kind).inc(min(max(count, 0), INT4))
+        for kind, count in _tokens(passage).items():
+            metrics.tokens.labels(model, kind).inc(count)
 
 
-def _used(passage: Passage) -> int:
-    """Tokens, as the upstream counted them or as they are estimated."""
+def _tokens(passage: Passage) -> dict[str, int]:
+    """By kind, as the upstream counted them or as they are estimated."""
     usage = passage.usage()
-    counts = (usage.get(f"{kind}_tokens", 0) for kind in ("prompt", "completion"))
-    return sum(min(max(count, 0), INT4) for count in counts)
+    kinds = ("prompt", "completion")
+    return {kind: min(max(usage.get(f"{kind}_tokens", 0), 0), INT4) for kind in kinds}
 
 
 def _reason(error: Exception) -> str:

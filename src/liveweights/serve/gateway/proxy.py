@@ -17,7 +17,6 @@ from liveweights.http.streaming import while_connected
 from liveweights.http.wire import ClientGone, check_json, read_body
 from liveweights.meter.keys import Client
 from liveweights.meter.limits import Limiter, Permit
-from liveweights.record.clean import INT4
 from liveweights.record.generation import Surface
 from liveweights.serve.api.caller import identify
 from liveweights.serve.api.recorder import Recorder
@@ -160,7 +159,7 @@ class Proxy:
         if question is not None:
             caller = identify(headers, question.user, question.said, client, settings, strict=False)
             passage = Passage(question, endpoint, caller, target.kind, count=gateway.count)
-            permit.reserve(min(max(question.limit, 0), INT4))
+            permit.reserve(question.reserved)
         try:
             async with while_connected(receive), self._ask(scope, body, plain=True) as answer:
                 if not is_readable(answer):

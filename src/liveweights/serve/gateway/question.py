@@ -7,6 +7,7 @@ from typing import Any, cast
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from liveweights.record.clean import INT4
 from liveweights.record.generation import Surface
 
 RECORDED: dict[str, Surface] = {
@@ -126,6 +127,11 @@ class Question:
             if type(value) in (int, float) and value:
                 return int(value)
         return 0
+
+    @property
+    def reserved(self) -> int:
+        """The same, as far as tokens are counted."""
+        return min(max(self.limit, 0), INT4)
 
     @property
     def user(self) -> str | None:

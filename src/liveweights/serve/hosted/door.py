@@ -19,7 +19,6 @@ from liveweights.http.streaming import while_connected
 from liveweights.http.wire import ClientGone, check_json, read_body
 from liveweights.meter.keys import Client
 from liveweights.meter.limits import Limiter, Permit
-from liveweights.record.clean import INT4
 from liveweights.serve.api.caller import Caller, identify
 from liveweights.serve.api.names import model_header
 from liveweights.serve.api.recorder import Recorder
@@ -114,7 +113,7 @@ class Door:
                 caller = identify(
                     headers, question.user, question.said, client, settings, strict=False
                 )
-                permit.reserve(min(max(question.limit, 0), INT4))
+                permit.reserve(question.reserved)
             asked = _Asked(scope, body, client, permit, caller, question)
             async with while_connected(receive):
                 name = await self._ask_in_turn(asked, await self._reach(asked, chain), send)
