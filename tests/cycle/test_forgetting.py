@@ -28,7 +28,8 @@ from liveweights.record.binary import encode
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
 from liveweights.record.refused import refused_generation
-from liveweights.record.responses import ResponseStore, StoredResponse
+from liveweights.record.response import StoredResponse
+from liveweights.record.responses import ResponseStore
 from liveweights.record.spill import Spill
 from liveweights.release import aliases
 from liveweights.release.settings import RetentionSettings

@@ -11,7 +11,8 @@ import pytest
 from liveweights.config import Config
 from liveweights.cycle import live
 from liveweights.cycle.ledger import Cycle, begin_release, current
-from liveweights.record.shadow import ShadowAnswer, keep_shadow
+from liveweights.record.shadow import keep_shadow
+from liveweights.record.shadow_answer import ShadowAnswer
 from liveweights.release import aliases
 from liveweights.release.audience import count_audience
 from liveweights.release.rollout import Move

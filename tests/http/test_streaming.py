@@ -10,7 +10,7 @@ from tests.serve.api.doubles import BASE, Answer, Api, make_api
 
 from liveweights.engines.protocol import EngineError, PromptTooLong, UnknownCheckpoint
 from liveweights.http.streaming import while_connected
-from liveweights.record.writer import WriterClosed
+from liveweights.record.errors import WriterClosed
 
 PATHS = {
     "/v1/completions": {"model": "tiny", "prompt": "say:", "max_tokens": 50},

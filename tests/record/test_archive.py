@@ -15,8 +15,9 @@ from liveweights.engines.experts import Experts
 from liveweights.record import archive as archives
 from liveweights.record import read, rollups
 from liveweights.record.archive import ArchiveError, archive, find_due, forget_everywhere, restore
+from liveweights.record.errors import UnknownGeneration
 from liveweights.record.settings import RecordSettings
-from liveweights.record.writer import UnknownGeneration, Writer
+from liveweights.record.writer import Writer
 from liveweights.store.database import Connection, open_pool
 
 from .rows import make_feedback, make_generation

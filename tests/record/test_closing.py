@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from liveweights.record.errors import WriterClosed
 from liveweights.record.spill import Spill
-from liveweights.record.writer import Writer, WriterClosed
+from liveweights.record.writer import Writer
 from liveweights.store.database import open_pool
 
 from .rows import make_feedback, make_generation

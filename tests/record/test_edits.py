@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from liveweights.record import edits
+from liveweights.record.errors import UnknownGeneration, WriterClosed
 from liveweights.record.survival import survival
-from liveweights.record.writer import UnknownGeneration, WriterClosed
 
 from .rows import make_feedback, make_generation
 from .test_rollups import differences

@@ -15,13 +15,9 @@ import pytest
 
 from liveweights.record import quarantine
 from liveweights.record.clean import InvalidRow
+from liveweights.record.errors import ConflictingFeedback, TooMuchFeedback, UnknownGeneration
 from liveweights.record.spill import Spill
-from liveweights.record.writer import (
-    ConflictingFeedback,
-    TooMuchFeedback,
-    UnknownGeneration,
-    Writer,
-)
+from liveweights.record.writer import Writer
 from liveweights.store.database import open_pool
 
 from .rows import make_feedback, make_generation

@@ -10,7 +10,8 @@ import pytest
 from liveweights.record import rollups
 from liveweights.record.clean import InvalidRow
 from liveweights.record.forget import Forgotten, Traces, forget
-from liveweights.record.shadow import ShadowAnswer, keep_shadow
+from liveweights.record.shadow import keep_shadow
+from liveweights.record.shadow_answer import ShadowAnswer
 from liveweights.store.database import Connection
 from liveweights.store.partitions import UNDATED
 

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from liveweights.record import owners as module
+from liveweights.record.errors import StoreAway
 from liveweights.record.owners import OwnerStore
-from liveweights.record.responses import StoreAway
 from liveweights.store.database import Pool, open_pool
 
 FILE, BATCH = ("files", "file-1"), ("batches", "batch-1")

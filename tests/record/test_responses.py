@@ -8,15 +8,10 @@ from typing import Any
 import pytest
 
 from liveweights.record import responses
+from liveweights.record.errors import ConversationTooLong, StoreAway, UnknownResponse, Unstorable
 from liveweights.record.forget import forget
-from liveweights.record.responses import (
-    ConversationTooLong,
-    ResponseStore,
-    StoreAway,
-    StoredResponse,
-    UnknownResponse,
-    Unstorable,
-)
+from liveweights.record.response import StoredResponse
+from liveweights.record.responses import ResponseStore
 from liveweights.store.database import Pool, open_pool
 
 

@@ -14,12 +14,8 @@ from liveweights.record import read
 from liveweights.record.batch import Fate, find_new, prepare, store
 from liveweights.record.binary import encode
 from liveweights.record.clean import InvalidRow
-from liveweights.record.writer import (
-    ConflictingFeedback,
-    UnknownGeneration,
-    Writer,
-    WriterClosed,
-)
+from liveweights.record.errors import ConflictingFeedback, UnknownGeneration, WriterClosed
+from liveweights.record.writer import Writer
 from liveweights.store.database import Pool, open_pool
 
 from .rows import make_feedback, make_generation

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights.app.place import Place
 from liveweights.app.report import Report
+from liveweights.app.sampler import keep_sampling
 from liveweights.app.wiring import open_hosted, open_model, open_writer
 from liveweights.config import Config
 from liveweights.cycle.status import read_status
@@ -26,11 +27,11 @@ from liveweights.http.wire import reply
 from liveweights.insight.endpoint import insight_routes
 from liveweights.record.owners import OwnerStore
 from liveweights.record.responses import ResponseStore
-from liveweights.record.shadow import ShadowAnswer, keep_shadow
+from liveweights.record.shadow import keep_shadow
+from liveweights.record.shadow_answer import ShadowAnswer
 from liveweights.release import aliases
 from liveweights.release.console import release_routes
 from liveweights.serve.api.app import create_app, make_authenticator, make_limiter, make_slots
-from liveweights.serve.api.sampler import keep_sampling
 from liveweights.serve.api.shadow import Shadow
 from liveweights.serve.gateway.access import Access
 from liveweights.serve.gateway.app import create_gateway

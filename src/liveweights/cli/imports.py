@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from liveweights.app.imports import Imported, ImportRefused, check_days, write_logs
 from liveweights.cli.context import (
     HOME,
     Home,
@@ -22,7 +23,6 @@ from liveweights.cli.context import (
     refuse,
 )
 from liveweights.cli.output import say, show_json
-from liveweights.serve.gateway.imports import Imported, ImportRefused, check_days, write_logs
 from liveweights.serve.gateway.logs import LogError, LogReader
 from liveweights.store.database import open_pool
 from liveweights.store.partitions import day_of

@@ -119,7 +119,7 @@ async def read_news(conn: Connection, alias: str) -> News:
     """
     cursor = await conn.execute(
         "select max(started_at), now() - max(ended_at), now(),"
-        " (select live from aliases where name = %(alias)s)"
+        " (select live from standing where alias = %(alias)s)"
         " from cycles where alias = %(alias)s and outcome is distinct from 'restarted'",
         {"alias": alias},
     )
@@ -141,9 +141,9 @@ async def read_news(conn: Connection, alias: str) -> News:
 async def last_held_back(conn: Connection, alias: str) -> int | None:
     """The newest cycle of the alias that holds rows back, of the base that it stands on."""
     cursor = await conn.execute(
-        "select max(r.cycle) from cycle_rows r join cycles c on c.id = r.cycle"
-        " join checkpoints i on i.id = c.incumbent"
-        " join aliases a on a.name = c.alias join checkpoints l on l.id = a.live"
+        "select max(r.cycle) from claimed r join cycles c on c.id = r.cycle"
+        " join ancestry i on i.id = c.incumbent"
+        " join standing a on a.alias = c.alias join ancestry l on l.id = a.live"
         " where c.alias = %s and r.split = 'held_back' and i.root = l.root",
         (alias,),
     )
@@ -155,7 +155,7 @@ async def begin(conn: Connection, alias: str, settings: dict[str, Any]) -> Cycle
     """Open a cycle against what is live now. A second open one is refused by a unique index."""
     cursor = await conn.execute(
         "insert into cycles (alias, state, incumbent, settings)"
-        " select name, 'claiming', live, %s from aliases where name = %s"
+        " select alias, 'claiming', live, %s from standing where alias = %s"
         f" returning {COLUMNS}".encode(),
         (Jsonb(settings), alias),
     )
@@ -176,7 +176,7 @@ async def begin_release(conn: Connection, alias: str, candidate: str, reason: st
         )
     cursor = await conn.execute(
         "insert into cycles (alias, state, incumbent, candidate, settings, verdict)"
-        " select name, 'canary', live, %s, '{}', %s from aliases where name = %s"
+        " select alias, 'canary', live, %s, '{}', %s from standing where alias = %s"
         f" returning {COLUMNS}".encode(),
         (candidate, Jsonb({"outcome": "SKIPPED", "reasons": [reason]}), alias),
     )

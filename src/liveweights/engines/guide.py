@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import json
 import logging
 import re
 from collections.abc import Collection
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from liveweights.engines.json_schema import JSON_STYLE
 from liveweights.engines.json_strings import StringReader, StringVocabulary, text_then_end
 from liveweights.engines.protocol import Constraint, InvalidConstraint, StringGrammar
 
@@ -23,14 +23,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
-
-# One way to write JSON, so that a small model cannot lose itself in white space.
-_JSON: dict[str, Any] = {
-    "whitespace_flexible": False,
-    "item_separator": ", ",
-    "key_separator": ": ",
-}
-
 
 THREADS = 2
 """That compile grammars, and so many again that compute masks. Both let other threads go on."""
@@ -253,17 +245,10 @@ def grammar(constraint: Constraint) -> str:
     if constraint.kind == "lark":
         return _lark(constraint.source)
     source = constraint.source if constraint.kind == "json_schema" else '{"type": "object"}'
-    return native.grammar_from_json_schema(source, overrides=_JSON)
+    return native.grammar_from_json_schema(source, overrides=JSON_STYLE)
 
 
 def _lark(source: str) -> str:
     from llguidance import LLMatcher
 
     return LLMatcher.grammar_from_lark(source)
-
-
-def json_rule(schema: Any) -> str:
-    """A JSON schema as an expression inside a Lark grammar."""
-    if isinstance(schema, dict):
-        schema = {**schema, "x-guidance": _JSON}
-    return f"%json {json.dumps(schema)}"

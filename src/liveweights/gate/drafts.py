@@ -20,7 +20,7 @@ insert into drafts (cycle, checkpoint, engine, generation, answer, confidence)
 select %(cycle)s, %(checkpoint)s, %(engine)s, g.id, a.answer, a.confidence
 from unnest(%(days)s::date[], %(ids)s::text[], %(answers)s::text[], %(confidences)s::float8[])
     as a (day, id, answer, confidence)
-join generations g on g.day = a.day and g.id = a.id
+join recorded g on g.day = a.day and g.id = a.id
 where g.day = any(%(days)s::date[])
 {lock}
 on conflict do nothing

@@ -13,8 +13,8 @@ NEXT = """
 select n.prompt_ids, n.created_at from generations n
 where n.tenant = g.tenant and n.session = g.session and n.alias = g.alias
   and n.endpoint = 'chat' and n.consent and n.created_at > g.created_at
-  and (select root from checkpoints where id = n.checkpoint) is not distinct from
-      (select root from checkpoints where id = g.checkpoint)
+  and (select root from ancestry where id = n.checkpoint) is not distinct from
+      (select root from ancestry where id = g.checkpoint)
 order by n.created_at limit 1
 """
 

@@ -12,7 +12,7 @@ from typing import Self
 
 import psycopg
 
-from liveweights.record.responses import StoreAway
+from liveweights.record.errors import StoreAway
 from liveweights.store.database import Pool
 from liveweights.store.faults import Fault, fault_of
 

@@ -6,15 +6,16 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, LiteralString
 
 import psycopg
 from psycopg.types.json import Jsonb
 
+from liveweights.record.errors import ConversationTooLong, StoreAway, UnknownResponse, Unstorable
 from liveweights.record.forget import NOT_FORGOTTEN, forgotten_key
 from liveweights.record.refused import reason_of
+from liveweights.record.response import StoredResponse
 from liveweights.store.database import Connection, Pool
 from liveweights.store.faults import Fault, fault_of
 
@@ -24,27 +25,6 @@ LONGEST = 1000
 """Answers in a row that a conversation may have."""
 LARGEST = 8 * 2**20
 """Bytes of JSON that a conversation may have: far more than a context holds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredResponse:
-    """``input`` are the items of this turn only; ``body`` is the answer as it was sent."""
-
-    id: str
-    tenant: str
-    user: str | None
-    previous: str | None
-    created_at: datetime
-    input: list[dict[str, Any]]
-    body: dict[str, Any]
-
-
-class UnknownResponse(LookupError):
-    """No answer of this tenant has that id."""
-
-
-class ConversationTooLong(ValueError):
-    """More than ``LONGEST`` answers follow each other, or more than ``LARGEST`` bytes."""
 
 
 INSERT: LiteralString = f"""
@@ -77,14 +57,6 @@ delete from responses r where created_at < now() - %(age)s
     and not exists (select from kept k where k.id = r.id)
 """
 EVERY = 3600.0
-
-
-class StoreAway(RuntimeError):
-    """The database cannot be reached now."""
-
-
-class Unstorable(ValueError):
-    """The database will never take this answer."""
 
 
 class ResponseStore:

@@ -7,25 +7,8 @@ from datetime import datetime
 
 from liveweights.record.clean import clean_text
 from liveweights.record.forget import NOT_FORGOTTEN, forgotten_key
+from liveweights.record.shadow_answer import ShadowAnswer
 from liveweights.store.database import Connection
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShadowAnswer:
-    """``generation`` is the answer that the ``user`` got to the same request, made at
-    ``asked_at``."""
-
-    generation: str
-    tenant: str
-    user: str | None
-    asked_at: datetime
-    checkpoint: str
-    alias: str
-    created_at: datetime
-    session: str | None
-    output: str
-    finish_reason: str
-    total_ms: float
 
 
 async def keep_shadow(conn: Connection, answer: ShadowAnswer) -> None:

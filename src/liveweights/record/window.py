@@ -96,9 +96,9 @@ from kept left join feedback f on f.day = kept.day and f.generation = kept.id
 HELD_BACK = """
 select r.day, r.generation
 from cycle_rows r join (
-    select c.id from turns c join checkpoints i on i.id = c.incumbent
+    select c.id from turns c join ancestry i on i.id = c.incumbent
     where c.alias = %(alias)s and c.id <= %(cycle)s and i.root = (
-        select i.root from turns c join checkpoints i on i.id = c.incumbent
+        select i.root from turns c join ancestry i on i.id = c.incumbent
         where c.id = %(cycle)s)
     order by c.id desc limit %(cycles)s
 ) last on last.id = r.cycle

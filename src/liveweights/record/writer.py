@@ -24,6 +24,12 @@ from liveweights.record.clean import (
 )
 from liveweights.record.delivery import Delivery
 from liveweights.record.edits import Edits
+from liveweights.record.errors import (
+    ConflictingFeedback,
+    TooMuchFeedback,
+    UnknownGeneration,
+    WriterClosed,
+)
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
 from liveweights.record.refused import reason_of, unencodable
@@ -37,22 +43,6 @@ YIELD = 64
 """After how many generations whoever adds them without a pause lets the writer go on."""
 ABANDON = LEAVE / 2
 """Seconds that the task gets when it is told to end, and again without waiting for the server."""
-
-
-class UnknownGeneration(LookupError):
-    """No generation of this tenant has that id."""
-
-
-class ConflictingFeedback(ValueError):
-    """The tenant has used this feedback id already, for something else."""
-
-
-class TooMuchFeedback(ValueError):
-    """The generation has as much feedback as one may have."""
-
-
-class WriterClosed(RuntimeError):
-    """The writer was closed, or could not write everything before it closed."""
 
 
 class Writer:

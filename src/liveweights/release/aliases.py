@@ -85,7 +85,7 @@ async def create(conn: Connection, name: str, live: str, *, reason: str = "first
 
 async def root_of(conn: Connection, checkpoint: str) -> str | None:
     """The base that a checkpoint builds on in the end; None where it is not registered."""
-    cursor = await conn.execute("select root from checkpoints where id = %s", (checkpoint,))
+    cursor = await conn.execute("select root from ancestry where id = %s", (checkpoint,))
     row = await cursor.fetchone()
     return row[0] if row else None
 
@@ -334,7 +334,7 @@ async def rollback_targets(conn: Connection, name: str) -> list[str]:
     """
     former = former_lives(await history(conn, name))
     cursor = await conn.execute(
-        "select id from checkpoints where id = any(%s) and pruned_at is null for share", (former,)
+        "select id from ancestry where id = any(%s) and pruned_at is null for share", (former,)
     )
     kept = {id_ for (id_,) in await cursor.fetchall()}
     return [checkpoint for checkpoint in former if checkpoint in kept]
@@ -352,7 +352,7 @@ async def _require_same_base(conn: Connection, alias: Alias, checkpoint: str) ->
 async def _last_on(conn: Connection, name: str, base: str) -> str | None:
     """What the alias last had live of that base, if it is still on disk."""
     cursor = await conn.execute(
-        "select c.id from releases r join checkpoints c on c.id = r.checkpoint"
+        "select c.id from releases r join ancestry c on c.id = r.checkpoint"
         " where r.alias = %s and c.root = %s and c.pruned_at is null"
         " and r.action in ('create', 'promote', 'rollback', 'switch') order by r.id desc limit 1",
         (name, base),
@@ -382,7 +382,7 @@ class _transaction:
 
     async def _require(self) -> None:
         cursor = await self._conn.execute(
-            "select pruned_at from checkpoints where id = %s for share", (self._checkpoint,)
+            "select pruned_at from ancestry where id = %s for share", (self._checkpoint,)
         )
         row = await cursor.fetchone()
         if row is not None and row[0] is not None:

@@ -20,7 +20,7 @@ async def count_audience(conn: Connection, alias: str, checkpoint: str) -> Audie
     cursor = await conn.execute(
         "select count(*), count(distinct (tenant, coalesce(session, user_id, id))),"
         " count(distinct (tenant, coalesce(user_id, session, id)))"
-        " from generations where alias = %(alias)s and checkpoint = %(id)s and created_at >="
+        " from recorded where alias = %(alias)s and checkpoint = %(id)s and created_at >="
         " (select min(at) from releases where alias = %(alias)s and checkpoint = %(id)s)",
         {"alias": alias, "id": checkpoint},
     )

@@ -61,9 +61,9 @@ async def ready(conn: Connection, checkpoint: str) -> Readiness:
     """Where ``checkpoint`` stands on every instance of its base whose heartbeat is fresh."""
     cursor = await conn.execute(
         "select i.instance, d.state, d.error from"
-        " (select distinct instance from deployments join checkpoints c on c.id = checkpoint"
+        " (select distinct instance from deployments join ancestry c on c.id = checkpoint"
         "  where updated_at > now() - make_interval(secs => %(alive)s)"
-        "  and c.root = (select root from checkpoints where id = %(id)s)) i"
+        "  and c.root = (select root from ancestry where id = %(id)s)) i"
         " left join deployments d on d.instance = i.instance and d.checkpoint = %(id)s",
         {"alive": ALIVE, "id": checkpoint},
     )
@@ -105,7 +105,7 @@ async def read_desired(
     checkpoint that is let go once it is live is seen as one or the other.
     """
     cursor = await conn.execute(
-        "select checkpoint, until::text from warm join checkpoints c on c.id = checkpoint"
+        "select checkpoint, until::text from warm join ancestry c on c.id = checkpoint"
         " where until > now() and (%(base)s::text is null or c.root = %(base)s)"
         " order by until desc",
         {"base": base},
@@ -115,7 +115,7 @@ async def read_desired(
         f"select {ALIAS_COLUMNS}, r.action, r.checkpoint, r.previous, r.reason"
         " from aliases left join releases r on r.alias = name"
         " where (%(base)s::text is null"
-        " or (select root from checkpoints where id = live) = %(base)s)"
+        " or (select root from ancestry where id = live) = %(base)s)"
         " and not name = any(%(others)s) order by name, r.id".encode(),
         {"base": base, "others": list(others)},
     )
@@ -195,7 +195,7 @@ async def report(
     """Write where a checkpoint stands on this instance; one that is not registered is passed."""
     await conn.execute(
         "insert into deployments (instance, checkpoint, state, probe, error)"
-        " select %s, id, %s, %s, %s from checkpoints where id = %s"
+        " select %s, id, %s, %s, %s from ancestry where id = %s"
         " on conflict (instance, checkpoint) do update set"
         " state = excluded.state, error = excluded.error, updated_at = now(),"
         " probe = coalesce(excluded.probe, deployments.probe)",

@@ -41,10 +41,10 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
 
 CHAIN = """
 with recursive chain as (
-    select id, kind, created_at, parent, 0 as depth from checkpoints where id = %(id)s
+    select id, kind, created_at, parent, 0 as depth from ancestry where id = %(id)s
     union all
     select c.id, c.kind, c.created_at, c.parent, depth + 1
-    from checkpoints c join chain on c.id = chain.parent
+    from ancestry c join chain on c.id = chain.parent
 )
 select chain.id, chain.kind, chain.created_at, cycle.id, cycle.outcome, cycle.verdict,
     count(distinct r.generation) filter (where r.split = 'train'),
@@ -55,7 +55,7 @@ left join lateral (
     -- A later cycle that learnt the same bits again did not make this checkpoint.
     select id, outcome, verdict from turns where candidate = chain.id order by id limit 1
 ) cycle on true
-left join cycle_rows r on r.cycle = cycle.id
+left join claimed r on r.cycle = cycle.id
 group by chain.id, chain.kind, chain.created_at, chain.depth,
     cycle.id, cycle.outcome, cycle.verdict
 order by chain.depth
@@ -96,7 +96,7 @@ async def list_checkpoints(conn: Connection) -> list[dict[str, Any]]:
         "select c.id, c.kind, c.parent, c.created_at, (select string_agg(a.name ||"
         " case when a.live = c.id then ' (live)' else ' (canary)' end, ', ')"
         " from aliases a where c.id in (a.live, a.canary)), c.folder"
-        " from checkpoints c order by c.created_at"
+        " from ancestry c order by c.created_at"
     )
     names = ("id", "kind", "parent", "created", "alias", "folder")
     return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
@@ -104,7 +104,7 @@ async def list_checkpoints(conn: Connection) -> list[dict[str, Any]]:
 
 async def _feedback_ids(conn: Connection, cycle: int) -> tuple[str, ...]:
     cursor = await conn.execute(
-        "select f.id from cycle_rows r join feedback f"
+        "select f.id from claimed r join reactions f"
         " on f.day = r.day and f.generation = r.generation and f.seq = r.feedback"
         " where r.cycle = %s order by f.seq",
         (cycle,),

@@ -98,11 +98,10 @@ async def read_needed(conn: Connection, targets: int) -> dict[str, str]:
         need(checkpoint, "resident")
     cursor = await conn.execute(
         "with recursive whole as ("
-        " select id, base, parent, card, id as for_ from checkpoints where id = any(%s)"
-        " union select c.id, c.base, c.parent, c.card, whole.for_ from checkpoints c join whole"
-        # A delta is nothing without the weights that it changes.
-        "  on c.id = whole.base"
-        "  or (c.id = whole.parent and whole.card->'files' ? 'delta.safetensors'))"
+        " select id, base, parent, changes_parent, id as for_ from ancestry where id = any(%s)"
+        " union select c.id, c.base, c.parent, c.changes_parent, whole.for_"
+        "  from ancestry c join whole on c.id = whole.base"
+        "  or (c.id = whole.parent and whole.changes_parent))"
         " select id, for_ from whole",
         (list(needed),),
     )
@@ -116,7 +115,7 @@ async def read_stored(conn: Connection, registry: Registry) -> list[Stored]:
     cursor = await conn.execute(
         "select c.id, c.created_at, (select max(at) from releases r where r.checkpoint = c.id"
         "  and r.action in ('create', 'promote', 'rollback', 'switch'))"
-        " from checkpoints c where c.kind <> 'base' and c.pruned_at is null order by c.created_at"
+        " from ancestry c where c.kind <> 'base' and c.pruned_at is null order by c.created_at"
     )
     stored: list[Stored] = []
     for id_, created, last_live in await cursor.fetchall():
@@ -151,7 +150,7 @@ async def prune(
     """
     for doomed in await find_doomed(conn, registry, settings):
         async with conn.transaction():
-            await conn.execute("select 1 from checkpoints where id = %s for update", (doomed.id,))
+            await conn.execute("select 1 from ancestry where id = %s for update", (doomed.id,))
             if doomed.id not in await read_needed(conn, settings.rollback_targets):
                 await mark_pruned(conn, doomed.id)
     await conn.commit()

@@ -214,7 +214,7 @@ async def read_scorecard(
         "select k.parent, k.created_at, c.id, c.alias, c.outcome, c.reason, c.incumbent,"
         " c.withdrawn_at is not null, c.verdict, c.canary, c.learning,"
         " extract(epoch from coalesce(c.ended_at, now()) - c.started_at)"
-        " from checkpoints k left join lateral ("
+        " from ancestry k left join lateral ("
         "  select * from turns where candidate = k.id order by id limit 1) c on true"
         " where k.id = %s",
         (checkpoint_id,),
@@ -306,7 +306,7 @@ async def _evidence(conn: Connection, cycle: int | None) -> dict[str, Any]:
     cursor = await conn.execute(
         "select count(distinct generation) filter (where split = 'train'),"
         " count(distinct generation) filter (where split = 'held_back'),"
-        " count(distinct feedback) from cycle_rows where cycle = %s",
+        " count(distinct feedback) from claimed where cycle = %s",
         (cycle,),
     )
     row = await cursor.fetchone()

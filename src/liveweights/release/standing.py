@@ -67,7 +67,7 @@ async def _remove_unserved(conn: Connection, name: str) -> bool:
     cursor = await conn.execute(
         "select live from aliases where name = %(name)s and served_at is null"
         " and not exists (select from turns where alias = %(name)s)"
-        " and not exists (select from generations where alias = %(name)s)",
+        " and not exists (select from recorded where alias = %(name)s)",
         {"name": name},
     )
     row = await cursor.fetchone()

@@ -28,10 +28,16 @@ from liveweights.engines.protocol import (
 )
 from liveweights.engines.text import TextStream
 from liveweights.record.backlog import Backlog
+from liveweights.record.errors import (
+    ConflictingFeedback,
+    StoreAway,
+    TooMuchFeedback,
+    UnknownGeneration,
+    UnknownResponse,
+)
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
-from liveweights.record.responses import StoreAway, StoredResponse, UnknownResponse
-from liveweights.record.writer import ConflictingFeedback, TooMuchFeedback, UnknownGeneration
+from liveweights.record.response import StoredResponse
 from liveweights.serve.api.app import create_app, make_authenticator
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.models import Models, make_model

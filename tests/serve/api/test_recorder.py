@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from liveweights.record.errors import ConflictingFeedback, UnknownGeneration
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
-from liveweights.record.writer import ConflictingFeedback, UnknownGeneration, Writer
+from liveweights.record.writer import Writer
 from liveweights.serve.api.recorder import Recorder
 from liveweights.store.database import open_pool
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from liveweights.engines.protocol import EngineError, Sampling, Token
-from liveweights.record.shadow import ShadowAnswer
+from liveweights.record.shadow_answer import ShadowAnswer
 from liveweights.serve.api.app import create_app
 from liveweights.serve.api.shadow import MOST_WAITING, Shadow
 from liveweights.serve.models import Models, make_model

@@ -14,7 +14,7 @@ from aiohttp import web
 from tests.serve.api.doubles import MemoryRecorder
 from tests.serve.api.servers import answering, make_server
 
-from liveweights.record.responses import StoreAway
+from liveweights.record.errors import StoreAway
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.gateway.access import Access
 from liveweights.serve.gateway.app import create_gateway

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from liveweights.record.writer import Writer, WriterClosed
+from liveweights.record.errors import WriterClosed
+from liveweights.record.writer import Writer
 from liveweights.serve.api.caller import Caller
 from liveweights.serve.gateway.passage import Passage
 from liveweights.serve.gateway.question import read_question

@@ -5,8 +5,8 @@
 -- strongest signal decides: a number, a thumb, what survived, the last click. (Learning weighs them
 -- against each other.)
 select r.bucket as at,
-    case %(by)s::text when 'checkpoint' then s.checkpoint when 'tenant' then s.tenant
-        when 'surface' then s.surface else s.alias end as key,
+    case %(by)s::text when 'checkpoint' then r.checkpoint when 'tenant' then r.tenant
+        when 'surface' then r.surface else r.alias end as key,
     sum(r.generations)::bigint as generations,
     sum(r.accepted)::bigint as accepted,
     sum(r.rejected)::bigint as rejected,
@@ -16,11 +16,11 @@ select r.bucket as at,
         + %(worth_rejected)s * sum(r.rejected_micros)
         + %(worth_silence)s * 1e6 * sum(r.silent - r.silent_reacted)
     )::float8 / 1e6 / nullif(sum(r.reacted + r.silent - r.silent_reacted), 0)::float8 as reward
-from rollups r join series s on s.id = r.series
+from counted r
 where r.width = %(width)s
     and r.whole = (%(tenant)s::text is null and %(by)s::text in ('checkpoint', 'alias'))
     and r.bucket >= %(since)s and r.bucket < %(until)s
-    and (%(alias)s::text is null or s.alias = %(alias)s)
-    and (%(tenant)s::text is null or s.tenant = %(tenant)s)
+    and (%(alias)s::text is null or r.alias = %(alias)s)
+    and (%(tenant)s::text is null or r.tenant = %(tenant)s)
 group by 1, 2
 order by 1, 2

@@ -3,14 +3,14 @@
 -- Percentiles as for the first token. By the time of the answer, so the newest answers have had
 -- little time yet.
 with bins as (
-    select case %(by)s::text when 'checkpoint' then s.checkpoint when 'tenant' then s.tenant
-        when 'surface' then s.surface else s.alias end as key, r.bin, sum(r.count)::float8 as n
-    from rollup_histograms r join series s on s.id = r.series
+    select case %(by)s::text when 'checkpoint' then r.checkpoint when 'tenant' then r.tenant
+        when 'surface' then r.surface else r.alias end as key, r.bin, sum(r.count)::float8 as n
+    from timed r
     where r.measure = 'delay' and r.width = %(width)s
     and r.whole = (%(tenant)s::text is null and %(by)s::text in ('checkpoint', 'alias'))
     and r.bucket >= %(since)s and r.bucket < %(until)s
-    and (%(alias)s::text is null or s.alias = %(alias)s)
-    and (%(tenant)s::text is null or s.tenant = %(tenant)s)
+    and (%(alias)s::text is null or r.alias = %(alias)s)
+    and (%(tenant)s::text is null or r.tenant = %(tenant)s)
     group by 1, 2
 ), ranks as (
     select *, sum(n) over (partition by key order by bin) as upto,

@@ -2,7 +2,7 @@
 --
 -- `lasted_s` is until the alias's next change; null for the one in force.
 select at, alias, action, checkpoint, previous, reason,
-    extract(epoch from lead(at) over (partition by alias order by id) - at)::float8 as lasted_s
-from releases
+    extract(epoch from until - at)::float8 as lasted_s
+from swaps
 where %(alias)s::text is null or alias = %(alias)s
 order by id

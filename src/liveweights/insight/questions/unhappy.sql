@@ -4,16 +4,16 @@
 -- end of the 0.95 Wilson interval of their unwelcome share, so that one bad answer is no verdict.
 -- https://en.wikipedia.org/wiki/Binomial_proportion_confidence_interval#Wilson_score_interval
 with worths as (
-    select s.tenant, o.user_id, (
+    select o.tenant, o.user_id, (
             o.value_micros + %(worth_accepted)s * o.accepted_micros
             + %(worth_rejected)s * o.rejected_micros
         )::float8 / 1e6 as reward
-    from outcomes o join series s on s.id = o.series
+    from judged o
     where (o.day >= (%(since)s at time zone 'UTC')::date - 1 or o.day = '1970-01-01')
         and o.generated_at >= %(since)s and o.generated_at < %(until)s
         and o.decided_by is not null and o.user_id is not null
-        and (%(alias)s::text is null or s.alias = %(alias)s)
-        and (%(tenant)s::text is null or s.tenant = %(tenant)s)
+        and (%(alias)s::text is null or o.alias = %(alias)s)
+        and (%(tenant)s::text is null or o.tenant = %(tenant)s)
 ), users as (
     select tenant, user_id, count(*) as reacted, count(*) filter (where reward < 0) as unwelcome,
         avg(reward) as reward

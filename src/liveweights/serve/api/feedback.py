@@ -24,12 +24,8 @@ from liveweights.http.wire import (
 )
 from liveweights.meter.limits import Limiter
 from liveweights.record.clean import InvalidRow
+from liveweights.record.errors import ConflictingFeedback, TooMuchFeedback, UnknownGeneration
 from liveweights.record.feedback import Feedback, Signal
-from liveweights.record.writer import (
-    ConflictingFeedback,
-    TooMuchFeedback,
-    UnknownGeneration,
-)
 from liveweights.serve.api.identifiers import make_id
 from liveweights.serve.api.metrics import Metrics
 from liveweights.serve.api.objects import FeedbackItem, FeedbackList, FeedbackResult

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from liveweights.record.backlog import Backlog
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
-from liveweights.record.responses import StoredResponse
+from liveweights.record.response import StoredResponse
 
 
 class Recorder(Protocol):

@@ -10,7 +10,7 @@ from liveweights.engines.protocol import (
 )
 from liveweights.http.application import Refusals
 from liveweights.http.errors import RETRY, ApiError, bad_request
-from liveweights.record.writer import WriterClosed
+from liveweights.record.errors import WriterClosed
 
 CONTEXT_EXCEEDED = "context_length_exceeded"
 

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from liveweights.engines.protocol import EngineError, Token
-from liveweights.record.shadow import ShadowAnswer
+from liveweights.record.shadow_answer import ShadowAnswer
 from liveweights.serve.api.draft import Draft
 from liveweights.serve.api.silence import Silence
 from liveweights.serve.models import Models

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from liveweights.engines.guide import json_rule
+from liveweights.engines.json_schema import json_rule
 from liveweights.engines.protocol import Constraint, StringGrammar, Token
 from liveweights.http.errors import bad_request, unsupported
 from liveweights.serve.api.formats import ResponseFormat, schema_of

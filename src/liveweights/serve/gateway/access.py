@@ -10,7 +10,7 @@ from typing import Protocol
 from starlette.datastructures import Headers
 
 from liveweights.http.errors import RETRY, ApiError, bad_request
-from liveweights.record.responses import StoreAway
+from liveweights.record.errors import StoreAway
 from liveweights.serve.gateway.objects import (
     Reference,
     Target,

@@ -11,7 +11,7 @@ from starlette.types import Send
 from liveweights.http.streaming import send_chunk
 from liveweights.meter.limits import Permit
 from liveweights.record.clean import INT4
-from liveweights.record.writer import WriterClosed
+from liveweights.record.errors import WriterClosed
 from liveweights.serve.api.recorder import Recorder
 from liveweights.serve.gateway.access import Access
 from liveweights.serve.gateway.answer import Answer

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, cast
 
-from liveweights.engines.guide import json_rule
+from liveweights.engines.json_schema import json_rule
 from liveweights.engines.protocol import STRING_CHARACTERS, Token
 
 ID_LENGTH = 9  # Mistral's templates take no other

@@ -5,8 +5,8 @@ from typing import Any
 
 import psycopg
 
+from liveweights.app.sampler import keep_sampling
 from liveweights.http.slots import Slots
-from liveweights.serve.api.sampler import keep_sampling
 from liveweights.store.database import open_pool
 from liveweights.store.partitions import ensure_ahead
 

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 from tests.serve.gateway.test_logs import READER, chat
 
+from liveweights.app.imports import Imported, ImportRefused, check_days, write_logs
 from liveweights.record.forget import forget
-from liveweights.serve.gateway.imports import Imported, ImportRefused, check_days, write_logs
 from liveweights.store.database import open_pool
 
 

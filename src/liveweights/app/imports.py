@@ -14,9 +14,10 @@ from liveweights.meter.prices import Price
 from liveweights.record.archive import read_archives
 from liveweights.record.batch import FIND
 from liveweights.record.clean import InvalidRow
+from liveweights.record.errors import ConflictingFeedback
 from liveweights.record.forget import hash_of, read_forgotten
 from liveweights.record.generation import Generation
-from liveweights.record.writer import ConflictingFeedback, Writer
+from liveweights.record.writer import Writer
 from liveweights.serve.gateway.logs import Logged
 from liveweights.store.database import Pool
 from liveweights.store.partitions import day_of
