@@ -14,6 +14,7 @@ from liveweights.cycle.ledger import Cycle, begin_release, current
 from liveweights.record.shadow import keep_shadow
 from liveweights.record.shadow_answer import ShadowAnswer
 from liveweights.release import aliases
+from liveweights.release.alias import AliasError, StaleVersion
 from liveweights.release.audience import count_audience
 from liveweights.release.rollout import Move
 from liveweights.release.settings import CanarySettings
@@ -147,10 +148,10 @@ def test_whoever_acts_on_an_old_view_is_refused(database_dsn: str, tmp_path: Pat
             seen = await aliases.read(conn, "code")
             await aliases.hold_canary(conn, "code", True, reason="r")
             move = Move("promote", "r")
-            with pytest.raises(aliases.StaleVersion):
+            with pytest.raises(StaleVersion):
                 await live.act(conn, seen, move, product.config.canary, cycle=None, evidence={})
             assert (await aliases.read(conn, "code")).live == BASE
-            with pytest.raises(aliases.AliasError, match="is canary"):
+            with pytest.raises(AliasError, match="is canary"):
                 await begin_release(conn, "code", BAD, "r")
 
     with_product(database_dsn, tmp_path, test)

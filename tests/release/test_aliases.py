@@ -6,11 +6,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from liveweights.release import aliases
-from liveweights.release.aliases import AliasError, Release, StaleVersion, UnknownAlias
+from liveweights.release.alias import CHANNEL, AliasError, StaleVersion, UnknownAlias
+from liveweights.release.history import read_history, taken_back
 from liveweights.store.database import Connection
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.registry import NotRegistered, register
@@ -33,7 +32,7 @@ def with_alias(dsn: str, test: Callable[[Connection], Awaitable[None]]) -> None:
 
 
 async def actions(conn: Connection) -> list[tuple[str, str, str | None]]:
-    return [(r.action, r.checkpoint, r.previous) for r in await aliases.history(conn, "m")]
+    return [(r.action, r.checkpoint, r.previous) for r in await read_history(conn, "m")]
 
 
 def test_a_release_from_canary_to_rollback(database_dsn: str) -> None:
@@ -144,7 +143,7 @@ def test_changes_at_the_same_time_leave_one_canary(database_dsn: str) -> None:
 def test_everyone_is_told_once_it_is_committed(database_dsn: str) -> None:
     async def test(conn: Connection) -> None:
         async with await psycopg.AsyncConnection.connect(database_dsn, autocommit=True) as ear:
-            await ear.execute(f"listen {aliases.CHANNEL}")
+            await ear.execute(f"listen {CHANNEL}")
             async with conn.transaction():
                 await aliases.start_canary(conn, "m", B, 0.1, reason="r")
                 assert [n async for n in ear.notifies(timeout=0.1)] == []
@@ -152,39 +151,6 @@ def test_everyone_is_told_once_it_is_committed(database_dsn: str) -> None:
             assert heard == ["m"]
 
     with_alias(database_dsn, test)
-
-
-def release(action: str, checkpoint: str) -> Release:
-    return Release(action, checkpoint, None, "")  # type: ignore[arg-type]
-
-
-def test_a_rollback_never_returns_to_what_was_rolled_back_from() -> None:
-    story = [release("create", "a"), release("promote", "b"), release("promote", "c")]
-    assert aliases.former_lives(story) == ["b", "a"]
-    story.append(release("rollback", "b"))
-    assert aliases.former_lives(story) == ["a"]
-    story += [release("canary", "d"), release("abort", "d"), release("promote", "e")]
-    assert aliases.former_lives(story) == ["b", "a"]
-    story.append(release("rollback", "z"))  # to one that was never live here
-    assert aliases.former_lives(story) == ["b", "a"]
-    story += [release("rollback", "a")]
-    assert aliases.former_lives(story) == []
-
-
-@given(st.lists(st.sampled_from("abcd"), max_size=12), st.data())
-def test_rolling_back_again_and_again_ends(promoted: list[str], data: st.DataObject) -> None:
-    story, live = [release("create", "a")], "a"
-    for checkpoint in promoted:
-        if checkpoint != live:
-            action = data.draw(st.sampled_from(["promote", "rollback"]))
-            story.append(release(action, checkpoint))
-            live = checkpoint
-    seen = [live]
-    while former := aliases.former_lives(story):
-        assert former[0] not in seen
-        seen.append(former[0])
-        story.append(release("rollback", former[0]))
-    assert len(seen) <= 4
 
 
 def test_a_rollback_makes_the_feedback_of_what_it_takes_back_unread_again(
@@ -221,12 +187,12 @@ def test_weights_that_were_taken_back_are_known_until_somebody_promotes_them(
     database_dsn: str,
 ) -> None:
     async def test(conn: Connection) -> None:
-        assert await aliases.taken_back(conn, "m", B) is None
+        assert await taken_back(conn, "m", B) is None
         await aliases.promote(conn, "m", B, reason="r")
         await aliases.rollback(conn, "m", reason="users complain")
-        assert await aliases.taken_back(conn, "m", B) == "users complain"
+        assert await taken_back(conn, "m", B) == "users complain"
         await aliases.promote(conn, "m", B, reason="r")
-        assert await aliases.taken_back(conn, "m", B) is None
+        assert await taken_back(conn, "m", B) is None
         for evidence, why in [
             ({"proven": False, "guards": [{"broken": False}]}, None),
             ({"proven": True}, "harm"),
@@ -234,6 +200,6 @@ def test_weights_that_were_taken_back_are_known_until_somebody_promotes_them(
         ]:
             await aliases.start_canary(conn, "m", C, 0.1, reason="r")
             await aliases.abort_canary(conn, "m", reason="harm", evidence=evidence)
-            assert await aliases.taken_back(conn, "m", C) == why
+            assert await taken_back(conn, "m", C) == why
 
     with_alias(database_dsn, test)

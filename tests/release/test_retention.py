@@ -12,7 +12,7 @@ from tests.weights.test_registry import adapter
 
 from liveweights.cycle.ledger import advance, begin
 from liveweights.release import aliases
-from liveweights.release.aliases import AliasError
+from liveweights.release.alias import AliasError
 from liveweights.release.deployments import keep_warm
 from liveweights.release.retention import (
     GB,

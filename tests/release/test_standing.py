@@ -11,8 +11,9 @@ import psycopg
 import pytest
 
 from liveweights.release import aliases, deployments
-from liveweights.release.aliases import AliasError, AnotherBase
+from liveweights.release.alias import AliasError, AnotherBase
 from liveweights.release.deployments import read_desired, ready, stand_ins
+from liveweights.release.history import read_history, rollback_targets
 from liveweights.release.standing import stand
 from liveweights.store.database import Connection
 from liveweights.weights.checkpoint import Checkpoint
@@ -68,7 +69,7 @@ def test_a_first_start_that_never_answered_leaves_nothing_behind(database_dsn: s
         await deployments.report(conn, "host:1", ONE.id, "failed", error="no such architecture")
         assert await start(conn, TWO) == TWO.id
         assert await known(conn) == {TWO.id}
-        assert [r.checkpoint for r in await aliases.history(conn, "code")] == [TWO.id]
+        assert [r.checkpoint for r in await read_history(conn, "code")] == [TWO.id]
 
     on(database_dsn, test)
 
@@ -96,13 +97,13 @@ def test_a_switch_there_and_back_keeps_what_was_learnt(database_dsn: str) -> Non
 
         assert await start(conn, TWO, switch=True) == TWO.id
         assert await start(conn, TWO, switch=True) == TWO.id  # again changes nothing
-        history = await aliases.history(conn, "code")
+        history = await read_history(conn, "code")
         assert [(r.action, r.checkpoint) for r in history][-2:] == [
             ("promote", DEEPER.id),
             ("switch", TWO.id),
         ]
         # What stands on another base is nothing to return to, or to answer in the meantime.
-        assert await aliases.rollback_targets(conn, "code") == []
+        assert await rollback_targets(conn, "code") == []
         assert stand_ins(history) == [TWO.id]
         for move in (
             aliases.rollback(conn, "code", LEARNT.id, reason="test"),

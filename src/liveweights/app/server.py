@@ -29,7 +29,7 @@ from liveweights.record.owners import OwnerStore
 from liveweights.record.responses import ResponseStore
 from liveweights.record.shadow import keep_shadow
 from liveweights.record.shadow_answer import ShadowAnswer
-from liveweights.release import aliases
+from liveweights.release.alias import UnknownAlias
 from liveweights.release.console import release_routes
 from liveweights.serve.api.app import create_app, make_authenticator, make_limiter, make_slots
 from liveweights.serve.api.shadow import Shadow
@@ -53,7 +53,7 @@ def status_routes(pool: Pool, place: Place, authenticator: Authenticator) -> Rou
         try:
             async with pool.connection() as conn:
                 status = await read_status(conn, name, place.home)
-        except aliases.UnknownAlias as error:
+        except UnknownAlias as error:
             raise ApiError(404, f"{error}", code="not_found") from None
         return msgspec.json.encode({**status, "models": names})
 

@@ -16,7 +16,7 @@ from liveweights.config import Config, ConfigError, ModelSettings
 from liveweights.cycle import ledger
 from liveweights.holder import Held, Holder
 from liveweights.http.server import PortTaken, bind
-from liveweights.release.aliases import AliasError
+from liveweights.release.alias import AliasError
 from liveweights.release.standing import stand
 from liveweights.serve.gateway.counts import UnreadableTokenizer
 from liveweights.store.account import AccountError

@@ -23,6 +23,7 @@ from liveweights.cli.output import say, show, show_json
 from liveweights.config import Config, ModelSettings
 from liveweights.cycle import ledger, live
 from liveweights.release import aliases
+from liveweights.release.alias import Alias, AliasError
 from liveweights.release.audience import count_audience
 from liveweights.release.rollout import IllegalMove, Move
 from liveweights.store.database import Connection
@@ -100,7 +101,7 @@ def start(
     settings = read_config(config)
     name = find_model(settings, model).alias
 
-    async def ask(conn: Connection) -> aliases.Alias:
+    async def ask(conn: Connection) -> Alias:
         async with conn.transaction():
             await get(conn, checkpoint)
             cycle = await ledger.begin_release(conn, name, checkpoint, reason)
@@ -161,11 +162,11 @@ def _override(move: Move, model: str | None, home: Path, path: Path | None) -> N
 
 def _act(
     settings: Config, model: ModelSettings, move: Move
-) -> Callable[[Connection], Awaitable[aliases.Alias]]:
-    async def ask(conn: Connection) -> aliases.Alias:
+) -> Callable[[Connection], Awaitable[Alias]]:
+    async def ask(conn: Connection) -> Alias:
         alias = await aliases.read(conn, model.alias)
         if alias.canary is None:
-            raise aliases.AliasError(f"{alias.name!r} has no canary")
+            raise AliasError(f"{alias.name!r} has no canary")
         cycle = await ledger.current(conn, alias.name)
         evidence = await live.read_evidence(conn, alias, model.rewards)
         known = live.describe(

@@ -13,7 +13,7 @@ import psycopg
 import typer
 
 from liveweights.config import Config, ConfigError, ModelSettings, load_config
-from liveweights.release.aliases import AliasError
+from liveweights.release.alias import AliasError
 from liveweights.store.database import BadAddress, Connection, check_dsn
 from liveweights.store.embedded import EmbeddedPostgres, ServerError
 from liveweights.terminal import clean

@@ -22,7 +22,7 @@ from liveweights.cli.context import (
     refuse,
 )
 from liveweights.cli.output import say, show, show_json
-from liveweights.release.aliases import AliasError
+from liveweights.release.alias import AliasError
 from liveweights.service_key import key_for
 from liveweights.weights.registry import NotRegistered
 

@@ -16,7 +16,7 @@ from liveweights.learn.baseline import Baseline
 from liveweights.record.bases import read_foreign
 from liveweights.record.followups import count_follow_ups
 from liveweights.record.read import count_judged, first_answered
-from liveweights.release.aliases import AliasError, UnknownAlias
+from liveweights.release.alias import AliasError, UnknownAlias
 from liveweights.store.database import Connection
 
 COLUMNS = "id, alias, state, incumbent, candidate, outcome, reason, learning, verdict, canary"

@@ -13,7 +13,7 @@ from liveweights.learn.rewards import RewardMap, reward
 from liveweights.record.answers import read_answers
 from liveweights.record.shadow import Outcome, read_shadows
 from liveweights.release import aliases
-from liveweights.release.aliases import Alias
+from liveweights.release.alias import Alias
 from liveweights.release.canary import Arm, Reward, compare_arms
 from liveweights.release.course import Course, read_course
 from liveweights.release.decision import Look, decide, decide_by_rewards

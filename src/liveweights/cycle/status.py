@@ -10,6 +10,7 @@ from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.progress import read_progress
 from liveweights.record.read import totals
 from liveweights.release import aliases
+from liveweights.release.history import count_promotions
 from liveweights.store.database import Connection
 
 
@@ -29,7 +30,7 @@ async def read_status(conn: Connection, name: str, home: Path) -> dict[str, Any]
         "canary_share": alias.share,
         "cycle": shown,
         "cycles": [_describe(cycle) for cycle in cycles],
-        "releases": await aliases.count_promotions(conn, name),
+        "releases": await count_promotions(conn, name),
         "generations": generations,
         "feedback": feedback,
     }

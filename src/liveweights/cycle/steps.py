@@ -35,9 +35,10 @@ from liveweights.record.followups import read_follow_ups
 from liveweights.record.generation import Generation
 from liveweights.record.window import claim, leave_out, read
 from liveweights.release import aliases, deployments
-from liveweights.release.aliases import Alias
+from liveweights.release.alias import Alias, StaleVersion
 from liveweights.release.audience import count_audience
 from liveweights.release.course import read_reason
+from liveweights.release.history import taken_back
 from liveweights.store.database import Connection, Pool
 from liveweights.weights import signing
 from liveweights.weights.checkpoint import Checkpoint
@@ -185,7 +186,7 @@ class Steps:
     async def _register(self, conn: Connection, cycle: Cycle, candidate: Checkpoint) -> str | None:
         """Make a candidate known; why it is not tried again, if it was taken back before."""
         await register(conn, candidate)
-        why = await aliases.taken_back(conn, cycle.alias, candidate.id)
+        why = await taken_back(conn, cycle.alias, candidate.id)
         return None if why is None else f"the same weights were taken back before: {why}"
 
     async def _write_job(
@@ -404,7 +405,7 @@ class Steps:
                 await live.act(
                     conn, alias, move, self.settings.canary, cycle=cycle.id, evidence=report
                 )
-            except aliases.StaleVersion:
+            except StaleVersion:
                 return cycle  # somebody was faster: look again
             if move.action == "step":
                 return cycle

@@ -2,67 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
 
+from liveweights.release.alias import (
+    CHANNEL,
+    COLUMNS,
+    Alias,
+    AliasError,
+    AnotherBase,
+    Change,
+    StaleVersion,
+    UnknownAlias,
+)
+from liveweights.release.history import last_on, rollback_targets
 from liveweights.store.database import Connection
 from liveweights.weights.registry import NotRegistered
-
-CHANNEL = "liveweights_aliases"
-Change = Literal[
-    "create", "canary", "step", "hold", "resume", "promote", "abort", "rollback", "switch"
-]
-COLUMNS = "name, live, canary, canary_share, version, shadow_share, held, stepped_at"
-
-
-class AliasError(ValueError):
-    """The change does not fit what the alias is now; the message says why."""
-
-
-class UnknownAlias(LookupError):
-    """There is no such alias."""
-
-
-class AnotherBase(AliasError):
-    """The checkpoint and the alias do not build on the same base."""
-
-
-class StaleVersion(AliasError):
-    """The alias was changed by somebody else since it was read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Alias:
-    """What a public name points at; ``share`` of sessions go to ``canary``.
-
-    ``shadow`` of the requests that the live checkpoint answers are also put to the canary, whose
-    answer nobody sees. A canary that is ``held`` takes no step and is not promoted by itself;
-    ``stepped_at`` is when its share last changed or its hold ended.
-    """
-
-    name: str
-    live: str
-    canary: str | None
-    share: float
-    version: int
-    shadow: float = 0.0
-    held: bool = False
-    stepped_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """One line of an alias's history."""
-
-    action: Change
-    checkpoint: str
-    previous: str | None
-    reason: str
 
 
 async def read(conn: Connection, name: str) -> Alias:
@@ -101,7 +59,7 @@ async def switch(conn: Connection, name: str, base: str, *, reason: str) -> Alia
         alias = await _select(conn, name, lock=True)
         if await root_of(conn, alias.live) == base:
             return alias
-        target = await _last_on(conn, name, base) or base
+        target = await last_on(conn, name, base) or base
         await _end_other_canary(conn, alias, target, f"switched to {base}")
         await _note(conn, name, "switch", target, previous=alias.live, reason=reason)
         await _withdraw(conn, name, target)
@@ -277,69 +235,6 @@ async def rollback(
         return await _point(conn, name, target)
 
 
-async def taken_back(conn: Connection, name: str, checkpoint: str) -> str | None:
-    """Why the alias may not have these weights again by itself, None if it may.
-
-    They were rolled back from, or a canary of them was proven to do harm, and nobody has promoted
-    them since.
-    """
-    cursor = await conn.execute(TAKEN_BACK, {"alias": name, "id": checkpoint})
-    row = await cursor.fetchone()
-    return row[1] if row and row[0] != "promote" else None
-
-
-TAKEN_BACK = """
-select action, reason from releases
-where alias = %(alias)s and (
-    (action = 'rollback' and previous = %(id)s)
-    or (action = 'promote' and checkpoint = %(id)s)
-    or (action = 'abort' and checkpoint = %(id)s and (
-        evidence->>'proven' = 'true' or evidence @? '$.guards[*] ? (@.broken == true)'))
-) order by id desc limit 1
-"""
-
-
-async def history(conn: Connection, name: str) -> list[Release]:
-    """Every change of the alias, oldest first."""
-    cursor = await conn.execute(
-        "select action, checkpoint, previous, reason from releases where alias = %s order by id",
-        (name,),
-    )
-    return [Release(*row) for row in await cursor.fetchall()]
-
-
-def former_lives(releases: Sequence[Release]) -> list[str]:
-    """What a rollback would return to, nearest first; what was rolled back from is not in it."""
-    stack: list[str] = []
-    for release in releases:
-        if release.action == "switch":
-            stack = [release.checkpoint]
-        elif release.action in ("create", "promote"):
-            # Once only: else rolling back from it would come to it again.
-            stack = [checkpoint for checkpoint in stack if checkpoint != release.checkpoint]
-            stack.append(release.checkpoint)
-        elif release.action == "rollback":
-            if release.checkpoint in stack:
-                while stack[-1] != release.checkpoint:
-                    stack.pop()
-            else:
-                stack[-1:] = [release.checkpoint]
-    return stack[-2::-1]
-
-
-async def rollback_targets(conn: Connection, name: str) -> list[str]:
-    """The former live checkpoints that are still on disk, nearest first.
-
-    Inside a transaction they are kept from being pruned until it ends.
-    """
-    former = former_lives(await history(conn, name))
-    cursor = await conn.execute(
-        "select id from ancestry where id = any(%s) and pruned_at is null for share", (former,)
-    )
-    kept = {id_ for (id_,) in await cursor.fetchall()}
-    return [checkpoint for checkpoint in former if checkpoint in kept]
-
-
 async def _require_same_base(conn: Connection, alias: Alias, checkpoint: str) -> None:
     wanted, has = await root_of(conn, checkpoint), await root_of(conn, alias.live)
     if wanted is not None and wanted != has:
@@ -347,18 +242,6 @@ async def _require_same_base(conn: Connection, alias: Alias, checkpoint: str) ->
             f"{checkpoint} builds on {wanted}, and {alias.name!r} stands on {has};"
             " `liveweights up --model ... --switch-alias` is how an alias gets another base"
         )
-
-
-async def _last_on(conn: Connection, name: str, base: str) -> str | None:
-    """What the alias last had live of that base, if it is still on disk."""
-    cursor = await conn.execute(
-        "select c.id from releases r join ancestry c on c.id = r.checkpoint"
-        " where r.alias = %s and c.root = %s and c.pruned_at is null"
-        " and r.action in ('create', 'promote', 'rollback', 'switch') order by r.id desc limit 1",
-        (name, base),
-    )
-    row = await cursor.fetchone()
-    return row[0] if row else None
 
 
 class _transaction:
@@ -439,16 +322,6 @@ async def _point(
     row = await cursor.fetchone()
     assert row is not None, "the row is locked by this transaction"
     return Alias(*row)
-
-
-async def count_promotions(conn: Connection, name: str) -> int:
-    """How often a candidate has become what is live of the alias."""
-    cursor = await conn.execute(
-        "select count(*) from releases where alias = %s and action = 'promote'", (name,)
-    )
-    row = await cursor.fetchone()
-    assert row is not None
-    return row[0]
 
 
 async def _withdraw(conn: Connection, name: str, live: str) -> None:

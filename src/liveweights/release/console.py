@@ -23,6 +23,8 @@ from liveweights.http.slots import QueueFull, Slots
 from liveweights.http.wire import read_form, reply
 from liveweights.learn.rewards import RewardMap
 from liveweights.release import aliases
+from liveweights.release.alias import AliasError
+from liveweights.release.history import read_history, rollback_targets
 from liveweights.release.page import render, to_html, to_markdown
 from liveweights.release.scorecard import read_scorecard
 from liveweights.store.database import Connection, Pool
@@ -116,8 +118,8 @@ class Console:
         name = self._name(QueryParams(scope["query_string"]).get("model"))
         async with self._connection() as conn:
             alias = await aliases.read(conn, name)
-            changes = await aliases.history(conn, name)
-            targets = await aliases.rollback_targets(conn, name)
+            changes = await read_history(conn, name)
+            targets = await rollback_targets(conn, name)
         page = render(
             PAGE,
             escape=True,
@@ -167,7 +169,7 @@ class Console:
                     reason=form.get("reason") or "by hand, on the page",
                     version=None if version is None else int(version),
                 )
-        except (aliases.AliasError, NotRegistered) as error:
+        except (AliasError, NotRegistered) as error:
             raise ApiError(409, f"{error}", code="no_rollback") from None
         await reply(send, 303, b"", (*GUARDED, (b"location", _page_of(name).encode())))
 

@@ -16,7 +16,7 @@ import psycopg
 
 from liveweights.engines.protocol import Engine
 from liveweights.release import deployments
-from liveweights.release.aliases import CHANNEL, Alias
+from liveweights.release.alias import CHANNEL, Alias
 from liveweights.release.deployments import Desired, State
 from liveweights.release.probe import ProbeReport, probe
 from liveweights.release.settings import DeploymentSettings

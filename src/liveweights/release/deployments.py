@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
 
-from liveweights.release.aliases import CHANNEL, Alias, Release, former_lives
-from liveweights.release.aliases import COLUMNS as ALIAS_COLUMNS
+from liveweights.release.alias import CHANNEL, Alias, Release
+from liveweights.release.alias import COLUMNS as ALIAS_COLUMNS
+from liveweights.release.history import former_lives
 from liveweights.store.database import Connection
 
 State = Literal["loading", "ready", "failed", "draining"]

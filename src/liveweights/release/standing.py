@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from liveweights.release import aliases
-from liveweights.release.aliases import AliasError, AnotherBase, UnknownAlias
+from liveweights.release.alias import AliasError, AnotherBase, UnknownAlias
 from liveweights.release.deployments import ALIVE
 from liveweights.store.database import Connection
 from liveweights.weights.checkpoint import Checkpoint
