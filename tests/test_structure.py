@@ -88,7 +88,7 @@ OWNERS = {
     },
     "release": {"aliases", "deployments", "releases", "warm"},
     "terms": {"terms_denials", "terms_overrides"},
-    "weights": {"checkpoints"},
+    "weights": {"checkpoints", "vocabularies"},
 }  # fmt: skip
 """Each table's package. Views and functions of a table's owner are for everyone."""
 PARTS = {"feedback_undated", "generations_undated", "hypertable"}

@@ -53,16 +53,16 @@ async def kill_learner(run: Running, cycle: int, progress: bool) -> Kill:
     await run.until(cycle, "learning")
     async with asyncio.timeout(120):
         path = run.home / "cycles" / str(cycle) / "progress.json"
-        while not run.pids("learner") or (progress and not _rows_done(path)):
+        while not run.pids("learner") or (progress and not _steps_made(path)):
             await asyncio.sleep(0.02)
     at = time.monotonic()
     assert run.kill("learner")
     return Kill(cycle, "learning", "learner", at, time.monotonic())
 
 
-def _rows_done(path: Path) -> int:
+def _steps_made(path: Path) -> int:
     try:
-        return json.loads(path.read_text())["done"]
+        return json.loads(path.read_text())["steps"]
     except (FileNotFoundError, ValueError):
         return 0
 

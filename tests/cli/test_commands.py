@@ -4,11 +4,13 @@ import tomllib
 from pathlib import Path
 
 import msgspec
+import psycopg
 import pytest
 from typer.testing import CliRunner
 
+from liveweights.app.running import write_running
 from liveweights.cli import app
-from liveweights.config import Config
+from liveweights.config import DATABASE_URL, Config
 
 runner = CliRunner()
 
@@ -47,3 +49,24 @@ def test_an_unknown_precision_is_refused(tmp_path: Path) -> None:
     result = runner.invoke(app, ["serve", "--home", str(tmp_path), "--precision", "q5"])
     assert result.exit_code == 2
     assert "q4, q8" in result.output
+
+
+def test_a_home_answers_for_its_service_by_its_settings(
+    tmp_path: Path, database_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its alias, its database and its port, without --config."""
+    monkeypatch.delenv(DATABASE_URL, raising=False)
+    with psycopg.connect(database_dsn) as conn:
+        conn.execute(
+            "insert into checkpoints (id, kind, folder, card) values ('m@1', 'base', '/', '{}')"
+        )
+        conn.execute("insert into aliases (name, live) values ('mine', 'm@1')")
+    config = Config(alias="mine", database=database_dsn)
+    write_running(tmp_path, config, "http://127.0.0.1:1")
+    result = runner.invoke(app, ["status", "--home", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("mine: m@1 is live")
+    result = runner.invoke(app, ["feedback", "g", "accepted", "--home", str(tmp_path)])
+    assert "http://127.0.0.1:1 cannot be reached" in result.output
+    again = ["gate", "knowledge", "--candidate", "mine", "--home", str(tmp_path)]
+    assert "http://127.0.0.1:1 cannot be reached" in runner.invoke(app, again).output

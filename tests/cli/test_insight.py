@@ -10,7 +10,9 @@ from tests.record.test_window import record
 from typer.testing import CliRunner, Result
 
 from liveweights.cli import app
+from liveweights.cli.insight import insight
 from liveweights.config import DATABASE_URL
+from liveweights.insight.catalogue import QUESTIONS as QUESTIONS_BY_NAME
 
 
 @pytest.fixture
@@ -80,6 +82,12 @@ def test_what_users_named_is_data(dsn: str) -> None:
                     assert "fake line" not in result.stdout.splitlines()
     for shown in ("[/nope]", "\\x1b]0;title\\x07", "'=cmd|", "a\\rb\\nfake line", "\\u202egnp.exe"):
         assert shown in seen
+
+
+def test_every_question_is_a_command() -> None:
+    assert {one.name or one.callback.__name__ for one in insight.registered_commands} == set(  # type: ignore[union-attr]
+        QUESTIONS_BY_NAME
+    )
 
 
 def test_nothing_and_nonsense_are_told(dsn: str) -> None:

@@ -75,6 +75,18 @@ def test_every_view_is_explained(dsn: str) -> None:
         view["view"] for view in views
     }
     assert all(view["about"] for view in views)
+    columns = {view["view"]: view["columns"].split(", ") for view in views}
+    assert {"id", "output", "decided_by"} <= set(columns["answers"])
+
+
+def test_psqls_command_for_what_there_is_is_understood(dsn: str) -> None:
+    described = json.loads(run("sql", "-c", r"\d reactions", "--json").stdout)
+    types = {row["column"]: row["type"] for row in described}
+    assert (types["signal"], types["delay"]) == ("text", "interval")
+    assert run("sql", "-c", r"\d").stdout == run("sql", "-c", "views").stdout
+    wrong = run("sql", "-c", r"\d nothing")
+    assert wrong.exit_code == 2
+    assert "nothing" in wrong.output
 
 
 def test_nothing_can_be_changed(dsn: str) -> None:

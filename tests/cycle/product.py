@@ -62,6 +62,8 @@ class Product:
     draw: random.Random = field(default_factory=lambda: random.Random(0))
     sessions: int = 0
     asked: int = 0
+    one_session: bool = False
+    """Whether everything is asked in one, by one user."""
 
     async def fill(self) -> None:
         folder = write_base(self.home / "base")
@@ -95,14 +97,14 @@ class Product:
         async with self.pool.connection() as conn:
             alias = await aliases.read(conn, self.config.alias)
             router = Router()
-            router.set(alias.name, alias.live, alias.canary, alias.share)
+            router.set(alias.name, alias.live, alias.canary, alias.share, by_answer=alias.by_answer)
             generations: list[Generation] = []
             feedback: list[Feedback] = []
             for _ in range(sessions):
                 self.sessions += 1
-                session = f"s{self.sessions}"
-                with router.pin(alias.name, session) as pin:
-                    for _ in range(4):
+                session = "s1" if self.one_session else f"s{self.sessions}"
+                for _ in range(4):
+                    with router.pin(alias.name, session) as pin:
                         self._ask(pin.checkpoint, session, generations, feedback)
             await prepare(conn)
             await store(conn, [encode(one) for one in generations], feedback)

@@ -16,6 +16,8 @@ from liveweights.record.batch import prepare, store
 from liveweights.record.binary import encode
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
+from liveweights.release.alias import AliasError
+from liveweights.release.aliases import read, start_canary
 from liveweights.store.database import Connection
 
 
@@ -133,3 +135,37 @@ async def record_rows(
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+def test_a_cancelled_cycle_ends_with_its_canary_and_its_reason(database_dsn: str) -> None:
+    async def work(conn: Connection) -> None:
+        with pytest.raises(AliasError, match="nothing to cancel"):
+            await ledger.cancel(conn, "code", "why")
+        await conn.execute(
+            "insert into checkpoints (id, kind, folder, base, card)"
+            " values ('m@2', 'adapter', '/', 'm@1', '{}')"
+        )
+        begun = await ledger.begin_release(conn, "code", "m@2", "by hand")
+        await start_canary(conn, "code", "m@2", 0.5, cycle=begun.id, reason="by hand")
+        ended = await ledger.cancel(conn, "code", "tickets")
+        assert (ended.id, ended.outcome, ended.reason) == (begun.id, "cancelled", "tickets")
+        assert await ledger.current(conn, "code") is None
+        assert (await read(conn, "code")).canary is None
+        assert await ledger.last_broken_off(conn, "code") == ended
+        with pytest.raises(ledger.LostLease):
+            await ledger.advance(conn, begun, "ended", outcome="promoted")
+
+    on_database(database_dsn, work)
+
+
+def test_recent_cycles_are_those_before_one(database_dsn: str) -> None:
+    async def work(conn: Connection) -> None:
+        ids: list[int] = []
+        for _ in range(3):
+            cycle = await ledger.begin(conn, "code", {})
+            await ledger.advance(conn, cycle, "ended", outcome="no_signal")
+            ids.append(cycle.id)
+        before = await ledger.recent(conn, "code", 20, before=ids[2])
+        assert [cycle.id for cycle in before] == [ids[1], ids[0]]
+
+    on_database(database_dsn, work)

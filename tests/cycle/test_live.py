@@ -205,3 +205,43 @@ def test_a_shadow_that_is_slow_is_stopped_before_anyone_sees_it(
         assert (await go(product, 0.3)).state == "canary"
 
     with_product(database_dsn, tmp_path, test, shadow=0.5, shadow_answers=200)
+
+
+def test_one_user_alone_gets_a_canary_that_ends_by_its_answers(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    """Eighty answers in one session: a share of sessions would be none of them, or all."""
+
+    async def test(product: Product) -> None:
+        product.one_session = True
+        await product.use(20)
+        async with product.pool.connection() as conn:
+            cycle = await begin_release(conn, "code", GOOD, "r")
+            alias = await live.start(
+                conn, "code", GOOD, product.config.canary, cycle=cycle.id, reason="r"
+            )
+        assert alias.by_answer
+        assert alias.share == 0.5  # the last step: at that pace 10% would bring too few
+        done = await product.run(40, 10, ended)
+        assert done.outcome == "promoted"
+        async with product.pool.connection() as conn:
+            audience = await count_audience(conn, "code", GOOD)
+        assert audience.users == 1
+        assert audience.answers >= CANARY.min_rewards
+
+    with_product(database_dsn, tmp_path, test, max_seconds=1e4, step_rewards=10_000)
+
+
+def test_many_sessions_stay_on_their_side(database_dsn: str, tmp_path: Path) -> None:
+    async def test(product: Product) -> None:
+        await product.use(30)
+        async with product.pool.connection() as conn:
+            cycle = await begin_release(conn, "code", GOOD, "r")
+            alias = await live.start(
+                conn, "code", GOOD, product.config.canary, cycle=cycle.id, reason="r"
+            )
+            assert (alias.by_answer, alias.share) == (False, CANARY.steps[0])
+            worker = product.config.for_worker()
+            assert "this step ends with 5 rewards" in await live.explain(conn, alias, worker)
+
+    with_product(database_dsn, tmp_path, test, step_seconds=60.0)

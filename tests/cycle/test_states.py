@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liveweights.cycle.settings import CycleSettings
-from liveweights.cycle.states import FOLLOWING, IllegalTransition, News, State, check, is_due
+from liveweights.cycle.states import (
+    FOLLOWING,
+    IllegalTransition,
+    News,
+    State,
+    check,
+    decide_start,
+)
 
 states = st.sampled_from(get_args(State))
 
@@ -47,15 +54,38 @@ SETTINGS = CycleSettings(every=100, min_feedback=50, rest=30)
 def test_due_by_number_or_by_time(
     judged: int, followed: int, since_start: float, due: bool
 ) -> None:
-    assert is_due(News(judged, followed, since_start, since_end=30), SETTINGS) == due
+    start = decide_start(News(judged, followed, since_start, since_end=30), SETTINGS)
+    assert start.is_due == due
+    assert due == (start.waits_for == "")
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.floats(0, 1e9), st.floats(0, 29.9))
 def test_no_flood_starts_cycles_back_to_back(
     judged: int, followed: int, since_start: float, since_end: float
 ) -> None:
-    assert not is_due(News(judged, followed, since_start, since_end), SETTINGS)
+    start = decide_start(News(judged, followed, since_start, since_end), SETTINGS)
+    assert not start.is_due
+    assert "of rest" in start.waits_for
 
 
 def test_the_first_cycle_waits_for_none_before_it() -> None:
-    assert is_due(News(50, 0, since_start=0, since_end=math.inf), SETTINGS)
+    assert decide_start(News(50, 0, since_start=0, since_end=math.inf), SETTINGS).is_due
+
+
+@pytest.mark.parametrize(
+    ("judged", "wanted", "due"),
+    [(9, 10, False), (10, 10, True), (49, 10**6, False), (50, 60, True)],
+)
+def test_without_what_is_wanted_time_is_no_reason(judged: int, wanted: int, due: bool) -> None:
+    start = decide_start(News(judged, 5, since_start=1e6, since_end=1e6), SETTINGS, wanted=wanted)
+    assert start.is_due == due
+    if not due:
+        assert start.waits_for.startswith(f"{min(wanted, 50)} answers")
+
+
+def test_a_pause_grows_up_to_the_time_between_cycles() -> None:
+    news = News(50, 0, since_start=1e6, since_end=59)
+    assert decide_start(news, SETTINGS).is_due
+    assert not decide_start(news, SETTINGS, pause=2).is_due
+    later = News(50, 0, since_start=1e6, since_end=100)
+    assert decide_start(later, SETTINGS, pause=64).is_due

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 from tests.docs.commands import ROOT, Command, all_commands, commands
+from tests.docs.pages import PAGES
 from typer.core import TyperCommand
 from typer.testing import CliRunner
 
-from liveweights.cli import app
+from liveweights.cli import COMMANDS, app
 
 KNOWN = [c for c in all_commands() if c.line.startswith(("liveweights ", "make ", "python bench/"))]
 runner = CliRunner()
@@ -47,3 +50,26 @@ def test_the_readme_has_the_two_commands() -> None:
     lines = [command.line for command in commands(ROOT / "README.md")]
     assert "make demo" in lines
     assert "make test" in lines
+
+
+INLINE = re.compile(r"`liveweights ([^`]+)`")
+OTHERS = [page for page in PAGES if page.name not in ("commands.md", "settings.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_command_that_is_named_in_a_sentence_exists(page: Path) -> None:
+    for named in INLINE.findall(page.read_text()):
+        # Up to what stands for something: NAME, FILE, "...".
+        words = [*itertools.takewhile(lambda word: re.fullmatch(r"[a-z-]+", word), named.split())]
+        names = [word for word in words if not word.startswith("-")]
+        options = [word for word in named.split() if word.startswith("--")]
+        code, shown = parse(f"liveweights {' '.join(names)} --help")
+        assert code == 0, f"{page.name}: {named}"
+        for option in options:
+            assert option in shown, f"{page.name}: {named}: there is no {option}"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_told_on_a_page_of_its_subject(name: str) -> None:
+    told = re.compile(rf"liveweights {name}\b|make {name}\b")
+    assert any(told.search(page.read_text()) for page in OTHERS)

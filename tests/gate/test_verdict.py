@@ -69,6 +69,7 @@ def test_outcomes(
     verdict = decide(given_evidence, settings)
     assert verdict.outcome == outcome, verdict.reasons
     assert any(words in reason for reason in verdict.reasons), verdict.reasons
+    assert len(verdict.causes) == (0 if outcome == "PASS" else len(verdict.reasons))
 
 
 def test_harm_elsewhere_stops_an_improvement() -> None:

@@ -132,9 +132,9 @@ def test_a_few_slow_ones_among_millions(database_dsn: str) -> None:
 def test_feedback_delay(database_dsn: str) -> None:
     rows: list[Any] = []
     for n in range(20):
-        g = answer(f"g{n}", 50)
+        g = answer(f"g{n}", 50, total_ms=9_000.0)
         seconds = 2 if n < 15 else 86_400
-        at = g.created_at + timedelta(seconds=seconds)
+        at = g.created_at + timedelta(seconds=9 + seconds)  # from when it was complete
         rows += [g, make_feedback(f"f{n}", g.id, received_at=at)]
     record(database_dsn, *rows)
     (found,) = ask(database_dsn, lambda conn: questions.feedback_delay(conn, window()))

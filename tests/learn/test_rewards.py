@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.record.rows import make_generation
 
 from liveweights.learn.rewards import Reward, RewardMap, reward, survival
 from liveweights.record.feedback import Feedback, Signal
@@ -21,7 +22,7 @@ def said(
 
 
 def worth(*feedback: Feedback, output: str = "answer") -> float | None:
-    found = reward(output, feedback, MAP, served=SERVED)
+    found = reward(output, feedback, MAP, completed=SERVED)
     return found.value if found else None
 
 
@@ -62,6 +63,18 @@ def test_an_edit_counts_more_once_it_has_settled() -> None:
     assert late < early < 0.75
 
 
+def test_it_settles_from_when_it_was_seen() -> None:
+    """A slow answer's immediate edit has not settled, nor one of what was shown late."""
+    slow = make_generation("g", created_at=SERVED - timedelta(seconds=40), total_ms=40_000.0)
+    assert slow.completed_at == SERVED
+    edits = [said("accepted", after=1), said("edited", text="", after=35)]
+    at_once = [said("accepted", after=1), said("edited", text="", after=5)]
+    assert worth(said("shown", after=30), *edits) == worth(*at_once)
+    # What was shown while it came is seen whole when it is complete; twice is once.
+    assert worth(said("shown", after=-5), *edits) == worth(*edits)
+    assert worth(said("shown", after=1), *edits, said("shown", after=34)) == worth(*edits)
+
+
 def test_the_session_end_replaces_what_survived_before() -> None:
     ends = [said("accepted"), said("edited", text="", after=31), said("edited", text="answer")]
     assert worth(*ends) == pytest.approx(0.75)
@@ -87,7 +100,7 @@ signals = st.lists(
 
 @given(st.text(max_size=10), signals)
 def test_every_reward_lies_on_the_scale(output: str, feedback: list[Feedback]) -> None:
-    found = reward(output, feedback, MAP, served=SERVED)
+    found = reward(output, feedback, MAP, completed=SERVED)
     assert found is None or -1.0 <= found.value <= 1.0
 
 

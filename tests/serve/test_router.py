@@ -196,3 +196,9 @@ class Counting(RuleBasedStateMachine):
 
 
 TestCounting = Counting.TestCase
+
+
+def test_a_share_of_answers_is_drawn_for_each_whatever_its_session() -> None:
+    router = Router()
+    router.set("m", "a", "b", 0.5, by_answer=True)
+    assert {checkpoint_of(router, "m", "the only one") for _ in range(200)} == {"a", "b"}

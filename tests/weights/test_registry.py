@@ -64,6 +64,18 @@ def test_the_card_says_where_it_came_from(tmp_path: Path, staging: Path) -> None
     assert (checkpoint.folder / "probes.json").is_file()
 
 
+def test_its_readme_says_what_it_is_on_and_under_which_licence(
+    tmp_path: Path, staging: Path
+) -> None:
+    (staging / "README.md").write_text("# Model Card for Model ID\n[More Information Needed]")
+    checkpoint = store(Registry(tmp_path / "checkpoints"), staging)
+    text = (checkpoint.folder / "README.md").read_text()
+    assert text.startswith(f"---\nlicense: Apache-2.0\n---\n# {checkpoint.id}\n")
+    assert "A LoRA adapter on `base@000000000000`." in text
+    assert "- licence: Apache-2.0" in text
+    assert "More Information Needed" not in text
+
+
 def test_the_same_content_has_the_same_id_everywhere(tmp_path: Path, staging: Path) -> None:
     one, two = Registry(tmp_path / "one"), Registry(tmp_path / "two")
     assert store(one, staging).id == store(two, staging).id

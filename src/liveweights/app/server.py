@@ -17,6 +17,7 @@ from liveweights.app.report import Report
 from liveweights.app.sampler import keep_sampling
 from liveweights.app.wiring import open_hosted, open_model, open_writer
 from liveweights.config import Config
+from liveweights.cycle import live
 from liveweights.cycle.status import read_status
 from liveweights.http.authentication import Authenticator, for_readers
 from liveweights.http.errors import ApiError
@@ -25,11 +26,12 @@ from liveweights.http.routes import Route, Routes
 from liveweights.http.server import Server, bind
 from liveweights.http.wire import reply
 from liveweights.insight.endpoint import insight_routes
+from liveweights.insight.generations import generation_routes
 from liveweights.record.owners import OwnerStore
 from liveweights.record.responses import ResponseStore
 from liveweights.record.shadow import keep_shadow
 from liveweights.record.shadow_answer import ShadowAnswer
-from liveweights.release.alias import UnknownAlias
+from liveweights.release.alias import Alias, UnknownAlias
 from liveweights.release.console import release_routes
 from liveweights.serve.api.app import create_app, make_authenticator, make_limiter, make_slots
 from liveweights.serve.api.shadow import Shadow
@@ -38,7 +40,7 @@ from liveweights.serve.gateway.app import create_gateway
 from liveweights.serve.gateway.counts import find_counter
 from liveweights.serve.gateway.upstream import Upstream
 from liveweights.serve.models import Models
-from liveweights.store.database import Pool, open_pool
+from liveweights.store.database import Connection, Pool, open_pool
 from liveweights.store.upkeep import keep_up
 from liveweights.weights.models import find
 
@@ -52,7 +54,7 @@ def status_routes(pool: Pool, place: Place, authenticator: Authenticator) -> Rou
     async def look(name: str) -> bytes:
         try:
             async with pool.connection() as conn:
-                status = await read_status(conn, name, place.home)
+                status = await read_status(conn, place.config.for_worker(name), place.home)
         except UnknownAlias as error:
             raise ApiError(404, f"{error}", code="not_found") from None
         return msgspec.json.encode({**status, "models": names})
@@ -69,6 +71,11 @@ def status_routes(pool: Pool, place: Place, authenticator: Authenticator) -> Rou
         await reply(send, 200, await glances[name]())
 
     return [Route("GET", "/status", for_readers(authenticator, status))]
+
+
+async def explain_canary(config: Config, conn: Connection, alias: Alias) -> str:
+    """What the canary waits for, by the settings of its model."""
+    return await live.explain(conn, alias, config.for_worker(alias.name))
 
 
 async def run_api(place: Place, report: Report) -> None:
@@ -113,7 +120,10 @@ async def run_api(place: Place, report: Report) -> None:
             limiter=limiter,
             pages=[
                 *insight_routes(pool, authenticator, limiter, config.rewards),
-                *release_routes(pool, config.rewards_by_alias(), authenticator),
+                *generation_routes(pool, authenticator, limiter),
+                *release_routes(
+                    pool, config.rewards_by_alias(), authenticator, partial(explain_canary, config)
+                ),
                 *status_routes(pool, place, authenticator),
             ],
         )

@@ -18,7 +18,9 @@ from liveweights.app.place import Place
 from liveweights.app.relay import check_relay
 from liveweights.app.report import Listener
 from liveweights.app.restarts import GaveUp, Restarts, describe, explain
+from liveweights.app.running import url_of, write_running
 from liveweights.app.start import check_database, check_port, find_base, settle
+from liveweights.app.welcome import welcome
 from liveweights.config import Config
 from liveweights.engines.context import with_context
 from liveweights.file_modes import make_home
@@ -52,6 +54,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._postgres: EmbeddedPostgres | None = None
         self._gave_up: str | None = None
+        self._welcomed = False
 
     async def run(self) -> None:
         """Return once stopped by SIGINT or SIGTERM.
@@ -92,6 +95,7 @@ class Supervisor:
                 dsn = await asyncio.to_thread(self._postgres.start)
             await asyncio.to_thread(migrate, dsn)
             place = Place(config, self._home, dsn, make_key(self._home))
+            write_running(self._home, config, url_of(config.api.host, config.api.port))
             for model, base in zip(config.list_models(), bases, strict=bool(bases)):
                 live = await settle(
                     dsn,
@@ -154,9 +158,11 @@ class Supervisor:
                 stopped = asyncio.create_task(self._stopping.wait())
                 patience = self._config.api.deaf_seconds
                 deaf = asyncio.create_task(_wait_until_deaf(listener, patience))
+                greeting = asyncio.create_task(self._greet(listener))
                 await asyncio.wait({ended, stopped, deaf}, return_when=asyncio.FIRST_COMPLETED)
                 stopped.cancel()
                 deaf.cancel()
+                greeting.cancel()
                 if self._stopping.is_set():
                     await _end(process)
                     return
@@ -175,6 +181,16 @@ class Supervisor:
             log.error("%s ended with %s; starting it again", role, describe(code))
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
+
+    async def _greet(self, listener: Listener) -> None:
+        """Once the part answers: note where, and say so the first time."""
+        while listener.ready_at is None or listener.address is None:
+            await asyncio.sleep(0.1)
+        url = url_of(*listener.address)
+        write_running(self._home, self._config, url)
+        if not self._welcomed:
+            self._welcomed = True
+            print(welcome(self._config, self._home, url, self._roles), flush=True)
 
     async def _mind_postgres(self, postgres: EmbeddedPostgres) -> None:
         while not self._stopping.is_set():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import AsyncExitStack
 from functools import partial
@@ -36,6 +37,7 @@ from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import HASHES
 from liveweights.weights.models import load_tokenizer
 from liveweights.weights.signing import check
+from liveweights.weights.vocabulary import has_vocabulary, keep_vocabulary, spell_tokens
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +100,9 @@ async def open_model(
         )
     )
     tokenizer = cast(Any, load_tokenizer(base))
+    async with pool.connection() as conn:
+        if not await has_vocabulary(conn, base.id):
+            await keep_vocabulary(conn, base.id, await asyncio.to_thread(spell_tokens, tokenizer))
     template = await open_template(stack, tokenizer, settings.template)
     return make_model(engine, router, tokenizer, template=template)
 

@@ -37,7 +37,7 @@ def archive(
     Rollups stay, so every question that they answer is answered as before. DuckDB, pandas and
     Spark read the files: select * from 'runs/home/archive/*.generations.parquet'.
     """
-    settings = read_config(config)
+    settings = read_config(config, home)
     record = settings.record
     folder = record.archive_folder(home.resolve()) if record.archive else None
     given = [_day(text) for text in days or []]
@@ -64,7 +64,7 @@ def restore(
     as_json: Json = False,
 ) -> None:
     """Bring archived days back into Postgres; they stay until they are archived by name."""
-    settings = read_config(config)
+    settings = read_config(config, home)
     folder = settings.record.archive_folder(home.resolve())
     chosen = [_day(text) for text in days]
 
@@ -89,7 +89,7 @@ def forget(
     """
     from liveweights.cycle.forgetting import Done, forget_user
 
-    settings = read_config(config)
+    settings = read_config(config, home)
     where = home.resolve()
 
     async def ask(conn: Connection) -> Done:

@@ -42,7 +42,7 @@ def show_canary(
     model: Model = None, home: Home = HOME, config: Settings = None, as_json: Json = False
 ) -> None:
     """Where the canary stands and what is known of it now."""
-    settings = read_config(config)
+    settings = read_config(config, home)
     chosen = find_model(settings, model)
 
     async def ask(conn: Connection) -> dict[str, Any]:
@@ -59,6 +59,7 @@ def show_canary(
             "stage": rollout.stage,
             "step": rollout.step,
             "share": alias.share,
+            "by_answer": alias.by_answer,
             "shadow": alias.shadow,
             "held": alias.held,
             "seconds": evidence.course.seconds,
@@ -75,7 +76,8 @@ def show_canary(
     say(f"{shown['alias']}: {shown['live']} is live, {shown['canary']} is tried{held}")
     say(
         f"{shown['stage']}, step {shown['step'] + 1} of {len(settings.canary.steps)}:"
-        f" {shown['share']:.0%} of sessions, {shown['shadow']:.0%} in the shadow,"
+        f" {shown['share']:.0%} of {'answers' if shown['by_answer'] else 'sessions'},"
+        f" {shown['shadow']:.0%} in the shadow,"
         f" {shown['seconds']:.0f} s; {shown['exposed'].users} users exposed"
     )
     numbers = shown["numbers"]
@@ -98,7 +100,7 @@ def start(
     config: Settings = None,
 ) -> None:
     """Try a checkpoint on live traffic without the gate; the running worker watches it."""
-    settings = read_config(config)
+    settings = read_config(config, home)
     name = find_model(settings, model).alias
 
     async def ask(conn: Connection) -> Alias:
@@ -115,7 +117,7 @@ def start(
             )
 
     alias = query(settings, home, ask)
-    say(f"{alias.name}: {alias.canary} is tried on {alias.share:.0%} of sessions")
+    say(f"{alias.name}: {alias.canary} is tried on {_share(alias)}")
 
 
 @canary.command()
@@ -151,11 +153,11 @@ def abort(reason: Reason, model: Model = None, home: Home = HOME, config: Settin
 
 
 def _override(move: Move, model: str | None, home: Path, path: Path | None) -> None:
-    settings = read_config(path)
+    settings = read_config(path, home)
     alias = query(settings, home, _act(settings, find_model(settings, model), move))
     if alias.canary:
         held = ", held" if alias.held else ""
-        say(f"{alias.name}: {alias.canary} is tried on {alias.share:.0%} of sessions{held}")
+        say(f"{alias.name}: {alias.canary} is tried on {_share(alias)}{held}")
     else:
         say(f"{alias.name}: {alias.live} is live")
 
@@ -185,6 +187,10 @@ def _act(
             raise refuse(str(error)) from error
 
     return ask
+
+
+def _share(alias: Alias) -> str:
+    return f"{alias.share:.0%} of {'answers' if alias.by_answer else 'sessions'}"
 
 
 def _say(value: float | None) -> str:

@@ -135,7 +135,7 @@ def recognise_model(
     from liveweights.catalog.stored import find_stored
     from liveweights.weights.models import ModelNotFound, find
 
-    cache = read_config(config).cache_folder()
+    cache = read_config(config, home).cache_folder()
     if checkpoint.is_file() and against:
         raise refuse(
             "--against compares safetensors: a GGUF file has other names and packed values"

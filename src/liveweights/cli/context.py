@@ -12,6 +12,7 @@ import msgspec
 import psycopg
 import typer
 
+from liveweights.app.running import read_running, url_of
 from liveweights.config import Config, ConfigError, ModelSettings, load_config
 from liveweights.release.alias import AliasError
 from liveweights.store.database import BadAddress, Connection, check_dsn
@@ -20,7 +21,10 @@ from liveweights.terminal import clean
 from liveweights.weights.registry import NotRegistered
 
 Home = Annotated[Path, typer.Option(help="Folder of the service: database, checkpoints, cycles.")]
-Settings = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).")]
+Settings = Annotated[
+    Path | None,
+    typer.Option("--config", help="Settings file (TOML); default: those of the home's service."),
+]
 Model = Annotated[
     str | None,
     typer.Option("--model", help="Public name of the model, where the service has several."),
@@ -30,10 +34,12 @@ T = TypeVar("T")
 HOME = Path("runs/home")
 
 
-def read_config(path: Path | None, **changes: Any) -> Config:
-    """The settings file with what the command line changes; ends the command if it is wrong."""
+def read_config(path: Path | None, home: Path | None = None, **changes: Any) -> Config:
+    """The settings file, or without one the settings of the service of ``home``, with what the
+    command line changes; ends the command if it is wrong."""
     try:
-        config = load_config(path)
+        running = read_running(home.resolve()) if path is None and home is not None else None
+        config = running.config if running else load_config(path)
         given = {key: value for key, value in changes.items() if value is not None}
         for section in ("api", "engine", "gateway", "learn"):
             inner = {k: v for k, v in given.pop(section, {}).items() if v is not None}
@@ -54,6 +60,17 @@ def find_model(config: Config, name: str | None) -> ModelSettings:
         return config.find_model(name or None)
     except ConfigError as error:
         raise refuse(f"{error}; --model NAME") from error
+
+
+def find_url(url: str, config: Config, home: Path) -> str:
+    """Where to ask the API: at ``url``, or where the service of ``home`` said that it listens."""
+    if url:
+        return url
+    try:
+        running = read_running(home.resolve())
+    except ConfigError:
+        running = None
+    return running.url if running else url_of(config.api.host, config.api.port)
 
 
 def refuse(message: str) -> typer.Exit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -17,10 +18,13 @@ from liveweights.cli.context import (
     find_model,
     query,
     read_config,
+    refuse,
 )
-from liveweights.cli.evidence import follow_cycle, show_report
+from liveweights.cli.evidence import show_report
+from liveweights.cli.follow import describe, follow_cycle
 from liveweights.cli.output import say, show, show_json
 from liveweights.cycle import ledger
+from liveweights.cycle.next_turn import read_next
 from liveweights.cycle.report import read_report
 from liveweights.cycle.status import read_status
 from liveweights.store.database import Connection
@@ -30,16 +34,20 @@ def status(
     model: Model = None, home: Home = HOME, config: Settings = None, as_json: Json = False
 ) -> None:
     """Where the circle stands: what is live, the open cycle, the last cycles."""
-    settings = read_config(config)
-    alias = find_model(settings, model).alias
-    status = query(settings, home, lambda conn: read_status(conn, alias, home))
+    settings = read_config(config, home)
+    worker = settings.for_worker(find_model(settings, model).alias)
+    status = query(settings, home, lambda conn: read_status(conn, worker, home))
     if as_json:
         show_json(status)
         return
     say(f"{status['alias']}: {status['live']} is live, canary {status['canary'] or 'none'}")
     counts = "{generations} generations, {feedback} rows of feedback, {releases} releases"
     say(counts.format(**status))
-    show(status["cycles"], ("id", "state", "outcome", "candidate", "reason"), False)
+    if status["cycle"]:
+        say(f"{describe(status['cycle'])}; `liveweights cycle --follow` shows it as it goes")
+    else:
+        say(_wait(status["next"]))
+    show(status["cycles"], ("id", "state", "standing", "candidate", "reason"), False)
 
 
 def cycle(
@@ -57,31 +65,56 @@ def cycle(
     follow: Annotated[
         bool, typer.Option("--follow", help="Show the open cycle's progress until it ends.")
     ] = False,
+    cancel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REASON",
+            help="End the open cycle, and its canary, for this reason; what it read is unread"
+            " again.",
+        ),
+    ] = None,
     model: Model = None,
     home: Home = HOME,
     config: Settings = None,
     as_json: Json = False,
 ) -> None:
-    """Show the open cycle, or start one now; the running worker takes it from there."""
-    settings = read_config(config)
-    chosen = find_model(settings, model)
-    alias = chosen.alias
+    """Show the open cycle, start one now, or end it; the running worker takes it from there."""
+    settings = read_config(config, home)
+    alias = find_model(settings, model).alias
+    worker = settings.for_worker(alias)
     if number is not None:
         report = query(settings, home, lambda conn: read_report(conn, alias, number))
         show_json(report) if as_json else show_report(report)
         return
 
-    async def ask(conn: Connection) -> dict[str, Any] | None:
-        if now and await ledger.current(conn, alias) is None:
-            await ledger.begin(conn, alias, msgspec.to_builtins(chosen.learn))
-        return (await read_status(conn, alias, home))["cycle"]
+    if cancel is not None:
+        if not cancel.strip():
+            raise refuse("--cancel needs a reason: it is kept with the cycle")
+        ended = query(settings, home, lambda conn: ledger.cancel(conn, alias, cancel))
+        show_json(ended) if as_json else say(f"cycle {ended.id} is cancelled: {ended.reason}")
+        return
 
-    cycle = query(settings, home, ask)
+    async def ask(conn: Connection) -> dict[str, Any]:
+        if now and await ledger.current(conn, alias) is None:
+            _, attempt = await read_next(conn, worker)
+            learn = msgspec.to_builtins(attempt.change(worker.learn))
+            await ledger.begin(conn, alias, learn)
+        return await read_status(conn, worker, home)
+
+    status = query(settings, home, ask)
+    cycle = status["cycle"]
     if follow and cycle is not None and not as_json:
-        follow_cycle(settings, home, alias)
+        follow_cycle(lambda: query(settings, home, lambda conn: read_status(conn, worker, home)))
     elif as_json:
         show_json(cycle)
     elif cycle is None:
-        say("no cycle is open; `liveweights cycle --now` starts one")
+        say(_wait(status["next"]))
     else:
-        say(f"cycle {cycle['id']} is {cycle['state']}, candidate {cycle['candidate']}")
+        say(f"{describe(cycle)}, candidate {cycle['candidate'] or 'none yet'}")
+
+
+def _wait(next_: Mapping[str, str]) -> str:
+    """What is said where no cycle is open."""
+    waits = f"the next waits for {next_['waits_for']}" if next_["waits_for"] else "the next is due"
+    differs = f"; {next_['differs']}" if next_["differs"] else ""
+    return f"no cycle is open: {waits}; `liveweights cycle --now` starts one now{differs}"

@@ -61,7 +61,7 @@ def _ask(
     home: Path, config: Path | None, owner: str, work: Callable[[Databases], Awaitable[T]]
 ) -> T:
     """Do something with an owner's databases; ends the command where that cannot be done."""
-    settings = read_config(config).databases
+    settings = read_config(config, home).databases
 
     async def run() -> T:
         async with Databases(folder_of(home), settings, owner=owner) as databases:
@@ -296,7 +296,7 @@ def serve(home: Home = HOME, config: Settings = None) -> None:
     start_logging("%(asctime)s %(message)s")
     host = Host(
         folder_of(home),
-        msgspec.structs.replace(read_config(config).databases, linger=bounds.SECONDS),
+        msgspec.structs.replace(read_config(config, home).databases, linger=bounds.SECONDS),
     )
 
     async def run() -> bool:
@@ -320,7 +320,7 @@ def stop(
     config: Settings = None,
 ) -> None:
     """Stop the server of the databases; they are there again at the next command."""
-    settings = read_config(config).databases
+    settings = read_config(config, home).databases
     asyncio.run(attach.stop(folder_of(home), settings, destroy=destroy))
 
 
@@ -339,7 +339,7 @@ def mcp(
         raise refuse("the MCP SDK is missing: pip install 'liveweights[mcp]'") from error
     if owner == OPERATOR:
         raise refuse("an agent cannot be the operator; name another --owner")
-    settings = read_config(config).databases
+    settings = read_config(config, home).databases
     try:
         databases = Databases(folder_of(home), settings, owner=owner)
     except Refused as error:

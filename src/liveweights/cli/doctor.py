@@ -41,7 +41,7 @@ def doctor(
     Ends with status 1 if the rollups are not what the raw rows add up to, if there is no
     partition for tomorrow, or if rows are in quarantine or damaged.
     """
-    settings = read_config(config)
+    settings = read_config(config, home)
 
     async def look(conn: Connection) -> dict[str, Any]:
         tier = await tiers.detect(conn, embedded=settings.database_url() is None)
@@ -144,7 +144,7 @@ def rebuild_rollups(
             await conn.commit()
         return await rollups.differences(conn, since)
 
-    buckets = query(read_config(config), home, work)
+    buckets = query(read_config(config, home), home, work)
     if as_json:
         show_json(buckets)
     else:

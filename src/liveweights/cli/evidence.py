@@ -1,24 +1,18 @@
-"""``liveweights cycle``: what is being learnt now, and what a cycle learnt."""
+"""``liveweights cycle --show``: what a cycle learnt, and from what."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from liveweights.cli.context import query
 from liveweights.cli.curve import show_calibration
 from liveweights.cli.output import say, show_table
-from liveweights.config import Config
-from liveweights.cycle.status import read_status
 
 FIGURES = (
     ("mean reward", "mean_reward"),
     ("gradient steps", "steps"),
+    ("steps that a start which was killed had made", "resumed"),
     ("gradient norm, mean", "grad_norm"),
     ("gradient norm, largest", "grad_norm_max"),
     ("loss, mean", "loss"),
@@ -36,7 +30,7 @@ FIGURES = (
 
 def show_report(report: Mapping[str, Any]) -> None:
     """Print a cycle's report for people."""
-    ended = f", {report['outcome']}" if report["outcome"] else ""
+    ended = f", {report['standing']}" if report["outcome"] else ""
     say(f"cycle {report['id']} of {report['alias']}: {report['state']}{ended}")
     say(f"{report['incumbent']} -> {report['candidate'] or 'no candidate'}")
     if report["reason"]:
@@ -45,6 +39,8 @@ def show_report(report: Mapping[str, Any]) -> None:
     if not learning:
         say("nothing has been learnt yet")
         return
+    if attempt := learning.get("attempt"):
+        say(attempt["why"])
     for alarm in learning.get("alarms", []):
         say(f"alarm: {alarm}", fg="red")
     rows: list[tuple[str, object]] = [("built", learning["rows"]), ("taught", learning["taught"])]
@@ -92,32 +88,3 @@ def _show_moved(examples: list[dict[str, Any]]) -> None:
         )
     columns = ("generation", "text", "probability per token", "wording")
     show_table(columns, rows, title="held-back rows that moved most")
-
-
-def follow_cycle(settings: Config, home: Path, alias: str, *, poll: float = 1.0) -> None:
-    """Show a bar for the alias's open cycle until it ends."""
-    columns = (
-        TextColumn("cycle {task.fields[cycle]} {task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-
-    def read() -> Mapping[str, Any] | None:
-        return query(settings, home, lambda conn: read_status(conn, alias, home))["cycle"]
-
-    with Progress(*columns) as bars:
-        task = bars.add_task("waiting", total=None, cycle="")
-        while (cycle := read()) is not None:
-            progress = cycle.get("progress") or {}
-            about = cycle["state"]
-            if progress:
-                about += " loss {loss:.3f} divergence {kl:.3f}".format(**progress)
-            bars.update(
-                task,
-                description=about,
-                cycle=cycle["id"],
-                completed=progress.get("done", 0),
-                total=progress.get("total"),
-            )
-            time.sleep(poll)

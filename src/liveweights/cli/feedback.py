@@ -9,7 +9,7 @@ from typing import Annotated
 import aiohttp
 import typer
 
-from liveweights.cli.context import refuse
+from liveweights.cli.context import HOME, Home, Settings, find_url, read_config, refuse
 from liveweights.cli.output import say
 
 
@@ -20,10 +20,13 @@ def feedback(
         float | None, typer.Option(min=-1, max=1, help="For thumbs and reward, -1 to 1.")
     ] = None,
     text: Annotated[str | None, typer.Option(help="For edited, comment, correction.")] = None,
-    url: Annotated[str, typer.Option(help="Of the API.")] = "http://127.0.0.1:8090",
+    url: Annotated[str, typer.Option(help="Of the API; default: the home's service.")] = "",
     key: Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="API key.")] = "",
+    home: Home = HOME,
+    config: Settings = None,
 ) -> None:
     """Send one reaction to a running service."""
+    url = find_url(url, read_config(config, home), home)
     body = {"generation": generation, "signal": signal, "id": uuid.uuid4().hex}
     body |= {k: v for k, v in {"value": value, "text": text}.items() if v is not None}
     headers = {"authorization": f"Bearer {key}"} if key else {}

@@ -17,6 +17,7 @@ from liveweights.cli.context import (
     Model,
     Settings,
     find_model,
+    find_url,
     open_database,
     read_config,
     refuse,
@@ -25,8 +26,6 @@ from liveweights.cli.output import say, show, show_json
 from liveweights.release.alias import AliasError
 from liveweights.service_key import key_for
 from liveweights.weights.registry import NotRegistered
-
-URL = "http://127.0.0.1:8090"
 
 
 def suites(as_json: Json = False) -> None:
@@ -67,7 +66,7 @@ def gate(
     keep: Annotated[
         Path | None, typer.Option(help="Folder for every answer; asked again, it goes on there.")
     ] = None,
-    url: Annotated[str, typer.Option(help="Of the running API.")] = URL,
+    url: Annotated[str, typer.Option(help="Of the API; default: the home's service.")] = "",
     key: Annotated[
         str,
         typer.Option(
@@ -98,8 +97,9 @@ def gate(
     from liveweights.cli.comparison import compare
     from liveweights.gate.suites.suite import SuiteError
 
-    settings = read_config(config)
+    settings = read_config(config, home)
     asked = find_model(settings, model)
+    url = find_url(url, settings, home)
     chosen = msgspec.structs.replace(
         asked.gate,
         suites=tuple(suite),

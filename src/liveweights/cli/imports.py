@@ -46,7 +46,7 @@ def import_logs(
 
     Nothing is written before every line has been read and found right. May be repeated.
     """
-    settings = read_config(config)
+    settings = read_config(config, home)
     reader = LogReader(alias or find_model(settings, None).alias, tenant, settings.api)
     if not file.is_file():
         raise refuse(f"there is no file {file}")

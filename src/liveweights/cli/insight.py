@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from rich.console import Console
 
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
 from liveweights.cli.output import say, show, show_csv, show_json
@@ -19,6 +20,9 @@ from liveweights.insight.window import make_window
 from liveweights.terminal import clean
 
 BARS = 40
+LEAST_BARS = 10
+BESIDE = 24
+"""Characters of a line beside its key and its bars."""
 
 insight = typer.Typer(
     no_args_is_help=True,
@@ -138,6 +142,21 @@ def feedback_delay(
 
 
 @insight.command()
+def load(
+    since: Since = "7d",
+    until: Until = "now",
+    step: Step = None,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """How busy each instance of the API was, over time."""
+    about = _About(since, until, step, None, None, None)
+    _answer("load", about, home, config, as_json, as_csv)
+
+
+@insight.command()
 def swaps(
     since: Since = "7d",
     until: Until = "now",
@@ -168,7 +187,7 @@ def _answer(
     name: str, about: _About, home: Path, config: Path | None, as_json: bool, as_csv: bool
 ) -> None:
     question = QUESTIONS[name]
-    settings = read_config(config)
+    settings = read_config(config, home)
     try:
         by = check_key(name, about.by)
         window = make_window(
@@ -203,11 +222,12 @@ def _draw(rows: Sequence[dict[str, Any]], drawn: str, counted: str) -> None:
     times = sorted({row["at"] for row in rows})
     keys = list(dict.fromkeys(row["key"] for row in rows))
     shown = {key: clean(key) for key in keys}
-    wide, bars = max(len(key) for key in shown.values()), min(BARS, len(times))
+    wide = max(len(key) for key in shown.values())
+    bars = min(BARS, len(times), max(LEAST_BARS, Console().width - wide - BESIDE))
     say(f"{'':<{wide}}  {'over time':<{bars}}  {drawn} at last, of so many {counted}")
     for key in keys:
         own = {row["at"]: row for row in rows if row["key"] == key}
-        line = sparkline([own[at][drawn] if at in own else None for at in times], BARS)
+        line = sparkline([own[at][drawn] if at in own else None for at in times], bars)
         last = own[max(own)]
         number = "-" if last[drawn] is None else _rounded(last[drawn])
         say(f"{shown[key]:<{wide}}  {line:<{max(bars, 9)}}  {number}  {last[counted]}")

@@ -43,7 +43,7 @@ def quarantine(
             done["dropped"] = await table.drop(conn, wanted)
         return {**done, "rows": await table.read(conn)}
 
-    kept = query(read_config(config), home, work)
+    kept = query(read_config(config, home), home, work)
     if as_json:
         show_json(kept)
         return

@@ -18,7 +18,7 @@ Name = Annotated[str, typer.Argument(help="Alias; default: the configured one.")
 def checkpoints(home: Home = HOME, config: Settings = None, as_json: Json = False) -> None:
     """List every checkpoint and what points at it."""
 
-    rows = query(read_config(config), home, list_checkpoints)
+    rows = query(read_config(config, home), home, list_checkpoints)
     show(rows, ("id", "kind", "parent", "created", "alias"), as_json)
 
 
@@ -33,14 +33,18 @@ def lineage(
 ) -> None:
     """Whose weights these are: parents back to the base, and what each cycle read."""
     line = query(
-        read_config(config),
+        read_config(config, home),
         home,
         lambda conn: read_lineage(conn, checkpoint, feedback_ids=feedback_ids),
     )
     if as_json:
         show_json(line)
         return
-    rows = [msgspec.to_builtins(one) for one in line.chain]
+    rows = [
+        msgspec.to_builtins(one)
+        | {"outcome": f"{one.outcome}, then taken back" if one.withdrawn else one.outcome}
+        for one in line.chain
+    ]
     columns = ("id", "kind", "cycle", "outcome", "verdict", "generations", "held_back", "feedback")
     show(rows, columns, False)
 
@@ -55,7 +59,7 @@ def rollback(
     config: Settings = None,
 ) -> None:
     """Make an earlier checkpoint live again, at once."""
-    settings = read_config(config)
+    settings = read_config(config, home)
     name = alias or find_model(settings, None).alias
     moved = query(settings, home, lambda conn: aliases.rollback(conn, name, to, reason=reason))
     say(f"{moved.name}: {moved.live} is live")

@@ -9,6 +9,15 @@ import msgspec
 import typer
 
 from liveweights import bounds
+from liveweights.cli.context import (
+    HOME,
+    Home,
+    Model,
+    Settings,
+    find_model,
+    find_url,
+    read_config,
+)
 from liveweights.cli.model import require_model
 from liveweights.cli.output import say, show_json
 from liveweights.config import Config
@@ -20,8 +29,7 @@ from liveweights.replay.settings import DemoOptions, MeasureSettings, Rewards, T
 from liveweights.replay.traffic import Tally, Traffic
 
 replay = typer.Typer(no_args_is_help=True, help="Replayed developers who type real code.")
-Url = Annotated[str, typer.Option(help="Of the API.")]
-URL = "http://127.0.0.1:8090"
+Url = Annotated[str, typer.Option(help="Of the API; default: the home's service.")]
 
 
 def demo(
@@ -76,20 +84,24 @@ def demo(
 
 @replay.command()
 def run(
-    url: Url = URL,
-    model: Annotated[str, typer.Option(help="Model name to ask for.")] = "code",
+    url: Url = "",
+    model: Model = None,
     requests: Annotated[
         int, typer.Option(min=0, max=bounds.COUNT, help="Stop after so many; 0: never.")
     ] = 200,
     developers: Annotated[int, typer.Option(min=1, max=256, help="Who type at the same time.")] = 4,
+    home: Home = HOME,
+    config: Settings = None,
 ) -> None:
     """Send replayed traffic with feedback to a running service."""
+    settings = read_config(config, home)
+    place, name = find_url(url, settings, home), find_model(settings, model).alias
 
     async def go() -> dict[str, object]:
-        async with Client(url) as client:
-            settings = TrafficSettings(max_requests=requests, developers=developers)
+        async with Client(place) as client:
+            traffic = TrafficSettings(max_requests=requests, developers=developers)
             files = Corpus.find().split().training
-            tally = await Traffic(client, files, model=model, settings=settings).run()
+            tally = await Traffic(client, files, model=name, settings=traffic).run()
             return {"requests": tally.requests, "failed": tally.failed}
 
     show_json(asyncio.run(go()))
@@ -98,10 +110,13 @@ def run(
 @replay.command()
 def measure(
     models: Annotated[list[str], typer.Argument(help="Two names: what to compare with what.")],
-    url: Url = URL,
+    url: Url = "",
     files: Annotated[int, typer.Option(min=2, max=bounds.COUNT, help="Held-out files.")] = 60,
+    home: Home = HOME,
+    config: Settings = None,
 ) -> None:
     """Compare two checkpoints on held-out files, paired by position."""
+    place = find_url(url, read_config(config, home), home)
     if len(models) != 2:
         say("give exactly two names", fg="red", err=True)
         raise typer.Exit(2)
@@ -109,7 +124,7 @@ def measure(
     async def go() -> object:
         traffic, settings = TrafficSettings(), MeasureSettings(files=files)
         places = choose(Corpus.find().split().held_out_files, files, settings, traffic)
-        async with Client(url) as client:
+        async with Client(place) as client:
             measured = [await run_measure(client, name, places, tally=Tally()) for name in models]
         return compare_measurements(measured[0], measured[1], Rewards()).as_dict()
 

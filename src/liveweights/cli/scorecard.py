@@ -39,7 +39,7 @@ def scorecard(
 ) -> None:
     """Whether a checkpoint improved things, for whom, by how much, on what evidence and at what
     cost. Prints Markdown."""
-    settings = read_config(config)
+    settings = read_config(config, home)
     rewards = settings.rewards_by_alias()
 
     async def ask(conn: Connection) -> tuple[Scorecard, list[Scorecard]]:

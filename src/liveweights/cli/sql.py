@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -26,14 +27,42 @@ OPTIONS = (
 )
 PROMPT = "liveweights> "
 VIEWS = (
-    "select relname::text as view, coalesce(obj_description(oid, 'pg_class'), '') as about"
-    " from pg_class where relkind = 'v' and relnamespace = 'public'::regnamespace order by 1"
+    "select relname::text as view, coalesce(obj_description(c.oid, 'pg_class'), '') as about,"
+    " string_agg(attname, ', ' order by attnum) as columns"
+    " from pg_class c join pg_attribute on attrelid = c.oid and attnum > 0"
+    " where relkind = 'v' and relnamespace = 'public'::regnamespace group by c.oid order by 1"
 )
+DESCRIBE = re.compile(r"\\d[\w+]*(?:\s+([\w.\"]+))?")
+"""psql's command for what there is; the name is that of a view or a table."""
+
+
+def columns_of(name: str) -> str:
+    """A query for the columns of a view or a table; Postgres refuses what is neither."""
+    quoted = name.replace("'", "''")
+    return (
+        "select attname::text as column, format_type(atttypid, atttypmod) as type,"
+        " coalesce(col_description(attrelid, attnum), '') as about from pg_attribute"
+        f" where attrelid = '{quoted}'::regclass and attnum > 0 and not attisdropped"
+        " order by attnum"
+    )
+
+
+def translate(text: str) -> str:
+    """What is asked in SQL: the word ``views``, psql's ``\\d``, or the statement itself."""
+    words = text.strip()
+    if words == "views":
+        return VIEWS
+    if match := DESCRIBE.fullmatch(words):
+        return columns_of(match[1]) if match[1] else VIEWS
+    return text
 
 
 def sql(
     command: Annotated[
-        str | None, typer.Option("--command", "-c", help="Run this and end; `views` lists views.")
+        str | None,
+        typer.Option(
+            "--command", "-c", help="Run this and end; `views` lists views, `\\d NAME` columns."
+        ),
     ] = None,
     home: Home = HOME,
     config: Settings = None,
@@ -42,7 +71,8 @@ def sql(
 ) -> None:
     """Ask the live data in SQL: psql, or a simple prompt where there is none. Read-only.
 
-    Start with the views: `liveweights sql -c views`. They are explained in docs/insight.md.
+    Start with the views and their columns: `liveweights sql -c views`. They are explained in
+    docs/insight.md.
     """
 
     async def run(conn: Connection) -> None:
@@ -56,7 +86,7 @@ def sql(
         else:
             await _prompt(conn)
 
-    query(read_config(config), home, run)
+    query(read_config(config, home), home, run)
 
 
 def find_psql() -> str | None:
@@ -85,7 +115,7 @@ def _psql(program: str, conn: Connection) -> None:
 async def _print(conn: Connection, text: str, as_json: bool, as_csv: bool) -> None:
     """What each statement gave, one after the other."""
     try:
-        answers = await results.run(conn, VIEWS if text.strip() == "views" else text)
+        answers = await results.run(conn, translate(text))
     except (psycopg.Error, Unreadable) as error:
         raise refuse(str(error).strip()) from error
     for result in answers:

@@ -62,7 +62,7 @@ def check(
 
     Ends with status 1 if a model may not be loaded or may not answer.
     """
-    settings = read_config(config)
+    settings = read_config(config, home)
     known = Catalogue(home)
     when = (day or datetime.now(UTC)).date()
     purpose = purpose or find_purpose(settings.purposes, tenant)
@@ -106,7 +106,7 @@ def list_denials(
     async def ask(conn: Connection) -> list[rows.Denial]:
         return await rows.read_denials(conn, limit)
 
-    found = [asdict(one) for one in query(read_config(config), home, ask)]
+    found = [asdict(one) for one in query(read_config(config, home), home, ask)]
     if not as_json:
         found = [one | {"at": f"{one['at']:%Y-%m-%d %H:%M}"} for one in found]
     show(found, ("at", "model", "action", "tenant", "purpose", "rule", "reason"), as_json)
@@ -127,7 +127,7 @@ def override(
     config: Settings = None,
 ) -> None:
     """Set a rule aside for one model, in your name, until a day."""
-    settings = read_config(config)
+    settings = read_config(config, home)
     today = datetime.now(UTC).date()
     if until.date() < today:
         raise refuse(f"--until {until:{DATE}} is over; the last day is today or later")
@@ -168,7 +168,7 @@ def list_overrides(
     async def ask(conn: Connection) -> list[rows.Kept]:
         return await rows.read_overrides(conn, day)
 
-    found = query(read_config(config), home, ask)
+    found = query(read_config(config, home), home, ask)
     shown = [
         {name: value for name, value in asdict(one).items() if name != "override"}
         | asdict(one.override)
@@ -192,7 +192,7 @@ def end_override(
     async def end(conn: Connection) -> None:
         await rows.end_override(conn, number, who)
 
-    query(read_config(config), home, end)
+    query(read_config(config, home), home, end)
     say(f"override {number} is taken back")
 
 

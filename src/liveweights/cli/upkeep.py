@@ -30,7 +30,7 @@ def prune(
 
     What an alias, a canary, an open cycle or a rollback needs is never removed.
     """
-    settings = read_config(config)
+    settings = read_config(config, home)
     stored = Registry(home.resolve() / "checkpoints")
 
     async def ask(conn: Connection) -> list[retention.Doomed]:
@@ -54,7 +54,7 @@ def verify(ids: Ids = None, home: Home = HOME, config: Settings = None) -> None:
     Bases too: weights, configuration, tokenizer, template and generation config. What was changed
     is named, and the command ends with status 1.
     """
-    settings = read_config(config)
+    settings = read_config(config, home)
     key = settings.signing.public_key
     public = Path(key).expanduser() if key else None
     bases = {base.id: (base, files) for base, files in _read_bases(settings, home)}
@@ -78,7 +78,7 @@ def verify(ids: Ids = None, home: Home = HOME, config: Settings = None) -> None:
 
 def sign(ids: Ids = None, home: Home = HOME, config: Settings = None) -> None:
     """Sign checkpoints that were made before there was a key. Each is verified first."""
-    settings = read_config(config)
+    settings = read_config(config, home)
     if not settings.signing.key:
         raise refuse("[signing] names no key; `liveweights make-key` makes one")
     for id_ in ids or Registry(home.resolve() / "checkpoints").checkpoints():

@@ -10,21 +10,27 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from liveweights.cycle.states import News, Outcome, State, check
+from liveweights.cycle.states import BROKEN_OFF, News, Outcome, State, check
 from liveweights.holder import Holder
 from liveweights.learn.baseline import Baseline
 from liveweights.record.bases import read_foreign
 from liveweights.record.followups import count_follow_ups
 from liveweights.record.read import count_judged, first_answered
 from liveweights.release.alias import AliasError, UnknownAlias
+from liveweights.release.aliases import abort_canary
+from liveweights.release.deployments import let_go
 from liveweights.store.database import Connection
 
-COLUMNS = "id, alias, state, incumbent, candidate, outcome, reason, learning, verdict, canary"
+COLUMNS = (
+    "id, alias, state, incumbent, candidate, outcome, reason, learning, verdict, canary,"
+    " withdrawn_at is not null"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """One turn of the circle. ``learning``, ``verdict`` and ``canary`` are what each step found."""
+    """One turn of the circle. ``learning``, ``verdict`` and ``canary`` are what each step found;
+    ``withdrawn`` says that what it released is no part of what is live."""
 
     id: int
     alias: str
@@ -36,6 +42,7 @@ class Cycle:
     learning: dict[str, Any] | None
     verdict: dict[str, Any] | None
     canary: dict[str, Any] | None
+    withdrawn: bool = False
 
 
 class LostLease(RuntimeError):
@@ -101,11 +108,15 @@ async def get(conn: Connection, alias: str, cycle: int) -> Cycle:
     return Cycle(*row)
 
 
-async def recent(conn: Connection, alias: str, count: int = 20) -> list[Cycle]:
-    """The last cycles, newest first."""
+async def recent(
+    conn: Connection, alias: str, count: int = 20, *, before: int | None = None
+) -> list[Cycle]:
+    """The last cycles, newest first; of those before one, if it is given."""
     cursor = await conn.execute(
-        f"select {COLUMNS} from cycles where alias = %s order by id desc limit %s".encode(),
-        (alias, count),
+        f"select {COLUMNS} from cycles where alias = %(alias)s"
+        " and (%(before)s::bigint is null or id < %(before)s)"
+        " order by id desc limit %(count)s".encode(),
+        {"alias": alias, "before": before, "count": count},
     )
     return [Cycle(*row) for row in await cursor.fetchall()]
 
@@ -223,10 +234,32 @@ async def remove_messages(conn: Connection, cycles: Sequence[int]) -> None:
     )
 
 
-async def last_restarted(conn: Connection, alias: str) -> Cycle | None:
-    """The last cycle of the alias, if it was restarted."""
+async def cancel(conn: Connection, alias: str, reason: str) -> Cycle:
+    """End the open cycle of the alias, in one transaction with its canary, if it has one; its rows
+    are unread again. The worker that is at it breaks off. Raises AliasError where none is open."""
+    async with conn.transaction():
+        cursor = await conn.execute(
+            "update cycles set state = 'ended', outcome = 'cancelled', reason = %s,"
+            " updated_at = now(), ended_at = now()"
+            f" where alias = %s and ended_at is null returning {COLUMNS}".encode(),
+            (reason, alias),
+        )
+        row = await cursor.fetchone()
+        if row is None:
+            raise AliasError(f"no cycle of {alias!r} is open: there is nothing to cancel")
+        cycle = Cycle(*row)
+        if cycle.candidate is not None:
+            await abort_canary(
+                conn, alias, checkpoint=cycle.candidate, cycle=cycle.id, reason=reason
+            )
+            await let_go(conn, cycle.candidate)
+    return cycle
+
+
+async def last_broken_off(conn: Connection, alias: str) -> Cycle | None:
+    """The last cycle of the alias, if others than the worker ended it."""
     cycles = await recent(conn, alias, 1)
-    return cycles[0] if cycles and cycles[0].outcome == "restarted" else None
+    return cycles[0] if cycles and cycles[0].outcome in BROKEN_OFF else None
 
 
 async def read_baseline(conn: Connection, alias: str) -> Baseline:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from liveweights.cycle.settings import WorkerSettings
 from liveweights.gate.settings import GateSettings
 from liveweights.learn.rewards import RewardMap, reward
 from liveweights.record.answers import read_answers
 from liveweights.record.shadow import Outcome, read_shadows
 from liveweights.release import aliases
 from liveweights.release.alias import Alias
+from liveweights.release.audience import read_crowd
 from liveweights.release.canary import Arm, Reward, compare_arms
 from liveweights.release.course import Course, read_course
 from liveweights.release.decision import Look, decide, decide_by_rewards
 from liveweights.release.deployments import ready
 from liveweights.release.guards import Answer, pair, watch_answers
-from liveweights.release.rollout import Move, Rollout, apply, begin, locate, shares
+from liveweights.release.rollout import Move, Rollout, apply, begin, first_step, locate, shares
 from liveweights.release.settings import CanarySettings
 from liveweights.store.database import Connection
 
@@ -69,15 +72,24 @@ def judge(evidence: Evidence, settings: CanarySettings, gate: GateSettings) -> J
     """Pure, and a matter of milliseconds to a second: call it in a thread."""
     alias, course = evidence.alias, evidence.course
     now = (course.now - (course.shown or course.began)).total_seconds()
+    # What is drawn answer by answer is compared answer by answer.
+    units = msgspec.structs.replace(settings, unit="reward") if alias.by_answer else settings
     look = Look(
-        comparison=compare_arms(evidence.rewards, now, settings, seconds=course.seconds),
-        guards=watch_answers(evidence.answers, now, settings, gate),
+        comparison=compare_arms(evidence.rewards, now, units, seconds=course.seconds),
+        guards=watch_answers(evidence.answers, now, units, gate),
         step_rewards=evidence.step_rewards,
         step_seconds=evidence.step_seconds,
         unservable=evidence.unservable,
     )
     rollout = locate(alias.share, alias.shadow, alias.held, settings)
     return Judged(rollout, look, decide(rollout, look, settings))
+
+
+async def explain(conn: Connection, alias: Alias, settings: WorkerSettings) -> str:
+    """What the alias's canary does next, and what it waits for."""
+    evidence = await read_evidence(conn, alias, settings.rewards)
+    judged = await asyncio.to_thread(judge, evidence, settings.canary, settings.gate)
+    return f"{judged.move.action}: {judged.move.reason}"
 
 
 def describe(look: Look, settings: CanarySettings) -> dict[str, Any]:
@@ -98,14 +110,19 @@ async def start(
     reason: str,
     evidence: dict[str, Any] | None = None,
 ) -> Alias:
-    """Try a checkpoint: on the first share of the traffic, or in its shadow."""
-    share, shadow = shares(begin(settings), settings)
+    """Try a checkpoint: on the first share of the traffic, or in its shadow. Where sessions are
+    few the share is of answers."""
+    crowd = await read_crowd(conn, alias, settings.max_seconds)
+    few = crowd.sessions < settings.few_sessions
+    first = begin(settings, first_step(crowd, settings) if few else 0)
+    share, shadow = shares(first, settings)
     return await aliases.start_canary(
         conn,
         alias,
         candidate,
         share,
         shadow=shadow,
+        by_answer=few,
         cycle=cycle,
         reason=reason,
         evidence=evidence,
@@ -167,7 +184,9 @@ async def _live_answers(
         answers.append(Answer(arm, one.session, at, one.failed, one.cancelled, took, one.output))
         broken_off = one.failed or one.cancelled
         worth = (
-            None if broken_off else reward(one.output, one.feedback, rewards, served=one.created_at)
+            None
+            if broken_off
+            else reward(one.output, one.feedback, rewards, completed=one.completed_at)
         )
         if worth is not None:
             earned.append(Reward(arm, one.session, worth.value, at))

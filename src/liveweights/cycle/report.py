@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from liveweights.cycle import ledger
+from liveweights.cycle.status import standing
 from liveweights.learn.truth import last_correction
 from liveweights.record import read
 from liveweights.store.database import Connection
@@ -24,6 +25,7 @@ async def read_report(conn: Connection, alias: str, cycle: int) -> dict[str, Any
         "alias": entry.alias,
         "state": entry.state,
         "outcome": entry.outcome,
+        "standing": standing(entry),
         "reason": entry.reason,
         "incumbent": entry.incumbent,
         "candidate": entry.candidate,

@@ -1,4 +1,5 @@
-"""Taking back what an open cycle had begun when a user whose rows it read was forgotten."""
+"""Taking back what a cycle had begun that others than the worker ended: a user whose rows it read
+was forgotten, or somebody cancelled it."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ def work_folder(home: Path, cycle: int) -> Path:
 
 
 async def is_clear(conn: Connection, home: Path, cycle: Cycle) -> bool:
-    """Whether nothing is left of a cycle that was restarted."""
+    """Whether nothing is left of a cycle that was broken off."""
     if await asyncio.to_thread(work_folder(home, cycle.id).exists):
         return False
     if cycle.candidate is None:

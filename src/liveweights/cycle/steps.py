@@ -21,9 +21,12 @@ from liveweights import __version__
 from liveweights.cycle import ledger, live
 from liveweights.cycle.held_back import read_cases, read_earlier
 from liveweights.cycle.ledger import Cycle
+from liveweights.cycle.next_turn import read_attempt
+from liveweights.cycle.progress import tell_asked
 from liveweights.cycle.restarting import work_folder
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.updating import is_done, read_result, remove_job, run_learner, write_job
+from liveweights.gate.advice import advise
 from liveweights.gate.calibration import calibrate, may_say_nothing
 from liveweights.gate.drafting import Drafting
 from liveweights.gate.evidence import Selections
@@ -43,7 +46,7 @@ from liveweights.store.database import Connection, Pool
 from liveweights.weights import signing
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import HASHES
-from liveweights.weights.registry import CARD, Registry, get, register
+from liveweights.weights.registry import CARD, Registry, get, read_licence, register
 from liveweights.weights.selection import Selection, read_selection, write_selection
 from liveweights.weights.whole import make_whole
 
@@ -122,12 +125,17 @@ class Steps:
             incumbent = await get(conn, cycle.incumbent)
             adapted = incumbent.base if incumbent.kind == "adapter" else None
             base = await get(conn, adapted) if adapted else incumbent
+            licence = await read_licence(conn, base.id)
         if not is_done(folder):
             async with self.updating:
                 await self._update(cycle, folder, incumbent, base)
         remove_job(folder)  # of a worker that was killed
         result = read_result(folder)
         report = msgspec.to_builtins(result.report)
+        async with self.pool.connection() as conn:
+            attempt = await read_attempt(conn, self.settings, cycle.id)
+        if attempt.why:
+            report["attempt"] = {"step": attempt.step, "seed": attempt.seed, "why": attempt.why}
         for alarm in result.report.alarms:
             log.warning("cycle %d: %s", cycle.id, alarm)
         if not result.report.taught:
@@ -136,7 +144,7 @@ class Steps:
         card = {
             "cycle": cycle.id,
             "code": __version__,
-            "licence": "that of the base",
+            "licence": licence,
             "origin": f"learnt from feedback to {cycle.alias}",
             "learnt_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "report": report,
@@ -199,6 +207,7 @@ class Steps:
             earlier = await read_earlier(conn, cycle, self.settings.learn)
             baseline = await ledger.read_baseline(conn, cycle.alias)
             whole = await make_whole(base, partial(get, conn), self.settings.cache)
+            attempt = await read_attempt(conn, self.settings, cycle.id)
         job = Job(
             base=str(whole.folder),
             parent=str(incumbent.folder) if incumbent.kind == "adapter" else None,
@@ -210,7 +219,7 @@ class Steps:
             baseline_weight=dict(baseline.weight),
             baseline_total=dict(baseline.total),
             rewards=self.settings.rewards,
-            settings=self.settings.learn,
+            settings=attempt.change(self.settings.learn),
             template=self.settings.template,
             ways=str(self.settings.cache / "ways"),
         )
@@ -309,6 +318,7 @@ class Steps:
             cycle=cycle.id,
             candidate=cycle.candidate,
             incumbent=cycle.incumbent,
+            tell=tell_asked(self._folder(cycle)),
         )
 
     async def _read_cases(self, cycle: Cycle) -> list[tuple[Case, Generation]]:
@@ -342,7 +352,8 @@ class Steps:
         verdict = await judging.judge(rows, examples, await self._read_cases(cycle), selections)
         built = msgspec.to_builtins(verdict)
         if verdict.outcome != "PASS":
-            reason = f"{verdict.outcome}: {'; '.join(verdict.reasons)}"
+            help_ = "; ".join(advise(verdict.causes, settings.gate))
+            reason = f"{verdict.outcome}: {'; '.join(verdict.reasons)}. What would help: {help_}"
             return await self.end(cycle, "rejected", reason, verdict=built)
         async with self.pool.connection() as conn:
             await live.start(

@@ -18,9 +18,10 @@ import psycopg
 
 from liveweights.cycle import ledger
 from liveweights.cycle.ledger import Cycle, LostLease
+from liveweights.cycle.next_turn import read_next
 from liveweights.cycle.restarting import clear, is_clear
 from liveweights.cycle.settings import WorkerSettings
-from liveweights.cycle.states import is_due
+from liveweights.cycle.states import BROKEN_OFF, decide_start
 from liveweights.cycle.steps import AWAY, Steps
 from liveweights.cycle.updating import LearnerFailed
 from liveweights.gate.drafts import remove_drafts
@@ -123,8 +124,8 @@ class Worker:
             return None
         beat = asyncio.create_task(self._beat())
         step = asyncio.ensure_future(self.steps.take(cycle))
-        restarted: asyncio.Future[Cycle] = asyncio.get_running_loop().create_future()
-        watch = asyncio.create_task(self._watch(cycle, step, restarted))
+        broken_off: asyncio.Future[Cycle] = asyncio.get_running_loop().create_future()
+        watch = asyncio.create_task(self._watch(cycle, step, broken_off))
         try:
             after = await asyncio.shield(step)
             if after.state == "ended":
@@ -143,10 +144,11 @@ class Worker:
             return await self._fail(cycle, f"{type(error).__name__}: {error}; the log says where")
         except asyncio.CancelledError:
             await self._break_off(step)
-            if not restarted.done():
+            if not broken_off.done():
                 raise
-            log.info("cycle %d: %s -> ended: a user was forgotten", cycle.id, cycle.state)
-            return restarted.result()
+            ended = broken_off.result()
+            log.info("cycle %d: %s -> ended: %s", cycle.id, cycle.state, ended.reason)
+            return ended
         finally:
             beat.cancel()
             watch.cancel()
@@ -156,9 +158,9 @@ class Worker:
         return await self.steps.end(cycle, "failed", why)
 
     async def _watch(
-        self, cycle: Cycle, step: asyncio.Future[Cycle], restarted: asyncio.Future[Cycle]
+        self, cycle: Cycle, step: asyncio.Future[Cycle], broken_off: asyncio.Future[Cycle]
     ) -> None:
-        """Break the step off when the cycle is restarted, and say what the cycle is then."""
+        """Break the step off when others end the cycle, and say what the cycle is then."""
         while True:
             await asyncio.sleep(self.settings.cycle.poll)
             try:
@@ -167,8 +169,8 @@ class Worker:
             except AWAY as error:
                 log.warning("cycle %d could not be looked at: %s", cycle.id, error)
                 continue
-            if now.outcome == "restarted":
-                restarted.set_result(now)
+            if now.outcome in BROKEN_OFF:
+                broken_off.set_result(now)
                 await self._break_off(step)
                 return
 
@@ -180,11 +182,11 @@ class Worker:
             await asyncio.wait({step}, timeout=self.settings.cycle.poll)
 
     async def _clear(self, conn: Connection) -> bool:
-        """Whether the last cycle was restarted; nothing is left of it then."""
-        last = await ledger.last_restarted(conn, self.alias)
+        """Whether the last cycle was restarted. Of one that was broken off nothing is left then."""
+        last = await ledger.last_broken_off(conn, self.alias)
         if last is not None and not await is_clear(conn, self.home, last):
             await clear(conn, self.home, last)
-        return last is not None
+        return last is not None and last.outcome == "restarted"
 
     def _make_way(self, holder: tuple[str, datetime] | None) -> None:
         """One that was killed lets the lease run out; one that renews it is there to stay."""
@@ -220,9 +222,12 @@ class Worker:
             log.info("%s was pruned, %.1f MB", one.id, one.size / 1e6)
 
     async def _start(self, conn: Connection, now: bool) -> Cycle | None:
-        cycle = self.settings.cycle
-        news = await ledger.read_news(conn, self.alias)
-        if not now and not is_due(news, cycle):
+        news, attempt = await read_next(conn, self.settings)
+        start = decide_start(news, self.settings.cycle, pause=attempt.pause, wanted=attempt.wanted)
+        if not now and not start.is_due:
             return None
         log.info("a cycle begins: %d answers were judged since the last", news.judged)
-        return await ledger.begin(conn, self.alias, msgspec.to_builtins(self.settings.learn))
+        if attempt.why:
+            log.info("%s", attempt.why)
+        learn = attempt.change(self.settings.learn)
+        return await ledger.begin(conn, self.alias, msgspec.to_builtins(learn))

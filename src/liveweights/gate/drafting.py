@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from liveweights.gate.calibration import Asked, Draft
@@ -17,7 +17,8 @@ from liveweights.store.database import Pool
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drafting:
     """Asks at ``url``, the public API, under the service's own ``key``. Drafts are kept with the
-    ``cycle`` that asked for them; those of another ``engine`` are asked for again."""
+    ``cycle`` that asked for them; those of another ``engine`` are asked for again. ``tell`` hears
+    how many of how many drafts are there."""
 
     pool: Pool
     url: str
@@ -26,12 +27,21 @@ class Drafting:
     cycle: int
     candidate: str
     incumbent: str
+    tell: Callable[[int, int], None] | None = None
 
     async def draft(self, cases: Sequence[tuple[Case, Generation]]) -> list[Asked]:
         """The greedy drafts of both, of the cases that both could answer."""
+        count = 0
+
+        def drafted(number: int) -> None:
+            nonlocal count
+            count += number
+            if self.tell:
+                self.tell(count, 2 * len(cases))
+
         # Both at a time: what else the machine does meanwhile, it does to both.
         candidate, incumbent = await asyncio.gather(
-            self._draft(self.candidate, cases), self._draft(self.incumbent, cases)
+            self._draft(self.candidate, cases, drafted), self._draft(self.incumbent, cases, drafted)
         )
         return [
             Asked(case, candidate[case.generation], incumbent[case.generation])
@@ -47,17 +57,31 @@ class Drafting:
             )
 
     async def ask(
-        self, checkpoint: str, cases: Sequence[tuple[Case, Generation]], *, drawn: bool = False
+        self,
+        checkpoint: str,
+        cases: Sequence[tuple[Case, Generation]],
+        *,
+        drawn: bool = False,
+        answered: Callable[[], None] | None = None,
     ) -> dict[str, Draft]:
         """Ask a checkpoint now, whatever is known of it. Raises what `questions.ask` raises."""
         # The incumbent has users to answer besides.
         concurrency = 4 if checkpoint == self.candidate else 2
         return await ask(
-            self.url, checkpoint, cases, key=self.key, concurrency=concurrency, drawn=drawn
+            self.url,
+            checkpoint,
+            cases,
+            key=self.key,
+            concurrency=concurrency,
+            drawn=drawn,
+            answered=answered,
         )
 
     async def _draft(
-        self, checkpoint: str, cases: Sequence[tuple[Case, Generation]]
+        self,
+        checkpoint: str,
+        cases: Sequence[tuple[Case, Generation]],
+        drafted: Callable[[int], None],
     ) -> dict[str, Draft]:
         """By generation; it is asked what neither a gate nor a user has had it answer."""
         async with self.pool.connection() as conn:
@@ -66,6 +90,8 @@ class Drafting:
         for case, generation in cases:
             if (draft := served(checkpoint, case, generation)) is not None:
                 known.setdefault(case.generation, draft)
-        new = await self.ask(checkpoint, [p for p in cases if p[0].generation not in known])
+        drafted(len(known))
+        left = [pair for pair in cases if pair[0].generation not in known]
+        new = await self.ask(checkpoint, left, answered=lambda: drafted(1))
         await self.keep(checkpoint, new)
         return known | new

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -54,6 +54,7 @@ async def ask(
     key: str = "",
     concurrency: int,
     drawn: bool = False,
+    answered: Callable[[], None] | None = None,
 ) -> dict[str, Draft]:
     """Drafts by generation id: greedy and nothing withheld, or ``drawn``, as warm as the recorded
     ones and silent where those may be, as for their users.
@@ -61,7 +62,7 @@ async def ask(
     Prompts go out as the token ids that were served, or as they were asked where those are not
     known; of these, what is too long for this model is not answered. An answer ends where a user
     of it would stop reading: at the end of the line, if what the user wrote was one line.
-    Raises aiohttp.ClientError, and NotAnswered for a refusal.
+    Calls ``answered`` after each. Raises aiohttp.ClientError, and NotAnswered for a refusal.
     """
     gate = asyncio.Semaphore(concurrency)
     headers = {"x-training-consent": "no", "x-surface": "gate"}
@@ -95,6 +96,8 @@ async def ask(
             choice: dict[str, Any] = (await response.json())["choices"][0]
         text: str = choice["text"]
         drafts[generation.id] = Draft(text.removeprefix(generation.healed), _confidence(choice))
+        if answered:
+            answered()
 
     timeout = aiohttp.ClientTimeout(total=120)
     async with (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -14,6 +15,24 @@ from liveweights.gate.statistics import Difference, at_confidence, cases_needed
 from liveweights.learn.drift import Drift
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+Cause = Literal[
+    "reward",
+    "likelihood",
+    "accepted",
+    "offpolicy",
+    "drift",
+    "habits",
+    "suites",
+    "cases",
+    "sessions",
+    "changes",
+    "effect",
+    "answers",
+    "unmeasured",
+]
+"""What a candidate failed by, the first seven, or what is missing to tell."""
+Point = tuple[Cause, str]
+"""A cause, and a sentence with the numbers."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,11 +56,13 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """The outcome, why, and the evidence that it can be decided from again."""
+    """The outcome, why, and the evidence that it can be decided from again. ``causes`` are those
+    of the reasons, one each; of a PASS there are none."""
 
     outcome: Outcome
     reasons: tuple[str, ...]
     evidence: Evidence
+    causes: tuple[Cause, ...] = ()
 
 
 def decide(evidence: Evidence, settings: GateSettings) -> Verdict:
@@ -57,62 +78,85 @@ def decide(evidence: Evidence, settings: GateSettings) -> Verdict:
     """
     harms = _harms(evidence, settings)
     if harms:
-        return Verdict(outcome="FAIL", reasons=tuple(harms), evidence=evidence)
+        return _tell("FAIL", harms, evidence)
     gains, missing = _gains(evidence, settings)
     missing += _unmeasured(evidence, settings)
     if gains and not missing:
         shown = [finding.reason for finding in evidence.suites]
         return Verdict(outcome="PASS", reasons=(*gains, *shown), evidence=evidence)
-    return Verdict(outcome="INCONCLUSIVE", reasons=tuple(missing), evidence=evidence)
+    return _tell("INCONCLUSIVE", missing, evidence)
 
 
-def _harms(evidence: Evidence, settings: GateSettings) -> list[str]:
-    harms: list[str] = []
-    for name, difference, margin in (
+def _tell(outcome: Outcome, points: Sequence[Point], evidence: Evidence) -> Verdict:
+    return Verdict(
+        outcome=outcome,
+        reasons=tuple(reason for _, reason in points),
+        evidence=evidence,
+        causes=tuple(cause for cause, _ in points),
+    )
+
+
+def _harms(evidence: Evidence, settings: GateSettings) -> list[Point]:
+    harms: list[Point] = []
+    compared: tuple[tuple[Cause, str, Difference | None, float], ...] = (
         # Nobody accepts a loss in what the update was for; elsewhere a margin is allowed.
-        ("held-back reward", evidence.reward, 0.0),
-        ("likelihood of users' text", evidence.likelihood, settings.likelihood_margin),
-    ):
+        ("reward", "held-back reward", evidence.reward, 0.0),
+        (
+            "likelihood",
+            "likelihood of users' text",
+            evidence.likelihood,
+            settings.likelihood_margin,
+        ),
+    )
+    for cause, name, difference, margin in compared:
         if _shortage(difference, settings) or difference is None or difference.high is None:
             continue
         if difference.high < -margin:
-            harms.append(f"{name} is worse: {_say(difference)}, allowed {-margin:g}")
+            harms.append((cause, f"{name} is worse: {_say(difference)}, allowed {-margin:g}"))
     accepted = evidence.accepted
     if accepted and accepted.high is not None and accepted.high < 0:
         left = accepted.candidate * settings.keep_accepted / accepted.incumbent
-        harms.append(
+        reason = (
             f"users would have accepted {left:.0%} of what they accept of the incumbent; at least"
             f" {settings.keep_accepted:.0%} are to be left"
             f" ({accepted.cases} cases, {accepted.sessions} sessions)"
         )
+        harms.append(("accepted", reason))
     off = evidence.offpolicy
     if off and off.high is not None and off.high < -settings.reward_margin:
-        harms.append(
+        reason = (
             f"off-policy reward is worse: {off.value:+.4f} [{off.low:+.4f}, {off.high:+.4f}],"
             f" allowed {-settings.reward_margin:g}"
         )
+        harms.append(("offpolicy", reason))
     if evidence.drift and evidence.drift.divergence > settings.max_drift:
-        harms.append(
+        reason = (
             f"drift of {evidence.drift.divergence:.3f} nats per token from the incumbent;"
             f" at most {settings.max_drift:g}"
         )
+        harms.append(("drift", reason))
     if evidence.monitors:
-        harms += evidence.monitors.broken
-    harms += [f.reason for f in evidence.suites if f.standing == "WORSE"]
-    return harms
+        harms += _points("habits", evidence.monitors.broken)
+    worse = [finding.reason for finding in evidence.suites if finding.standing == "WORSE"]
+    return harms + _points("suites", worse)
 
 
-def _gains(evidence: Evidence, settings: GateSettings) -> tuple[list[str], list[str]]:
+def _points(cause: Cause, reasons: Iterable[str]) -> list[Point]:
+    return [(cause, reason) for reason in reasons]
+
+
+def _gains(evidence: Evidence, settings: GateSettings) -> tuple[list[str], list[Point]]:
     """What is better, or else what is missing to say so."""
     shown: list[tuple[str, Difference, float | None]] = []
-    short: list[str] = []
+    short: list[Point] = []
     for name, difference, effect in (
         ("held-back reward", evidence.reward, settings.smallest_effect),
         ("likelihood of users' text", evidence.likelihood, None),
     ):
         shortage = _shortage(difference, settings)
-        if shortage or difference is None:
-            short.append(f"{name}: {shortage}")
+        if shortage is not None or difference is None:
+            cause, lacking = shortage or ("unmeasured", "not measured")
+            short.append((cause, f"{name}: {lacking}"))
         else:
             shown.append((name, difference, effect))
     if not shown:
@@ -122,40 +166,49 @@ def _gains(evidence: Evidence, settings: GateSettings) -> tuple[list[str], list[
     confidence = 1 - (1 - settings.confidence) / len(shown)
     shown = [(name, at_confidence(d, confidence), effect) for name, d, effect in shown]
     gains = [f"{name} is better: {_say(d)}" for name, d, _ in shown if d.low and d.low > 0]
-    missing = [
-        f"{name} shows no improvement: {_say(d)}{_wish(d, effect, settings)}"
+    missing: list[Point] = [
+        ("effect", f"{name} shows no improvement: {_say(d)}{_wish(d, effect, settings)}")
         for name, d, effect in shown
     ]
     reward = evidence.reward
     if gains and settings.primary == "either" and reward and reward.mean < -settings.reward_margin:
-        return [], [f"likelihood rose but held-back reward fell: {_say(reward)}"]
-    return (gains + [f"not judged: {s}" for s in short], []) if gains else ([], missing + short)
+        return [], [("effect", f"likelihood rose but held-back reward fell: {_say(reward)}")]
+    if gains:
+        return gains + [f"not judged: {reason}" for _, reason in short], []
+    return [], missing + short
 
 
-def _unmeasured(evidence: Evidence, settings: GateSettings) -> list[str]:
-    missing: list[str] = []
+def _unmeasured(evidence: Evidence, settings: GateSettings) -> list[Point]:
+    missing: list[Point] = []
     if evidence.drift is None:
-        missing.append("drift was not measured")
+        missing.append(("unmeasured", "drift was not measured"))
     if evidence.monitors is None:
-        missing.append("the monitors saw no answers")
+        missing.append(("answers", "the monitors saw no answers"))
     elif evidence.monitors.candidate.answers < settings.min_answers:
         seen = evidence.monitors.candidate.answers
-        missing.append(f"the monitors saw {seen} answers and need {settings.min_answers}")
-    missing += [f.reason for f in evidence.suites if f.standing == "INCONCLUSIVE"]
-    return missing
+        reason = f"the monitors saw {seen} answers and need {settings.min_answers}"
+        missing.append(("answers", reason))
+    unclear = [f.reason for f in evidence.suites if f.standing == "INCONCLUSIVE"]
+    return missing + _points("suites", unclear)
 
 
-def _shortage(difference: Difference | None, settings: GateSettings) -> str | None:
+def _shortage(difference: Difference | None, settings: GateSettings) -> Point | None:
     """Why an interval is not to be trusted, and what it would take."""
     if difference is None:
-        return "not measured"
-    for have, need, what in (
-        (difference.cases, settings.min_cases, "cases"),
-        (difference.sessions, settings.min_sessions, "sessions"),
-        (difference.changed, settings.min_changed, "cases on which the two differ"),
-    ):
+        return "unmeasured", "not measured"
+    needs: tuple[tuple[Cause, int, int, str], ...] = (
+        ("cases", difference.cases, settings.min_cases, "cases"),
+        ("sessions", difference.sessions, settings.min_sessions, "sessions"),
+        (
+            "changes",
+            difference.changed,
+            settings.min_changed,
+            "cases on which the two differ",
+        ),
+    )
+    for cause, have, need, what in needs:
         if have < need:
-            return f"{have} {what}, at least {need} are needed"
+            return cause, f"{have} {what}, at least {need} are needed"
     return None
 
 

@@ -26,7 +26,8 @@ PARAMETERS = ("since", "until", "step", "by", "alias", "tenant")
 
 
 class InsightEndpoint:
-    """Where API keys are configured one is needed, and answers are about its tenant only."""
+    """Where API keys are configured one is needed, and answers are about its tenant only; with the
+    operator's key they are about all, or the tenant that is asked about."""
 
     def __init__(
         self, pool: Pool, authenticator: Authenticator, limiter: Limiter, rewards: RewardMap
@@ -38,7 +39,7 @@ class InsightEndpoint:
         self._rewards = rewards
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client = await self._authenticator.authenticate(scope)
+        client = await self._authenticator.authenticate_reader(scope)
         self._limiter.charge(client, "reads")
         name = scope["path_params"]["question"]
         if name not in QUESTIONS:
@@ -50,7 +51,7 @@ class InsightEndpoint:
             window = _window(QUESTIONS[name], given)
         except (ValueError, WindowError) as error:
             raise bad_request(f"{error}.") from None
-        if self._authenticator.asks_for_keys:
+        if self._authenticator.asks_for_keys and not client.own:
             window = replace(window, tenant=client.tenant)
         try:
             async with self._slots.hold(1, tenant=client.tenant), self._pool.connection() as conn:

@@ -72,7 +72,7 @@ def make_questions(
         worth = None
         if not generation.withheld:  # nobody knows what it would have earned
             worth = reward(
-                generation.output, example.feedback, rewards, served=generation.created_at
+                generation.output, example.feedback, rewards, completed=generation.completed_at
             )
         wanted = truth(generation.output, example.feedback)
         questions.append(
@@ -192,4 +192,5 @@ def score_with_entropy(
         parts = zip(indices, score_T.split(lengths), entropy_T.split(lengths), strict=True)
         for index, score, entropy in parts:
             scores[index], entropies[index] = score, entropy
+        policy.passed(len(indices), len(paths))
     return scores, entropies

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -17,6 +17,8 @@ from liveweights.weights.checkpoint import Kind
 RESULT = "result.json"
 """Written last: where it is, the update has ended."""
 PROGRESS = "progress.json"
+RESUME = "resume.pt"
+"""What a killed update goes on from; gone when it has ended."""
 WEIGHTS = "weights"
 
 T = TypeVar("T")
@@ -56,6 +58,39 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     loss: float
     kl: float
     grad_norm: float
+
+
+Stage = Literal["scoring", "comparing", "updating", "measuring", "asking"]
+"""``scoring``: held-back rows under the incumbent. ``comparing``: what the server recorded with
+what the trainer computes. ``measuring``: the held-back rows again, after the update. ``asking``: a
+gate asks both checkpoints."""
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a step of a cycle stands: rows done and in all of its ``stage`` (0: not known yet), and
+    the ``part`` in [0, 1] of the whole work; seconds of the stage, and of all so far. Of an update
+    also the last gradient step's figures."""
+
+    stage: Stage
+    done: int
+    total: int
+    part: float
+    stage_seconds: float
+    seconds: float
+    steps: int = 0
+    loss: float = 0.0
+    kl: float = 0.0
+    grad_norm: float = 0.0
+
+    @property
+    def rows_per_second(self) -> float | None:
+        """Of the stage; None before its first row."""
+        return self.done / self.stage_seconds if self.done and self.stage_seconds > 0 else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Of the whole work, if the rest of it is done as fast; None before the first row."""
+        return self.seconds * (1 - self.part) / self.part if self.part > 0 else None
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +145,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ``entropy`` is of the next token on held-back answers, in nats, before and after. ``grad_norm``
     is the mean over steps, before clipping. ``served_routing`` are the rows whose answers went
     through the experts that served them, ``unfit_routing`` those whose recorded experts are not of
-    this model. ``way`` is how log-probabilities were computed.
+    this model. ``way`` is how log-probabilities were computed. ``resumed`` are steps that a start
+    which was killed had made.
     """
 
     signals: dict[str, int]
@@ -137,6 +173,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     served_routing: int = 0
     unfit_routing: int = 0
     way: str = ""
+    resumed: int = 0
     moved: list[Moved] = []
     alarms: list[str] = []
     seconds: float = 0.0

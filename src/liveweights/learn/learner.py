@@ -26,6 +26,7 @@ from liveweights.learn.evidence import (
 from liveweights.learn.job import (
     PROGRESS,
     RESULT,
+    RESUME,
     WEIGHTS,
     HeldBack,
     Job,
@@ -37,6 +38,9 @@ from liveweights.learn.job import (
 from liveweights.learn.passages import with_prompt_ids
 from liveweights.learn.policy import Policy
 from liveweights.learn.probes import CHOICE, make_probes, public_prompts
+from liveweights.learn.progress import Tracker, Work
+from liveweights.learn.reference import PART
+from liveweights.learn.resume import Resume
 from liveweights.learn.rows import build_rows
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.threads import Threads
@@ -122,14 +126,22 @@ def learn(job: Job, folder: Path) -> Result:
         examples = add_follow_ups(judges, job.follow_ups, dialogue, tokenizer.decode)
         questions = make_questions(examples, job.rewards, encode)
         watched = questions or make_questions(spread(job.train, WATCHED), job.rewards, encode)
+        work = Work(len(watched), len(built.rows) // PART, settings.epochs * len(built.rows))
+        tracker = Tracker(work, lambda progress: _write(folder / PROGRESS, progress))
+        policy.passed = tracker.passed
+        tracker.begin("scoring", len(watched))
         before = score_questions(policy, watched, settings.nodes)
         start = Start(policy.parameters())
 
         def tell(step: Step) -> None:
-            _write(folder / PROGRESS, step)
+            tracker.stepped(step)
             threads.settle()
 
-        made = update(policy, built.rows, settings, tell)
+        # Processes that share an update hold a part of it each, and begin anew together.
+        resume = Resume(folder / RESUME) if sharing.processes() == 1 else None
+        tracker.begin("comparing")
+        made = update(policy, built.rows, settings, tell, resume)
+        tracker.begin("measuring", len(watched))
         kept = _keep_near(policy, start, watched, before=before, settings=settings)
         if questions:
             scores = zip(questions, before.questions, kept.scores.questions, strict=True)
@@ -162,6 +174,7 @@ def learn(job: Job, folder: Path) -> Result:
         baseline_total=dict(built.baseline.total),
     )
     _write(folder / RESULT, result)
+    (folder / RESUME).unlink(missing_ok=True)
     return result
 
 

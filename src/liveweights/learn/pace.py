@@ -28,6 +28,15 @@ class Pace:
         self._done = 0.0
         self._floor = 0.0
 
+    @property
+    def state(self) -> tuple[float, float, float]:
+        """Factor, what was done, what server and trainer differ by: all that it goes on from."""
+        return self.rate, self._done, self._floor
+
+    @state.setter
+    def state(self, state: tuple[float, float, float]) -> None:
+        self.rate, self._done, self._floor = state
+
     def follow(self, scheduled: float, divergence: float) -> None:
         """Take in what was measured just before a step with the factor ``scheduled``.
 

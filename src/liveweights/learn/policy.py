@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.15}
 """Mean difference in nats between two ways of computing the same."""
 _GIB = 2**30
+
+
+def _tell_nobody(rows: int, total: int) -> None:
+    """Who watches, sets another."""
 
 
 class Policy:
@@ -56,6 +60,8 @@ class Policy:
         self._served: dict[tuple[int, ...], Tensor] = {}
         """Of the tokens that predict its answer (T, L, K), as they were served."""
         self._keeping = False
+        self.passed: Callable[[int, int], None] = _tell_nobody
+        """Told after each pass that only scores: rows of it, and in all that were asked for."""
         self.layout: Layout = "rows"
         self.headless = False
         attention.register()
@@ -145,6 +151,7 @@ class Policy:
             else:
                 logprobs_T, row_T = self.logprobs(chosen, heat_B)
             scores += logprobs_T.split([int(n) for n in torch.bincount(row_T)])
+            self.passed(sharing.processes() * len(chosen), len(paths))
         if keep_routes and self.keeps_routing:
             self._routes = dict(sharing.gather(list(self._routes.items())))
         return sharing.gather(scores[: sum(map(len, ours))])

@@ -43,7 +43,8 @@ class RewardMap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Meta(
             ge=0,
             le=bounds.SECONDS,
-            description="Seconds after the answer from which a surviving text counts as settled.",
+            description="Seconds from the complete answer, or from when it was `shown`, after which"
+            " a surviving text counts as settled.",
         ),
     ] = 30.0
     click_weight: Annotated[Weight, Meta(description="Of 'accepted' and 'rejected'.")] = 1.0
@@ -93,7 +94,7 @@ def reward(
     feedback: Sequence[Feedback],
     rewards: RewardMap,
     *,
-    served: datetime | None = None,
+    completed: datetime | None = None,
 ) -> Reward | None:
     """The reward of one answer, or None if nobody reacted to it.
 
@@ -101,16 +102,18 @@ def reward(
     ``edited`` (what survived so far), of ``thumbs``, and of ``comment`` (the user's words). A
     ``reward`` is the product's own number and decides alone. Otherwise the value is the mean of
     the kinds' values, each with the weight of its kind: contradictory signals pull against one
-    another, and what survives at least ``settled_after`` seconds after ``served`` (when the
-    answer was given; None: any survival) outweighs the first click. A lone ``correction`` counts
+    another, and what survives at least ``settled_after`` seconds after ``completed`` (when the
+    whole answer was there; None: any survival), or after it was ``shown``, where that is told and
+    later, outweighs the first click. A lone ``correction`` counts
     as ``rejected``. ``shown`` and neutral words carry no reward. An empty answer is silence,
     unless a number or a thumb says otherwise.
     """
+    seen = _first_seen(feedback, completed)
     last = {_kind(item.signal): item for item in feedback}
     if (decreed := last.get("reward")) is not None:
         return Reward(max(-1.0, min(1.0, decreed.value or 0.0)), "reward")
     reactions = [
-        reaction for item in last.values() for reaction in _values(item, output, rewards, served)
+        reaction for item in last.values() for reaction in _values(item, output, rewards, seen)
     ]
     if not output and not any(item.signal == "thumbs" for item in reactions):
         return Reward(rewards.silence, "silence")
@@ -122,12 +125,17 @@ def reward(
     return Reward(value, max(reactions, key=lambda item: item.weight).signal)
 
 
+def _first_seen(feedback: Sequence[Feedback], completed: datetime | None) -> datetime | None:
+    shown = [item.received_at for item in feedback if item.signal == "shown"]
+    return max(completed, min(shown)) if completed and shown else completed
+
+
 def _kind(signal: str) -> str:
     return "click" if signal in ("accepted", "rejected") else signal
 
 
 def _values(
-    item: Feedback, output: str, rewards: RewardMap, served: datetime | None
+    item: Feedback, output: str, rewards: RewardMap, seen: datetime | None
 ) -> Iterator[_Reaction]:
     match item.signal:
         case "accepted":
@@ -136,7 +144,7 @@ def _values(
             yield _Reaction("rejected", rewards.rejected, rewards.click_weight)
         case "edited":
             kept = survival(output, item.text or "")
-            age = None if served is None else (item.received_at - served).total_seconds()
+            age = None if seen is None else (item.received_at - seen).total_seconds()
             settled = age is None or age >= rewards.settled_after
             yield _Reaction(
                 "edited",

@@ -155,7 +155,8 @@ def _judge(examples: Sequence[Example], rewards: RewardMap) -> list[tuple[Exampl
         (example, worth)
         for example in examples
         if not (g := example.generation).withheld
-        and (worth := reward(g.output, example.feedback, rewards, served=g.created_at)) is not None
+        and (worth := reward(g.output, example.feedback, rewards, completed=g.completed_at))
+        is not None
     ]
 
 

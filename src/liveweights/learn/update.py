@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -22,6 +24,7 @@ from liveweights.learn.losses.ratio import answer_ratio
 from liveweights.learn.pace import Pace
 from liveweights.learn.policy import Policy, steps
 from liveweights.learn.reference import find_reference
+from liveweights.learn.resume import Kept, Resume
 from liveweights.learn.rows import Role, Row
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import TokenRow
@@ -57,12 +60,14 @@ def update(
     rows: Sequence[Row],
     settings: LearnSettings,
     progress: Progress = lambda step: None,
+    resume: Resume | None = None,
 ) -> Report:
     """Train the policy on ``rows`` in place.
 
     A gradient step is of one packed tree, or of so many that it has ``step_rows`` rows. Served
     answers whose geometric-mean ratio leaves the band teach nothing and are counted. Calls
-    ``progress`` after each step.
+    ``progress`` after each step. With ``resume`` it goes on from what that holds of the same
+    update, and keeps its own state there.
     """
     token_rows = [TokenRow(row.prompt_ids, row.answer_ids) for row in rows]
     served = _route_as_served(policy, rows, token_rows)
@@ -90,6 +95,11 @@ def update(
     norms: list[float] = []
     rates: list[float] = []
     pace: Pace | None = None
+    fingerprint = _fingerprint([rows[i] for i in taught], settings)
+    kept = resume.load(fingerprint) if resume else None
+    resumed = int(kept.numbers["count"]) if kept else 0
+    if kept:
+        _take_up(policy, optimizer, kept)
     for _ in range(settings.epochs if taught else 0):
         planned = list(
             steps([token_rows[i] for i in taught], settings.nodes, settings.step_rows, generator)
@@ -97,7 +107,15 @@ def update(
         length = settings.epochs * len(planned)
         if pace is None:
             pace = Pace(sum(schedule(step, length) for step in range(length)), settings.kl_target)
+            if kept:
+                pace.state = kept.numbers["pace"]
+                kl_weight, kl = kept.numbers["kl_weight"], kept.numbers["kl"]
+                done, total = kept.numbers["done"], kept.numbers["total"]
+                norms, rates = kept.numbers["norms"], kept.numbers["rates"]
         for groups in planned:
+            if count < resumed:  # was made before
+                count += 1
+                continue
             rate = schedule(count, length)
             chosen = [taught[place] for group in groups for place in group]
             whole = _Whole(
@@ -141,6 +159,22 @@ def update(
                     grad_norm=norms[-1],
                 )
             )
+            if resume:
+                resume.keep(
+                    fingerprint,
+                    policy.parameters(),
+                    optimizer.state_dict(),
+                    {
+                        "count": count,
+                        "done": done,
+                        "total": total,
+                        "kl": kl,
+                        "kl_weight": kl_weight,
+                        "norms": norms,
+                        "rates": rates,
+                        "pace": pace.state,
+                    },
+                )
     policy.finish()
     mismatch = reference.mismatch
     return Report(
@@ -161,6 +195,7 @@ def update(
         served_routing=sum(served),
         unfit_routing=len(served) - sum(served),
         way=policy.way,
+        resumed=resumed,
         alarms=[
             f"server and trainer differ by {mismatch:.3f} nats per token on the incumbent's"
             f" answers; at most {settings.max_mismatch:g}"
@@ -168,6 +203,24 @@ def update(
         if mismatch is not None and mismatch > settings.max_mismatch
         else [],
     )
+
+
+def _fingerprint(taught: Sequence[Row], settings: LearnSettings) -> str:
+    """Of what an update's steps are made from."""
+    digest = hashlib.sha256(msgspec.json.encode(settings))
+    for row in taught:
+        digest.update(
+            repr((row.role, row.weight, row.temperature, row.prompt_ids, row.answer_ids)).encode()
+        )
+    return digest.hexdigest()
+
+
+@torch.no_grad()
+def _take_up(policy: Policy, optimizer: torch.optim.Optimizer, kept: Kept) -> None:
+    """Make policy and optimizer what they were."""
+    for parameter, value in zip(policy.parameters(), kept.parameters, strict=True):
+        parameter.copy_(value)
+    optimizer.load_state_dict(kept.optimizer)
 
 
 def _route_as_served(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from liveweights.record.feedback import Feedback
+from liveweights.record.generation import completed
 from liveweights.store.database import Connection
 
 
@@ -25,6 +26,11 @@ class JudgedAnswer:
     finish_reason: str
     total_ms: float
     feedback: tuple[Feedback, ...]
+
+    @property
+    def completed_at(self) -> datetime:
+        """When the whole answer was there."""
+        return completed(self.created_at, self.total_ms)
 
     @property
     def failed(self) -> bool:

@@ -60,6 +60,7 @@ with known as materialized (
     select arrived.*, nextval('feedback_seq') as seq
     from (
         select s.*, g.created_at as generated_at, g.user_id,
+            g.created_at + least(g.total_ms, 86400000) * interval '1 millisecond' as completed_at,
             g.output = '' and g.finish_reason not in ('cancelled', 'error') as silent,
             series.id as series
         from staged_feedback s
@@ -78,15 +79,15 @@ with known as materialized (
     returning seq
 ), inserted as (
     insert into feedback (seq, tenant, id, generation, signal, value, text, received_at, day,
-        generated_at, series, user_id, silent, survived)
+        generated_at, completed_at, series, user_id, silent, survived)
     select seq, tenant, id, generation, signal, value, text, received_at, day,
-        generated_at, series, user_id, silent, survived
+        generated_at, completed_at, series, user_id, silent, survived
     from known where seq in (select seq from keys) order by seq
-    returning tenant, id, generated_at, series, received_at
+    returning tenant, id, generated_at, completed_at, series, received_at
 ), delays as (
     insert into staged_histograms (at, series, measure, bin, count)
     select date_bin('5 minutes', generated_at, 'epoch'), series, 'delay',
-        histogram_bin(1000 * extract(epoch from received_at - generated_at)::float8), count(*)
+        histogram_bin(1000 * extract(epoch from received_at - completed_at)::float8), count(*)
     from inserted group by 1, 2, 4
 )
 select tenant, id from inserted

@@ -114,7 +114,9 @@ from keyed group by at, series, histogram_bin(total_ms)
 UNCOUNT_DELAYS = """
 insert into staged_histograms (at, series, measure, bin, count)
 select date_bin('5 minutes', generated_at, 'epoch'), series, 'delay',
-    histogram_bin(1000 * extract(epoch from received_at - generated_at)::float8), -count(*)
+    histogram_bin(
+        1000 * extract(epoch from received_at - coalesce(completed_at, generated_at))::float8
+    ), -count(*)
 from feedback
 where day = any(%(days)s) and generation = any(%(ids)s) and series is not null
 group by 1, 2, 4

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 Surface = Literal["completion", "chat"]
+DAY_MS = 86_400_000
+"""No answer takes longer, whatever a clock said."""
+
+
+def completed(created_at: datetime, total_ms: float) -> datetime:
+    """When the whole of an answer was there."""
+    return created_at + timedelta(milliseconds=min(total_ms, DAY_MS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +74,11 @@ class Generation:
     reasoning: str = ""
     """What the model thought before it answered, where a server says it apart; no part of
     ``output``."""
+
+    @property
+    def completed_at(self) -> datetime:
+        """When the whole answer was there: what users do with it, they do after that."""
+        return completed(self.created_at, self.total_ms)
 
     @property
     def cluster(self) -> str:

@@ -10,7 +10,7 @@ CHANNEL = "liveweights_aliases"
 Change = Literal[
     "create", "canary", "step", "hold", "resume", "promote", "abort", "rollback", "switch"
 ]
-COLUMNS = "name, live, canary, canary_share, version, shadow_share, held, stepped_at"
+COLUMNS = "name, live, canary, canary_share, version, shadow_share, held, stepped_at, by_answer"
 
 
 class AliasError(ValueError):
@@ -35,7 +35,8 @@ class Alias:
 
     ``shadow`` of the requests that the live checkpoint answers are also put to the canary, whose
     answer nobody sees. A canary that is ``held`` takes no step and is not promoted by itself;
-    ``stepped_at`` is when its share last changed or its hold ended.
+    ``stepped_at`` is when its share last changed or its hold ended. ``by_answer``: the share is of
+    the answers, each drawn for itself, not of the sessions.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Alias:
     shadow: float = 0.0
     held: bool = False
     stepped_at: datetime | None = None
+    by_answer: bool = False
 
 
 @dataclass(frozen=True, slots=True)

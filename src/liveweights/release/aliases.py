@@ -73,12 +73,14 @@ async def start_canary(
     share: float,
     *,
     shadow: float = 0.0,
+    by_answer: bool = False,
     cycle: int | None = None,
     reason: str,
     evidence: Mapping[str, Any] | None = None,
     version: int | None = None,
 ) -> Alias:
-    """Send ``share`` of the sessions to ``checkpoint``, and ``shadow`` of the others' requests too.
+    """Send ``share`` of the sessions, or of the answers where it begins ``by_answer``, to
+    ``checkpoint``, and ``shadow`` of the others' requests too.
 
     A canary that runs takes a step; the same again changes nothing. Raises AliasError when it is
     live already or another canary runs.
@@ -96,9 +98,15 @@ async def start_canary(
                 f"{name!r} has the canary {alias.canary}; promote or abort it before {checkpoint}"
             )
         action = "canary" if alias.canary is None else "step"
-        held = alias.held
         alias = await _point(
-            conn, name, alias.live, canary=checkpoint, share=share, shadow=shadow, held=held
+            conn,
+            name,
+            alias.live,
+            canary=checkpoint,
+            share=share,
+            shadow=shadow,
+            held=alias.held,
+            by_answer=by_answer if alias.canary is None else alias.by_answer,
         )
         await _note(
             conn,
@@ -139,6 +147,7 @@ async def hold_canary(
             share=alias.share,
             shadow=alias.shadow,
             held=held,
+            by_answer=alias.by_answer,
         )
 
 
@@ -304,10 +313,12 @@ async def _point(
     share: float = 0.0,
     shadow: float = 0.0,
     held: bool = False,
+    by_answer: bool = False,
 ) -> Alias:
     cursor = await conn.execute(
         "update aliases set live = %(live)s, canary = %(canary)s, canary_share = %(share)s,"
-        " shadow_share = %(shadow)s, held = %(held)s, version = version + 1, updated_at = now(),"
+        " shadow_share = %(shadow)s, held = %(held)s, by_answer = %(by_answer)s,"
+        " version = version + 1, updated_at = now(),"
         " stepped_at = case when %(canary)s::text is not null then now() end"
         f" where name = %(name)s returning {COLUMNS}".encode(),
         {
@@ -317,6 +328,7 @@ async def _point(
             "share": share,
             "shadow": shadow,
             "held": held,
+            "by_answer": by_answer,
         },
     )
     row = await cursor.fetchone()

@@ -15,6 +15,27 @@ class Audience(msgspec.Struct, frozen=True, kw_only=True):
     users: int
 
 
+class Crowd(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks an alias at all: sessions of the last day, and answers a second of late."""
+
+    sessions: int
+    answers_per_second: float
+
+
+async def read_crowd(conn: Connection, alias: str, seconds: float) -> Crowd:
+    """Answers are those of the last ``seconds``. A user who names no session is one, and so is an
+    answer of nobody: that is what stays on one side."""
+    cursor = await conn.execute(
+        "select count(distinct (tenant, coalesce(session, user_id, id))),"
+        " count(*) filter (where created_at > now() - make_interval(secs => %(seconds)s))"
+        " from recorded where alias = %(alias)s and created_at > now() - interval '1 day'",
+        {"alias": alias, "seconds": seconds},
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return Crowd(sessions=row[0], answers_per_second=row[1] / seconds)
+
+
 async def count_audience(conn: Connection, alias: str, checkpoint: str) -> Audience:
     """Everyone whom ``checkpoint`` ever answered as ``alias``."""
     cursor = await conn.execute(

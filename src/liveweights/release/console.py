@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import urlencode, urlsplit
 
@@ -23,7 +23,7 @@ from liveweights.http.slots import QueueFull, Slots
 from liveweights.http.wire import read_form, reply
 from liveweights.learn.rewards import RewardMap
 from liveweights.release import aliases
-from liveweights.release.alias import AliasError
+from liveweights.release.alias import Alias, AliasError
 from liveweights.release.history import read_history, rollback_targets
 from liveweights.release.page import render, to_html, to_markdown
 from liveweights.release.scorecard import read_scorecard
@@ -53,6 +53,9 @@ GUARDED = (
 """No page of another site shows these in a frame, and nothing in them is run or fetched."""
 HTML, JSON, MARKDOWN = b"text/html; charset=utf-8", b"application/json", b"text/markdown"
 
+Explain = Callable[[Connection, Alias], Awaitable[str]]
+"""What happens next with an alias's canary, in one sentence."""
+
 PAGE = """\
 <!doctype html>
 <html lang="en"><meta charset="utf-8">
@@ -67,7 +70,8 @@ PAGE = """\
 <p class="verdict"><a href="/releases/{{ alias.live | urlencode }}">{{ alias.live }}</a> is live.
 {% if alias.canary %}<p>Canary:
 <a href="/releases/{{ alias.canary | urlencode }}">{{ alias.canary }}</a>,
-{{ "%.0f%%" | format(100 * alias.share) }} of the sessions{% if alias.held %}, held{% endif %}.
+{{ "%.0f%%" | format(100 * alias.share) }} of the {{ "answers" if alias.by_answer else "sessions" }}
+{%- if alias.held %}, held{% endif %}. {{ waits }}
 {% endif %}
 <h2>Go back</h2>
 {% if targets %}
@@ -97,9 +101,14 @@ class Console:
     """The operator's pages. Each raises ApiError 401 without the operator's key."""
 
     def __init__(
-        self, pool: Pool, rewards: Mapping[str, RewardMap], authenticator: Authenticator
+        self,
+        pool: Pool,
+        rewards: Mapping[str, RewardMap],
+        authenticator: Authenticator,
+        explain: Explain | None,
     ) -> None:
         self._pool = pool
+        self._explain = explain
         self._rewards = rewards
         self._authenticator = authenticator
         self._slots = Slots(AT_ONCE, WAITING)
@@ -120,6 +129,7 @@ class Console:
             alias = await aliases.read(conn, name)
             changes = await read_history(conn, name)
             targets = await rollback_targets(conn, name)
+            waits = await self._explain(conn, alias) if alias.canary and self._explain else ""
         page = render(
             PAGE,
             escape=True,
@@ -127,6 +137,7 @@ class Console:
             targets=targets,
             changes=changes[: -SHOWN - 1 : -1],
             models=list(self._rewards),
+            waits=waits,
         )
         await reply(send, 200, page.encode(), GUARDED, content_type=HTML)
 
@@ -182,12 +193,16 @@ class Console:
 
 
 def release_routes(
-    pool: Pool, rewards: Mapping[str, RewardMap], authenticator: Authenticator
+    pool: Pool,
+    rewards: Mapping[str, RewardMap],
+    authenticator: Authenticator,
+    explain: Explain | None = None,
 ) -> Routes:
-    """The pages about the models that ``rewards`` names; none where there is no operator's key."""
+    """The pages about the models that ``rewards`` names; none where there is no operator's key.
+    ``explain`` says what a canary waits for."""
     if not authenticator.has_operator:
         return []
-    console = Console(pool, rewards, authenticator)
+    console = Console(pool, rewards, authenticator, explain)
     return [
         Mount(
             PREFIX,

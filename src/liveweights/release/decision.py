@@ -97,7 +97,22 @@ def decide(rollout: Rollout, look: Look, settings: CanarySettings) -> Move:
     done = enough and look.step_seconds >= settings.step_seconds
     if not last and (done or look.step_seconds >= longest):
         return Move("step", f"no harm in {look.step_rewards} rewards of this step")
-    return Move("wait", "neither hypothesis is rejected yet")
+    return Move("wait", _waits_for(look, settings, last=last, longest=longest))
+
+
+def _waits_for(look: Look, settings: CanarySettings, *, last: bool, longest: float) -> str:
+    numbers = look.comparison.numbers
+    if last:
+        return (
+            f"nothing is proven yet: {numbers.comparisons} comparisons;"
+            f" it is decided with {settings.max_rewards} rewards of the canary"
+            f" (now {numbers.canary_rewards}) or after {settings.max_seconds:g} s"
+        )
+    return (
+        f"this step ends with {settings.step_rewards} rewards of the canary"
+        f" (now {look.step_rewards}) after {settings.step_seconds:g} s"
+        f" (now {look.step_seconds:.0f}), at latest after {longest:g} s"
+    )
 
 
 Outcome = Literal["PROMOTE", "ROLLBACK", "CONTINUE"]

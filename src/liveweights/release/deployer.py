@@ -229,7 +229,9 @@ class Deployer:
                 continue
             canary = alias.canary if self._is_ready(alias.canary) else None
             share, shadow = (alias.share, alias.shadow) if canary else (0.0, 0.0)
-            self._router.set(alias.name, alias.live, canary, share, shadow)
+            self._router.set(
+                alias.name, alias.live, canary, share, shadow, by_answer=alias.by_answer
+            )
         names = {alias.name for alias in desired.aliases}
         for route in self._router.routes():
             if route.name not in names:

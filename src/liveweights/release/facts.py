@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from liveweights.release.scorecard import Entry, Scorecard, Segment, Side, say
+from liveweights.release.claim import say
+from liveweights.release.scorecard import Entry, Scorecard, Segment, Side
 
 COLUMNS = (
     "segment", "difference of mean reward", "improved", "canary", "live", "rewards", "sessions",
@@ -33,7 +34,7 @@ class Facts:
 
 def list_facts(card: Scorecard) -> Facts:
     """Everything that a scorecard holds beside its name and its verdict."""
-    withdrawn = ", withdrawn later" if card.withdrawn else ""
+    withdrawn = ", then taken back" if card.withdrawn else ""
     return Facts(
         about=(
             ("alias", card.alias or "-"),
@@ -60,7 +61,7 @@ def _segment(segment: Segment) -> tuple[str, ...]:
     everyone = segment.dimension == "all"
     return (
         "everyone" if everyone else f"{segment.dimension} {segment.value}",
-        say(segment),
+        say(segment.shown),
         segment.improved,
         _side(ours),
         _side(theirs),

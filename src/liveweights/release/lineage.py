@@ -15,7 +15,8 @@ class Ancestor(msgspec.Struct, frozen=True, kw_only=True):
     """One checkpoint of the chain, and what the cycle that made it read and found.
 
     ``generations`` counts the answers that the update read, ``held_back`` those that judged it;
-    ``feedback`` counts reactions of either. ``feedback_ids`` are filled on request.
+    ``feedback`` counts reactions of either. ``feedback_ids`` are filled on request. ``withdrawn``:
+    it was released, and taken back since.
     """
 
     id: str
@@ -23,6 +24,7 @@ class Ancestor(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     cycle: int | None = None
     outcome: str | None = None
+    withdrawn: bool = False
     verdict: str | None = None
     reasons: tuple[str, ...] = ()
     generations: int = 0
@@ -46,18 +48,20 @@ with recursive chain as (
     select c.id, c.kind, c.created_at, c.parent, depth + 1
     from ancestry c join chain on c.id = chain.parent
 )
-select chain.id, chain.kind, chain.created_at, cycle.id, cycle.outcome, cycle.verdict,
+select chain.id, chain.kind, chain.created_at, cycle.id, cycle.outcome,
+    cycle.withdrawn_at is not null, cycle.verdict,
     count(distinct r.generation) filter (where r.split = 'train'),
     count(distinct r.generation) filter (where r.split = 'held_back'),
     count(distinct r.feedback)
 from chain
 left join lateral (
     -- A later cycle that learnt the same bits again did not make this checkpoint.
-    select id, outcome, verdict from turns where candidate = chain.id order by id limit 1
+    select id, outcome, withdrawn_at, verdict from turns
+    where candidate = chain.id order by id limit 1
 ) cycle on true
 left join claimed r on r.cycle = cycle.id
 group by chain.id, chain.kind, chain.created_at, chain.depth,
-    cycle.id, cycle.outcome, cycle.verdict
+    cycle.id, cycle.outcome, cycle.withdrawn_at, cycle.verdict
 order by chain.depth
 """
 
@@ -70,7 +74,8 @@ async def read_lineage(
     if not rows:
         raise NotRegistered(f"no checkpoint {checkpoint_id!r} is registered")
     chain: list[Ancestor] = []
-    for id_, kind, created, cycle, outcome, verdict, generations, held_back, feedback in rows:
+    for id_, kind, created, cycle, outcome, withdrawn, verdict, *counts in rows:
+        generations, held_back, feedback = counts
         gate = verdict or {}
         chain.append(
             Ancestor(
@@ -79,6 +84,7 @@ async def read_lineage(
                 created_at=created,
                 cycle=cycle,
                 outcome=outcome,
+                withdrawn=withdrawn,
                 verdict=gate.get("outcome"),
                 reasons=tuple(gate.get("reasons", ())),
                 generations=generations,

@@ -56,8 +56,9 @@ MARKUP = re.compile(r"[|`]|(?<=\])[(\[:]|<(?=[A-Za-z/!?])")
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
-       color: #1b2733; background: #fff; overflow-wrap: anywhere }
+       color: #1b2733; background: #fff; overflow-wrap: break-word }
 table { border-collapse: collapse; width: 100%; display: block; overflow-x: auto }
+td a { white-space: nowrap }
 th, td { text-align: left; padding: .3rem .7rem .3rem 0; border-bottom: 1px solid #dde3e8;
          vertical-align: top }
 .yes { color: #0b6e4f } .no { color: #a4262c } .verdict { font-size: 1.2rem }
@@ -166,10 +167,15 @@ def _draw(history: Sequence[Scorecard], target: Any, kind: str | None) -> None:
     upper.axhline(0, color="#999999", linewidth=0.8)
     upper.set_ylabel("difference to the incumbent")
     lower.set_ylabel("mean reward (bar: incumbent)")
-    names = [f"{c.checkpoint.rpartition('@')[2][:6]}\n{c.outcome or 'live'}" for c in history]
+    names = [f"{c.checkpoint.rpartition('@')[2][:6]}\n{_word(c)}" for c in history]
     lower.set_xticks(range(len(history)), names, fontsize=8)
     upper.set_title("Checkpoints on live traffic, with 95% intervals", fontsize=10)
     figure.savefig(target, format=kind)
+
+
+def _word(card: Scorecard) -> str:
+    """What became of it, as short as a tick's name has to be."""
+    return "taken back" if card.withdrawn else card.outcome or "live"
 
 
 def render(template: str, *, escape: bool, **values: object) -> str:

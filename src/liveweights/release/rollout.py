@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from liveweights.release.audience import Crowd
 from liveweights.release.settings import CanarySettings
 
 Stage = Literal["shadow", "canary", "promoted", "rolled_back"]
@@ -36,9 +37,20 @@ class Move:
     reason: str
 
 
-def begin(settings: CanarySettings) -> Rollout:
-    """The first state of a candidate that passed the gate."""
-    return Rollout("shadow" if settings.shadow > 0 else "canary")
+def begin(settings: CanarySettings, step: int = 0) -> Rollout:
+    """The first state of a candidate that passed the gate; without a shadow, in that ``step``."""
+    return Rollout("shadow") if settings.shadow > 0 else Rollout("canary", step)
+
+
+def first_step(crowd: Crowd, settings: CanarySettings) -> int:
+    """Where a canary among few begins: with the first share of the answers that brings
+    ``step_rewards`` within the longest time of a step, if all of them were judged; else with the
+    last one."""
+    longest = settings.max_seconds / len(settings.steps)
+    for step, share in enumerate(settings.steps):
+        if share * crowd.answers_per_second * longest >= settings.step_rewards:
+            return step
+    return len(settings.steps) - 1
 
 
 def shares(rollout: Rollout, settings: CanarySettings) -> tuple[float, float]:

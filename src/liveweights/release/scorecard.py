@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,10 +16,10 @@ from liveweights.gate.statistics import clustered_error, group
 from liveweights.learn.rewards import RewardMap, reward
 from liveweights.record.answers import JudgedAnswer, read_answers
 from liveweights.release.audience import Audience, count_audience
+from liveweights.release.claim import Improved, Shown, conclude
 from liveweights.store.database import Connection
 from liveweights.weights.registry import NotRegistered
 
-Improved = Literal["yes", "no", "not shown"]
 DIMENSIONS = ("surface", "language", "tenant")
 FEWEST = 10
 """Rewards of either side below which a segment is not a line of its own."""
@@ -53,6 +53,16 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     low: float | None = None
     high: float | None = None
     confidence: float
+
+    @property
+    def shown(self) -> Shown:
+        return Shown(
+            difference=self.difference,
+            low=self.low,
+            high=self.high,
+            confidence=self.confidence,
+            sessions=(self.candidate.sessions, self.incumbent.sessions),
+        )
 
     @property
     def improved(self) -> Improved:
@@ -115,7 +125,7 @@ def judge_rows(answers: Sequence[JudgedAnswer], candidate: str, rewards: RewardM
     for one in answers:
         if one.failed or one.cancelled:
             continue
-        worth = reward(one.output, one.feedback, rewards, served=one.created_at)
+        worth = reward(one.output, one.feedback, rewards, completed=one.completed_at)
         clicks = [f.signal for f in one.feedback if f.signal in ("accepted", "rejected")]
         rows.append(
             Row(
@@ -174,35 +184,6 @@ def compare(dimension: str, value: str, rows: Sequence[Row], confidence: float) 
     )
 
 
-def conclude(live: Sequence[Segment], gate: dict[str, Any] | None) -> tuple[Improved, str]:
-    """Live traffic outweighs the gate; the gate stands where live traffic shows nothing."""
-    everyone = live[0] if live else None
-    if everyone is not None and everyone.improved != "not shown":
-        word = "better" if everyone.improved == "yes" else "worse"
-        return everyone.improved, f"{word} on live traffic: {say(everyone)}"
-    passed = (gate or {}).get("outcome")
-    reasons = "; ".join((gate or {}).get("reasons", ()))
-    if passed == "PASS":
-        return "yes", f"better at the gate ({reasons}); live traffic does not contradict it"
-    if passed == "FAIL":
-        return "no", f"worse at the gate: {reasons}"
-    if passed == "INCONCLUSIVE":
-        return "not shown", f"the gate could not tell: {reasons}"
-    return "not shown", "neither the gate nor live traffic has shown anything yet"
-
-
-def say(segment: Segment) -> str:
-    """The difference in one line."""
-    if segment.difference is None:
-        return "not compared"
-    if segment.low is None or segment.high is None:
-        return f"{segment.difference:+.4f}, too few sessions for an interval"
-    return (
-        f"{segment.difference:+.4f} [{segment.low:+.4f}, {segment.high:+.4f}]"
-        f" at {segment.confidence:.4g}"
-    )
-
-
 async def read_scorecard(
     conn: Connection, checkpoint_id: str, rewards: Mapping[str, RewardMap]
 ) -> Scorecard:
@@ -233,7 +214,7 @@ async def read_scorecard(
         answers = await read_answers(conn, alias, [checkpoint_id, incumbent], since, until=until)
         worth = rewards.get(alias, RewardMap())
         live = compare_segments(judge_rows(answers, checkpoint_id, worth))
-    improved, summary = conclude(live, gate)
+    improved, summary = conclude(live[0].shown if live else None, gate)
     report: dict[str, Any] = learning or {}
     cost: dict[str, float] = {}
     if cycle is not None:

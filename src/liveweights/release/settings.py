@@ -106,6 +106,18 @@ class CanarySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             ge=-bounds.WEIGHT, le=bounds.WEIGHT, description="Highest reward of one answer."
         ),
     ] = 1.0
+    few_sessions: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0,
+            le=bounds.COUNT,
+            description=(
+                "With fewer sessions in the day before it, a canary's share is of the answers, each"
+                " drawn for itself, and it begins with the first step that can bring `step_rewards`"
+                " in time. 0: the share always is of sessions."
+            ),
+        ),
+    ] = 20
     unit: Annotated[
         Literal["session", "reward"],
         msgspec.Meta(

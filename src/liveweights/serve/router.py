@@ -35,6 +35,8 @@ class Route:
     since: int
     """Unix time, in seconds, at which this router first knew the name."""
     shadow: float = 0.0
+    by_answer: bool = False
+    """Whether ``share`` is of the answers, each drawn for itself, whatever its session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +82,15 @@ class Router:
         canary: str | None = None,
         share: float = 0.0,
         shadow: float = 0.0,
+        *,
+        by_answer: bool = False,
     ) -> None:
         """Point ``alias`` at its checkpoints; requests that are pinned already stay as they are."""
         if not 0.0 <= share <= 1.0:
             raise ValueError(f"the canary share of {alias!r} is {share}, not in [0, 1]")
         known = self._routes.get(alias)
         since = known.since if known else int(time.time())
-        self._routes[alias] = Route(alias, live, canary, share, since, shadow)
+        self._routes[alias] = Route(alias, live, canary, share, since, shadow, by_answer)
         self._resident |= {live} if canary is None else {live, canary}
 
     def remove(self, alias: str) -> None:
@@ -118,7 +122,8 @@ class Router:
     def pin(self, model: str, session: str | None) -> Generator[Pin]:
         """Hold one checkpoint for as long as the context lasts.
 
-        A session sticks to its side of a canary; without one the side is drawn. A canary that
+        A session sticks to its side of a canary; without one, and where the share is of answers,
+        the side is drawn. A canary that
         cannot answer is passed over for the live one. Raises UnknownModel, NotReady.
         """
         checkpoint = self._resolve(model, session)
@@ -136,7 +141,7 @@ class Router:
                 return model
             raise UnknownModel(model)
         if route.canary is not None and route.canary in self._resident:
-            if session is None:
+            if session is None or route.by_answer:
                 place = random.random()
             else:
                 place = position(route.name, route.canary, session)

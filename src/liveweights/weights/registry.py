@@ -22,6 +22,7 @@ from liveweights.weights.content import changes, content_id, hash_files, weight_
 from liveweights.weights.staging import publish, staged
 
 CARD = "card.json"
+README = "README.md"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
@@ -87,6 +88,7 @@ class Registry:
                 "files": files,
             }
             (made / CARD).write_text(json.dumps(whole, indent=2) + "\n")
+            (made / README).write_text(describe(whole), encoding="utf-8")
             if self._sign:
                 self._sign(made)
             _flush(made)
@@ -141,6 +143,31 @@ class Registry:
                 shutil.rmtree(folder, ignore_errors=True)
                 removed.append(folder.name)
         return removed
+
+
+def describe(card: Mapping[str, Any]) -> str:
+    """A checkpoint's README: what it is, on what, from where, and under which licence, in the form
+    that model hubs read."""
+    kind = {"adapter": "A LoRA adapter", "full": "All weights, as a difference,"}.get(card["kind"])
+    licence, origin = card.get("licence", "unknown"), card.get("origin", "unknown")
+    head = ["---", f"license: {licence}", "---"] if re.fullmatch(r"[\w.-]+", licence) else []
+    return "\n".join(
+        [
+            *head,
+            f"# {card['id']}",
+            "",
+            f"{kind or 'A checkpoint'} on `{card['base'] or 'nothing'}`.",
+            "",
+            f"- learnt: {origin}",
+            f"- goes on from: `{card['parent'] or 'nothing'}`",
+            f"- made: {card['created_at']}",
+            f"- licence: {licence}, that of what it is on",
+            "",
+            f"`{CARD}` holds the report of the update, and the SHA-256 of every file that the id"
+            " covers.",
+            "",
+        ]
+    )
 
 
 def size_of(folder: Path) -> int:
@@ -221,8 +248,20 @@ async def get(conn: Connection, checkpoint_id: str) -> Checkpoint:
     )
     row = await cursor.fetchone()
     if row is None:
-        raise NotRegistered(f"no checkpoint {checkpoint_id!r} is registered")
+        raise NotRegistered(
+            f"no checkpoint {checkpoint_id!r} is registered; `liveweights checkpoints` lists them"
+        )
     return Checkpoint(row[0], row[1], Path(row[2]), row[3], row[4])
+
+
+async def read_licence(conn: Connection, checkpoint_id: str) -> str:
+    """The licence that a registered checkpoint's card names; ``unknown`` where it names none."""
+    cursor = await conn.execute(
+        "select coalesce(card->>'licence', 'unknown') from checkpoints where id = %s",
+        (checkpoint_id,),
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else "unknown"
 
 
 async def unregister(conn: Connection, checkpoint_id: str) -> None:

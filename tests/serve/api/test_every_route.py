@@ -21,6 +21,7 @@ from liveweights.app.server import status_routes
 from liveweights.config import Config
 from liveweights.insight.catalogue import QUESTIONS
 from liveweights.insight.endpoint import insight_routes
+from liveweights.insight.generations import generation_routes
 from liveweights.learn.rewards import RewardMap
 from liveweights.record.responses import ResponseStore
 from liveweights.record.writer import Writer
@@ -38,7 +39,7 @@ OPERATOR = "operator-0123456"
 CONFIG = Config(alias="m", api=ApiSettings(operator_key=OPERATOR))
 ROUTES = (
     *("/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/responses/", "/v1/feedback"),
-    "/infill",
+    *("/infill", "/v1/generations/"),
     *("/v1/models", "/v1/models/", "/v1/embeddings", "/insight/", "/releases", "/releases/"),
     *("/releases/rollback", "/status", "/healthz", "/metrics", "/openapi.json", "/"),
 )
@@ -157,6 +158,7 @@ def service(database_dsn: str) -> Any:
                 authenticator=authenticator,
                 pages=[
                     *insight_routes(pool, authenticator, make_limiter(CONFIG.api), RewardMap()),
+                    *generation_routes(pool, authenticator, make_limiter(CONFIG.api)),
                     *release_routes(pool, CONFIG.rewards_by_alias(), authenticator),
                     *status_routes(
                         pool, Place(CONFIG, Path("/nowhere"), database_dsn), authenticator

@@ -57,6 +57,15 @@ def test_takes_every_signal(fields: dict[str, Any], value: float | None, text: s
     assert feedback.id.startswith("fb_")
 
 
+def test_takes_the_id_of_a_response_as_that_of_an_answer() -> None:
+    api = make_api()
+    body = {"model": "tiny", "input": "hi", "store": False}
+    response = api.call("POST", "/v1/responses", body).json()
+    answer = react(api, response["id"], signal="accepted")
+    assert answer.status == 201
+    assert answer.json()["generation"] == api.recorder.only().id == response["generation"]
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [

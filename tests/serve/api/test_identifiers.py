@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 import uuid
 
-from liveweights.serve.api.identifiers import make_id
+from liveweights.serve.api.identifiers import generation_of, make_id, response_of
 
 
 def test_is_a_version_7_uuid_of_now() -> None:
@@ -22,3 +22,10 @@ def test_later_ones_sort_later_and_none_repeats() -> None:
     later = [make_id("gen") for _ in range(1000)]
     assert len(set(later)) == 1000
     assert all(first < one for one in later)
+
+
+def test_a_response_and_its_generation_name_each_other() -> None:
+    generation = make_id("gen")
+    assert response_of(generation).startswith("resp_0")
+    assert generation_of(response_of(generation)) == generation_of(generation) == generation
+    assert generation_of("chatcmpl-7") == "chatcmpl-7"

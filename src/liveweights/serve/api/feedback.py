@@ -26,7 +26,7 @@ from liveweights.meter.limits import Limiter
 from liveweights.record.clean import InvalidRow
 from liveweights.record.errors import ConflictingFeedback, TooMuchFeedback, UnknownGeneration
 from liveweights.record.feedback import Feedback, Signal
-from liveweights.serve.api.identifiers import make_id
+from liveweights.serve.api.identifiers import generation_of, make_id
 from liveweights.serve.api.metrics import Metrics
 from liveweights.serve.api.objects import FeedbackItem, FeedbackList, FeedbackResult
 from liveweights.serve.api.recorder import Recorder
@@ -71,7 +71,7 @@ def make_feedback(request: FeedbackRequest, tenant: str, key: str | None) -> Fee
         raise bad_request(message, "generation", "missing_required_parameter")
     return Feedback(
         id=request.id or key or make_id("fb"),
-        generation=generation,
+        generation=generation_of(generation),
         signal=request.signal,
         value=_value(request.signal, request.value),
         text=_text(request.signal, request.text),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -201,3 +202,41 @@ class FeedbackList(msgspec.Struct):
     data: list[FeedbackItem]
     object: Literal["list"] = "list"
     error: ErrorFields | UnsetType = UNSET
+
+
+class Reaction(msgspec.Struct):
+    """One feedback; ``delay`` is in seconds from the complete answer."""
+
+    id: str
+    signal: str
+    value: float | None
+    text: str | None
+    received_at: datetime
+    delay: float
+
+
+class GenerationObject(msgspec.Struct):
+    """A recorded answer; ``prompt`` is null where neither its words nor its tokens are known."""
+
+    id: str
+    created_at: datetime
+    model: str
+    checkpoint: str
+    endpoint: str
+    tenant: str
+    user: str | None
+    session: str | None
+    surface: str
+    language: str
+    consent: bool
+    prompt: str | None
+    output: str
+    reasoning: str
+    finish_reason: str
+    prompt_tokens: int
+    output_tokens: int
+    first_token_ms: float
+    total_ms: float
+    metadata: dict[str, str]
+    feedback: list[Reaction]
+    object: Literal["generation"] = "generation"

@@ -25,6 +25,7 @@ from liveweights.serve.api.objects import (
     Completion,
     FeedbackList,
     FeedbackResult,
+    GenerationObject,
     Model,
     ModelList,
 )
@@ -123,6 +124,13 @@ OPERATIONS = (
         (FeedbackRequest, FeedbackBatch),
         statuses=(200, 201, 422),
         errors=(400, 401, 404, 409, 413, 415, 503),
+    ),
+    Operation(
+        "get",
+        "/v1/generations/{id}",
+        "A recorded answer, with what was asked and what was said of it.",
+        (GenerationObject,),
+        errors=(400, 401, 404, 429, 503),
     ),
     Operation("get", "/v1/models", "The models that can be asked.", (ModelList,), errors=(401,)),
     Operation("get", "/v1/models/{model}", "One model.", (Model,), errors=(401, 404)),

@@ -20,7 +20,7 @@ from liveweights.serve.api.answer import Service, answer
 from liveweights.serve.api.caller import Caller
 from liveweights.serve.api.chat import prepare
 from liveweights.serve.api.draft import Draft
-from liveweights.serve.api.identifiers import make_id
+from liveweights.serve.api.identifiers import response_of
 from liveweights.serve.api.messages import Message
 from liveweights.serve.api.recorder import Responses
 from liveweights.serve.api.responses.items import Item, to_messages
@@ -63,7 +63,8 @@ class ResponsesEndpoint:
             )
             (draft,) = drafts
             created = int(draft.created_at.timestamp())
-            response = make_response(request, make_id("resp"), created, pin.checkpoint, draft.id)
+            id = response_of(draft.id)
+            response = make_response(request, id, created, pin.checkpoint, draft.id)
             shape = ResponseShape(response, model.tokenizer, toolbox, logprobs=request.logprobs)
 
             async def settle() -> None:

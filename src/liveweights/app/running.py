@@ -1,0 +1,58 @@
+"""What a home knows of the service that runs on it, or ran last: its settings and its address.
+
+Commands find them by ``--home``, so that nobody has to repeat ``--config`` or a port.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from liveweights.config import Config, ConfigError
+
+FILE = "service.json"
+SECRETS = (("api", "keys"), ("api", "operator_key"))
+"""Settings that no command needs: they are not written down again."""
+ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}
+"""Addresses that a service listens on, and how this machine reaches it there."""
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """The service's settings, and the URL of its API for this machine."""
+
+    config: Config
+    url: str
+
+
+def write_running(home: Path, config: Config, url: str) -> None:
+    """In a file for its owner's eyes only: the database's address may hold a password."""
+    settings: dict[str, Any] = msgspec.to_builtins(config)
+    for section, key in SECRETS:
+        settings.get(section, {}).pop(key, None)
+    draft = home / f"{FILE}.new"
+    draft.unlink(missing_ok=True)
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(msgspec.json.encode({"config": settings, "url": url}))
+    draft.rename(home / FILE)
+
+
+def read_running(home: Path) -> Running | None:
+    """None where no service has run. Raises ConfigError for what another version wrote."""
+    file = home / FILE
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Running)
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError as error:
+        raise ConfigError(
+            f"{file} is of another version of the service ({error}): start it once, or say --config"
+        ) from error
+
+
+def url_of(host: str, port: int) -> str:
+    """Where this machine reaches what listens there."""
+    name = ANYWHERE.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{name}:{port}"

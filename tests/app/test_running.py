@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from liveweights.app.running import FILE, read_running, url_of, write_running
+from liveweights.config import Config, ConfigError, load_config
+
+
+def test_a_home_knows_its_settings_and_address_and_no_secret_twice(tmp_path: Path) -> None:
+    file = tmp_path / "liveweights.toml"
+    file.write_text(
+        'alias = "mine"\n[api]\nport = 9123\noperator_key = "an-operator-key-of-24-ch"\n'
+        'keys = { "a-key-of-24-characters-x" = "team" }\n[learn]\nrank = 3\n'
+    )
+    config = load_config(file)
+    write_running(tmp_path, config, "http://127.0.0.1:9123")
+    running = read_running(tmp_path)
+    assert running is not None
+    assert (running.url, running.config.alias) == ("http://127.0.0.1:9123", "mine")
+    assert (running.config.api.port, running.config.learn.rank) == (9123, 3)
+    written = (tmp_path / FILE).read_text()
+    assert "a-key-of-24" not in written
+    assert "an-operator-key" not in written
+    assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
+
+
+def test_a_later_start_is_what_counts(tmp_path: Path) -> None:
+    for port in (1, 2):
+        write_running(tmp_path, Config(), url_of("0.0.0.0", port))
+    running = read_running(tmp_path)
+    assert running is not None
+    assert running.url == "http://127.0.0.1:2"
+    assert running.config == Config()
+
+
+def test_nothing_ran_or_another_version_did(tmp_path: Path) -> None:
+    assert read_running(tmp_path) is None
+    (tmp_path / FILE).write_text('{"config": {"no such": 1}, "url": ""}')
+    with pytest.raises(ConfigError, match="--config"):
+        read_running(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80"),
+        ("::", "http://[::1]:80"),
+        ("fe80::1", "http://[fe80::1]:80"),
+        ("gpu-3", "http://gpu-3:80"),
+    ],
+)
+def test_an_address_is_a_url(host: str, url: str) -> None:
+    assert url_of(host, 80) == url
