@@ -96,8 +96,18 @@ def test_a_bare_call_is_one_where_nothing_else_is_said(form: str) -> None:
         assert said(syntax, text) == said(syntax, *text) == [text]
 
 
+@pytest.mark.parametrize("fence", ["```json\n", "```", " ```\n"])
 @pytest.mark.parametrize("form", FORMS)
-@given(text=st.text(st.sampled_from('{}[] "name:,a\n'), max_size=40))
+def test_a_call_in_a_fence_is_one_where_nothing_else_is_said(form: str, fence: str) -> None:
+    syntax, _ = FORMS[form]
+    fenced = f'{fence}{{"name": "get_weather", "arguments": {{"city": "Rome"}}}}\n```\n'
+    assert said(syntax, fenced) == said(syntax, *fenced) == [ROME]
+    for text in (f"{fenced} It is sunny.", f"I call {fenced}", fenced.replace("weather", "x")):
+        assert said(syntax, text) == said(syntax, *text) == [text]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(text=st.text(st.sampled_from('{}[]` "name:,a\n'), max_size=40))
 def test_json_that_is_no_call_is_text(form: str, text: str) -> None:
     syntax, _ = FORMS[form]
     text = '{"name"' + text

@@ -8,11 +8,19 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 
-from liveweights.serve.api.syntax.protocol import Function, arguments_rules, quoted, read_calls
+from liveweights.serve.api.syntax.protocol import (
+    ALONE,
+    NO_BARE_CALL,
+    Function,
+    arguments_rules,
+    quoted,
+    read_calls,
+    unfence,
+)
 from liveweights.serve.api.syntax.whole import WholeReader
 
 TRIGGER = "<|python_tag|>"
-TEXT = r"/\s*([^{\s](.|\n)*)?/"  # begins as no call does
+TEXT = rf"/\s*([^{{\s](.|\n)*)?/ & {NO_BARE_CALL}"  # begins as no call does
 
 
 class Llama3:
@@ -22,7 +30,8 @@ class Llama3:
         self._trigger = trigger
 
     def reader(self, names: Collection[str]) -> WholeReader:
-        return WholeReader(self._trigger, ("{",), lambda text: read_calls(text, names))
+        openings = ("{", *ALONE)
+        return WholeReader(self._trigger, openings, lambda text: read_calls(unfence(text), names))
 
     def grammar(
         self, functions: Sequence[Function], *, text: str | None, required: bool, parallel: bool
@@ -33,5 +42,5 @@ class Llama3:
             head = f'{{"name": {json.dumps(function.name)}, "parameters": '
             rules.append(f'fn_{i}: {quoted(head)} args_{i} "}}"')
             rules += arguments_rules(i, function)
-        other = "" if required else f"\nanswer: {text or TEXT}"
+        other = "" if required else f"\nanswer: {text or 'TEXT'}\nTEXT: {TEXT}"
         return "\n".join([f"start: calls{'' if required else ' | answer'}{other}", *rules])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from liveweights.engines.protocol import Token
-from liveweights.serve.api.syntax.protocol import BARE, Said, begins_with, read_calls
+from liveweights.serve.api.syntax.protocol import Said, begins_alone, read_calls, unfence
 
 
 class MarkedReader:
@@ -31,7 +31,7 @@ class MarkedReader:
         mark = self._tokens.get(token.id, "")
         self._held += token.text if mark in token.text else token.text + mark
         if self._bare is None:
-            self._bare = begins_with(self._held, BARE)
+            self._bare = begins_alone(self._held)
         if self._bare is not False:
             return []
         said: list[Said] = []
@@ -53,7 +53,7 @@ class MarkedReader:
     def finish(self) -> list[Said]:
         said: list[Said] = []
         if self._bare is not False:
-            calls = read_calls(self._held, self._names)
+            calls = read_calls(unfence(self._held), self._names)
             if calls is not None:
                 self._held = ""
                 return [*calls]

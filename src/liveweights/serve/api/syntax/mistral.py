@@ -11,13 +11,14 @@ import re
 from collections.abc import Collection, Sequence
 
 from liveweights.serve.api.syntax.protocol import (
-    BARE,
+    ALONE,
     NO_BARE_CALL,
     Call,
     Function,
     arguments_rules,
     quoted,
     read_calls,
+    unfence,
 )
 from liveweights.serve.api.syntax.whole import WholeReader
 
@@ -33,7 +34,7 @@ class Mistral:
         self._trigger = trigger
 
     def reader(self, names: Collection[str]) -> WholeReader:
-        openings = (TRIGGER, "[{", BARE)
+        openings = (TRIGGER, "[{", *ALONE)
         return WholeReader(self._trigger, openings, lambda text: _parse(text, names))
 
     def grammar(
@@ -52,7 +53,7 @@ class Mistral:
 
 
 def _parse(text: str, names: Collection[str]) -> list[Call] | None:
-    text = text.strip().removeprefix(TRIGGER)
+    text = unfence(text.strip().removeprefix(TRIGGER))
     if text.lstrip().startswith(("[", "{")):
         return read_calls(text, names)
     calls: list[Call] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import string
 from collections.abc import Collection, Sequence
@@ -87,10 +88,15 @@ class Syntax(Protocol):
 BARE = '{"name"'
 """What a call begins with that stands alone, without its family's marks: small models write that.
 White space within does not count."""
+FENCES = ("```json", "```")
+"""What may stand before it, with ``` after it, as in Markdown."""
+ALONE = (BARE, *(f"{fence}{BARE}" for fence in FENCES))
+"""Every way that a call without marks begins."""
 
 
-NO_BARE_CALL = r"~/\s*\{\s*\"name\"(.|\n)*/"
+NO_BARE_CALL = r"~/\s*(```(json)?\s*)?\{\s*\"name\"(.|\n)*/"
 """An expression in Lark, for terminals: what does not begin so."""
+_FENCED = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*", re.DOTALL)
 
 
 def begins_with(text: str, opening: str) -> bool | None:
@@ -100,6 +106,18 @@ def begins_with(text: str, opening: str) -> bool | None:
     if said.startswith(opening):
         return True
     return None if opening.startswith(said) and len(text) < 8 * len(opening) else False
+
+
+def begins_alone(text: str) -> bool | None:
+    """The same of a call without marks."""
+    told = [begins_with(text, opening) for opening in ALONE]
+    return True if True in told else None if None in told else False
+
+
+def unfence(text: str) -> str:
+    """What is within a fence that is all of the text; else the text."""
+    fenced = _FENCED.fullmatch(text)
+    return fenced[1] if fenced else text
 
 
 def read_calls(text: str, names: Collection[str]) -> list[Call] | None:
