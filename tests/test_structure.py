@@ -83,8 +83,8 @@ OWNERS = {
     "gate": {"drafts"},
     "record": {
         "archives", "cycle_rows", "engine_metrics", "feedback", "feedback_keys", "forgotten",
-        "generations", "quarantine", "responses", "rollup_histograms", "rollups", "series",
-        "shadow_answers", "upstream_objects",
+        "generations", "quarantine", "responses", "rollup_histograms", "rollups", "seals",
+        "series", "shadow_answers", "upstream_objects",
     },
     "release": {"aliases", "deployments", "releases", "warm"},
     "terms": {"terms_denials", "terms_overrides"},

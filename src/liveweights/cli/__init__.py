@@ -28,6 +28,8 @@ COMMANDS = {
     "model": f"{HERE}.model:model",
     "catalogue": f"{HERE}.catalogue:catalogue",
     "terms": f"{HERE}.terms:terms",
+    "bom": f"{HERE}.bom:bom",
+    "verify-bom": f"{HERE}.bom:verify_bom",
     "replay": f"{HERE}.replay:replay",
     "upcycle": f"{HERE}.upcycle:upcycle",
     "prune": f"{HERE}.upkeep:prune",
