@@ -19,7 +19,7 @@ from liveweights.bom.merkle import hash_reaction, root_of
 from liveweights.catalog.catalogue import Catalogue
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
-BASE, ONE, TWO = "qwen2.5-7b@0123456789ab", "qwen2.5-7b@111111111111", "qwen2.5-7b@222222222222"
+BASE, ONE, TWO = "qwen3-8b@0123456789ab", "qwen3-8b@111111111111", "qwen3-8b@222222222222"
 CATALOGUE = Catalogue()
 
 
@@ -62,12 +62,12 @@ def make_models() -> dict[str, Model]:
         parent=None,
         files={"model.safetensors": "a" * 64, "tokenizer.json": "b" * 64, "config.json": "c" * 64},
         card={
-            "architecture": "Qwen2ForCausalLM",
+            "architecture": "Qwen3ForCausalLM",
             "parameters": 7_600_000_000,
             "context": 32768,
-            "origin": "hf://Qwen/Qwen2.5-7B@" + "d" * 40,
+            "origin": "hf://Qwen/Qwen3-8B@" + "d" * 40,
         },
-        origin=make_origin("Qwen/Qwen2.5-7B"),
+        origin=make_origin("Qwen/Qwen3-8B"),
         signed=False,
     )
     adapters = {

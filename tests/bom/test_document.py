@@ -92,7 +92,7 @@ def test_it_names_every_file_with_its_hash_and_the_base_with_its_maker() -> None
         "config.json": "c" * 64,
     }
     assert base["hashes"] == [{"alg": "SHA-256", "content": "a" * 64}]
-    assert base["purl"] == "pkg:huggingface/Qwen/Qwen2.5-7B@" + "d" * 40
+    assert base["purl"] == "pkg:huggingface/Qwen/Qwen3-8B@" + "d" * 40
     assert base["manufacturer"] == {"name": "Alibaba (Qwen)", "address": {"country": "CN"}}
     duties = [one for one in base["properties"] if one["name"].startswith("liveweights:duty:")]
     assert duties

@@ -13,7 +13,7 @@ hub_id = "acme/support-7b"
 name = "Support 7B"
 maker = "Acme"
 country = "DE"
-base = "Qwen/Qwen2.5-7B"
+base = "Qwen/Qwen3-8B"
 weights = ["{"a" * 64}", "{"b" * 64}"]
 """
 
@@ -30,23 +30,23 @@ def test_files_of_weights_show_whose_a_base_is_whatever_it_is_called(known: Cata
     origin = find_origin(known, files, ["moonshotai/Kimi-K2.5"])
     assert origin is not None
     assert (origin.card.hub_id, origin.by) == ("acme/support-7b", "weights")
-    assert [card.hub_id for card in origin.ancestors] == ["Qwen/Qwen2.5-7B"]
+    assert [card.hub_id for card in origin.ancestors] == ["Qwen/Qwen3-8B"]
     assert origin.licence is None
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "hf://Qwen/Qwen2.5-7B@" + "0" * 40,
-        "Qwen/Qwen2.5-7B",
-        "/models/Qwen2.5-7B",
-        "qwen2.5-7b@0123456789ab",
+        "hf://Qwen/Qwen3-8B@" + "0" * 40,
+        "Qwen/Qwen3-8B",
+        "/models/Qwen3-8B",
+        "qwen3-8b@0123456789ab",
     ],
 )
 def test_else_a_name_says_it(known: Catalogue, name: str) -> None:
     origin = find_origin(known, {"model.safetensors": "d" * 64}, ["", "/nowhere/else", name])
     assert origin is not None
-    assert (origin.card.hub_id, origin.by) == ("Qwen/Qwen2.5-7B", "name")
+    assert (origin.card.hub_id, origin.by) == ("Qwen/Qwen3-8B", "name")
     assert origin.licence is not None
     assert origin.licence.id == "Apache-2.0"
     assert origin.duties

@@ -31,7 +31,7 @@ VERDICT = {
 }
 SETTINGS = """
 [models.live]
-base = "hf://Qwen/Qwen2.5-7B"
+base = "hf://Qwen/Qwen3-8B"
 
 [models.big]
 upstream = "https://upstream.example/v1"
@@ -57,7 +57,7 @@ def service(
     files = {"model.safetensors": "a" * 64, "tokenizer.json": "b" * 64}
     with psycopg.connect(database_dsn) as conn:
         for id, kind, base, card in (
-            (BASE, "base", None, {"files": files, "architecture": "Qwen2ForCausalLM"}),
+            (BASE, "base", None, {"files": files, "architecture": "Qwen3ForCausalLM"}),
             (LEARNT, "adapter", BASE, {"files": {"adapter_model.safetensors": "c" * 64}}),
         ):
             conn.execute(

@@ -130,7 +130,9 @@ def _write(bill: Bill) -> Document:
         services=hosted.values(),
     )
     if bill.subject not in models:
-        answering = [models[id] for alias in bill.aliases for id in (alias.live, alias.canary) if id]
+        answering = [
+            models[id] for alias in bill.aliases for id in (alias.live, alias.canary) if id
+        ]
         bom.register_dependency(subject, [*answering, *hosted.values()])
     for id, model in bill.models.items():
         needed = [models[one] for one in sorted({model.base or "", model.parent or ""}) if one]
@@ -196,9 +198,7 @@ def _splice(document: Document, bill: Bill) -> Document:
         reference = component["bom-ref"]
         if reference in bill.models:
             chain = bill.chain(reference)
-            component["modelCard"] = make_model_card(
-                chain[0], chain[-1], bill.service.application
-            )
+            component["modelCard"] = make_model_card(chain[0], chain[-1], bill.service.application)
         elif reference in windows:
             component["data"] = [make_data(windows[reference], bill.service.author)]
     return document

@@ -22,8 +22,8 @@ _LEAF, _NODE = b"\x00", b"\x01"
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """That a leaf is in a tree: leaf ``index`` of ``size``, and the roots of the subtrees beside it,
-    from the leaf up."""
+    """That a leaf is in a tree: leaf ``index`` of ``size``, and the roots of the subtrees beside
+    it, from the leaf up."""
 
     index: Annotated[int, Meta(ge=0, le=bounds.COUNT)]
     size: Annotated[int, Meta(ge=1, le=bounds.COUNT)]

@@ -53,7 +53,10 @@ def make_data(window: Window, owner: str) -> dict[str, Any]:
         ("answers trained on", window.trained),
         ("answers held back", window.held_back),
         ("reactions", window.reactions),
-        *((f"trained on by signal {name}", window.signals[name]) for name in sorted(window.signals)),
+        *(
+            (f"trained on by signal {name}", window.signals[name])
+            for name in sorted(window.signals)
+        ),
         ("consent", CONSENT),
         ("provenance", PROVENANCE),
         ("merkle root", window.root),

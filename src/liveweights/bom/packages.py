@@ -17,25 +17,30 @@ BUILDING = {"bench", "dev"}
 def list_packages(root: str = ROOT) -> tuple[Package, ...]:
     """The distribution of that name and, by name, everything that it requires on this machine.
 
-    What only an extra asks for counts where it is installed, if not for ``BUILDING``. Raises PackageNotFoundError.
+    What only an extra asks for counts where it is installed, if not for ``BUILDING``. Raises
+    PackageNotFoundError.
     """
+    first = distribution(root)
+    provided = first.metadata.get_all("Provides-Extra") or []
+    extras = {plain(root): {one for one in provided if one not in BUILDING}}
     packages: dict[str, Package] = {}
-    waiting = [distribution(root)]
+    waiting = [first]
     while waiting:
         one = waiting.pop()
         name = plain(one.name)
-        if name in packages:
-            continue
-        needed = _needed(one, with_extras=name == plain(root))
+        needed = _needed(one, extras.get(name, set()))
         packages[name] = Package(
             name=name,
             version=one.version,
-            requires=tuple(sorted(plain(other.name) for other in needed)),
+            requires=tuple(sorted(needed)),
             licence=_licence(one),
         )
-        waiting += needed
-    first = packages.pop(plain(root))
-    return (first, *(packages[name] for name in sorted(packages)))
+        for other, (installed, asked) in needed.items():
+            if other not in packages or not asked <= extras.get(other, set()):
+                extras.setdefault(other, set()).update(asked)
+                waiting.append(installed)
+    own = packages.pop(plain(root))
+    return (own, *(packages[name] for name in sorted(packages)))
 
 
 def plain(name: str) -> str:
@@ -43,20 +48,21 @@ def plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _needed(one: Distribution, *, with_extras: bool) -> list[Distribution]:
-    needed: dict[str, Distribution] = {}
-    provided = one.metadata.get_all("Provides-Extra") or [] if with_extras else []
-    extras = [extra for extra in provided if extra not in BUILDING]
+def _needed(one: Distribution, extras: set[str]) -> dict[str, tuple[Distribution, set[str]]]:
+    """What it requires with those extras, by name, and with which extras of its own."""
+    needed: dict[str, tuple[Distribution, set[str]]] = {}
     for line in one.requires or ():
         requirement = Requirement(line)
         marker = requirement.marker
         if marker and not any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
             continue
         try:
-            needed[plain(requirement.name)] = distribution(requirement.name)
+            installed = distribution(requirement.name)
         except PackageNotFoundError:
             continue  # of an extra that is not installed
-    return list(needed.values())
+        asked = needed.setdefault(plain(requirement.name), (installed, set[str]()))[1]
+        asked |= requirement.extras
+    return needed
 
 
 def _licence(one: Distribution) -> str | None:

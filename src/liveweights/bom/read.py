@@ -58,7 +58,6 @@ class NotInBill(LookupError):
     """No cycle of the bill has read that reaction, or its row is gone."""
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What is known beside the database: the catalogue, what the settings call each base (by

@@ -30,6 +30,7 @@ COMMANDS = {
     "terms": f"{HERE}.terms:terms",
     "bom": f"{HERE}.bom:bom",
     "verify-bom": f"{HERE}.bom:verify_bom",
+    "exposure": f"{HERE}.exposure:exposure",
     "replay": f"{HERE}.replay:replay",
     "upcycle": f"{HERE}.upcycle:upcycle",
     "prune": f"{HERE}.upkeep:prune",

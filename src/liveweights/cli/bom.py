@@ -54,7 +54,9 @@ def bom(
     ] = False,
     prove: Annotated[
         str | None,
-        typer.Option(help="Id of a feedback: print the proof that it was learnt from or judged by."),
+        typer.Option(
+            help="Id of a feedback: print the proof that it was learnt from or judged by."
+        ),
     ] = None,
     tenant: Annotated[str, typer.Option(help="With --prove: whose feedback it is.")] = "default",
     home: Home = HOME,
@@ -198,7 +200,9 @@ def _store(content: bytes, folder: Path, config: Config) -> bool:
         folder.mkdir(parents=True, exist_ok=True)
         others = {one.name for one in folder.iterdir()} - {FILE, signing.SIGNATURE}
         if others:
-            raise refuse(f"--to {folder} holds {min(others)}, which would be signed too; name a new folder")
+            raise refuse(
+                f"--to {folder} holds {min(others)}, which would be signed too; name a new folder"
+            )
         (folder / signing.SIGNATURE).unlink(missing_ok=True)
         (folder / FILE).write_bytes(content)
         if not config.signing.key:
