@@ -1,7 +1,8 @@
 """Facts as components and services of CycloneDX."""
 
-# The extra that this needs may not be installed where types are checked.
-# pyright: reportMissingImports=false
+# The extra that this needs may not be installed where types are checked, and the library's
+# decorators hide what its classes take.
+# pyright: reportMissingImports=false, reportCallIssue=false, reportArgumentType=false
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator

@@ -126,6 +126,10 @@ class Service:
     controls: tuple[str, ...] = ()
 
 
+WHOLE, ALIAS = "service", "alias:"
+"""What the service and an alias are referred to by."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bill:
     """Everything that one bill is about. ``subject`` is a checkpoint's id, an alias or, for the
@@ -139,6 +143,13 @@ class Bill:
     aliases: tuple[Alias, ...] = ()
     hosted: tuple[Hosted, ...] = ()
     packages: tuple[Package, ...] = ()
+
+    @property
+    def reference(self) -> str:
+        """What it is about, as a ``bom-ref``."""
+        if not self.subject:
+            return WHOLE
+        return self.subject if self.subject in self.models else f"{ALIAS}{self.subject}"
 
     def chain(self, checkpoint: str) -> list[Model]:
         """A checkpoint and its parents down to its base, the newest first."""

@@ -67,4 +67,4 @@ def _needed(one: Distribution, extras: set[str]) -> dict[str, tuple[Distribution
 
 def _licence(one: Distribution) -> str | None:
     """As an SPDX expression, where the distribution says it so (PEP 639)."""
-    return one.metadata.get("License-Expression")
+    return next(iter(one.metadata.get_all("License-Expression") or ()), None)

@@ -158,14 +158,14 @@ def _names_of_bases(
     rows: Sequence[tuple[Any, ...]], aliases: Iterable[Alias], known: Known
 ) -> dict[str, list[str]]:
     """What the settings call each base, by its id."""
-    parents = {row[0]: row[4] for row in rows}
+    parents: dict[str, str | None] = {row[0]: row[4] for row in rows}
     names: dict[str, list[str]] = {}
     for alias in aliases:
-        id: str | None = alias.live
+        id = alias.live
         if alias.name not in known.bases or id not in parents:
             continue
-        while parents[id] is not None:
-            id = parents[id]
+        while (parent := parents[id]) is not None:
+            id = parent
         names.setdefault(id, []).append(known.bases[alias.name])
     return names
 

@@ -30,7 +30,7 @@ from liveweights.weights.registry import Tampered
 
 FILE = "bom.cdx.json"
 """Of the folder that ``--to`` names; beside it is the signature."""
-CONTROLS = (
+CONTROLS: tuple[str, ...] = (
     "files of a checkpoint are checked against the hashes in its card before every load",
     "no code that comes with a model is run",
     "code that models write is run in a sandbox",

@@ -293,7 +293,7 @@ async def read_bases(conn: Connection) -> list[tuple[Checkpoint, dict[str, str]]
 async def read_cards(conn: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """The cards of registered checkpoints, by their ids; none of those that are not."""
     cursor = await conn.execute("select id, card from checkpoints where id = any(%s)", (list(ids),))
-    return {id: card for id, card in await cursor.fetchall()}
+    return dict(await cursor.fetchall())
 
 
 def _flush(folder: Path) -> None:
