@@ -78,6 +78,7 @@ FILE_CIRCLES = set[tuple[str, ...]]()
 PACKAGE_CIRCLES = set[tuple[str, ...]]()
 
 OWNERS = {
+    "adoption": {"adoption_snapshots"},
     "agentdb": {"databases"},
     "cycle": {"baselines", "cycles", "leases"},
     "gate": {"drafts"},

@@ -31,6 +31,7 @@ COMMANDS = {
     "bom": f"{HERE}.bom:bom",
     "verify-bom": f"{HERE}.bom:verify_bom",
     "exposure": f"{HERE}.exposure:exposure",
+    "adoption": f"{HERE}.adoption:adoption",
     "replay": f"{HERE}.replay:replay",
     "upcycle": f"{HERE}.upcycle:upcycle",
     "prune": f"{HERE}.upkeep:prune",

@@ -5,19 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import msgspec
 import typer
 
-from liveweights.bom.origin import find_origin
 from liveweights.catalog.card_files import CatalogueError
 from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.prices import PriceList
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
 from liveweights.cli.output import show_json
+from liveweights.cli.serving import list_served
 from liveweights.config import Config
-from liveweights.exposure.facts import HERE, Served
+from liveweights.exposure.facts import Served
 from liveweights.exposure.losses import list_losses
 from liveweights.exposure.options import Option
 from liveweights.exposure.read import count_reactions, read_figures, read_learnt, read_traffic
@@ -27,7 +26,7 @@ from liveweights.insight.window import Window, WindowError, make_window
 from liveweights.store.database import Connection
 from liveweights.terms.book import Book
 from liveweights.terms.decision import Question
-from liveweights.terms.facts import facts_of, unknown_facts
+from liveweights.terms.facts import facts_of
 from liveweights.terms.purposes import find_purpose
 from liveweights.terms.rows import read_overrides
 from liveweights.terms.rules import Action
@@ -72,7 +71,7 @@ def exposure(
 
 def _read(settings: Config, home: Path, window: Window, gone: list[Without]) -> Exposure:
     known = Catalogue(home)
-    served = _served(settings, known)
+    served = list_served(settings, known)
     today = datetime.now(UTC).date()
 
     async def ask(conn: Connection) -> Exposure:
@@ -114,22 +113,6 @@ def _read(settings: Config, home: Path, window: Window, gone: list[Without]) -> 
         return msgspec.structs.replace(report, without=told, losses=losses)
 
     return query(settings, home, ask)
-
-
-def _served(settings: Config, known: Catalogue) -> list[Served]:
-    """The models of the service, local ones first."""
-    named = [(model.alias, model.base, HERE) for model in settings.list_models()]
-    for hosted in settings.list_hosted():
-        named.append((hosted.alias, hosted.model, urlsplit(hosted.upstream).hostname or ""))
-    served: list[Served] = []
-    for alias, name, upstream in named:
-        origin = find_origin(known, {}, [name])
-        if origin is None:
-            served.append(Served(facts=unknown_facts(alias), upstream=upstream))
-        else:
-            facts = facts_of(known, origin.card, alias)
-            served.append(Served(facts=facts, card=origin.card, upstream=upstream))
-    return served
 
 
 def _options(settings: Config, home: Path, known: Catalogue, served: list[Served]) -> list[Option]:
