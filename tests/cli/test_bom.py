@@ -134,6 +134,11 @@ def test_a_bill_is_made_checked_proved_and_found_out(
     assert checked.exit_code == 1
     assert "does not keep to CycloneDX 1.7" in checked.stderr
 
+    file.write_text('{"bomFormat": "CycloneDX", "specVersion": "1.7", "metadata": [1]}')
+    checked = run("verify-bom", str(file), "--record", "--proof", str(proof), *options)
+    assert checked.exit_code == 1
+    assert "does not keep to CycloneDX 1.7" in checked.stderr
+
     async def go() -> None:
         async with await psycopg.AsyncConnection.connect(dsn) as conn:
             await forget(conn, "default", "ada")

@@ -11,6 +11,8 @@ from typing import Any
 from liveweights.bom.document import BomUnavailable, Document
 
 FORMAT = {"bomFormat": "CycloneDX", "specVersion": "1.7"}
+DEEPEST = 64
+"""Levels of a document: ours have fewer than twenty."""
 
 
 class BrokenBom(ValueError):
@@ -20,11 +22,13 @@ class BrokenBom(ValueError):
 def read_document(content: bytes) -> Document:
     """Raises BrokenBom for what is no CycloneDX 1.7 in JSON."""
     try:
-        document: Any = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        document: Any = json.loads(content.decode())
+    except (ValueError, RecursionError) as error:  # ValueError: neither UTF-8 nor JSON
         raise BrokenBom(f"it is no JSON: {error}") from error
     if not isinstance(document, dict):
         raise BrokenBom("it holds no object")
+    if _is_deeper(document, DEEPEST):
+        raise BrokenBom(f"it is nested more than {DEEPEST} levels deep")
     for name, value in FORMAT.items():
         if document.get(name) != value:
             raise BrokenBom(f"its {name} is {document.get(name)!r}, not {value!r}")
@@ -71,6 +75,13 @@ def _compare_member(
         yield f"{where} is {_short(given[name])}; the record has no such thing"
     else:
         yield from compare(given[name], made[name], where)
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(one, levels - 1) for one in inner)
 
 
 def _short(value: Any) -> str:

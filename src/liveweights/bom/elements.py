@@ -100,7 +100,7 @@ def _system(document: Document) -> Iterable[Element]:
 def _models(document: Document) -> Iterable[Element]:
     models = list_models(document)
     for number, name, test, advice in MODELS:
-        yield _all("MDL-" + number, f"Model {name}", models, test, advice)
+        yield _all("MDL-" + number, f"Model {name}", models, test, advice=advice)
 
 
 def _datasets(document: Document) -> Iterable[Element]:
@@ -111,14 +111,14 @@ def _datasets(document: Document) -> Iterable[Element]:
         for one in model.get("modelCard", {}).get("modelParameters", {}).get("datasets", ())
     }
     for number, name, test in DATASETS:
-        yield _all("DP-" + number, f"Dataset {name}", datasets, test, NO_DATA)
+        yield _all("DP-" + number, f"Dataset {name}", datasets, test, advice=NO_DATA)
         if number == "08":
             yield _all(
                 "DP-09",
                 "Dataset dependency relationship",
                 datasets,
                 lambda one: one.get("bom-ref") in used,
-                NO_DATA,
+                advice=NO_DATA,
             )
 
 
@@ -239,7 +239,7 @@ def _one(number: str, name: str, there: bool, advice: str = "") -> Element:
 
 
 def _all(
-    number: str, name: str, components: Sequence[Document], test: Test, advice: str
+    number: str, name: str, components: Sequence[Document], test: Test, *, advice: str
 ) -> Element:
     """There where every component has it, and there is one at all."""
     lacking = [str(one.get("bom-ref") or one.get("name")) for one in components if not test(one)]

@@ -44,6 +44,7 @@ left join sealed s on s.cycle = t.id
 order by a.created_at desc, a.id
 """
 STANDING = "select alias, live, canary, canary_share from standing order by alias"
+ROOTS = "select s.alias, a.root from standing s join ancestry a on a.id = s.live order by s.alias"
 REACTION = """
 select r.generation, c.cycle, s.leaves
 from reactions r join claimed c
@@ -86,7 +87,7 @@ async def read_bill(conn: Connection, subject: str, known: Known, *, default: da
         if not subject:
             raise NotRegistered("the service has no model yet; `liveweights up` gives it one")
         ids = [subject]
-    models = await read_models(conn, ids, aliases, known)
+    models = await read_models(conn, ids, known)
     return Bill(
         subject=subject,
         as_of=newest_of(models.values(), default),
@@ -107,9 +108,7 @@ async def read_aliases(conn: Connection) -> tuple[Alias, ...]:
     )
 
 
-async def read_models(
-    conn: Connection, ids: Sequence[str], aliases: Iterable[Alias], known: Known
-) -> dict[str, Model]:
+async def read_models(conn: Connection, ids: Sequence[str], known: Known) -> dict[str, Model]:
     """The checkpoints and everything that they came from, by id, the newest first.
 
     Raises NotRegistered, CatalogueError.
@@ -120,7 +119,7 @@ async def read_models(
         if id not in there:
             raise NotRegistered(f"no checkpoint {id!r} is registered")
     cards = await read_cards(conn, [row[0] for row in rows])
-    names = _names_of_bases(rows, aliases, known)
+    names = await _name_bases(conn, known)
     return {
         row[0]: _model(row, cards.get(row[0]) or {}, names.get(row[0], ()), known) for row in rows
     }
@@ -154,19 +153,12 @@ async def read_inclusion(
     )
 
 
-def _names_of_bases(
-    rows: Sequence[tuple[Any, ...]], aliases: Iterable[Alias], known: Known
-) -> dict[str, list[str]]:
-    """What the settings call each base, by its id."""
-    parents: dict[str, str | None] = {row[0]: row[4] for row in rows}
+async def _name_bases(conn: Connection, known: Known) -> dict[str, list[str]]:
+    """What the settings call each base that is under an alias now, by its id."""
     names: dict[str, list[str]] = {}
-    for alias in aliases:
-        id = alias.live
-        if alias.name not in known.bases or id not in parents:
-            continue
-        while (parent := parents[id]) is not None:
-            id = parent
-        names.setdefault(id, []).append(known.bases[alias.name])
+    for alias, root in await (await conn.execute(ROOTS)).fetchall():
+        if alias in known.bases:
+            names.setdefault(root, []).append(known.bases[alias])
     return names
 
 

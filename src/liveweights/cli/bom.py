@@ -12,7 +12,13 @@ import typer
 
 from liveweights import __version__
 from liveweights.bom.check import BrokenBom, compare, find_fault, read_document
-from liveweights.bom.document import BomUnavailable, subject_of, write_document
+from liveweights.bom.document import (
+    BomUnavailable,
+    Document,
+    components_of,
+    subject_of,
+    write_document,
+)
 from liveweights.bom.elements import CLUSTERS, Element, check_elements
 from liveweights.bom.facts import Bill, Hosted, Service
 from liveweights.bom.merkle import Inclusion
@@ -73,8 +79,13 @@ def bom(
         raise refuse("name a checkpoint or an alias, or give --all")
     settings = read_config(config)
     if prove is not None:
-        inclusion = _prove(settings, home, subject, tenant, prove)
-        show_json(inclusion)
+        bill = _read(settings, home, subject)
+        reaction = tenant, prove
+
+        async def ask(conn: Connection) -> Inclusion:
+            return await read_inclusion(conn, bill.models, *reaction)
+
+        show_json(query(settings, home, ask))
         return
     content = _write(settings, home, subject)
     signed = False
@@ -114,15 +125,15 @@ def verify_bom(
     try:
         content = file.read_bytes()
         document = read_document(content)
-        if fault := find_fault(content):
-            wrong.append(f"it does not keep to CycloneDX 1.7: {fault}")
         if path.is_dir() and public is not None:
             signing.check_folder(path, public.expanduser())
-        if record:
+        if fault := find_fault(content):
+            wrong.append(f"it does not keep to CycloneDX 1.7: {fault}")
+        elif record:
             made = _write(settings, home, subject_of(document))
             wrong += compare(document, read_document(made))
-        if proof is not None:
-            wrong += _check_proof(proof, content)
+        if proof is not None and not fault:
+            wrong += _check_proof(proof, document)
     except Tampered as error:
         wrong.append(str(error))
     except (OSError, BrokenBom, BomUnavailable, signing.SigningUnavailable) as error:
@@ -157,15 +168,6 @@ def _read(config: Config, home: Path, subject: str) -> Bill:
         return query(config, home, ask)
     except CatalogueError as error:
         raise refuse(str(error)) from error
-
-
-def _prove(config: Config, home: Path, subject: str, tenant: str, feedback: str) -> Inclusion:
-    bill = _read(config, home, subject)
-
-    async def ask(conn: Connection) -> Inclusion:
-        return await read_inclusion(conn, bill.models, tenant, feedback)
-
-    return query(config, home, ask)
 
 
 def _known(config: Config, home: Path) -> Known:
@@ -245,7 +247,7 @@ def _why(element: Element) -> str:
     return f"of {of}{': ' if element.advice else ''}{element.advice}"
 
 
-def _check_proof(file: Path, content: bytes) -> Iterator[str]:
+def _check_proof(file: Path, document: Document) -> Iterator[str]:
     """What is wrong with a proof against a bill."""
     try:
         inclusion = msgspec.json.decode(file.read_bytes(), type=Inclusion)
@@ -254,15 +256,15 @@ def _check_proof(file: Path, content: bytes) -> Iterator[str]:
         return
     if not inclusion.holds():
         yield f"{file} does not lead from its reaction to its root"
-    elif inclusion.root not in _roots(content):
+    elif inclusion.root not in _roots(document):
         yield f"{file} leads to the root {inclusion.root}, which the bill does not name"
 
 
-def _roots(content: bytes) -> set[str]:
+def _roots(document: Document) -> set[str]:
     """The roots that a bill names."""
     return {
         one["value"]
-        for component in read_document(content).get("components", ())
+        for component in components_of(document)
         for one in component.get("properties", ())
         if one["name"] == "liveweights:merkle-root"
     }

@@ -52,10 +52,7 @@ def list_duties(served: Iterable[Served], figures: Figures) -> tuple[DutyStandin
         for origin in model.facts.origins:
             for duty in origin.duties:
                 aliases.setdefault((origin.name, origin.licence, duty), []).append(model.alias)
-    standings = [
-        _standing(origin, licence, duty, names, figures)
-        for (origin, licence, duty), names in aliases.items()
-    ]
+    standings = [_standing(which, names, figures) for which, names in aliases.items()]
     order: list[State] = ["applies", "always", "unknown", "not by own figures"]
     return tuple(sorted(standings, key=lambda one: (order.index(one.state), one.origin, one.kind)))
 
@@ -71,9 +68,9 @@ def judge_duty(duty: Duty, figures: Figures) -> tuple[State, str]:
     return state, "; ".join(_told(holding or duty.limits, figures))
 
 
-def _standing(
-    origin: str, licence: str, duty: Duty, aliases: list[str], figures: Figures
-) -> DutyStanding:
+def _standing(which: tuple[str, str, Duty], aliases: list[str], figures: Figures) -> DutyStanding:
+    """``which``: a duty of a model, under a licence."""
+    origin, licence, duty = which
     state, why = judge_duty(duty, figures)
     return DutyStanding(
         aliases=tuple(dict.fromkeys(aliases)),

@@ -10,7 +10,7 @@ from liveweights.catalog.cards import Card
 from liveweights.catalog.filters import UNKNOWN
 from liveweights.terms.facts import Facts
 
-Dimension = Literal["maker", "country", "licence", "licence_kind", "family", "upstream"]
+Dimension = Literal["maker", "country", "licence", "licence_kind", "family", "upstream", "hardware"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 HERE = "this service"
 """The upstream of a model that is run here."""
@@ -19,11 +19,13 @@ HERE = "this service"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
     """A model of the service: ``facts`` are of whose it is, back to what it was derived from.
-    ``card`` None: it has none. ``upstream`` is the host that runs it."""
+    ``card`` None: it has none. ``upstream`` is the host that runs it, ``hardware`` what that is,
+    where somebody said so."""
 
     facts: Facts
     card: Card | None = None
     upstream: str = HERE
+    hardware: str = UNKNOWN
 
     @property
     def alias(self) -> str:
@@ -33,6 +35,8 @@ class Served:
         """What it depends on: its own value first, then those of what it was derived from."""
         if dimension == "upstream":
             return (self.upstream,)
+        if dimension == "hardware":
+            return (self.hardware,)
         if dimension == "family":
             return ((self.card and self.card.family) or UNKNOWN,)
         return tuple(dict.fromkeys(getattr(one, dimension) for one in self.facts.origins))

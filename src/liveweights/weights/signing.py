@@ -82,9 +82,11 @@ def check_signature(checkpoint: Checkpoint, public: Path | None) -> None:
 
     Raises Tampered and SigningUnavailable.
     """
-    signed = (checkpoint.folder / SIGNATURE).exists()
-    if public is None or (checkpoint.kind == "base" and not signed):
+    signature = checkpoint.folder / SIGNATURE
+    if public is None or (checkpoint.kind == "base" and not signature.exists()):
         return
+    if not signature.is_file():
+        raise Tampered(f"{checkpoint.id}: {signature} is missing; `liveweights sign` makes it")
     try:
         check_folder(checkpoint.folder, public)
     except Tampered as error:
@@ -96,7 +98,7 @@ def check_folder(folder: Path, public: Path) -> None:
     SigningUnavailable."""
     signature = folder / SIGNATURE
     if not signature.is_file():
-        raise Tampered(f"{signature} is missing; `liveweights sign` makes it")
+        raise Tampered(f"{signature} is missing")
     verifying = _library().verifying
     config = verifying.Config().use_elliptic_key_verifier(public_key=public)
     try:
