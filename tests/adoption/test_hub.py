@@ -34,9 +34,9 @@ def hub() -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             name = self.path.partition("?")[0].removeprefix("/api/models/")
-            found = MODELS.get(name)
-            body = json.dumps({"id": name, **found} if found is not None else {"error": "no"})
-            self.send_response(200 if found is not None else 404)
+            counts = MODELS.get(name)
+            body = json.dumps({"id": name, **counts} if counts is not None else {"error": "no"})
+            self.send_response(200 if counts is not None else 404)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))
             self.end_headers()

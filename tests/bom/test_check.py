@@ -22,7 +22,7 @@ def nested(levels: int) -> bytes:
         (b"[]", "no object"),
         (b"{}", "its bomFormat is None, not 'CycloneDX'"),
         (json.dumps(HEAD | {"specVersion": "1.5"}).encode(), "its specVersion is '1.5', not '1.7'"),
-        (nested(DEEPEST + 1), "nested more than"),
+        (nested(DEEPEST), "nested more than"),
         (nested(100_000), "no JSON"),
     ],
 )
@@ -32,4 +32,4 @@ def test_what_is_no_bill_is_refused_in_one_sentence(content: bytes, why: str) ->
 
 
 def test_what_is_one_is_read() -> None:
-    assert read_document(nested(DEEPEST))["a"]
+    assert read_document(nested(DEEPEST - 1))["a"]

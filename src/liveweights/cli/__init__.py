@@ -39,6 +39,7 @@ COMMANDS = {
     "sign": f"{HERE}.upkeep:sign",
     "make-key": f"{HERE}.upkeep:make_key",
     "import": f"{HERE}.imports:import_logs",
+    "import-adapter": f"{HERE}.sharing:import_adapter",
     "archive": f"{HERE}.archive:archive",
     "restore": f"{HERE}.archive:restore",
     "forget": f"{HERE}.archive:forget",
