@@ -108,7 +108,7 @@ def _check_module(
     whole = shapes.get(f"{module}.weight")
     if whole is None or len(whole) != 2:
         raise ForeignError(f"it adapts {module}, which the base does not have: it is of another")
-    if names.keys() != {"A", "B"}:
+    if set(names) != {"A", "B"}:
         raise ForeignError(f"of {module} it has one factor only: it is not whole")
     a_RI, b_OR = tensors.get_tensor(names["A"]), tensors.get_tensor(names["B"])
     if a_RI.ndim != 2 or b_OR.ndim != 2 or a_RI.shape[0] != b_OR.shape[1]:
