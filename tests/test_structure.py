@@ -78,13 +78,14 @@ FILE_CIRCLES = set[tuple[str, ...]]()
 PACKAGE_CIRCLES = set[tuple[str, ...]]()
 
 OWNERS = {
+    "adoption": {"adoption_snapshots"},
     "agentdb": {"databases"},
     "cycle": {"baselines", "cycles", "leases"},
     "gate": {"drafts"},
     "record": {
         "archives", "cycle_rows", "engine_metrics", "feedback", "feedback_keys", "forgotten",
-        "generations", "quarantine", "responses", "rollup_histograms", "rollups", "series",
-        "shadow_answers", "upstream_objects",
+        "generations", "quarantine", "responses", "rollup_histograms", "rollups", "seals",
+        "series", "shadow_answers", "upstream_objects",
     },
     "release": {"aliases", "deployments", "releases", "warm"},
     "terms": {"terms_denials", "terms_overrides"},

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from liveweights import bounds
 from liveweights.agentdb.settings import DatabaseSettings
+from liveweights.bom.settings import BomSettings
 from liveweights.catalog.template import TemplateSettings
 from liveweights.cycle.settings import CycleSettings, WorkerSettings
 from liveweights.engines.settings import EngineSettings, OpenAISettings, VllmSettings
@@ -174,6 +175,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     canary: CanarySettings = CanarySettings()
     deployment: DeploymentSettings = DeploymentSettings()
     signing: SigningSettings = SigningSettings()
+    bom: BomSettings = BomSettings()
     retention: RetentionSettings = RetentionSettings()
     cycle: CycleSettings = CycleSettings()
     databases: DatabaseSettings = DatabaseSettings()

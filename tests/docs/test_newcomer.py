@@ -41,6 +41,7 @@ LIVEWEIGHTS = (sys.executable, "-c", "from liveweights.cli import main; main()")
 ELSEWHERE = (
     *("up", "serve", "demo", "replay", "db", "upcycle", "import", "gate"),
     *("model", "make-key", "sign", "catalogue recognise", "catalogue refresh"),
+    *("bom", "verify-bom", "import-adapter", "adoption import", "insight adoption --by maker"),
 )
 """What starts a service or needs what a reader brings; other tests run these."""
 MAY_REFUSE = ("canary", "rollback", "archive", "restore", "terms end", "lineage", "scorecard")

@@ -12,6 +12,7 @@ import msgspec
 import typer
 from rich.console import Console
 
+from liveweights.cli.adoption import own_adoption
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
 from liveweights.cli.output import say, show, show_csv, show_json
 from liveweights.insight.catalogue import KEYS, QUESTIONS, check_key
@@ -36,6 +37,9 @@ By = Annotated[str | None, typer.Option(help=f"Tell apart by {', '.join(KEYS)}."
 Alias = Annotated[str | None, typer.Option(help="One alias; default: all.")]
 Tenant = Annotated[str | None, typer.Option(help="One tenant; default: all.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+
+
+insight.command("adoption")(own_adoption)
 
 
 @insight.command("accept-rate")

@@ -16,13 +16,14 @@ from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.names import UnknownModel
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
 from liveweights.cli.output import say, show, show_json
-from liveweights.cli.terms_page import list_questions, terms_lines, told
+from liveweights.cli.terms_page import example_lines, list_questions, terms_lines, told
 from liveweights.config import Config, ModelSettings
 from liveweights.store.database import Connection
 from liveweights.terms import rows
 from liveweights.terms.book import Book
 from liveweights.terms.decision import Override
 from liveweights.terms.defaults import DEFAULTS
+from liveweights.terms.examples import list_examples
 from liveweights.terms.facts import Facts, facts_of, unknown_facts
 from liveweights.terms.names import find_idle, find_strange
 from liveweights.terms.purposes import find_purpose
@@ -92,6 +93,29 @@ def check(
     decided = (pair for pairs in found.values() for pair in pairs)
     if any(d.outcome == "deny" and asked.action in ("load", "route") for asked, d in decided):
         raise typer.Exit(1)
+
+
+@terms.command("examples")
+def list_rules_of_origin(
+    jurisdiction: Annotated[
+        str | None, typer.Option(help="Such as US; default: all that are known.")
+    ] = None,
+    home: Home = HOME,
+) -> None:
+    """Print rules of governments on origin as [[terms]] to choose from: none is in force until it
+    is in the settings file. Each says since when it holds and where that was read. Not legal
+    advice: add whom it is about (`tenant`, `purpose`), and read the source first."""
+    try:
+        examples = list(list_examples(Catalogue(home).rules))
+    except CatalogueError as error:
+        raise refuse(str(error)) from error
+    places = sorted({one.jurisdiction for one, _ in examples})
+    if jurisdiction is not None and jurisdiction not in places:
+        raise refuse(f"--jurisdiction {jurisdiction}: there are {', '.join(places)}")
+    for origin, rule in examples:
+        if jurisdiction in (None, origin.jurisdiction):
+            for line in example_lines(origin, rule):
+                say(line)
 
 
 @terms.command("denials")

@@ -7,9 +7,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any, get_args
 
+import msgspec
+
+from liveweights.catalog.filters import UNKNOWN
+from liveweights.catalog.surroundings import OriginRule
+from liveweights.cli.reference import toml_value
 from liveweights.terms.decision import Decision, Question
 from liveweights.terms.facts import Facts
-from liveweights.terms.rules import ACTIONS, Learner
+from liveweights.terms.rules import ACTIONS, Learner, Rule
 
 WIDTH = 20
 
@@ -48,6 +53,23 @@ def terms_lines(facts: Facts, decided: Iterable[tuple[Question, Decision]]) -> I
                 yield _more(f"also {match.then} by {match.rule}: {match}")
         for text in decision.notices:
             yield _more(f"owed: {text}")
+
+
+def example_lines(origin: OriginRule, rule: Rule) -> Iterator[str]:
+    """A rule as TOML, below what it is an example of."""
+    about = (
+        f"{origin.name} ({origin.jurisdiction}, {origin.status}, {origin.effective or UNKNOWN})",
+        f"It is about {origin.who}. Confidence: {origin.confidence}. Not legal advice.",
+        f"Read at {origin.source}",
+        f"An operator may: {origin.operator_rule}" if origin.operator_rule else "",
+    )
+    for text in about:
+        if text:
+            yield f"# {' '.join(text.split())}"
+    yield "[[terms]]"
+    for name, value in msgspec.to_builtins(rule).items():
+        yield f"{name} = {toml_value(value)}"
+    yield ""
 
 
 def _more(text: str) -> str:

@@ -93,6 +93,23 @@ from kept left join feedback f on f.day = kept.day and f.generation = kept.id
 """
 
 
+# Before rows of it can be archived or forgotten.
+SEAL = """
+insert into seals (cycle, trained, held_back, leaves)
+select %(cycle)s,
+    count(distinct r.generation) filter (where r.split = 'train'),
+    count(distinct r.generation) filter (where r.split = 'held_back'),
+    coalesce(array_agg(leaf order by leaf) filter (where leaf is not null), '{}')
+from cycle_rows r left join lateral (
+    select reaction_leaf(f.tenant, f.generation, f.id) as leaf from feedback f
+    where f.day = any(%(days)s) and f.day = r.day and f.generation = r.generation
+      and f.seq = r.feedback
+) named on true
+where r.cycle = %(cycle)s
+on conflict (cycle) do update set trained = excluded.trained,
+    held_back = excluded.held_back, leaves = excluded.leaves
+"""
+
 HELD_BACK = """
 select r.day, r.generation
 from cycle_rows r join (
@@ -198,6 +215,7 @@ async def claim(
     days = [day_of(id) for id in ids]
     insert = _insert(await hold(conn))
     await conn.execute(insert, {"cycle": cycle, "days": days, "ids": ids, "splits": splits})
+    await conn.execute(SEAL, {"cycle": cycle, "days": days})
     return await count(conn, cycle)
 
 

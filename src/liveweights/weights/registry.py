@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -288,6 +288,12 @@ async def read_bases(conn: Connection) -> list[tuple[Checkpoint, dict[str, str]]
     )
     rows = await cursor.fetchall()
     return [(Checkpoint(id, "base", Path(folder)), files) for id, folder, files in rows]
+
+
+async def read_cards(conn: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The cards of registered checkpoints, by their ids; none of those that are not."""
+    cursor = await conn.execute("select id, card from checkpoints where id = any(%s)", (list(ids),))
+    return dict(await cursor.fetchall())
 
 
 def _flush(folder: Path) -> None:

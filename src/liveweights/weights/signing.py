@@ -87,14 +87,26 @@ def check_signature(checkpoint: Checkpoint, public: Path | None) -> None:
         return
     if not signature.is_file():
         raise Tampered(f"{checkpoint.id}: {signature} is missing; `liveweights sign` makes it")
+    try:
+        check_folder(checkpoint.folder, public)
+    except Tampered as error:
+        raise Tampered(f"{checkpoint.id}: {error}") from error
+
+
+def check_folder(folder: Path, public: Path) -> None:
+    """That a folder is signed with the key, every file of it and no other. Raises Tampered and
+    SigningUnavailable."""
+    signature = folder / SIGNATURE
+    if not signature.is_file():
+        raise Tampered(f"{signature} is missing")
     verifying = _library().verifying
     config = verifying.Config().use_elliptic_key_verifier(public_key=public)
     try:
-        config.set_hashing_config(_hashing(checkpoint.folder)).verify(checkpoint.folder, signature)
+        config.set_hashing_config(_hashing(folder)).verify(folder, signature)
     except Exception as error:
         # The library raises a plain ValueError for what differs, and whatever its parser or the
         # key's does for a signature that is none: all of it means "do not load this".
-        raise Tampered(f"{checkpoint.id}: {signature} does not hold: {error}") from error
+        raise Tampered(f"{signature} does not hold: {error}") from error
 
 
 def _hashing(folder: Path) -> hashing.Config:

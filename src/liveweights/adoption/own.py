@@ -1,0 +1,85 @@
+"""What this service asks of whom, a week at a time. Pure."""
+
+from __future__ import annotations
+
+import datetime
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from liveweights.exposure.facts import Dimension, Served, Traffic
+from liveweights.exposure.shares import NANOS, with_former
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Checkpoints that were learnt for an alias on one day (UTC)."""
+
+    alias: str
+    day: datetime.date
+    checkpoints: int
+
+
+class Week(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the week from a Monday on: what models of one country, maker or family had. Each model
+    counts for its own only, so shares of a week add up to 1 where there is anything."""
+
+    week: datetime.date
+    value: str
+    answers: int
+    answer_share: float
+    tokens: int
+    token_share: float
+    revenue: float
+    revenue_share: float
+    checkpoints: int
+
+
+@dataclass(slots=True)
+class _Sums:
+    answers: int = 0
+    tokens: int = 0
+    revenue: int = 0
+    checkpoints: int = 0
+
+
+def list_weeks(
+    served: Iterable[Served], traffic: Sequence[Traffic], made: Iterable[Made], by: Dimension
+) -> tuple[Week, ...]:
+    """A row for each week and value with answers or checkpoints, in order of both."""
+    models = with_former(served, traffic)
+    sums: dict[datetime.date, dict[str, _Sums]] = defaultdict(lambda: defaultdict(_Sums))
+    for one in traffic:
+        row = sums[_monday(one.day)][models[one.alias].values(by)[0]]
+        row.answers += one.answers
+        row.tokens += one.prompt_tokens + one.output_tokens
+        row.revenue += one.revenue
+    for one in made:
+        if one.alias in models:
+            sums[_monday(one.day)][models[one.alias].values(by)[0]].checkpoints += one.checkpoints
+    return tuple(
+        Week(
+            week=week,
+            value=value,
+            answers=row.answers,
+            answer_share=_part(row.answers, [one.answers for one in values.values()]),
+            tokens=row.tokens,
+            token_share=_part(row.tokens, [one.tokens for one in values.values()]),
+            revenue=row.revenue / NANOS,
+            revenue_share=_part(row.revenue, [one.revenue for one in values.values()]),
+            checkpoints=row.checkpoints,
+        )
+        for week, values in sorted(sums.items())
+        for value, row in sorted(values.items())
+    )
+
+
+def _monday(day: datetime.date) -> datetime.date:
+    return day - datetime.timedelta(days=day.weekday())
+
+
+def _part(part: int, all_: Iterable[int]) -> float:
+    whole = sum(all_)
+    return part / whole if whole else 0.0

@@ -1,0 +1,166 @@
+"""``liveweights adoption`` and ``insight adoption``: who is used, here and in the world."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import typer
+
+from liveweights.adoption.hub import NotCounted, fetch_snapshots
+from liveweights.adoption.own import Week, list_weeks
+from liveweights.adoption.plot import draw_weeks
+from liveweights.adoption.relative import Relative, Tracked, list_relative
+from liveweights.adoption.rows import keep_snapshots, read_made, read_snapshots
+from liveweights.adoption.snapshots import COLUMNS, Snapshot, SnapshotError, parse_snapshots
+from liveweights.catalog.card_files import CatalogueError
+from liveweights.catalog.catalogue import Catalogue
+from liveweights.catalog.names import UnknownModel
+from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.cli.output import say, show, show_json
+from liveweights.cli.serving import list_served
+from liveweights.exposure.read import read_traffic
+from liveweights.insight.window import WindowError, make_window
+from liveweights.store.database import Connection
+
+HUB = "hub"
+By = Literal["country", "maker", "family"]
+
+adoption = typer.Typer(
+    no_args_is_help=True,
+    help="Published figures of how much open models are used, kept here day by day. What this "
+    "service itself uses: `liveweights insight adoption`.",
+)
+
+
+def own_adoption(
+    by: Annotated[By, typer.Option(help="Of each model's own card.")] = "country",
+    since: Annotated[str, typer.Option(help="30d, 12w ago, or a date; whole days (UTC).")] = "12w",
+    until: Annotated[str, typer.Option(help="As --since; before this.")] = "now",
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the shares of answers: .svg, .png or .pdf.")
+    ] = None,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """What share of answers, tokens, revenue and learnt checkpoints models of each country, maker
+    or family have, week by week."""
+    settings = read_config(config)
+    try:
+        window = make_window(since, until, "1d")
+        served = list_served(settings, Catalogue(home))
+    except (WindowError, CatalogueError) as error:
+        raise refuse(str(error)) from error
+
+    async def ask(conn: Connection) -> tuple[Week, ...]:
+        traffic = await read_traffic(conn, window.since, window.until)
+        made = await read_made(conn, window.since, window.until)
+        return list_weeks(served, traffic, made, by)
+
+    weeks = query(settings, home, ask)
+    if plot:
+        try:
+            draw_weeks(weeks, "answer_share", plot)
+        except (OSError, ValueError) as error:
+            raise refuse(str(error)) from error
+        say(f"wrote {plot}", err=True)
+    if as_json:
+        show_json(weeks)
+    elif plot is None:
+        rows = [
+            msgspec.to_builtins(one)
+            | {
+                name: f"{getattr(one, name):.1%}"
+                for name in Week.__struct_fields__
+                if "share" in name
+            }
+            for one in weeks
+        ]
+        show(rows, Week.__struct_fields__, False)
+
+
+@adoption.command("import")
+def import_figures(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help=f"A CSV file ({', '.join(COLUMNS)}), or `{HUB}`: today's counts of Hugging Face "
+            "for every card, or for --model."
+        ),
+    ],
+    model: Annotated[
+        list[str] | None, typer.Option(help=f"With `{HUB}`: only this one. Repeat.")
+    ] = None,
+    home: Home = HOME,
+    config: Settings = None,
+) -> None:
+    """Keep published counts of downloads and derivatives, each with its day and source. The same
+    again replaces what that source said of that day. Exit code 1: some could not be had."""
+    settings = read_config(config)
+    failed: list[str] = []
+    try:
+        if source == HUB:
+            known = Catalogue(home)
+            names = [known.find(one).hub_id for one in model] if model else list(known.cards)
+            counted: list[Snapshot] = []
+            for one in fetch_snapshots(names, datetime.now(UTC).date()):
+                if isinstance(one, NotCounted):
+                    failed.append(str(one))
+                else:
+                    counted.append(one)
+        elif model:
+            raise refuse("--model is for `hub`; a file has its models in its lines")
+        else:
+            with Path(source).open(encoding="utf-8", newline="") as file:
+                counted = parse_snapshots(file)
+    except (OSError, UnicodeDecodeError, SnapshotError) as error:
+        raise refuse(f"{source}: {error}") from error
+    except (CatalogueError, UnknownModel) as error:
+        raise refuse(str(error)) from error
+
+    async def keep(conn: Connection) -> int:
+        return await keep_snapshots(conn, counted)
+
+    count = query(settings, home, keep) if counted else 0
+    for fault in failed:
+        say(fault, fg="yellow", err=True)
+    say(f"{count} figures kept")
+    if failed:
+        raise typer.Exit(1)
+
+
+@adoption.command()
+def relative(
+    model: Annotated[
+        str | None, typer.Argument(help="A model of the catalogue; default: all.")
+    ] = None,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """How downloads so many days after the release compare with the median of the ten most
+    downloaded of the size (the ATOM project's relative adoption metric)."""
+    settings = read_config(config)
+    try:
+        known = Catalogue(home)
+        wanted = known.find(model).hub_id if model else None
+        tracked = [
+            Tracked(card.hub_id, card.released, card.parameters_total)
+            for card in known.cards.values()
+            if card.released and card.parameters_total
+        ]
+    except (CatalogueError, UnknownModel) as error:
+        raise refuse(str(error)) from error
+
+    async def ask(conn: Connection) -> tuple[Relative, ...]:
+        return list_relative(tracked, await read_snapshots(conn))
+
+    shown = [one for one in query(settings, home, ask) if wanted in (None, one.model)]
+    if as_json:
+        show_json(shown)
+        return
+    rows = [msgspec.to_builtins(one) | {"score": f"{one.score:.2f}"} for one in shown]
+    show(rows, Relative.__struct_fields__, False)

@@ -1,0 +1,270 @@
+"""``liveweights bom`` and ``verify-bom``: bills of materials, and whether one is still right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from liveweights import __version__
+from liveweights.bom.check import BrokenBom, compare, find_fault, read_document
+from liveweights.bom.document import (
+    BomUnavailable,
+    Document,
+    components_of,
+    subject_of,
+    write_document,
+)
+from liveweights.bom.elements import CLUSTERS, Element, check_elements
+from liveweights.bom.facts import Bill, Hosted, Service
+from liveweights.bom.merkle import Inclusion
+from liveweights.bom.origin import find_origin
+from liveweights.bom.packages import list_packages
+from liveweights.bom.read import Known, read_bill, read_inclusion
+from liveweights.catalog.card_files import CatalogueError
+from liveweights.catalog.catalogue import Catalogue
+from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.cli.output import say, show_json
+from liveweights.config import Config
+from liveweights.store.database import Connection
+from liveweights.weights import signing
+from liveweights.weights.registry import Tampered
+
+FILE = "bom.cdx.json"
+"""Of the folder that ``--to`` names; beside it is the signature."""
+CONTROLS: tuple[str, ...] = (
+    "files of a checkpoint are checked against the hashes in its card before every load",
+    "no code that comes with a model is run",
+    "code that models write is run in a sandbox",
+)
+
+
+def bom(
+    subject: Annotated[
+        str, typer.Argument(help="A checkpoint, NAME@HASH, or an alias. --all: the whole service.")
+    ] = "",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Everything that answers in this service.")
+    ] = False,
+    to: Annotated[
+        Path | None,
+        typer.Option(help=f"Write {FILE} into this folder, signed where [signing] names a key."),
+    ] = None,
+    elements: Annotated[
+        bool,
+        typer.Option("--elements", help="Say which minimum elements of the G7 it has, and lacks."),
+    ] = False,
+    prove: Annotated[
+        str | None,
+        typer.Option(
+            help="Id of a feedback: print the proof that it was learnt from or judged by."
+        ),
+    ] = None,
+    tenant: Annotated[str, typer.Option(help="With --prove: whose feedback it is.")] = "default",
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Write the bill of materials of a checkpoint, an alias or the service: CycloneDX 1.7.
+
+    Base and maker, every cycle since with the feedback that it read as counts and a Merkle root,
+    hashes of all files, verdicts, licence and duties, code with versions. The same record makes
+    the same bytes. Not legal advice.
+    """
+    if everything == bool(subject):
+        raise refuse("name a checkpoint or an alias, or give --all")
+    settings = read_config(config)
+    if prove is not None:
+        bill = _read(settings, home, subject)
+        reaction = tenant, prove
+
+        async def ask(conn: Connection) -> Inclusion:
+            return await read_inclusion(conn, bill.models, *reaction)
+
+        show_json(query(settings, home, ask))
+        return
+    content = _write(settings, home, subject)
+    signed = False
+    if to is not None:
+        signed = _store(content, to, settings)
+        say(f"wrote {to / FILE}{', signed' if signed else ''}", err=True)
+    if elements:
+        _show_elements(check_elements(read_document(content), is_signed=signed), as_json)
+    elif to is None:
+        typer.echo(content.decode("ascii"), nl=False)
+
+
+def verify_bom(
+    path: Annotated[Path, typer.Argument(help="A bill, or the folder that --to wrote it into.")],
+    record: Annotated[
+        bool,
+        typer.Option("--record", help="Make it again from HOME's record; name every difference."),
+    ] = False,
+    proof: Annotated[
+        Path | None, typer.Option(help="What --prove printed: check that it leads to a root in it.")
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="Public key that the folder is signed with; default: that of [signing]."),
+    ] = None,
+    home: Home = HOME,
+    config: Settings = None,
+) -> None:
+    """Check a bill of materials: the official schema, the signature, the record, a proof.
+
+    Ends with status 1, naming what is wrong.
+    """
+    settings = read_config(config)
+    file = path / FILE if path.is_dir() else path
+    public = key or (Path(settings.signing.public_key) if settings.signing.public_key else None)
+    wrong: list[str] = []
+    try:
+        content = file.read_bytes()
+        document = read_document(content)
+        if path.is_dir() and public is not None:
+            signing.check_folder(path, public.expanduser())
+        if fault := find_fault(content):
+            wrong.append(f"it does not keep to CycloneDX 1.7: {fault}")
+        elif record:
+            made = _write(settings, home, subject_of(document))
+            wrong += compare(document, read_document(made))
+        if proof is not None and not fault:
+            wrong += _check_proof(proof, document)
+    except Tampered as error:
+        wrong.append(str(error))
+    except (OSError, BrokenBom, BomUnavailable, signing.SigningUnavailable) as error:
+        raise refuse(f"{file}: {error}") from error
+    for fault in wrong:
+        say(f"{file}: {fault}", fg="red", err=True)
+    if wrong:
+        raise typer.Exit(1)
+    checked = ["valid CycloneDX 1.7"]
+    if path.is_dir() and public is not None:
+        checked.append("signed")
+    checked += ["as the record has it"] if record else []
+    checked += ["the reaction was read"] if proof else []
+    say(f"{file}: {', '.join(checked)}")
+
+
+def _write(config: Config, home: Path, subject: str) -> bytes:
+    try:
+        return write_document(_read(config, home, subject))
+    except BomUnavailable as error:
+        raise refuse(str(error)) from error
+
+
+def _read(config: Config, home: Path, subject: str) -> Bill:
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    try:
+        known = _known(config, home)
+
+        async def ask(conn: Connection) -> Bill:
+            return await read_bill(conn, subject, known, default=today)
+
+        return query(config, home, ask)
+    except CatalogueError as error:
+        raise refuse(str(error)) from error
+
+
+def _known(config: Config, home: Path) -> Known:
+    catalogue = Catalogue(home)
+    controls = list(CONTROLS)
+    if config.signing.public_key:
+        controls.append("only checkpoints that the service's key has signed are loaded")
+    if config.api.keys:
+        controls.append("every request needs a key")
+    return Known(
+        catalogue=catalogue,
+        bases={model.alias: model.base for model in config.list_models()},
+        service=Service(
+            version=__version__, controls=tuple(controls), **msgspec.structs.asdict(config.bom)
+        ),
+        hosted=tuple(
+            Hosted(
+                alias=one.alias,
+                model=one.model,
+                url=one.upstream,
+                origin=find_origin(catalogue, {}, [one.model]),
+            )
+            for one in config.list_hosted()
+        ),
+        packages=list_packages(),
+    )
+
+
+def _store(content: bytes, folder: Path, config: Config) -> bool:
+    """Write the bill, and sign it where there is a key; whether that was so."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        others = {one.name for one in folder.iterdir()} - {FILE, signing.SIGNATURE}
+        if others:
+            raise refuse(
+                f"--to {folder} holds {min(others)}, which would be signed too; name a new folder"
+            )
+        (folder / signing.SIGNATURE).unlink(missing_ok=True)
+        (folder / FILE).write_bytes(content)
+        if not config.signing.key:
+            return False
+        signing.sign(folder, Path(config.signing.key).expanduser())
+    except (OSError, ValueError, signing.SigningUnavailable) as error:
+        raise refuse(str(error)) from error
+    return True
+
+
+def _show_elements(elements: tuple[Element, ...], as_json: bool) -> None:
+    if as_json:
+        show_json(
+            [
+                {
+                    "number": one.number,
+                    "cluster": one.cluster,
+                    "name": one.name,
+                    "there": one.is_there,
+                    "lacking": one.lacking,
+                    "advice": one.advice,
+                }
+                for one in elements
+            ]
+        )
+        return
+    for cluster in CLUSTERS.values():
+        say(cluster)
+        for one in elements:
+            if one.cluster == cluster:
+                say(f"  {one.number:<7} {'there  ' if one.is_there else 'lacking'} {one.name}")
+                if not one.is_there:
+                    say(f"          {_why(one)}", fg="yellow")
+    there = sum(one.is_there for one in elements)
+    say(f"{there} of {len(elements)} minimum elements of the G7 (2026-05-12) are there")
+
+
+def _why(element: Element) -> str:
+    of = ", ".join(element.lacking[:3]) + (", ..." if len(element.lacking) > 3 else "")
+    return f"of {of}{': ' if element.advice else ''}{element.advice}"
+
+
+def _check_proof(file: Path, document: Document) -> Iterator[str]:
+    """What is wrong with a proof against a bill."""
+    try:
+        inclusion = msgspec.json.decode(file.read_bytes(), type=Inclusion)
+    except msgspec.DecodeError as error:
+        yield f"{file} is no proof: {error}"
+        return
+    if not inclusion.holds():
+        yield f"{file} does not lead from its reaction to its root"
+    elif inclusion.root not in _roots(document):
+        yield f"{file} leads to the root {inclusion.root}, which the bill does not name"
+
+
+def _roots(document: Document) -> set[str]:
+    """The roots that a bill names."""
+    return {
+        one["value"]
+        for component in components_of(document)
+        for one in component.get("properties", ())
+        if one["name"] == "liveweights:merkle-root"
+    }

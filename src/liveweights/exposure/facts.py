@@ -1,0 +1,70 @@
+"""What exposure is worked out from: models with whose they are, traffic, and what was learnt."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from liveweights.catalog.cards import Card
+from liveweights.catalog.filters import UNKNOWN
+from liveweights.terms.facts import Facts
+
+Dimension = Literal["maker", "country", "licence", "licence_kind", "family", "upstream", "hardware"]
+DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+HERE = "this service"
+"""The upstream of a model that is run here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A model of the service: ``facts`` are of whose it is, back to what it was derived from.
+    ``card`` None: it has none. ``upstream`` is the host that runs it, ``hardware`` what that is,
+    where somebody said so."""
+
+    facts: Facts
+    card: Card | None = None
+    upstream: str = HERE
+    hardware: str = UNKNOWN
+
+    @property
+    def alias(self) -> str:
+        return self.facts.name
+
+    def values(self, dimension: Dimension) -> tuple[str, ...]:
+        """What it depends on: its own value first, then those of what it was derived from."""
+        if dimension == "upstream":
+            return (self.upstream,)
+        if dimension == "hardware":
+            return (self.hardware,)
+        if dimension == "family":
+            return ((self.card and self.card.family) or UNKNOWN,)
+        return tuple(dict.fromkeys(getattr(one, dimension) for one in self.facts.origins))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """What one tenant had of one alias on one day (UTC). ``revenue`` is in billionths of the
+    currency of the configured prices; ``accepted`` and ``rejected`` count answers."""
+
+    alias: str
+    tenant: str
+    day: datetime.date
+    answers: int
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    revenue: int = 0
+    accepted: int = 0
+    rejected: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learnt:
+    """What an alias has learnt: cycles that are part of what is live, and the sum of the gains in
+    held-back reward that their gates measured; all cycles that ended, and their seconds."""
+
+    alias: str
+    promoted: int
+    gain: float
+    cycles: int
+    seconds: float

@@ -1,0 +1,124 @@
+"""Adapters that somebody else made: looked at before they are taken in.
+
+Nothing in them is run: pickles are refused, and only the adapter's tensors and its configuration
+are copied.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from liveweights.weights.models import LARGEST_CONFIG, read_json
+from liveweights.weights.tensors import open_tensors, read_shapes
+
+CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
+PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
+_FACTOR = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<factor>[AB])\.weight")
+
+
+class ForeignError(ValueError):
+    """An adapter that cannot be taken in; one sentence says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """An adapter that fits: how many modules it changes, its largest rank, and the base that its
+    configuration names, which anybody may write there."""
+
+    modules: int
+    rank: int
+    names_base: str | None
+
+
+def check_adapter(folder: Path, base: Path, base_id: str) -> Foreign:
+    """That a PEFT folder holds a LoRA adapter on the weights in ``base`` that changes something.
+
+    An adapter of another service of this kind says by content which base it belongs to; of any
+    other, names and shapes of all its modules must be those of the base. Raises ForeignError,
+    OSError, BrokenFile.
+    """
+    for file in sorted(folder.iterdir()):
+        if file.suffix.lower() in PICKLES:
+            raise ForeignError(
+                f"{file} may be a pickle, which can run code; have it without, as safetensors"
+            )
+    for name in (CONFIG, TENSORS):
+        if not (folder / name).is_file():
+            raise ForeignError(f"{folder} has no {name}; a PEFT folder has one")
+    config = _read_config(folder / CONFIG)
+    stated = read_json(folder / "card.json").get("base")
+    if isinstance(stated, str) and stated != base_id:
+        raise ForeignError(f"it was made on {stated}, not on {base_id}")
+    shapes = read_shapes(base)
+    ranks: dict[str, int] = {}
+    works = False
+    with open_tensors(folder / TENSORS) as tensors:
+        for module, names in _modules(list(tensors.keys())).items():
+            ranks[module], changes = _check_module(module, names, tensors, shapes)
+            works = works or changes
+    if not works:
+        raise ForeignError("it changes nothing: one factor of every module is all zeros")
+    named = config.get("base_model_name_or_path")
+    return Foreign(len(ranks), max(ranks.values()), named if isinstance(named, str) else None)
+
+
+def copy_adapter(folder: Path, target: Path) -> None:
+    """Its tensors, and its configuration without what names code (``auto_mapping``)."""
+    target.mkdir(parents=True, exist_ok=True)
+    config = _read_config(folder / CONFIG) | {"auto_mapping": None, "inference_mode": True}
+    (target / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    (target / TENSORS).write_bytes((folder / TENSORS).read_bytes())
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    if file.stat().st_size > LARGEST_CONFIG:
+        raise ForeignError(f"{file} has more than {LARGEST_CONFIG >> 20} MiB")
+    config = read_json(file)
+    kind = config.get("peft_type")
+    if kind != "LORA":
+        raise ForeignError(f"{file} says peft_type {kind!r}; only 'LORA' is taken in")
+    return config
+
+
+def _modules(names: list[str]) -> dict[str, dict[str, str]]:
+    """Names of the factors A and B of each module."""
+    modules: dict[str, dict[str, str]] = defaultdict(dict)
+    for name in sorted(names):
+        match = _FACTOR.fullmatch(name)
+        if match is None:
+            raise ForeignError(
+                f"its tensor {name!r} is no factor of a linear layer; nothing else is served"
+            )
+        modules[match["module"]][match["factor"]] = name
+    if not modules:
+        raise ForeignError("it holds no tensors")
+    return modules
+
+
+def _check_module(
+    module: str, names: Mapping[str, str], tensors: Any, shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[int, bool]:
+    """Its rank, and whether it changes the module."""
+    whole = shapes.get(f"{module}.weight")
+    if whole is None or len(whole) != 2:
+        raise ForeignError(f"it adapts {module}, which the base does not have: it is of another")
+    if set(names) != {"A", "B"}:
+        raise ForeignError(f"of {module} it has one factor only: it is not whole")
+    a_RI, b_OR = tensors.get_tensor(names["A"]), tensors.get_tensor(names["B"])
+    if a_RI.ndim != 2 or b_OR.ndim != 2 or a_RI.shape[0] != b_OR.shape[1]:
+        raise ForeignError(f"the factors of {module} do not fit one another")
+    made = (int(b_OR.shape[0]), int(a_RI.shape[1]))
+    if made not in (whole, whole[::-1]):  # Conv1D has its weights turned round
+        raise ForeignError(
+            f"it changes {module} as one of {made[0]} x {made[1]}; in the base it is {whole[0]} x"
+            f" {whole[1]}: it is of another base"
+        )
+    if not (a_RI.isfinite().all() and b_OR.isfinite().all()):
+        raise ForeignError(f"the factors of {module} are not all numbers")
+    return int(a_RI.shape[0]), bool(a_RI.any()) and bool(b_OR.any())

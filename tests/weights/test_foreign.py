@@ -1,0 +1,133 @@
+"""Adapters of others: what does not fit, does nothing or could run code is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from tests.learn.families import make_family
+
+from liveweights.weights.foreign import ForeignError, check_adapter, copy_adapter
+from liveweights.weights.tensors import read_shapes
+
+BASE = "tiny@0123456789ab"
+PREFIX = "base_model.model."
+Make = Callable[..., Path]
+Tensors = dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_family("qwen3", tmp_path_factory.mktemp("base") / "tiny")
+
+
+@pytest.fixture
+def make(base: Path, tmp_path: Path) -> Make:
+    """A PEFT folder with an adapter of rank 2 on every query projection, which ``change`` may
+    change."""
+
+    def write(change: Callable[[Tensors], object] | None = None, **config: Any) -> Path:
+        folder = tmp_path / "adapter"
+        folder.mkdir()
+        tensors: Tensors = {}
+        for name, shape in read_shapes(base).items():
+            if name.endswith("q_proj.weight"):
+                module = PREFIX + name.removesuffix(".weight")
+                tensors[f"{module}.lora_A.weight"] = torch.ones(2, shape[1])
+                tensors[f"{module}.lora_B.weight"] = torch.ones(shape[0], 2)
+        if change:
+            change(tensors)
+        save_file(tensors, folder / "adapter_model.safetensors")
+        given = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "auto_mapping": {"x": "y"}, **config}
+        (folder / "adapter_config.json").write_text(json.dumps(given))
+        return folder
+
+    return write
+
+
+def test_what_fits_is_taken_with_nothing_but_tensors_and_configuration(
+    make: Make, base: Path, tmp_path: Path
+) -> None:
+    folder = make(base_model_name_or_path="org/tiny")
+    (folder / "README.md").write_text("hello")
+    foreign = check_adapter(folder, base, BASE)
+    assert (foreign.modules, foreign.rank, foreign.names_base) == (2, 2, "org/tiny")
+    copy_adapter(folder, tmp_path / "copy")
+    assert {one.name for one in (tmp_path / "copy").iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }
+    config = json.loads((tmp_path / "copy" / "adapter_config.json").read_text())
+    assert config["auto_mapping"] is None
+    assert check_adapter(tmp_path / "copy", base, BASE).rank == 2
+
+
+def wrong(change: Callable[[torch.Tensor], torch.Tensor], ending: str) -> Any:
+    """Changes every tensor of that ending."""
+
+    def apply(tensors: Tensors) -> None:
+        for name in [one for one in tensors if one.endswith(ending)]:
+            tensors[name] = change(tensors[name])
+
+    return apply
+
+
+def rename(old: str, new: str) -> Any:
+    def apply(tensors: Tensors) -> None:
+        for name in [one for one in tensors if old in one]:
+            tensors[name.replace(old, new)] = tensors.pop(name)
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (wrong(torch.zeros_like, "lora_B.weight"), "it changes nothing"),
+        (wrong(torch.zeros_like, "lora_A.weight"), "it changes nothing"),
+        (wrong(lambda one: one * float("nan"), "lora_A.weight"), "not all numbers"),
+        (wrong(lambda one: one[:-1].clone(), "lora_B.weight"), "it is of another base"),
+        (wrong(lambda one: one[:, :1].clone(), "lora_B.weight"), "do not fit one another"),
+        (rename("layers.1.", "layers.7."), "which the base does not have"),
+        (rename("q_proj", "query"), "which the base does not have"),
+        (rename("lora_A", "lora_embedding_A"), "no factor of a linear layer"),
+        (lambda tensors: tensors.pop(sorted(tensors)[0]), "one factor only"),
+        (lambda tensors: tensors.clear(), "it holds no tensors"),
+    ],
+)
+def test_an_adapter_that_is_of_no_use_here_is_refused(
+    make: Make, base: Path, change: Any, why: str
+) -> None:
+    with pytest.raises(ForeignError, match=why):
+        check_adapter(make(change), base, BASE)
+
+
+def test_pickles_are_refused_by_name(make: Make, base: Path) -> None:
+    folder = make()
+    (folder / "Training_Args.BIN").write_bytes(b"cos\nsystem\n")
+    with pytest.raises(ForeignError, match=r"Training_Args\.BIN may be a pickle"):
+        check_adapter(folder, base, BASE)
+
+
+def test_what_is_no_lora_folder_is_refused(make: Make, base: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ForeignError, match=r"no adapter_config\.json"):
+        check_adapter(tmp_path / "empty", base, BASE)
+    with pytest.raises(ForeignError, match="peft_type 'IA3'"):
+        check_adapter(make(peft_type="IA3"), base, BASE)
+
+
+def test_the_base_that_another_service_names_by_content_has_to_be_this_one(
+    make: Make, base: Path
+) -> None:
+    folder = make()
+    (folder / "card.json").write_text(json.dumps({"base": "tiny@ffffffffffff"}))
+    with pytest.raises(ForeignError, match="made on tiny@ffffffffffff, not on tiny@0123456789ab"):
+        check_adapter(folder, base, BASE)
+    (folder / "card.json").write_text(json.dumps({"base": BASE}))
+    assert check_adapter(folder, base, BASE).modules == 2
