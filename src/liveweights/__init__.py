@@ -15,7 +15,7 @@ Around it, those who carry it, look at it and steer it:
     weights  files of weights: finding, naming by content, converting, storing, signing
     catalog  what is known of a model: its card, the catalogue of others, its chat template
     terms    rules of use: what each model may be used for, which models fit a request
-    meter    keys, limits, prices
+    meter    keys, tenants, limits, budgets, prices
     insight  questions about live data, one SQL file each
     http     errors, wire, streaming, authentication, routes: shared by all that speak HTTP
     store    Postgres: connection, migrations, the embedded server

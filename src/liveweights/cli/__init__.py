@@ -28,6 +28,8 @@ COMMANDS = {
     "model": f"{HERE}.model:model",
     "catalogue": f"{HERE}.catalogue:catalogue",
     "terms": f"{HERE}.terms:terms",
+    "tenants": f"{HERE}.tenants:tenants",
+    "keys": f"{HERE}.keys:keys",
     "replay": f"{HERE}.replay:replay",
     "upcycle": f"{HERE}.upcycle:upcycle",
     "prune": f"{HERE}.upkeep:prune",
