@@ -17,7 +17,7 @@ from tests.meter.race import CONCURRENCY, KEY, MOST, RESERVED
 
 from liveweights.meter.lease_rows import LeaseRows, keep_giving_back
 from liveweights.meter.leases import Ask, Grant, LeasesAway, LeaseStore, Limit, MemoryLeases
-from liveweights.meter.limits import Limiter, LimitReached
+from liveweights.meter.limits import Limiter, LimitReached, Spending
 from liveweights.meter.periods import EVER
 from liveweights.meter.settings import RateLimits
 from liveweights.store.database import Pool, open_pool
@@ -185,3 +185,24 @@ def test_what_a_killed_process_had_is_spent_by_others(database_dsn: str) -> None
         assert row is not None
         assert row == (MOST - before - told["spent"], before + told["spent"])
         assert 0 <= row[0] < 2 * RESERVED
+
+
+def test_most_of_a_budget_is_told_by_one_process_once(database_dsn: str) -> None:
+    async def work(pool: Pool) -> None:
+        told: list[Spending] = []
+        limiters = [
+            Limiter(RateLimits(), {}, store=LeaseRows(pool, name, warn_at=0.8), spent=told.append)
+            for name in ("one", "other")
+        ]
+        for cost, after in ((MOST // 2, 0), (MOST // 4, 0), (MOST // 10, 1), (MOST // 10, 1)):
+            for limiter in limiters:
+                permit = await limiter.begin(KEY)
+                await permit.reserve(0, cost // 2)
+                permit.cost = cost // 2
+                permit.close()
+                await limiter.give_back()
+            assert len(told) == after
+        assert (told[0].tenant, told[0].limit.owner) == ("acme", f"key {KEY.key}")
+        assert told[0].used >= 0.8 * MOST
+
+    on(database_dsn, work)
