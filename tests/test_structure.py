@@ -82,6 +82,7 @@ OWNERS = {
     "agentdb": {"databases"},
     "cycle": {"baselines", "cycles", "leases"},
     "gate": {"drafts"},
+    "meter": {"allowance_leases", "allowances", "api_keys", "tenant_credits", "tenants"},
     "record": {
         "archives", "cycle_rows", "engine_metrics", "feedback", "feedback_keys", "forgotten",
         "generations", "quarantine", "responses", "rollup_histograms", "rollups", "seals",

@@ -18,7 +18,7 @@ Around it, those who carry it, look at it and steer it:
     bom      bills of materials: whose weights, from which feedback, under what duties, with proofs
     adoption how much open models are used, here and in the world as published
     exposure whose models carry the service, and what breaks if one goes away
-    meter    keys, limits, prices
+    meter    keys, tenants, limits, budgets, prices, ledger, bills
     insight  questions about live data, one SQL file each
     http     errors, wire, streaming, authentication, routes: shared by all that speak HTTP
     store    Postgres: connection, migrations, the embedded server

@@ -20,6 +20,7 @@ from liveweights.gate.settings import GateSettings
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
 from liveweights.meter.prices import Price
+from liveweights.meter.webhook import WarningSettings
 from liveweights.record.settings import RecordSettings
 from liveweights.release.settings import (
     CanarySettings,
@@ -185,6 +186,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(description="Alias to what a million tokens cost: `input` and `output`."),
     ] = msgspec.field(default_factory=dict[str, Price])
 
+    warnings: WarningSettings = WarningSettings()
     purposes: Annotated[
         dict[str, Purpose],
         Meta(

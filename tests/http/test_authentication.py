@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.meter.stored import NOW, stored, with_rights
 from tests.serve.api.doubles import make_api
 
 from liveweights.app.place import Place
@@ -15,7 +16,8 @@ from liveweights.app.server import status_routes
 from liveweights.config import Config, ConfigError, load_config
 from liveweights.http.authentication import Authenticator
 from liveweights.http.errors import ApiError
-from liveweights.meter.keys import Client, digest_of
+from liveweights.meter.keys import Client, Keys, digest_of
+from liveweights.meter.secret import make_key
 from liveweights.serve.api.app import make_authenticator
 from liveweights.serve.api.settings import ApiSettings
 
@@ -25,7 +27,7 @@ KEYED = make_authenticator(ApiSettings(keys={KEY: "acme"}, operator_key=OPERATOR
 
 def scope(authorization: str | None) -> dict[str, Any]:
     headers = [] if authorization is None else [(b"authorization", authorization.encode("latin-1"))]
-    return {"type": "http", "headers": headers}
+    return {"type": "http", "path": "/v1/completions", "headers": headers}
 
 
 def authenticate(authorization: str | None, by: Authenticator = KEYED) -> Client:
@@ -163,3 +165,63 @@ class Away:
 
     def connection(self) -> Any:
         raise ConnectionError
+
+
+CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}]}
+REACTION = {"signal": "accepted", "generation": "none"}
+
+
+@pytest.mark.parametrize(
+    ("rights", "expected"),
+    [
+        ({}, (200, 200, 404)),
+        ({"uses": ("feedback",)}, (403, 403, 404)),
+        ({"uses": ("insight",)}, (403, 403, 403)),
+        ({"models": ("other",)}, (403, 403, 404)),
+        ({"models": ("tiny",)}, (200, 200, 404)),
+        ({"endpoints": ("/v1/completions",)}, (403, 200, 403)),
+    ],
+)
+def test_a_key_is_for_what_was_said_of_it(
+    rights: dict[str, Any], expected: tuple[int, int, int]
+) -> None:
+    key, keys = with_rights(**rights)
+    api = make_api(settings=ApiSettings(require_keys=True), keys=keys)
+    headers = {"authorization": f"Bearer {key}"}
+    answers = [
+        api.call("POST", "/v1/chat/completions", CHAT, **headers),
+        api.call("POST", "/v1/completions", {"model": "tiny", "prompt": "p"}, **headers),
+        api.call("POST", "/v1/feedback", REACTION, **headers),
+    ]
+    assert tuple(answer.status for answer in answers) == expected
+    codes = {answer.error()["code"] for answer in answers if answer.status == 403}
+    assert codes <= {"use_not_allowed", "path_not_allowed", "model_not_allowed"}
+    assert {row.key for row in api.recorder.generations.values()} <= {"abcdefgh"}
+    assert api.call("GET", "/v1/models", **headers).status == 200
+
+
+def test_pages_about_the_whole_service_are_not_for_a_key_that_may_only_ask() -> None:
+    for uses, status in (((), 200), (("insight",), 200), (("answers", "feedback"), 403)):
+        key, keys = with_rights(uses=uses)
+        api = make_api(settings=ApiSettings(require_keys=True), keys=keys)
+        assert api.call("GET", "/metrics", authorization=f"Bearer {key}").status == status
+
+
+def test_a_key_that_has_ended_says_why() -> None:
+    key = make_key("abcdefgh")
+    keys = Keys({}, required=True)
+    keys.replace([stored(key, "abcdefgh", revoked_at=NOW)])
+    by = make_authenticator(ApiSettings(require_keys=True), keys=keys)
+    with pytest.raises(ApiError, match="revoked on 2026-03-01") as caught:
+        authenticate(f"Bearer {key}", by)
+    assert caught.value.status == 401
+    with pytest.raises(ApiError, match="Missing or unknown API key"):
+        authenticate(f"Bearer {make_key('abcdefgh')}", by)
+
+
+def test_with_keys_required_and_none_there_nobody_gets_in() -> None:
+    by = make_authenticator(ApiSettings(require_keys=True))
+    assert by.asks_for_keys
+    for sent in (None, "Bearer x", f"Bearer {KEY}"):
+        with pytest.raises(ApiError):
+            authenticate(sent, by)

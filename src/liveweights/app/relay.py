@@ -15,13 +15,14 @@ def check_relay(config: Config) -> None:
     secret = _secret(config)
     api = config.api
     here = is_loopback(api.host)
-    if api.keys or (api.open and (here or not secret)) or (here and not secret):
+    if api.asks_for_keys or (api.open and (here or not secret)) or (here and not secret):
         return
     if not secret:
         raise ConfigError(
             f"api.host is {api.host!r} and api.keys is not set: whoever reaches port {api.port} "
             "from another machine would use the service. Give callers keys "
-            '(`[api] keys = { "KEY" = "tenant" }`); for this machine alone, leave host out; where '
+            '(`[api] keys = { "KEY" = "tenant" }`, or `require_keys = true` and `liveweights keys '
+            "create`); for this machine alone, leave host out; where "
             "everybody is meant, as behind a proxy that asks for keys, set `[api] open = true`."
         )
     passed_on = (

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from liveweights.app.place import Place
 from liveweights.app.report import Report
 from liveweights.app.sampler import keep_sampling
-from liveweights.app.wiring import open_hosted, open_model, open_writer
+from liveweights.app.wiring import open_hosted, open_limiter, open_model, open_writer
 from liveweights.config import Config
 from liveweights.cycle import live
 from liveweights.cycle.status import read_status
@@ -27,13 +27,20 @@ from liveweights.http.server import Server, bind
 from liveweights.http.wire import reply
 from liveweights.insight.endpoint import insight_routes
 from liveweights.insight.generations import generation_routes
+from liveweights.meter.directory import Directory
 from liveweights.record.owners import OwnerStore
 from liveweights.record.responses import ResponseStore
 from liveweights.record.shadow import keep_shadow
 from liveweights.record.shadow_answer import ShadowAnswer
 from liveweights.release.alias import Alias, UnknownAlias
 from liveweights.release.console import release_routes
-from liveweights.serve.api.app import create_app, make_authenticator, make_limiter, make_slots
+from liveweights.serve.admin.routes import admin_routes
+from liveweights.serve.api.app import (
+    create_app,
+    make_authenticator,
+    make_keys,
+    make_slots,
+)
 from liveweights.serve.api.shadow import Shadow
 from liveweights.serve.gateway.access import Access
 from liveweights.serve.gateway.app import create_gateway
@@ -105,8 +112,10 @@ async def run_api(place: Place, report: Report) -> None:
         # The first to be closed: nothing else may use up its time.
         writer = await open_writer(stack, pool, place, "api")
         slots = make_slots(config.api)
-        authenticator = make_authenticator(config.api, place.key)
-        limiter = make_limiter(config.api)
+        directory = Directory(pool, place.dsn, make_keys(config.api))
+        await stack.enter_async_context(directory)
+        authenticator = make_authenticator(config.api, place.key, keys=directory.keys)
+        limiter = await open_limiter(stack, pool, place, directory)
         responses = ResponseStore(pool)
         app = create_app(
             models,
@@ -125,6 +134,7 @@ async def run_api(place: Place, report: Report) -> None:
                     pool, config.rewards_by_alias(), authenticator, partial(explain_canary, config)
                 ),
                 *status_routes(pool, place, authenticator),
+                *admin_routes(pool, authenticator),
             ],
         )
         for work in (
@@ -150,7 +160,20 @@ async def run_gateway(place: Place, report: Report) -> None:
         access = Access(config.gateway, owners)
         key = config.gateway.upstream_key()
         writer = await open_writer(stack, pool, place, "gateway")
-        app = create_gateway(upstream, writer, config.api, key=key, access=access, count=count)
+        directory = Directory(pool, place.dsn, make_keys(config.api))
+        await stack.enter_async_context(directory)
+        authenticator = make_authenticator(config.api, keys=directory.keys)
+        app = create_gateway(
+            upstream,
+            writer,
+            config.api,
+            key=key,
+            access=access,
+            count=count,
+            authenticator=authenticator,
+            limiter=await open_limiter(stack, pool, place, directory),
+            pages=admin_routes(pool, authenticator),
+        )
         report.ready()
         # The upstream's own headers are passed on.
         await _listen(app, config, sockets, report, signed=False)

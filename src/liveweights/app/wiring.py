@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
+import uuid
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import aiohttp
 import msgspec
 
 from liveweights import deadlines
@@ -22,10 +27,16 @@ from liveweights.catalog.template import (
 from liveweights.config import Config, ModelSettings
 from liveweights.engines.llama.engine import LlamaEngine
 from liveweights.engines.protocol import Engine
+from liveweights.meter.directory import Directory
+from liveweights.meter.lease_rows import LeaseRows, keep_giving_back
+from liveweights.meter.limits import Limiter
+from liveweights.meter.prices import Price, cost_nanos
+from liveweights.meter.webhook import Webhook
 from liveweights.record.owners import OwnerStore
 from liveweights.record.spill import Spill
 from liveweights.record.writer import Writer
 from liveweights.release.deployer import Deployer
+from liveweights.serve.api.app import make_limiter
 from liveweights.serve.gateway.access import Access
 from liveweights.serve.gateway.upstream import Upstream
 from liveweights.serve.hosted.model import Hosted
@@ -119,7 +130,7 @@ async def open_hosted(
     )
     upstream = await stack.enter_async_context(Upstream(gateway))
     access: Access | None = None
-    if config.api.keys:
+    if config.api.asks_for_keys:
         owners = await stack.enter_async_context(OwnerStore(pool, upstream.address))
         access = Access(gateway, owners)
     return Hosted(settings=settings, upstream=upstream, key=key, access=access)
@@ -140,6 +151,40 @@ async def open_template(
         log.error("no chats are answered: the model's chat template %s", error)
         return None
     return template
+
+
+async def open_limiter(
+    stack: AsyncExitStack, pool: Pool, place: Place, directory: Directory
+) -> Limiter:
+    """The limits and budgets of all keys, by leases from the database; what this process has of
+    them goes back when the stack is closed."""
+    config = place.config
+    session = await stack.enter_async_context(aiohttp.ClientSession())
+    webhook = Webhook(config.warnings, session)
+    stack.push_async_callback(webhook.close)
+    instance = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
+    leases = LeaseRows(pool, instance, warn_at=config.warnings.share)
+    limiter = make_limiter(
+        config.api,
+        store=leases,
+        find_tenant=directory.find_tenant,
+        price=partial(_price, config.prices),
+        spent=webhook.warn,
+    )
+    stack.push_async_callback(limiter.give_back)
+    for work in (
+        limiter.keep_reporting(),
+        keep_giving_back(place.dsn, limiter),
+        leases.keep_forgetting(),
+    ):
+        stack.callback(asyncio.create_task(work).cancel)
+    return limiter
+
+
+def _price(
+    prices: Mapping[str, Price], tenant: str, model: str, prompt_tokens: int, output_tokens: int
+) -> int:
+    return cost_nanos(prices.get(model), prompt_tokens, output_tokens)
 
 
 async def open_writer(stack: AsyncExitStack, pool: Pool, place: Place, role: str) -> Writer:

@@ -32,6 +32,8 @@ COMMANDS = {
     "verify-bom": f"{HERE}.bom:verify_bom",
     "exposure": f"{HERE}.exposure:exposure",
     "adoption": f"{HERE}.adoption:adoption",
+    "tenants": f"{HERE}.tenants:tenants",
+    "keys": f"{HERE}.keys:keys",
     "replay": f"{HERE}.replay:replay",
     "upcycle": f"{HERE}.upcycle:upcycle",
     "prune": f"{HERE}.upkeep:prune",

@@ -17,6 +17,7 @@ from liveweights.http.hosts import Hosts
 from liveweights.http.metrics import RequestMetrics
 from liveweights.http.routes import Routes, Table
 from liveweights.http.wire import ClientGone, check_text, reply
+from liveweights.meter.leases import LeasesAway
 from liveweights.meter.limits import LimitReached
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,9 @@ class Application:
             await self._refuse(noting, error)
         except LimitReached as error:
             await self._refuse(noting, limit_reached(error))
+        except LeasesAway as error:
+            log.warning("%s waits for the database: %s", route, error)
+            await self._refuse(noting, database_away("What the key may spend cannot be looked up"))
         except ClientGone:
             pass
         except psycopg.OperationalError as error:

@@ -10,7 +10,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights.http.errors import ApiError
 from liveweights.http.wrong_keys import WrongKeys
-from liveweights.meter.keys import Client, Keys, digest_of
+from liveweights.meter.keys import Client, EndedKey, Keys, digest_of
+from liveweights.meter.rights import Use
 from liveweights.service_key import PREFIX
 
 OWN_TENANT = ""
@@ -37,9 +38,12 @@ class Authenticator:
         """Whether anybody can be the operator."""
         return bool(self._operator)
 
-    async def authenticate(self, scope: Scope, *, own: bool = False) -> Client:
+    async def authenticate(
+        self, scope: Scope, *, use: Use | None = None, own: bool = False
+    ) -> Client:
         """Raises ApiError 401; the more wrong keys came from an address, the later. ``own``:
-        processes of this service may ask, too."""
+        processes of this service may ask, too. ``use`` is what the path is for: ApiError 403 where
+        the key is not; every key may ask about itself and for the models (None)."""
         given = bearer(Headers(scope=scope))
         if given.startswith(PREFIX):
             if self._service and hmac.compare_digest(digest_of(given), self._service):
@@ -49,11 +53,16 @@ class Authenticator:
             # It must not become a tenant's traffic where no keys are asked for.
             message = "That key is of another service or an earlier start of this one; see --home."
             raise await self._refuse(scope, _unknown(message))
-        client = self._keys.find(given)
-        if client is not None:
-            return client
-        error = _unknown("Missing or unknown API key. Send it as 'Authorization: Bearer KEY'.")
-        raise await self._refuse(scope, error) if given else error
+        try:
+            client = self._keys.find(given)
+        except EndedKey as ended:
+            raise await self._refuse(scope, _unknown(str(ended))) from None
+        if client is None:
+            error = _unknown("Missing or unknown API key. Send it as 'Authorization: Bearer KEY'.")
+            raise await self._refuse(scope, error) if given else error
+        if use is not None:
+            _check_use(client, use, scope["path"])
+        return client
 
     async def check_reader(self, scope: Scope) -> None:
         """For pages about the whole service. Raises ApiError 401 where keys are asked for and none
@@ -61,7 +70,7 @@ class Authenticator:
         if not self._keys:
             return
         if not self._operator or bearer(Headers(scope=scope)).startswith(PREFIX):
-            await self.authenticate(scope, own=True)
+            await self.authenticate(scope, use="insight", own=True)
         else:
             await self.check_operator(scope)
 
@@ -70,7 +79,7 @@ class Authenticator:
         (``own``)."""
         if self._is_operator(scope):
             return Client(OWN_TENANT, own=True)
-        return await self.authenticate(scope)
+        return await self.authenticate(scope, use="insight")
 
     def _is_operator(self, scope: Scope) -> bool:
         given = password(Headers(scope=scope))
@@ -98,6 +107,25 @@ def for_readers(authenticator: Authenticator, page: ASGIApp) -> ASGIApp:
         await page(scope, receive, send)
 
     return guarded
+
+
+def check_model(client: Client, name: str) -> None:
+    """Raises ApiError 403 where the key is for other models."""
+    if not client.rights.allow_model(name):
+        listed = ", ".join(client.rights.models)
+        message = f"This API key is for {listed[:500]}, not for the model {name[:128]!r}."
+        raise ApiError(403, message, param="model", code="model_not_allowed")
+
+
+def _check_use(client: Client, use: Use, path: str) -> None:
+    rights = client.rights
+    if not rights.allow_use(use):
+        message = f"This API key is for {' and '.join(rights.uses)} only, not for {use}."
+        raise ApiError(403, message, code="use_not_allowed")
+    if not rights.allow_path(path):
+        listed = ", ".join(rights.endpoints)
+        message = f"This API key is for {listed[:500]}, not for {path[:200]!r}."
+        raise ApiError(403, message, code="path_not_allowed")
 
 
 def _unknown(message: str) -> ApiError:

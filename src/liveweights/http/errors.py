@@ -69,16 +69,20 @@ def need(value: T | None, where: str) -> T:
 
 
 def too_many(
-    message: str, kind: str, wait: float, headers: tuple[tuple[bytes, bytes], ...] = ()
+    message: str,
+    kind: str,
+    wait: float,
+    headers: tuple[tuple[bytes, bytes], ...] = (),
+    *,
+    code: str = "rate_limit_exceeded",
 ) -> ApiError:
     """429, with how many whole seconds to wait."""
     retry = (b"retry-after", str(max(1, math.ceil(wait))).encode())
-    code = "rate_limit_exceeded"
     return ApiError(429, message, type=kind, code=code, headers=(retry, *headers))
 
 
 def limit_reached(error: LimitReached) -> ApiError:
-    return too_many(str(error), error.name, error.wait, error.headers)
+    return too_many(str(error), error.name, error.wait, error.headers, code=error.code)
 
 
 def database_away(what: str = "It cannot be looked up") -> ApiError:

@@ -40,7 +40,7 @@ class InsightEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = await self._authenticator.authenticate_reader(scope)
-        self._limiter.charge(client, "reads")
+        await self._limiter.charge(client, "reads")
         name = scope["path_params"]["question"]
         if name not in QUESTIONS:
             listed = ", ".join(QUESTIONS)

@@ -49,7 +49,7 @@ class GenerationEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = await self._authenticator.authenticate_reader(scope)
-        self._limiter.charge(client, "reads")
+        await self._limiter.charge(client, "reads")
         asked: str = scope["path_params"]["id"]
         check_text(asked, "The id", "id")
         everybody = client.own or not self._authenticator.asks_for_keys

@@ -1,125 +1,106 @@
-"""How much one API key may ask for: per minute, and at once."""
+"""How much one API key may ask for: per minute, at once, and for how much money."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Literal
 
+from liveweights.meter.allotments import Allotment, Money, list_limits
+from liveweights.meter.budgets import show_money
+from liveweights.meter.desk import Desk
+from liveweights.meter.holdings import Holding
 from liveweights.meter.keys import Client
+from liveweights.meter.leases import MINUTE, Grant, LeaseStore, Limit, MemoryLeases, wait_for
+from liveweights.meter.rights import Rights
 from liveweights.meter.settings import RateLimits
+from liveweights.meter.tenants import Tenant
 
-MINUTE = 60.0
+REPORT_SECONDS = 0.5
+"""Between two reports of what was used; so long another process may be refused what this one does
+not need any more, and so much use is not counted where this one is killed."""
+PAUSES = (0.02, 0.05, 0.1)
+"""Seconds to wait for others to give back what they do not need, before a request is refused."""
+SURE = 0.25
+"""Seconds for which a refusal holds without asking again."""
+QUIET = 600.0
+"""Seconds after which an allowance that nobody has used is forgotten by this process."""
+ANSWERS = ("requests", "tokens")
+"""What an answer takes, and tells of."""
+QUOTA = "insufficient_quota"
+"""What OpenAI calls it."""
+Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class LimitReached(Exception):
     """A key has used up its limit ``name``; in ``wait`` seconds there is enough again. ``headers``
-    say what it has left."""
+    say what it has left. ``code`` tells a budget that is spent from a rate that is too high."""
 
     def __init__(
-        self, message: str, name: str, wait: float, headers: tuple[tuple[bytes, bytes], ...] = ()
+        self,
+        message: str,
+        name: str,
+        wait: float,
+        headers: Headers = (),
+        *,
+        code: str = "rate_limit_exceeded",
     ) -> None:
         super().__init__(message)
         self.name = name
         self.wait = wait
         self.headers = headers
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """Most of a budget is spent. Amounts are billionths of the tenant's currency."""
+
+    tenant: str
+    currency: str
+    limit: Limit
+    used: int
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """``amount`` of a holding, once ``needed`` of it is there. With 0 what was used beyond the
+    limit has to have come back, with ``NOTHING`` it does not matter what is there."""
+
+    holding: Holding
+    amount: int
+    needed: int
+
+
+NOTHING = -1
 
 
 @dataclass(slots=True)
-class Bucket:
-    """A token bucket: ``limit`` may be taken at once, and comes back within a minute.
+class Account:
+    """The holdings that a key's requests take from, until ``ends``, when a budget's window does."""
 
-    Times are in seconds on any clock that does not go back.
-    """
+    tenant: Tenant | None
+    rights: Rights
+    currency: str
+    ends: datetime | None
+    by_name: dict[str, Holding] = field(default_factory=dict[str, Holding])
+    money: list[Money] = field(default_factory=list[Money])
 
-    limit: float
-    level: float
-    at: float
-
-    def refill(self, now: float) -> None:
-        self.level = min(self.limit, self.level + (now - self.at) * self.limit / MINUTE)
-        self.at = now
-
-    def wait(self, amount: float, now: float) -> float:
-        """Seconds until ``amount`` can be taken; more than the limit counts as the limit."""
-        self.refill(now)
-        missing = min(amount, self.limit) - self.level
-        return max(0.0, missing * MINUTE / self.limit)
-
-    def take(self, amount: float) -> None:
-        """The level may become negative, by what a request used beyond the limit."""
-        self.level -= amount
-
-    def put(self, amount: float) -> None:
-        self.level = min(self.limit, self.level + amount)
-
-    def until_full(self, now: float) -> float:
-        self.refill(now)
-        return (self.limit - self.level) * MINUTE / self.limit
-
-
-ANSWERS = ("requests", "tokens")
-"""What an answer takes, and tells of."""
-
-
-class Allowance:
-    """What one key has left."""
-
-    def __init__(self, limits: RateLimits, now: float) -> None:
-        self.limits = limits
-        self.running = 0
-        self.buckets = {
-            name: Bucket(limit, limit, now)
-            for name, limit in (
-                ("requests", limits.requests_per_minute),
-                ("tokens", limits.tokens_per_minute),
-                ("feedback", limits.feedback_per_minute),
-                ("reads", limits.reads_per_minute),
-            )
-            if limit
-        }
-
-    def begin(self, now: float) -> None:
-        """A request for an answer comes in. Raises LimitReached; then nothing was taken."""
-        limit = self.limits.concurrency
-        if limit and self.running >= limit:
-            message = f"{limit} requests of this key are being answered; wait for one to end."
-            raise LimitReached(message, "concurrency", 1.0, self.headers(now))
-        self.check("tokens", 0, now)  # what was used beyond the limit has to come back first
-        self.take("requests", 1, now)
-        self.running += 1
-
-    def check(self, name: str, amount: float, now: float) -> None:
-        """Raises LimitReached unless so much is left."""
-        bucket = self.buckets.get(name)
-        if bucket is None or (wait := bucket.wait(amount, now)) <= 0:
-            return
-        message = (
-            f"The limit of {bucket.limit:g} {name} per minute is reached: "
-            f"{max(0, math.floor(bucket.level))} left, {amount:g} asked for. "
-            f"Try again in {wait:.3g} s."
-        )
-        raise LimitReached(message, name, wait, self.headers(now))
-
-    def take(self, name: str, amount: float, now: float) -> None:
-        """Raises LimitReached; then nothing was taken."""
-        self.check(name, amount, now)
-        if bucket := self.buckets.get(name):
-            bucket.take(amount)
-
-    def headers(self, now: float) -> tuple[tuple[bytes, bytes], ...]:
+    def headers(self, now: float) -> Headers:
         """OpenAI's ``x-ratelimit-*``, for the limits that there are."""
         pairs: list[tuple[bytes, bytes]] = []
         for name in ANSWERS:
-            if (bucket := self.buckets.get(name)) is None:
+            if (holding := self.by_name.get(name)) is None:
                 continue
-            reset = bucket.until_full(now)
+            most, left = holding.limit.most, holding.left(now)
             for kind, value in (
-                ("limit", f"{bucket.limit:g}"),
-                ("remaining", str(max(0, math.floor(bucket.level)))),
-                ("reset", duration(reset)),
+                ("limit", f"{most}"),
+                ("remaining", str(max(0, min(most, left)))),
+                ("reset", duration(max(0, most - left) * MINUTE / most)),
             ):
                 pairs.append((f"x-ratelimit-{kind}-{name}".encode(), value.encode()))
         return tuple(pairs)
@@ -128,82 +109,289 @@ class Allowance:
 class Permit:
     """What one request for an answer takes of its key's allowance, from the door to its end."""
 
-    __slots__ = ("_allowance", "_clock", "read", "reserved", "used")
+    __slots__ = ("_account", "_limiter", "_money", "_tenant", "cost", "read", "reserved", "used")
 
-    def __init__(self, allowance: Allowance, clock: Callable[[], float]) -> None:
-        self._allowance = allowance
-        self._clock = clock
+    def __init__(self, limiter: Limiter, account: Account, tenant: str) -> None:
+        self._limiter = limiter
+        self._account = account
+        self._tenant = tenant
+        self._money = 0
         self.reserved = 0
         """Tokens that it may use."""
         self.read = 0
         """Tokens of prompts that have been read."""
         self.used = 0
         """Tokens that are charged in the end."""
+        self.cost = 0
+        """Billionths of the currency that are charged in the end."""
 
-    def reserve(self, tokens: int) -> None:
-        """It can use so many in all, however many were reserved before. Raises LimitReached."""
-        bucket = self._allowance.buckets.get("tokens")
-        if bucket is not None:
-            now = self._clock()
-            bucket.refill(now)
-            bucket.put(self.reserved)
-            try:
-                self._allowance.check("tokens", tokens, now)
-            except LimitReached:
-                bucket.take(self.reserved)
-                raise
-            bucket.take(tokens)
-        self.reserved = tokens
+    @property
+    def has_budget(self) -> bool:
+        """Whether it matters what the request costs."""
+        return bool(self._account.money)
 
-    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        return self._allowance.headers(self._clock())
+    def price(self, model: str, prompt_tokens: int, output_tokens: int) -> int:
+        """What that costs, in billionths of the currency."""
+        return self._limiter.price(self._tenant, model, prompt_tokens, output_tokens)
+
+    async def reserve(self, tokens: int, nanos: int = 0) -> None:
+        """It can use so many in all, and cost so much, whatever was reserved before. Raises
+        LimitReached, LeasesAway; then what was reserved before is reserved."""
+        account = self._account
+        takes: list[Take] = []
+        if holding := account.by_name.get("tokens"):
+            needed = holding.need(tokens) - self.reserved
+            takes.append(Take(holding, tokens - self.reserved, needed or NOTHING))
+        more = nanos - self._money
+        if more:
+            takes += [Take(money.holding, more, more) for money in account.money]
+        await self._limiter.take(account, takes)
+        self.reserved, self._money = tokens, nanos
+
+    def headers(self) -> Headers:
+        return self._account.headers(self._limiter.clock())
 
     def withdraw(self) -> None:
         """It goes on as a request with a permit of its own, and counts as that one only; to be
         closed none the less."""
-        if bucket := self._allowance.buckets.get("requests"):
-            bucket.put(1)
+        if holding := self._account.by_name.get("requests"):
+            holding.settle(0, -1)
 
     def close(self) -> None:
         """The request has ended: what it has not used is given back."""
-        self._allowance.running -= 1
-        if bucket := self._allowance.buckets.get("tokens"):
-            bucket.put(self.reserved - self.used)
+        if holding := self._account.by_name.get("concurrency"):
+            holding.settle(1, 0)
+        if holding := self._account.by_name.get("tokens"):
+            holding.settle(self.reserved, self.used)
+        for money in self._account.money:
+            money.holding.settle(self._money, self.cost)
+
+
+Price = Callable[[str, str, int, int], int]
+"""Of (tenant, model, tokens of the prompt, tokens of the answer), in billionths of the currency."""
+
+
+def _free(tenant: str, model: str, prompt_tokens: int, output_tokens: int) -> int:
+    return 0
+
+
+def _nobody(tenant: str) -> Tenant | None:
+    return None
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Limiter:
-    """The allowances of all keys. In memory: each API process counts for itself."""
+    """The allowances of all keys, as far as this process has them.
+
+    What a request may use is taken from leases in memory (``leases`` says how); only where they do
+    not suffice, and every half second while it is used, the store is asked. By default the store
+    is this process's memory. ``find_tenant`` knows what is stored of tenants, ``spent`` is told
+    once when most of a budget is spent.
+    """
 
     def __init__(
         self,
         limits: RateLimits,
         tenants: dict[str, RateLimits],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        store: LeaseStore | None = None,
+        find_tenant: Callable[[str], Tenant | None] = _nobody,
+        price: Price = _free,
+        today: Callable[[], datetime] = _now,
+        spent: Callable[[Spending], None] | None = None,
     ) -> None:
         self._limits = limits
         self._tenants = tenants
-        self._clock = clock
-        self._allowances: dict[str, Allowance] = {}
-        self._unlimited = Allowance(RateLimits(), clock())
+        self.clock = clock
+        self.price = price
+        self._find_tenant = find_tenant
+        self._today = today
+        self._spent = spent
+        self._desk = Desk(store or MemoryLeases(clock), clock, self._warn)
+        self._accounts: dict[tuple[str, str], Account] = {}
+        self._holdings: dict[object, Holding] = {}
+        self._unlimited = Account(None, Rights(), "", None)
 
-    def begin(self, client: Client) -> Permit:
-        """A request for an answer comes in; close what this returns. Raises LimitReached."""
-        allowance = self._allowance(client)
-        allowance.begin(self._clock())
-        return Permit(allowance, self._clock)
+    async def begin(self, client: Client) -> Permit:
+        """A request for an answer comes in; close what this returns. Raises LimitReached,
+        LeasesAway."""
+        account = self.account(client)
+        names = (("concurrency", 1), ("tokens", 0), ("requests", 1))
+        takes = [
+            Take(holding, amount, amount)
+            for name, amount in names
+            if (holding := account.by_name.get(name)) is not None
+        ]
+        await self.take(account, takes)
+        if holding := account.by_name.get("requests"):
+            holding.settle(1, 1)
+        return Permit(self, account, client.tenant)
 
-    def charge(self, client: Client, name: Literal["feedback", "reads"], amount: int = 1) -> None:
+    async def charge(
+        self, client: Client, name: Literal["feedback", "reads"], amount: int = 1
+    ) -> None:
         """Raises LimitReached; then nothing was taken."""
-        self._allowance(client).take(name, amount, self._clock())
+        account = self.account(client)
+        if holding := account.by_name.get(name):
+            await self.take(account, [Take(holding, amount, holding.need(amount))])
+            holding.settle(amount, amount)
 
-    def _allowance(self, client: Client) -> Allowance:
+    async def take(self, account: Account, takes: Sequence[Take]) -> None:
+        """All of it or nothing. Raises LimitReached, LeasesAway."""
+        pauses = iter(PAUSES)
+        while short := self._short(takes):
+            if (lacking := self._refused(short)) is not None:
+                raise self._refusal(account, lacking)
+            await self._desk.ask([(one.holding, one.needed) for one in short])
+            if (lacking := self._lacking(takes)) is None:
+                continue  # it is there, unless others of this process were quicker
+            pause = next(pauses, None)
+            if pause is None or not lacking.holding.others:
+                refusal = self._refusal(account, lacking)
+                # For a moment nobody else needs to ask for it.
+                lacking.holding.refuse(lacking.needed, self.clock() + min(refusal.wait, SURE))
+                raise refusal
+            await self._desk.recall([lacking.holding.limit.owner])
+            await asyncio.sleep(pause)
+        for one in takes:
+            one.holding.take(one.amount)
+
+    def _short(self, takes: Sequence[Take]) -> list[Take]:
+        """What this process does not have."""
+        now = self.clock()
+        return [one for one in takes if not one.holding.has(one.needed, now)]
+
+    def _lacking(self, takes: Sequence[Take]) -> Take | None:
+        """The first that neither this process nor the pool has, as far as is known."""
+        now = self.clock()
+        short = (one for one in takes if not one.holding.has(one.needed, now))
+        return next((one for one in short if one.holding.left(now) < one.needed), None)
+
+    def _refused(self, short: Sequence[Take]) -> Take | None:
+        """The first that was asked for in vain a moment ago."""
+        now = self.clock()
+        return next((one for one in short if one.holding.is_refused(one.needed, now)), None)
+
+    def account(self, client: Client) -> Account:
+        """What the key's requests take from now."""
         if client.own:
             return self._unlimited
-        allowance = self._allowances.get(client.key)
-        if allowance is None:
-            limits = self._tenants.get(client.tenant, self._limits)
-            allowance = self._allowances[client.key] = Allowance(limits, self._clock())
-        return allowance
+        known = self._accounts.get((client.tenant, client.key))
+        tenant = self._find_tenant(client.tenant)
+        if (
+            known is not None
+            and known.tenant is tenant
+            and known.rights is client.rights
+            and (known.ends is None or self._today() < known.ends)
+        ):
+            return known
+        allotment = self._allot(client, tenant)
+        account = Account(tenant, client.rights, allotment.currency, allotment.ends)
+        for limit in allotment.limits:
+            account.by_name[limit.name] = self._holding(limit)
+        for limit, ends in allotment.money:
+            account.money.append(Money(self._holding(limit), ends))
+        self._accounts[client.tenant, client.key] = account
+        return account
+
+    def _allot(self, client: Client, tenant: Tenant | None) -> Allotment:
+        default = self._tenants.get(client.tenant, self._limits)
+        return list_limits(client, tenant, default, self._today())
+
+    def _holding(self, limit: Limit) -> Holding:
+        holding = self._holdings.get(limit.place)
+        if holding is None:
+            holding = self._holdings[limit.place] = Holding(limit, self.clock())
+        elif holding.limit.most != limit.most:
+            holding.rest += limit.most - holding.limit.most
+            holding.limit = limit
+            holding.refused_until = -math.inf
+        return holding
+
+    async def look(self, client: Client) -> Account:
+        """The account, with what others have used of it until now. Raises LeasesAway."""
+        account = self.account(client)
+        holdings = [*account.by_name.values(), *(money.holding for money in account.money)]
+        if holdings:
+            await self._desk.ask([(holding, 0) for holding in holdings])
+        return account
+
+    async def keep_reporting(self) -> None:
+        """For ever: say what was used, give back what is not needed, renew the rest."""
+        while True:
+            await asyncio.sleep(REPORT_SECONDS)
+            now = self.clock()
+            due = [holding for holding in self._holdings.values() if holding.is_due(now)]
+            await self._desk.report(due)
+            self._forget(now)
+
+    def _forget(self, now: float) -> None:
+        for holding in self._holdings.values():
+            holding.lately = 0
+        quiet = [
+            place
+            for place, holding in self._holdings.items()
+            if holding.is_empty() and now - holding.told_at > QUIET
+        ]
+        if quiet:
+            for place in quiet:
+                del self._holdings[place]
+            self._accounts.clear()  # they are made again from what is there
+
+    async def give_back(self, owners: Iterable[str] | None = None) -> None:
+        """What is free, to whoever asks for it: of these keys and tenants, or all."""
+        wanted = None if owners is None else frozenset(owners)
+        holdings = [
+            holding
+            for holding in self._holdings.values()
+            if (wanted is None or holding.limit.owner in wanted)
+            and (holding.used or holding.free(self.clock()) > 0)
+        ]
+        await self._desk.report(holdings, give_back=True)
+
+    def _warn(self, limit: Limit, grant: Grant) -> None:
+        if self._spent is None:
+            return
+        for (tenant, _), account in self._accounts.items():
+            if any(money.holding.limit.place == limit.place for money in account.money):
+                self._spent(Spending(tenant, account.currency, limit, grant.used))
+                return
+
+    def _refusal(self, account: Account, lacking: Take) -> LimitReached:
+        holding, needed = lacking.holding, lacking.needed
+        now, limit = self.clock(), holding.limit
+        headers, left = account.headers(now), max(0, holding.left(now))
+        if limit.kind == "slots":
+            message = f"{limit.most} requests of this key are being answered; wait for one to end."
+            return LimitReached(message, limit.name, 1.0, headers)
+        if limit.kind == "rate":
+            wait = wait_for(limit, max(0, needed) - holding.left(now))
+            message = (
+                f"The limit of {limit.most} {limit.name} per minute is reached: "
+                f"{left} left, {max(0, needed)} asked for. Try again in {wait:.3g} s."
+            )
+            return LimitReached(message, limit.name, wait, headers)
+        (ends,) = (money.ends for money in account.money if money.holding is holding)
+        wait = MINUTE if ends is None else max(1.0, (ends - self._today()).total_seconds())
+        message = (
+            f"{_title(limit)} is spent: {show_money(left)} {account.currency} are left, and up to "
+            f"{show_money(needed)} may be needed."
+        )
+        if ends is not None:
+            message += f" A new one begins at {ends:%Y-%m-%dT%H:%M:%SZ}."
+        return LimitReached(message, QUOTA, wait, headers, code=QUOTA)
+
+
+def _title(limit: Limit) -> str:
+    """``The key's budget for the month``."""
+    if limit.name == "credit":
+        return "The tenant's prepaid credit"
+    whose = limit.owner.partition(" ")[0]
+    return f"The {whose}'s budget" + ("" if limit.name == "all" else f" for the {limit.name}")
 
 
 def duration(seconds: float) -> str:

@@ -27,6 +27,8 @@ from liveweights.engines.protocol import (
     UnknownCheckpoint,
 )
 from liveweights.engines.text import TextStream
+from liveweights.meter.keys import Keys
+from liveweights.meter.limits import Limiter
 from liveweights.record.backlog import Backlog
 from liveweights.record.errors import (
     ConflictingFeedback,
@@ -360,6 +362,8 @@ def make_api(
     infill: bool = False,
     service_key: str = "",
     chat_template: str | None = None,
+    keys: Keys | None = None,
+    limiter: Limiter | None = None,
     **engine: Any,
 ) -> Api:
     other = {} if chat_template is None else {"template": chat_template}
@@ -374,6 +378,7 @@ def make_api(
         recorder,
         settings,
         responses=responses,
-        authenticator=make_authenticator(settings or ApiSettings(), service_key),
+        authenticator=make_authenticator(settings or ApiSettings(), service_key, keys=keys),
+        limiter=limiter,
     )
     return Api(scripted, recorder, router, app, responses)

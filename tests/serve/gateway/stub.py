@@ -14,6 +14,8 @@ from aiohttp import web
 from tests.serve.api.doubles import MemoryRecorder
 from tests.serve.api.servers import answering, make_server
 
+from liveweights.http.authentication import Authenticator
+from liveweights.meter.limits import Limiter
 from liveweights.record.errors import StoreAway
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.gateway.access import Access
@@ -154,6 +156,8 @@ async def scene(
     silent_seconds: float = 600,
     recorder: Any = None,
     owners: Any = None,
+    authenticator: Authenticator | None = None,
+    limiter: Limiter | None = None,
     **gateway: Any,
 ) -> AsyncIterator[Scene]:
     """``recorder`` and ``owners`` are in memory unless given; ``gateway`` are further settings."""
@@ -163,7 +167,15 @@ async def scene(
         behind = GatewaySettings(upstream=url, silent_seconds=silent_seconds, **gateway)
         async with Upstream(behind) as upstream:
             access = Access(behind, owners)
-            app = create_gateway(upstream, recorder, settings, key=key, access=access)
+            app = create_gateway(
+                upstream,
+                recorder,
+                settings,
+                key=key,
+                access=access,
+                authenticator=authenticator,
+                limiter=limiter,
+            )
             server = make_server(app, signed=False)
             async with answering(server) as url:
                 root = url.removesuffix("/v1")

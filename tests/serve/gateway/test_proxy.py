@@ -10,12 +10,15 @@ from typing import Any
 import aiohttp
 import pytest
 from openai import AsyncOpenAI
+from tests.meter.stored import with_rights
 from tests.serve.api.servers import answering, make_server
 from yarl import URL
 
+from liveweights.meter.budgets import Budget
 from liveweights.meter.settings import RateLimits
 from liveweights.record.backlog import Backlog
 from liveweights.record.clean import clean_generation
+from liveweights.serve.api.app import make_authenticator, make_limiter
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.gateway.app import create_gateway
 from liveweights.serve.gateway.counts import asked_text, count_bytes
@@ -460,3 +463,68 @@ def test_an_answer_that_is_not_http_shows_nobody_the_upstreams_key() -> None:
                     assert "theirs" not in await answer.text()
 
     play(act)
+
+
+@pytest.mark.parametrize(
+    ("models", "path", "status"),
+    [
+        ((), "chat/completions", 200),
+        (("big",), "chat/completions", 200),
+        (("small",), "chat/completions", 403),
+        ((), "embeddings", 200),
+        (("big",), "embeddings", 403),  # nobody looks at its model
+    ],
+)
+def test_a_key_that_is_for_certain_models_gets_no_other(
+    models: tuple[str, ...], path: str, status: int
+) -> None:
+    key, keys = with_rights(models=models)
+    settings = ApiSettings(require_keys=True)
+
+    async def act(stage: Scene) -> None:
+        headers = {"authorization": f"Bearer {key}"}
+        response, body = await stage.ask(path, headers=headers)
+        assert (response.status, bool(stage.stub.requests)) == (status, status == 200), body
+        async with stage.client.post(
+            "/v1/chat/completions", data=b"{", headers=JSON | headers
+        ) as answer:
+            assert answer.status == (400 if models else 200)
+        assert all("authorization" not in headers for _, _, headers, _ in stage.stub.requests)
+
+    by = make_authenticator(settings, keys=keys)
+    play(act, settings=settings, authenticator=by)
+
+
+def test_an_answer_costs_what_its_upstream_counted_and_is_reserved_before() -> None:
+    """Of this upstream: see ``USAGE``."""
+    key, keys = with_rights(budgets=(Budget(period="all", nanos=20_000),))
+    settings = ApiSettings(require_keys=True, max_chat_tokens=100)
+
+    def price(tenant: str, model: str, prompt_tokens: int, output_tokens: int) -> int:
+        assert (tenant, model) == ("acme", "big")
+        return 10 * prompt_tokens + 100 * output_tokens
+
+    cost = 10 * USAGE["prompt_tokens"] + 100 * USAGE["completion_tokens"]
+    limiter = make_limiter(settings, price=price)
+
+    async def act(stage: Scene) -> None:
+        headers = {"authorization": f"Bearer {key}"}
+
+        async def used() -> int:
+            async with stage.client.get("/v1/key", headers=headers) as answer:
+                (budget,) = (await answer.json())["budgets"]
+                assert budget["used_nanos"] + budget["left_nanos"] == 20_000
+                return budget["used_nanos"]
+
+        response, _ = await stage.ask(headers=headers)
+        assert (response.status, await used()) == (200, cost)
+        for asked in ({"n": 2}, {"max_tokens": 200}):
+            response, body = await stage.ask(headers=headers, **asked)
+            assert response.status == 429, asked
+            assert json.loads(body)["error"]["code"] == "insufficient_quota"
+        assert (len(stage.stub.requests), await used()) == (1, cost)
+        response, _ = await stage.ask(headers=headers, max_tokens=5)
+        assert (response.status, await used()) == (200, 2 * cost)
+
+    by = make_authenticator(settings, keys=keys)
+    play(act, settings=settings, authenticator=by, limiter=limiter)

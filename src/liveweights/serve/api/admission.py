@@ -10,10 +10,12 @@ import msgspec
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
+from liveweights.http.authentication import check_model
 from liveweights.http.errors import ApiError, bad_request, too_many, unsupported
 from liveweights.http.exchange import Exchange, deadline_of
 from liveweights.http.slots import QueueFull
 from liveweights.http.wire import ClientGone, check_json, check_storable, decode, read_body
+from liveweights.meter.limits import Permit
 from liveweights.serve.api.answer import Service
 from liveweights.serve.api.caller import Caller, identify
 from liveweights.serve.api.draft import Draft
@@ -44,8 +46,8 @@ async def admitted(
     settled afterwards. Raises ApiError, ClientGone.
     """
     headers = Headers(scope=scope)
-    client = await service.authenticator.authenticate(scope, own=True)
-    permit = service.limiter.begin(client)
+    client = await service.authenticator.authenticate(scope, use="answers", own=True)
+    permit = await service.limiter.begin(client)
     try:
         deadline = deadline_of(headers, service.settings.deadline_seconds)
         check_json(headers)
@@ -91,8 +93,9 @@ def _read(body: bytes, type: type[Request], strict: bool) -> tuple[Request, list
 def pinned(service: Service, name: str, caller: Caller) -> Generator[tuple[Model, Pin]]:
     """The model of that name and one checkpoint of it, held until the last byte.
 
-    Raises ApiError 404, 503.
+    Raises ApiError 403, 404, 503.
     """
+    check_model(caller.client, name)
     try:
         model = service.models.find(name)
         context = model.router.pin(name, caller.sticky)
@@ -118,13 +121,26 @@ async def turn(
     itself waits behind a full queue, too.
     """
     permit = exchange.permit
-    permit.reserve(sum(len(draft.prompt_ids) + draft.sampling.max_tokens for draft in drafts))
+    most = [(draft, draft.sampling.max_tokens) for draft in drafts]
+    await permit.reserve(
+        sum(len(draft.prompt_ids) + tokens for draft, tokens in most),
+        sum(_cost(permit, draft, tokens) for draft, tokens in most),
+    )
     exchange.headers = (*header_of(exchange.ignored), *permit.headers())
     try:
         async with _slots(service, len(drafts), caller, exchange):
             yield
     finally:
         permit.used = sum(draft.used() for draft in drafts)
+        permit.cost = sum(
+            _cost(permit, draft, len(draft.tokens)) for draft in drafts if draft.tokens
+        )
+
+
+def _cost(permit: Permit, draft: Draft, tokens: int) -> int:
+    """Of so many tokens of an answer, and of its prompt, which several choices share."""
+    prompt = len(draft.prompt_ids) if draft.first else 0
+    return permit.price(draft.alias, prompt, tokens)
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -21,6 +22,7 @@ from liveweights.serve.api.completions import CompletionsEndpoint
 from liveweights.serve.api.editors import InfillEndpoint
 from liveweights.serve.api.feedback import FeedbackEndpoint
 from liveweights.serve.api.health import HealthEndpoint
+from liveweights.serve.api.key import KeyEndpoint
 from liveweights.serve.api.metrics import Metrics, MetricsEndpoint
 from liveweights.serve.api.models import ModelsEndpoint
 from liveweights.serve.api.openapi import describe_api
@@ -45,13 +47,21 @@ async def refuse_embeddings(scope: Scope, receive: Receive, send: Send) -> None:
     raise ApiError(400, message, code="unsupported_endpoint")
 
 
-def make_limiter(settings: ApiSettings) -> Limiter:
-    return Limiter(settings.limits, settings.tenant_limits)
+def make_limiter(settings: ApiSettings, **how: Any) -> Limiter:
+    """``how`` is the Limiter's; without any it is this process's own."""
+    return Limiter(settings.limits, settings.tenant_limits, **how)
 
 
-def make_authenticator(settings: ApiSettings, service_key: str = "") -> Authenticator:
-    keys = Keys(settings.keys)
-    return Authenticator(keys, operator_key=settings.operator_key, service_key=service_key)
+def make_keys(settings: ApiSettings) -> Keys:
+    return Keys(settings.keys, required=settings.require_keys)
+
+
+def make_authenticator(
+    settings: ApiSettings, service_key: str = "", *, keys: Keys | None = None
+) -> Authenticator:
+    """``keys`` are the settings', unless the caller keeps them up to date."""
+    known = make_keys(settings) if keys is None else keys
+    return Authenticator(known, operator_key=settings.operator_key, service_key=service_key)
 
 
 def make_slots(settings: ApiSettings) -> Slots:
@@ -120,6 +130,7 @@ def create_app(
                 Route("GET", "/responses/{id}", response),
                 Route("DELETE", "/responses/{id}", response),
                 Route("POST", "/feedback", FeedbackEndpoint(service)),
+                Route("GET", "/key", KeyEndpoint(authenticator, limiter)),
                 Route("GET", "/models", known),
                 Route("GET", "/models/{model}", known),
             ],

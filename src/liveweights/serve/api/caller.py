@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 
 from liveweights.http.errors import ApiError, bad_request
 from liveweights.http.wire import check_text
-from liveweights.meter.keys import Client
+from liveweights.meter.keys import ANYBODY, Client
 from liveweights.serve.api.settings import ApiSettings
 
 # Metadata keys that are columns of the record rather than free text.
@@ -29,15 +29,18 @@ class Caller:
     language: str
     consent: bool
     metadata: dict[str, str] = field(default_factory=dict[str, str])
-    key: str = ""
-    """A digest of the API key, empty where none is asked for: what rate limits are counted by."""
-    own: bool = False
-    """The service itself, such as its gate: neither recorded, nor charged, nor limited."""
+    client: Client = ANYBODY
+    """By the key that was shown; it says how much may be asked for."""
+
+    @property
+    def own(self) -> bool:
+        """The service itself, such as its gate: neither recorded, nor charged, nor limited."""
+        return self.client.own
 
     @property
     def recorded_key(self) -> str:
-        """What is kept of ``key``: enough to tell keys apart, too little to find one by."""
-        return self.key[:8]
+        """What is kept of the key: enough to tell keys apart, too little to find one by."""
+        return self.client.key[:8]
 
     @property
     def sticky(self) -> str | None:
@@ -75,8 +78,7 @@ def identify(
         language=language,
         consent=consent and not client.own,
         metadata={name: value for name, value in said.items() if name not in NAMED},
-        key=client.key,
-        own=client.own,
+        client=client,
     )
 
 

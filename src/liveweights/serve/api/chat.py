@@ -263,7 +263,7 @@ async def prepare(
     Raises ApiError 400, 429.
     """
     permit = exchange.permit
-    permit.reserve(fewest_tokens(model.encoder, request.messages, param))
+    await permit.reserve(fewest_tokens(model.encoder, request.messages, param))
     request.check_vocabulary(len(model.tokenizer))
     leave_out_guidance(model, request, exchange)
     if "constraint" not in model.engine.guidance and not exchange.strict:

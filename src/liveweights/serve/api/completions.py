@@ -213,7 +213,7 @@ class CompletionsEndpoint:
             leave_out_guidance(model, request, exchange)
             leave_out_suffix(model, request, exchange)
             fewest = fewest_tokens(model.encoder, request.prompt, request.suffix)
-            exchange.permit.reserve(fewest)
+            await exchange.permit.reserve(fewest)
             control = service.settings.prompt_control_tokens
             prompts: list[tuple[list[int], Sampling]] = []
             for prompt in split_prompts(request.prompt, vocabulary):

@@ -162,7 +162,7 @@ class InfillEndpoint:
             return
         with pinned(service, request.model or self._only_model(), caller) as (model, pin):
             length = len(request.before) + len(request.input_suffix)
-            exchange.permit.reserve(model.encoder.fewest(length, BEFORE))
+            await exchange.permit.reserve(model.encoder.fewest(length, BEFORE))
             prompt_ids, skip, unread = await infill_tokens(model, request, caller.tenant)
             exchange.permit.read += len(prompt_ids)
             if unread and exchange.strict:

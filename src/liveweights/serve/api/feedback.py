@@ -131,17 +131,17 @@ class FeedbackEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         settings = self._service.settings
-        client = await self._service.authenticator.authenticate(scope)
+        client = await self._service.authenticator.authenticate(scope, use="feedback")
         tenant = client.tenant
         check_json(headers)
         key = _idempotency_key(headers)
         body = await read_body(scope, receive, settings.max_body_bytes)
         if decode(body, _Probe).feedback is msgspec.UNSET:
-            self._service.limiter.charge(client, "feedback")
+            await self._service.limiter.charge(client, "feedback")
             status, result = await self._record(body, tenant, key)
         else:
             items = decode(body, FeedbackBatch).feedback
-            self._service.limiter.charge(client, "feedback", len(items))
+            await self._service.limiter.charge(client, "feedback", len(items))
             status, result = await self._record_all(items, tenant, key)
         await reply(send, status, msgspec.json.encode(result))
 

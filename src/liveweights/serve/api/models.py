@@ -66,7 +66,7 @@ class ModelsEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = await self._authenticator.authenticate(scope, own=True)
-        self._limiter.charge(client, "reads")
+        await self._limiter.charge(client, "reads")
         name: str | None = scope["path_params"].get("model")
         if name is None:
             local = [

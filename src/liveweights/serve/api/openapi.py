@@ -13,12 +13,27 @@ from starlette.types import Receive, Scope, Send
 from liveweights.http.errors import ErrorBody
 from liveweights.http.exchange import TIMEOUT
 from liveweights.http.wire import reply
+from liveweights.meter.key_rows import KeyRow
+from liveweights.meter.tenants import Tenant
+from liveweights.serve.admin.objects import (
+    KeyList,
+    MadeKey,
+    NewCredit,
+    NewKey,
+    NewTenant,
+    RemovedTenant,
+    Revocation,
+    Rotation,
+    TenantChange,
+    TenantList,
+)
 from liveweights.serve.api.admission import STRICT
 from liveweights.serve.api.caller import LANGUAGE, LONGEST, SESSION, SURFACE
 from liveweights.serve.api.chat import ChatRequest
 from liveweights.serve.api.completions import CompletionRequest
 from liveweights.serve.api.editors import InfillAnswer, InfillRequest
 from liveweights.serve.api.feedback import FeedbackBatch, FeedbackRequest
+from liveweights.serve.api.key import KeyState
 from liveweights.serve.api.objects import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -36,9 +51,10 @@ JSON, EVENTS = "application/json", "text/event-stream"
 WHY = {
     400: "The request is not understood, or asks for what is not supported; `param` names it.",
     401: "The API key is missing or unknown.",
+    403: "The API key is good, and not for this.",
     404: "There is no such model, answer or path.",
     408: "The answer was not complete at the request's deadline.",
-    409: "The id was used before, for something else.",
+    409: "The id, or the name, was used before for something else.",
     413: "The body is too large.",
     415: "The body is not sent as JSON.",
     421: "The service is not known under the name in the `Host` header.",
@@ -61,10 +77,101 @@ class Operation:
     errors: tuple[int, ...] = (400, 401)
     events: str | None = None
     generates: bool = False
+    query: tuple[str, ...] = ()
+    operator: bool = False
 
 
 ALWAYS = (421,)
-GENERATION = (400, 401, 404, 408, 413, 415, 429, 503)
+ADMIN = (400, 401, 404, 409, 413, 415, 429, 503)
+OPERATORS = (
+    Operation(
+        "get",
+        "/admin/tenants",
+        "The tenants that are stored.",
+        (TenantList,),
+        errors=ADMIN,
+        operator=True,
+    ),
+    Operation(
+        "post",
+        "/admin/tenants",
+        "Make a tenant.",
+        (Tenant,),
+        (NewTenant,),
+        statuses=(201,),
+        errors=ADMIN,
+        operator=True,
+    ),
+    Operation(
+        "get", "/admin/tenants/{tenant}", "One tenant.", (Tenant,), errors=ADMIN, operator=True
+    ),
+    Operation(
+        "patch",
+        "/admin/tenants/{tenant}",
+        "Change some of what is set about a tenant.",
+        (Tenant,),
+        (TenantChange,),
+        errors=ADMIN,
+        operator=True,
+    ),
+    Operation(
+        "delete",
+        "/admin/tenants/{tenant}",
+        "End a tenant: its keys are revoked, its rows stay.",
+        (RemovedTenant,),
+        errors=ADMIN,
+        operator=True,
+    ),
+    Operation(
+        "post",
+        "/admin/tenants/{tenant}/credit",
+        "Say what a tenant has paid in advance.",
+        (Tenant,),
+        (NewCredit,),
+        errors=ADMIN,
+        operator=True,
+    ),
+    Operation(
+        "get",
+        "/admin/keys",
+        "The keys that are stored, without what would open anything.",
+        (KeyList,),
+        errors=ADMIN,
+        query=("tenant",),
+        operator=True,
+    ),
+    Operation(
+        "post",
+        "/admin/keys",
+        "Make a key; it is told this once.",
+        (MadeKey,),
+        (NewKey,),
+        statuses=(201,),
+        errors=ADMIN,
+        operator=True,
+    ),
+    Operation("get", "/admin/keys/{key}", "One key.", (KeyRow,), errors=ADMIN, operator=True),
+    Operation(
+        "post",
+        "/admin/keys/{key}/rotate",
+        "Give a key another secret; it is told this once.",
+        (MadeKey,),
+        (Rotation,),
+        errors=ADMIN,
+        operator=True,
+    ),
+    Operation(
+        "post",
+        "/admin/keys/{key}/revoke",
+        "End a key.",
+        (KeyRow,),
+        (Revocation,),
+        errors=ADMIN,
+        operator=True,
+    ),
+)
+"""There where an operator's key is set."""
+GENERATION = (400, 401, 403, 404, 408, 413, 415, 429, 503)
 OPERATIONS = (
     Operation(
         "post",
@@ -107,14 +214,18 @@ OPERATIONS = (
         generates=True,
     ),
     Operation(
-        "get", "/v1/responses/{id}", "A stored response.", (Response,), errors=(400, 401, 404, 503)
+        "get",
+        "/v1/responses/{id}",
+        "A stored response.",
+        (Response,),
+        errors=(400, 401, 403, 404, 503),
     ),
     Operation(
         "delete",
         "/v1/responses/{id}",
         "Forget a stored response.",
         (DeletedResponse,),
-        errors=(400, 401, 404, 503),
+        errors=(400, 401, 403, 404, 503),
     ),
     Operation(
         "post",
@@ -123,7 +234,7 @@ OPERATIONS = (
         (FeedbackResult, FeedbackList),
         (FeedbackRequest, FeedbackBatch),
         statuses=(200, 201, 422),
-        errors=(400, 401, 404, 409, 413, 415, 503),
+        errors=(400, 401, 403, 404, 409, 413, 415, 429, 503),
     ),
     Operation(
         "get",
@@ -134,6 +245,14 @@ OPERATIONS = (
     ),
     Operation("get", "/v1/models", "The models that can be asked.", (ModelList,), errors=(401,)),
     Operation("get", "/v1/models/{model}", "One model.", (Model,), errors=(401, 404)),
+    Operation(
+        "get",
+        "/v1/key",
+        "What the key may do, and what is left of its limits and budgets.",
+        (KeyState,),
+        errors=(401, 429, 503),
+    ),
+    *OPERATORS,
     Operation("post", "/v1/embeddings", "Refused: the models generate text.", statuses=()),
     Operation(
         "get", "/healthz", "Whether a request could be answered.", (dict[str, Any],), errors=()
@@ -184,7 +303,10 @@ def document() -> bytes:
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer"},
+                "operator": {"type": "http", "scheme": "bearer"},
+            },
         },
         "security": [{}, {"key": []}],
     }
@@ -213,9 +335,14 @@ def _describe(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"summary": operation.summary, "responses": responses}
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in ("id", "model")
+        for name in ("id", "model", "tenant", "key")
         if f"{{{name}}}" in operation.path
     ]
+    parameters += [
+        {"name": name, "in": "query", "schema": {"type": "string"}} for name in operation.query
+    ]
+    if operation.operator:
+        found["security"] = [{"operator": []}]
     if operation.generates:
         for name, (text, schema) in HEADERS.items():
             full = {"type": "string"} | schema

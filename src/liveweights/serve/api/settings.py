@@ -18,9 +18,17 @@ class ApiSettings(ServerSettings, frozen=True, kw_only=True, forbid_unknown_fiel
         dict[Key, Tenant],
         msgspec.Meta(
             description="API key to tenant; a key has at least 16 characters, printable ones "
-            "without spaces. Empty: no key is asked for, the tenant is 'default'."
+            "without spaces. Others are made with `liveweights keys create`. Empty, and without "
+            "`require_keys`: no key is asked for, the tenant is 'default'."
         ),
     ] = msgspec.field(default_factory=dict[str, str])
+    require_keys: Annotated[
+        bool,
+        msgspec.Meta(
+            description="Whether every request needs a key, also where `keys` has none: those that "
+            "`liveweights keys create` makes."
+        ),
+    ] = False
     open: Annotated[
         bool,
         msgspec.Meta(
@@ -123,6 +131,11 @@ class ApiSettings(ServerSettings, frozen=True, kw_only=True, forbid_unknown_fiel
             "service was ready; then its process is ended and started again.",
         ),
     ] = 60.0
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether callers are told apart by keys."""
+        return self.require_keys or bool(self.keys)
 
     def training_allowed(self, tenant: str) -> bool:
         return self.tenant_consent.get(tenant, self.consent)

@@ -8,15 +8,17 @@ import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights.http.application import Application
-from liveweights.http.authentication import for_readers
+from liveweights.http.authentication import Authenticator, for_readers
 from liveweights.http.glance import Glance
 from liveweights.http.hosts import Hosts
 from liveweights.http.metrics import CONTENT_TYPE
 from liveweights.http.origins import with_origins
-from liveweights.http.routes import ANY, Route
+from liveweights.http.routes import ANY, Route, Routes
 from liveweights.http.wire import reply
+from liveweights.meter.limits import Limiter
 from liveweights.serve.api.app import make_authenticator, make_limiter
 from liveweights.serve.api.feedback import FeedbackEndpoint
+from liveweights.serve.api.key import KeyEndpoint
 from liveweights.serve.api.metrics import Metrics
 from liveweights.serve.api.recorder import Recorder
 from liveweights.serve.api.refusals import REFUSALS
@@ -81,16 +83,20 @@ def create_gateway(
     key: str = "",
     access: Access | None = None,
     count: Count = count_bytes,
+    authenticator: Authenticator | None = None,
+    limiter: Limiter | None = None,
+    pages: Routes = (),
 ) -> ASGIApp:
     """The gateway over an open upstream and a record that the caller will close.
 
     ``access`` says what passes for whom, where the settings have keys: ValueError without it.
-    ``count`` estimates tokens that the upstream does not count.
+    ``count`` estimates tokens that the upstream does not count. ``pages`` are answered here.
     """
     settings, metrics = settings or ApiSettings(), GatewayMetrics()
-    if settings.keys and access is None:
+    if settings.asks_for_keys and access is None:
         raise ValueError("tenants share the upstream: `access` has to tell them apart")
-    authenticator = make_authenticator(settings)
+    authenticator = authenticator or make_authenticator(settings)
+    limiter = limiter or make_limiter(settings)
     gateway = Gateway(
         upstream,
         recorder,
@@ -98,16 +104,17 @@ def create_gateway(
         metrics,
         key,
         authenticator,
-        make_limiter(settings),
-        access if settings.keys else None,
+        limiter,
+        access if settings.asks_for_keys else None,
         count,
     )
     exposed = MetricsEndpoint(metrics, recorder)
-    routes = [
+    routes: Routes = [
         Route("POST", "/v1/feedback", FeedbackEndpoint(gateway)),
+        Route("GET", "/v1/key", KeyEndpoint(authenticator, limiter)),
         Route("GET", "/healthz", HealthEndpoint(upstream, recorder)),
         Route("GET", "/metrics", for_readers(authenticator, exposed)),
         Route(ANY, "/v1/*", Proxy(gateway)),
     ]
-    app = Application(routes, metrics, Hosts(settings.hosts, settings.host), REFUSALS)
+    app = Application([*routes, *pages], metrics, Hosts(settings.hosts, settings.host), REFUSALS)
     return with_origins(app, settings.origins)

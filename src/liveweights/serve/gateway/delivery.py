@@ -61,7 +61,9 @@ class Delivery:
             if not passage.recorded:
                 await self._record(passage)
         finally:
-            permit.used = sum(_tokens(passage).values())
+            tokens = _tokens(passage)
+            permit.used = sum(tokens.values())
+            permit.cost = permit.price(passage.model, tokens["prompt"], tokens["completion"])
 
     async def _pass_events(
         self, answer: Answer, headers: list[RawHeader], send: Send, passage: Passage

@@ -11,7 +11,7 @@ import aiohttp
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from liveweights.http.authentication import Authenticator
+from liveweights.http.authentication import Authenticator, check_model
 from liveweights.http.errors import RETRY, ApiError, bad_request
 from liveweights.http.streaming import while_connected
 from liveweights.http.wire import ClientGone, check_json, read_body
@@ -31,6 +31,7 @@ from liveweights.serve.gateway.objects import Target, find_made
 from liveweights.serve.gateway.passage import Passage
 from liveweights.serve.gateway.paths import check_path
 from liveweights.serve.gateway.question import RECORDED, read_question
+from liveweights.serve.gateway.reservation import reserve
 from liveweights.serve.gateway.upstream import Upstream, UpstreamAway
 
 log = logging.getLogger(__name__)
@@ -69,8 +70,8 @@ class Proxy:
         self._delivery = Delivery(gateway.recorder, gateway.metrics, gateway.access)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client = await self._gateway.authenticator.authenticate(scope)
-        permit = self._gateway.limiter.begin(client)
+        client = await self._gateway.authenticator.authenticate(scope, use="answers")
+        permit = await self._gateway.limiter.begin(client)
         try:
             await self._pass(scope, receive, send, client, permit)
         finally:
@@ -88,6 +89,8 @@ class Proxy:
         if endpoint is not None:
             await self._recorded(scope, receive, send, client, endpoint, target, permit)
         else:
+            if client.rights.models and scope["method"] not in ("GET", "HEAD"):
+                raise _bound(scope["path"])
             await self._unrecorded(scope, receive, send, client.tenant, target)
 
     async def _unrecorded(
@@ -156,10 +159,21 @@ class Proxy:
             await gateway.access.check_body(client.tenant, scope["path"], body)
         question = read_question(body)
         passage: Passage | None = None
+        if question is None and client.rights.models:
+            raise bad_request(
+                "The request body does not name its model in a way that is understood."
+            )
         if question is not None:
+            check_model(client, question.model)
             caller = identify(headers, question.user, question.said, client, settings, strict=False)
             passage = Passage(question, endpoint, caller, target.kind, count=gateway.count)
-            permit.reserve(question.reserved)
+            await reserve(
+                permit,
+                question,
+                [question.model],
+                longest=settings.max_chat_tokens,
+                count=gateway.count,
+            )
         try:
             async with while_connected(receive), self._ask(scope, body, plain=True) as answer:
                 if not is_readable(answer):
@@ -185,7 +199,7 @@ class Proxy:
         if scope["query_string"]:
             target += "?" + scope["query_string"].decode("ascii")
         raw = scope["headers"]
-        if gateway.settings.keys and not gateway.key:
+        if gateway.settings.asks_for_keys and not gateway.key:
             # The caller's key is one of ours: nobody else is shown it.
             raw = [header for header in raw if header[0] != b"authorization"]
         headers = to_upstream(raw, gateway.key, plain=plain)
@@ -211,6 +225,14 @@ async def _stream(receive: Receive) -> AsyncGenerator[bytes]:
         more = message.get("more_body", False)
         if part := message.get("body", b""):
             yield part
+
+
+def _bound(path: str) -> ApiError:
+    message = (
+        f"This API key is for certain models, and {path[:200]!r} passes without its model being "
+        f"looked at; there are {', '.join(RECORDED)}."
+    )
+    return ApiError(403, message, code="model_not_allowed")
 
 
 def _away(error: UpstreamAway) -> ApiError:

@@ -18,6 +18,10 @@ RECORDED: dict[str, Surface] = {
 """The paths whose answers are recorded, and as what."""
 
 
+MOST = 1024
+"""Choices of an answer that are believed."""
+
+
 class _Asked(msgspec.Struct, omit_defaults=True):
     """What was put to the model; ``prompt_json`` of the record is made of these."""
 
@@ -40,6 +44,7 @@ class _Body(_Asked, kw_only=True):
     user: Any = None
     metadata: Any = None
     store: Any = None
+    n: Any = None
 
     # What is drawn from, see ``_PLAIN``.
     temperature: Any = None
@@ -132,6 +137,10 @@ class Question:
     def reserved(self) -> int:
         """The same, as far as tokens are counted."""
         return min(max(self.limit, 0), INT4)
+
+    @property
+    def choices(self) -> int:
+        return self._body.n if type(self._body.n) is int and 0 < self._body.n <= MOST else 1
 
     @property
     def user(self) -> str | None:

@@ -44,7 +44,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     paths: Annotated[
         list[PassedPath],
         Meta(
-            description="Where `api.keys` tell tenants apart: the paths that pass, each with all "
+            description="Where keys tell tenants apart: the paths that pass, each with all "
             "below it; `GET /v1/models` allows one method. Lists of objects, such as `GET "
             "/v1/files`, pass only where they are named so: they show what other tenants made."
         ),

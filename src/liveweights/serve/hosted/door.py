@@ -13,7 +13,7 @@ import aiohttp
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from liveweights.http.authentication import Authenticator
+from liveweights.http.authentication import Authenticator, check_model
 from liveweights.http.errors import RETRY, ApiError
 from liveweights.http.streaming import while_connected
 from liveweights.http.wire import ClientGone, check_json, read_body
@@ -29,6 +29,7 @@ from liveweights.serve.gateway.metrics import GatewayMetrics
 from liveweights.serve.gateway.objects import find_target
 from liveweights.serve.gateway.passage import Passage
 from liveweights.serve.gateway.question import RECORDED, Question, read_question
+from liveweights.serve.gateway.reservation import reserve
 from liveweights.serve.gateway.transcript import LONGEST
 from liveweights.serve.gateway.upstream import UpstreamAway
 from liveweights.serve.hosted.body import read_model, with_model
@@ -82,10 +83,12 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = self._service
-        client = await service.authenticator.authenticate(scope, own=True)
+        client = await service.authenticator.authenticate(scope, use="answers", own=True)
         body = await read_body(scope, receive, service.settings.max_body_bytes)
         chain = self._chains.get(read_model(body) or "")
         if chain is not None and not client.own:
+            check_model(client, chain[0])
+            chain = [name for name in chain if client.rights.allow_model(name)]
             name = await self._pass(scope, receive, send, client, chain, body)
             if name is None:
                 return
@@ -104,7 +107,7 @@ class Door:
         """None once it has been answered, else the local model that it goes on to."""
         service, headers = self._service, Headers(scope=scope)
         check_json(headers)
-        permit = service.limiter.begin(client)
+        permit = await service.limiter.begin(client)
         try:
             question = read_question(body) if scope["path"] in RECORDED else None
             caller: Caller | None = None
@@ -113,7 +116,7 @@ class Door:
                 caller = identify(
                     headers, question.user, question.said, client, settings, strict=False
                 )
-                permit.reserve(question.reserved)
+                await reserve(permit, question, chain, longest=settings.max_chat_tokens)
             asked = _Asked(scope, body, client, permit, caller, question)
             async with while_connected(receive):
                 name = await self._ask_in_turn(asked, await self._reach(asked, chain), send)

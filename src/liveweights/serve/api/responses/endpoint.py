@@ -152,8 +152,8 @@ class ResponseEndpoint:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client = await self._service.authenticator.authenticate(scope)
-        self._service.limiter.charge(client, "reads")
+        client = await self._service.authenticator.authenticate(scope, use="answers")
+        await self._service.limiter.charge(client, "reads")
         tenant = client.tenant
         id: str = scope["path_params"]["id"]
         store = self._service.responses

@@ -1,0 +1,200 @@
+"""Allowances that many processes share, by leases: what is decided, without any input or output.
+
+A pool is what is left of a limit and nobody has. A process takes part of it as a lease, gives
+requests their share of that in memory, and now and then says what they used and gives back what
+they did not. So for every pool, at any time:
+
+    what is left + all leases + what was used = the limit
+
+where for limits per minute what was used comes back. A lease that its process does not renew goes
+back into the pool when it expires.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+MINUTE = 60
+TERM = 15.0
+"""Seconds for which a lease holds without a word of its process."""
+SHARE = 4
+"""A process takes at most one in so many of what is left beyond what it needs now, so that others
+find some."""
+
+Kind = Literal["rate", "slots", "money"]
+"""What comes back within a minute; what comes back when a request ends; what is spent for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """``owner`` is a key or a tenant, ``name`` says which of its limits, ``begins`` since when it
+    counts. ``most`` is what may be used: a minute, at once, or within the window."""
+
+    owner: str
+    name: str
+    begins: datetime
+    kind: Kind
+    most: int
+
+    @property
+    def place(self) -> tuple[str, str, datetime]:
+        return self.owner, self.name, self.begins
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """``rest`` is below 0 where more was used than there was. ``at``: when what comes back was
+    last counted, in seconds of Unix time. ``warned``: that most of it is spent has been said."""
+
+    most: int
+    rest: int
+    at: float
+    used: int = 0
+    warned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Of one process: ``amount`` as far as it has said what it used, until a time."""
+
+    amount: int
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a process says of a limit, and wants: ``used`` and ``returned`` since it last asked;
+    ``wanted`` by requests that wait, of which the smallest is content with ``least``; ``ahead`` for
+    those to come."""
+
+    limit: Limit
+    used: int = 0
+    returned: int = 0
+    wanted: int = 0
+    least: int = 0
+    ahead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """``held`` is the process's whole lease now, ``rest`` what nobody has, ``others`` the leases of
+    others, ``used`` all that was used so far. ``warn``: it is this process's to say that most of a
+    budget is spent."""
+
+    held: int
+    rest: int
+    others: int
+    used: int
+    at: float
+    warn: bool = False
+
+
+class LeaseStore(Protocol):
+    """Where the pools are: in Postgres for many processes, in memory for one."""
+
+    async def exchange(self, asks: Sequence[Ask]) -> list[Grant]:
+        """One grant for each ask, whose limits are all different. Raises LeasesAway; then nothing
+        is known to have been done."""
+        ...
+
+    async def recall(self, owners: Sequence[str]) -> None:
+        """Ask other processes to give back what they do not need now. Raises LeasesAway."""
+        ...
+
+
+class LeasesAway(RuntimeError):
+    """The pools cannot be reached at the moment."""
+
+
+def new_pool(limit: Limit, now: float) -> Pool:
+    return Pool(limit.most, limit.most, now)
+
+
+def exchange(
+    pool: Pool,
+    leases: Mapping[str, Lease],
+    ask: Ask,
+    *,
+    me: str,
+    now: float,
+    warn_at: float = 1.0,
+) -> tuple[Pool, dict[str, Lease], Grant]:
+    """What becomes of a pool and its leases when ``me`` asks, and what ``me`` is told.
+
+    ``now`` is one clock's time for all, in seconds. ``warn_at`` is the share of a budget from which
+    on a warning is due.
+    """
+    limit, left = ask.limit, dict(leases)
+    rest = pool.rest + limit.most - pool.most  # the limit may have been changed
+    for name, lease in leases.items():
+        if lease.until <= now and name != me:
+            rest += left.pop(name).amount
+    held = left.pop(me).amount if me in left else 0
+    # What was used or is given back comes out of the lease; what goes beyond it (more was used
+    # than was leased, or the lease had expired) out of the pool.
+    gone = ask.used + ask.returned
+    rest += ask.returned - max(0, gone - held)
+    held = max(0, held - gone)
+    others = sum(lease.amount for lease in left.values())
+    rest, at = _come_back(limit, rest, held + others, since=pool.at, now=now)
+    granted = _grant(ask, rest)
+    rest, held = rest - granted, held + granted
+    if held:
+        left[me] = Lease(held, now + TERM)
+    used = pool.used + ask.used
+    warn = limit.kind == "money" and not pool.warned and used > 0 and used >= warn_at * limit.most
+    changed = Pool(limit.most, rest, at, used, pool.warned or warn)
+    return changed, left, Grant(held, rest, others, used, at, warn)
+
+
+def _come_back(
+    limit: Limit, rest: int, leased: int, *, since: float, now: float
+) -> tuple[int, float]:
+    """What a minute brings back by ``now``, and when it was counted. Parts of one wait."""
+    if limit.kind != "rate":
+        return rest, now
+    if not limit.most:
+        return min(rest, 0), now
+    back = max(0, int((now - since) * limit.most / MINUTE))
+    full = limit.most - leased
+    if rest + back >= full:
+        return full, now
+    return rest + back, since + back * MINUTE / limit.most
+
+
+def _grant(ask: Ask, rest: int) -> int:
+    if rest < ask.wanted:
+        return rest if 0 < ask.least <= rest else 0
+    return ask.wanted + max(0, min(ask.ahead, (rest - ask.wanted) // SHARE))
+
+
+def wait_for(limit: Limit, missing: int) -> float:
+    """Seconds until so much has come back of a limit per minute."""
+    return missing * MINUTE / limit.most if limit.most else float(MINUTE)
+
+
+class MemoryLeases:
+    """The pools of one process, in memory: they begin anew with it."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._pools: dict[tuple[str, str, datetime], Pool] = {}
+        self._leases: dict[tuple[str, str, datetime], dict[str, Lease]] = {}
+
+    async def exchange(self, asks: Sequence[Ask]) -> list[Grant]:
+        now, grants = self._clock(), list[Grant]()
+        for ask in asks:
+            place = ask.limit.place
+            pool = self._pools.get(place) or new_pool(ask.limit, now)
+            leases = self._leases.get(place, {})
+            self._pools[place], self._leases[place], grant = exchange(
+                pool, leases, ask, me="me", now=now
+            )
+            grants.append(grant)
+        return grants
+
+    async def recall(self, owners: Sequence[str]) -> None:
+        """There are no others."""

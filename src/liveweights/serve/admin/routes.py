@@ -1,0 +1,234 @@
+"""``/admin/keys`` and ``/admin/tenants``: for whoever has the operator's key."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import msgspec
+import psycopg
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+
+from liveweights.http.authentication import Authenticator
+from liveweights.http.errors import ApiError, bad_request, database_away, too_many
+from liveweights.http.routes import Mount, Route, Routes
+from liveweights.http.slots import QueueFull, Slots
+from liveweights.http.wire import check_json, decode, read_body, read_query, reply
+from liveweights.meter import key_rows, tenants
+from liveweights.meter.rights import Rights
+from liveweights.serve.admin.objects import (
+    KeyList,
+    MadeKey,
+    NewCredit,
+    NewKey,
+    NewTenant,
+    RemovedTenant,
+    Revocation,
+    Rotation,
+    TenantChange,
+    TenantList,
+)
+from liveweights.store.database import Connection, Pool
+from liveweights.terms.route import RouteError, parse_route
+
+AT_ONCE, WAITING = 2, 32
+"""Requests; their connections to the database are those of all that users wait for."""
+LARGEST = 1 << 18
+PRIVATE = ((b"cache-control", b"no-store"),)
+AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class Admin:
+    """Each raises ApiError 401 without the operator's key."""
+
+    def __init__(self, pool: Pool, authenticator: Authenticator) -> None:
+        self._pool = pool
+        self._authenticator = authenticator
+        self._slots = Slots(AT_ONCE, WAITING)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncGenerator[Connection]:
+        """Raises ApiError 404 for what is not there, 429, 503."""
+        try:
+            async with self._slots.hold(1), self._pool.connection() as conn:
+                yield conn
+        except QueueFull as error:
+            raise too_many(f"Too many requests at once: {error}.", "queue", 2.0) from None
+        except AWAY:
+            raise database_away("Keys and tenants cannot be read or changed") from None
+        except LookupError as error:
+            raise ApiError(404, _sentence(error), code="not_found") from None
+
+    async def _read(self, scope: Scope, receive: Receive, type: type[T]) -> T:
+        """The body; an empty one says nothing. Raises ApiError 400, 413, 415."""
+        body = await read_body(scope, receive, LARGEST)
+        # Also for an empty one: a browser sends the password with forms of other sites too.
+        check_json(Headers(scope=scope))
+        return decode(body or b"{}", type)
+
+    async def list_tenants(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /admin/tenants"""
+        await self._authenticator.check_operator(scope)
+        async with self._connection() as conn:
+            found = await tenants.read_tenants(conn)
+        await _answer(send, 200, TenantList(data=found))
+
+    async def create_tenant(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /admin/tenants. Raises ApiError 409 where the name is taken."""
+        await self._authenticator.check_operator(scope)
+        asked = await self._read(scope, receive, NewTenant)
+        said = msgspec.structs.asdict(asked)
+        name = said.pop("name")
+        try:
+            async with self._connection() as conn:
+                tenant = await tenants.create_tenant(conn, name, tenants.Terms(**said))
+        except ApiError as error:
+            if error.status == 404:
+                raise ApiError(409, error.message, param="name", code="name_taken") from None
+            raise
+        await _answer(send, 201, tenant)
+
+    async def show_tenant(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /admin/tenants/{tenant}"""
+        await self._authenticator.check_operator(scope)
+        async with self._connection() as conn:
+            tenant = await tenants.read_tenant(conn, _named(scope, "tenant"))
+        await _answer(send, 200, tenant)
+
+    async def set_tenant(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """PATCH /admin/tenants/{tenant}"""
+        await self._authenticator.check_operator(scope)
+        name = _named(scope, "tenant")
+        asked = await self._read(scope, receive, TenantChange)
+        async with self._connection() as conn:
+            tenant = await tenants.set_tenant(conn, name, asked.given())
+        await _answer(send, 200, tenant)
+
+    async def remove_tenant(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """DELETE /admin/tenants/{tenant}"""
+        await self._authenticator.check_operator(scope)
+        name = _named(scope, "tenant")
+        async with self._connection() as conn:
+            revoked = await tenants.remove_tenant(conn, name)
+        await _answer(send, 200, RemovedTenant(name=name, revoked=revoked))
+
+    async def add_credit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /admin/tenants/{tenant}/credit"""
+        await self._authenticator.check_operator(scope)
+        name, _, verb = _named(scope, "tenant").rpartition("/")
+        if verb != "credit":
+            raise _unknown(scope)
+        asked = await self._read(scope, receive, NewCredit)
+        if not asked.nanos:
+            raise bad_request("'nanos' is 0: nothing was paid.", "nanos", "invalid_value")
+        async with self._connection() as conn:
+            tenant = await tenants.add_credit(conn, name, asked.nanos, asked.why)
+        await _answer(send, 200, tenant)
+
+    async def list_keys(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /admin/keys, with ``?tenant=`` those of one."""
+        await self._authenticator.check_operator(scope)
+        tenant = read_query(scope, ("tenant",)).get("tenant")
+        async with self._connection() as conn:
+            found = await key_rows.read_keys(conn, tenant=tenant)
+        await _answer(send, 200, KeyList(data=found))
+
+    async def create_key(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /admin/keys"""
+        await self._authenticator.check_operator(scope)
+        asked = await self._read(scope, receive, NewKey)
+        if (ends := asked.expires_at) is not None:
+            if ends.tzinfo is None:
+                message = "'expires_at' has no time zone: end it with Z, or +02:00."
+                raise bad_request(message, "expires_at", "invalid_value")
+            if ends <= datetime.now(UTC):
+                raise bad_request("'expires_at' is over already.", "expires_at", "invalid_value")
+        _check_route(asked.rights)
+        async with self._connection() as conn:
+            row, key = await key_rows.create_key(
+                conn,
+                asked.tenant,
+                name=asked.name,
+                expires_at=asked.expires_at,
+                rights=asked.rights,
+            )
+        await _answer(send, 201, MadeKey(key=key, row=row))
+
+    async def show_key(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /admin/keys/{key}"""
+        await self._authenticator.check_operator(scope)
+        async with self._connection() as conn:
+            row = await key_rows.read_key(conn, _named(scope, "key"))
+        await _answer(send, 200, row)
+
+    async def change_key(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /admin/keys/{key}/rotate and /admin/keys/{key}/revoke"""
+        await self._authenticator.check_operator(scope)
+        name, _, verb = _named(scope, "key").rpartition("/")
+        if verb == "rotate":
+            asked = await self._read(scope, receive, Rotation)
+            grace = timedelta(seconds=asked.grace_seconds)
+            async with self._connection() as conn:
+                row, key = await key_rows.rotate_key(conn, name, grace)
+            await _answer(send, 200, MadeKey(key=key, row=row))
+        elif verb == "revoke":
+            why = (await self._read(scope, receive, Revocation)).why
+            async with self._connection() as conn:
+                row = await key_rows.revoke_key(conn, name, why)
+            await _answer(send, 200, row)
+        else:
+            raise _unknown(scope)
+
+
+def admin_routes(pool: Pool, authenticator: Authenticator) -> Routes:
+    """None where there is no operator's key."""
+    if not authenticator.has_operator:
+        return []
+    admin = Admin(pool, authenticator)
+    return [
+        Mount(
+            "/admin",
+            [
+                Route("GET", "/tenants", admin.list_tenants),
+                Route("POST", "/tenants", admin.create_tenant),
+                Route("GET", "/tenants/{tenant}", admin.show_tenant),
+                Route("POST", "/tenants/{tenant}", admin.add_credit),
+                Route("PATCH", "/tenants/{tenant}", admin.set_tenant),
+                Route("DELETE", "/tenants/{tenant}", admin.remove_tenant),
+                Route("GET", "/keys", admin.list_keys),
+                Route("POST", "/keys", admin.create_key),
+                Route("GET", "/keys/{key}", admin.show_key),
+                Route("POST", "/keys/{key}", admin.change_key),
+            ],
+        )
+    ]
+
+
+def _check_route(rights: Rights) -> None:
+    try:
+        parse_route(rights.route)
+    except RouteError as error:
+        raise bad_request(f"rights.{error}.", "rights.route", "invalid_value") from None
+
+
+def _unknown(scope: Scope) -> ApiError:
+    message = f"Unknown path: {scope['method']} {scope['path'][:200]}"
+    return ApiError(404, message, code="not_found")
+
+
+def _named(scope: Scope, name: str) -> str:
+    return scope["path_params"][name]
+
+
+async def _answer(send: Send, status: int, body: Any) -> None:
+    await reply(send, status, msgspec.json.encode(body), PRIVATE)
+
+
+def _sentence(error: LookupError) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:] + "."
