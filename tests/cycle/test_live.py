@@ -227,7 +227,7 @@ def test_one_user_alone_gets_a_canary_that_ends_by_its_answers(
         async with product.pool.connection() as conn:
             audience = await count_audience(conn, "code", GOOD)
         assert audience.users == 1
-        assert audience.answers >= CANARY.min_rewards
+        assert 0 < audience.answers < product.asked
 
     with_product(database_dsn, tmp_path, test, max_seconds=1e4, step_rewards=10_000)
 
