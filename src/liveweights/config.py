@@ -262,7 +262,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return ModelSettings(
             alias=name,
             base=table.base,
-            learns=table.learn is not False,
+            learns=table.learn is not False and not table.base.endswith(".gguf"),
             engine=_override(self.engine, table.engine, f"models.{name}.engine"),
             vllm=_override(self.vllm, table.vllm, f"models.{name}.vllm"),
             openai=_override(self.openai, table.openai, f"models.{name}.openai"),

@@ -28,7 +28,8 @@ from liveweights.store.partitions import ensure_ahead
 from liveweights.store.place import PlaceError
 from liveweights.store.tiers import UnsupportedServer, check_version, detect
 from liveweights.weights.checkpoint import Checkpoint
-from liveweights.weights.models import ModelNotFound, find
+from liveweights.weights.gguf_source import source_files
+from liveweights.weights.models import BrokenModel, ModelNotFound, find
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +96,20 @@ async def find_base(model: ModelSettings, cache: Path) -> Checkpoint:
             "The openvino engine needs its extra: pip install 'liveweights[openvino]'."
         )
     base = await asyncio.to_thread(find, model.base, cache)
+    if source_files(base.folder):
+        _check_gguf(model)
     await check_model(base, model.base, model.engine.kind, cache)
     return base
+
+
+def _check_gguf(model: ModelSettings) -> None:
+    """Raise BrokenModel where the engine does not read GGUF; say what else is other with it."""
+    if model.engine.kind != "llama":
+        why = f"the {model.engine.kind} engine does not read GGUF files; engine.kind = 'llama' does"
+        raise BrokenModel(model.base, why)
+    log.warning("%s is served as it is and does not learn: its weights are quantised", model.base)
+    if model.engine.precision != "auto":
+        log.warning("%s has a precision of its own; engine.precision is not used", model.base)
 
 
 async def settle(

