@@ -54,7 +54,7 @@ def test_what_is_no_gguf_and_a_missing_part_are_refused_in_a_sentence(tmp_path: 
     with pytest.raises(BrokenModel, match="does not begin with GGUF"):
         find(str(tmp_path / "text.gguf"), tmp_path / "cache")
     first = write(tmp_path / "m-00001-of-00002.gguf")
-    with pytest.raises(BrokenModel, match="m-00002-of-00002.gguf is missing"):
+    with pytest.raises(BrokenModel, match=r"m-00002-of-00002\.gguf is missing"):
         find(str(first), tmp_path / "cache")
 
 

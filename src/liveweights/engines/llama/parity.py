@@ -17,14 +17,40 @@ if TYPE_CHECKING:
 
 CODE_LINES = 300
 _VARIED = (
-    "The quick brown fox jumps over the lazy dog.", "It's we'll THEY'RE I'D can't", "don’t “quote”",
-    "1234567890 3.14159 1,000,000 0x7fff 1e-9", "٣٤٥ ½ ² ⅷ", "naïve façade Ærøskøbing straße",
-    "😀 👩‍👩‍👧‍👦 🇩🇪 👍🏽", "שלום עולם", "مرحبا بالعالم", "你好，世界。", "こんにちは、世界", "안녕하세요", "नमस्ते दुनिया", "Привет, мир!",
-    " leading", "trailing ", "two  spaces   three", "\ttab\t\ttabs", "a\nb\n\nc\r\n\r\nd", "\n \n  \n",
-    "   ", " ", "\u00a0nbsp\u2003em", "<s> </s> <unk> [INST] <|nothing|>", "<|im_start|>user\nhi<|im_end|>",
-    "<|endoftext|>", "foo<|im_end|>bar", "<|im_start", "{{ x }} {% if %} ${HOME} `ls`", "->=><=!==++&&||",
-    "a.b.c::d->e[0](1)", "https://example.org/a?b=c&d=%20#e", "snake_case camelCase SCREAMING",
-)  # fmt: skip
+    "The quick brown fox jumps over the lazy dog.",
+    "It's we'll THEY'RE I'D can't",
+    "don’t “quote”",
+    "1234567890 3.14159 1,000,000 0x7fff 1e-9",
+    "٣٤٥ ½ ² ⅷ",
+    "naïve façade Ærøskøbing straße",
+    "😀 👩‍👩‍👧‍👦 🇩🇪 👍🏽",
+    "שלום עולם",
+    "مرحبا بالعالم",
+    "你好，世界。",
+    "こんにちは、世界",
+    "안녕하세요",
+    "नमस्ते दुनिया",
+    "Привет, мир!",
+    " leading",
+    "trailing ",
+    "two  spaces   three",
+    "\ttab\t\ttabs",
+    "a\nb\n\nc\r\n\r\nd",
+    "\n \n  \n",
+    "   ",
+    " ",
+    "\u00a0nbsp\u2003em",
+    "<s> </s> <unk> [INST] <|nothing|>",
+    "<|im_start|>user\nhi<|im_end|>",
+    "<|endoftext|>",
+    "foo<|im_end|>bar",
+    "<|im_start",
+    "{{ x }} {% if %} ${HOME} `ls`",
+    "->=><=!==++&&||",
+    "a.b.c::d->e[0](1)",
+    "https://example.org/a?b=c&d=%20#e",
+    "snake_case camelCase SCREAMING",
+)
 
 
 def lines() -> list[str]:
