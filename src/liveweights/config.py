@@ -74,8 +74,8 @@ def _table() -> Any:
 Base = Annotated[
     str,
     Meta(
-        description="Packaged model's name, a checkpoint folder, or `hf://ORG/NAME@COMMIT`; "
-        "without a commit that of the first download stays."
+        description="Packaged model's name, a checkpoint folder, a GGUF file (of a split one the "
+        "first), or `hf://ORG/NAME@COMMIT`; without a commit that of the first download stays."
     ),
 ]
 
@@ -262,7 +262,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return ModelSettings(
             alias=name,
             base=table.base,
-            learns=table.learn is not False and not table.base.endswith(".gguf"),
+            learns=table.learn is not False,
             engine=_override(self.engine, table.engine, f"models.{name}.engine"),
             vllm=_override(self.vllm, table.vllm, f"models.{name}.vllm"),
             openai=_override(self.openai, table.openai, f"models.{name}.openai"),

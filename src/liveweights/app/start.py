@@ -28,6 +28,7 @@ from liveweights.store.partitions import ensure_ahead
 from liveweights.store.place import PlaceError
 from liveweights.store.tiers import UnsupportedServer, check_version, detect
 from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.gguf_base import learning_obstacle
 from liveweights.weights.gguf_source import source_files
 from liveweights.weights.models import BrokenModel, ModelNotFound, find
 
@@ -41,10 +42,21 @@ class CannotStart(RuntimeError):
     """The service is not started; the message says why and what to do."""
 
 
+class CannotLearn(RuntimeError):
+    """A model is to learn and cannot; the message says why and what to do."""
+
+    def __init__(self, model: str, why: str) -> None:
+        super().__init__(
+            f"The model {model!r} cannot learn: {why}. It is served without learning by "
+            "`liveweights serve`, and with `learn = false` in its [models.NAME] table."
+        )
+
+
 REFUSALS = (
     AccountError,
     AliasError,
     BadAddress,
+    CannotLearn,
     CannotStart,
     ConfigError,
     Held,
@@ -86,10 +98,11 @@ async def check_database(dsn: str) -> None:
         ) from error
 
 
-async def find_base(model: ModelSettings, cache: Path) -> Checkpoint:
+async def find_base(model: ModelSettings, cache: Path, *, learns: bool) -> Checkpoint:
     """The base that a model's settings name, once all is known to be well with it.
 
-    Raises ModelNotFound, BrokenModel, and CannotStart where the engine is not installed.
+    ``learns`` is whether a worker here will learn from what it answers. Raises ModelNotFound,
+    BrokenModel, and CannotStart where the engine is not installed.
     """
     if model.engine.kind == "openvino" and find_spec("openvino") is None:
         raise CannotStart(
@@ -97,19 +110,25 @@ async def find_base(model: ModelSettings, cache: Path) -> Checkpoint:
         )
     base = await asyncio.to_thread(find, model.base, cache)
     if source_files(base.folder):
-        _check_gguf(model)
+        await asyncio.to_thread(_check_gguf, model, base.folder, learns)
     await check_model(base, model.base, model.engine.kind, cache)
     return base
 
 
-def _check_gguf(model: ModelSettings) -> None:
-    """Raise BrokenModel where the engine does not read GGUF; say what else is other with it."""
+def _check_gguf(model: ModelSettings, folder: Path, learns: bool) -> None:
+    """Raise BrokenModel where the engine does not read GGUF, or nothing can be learnt on it."""
     if model.engine.kind != "llama":
         why = f"the {model.engine.kind} engine does not read GGUF files; engine.kind = 'llama' does"
         raise BrokenModel(model.base, why)
-    log.warning("%s is served as it is and does not learn: its weights are quantised", model.base)
     if model.engine.precision != "auto":
         log.warning("%s has a precision of its own; engine.precision is not used", model.base)
+    if not learns:
+        return
+    obstacle = learning_obstacle(folder)
+    if model.learn.updater == "full":
+        obstacle = "learn.updater = 'full' changes weights that are in no GGUF; 'lora' does not"
+    if obstacle is not None:
+        raise CannotLearn(model.base, obstacle)
 
 
 async def settle(

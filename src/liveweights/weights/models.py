@@ -19,6 +19,8 @@ from liveweights.weights.content import (
     name_of,
     weight_files,
 )
+from liveweights.weights.gguf_header import read_header, whole_name
+from liveweights.weights.gguf_source import source_files
 from liveweights.weights.tensors import read_shapes
 
 if TYPE_CHECKING:
@@ -94,24 +96,31 @@ def find(model: str, cache: Path) -> Checkpoint:
     folder = Path(model).expanduser()
     if folder.suffix == ".gguf" and folder.is_file():
         try:
-            made = gguf_base.make_folder(folder.resolve(), cache)
+            made = gguf_base.make_folder(folder.absolute(), cache)
+            _check_config(made / "config.json")
         except (OSError, ValueError) as error:
             raise BrokenModel(model, say(error)) from error
-        return _name(model, name_of(folder.stem), made, cache)
+        return _name(model, name_of(whole_name(folder)), made, cache)
     if folder.exists():
         _look(model, folder)
         return _name(model, name_of(str(folder.resolve())), folder.resolve(), cache)
     raise ModelNotFound(model, _absent(model))
 
 
+def read_tokenizer(folder: Path) -> Any:
+    """The tokenizer in a checkpoint's folder. Raises whatever the parsers of its files find."""
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    # What was made of a GGUF's metadata is whole as it is; for some architectures AutoTokenizer
+    # would split as theirs do.
+    kind: Any = PreTrainedTokenizerFast if source_files(folder) else AutoTokenizer
+    return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
 def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     """The tokenizer in the checkpoint's folder. Raises BrokenModel if there is none."""
-    from transformers import AutoTokenizer
-
     try:
-        return cast(Any, AutoTokenizer).from_pretrained(
-            checkpoint.folder, local_files_only=True, trust_remote_code=False
-        )
+        return read_tokenizer(checkpoint.folder)
     except Exception as error:  # whatever the parsers of its files find; some raise plain ones
         why = f"its tokenizer does not load from {checkpoint.folder}: {say(error)}"
         raise BrokenModel(checkpoint.id, why) from error
@@ -159,9 +168,12 @@ def is_mixture(folder: Path) -> bool:
 
 
 def parameters(folder: Path) -> int:
-    """Number of values in the folder's safetensors, read from their headers. Raises OSError,
-    BrokenFile."""
-    return sum(math.prod(shape) for shape in read_shapes(folder).values())
+    """Number of values in the folder's safetensors, or in the GGUF files that it stands for, read
+    from their headers. Raises OSError, BrokenFile."""
+    shapes = list(read_shapes(folder).values())
+    for file in source_files(folder):
+        shapes += read_header(file).shapes.values()
+    return sum(math.prod(shape) for shape in shapes)
 
 
 def _name(model: str, name: str, folder: Path, cache: Path) -> Checkpoint:

@@ -20,7 +20,7 @@ from liveweights.engines.limits import check_request
 from liveweights.engines.llama.guided import GuidedDraws
 from liveweights.engines.llama.host import Host
 from liveweights.engines.llama.parity import check_parity
-from liveweights.engines.llama.precision import choose_precision
+from liveweights.engines.llama.precision import REFERENCE, choose_precision
 from liveweights.engines.llama.process import LlamaProcess
 from liveweights.engines.penalties import make_penalties
 from liveweights.engines.protocol import (
@@ -37,6 +37,7 @@ from liveweights.engines.text import TextStream, special_ids
 from liveweights.weights.adapters import to_gguf_adapter
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.gguf import Precision, UnsupportedByLlamaCpp, to_gguf
+from liveweights.weights.gguf_base import is_exact
 from liveweights.weights.gguf_source import source_files
 from liveweights.weights.models import end_of_text_ids, load_tokenizer
 
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 
 _SPARE = 8  # llama.cpp stops a little short of a full slot
 _TOLERANCE = {"f32": 0.02, "f16": 0.02, "q8_0": 0.2, "q4_0": 0.8}
+_OWN_TOLERANCE = 0.2
+"""Of a GGUF with quantised values: float32 is computed with the same values, so that what differs
+is the rounding of activations to eight bits."""
 
 
 class _Candidate(msgspec.Struct):
@@ -106,6 +110,9 @@ class LlamaEngine:
         self._precision: Precision | None = None if precision == "auto" else precision
         """None until it is chosen."""
         self._choosing = asyncio.Lock()
+        self._is_own = bool(source_files(base.folder))
+        """Whether it is served from GGUF files of its own."""
+        self._is_exact = self._is_own and is_exact(base.folder)
         self._ends = end_of_text_ids(base, self._tokenizer)
         self._guides = GuideMaker(self._tokenizer, self._ends)
         self._children: dict[str, LlamaProcess] = {}
@@ -119,6 +126,8 @@ class LlamaEngine:
     @property
     def tolerance(self) -> float:
         """Mean absolute difference in nats between raw log-probabilities here and in float32."""
+        if self._is_own:
+            return _TOLERANCE["f16"] if self._is_exact else _OWN_TOLERANCE
         return _TOLERANCE[self._precision or "q4_0"]
 
     @property
@@ -164,8 +173,9 @@ class LlamaEngine:
             raise EngineError(f"{checkpoint.id}: a base is given exactly with an adapter")
         try:
             whole = base or checkpoint
-            own = source_files(whole.folder)
-            precision = "f16" if own else await self._chosen(whole)
+            if own := source_files(whole.folder):
+                await check_parity(whole, own[0], self._tokenizer, self._cache)
+            precision = REFERENCE if own else await self._chosen(whole)
             gguf = await asyncio.to_thread(to_gguf, whole, self._cache, precision)
             adapter = None
             if base is not None:
@@ -187,8 +197,6 @@ class LlamaEngine:
         child = LlamaProcess(checkpoint.id, host)
         try:
             await asyncio.gather(child.start(), self._guides.prepare())
-            if own:
-                await check_parity(child, whole, self._tokenizer, self._cache)
         except BaseException:
             await child.stop()
             raise

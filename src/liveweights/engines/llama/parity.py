@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from liveweights.engines.llama.host import Host
 from liveweights.engines.llama.process import LlamaProcess
 from liveweights.engines.protocol import EngineError
 from liveweights.weights.checkpoint import Checkpoint
@@ -62,22 +64,46 @@ def lines() -> list[str]:
 
 
 async def check_parity(
-    child: LlamaProcess, base: Checkpoint, tokenizer: PreTrainedTokenizerBase, cache: Path
+    base: Checkpoint, file: Path, tokenizer: PreTrainedTokenizerBase, cache: Path
 ) -> None:
-    """Raise EngineError with a line and both sides' ids where they differ; what passed once is
-    kept in ``cache``."""
+    """Raise EngineError with a line and both sides' ids where they differ.
+
+    Asked of the ``file`` itself, because in a copy for serving some tokens have other types (see
+    ``weights.gguf_served``). What passed once is kept in ``cache``.
+    """
     kept = cache / "parity" / base.id
     if kept.exists():
         return
-    for line in lines():
-        ours: list[int] = cast(Any, tokenizer).encode(line, add_special_tokens=False)
-        body = {"content": line, "add_special": False, "parse_special": True}
-        async with child.request("POST", "/tokenize", body) as response:
-            response.raise_for_status()
-            theirs: list[int] = (await response.json())["tokens"]
-        if ours != theirs:
-            raise EngineError(
-                f"{base.id} is not served: of {line!r} the tokenizer made from its metadata makes "
-                f"{ours}, llama.cpp makes {theirs}"
-            )
+    differing = await compare_ids(base.id, file, cast(Any, tokenizer), lines())
+    if differing:
+        line, ours, theirs = differing[0]
+        raise EngineError(
+            f"{base.id} is not served: of {line!r} the tokenizer made from its metadata makes "
+            f"{ours}, llama.cpp makes {theirs}"
+        )
     write_whole(kept, b"")
+
+
+async def compare_ids(
+    name: str, file: Path, tokenizer: Any, texts: Sequence[str]
+) -> list[tuple[str, list[int], list[int]]]:
+    """The texts of which ``tokenizer`` and llama.cpp with that GGUF ``file`` make different ids:
+    (text, ours, theirs). Raises EngineError where llama.cpp does not load it."""
+    host = Host(
+        gguf=str(file), adapter=None, api_key="", context_length=64, slots=1, threads=1, cache_mib=0
+    )
+    process = LlamaProcess(name, host)
+    await process.start()
+    differing: list[tuple[str, list[int], list[int]]] = []
+    try:
+        for text in texts:
+            ours: list[int] = tokenizer.encode(text, add_special_tokens=False)
+            body = {"content": text, "add_special": False, "parse_special": True}
+            async with process.request("POST", "/tokenize", body) as response:
+                response.raise_for_status()
+                theirs: list[int] = (await response.json())["tokens"]
+            if ours != theirs:
+                differing.append((text, ours, theirs))
+    finally:
+        await process.stop()
+    return differing
