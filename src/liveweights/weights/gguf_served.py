@@ -38,26 +38,23 @@ def make_servable(files: Sequence[Path], target: Path) -> Path:
 
     Raises OSError where the disk has no room for it.
     """
-    header = read_header(files[0])
-    partial = find_partial(header)
-    if not partial:
-        return files[0]
-    if not target.is_dir():
+    copy = target / files[0].name
+    if not copy.is_file():
+        header = read_header(files[0])
+        partial = find_partial(header)
+        if not partial:
+            return files[0]
         with exclusive(target):
             if not target.is_dir():
                 with staged(target) as folder:
                     made = folder / "model"
                     made.mkdir()
-                    copy = made / files[0].name
-                    _copy(files[0], copy)
-                    _rewrite(copy, header.places[TYPES], partial)
+                    _copy(files[0], made / copy.name)
+                    _rewrite(made / copy.name, header.places[TYPES], partial)
                     publish(made, target)
     for file in files[1:]:  # they may have been moved
-        link = target / file.name
-        if not link.exists():
-            link.unlink(missing_ok=True)
-            link.symlink_to(file)
-    return target / files[0].name
+        _link(file, target / file.name)
+    return copy
 
 
 def find_partial(header: Header) -> list[int]:
@@ -67,6 +64,14 @@ def find_partial(header: Header) -> list[int]:
     return [
         id for id, (one, kind) in numbered if kind == _NORMAL and ends_within_character(str(one))
     ]
+
+
+def _link(file: Path, link: Path) -> None:
+    if link.is_symlink() and link.readlink() == file:
+        return
+    new = link.with_name(f"{link.name}.{os.getpid()}.partial")
+    new.symlink_to(file)
+    new.replace(link)
 
 
 def _copy(file: Path, target: Path) -> None:

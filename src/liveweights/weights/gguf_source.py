@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from liveweights.weights.content import weight_files
+
 SOURCE = "gguf.source"
 """Holds the files' paths, as a JSON list. No id covers it: a file that is moved stays the same."""
 HASHED = "gguf.json"
@@ -13,7 +15,9 @@ HASHED = "gguf.json"
 
 def source_files(folder: Path) -> list[Path]:
     """The GGUF files behind a checkpoint's folder, the first first; none behind one that holds
-    its own weights."""
+    its own weights, whatever else is in it."""
+    if weight_files(folder):
+        return []
     try:
         return [Path(path) for path in json.loads((folder / SOURCE).read_text())]
     except FileNotFoundError:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import tempfile
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,6 +14,8 @@ from liveweights.engines.llama.host import Host
 from liveweights.engines.llama.process import LlamaProcess
 from liveweights.engines.protocol import EngineError
 from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.gguf_header import read_header
+from liveweights.weights.gguf_vocabulary import write_vocabulary
 from liveweights.weights.staging import write_whole
 
 if TYPE_CHECKING:
@@ -68,13 +72,13 @@ async def check_parity(
 ) -> None:
     """Raise EngineError with a line and both sides' ids where they differ.
 
-    Asked of the ``file`` itself, because in a copy for serving some tokens have other types (see
-    ``weights.gguf_served``). What passed once is kept in ``cache``.
+    ``file`` is the GGUF that ``base`` stands for. What passed once is kept in ``cache``.
     """
     kept = cache / "parity" / base.id
     if kept.exists():
         return
-    differing = await compare_ids(base.id, file, cast(Any, tokenizer), lines())
+    facts = (await asyncio.to_thread(read_header, file)).metadata
+    differing = await compare_ids(base.id, facts, cast(Any, tokenizer), lines())
     if differing:
         line, ours, theirs = differing[0]
         raise EngineError(
@@ -85,25 +89,35 @@ async def check_parity(
 
 
 async def compare_ids(
-    name: str, file: Path, tokenizer: Any, texts: Sequence[str]
+    name: str, facts: Mapping[str, Any], tokenizer: Any, texts: Sequence[str]
 ) -> list[tuple[str, list[int], list[int]]]:
-    """The texts of which ``tokenizer`` and llama.cpp with that GGUF ``file`` make different ids:
-    (text, ours, theirs). Raises EngineError where llama.cpp does not load it."""
-    host = Host(
+    """The texts of which ``tokenizer``, and llama.cpp with the tokenizer of a GGUF's metadata
+    ``facts``, make different ids: (text, ours, theirs).
+
+    Asked without the weights, and so without the copy for serving, in which tokens have other types
+    (see ``weights.gguf_served``). Raises EngineError where llama.cpp does not load it.
+    """
+    differing: list[tuple[str, list[int], list[int]]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "vocabulary.gguf"
+        await asyncio.to_thread(write_vocabulary, file, facts)
+        process = LlamaProcess(f"{name}'s tokenizer", _host(file))
+        await process.start()
+        try:
+            for text in texts:
+                ours: list[int] = tokenizer.encode(text, add_special_tokens=False)
+                body = {"content": text, "add_special": False, "parse_special": True}
+                async with process.request("POST", "/tokenize", body) as response:
+                    response.raise_for_status()
+                    theirs: list[int] = (await response.json())["tokens"]
+                if ours != theirs:
+                    differing.append((text, ours, theirs))
+        finally:
+            await process.stop()
+    return differing
+
+
+def _host(file: Path) -> Host:
+    return Host(
         gguf=str(file), adapter=None, api_key="", context_length=64, slots=1, threads=1, cache_mib=0
     )
-    process = LlamaProcess(name, host)
-    await process.start()
-    differing: list[tuple[str, list[int], list[int]]] = []
-    try:
-        for text in texts:
-            ours: list[int] = tokenizer.encode(text, add_special_tokens=False)
-            body = {"content": text, "add_special": False, "parse_special": True}
-            async with process.request("POST", "/tokenize", body) as response:
-                response.raise_for_status()
-                theirs: list[int] = (await response.json())["tokens"]
-            if ours != theirs:
-                differing.append((text, ours, theirs))
-    finally:
-        await process.stop()
-    return differing
