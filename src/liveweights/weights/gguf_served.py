@@ -21,6 +21,7 @@ from pathlib import Path
 from liveweights.weights.byte_level import ends_within_character
 from liveweights.weights.gguf_header import Header, read_header
 from liveweights.weights.staging import exclusive, publish, staged
+from liveweights.weights.tensors import BrokenFile
 
 LAYOUT = 1
 """Raised when the copies change, so that an older one is not taken for the new one."""
@@ -36,10 +37,10 @@ def make_servable(files: Sequence[Path], target: Path) -> Path:
     """The first of the GGUF ``files`` of a model, or a copy of it in the folder ``target``, made at
     first use, with links to the others beside it.
 
-    Raises OSError where the disk has no room for it.
+    Raises OSError where the disk has no room for it, BrokenFile.
     """
-    copy = target / files[0].name
-    if not copy.is_file():
+    copies = [target / name for name in _names(len(files))]
+    if not copies[0].is_file():
         header = read_header(files[0])
         partial = find_partial(header)
         if not partial:
@@ -49,12 +50,19 @@ def make_servable(files: Sequence[Path], target: Path) -> Path:
                 with staged(target) as folder:
                     made = folder / "model"
                     made.mkdir()
-                    _copy(files[0], made / copy.name)
-                    _rewrite(made / copy.name, header.places[TYPES], partial)
+                    _copy(files[0], made / copies[0].name)
+                    _rewrite(made / copies[0].name, header.places[TYPES], partial)
                     publish(made, target)
-    for file in files[1:]:  # they may have been moved
-        _link(file, target / file.name)
-    return copy
+    for file, link in zip(files[1:], copies[1:], strict=True):  # they may have been moved
+        _link(file, link)
+    return copies[0]
+
+
+def _names(count: int) -> list[str]:
+    """As llama.cpp finds the parts of a model by the first's name."""
+    if count == 1:
+        return ["model.gguf"]
+    return [f"model-{number:05}-of-{count:05}.gguf" for number in range(1, count + 1)]
 
 
 def find_partial(header: Header) -> list[int]:
@@ -93,7 +101,11 @@ def _copy(file: Path, target: Path) -> None:
 
 
 def _rewrite(file: Path, place: int, ids: Sequence[int]) -> None:
+    """Raises BrokenFile where the types are not of 32 bits, as llama.cpp reads them."""
     with file.open("r+b") as stream:
         for id in ids:
+            stream.seek(place + 4 * id)
+            if stream.read(4) != struct.pack("<i", _NORMAL):
+                raise BrokenFile(f"{TYPES} is no list of numbers of 32 bits")
             stream.seek(place + 4 * id)
             stream.write(struct.pack("<i", _USER_DEFINED))
