@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from tests.weights.gguf_files import make_model, write_gguf
 
 from liveweights.catalog.card import read_card
+from liveweights.weights.content import HASHES, source_files
 from liveweights.weights.gguf_base import is_exact, learning_obstacle, make_folder
 from liveweights.weights.gguf_header import read_header
-from liveweights.weights.gguf_source import source_files
 from liveweights.weights.models import BrokenModel, find, load_tokenizer
 from liveweights.weights.packaged import packaged_gguf
+from liveweights.weights.registry import is_named_by_content
 from liveweights.weights.tensors import BrokenFile
 
 
@@ -129,9 +130,11 @@ def test_a_file_is_known_by_all_its_bytes_wherever_they_are(tmp_path: Path) -> N
         new = bytearray(old)
         new[place] ^= 1
         file.write_bytes(new)
+        assert not is_named_by_content(base, cache / HASHES)
         assert find(str(file), cache).id != base.id
         file.write_bytes(old)
     assert find(str(file), cache).id == base.id
+    assert is_named_by_content(base, cache / HASHES)
 
 
 def test_a_split_model_is_one_and_its_parts_are_found_behind_a_link(tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ from liveweights.store.partitions import ensure_ahead
 from liveweights.store.place import PlaceError
 from liveweights.store.tiers import UnsupportedServer, check_version, detect
 from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.content import source_files
 from liveweights.weights.gguf_base import learning_obstacle
-from liveweights.weights.gguf_source import source_files
 from liveweights.weights.models import BrokenModel, ModelNotFound, find
 
 log = logging.getLogger(__name__)

@@ -23,8 +23,7 @@ from liveweights.catalog.template import find_fault as find_template_fault
 from liveweights.child import run_child
 from liveweights.machine import end_with_parent, limit_memory
 from liveweights.weights.checkpoint import Checkpoint
-from liveweights.weights.content import weight_files
-from liveweights.weights.gguf_source import source_files
+from liveweights.weights.content import source_files, weight_files
 from liveweights.weights.models import OWN_CODE, BrokenModel, load_tokenizer, say
 from liveweights.weights.staging import write_whole
 from liveweights.weights.tensors import open_tensors

@@ -13,8 +13,7 @@ import msgspec
 from liveweights.engines.settings import EngineSettings
 from liveweights.machine import available_memory
 from liveweights.weights.checkpoint import Checkpoint
-from liveweights.weights.content import weight_files
-from liveweights.weights.gguf_source import source_files
+from liveweights.weights.content import source_files, weight_files
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,9 @@ from rich.progress import Progress
 from liveweights.terminal import clean
 from liveweights.weights.byte_level import ends_within_character
 from liveweights.weights.checkpoint import Checkpoint
-from liveweights.weights.content import weight_files
+from liveweights.weights.content import source_files, weight_files
 from liveweights.weights.gguf_served import LAYOUT as SERVED_LAYOUT
 from liveweights.weights.gguf_served import make_servable
-from liveweights.weights.gguf_source import source_files
 from liveweights.weights.staging import exclusive, publish, staged
 from liveweights.weights.tensors import open_tensors
 

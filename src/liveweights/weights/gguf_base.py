@@ -11,10 +11,9 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from liveweights.weights.content import HASHES
+from liveweights.weights.content import HASHES, SOURCE, hash_file, source_files
 from liveweights.weights.gguf_config import ROPE_FACTORS, find_obstacle, make_config
 from liveweights.weights.gguf_header import Header, block_sizes, read_header, split_files
-from liveweights.weights.gguf_source import HASHED, SOURCE, source_files
 from liveweights.weights.gguf_tensors import read_tensor
 from liveweights.weights.gguf_tokenizer import check_tokenizer, make_tokenizer
 from liveweights.weights.staging import exclusive, publish, staged, write_whole
@@ -35,7 +34,7 @@ def make_folder(first: Path, cache: Path) -> Path:
     files = split_files(first)
     headers = [read_header(file) for file in files]
     _check(first, headers)
-    digests = [_digest(file, cache / HASHES) for file in files]
+    digests = [hash_file(file, cache / HASHES) for file in files]
     whole = hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
     target = cache / "models" / f"gguf-{whole}.v{LAYOUT}"
     with exclusive(target):
@@ -50,7 +49,6 @@ def make_folder(first: Path, cache: Path) -> Path:
                     raise BrokenFile(
                         f"of the metadata of {first} no model is made: {why}"
                     ) from error
-                (made / HASHED).write_text(json.dumps(digests))
                 publish(made, target)
         write_whole(target / SOURCE, json.dumps([str(file) for file in files]).encode())
     return target
@@ -102,24 +100,6 @@ def _check(first: Path, headers: Sequence[Header]) -> None:
     there = {name.split(".")[1] for name in shapes if name.startswith("blk.")}
     if there != {str(n) for n in range(len(there))} or layers != len(there):
         raise BrokenFile(f"{first} has {len(there)} layers, where its header says {layers}")
-
-
-def _digest(file: Path, hash_folder: Path) -> str:
-    """SHA-256 of a file, kept with its size and times so that it is read once."""
-    status = file.stat()
-    identity = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-    place = hashlib.sha256(str(file.absolute()).encode()).hexdigest()[:16]
-    beside = hash_folder / f"{place}.gguf.json"
-    try:
-        seen, digest = json.loads(beside.read_text())
-        if seen == identity:
-            return str(digest)
-    except (OSError, ValueError, TypeError):
-        pass  # nothing yet, or not one of ours
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    write_whole(beside, json.dumps([identity, digest]).encode())
-    return digest
 
 
 def _write(files: Sequence[Path], headers: Sequence[Header], folder: Path) -> None:

@@ -17,10 +17,10 @@ from liveweights.weights.content import (
     covered_files,
     hash_files,
     name_of,
+    source_files,
     weight_files,
 )
 from liveweights.weights.gguf_header import read_header, whole_name
-from liveweights.weights.gguf_source import source_files
 from liveweights.weights.tensors import read_shapes
 
 if TYPE_CHECKING:

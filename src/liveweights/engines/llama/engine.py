@@ -36,9 +36,9 @@ from liveweights.engines.settings import EngineSettings
 from liveweights.engines.text import TextStream, special_ids
 from liveweights.weights.adapters import to_gguf_adapter
 from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.content import source_files
 from liveweights.weights.gguf import Precision, UnsupportedByLlamaCpp, to_gguf
 from liveweights.weights.gguf_base import is_exact
-from liveweights.weights.gguf_source import source_files
 from liveweights.weights.models import end_of_text_ids, load_tokenizer
 
 if TYPE_CHECKING:

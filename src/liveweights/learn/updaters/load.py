@@ -12,7 +12,7 @@ import torch
 
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.updaters.dequantised import load_dequantised
-from liveweights.weights.gguf_source import source_files
+from liveweights.weights.content import source_files
 
 
 def device_of(settings: LearnSettings) -> torch.device:
