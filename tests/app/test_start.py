@@ -38,8 +38,12 @@ def test_a_gguf_that_cannot_be_learnt_on_is_served_where_nothing_is_learnt(tmp_p
 @pytest.mark.parametrize(
     ("table", "error", "why"),
     [
-        ({"engine": {"kind": "torch"}}, BrokenModel, "the torch engine does not read GGUF files"),
-        ({"learn": {"updater": "full"}}, CannotLearn, "weights that are in no GGUF"),
+        (
+            {"engine": {"kind": "torch"}},
+            BrokenModel,
+            "in a GGUF file, which only the llama engine reads, not torch",
+        ),
+        ({"learn": {"updater": "full"}}, CannotLearn, "those in a GGUF stay"),
     ],
 )
 def test_what_does_not_go_with_a_gguf_is_refused(

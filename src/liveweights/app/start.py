@@ -30,7 +30,7 @@ from liveweights.store.tiers import UnsupportedServer, check_version, detect
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import source_files
 from liveweights.weights.gguf_base import learning_obstacle
-from liveweights.weights.models import BrokenModel, ModelNotFound, find
+from liveweights.weights.models import ModelNotFound, find
 
 log = logging.getLogger(__name__)
 
@@ -102,31 +102,28 @@ async def find_base(model: ModelSettings, cache: Path, *, learns: bool) -> Check
     """The base that a model's settings name, once all is known to be well with it.
 
     ``learns`` is whether a worker here will learn from what it answers. Raises ModelNotFound,
-    BrokenModel, and CannotStart where the engine is not installed.
+    BrokenModel, CannotLearn, and CannotStart where the engine is not installed.
     """
     if model.engine.kind == "openvino" and find_spec("openvino") is None:
         raise CannotStart(
             "The openvino engine needs its extra: pip install 'liveweights[openvino]'."
         )
     base = await asyncio.to_thread(find, model.base, cache)
-    if source_files(base.folder):
-        await asyncio.to_thread(_check_gguf, model, base.folder, learns)
     await check_model(base, model.base, model.engine.kind, cache)
+    if source_files(base.folder):
+        await asyncio.to_thread(_look_at_gguf, model, base.folder, learns)
     return base
 
 
-def _check_gguf(model: ModelSettings, folder: Path, learns: bool) -> None:
-    """Raise BrokenModel where the engine does not read GGUF, or nothing can be learnt on it."""
-    if model.engine.kind != "llama":
-        why = f"the {model.engine.kind} engine does not read GGUF files; engine.kind = 'llama' does"
-        raise BrokenModel(model.base, why)
+def _look_at_gguf(model: ModelSettings, folder: Path, learns: bool) -> None:
+    """Raise CannotLearn where nothing can be learnt on it, and should be."""
     if model.engine.precision != "auto":
         log.warning("%s has a precision of its own; engine.precision is not used", model.base)
     if not learns:
         return
     obstacle = learning_obstacle(folder)
     if model.learn.updater == "full":
-        obstacle = "learn.updater = 'full' changes weights that are in no GGUF; 'lora' does not"
+        obstacle = "learn.updater = 'full' changes weights, and those in a GGUF stay; 'lora' adds"
     if obstacle is not None:
         raise CannotLearn(model.base, obstacle)
 

@@ -24,7 +24,7 @@ from liveweights.child import run_child
 from liveweights.machine import end_with_parent, limit_memory
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import source_files, weight_files
-from liveweights.weights.models import OWN_CODE, BrokenModel, load_tokenizer, say
+from liveweights.weights.models import OWN_CODE, BrokenModel, load_tokenizer, read_json, say
 from liveweights.weights.staging import write_whole
 from liveweights.weights.tensors import open_tensors
 
@@ -97,8 +97,10 @@ def find_fault(base: Checkpoint, engine: str) -> str | None:
 
 def _faults(base: Checkpoint, engine: str) -> Iterator[str]:
     if source_files(base.folder):  # its tensors were compared with its header; llama.cpp reads them
+        if engine != "llama":
+            yield f"its weights are in a GGUF file, which only the llama engine reads, not {engine}"
         yield from _tokenizer_faults(
-            base, json.loads((base.folder / "config.json").read_text())["vocab_size"]
+            base, int(read_json(base.folder / "config.json")["vocab_size"])
         )
         return
     model, report = _build(base.folder)
