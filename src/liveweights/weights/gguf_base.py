@@ -19,7 +19,7 @@ from liveweights.weights.gguf_tokenizer import check_tokenizer, make_tokenizer
 from liveweights.weights.staging import exclusive, publish, staged, write_whole
 from liveweights.weights.tensors import BrokenFile
 
-LAYOUT = 2
+LAYOUT = 1
 """Raised when what is made of the metadata changes."""
 _EXACT = (0, 1)
 """ggml's numbers of the types F32 and F16: llama.cpp computes with them as they are."""
