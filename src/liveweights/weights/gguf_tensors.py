@@ -35,7 +35,7 @@ def read_tensor(file: Path, header: Header, name: str) -> NDArray[np.float32]:
         values = gguf.dequantize(raw.reshape(*rows, width), gguf.GGMLQuantizationType(kind))
     except NotImplementedError as error:
         raise BrokenFile(f"{name} in {file} cannot be read: {error}") from error
-    return values.reshape(*rows, shape[0]).astype(np.float32, copy=False)
+    return np.require(values.reshape(*rows, shape[0]), np.float32, "W")  # not the file's own memory
 
 
 def read_weights(

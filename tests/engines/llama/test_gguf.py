@@ -70,7 +70,7 @@ def test_every_token_comes_with_the_probability_of_the_trained_weights(
     free, guided, tolerance = asyncio.run(answers())
     model = load_model(base.folder, torch.float32, torch.device("cpu"))
     half = [ends_within_character(tokenizer.convert_ids_to_tokens(t.id)) for t in free]
-    assert sum(half) > 10  # what its server would have kept to itself
+    assert sum(half) > 2  # what its server would have kept to itself
     for tokens, most in ((free, 96), (guided, 24)):
         assert len(tokens) == most or tokens[-1].stop == "stop"
         assert error_of(model, prompt, tokens) <= tolerance

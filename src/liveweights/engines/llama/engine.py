@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 _SPARE = 8  # llama.cpp stops a little short of a full slot
 _TOLERANCE = {"f32": 0.02, "f16": 0.02, "q8_0": 0.2, "q4_0": 0.8}
-_OWN_TOLERANCE = 0.2
+_OWN_TOLERANCE = 0.1
 """Of a GGUF with quantised values: float32 is computed with the same values, so that what differs
 is the rounding of activations to eight bits."""
 

@@ -44,4 +44,6 @@ def load_dequantised(
         attn_implementation=attention,
         trust_remote_code=False,
     )
+    # As where weights are read from a folder: PEFT would look for one on the hub.
+    model.name_or_path = model.config.name_or_path = str(folder)
     return model
