@@ -81,8 +81,9 @@ def check_tokenizer(facts: Mapping[str, Any]) -> str | None:
             f"has a tokenizer of the kind {kind!r} with the pre-tokenizer {pre!r}; made are those "
             f"of the kind 'gpt2' with {', '.join(SPLITTINGS)}"
         )
-    tokens, types = facts.get("tokenizer.ggml.tokens"), facts.get("tokenizer.ggml.token_type")
-    merges = facts.get("tokenizer.ggml.merges")
+    tokens: Any = facts.get("tokenizer.ggml.tokens")
+    types: Any = facts.get("tokenizer.ggml.token_type")
+    merges: Any = facts.get("tokenizer.ggml.merges")
     if not _is_list(tokens, str) or not _is_list(merges, str) or not _is_list(types, int):
         return "has no tokenizer.ggml.tokens, token_type and merges, of which a tokenizer is made"
     if len(types) != len(tokens):
