@@ -77,7 +77,6 @@ def facts_of(tokenizer: Path, pre: str) -> dict[str, Any]:
         "tokens": tokens,
         "token_type": types,
         "merges": [m if isinstance(m, str) else " ".join(m) for m in described["model"]["merges"]],
-        "eos_token_id": 0,
         "add_bos_token": False,
     }
     return {f"tokenizer.ggml.{key}": value for key, value in said.items()}

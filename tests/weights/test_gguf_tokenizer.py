@@ -54,6 +54,16 @@ def test_special_tokens_and_the_template_are_the_files(facts: dict[str, Any]) ->
     }
 
 
+def test_a_normal_token_that_stands_for_none_is_cut_as_before(facts: dict[str, Any]) -> None:
+    tokens = facts["tokenizer.ggml.tokens"]
+    changed = make_tokenizer(facts | {"tokenizer.ggml.padding_token_id": tokens.index("e")})
+    assert changed.pad_token is None
+    tokenizer = make_tokenizer(facts)
+    assert [changed.encode(line) for line in lines()] == [
+        tokenizer.encode(line) for line in lines()
+    ]
+
+
 @pytest.mark.parametrize(
     ("said", "pre", "begins"),
     [(True, "smollm", True), (False, "llama-bpe", False), (None, "llama-bpe", True),

@@ -129,10 +129,12 @@ def make_tokenizer(facts: Mapping[str, Any]) -> Any:
             if kind == USER_DEFINED and not ends_within_character(one)
         ]
     )
+    # Transformers would keep any other token whole in texts, as "!" where 0 stands for none.
     special = {
         name: tokens[id]
         for short, name in _SPECIAL.items()
         if (id := facts.get(f"tokenizer.ggml.{short}_token_id")) is not None
+        and types[id] in (CONTROL, USER_DEFINED)
     }
     if facts.get("tokenizer.ggml.add_bos_token", splitting.begins) and "bos_token" in special:
         bos, id = special["bos_token"], facts["tokenizer.ggml.bos_token_id"]
