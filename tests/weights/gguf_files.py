@@ -91,16 +91,18 @@ def write_gguf(
     parts: int = 1,
     model: Any = None,
     extra: Iterable[tuple[str, Any]] = (),
+    architecture: str = "",
 ) -> Path:
     """A model of the ``family`` whose matrices are stored as ``kind``; the (first) file.
 
-    ``extra`` are tensors, by their name in the file, that the model has no place for.
+    ``extra`` are tensors, by their name in the file, that the model has no place for;
+    ``architecture`` is what the file says of it, where that is not the family.
     """
     tokenizer = train_tokenizer(pre)
     model = model or make_model(family, tokenizer.get_vocab_size())
     tensors = [*_tensors(family, model), *extra]
     limit = -(-len(tensors) // parts) if parts > 1 else 0
-    writer = gguf.GGUFWriter(file, family, split_max_tensors=limit)
+    writer = gguf.GGUFWriter(file, architecture or family, split_max_tensors=limit)
     _add_metadata(writer, model.config)
     _add_tokenizer(writer, tokenizer, pre)
     for name, values in tensors:

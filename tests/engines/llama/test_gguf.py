@@ -19,6 +19,7 @@ from liveweights.learn.updaters.load import load_model
 from liveweights.weights.byte_level import ends_within_character
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import content_id, hash_files
+from liveweights.weights.gguf_base import learning_obstacle
 from liveweights.weights.models import find, load_tokenizer
 from liveweights.weights.packaged import packaged_gguf
 
@@ -134,6 +135,24 @@ def test_a_tokenizer_that_splits_otherwise_than_llama_cpp_is_refused(tmp_path: P
     assert not list((tmp_path / "cache").glob("gguf/*"))  # nothing was copied for it
     asyncio.run(load(load_tokenizer(base)))
     assert [file.name for file in (tmp_path / "cache" / "parity").iterdir()] == [base.id]
+
+
+def test_an_architecture_that_is_not_learnt_from_answers(tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "m.gguf", architecture="smollm3")
+    base = find(str(file), tmp_path / "cache")
+    assert "'smollm3'; learnt from are" in (learning_obstacle(base.folder) or "")
+
+    async def answer() -> list[Token]:
+        engine = LlamaEngine(base, tmp_path / "cache", EngineSettings(slots=1, threads=1))
+        try:
+            await engine.load(base)
+            assert engine.context_length == 512  # by its metadata
+            return await ask(engine, base.id, [5, 6, 7], Sampling(max_tokens=24, seed=1))
+        finally:
+            await engine.close()
+
+    tokens = asyncio.run(answer())
+    assert len(tokens) == 24 or tokens[-1].stop == "stop"
 
 
 @pytest.fixture(scope="module")
