@@ -32,8 +32,8 @@ def test_a_gguf_file_learns_and_its_checkpoint_answers(tmp_path: Path) -> None:
             assert not run.users.failures
             [(kind, probe)] = rows(
                 run,
-                "select c.kind, d.probe from checkpoints c join deployments d on d.checkpoint = c.id"
-                " where c.id = %s limit 1",
+                "select c.kind, d.probe from checkpoints c join deployments d"
+                " on d.checkpoint = c.id where c.id = %s limit 1",
                 status.live,
             )
             assert kind == "adapter"

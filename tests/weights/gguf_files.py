@@ -39,14 +39,16 @@ SPLITS = {
 
 @cache
 def train_tokenizer(pre: str, size: int = 400) -> Any:
-    """A small byte-level BPE that splits as the makers of a family do."""
+    """A small byte-level BPE that splits as the makers of a family do; ``none``: not at all, so
+    that its merges reach over every place where text can be cut."""
     from tokenizers import Regex, Tokenizer
     from tokenizers.decoders import ByteLevel as Decoder
     from tokenizers.models import BPE
     from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence, Split
     from tokenizers.trainers import BpeTrainer
 
-    steps: list[Any] = [ByteLevel(add_prefix_space=False, use_regex=pre not in SPLITS)]
+    own = pre in SPLITS or pre == "none"
+    steps: list[Any] = [ByteLevel(add_prefix_space=False, use_regex=not own)]
     if pre == "smollm":
         steps.insert(0, Digits(individual_digits=True))
     elif pre in SPLITS:
@@ -153,6 +155,24 @@ def _add_metadata(writer: gguf.GGUFWriter, config: Any) -> None:
     writer.add_rope_dimension_count(size)
     writer.add_rope_freq_base(float(config.rope_parameters["rope_theta"]))
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+
+
+def facts_of(tokenizer: Any, pre: str) -> dict[str, Any]:
+    """What a file's metadata would say of a tokenizer."""
+    model = json.loads(tokenizer.to_str())["model"]
+    tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
+    types = [gguf.TokenType.CONTROL if t in SPECIAL else gguf.TokenType.NORMAL for t in tokens]
+    said = {
+        "model": "gpt2",
+        "pre": pre,
+        "tokens": tokens,
+        "token_type": [int(one) for one in types],
+        "merges": [m if isinstance(m, str) else " ".join(m) for m in model["merges"]],
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "add_bos_token": False,
+    }
+    return {f"tokenizer.ggml.{name}": value for name, value in said.items()}
 
 
 def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Any, pre: str) -> None:

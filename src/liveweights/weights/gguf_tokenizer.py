@@ -34,6 +34,13 @@ _DEEPSEEK = (
     r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
     r"| ?[\p{P}\p{S}]+[\r\n]*|" + _SPACES,
 )
+_DEEPSEEK_CODER = (
+    r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+", r"\p{N}",
+)  # fmt: skip
+_KIMI = (
+    r"\p{Han}+|[^\r\n\p{L}\p{N}]?[\p{L}&&[^\p{Han}]]+" + _CONTRACTIONS + "?"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|" + _SPACES
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +55,50 @@ class Splitting:
 
 
 _LLAMA3 = Splitting((_WORDS % "{1,3}",), whole_words=True, begins=True)
+_LLAMA3_MERGED = Splitting((_WORDS % "{1,3}",))
 _QWEN2 = Splitting((_WORDS % "",))
+_CASED = Splitting((_GPT4O,))
+_PLAIN = Splitting((_GPT2,))
+_DIGITS = Splitting((r"\p{N}", _GPT2))
+_DEEPSEEK_V3 = Splitting(_DEEPSEEK)
 
 SPLITTINGS: Mapping[str, Splitting] = {
+    "chatglm-bpe": _LLAMA3_MERGED,
+    "codeshell": _DIGITS,
+    "command-r": _DIGITS,
+    "dbrx": _LLAMA3_MERGED,
+    "deepseek-coder": Splitting(_DEEPSEEK_CODER),
     "deepseek-r1-qwen": _QWEN2,
-    "deepseek-v3": Splitting(_DEEPSEEK),
+    "deepseek-v3": _DEEPSEEK_V3,
+    "exaone": _DIGITS,
+    "falcon-h1": _LLAMA3,
     "falcon3": _LLAMA3,
-    "glm4": Splitting((_WORDS % "{1,3}",)),
-    "gpt-2": Splitting((_GPT2,)),
-    "gpt-4o": Splitting((_GPT4O,)),
+    "glm4": _LLAMA3_MERGED,
+    "gpt-2": _PLAIN,
+    "gpt-4o": _CASED,
+    "hunyuan-dense": _DEEPSEEK_V3,
+    "kimi-k2": Splitting((_KIMI,)),
+    "lfm2": _LLAMA3,
     "llama-bpe": _LLAMA3,
-    "minimax-m2": Splitting((_GPT4O,)),
+    "llama-v3": _LLAMA3,
+    "llama3": _LLAMA3,
+    "llama4": _CASED,
+    "megrez": _QWEN2,
+    "midm-2.0": _LLAMA3,
+    "minimax-m2": _CASED,
+    "mpt": _PLAIN,
+    "olmo": _PLAIN,
+    "phi-2": _PLAIN,
     "pixtral": _LLAMA3,
     "qwen2": _QWEN2,
     "qwen35": Splitting((_MARKED_WORDS,)),
-    "smollm": Splitting((r"\p{N}", _GPT2)),
+    "refact": _DIGITS,
+    "smaug-bpe": _LLAMA3_MERGED,
+    "smollm": _DIGITS,
+    "stablelm2": _QWEN2,
+    "starcoder": _DIGITS,
     "tekken": Splitting((_TEKKEN,), whole_words=True, begins=True),
+    "trillion": _PLAIN,
 }
 """Pre-tokenizers that a tokenizer is made for."""
 
