@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from tests.engines import reference
-from tests.weights.gguf_files import FAMILIES, write_gguf
+from tests.weights.gguf_files import FAMILIES, make_model, write_gguf
 
 from liveweights.engines.llama.engine import LlamaEngine
 from liveweights.engines.protocol import Constraint, EngineError, Sampling, Token
@@ -135,6 +135,25 @@ def test_a_tokenizer_that_splits_otherwise_than_llama_cpp_is_refused(tmp_path: P
     assert not list((tmp_path / "cache").glob("gguf/*"))  # nothing was copied for it
     asyncio.run(load(load_tokenizer(base)))
     assert [file.name for file in (tmp_path / "cache" / "parity").iterdir()] == [base.id]
+
+
+def test_values_that_are_no_numbers_are_refused_at_the_first_load(tmp_path: Path) -> None:
+    model = make_model("llama", 400)
+    with torch.no_grad():
+        model.model.layers[1].mlp.up_proj.weight[3, 5] = float("nan")
+    file = write_gguf(tmp_path / "m.gguf", kind="f16", model=model)
+    base = find(str(file), tmp_path / "cache")
+
+    async def load() -> None:
+        engine = LlamaEngine(base, tmp_path / "cache", SETTINGS)
+        try:
+            await engine.load(base)
+        finally:
+            await engine.close()
+
+    for _ in range(2):  # it is not forgotten
+        with pytest.raises(EngineError, match=r"blk\.1\.ffn_up\.weight.* invalid data"):
+            asyncio.run(load())
 
 
 def test_an_architecture_that_is_not_learnt_from_answers(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ from liveweights.weights.content import source_files
 from liveweights.weights.gguf import Precision, UnsupportedByLlamaCpp, to_gguf
 from liveweights.weights.gguf_base import is_exact
 from liveweights.weights.models import end_of_text_ids, load_tokenizer
+from liveweights.weights.staging import write_whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -173,8 +174,11 @@ class LlamaEngine:
             raise EngineError(f"{checkpoint.id}: a base is given exactly with an adapter")
         try:
             whole = base or checkpoint
-            if own := source_files(whole.folder):
-                await check_parity(whole, own[0], self._tokenizer, self._cache)
+            own = source_files(whole.folder)
+            passed = self._cache / "parity" / whole.id
+            is_new = bool(own) and not passed.exists()
+            if is_new:
+                await check_parity(whole, own[0], self._tokenizer)
             precision = REFERENCE if own else await self._chosen(whole)
             gguf = await asyncio.to_thread(to_gguf, whole, self._cache, precision)
             adapter = None
@@ -192,6 +196,7 @@ class LlamaEngine:
             slots=self._settings.slots,
             threads=self._settings.cores(),
             cache_mib=self._settings.cache_mib,
+            check_values=is_new,
         )
         await self.unload(checkpoint.id)  # one that was given up
         child = LlamaProcess(checkpoint.id, host)
@@ -200,6 +205,8 @@ class LlamaEngine:
         except BaseException:
             await child.stop()
             raise
+        if is_new:
+            write_whole(passed, b"")
         self._children[checkpoint.id] = child
 
     async def _chosen(self, whole: Checkpoint) -> Precision:

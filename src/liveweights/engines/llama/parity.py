@@ -16,7 +16,6 @@ from liveweights.engines.protocol import EngineError
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.gguf_header import read_header
 from liveweights.weights.gguf_vocabulary import write_vocabulary
-from liveweights.weights.staging import write_whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -67,16 +66,9 @@ def lines() -> list[str]:
     ]
 
 
-async def check_parity(
-    base: Checkpoint, file: Path, tokenizer: PreTrainedTokenizerBase, cache: Path
-) -> None:
-    """Raise EngineError with a line and both sides' ids where they differ.
-
-    ``file`` is the GGUF that ``base`` stands for. What passed once is kept in ``cache``.
-    """
-    kept = cache / "parity" / base.id
-    if kept.exists():
-        return
+async def check_parity(base: Checkpoint, file: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise EngineError with a line and both sides' ids where they differ; ``file`` is the GGUF
+    that ``base`` stands for."""
     facts = (await asyncio.to_thread(read_header, file)).metadata
     differing = await compare_ids(base.id, facts, cast(Any, tokenizer), lines())
     if differing:
@@ -85,7 +77,6 @@ async def check_parity(
             f"{base.id} is not served: of {line!r} the tokenizer made from its metadata makes "
             f"{ours}, llama.cpp makes {theirs}"
         )
-    write_whole(kept, b"")
 
 
 async def compare_ids(
