@@ -20,7 +20,7 @@ from liveweights.weights.gguf_base import is_exact, learning_obstacle, make_fold
 from liveweights.weights.gguf_header import read_header
 from liveweights.weights.models import BrokenModel, find, load_tokenizer
 from liveweights.weights.packaged import packaged_gguf
-from liveweights.weights.registry import is_named_by_content
+from liveweights.weights.registry import Tampered, is_named_by_content, verify
 from liveweights.weights.tensors import BrokenFile
 
 
@@ -122,6 +122,7 @@ def test_a_file_is_known_by_all_its_bytes_wherever_they_are(tmp_path: Path) -> N
     assert load_tokenizer(base).chat_template
     card = read_card(base, cache)
     assert (card["licence"], card["origin"]) == ("mit", "Some.Model.gguf")
+    verify(base, card["files"])
     assert card["parameters"] == sum(w.numel() for w in make_model("llama", 400).parameters())
     moved = file.rename(tmp_path / "sub.gguf").rename(tmp_path / "Some.Model.gguf")
     assert find(str(moved), cache).id == base.id
@@ -131,6 +132,8 @@ def test_a_file_is_known_by_all_its_bytes_wherever_they_are(tmp_path: Path) -> N
         new[place] ^= 1
         file.write_bytes(new)
         assert not is_named_by_content(base, cache / HASHES)
+        with pytest.raises(Tampered, match=r"00001\.gguf was changed"):
+            verify(base, card["files"])
         assert find(str(file), cache).id != base.id
         file.write_bytes(old)
     assert find(str(file), cache).id == base.id
