@@ -11,7 +11,7 @@ import pytest
 from tests.weights.gguf_files import FAMILIES, make_model, write_gguf
 
 from liveweights.weights.gguf_header import split_files
-from liveweights.weights.gguf_tensors import read_weights
+from liveweights.weights.gguf_tensors import read_linear_shapes, read_weights
 from liveweights.weights.tensors import BrokenFile
 
 
@@ -38,6 +38,20 @@ def test_weights_are_those_that_were_quantised(
             expected = gguf.dequantize(gguf.quantize(expected, to), to)
         assert values.dtype == np.float32
         np.testing.assert_array_equal(values, expected)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_shapes_of_linear_layers_are_those_of_the_model(family: str, tmp_path: Path) -> None:
+    model = make_model(family, 400)
+    first = write_gguf(tmp_path / "m.gguf", family, parts=2, model=model)
+    shapes = read_linear_shapes(split_files(first), model.config.to_dict())
+    expected = {
+        name: tuple(weight.shape)
+        for name, weight in model.state_dict().items()
+        if name.endswith("_proj.weight")
+    }
+    assert shapes == expected
+    assert read_linear_shapes([first], {"model_type": "smollm3"}) == {}
 
 
 def test_what_is_missing_or_has_no_place_is_named(tmp_path: Path) -> None:

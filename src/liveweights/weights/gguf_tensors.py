@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from liveweights.weights.gguf import heads_to_permute, restore_heads
+from liveweights.weights.gguf_config import CLASSES
 from liveweights.weights.gguf_header import Header, block_sizes, read_header
 from liveweights.weights.tensors import BrokenFile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+Shape = tuple[int, ...]
+_LINEAR = (
+    *(f"self_attn.{name}_proj" for name in "qkvo"),
+    *(f"mlp.{name}_proj" for name in ("gate", "up", "down")),
+)
 
 
 def read_tensor(file: Path, header: Header, name: str) -> NDArray[np.float32]:
@@ -65,3 +72,18 @@ def read_weights(
         values = read_tensor(where[place], headers[where[place]], place)
         heads = heads_to_permute(name, architecture, dict(config))
         yield name, restore_heads(values, heads) if heads else values
+
+
+def read_linear_shapes(files: Sequence[Path], config: Mapping[str, Any]) -> dict[str, Shape]:
+    """The shapes of the linear layers' weights, outputs first, under Transformers' names; of an
+    architecture that Transformers computes otherwise none. Raises BrokenFile, OSError."""
+    import gguf
+
+    if config["model_type"] not in CLASSES:
+        return {}
+    layers = int(config["num_hidden_layers"])
+    places = gguf.get_tensor_name_map(gguf.MODEL_ARCH[str(config["model_type"]).upper()], layers)
+    stored = {name: shape for file in files for name, shape in read_header(file).shapes.items()}
+    names = [f"model.layers.{layer}.{part}.weight" for layer in range(layers) for part in _LINEAR]
+    there = {name: places.get_name(name, (".weight",)) for name in names}
+    return {name: stored[place][::-1] for name, place in there.items() if place in stored}
