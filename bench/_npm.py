@@ -37,13 +37,20 @@ def find_corpus(cache: Path) -> Corpus:
     there is no npm."""
     folder = cache / "bench" / "npm"
     for package in PACKAGES:
-        target = folder / package.replace("/", "-").lstrip("@")
-        with exclusive(target):
-            if not target.is_dir():
-                with staged(target) as place:
-                    _fetch(package, place)
-                    publish(place / "unpacked", target)
+        find_package(package, folder)
     return read_packages(folder)
+
+
+def find_package(package: str, folder: Path) -> Path:
+    """The unpacked package ``NAME@VERSION``, fetched into ``folder`` at first use. Raises as
+    ``find_corpus`` does."""
+    target = folder / package.replace("/", "-").lstrip("@")
+    with exclusive(target):
+        if not target.is_dir():
+            with staged(target) as place:
+                _fetch(package, place)
+                publish(place / "unpacked", target)
+    return target / "package"
 
 
 def _fetch(package: str, place: Path) -> None:

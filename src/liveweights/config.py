@@ -74,8 +74,8 @@ def _table() -> Any:
 Base = Annotated[
     str,
     Meta(
-        description="Packaged model's name, a checkpoint folder, or `hf://ORG/NAME@COMMIT`; "
-        "without a commit that of the first download stays."
+        description="Packaged model's name, a checkpoint folder, a GGUF file (of a split one the "
+        "first), or `hf://ORG/NAME@COMMIT`; without a commit that of the first download stays."
     ),
 ]
 

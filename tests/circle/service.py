@@ -165,10 +165,15 @@ class Running:
 
 
 @asynccontextmanager
-async def running(**changes: dict[str, Any]) -> AsyncGenerator[Running]:
-    """A service on the packaged model with users at work; everything ends with the block."""
+async def running(model: Path | None = None, **changes: dict[str, Any]) -> AsyncGenerator[Running]:
+    """A service on the packaged model, or on ``model``, with users at work; everything ends with
+    the block."""
     folder = Path(tempfile.mkdtemp(prefix="liveweights-circle-"))
-    settings = {name: {**table, **changes.get(name, {})} for name, table in SETTINGS.items()}
+    settings: dict[str, Any] = {
+        name: {**table, **changes.get(name, {})} for name, table in SETTINGS.items()
+    }
+    if model is not None:
+        settings = {"model": str(model), **settings}
     config = folder / "liveweights.toml"
     write_config(config, settings)
     service = Service(folder / "home", config, free_port(), folder / "service.log")

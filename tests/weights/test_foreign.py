@@ -11,8 +11,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from tests.learn.families import make_family
+from tests.weights.gguf_files import write_gguf
 
 from liveweights.weights.foreign import ForeignError, check_adapter, copy_adapter
+from liveweights.weights.models import find
 from liveweights.weights.tensors import read_shapes
 
 BASE = "tiny@0123456789ab"
@@ -131,3 +133,23 @@ def test_the_base_that_another_service_names_by_content_has_to_be_this_one(
         check_adapter(folder, base, BASE)
     (folder / "card.json").write_text(json.dumps({"base": BASE}))
     assert check_adapter(folder, base, BASE).modules == 2
+
+
+def test_an_adapter_on_a_gguf_base_is_held_against_its_tensors(tmp_path: Path) -> None:
+    on = find(str(write_gguf(tmp_path / "m.gguf", "qwen3", pre="qwen2")), tmp_path / "cache")
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    module = f"{PREFIX}model.layers.1.self_attn.q_proj"
+    for outputs, fits in ((128, True), (64, False)):
+        factors = {
+            f"{module}.lora_A.weight": torch.ones(2, 64),
+            f"{module}.lora_B.weight": torch.ones(outputs, 2),
+        }
+        save_file(factors, folder / "adapter_model.safetensors")
+        if fits:
+            assert check_adapter(folder, on.folder, on.id).modules == 1
+            continue
+        with pytest.raises(ForeignError, match="in the base it is 128 x 64"):
+            check_adapter(folder, on.folder, on.id)

@@ -99,7 +99,7 @@ def test_what_cannot_be_found_says_what_would_work(tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     bare.mkdir()
     (bare / "config.json").write_text('{"model_type": "llama"}')
-    file = tmp_path / "model.gguf"
+    file = tmp_path / "model.bin"
     file.write_bytes(b"GGUF")
     for model, why in [
         ("gpt-17", "not a name, folder or address"),

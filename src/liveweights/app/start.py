@@ -28,6 +28,8 @@ from liveweights.store.partitions import ensure_ahead
 from liveweights.store.place import PlaceError
 from liveweights.store.tiers import UnsupportedServer, check_version, detect
 from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.content import source_files
+from liveweights.weights.gguf_base import learning_obstacle
 from liveweights.weights.models import ModelNotFound, find
 
 log = logging.getLogger(__name__)
@@ -40,10 +42,21 @@ class CannotStart(RuntimeError):
     """The service is not started; the message says why and what to do."""
 
 
+class CannotLearn(RuntimeError):
+    """A model is to learn and cannot; the message says why and what to do."""
+
+    def __init__(self, model: str, why: str) -> None:
+        super().__init__(
+            f"The model {model!r} cannot learn: {why}. It is served without learning by "
+            "`liveweights serve`, and with `learn = false` in its [models.NAME] table."
+        )
+
+
 REFUSALS = (
     AccountError,
     AliasError,
     BadAddress,
+    CannotLearn,
     CannotStart,
     ConfigError,
     Held,
@@ -85,10 +98,11 @@ async def check_database(dsn: str) -> None:
         ) from error
 
 
-async def find_base(model: ModelSettings, cache: Path) -> Checkpoint:
+async def find_base(model: ModelSettings, cache: Path, *, learns: bool) -> Checkpoint:
     """The base that a model's settings name, once all is known to be well with it.
 
-    Raises ModelNotFound, BrokenModel, and CannotStart where the engine is not installed.
+    ``learns`` is whether a worker here will learn from what it answers. Raises ModelNotFound,
+    BrokenModel, CannotLearn, and CannotStart where the engine is not installed.
     """
     if model.engine.kind == "openvino" and find_spec("openvino") is None:
         raise CannotStart(
@@ -96,7 +110,22 @@ async def find_base(model: ModelSettings, cache: Path) -> Checkpoint:
         )
     base = await asyncio.to_thread(find, model.base, cache)
     await check_model(base, model.base, model.engine.kind, cache)
+    if source_files(base.folder):
+        await asyncio.to_thread(_look_at_gguf, model, base.folder, learns)
     return base
+
+
+def _look_at_gguf(model: ModelSettings, folder: Path, learns: bool) -> None:
+    """Raise CannotLearn where nothing can be learnt on it, and should be."""
+    if model.engine.precision != "auto":
+        log.warning("%s has a precision of its own; engine.precision is not used", model.base)
+    if not learns:
+        return
+    obstacle = learning_obstacle(folder)
+    if model.learn.updater == "full":
+        obstacle = "learn.updater = 'full' changes weights, and those in a GGUF stay; 'lora' adds"
+    if obstacle is not None:
+        raise CannotLearn(model.base, obstacle)
 
 
 async def settle(

@@ -85,7 +85,8 @@ class Supervisor:
             log.info("passing requests on to %s", upstream)
         else:
             for model in config.list_models():
-                finding = find_base(model, config.cache_folder())
+                learns = model.learns and "worker" in self._roles
+                finding = find_base(model, config.cache_folder(), learns=learns)
                 if (base := await self._unless_stopped(finding)) is None:
                     return
                 bases.append(base)

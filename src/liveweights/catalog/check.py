@@ -23,8 +23,8 @@ from liveweights.catalog.template import find_fault as find_template_fault
 from liveweights.child import run_child
 from liveweights.machine import end_with_parent, limit_memory
 from liveweights.weights.checkpoint import Checkpoint
-from liveweights.weights.content import weight_files
-from liveweights.weights.models import OWN_CODE, BrokenModel, load_tokenizer, say
+from liveweights.weights.content import source_files, weight_files
+from liveweights.weights.models import OWN_CODE, BrokenModel, load_tokenizer, read_json, say
 from liveweights.weights.staging import write_whole
 from liveweights.weights.tensors import open_tensors
 
@@ -96,6 +96,13 @@ def find_fault(base: Checkpoint, engine: str) -> str | None:
 
 
 def _faults(base: Checkpoint, engine: str) -> Iterator[str]:
+    if source_files(base.folder):  # its tensors were compared with its header; llama.cpp reads them
+        if engine != "llama":
+            yield f"its weights are in a GGUF file, which only the llama engine reads, not {engine}"
+        yield from _tokenizer_faults(
+            base, int(read_json(base.folder / "config.json")["vocab_size"])
+        )
+        return
     model, report = _build(base.folder)
     missing: set[str] = report["missing_keys"]
     if missing:
@@ -104,19 +111,8 @@ def _faults(base: Checkpoint, engine: str) -> Iterator[str]:
         yield f"{name} is {tuple(stored)} in its weights, {tuple(expected)} by its config.json"
     if beyond := layers_beyond(report["unexpected_keys"], model.state_dict()):
         yield f"its weights have {_some(beyond)}, more layers than its config.json asks for"
-    if _has_foreign_tokenizer(base.folder):
-        yield OWN_CODE
-    tokenizer: Any = load_tokenizer(base)
     rows: int = model.get_input_embeddings().weight.shape[0]
-    beyond = {name for name, id in tokenizer.get_vocab().items() if id >= rows}
-    if beyond:
-        yield f"its tokenizer knows {_some(beyond)}, beyond the {rows} rows of its embedding"
-    if not tokenizer.encode("a", add_special_tokens=False):
-        yield "its tokenizer's files are missing or empty: it makes no token of the letter a"
-    # What it may refuse it may refuse; but it has to be a template, and to end.
-    within = TemplateSettings(characters=LONGEST_PROMPT)
-    if (why := asyncio.run(find_template_fault(tokenizer, within))) is not None:
-        yield why
+    yield from _tokenizer_faults(base, rows)
     if engine == "llama":
         from liveweights.weights.gguf import check_convertible
 
@@ -126,6 +122,22 @@ def _faults(base: Checkpoint, engine: str) -> Iterator[str]:
             for name in tensors.keys():  # noqa: SIM118
                 if not is_finite(tensors.get_tensor(name)):
                     yield f"{name} in {file} holds values that are no finite numbers"
+
+
+def _tokenizer_faults(base: Checkpoint, rows: int) -> Iterator[str]:
+    """What is wrong with tokenizer and template of a model with so many rows of embeddings."""
+    if _has_foreign_tokenizer(base.folder):
+        yield OWN_CODE
+    tokenizer: Any = load_tokenizer(base)
+    beyond = {name for name, id in tokenizer.get_vocab().items() if id >= rows}
+    if beyond:
+        yield f"its tokenizer knows {_some(beyond)}, beyond the {rows} rows of its embedding"
+    if not tokenizer.encode("a", add_special_tokens=False):
+        yield "its tokenizer's files are missing or empty: it makes no token of the letter a"
+    # What it may refuse it may refuse; but it has to be a template, and to end.
+    within = TemplateSettings(characters=LONGEST_PROMPT)
+    if (why := asyncio.run(find_template_fault(tokenizer, within))) is not None:
+        yield why
 
 
 def layers_beyond(unexpected: Iterable[str], own: Iterable[str]) -> set[str]:

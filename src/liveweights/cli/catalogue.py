@@ -34,6 +34,8 @@ catalogue = typer.Typer(
     "scores with their sources. Files of your own, HOME/catalogue/*.toml, add and override.",
 )
 
+_NOT_COMPARED = "--against compares safetensors: a GGUF file has other names and packed values"
+
 Filter = Annotated[str | None, typer.Option(help="All of it or a part, or `unknown`.")]
 
 
@@ -133,13 +135,12 @@ def recognise_model(
     from liveweights.catalog.recognition import read_evidence, recognise
     from liveweights.catalog.similarity import compare_weights
     from liveweights.catalog.stored import find_stored
+    from liveweights.weights.content import source_files
     from liveweights.weights.models import ModelNotFound, find
 
     cache = read_config(config, home).cache_folder()
     if checkpoint.is_file() and against:
-        raise refuse(
-            "--against compares safetensors: a GGUF file has other names and packed values"
-        )
+        raise refuse(_NOT_COMPARED)
     if not checkpoint.is_dir() and not (checkpoint.is_file() and checkpoint.suffix == ".gguf"):
         raise refuse(f"there is neither a checkpoint folder nor a GGUF file {checkpoint}")
     try:
@@ -147,6 +148,8 @@ def recognise_model(
         found = recognise(evidence, Catalogue(home).cards.values())
         stored = find_stored(evidence.weights, home)
         bases = [(name, find(name, cache)) for name in against or ()]
+        if packed := [name for name, base in bases if source_files(base.folder)]:
+            raise refuse(f"{_NOT_COMPARED}: {packed[0]} is one")
         likenesses = {name: compare_weights(checkpoint, base.folder) for name, base in bases}
     except (OSError, ValueError, ModelNotFound) as error:
         raise refuse(str(error)) from error

@@ -40,7 +40,8 @@ def up(
     home: Home = HOME,
     config: Settings = None,
     model: Annotated[
-        str | None, typer.Option(help="Packaged name, checkpoint folder or hf://ORG/NAME.")
+        str | None,
+        typer.Option(help="Packaged name, checkpoint folder, GGUF file or hf://ORG/NAME."),
     ] = None,
     alias: Annotated[str | None, typer.Option(help="Public model name.")] = None,
     engine: Annotated[

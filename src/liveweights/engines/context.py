@@ -13,7 +13,7 @@ import msgspec
 from liveweights.engines.settings import EngineSettings
 from liveweights.machine import available_memory
 from liveweights.weights.checkpoint import Checkpoint
-from liveweights.weights.content import weight_files
+from liveweights.weights.content import source_files, weight_files
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,8 @@ def with_context(
     """
     if settings.context_length or settings.kind in {"vllm", "openai"}:
         return settings
-    weights = sum(file.stat().st_size for file in weight_files(base.folder))
+    files = (*weight_files(base.folder), *source_files(base.folder))
+    weights = sum(file.stat().st_size for file in files)
     # Twice: an update holds them too.
     memory = int(SHARE * max(0, available_memory() - 2 * weights))
     element = 2 if settings.kind == "llama" or settings.dtype == "bfloat16" else 4

@@ -72,10 +72,10 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Literal["llama", "openvino", "torch", "vllm", "openai"],
         Meta(
             description="llama: llama.cpp, fast on a CPU, Llama and Qwen dense models with "
-            "byte-level tokenizers. openvino: OpenVINO, fastest on a CPU with AMX, needs "
-            "liveweights[openvino]. torch: Transformers, any architecture. vllm: one or more vLLM "
-            "servers, see [vllm]. openai: any OpenAI-compatible server, which serves one fixed "
-            "checkpoint, see [openai]."
+            "byte-level tokenizers, and GGUF files. openvino: OpenVINO, fastest on a CPU with AMX, "
+            "needs liveweights[openvino]. torch: Transformers, any architecture. vllm: one or more "
+            "vLLM servers, see [vllm]. openai: any OpenAI-compatible server, which serves one "
+            "fixed checkpoint, see [openai]."
         ),
     ] = "llama"
     precision: Annotated[

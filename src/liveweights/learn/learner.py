@@ -48,6 +48,7 @@ from liveweights.learn.trust import Start, find_scale, is_near
 from liveweights.learn.update import update
 from liveweights.learn.voters import describe
 from liveweights.weights.checkpoint import Kind
+from liveweights.weights.models import read_tokenizer
 from liveweights.weights.probes import FILE as PROBES
 
 WATCHED = 96
@@ -68,14 +69,10 @@ class _Kept:
 
 def learn(job: Job, folder: Path) -> Result:
     """Update, score the held-back rows, and write weights, probes and result to ``folder``."""
-    from transformers import AutoTokenizer
-
     began = time.monotonic()
     settings = job.settings
     threads = Threads(settings.threads)
-    tokenizer = AutoTokenizer.from_pretrained(
-        job.base, local_files_only=True, trust_remote_code=False
-    )
+    tokenizer = read_tokenizer(Path(job.base))
     with rendering(tokenizer, job.template) as render:
         dialogue = read_dialogue(tokenizer, render)
         job = msgspec.structs.replace(

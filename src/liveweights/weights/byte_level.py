@@ -28,6 +28,17 @@ def token_bytes(token: str) -> bytes:
         return token.encode()
 
 
+def ends_within_character(token: str) -> bool:
+    """Whether a token's bytes are no whole characters of UTF-8."""
+    if any(character not in BYTE_OF for character in token):
+        return False
+    try:
+        token_bytes(token).decode()
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
 def is_byte_level(tokenizer: Any) -> bool:
     """Whether a tokenizer's decoding is nothing but joining ``token_bytes``."""
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)

@@ -18,6 +18,10 @@ HASHES = "hashes"
 DIGITS = 12
 """Hex digits of the content hash in a checkpoint's id."""
 
+SOURCE = "gguf.source"
+"""Of a folder that stands for GGUF files: their paths, as a JSON list. No id covers it, but the
+files: one that is moved stays the same."""
+
 COVERED = (
     "*.safetensors", "*.json", "*.jinja", "additional_chat_templates/*.jinja",
     "*.model", "*.spm", "*.codes", "*.tiktoken", "*.tokenizer",
@@ -45,6 +49,17 @@ def covers(name: str) -> bool:
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a checkpoint folder, in order of name."""
     return sorted(folder.glob("*.safetensors"))
+
+
+def source_files(folder: Path) -> list[Path]:
+    """The GGUF files that hold the weights of a folder, the first first; none where it has weights
+    of its own, whatever else is in it."""
+    if weight_files(folder):
+        return []
+    try:
+        return [Path(path) for path in json.loads((folder / SOURCE).read_text())]
+    except FileNotFoundError:
+        return []
 
 
 def covered_files(folder: Path) -> dict[str, Path]:
@@ -77,7 +92,8 @@ def name_of(model: str) -> str:
 
 
 def hash_files(folder: Path, hash_folder: Path | None = None) -> dict[str, str]:
-    """SHA-256 of each file that the folder's id covers, 64 hex digits by name, in order.
+    """SHA-256 of each file that the folder's id covers, 64 hex digits by name, in order; with them
+    those of the GGUF files that it stands for.
 
     Reading gigabytes at every start is slow: with ``hash_folder``, a folder for it, hashes are kept
     there together with size and times (modification, change) of each file, and computed again
@@ -97,7 +113,28 @@ def hash_files(folder: Path, hash_folder: Path | None = None) -> dict[str, str]:
         now[name] = (identity, digest)
     if beside and now != before:
         write_whole(beside, json.dumps(now).encode())
-    return {name: digest for name, (_, digest) in now.items()}
+    hashes = {name: digest for name, (_, digest) in now.items()}
+    for number, file in enumerate(source_files(folder), 1):
+        hashes[f"{number:05}.gguf"] = hash_file(file, hash_folder)
+    return hashes
+
+
+def hash_file(file: Path, hash_folder: Path | None = None) -> str:
+    """SHA-256 of a file, kept in ``hash_folder`` as ``hash_files`` does. Raises OSError,
+    NotPlainFile."""
+    if not file.is_file():
+        raise NotPlainFile(f"{file} is not a file, or not there")
+    status = file.stat()
+    identity = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    place = hashlib.sha256(os.fsencode(file.absolute())).hexdigest()[:16]
+    beside = hash_folder / f"{place}.json" if hash_folder else None
+    seen, digest = (_read(beside) if beside else {}).get("", (None, ""))
+    if seen != identity:
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if beside:
+            write_whole(beside, json.dumps({"": (identity, digest)}).encode())
+    return digest
 
 
 def content_id(files: Mapping[str, str], base: str | None = None) -> str:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from liveweights.weights.content import source_files
+from liveweights.weights.gguf_tensors import read_linear_shapes
 from liveweights.weights.models import LARGEST_CONFIG, read_json
 from liveweights.weights.tensors import open_tensors, read_shapes
 
@@ -55,7 +57,9 @@ def check_adapter(folder: Path, base: Path, base_id: str) -> Foreign:
     stated = read_json(folder / "card.json").get("base")
     if isinstance(stated, str) and stated != base_id:
         raise ForeignError(f"it was made on {stated}, not on {base_id}")
-    shapes = read_shapes(base)
+    files = source_files(base)
+    described = read_json(base / "config.json")
+    shapes = read_linear_shapes(files, described) if files else read_shapes(base)
     ranks: dict[str, int] = {}
     works = False
     with open_tensors(folder / TENSORS) as tensors:

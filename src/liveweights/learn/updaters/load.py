@@ -11,6 +11,8 @@ from typing import Any
 import torch
 
 from liveweights.learn.settings import LearnSettings
+from liveweights.learn.updaters.dequantised import load_dequantised
+from liveweights.weights.content import source_files
 
 
 def device_of(settings: LearnSettings) -> torch.device:
@@ -48,10 +50,17 @@ def multiplies_bfloat16() -> bool:
 
 
 def load_model(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
-    """A causal language model with exact masks: SDPA, or eager where the family has no SDPA."""
+    """A causal language model with exact masks: SDPA, or eager where the family has no SDPA.
+
+    Of a folder that stands for GGUF files it is the dequantised weights.
+    """
     from transformers import AutoModelForCausalLM
 
+    files = source_files(folder)
+
     def read(attention: str) -> Any:
+        if files:
+            return load_dequantised(folder, files, dtype, attention)
         return AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,

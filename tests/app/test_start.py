@@ -1,0 +1,53 @@
+"""What is seen of a model before anything is started."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from tests.weights.gguf_files import write_gguf
+
+from liveweights.app.start import CannotLearn, find_base
+from liveweights.config import Config
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import BrokenModel
+
+
+def look(file: Path, *, learns: bool, **table: Any) -> Checkpoint:
+    config = msgspec.convert({"models": {"own": {"base": str(file), **table}}}, Config)
+    return asyncio.run(find_base(config.find_model(), file.parent / "cache", learns=learns))
+
+
+def test_a_gguf_that_can_be_learnt_on_is_a_base(tmp_path: Path) -> None:
+    base = look(write_gguf(tmp_path / "own.gguf"), learns=True)
+    assert base.id.startswith("own@")
+
+
+def test_a_gguf_that_cannot_be_learnt_on_is_served_where_nothing_is_learnt(tmp_path: Path) -> None:
+    more = [("blk.0.attn_sinks.weight", np.zeros((4, 32), np.float32))]
+    file = write_gguf(tmp_path / "own.gguf", extra=more)
+    with pytest.raises(CannotLearn, match=r"attn_sinks.*`liveweights serve`.*`learn = false`"):
+        look(file, learns=True)
+    assert look(file, learns=False).name == "own"
+
+
+@pytest.mark.parametrize(
+    ("table", "error", "why"),
+    [
+        (
+            {"engine": {"kind": "torch"}},
+            BrokenModel,
+            "in a GGUF file, which only the llama engine reads, not torch",
+        ),
+        ({"learn": {"updater": "full"}}, CannotLearn, "those in a GGUF stay"),
+    ],
+)
+def test_what_does_not_go_with_a_gguf_is_refused(
+    table: dict[str, Any], error: type[Exception], why: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=why):
+        look(write_gguf(tmp_path / "own.gguf"), learns=True, **table)
