@@ -21,9 +21,11 @@ from liveweights.http.authentication import Authenticator
 from liveweights.http.errors import ApiError, internal
 from liveweights.http.exchange import Exchange
 from liveweights.http.slots import Slots
-from liveweights.http.streaming import EventStream, event
+from liveweights.http.streaming import Client, EventStream, event
 from liveweights.http.wire import reply
 from liveweights.meter.limits import Limiter
+from liveweights.meter.money import NANOS
+from liveweights.meter.tariffs import Tariffs
 from liveweights.serve.api.draft import Draft
 from liveweights.serve.api.metrics import Metrics
 from liveweights.serve.api.names import model_header
@@ -50,6 +52,7 @@ class Service:
     slots: Slots
     authenticator: Authenticator
     shadow: Shadow | None = None
+    tariffs: Tariffs | None = None
 
 
 class Shape(Protocol):
@@ -163,9 +166,11 @@ async def _generate_all(
     """Whether the client is still there. Raises EngineError, ApiError 408."""
     async with exchange.waited_for() as watch:
         if len(drafts) == 1:
-            await _generate(service, drafts[0], emit)
+            await _generate(service, drafts[0], emit, watch)
         else:
-            tasks = [asyncio.create_task(_generate(service, draft, emit)) for draft in drafts]
+            tasks = [
+                asyncio.create_task(_generate(service, draft, emit, watch)) for draft in drafts
+            ]
             try:
                 await asyncio.gather(*tasks)
             finally:
@@ -175,7 +180,7 @@ async def _generate_all(
     return not watch.gone
 
 
-async def _generate(service: Service, draft: Draft, emit: Emit | None) -> None:
+async def _generate(service: Service, draft: Draft, emit: Emit | None, client: Client) -> None:
     """Fills the draft, gives every token to ``emit``, and records the result.
 
     Tokens of a draft that may be withheld wait until it is known not to be.
@@ -194,17 +199,18 @@ async def _generate(service: Service, draft: Draft, emit: Emit | None) -> None:
                 held.append(token)
                 while held and not draft.undecided:
                     await emit(draft, held.pop(0))
+                    draft.sent += 1
             else:
                 raise EngineError("the answer ended without a reason to stop")
     except asyncio.CancelledError:
-        await _record(service, draft, "cancelled")
+        await _record(service, draft, "cancelled", broken_off=not client.gone)
         raise
     except (PromptTooLong, InvalidConstraint):
         raise  # the request's own fault
     except Exception:
         # What the user saw of a streamed answer can still draw feedback, and a canary is judged
         # by its failures.
-        await _record(service, draft, "error")
+        await _record(service, draft, "error", broken_off=True)
         raise
     await _record(service, draft, token.stop or "stop")
     if emit is not None and not draft.withheld:
@@ -228,13 +234,14 @@ def _tokens(draft: Draft) -> _Tokens:
     return cast(_Tokens, iterator)
 
 
-async def _record(service: Service, draft: Draft, reason: str) -> None:
+async def _record(service: Service, draft: Draft, reason: str, *, broken_off: bool = False) -> None:
     if draft.caller.own:
         return
     service.metrics.answered(draft, reason)
     if draft.tokens or reason == "error":
         # Whoever gives up waiting for a slow database must not lose the row.
-        await asyncio.shield(service.recorder.add_generation(draft.finish(reason)))
+        generation = draft.finish(reason, broken_off=broken_off)
+        await asyncio.shield(service.recorder.add_generation(generation))
     if service.shadow and reason in ("stop", "length"):
         service.shadow.offer(draft)
 
@@ -289,4 +296,14 @@ def usage(drafts: Sequence[Draft]) -> Usage:
     prompts = {id(draft.prompt_ids): len(draft.prompt_ids) for draft in drafts}
     prompt = sum(prompts.values())
     completion = sum(len(draft.tokens) for draft in drafts)
-    return Usage(prompt, completion, prompt + completion)
+    return Usage(prompt, completion, prompt + completion, **cost_of(drafts))
+
+
+def cost_of(drafts: Sequence[Draft]) -> dict[str, Any]:
+    """``cost`` and ``currency`` of a whole answer; nothing where it has no price."""
+    price = drafts[0].held.price if drafts[0].held else None
+    if price is None:
+        return {}
+    # A float of 15 digits says the amount exactly; what is charged is never computed with it.
+    cost = sum(draft.cost() for draft in drafts) / NANOS
+    return {"cost": cost, "currency": price.currency}
