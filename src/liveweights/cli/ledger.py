@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
-from liveweights.cli.output import say, show, show_csv, show_json
+from liveweights.cli.output import say, show, show_json
 from liveweights.insight.window import WindowError, parse_time
 from liveweights.meter.exports import (
     METERS,
@@ -156,10 +158,11 @@ def export(
             async for charge in charges:
                 print(json.dumps(cloud_event(charge)))
             return
-        show_csv(STRIPE, ())
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(STRIPE)
         async for charge in charges:
             if row := stripe_row(charge, event_name, meter, ids):
-                show_csv(row, ())
+                writer.writerow(row)
 
     query(read_config(config), home, run)
 

@@ -96,13 +96,6 @@ def add(
     config: Settings = None,
 ) -> None:
     """Add a price. What was charged before stays as it is."""
-    amounts = {
-        "input": input or "0",
-        "output": output or "0",
-        "cached_input": cached_input or input or "0",
-        "reasoning": reasoning or output or "0",
-        "request": request,
-    }
     if tenant is not None and plan is not None:
         raise refuse("a price is for a tenant or for a plan: say one of --tenant and --plan")
     if cost and (tenant or plan or markup is not None):
@@ -119,7 +112,11 @@ def add(
         markup_ppm=None if markup is None else _ppm(markup),
         withheld="charged" if charge_withheld else "free",
         note=note,
-        **{name: _nanos(name, text) for name, text in amounts.items()},
+        input=_nanos("input", input or "0"),
+        cached_input=_nanos("cached-input", cached_input or input or "0"),
+        output=_nanos("output", output or "0"),
+        reasoning=_nanos("reasoning", reasoning or output or "0"),
+        request=_nanos("request", request),
     )
 
     async def run(conn: Connection) -> PriceRow:
@@ -202,9 +199,9 @@ def _nanos(name: str, text: str) -> int:
     try:
         nanos = parse_money(text)
     except ValueError as error:
-        raise refuse(f"--{name.replace('_', '-')}: {error}") from error
+        raise refuse(f"--{name}: {error}") from error
     if not 0 <= nanos <= 10**15:
-        raise refuse(f"--{name.replace('_', '-')}: say an amount from 0 to a million")
+        raise refuse(f"--{name}: say an amount from 0 to a million")
     return nanos
 
 

@@ -129,8 +129,8 @@ async def _stream(conn: Connection, query: LiteralString) -> AsyncIterator[tuple
 
 
 def _check(book: PriceBook, row: tuple[Any, ...], proof: Proof) -> None:
-    said = dict(zip(_ENTRY, row[: len(_ENTRY)], strict=True))
-    answer = dict(zip(_ANSWER, row[len(_ENTRY) :], strict=True))
+    said: dict[str, Any] = dict(zip(_ENTRY, row[: len(_ENTRY)], strict=True))
+    answer: dict[str, Any] = dict(zip(_ANSWER, row[len(_ENTRY) :], strict=True))
     recorded = answer["created_at"] is not None
     proof.entries += 1
     proof.from_answers += recorded

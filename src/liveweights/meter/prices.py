@@ -118,13 +118,6 @@ def price_from(
     price: Price, model: str, since: datetime = EPOCH, source: Source = "settings"
 ) -> PriceRow:
     """The row of a settings file's price. Raises ValueError for a number finer than a nano."""
-    each = {
-        "input": price.input,
-        "cached_input": price.input if price.cached_input is None else price.cached_input,
-        "output": price.output,
-        "reasoning": price.output if price.reasoning is None else price.reasoning,
-        "request": price.request,
-    }
     return PriceRow(
         since=since,
         model=model,
@@ -132,7 +125,11 @@ def price_from(
         markup_ppm=None if price.markup is None else scaled(price.markup, 6),
         withheld=price.withheld,
         source=source,
-        **{name: scaled(value, 9) for name, value in each.items()},
+        input=scaled(price.input, 9),
+        cached_input=scaled(price.input if price.cached_input is None else price.cached_input, 9),
+        output=scaled(price.output, 9),
+        reasoning=scaled(price.output if price.reasoning is None else price.reasoning, 9),
+        request=scaled(price.request, 9),
     )
 
 

@@ -168,24 +168,61 @@ async def _generate_all(
         if len(drafts) == 1:
             await _generate(service, drafts[0], emit, watch)
         else:
-            tasks = [
-                asyncio.create_task(_generate(service, draft, emit, watch)) for draft in drafts
-            ]
-            try:
-                await asyncio.gather(*tasks)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+            await _generate_together(service, drafts, emit, watch)
     return not watch.gone
 
 
-async def _generate(service: Service, draft: Draft, emit: Emit | None, client: Client) -> None:
-    """Fills the draft, gives every token to ``emit``, and records the result.
+async def _generate_together(
+    service: Service, drafts: Sequence[Draft], emit: Emit | None, client: Client
+) -> None:
+    """All choices of one answer. Without ``emit`` they are sent together or not at all, so that
+    they are recorded when all of them are there, or it is known that they will not be."""
 
-    Tokens of a draft that may be withheld wait until it is known not to be.
-    Recording comes before the last token is given, so that feedback can follow the answer at
-    once; what was sampled is recorded when the client leaves, too. Raises EngineError.
+    async def generate(draft: Draft) -> None:
+        if emit is not None:
+            await _generate(service, draft, emit, client)
+        else:
+            last, _ = await _sample(service, draft, None, client)
+            draft.reason = last.stop
+
+    tasks = [asyncio.create_task(generate(draft)) for draft in drafts]
+    whole = False
+    try:
+        await asyncio.gather(*tasks)
+        whole = True
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if emit is None:
+            for draft in drafts:
+                if draft.reason is not None:
+                    broken_off = not (whole or client.gone)
+                    await _record(service, draft, draft.reason, broken_off=broken_off)
+
+
+async def _generate(service: Service, draft: Draft, emit: Emit | None, client: Client) -> None:
+    """Fills the draft, gives every token to ``emit``, and records the result: before the last token
+    is given, so that feedback can follow the answer at once. Raises EngineError."""
+    last, held = await _sample(service, draft, emit, client)
+    await _record(service, draft, last.stop or "stop")
+    if emit is not None and not draft.withheld:
+        for earlier in held:
+            await emit(draft, earlier)
+    draft.reason = last.stop
+    if emit is not None:
+        await emit(draft, last)
+
+
+async def _sample(
+    service: Service, draft: Draft, emit: Emit | None, client: Client
+) -> tuple[Token, list[Token]]:
+    """Fills the draft, and gives its tokens but for the last one to ``emit``; the last one, and
+    those that are held back: tokens of a draft that may be withheld wait until it is known not to
+    be.
+
+    What was sampled is recorded here where the client leaves or something fails. Raises
+    EngineError.
     """
     held: list[Token] = []
     try:
@@ -193,15 +230,14 @@ async def _generate(service: Service, draft: Draft, emit: Emit | None, client: C
             async for token in tokens:
                 token = draft.add(token)
                 if token.stop is not None:
-                    break
+                    return token, held
                 if emit is None:
                     continue
                 held.append(token)
                 while held and not draft.undecided:
                     await emit(draft, held.pop(0))
                     draft.sent += 1
-            else:
-                raise EngineError("the answer ended without a reason to stop")
+        raise EngineError("the answer ended without a reason to stop")
     except asyncio.CancelledError:
         await _record(service, draft, "cancelled", broken_off=not client.gone)
         raise
@@ -212,13 +248,6 @@ async def _generate(service: Service, draft: Draft, emit: Emit | None, client: C
         # by its failures.
         await _record(service, draft, "error", broken_off=True)
         raise
-    await _record(service, draft, token.stop or "stop")
-    if emit is not None and not draft.withheld:
-        for earlier in held:
-            await emit(draft, earlier)
-    draft.reason = token.stop
-    if emit is not None:
-        await emit(draft, token)
 
 
 class _Tokens(Protocol):
