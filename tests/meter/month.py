@@ -125,13 +125,16 @@ async def add_month(conn: Connection, month: Month) -> None:
         )
 
 
-def make_answers(rng: random.Random, month: Month, requests: int) -> Iterator[Generation]:
-    """Answers of so many requests: whole ones, with several choices, left by their clients, broken
-    off by us, withheld, and from an upstream that counts for itself."""
+def make_answers(
+    rng: random.Random, month: Month, requests: int, first: int = 0
+) -> Iterator[Generation]:
+    """Answers of so many requests, numbered from ``first`` on: whole ones, with several choices,
+    left by their clients, broken off by us, withheld, and from an upstream that counts for
+    itself."""
     edges = [datetime(2024, 3, day, tzinfo=ZoneInfo(zone)) for zone in ZONES for day in (1, 31)] + [
         datetime(2024, 4, 1, tzinfo=ZoneInfo(zone)) for zone in ZONES
     ]
-    for number in range(requests):
+    for number in range(first, first + requests):
         if rng.random() < 0.3:  # around an edge, and on it
             at = rng.choice(edges) + timedelta(microseconds=rng.choice((-1, 0, 1, 10**9)))
         else:
