@@ -72,16 +72,18 @@ async def close_days(conn: Connection) -> list[SealedDay]:
     any transaction."""
     closed: list[SealedDay] = []
     async with conn.transaction():
-        # Waits for all who are booking. Whoever books afterwards books on a day that is not over.
-        await conn.execute("lock table ledger in share mode")
         cursor = await conn.execute(OVER)
         (over,) = cast(tuple[date], await cursor.fetchone())
+        cursor = await conn.execute(OPEN_DAYS, (over,))
+        if not await cursor.fetchall():
+            return closed
+    async with conn.transaction():
+        # Waits for all who are booking. Whoever books afterwards books on a day that is not over.
+        await conn.execute("lock table ledger in share mode")
     async with conn.transaction():
         await conn.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
         cursor = await conn.execute(OPEN_DAYS, (over,))
         days = [day for (day,) in await cursor.fetchall()]
-        if not days:
-            return closed
         last = (await read_days(conn))[-1]
         before = last.hash
         for day in days:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from liveweights.engines.protocol import EngineError
@@ -17,6 +18,8 @@ from liveweights.serve.api.app import create_app
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.models import Models, make_model
 from liveweights.serve.router import Router
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.selection import Selection
 
 from .doubles import (
     BASE,
@@ -31,6 +34,7 @@ PRICE = PriceRow(
     id=1, since=EPOCH, model="tiny", input=500_000, output=2_000_000, request=7, currency="EUR"
 )
 BOOK = PriceBook([PRICE])
+UNSURE = Selection(slope=1.0, intercept=2.0)
 NANOS = 10**9
 
 
@@ -86,6 +90,16 @@ def test_responses_say_it_too() -> None:
     api = make_priced()
     usage = api.call("POST", "/v1/responses", {"model": "tiny", "input": "hi"}).json()["usage"]
     assert round(usage["cost"] * NANOS) == all_charged(api) > 0
+
+
+def test_what_is_not_shown_costs_nothing() -> None:
+    api = make_priced()
+    api.router.introduce(Checkpoint(BASE, "base", Path(".")), UNSURE)
+    usage = api.complete(silence=True, temperature=0).json()["usage"]
+    g = api.recorder.only()
+    assert g.withheld
+    assert (usage["completion_tokens"], usage["cost"]) == (len(g.output_ids), 0.0)
+    assert charged(g) == 0
 
 
 def test_an_answer_that_failed_before_anything_was_sent_costs_nothing() -> None:

@@ -106,7 +106,8 @@ class Draft:
         """What it is charged when it has ended by itself, in nanos."""
         if self.held is None:
             return 0
-        return assess(self.held, self.counts(), withheld=self.withheld).amount
+        unseen = self._selection() is not None and not self.text()
+        return assess(self.held, self.counts(), withheld=unseen).amount
 
     def _usage(self, broken_off: bool) -> dict[str, int]:
         """What the record could not count from the ids."""
