@@ -11,13 +11,15 @@ import typer
 from liveweights.cli.context import HOME, Home, Settings, query, read_config, refuse
 from liveweights.cli.output import say, show_csv, show_json, show_table
 from liveweights.meter.invoice import Invoice, Month
-from liveweights.meter.invoice_pages import COLUMNS, HEADS, facts, page, shown, table, title
+from liveweights.meter.invoice_pages import COLUMNS, facts, page, shown, table, title
 from liveweights.meter.invoice_pdf import PdfUnavailable, write_pdf
 from liveweights.meter.invoice_rows import InvoiceError, close_invoice, read_invoice
 from liveweights.meter.levies import find_zone
 from liveweights.store.database import Connection
 
 Form = Literal["table", "json", "csv", "html", "pdf"]
+HEADS = ("", "requests", "prompts", "cached", "answers", "amount")
+"""What fits a terminal, of ``invoice_pages.HEADS``."""
 
 
 def invoice(
@@ -85,7 +87,10 @@ def _show(made: Invoice) -> None:
     for name, text in facts(made):
         say(f"{name}: {text}")
     for statement in made.statements:
-        rows = [(one.name, *one.cells, one.remark) for one in shown(statement)]
-        show_table((*HEADS, ""), rows)
+        rows = shown(statement)
+        show_table(HEADS, [(one.name, *one.cells) for one in rows])
+        for one in rows:
+            if one.remark:
+                say(f"  {one.name}: {one.remark}")
     if not made.statements:
         say("nothing was charged")

@@ -11,8 +11,9 @@ import typer
 
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
 from liveweights.cli.output import say, show
+from liveweights.meter.invoice_pages import show_price
 from liveweights.meter.levies import find_zone
-from liveweights.meter.money import parse_money, scaled, show_money
+from liveweights.meter.money import parse_money, scaled
 from liveweights.meter.price_rows import (
     PriceError,
     add_price,
@@ -28,7 +29,6 @@ prices = typer.Typer(
     help="What answers cost, for whom, and from when on. Prices are added, and never changed.",
 )
 
-AMOUNTS = ("input", "cached_input", "output", "reasoning", "request")
 Zone = Annotated[str, typer.Option(help="Time zone of a time that names none.")]
 From = Annotated[
     str | None,
@@ -56,8 +56,7 @@ def list_prices(
     if as_json:
         show([asdict(one) for one in chosen], (), True)
         return
-    columns = ("id", "from", "side", "for", "model", "currency", *AMOUNTS, "markup", "withheld")
-    show([_shown(one) for one in chosen], (*columns, "source"), False)
+    show([_shown(one) for one in chosen], ("id", "from", "for", "model", "price"), False)
 
 
 @prices.command()
@@ -180,18 +179,15 @@ def _place(price: PriceRow) -> tuple[object, ...]:
 
 def _shown(price: PriceRow) -> dict[str, Any]:
     whose = price.tenant or (f"plan {price.plan}" if price.plan is not None else "everybody")
-    markup = "" if price.markup_ppm is None else f"{price.markup_ppm / 10_000:g}%"
+    said = f"{price.currency} {show_price(price)}"
+    if price.withheld == "charged":
+        said += "; also what is not shown"
     return {
         "id": price.id,
         "from": f"{price.since.astimezone(UTC):%Y-%m-%d %H:%M}",
-        "side": price.side,
-        "for": "us" if price.side == "cost" else whose,
+        "for": "us, by the upstream" if price.side == "cost" else whose,
         "model": price.model or "*",
-        "currency": price.currency,
-        "markup": markup,
-        "withheld": price.withheld,
-        "source": price.source,
-        **{name: show_money(getattr(price, name)) for name in AMOUNTS},
+        "price": said if price.source == "operator" else f"{said} ({price.source})",
     }
 
 

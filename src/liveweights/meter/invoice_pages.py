@@ -8,6 +8,7 @@ from html import escape
 
 from liveweights.meter.invoice import Invoice, LevyLine, Line, Statement, UnitPrice
 from liveweights.meter.money import show_minor, show_money
+from liveweights.meter.prices import PriceRow
 
 COLUMNS = (
     *("invoice", "tenant", "month", "currency", "kind", "name", "rule", "requests", "answers"),
@@ -122,7 +123,7 @@ def show_share(ppm: int) -> str:
     return f"{whole}.{rest:04d}".rstrip("0").rstrip(".") + "%"
 
 
-def show_price(price: UnitPrice | None) -> str:
+def show_price(price: UnitPrice | PriceRow | None) -> str:
     """What is asked per million tokens, in words."""
     if price is None:
         return ""

@@ -138,18 +138,19 @@ select l.id, l.at, l.day, l.tenant, l.model, l.checkpoint, l.key, l.rule, l.pric
     l.prompt_tokens, l.cached_tokens, l.output_tokens, l.reasoning_tokens, l.requests,
     b.billed * l.prompt_tokens as billed_prompt_tokens,
     b.billed * l.cached_tokens as billed_cached_tokens,
-    b.billed * case when l.rule = 'sent' then sign(l.output_tokens)
-        * least(abs(l.sent_tokens), abs(l.output_tokens)) else l.output_tokens end
+    b.billed * case when l.rule = 'sent'
+        then b.sign * least(l.sent_tokens, b.sign * l.output_tokens) else l.output_tokens end
         as billed_output_tokens,
-    b.billed * case when l.rule = 'sent' then sign(l.reasoning_tokens)
-        * least(abs(l.sent_tokens), abs(l.reasoning_tokens)) else l.reasoning_tokens end
+    b.billed * case when l.rule = 'sent'
+        then b.sign * least(l.sent_tokens, b.sign * l.reasoning_tokens) else l.reasoning_tokens end
         as billed_reasoning_tokens,
     b.billed * l.requests as billed_requests,
     l.reverses, l.reason, l.seq, coalesce(m.origin, 'unknown') as origin,
     coalesce(m.licence, 'unknown') as licence
 from ledger l
 cross join lateral (
-    select (l.rule = 'sampled' or l.rule = 'sent' and l.sent_tokens <> 0)::int::bigint as billed
+    select (l.rule = 'sampled' or l.rule = 'sent' and l.sent_tokens <> 0)::int::bigint as billed,
+        case when l.reverses is null then 1 else -1 end as sign
 ) b
 left join sold_models m on m.model = l.model;
 comment on view charges is
