@@ -53,7 +53,6 @@ class PriceBook:
 
     def __init__(self, prices: Iterable[PriceRow] = (), plans: Iterable[PlanChange] = ()) -> None:
         self.prices = tuple(prices)
-        self._by_id = {price.id: price for price in self.prices}
         self._plans: dict[str, list[PlanChange]] = {}
         for change in sorted(plans, key=lambda change: change.since):
             self._plans.setdefault(change.tenant, []).append(change)
@@ -61,10 +60,6 @@ class PriceBook:
 
     def find(self, tenant: str, model: str, at: datetime) -> Held:
         return self.timeline(tenant, model).at(micros(at))
-
-    def get(self, id: int) -> PriceRow | None:
-        """The row of that number."""
-        return self._by_id.get(id)
 
     def timeline(self, tenant: str, model: str) -> Timeline:
         timeline = self._timelines.get((tenant, model))

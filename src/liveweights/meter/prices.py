@@ -174,8 +174,3 @@ def choose(
 def micros(at: datetime) -> int:
     """Microseconds since ``EPOCH``."""
     return (at - EPOCH) // _MICROSECOND
-
-
-def moment(micros: int) -> datetime:
-    """The time of ``micros``."""
-    return EPOCH + micros * _MICROSECOND
