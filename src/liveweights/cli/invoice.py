@@ -37,7 +37,7 @@ def invoice(
     config: Settings = None,
 ) -> None:
     """Show what a tenant owes for a month, with lines per model, taxes and levies."""
-    settings = read_config(config)
+    settings = read_config(config, home)
     billing = settings.billing
     if form == "pdf" and output is None:
         raise refuse("a PDF goes into a file: say --output FILE")

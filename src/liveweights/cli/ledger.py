@@ -55,7 +55,7 @@ def verify(
         await conn.commit()
         return await prove(conn), await read_days(conn)
 
-    proof, days = query(read_config(config), home, run)
+    proof, days = query(read_config(config, home), home, run)
     known = {f"{one.day}": one.hash.hex() for one in days}
     other = sorted(day for day, hash in kept.items() if known.get(day) != hash)
     if as_json:
@@ -97,7 +97,7 @@ def list_days(home: Home = HOME, config: Settings = None, as_json: Json = False)
 
     found = [
         {**asdict(one), "hash": one.hash.hex(), "closed_at": f"{one.closed_at:%Y-%m-%d %H:%M}"}
-        for one in query(read_config(config), home, run)
+        for one in query(read_config(config, home), home, run)
         if one.day != OPENING
     ]
     show(found, ("day", "entries", "hash", "closed_at"), as_json)
@@ -119,7 +119,7 @@ def reverse_charges(
         await conn.commit()
         return await reverse(conn, answers, reason)
 
-    say(f"{query(read_config(config), home, run)} charges are taken back")
+    say(f"{query(read_config(config, home), home, run)} charges are taken back")
 
 
 @ledger.command()
@@ -164,7 +164,7 @@ def export(
             if row := stripe_row(charge, event_name, meter, ids):
                 writer.writerow(row)
 
-    query(read_config(config), home, run)
+    query(read_config(config, home), home, run)
 
 
 def _customers(file: Path | None) -> dict[str, str]:

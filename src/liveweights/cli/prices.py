@@ -46,7 +46,7 @@ def list_prices(
     as_json: Json = False,
 ) -> None:
     """List prices, per million tokens: ours, and what upstreams ask (side `cost`)."""
-    found = query(read_config(config), home, read_prices)
+    found = query(read_config(config, home), home, read_prices)
     now = datetime.now(UTC)
     chosen = [
         one
@@ -123,7 +123,7 @@ def add(
             return await add_price(conn, price, default=since is None)
 
     try:
-        added = query(read_config(config), home, run)
+        added = query(read_config(config, home), home, run)
     except PriceError as error:
         raise refuse(str(error)) from error
     say(f"price {added.id} holds from {added.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC on")
@@ -146,7 +146,7 @@ def plan(
             return await assign_plan(conn, tenant, name, when)
 
     try:
-        begins = query(read_config(config), home, run)
+        begins = query(read_config(config, home), home, run)
     except PriceError as error:
         raise refuse(str(error)) from error
     what = f"the plan {name!r}" if name else "no plan"
@@ -156,7 +156,7 @@ def plan(
 @prices.command("plans")
 def list_plans(home: Home = HOME, config: Settings = None, as_json: Json = False) -> None:
     """List which tenant was put on which plan, and from when on."""
-    found = [asdict(one) for one in query(read_config(config), home, read_plans)]
+    found = [asdict(one) for one in query(read_config(config, home), home, read_plans)]
     if not as_json:
         found = [one | {"since": f"{one['since']:%Y-%m-%d %H:%M}"} for one in found]
     show(found, ("tenant", "plan", "since"), as_json)
