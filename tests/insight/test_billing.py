@@ -148,6 +148,14 @@ def test_pages_follow_each_other(width: str, start: int, span: int, limit: int) 
     assert starts == list(range(first, start + min(span, 50_000), seconds))
 
 
+@pytest.mark.parametrize("width", ["1m", "1h", "1d"])
+def test_without_being_asked_a_page_ends_with_now(width: str) -> None:
+    page = read_page({"bucket_width": width}, costs=False, now=START + 12_345)
+    found = fill(page, [], dict)
+    assert found["data"][-1]["end_time"] == START + 12_345
+    assert (len(found["data"]), found["has_more"]) == ({"1m": 60, "1h": 24, "1d": 7}[width], False)
+
+
 def test_a_page_that_is_no_number_is_refused() -> None:
     with pytest.raises(ApiError, match="'page'"):
         read_page({"page": "AAAA"}, costs=False, now=10**9)

@@ -87,7 +87,7 @@ def read_page(given: dict[str, str], *, costs: bool, now: int) -> Page:
         raise _wrong("bucket_width", name, f"one of {', '.join(widths)}")
     width, usual, most = widths[name]
     most = 180 if costs else most
-    start = _number(given, "start_time", now - usual * width)
+    start = _number(given, "start_time", now - (usual - 1) * width)  # up to this one
     start = _number(given, "page", start)  # where the page before ended
     end = _number(given, "end_time", now)
     if start >= end:
