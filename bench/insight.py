@@ -28,6 +28,9 @@ from liveweights.insight.catalogue import QUESTIONS
 from liveweights.insight.questions import accept_rate
 from liveweights.insight.window import Window, make_window
 from liveweights.learn.rewards import RewardMap
+from liveweights.meter.ledger import Ledger
+from liveweights.meter.price_rows import settle_prices
+from liveweights.meter.prices import Price, price_from
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
 from liveweights.record.rollups import differences
@@ -352,10 +355,13 @@ def _answers(count: int) -> list[Generation]:
 async def _ingest(dsn: str, seconds: float, figures: dict[str, Any]) -> None:
     """The processor time says what is left for others, and what the rate is without others."""
     pool = await open_pool(dsn)
+    async with pool.connection() as conn:
+        price = price_from(Price(input=0.15, output=0.6), "code")
+        await settle_prices(conn, {"code": price}, "settings", "sale")
     written = 0
     spent = python = 0.0
     before = _server_cpu(dsn)
-    async with Writer(pool) as writer:
+    async with Writer(pool, charge=Ledger()) as writer:
         while spent < seconds:
             answers = _answers(50_000 if seconds > 5 else 5_000)
             began, used = time.perf_counter(), time.process_time()

@@ -19,6 +19,7 @@ from liveweights.engines.settings import EngineSettings, OpenAISettings, VllmSet
 from liveweights.gate.settings import GateSettings
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
+from liveweights.meter.levies import BillingSettings
 from liveweights.meter.prices import Price
 from liveweights.meter.webhook import WarningSettings
 from liveweights.record.settings import RecordSettings
@@ -183,9 +184,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     record: RecordSettings = RecordSettings()
     prices: Annotated[
         dict[str, Price],
-        Meta(description="Alias to what a million tokens cost: `input` and `output`."),
+        Meta(
+            description="Alias to what it costs, from the service's start on; see docs/billing.md."
+        ),
     ] = msgspec.field(default_factory=dict[str, Price])
-
+    billing: BillingSettings = BillingSettings()
     warnings: WarningSettings = WarningSettings()
     purposes: Annotated[
         dict[str, Purpose],

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from liveweights.meter.prices import Price, cost_nanos
-from liveweights.record.binary import COLUMNS, SIGNATURE, TRAILER, encode
+from liveweights.record.binary import SIGNATURE, STORED, TRAILER, complete, encode
 from liveweights.record.columns import GENERATION, generation_from
-from liveweights.record.generation import Generation
+from liveweights.record.generation import Counts, Generation
 
 from .rows import make_generation
 
@@ -54,9 +53,9 @@ def generations(draw: st.DrawFn) -> Generation:
 def test_postgres_reads_what_was_encoded(database_dsn: str, some: list[Generation]) -> None:
     unique = list({g.id: g for g in some}.values())
     with psycopg.connect(database_dsn) as conn, conn.cursor() as cursor:
-        names = ", ".join(COLUMNS)
+        names = ", ".join(STORED)
         with cursor.copy(f"copy generations ({names}) from stdin (format binary)".encode()) as copy:
-            copy.write(b"".join((SIGNATURE, *(encode(g).data for g in unique), TRAILER)))
+            copy.write(complete([encode(g) for g in unique], range(len(unique))))
         cursor.execute(f"select {', '.join(GENERATION)} from generations".encode())
         found = {row[0]: generation_from(row) for row in cursor.fetchall()}
         conn.rollback()
@@ -72,9 +71,22 @@ def test_what_is_not_of_its_type_is_refused(change: dict[str, Any]) -> None:
         encode(replace(make_generation("g"), **change))
 
 
-def test_cost_is_in_the_row() -> None:
-    prices = {"live": Price(input=0.5, output=2.0)}
-    (cost,) = struct.unpack(">q", encode(make_generation("g"), prices).data[-8:])
-    assert cost == 3 * 500 + 2 * 2000
-    assert cost_nanos(None, 10**6, 10**6) == 0
-    assert cost_nanos(Price(input=0.15), 10**6, 0) == 150_000_000
+def test_the_cost_follows_the_row() -> None:
+    row = encode(make_generation("g"))
+    assert complete([row, row], [7, -8]) == b"".join(
+        (
+            SIGNATURE,
+            row.data,
+            struct.pack(">iq", 8, 7),
+            row.data,
+            struct.pack(">iq", 8, -8),
+            TRAILER,
+        )
+    )
+
+
+def test_counts_are_the_upstreams_where_it_has_them() -> None:
+    usage = {"prompt_tokens": 9, "cached_tokens": 12, "reasoning_tokens": 1, "requests": 0}
+    counts = encode(make_generation("g", usage=usage)).counts
+    assert counts == Counts(9, 2, cached=9, reasoning=1, requests=0, sent=None)
+    assert encode(make_generation("g", usage={"sent_tokens": 1})).counts.sent == 1

@@ -20,15 +20,17 @@ class Ledger:
     def __init__(self, away: int = 0) -> None:
         self.away = away
 
-    async def charge(self, conn: Connection, rows: Sequence[Row]) -> None:
+    async def charge(self, conn: Connection, rows: Sequence[Row], *, again: bool) -> list[int]:
+        costs = [row.counts.prompt + row.counts.output for row in rows]
         async with conn.cursor() as cursor:
             await cursor.executemany(
-                "insert into ledger values (%s, %s)",
-                [(row.id, row.prompt_tokens + row.output_tokens) for row in rows],
+                "insert into own_ledger values (%s, %s)",
+                [(row.id, cost) for row, cost in zip(rows, costs, strict=True)],
             )
         if self.away:
             self.away -= 1
             raise psycopg.OperationalError("the connection broke")
+        return costs
 
 
 def record(dsn: str, ledger: Ledger, *ids: str) -> None:
@@ -44,12 +46,17 @@ def record(dsn: str, ledger: Ledger, *ids: str) -> None:
 
 def booked(dsn: str) -> list[tuple[str, int]]:
     with psycopg.connect(dsn) as conn:
-        return conn.execute("select id, tokens from ledger order by id").fetchall()
+        return conn.execute("select id, tokens from own_ledger order by id").fetchall()
+
+
+def stored(dsn: str) -> list[tuple[str, int]]:
+    with psycopg.connect(dsn) as conn:
+        return conn.execute("select id, cost_nanos from generations order by id").fetchall()
 
 
 def make_ledger(dsn: str, *, limit: str = "true") -> None:
     with psycopg.connect(dsn) as conn:
-        conn.execute(f"create table ledger (id text, tokens int check ({limit}))".encode())
+        conn.execute(f"create table own_ledger (id text, tokens int check ({limit}))".encode())
 
 
 def test_each_generation_is_booked_once_however_often_it_is_tried(database_dsn: str) -> None:
@@ -57,6 +64,7 @@ def test_each_generation_is_booked_once_however_often_it_is_tried(database_dsn: 
     record(database_dsn, Ledger(away=2), "a", "b")
     tokens = len(make_generation("a").prompt_ids) + len(make_generation("a").output_ids)
     assert booked(database_dsn) == [("a", tokens), ("b", tokens)]
+    assert stored(database_dsn) == [("a", tokens), ("b", tokens)]
     record(database_dsn, Ledger(), "b", "c")  # another writer, with one that is there already
     assert [id for id, _ in booked(database_dsn)] == ["a", "b", "c"]
 

@@ -16,7 +16,6 @@ from liveweights.gate.drafts import keep_drafts, read_drafts
 from liveweights.insight.catalogue import QUESTIONS
 from liveweights.insight.window import make_window
 from liveweights.learn.rewards import RewardMap
-from liveweights.meter.prices import Price
 from liveweights.record import read, rollups, window
 from liveweights.record.archive import archive, restore
 from liveweights.record.batch import Fate, find_new, prepare, store
@@ -29,7 +28,7 @@ from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of, ensure
 
 from .rows import make_feedback, make_generation
-from .test_rollups import timed_id
+from .test_rollups import charge, timed_id
 
 pytestmark = needs_timescale
 
@@ -37,7 +36,6 @@ FIRST = datetime(2026, 2, 1, tzinfo=UTC)
 DAYS = 3
 ROWS = 400
 AFTER = FIRST.date() + timedelta(days=DAYS)
-PRICES = {"live": Price(input=0.5, output=1.5)}
 
 
 def make_rows(seed: int = 7) -> tuple[list[Generation], list[Feedback]]:
@@ -95,11 +93,11 @@ async def write(
     conn: Connection, generations: list[Generation], feedback: list[Feedback]
 ) -> list[Fate]:
     """As the writer does it."""
-    rows = [encode(g, PRICES) for g in generations]
+    rows = [encode(g) for g in generations]
     await ensure(conn, {row.day for row in rows})
     columnstore = await prepare(conn)
     await conn.commit()
-    fates = await store(conn, rows, feedback, columnstore=columnstore)
+    fates = await store(conn, rows, feedback, columnstore=columnstore, charge=charge)
     await conn.commit()
     return fates
 

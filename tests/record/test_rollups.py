@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,21 +15,25 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from liveweights.meter.prices import Price
 from liveweights.record import rollups
+from liveweights.record.binary import Row
 from liveweights.record.feedback import Feedback
 from liveweights.record.forget import forget
 from liveweights.record.generation import Generation
 from liveweights.record.rollups import Difference
 from liveweights.record.survival import survival
 from liveweights.record.writer import Writer
-from liveweights.store.database import Pool, open_pool
+from liveweights.store.database import Connection, Pool, open_pool
 from liveweights.store.partitions import ensure_ahead
 
 from .rows import make_feedback, make_generation
 from .test_window import ask, record
 
-PRICES = {"live": Price(input=0.5, output=1.5)}
+
+async def charge(conn: Connection, rows: Sequence[Row], *, again: bool) -> list[int]:
+    return [500 * row.counts.prompt + 1500 * row.counts.output for row in rows]
+
+
 DAY = datetime(2026, 2, 1, tzinfo=UTC)
 TABLES = "generations, feedback, feedback_keys, rollups, rollup_histograms, forgotten"
 
@@ -165,7 +170,7 @@ def test_rollups_equal_what_raw_rows_add_up_to(
 
     async def main() -> None:
         pool = await open_pool(database_dsn)
-        options: dict[str, Any] = {"linger": 0.0, "batch_rows": batch_rows, "prices": PRICES}
+        options: dict[str, Any] = {"linger": 0.0, "batch_rows": batch_rows, "charge": charge}
         async with Writer(pool, **options) as one, Writer(pool, **options) as two:
             writers = (one, two)
             await asyncio.gather(

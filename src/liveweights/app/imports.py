@@ -10,7 +10,7 @@ from itertools import islice
 import msgspec
 
 from liveweights import bounds
-from liveweights.meter.prices import Price
+from liveweights.meter.ledger import Ledger
 from liveweights.record.archive import read_archives
 from liveweights.record.batch import FIND
 from liveweights.record.clean import InvalidRow
@@ -57,10 +57,9 @@ async def write_logs(
     pool: Pool,
     lines: Iterable[Logged],
     *,
-    prices: Mapping[str, Price] | None = None,
     tell: Callable[[int], None] | None = None,
 ) -> Imported:
-    """Record ``lines``, and ``tell`` after each piece how many are done.
+    """Record ``lines``, charging nothing, and ``tell`` after each piece how many are done.
 
     Interrupted, it can be called again with the same lines: what is there stays as it is. Raises
     ImportRefused, WriterClosed.
@@ -69,7 +68,8 @@ async def write_logs(
     async with pool.connection() as conn:
         gone = await read_forgotten(conn)
     # What the operator has is taken, however much it is.
-    async with Writer(pool, prices=prices, most_feedback=bounds.COUNT) as writer:
+    ledger = Ledger(imported=True)
+    async with Writer(pool, charge=ledger, most_feedback=bounds.COUNT) as writer:
         done, left = 0, iter(lines)
         while piece := list(islice(left, PIECE)):
             await _write(pool, writer, list(_kept(piece, gone, imported)), imported)

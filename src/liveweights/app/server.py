@@ -25,9 +25,12 @@ from liveweights.http.glance import Glance
 from liveweights.http.routes import Route, Routes
 from liveweights.http.server import Server, bind
 from liveweights.http.wire import reply
+from liveweights.insight.billing import billing_routes
 from liveweights.insight.endpoint import insight_routes
 from liveweights.insight.generations import generation_routes
 from liveweights.meter.directory import Directory
+from liveweights.meter.ledger_days import keep_closing
+from liveweights.meter.tariffs import Tariffs
 from liveweights.record.owners import OwnerStore
 from liveweights.record.responses import ResponseStore
 from liveweights.record.shadow import keep_shadow
@@ -117,6 +120,8 @@ async def run_api(place: Place, report: Report) -> None:
         authenticator = make_authenticator(config.api, place.key, keys=directory.keys)
         limiter = await open_limiter(stack, pool, place, directory)
         responses = ResponseStore(pool)
+        tariffs = Tariffs(pool)
+        await tariffs.refresh()
         app = create_app(
             models,
             writer,
@@ -127,7 +132,9 @@ async def run_api(place: Place, report: Report) -> None:
             slots=slots,
             authenticator=authenticator,
             limiter=limiter,
+            tariffs=tariffs,
             pages=[
+                *billing_routes(pool, authenticator, limiter),
                 *insight_routes(pool, authenticator, limiter, config.rewards),
                 *generation_routes(pool, authenticator, limiter),
                 *release_routes(
@@ -139,6 +146,8 @@ async def run_api(place: Place, report: Report) -> None:
         )
         for work in (
             keep_up(pool, metric_days=config.record.metric_days),
+            keep_closing(pool),
+            tariffs.keep_fresh(),
             responses.keep_expiring(config.record.response_days),
             keep_sampling(pool, instance, slots, models),
             _tell_when_ready(models, report),
@@ -160,6 +169,7 @@ async def run_gateway(place: Place, report: Report) -> None:
         access = Access(config.gateway, owners)
         key = config.gateway.upstream_key()
         writer = await open_writer(stack, pool, place, "gateway")
+        stack.callback(asyncio.create_task(keep_closing(pool)).cancel)
         directory = Directory(pool, place.dsn, make_keys(config.api))
         await stack.enter_async_context(directory)
         authenticator = make_authenticator(config.api, keys=directory.keys)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from liveweights import deadlines
+from liveweights.app.billing import settle_billing
 from liveweights.app.hearing import wait_until_deaf
 from liveweights.app.place import Place
 from liveweights.app.relay import check_relay
@@ -95,6 +96,7 @@ class Supervisor:
                 self._postgres = EmbeddedPostgres(self._home / "postgres")
                 dsn = await asyncio.to_thread(self._postgres.start)
             await asyncio.to_thread(migrate, dsn)
+            await settle_billing(dsn, config, self._home)
             place = Place(config, self._home, dsn, make_key(self._home))
             write_running(self._home, config, url_of(config.api.host, config.api.port))
             for model, base in zip(config.list_models(), bases, strict=bool(bases)):

@@ -29,8 +29,8 @@ from liveweights.engines.llama.engine import LlamaEngine
 from liveweights.engines.protocol import Engine
 from liveweights.meter.directory import Directory
 from liveweights.meter.lease_rows import LeaseRows, keep_giving_back
+from liveweights.meter.ledger import Ledger
 from liveweights.meter.limits import Limiter
-from liveweights.meter.prices import Price, cost_nanos
 from liveweights.meter.webhook import Webhook
 from liveweights.record.owners import OwnerStore
 from liveweights.record.spill import Spill
@@ -197,7 +197,7 @@ async def open_writer(stack: AsyncExitStack, pool: Pool, place: Place, role: str
         close_timeout=deadlines.RECORD,
         late_after=settings.late_seconds,
         most_feedback=settings.feedback_per_answer,
-        prices=place.config.prices,
+        charge=Ledger(),
         spill=spill,
     )
     return await stack.enter_async_context(writer)

@@ -69,7 +69,7 @@ def import_logs(
             try:
                 await check_days(pool, days)
                 lines = (reader.read(line) for _, line in _lines(file))
-                return await write_logs(pool, lines, prices=settings.prices)
+                return await write_logs(pool, lines)
             finally:
                 await pool.close()
 

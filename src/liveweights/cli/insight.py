@@ -15,7 +15,7 @@ from rich.console import Console
 from liveweights.cli.adoption import own_adoption
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
 from liveweights.cli.output import say, show, show_csv, show_json
-from liveweights.insight.catalogue import KEYS, QUESTIONS, check_key
+from liveweights.insight.catalogue import KEYS, MONEY_KEYS, QUESTIONS, check_key
 from liveweights.insight.sparkline import sparkline
 from liveweights.insight.window import make_window
 from liveweights.terminal import clean
@@ -108,6 +108,24 @@ def usage(
     """Tokens and cost, the most expensive first (by tenant)."""
     about = _About(since, until, None, by, alias, tenant)
     _answer("usage", about, home, config, as_json, as_csv)
+
+
+@insight.command()
+def revenue(
+    since: Since = "7d",
+    until: Until = "now",
+    step: Step = None,
+    by: Annotated[str | None, typer.Option(help=f"Tell apart by {', '.join(MONEY_KEYS)}.")] = None,
+    alias: Alias = None,
+    tenant: Tenant = None,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """What was charged, what upstreams asked for it, and what is left, over time (by tenant)."""
+    about = _About(since, until, step, by, alias, tenant)
+    _answer("revenue", about, home, config, as_json, as_csv)
 
 
 @insight.command("first-token")

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Send
 
 from liveweights.http.errors import ApiError, bad_request
-from liveweights.http.streaming import while_connected
+from liveweights.http.streaming import Client, while_connected
 from liveweights.meter.limits import Permit
 
 TIMEOUT = "x-request-timeout"
@@ -33,25 +33,17 @@ class Exchange:
     """Parameters of the request that change nothing here."""
 
     @asynccontextmanager
-    async def waited_for(self) -> AsyncGenerator[Watch]:
+    async def waited_for(self) -> AsyncGenerator[Client]:
         """Cancels the block when the client goes away (then ``gone`` is set) or when the
         deadline passes (raises ApiError 408)."""
-        watch = Watch()
         limit = asyncio.timeout_at(self.deadline)
         try:
-            async with limit:
-                async with while_connected(self.receive) as client:
-                    yield watch
-                watch.gone = client.gone
+            async with limit, while_connected(self.receive) as client:
+                yield client
         except TimeoutError:
             if not limit.expired():
                 raise
             raise too_late() from None
-
-
-@dataclass(slots=True)
-class Watch:
-    gone: bool = False
 
 
 def deadline_of(headers: Headers, longest: float) -> float:

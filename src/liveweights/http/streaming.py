@@ -83,6 +83,7 @@ async def while_connected(receive: Receive) -> AsyncGenerator[Client]:
     async def watch() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
+        client.gone = True  # whoever is cancelled by it can see why
         scope.reschedule(asyncio.get_running_loop().time())
 
     try:

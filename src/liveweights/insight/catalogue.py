@@ -15,6 +15,8 @@ from liveweights.store.database import Connection
 
 KEYS = ("checkpoint", "tenant", "surface", "alias")
 """What answers can be told apart by."""
+MONEY_KEYS = ("tenant", "alias", "origin")
+"""What money can be; the origin is the country of a model's maker."""
 
 Ask = Callable[[Connection, Window, RewardMap, Any], Awaitable[Sequence[msgspec.Struct]]]
 
@@ -22,13 +24,15 @@ Ask = Callable[[Connection, Window, RewardMap, Any], Awaitable[Sequence[msgspec.
 @dataclass(frozen=True, slots=True)
 class Question:
     """``by`` is the default key, None for a question without one; ``drawn`` is the number to draw
-    over time, if its rows are over time, and ``counted`` what there is one of it of."""
+    over time, if its rows are over time, and ``counted`` what there is one of it of; ``keys`` are
+    what it can be asked by."""
 
     ask: Ask
     row: type[msgspec.Struct]
     by: str | None = None
     drawn: str | None = None
     counted: str = "generations"
+    keys: tuple[str, ...] = KEYS
 
 
 QUESTIONS: dict[str, Question] = {
@@ -51,6 +55,13 @@ QUESTIONS: dict[str, Question] = {
         lambda conn, window, rewards, by: questions.usage(conn, window, by=by),
         questions.Usage,
         "tenant",
+    ),
+    "revenue": Question(
+        lambda conn, window, rewards, by: questions.revenue(conn, window, by=by),
+        questions.Revenue,
+        "tenant",
+        "revenue",
+        keys=MONEY_KEYS,
     ),
     "first-token": Question(
         lambda conn, window, rewards, by: questions.first_token(conn, window, by=by),
@@ -83,6 +94,7 @@ def check_key(name: str, by: str | None) -> str | None:
         return default
     if default is None:
         raise ValueError(f"{name} has no 'by'")
-    if by not in KEYS:
-        raise ValueError(f"{name} can be asked by {', '.join(KEYS)}, not by {by!r}")
+    keys = QUESTIONS[name].keys
+    if by not in keys:
+        raise ValueError(f"{name} can be asked by {', '.join(keys)}, not by {by!r}")
     return by

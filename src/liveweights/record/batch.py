@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from enum import Enum, auto
-from typing import Any, LiteralString, TypeAlias
+from typing import Any, LiteralString, Protocol
 
 import msgspec
 
 from liveweights.record import rollups, tally
-from liveweights.record.binary import COLUMNS, SIGNATURE, TRAILER, Row
+from liveweights.record.binary import STORED, Row, complete
 from liveweights.record.columns import FEEDBACK, feedback_row
 from liveweights.record.feedback import Feedback
 from liveweights.record.forget import LATE, oldest, remove_late
@@ -18,7 +18,7 @@ from liveweights.store.columnstore import has_columnstore, lift_limit
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
 
-_COLUMNS: LiteralString = ", ".join(COLUMNS)
+_STORED: LiteralString = ", ".join(STORED)
 
 STAGE: LiteralString = f"""
 create temp table if not exists staged_feedback (
@@ -109,10 +109,20 @@ left join feedback f on f.day = k.day and f.generation = k.generation and f.seq 
 STAGE_OUTCOMES: LiteralString = rollups.stage_outcomes("%(generations)s")
 
 
-Charge: TypeAlias = Callable[[Connection, Sequence[Row]], Awaitable[None]]
-"""Books what generations cost. It is awaited in the transaction that stores them, once for each
-that is stored: what it writes is there if they are, and nowhere else. What it raises is treated as
-if Postgres had raised it about these rows."""
+class Charge(Protocol):
+    """Books what generations cost."""
+
+    async def __call__(
+        self, conn: Connection, rows: Sequence[Row], /, *, again: bool
+    ) -> Sequence[int]:
+        """What each of ``rows`` is charged, in nanos.
+
+        Awaited in the transaction that stores them, once for each that is stored: what it writes
+        is there if they are, and nowhere else. ``again`` says that some may be booked already, of
+        generations that are gone since. What it raises is treated as if Postgres had raised it
+        about these rows.
+        """
+        ...
 
 
 class Fate(Enum):
@@ -146,6 +156,7 @@ async def store(
     again: bool = False,
     columnstore: bool = False,
     charge: Charge | None = None,
+    booked: bool = False,
 ) -> list[Fate]:
     """Write both in the caller's transaction, generations first; the fate of each feedback.
 
@@ -154,13 +165,15 @@ async def store(
     that was kept; ``surplus`` are positions of feedback that is not stored, unless it is already.
     ``again`` says that an earlier try may have been committed without our knowing: then feedback
     with our own time of receipt counts as new. Raises psycopg.errors.UniqueViolation where a
-    generation is there already: see ``find_new``. Of users who have been forgotten since they
+    generation is there already (see ``find_new``), or was booked by ``charge`` and is gone since:
+    then say ``booked``. Of users who have been forgotten since they
     asked, nothing is kept but what ``charge`` writes.
     """
+    costs: Sequence[int] = [0] * len(generations)
     if generations:
-        await _copy(conn, generations)
         if charge is not None:
-            await charge(conn, generations)
+            costs = await charge(conn, generations, again=again or booked)
+        await _copy(conn, generations, costs)
     days = sorted({day_of(f.generation) for f in feedback})
     about = {f.generation for position, f in enumerate(feedback) if position not in surplus}
     which = {"days": days, "generations": sorted(about)}
@@ -168,7 +181,7 @@ async def store(
     late = locked = written = None
     async with conn.pipeline():
         if generations:
-            await tally.stage(conn, tally.tally(generations))
+            await tally.stage(conn, tally.tally(generations, costs))
             late = await conn.execute(LATE, (oldest(generations),))
         if feedback:
             await conn.execute(STAGE_FEEDBACK, {"rows": _encode(feedback, survived, surplus)})
@@ -200,10 +213,10 @@ async def find_new(conn: Connection, rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.id not in known and unique[row.id] is row]
 
 
-async def _copy(conn: Connection, generations: Sequence[Row]) -> None:
-    statement = f"copy generations ({_COLUMNS}) from stdin (format binary)".encode()
+async def _copy(conn: Connection, generations: Sequence[Row], costs: Sequence[int]) -> None:
+    statement = f"copy generations ({_STORED}) from stdin (format binary)".encode()
     async with conn.cursor() as cursor, cursor.copy(statement) as copy:
-        await copy.write(b"".join((SIGNATURE, *(row.data for row in generations), TRAILER)))
+        await copy.write(complete(generations, costs))
 
 
 def _fates(

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, LiteralString
 
 import msgspec
 
-from liveweights.meter.prices import Price, cost_nanos
-from liveweights.record.generation import Generation
+from liveweights.record.generation import Counts, Generation
 from liveweights.store.partitions import day_of
 
 SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -30,20 +28,22 @@ COLUMNS: tuple[LiteralString, ...] = (
     *("temperature", "top_p", "seed", "max_tokens", "tenant", "user_id", "session"),
     *("surface", "language", "consent", "healed", "first_token_ms", "total_ms", "metadata"),
     *("prompt", "usage", "selection", "experts", "key", "reasoning"),
-    *("day", "cost_nanos"),
+    "day",
 )
 """The columns of an encoded generation, in order."""
+STORED: tuple[LiteralString, ...] = (*COLUMNS, "cost_nanos")
+"""Those of the table ``generations``: what an answer costs is known when it is stored."""
 
 _NULL = b"\xff\xff\xff\xff"
 _INT4, _FLOAT4 = 23, 700  # object ids of the element types
-_HEAD = struct.Struct(">h").pack(len(COLUMNS))
+_HEAD = struct.Struct(">h").pack(len(STORED))
 _LENGTH = struct.Struct(">i").pack
 _TIME = struct.Struct(">iq").pack
 _SAMPLING = struct.Struct(">ifif").pack
 _LIMIT = struct.Struct(">ii").pack
 _CONSENT = struct.Struct(">i?").pack
 _REAL = struct.Struct(">if").pack
-_END = struct.Struct(">iiiq").pack
+_DAY = struct.Struct(">ii").pack
 _EMPTY = struct.Struct(">iiii").pack
 _ARRAY = struct.Struct(">iiiiii").pack
 _CELL = array("i", b"\0\0\0\x04" + bytes(4))  # the length of an element, and its place
@@ -53,7 +53,7 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(2000, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
 _BUCKET = 300_000_000  # microseconds
-_COUNTED = ("id", "alias", "checkpoint", "output", "finish_reason", "tenant", "surface")
+_COUNTED = ("id", "alias", "checkpoint", "output", "finish_reason", "tenant", "surface", "key")
 
 Group = tuple[int, str, str, str, str]
 """What is counted together: 5-minute bucket since 2000, alias, checkpoint, tenant, surface."""
@@ -69,27 +69,28 @@ class Outcome(IntEnum):
 
 
 class Row(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A generation on its way: its tuple of ``COLUMNS``, the partition that it belongs to, and
-    what it adds to the rollups of its group. No field is left to the garbage collector."""
+    """A generation on its way: its tuple of ``STORED`` up to the cost, the partition that it
+    belongs to, what it adds to the rollups of its group, and what it is charged by. ``created`` is
+    in microseconds since 2000. No field is left to the garbage collector."""
 
     id: str
     day: date
     data: bytes
     group: Group
     outcome: Outcome
-    prompt_tokens: int
-    output_tokens: int
-    cost_nanos: int
+    counts: Counts
+    created: int
+    key: str
+    withheld: bool
     first_token_ms: float
     total_ms: float
 
 
-def encode(g: Generation, prices: Mapping[str, Price] = MappingProxyType({})) -> Row:
+def encode(g: Generation) -> Row:
     """Raises ValueError or TypeError for what is not of its type."""
     day = day_of(g.id)
     created = (g.created_at - _EPOCH) // _MICROSECOND
-    prompt_tokens, output_tokens = _tokens(g.usage, len(g.prompt_ids), len(g.output_ids))
-    cost = cost_nanos(prices.get(g.alias), prompt_tokens, output_tokens)
+    counts = _count(g.usage, len(g.prompt_ids), len(g.output_ids))
     try:
         data = b"".join((
             _HEAD,
@@ -122,7 +123,7 @@ def encode(g: Generation, prices: Mapping[str, Price] = MappingProxyType({})) ->
             _NULL if g.experts is None else _field(g.experts),
             _word(g.key),
             _text(g.reasoning),
-            _END(4, (day - _EPOCH_DAY).days, 8, cost),
+            _DAY(4, (day - _EPOCH_DAY).days),
         ))  # fmt: skip
     except (struct.error, OverflowError, AttributeError) as error:
         raise ValueError(f"generation {g.id} cannot be encoded: {error}") from error
@@ -132,9 +133,10 @@ def encode(g: Generation, prices: Mapping[str, Price] = MappingProxyType({})) ->
         data,
         _group(created // _BUCKET, g.alias, g.checkpoint, g.tenant, g.surface),
         _outcome(g.output, g.finish_reason),
-        prompt_tokens,
-        output_tokens,
-        cost,
+        counts,
+        created,
+        g.key,
+        g.withheld,
         g.first_token_ms,
         g.total_ms,
     )
@@ -146,9 +148,7 @@ def decode(data: bytes) -> Row:
     text = {name: fields[name].decode() for name in _COUNTED}
     numbers = {name: _cardinality(fields[name]) for name in ("prompt_ids", "output_ids")}
     usage = msgspec.json.decode(fields["usage"][1:], type=dict[str, Any])
-    tokens = _tokens(usage, numbers["prompt_ids"], numbers["output_ids"])
     (created,) = struct.unpack(">q", fields["created_at"])
-    (cost,) = struct.unpack(">q", fields["cost_nanos"])
     (first_token_ms,) = struct.unpack(">f", fields["first_token_ms"])
     (total_ms,) = struct.unpack(">f", fields["total_ms"])
     return Row(
@@ -163,11 +163,22 @@ def decode(data: bytes) -> Row:
             text["surface"],
         ),
         _outcome(text["output"], text["finish_reason"]),
-        *tokens,
-        cost,
+        _count(usage, numbers["prompt_ids"], numbers["output_ids"]),
+        created,
+        text["key"],
+        "selection" in fields and not text["output"],
         first_token_ms,
         total_ms,
     )
+
+
+def complete(rows: Iterable[Row], costs: Iterable[int]) -> bytes:
+    """What COPY is given for ``rows`` that cost so many nanos each."""
+    parts = [SIGNATURE]
+    for row, cost in zip(rows, costs, strict=True):
+        parts += (row.data, _TIME(8, cost))
+    parts.append(TRAILER)
+    return b"".join(parts)
 
 
 def read_fields(data: bytes) -> dict[str, bytes]:
@@ -199,14 +210,18 @@ def bucket_start(group: Group) -> datetime:
     return _EPOCH + group[0] * _BUCKET * _MICROSECOND
 
 
-def _tokens(usage: Mapping[str, int], prompt: int, output: int) -> tuple[int, int]:
+def _count(usage: Mapping[str, int], prompt: int, output: int) -> Counts:
     """As the upstream counted them, where it did; else our own ids."""
     if not usage:
-        return prompt, output
-    tokens = usage.get("prompt_tokens", prompt), usage.get("completion_tokens", output)
-    if not (type(tokens[0]) is type(tokens[1]) is int):
-        raise TypeError(f"token counts {tokens} are not whole numbers")
-    return tokens
+        return Counts(prompt, output)
+    told = usage.get
+    prompt, output = told("prompt_tokens", prompt), told("completion_tokens", output)
+    cached, reasoning = told("cached_tokens", 0), told("reasoning_tokens", 0)
+    requests, sent = told("requests", 1), told("sent_tokens")
+    for count in (prompt, output, cached, reasoning, requests, 0 if sent is None else sent):
+        if type(count) is not int:
+            raise TypeError(f"a token count is {count}, which is not a whole number")
+    return Counts(prompt, output, min(cached, prompt), min(reasoning, output), requests, sent)
 
 
 @lru_cache(maxsize=4096)

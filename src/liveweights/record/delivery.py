@@ -184,20 +184,28 @@ class Delivery:
             await ensure(conn, days)
             self._days |= days
         new = await find_new(conn, rows) if part.again else rows
+        booked = False
         while True:
             try:
                 async with conn.transaction():
                     for item in refused:
                         await quarantine.keep(conn, item)
-                    return await self._store(conn, new, pending, again=part.again)
+                    return await self._store(conn, new, pending, again=part.again, booked=booked)
             except psycopg.errors.UniqueViolation:
                 count = len(new)
                 new = await find_new(conn, new)
-                if len(new) == count:
+                if len(new) == count and booked:
                     raise
+                booked = True
 
     async def _store(
-        self, conn: Connection, rows: Sequence[Row], pending: Sequence[Pending], *, again: bool
+        self,
+        conn: Connection,
+        rows: Sequence[Row],
+        pending: Sequence[Pending],
+        *,
+        again: bool,
+        booked: bool,
     ) -> list[Fate]:
         feedback = [item.feedback for item in pending]
         return await store(
@@ -209,6 +217,7 @@ class Delivery:
             again=again,
             columnstore=self._columnstore,
             charge=self._charge,
+            booked=booked,
         )
 
     async def _isolate(self, part: Part, error: Exception, *, certain: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Surface = Literal["completion", "chat"]
 DAY_MS = 86_400_000
@@ -14,6 +14,18 @@ DAY_MS = 86_400_000
 def completed(created_at: datetime, total_ms: float) -> datetime:
     """When the whole of an answer was there."""
     return created_at + timedelta(milliseconds=min(total_ms, DAY_MS))
+
+
+class Counts(NamedTuple):
+    """What an answer used; see ``Generation.usage``. ``cached`` is among ``prompt``, ``reasoning``
+    among ``output``; ``sent`` is None where the answer was not broken off by us."""
+
+    prompt: int
+    output: int
+    cached: int = 0
+    reasoning: int = 0
+    requests: int = 1
+    sent: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +72,10 @@ class Generation:
     """What was asked, as JSON in the request's words, where its tokens may not be known: an
     answer that passed through the gateway."""
     usage: dict[str, int] = field(default_factory=dict[str, int])
-    """Token counts as the upstream reported them; empty for our own engines, whose ids count."""
+    """Token counts as the upstream reported them, where the ids do not count: ``prompt_tokens`` and
+    ``completion_tokens``, and among these ``cached_tokens`` and ``reasoning_tokens``. ``requests``
+    is 0 of all choices of a request but the first, and ``sent_tokens`` what was sent of an answer
+    that we broke off."""
     selection: float | None = None
     """Where the user would rather see nothing than an answer that is not sure: the
     log-probability with which it was shown, or was not, given its tokens. None elsewhere."""

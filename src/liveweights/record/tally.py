@@ -112,8 +112,9 @@ class Tally(msgspec.Struct, frozen=True):
     cells: list[int]
 
 
-def tally(rows: Sequence[Row]) -> Tally:
-    """Count ``rows``. Raises OverflowError for a number beyond 64 bits."""
+def tally(rows: Sequence[Row], costs: Sequence[int]) -> Tally:
+    """Count ``rows``, which cost so many nanos each. Raises OverflowError for a number beyond 64
+    bits."""
     places: dict[Group, int] = {}
     place_R = np.array([places.setdefault(row.group, len(places)) for row in rows])
     counts_GC = np.zeros((len(places), 7), np.int64)
@@ -121,9 +122,9 @@ def tally(rows: Sequence[Row]) -> Tally:
     np.add.at(counts_GC, (place_R, outcome_R), 1)
     counts_GC[:, 0] = np.bincount(place_R)  # of any outcome
     for column, numbers in (
-        (4, [row.prompt_tokens for row in rows]),
-        (5, [row.output_tokens for row in rows]),
-        (6, [row.cost_nanos for row in rows]),
+        (4, [row.counts.prompt for row in rows]),
+        (5, [row.counts.output for row in rows]),
+        (6, costs),
     ):
         np.add.at(counts_GC[:, column], place_R, np.array(numbers, np.int64))
     times = [row.first_token_ms for row in rows], [row.total_ms for row in rows]

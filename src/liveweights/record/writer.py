@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 
 from liveweights.deadlines import LEAVE
-from liveweights.meter.prices import Price
 from liveweights.record import counts
 from liveweights.record.backlog import Backlog
 from liveweights.record.batch import Charge, Fate
@@ -77,13 +76,12 @@ class Writer:
         close_timeout: float = 30.0,
         late_after: float = 60.0,
         most_feedback: int = counts.MOST,
-        prices: Mapping[str, Price] | None = None,
         charge: Charge | None = None,
         spill: Spill | None = None,
     ) -> None:
         """``most_feedback`` is how much one generation takes; a backlog older than ``late_after``
-        seconds is late. ``prices`` say, by alias, what is written down as a generation's cost;
-        ``charge`` joins the transaction that stores it."""
+        seconds is late. ``charge`` says what generations cost, and joins the transaction that
+        stores them; without it they cost nothing."""
         self._linger = linger
         self._gather = max(linger, gather) if linger else 0.0
         self._batch = batch_rows, batch_bytes
@@ -91,7 +89,6 @@ class Writer:
         self._close_timeout = close_timeout
         self._late_after = late_after
         self._most_feedback = most_feedback
-        self._prices = prices or {}
         self._spill = spill
         self._buffer = Buffer()
         self._edits = Edits(pool)
@@ -172,9 +169,9 @@ class Writer:
         try:
             generation = clean_generation(generation)
             try:
-                row = encode(generation, self._prices)
+                row = encode(generation)
             except (TypeError, ValueError):
-                row = encode(clamp_numbers(generation), self._prices)
+                row = encode(clamp_numbers(generation))
         except (TypeError, ValueError) as error:
             log.error("generation %s cannot be recorded: %s", generation.id, error)
             row = unencodable(generation, error)

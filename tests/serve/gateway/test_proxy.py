@@ -137,7 +137,7 @@ def test_several_choices_are_several_rows() -> None:
     async def act(stage: Scene) -> None:
         response, _ = await stage.ask(n=2)
         counted = [row.usage for row in stage.recorder.generations.values()]
-        assert counted == [USAGE, {"prompt_tokens": 0, "completion_tokens": 0}]
+        assert counted == [USAGE, {"prompt_tokens": 0, "completion_tokens": 0, "requests": 0}]
         id = response.headers["x-generation-id"]
         outputs = {row.id: row.output for row in stage.recorder.generations.values()}
         assert outputs == {id: "yes", f"{id}.1": "no"}

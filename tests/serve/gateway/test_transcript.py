@@ -42,6 +42,25 @@ def test_a_response_in_events() -> None:
     assert transcript.usage == {"prompt_tokens": 3, "completion_tokens": 2}
 
 
+def test_cached_and_thought_tokens_are_counted() -> None:
+    transcript = Transcript()
+    usage = {
+        "prompt_tokens": 9,
+        "completion_tokens": 5,
+        "requests": 7,  # a word of the record's own
+        "sent_tokens": 0,
+        "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 3, "cached_tokens": "x"},
+    }
+    transcript.add_whole(json.dumps({"choices": [], "usage": usage}).encode())
+    assert transcript.usage == {
+        "prompt_tokens": 9,
+        "completion_tokens": 5,
+        "cached_tokens": 4,
+        "reasoning_tokens": 3,
+    }
+
+
 def test_a_whole_response() -> None:
     transcript = Transcript()
     output = [{"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}]

@@ -14,6 +14,7 @@ from liveweights.learn.rewards import RewardMap
 from liveweights.store.database import Connection
 
 By = Literal["checkpoint", "tenant", "surface", "alias"]
+MoneyBy = Literal["tenant", "alias", "origin"]
 R = TypeVar("R", bound=msgspec.Struct)
 
 
@@ -58,6 +59,19 @@ class Usage(msgspec.Struct, frozen=True):
     prompt_tokens: int
     output_tokens: int
     cost: float
+
+
+class Revenue(msgspec.Struct, frozen=True):
+    """What was charged in a bucket of time, what upstreams asked for it, and what is left, in units
+    of ``currency``. None: in another currency."""
+
+    at: datetime
+    key: str
+    currency: str
+    generations: int
+    revenue: float
+    cost: float | None
+    margin: float | None
 
 
 class FirstToken(msgspec.Struct, frozen=True):
@@ -135,6 +149,12 @@ async def silence(conn: Connection, window: Window, *, by: By = "surface") -> li
 async def usage(conn: Connection, window: Window, *, by: By = "tenant") -> list[Usage]:
     """Tokens and cost, the most expensive first."""
     return await _ask(conn, "usage", Usage, window, by=by)
+
+
+async def revenue(conn: Connection, window: Window, *, by: MoneyBy = "tenant") -> list[Revenue]:
+    """What was charged, what it cost, and what is left, over time. Reads the ledger, not
+    rollups."""
+    return await _ask(conn, "revenue", Revenue, window, by=by)
 
 
 async def first_token(

@@ -120,6 +120,9 @@ async def turn(
     in the queue, ClientGone. Afterwards the key is charged with what ``drafts`` used. The service
     itself waits behind a full queue, too.
     """
+    if service.tariffs is not None:
+        for draft in drafts:
+            draft.held = service.tariffs.find(caller.tenant, draft.alias, draft.created_at)
     permit = exchange.permit
     most = [(draft, draft.sampling.max_tokens) for draft in drafts]
     await permit.reserve(

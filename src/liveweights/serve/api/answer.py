@@ -21,9 +21,11 @@ from liveweights.http.authentication import Authenticator
 from liveweights.http.errors import ApiError, internal
 from liveweights.http.exchange import Exchange
 from liveweights.http.slots import Slots
-from liveweights.http.streaming import EventStream, event
+from liveweights.http.streaming import Client, EventStream, event
 from liveweights.http.wire import reply
 from liveweights.meter.limits import Limiter
+from liveweights.meter.money import NANOS
+from liveweights.meter.tariffs import Tariffs
 from liveweights.serve.api.draft import Draft
 from liveweights.serve.api.metrics import Metrics
 from liveweights.serve.api.names import model_header
@@ -50,6 +52,7 @@ class Service:
     slots: Slots
     authenticator: Authenticator
     shadow: Shadow | None = None
+    tariffs: Tariffs | None = None
 
 
 class Shape(Protocol):
@@ -163,24 +166,63 @@ async def _generate_all(
     """Whether the client is still there. Raises EngineError, ApiError 408."""
     async with exchange.waited_for() as watch:
         if len(drafts) == 1:
-            await _generate(service, drafts[0], emit)
+            await _generate(service, drafts[0], emit, watch)
         else:
-            tasks = [asyncio.create_task(_generate(service, draft, emit)) for draft in drafts]
-            try:
-                await asyncio.gather(*tasks)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+            await _generate_together(service, drafts, emit, watch)
     return not watch.gone
 
 
-async def _generate(service: Service, draft: Draft, emit: Emit | None) -> None:
-    """Fills the draft, gives every token to ``emit``, and records the result.
+async def _generate_together(
+    service: Service, drafts: Sequence[Draft], emit: Emit | None, client: Client
+) -> None:
+    """All choices of one answer. Without ``emit`` they are sent together or not at all, so that
+    they are recorded when all of them are there, or it is known that they will not be."""
 
-    Tokens of a draft that may be withheld wait until it is known not to be.
-    Recording comes before the last token is given, so that feedback can follow the answer at
-    once; what was sampled is recorded when the client leaves, too. Raises EngineError.
+    async def generate(draft: Draft) -> None:
+        if emit is not None:
+            await _generate(service, draft, emit, client)
+        else:
+            last, _ = await _sample(service, draft, None, client)
+            draft.reason = last.stop
+
+    tasks = [asyncio.create_task(generate(draft)) for draft in drafts]
+    whole = False
+    try:
+        await asyncio.gather(*tasks)
+        whole = True
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if emit is None:
+            for draft in drafts:
+                if draft.reason is not None:
+                    broken_off = not (whole or client.gone)
+                    await _record(service, draft, draft.reason, broken_off=broken_off)
+
+
+async def _generate(service: Service, draft: Draft, emit: Emit | None, client: Client) -> None:
+    """Fills the draft, gives every token to ``emit``, and records the result: before the last token
+    is given, so that feedback can follow the answer at once. Raises EngineError."""
+    last, held = await _sample(service, draft, emit, client)
+    await _record(service, draft, last.stop or "stop")
+    if emit is not None and not draft.withheld:
+        for earlier in held:
+            await emit(draft, earlier)
+    draft.reason = last.stop
+    if emit is not None:
+        await emit(draft, last)
+
+
+async def _sample(
+    service: Service, draft: Draft, emit: Emit | None, client: Client
+) -> tuple[Token, list[Token]]:
+    """Fills the draft, and gives its tokens but for the last one to ``emit``; the last one, and
+    those that are held back: tokens of a draft that may be withheld wait until it is known not to
+    be.
+
+    What was sampled is recorded here where the client leaves or something fails. Raises
+    EngineError.
     """
     held: list[Token] = []
     try:
@@ -188,31 +230,24 @@ async def _generate(service: Service, draft: Draft, emit: Emit | None) -> None:
             async for token in tokens:
                 token = draft.add(token)
                 if token.stop is not None:
-                    break
+                    return token, held
                 if emit is None:
                     continue
                 held.append(token)
                 while held and not draft.undecided:
                     await emit(draft, held.pop(0))
-            else:
-                raise EngineError("the answer ended without a reason to stop")
+                    draft.sent += 1
+        raise EngineError("the answer ended without a reason to stop")
     except asyncio.CancelledError:
-        await _record(service, draft, "cancelled")
+        await _record(service, draft, "cancelled", broken_off=not client.gone)
         raise
     except (PromptTooLong, InvalidConstraint):
         raise  # the request's own fault
     except Exception:
         # What the user saw of a streamed answer can still draw feedback, and a canary is judged
         # by its failures.
-        await _record(service, draft, "error")
+        await _record(service, draft, "error", broken_off=True)
         raise
-    await _record(service, draft, token.stop or "stop")
-    if emit is not None and not draft.withheld:
-        for earlier in held:
-            await emit(draft, earlier)
-    draft.reason = token.stop
-    if emit is not None:
-        await emit(draft, token)
 
 
 class _Tokens(Protocol):
@@ -228,13 +263,14 @@ def _tokens(draft: Draft) -> _Tokens:
     return cast(_Tokens, iterator)
 
 
-async def _record(service: Service, draft: Draft, reason: str) -> None:
+async def _record(service: Service, draft: Draft, reason: str, *, broken_off: bool = False) -> None:
     if draft.caller.own:
         return
     service.metrics.answered(draft, reason)
     if draft.tokens or reason == "error":
         # Whoever gives up waiting for a slow database must not lose the row.
-        await asyncio.shield(service.recorder.add_generation(draft.finish(reason)))
+        generation = draft.finish(reason, broken_off=broken_off)
+        await asyncio.shield(service.recorder.add_generation(generation))
     if service.shadow and reason in ("stop", "length"):
         service.shadow.offer(draft)
 
@@ -289,4 +325,14 @@ def usage(drafts: Sequence[Draft]) -> Usage:
     prompts = {id(draft.prompt_ids): len(draft.prompt_ids) for draft in drafts}
     prompt = sum(prompts.values())
     completion = sum(len(draft.tokens) for draft in drafts)
-    return Usage(prompt, completion, prompt + completion)
+    return Usage(prompt, completion, prompt + completion, **cost_of(drafts))
+
+
+def cost_of(drafts: Sequence[Draft]) -> dict[str, Any]:
+    """``cost`` and ``currency`` of a whole answer; nothing where it has no price."""
+    price = drafts[0].held.price if drafts[0].held else None
+    if price is None:
+        return {}
+    # A float of 15 digits says the amount exactly; what is charged is never computed with it.
+    cost = sum(draft.cost() for draft in drafts) / NANOS
+    return {"cost": cost, "currency": price.currency}

@@ -16,6 +16,7 @@ from liveweights.http.routes import Mount, Route, Routes
 from liveweights.http.slots import Slots
 from liveweights.meter.keys import Keys
 from liveweights.meter.limits import Limiter
+from liveweights.meter.tariffs import Tariffs
 from liveweights.serve.api.answer import Service
 from liveweights.serve.api.chat import ChatEndpoint
 from liveweights.serve.api.completions import CompletionsEndpoint
@@ -79,13 +80,15 @@ def create_app(
     slots: Slots | None = None,
     authenticator: Authenticator | None = None,
     limiter: Limiter | None = None,
+    tariffs: Tariffs | None = None,
     pages: Routes = (),
 ) -> ASGIApp:
     """The API over models and a record that the caller opened and will close.
 
     ``hosted`` models are answered for under their names, too. Without ``responses`` no
     conversation is kept for /v1/responses. ``slots`` are of the settings' size, unless the caller
-    looks at them too. ``pages`` are answered beside it.
+    looks at them too. Without ``tariffs`` no answer says what it costs. ``pages`` are answered
+    beside it.
     """
     settings = settings or ApiSettings()
     metrics = GatewayMetrics() if hosted else Metrics()
@@ -101,6 +104,7 @@ def create_app(
         slots or make_slots(settings),
         authenticator,
         shadow,
+        tariffs,
     )
     known = ModelsEndpoint(models, authenticator, limiter, hosted)
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from liveweights.engines.protocol import Engine, Sampling, StopReason, Token
-from liveweights.record.generation import Generation, Surface
+from liveweights.meter.charges import assess
+from liveweights.meter.price_book import Held
+from liveweights.record.generation import Counts, Generation, Surface
 from liveweights.serve.api.caller import Caller
 from liveweights.serve.api.identifiers import make_id
 from liveweights.serve.api.silence import Silence
@@ -43,6 +45,10 @@ class Draft:
     """Whether the user would rather see nothing than an answer that is not sure."""
     silence: Silence | None = None
     """What may withhold it, where the checkpoint has learnt when."""
+    sent: int = 0
+    """Tokens that were given to the client while it was generated."""
+    held: Held | None = None
+    """What it costs; None where nothing is charged for."""
 
     def add(self, token: Token) -> Token:
         """Take the next token; what the user gets of it: where it makes the draft be given up, the
@@ -91,8 +97,33 @@ class Draft:
         prompt = len(self.prompt_ids) if self.first else 0
         return prompt + len(self.tokens) if self.tokens else 0
 
-    def finish(self, reason: str) -> Generation:
-        """The record. ``reason`` is ``stop``, ``length``, ``cancelled`` or ``error``."""
+    def counts(self) -> Counts:
+        """What it used, as the record counts it."""
+        prompt = len(self.prompt_ids) if self.first else 0
+        return Counts(prompt, len(self.tokens), requests=int(self.index == 0))
+
+    def cost(self) -> int:
+        """What it is charged when it has ended by itself, in nanos."""
+        if self.held is None:
+            return 0
+        unseen = self._selection() is not None and not self.text()
+        return assess(self.held, self.counts(), withheld=unseen).amount
+
+    def _usage(self, broken_off: bool) -> dict[str, int]:
+        """What the record could not count from the ids."""
+        counts = self.counts()
+        usage: dict[str, int] = {}
+        if not self.first:
+            usage |= {"prompt_tokens": counts.prompt, "completion_tokens": counts.output}
+        if not counts.requests:
+            usage["requests"] = 0
+        if broken_off:
+            usage["sent_tokens"] = self.sent
+        return usage
+
+    def finish(self, reason: str, *, broken_off: bool = False) -> Generation:
+        """The record. ``reason`` is ``stop``, ``length``, ``cancelled`` or ``error``;
+        ``broken_off``: by us, so that the client has no more than what was sent."""
         sampling, caller = self.sampling, self.caller
         return Generation(
             id=self.id,
@@ -121,7 +152,7 @@ class Draft:
             first_token_ms=self.first_token_ms,
             total_ms=self.elapsed_ms(),
             metadata=caller.metadata,
-            usage={} if self.first else {"prompt_tokens": 0, "completion_tokens": len(self.tokens)},
+            usage=self._usage(broken_off),
             selection=self._selection(),
             experts=self._experts(),
         )

@@ -13,10 +13,24 @@ from liveweights.http.errors import ErrorFields
 FinishReason = Literal["stop", "length", "tool_calls"]
 
 
+class PromptDetails(msgspec.Struct):
+    cached_tokens: int = 0
+
+
+class CompletionDetails(msgspec.Struct):
+    reasoning_tokens: int = 0
+
+
 class Usage(msgspec.Struct):
+    """``cost`` is what the answer is charged, in units of ``currency``, where it has a price."""
+
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptDetails = msgspec.field(default_factory=PromptDetails)
+    completion_tokens_details: CompletionDetails = msgspec.field(default_factory=CompletionDetails)
+    cost: float | UnsetType = UNSET
+    currency: str | UnsetType = UNSET
 
 
 class Envelope(msgspec.Struct, kw_only=True):

@@ -18,6 +18,9 @@ from liveweights.serve.gateway.transcript import Said, Transcript, Unreadable
 
 log = logging.getLogger(__name__)
 
+_ELSEWHERE = ("prompt_tokens", "completion_tokens", "requests")
+"""What is counted at an answer's first choice."""
+
 
 class Passage:
     """Times and reads one answer. ``id`` is the generation's, of its first choice if there are
@@ -180,7 +183,7 @@ class Passage:
             metadata=caller.metadata,
             prompt=question.prompt_json(),
             # What is counted is the whole answer: it stands at its first choice.
-            usage=self.usage() if first else {"prompt_tokens": 0, "completion_tokens": 0},
+            usage=self.usage() if first else dict.fromkeys(_ELSEWHERE, 0),
         )
 
     def _elapsed_ms(self) -> float:

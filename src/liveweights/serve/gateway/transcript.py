@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -102,6 +102,10 @@ _Pieces = dict[str, list[str]]
 
 _decode = msgspec.json.Decoder(_Answer).decode
 _USAGE = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
+_DETAILS = ("cached_tokens", "reasoning_tokens")
+"""Counts that stand in objects of their own, such as ``prompt_tokens_details``."""
+_OURS = ("requests", "sent_tokens")
+"""Names of the record, which mean something else where an upstream has them."""
 _ANSWERING = "response.output_text.delta"
 _THINKING = ("response.reasoning_text.delta", "response.reasoning_summary_text.delta")
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
@@ -248,8 +252,11 @@ class Transcript:
             self.id = answer.id
         if answer.usage:
             for name, value in answer.usage.items():
-                if type(value) is int and name.isidentifier():
+                if type(value) is int and name.isidentifier() and name not in _OURS:
                     self.usage[_USAGE.get(name, name)] = value
+                elif isinstance(value, dict) and name.endswith("_tokens_details"):
+                    details = cast(dict[str, Any], value).items()
+                    self.usage |= {n: v for n, v in details if n in _DETAILS and type(v) is int}
 
     def _choice(self, choice: _Choice) -> None:
         said = self._said(choice.index)

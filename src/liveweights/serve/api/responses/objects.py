@@ -60,6 +60,8 @@ class ResponseUsage(msgspec.Struct):
     total_tokens: int
     input_tokens_details: InputDetails = msgspec.field(default_factory=InputDetails)
     output_tokens_details: OutputDetails = msgspec.field(default_factory=OutputDetails)
+    cost: float | msgspec.UnsetType = msgspec.UNSET
+    currency: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class IncompleteDetails(msgspec.Struct):

@@ -9,6 +9,7 @@ import msgspec
 
 from liveweights.engines.protocol import Token
 from liveweights.http.errors import ApiError
+from liveweights.serve.api.answer import cost_of
 from liveweights.serve.api.draft import Draft
 from liveweights.serve.api.identifiers import make_id
 from liveweights.serve.api.logprobs import told
@@ -75,7 +76,7 @@ class ResponseShape:
         self.response = msgspec.structs.replace(
             self.response,
             status=status,
-            usage=ResponseUsage(prompt, completion, prompt + completion),
+            usage=ResponseUsage(prompt, completion, prompt + completion, **cost_of([draft])),
             incomplete_details=None if whole else IncompleteDetails("max_output_tokens"),
         )
 

@@ -1,0 +1,96 @@
+"""``liveweights invoice``: what a tenant owes for a month."""
+
+from __future__ import annotations
+
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from liveweights.cli.context import HOME, Home, Settings, query, read_config, refuse
+from liveweights.cli.output import say, show_csv, show_json, show_table
+from liveweights.meter.invoice import Invoice, Month
+from liveweights.meter.invoice_pages import COLUMNS, facts, page, shown, table, title
+from liveweights.meter.invoice_pdf import PdfUnavailable, write_pdf
+from liveweights.meter.invoice_rows import InvoiceError, close_invoice, read_invoice
+from liveweights.meter.levies import find_zone
+from liveweights.store.database import Connection
+
+Form = Literal["table", "json", "csv", "html", "pdf"]
+HEADS = ("", "requests", "prompts", "cached", "answers", "amount")
+"""What fits a terminal, of ``invoice_pages.HEADS``."""
+
+
+def invoice(
+    tenant: Annotated[str, typer.Argument(help="Who is billed.")],
+    month: Annotated[str, typer.Option(help="Such as 2026-10, of the tenant's time zone.")],
+    form: Annotated[Form, typer.Option("--format", help="How it is written.")] = "table",
+    output: Annotated[Path | None, typer.Option(help="Into this file; needed for pdf.")] = None,
+    close: Annotated[
+        bool,
+        typer.Option(
+            "--close", help="Freeze a month that is over: corrections go to the next one."
+        ),
+    ] = False,
+    home: Home = HOME,
+    config: Settings = None,
+) -> None:
+    """Show what a tenant owes for a month, with lines per model, taxes and levies."""
+    settings = read_config(config, home)
+    billing = settings.billing
+    if form == "pdf" and output is None:
+        raise refuse("a PDF goes into a file: say --output FILE")
+    try:
+        wanted = Month.parse(month, find_zone(billing.zone_of(tenant)))
+    except ValueError as error:
+        raise refuse(str(error)) from error
+
+    async def run(conn: Connection) -> Invoice:
+        await conn.commit()
+        make = close_invoice if close else read_invoice
+        return await make(conn, tenant, wanted, billing)
+
+    try:
+        made = query(settings, home, run)
+        _write(made, form, output)
+    except (InvoiceError, PdfUnavailable) as error:
+        raise refuse(str(error)) from error
+
+
+def _write(made: Invoice, form: Form, output: Path | None) -> None:
+    if form == "pdf":
+        assert output is not None
+        output.write_bytes(write_pdf(made))
+        return
+    if output is None:
+        _print(made, form)
+        return
+    with output.open("w", encoding="utf-8", newline="") as file, redirect_stdout(file):
+        _print(made, form)
+
+
+def _print(made: Invoice, form: Form) -> None:
+    match form:
+        case "json":
+            show_json(made)
+        case "csv":
+            show_csv(COLUMNS, table(made))
+        case "html":
+            print(page(made), end="")
+        case _:
+            _show(made)
+
+
+def _show(made: Invoice) -> None:
+    say(title(made))
+    for name, text in facts(made):
+        say(f"{name}: {text}")
+    for statement in made.statements:
+        rows = shown(statement)
+        show_table(HEADS, [(one.name, *one.cells) for one in rows])
+        for one in rows:
+            if one.remark:
+                say(f"  {one.name}: {one.remark}")
+    if not made.statements:
+        say("nothing was charged")

@@ -1,0 +1,13 @@
+-- What did a tenant use and owe, in buckets of `width` seconds from `start` (seconds since 1970)?
+select floor((extract(epoch from at) - %(start)s) / %(width)s)::int as bucket,
+    case when %(by_model)s then model end as model,
+    case when %(by_key)s then key end as key,
+    currency,
+    sum(requests)::bigint as requests,
+    sum(prompt_tokens)::bigint as prompt_tokens,
+    sum(cached_tokens)::bigint as cached_tokens,
+    sum(output_tokens)::bigint as output_tokens,
+    sum(nanos)::bigint as nanos
+from charges
+where tenant = %(tenant)s and at >= %(since)s and at < %(until)s
+group by 1, 2, 3, 4 order by 1, 2, 3, 4

@@ -1,0 +1,182 @@
+"""Prices and plans as rows: read, and added to; never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
+from typing import Any, LiteralString, cast
+
+from liveweights.meter.price_book import PlanChange, PriceBook
+from liveweights.meter.prices import EPOCH, PriceRow, Side, Source
+from liveweights.store.database import Connection
+
+LEAD = timedelta(seconds=60)
+"""How long before it holds a price has to be there: clocks differ, and every process has to have
+it before it says what an answer costs."""
+_NAMES: tuple[LiteralString, ...] = (
+    *("id", "since", "side", "model", "tenant", "plan", "currency"),
+    *("input", "cached_input", "output", "reasoning", "request", "markup_ppm", "withheld"),
+    *("source", "note"),
+)
+assert [field.name for field in fields(PriceRow)] == list(_NAMES)
+_SELECT: LiteralString = f"select {', '.join(_NAMES)} from prices"
+_INSERT: LiteralString = (
+    f"insert into prices ({', '.join(_NAMES[1:])})"
+    f" values ({', '.join(f'%({name})s' for name in _NAMES[1:])}) returning id"
+)
+VERSION: LiteralString = (
+    "(select coalesce(max(id), 0) from prices), (select coalesce(max(id), 0) from plan_changes)"
+)
+"""SQL for two numbers that change whenever a price or a plan is added."""
+
+
+class PriceError(ValueError):
+    """A price or plan that cannot be added; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sold:
+    """What is known of a model that is sold: the country of its maker, and its licence's id."""
+
+    model: str
+    origin: str
+    licence: str
+
+
+async def read_prices(conn: Connection) -> list[PriceRow]:
+    """All that were ever added, in that order."""
+    cursor = await conn.execute(f"{_SELECT} order by id")
+    return [_row(values) for values in await cursor.fetchall()]
+
+
+async def read_plans(conn: Connection) -> list[PlanChange]:
+    cursor = await conn.execute("select tenant, plan, since from plan_changes order by id")
+    return [PlanChange(*values) for values in await cursor.fetchall()]
+
+
+async def read_book(conn: Connection) -> PriceBook:
+    return PriceBook(await read_prices(conn), await read_plans(conn))
+
+
+async def add_price(
+    conn: Connection, price: PriceRow, *, lead: timedelta = LEAD, default: bool = False
+) -> PriceRow:
+    """Add a price, in the caller's transaction; what was added. With ``default`` it holds as soon
+    as ``lead`` allows, whatever its ``since``. Raises PriceError."""
+    earliest = await _hold(conn) + lead
+    if default:
+        price = replace(price, since=earliest)
+    if price.since < earliest:
+        raise PriceError(
+            f"a price cannot hold from {price.since:%Y-%m-%d %H:%M:%S%z} on: answers of then may "
+            f"have been charged; say a time after {earliest:%Y-%m-%d %H:%M:%S%z}"
+        )
+    if price.markup_ppm is not None:
+        await _check_markup(conn, price)
+    return await _insert(conn, price)
+
+
+async def assign_plan(
+    conn: Connection, tenant: str, plan: str, since: datetime | None = None
+) -> datetime:
+    """From ``since`` (None: as soon as may be) on the tenant pays the plan's prices, in the
+    caller's transaction; from when on. Raises PriceError."""
+    earliest = await _hold(conn) + LEAD
+    when = earliest if since is None else since
+    if when < earliest:
+        raise PriceError(
+            f"a plan cannot hold from {when:%Y-%m-%d %H:%M:%S%z} on: answers of then may have been "
+            f"charged; say a time after {earliest:%Y-%m-%d %H:%M:%S%z}"
+        )
+    await conn.execute(
+        "insert into plan_changes (tenant, plan, since) values (%s, %s, %s)", (tenant, plan, when)
+    )
+    return when
+
+
+async def settle_prices(
+    conn: Connection, wanted: Mapping[str, PriceRow], source: Source, side: Side
+) -> int:
+    """Let what ``source`` says of models be what it says now, from now on: add what is other than
+    the last time, and nothing where a model is no longer among them. In the caller's transaction;
+    how many rows were added."""
+    last = await _last(conn, source, side)
+    empty = {model: PriceRow(since=EPOCH, model=model, side=side, source=source) for model in last}
+    changed = [
+        price
+        for model, price in sorted((empty | dict(wanted)).items())
+        if not _is_same(price, last.get(model))
+    ]
+    if not changed:
+        return 0
+    now = await _hold(conn)
+    last = await _last(conn, source, side)  # another process may have been first
+    added = [price for price in changed if not _is_same(price, last.get(price.model or ""))]
+    for price in added:
+        await _insert(conn, replace(price, since=now, source=source, side=side))
+    return len(added)
+
+
+async def settle_sold(conn: Connection, sold: Iterable[Sold]) -> None:
+    """Keep what is known of models now, in the caller's transaction."""
+    for one in sorted(sold, key=lambda one: one.model):
+        await conn.execute(
+            "insert into sold_models (model, origin, licence) values (%s, %s, %s)"
+            " on conflict (model) do update set origin = excluded.origin,"
+            " licence = excluded.licence where (sold_models.origin, sold_models.licence)"
+            " is distinct from (excluded.origin, excluded.licence)",
+            (one.model, one.origin, one.licence),
+        )
+
+
+async def _hold(conn: Connection) -> datetime:
+    """The time, once nobody charges by the prices that were: whoever charges afterwards sees what
+    this transaction adds."""
+    await conn.execute("lock table prices, plan_changes in access exclusive mode")
+    cursor = await conn.execute("select clock_timestamp()")
+    return cast(tuple[datetime], await cursor.fetchone())[0]
+
+
+async def _check_markup(conn: Connection, price: PriceRow) -> None:
+    book = await read_book(conn)
+    models = {one.model for one in book.prices if one.side == "cost"}
+    for model in models if price.model is None else {price.model}:
+        held = None if model is None else book.find(price.tenant or "", model, price.since)
+        if held is None or held.cost is None or held.cost.currency != price.currency:
+            raise PriceError(
+                f"there is no cost of {model or 'every model'} in {price.currency} at that time "
+                "for a markup; add one with `liveweights prices add --cost` first"
+            )
+    if not models:
+        raise PriceError(
+            "there is no model with a cost that a markup could be on; add one with "
+            "`liveweights prices add --cost` first"
+        )
+
+
+async def _last(conn: Connection, source: Source, side: Side) -> dict[str, PriceRow]:
+    cursor = await conn.execute(
+        f"select distinct on (model) {', '.join(_NAMES)} from prices"
+        " where source = %s and side = %s and model is not null order by model, id desc",
+        (source, side),
+    )
+    found = [_row(values) for values in await cursor.fetchall()]
+    return {price.model: price for price in found if price.model is not None}
+
+
+def _is_same(price: PriceRow, last: PriceRow | None) -> bool:
+    """Whether it says the same as the last one; without one, whether it says nothing."""
+    if last is None:
+        return price.is_nothing
+    return replace(price, id=0, since=EPOCH) == replace(last, id=0, since=EPOCH)
+
+
+async def _insert(conn: Connection, price: PriceRow) -> PriceRow:
+    values = {name: getattr(price, name) for name in _NAMES[1:]}
+    cursor = await conn.execute(_INSERT, values)
+    return replace(price, id=cast(tuple[int], await cursor.fetchone())[0])
+
+
+def _row(values: tuple[Any, ...]) -> PriceRow:
+    return PriceRow(**dict(zip(_NAMES, values, strict=True)))

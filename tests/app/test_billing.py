@@ -1,0 +1,51 @@
+"""What the settings and the catalogue say of money, as the ledger has it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import date
+from pathlib import Path
+
+import msgspec
+import psycopg
+
+from liveweights.app.billing import cost_from, settle_billing
+from liveweights.catalog.prices import ListedPrice
+from liveweights.config import Config
+
+SETTINGS = {
+    "models": {
+        "code": {},
+        "big": {"upstream": "https://api.openai.com/v1", "upstream_model": "gpt-4o-mini"},
+        "nowhere": {"upstream": "http://127.0.0.1:1"},
+    },
+    "prices": {"code": {"input": 0.15, "output": 0.6}},
+}
+
+
+def test_a_service_knows_its_prices_costs_and_origins(database_dsn: str, tmp_path: Path) -> None:
+    config = msgspec.convert(SETTINGS, Config)
+    for _ in range(2):  # a second start says nothing new
+        asyncio.run(settle_billing(database_dsn, config, tmp_path))
+    with psycopg.connect(database_dsn) as conn:
+        prices = conn.execute(
+            "select side, model, source, input > 0, output > 0 from prices order by side"
+        ).fetchall()
+        sold = conn.execute("select model, origin from sold_models order by 1").fetchall()
+    assert prices == [
+        ("cost", "big", "list", True, True),
+        ("sale", "code", "settings", True, True),
+    ]
+    assert [model for model, _ in sold] == ["big", "code", "nowhere"]
+    assert dict(sold)["nowhere"] == "unknown"
+    assert dict(sold)["code"] not in ("", "unknown")
+
+
+def test_a_listed_price_is_a_cost_in_dollars() -> None:
+    listed = ListedPrice(
+        provider="maker", model="m", input=0.1, output=0.3, since=date(2026, 1, 1), version="v1"
+    )
+    row = cost_from(listed, "mine")
+    assert (row.side, row.model, row.currency) == ("cost", "mine", "USD")
+    assert (row.input, row.cached_input) == (100_000_000, 100_000_000)
+    assert (row.output, row.reasoning) == (300_000_000, 300_000_000)

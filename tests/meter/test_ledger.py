@@ -1,0 +1,257 @@
+"""The ledger as rows: what it refuses, what shows, and when prices hold."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import psycopg
+import pytest
+from tests.record.rows import make_generation
+
+from liveweights.meter.ledger import Ledger
+from liveweights.meter.ledger_days import OPENING, close_days, find_broken_days, read_days
+from liveweights.meter.ledger_proof import prove
+from liveweights.meter.price_rows import (
+    LEAD,
+    PriceError,
+    Sold,
+    add_price,
+    assign_plan,
+    read_book,
+    settle_prices,
+    settle_sold,
+)
+from liveweights.meter.prices import EPOCH, Price, PriceRow, price_from
+from liveweights.meter.reversals import ReversalError, reverse
+from liveweights.record.generation import Generation
+from liveweights.record.writer import Writer
+from liveweights.store.database import Connection, open_pool
+
+T = TypeVar("T")
+PRICE = price_from(Price(input=0.5, output=2.0), "live")
+AMOUNT = 3 * 500 + 2 * 2000
+"""Of `make_generation`."""
+AGES = timedelta(days=-10_000)
+
+
+def run(dsn: str, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def main() -> T:
+        async with await psycopg.AsyncConnection.connect(dsn) as conn:
+            await conn.commit()
+            return await work(conn)
+
+    return asyncio.run(main())
+
+
+def record(dsn: str, *answers: Generation, ledger: Ledger | None = None) -> None:
+    async def main() -> None:
+        pool = await open_pool(dsn)
+        async with Writer(pool, charge=ledger or Ledger()) as writer:
+            for g in answers:
+                await writer.add_generation(g)
+        await pool.close()
+
+    asyncio.run(main())
+
+
+def add(dsn: str, price: PriceRow, *, lead: timedelta = AGES) -> PriceRow:
+    return run(dsn, lambda conn: add_price(conn, price, lead=lead))
+
+
+def rows(dsn: str, query: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(dsn) as conn:
+        return conn.execute(query.encode()).fetchall()
+
+
+def tamper(dsn: str, statement: str) -> None:
+    """As somebody who owns the database could."""
+    with psycopg.connect(dsn) as conn:
+        conn.execute("set session_replication_role = replica")
+        conn.execute(statement.encode())
+
+
+def test_an_answer_and_its_charge_come_together(database_dsn: str) -> None:
+    price = add(database_dsn, replace(PRICE, since=EPOCH))
+    g = make_generation("a", tenant="shop", key="12345678")
+    record(database_dsn, g, g)
+    found = rows(
+        database_dsn, "select id, tenant, model, key, rule, price, amount, cost from ledger"
+    )
+    assert found == [("a", "shop", "live", "12345678", "sampled", price.id, AMOUNT, 0)]
+    assert rows(database_dsn, "select cost_nanos from generations") == [(AMOUNT,)]
+    assert rows(database_dsn, "select distinct cost_nanos from rollups") == [(AMOUNT,)]
+    accounts = rows(database_dsn, "select account, nanos from postings order by 1")
+    assert accounts == [("receivable:shop", AMOUNT), ("revenue:live", -AMOUNT)]
+
+
+def test_what_was_removed_since_is_not_charged_again(database_dsn: str) -> None:
+    """A spill offers an answer again whose user was forgotten after it had been stored."""
+    add(database_dsn, replace(PRICE, since=EPOCH))
+    record(database_dsn, make_generation("a"))
+    with psycopg.connect(database_dsn) as conn:
+        conn.execute("delete from generations")
+    record(database_dsn, make_generation("a"), make_generation("b"))
+    assert rows(database_dsn, "select id from ledger order by id") == [("a",), ("b",)]
+    assert rows(database_dsn, "select count(*) from quarantine") == [(0,)]
+
+
+def test_answers_of_others_are_not_charged(database_dsn: str) -> None:
+    add(database_dsn, replace(PRICE, since=EPOCH))
+    record(database_dsn, make_generation("a"), ledger=Ledger(imported=True))
+    assert rows(database_dsn, "select rule, amount from ledger") == [("imported", 0)]
+    assert run(database_dsn, prove).holds
+
+
+def test_rows_are_only_added(database_dsn: str) -> None:
+    add(database_dsn, replace(PRICE, since=EPOCH))
+    record(database_dsn, make_generation("a"))
+    for statement in (
+        "update ledger set amount = 0",
+        "delete from ledger",
+        "truncate ledger",
+        "update prices set input = 0",
+        "delete from ledger_days",
+        "delete from invoices",
+        "delete from plan_changes",
+    ):
+        with (
+            psycopg.connect(database_dsn) as conn,
+            pytest.raises(psycopg.errors.RaiseException, match="append-only"),
+        ):
+            conn.execute(statement.encode())
+
+
+@pytest.mark.parametrize(
+    ("statement", "shown"),
+    [
+        ("update ledger set amount = amount - 1 where id = 'b'", "amount"),
+        ("update ledger set output_tokens = 1, amount = 3500 where id = 'b'", "output_tokens"),
+        ("update ledger set price = null, currency = 'XXX', amount = 0, rule = 'unpriced'", "rule"),
+        ("update generations set output_ids = '{1}' where id = 'b'", "output_tokens"),
+        ("update generations set cost_nanos = 0 where id = 'b'", "the answer's cost"),
+        ("update prices set input = 0", "amount"),
+    ],
+)
+def test_a_changed_number_shows(database_dsn: str, statement: str, shown: str) -> None:
+    add(database_dsn, replace(PRICE, since=EPOCH))
+    record(database_dsn, make_generation("a"), make_generation("b"))
+    assert run(database_dsn, prove).holds
+    tamper(database_dsn, statement)
+    proof = run(database_dsn, prove)
+    assert not proof.holds
+    assert {name for one in proof.differences for name in one.values} >= {shown}
+
+
+def test_a_charge_that_is_gone_shows(database_dsn: str) -> None:
+    add(database_dsn, replace(PRICE, since=EPOCH))
+    now = datetime.now(UTC) + timedelta(minutes=1)
+    record(database_dsn, make_generation("a", created_at=now), make_generation("b", created_at=now))
+    tamper(database_dsn, "delete from ledger where id = 'b'")
+    assert run(database_dsn, prove).missing == ["b"]
+
+
+def test_a_day_that_is_sealed_shows_every_change(database_dsn: str) -> None:
+    record(database_dsn, make_generation("a"), make_generation("b"), make_generation("c"))
+    assert run(database_dsn, close_days) == []  # today is not over
+    tamper(database_dsn, "update ledger set day = day - 2 where id in ('a', 'b')")
+    tamper(database_dsn, "update ledger set day = day - 1 where id = 'c'")
+    closed = run(database_dsn, close_days)
+    assert [day.entries for day in closed] == [2, 1]
+    assert run(database_dsn, close_days) == []
+    days = run(database_dsn, read_days)
+    assert [day.day for day in days] == [OPENING, *(day.day for day in closed)]
+    assert run(database_dsn, find_broken_days) == []
+    tamper(database_dsn, "update ledger set reason = 'x' where id = 'a'")
+    assert run(database_dsn, find_broken_days) == [closed[0].day]
+    tamper(database_dsn, "update ledger set reason = null where id = 'a'")
+    assert run(database_dsn, prove).holds
+    tamper(database_dsn, "delete from ledger where id = 'c'")
+    assert run(database_dsn, find_broken_days) == [closed[1].day]
+
+
+def test_a_charge_is_taken_back_once(database_dsn: str) -> None:
+    add(database_dsn, replace(PRICE, since=EPOCH))
+    record(database_dsn, make_generation("a"), make_generation("b"))
+    with pytest.raises(ReversalError, match="no entry 'x'"):
+        run(database_dsn, lambda conn: reverse(conn, ["a", "x"], "why"))
+    assert run(database_dsn, lambda conn: reverse(conn, ["a", "a"], "why")) == 1
+    for again in ("a", "rev_a"):
+        with pytest.raises(ReversalError, match="is reversed already"):
+            run(database_dsn, lambda conn, id=again: reverse(conn, [id], "why"))
+    found = rows(database_dsn, "select reverses, amount, reason from ledger order by seq")
+    assert found == [(None, AMOUNT, None), (None, AMOUNT, None), ("a", -AMOUNT, "why")]
+    assert rows(database_dsn, "select sum(nanos)::int from charges") == [(AMOUNT,)]
+    assert run(database_dsn, prove).holds
+    tamper(database_dsn, "update ledger set amount = -1 where reverses = 'a'")
+    assert not run(database_dsn, prove).holds
+
+
+def test_a_price_is_there_before_it_holds(database_dsn: str) -> None:
+    now = datetime.now(UTC)
+    for since in (now, now - timedelta(days=1)):
+        with pytest.raises(PriceError, match="may have been charged"):
+            add(database_dsn, replace(PRICE, since=since), lead=LEAD)
+    later = add(database_dsn, replace(PRICE, since=now + timedelta(hours=1)), lead=LEAD)
+
+    async def soon(conn: Connection) -> PriceRow:
+        return await add_price(conn, PRICE, default=True)
+
+    first = run(database_dsn, soon)
+    assert now + LEAD <= first.since < later.since
+    with pytest.raises(PriceError, match="may have been charged"):
+        run(database_dsn, lambda conn: assign_plan(conn, "shop", "pro", now))
+    assert run(database_dsn, lambda conn: assign_plan(conn, "shop", "pro")) >= now + LEAD
+
+
+def test_a_markup_needs_a_cost(database_dsn: str) -> None:
+    marked_up = replace(PRICE, since=EPOCH, markup_ppm=200_000)
+    with pytest.raises(PriceError, match="no cost of live in USD"):
+        add(database_dsn, marked_up)
+    add(database_dsn, PriceRow(since=EPOCH, side="cost", model="live", input=10**9))
+    assert add(database_dsn, marked_up).id > 0
+    record(database_dsn, make_generation("a"))
+    found = rows(database_dsn, "select amount, cost from ledger")
+    assert found == [(AMOUNT + 3600, 3000)]
+    margin = rows(database_dsn, "select margin_nanos from charges")
+    assert margin == [(AMOUNT + 600,)]
+
+
+def test_the_settings_file_is_a_short_form(database_dsn: str) -> None:
+    async def settle(conn: Connection, prices: dict[str, Price]) -> int:
+        rows = {name: price_from(price, name) for name, price in prices.items()}
+        return await settle_prices(conn, rows, "settings", "sale")
+
+    cheap, dear = Price(input=0.5, output=2.0), Price(input=5.0, output=20.0)
+    for prices, added in (
+        ({"live": cheap}, 1),
+        ({"live": cheap}, 0),
+        ({"live": dear, "free": Price()}, 1),
+        ({"live": dear}, 0),
+        ({}, 1),
+        ({}, 0),
+        ({"live": cheap}, 1),
+    ):
+        assert run(database_dsn, lambda conn, p=prices: settle(conn, p)) == added
+    book = run(database_dsn, read_book)
+    assert [row.input for row in book.prices] == [500_000_000, 5_000_000_000, 0, 500_000_000]
+    record(database_dsn, make_generation("old"))  # asked for before anything held
+    record(database_dsn, make_generation("new", created_at=datetime.now(UTC) + timedelta(1)))
+    assert rows(database_dsn, "select id, amount from ledger order by 1") == [
+        ("new", AMOUNT),
+        ("old", 0),
+    ]
+
+
+def test_origins_stand_beside_charges(database_dsn: str) -> None:
+    async def settle(conn: Connection, origin: str) -> None:
+        await settle_sold(conn, [Sold(model="live", origin=origin, licence="mit")])
+
+    record(database_dsn, make_generation("a"), make_generation("b", alias="other"))
+    for origin in ("France", "Canada"):
+        run(database_dsn, lambda conn, o=origin: settle(conn, o))
+    found = rows(database_dsn, "select model, origin, licence from charges order by 1")
+    assert found == [("live", "Canada", "mit"), ("other", "unknown", "unknown")]

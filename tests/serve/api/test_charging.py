@@ -1,0 +1,169 @@
+"""What an answer is said to cost is what it is charged, and nobody pays for what was not sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from liveweights.engines.protocol import EngineError
+from liveweights.meter.charges import assess
+from liveweights.meter.price_book import PriceBook
+from liveweights.meter.prices import EPOCH, PriceRow
+from liveweights.meter.tariffs import Tariffs
+from liveweights.record.binary import encode
+from liveweights.record.generation import Generation
+from liveweights.serve.api.app import create_app
+from liveweights.serve.api.settings import ApiSettings
+from liveweights.serve.models import Models, make_model
+from liveweights.serve.router import Router
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.selection import Selection
+
+from .doubles import (
+    BASE,
+    Api,
+    MemoryRecorder,
+    ScriptedEngine,
+    TemplateHere,
+    make_tokenizer,
+)
+
+PRICE = PriceRow(
+    id=1, since=EPOCH, model="tiny", input=500_000, output=2_000_000, request=7, currency="EUR"
+)
+BOOK = PriceBook([PRICE])
+UNSURE = Selection(slope=1.0, intercept=2.0)
+NANOS = 10**9
+
+
+def make_priced(text: str | Sequence[str] = "hello", **engine: Any) -> Api:
+    tokenizer, router, recorder = make_tokenizer(), Router(), MemoryRecorder()
+    scripted = ScriptedEngine(tokenizer, text, **engine)
+    router.set("tiny", BASE)
+    model = make_model(scripted, router, tokenizer, template=TemplateHere(tokenizer))
+    tariffs = Tariffs(cast(Any, None), BOOK)
+    app = create_app(Models(model), recorder, ApiSettings(), tariffs=tariffs)
+    return Api(scripted, recorder, router, app)
+
+
+def charged(g: Generation) -> int:
+    """As the ledger does it, from the row that it is given."""
+    row = encode(g)
+    held = BOOK.timeline(row.group[3], row.group[1]).at(row.created)
+    return assess(held, row.counts, withheld=row.withheld).amount
+
+
+def all_charged(api: Api) -> int:
+    return sum(map(charged, api.recorder.generations.values()))
+
+
+def test_usage_says_what_is_charged() -> None:
+    api = make_priced()
+    usage = api.complete().json()["usage"]
+    assert usage["currency"] == "EUR"
+    tokens = usage["prompt_tokens"] * 500_000 + usage["completion_tokens"] * 2_000_000
+    assert round(usage["cost"] * NANOS) == tokens // 10**6 + 7 == charged(api.recorder.only())
+
+
+def test_several_choices_are_charged_as_usage_says_once() -> None:
+    for parameters in ({"n": 3}, {"prompt": ["ab", "cd"], "n": 2}):
+        api = make_priced()
+        usage = api.complete(**parameters).json()["usage"]
+        assert len(api.recorder.generations) > 2
+        assert round(usage["cost"] * NANOS) == all_charged(api)
+        rows = [encode(g).counts for g in api.recorder.generations.values()]
+        assert sum(one.prompt for one in rows) == usage["prompt_tokens"]
+        assert sum(one.output for one in rows) == usage["completion_tokens"]
+        assert sum(one.requests for one in rows) == 1
+
+
+def test_the_last_chunk_says_it_too() -> None:
+    api = make_priced()
+    answer = api.chat(stream=True, stream_options={"include_usage": True}, n=2)
+    usage = answer.events()[-1]["usage"]
+    assert round(usage["cost"] * NANOS) == all_charged(api) > 0
+
+
+def test_responses_say_it_too() -> None:
+    api = make_priced()
+    usage = api.call("POST", "/v1/responses", {"model": "tiny", "input": "hi"}).json()["usage"]
+    assert round(usage["cost"] * NANOS) == all_charged(api) > 0
+
+
+def test_what_is_not_shown_costs_nothing() -> None:
+    api = make_priced()
+    api.router.introduce(Checkpoint(BASE, "base", Path(".")), UNSURE)
+    usage = api.complete(silence=True, temperature=0).json()["usage"]
+    g = api.recorder.only()
+    assert g.withheld
+    assert (usage["completion_tokens"], usage["cost"]) == (len(g.output_ids), 0.0)
+    assert charged(g) == 0
+
+
+def test_an_answer_that_failed_before_anything_was_sent_costs_nothing() -> None:
+    for parameters in ({}, {"n": 2}):
+        api = make_priced(fail_at=3, error=EngineError("it broke"))
+        assert api.complete(**parameters).status >= 500
+        assert api.recorder.generations
+        assert all_charged(api) == 0
+
+
+def test_a_choice_that_was_ready_costs_nothing_where_another_one_failed() -> None:
+    api = make_priced(["a", "long enough"], fail_at=5, error=EngineError("it broke"))
+    assert api.complete(n=2).status >= 500
+    reasons = {g.finish_reason: g.usage["sent_tokens"] for g in api.recorder.generations.values()}
+    assert reasons == {"stop": 0, "error": 0}
+    assert all_charged(api) == 0
+
+
+def test_a_stream_that_we_break_off_costs_what_was_sent() -> None:
+    api = make_priced(fail_at=4, error=EngineError("it broke"))
+    answer = api.complete(stream=True)
+    sent = [event for event in answer.events() if event.get("choices")]
+    g = api.recorder.only()
+    assert g.finish_reason == "error"
+    assert g.usage["sent_tokens"] == len(g.output_ids) >= len(sent) > 0
+    assert charged(g) == (4 * 500_000 + g.usage["sent_tokens"] * 2_000_000) // 10**6 + 7
+
+
+def test_an_answer_that_is_too_late_costs_nothing() -> None:
+    async def never() -> None:
+        await asyncio.sleep(0.05)
+
+    api = make_priced("x" * 200, pause=never)
+    answer = api.call(
+        "POST",
+        "/v1/completions",
+        {"model": "tiny", "prompt": "say", "max_tokens": 100},
+        **{"x-request-timeout": "0.3"},
+    )
+    assert answer.status == 408
+    g = api.recorder.only()
+    assert (g.finish_reason, g.usage["sent_tokens"]) == ("cancelled", 0)
+    assert charged(g) == 0
+
+
+def test_who_leaves_pays_for_what_was_sampled() -> None:
+    async def main() -> Api:
+        gone = asyncio.Event()
+        api = make_priced("x" * 50)
+        engine = api.engine
+
+        async def leave() -> None:
+            await asyncio.sleep(0)
+            if engine.yielded >= 5:
+                gone.set()
+                await asyncio.sleep(0.01)
+
+        engine.pause = leave
+        body = {"model": "tiny", "prompt": "say", "max_tokens": 50, "stream": True}
+        await api.acall("POST", "/v1/completions", body, hang_up=gone)
+        return api
+
+    g = asyncio.run(main()).recorder.only()
+    assert g.finish_reason == "cancelled"
+    assert "sent_tokens" not in g.usage
+    assert 0 < len(g.output_ids) < 50
+    assert charged(g) == (3 * 500_000 + len(g.output_ids) * 2_000_000) // 10**6 + 7
