@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from liveweights.release.console import release_routes
 from starlette.types import ASGIApp
 from tests.docs.pages import PAGES, ROOT
 
@@ -18,7 +19,6 @@ from liveweights.config import Config
 from liveweights.insight.endpoint import insight_routes
 from liveweights.insight.generations import generation_routes
 from liveweights.learn.rewards import RewardMap
-from liveweights.release.console import release_routes
 from liveweights.serve.api.app import create_app, make_authenticator, make_limiter
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.models import Models
