@@ -19,15 +19,15 @@ from liveweights.console.subject import Subject
 from liveweights.cycle import ledger
 from liveweights.cycle.states import State
 from liveweights.http.application import Application
-from liveweights.http.authentication import Authenticator
 from liveweights.http.hosts import Hosts
 from liveweights.learn.job import Moved, Report
-from liveweights.meter.keys import Keys
 from liveweights.record import window
 from liveweights.record.writer import Writer
 from liveweights.release import aliases
+from liveweights.serve.api.app import make_authenticator
 from liveweights.serve.api.identifiers import identifier
 from liveweights.serve.api.metrics import Metrics
+from liveweights.serve.api.settings import ApiSettings
 from liveweights.store.database import Pool, open_pool
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.registry import register
@@ -121,7 +121,7 @@ Test = Callable[[httpx.AsyncClient, Pool, int], Awaitable[None]]
 
 def make_console(pool: Pool, key: str = KEY) -> tuple[Console, Application]:
     """The console, and an application with nothing else."""
-    console = Console(pool, SUBJECT, Authenticator(Keys({}), operator_key=key))
+    console = Console(pool, SUBJECT, make_authenticator(ApiSettings(operator_key=key)))
     return console, Application(console.routes(), Metrics(), Hosts(()))
 
 

@@ -88,7 +88,6 @@ def describe_subject(place: Place) -> Subject:
         workers={model.alias: config.for_worker(model.alias) for model in config.list_models()},
         hosted=[model.alias for model in config.list_hosted()],
         home=place.home,
-        keyed=bool(config.api.keys),
     )
 
 

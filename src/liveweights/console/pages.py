@@ -139,8 +139,9 @@ class Console:
     async def _send(self, page: Page, kind: str, id_: str, scope: Scope, send: Send) -> None:
         query = read_query(scope, ("model", *page.query))
         model = self._subject.find(query.get("model"))
+        asked = Asked(model, id_, query, self._authenticator.asks_for_keys)
         async with self._connection() as conn:
-            data = await page.read(conn, self._subject, Asked(model, id_, query))
+            data = await page.read(conn, self._subject, asked)
         if kind == "json":
             await reply(send, 200, msgspec.json.encode(data), HEADERS, content_type=JSON)
         elif kind == "md" and isinstance(data, Checkpoint):

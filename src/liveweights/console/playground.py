@@ -26,5 +26,5 @@ async def read_playground(conn: Connection, subject: Subject, asked: Asked) -> P
     return Playground(
         model=asked.model,
         checkpoints=tuple(one for one in row if one is not None),
-        keyed=subject.keyed,
+        keyed=asked.keyed,
     )

@@ -14,13 +14,11 @@ from liveweights.learn.rewards import RewardMap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """The models of a service: ``workers`` has what the cycles of local ones go by, by their public
-    names; and the names of ``hosted`` ones. ``home`` is where running steps say how far they are.
-    ``keyed``: the API asks for keys."""
+    names; and the names of ``hosted`` ones. ``home`` is where running steps say how far they are."""
 
     workers: Mapping[str, WorkerSettings]
     hosted: Sequence[str] = ()
     home: Path
-    keyed: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -42,11 +40,13 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A model, for a page about one thing its ``id``, and what else the address says."""
+    """A model, for a page about one thing its ``id``, and what else the address says. ``keyed``:
+    the API asks for keys now."""
 
     model: str
     id: str
     query: Mapping[str, str]
+    keyed: bool
 
     def get(self, name: str) -> str | None:
         """A parameter of the address, None where it is not there."""
