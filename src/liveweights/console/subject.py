@@ -14,7 +14,8 @@ from liveweights.learn.rewards import RewardMap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """The models of a service: ``workers`` has what the cycles of local ones go by, by their public
-    names; and the names of ``hosted`` ones. ``home`` is where running steps say how far they are."""
+    names; and the names of ``hosted`` ones. ``home`` is where running steps say how far they
+    are."""
 
     workers: Mapping[str, WorkerSettings]
     hosted: Sequence[str] = ()
