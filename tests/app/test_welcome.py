@@ -31,6 +31,14 @@ def test_the_first_request_can_be_copied() -> None:
     assert second[1] == f"{URL}/v1/feedback"
     assert "liveweights status --home '/srv/our home'" in text
     assert all(len(line) <= 120 for line in text.splitlines())
+    assert "browser" not in text
+
+
+def test_the_console_is_named_where_it_is() -> None:
+    secret = "operator-0123456"
+    text = welcome(Config(api=ApiSettings(operator_key=secret)), Path("/h"), URL, ("api",))
+    assert text.splitlines()[-1].startswith(f"in a browser: {URL}/ ")
+    assert secret not in text
 
 
 def test_keys_gateways_and_services_that_do_not_learn() -> None:

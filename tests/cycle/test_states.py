@@ -15,6 +15,7 @@ from liveweights.cycle.states import (
     State,
     check,
     decide_start,
+    due_in,
 )
 
 states = st.sampled_from(get_args(State))
@@ -89,3 +90,28 @@ def test_a_pause_grows_up_to_the_time_between_cycles() -> None:
     assert not decide_start(news, SETTINGS, pause=2).is_due
     later = News(50, 0, since_start=1e6, since_end=100)
     assert decide_start(later, SETTINGS, pause=64).is_due
+
+
+@given(
+    st.builds(
+        News,
+        st.integers(0, 100),
+        st.integers(0, 3),
+        st.floats(0, 500),
+        st.one_of(st.floats(0, 500), st.just(math.inf)),
+    ),
+    st.integers(1, 64),
+    st.integers(0, 100),
+)
+def test_a_cycle_begins_when_it_was_told_to(news: News, pause: int, wanted: int) -> None:
+    how = {"pause": pause, "wanted": wanted}
+    wait = due_in(news, SETTINGS, **how)
+    if wait is None:
+        late = News(news.judged, news.followed, math.inf, math.inf)
+        assert not decide_start(late, SETTINGS, **how).is_due
+        return
+    assert wait >= 0
+    assert decide_start(news, SETTINGS, **how).is_due == (wait == 0)
+    passed = wait + 1e-6
+    later = News(news.judged, news.followed, news.since_start + passed, news.since_end + passed)
+    assert decide_start(later, SETTINGS, **how).is_due

@@ -13,19 +13,20 @@ from starlette.types import ASGIApp
 from tests.docs.pages import PAGES, ROOT
 
 from liveweights.app.place import Place
-from liveweights.app.server import status_routes
+from liveweights.app.server import describe_subject, status_routes
 from liveweights.config import Config
+from liveweights.console.pages import Console
 from liveweights.insight.endpoint import insight_routes
 from liveweights.insight.generations import generation_routes
 from liveweights.learn.rewards import RewardMap
-from liveweights.release.console import release_routes
 from liveweights.serve.api.app import create_app, make_authenticator, make_limiter
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.models import Models
 
 NAMED = re.compile(
     r"(?:(?:GET|POST|DELETE) |`|https?://(?:127\.0\.0\.1|localhost):8090|localhost:8090)"
-    r"(/(?:v1|insight|releases|status|metrics|healthz|infill|openapi)[\w/{}.@-]*)"
+    r"(/(?:v1|insight|releases|answers|checkpoints|cycles|home|live|playground|status|metrics"
+    r"|healthz|infill|openapi)[\w/{}.@-]*)"
 )
 OTHERS = ("gateway.md", "settings.md", "CHANGELOG.md")
 """These name paths of other servers, too, or of former times."""
@@ -41,7 +42,7 @@ def service() -> ASGIApp:
     pages = [
         *insight_routes(NOBODY, authenticator, limiter, RewardMap()),
         *generation_routes(NOBODY, authenticator, limiter),
-        *release_routes(NOBODY, {"m": RewardMap()}, authenticator),
+        *Console(NOBODY, describe_subject(place), authenticator).routes(),
         *status_routes(NOBODY, place, authenticator),
     ]
     return create_app(Models(), NOBODY, settings, pages=pages)

@@ -15,6 +15,7 @@ from liveweights.gate.statistics import (
     group,
     paired_difference,
     tails,
+    wilson,
 )
 
 values = st.floats(-1, 1, allow_nan=False)
@@ -173,3 +174,16 @@ def test_tails_are_students() -> None:
 def test_scores_outside_zero_and_one_are_refused() -> None:
     with pytest.raises(ValueError, match=r"in \[0, 1\]"):
         adjusted_difference([1.5, 0.0], [0.0, 0.0])
+
+
+@given(st.integers(0, 200), st.integers(0, 200))
+def test_a_share_lies_in_its_interval(successes: int, failures: int) -> None:
+    low, high = wilson(successes, successes + failures)
+    trials = successes + failures
+    assert 0 <= low <= (successes / trials if trials else 0.5) + 1e-12
+    assert (successes / trials if trials else 0.5) - 1e-12 <= high <= 1
+
+
+def test_an_interval_of_a_share_is_as_tables_give_it() -> None:
+    assert wilson(9, 10) == (pytest.approx(0.596, abs=1e-3), pytest.approx(0.982, abs=1e-3))
+    assert wilson(0, 0) == (0.0, 1.0)

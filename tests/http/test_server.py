@@ -7,6 +7,7 @@ import logging
 import resource
 import signal
 import socket
+from typing import Any
 
 import httpx
 import pytest
@@ -45,6 +46,32 @@ def test_what_was_admitted_is_answered_when_the_server_is_told_to_stop() -> None
         assert (api.engine.open, api.router.in_use(BASE)) == (0, 0)
         # Nobody else's handler was replaced on the way.
         assert signal.getsignal(signal.SIGTERM) == before
+
+    asyncio.run(scenario())
+
+
+def test_what_goes_on_for_ever_is_ended_when_the_server_is_told_to_stop() -> None:
+    async def scenario() -> None:
+        leaving, looking = asyncio.Event(), asyncio.Event()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            looking.set()
+            await leaving.wait()
+            await send({"type": "http.response.body", "body": b"bye"})
+
+        server = Server(app, ApiSettings())
+        with listening() as (sock, url):
+            serving = asyncio.create_task(server.serve_and_drain([sock], leave=leaving.set))
+            while not server.started:
+                await asyncio.sleep(0.01)
+            async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+                asked = asyncio.create_task(client.get("/"))
+                await looking.wait()
+                serving.cancel()
+                assert (await asked).text == "bye"
+            with pytest.raises(asyncio.CancelledError):
+                await serving
 
     asyncio.run(scenario())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -17,7 +18,8 @@ from liveweights.app.report import Report
 from liveweights.app.sampler import keep_sampling
 from liveweights.app.wiring import open_hosted, open_limiter, open_model, open_writer
 from liveweights.config import Config
-from liveweights.cycle import live
+from liveweights.console.pages import Console
+from liveweights.console.subject import Subject
 from liveweights.cycle.status import read_status
 from liveweights.http.authentication import Authenticator, for_readers
 from liveweights.http.errors import ApiError
@@ -35,8 +37,7 @@ from liveweights.record.owners import OwnerStore
 from liveweights.record.responses import ResponseStore
 from liveweights.record.shadow import keep_shadow
 from liveweights.record.shadow_answer import ShadowAnswer
-from liveweights.release.alias import Alias, UnknownAlias
-from liveweights.release.console import release_routes
+from liveweights.release.alias import UnknownAlias
 from liveweights.serve.admin.routes import admin_routes
 from liveweights.serve.api.app import (
     create_app,
@@ -50,7 +51,7 @@ from liveweights.serve.gateway.app import create_gateway
 from liveweights.serve.gateway.counts import find_counter
 from liveweights.serve.gateway.upstream import Upstream
 from liveweights.serve.models import Models
-from liveweights.store.database import Connection, Pool, open_pool
+from liveweights.store.database import Pool, open_pool
 from liveweights.store.upkeep import keep_up
 from liveweights.weights.models import find
 
@@ -83,9 +84,14 @@ def status_routes(pool: Pool, place: Place, authenticator: Authenticator) -> Rou
     return [Route("GET", "/status", for_readers(authenticator, status))]
 
 
-async def explain_canary(config: Config, conn: Connection, alias: Alias) -> str:
-    """What the canary waits for, by the settings of its model."""
-    return await live.explain(conn, alias, config.for_worker(alias.name))
+def describe_subject(place: Place) -> Subject:
+    """What the console is about."""
+    config = place.config
+    return Subject(
+        workers={model.alias: config.for_worker(model.alias) for model in config.list_models()},
+        hosted=[model.alias for model in config.list_hosted()],
+        home=place.home,
+    )
 
 
 async def run_api(place: Place, report: Report) -> None:
@@ -122,6 +128,7 @@ async def run_api(place: Place, report: Report) -> None:
         responses = ResponseStore(pool)
         tariffs = Tariffs(pool)
         await tariffs.refresh()
+        console = Console(pool, describe_subject(place), authenticator)
         app = create_app(
             models,
             writer,
@@ -137,9 +144,7 @@ async def run_api(place: Place, report: Report) -> None:
                 *billing_routes(pool, authenticator, limiter),
                 *insight_routes(pool, authenticator, limiter, config.rewards),
                 *generation_routes(pool, authenticator, limiter),
-                *release_routes(
-                    pool, config.rewards_by_alias(), authenticator, partial(explain_canary, config)
-                ),
+                *console.routes(),
                 *status_routes(pool, place, authenticator),
                 *admin_routes(pool, authenticator),
             ],
@@ -153,7 +158,7 @@ async def run_api(place: Place, report: Report) -> None:
             _tell_when_ready(models, report),
         ):
             stack.callback(asyncio.create_task(work).cancel)
-        await _listen(app, config, sockets, report)
+        await _listen(app, config, sockets, report, leave=console.feed.close)
 
 
 async def run_gateway(place: Place, report: Report) -> None:
@@ -196,13 +201,14 @@ async def _listen(
     report: Report,
     *,
     signed: bool = True,
+    leave: Callable[[], None] | None = None,
 ) -> None:
     report.listens(*sockets[0].getsockname()[:2])
     server = Server(app, config.api, signed=signed)
     # What has been imported and opened so far stays: the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    await server.serve_and_drain(sockets)
+    await server.serve_and_drain(sockets, leave=leave)
 
 
 async def _tell_when_ready(models: Models, report: Report) -> None:

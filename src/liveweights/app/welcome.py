@@ -36,6 +36,8 @@ def welcome(config: Config, home: Path, url: str, roles: Sequence[str]) -> str:
         lines.append(f"what is live, and what the next cycle waits for: liveweights status{place}")
     else:
         lines.append("it serves and records; `liveweights up` learns as well")
+    if config.api.operator_key and not gateway:
+        lines.append(f"in a browser: {url}/ (any user name; the password is [api] operator_key)")
     return "\n".join(lines)
 
 

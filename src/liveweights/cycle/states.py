@@ -79,3 +79,15 @@ def decide_start(news: News, settings: CycleSettings, *, pause: int = 1, wanted:
         left = settings.every - news.since_start
         return Start(False, f"its time, in {left:.0f} s, {early} ({have})")
     return Start(True)
+
+
+def due_in(news: News, settings: CycleSettings, *, pause: int = 1, wanted: int = 0) -> float | None:
+    """Seconds until a cycle begins if nothing more is said (see ``decide_start``); None where it
+    waits for feedback."""
+    rest = max(settings.rest, min(settings.rest * pause, settings.every))
+    left = max(0.0, rest - news.since_end)
+    if news.judged >= settings.min_feedback:
+        return left
+    if news.judged + news.followed == 0 or news.judged < min(wanted, settings.min_feedback):
+        return None
+    return max(left, settings.every - news.since_start)

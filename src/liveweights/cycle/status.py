@@ -29,7 +29,7 @@ async def read_status(conn: Connection, settings: WorkerSettings, home: Path) ->
     current = next((c for c in cycles if c.outcome is None), None)
     shown = _describe(current) if current else None
     if current and shown is not None:
-        shown["progress"] = _progress_of(current, home)
+        shown["progress"] = progress_of(current, home)
     return {
         "alias": alias.name,
         "live": alias.live,
@@ -53,7 +53,7 @@ def standing(cycle: Cycle) -> str:
     return f"{name}, then taken back" if cycle.withdrawn else name
 
 
-def _progress_of(cycle: Cycle, home: Path) -> dict[str, Any] | None:
+def progress_of(cycle: Cycle, home: Path) -> dict[str, Any] | None:
     """Of the step that the cycle is at; what the one before it told is of no interest."""
     progress = read_progress(home, cycle.id)
     if progress is None or cycle.state not in ("learning", *ASKING):

@@ -41,6 +41,19 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
         return self.mean + self.shift
 
 
+def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Both ends of a proportion's score interval (Wilson 1927); 0 and 1 without trials."""
+    if trials == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    rate = successes / trials
+    centre = (rate + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
+    half /= 1 + z * z / trials
+    # Rounding would have the ends of 0 and 1 beside them.
+    return max(0.0, min(rate, centre - half)), min(1.0, max(rate, centre + half))
+
+
 def paired_difference(
     candidate_B: Sequence[float] | FloatArray,
     incumbent_B: Sequence[float] | FloatArray,

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -66,13 +66,18 @@ class Server(uvicorn.Server):
                 host, port = bound.getsockname()[:2]
                 log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
 
-    async def serve_and_drain(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve on ``sockets``, or where the settings say."""
+    async def serve_and_drain(
+        self, sockets: list[socket.socket] | None = None, *, leave: Callable[[], None] | None = None
+    ) -> None:
+        """Serve on ``sockets``, or where the settings say. ``leave`` ends what would go on for as
+        long as somebody looks."""
         serving = asyncio.create_task(self.serve(sockets))
         try:
             await asyncio.shield(serving)
         except asyncio.CancelledError:
             self.should_exit = True
+            if leave is not None:
+                leave()
             await serving
             # What was cut off after all records how far it got.
             if tasks := set(self.server_state.tasks):

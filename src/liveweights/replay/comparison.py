@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
+from liveweights.gate import statistics
 from liveweights.gate.distributions import student_quantile
 from liveweights.gate.statistics import clustered_error, group
 from liveweights.replay.developer import Outcome
@@ -83,15 +83,9 @@ class Comparison:
 
 
 def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Estimate:
-    """A proportion with Wilson's score interval (Wilson 1927); [0, 1] without trials."""
-    if trials == 0:
-        return Estimate(math.nan, 0.0, 1.0)
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    rate = successes / trials
-    centre = (rate + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
-    half /= 1 + z * z / trials
-    return Estimate(rate, max(0.0, centre - half), min(1.0, centre + half))
+    """A proportion with its score interval; [0, 1] without trials."""
+    mean = successes / trials if trials else math.nan
+    return Estimate(mean, *statistics.wilson(successes, trials, confidence))
 
 
 def clustered_mean(

@@ -252,7 +252,7 @@ def _say_where(service: Service, options: DemoOptions, operator_key: str, displa
     display.say(
         f"The service is still running.\n"
         f"  API      {service.url}/v1   (base_url of an OpenAI client; model {options.alias!r})\n"
-        f"  releases {service.url}/releases   (any user name, password {operator_key})\n"
+        f"  console  {service.url}/   (any user name, password {operator_key})\n"
         f"  status   {service.url}/status   metrics {service.url}/metrics\n"
         f"  commands liveweights status --home {options.folder}/home\n"
         f"Stop it with: kill {service.pid}"

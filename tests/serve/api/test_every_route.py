@@ -17,8 +17,9 @@ from tests.record.test_window import record
 from tests.release.test_aliases import A, B, with_alias
 
 from liveweights.app.place import Place
-from liveweights.app.server import status_routes
+from liveweights.app.server import describe_subject, status_routes
 from liveweights.config import Config
+from liveweights.console.pages import Console
 from liveweights.insight.catalogue import QUESTIONS
 from liveweights.insight.endpoint import insight_routes
 from liveweights.insight.generations import generation_routes
@@ -26,7 +27,6 @@ from liveweights.learn.rewards import RewardMap
 from liveweights.record.responses import ResponseStore
 from liveweights.record.writer import Writer
 from liveweights.release import aliases
-from liveweights.release.console import release_routes
 from liveweights.serve.api.app import create_app, make_authenticator, make_limiter
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.models import Models, make_model
@@ -41,6 +41,8 @@ ROUTES = (
     *("/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/responses/", "/v1/feedback"),
     *("/infill", "/v1/generations/"),
     *("/v1/models", "/v1/models/", "/v1/embeddings", "/insight/", "/releases", "/releases/"),
+    *("/answers", "/answers/", "/checkpoints", "/checkpoints/", "/cycles", "/cycles/"),
+    *("/home.json", "/assets/"),
     *("/releases/rollback", "/status", "/healthz", "/metrics", "/openapi.json", "/"),
 )
 METHODS = ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH")
@@ -51,8 +53,16 @@ EVIL = (
     *("{}", "[]", "Ａ", "٣", "٣d", "m", A, B, f"{B}.json", f"{B}.md", "tiny", BASE),
 )
 TEXT = st.one_of(st.sampled_from(EVIL), st.text(max_size=20))
-PARAMETERS = ("since", "until", "step", "by", "alias", "tenant", "to", "version", "reason", "x")
-KNOWN = {"by": ("checkpoint", "tenant", "surface", "alias"), "step": ("5m", "1h", "1d")}
+PARAMETERS = (
+    *("since", "until", "step", "by", "alias", "tenant", "to", "version", "reason", "x"),
+    *("model", "before", "checkpoint", "user", "session"),
+)
+KNOWN = {
+    "model": ("m",),
+    "before": ("1", "1~g"),
+    "by": ("checkpoint", "tenant", "surface", "alias"),
+    "step": ("5m", "1h", "1d"),
+}
 FIELDS = st.lists(
     st.sampled_from(PARAMETERS).flatmap(
         lambda name: st.tuples(
@@ -143,6 +153,7 @@ def service(database_dsn: str) -> Any:
             tokenizer, router = make_tokenizer(), Router()
             router.set("tiny", BASE)
             authenticator = make_authenticator(CONFIG.api)
+            place = Place(CONFIG, Path("/nowhere"), database_dsn)
             app = create_app(
                 Models(
                     make_model(
@@ -159,10 +170,8 @@ def service(database_dsn: str) -> Any:
                 pages=[
                     *insight_routes(pool, authenticator, make_limiter(CONFIG.api), RewardMap()),
                     *generation_routes(pool, authenticator, make_limiter(CONFIG.api)),
-                    *release_routes(pool, CONFIG.rewards_by_alias(), authenticator),
-                    *status_routes(
-                        pool, Place(CONFIG, Path("/nowhere"), database_dsn), authenticator
-                    ),
+                    *Console(pool, describe_subject(place), authenticator).routes(),
+                    *status_routes(pool, place, authenticator),
                 ],
             )
             return app, writer, pool
@@ -184,7 +193,7 @@ def service(database_dsn: str) -> Any:
 
 
 def test_the_questions_of_the_whole_service_are_answered(service: Ask) -> None:
-    for path in ("/status", "/releases", f"/releases/{B}", f"/releases/{B}.json", "/healthz"):
+    for path in ("/status", "/releases", f"/checkpoints/{B}", "/answers/g.json", "/", "/healthz"):
         assert service("GET", path).status == 200
     for name in QUESTIONS:
         assert service("GET", f"/insight/{name}").status == 200
@@ -199,8 +208,16 @@ LOOKUPS = (
     ("GET", "/insight/silence", b"since=1970-01-01&until=2199-12-31", 200),
     ("GET", "/insight/usage", b"since=2026-01-01T00:00%2B23:59", 200),
     ("GET", "/insight/usage", b"&".join(b"since=1d" for _ in range(99)), 400),
-    ("GET", "/releases/x%00", b"", 400),
-    ("GET", "/releases/x%2500", b"", 404),
+    ("GET", "/checkpoints/x%00", b"", 400),
+    ("GET", "/checkpoints/x%2500", b"", 404),
+    ("GET", "/answers", b"before=x", 400),
+    ("GET", "/answers", b"before=9999999999999999~x", 200),
+    ("GET", "/answers", b"before=1~%00", 400),
+    ("GET", "/answers/x", b"", 404),
+    ("GET", "/cycles", b"before=999999999999999999", 200),
+    ("GET", "/cycles", b"before=" + b"9" * 1000, 400),
+    ("GET", "/cycles/" + "9" * 5000, b"", 404),
+    ("GET", "/cycles/0", b"", 404),
     ("GET", "/v1/responses/%00", b"", 400),
     ("DELETE", "/v1/responses/%00", b"", 400),
     ("GET", "/v1/models/%00", b"", 400),

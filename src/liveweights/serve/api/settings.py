@@ -41,9 +41,8 @@ class ApiSettings(ServerSettings, frozen=True, kw_only=True, forbid_unknown_fiel
         str,
         msgspec.Meta(
             pattern=r"^([!-~]{16,512})?$",
-            description="Password of the operator's pages at /releases (any user name), and the "
-            "key of programs that use them, of at least 16 characters. Empty: there are no such "
-            "pages.",
+            description="Password of the operator's pages at / (any user name), and the key of "
+            "programs that use them, of at least 16 characters. Empty: there are no such pages.",
         ),
     ] = ""
     consent: Annotated[

@@ -1,0 +1,206 @@
+"""The addresses of the console, who may ask for them, and the two forms of each page.
+
+A page for people is at ``/answers``, the same for programs at ``/answers.json``: one function
+reads both. Errors are pages for browsers and error objects for everybody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+import psycopg
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from liveweights.console.answers import FILTERS, read_answer, read_answers
+from liveweights.console.assets import PREFIX, serve_asset
+from liveweights.console.checkpoints import Checkpoint, read_checkpoint, read_checkpoints
+from liveweights.console.circle import STEPS, read_circle
+from liveweights.console.cursor import PARAM
+from liveweights.console.cycles import read_cycle, read_cycles
+from liveweights.console.headers import GUARDED, NOT_KEPT
+from liveweights.console.home import read_home
+from liveweights.console.live import EVERY, Feed
+from liveweights.console.playground import read_playground
+from liveweights.console.releases import FORM, read_releases, roll_back
+from liveweights.console.subject import Asked, Subject
+from liveweights.console.templates import render
+from liveweights.http.authentication import Authenticator
+from liveweights.http.errors import ApiError, too_many
+from liveweights.http.glance import Glance
+from liveweights.http.routes import Mount, Route, Routes
+from liveweights.http.slots import QueueFull, Slots
+from liveweights.http.wire import read_form, read_query, reply
+from liveweights.release.page import to_markdown
+from liveweights.store.database import Connection, Pool
+
+AT_ONCE, WAITING = 2, 32
+"""Pages; their connections to the database are those of all that users wait for."""
+LONGEST_SECONDS = 10
+HTML, JSON, MARKDOWN = b"text/html; charset=utf-8", b"application/json", b"text/markdown"
+HEADERS = (*GUARDED, NOT_KEPT)
+
+Read: TypeAlias = Callable[[Connection, Subject, Asked], Awaitable[msgspec.Struct]]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page at ``path``, or ``path``/ID; ``query`` are the parameters that it takes, ``forms``
+    what else than HTML an ID may end in."""
+
+    path: str
+    template: str
+    read: Read
+    query: tuple[str, ...] = ()
+    forms: tuple[str, ...] = ("json",)
+
+    @property
+    def section(self) -> str:
+        """Of the navigation."""
+        return self.path.strip("/")
+
+
+LISTS = (
+    Page("/playground", "playground.html", read_playground),
+    Page("/answers", "answers.html", read_answers, (*FILTERS, PARAM)),
+    Page("/checkpoints", "checkpoints.html", read_checkpoints, (PARAM,)),
+    Page("/cycles", "cycles.html", read_cycles, (PARAM,)),
+    Page("/releases", "releases.html", read_releases, (PARAM,)),
+)
+SINGLE = (
+    Page("/answers", "answer.html", read_answer),
+    Page("/checkpoints", "checkpoint.html", read_checkpoint, forms=("json", "md")),
+    Page("/cycles", "cycle.html", read_cycle, (PARAM,)),
+)
+HOME = Page("/", "home.html", read_home)
+
+
+class Console:
+    """Each page raises ApiError 401 without the operator's key."""
+
+    def __init__(self, pool: Pool, subject: Subject, authenticator: Authenticator) -> None:
+        self._pool = pool
+        self._subject = subject
+        self._authenticator = authenticator
+        self._slots = Slots(AT_ONCE, WAITING)
+        self.feed = Feed(
+            {name: Glance(partial(self._look, name), seconds=EVERY) for name in subject.names}
+        )
+
+    def routes(self) -> Routes:
+        """Every address; none where there is no operator's key, or no model."""
+        if not self._authenticator.has_operator or not self._subject.names:
+            return []
+        return [
+            Route("GET", "/", self._show(HOME, "html")),
+            Route("GET", "/home.json", self._show(HOME, "json")),
+            Route("GET", "/live", self._watch),
+            *(Route("GET", page.path, self._show(page, "html")) for page in LISTS),
+            *(Route("GET", f"{page.path}.json", self._show(page, "json")) for page in LISTS),
+            *(Route("GET", page.path + "/{id}", self._show_one(page)) for page in SINGLE),
+            Route("POST", "/releases/rollback", self._for_people(self._roll_back)),
+            Mount(PREFIX, [Route("GET", "/{name}", serve_asset)]),
+        ]
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncGenerator[Connection]:
+        try:
+            async with self._slots.hold(1), self._pool.connection() as conn:
+                await conn.execute(f"set local statement_timeout = '{LONGEST_SECONDS}s'".encode())
+                yield conn
+        except QueueFull as error:
+            raise too_many(f"Too many pages at once: {error}.", "queue", 2.0) from None
+        except psycopg.errors.QueryCanceled:
+            message = f"The page takes more than {LONGEST_SECONDS} s; ask for less, or by fewer."
+            raise ApiError(408, message, type="timeout_error", code="deadline_exceeded") from None
+
+    def _show(self, page: Page, kind: str) -> ASGIApp:
+        async def show(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._send(page, kind, "", scope, send)
+
+        return self._for_people(show)
+
+    def _show_one(self, page: Page) -> ASGIApp:
+        async def show(scope: Scope, receive: Receive, send: Send) -> None:
+            name: str = scope["path_params"]["id"]
+            id_, dot, kind = name.rpartition(".")
+            if not dot or kind not in page.forms:
+                id_, kind = name, "html"
+            await self._send(page, kind, id_, scope, send)
+
+        return self._for_people(show)
+
+    async def _send(self, page: Page, kind: str, id_: str, scope: Scope, send: Send) -> None:
+        query = read_query(scope, ("model", *page.query))
+        model = self._subject.find(query.get("model"))
+        asked = Asked(model, id_, query, self._authenticator.asks_for_keys)
+        async with self._connection() as conn:
+            data = await page.read(conn, self._subject, asked)
+        if kind == "json":
+            await reply(send, 200, msgspec.json.encode(data), HEADERS, content_type=JSON)
+        elif kind == "md" and isinstance(data, Checkpoint):
+            text = to_markdown(data.card)
+            await reply(send, 200, text.encode(), HEADERS, content_type=MARKDOWN)
+        else:
+            shown = getattr(data, "model", model)
+            html = self._render(page.template, page.section, shown, page=data)
+            await reply(send, 200, html.encode(), HEADERS, content_type=HTML)
+
+    def _render(self, template: str, section: str, model: str, **values: object) -> str:
+        models = self._subject.names
+        return render(template, section=section, model=model, models=models, steps=STEPS, **values)
+
+    def _for_people(self, endpoint: ASGIApp) -> ASGIApp:
+        """For the operator; what a browser asked for in vain is told on a page."""
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._authenticator.check_operator(scope)
+            try:
+                await endpoint(scope, receive, send)
+            except ApiError as error:
+                accepts = Headers(scope=scope).get("accept", "")
+                if error.status == 429 or "text/html" not in accepts:
+                    raise
+                html = self._render("error.html", "", self._subject.names[0], error=error)
+                headers = (*HEADERS, *error.headers)
+                await reply(send, error.status, html.encode(), headers, content_type=HTML)
+
+        return answer
+
+    async def _look(self, model: str) -> str:
+        async with self._connection() as conn:
+            circle = await read_circle(conn, self._subject, model)
+        return render("circle.html", circle=circle, steps=STEPS)
+
+    async def _watch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /live: the circle as server-sent events"""
+        await self._authenticator.check_operator(scope)
+        model = self._subject.find(read_query(scope, ("model",)).get("model"))
+        if scope["method"] == "HEAD":
+            await reply(send, 200, b"", HEADERS, content_type=b"text/event-stream; charset=utf-8")
+        else:
+            await self.feed.stream(model, receive, send)
+
+    async def _roll_back(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /releases/rollback. Raises ApiError: 403 for another site's form, 409 where it
+        cannot be done (any more)."""
+        _check_origin(Headers(scope=scope))
+        form = await read_form(scope, receive, FORM)
+        async with self._connection() as conn:
+            name = await roll_back(conn, self._subject, form)
+        location = f"/releases?{urlencode({'model': name})}".encode()
+        await reply(send, 303, b"", (*HEADERS, (b"location", location)))
+
+
+def _check_origin(headers: Headers) -> None:
+    """A browser sends the password with forms of other sites too."""
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
+    foreign = origin is not None and urlsplit(origin).netloc != headers.get("host")
+    if foreign or site not in ("same-origin", "none"):
+        raise ApiError(403, "The form is not one of these pages.", code="wrong_origin")

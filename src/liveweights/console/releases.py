@@ -1,0 +1,111 @@
+"""The page of releases: what an alias points at, every change of it and why, and the way back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+from liveweights.console.cursor import PARAM, ROWS, read_number
+from liveweights.console.path import Station, read_path
+from liveweights.console.subject import Asked, Subject, missing
+from liveweights.cycle import live
+from liveweights.http.errors import ApiError, bad_request
+from liveweights.release import aliases
+from liveweights.release.alias import AliasError, UnknownAlias
+from liveweights.release.history import rollback_targets
+from liveweights.store.database import Connection
+from liveweights.weights.registry import NotRegistered
+
+FORM = ("model", "to", "version", "reason")
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One change of an alias."""
+
+    id: int
+    at: datetime
+    action: str
+    checkpoint: str
+    previous: str | None
+    cycle: int | None
+    reason: str
+
+
+class Releases(msgspec.Struct, frozen=True, kw_only=True):
+    """An alias at ``version``, what its canary ``waits`` for, what a rollback can make live again
+    (nearest first), and a page of its changes, newest first. ``share`` is of the sessions, or
+    ``by_answer``."""
+
+    model: str
+    version: int
+    live: str
+    canary: str | None
+    share: float
+    by_answer: bool
+    shadow: float
+    held: bool
+    waits: str | None
+    path: tuple[Station, ...]
+    targets: tuple[str, ...]
+    changes: tuple[Change, ...]
+    next: str | None
+
+
+LIST = """
+select id, at, action, checkpoint, previous, cycle, reason from swaps
+where alias = %s and (%s::bigint is null or id < %s) order by id desc limit %s
+"""
+
+
+async def read_releases(conn: Connection, subject: Subject, asked: Asked) -> Releases:
+    """GET /releases and GET /releases.json. Raises ApiError 404 for a model without releases."""
+    before = read_number(asked.get(PARAM))
+    worker = subject.workers.get(asked.model)
+    try:
+        alias = await aliases.read(conn, asked.model)
+    except UnknownAlias:
+        alias = None
+    if worker is None or alias is None:
+        raise missing(f"{asked.model!r} has no releases: it is hosted, or was never started.")
+    cursor = await conn.execute(LIST, (asked.model, before, before, ROWS + 1))
+    names = Change.__struct_fields__
+    one_more = [Change(**dict(zip(names, row, strict=True))) for row in await cursor.fetchall()]
+    shown = one_more[:ROWS]
+    return Releases(
+        model=alias.name,
+        version=alias.version,
+        live=alias.live,
+        canary=alias.canary,
+        share=round(alias.share, 4),
+        by_answer=alias.by_answer,
+        shadow=round(alias.shadow, 4),
+        held=alias.held,
+        waits=await live.explain(conn, alias, worker) if alias.canary else None,
+        path=await read_path(conn, alias.name, alias.canary or alias.live),
+        targets=tuple(await rollback_targets(conn, alias.name)),
+        changes=tuple(shown),
+        next=str(shown[-1].id) if len(one_more) > ROWS else None,
+    )
+
+
+async def roll_back(conn: Connection, subject: Subject, form: Mapping[str, str]) -> str:
+    """Do what the form says; the model's name. Raises ApiError: 400, 404 for no such model, 409
+    where it cannot be done (any more)."""
+    name = subject.find(form.get("model"))
+    version = form.get("version")
+    if version is not None and not re.fullmatch("[0-9]{1,18}", version):
+        raise bad_request(f"'version' is {version[:50]!r}; it is a number.", "version")
+    try:
+        await aliases.rollback(
+            conn,
+            name,
+            form.get("to"),
+            reason=form.get("reason") or "by hand, on the page",
+            version=None if version is None else int(version),
+        )
+    except (AliasError, NotRegistered, UnknownAlias) as error:
+        raise ApiError(409, f"{error}", code="no_rollback") from None
+    return name

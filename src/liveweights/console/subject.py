@@ -1,0 +1,59 @@
+"""What the console is about, and what one page is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from liveweights.cycle.settings import WorkerSettings
+from liveweights.http.errors import ApiError
+from liveweights.learn.rewards import RewardMap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """The models of a service: ``workers`` has what the cycles of local ones go by, by their public
+    names; and the names of ``hosted`` ones. ``home`` is where running steps say how far they
+    are."""
+
+    workers: Mapping[str, WorkerSettings]
+    hosted: Sequence[str] = ()
+    home: Path
+
+    @property
+    def names(self) -> list[str]:
+        """Public names, those of local models first."""
+        return [*self.workers, *self.hosted]
+
+    @property
+    def rewards(self) -> dict[str, RewardMap]:
+        """What reactions are worth, by the names of local models."""
+        return {name: worker.rewards for name, worker in self.workers.items()}
+
+    def find(self, asked: str | None) -> str:
+        """The model that is meant: the first, unless another is asked for. Raises ApiError 404."""
+        name = next(iter(self.names), "") if asked is None else asked
+        if name not in self.names:
+            raise ApiError(404, f"No model is called {name[:128]!r}.", code="not_found")
+        return name
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A model, for a page about one thing its ``id``, and what else the address says. ``keyed``:
+    the API asks for keys now."""
+
+    model: str
+    id: str
+    query: Mapping[str, str]
+    keyed: bool
+
+    def get(self, name: str) -> str | None:
+        """A parameter of the address, None where it is not there."""
+        return self.query.get(name)
+
+
+def missing(what: str) -> ApiError:
+    """404, where there is no such thing."""
+    return ApiError(404, what, code="not_found")

@@ -1,0 +1,77 @@
+"""Pages as HTML."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, cast
+
+import jinja2
+from markupsafe import Markup
+
+from liveweights.console.assets import address_of
+
+CUT = 20_000
+"""Characters of one text that a page shows; its JSON has all of them."""
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill a template in; everything in it is escaped."""
+    return _environment().get_template(template).render(values)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("liveweights.console"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters |= {
+        "count": count,
+        "duration": duration,
+        "moment": moment,
+        "number": number,
+        "percent": percent,
+        "words": words,
+    }
+    cast(dict[str, Any], environment.globals).update(asset=address_of, CUT=CUT)
+    return environment
+
+
+def moment(at: datetime | None) -> Markup:
+    """A time in UTC; the page's script shows it in the viewer's zone, with UTC on hover."""
+    if at is None:
+        return Markup("–")
+    utc = at.astimezone(UTC)
+    return Markup('<time datetime="{}" title="{} UTC">{} UTC</time>').format(
+        f"{utc:%Y-%m-%dT%H:%M:%SZ}", f"{utc:%Y-%m-%d %H:%M:%S}", f"{utc:%Y-%m-%d %H:%M}"
+    )
+
+
+def number(value: float | None) -> str:
+    """To three digits; a dash for None."""
+    return "–" if value is None else f"{value:.3g}"
+
+
+def percent(share: float | None) -> str:
+    """A share of one; a dash for None."""
+    return "–" if share is None else f"{100 * share:.3g}%"
+
+
+def count(value: int | None) -> str:
+    """With thin spaces between thousands; a dash for None."""
+    return "–" if value is None else f"{value:,}".replace(",", "\u202f")
+
+
+def duration(milliseconds: float) -> str:
+    """Of an answer, in the unit that people say."""
+    return f"{milliseconds:.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
+
+
+def words(name: str | None) -> str:
+    """A name as words; a dash for None."""
+    return "–" if name is None else name.replace("_", " ")

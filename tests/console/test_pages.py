@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import httpx
+import pytest
+from tests.release.test_aliases import A, B, C
+
+from liveweights.release import aliases
+from liveweights.store.database import Pool
+
+from .story import KEY, LOGIN, on_pages
+
+BROWSER = {"accept": "text/html,application/xhtml+xml"}
+
+
+class Outline(HTMLParser):
+    """What a page is made of."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def links(self) -> list[str]:
+        return [attrs["href"] or "" for tag, attrs in self.tags if tag == "a" and "href" in attrs]
+
+
+async def live(client: httpx.AsyncClient) -> str:
+    return (await client.get("/releases.json", auth=LOGIN)).json()["live"]
+
+
+def test_the_whole_path_is_a_click_from_page_to_page(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        client.auth = httpx.BasicAuth(*LOGIN)
+        home = (await client.get("/home.json")).json()
+        names = [one["name"] for one in home["path"]]
+        assert names == [
+            *("answer", "checkpoint", "cycle", "feedback", "verdict", "release", "rollback")
+        ]
+        texts = {one["name"]: one["text"] for one in home["path"]}
+        assert texts["checkpoint"] == B
+        assert texts["cycle"] == f"cycle {cycle}: promoted"
+        assert texts["feedback"] == "3 reactions: learnt from 3 answers, judged on 0 others"
+        assert texts["verdict"] == "PASS: it is <i>better</i>"
+        assert texts["release"] == "promote: <b>better</b> live"
+        assert texts["rollback"] == f"return to {A}"
+        pages = [(await client.get(one["href"])).text for one in home["path"]]
+        first = (await client.get("/")).text
+        for one, page in zip(home["path"], pages, strict=True):
+            assert one["href"] in Outline(first).links()
+            assert 'aria-label="From an answer to what made it, and back"' in page
+        assert f"<h1>{B}</h1>" in pages[1]
+        assert "it is &lt;i&gt;better&lt;/i&gt;" in pages[4]
+        form = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', pages[6]))
+        sent = form | {"to": A, "reason": "<users> complain"}
+        done = await client.post("/releases/rollback", data=sent)
+        assert (done.status_code, done.headers["location"]) == (303, "/releases?model=m")
+        assert await live(client) == A
+        assert "&lt;users&gt; complain" in (await client.get("/releases")).text
+        again = await client.post("/releases/rollback", data=sent)
+        assert again.status_code == 409  # the page is older than the alias
+        assert await live(client) == A
+
+    on_pages(database_dsn, test)
+
+
+def test_every_page_and_its_json_say_the_same(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        client.auth = httpx.BasicAuth(*LOGIN)
+        listed = (await client.get("/answers.json")).json()
+        newest, hostile = (one["id"] for one in listed["answers"][:2])
+        twins = {
+            "/": "/home.json",
+            "/answers": "/answers.json",
+            f"/answers/{newest}": f"/answers/{newest}.json",
+            f"/answers/{hostile}": f"/answers/{hostile}.json",
+            "/checkpoints": "/checkpoints.json",
+            f"/checkpoints/{B}": f"/checkpoints/{B}.json",
+            f"/checkpoints/{C}": f"/checkpoints/{C}.json",
+            "/cycles": "/cycles.json",
+            f"/cycles/{cycle}": f"/cycles/{cycle}.json",
+            "/releases": "/releases.json",
+            "/playground": "/playground.json",
+            "/?model=upstream": "/home.json?model=upstream",
+            "/answers?model=upstream": "/answers.json?model=upstream",
+        }
+        for address, twin in twins.items():
+            page, data = await client.get(address), await client.get(twin)
+            assert (page.status_code, data.status_code) == (200, 200), address
+            assert page.headers["content-type"].startswith("text/html")
+            assert data.headers["content-type"] == "application/json"
+            assert len(page.content) < 100_000
+            check_safe(page)
+        answer = (await client.get(f"/answers/{hostile}.json")).json()
+        assert answer["prompt"] == "write a <b>poem</b>"
+        assert len(answer["output"]) > 30_000
+        assert [one["signal"] for one in answer["feedback"]] == ["correction"]
+        assert [(one["cycle"], one["use"]) for one in answer["lessons"]] == [(cycle, "train")]
+        read = (await client.get(f"/cycles/{cycle}.json")).json()
+        assert {one["signal"] for one in read["feedback"]} == {"correction", "rejected", "accepted"}
+        assert read["report"]["learning"]["moved"][0]["wording"].startswith("<script>")
+        made = (await client.get(f"/checkpoints/{B}.json")).json()
+        assert made["card"]["cycle"] == cycle
+        assert [one["id"] for one in made["ancestors"]] == [A]
+        markdown = await client.get(f"/checkpoints/{B}.md")
+        assert markdown.text.startswith(f"# {B}")
+        assert (await client.get(f"/cycles/{cycle}.md")).status_code == 404
+        for address in ("/", "/live"):  # a stream has no end to wait for
+            assert (await client.head(address)).status_code == 200
+
+    on_pages(database_dsn, test)
+
+
+def check_safe(page: httpx.Response) -> None:
+    """Nothing runs but what comes from here, with the strictest policy or without any."""
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert page.headers["cache-control"] == "no-store"
+    assert page.headers["x-frame-options"] == "DENY"
+    for tag, attrs in Outline(page.text).tags:
+        assert tag != "style"
+        assert "style" not in attrs
+        assert not any(name.startswith(("on", "hx-on")) for name in attrs)
+        if tag == "script":
+            assert (attrs.get("src") or "").startswith("/assets/")
+
+
+def test_lists_are_read_page_by_page(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        client.auth = httpx.BasicAuth(*LOGIN)
+        first = (await client.get("/answers.json")).json()
+        assert len(first["answers"]) == 50
+        second = (await client.get("/answers.json", params={"before": first["next"]})).json()
+        ids = [one["id"] for one in (*first["answers"], *second["answers"])]
+        assert (len(ids), len(set(ids)), second["next"]) == (61, 61, None)
+        page = Outline((await client.get("/answers")).text)
+        assert any(first["next"].partition("~")[0] in link for link in page.links())
+        one = (await client.get("/answers.json", params={"session": "s3"})).json()
+        assert {answer["session"] for answer in one["answers"]} == {"s3"}
+        of_b = (await client.get("/answers.json", params={"checkpoint": B})).json()
+        assert len(of_b["answers"]) == 1
+
+    on_pages(database_dsn, test)
+
+
+def test_rates_are_of_what_was_clicked(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        rows = (await client.get("/checkpoints.json", auth=LOGIN)).json()["checkpoints"]
+        told = {one["id"]: one for one in rows}
+        assert (told[A]["answers"], told[A]["accepted"], told[A]["rejected"]) == (60, 1, 1)
+        assert told[A]["rate"] == 0.5
+        assert 0 < told[A]["low"] < 0.5 < told[A]["high"] < 1
+        assert (told[B]["standing"], told[B]["cycle"]) == ("live", cycle)
+        assert told[C]["rate"] is None
+
+    on_pages(database_dsn, test)
+
+
+def test_a_canary_says_what_it_waits_for(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        client.auth = httpx.BasicAuth(*LOGIN)
+        async with pool.connection() as conn:
+            await aliases.start_canary(conn, "m", C, 0.1, reason="the gate passed")
+        told = (await client.get("/releases.json")).json()
+        assert (told["canary"], told["share"]) == (C, 0.1)
+        assert told["waits"].startswith("wait: ")
+        page = (await client.get("/releases")).text
+        assert "10% of the sessions" in page
+        texts = {one["name"]: one["text"] for one in told["path"]}
+        assert texts["checkpoint"] == C
+        assert texts["rollback"] == f"it is the canary; {B} is live"
+
+    on_pages(database_dsn, test, answers=5)
+
+
+def test_what_was_pruned_is_not_offered(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        async with pool.connection() as conn:
+            await conn.execute("update checkpoints set pruned_at = now() where id = %s", (A,))
+        page = (await client.get("/releases", auth=LOGIN)).text
+        assert "<button" not in page.partition('id="go-back"')[2]
+        assert "Nothing that was live before" in page
+
+    on_pages(database_dsn, test, answers=5)
+
+
+def test_nobody_else_sees_or_changes_anything(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        for auth in (None, ("anyone", "wrong"), (KEY, "")):
+            for path in ("/", "/home.json", "/live", "/answers", "/cycles/1", f"/checkpoints/{B}"):
+                answer = await client.get(path, auth=auth)
+                assert answer.status_code == 401
+                assert answer.headers["www-authenticate"].startswith("Basic")
+            denied = await client.post("/releases/rollback", data={"to": A}, auth=auth)
+            assert denied.status_code == 401
+        broken = await client.get("/releases", headers={"authorization": "Basic ???"})
+        assert broken.status_code == 401
+        for headers in (
+            {"origin": "http://evil.example"},
+            {"origin": "null"},
+            {"origin": "http://here"},
+            {"sec-fetch-site": "cross-site"},
+            {"sec-fetch-site": "same-site"},
+        ):
+            # Another site's form, with the password that the browser keeps.
+            forged = await client.post(
+                "/releases/rollback", data={"to": A}, auth=LOGIN, headers=headers
+            )
+            assert (forged.status_code, forged.json()["error"]["code"]) == (403, "wrong_origin")
+        plain = await client.post("/releases/rollback", content="to=x", auth=LOGIN)
+        assert plain.status_code == 415
+        rebound = await client.get("/releases", auth=LOGIN, headers={"host": "evil.example"})
+        assert rebound.status_code == 421
+        assert await live(client) == B
+        own = await client.post(
+            "/releases/rollback",
+            headers={"origin": "http://here:8090", "authorization": f"Bearer {KEY}"},
+        )
+        assert own.status_code == 303
+        assert await live(client) == A
+
+    on_pages(database_dsn, test, answers=5)
+
+
+def test_what_cannot_be_done_says_why_in_the_form_that_was_asked_for(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        client.auth = httpx.BasicAuth(*LOGIN)
+        for form, status, words in (
+            ({"to": "nothing@000000000000"}, 409, "is registered"),
+            ({"version": "one"}, 400, "it is a number"),
+            ({"to": A, "version": "1"}, 409, "read it again"),
+            ({"model": "upstream"}, 409, "there is no alias"),
+            ({"model": "nobody"}, 404, "No model is called"),
+        ):
+            answer = await client.post("/releases/rollback", data=form)
+            assert answer.status_code == status
+            assert words in answer.json()["error"]["message"]
+            shown = await client.post("/releases/rollback", data=form, headers=BROWSER)
+            assert shown.status_code == status
+            assert words in shown.text
+            check_safe(shown)
+        for path in ("/answers/<b>", "/checkpoints/<b>", "/cycles/<b>", "/releases?model=upstream"):
+            gone = await client.get(path, headers=BROWSER)
+            assert gone.status_code == 404
+            assert "That is not here" in gone.text
+            assert "<b>" not in gone.text
+        assert (await client.get("/answers", params={"befor": "1"})).status_code == 400
+        assert (await client.put("/releases")).status_code == 405
+        assert await live(client) == B
+
+    on_pages(database_dsn, test, answers=5)
+
+
+@pytest.mark.parametrize("path", ["/", "/releases", "/answers", "/assets/console.css"])
+def test_without_a_key_there_are_no_pages(database_dsn: str, path: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        assert (await client.get(path)).status_code == 404
+
+    on_pages(database_dsn, test, key="", answers=5)
