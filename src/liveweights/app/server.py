@@ -13,8 +13,10 @@ from starlette.datastructures import QueryParams
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights.app.place import Place
+from liveweights.app.profiles import read_known
 from liveweights.app.report import Report
 from liveweights.app.sampler import keep_sampling
+from liveweights.app.terms import Lookout, make_terms
 from liveweights.app.wiring import open_hosted, open_limiter, open_model, open_writer
 from liveweights.config import Config
 from liveweights.cycle import live
@@ -34,6 +36,7 @@ from liveweights.record.shadow import keep_shadow
 from liveweights.record.shadow_answer import ShadowAnswer
 from liveweights.release.alias import Alias, UnknownAlias
 from liveweights.release.console import release_routes
+from liveweights.release.model_console import model_routes
 from liveweights.serve.admin.routes import admin_routes
 from liveweights.serve.api.app import (
     create_app,
@@ -41,6 +44,7 @@ from liveweights.serve.api.app import (
     make_keys,
     make_slots,
 )
+from liveweights.serve.api.models import Listing
 from liveweights.serve.api.shadow import Shadow
 from liveweights.serve.gateway.access import Access
 from liveweights.serve.gateway.app import create_gateway
@@ -49,13 +53,14 @@ from liveweights.serve.gateway.upstream import Upstream
 from liveweights.serve.models import Models
 from liveweights.store.database import Connection, Pool, open_pool
 from liveweights.store.upkeep import keep_up
+from liveweights.terms.current import kept
 from liveweights.weights.models import find
 
 
 def status_routes(pool: Pool, place: Place, authenticator: Authenticator) -> Routes:
     """``GET /status``: where the circle of a model stands; of the first one, without
     ``?model=NAME``. Hosted models have none."""
-    names = [model.alias for model in place.config.list_models()]
+    names = [model.alias for model in place.list_models()]
     hosted = {model.alias for model in place.config.list_hosted()}
 
     async def look(name: str) -> bytes:
@@ -90,19 +95,31 @@ async def run_api(place: Place, report: Report) -> None:
     config = place.config
     sockets = bind(config.api.host, config.api.port)
     cache = config.cache_folder()
-    bases = [await asyncio.to_thread(find, model.base, cache) for model in config.list_models()]
+    local = place.list_models()
+    bases = [await asyncio.to_thread(find, model.base, cache) for model in local]
+    known = await asyncio.to_thread(read_known, config, place.home)
     async with AsyncExitStack() as stack:
         pool = await open_pool(place.dsn)
         stack.push_async_callback(pool.close)
         instance = f"{socket.gethostname()}:{config.api.port}"
         opened = [
             await open_model(stack, pool, place, settings, base=base, instance=instance)
-            for settings, base in zip(config.list_models(), bases, strict=True)
+            for settings, base in zip(local, bases, strict=True)
         ]
         models = Models(*opened)
         hosted = [
-            await open_hosted(stack, pool, config, settings) for settings in config.list_hosted()
+            await open_hosted(stack, pool, config, settings) for settings in place.list_hosted()
         ]
+        terms = await stack.enter_async_context(kept(make_terms(config, known, place.closed), pool))
+        by_name = {one.alias: model for one, model in zip(local, opened, strict=True)}
+        lookout = Lookout(pool, terms, known, by_name)
+        listing = Listing(
+            models,
+            hosted,
+            terms,
+            profiles={name: one.profile for name, one in known.items()},
+            standings=lookout.standings,
+        )
 
         async def keep(answer: ShadowAnswer) -> None:
             async with pool.connection() as conn:
@@ -117,11 +134,14 @@ async def run_api(place: Place, report: Report) -> None:
         authenticator = make_authenticator(config.api, place.key, keys=directory.keys)
         limiter = await open_limiter(stack, pool, place, directory)
         responses = ResponseStore(pool)
+        rewards = {model.alias: model.rewards for model in local}
         app = create_app(
             models,
             writer,
             config.api,
             hosted=hosted,
+            terms=terms,
+            listing=listing,
             shadow=shadow,
             responses=responses,
             slots=slots,
@@ -130,9 +150,8 @@ async def run_api(place: Place, report: Report) -> None:
             pages=[
                 *insight_routes(pool, authenticator, limiter, config.rewards),
                 *generation_routes(pool, authenticator, limiter),
-                *release_routes(
-                    pool, config.rewards_by_alias(), authenticator, partial(explain_canary, config)
-                ),
+                *release_routes(pool, rewards, authenticator, partial(explain_canary, config)),
+                *model_routes(listing, authenticator),
                 *status_routes(pool, place, authenticator),
                 *admin_routes(pool, authenticator),
             ],
@@ -142,6 +161,7 @@ async def run_api(place: Place, report: Report) -> None:
             responses.keep_expiring(config.record.response_days),
             keep_sampling(pool, instance, slots, models),
             _tell_when_ready(models, report),
+            lookout.run(),
         ):
             stack.callback(asyncio.create_task(work).cancel)
         await _listen(app, config, sockets, report)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 
+from liveweights.app.profiles import CatalogueRefused
 from liveweights.catalog.card import read_card
 from liveweights.catalog.check import check_model
 from liveweights.config import Config, ConfigError, ModelSettings
@@ -45,6 +46,7 @@ REFUSALS = (
     AliasError,
     BadAddress,
     CannotStart,
+    CatalogueRefused,
     ConfigError,
     Held,
     MigrationError,
