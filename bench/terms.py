@@ -16,12 +16,16 @@ import random
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from _report import Cell, arguments, finish, table
 from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.filters import UNKNOWN
-from liveweights.terms.book import Book
+from liveweights.meter.keys import Client
+from liveweights.serve.api.choice import Choices
+from liveweights.serve.models import Models
 from liveweights.terms.criteria import Candidate
+from liveweights.terms.current import Terms
 from liveweights.terms.decision import Question
 from liveweights.terms.facts import Facts, facts_of
 from liveweights.terms.roster import AUTO, Roster
@@ -33,6 +37,14 @@ DAY = datetime.date(2026, 11, 29)
 TENANTS = tuple(f"tenant-{number}" for number in range(200))
 PURPOSES = ("commercial", "research", UNKNOWN)
 SEED = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """Nothing has been asked of it yet."""
+
+    roster: Roster
+    choices: Choices
 
 
 def main() -> None:
@@ -52,26 +64,33 @@ def main() -> None:
         for tenant, purpose in itertools.product(TENANTS, PURPOSES)
     ]
     names = [facts.name for facts in models]
+    purposes = {tenant: PURPOSES[number % 3] for number, tenant in enumerate(TENANTS)}
 
-    def fresh() -> tuple[Book, Roster]:
-        roster = Roster(candidates, rules)
-        return roster.book, roster
+    def fresh() -> Fresh:
+        terms = Terms(candidates, rules, purposes=purposes)
+        return Fresh(terms.roster, Choices(terms, Models()))
 
-    def decide(book: Book, _: Roster, question: Question, number: int) -> None:
-        book.decide(names[number % len(names)], question)
+    def decide(one: Fresh, question: Question, number: int) -> None:
+        one.roster.book.decide(names[number % len(names)], question)
 
-    def denied(book: Book, _: Roster, question: Question, __: int) -> None:
-        book.denied(question)
+    def denied(one: Fresh, question: Question, _: int) -> None:
+        one.roster.book.denied(question)
 
-    def route(_: Book, roster: Roster, question: Question, number: int) -> None:
-        roster.choose(AUTO, question, routes[number % len(routes)])
+    def route(one: Fresh, question: Question, number: int) -> None:
+        one.roster.choose(AUTO, question, routes[number % len(routes)])
 
-    def new(_: Book, roster: Roster, question: Question, number: int) -> None:
+    def new(one: Fresh, question: Question, number: int) -> None:
         written = {"min_context": 1000 + number, "deny": {"countries": ["CN"]}}
-        roster.choose(AUTO, question, parse_route(written))
+        one.roster.choose(AUTO, question, parse_route(written))
 
-    def parsed(_: Book, roster: Roster, question: Question, number: int) -> None:
-        roster.choose(AUTO, question, parse_route(_WRITTEN[number % len(_WRITTEN)]))
+    def parsed(one: Fresh, question: Question, number: int) -> None:
+        one.roster.choose(AUTO, question, parse_route(_WRITTEN[number % len(_WRITTEN)]))
+
+    def request(one: Fresh, question: Question, number: int) -> None:
+        tenant = question.tenant or ""
+        wish = _WRITTEN[number % len(_WRITTEN)]
+        first = one.choices.choose(Client(tenant), AUTO, wish)[0]
+        one.choices.headers(first, tenant)
 
     kinds = {
         "terms of one model": decide,
@@ -79,6 +98,7 @@ def main() -> None:
         "a route, by terms and what is asked": route,
         "the same, with reading the route": parsed,
         "a route of its own for each request, read": new,
+        "all that a request is asked, with its answer's headers": request,
     }
     figures: dict[str, dict[str, float]] = {}
     lines: list[tuple[Cell, ...]] = []
@@ -99,19 +119,19 @@ def main() -> None:
 
 
 def _measure(
-    fresh: Callable[[], tuple[Book, Roster]],
-    ask: Callable[[Book, Roster, Question, int], None],
+    fresh: Callable[[], Fresh],
+    ask: Callable[[Fresh, Question, int], None],
     questions: Sequence[Question],
     rounds: int,
 ) -> tuple[float, float]:
     """Microseconds for a question that was asked before, and for a new one."""
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
-        book, roster = fresh()
+        one = fresh()
         for before in (False, True):
             began = time.process_time()
             for number, question in enumerate(questions):
-                ask(book, roster, question, number)
+                ask(one, question, number)
             spent = time.process_time() - began
             times[not before].append(1e6 * spent / len(questions))
     again, first = (min(one) for one in times)

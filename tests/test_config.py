@@ -155,8 +155,20 @@ AT = 'upstream = "http://h"\n'
             f'[models.a]\n{AT}fallback = ["b"]\n[models.b]\n{AT}fallback = ["a"]\n',
             "in a circle, a to b to a",
         ),
+        (f"[models.auto]\n{AT}", "no model can be called 'auto'"),
+        ('[models.a]\nlearn_from = "b"\n', "models.a.learn_from: no hosted model is called 'b'"),
+        (
+            f'[models.a]\nlearn = false\nlearn_from = "b"\n[models.b]\n{AT}',
+            "models.a.learn_from: the model does not learn",
+        ),
     ],
 )
 def test_what_is_wrong_in_a_hosted_table_is_told(tmp_path: Path, text: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         read(tmp_path, text)
+
+
+def test_a_model_may_learn_from_a_hosted_one(tmp_path: Path) -> None:
+    config = read(tmp_path, f'[models.code]\nlearn_from = "big"\n[models.big]\n{AT}')
+    assert config.for_worker("code").learn_from == "big"
+    assert read(tmp_path, "").for_worker().learn_from == ""

@@ -34,6 +34,7 @@ from liveweights.serve.gateway.settings import GatewaySettings
 from liveweights.serve.hosted.chains import find_circle
 from liveweights.serve.hosted.settings import HostedSettings
 from liveweights.terms.defaults import DEFAULTS
+from liveweights.terms.roster import AUTO
 from liveweights.terms.rules import Purpose, Rule, parse_rules
 from liveweights.weights.download import NAME
 
@@ -47,11 +48,13 @@ class ConfigError(ValueError):
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What belongs to one model: its public name, what it began with, how it is run, whether it
-    learns, and how."""
+    learns, and how; ``learn_from`` is the hosted model whose answers it learns from, too, empty for
+    none."""
 
     alias: str
     base: str
     learns: bool
+    learn_from: str
     engine: EngineSettings
     vllm: VllmSettings
     openai: OpenAISettings
@@ -92,6 +95,13 @@ class ModelTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             description="Whether cycles of it begin; or a table: what is other than in `[learn]`."
         ),
     ] = True
+    learn_from: Annotated[
+        str,
+        Meta(
+            description="A hosted model of this service: what it answered and users took teaches "
+            "this one, too, where the terms allow it. Empty: none."
+        ),
+    ] = ""
     engine: Annotated[Table, Meta(description=_own("engine"))] = _table()
     vllm: Annotated[Table, Meta(description=_own("vllm"))] = _table()
     openai: Annotated[Table, Meta(description=_own("openai"))] = _table()
@@ -234,7 +244,21 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def check_models(self) -> None:
         """Raises ConfigError for a table that does not fit its kind of model, or the others."""
         self.list_models()
+        hosted = [one.alias for one in self.list_hosted()]
+        if AUTO in self._tables():
+            raise ConfigError(
+                f"no model can be called {AUTO!r}: requests ask by that name for the cheapest that "
+                "fits"
+            )
         for name, table in self.models.items():
+            if table.learn_from and (table.learn_from not in hosted or table.learn is False):
+                why = (
+                    "the model does not learn (`learn = false`)"
+                    if table.learn is False
+                    else f"no hosted model is called {table.learn_from!r}; there are "
+                    f"{', '.join(hosted) or 'none'}"
+                )
+                raise ConfigError(f"models.{name}.learn_from: {why}")
             if wrong := table.misplaced():
                 one, other = "hosted", "local"
                 if not table.upstream:
@@ -266,6 +290,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             alias=name,
             base=table.base,
             learns=table.learn is not False,
+            learn_from=table.learn_from,
             engine=_override(self.engine, table.engine, f"models.{name}.engine"),
             vllm=_override(self.vllm, table.vllm, f"models.{name}.vllm"),
             openai=_override(self.openai, table.openai, f"models.{name}.openai"),
@@ -300,6 +325,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         model = self.find_model(alias)
         return WorkerSettings(
             alias=model.alias,
+            learn_from=model.learn_from,
             cycle=self.cycle,
             learn=model.learn,
             rewards=model.rewards,

@@ -13,6 +13,7 @@ from liveweights.app.wiring import open_hosted
 from liveweights.config import Config
 from liveweights.serve.hosted.model import Hosted
 from liveweights.serve.hosted.settings import MissingKey
+from liveweights.serve.hosted.version import checkpoint_id
 
 TABLE = {"upstream": "http://127.0.0.1:1/v1", "key_env": "BIG_KEY", "timeout": 900}
 
@@ -32,7 +33,8 @@ def open_big() -> Hosted:
 def test_a_hosted_model_is_opened_with_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BIG_KEY", "theirs")
     hosted = open_big()
-    assert (hosted.alias, hosted.key, hosted.checkpoint) == ("big", "theirs", "big@upstream")
+    assert (hosted.alias, hosted.key) == ("big", "theirs")
+    assert hosted.checkpoint == checkpoint_id("http://127.0.0.1:1", "big")
     assert hosted.upstream.address == "http://127.0.0.1:1"
     assert hosted.access is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import subprocess
 import tempfile
@@ -23,7 +24,16 @@ from liveweights.replay.service import Service, free_port, write_config
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
 
 OPERATOR = "0123456789abcdef-operator"
+BARRED = """
+[[terms]]
+name = "not-today"
+when = ["load"]
+on = { model = ["barred"] }
+then = "deny"
+reason = "it is not looked at yet"
+"""
 SETTINGS: dict[str, Any] = {
+    "prices": {"stable": {"input": 1.0, "output": 1.0}},
     "api": {"operator_key": OPERATOR},
     "engine": {"kind": "torch", "context_length": 128, "threads": 1, "slots": 2},
     "learn": {"threads": 1, "dtype": "float32", "max_rows": 16, "held_back_share": 0.4},
@@ -33,7 +43,8 @@ SETTINGS: dict[str, Any] = {
 
 @asynccontextmanager
 async def running() -> AsyncGenerator[Service]:
-    """Three models: two families that learn, and the first one's base once more, which does not."""
+    """Three models: two families that learn, and the first one's base once more, which does not;
+    and one that terms do not let be loaded."""
     folder = Path(tempfile.mkdtemp(prefix="liveweights-models-"))
     one = str(make_family("qwen3", folder / "one"))
     two = str(write_family(make_config("mistral"), folder / "two"))
@@ -41,9 +52,11 @@ async def running() -> AsyncGenerator[Service]:
         "code": {"base": one},
         "chat": {"base": two, "gate": {"min_cases": 2}},
         "stable": {"base": one, "learn": False, "engine": {"slots": 1}},
+        "barred": {"base": two},
     }
     config = folder / "liveweights.toml"
     write_config(config, {"cache": str(folder / "cache"), **SETTINGS, "models": models})
+    config.write_text(config.read_text() + BARRED)
     service = Service(folder / "home", config, free_port(), folder / "service.log")
     try:
         async with Client(service.url, timeout=60) as client:
@@ -69,6 +82,28 @@ async def until_all_answer(http: httpx.AsyncClient, names: set[str]) -> None:
             await asyncio.sleep(0.1)
 
 
+async def check_terms(http: httpx.AsyncClient, service: Service) -> None:
+    asked = {"prompt": "a", "max_tokens": 1}
+    refused = await http.post("/v1/completions", json={"model": "barred", **asked})
+    assert refused.status_code == 403
+    assert "not loaded: it is not looked at yet" in refused.json()["error"]["message"]
+    cheapest = await http.post("/v1/completions", json={"model": "auto", **asked})
+    assert cheapest.headers["x-model"] == "stable"  # the only one whose price is known
+    assert cheapest.headers["x-terms-warning"] == "unknown-licence"
+    learnable = {"model": "auto", "route": {"learnable": True}, **asked}
+    learns = await http.post("/v1/completions", json=learnable)
+    assert learns.headers["x-model"] == "chat"
+    async with asyncio.timeout(30):
+        while True:
+            listed = await asyncio.to_thread(
+                subprocess.run, service.command("terms", "denials", "--json"),
+                capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            denied = {(one["action"], one["tenant"]) for one in json.loads(listed.stdout)}
+            if denied == {("load", None), ("load", "default")}:
+                return
+
+
 def test_three_models_answer_while_two_of_them_learn_in_turn() -> None:
     async def go() -> None:
         async with (
@@ -89,6 +124,8 @@ def test_three_models_answer_while_two_of_them_learn_in_turn() -> None:
                 (await status_of(http, name)).live or "" for name in ("code", "chat", "stable")
             ]
             assert [base.partition("@")[0] for base in bases] == ["one", "two", "one"]
+
+            await check_terms(http, service)
 
             async def use(name: str, number: int) -> None:
                 answer = await users.complete(
@@ -128,12 +165,14 @@ def test_three_models_answer_while_two_of_them_learn_in_turn() -> None:
             page = (await http.get("/releases", params={"model": "chat"}, auth=login)).text
             assert "<h1>Releases of chat</h1>" in page
             assert "<option>stable</option>" in page
+            page = (await http.get("/models/chat", auth=login)).text
+            assert "last verdict" in page
             assert (await http.get("/status", params={"model": "nobody"})).status_code == 404
             unnamed = await asyncio.to_thread(
                 subprocess.run, service.command("status"),
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
             assert unnamed.returncode == 2
-            assert "there are code, chat, stable; --model NAME" in unnamed.stderr
+            assert "there are code, chat, stable, barred; --model NAME" in unnamed.stderr
 
     asyncio.run(go())

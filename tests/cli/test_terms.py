@@ -154,3 +154,36 @@ def test_an_override_lifts_its_rule_until_it_is_taken_back(
     assert run("end", number, "--who", "bob", *settings).exit_code == 2
     assert "set aside" not in run("check", "--tenant", "abroad", *settings).stdout
     assert run("denials", *settings).exit_code == 0
+
+
+def test_hosted_models_are_checked_too(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(
+        'purposes = { "*" = "commercial" }\n[models.code]\n[models.big]\n'
+        'upstream = "http://a.example"\nupstream_model = "MiniMaxAI/MiniMax-M2.7"\n'
+    )
+    result = run("check", "--json", "--home", str(tmp_path), "--config", str(file))
+    assert result.exit_code == 1
+    models = {one["name"]: one for one in json.loads(result.stdout)["models"]}
+    assert list(models) == ["code", "big"]
+    denied = {
+        one["question"]["action"] for one in models["big"]["decisions"] if one["outcome"] == "deny"
+    }
+    assert denied == {"route", "learn", "release"}
+
+
+def test_weights_are_not_handed_on_against_the_rules(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(
+        '[[terms]]\nname = "ours"\nwhen = ["export"]\non = { maker = ["Hugging Face"] }\n'
+        'then = "deny"\nreason = "stays here"\n'
+    )
+    target = tmp_path / "moe"
+    where = ["--home", str(tmp_path), "--config", str(file)]
+    result = CliRunner().invoke(app, ["upcycle", "smollm2-135m-instruct", str(target), *where])
+    assert result.exit_code == 2
+    assert (
+        "terms do not allow an export of smollm2-135m-instruct: stays here (maker Hugging Face) "
+        "(rule ours)" in result.stderr
+    )
+    assert not target.exists()

@@ -25,6 +25,11 @@ from liveweights.learn.settings import LearnSettings
 from liveweights.record.window import claim
 from liveweights.record.writer import Writer
 from liveweights.store.database import open_pool
+from liveweights.terms.criteria import Candidate
+from liveweights.terms.current import Terms
+from liveweights.terms.facts import unknown_facts
+from liveweights.terms.rows import read_denials
+from liveweights.terms.rules import Rule
 
 OLD, NEW = "m@000000000001", "m@000000000002"
 NEWER = "m@000000000003"
@@ -51,7 +56,13 @@ class Gating:
 
 
 def gate(
-    dsn: str, home: Path, answer: Answer, settings: GateSettings, candidate: str = NEW
+    dsn: str,
+    home: Path,
+    answer: Answer,
+    settings: GateSettings,
+    candidate: str = NEW,
+    *,
+    terms: Terms | None = None,
 ) -> Gating:
     """One gate over ``ROWS`` held-back rows whose users wrote "right" and the row's number, and
     over those of the gates before it."""
@@ -76,7 +87,9 @@ def gate(
             cycle = await _until_gating(dsn, home, candidate)
             url = f"http://127.0.0.1:{runner.addresses[0][1]}"
             config = Config(gate=settings, learn=LearnSettings(held_back_share=SHARE))
-            worker = Worker(pool, config.for_worker(), home, url, "the service's own")
+            settled = config.for_worker()
+            key = "the service's own"
+            worker = Worker(pool, settled, home, url, key, terms=terms or Terms())
             await worker.turn()
             async with pool.connection() as conn:
                 (found,) = [c for c in await ledger.recent(conn, "code") if c.id == cycle.id]
@@ -264,3 +277,20 @@ def test_the_chosen_estimate_is_made(database_dsn: str, tmp_path: Path, estimato
     drawn = [body for body in found.asked if body["temperature"] == 0.5]
     assert len(drawn) == (2 * ROWS if estimator == "doubly_robust" else 0)
     assert all("seed" in body for body in drawn)
+
+
+def test_what_passes_is_not_released_against_the_rules(database_dsn: str, tmp_path: Path) -> None:
+    rule = Rule(name="frozen", when=("release",), then="deny", reason="nothing before the audit")
+    terms = Terms([Candidate(facts=unknown_facts("code"))], [rule])
+    found = gate(database_dsn, tmp_path, lambda m, p: answers(m, p, True), settings(), terms=terms)
+    assert found.cycle.outcome == "rejected"
+    assert found.cycle.reason == (
+        "terms do not allow a release: nothing before the audit (rule frozen)"
+    )
+    assert (found.cycle.verdict or {})["outcome"] == "PASS"
+
+    async def denied() -> list[tuple[str, str, str]]:
+        async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
+            return [(one.model, one.action, one.rule) for one in await read_denials(conn)]
+
+    assert asyncio.run(denied()) == [("code", "release", "frozen")]

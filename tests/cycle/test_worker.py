@@ -7,15 +7,23 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.record.rows import make_feedback, make_generation
 
-from liveweights.config import Config
+from liveweights.config import Config, ModelTable
 from liveweights.cycle import ledger
 from liveweights.cycle import steps as steps_module
 from liveweights.cycle.updating import LearnerFailed
 from liveweights.holder import Held, Holder
+from liveweights.learn.job import Job, read_job
+from liveweights.record.batch import prepare, store
+from liveweights.record.binary import encode
 from liveweights.release import aliases
 from liveweights.release.settings import RetentionSettings, SigningSettings
 from liveweights.store.database import open_pool
+from liveweights.terms.criteria import Candidate
+from liveweights.terms.current import Terms
+from liveweights.terms.facts import unknown_facts
+from liveweights.terms.rules import Conditions, Rule
 from liveweights.weights.registry import Registry
 from liveweights.weights.signing import check, make_keys
 
@@ -214,3 +222,80 @@ def test_a_worker_that_is_told_to_end_does_though_a_step_did_not_hear_it(
 
     config = msgspec.convert({"cycle": {"poll": 0.02}}, Config)
     on_product(database_dsn, tmp_path, test, config)
+
+
+TAUGHT = Config(
+    models={
+        "code": ModelTable(learn_from="big"),
+        "big": ModelTable(upstream="http://a.example"),
+    }
+)
+
+
+async def answer_elsewhere(product: Product) -> None:
+    """The hosted model answers, and users take it."""
+    names = [f"big{number}" for number in range(8)]
+    rows = [
+        make_generation(name, alias="big", output="theirs", user=name, prompt='{"prompt": "a"}')
+        for name in names
+    ]
+    async with product.pool.connection() as conn:
+        await prepare(conn)
+        await store(conn, [encode(row) for row in rows], [make_feedback(n, n) for n in names])
+
+
+def test_a_model_learns_from_what_a_hosted_one_answered(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Job] = []
+
+    async def learn(folder: Path) -> None:
+        seen.append(read_job(folder / "job.json"))
+        pretend_to_learn(folder)
+
+    monkeypatch.setattr(steps_module, "run_learner", learn)
+
+    async def test(product: Product) -> None:
+        await answer_elsewhere(product)
+        async with product.pool.connection() as conn:
+            assert (await ledger.read_news(conn, "code", "big")).judged == 8
+            assert (await ledger.read_news(conn, "code")).judged == 0
+        learnt = await turn_until(product, "calibrating")
+        assert learnt.candidate is not None
+        card = Registry(tmp_path / "checkpoints").load(learnt.candidate).folder / "card.json"
+        assert "from answers of big that users took" in card.read_text()
+
+    on_product(database_dsn, tmp_path, test, TAUGHT)
+    (job,) = seen
+    assert 0 < len(job.train) <= 8
+    assert job.held_back == []
+    assert {one.feedback[0].text for one in job.train} == {"theirs"}
+    assert all(one.generation.withheld and not one.generation.output_ids for one in job.train)
+
+
+def test_what_may_not_be_learnt_from_stays_unread(database_dsn: str, tmp_path: Path) -> None:
+    ban = Rule(
+        name="no-copies",
+        when=("learn",),
+        on=Conditions(learner=("another",)),
+        then="deny",
+        reason="they forbid it",
+    )
+
+    async def test(product: Product) -> None:
+        await answer_elsewhere(product)
+        models = [Candidate(facts=unknown_facts(name)) for name in ("code", "big")]
+        worker = product.worker()
+        worker.steps.terms = Terms(models, [ban])
+        ended = await worker.turn(now=True)
+        assert ended is not None
+        assert (ended.outcome, ended.reason) == (
+            "no_signal",
+            "no unread feedback that may be learnt from; no-copies does not allow it of big: they "
+            "forbid it",
+        )
+        async with product.pool.connection() as conn:
+            cursor = await conn.execute("select model, action, tenant, rule from terms_denials")
+            assert await cursor.fetchall() == [("big", "learn", "default", "no-copies")]
+
+    on_product(database_dsn, tmp_path, test, TAUGHT)

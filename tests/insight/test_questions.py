@@ -195,3 +195,27 @@ def test_a_tenant_sees_its_own_only(database_dsn: str) -> None:
     record(database_dsn, answer("a", 1, tenant="one"), answer("b", 1, tenant="two"))
     found = ask(database_dsn, lambda conn: questions.usage(conn, window(tenant="one")))
     assert [r.key for r in found] == ["one"]
+
+
+def test_how_each_model_stands(database_dsn: str) -> None:
+    record(
+        database_dsn,
+        *(answer(f"a{n}", 1, first_token_ms=10.0 * (n + 1)) for n in range(8)),
+        answer("old", 24 * 9),
+        answer("b", 1, alias="other", first_token_ms=50.0),
+        *(make_feedback(f"f{n}", f"a{n}") for n in range(3)),
+        make_feedback("f3", "a3", signal="rejected"),
+    )
+    found = {one.alias: one for one in ask(database_dsn, lambda c: questions.standing(c, window()))}
+    one = found["live"]
+    assert (one.generations, one.clicked, one.accept_rate) == (8, 4, 0.75)
+    # Wilson's interval of 3 in 4.
+    assert (one.low, one.high) == (pytest.approx(0.3006, abs=1e-3), pytest.approx(0.9544, abs=1e-3))
+    assert one.p50_ms == pytest.approx(40, rel=0.2)
+    assert one.p95_ms == pytest.approx(80, rel=0.2)
+    assert (one.cycle, one.verdict, one.reasons, one.scores) == (None, None, [], {})
+    assert (found["other"].clicked, found["other"].accept_rate, found["other"].low) == (
+        0,
+        None,
+        None,
+    )

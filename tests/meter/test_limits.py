@@ -218,25 +218,6 @@ def test_durations_are_written_as_openai_does(seconds: float, text: str) -> None
     assert duration(seconds) == text
 
 
-def test_a_request_that_goes_on_as_another_counts_once() -> None:
-    async def work() -> None:
-        limits = RateLimits(requests_per_minute=2, tokens_per_minute=100, concurrency=1)
-        limiter = Limiter(limits, {}, Clock())
-        client = Client("us", "k")
-        permit = await limiter.begin(client)
-        await permit.reserve(80)
-        permit.withdraw()
-        permit.close()
-        for _ in range(2):
-            permit = await limiter.begin(client)
-            await permit.reserve(80)
-            permit.close()
-        with pytest.raises(LimitReached):
-            await limiter.begin(client)
-
-    run(work)
-
-
 NOON = datetime(2026, 3, 29, 12, tzinfo=UTC)
 ACME = Tenant(
     name="acme",

@@ -417,3 +417,75 @@ def test_what_nobody_reacted_to_is_read_newest_first(database_dsn: str, begin_cy
     assert all(example.feedback == () for example in found)
     with pytest.raises(UnknownCycle):
         ask(database_dsn, lambda conn: window.read_unjudged(conn, "live", cycle + 1, 2))
+
+
+def test_a_teachers_answers_that_users_took_are_learnt_from(
+    database_dsn: str, begin_cycle: Begin, end_cycle: End
+) -> None:
+    record(
+        database_dsn,
+        make_generation("own"),
+        *(make_generation(f"big-{id}", alias="big") for id in ("took", "thumb", "no", "kept")),
+        make_generation("big-cut", alias="big", finish_reason="length"),
+        make_generation("big-private", alias="big", consent=False),
+        make_generation("big-abroad", alias="big", tenant="abroad"),
+        make_generation("big-unrated", alias="big"),
+        make_generation("far-took", alias="far"),
+        make_feedback("own", "own", signal="rejected"),
+        make_feedback("no", "big-no", signal="rejected"),
+        make_feedback("thumb", "big-thumb", signal="thumbs", value=1),
+        make_feedback("kept", "big-kept", signal="edited", text="x = 1"),
+        make_feedback("abroad", "big-abroad", tenant="abroad"),
+        *(make_feedback(id, id) for id in ("big-took", "big-cut", "big-private", "far-took")),
+    )
+    asked = set[tuple[str, str]]()
+
+    def may_learn(alias: str, tenant: str) -> bool:
+        asked.add((alias, tenant))
+        return tenant != "abroad"
+
+    def learn(cycle: int, share: float = 0.0) -> Claim:
+        return ask(
+            database_dsn,
+            lambda conn: window.claim(
+                conn,
+                cycle,
+                "live",
+                held_back_share=share,
+                max_rows=100,
+                max_held_back=100,
+                teacher="big",
+                may_learn=may_learn,
+            ),
+        )
+
+    cycle = begin_cycle()
+    assert learn(cycle) == Claim(train=4, held_back=0)
+    assert claimed(database_dsn, cycle) == {"own", "big-took", "big-thumb", "big-kept"}
+    assert asked == {("live", "default"), ("big", "default"), ("big", "abroad")}
+    end_cycle(cycle, "promoted")
+    assert learn(begin_cycle()).total == 0  # each once
+
+
+def test_nothing_is_judged_on_a_teachers_answers(database_dsn: str, begin_cycle: Begin) -> None:
+    names = [f"big-{number}" for number in range(20)]
+    record(
+        database_dsn,
+        *(make_generation(name, alias="big", user=name) for name in names),
+        *(make_feedback(name, name) for name in names),
+    )
+    cycle = begin_cycle()
+    found = ask(
+        database_dsn,
+        lambda conn: window.claim(
+            conn,
+            cycle,
+            "live",
+            held_back_share=0.5,
+            max_rows=100,
+            max_held_back=100,
+            teacher="big",
+        ),
+    )
+    assert found.held_back == 0
+    assert 0 < found.train < len(names)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from liveweights.config import Config
+from liveweights.config import Config, ModelSettings
+from liveweights.serve.hosted.settings import HostedSettings
+from liveweights.terms.decision import Match
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,16 @@ class Place:
     home: Path
     dsn: str
     key: str = ""
+    closed: Mapping[str, Match] = field(default_factory=dict[str, Match])
+    """Models that were not loaded, by the rule of use that denied it."""
+
+    def list_models(self) -> list[ModelSettings]:
+        """Those with a base of ours that may be loaded."""
+        return [one for one in self.config.list_models() if one.alias not in self.closed]
+
+    def list_hosted(self) -> list[HostedSettings]:
+        """Those of upstreams that may be."""
+        return [one for one in self.config.list_hosted() if one.alias not in self.closed]
 
     def encode(self) -> str:
         parts = {
@@ -26,6 +39,7 @@ class Place:
             "home": str(self.home),
             "dsn": self.dsn,
             "key": self.key,
+            "closed": dict(self.closed),
         }
         return msgspec.json.encode(parts).decode()
 
@@ -36,6 +50,7 @@ class Place:
             home: str
             dsn: str
             key: str
+            closed: dict[str, Match]
 
         parts = msgspec.json.decode(text, type=Parts)
-        return cls(parts.config, Path(parts.home), parts.dsn, parts.key)
+        return cls(parts.config, Path(parts.home), parts.dsn, parts.key, parts.closed)

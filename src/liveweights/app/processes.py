@@ -14,9 +14,11 @@ import psycopg
 import uvloop
 
 from liveweights.app.place import Place
+from liveweights.app.profiles import CatalogueRefused, read_known
 from liveweights.app.report import Report
 from liveweights.app.restarts import AWAY, PERMANENT
 from liveweights.app.server import run_api, run_gateway
+from liveweights.app.terms import make_terms
 from liveweights.engines.protocol import EngineError
 from liveweights.file_modes import close_files
 from liveweights.holder import Held, Holder, read_id
@@ -38,6 +40,7 @@ async def run_worker(place: Place, report: Report) -> None:
     owner = Holder.me(read_id(place.home)).encode()
     # One update at a time: two would take turns at the same cores, and memory for both.
     updating = asyncio.Lock()
+    known = await asyncio.to_thread(read_known, place.config, place.home)
     workers = [
         Worker(
             pool,
@@ -47,8 +50,9 @@ async def run_worker(place: Place, report: Report) -> None:
             key=place.key,
             owner=owner,
             updating=updating,
+            terms=make_terms(place.config, known, place.closed),
         )
-        for model in place.config.list_models()
+        for model in place.list_models()
         if model.learns
     ]
     report.ready()
@@ -112,7 +116,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         # uvloop takes a third less CPU for passing bytes on.
         uvloop.run(_until_orphaned(_work(role, place, report)))
-    except (ModelNotFound, Held) as error:
+    except (CatalogueRefused, ModelNotFound, Held) as error:
         return _end_with(report, error, PERMANENT)
     except psycopg.OperationalError as error:
         return _end_with(report, error, AWAY)

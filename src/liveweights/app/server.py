@@ -14,8 +14,10 @@ from starlette.datastructures import QueryParams
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights.app.place import Place
+from liveweights.app.profiles import read_known
 from liveweights.app.report import Report
 from liveweights.app.sampler import keep_sampling
+from liveweights.app.terms import Lookout, make_terms
 from liveweights.app.wiring import open_hosted, open_limiter, open_model, open_writer
 from liveweights.config import Config
 from liveweights.console.pages import Console
@@ -38,6 +40,7 @@ from liveweights.record.responses import ResponseStore
 from liveweights.record.shadow import keep_shadow
 from liveweights.record.shadow_answer import ShadowAnswer
 from liveweights.release.alias import UnknownAlias
+from liveweights.release.model_console import model_routes
 from liveweights.serve.admin.routes import admin_routes
 from liveweights.serve.api.app import (
     create_app,
@@ -45,6 +48,7 @@ from liveweights.serve.api.app import (
     make_keys,
     make_slots,
 )
+from liveweights.serve.api.models import Listing
 from liveweights.serve.api.shadow import Shadow
 from liveweights.serve.gateway.access import Access
 from liveweights.serve.gateway.app import create_gateway
@@ -53,13 +57,14 @@ from liveweights.serve.gateway.upstream import Upstream
 from liveweights.serve.models import Models
 from liveweights.store.database import Pool, open_pool
 from liveweights.store.upkeep import keep_up
+from liveweights.terms.current import kept
 from liveweights.weights.models import find
 
 
 def status_routes(pool: Pool, place: Place, authenticator: Authenticator) -> Routes:
     """``GET /status``: where the circle of a model stands; of the first one, without
     ``?model=NAME``. Hosted models have none."""
-    names = [model.alias for model in place.config.list_models()]
+    names = [model.alias for model in place.list_models()]
     hosted = {model.alias for model in place.config.list_hosted()}
 
     async def look(name: str) -> bytes:
@@ -99,19 +104,31 @@ async def run_api(place: Place, report: Report) -> None:
     config = place.config
     sockets = bind(config.api.host, config.api.port)
     cache = config.cache_folder()
-    bases = [await asyncio.to_thread(find, model.base, cache) for model in config.list_models()]
+    local = place.list_models()
+    bases = [await asyncio.to_thread(find, model.base, cache) for model in local]
+    known = await asyncio.to_thread(read_known, config, place.home)
     async with AsyncExitStack() as stack:
         pool = await open_pool(place.dsn)
         stack.push_async_callback(pool.close)
         instance = f"{socket.gethostname()}:{config.api.port}"
         opened = [
             await open_model(stack, pool, place, settings, base=base, instance=instance)
-            for settings, base in zip(config.list_models(), bases, strict=True)
+            for settings, base in zip(local, bases, strict=True)
         ]
         models = Models(*opened)
         hosted = [
-            await open_hosted(stack, pool, config, settings) for settings in config.list_hosted()
+            await open_hosted(stack, pool, config, settings) for settings in place.list_hosted()
         ]
+        terms = await stack.enter_async_context(kept(make_terms(config, known, place.closed), pool))
+        by_name = {one.alias: model for one, model in zip(local, opened, strict=True)}
+        lookout = Lookout(pool, terms, known, by_name)
+        listing = Listing(
+            models,
+            hosted,
+            terms,
+            profiles={name: one.profile for name, one in known.items()},
+            standings=lookout.standings,
+        )
 
         async def keep(answer: ShadowAnswer) -> None:
             async with pool.connection() as conn:
@@ -124,16 +141,18 @@ async def run_api(place: Place, report: Report) -> None:
         directory = Directory(pool, place.dsn, make_keys(config.api))
         await stack.enter_async_context(directory)
         authenticator = make_authenticator(config.api, place.key, keys=directory.keys)
-        limiter = await open_limiter(stack, pool, place, directory)
-        responses = ResponseStore(pool)
         tariffs = Tariffs(pool)
         await tariffs.refresh()
+        limiter = await open_limiter(stack, pool, place, directory, tariffs)
+        responses = ResponseStore(pool)
         console = Console(pool, describe_subject(place), authenticator)
         app = create_app(
             models,
             writer,
             config.api,
             hosted=hosted,
+            terms=terms,
+            listing=listing,
             shadow=shadow,
             responses=responses,
             slots=slots,
@@ -145,6 +164,7 @@ async def run_api(place: Place, report: Report) -> None:
                 *insight_routes(pool, authenticator, limiter, config.rewards),
                 *generation_routes(pool, authenticator, limiter),
                 *console.routes(),
+                *model_routes(listing, authenticator),
                 *status_routes(pool, place, authenticator),
                 *admin_routes(pool, authenticator),
             ],
@@ -156,6 +176,7 @@ async def run_api(place: Place, report: Report) -> None:
             responses.keep_expiring(config.record.response_days),
             keep_sampling(pool, instance, slots, models),
             _tell_when_ready(models, report),
+            lookout.run(),
         ):
             stack.callback(asyncio.create_task(work).cancel)
         await _listen(app, config, sockets, report, leave=console.feed.close)
@@ -178,6 +199,9 @@ async def run_gateway(place: Place, report: Report) -> None:
         directory = Directory(pool, place.dsn, make_keys(config.api))
         await stack.enter_async_context(directory)
         authenticator = make_authenticator(config.api, keys=directory.keys)
+        tariffs = Tariffs(pool)
+        await tariffs.refresh()
+        stack.callback(asyncio.create_task(tariffs.keep_fresh()).cancel)
         app = create_gateway(
             upstream,
             writer,
@@ -186,7 +210,7 @@ async def run_gateway(place: Place, report: Report) -> None:
             access=access,
             count=count,
             authenticator=authenticator,
-            limiter=await open_limiter(stack, pool, place, directory),
+            limiter=await open_limiter(stack, pool, place, directory, tariffs),
             pages=admin_routes(pool, authenticator),
         )
         report.ready()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 
+from liveweights.app.profiles import CatalogueRefused
 from liveweights.catalog.card import read_card
 from liveweights.catalog.check import check_model
 from liveweights.config import Config, ConfigError, ModelSettings
@@ -58,6 +59,7 @@ REFUSALS = (
     BadAddress,
     CannotLearn,
     CannotStart,
+    CatalogueRefused,
     ConfigError,
     Held,
     MigrationError,

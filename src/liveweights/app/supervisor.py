@@ -12,15 +12,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psycopg
+
 from liveweights import deadlines
 from liveweights.app.billing import settle_billing
 from liveweights.app.hearing import wait_until_deaf
 from liveweights.app.place import Place
+from liveweights.app.profiles import read_known
 from liveweights.app.relay import check_relay
 from liveweights.app.report import Listener
 from liveweights.app.restarts import GaveUp, Restarts, describe, explain
 from liveweights.app.running import url_of, write_running
 from liveweights.app.start import check_database, check_port, find_base, settle
+from liveweights.app.terms import check_closed, find_closed
 from liveweights.app.welcome import welcome
 from liveweights.config import Config
 from liveweights.engines.context import with_context
@@ -31,6 +35,7 @@ from liveweights.serve.gateway.counts import find_counter
 from liveweights.service_key import make_key
 from liveweights.store.embedded import EmbeddedPostgres
 from liveweights.store.migrate import migrate
+from liveweights.terms.decision import Match
 from liveweights.weights.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
@@ -97,9 +102,12 @@ class Supervisor:
                 dsn = await asyncio.to_thread(self._postgres.start)
             await asyncio.to_thread(migrate, dsn)
             await settle_billing(dsn, config, self._home)
-            place = Place(config, self._home, dsn, make_key(self._home))
+            closed = {} if config.gateway.upstream else await self._close(dsn)
+            place = Place(config, self._home, dsn, make_key(self._home), closed)
             write_running(self._home, config, url_of(config.api.host, config.api.port))
             for model, base in zip(config.list_models(), bases, strict=bool(bases)):
+                if model.alias in closed:
+                    continue
                 live = await settle(
                     dsn,
                     config,
@@ -124,6 +132,15 @@ class Supervisor:
         finally:
             if self._postgres:
                 await asyncio.to_thread(self._postgres.stop)
+
+    async def _close(self, dsn: str) -> dict[str, Match]:
+        """Models that the terms do not let be loaded. Raises CatalogueRefused, CannotStart."""
+        config = self._config
+        known = await asyncio.to_thread(read_known, config, self._home)
+        async with await psycopg.AsyncConnection.connect(dsn) as conn:
+            closed = await find_closed(conn, config, known)
+        check_closed(config, closed)
+        return closed
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
         """What ``work`` comes to; None where the service is stopped before."""

@@ -20,6 +20,7 @@ from liveweights.cli.context import (
     refuse,
 )
 from liveweights.cli.output import say, show, show_json
+from liveweights.cli.rules import read_terms
 from liveweights.config import Config, ModelSettings
 from liveweights.cycle import ledger, live
 from liveweights.release import aliases
@@ -27,6 +28,7 @@ from liveweights.release.alias import Alias, AliasError
 from liveweights.release.audience import count_audience
 from liveweights.release.rollout import IllegalMove, Move
 from liveweights.store.database import Connection
+from liveweights.terms.decision import Match
 from liveweights.weights.registry import get
 
 canary = typer.Typer(
@@ -102,8 +104,15 @@ def start(
     """Try a checkpoint on live traffic without the gate; the running worker watches it."""
     settings = read_config(config, home)
     name = find_model(settings, model).alias
+    terms = read_terms(settings, home)
 
-    async def ask(conn: Connection) -> Alias:
+    async def ask(conn: Connection) -> Alias | Match:
+        async with conn.transaction():
+            await terms.renew(conn)
+            denied = terms.permit(name, terms.ask("release"))
+            await terms.write(conn)
+        if denied is not None:
+            return denied
         async with conn.transaction():
             await get(conn, checkpoint)
             cycle = await ledger.begin_release(conn, name, checkpoint, reason)
@@ -117,6 +126,8 @@ def start(
             )
 
     alias = query(settings, home, ask)
+    if isinstance(alias, Match):
+        raise refuse(f"terms do not allow a release of {name}: {alias} (rule {alias.rule})")
     say(f"{alias.name}: {alias.canary} is tried on {_share(alias)}")
 
 

@@ -32,7 +32,8 @@ def toml_value(value: object) -> str:
     if isinstance(value, msgspec.Struct):
         value = msgspec.to_builtins(value)
     if isinstance(value, dict):
-        inner = ", ".join(f"{json.dumps(k)} = {toml_value(v)}" for k, v in value.items())
+        given = ((key, one) for key, one in value.items() if one is not None)
+        inner = ", ".join(f"{json.dumps(key)} = {toml_value(one)}" for key, one in given)
         return f"{{ {inner} }}" if inner else "{}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(toml_value, value))}]"
@@ -55,5 +56,7 @@ def _keys(table: msgspec.Struct) -> list[str]:
         if isinstance(value, msgspec.Struct):
             continue
         lines += [f"# {line}" for line in textwrap.wrap(describe(field), 90)]
-        lines.append(f"{field.name} = {toml_value(value)}")
+        # TOML has no null: what is not set is not there.
+        unset = f"# {field.name} is not set"
+        lines.append(unset if value is None else f"{field.name} = {toml_value(value)}")
     return lines

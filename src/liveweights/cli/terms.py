@@ -11,20 +11,21 @@ import msgspec
 import typer
 
 from liveweights import bounds
+from liveweights.app.profiles import CatalogueRefused, read_known
 from liveweights.catalog.card_files import CatalogueError
 from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.names import UnknownModel
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
 from liveweights.cli.output import say, show, show_json
 from liveweights.cli.terms_page import example_lines, list_questions, terms_lines, told
-from liveweights.config import Config, ModelSettings
+from liveweights.config import Config
 from liveweights.store.database import Connection
 from liveweights.terms import rows
 from liveweights.terms.book import Book
 from liveweights.terms.decision import Override
 from liveweights.terms.defaults import DEFAULTS
 from liveweights.terms.examples import list_examples
-from liveweights.terms.facts import Facts, facts_of, unknown_facts
+from liveweights.terms.facts import facts_of
 from liveweights.terms.names import find_idle, find_strange
 from liveweights.terms.purposes import find_purpose
 from liveweights.terms.rules import ACTIONS, Action
@@ -69,11 +70,11 @@ def check(
     purpose = purpose or find_purpose(settings.purposes, tenant)
     try:
         if name is None:
-            models = [_facts(known, one) for one in settings.list_models()]
+            models = [one.candidate.facts for one in read_known(settings, home).values()]
         else:
             models = [facts_of(known, known.find(name))]
         strange = list(find_strange(settings.terms, known))
-    except (CatalogueError, UnknownModel) as error:
+    except (CatalogueError, CatalogueRefused, UnknownModel, OSError) as error:
         raise refuse(str(error)) from error
     overrides = _overrides(settings, home)
     book = Book(models, settings.terms, overrides=overrides)
@@ -218,16 +219,6 @@ def end_override(
 
     query(read_config(config, home), home, end)
     say(f"override {number} is taken back")
-
-
-def _facts(known: Catalogue, model: ModelSettings) -> Facts:
-    """By the name of its base, which may be a folder's."""
-    for name in (model.base, Path(model.base).name):
-        try:
-            return facts_of(known, known.find(name), model.alias)
-        except UnknownModel:
-            continue
-    return unknown_facts(model.alias)
 
 
 def _overrides(settings: Config, home: Path) -> list[Override]:

@@ -10,8 +10,9 @@ import typer
 
 from liveweights import bounds
 from liveweights.catalog.check import check_model
-from liveweights.cli.context import Json, Settings, read_config, refuse
+from liveweights.cli.context import HOME, Home, Json, Settings, read_config, refuse
 from liveweights.cli.output import say, show_json
+from liveweights.cli.rules import check_export
 from liveweights.weights.models import ModelNotFound, find
 
 
@@ -27,18 +28,22 @@ def upcycle(
     seed: Annotated[
         int, typer.Option(min=0, max=bounds.COUNT, help="Of the router's random weights.")
     ] = 0,
+    home: Home = HOME,
     config: Settings = None,
     as_json: Json = False,
 ) -> None:
     """Make a mixture of experts that computes what a dense model does (arXiv 2212.05055).
 
+    The rules of use for `export` are applied; see docs/terms.md.
     Serve it with `liveweights up --model TARGET --engine torch`; updates make its experts differ.
     """
     # Torch and Transformers are slow to import: only where they are needed.
     from liveweights.weights.upcycle import upcycle as make
 
+    settings = read_config(config, home)
+    check_export(settings, home, model)
     try:
-        cache = read_config(config).cache_folder()
+        cache = settings.cache_folder()
         base = find(model, cache)
         asyncio.run(check_model(base, model, "torch", cache))
         made = make(base.folder, target, experts=experts, top_k=top_k, seed=seed)

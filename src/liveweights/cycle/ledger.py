@@ -121,8 +121,9 @@ async def recent(
     return [Cycle(*row) for row in await cursor.fetchall()]
 
 
-async def read_news(conn: Connection, alias: str) -> News:
-    """What was said since the last cycle began, to answers of the base that is live.
+async def read_news(conn: Connection, alias: str, teacher: str = "") -> News:
+    """What was said since the last cycle began, to answers of the base that is live, and to those
+    of a ``teacher``, another alias, if there is one.
 
     Before the first cycle: all of it, and the seconds since the first answer. What a rejected
     cycle read is unread again, but alone it is no reason for another one: it would end the same.
@@ -137,12 +138,15 @@ async def read_news(conn: Connection, alias: str) -> News:
     row = await cursor.fetchone()
     assert row is not None
     started, ended, now, live = row
-    moment = started or await first_answered(conn, alias)
+    names = [alias, teacher] if teacher else [alias]
+    answered = [await first_answered(conn, name) for name in names]
+    moment = started or min((one for one in answered if one is not None), default=None)
     if moment is None:
         return News(0, 0, 0.0, math.inf)
     foreign = await read_foreign(conn, live)
+    judged = [await count_judged(conn, name, moment, foreign) for name in names]
     return News(
-        judged=await count_judged(conn, alias, moment, foreign),
+        judged=sum(judged),
         followed=await count_follow_ups(conn, alias, moment, foreign),
         since_start=(now - moment).total_seconds(),
         since_end=math.inf if ended is None else ended.total_seconds(),

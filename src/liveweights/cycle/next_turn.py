@@ -15,7 +15,8 @@ LOOKED_AT = 20
 async def read_next(conn: Connection, settings: WorkerSettings) -> tuple[News, Attempt]:
     """What was said since the last cycle began, and what the next one does otherwise."""
     past = await ledger.recent(conn, settings.alias, LOOKED_AT)
-    return await ledger.read_news(conn, settings.alias), plan(past, settings.learn, settings.gate)
+    news = await ledger.read_news(conn, settings.alias, settings.learn_from)
+    return news, plan(past, settings.learn, settings.gate)
 
 
 async def read_attempt(conn: Connection, settings: WorkerSettings, cycle: int) -> Attempt:

@@ -73,9 +73,11 @@ class CycleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """What the cycles of one alias go by. ``cache`` is the folder of converted models."""
+    """What the cycles of one alias go by. ``learn_from`` is the alias of a hosted model whose
+    answers teach, too, empty for none; ``cache`` is the folder of converted models."""
 
     alias: str
+    learn_from: str
     cycle: CycleSettings
     learn: LearnSettings
     rewards: RewardMap

@@ -21,6 +21,7 @@ from liveweights import __version__
 from liveweights.cycle import ledger, live
 from liveweights.cycle.held_back import read_cases, read_earlier
 from liveweights.cycle.ledger import Cycle
+from liveweights.cycle.lessons import Lessons, as_lesson
 from liveweights.cycle.next_turn import read_attempt
 from liveweights.cycle.progress import tell_asked
 from liveweights.cycle.restarting import work_folder
@@ -43,6 +44,7 @@ from liveweights.release.audience import count_audience
 from liveweights.release.course import read_reason
 from liveweights.release.history import taken_back
 from liveweights.store.database import Connection, Pool
+from liveweights.terms.current import Terms
 from liveweights.weights import signing
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import HASHES
@@ -67,6 +69,7 @@ class Steps:
     key: str
     updating: asyncio.Lock
     """Held during an update: those of several models take turns, the longest waiting first."""
+    terms: Terms
     next_look: float = 0.0
     """When, on the monotonic clock, the canary is looked at again."""
 
@@ -107,6 +110,8 @@ class Steps:
     async def _claim(self, cycle: Cycle) -> Cycle:
         learn = self.settings.learn
         async with self.pool.connection() as conn:
+            await self.terms.renew(conn)
+            lessons = Lessons(self.terms, cycle.alias)
             claimed = await claim(
                 conn,
                 cycle.id,
@@ -114,10 +119,14 @@ class Steps:
                 held_back_share=learn.held_back_share,
                 max_rows=learn.max_rows,
                 max_held_back=learn.max_held_back,
+                teacher=self.settings.learn_from or None,
+                may_learn=lessons.may_learn,
             )
+            await self.terms.write(conn)
             if claimed.train:
                 return await ledger.advance(conn, cycle, "learning")
-        return await self.end(cycle, "no_signal", "no unread feedback that may be learnt from")
+        reason = f"no unread feedback that may be learnt from{lessons.describe()}"
+        return await self.end(cycle, "no_signal", reason)
 
     async def _learn(self, cycle: Cycle) -> Cycle:
         folder = self._folder(cycle)
@@ -145,7 +154,8 @@ class Steps:
             "cycle": cycle.id,
             "code": __version__,
             "licence": licence,
-            "origin": f"learnt from feedback to {cycle.alias}",
+            "origin": self._origin(cycle),
+            "owed": Lessons(self.terms, cycle.alias).owed(self.settings.learn_from),
             "learnt_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "report": report,
         }
@@ -179,6 +189,11 @@ class Steps:
                 conn, cycle, "calibrating", candidate=checkpoint.id, learning=report
             )
 
+    def _origin(self, cycle: Cycle) -> str:
+        teacher = self.settings.learn_from
+        taught = f", and from answers of {teacher} that users took" if teacher else ""
+        return f"learnt from feedback to {cycle.alias}{taught}"
+
     async def _update(
         self, cycle: Cycle, folder: Path, incumbent: Checkpoint, base: Checkpoint
     ) -> None:
@@ -201,7 +216,7 @@ class Steps:
         self, cycle: Cycle, folder: Path, incumbent: Checkpoint, base: Checkpoint
     ) -> None:
         async with self.pool.connection() as conn:
-            train = await read(conn, cycle.id, "train")
+            claimed = await read(conn, cycle.id, "train")
             held_back = await read(conn, cycle.id, "held_back")
             follow_ups = await read_follow_ups(conn, cycle.id)
             earlier = await read_earlier(conn, cycle, self.settings.learn)
@@ -212,7 +227,7 @@ class Steps:
             base=str(whole.folder),
             parent=str(incumbent.folder) if incumbent.kind == "adapter" else None,
             incumbent=incumbent.id,
-            train=train,
+            train=[as_lesson(one, cycle.alias) for one in claimed],
             held_back=spread(held_back, self.settings.learn.max_scored),
             follow_ups=follow_ups,
             earlier=earlier,
@@ -355,6 +370,8 @@ class Steps:
             help_ = "; ".join(advise(verdict.causes, settings.gate))
             reason = f"{verdict.outcome}: {'; '.join(verdict.reasons)}. What would help: {help_}"
             return await self.end(cycle, "rejected", reason, verdict=built)
+        if (denied := await self._deny_release(cycle)) is not None:
+            return await self.end(cycle, "rejected", denied, verdict=built)
         async with self.pool.connection() as conn:
             await live.start(
                 conn,
@@ -367,6 +384,15 @@ class Steps:
             )
             await deployments.let_go(conn, cycle.candidate)
             return await ledger.advance(conn, cycle, "canary", verdict=built)
+
+    async def _deny_release(self, cycle: Cycle) -> str | None:
+        """Why the terms do not let the candidate go live; None where they do."""
+        terms = self.terms
+        async with self.pool.connection() as conn:
+            await terms.renew(conn)
+            by = terms.permit(cycle.alias, terms.ask("release"))
+            await terms.write(conn)
+        return None if by is None else f"terms do not allow a release: {by} (rule {by.rule})"
 
     @asynccontextmanager
     async def _kept_loaded(self, checkpoint: str) -> AsyncGenerator[None]:

@@ -32,6 +32,7 @@ from liveweights.record.refused import reason_of
 from liveweights.release.retention import prune, remove_work
 from liveweights.store.database import Connection, Pool
 from liveweights.store.faults import Fault, fault_of
+from liveweights.terms.current import Terms
 from liveweights.weights.content import NotPlainFile
 from liveweights.weights.delta import DeltaError
 from liveweights.weights.registry import NotRegistered, RegistryError
@@ -68,13 +69,21 @@ class Worker:
     """Who holds the lease on the cycles: a ``Holder`` as JSON, in a service."""
     updating: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held during an update; shared by the workers of all models of a service."""
+    terms: Terms = field(default_factory=Terms)
+    """What the models' answers and checkpoints may be used for; by default anything."""
     rival: tuple[str, datetime] | None = None
     """Who else held it at the last look, and until when."""
     steps: Steps = field(init=False)
 
     def __post_init__(self) -> None:
         self.steps = Steps(
-            self.pool, self.settings, self.home, self.url, key=self.key, updating=self.updating
+            self.pool,
+            self.settings,
+            self.home,
+            self.url,
+            key=self.key,
+            updating=self.updating,
+            terms=self.terms,
         )
 
     @property

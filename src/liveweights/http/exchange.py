@@ -25,6 +25,8 @@ class Exchange:
     send: Send
     deadline: float
     permit: Permit
+    names: tuple[str, ...] = ()
+    """Of the models that may answer, where they are chosen already."""
     headers: tuple[tuple[bytes, bytes], ...] = field(default=())
     """What every answer to this request carries."""
     strict: bool = False

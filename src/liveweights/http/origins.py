@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-EXPOSED = ("x-generation-id", "x-model", "x-checkpoint", "x-ignored-parameters", "retry-after")
+EXPOSED = (
+    *("x-generation-id", "x-model", "x-checkpoint", "x-ignored-parameters", "retry-after"),
+    *("x-model-notice", "x-terms-warning"),
+)
 """Headers of answers that such a page may read."""
 
 

@@ -225,7 +225,7 @@ def _correction(
     example: Example, voter: Voter, settings: LearnSettings, encode: Encode
 ) -> list[Row]:
     written = last_correction(example.feedback)
-    if written is None or not settings.correction_weight:
+    if written is None or not settings.correction_weight or not example.generation.prompt_ids:
         return []
     answer = written_ids(example.generation, written, encode)
     if not answer:

@@ -151,12 +151,6 @@ class Permit:
     def headers(self) -> Headers:
         return self._account.headers(self._limiter.clock())
 
-    def withdraw(self) -> None:
-        """It goes on as a request with a permit of its own, and counts as that one only; to be
-        closed none the less."""
-        if holding := self._account.by_name.get("requests"):
-            holding.settle(0, -1)
-
     def close(self) -> None:
         """The request has ended: what it has not used is given back."""
         if holding := self._account.by_name.get("concurrency"):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import cast
 
 import psycopg
 from psycopg_pool import PoolTimeout
 
+from liveweights.meter.charges import same_money
 from liveweights.meter.price_book import Held, PriceBook
 from liveweights.meter.price_rows import LEAD, VERSION, read_book
+from liveweights.meter.prices import Tokens, charge
 from liveweights.store.database import Pool
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,18 @@ class Tariffs:
 
     def find(self, tenant: str, model: str, at: datetime) -> Held:
         return self._book.find(tenant, model, at)
+
+    def quote(self, tenant: str, model: str, prompt_tokens: int, output_tokens: int) -> int:
+        """What an answer of so many tokens costs now, in nanos, if none of them is cheaper than
+        the others and nothing is withheld; 0 where there is no price."""
+        held = self.find(tenant, model, datetime.now(UTC))
+        if held.price is None:
+            return 0
+        tokens = Tokens(prompt_tokens, 0, output_tokens, 0)
+        passed = 0
+        if held.cost is not None and same_money(held.price, held.cost):
+            passed = charge(held.cost, tokens)
+        return charge(held.price, tokens, passed)
 
     async def refresh(self) -> None:
         """Read what has been added. Raises psycopg.OperationalError, PoolTimeout."""

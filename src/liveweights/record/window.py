@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -29,12 +29,22 @@ class Claim:
         return self.train + self.held_back
 
 
+MayLearn = Callable[[str, str], bool]
+"""Whether what a model (by its alias) answered to a tenant may be learnt from."""
+
+
+def may_learn_all(alias: str, tenant: str) -> bool:
+    """Everything may be."""
+    return True
+
+
 class UnknownCycle(LookupError):
     """There is no such cycle for that alias."""
 
 
 # That an answer was shown says nothing of it. A broken-off answer without text is not silence:
-# nobody knows what it would have said.
+# nobody knows what it would have said. Of a teacher's answers those count that users took, each
+# once for each model that learns from them.
 CANDIDATES = f"""
 with unread as (
     select k.day, k.generation, max(k.received_at) as arrived
@@ -44,11 +54,11 @@ with unread as (
         select from consumed where consumed.feedback = k.seq)
     group by k.day, k.generation
 ), candidates as (
-    select g.id, g.tenant, g.session, g.user_id, u.arrived
+    select g.id, g.alias, g.tenant, g.session, g.user_id, u.arrived
     from unread u join generations g on g.day = u.day and g.id = u.generation
     where g.alias = %(alias)s and g.consent and g.checkpoint <> all(%(foreign)s::text[])
     union all
-    select g.id, g.tenant, g.session, g.user_id, g.created_at
+    select g.id, g.alias, g.tenant, g.session, g.user_id, g.created_at
     from generations g
     where g.alias = %(alias)s and g.consent and g.checkpoint <> all(%(foreign)s::text[])
       and g.output = '' and g.finish_reason not in ('cancelled', 'error')
@@ -58,7 +68,7 @@ with unread as (
           where f.day = g.day and f.generation = g.id and f.signal <> 'shown')
       and not exists (select from consumed where consumed.generation = g.id)
     union all
-    select g.id, g.tenant, g.session, g.user_id, n.created_at
+    select g.id, g.alias, g.tenant, g.session, g.user_id, n.created_at
     from generations g cross join lateral ({NEXT}) n
     where g.alias = %(alias)s and g.consent and g.checkpoint <> all(%(foreign)s::text[])
       and g.endpoint = 'chat' and g.session is not null and g.output <> ''
@@ -66,8 +76,20 @@ with unread as (
           select from feedback f
           where f.day = g.day and f.generation = g.id and f.signal <> 'shown')
       and not exists (select from consumed where consumed.generation = g.id)
+    union all
+    select g.id, g.alias, g.tenant, g.session, g.user_id, max(k.received_at)
+    from feedback_keys k join generations g on g.day = k.day and g.id = k.generation
+    where g.alias = %(teacher)s::text and g.consent and g.output <> '' and g.finish_reason = 'stop'
+      and exists (
+          select from outcomes o
+          where o.day = g.day and o.generation = g.id
+            and (o.value_micros > 0 or o.accepted_micros > o.rejected_micros))
+      and not exists (
+          select from consumed join turns on turns.id = consumed.cycle
+          where consumed.generation = g.id and turns.alias = %(alias)s)
+    group by g.id, g.alias, g.tenant, g.session, g.user_id
 )
-select id, tenant, session, user_id from candidates
+select id, alias, tenant, session, user_id from candidates
 order by exists (
     select from cycle_rows r join turns c on c.id = r.cycle
     where r.generation = candidates.id
@@ -177,6 +199,8 @@ async def claim(
     held_back_share: float,
     max_rows: int,
     max_held_back: int,
+    teacher: str | None = None,
+    may_learn: MayLearn = may_learn_all,
 ) -> Claim:
     """Choose what ``cycle`` reads, in the caller's transaction.
 
@@ -188,6 +212,9 @@ async def claim(
     tried in vain, else those first that have waited longest; the rest is left for the next cycle. A
     session (else a user, else a row) is wholly on one side of the split. A cycle that has rows
     keeps them as they are.
+
+    ``teacher`` is another alias: of its answers those that users took are learnt from, on their
+    side of the split, and nothing is judged on them. What may not be learnt from stays unread.
 
     Raises UnknownCycle.
     """
@@ -203,9 +230,13 @@ async def claim(
     ids: list[str] = []
     splits: list[Split] = []
     async with conn.cursor(name="candidates") as candidates:
-        await candidates.execute(CANDIDATES.encode(), {"alias": alias, "foreign": foreign})
-        async for id, tenant, session, user in candidates:
+        values = {"alias": alias, "foreign": foreign, "teacher": teacher}
+        await candidates.execute(CANDIDATES.encode(), values)
+        async for id, model, tenant, session, user in candidates:
             split = split_of(split_key(tenant, session, user, id), held_back_share)
+            taught = model != alias
+            if (taught and split == "held_back") or not may_learn(model, tenant):
+                continue
             if room[split]:
                 room[split] -= 1
                 ids.append(id)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from types import MappingProxyType
 
 from liveweights.terms.book import Book
 from liveweights.terms.criteria import Candidate, Criterion, make_criterion, members
-from liveweights.terms.decision import Override, Question
+from liveweights.terms.decision import Match, Override, Question
 from liveweights.terms.defaults import DEFAULTS
 from liveweights.terms.route import ANY, Route
 from liveweights.terms.rules import Rule
@@ -19,6 +20,7 @@ KEPT = 10_000
 """Routes that are kept, and orders; when there are more, all are worked out anew."""
 SHOWN = 20
 """Names of models in a message."""
+NONE: Mapping[str, Match] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class NoModelFits(LookupError):
         for one in removed:
             by_rule.setdefault(one.rule, []).append(one)
         told = "; ".join(f"{rule} removed {_models(them)}" for rule, them in by_rule.items())
-        super().__init__(f"no model fits: {told}")
+        super().__init__(f"no model fits: {told or 'the service has none'}")
         self.removed = removed
 
 
@@ -58,6 +60,7 @@ class Roster:
     """The models of a service, in the order in which ``auto`` takes them: the cheapest first, those
     of an unknown price last; of one price by name. It does not change: make another.
 
+    ``closed`` are models that were not loaded, by the rule that denied it: they answer nothing.
     Sets of models are integers, a bit for each model.
     """
 
@@ -68,6 +71,7 @@ class Roster:
         *,
         overrides: Iterable[Override] = (),
         defaults: Sequence[Rule] = DEFAULTS,
+        closed: Mapping[str, Match] = NONE,
     ) -> None:
         self._candidates = sorted(candidates, key=_by_price)
         self._numbers = {one.name: number for number, one in enumerate(self._candidates)}
@@ -76,10 +80,14 @@ class Roster:
         """What the terms say of each model."""
         self._names = [(1 << number, name) for name, number in self._numbers.items()]
         self._bits = [(1 << number, one) for number, one in enumerate(self._candidates)]
-        self._everyone = (1 << len(facts)) - 1
+        self._closed = closed
+        self._open = sum(bit for bit, name in self._names if name not in closed)
         self._criteria: dict[tuple[str, object], Sieve] = {}
         self._routes: dict[Route, tuple[Sieve, ...]] = {}
         self._orders: dict[int, tuple[str, ...]] = {}
+
+    def __contains__(self, model: str) -> bool:
+        return model in self._numbers
 
     def choose(self, model: str, question: Question, route: Route = ANY) -> tuple[str, ...]:
         """The models that may answer, the first choice first. ``question`` is about routing.
@@ -87,7 +95,7 @@ class Roster:
         For the name of a model, it and its fallbacks; for ``auto`` the cheapest that fits, then the
         route's fallbacks, else all others that fit. Raises NoSuchModel, NoModelFits.
         """
-        fits = self._everyone & ~self.book.denied(question)
+        fits = self._open & ~self.book.denied(question)
         for sieve in self._of(route):
             fits &= sieve.fits
         if model == AUTO:
@@ -113,6 +121,8 @@ class Roster:
         sieves = self._of(route)
         for number in numbers:
             one = self._candidates[number]
+            if (match := self._closed.get(one.name)) is not None:
+                yield Removal(one.name, f"terms.{match.rule}", f"not loaded: {match}")
             by = self.book.decide(one.name, question)
             if by.outcome == "deny" and by.decided_by is not None:
                 yield Removal(one.name, f"terms.{by.decided_by.rule}", str(by.decided_by))

@@ -23,9 +23,11 @@ class RouteError(ValueError):
 class Origins(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whose models, and under what licences; ``unknown`` is a value of each."""
 
-    countries: tuple[Country, ...] = ()
-    makers: tuple[Text, ...] = ()
-    licence_kinds: tuple[LicenceKind, ...] = ()
+    countries: Annotated[
+        tuple[Country, ...], Meta(description="ISO 3166-1 alpha-2, or `unknown`.")
+    ] = ()
+    makers: Annotated[tuple[Text, ...], Meta(description="As cards name them.")] = ()
+    licence_kinds: Annotated[tuple[LicenceKind, ...], Meta(description="Kinds of licences.")] = ()
 
 
 ANYBODY = Origins()
@@ -51,13 +53,26 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     allow: Origins = ANYBODY
     deny: Origins = ANYBODY
-    max_price: Dollars | MaxPrice | None = None
-    min_context: Annotated[int, Meta(ge=1, le=bounds.COUNT)] | None = None
-    local_only: bool = False
-    learnable: bool = False
-    suite: Text | None = None
-    min_score: Annotated[float, Meta(ge=0, le=1)] | None = None
-    fallback: tuple[Text, ...] | None = None
+    max_price: Annotated[
+        Dollars | MaxPrice | None,
+        Meta(description="US dollars for a million tokens: one number, or `input` and `output`."),
+    ] = None
+    min_context: Annotated[
+        Annotated[int, Meta(ge=1, le=bounds.COUNT)] | None, Meta(description="Tokens.")
+    ] = None
+    local_only: Annotated[bool, Meta(description="Nothing leaves this machine.")] = False
+    learnable: Annotated[bool, Meta(description="It learns from its users.")] = False
+    suite: Annotated[
+        Text | None, Meta(description="A suite of the gate that it was scored on.")
+    ] = None
+    min_score: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(description="Its least score on that suite."),
+    ] = None
+    fallback: Annotated[
+        tuple[Text, ...] | None,
+        Meta(description="Models that may answer in its place; not set: its own."),
+    ] = None
 
     def __post_init__(self) -> None:
         if (self.suite is None) != (self.min_score is None):

@@ -56,6 +56,14 @@ def test_lists_models() -> None:
     assert model["owned_by"] == "liveweights"
     assert model["root"] == model["checkpoint"] == BASE
     assert model["canary"] == {"checkpoint": NEXT, "share": 0.25}
+    assert model["state"] == "ready"
+    assert model["capabilities"] == {
+        **dict.fromkeys(("chat", "completion", "tools", "json"), True),
+        **dict.fromkeys(("infill", "reasoning", "vision"), False),
+    }
+    unknown = ("base", "maker", "country", "licence", "pricing", "verdict", "accept_rate")
+    assert {name: model[name] for name in unknown} == dict.fromkeys(unknown)
+    assert model["data"] == {"recorded": True, "teaches": [], "sent_to": None}
     assert api.call("GET", "/v1/models/tiny").json() == model
 
 

@@ -27,11 +27,14 @@ from liveweights.learn.rewards import RewardMap
 from liveweights.record.responses import ResponseStore
 from liveweights.record.writer import Writer
 from liveweights.release import aliases
+from liveweights.release.model_console import model_routes
 from liveweights.serve.api.app import create_app, make_authenticator, make_limiter
+from liveweights.serve.api.models import Listing
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.models import Models, make_model
 from liveweights.serve.router import Router
 from liveweights.store.database import open_pool
+from liveweights.terms.current import Terms
 
 from .doubles import BASE, Answer, ScriptedEngine, TemplateHere, make_tokenizer
 
@@ -41,6 +44,7 @@ ROUTES = (
     *("/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/responses/", "/v1/feedback"),
     *("/infill", "/v1/generations/"),
     *("/v1/models", "/v1/models/", "/v1/embeddings", "/insight/", "/releases", "/releases/"),
+    *("/models", "/models/"),
     *("/answers", "/answers/", "/checkpoints", "/checkpoints/", "/cycles", "/cycles/"),
     *("/home.json", "/assets/"),
     *("/releases/rollback", "/status", "/healthz", "/metrics", "/openapi.json", "/"),
@@ -85,7 +89,18 @@ JSON_VALUE = st.recursive(
     max_leaves=6,
 )
 NAMES = (
-    *("model", "prompt", "messages", "input", "instructions", "metadata", "user", "store", "stop"),
+    *(
+        "model",
+        "route",
+        "prompt",
+        "messages",
+        "input",
+        "instructions",
+        "metadata",
+        "user",
+        "store",
+        "stop",
+    ),
     *("tools", "text", "response_format", "generation", "signal", "value", "id", "feedback"),
     *("previous_response_id", "temperature", "seed", "max_tokens", "n", "logit_bias", "include"),
 )
@@ -154,15 +169,16 @@ def service(database_dsn: str) -> Any:
             router.set("tiny", BASE)
             authenticator = make_authenticator(CONFIG.api)
             place = Place(CONFIG, Path("/nowhere"), database_dsn)
+            models = Models(
+                make_model(
+                    ScriptedEngine(tokenizer, "hello"),
+                    router,
+                    tokenizer,
+                    template=TemplateHere(tokenizer),
+                )
+            )
             app = create_app(
-                Models(
-                    make_model(
-                        ScriptedEngine(tokenizer, "hello"),
-                        router,
-                        tokenizer,
-                        template=TemplateHere(tokenizer),
-                    )
-                ),
+                models,
                 writer,
                 CONFIG.api,
                 responses=ResponseStore(pool),
@@ -171,6 +187,7 @@ def service(database_dsn: str) -> Any:
                     *insight_routes(pool, authenticator, make_limiter(CONFIG.api), RewardMap()),
                     *generation_routes(pool, authenticator, make_limiter(CONFIG.api)),
                     *Console(pool, describe_subject(place), authenticator).routes(),
+                    *model_routes(Listing(models, [], Terms()), authenticator),
                     *status_routes(pool, place, authenticator),
                 ],
             )

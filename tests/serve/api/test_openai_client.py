@@ -100,7 +100,9 @@ def test_extra_headers_and_metadata_reach_the_record(client: OpenAI, api: Api) -
 
 def test_models(client: OpenAI) -> None:
     assert [model.id for model in client.models.list()] == ["tiny"]
-    assert client.models.retrieve("tiny").owned_by == "liveweights"
+    model = client.models.retrieve("tiny")
+    assert model.owned_by == "liveweights"
+    assert model.to_dict()["capabilities"]["chat"] is True  # type: ignore[index]
     with pytest.raises(openai.NotFoundError) as caught:
         client.models.retrieve("none")
     assert caught.value.code == "model_not_found"

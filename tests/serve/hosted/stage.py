@@ -20,7 +20,9 @@ from tests.serve.api.doubles import (
 from tests.serve.api.servers import answering, make_server
 from tests.serve.gateway.stub import USAGE, MemoryOwners, streamed
 
-from liveweights.serve.api.app import create_app
+from liveweights.http.authentication import Authenticator
+from liveweights.meter.keys import Client
+from liveweights.serve.api.app import create_app, make_keys
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.gateway.access import Access
 from liveweights.serve.gateway.settings import GatewaySettings
@@ -29,6 +31,7 @@ from liveweights.serve.hosted.model import Hosted
 from liveweights.serve.hosted.settings import HostedSettings
 from liveweights.serve.models import Models, make_model
 from liveweights.serve.router import Router
+from liveweights.terms.current import Terms
 
 Fault = Literal[
     "none",
@@ -72,6 +75,9 @@ class Server:
     fault: Fault = "none"
     requests: list[tuple[str, dict[str, str], dict[str, Any]]] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
+    fingerprint: str | None = None
+    pieces: list[bytes] | None = None
+    """What a stream consists of, each piece by itself."""
     port: int = 0
     listening: asyncio.Server | None = None
 
@@ -133,17 +139,36 @@ class Server:
         elif self.fault == "broken":
             writer.write(chunked + _chunk(STREAM[: len(STREAM) // 2]))
         elif self.fault == "none" and not stream:
-            writer.write(start + b"content-length: %d\r\n\r\n" % len(WHOLE) + WHOLE)
+            whole = self._named(WHOLE)
+            writer.write(start + b"content-length: %d\r\n\r\n" % len(whole) + whole)
         elif self.fault == "none":
             writer.write(chunked)
-            for part in streamed():
-                writer.write(_chunk(part))
-                await writer.drain()
+            for part in self.pieces or map(self._named, streamed()):
+                if part:
+                    writer.write(_chunk(part))
+                    await writer.drain()
+                    await asyncio.sleep(0.02 if self.pieces else 0)
             writer.write(b"0\r\n\r\n")
+
+    def _named(self, part: bytes) -> bytes:
+        if self.fingerprint is None:
+            return part
+        named = b'"system_fingerprint": "%s", "model"' % self.fingerprint.encode()
+        return part.replace(b'"model"', named, 1)
 
 
 def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+class Counted(Authenticator):
+    """Counts whom it was asked for."""
+
+    asked = 0
+
+    async def authenticate(self, scope: Any, **how: Any) -> Client:
+        self.asked += 1
+        return await super().authenticate(scope, **how)
 
 
 @dataclass
@@ -155,6 +180,7 @@ class Stage:
     router: Router
     client: aiohttp.ClientSession
     url: str
+    authenticator: Counted
 
     async def ask(
         self, path: str = "chat/completions", **body: Any
@@ -179,6 +205,7 @@ async def staged(
     *,
     settings: ApiSettings | None = None,
     key: str = KEY,
+    terms: Terms | None = None,
 ) -> AsyncIterator[Stage]:
     """The local model ``tiny``, and a hosted one for each name of ``fallbacks``."""
     settings = settings or ApiSettings()
@@ -208,8 +235,16 @@ async def staged(
         router.set("tiny", BASE)
         engine = ScriptedEngine(tokenizer, "hello")
         local = make_model(engine, router, tokenizer, template=TemplateHere(tokenizer))
-        app = create_app(Models(local), recorder, settings, hosted=list(hosted.values()))
+        counted = Counted(make_keys(settings))
+        app = create_app(
+            Models(local),
+            recorder,
+            settings,
+            hosted=list(hosted.values()),
+            terms=terms,
+            authenticator=counted,
+        )
         url = await stack.enter_async_context(answering(make_server(app)))
         root = url.removesuffix("/v1")
         client = await stack.enter_async_context(aiohttp.ClientSession(root))
-        yield Stage(servers, hosted, recorder, engine, router, client, url)
+        yield Stage(servers, hosted, recorder, engine, router, client, url, counted)

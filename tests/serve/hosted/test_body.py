@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.serve.hosted.body import read_model, with_model
+from liveweights.serve.hosted.body import Asked, read_asked, with_model
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(),
@@ -19,12 +19,16 @@ VALUES = st.recursive(
 )
 
 
-@given(st.dictionaries(st.text().filter(lambda name: name.casefold() != "model"), VALUES))
+OURS = ("model", "route")
+
+
+@given(st.dictionaries(st.text().filter(lambda name: name.casefold() not in OURS), VALUES))
 def test_only_the_model_is_another(members: dict[str, Any]) -> None:
-    body = json.dumps({**members, "model": "big"}).encode()
+    body = json.dumps({**members, "model": "big", "route": {"local_only": True}}).encode()
     after = with_model(body, "o/gpt")
     assert json.loads(after) == {**members, "model": "o/gpt"}
-    assert (read_model(body), read_model(after)) == ("big", "o/gpt")
+    assert read_asked(body) == Asked(model="big", route={"local_only": True})
+    assert read_asked(after) == Asked(model="o/gpt")
 
 
 def test_values_are_the_same_bytes() -> None:
@@ -38,9 +42,9 @@ def test_values_are_the_same_bytes() -> None:
 def test_no_second_member_names_another_model() -> None:
     body = b'{"model": "big", "Model": "dear", "mod\\u0065l": "big", "MODEL": "dear"}'
     assert json.loads(with_model(body, "m")) == {"model": "m"}
-    assert read_model(b'{"model": "big", "model": "small"}') == "small"
+    assert read_asked(b'{"model": "big", "model": "small"}') == Asked(model="small")
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"model": 3}', b"{}", b"\xff", b"[" * 9999])
 def test_what_names_no_model(body: bytes) -> None:
-    assert read_model(body) is None
+    assert read_asked(body) is None

@@ -16,6 +16,11 @@ from tests.serve.gateway.stub import USAGE, WORDS
 from liveweights.meter.settings import RateLimits
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.hosted.breaker import FAILURES, PAUSE
+from liveweights.serve.hosted.version import Version, checkpoint_id
+from liveweights.terms.criteria import Candidate
+from liveweights.terms.current import Terms
+from liveweights.terms.facts import Facts, Origin
+from liveweights.terms.rules import Conditions, Rule
 
 from .stage import KEY, STREAM, WHOLE, Fault, Stage, staged
 
@@ -34,22 +39,29 @@ def play(act: Callable[[Stage], Awaitable[None]], *args: Any, **how: Any) -> Non
 
 def test_a_stream_passes_byte_for_byte_and_is_recorded_and_rated() -> None:
     async def act(stage: Stage) -> None:
-        stage.servers["big"].headers = {"x-generation-id": "theirs", "x-model": "theirs"}
+        stage.servers["big"].headers = {
+            "x-generation-id": "theirs",
+            "x-model": "theirs",
+            "x-checkpoint": "theirs",
+        }
         headers = {"authorization": "Bearer callers", "x-session-id": "s1", "cookie": "a=b"}
         response, body = await stage.ask(stream=True, user="ada", headers=headers)
         assert (response.status, body) == (200, STREAM)
         assert response.headers.getall("x-model") == ["big"]
         row = stage.recorder.only()
         assert response.headers.getall("x-generation-id") == [row.id]
-        assert (row.alias, row.checkpoint, row.endpoint) == ("big", "big-1@upstream", "chat")
+        assert (row.alias, row.endpoint) == ("big", "chat")
+        said = checkpoint_id(stage.hosted["big"].settings.upstream, "org/big", Version("big-1"))
+        assert row.checkpoint == said
+        assert response.headers.getall("x-checkpoint") == [said]
         assert (row.output, row.finish_reason, row.usage) == ("".join(WORDS), "stop", USAGE)
         assert (row.user, row.session) == ("ada", "s1")
         [(path, sent, asked)] = stage.servers["big"].requests
         assert (path, asked["model"], asked["user"]) == ("/v1/chat/completions", "org/big", "ada")
         assert sent["authorization"] == f"Bearer {KEY}"
         assert "cookie" not in sent
-        said = {"generation": row.id, "signal": "thumbs", "value": "up"}
-        async with stage.client.post("/v1/feedback", json=said) as answer:
+        thumb = {"generation": row.id, "signal": "thumbs", "value": "up"}
+        async with stage.client.post("/v1/feedback", json=thumb) as answer:
             assert answer.status == 201
         async with stage.client.get("/metrics") as answer:
             text = await answer.text()
@@ -291,3 +303,98 @@ def test_the_official_client_meets_both_kinds() -> None:
         assert [row.alias for row in stage.recorder.generations.values()] == ["tiny", "big", "big"]
 
     play(act)
+
+
+def test_the_id_covers_what_the_upstream_reports() -> None:
+    async def act(stage: Stage) -> None:
+        server, model = stage.servers["big"], stage.hosted["big"]
+        upstream = model.settings.upstream
+        assert model.checkpoint == checkpoint_id(upstream, "org/big")
+        for fingerprint in ("fp_1", "fp_2"):
+            server.fingerprint = fingerprint
+            said = checkpoint_id(upstream, "org/big", Version("big-1", fingerprint))
+            for stream in (False, True):
+                await stage.forget()
+                response, _ = await stage.ask(stream=stream)
+                assert response.headers["x-checkpoint"] == said
+                assert stage.recorder.only().checkpoint == said
+        async with stage.client.get("/v1/models/big") as answer:
+            assert (await answer.json())["checkpoint"] == said
+
+    play(act)
+
+
+@pytest.mark.parametrize("pieces", [(b"",), (b": wait\n\n",), (b"data: {", b'"model": "big-')])
+def test_a_stream_that_begins_otherwise_passes_as_it_is(pieces: tuple[bytes, ...]) -> None:
+    """The version may come in pieces, or late: then only the record has it."""
+
+    async def act(stage: Stage) -> None:
+        cut = STREAM.index(b'"big-1"') + len(b'"big-')
+        whole = pieces[0].startswith(b"data")
+        stage.servers["big"].pieces = [STREAM[:cut], STREAM[cut:]] if whole else [*pieces, STREAM]
+        response, body = await stage.ask(stream=True)
+        assert body == (STREAM if whole else b"".join([*pieces, STREAM]))
+        said = checkpoint_id(stage.hosted["big"].settings.upstream, "org/big", Version("big-1"))
+        assert stage.recorder.only().checkpoint == said
+        assert response.headers.get("x-checkpoint", said) == said
+        assert ("x-checkpoint" in response.headers) == (pieces != (b": wait\n\n",))
+
+    play(act)
+
+
+def candidate(name: str, country: str, **more: Any) -> Candidate:
+    origin = Origin(name=f"o/{name}", country=country, licence="MIT", licence_kind="open")
+    return Candidate(facts=Facts(name=name, origins=(origin,)), input=1, output=1, **more)
+
+
+NO_CN = Rule(
+    name="no-cn", when=("route",), on=Conditions(country=("CN",)), then="deny", reason="no"
+)
+
+
+def test_terms_and_routes_choose_among_both_kinds() -> None:
+    async def act(stage: Stage) -> None:
+        async def ask(model: str, **route: Any) -> tuple[int, str | None]:
+            response, _ = await stage.ask(model=model, route=route)
+            return response.status, response.headers.get("x-model")
+
+        assert await ask("big") == (200, "tiny")  # terms deny it, and the other stands in
+        assert await ask("big", fallback=[]) == (403, None)
+        assert await ask("small") == (200, "small")
+        assert await ask("auto", deny={"countries": ["US"]}) == (200, "tiny")
+        assert await ask("auto", local_only=True) == (200, "tiny")
+        assert await ask("small", local_only=True) == (422, None)
+        assert await ask("small", local_only=True, fallback=["tiny"]) == (200, "tiny")
+        assert await ask("small", locl_only=True) == (400, None)
+        assert stage.servers["big"].requests == []
+        assert "route" not in stage.servers["small"].requests[0][2]
+        stage.router.resident(())
+        assert await ask("tiny", fallback=["small"]) == (200, "small")
+        assert await ask("tiny") == (503, None)
+
+    models = [
+        candidate("big", "CN", fallback=("tiny",)),
+        candidate("small", "US"),
+        candidate("tiny", "FR", local=True),
+    ]
+    play(act, {"big": ("tiny",), "small": ()}, terms=Terms(models, [NO_CN]))
+
+
+def test_who_asks_is_looked_up_once_whoever_answers() -> None:
+    async def act(stage: Stage) -> None:
+        for number, model in enumerate(("tiny", "big", "none", "tiny"), 1):
+            await stage.ask(model=model)
+            assert stage.authenticator.asked == number
+
+    play(act)
+
+
+def test_a_key_that_is_used_up_is_told_before_its_body_is_looked_at() -> None:
+    async def act(stage: Stage) -> None:
+        headers = {"authorization": f"Bearer {MINE}"}
+        assert (await stage.ask(model="tiny", headers=headers))[0].status == 200
+        response, _ = await stage.ask(model="tiny", route=3, headers=headers)
+        assert response.status == 429
+
+    limits = RateLimits(requests_per_minute=1, concurrency=1)
+    play(act, settings=ApiSettings(keys={MINE: "us"}, limits=limits))

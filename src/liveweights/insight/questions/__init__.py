@@ -121,6 +121,25 @@ class Swap(msgspec.Struct, frozen=True):
     lasted_s: float | None
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """How a model stands. ``accept_rate`` is of the ``clicked`` answers of the window, within
+    ``low`` and ``high``; ``p50_ms`` and ``p95_ms`` of the wait for the first token. ``cycle`` and
+    ``verdict`` are the gate's last ones, ``scores`` in [0, 1] by suite. None: no data."""
+
+    alias: str
+    generations: int
+    clicked: int
+    accept_rate: float | None
+    low: float | None
+    high: float | None
+    p50_ms: float | None
+    p95_ms: float | None
+    cycle: int | None
+    verdict: str | None
+    reasons: list[str]
+    scores: dict[str, float]
+
+
 @cache
 def sql(name: str) -> str:
     """The text of a question."""
@@ -183,6 +202,11 @@ async def swaps(conn: Connection, window: Window) -> list[Swap]:
     """Every change of what the window's alias points at that was made in the window."""
     changes = await _ask(conn, "swaps", Swap, window)
     return [swap for swap in changes if window.since <= swap.at < window.until]
+
+
+async def standing(conn: Connection, window: Window) -> list[Standing]:
+    """How each model stands that answered in the window, or was ever judged."""
+    return await _ask(conn, "standing", Standing, window)
 
 
 def _worths(rewards: RewardMap) -> dict[str, float]:

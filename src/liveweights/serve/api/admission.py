@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import TypeVar
 
 import msgspec
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from liveweights.http.authentication import check_model
 from liveweights.http.errors import ApiError, bad_request, too_many, unsupported
 from liveweights.http.exchange import Exchange, deadline_of
 from liveweights.http.slots import QueueFull
 from liveweights.http.wire import ClientGone, check_json, check_storable, decode, read_body
 from liveweights.meter.limits import Permit
 from liveweights.serve.api.answer import Service
+from liveweights.serve.api.arrival import Arrival, arrival_of
 from liveweights.serve.api.caller import Caller, identify
 from liveweights.serve.api.draft import Draft
 from liveweights.serve.api.refusals import (
@@ -43,11 +43,13 @@ async def admitted(
     """The checked request, who sent it and where to answer.
 
     The key's limits are asked before anything is read, and what the request takes of them is
-    settled afterwards. Raises ApiError, ClientGone.
+    settled afterwards; both once, where a door before this one has let it in. Raises ApiError,
+    ClientGone.
     """
     headers = Headers(scope=scope)
-    client = await service.authenticator.authenticate(scope, use="answers", own=True)
-    permit = await service.limiter.begin(client)
+    before = arrival_of(scope)
+    arrival = before or await _let_in(service, scope)
+    client, permit = arrival.client, arrival.permit
     try:
         deadline = deadline_of(headers, service.settings.deadline_seconds)
         check_json(headers)
@@ -61,14 +63,28 @@ async def admitted(
         yield (
             request,
             caller,
-            Exchange(receive, send, deadline, permit, strict=strict, ignored=ignored),
+            Exchange(
+                receive,
+                send,
+                deadline,
+                permit,
+                names=arrival.names,
+                strict=strict,
+                ignored=ignored,
+            ),
         )
     except ApiError as error:
         if error.code == CONTEXT_EXCEEDED:
             permit.used = max(permit.reserved, permit.read)  # finding out was work
         raise
     finally:
-        permit.close()
+        if before is None:
+            permit.close()
+
+
+async def _let_in(service: Service, scope: Scope) -> Arrival:
+    client = await service.authenticator.authenticate(scope, use="answers", own=True)
+    return Arrival(client, await service.limiter.begin(client))
 
 
 def _is_strict(headers: Headers, default: bool) -> bool:
@@ -90,24 +106,41 @@ def _read(body: bytes, type: type[Request], strict: bool) -> tuple[Request, list
 
 
 @contextmanager
-def pinned(service: Service, name: str, caller: Caller) -> Generator[tuple[Model, Pin]]:
-    """The model of that name and one checkpoint of it, held until the last byte.
+def pinned(
+    service: Service, request: BaseRequest, caller: Caller, exchange: Exchange
+) -> Generator[tuple[Model, Pin]]:
+    """The model that answers, which ``request`` names from then on, and one checkpoint of it, held
+    until the last byte.
 
-    Raises ApiError 403, 404, 503.
+    Of those that may answer it is the first of ours that can. Raises ApiError 400, 403, 404, 422,
+    503.
     """
-    check_model(caller.client, name)
-    try:
-        model = service.models.find(name)
-        context = model.router.pin(name, caller.sticky)
-        pin = context.__enter__()
-    except UnknownModel:
-        raise model_not_found(name) from None
-    except NotReady as error:
-        raise unavailable(f"The model cannot answer at the moment: {error}.") from None
+    names = exchange.names or service.choices.choose(caller.client, request.model, request.route)
+    model, pin, context = _pin(service, names, caller)
+    request.model = pin.alias
     try:
         yield model, pin
     finally:
         context.__exit__(None, None, None)
+
+
+def _pin(
+    service: Service, names: Sequence[str], caller: Caller
+) -> tuple[Model, Pin, AbstractContextManager[Pin]]:
+    """Raises ApiError 404, 503: of the first name that is no hosted model's."""
+    refusal: ApiError | None = None
+    for name in names:
+        try:
+            model = service.models.find(name)
+        except UnknownModel:
+            continue
+        try:
+            context = model.router.pin(name, caller.sticky)
+            return model, context.__enter__(), context
+        except NotReady as error:
+            told = f"The model cannot answer at the moment: {error}."
+            refusal = refusal or unavailable(told)
+    raise refusal or model_not_found(names[0])
 
 
 @asynccontextmanager

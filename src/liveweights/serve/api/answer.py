@@ -26,6 +26,7 @@ from liveweights.http.wire import reply
 from liveweights.meter.limits import Limiter
 from liveweights.meter.money import NANOS
 from liveweights.meter.tariffs import Tariffs
+from liveweights.serve.api.choice import Choices
 from liveweights.serve.api.draft import Draft
 from liveweights.serve.api.metrics import Metrics
 from liveweights.serve.api.names import model_header
@@ -51,6 +52,7 @@ class Service:
     limiter: Limiter
     slots: Slots
     authenticator: Authenticator
+    choices: Choices
     shadow: Shadow | None = None
     tariffs: Tariffs | None = None
 
@@ -112,7 +114,7 @@ async def _send_whole(
     if there:
         if settle is not None:
             await settle()
-        await reply(exchange.send, 200, shape.whole(drafts), _head(drafts, exchange))
+        await reply(exchange.send, 200, shape.whole(drafts), _head(service, drafts, exchange))
 
 
 async def _send_stream(
@@ -122,7 +124,7 @@ async def _send_stream(
     exchange: Exchange,
     settle: Settle,
 ) -> None:
-    stream = EventStream(exchange.send, _head(drafts, exchange))
+    stream = EventStream(exchange.send, _head(service, drafts, exchange))
     end = b""
 
     async def emit(draft: Draft, token: Token) -> None:
@@ -275,12 +277,17 @@ async def _record(service: Service, draft: Draft, reason: str, *, broken_off: bo
         service.shadow.offer(draft)
 
 
-def _head(drafts: Sequence[Draft], exchange: Exchange) -> list[tuple[bytes, bytes]]:
-    """Headers that say which answers these are, and which checkpoint of which model gave them."""
+def _head(
+    service: Service, drafts: Sequence[Draft], exchange: Exchange
+) -> list[tuple[bytes, bytes]]:
+    """Headers that say which answers these are, which checkpoint of which model gave them, and what
+    its terms ask to be said."""
+    first = drafts[0]
     return [
         (b"x-generation-id", ", ".join(draft.id for draft in drafts).encode()),
-        (b"x-checkpoint", drafts[0].checkpoint.encode()),
-        model_header(drafts[0].alias),
+        (b"x-checkpoint", first.checkpoint.encode()),
+        model_header(first.alias),
+        *service.choices.headers(first.alias, first.caller.tenant),
         *exchange.headers,
     ]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -19,13 +20,14 @@ from liveweights.meter.limits import Limiter
 from liveweights.meter.tariffs import Tariffs
 from liveweights.serve.api.answer import Service
 from liveweights.serve.api.chat import ChatEndpoint
+from liveweights.serve.api.choice import Choices, RouteOf
 from liveweights.serve.api.completions import CompletionsEndpoint
 from liveweights.serve.api.editors import InfillEndpoint
 from liveweights.serve.api.feedback import FeedbackEndpoint
 from liveweights.serve.api.health import HealthEndpoint
 from liveweights.serve.api.key import KeyEndpoint
 from liveweights.serve.api.metrics import Metrics, MetricsEndpoint
-from liveweights.serve.api.models import ModelsEndpoint
+from liveweights.serve.api.models import Listing, ModelsEndpoint
 from liveweights.serve.api.openapi import describe_api
 from liveweights.serve.api.recorder import Recorder, Responses
 from liveweights.serve.api.refusals import REFUSALS
@@ -33,10 +35,14 @@ from liveweights.serve.api.responses.endpoint import ResponseEndpoint, Responses
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.api.shadow import Shadow
 from liveweights.serve.gateway.metrics import GatewayMetrics
+from liveweights.serve.hosted.chains import list_chain
 from liveweights.serve.hosted.door import Door
 from liveweights.serve.hosted.door import Service as HostedService
 from liveweights.serve.hosted.model import Hosted
 from liveweights.serve.models import Models
+from liveweights.terms.criteria import Candidate
+from liveweights.terms.current import Terms
+from liveweights.terms.facts import unknown_facts
 
 
 async def refuse_embeddings(scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,12 +75,24 @@ def make_slots(settings: ApiSettings) -> Slots:
     return Slots(settings.max_running, settings.max_waiting)
 
 
+def _hosted_only(hosted: Sequence[Hosted]) -> Iterator[Candidate]:
+    """Hosted models, and those that answer in their place; nothing else is known of them."""
+    fallbacks = {model.alias: model.settings.fallback for model in hosted}
+    chains = {name: list_chain(name, fallbacks) for name in fallbacks}
+    for name in dict.fromkeys(chain.from_iterable(chains.values())):
+        others = chains.get(name, [name])[1:]
+        yield Candidate(facts=unknown_facts(name), fallback=tuple(others))
+
+
 def create_app(
     models: Models,
     recorder: Recorder,
     settings: ApiSettings | None = None,
     *,
     hosted: Sequence[Hosted] = (),
+    terms: Terms | None = None,
+    route_of: RouteOf | None = None,
+    listing: Listing | None = None,
     shadow: Shadow | None = None,
     responses: Responses | None = None,
     slots: Slots | None = None,
@@ -85,7 +103,10 @@ def create_app(
 ) -> ASGIApp:
     """The API over models and a record that the caller opened and will close.
 
-    ``hosted`` models are answered for under their names, too. Without ``responses`` no
+    ``hosted`` models are answered for under their names, too. ``terms`` say what each model may be
+    used for, by default anything; ``route_of`` what a key's requests ask of a model where they do
+    not say, by default what the settings say of its tenant; ``listing`` is what is said of the
+    models. Without ``responses`` no
     conversation is kept for /v1/responses. ``slots`` are of the settings' size, unless the caller
     looks at them too. Without ``tariffs`` no answer says what it costs. ``pages`` are answered
     beside it.
@@ -94,6 +115,8 @@ def create_app(
     metrics = GatewayMetrics() if hosted else Metrics()
     authenticator = authenticator or make_authenticator(settings)
     limiter = limiter or make_limiter(settings)
+    terms = terms or Terms(_hosted_only(hosted))
+    choices = Choices(terms, models, route_of or settings.route_of)
     service = Service(
         models,
         recorder,
@@ -103,17 +126,21 @@ def create_app(
         limiter,
         slots or make_slots(settings),
         authenticator,
+        choices,
         shadow,
         tariffs,
     )
-    known = ModelsEndpoint(models, authenticator, limiter, hosted)
+    listing = listing or Listing(models, hosted, terms)
+    known = ModelsEndpoint(listing, authenticator, limiter)
 
     def answering(local: ASGIApp) -> ASGIApp:
         if not isinstance(metrics, GatewayMetrics):
             return local
         by_name = {model.alias: model for model in hosted}
         return Door(
-            HostedService(by_name, models, recorder, settings, metrics, authenticator, limiter),
+            HostedService(
+                by_name, models, recorder, settings, metrics, authenticator, limiter, choices
+            ),
             local,
         )
 

@@ -160,7 +160,8 @@ class InfillEndpoint:
             named = header_of(exchange.ignored)
             await reply(exchange.send, 200, msgspec.json.encode(nothing), named)
             return
-        with pinned(service, request.model or self._only_model(), caller) as (model, pin):
+        request.model = request.model or self._only_model()
+        with pinned(service, request, caller, exchange) as (model, pin):
             length = len(request.before) + len(request.input_suffix)
             await exchange.permit.reserve(model.encoder.fewest(length, BEFORE))
             prompt_ids, skip, unread = await infill_tokens(model, request, caller.tenant)

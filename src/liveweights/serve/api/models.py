@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 from starlette.types import Receive, Scope, Send
@@ -12,78 +13,161 @@ from liveweights.http.wire import reply
 from liveweights.meter.limits import Limiter
 from liveweights.serve.api.objects import Canary, ModelList
 from liveweights.serve.api.objects import Model as ModelObject
+from liveweights.serve.api.profile import (
+    Capabilities,
+    Profile,
+    Standing,
+    State,
+    Warned,
+)
 from liveweights.serve.api.refusals import model_not_found
 from liveweights.serve.hosted.model import Hosted
 from liveweights.serve.models import Model, Models
 from liveweights.serve.router import Route, UnknownModel
+from liveweights.terms.current import Terms
+from liveweights.terms.decision import Decision
+
+UNKNOWN = Profile()
+NOTHING = Standing()
+THINKING = ("think", "reasoning")
+"""Words of a chat template that can have a model think before it answers."""
 
 
-def describe(route: Route, model: Model) -> ModelObject:
-    """OpenAI's model object, and which checkpoints stand behind it; the tokens of its context
-    by both names that clients look for."""
-    known = model.router.known(route.live)
-    context = model.engine.context_length
-    return ModelObject(
-        id=route.name,
-        created=route.since,
-        checkpoint=route.live,
-        root=(known.base if known else None) or route.live,
-        parent=known.parent if known else None,
-        context_length=context,
-        max_model_len=context,
-        canary=Canary(route.canary, route.share) if route.canary else None,
-    )
+class Listing:
+    """Everything that is known of the models of a service, gathered from all who know."""
 
+    def __init__(
+        self,
+        models: Models,
+        hosted: Sequence[Hosted],
+        terms: Terms,
+        *,
+        profiles: Mapping[str, Profile] | None = None,
+        standings: Mapping[str, Standing] | None = None,
+    ) -> None:
+        self._models = models
+        self._hosted = {model.alias: model for model in hosted}
+        self._terms = terms
+        self._profiles = profiles or {}
+        self._standings = {} if standings is None else standings
 
-def describe_hosted(model: Hosted) -> ModelObject:
-    return ModelObject(
-        id=model.alias,
-        created=model.since,
-        checkpoint=model.checkpoint,
-        root=model.settings.model,
-        parent=None,
-        context_length=None,
-        max_model_len=None,
-        canary=None,
-        owned_by="hosted",
-    )
+    def read(self, tenant: str | None = None) -> list[ModelObject]:
+        """Every alias and hosted model; ``tenant``: whose use the terms are asked about."""
+        local = [
+            self._describe(route.name, route, model, tenant)
+            for model in self._models
+            for route in model.router.routes()
+        ]
+        hosted = [self._describe_hosted(model, tenant) for model in self._hosted.values()]
+        return [*local, *hosted]
+
+    def find(self, name: str, tenant: str | None = None) -> ModelObject:
+        """An alias, a hosted model, or a resident checkpoint. Raises ApiError 404."""
+        if (hosted := self._hosted.get(name)) is not None:
+            return self._describe_hosted(hosted, tenant)
+        try:
+            model = self._models.find(name)
+        except UnknownModel:
+            raise model_not_found(name) from None
+        routes = {route.name: route for route in model.router.routes()}
+        known = name if name in routes else next(iter(routes), name)
+        route = routes.get(name) or Route(name, name, None, 0.0, 0)
+        return self._describe(known, route, model, tenant)
+
+    def _describe(self, known: str, route: Route, model: Model, tenant: str | None) -> ModelObject:
+        """Of a model of ours, of which most is known under the name ``known``; the tokens of its
+        context by both names that clients look for."""
+        registered = model.router.known(route.live)
+        context = model.engine.context_length
+        return ModelObject(
+            id=route.name,
+            created=route.since,
+            checkpoint=route.live,
+            root=(registered.base if registered else None) or route.live,
+            parent=registered.parent if registered else None,
+            context_length=context,
+            max_model_len=context,
+            canary=Canary(route.canary, route.share) if route.canary else None,
+            state="ready" if model.router.ready(route.live) else "loading",
+            capabilities=_capabilities(model),
+            **self._known(known, tenant),
+        )
+
+    def _describe_hosted(self, model: Hosted, tenant: str | None) -> ModelObject:
+        profile = self._profiles.get(model.alias, UNKNOWN)
+        state: State = "resting" if model.breaker.pause else "ready"
+        return ModelObject(
+            id=model.alias,
+            created=model.since,
+            checkpoint=model.checkpoint,
+            root=model.settings.model,
+            parent=None,
+            context_length=profile.context,
+            max_model_len=profile.context,
+            canary=None,
+            owned_by="hosted",
+            state=state,
+            capabilities=profile.capabilities,
+            **self._known(model.alias, tenant),
+        )
+
+    def _known(self, name: str, tenant: str | None) -> dict[str, Any]:
+        profile = self._profiles.get(name, UNKNOWN)
+        standing = self._standings.get(name, NOTHING)
+        decided = self._terms.decide(name, self._terms.ask("route", tenant))
+        return {
+            "base": profile.base,
+            "maker": profile.maker,
+            "country": profile.country,
+            "licence": profile.licence,
+            "duties": profile.duties,
+            "notices": decided.notices,
+            "warnings": _warnings(decided),
+            "pricing": profile.pricing,
+            "data": profile.data,
+            "verdict": standing.verdict,
+            "accept_rate": standing.accept_rate,
+            "latency": standing.latency,
+        }
 
 
 class ModelsEndpoint:
     """Lists the aliases and hosted models; shows one of them, or one resident checkpoint."""
 
-    def __init__(
-        self,
-        models: Models,
-        authenticator: Authenticator,
-        limiter: Limiter,
-        hosted: Sequence[Hosted],
-    ) -> None:
-        self._models = models
-        self._hosted = {model.alias: model for model in hosted}
+    def __init__(self, listing: Listing, authenticator: Authenticator, limiter: Limiter) -> None:
+        self._listing = listing
         self._limiter = limiter
         self._authenticator = authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = await self._authenticator.authenticate(scope, own=True)
         await self._limiter.charge(client, "reads")
+        tenant = None if client.own else client.tenant
         name: str | None = scope["path_params"].get("model")
+        body: Any
         if name is None:
-            local = [
-                describe(route, model) for model in self._models for route in model.router.routes()
-            ]
-            body = ModelList([*local, *map(describe_hosted, self._hosted.values())])
+            body = ModelList(self._listing.read(tenant))
         else:
-            body = self._describe(name)
+            body = self._listing.find(name, tenant)
         await reply(send, 200, msgspec.json.encode(body))
 
-    def _describe(self, name: str) -> ModelObject:
-        """Raises ApiError 404."""
-        if (hosted := self._hosted.get(name)) is not None:
-            return describe_hosted(hosted)
-        try:
-            model = self._models.find(name)
-        except UnknownModel:
-            raise model_not_found(name) from None
-        routes = {route.name: route for route in model.router.routes()}
-        return describe(routes.get(name) or Route(name, name, None, 0.0, 0), model)
+
+def _capabilities(model: Model) -> Capabilities:
+    template = str(model.tokenizer.chat_template or "") if model.template else ""
+    return Capabilities(
+        chat=model.template is not None,
+        completion=True,
+        infill=model.infill is not None,
+        tools=model.template is not None and model.syntax is not None,
+        json="constraint" in model.engine.guidance,
+        reasoning=any(word in template for word in THINKING),
+        vision=False,
+    )
+
+
+def _warnings(decided: Decision) -> tuple[Warned, ...]:
+    return tuple(
+        Warned(rule=one.rule, reason=str(one))
+        for one in decided.matched
+        if one.then == "warn" and one.aside is None
+    )

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from liveweights.catalog.licences import Duty
 from liveweights.http.errors import ErrorFields
+from liveweights.serve.api.profile import (
+    AcceptRate,
+    Capabilities,
+    DataPolicy,
+    Latency,
+    LicenceTold,
+    Pricing,
+    State,
+    VerdictTold,
+    Warned,
+)
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 
@@ -172,8 +185,9 @@ class Canary(msgspec.Struct):
 
 
 class Model(msgspec.Struct, kw_only=True):
-    """``root`` is the base whose architecture it has, of a hosted model its name at its upstream;
-    ``parent`` is what it was learnt from. The context of a hosted model is not known."""
+    """``root`` is the checkpoint whose architecture it has, of a hosted model its name at its
+    upstream; ``base`` is its hub id, as far as it is known; ``parent`` is what it was learnt from.
+    ``notices`` are what its licence asks to be shown, ``warnings`` what rules of use say."""
 
     id: str
     created: int
@@ -185,10 +199,24 @@ class Model(msgspec.Struct, kw_only=True):
     max_model_len: int | None
     object: Literal["model"] = "model"
     owned_by: str = "liveweights"
+    state: State
+    base: str | None
+    maker: str | None
+    country: str | None
+    licence: LicenceTold | None
+    duties: tuple[Duty, ...]
+    notices: tuple[str, ...]
+    warnings: tuple[Warned, ...]
+    capabilities: Capabilities
+    pricing: Pricing | None
+    data: DataPolicy
+    verdict: VerdictTold | None
+    accept_rate: AcceptRate | None
+    latency: Latency | None
 
 
 class ModelList(msgspec.Struct):
-    data: list[Model]
+    data: Sequence[Model]
     object: Literal["list"] = "list"
 
 

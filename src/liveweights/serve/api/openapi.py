@@ -51,14 +51,15 @@ JSON, EVENTS = "application/json", "text/event-stream"
 WHY = {
     400: "The request is not understood, or asks for what is not supported; `param` names it.",
     401: "The API key is missing or unknown.",
-    403: "The API key is good, and not for this.",
+    403: "The API key is not for this, or the rules of use deny it; the message says which.",
     404: "There is no such model, answer or path.",
     408: "The answer was not complete at the request's deadline.",
     409: "The id, or the name, was used before for something else.",
     413: "The body is too large.",
     415: "The body is not sent as JSON.",
     421: "The service is not known under the name in the `Host` header.",
-    422: "Some of the batch was not recorded; `data` says which.",
+    422: "Some of the batch was not recorded (`data` says which); or no model fits what `route` "
+    "asks (the message says which rule removed which model).",
     429: "A limit of the key, or the queue, is full; `retry-after` says when to come again.",
     503: "No engine can answer now, or the server is shutting down.",
 }
@@ -171,7 +172,7 @@ OPERATORS = (
     ),
 )
 """There where an operator's key is set."""
-GENERATION = (400, 401, 403, 404, 408, 413, 415, 429, 503)
+GENERATION = (400, 401, 403, 404, 408, 413, 415, 422, 429, 503)
 OPERATIONS = (
     Operation(
         "post",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import Annotated, ClassVar, TypedDict
+from typing import Annotated, Any, ClassVar, TypedDict
 
 import msgspec
 from msgspec import Meta
@@ -75,6 +75,15 @@ class BaseRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     stream: bool | None = None
     user: StoredName | None = None
     metadata: Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=16)] | None = None
+
+    route: Annotated[
+        Any,
+        Meta(
+            description="What the model that answers must be: an object with any of `allow`, "
+            "`deny`, `max_price`, `min_context`, `local_only`, `learnable`, `suite` with "
+            "`min_score`, and `fallback`."
+        ),
+    ] = None
 
     # Accepted and without effect on the answer: hints to OpenAI's own infrastructure.
     service_tier: str | None = None

@@ -8,7 +8,9 @@ import msgspec
 
 from liveweights import bounds
 from liveweights.http.settings import ServerSettings
+from liveweights.meter.keys import Client
 from liveweights.meter.settings import Key, RateLimits, Tenant
+from liveweights.terms.route import ANY, Route, parse_route
 
 
 class ApiSettings(ServerSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,6 +82,14 @@ class ApiSettings(ServerSettings, frozen=True, kw_only=True, forbid_unknown_fiel
         dict[str, RateLimits],
         msgspec.Meta(description="Tenant to the limits of each of its keys, in place of `limits`."),
     ] = msgspec.field(default_factory=dict[str, RateLimits])
+    route: Annotated[
+        Route,
+        msgspec.Meta(description="What a model must be to answer, where a request does not say."),
+    ] = ANY
+    tenant_routes: Annotated[
+        dict[Tenant, Route],
+        msgspec.Meta(description="Tenant to its own, in place of `route`."),
+    ] = msgspec.field(default_factory=dict[str, Route])
     max_running: Annotated[
         int,
         msgspec.Meta(
@@ -135,6 +145,12 @@ class ApiSettings(ServerSettings, frozen=True, kw_only=True, forbid_unknown_fiel
     def asks_for_keys(self) -> bool:
         """Whether callers are told apart by keys."""
         return self.require_keys or bool(self.keys)
+
+    def route_of(self, client: Client) -> Route:
+        """What its requests ask of a model where they do not say: what the key has, and of its
+        tenant's what the key does not say. Raises RouteError."""
+        route = self.tenant_routes.get(client.tenant, self.route)
+        return parse_route(client.rights.route, route) if client.rights.route else route
 
     def training_allowed(self, tenant: str) -> bool:
         return self.tenant_consent.get(tenant, self.consent)

@@ -22,6 +22,8 @@ from liveweights.serve.gateway.transcript import LONGEST
 
 log = logging.getLogger(__name__)
 
+_LONGEST_EVENT = 1 << 14
+"""Bytes of a stream that are held back at most for its first event to be whole."""
 RECORD_SECONDS = 5.0
 """How long an answer may wait for a place in the record."""
 
@@ -68,8 +70,9 @@ class Delivery:
     async def _pass_events(
         self, answer: Answer, headers: list[RawHeader], send: Send, passage: Passage
     ) -> None:
-        await _start(send, answer, [*headers, _named(passage)])
-        ended = False
+        started, ended, held = not passage.is_versioned, False, b""
+        if started:
+            await _start(send, answer, [*headers, *_named(passage)])
         while not ended:
             chunk = await answer.part()
             ended = answer.ended
@@ -77,6 +80,14 @@ class Delivery:
             if (ended or passage.transcript.done) and not passage.recorded:
                 await self._record(passage)
             await self._remember(passage)
+            if not started:
+                # The first event says which version answers, which stands in the head.
+                held += chunk
+                passage.look()
+                if not (ended or passage.has_version or _has_event(held)):
+                    continue
+                started, chunk = True, held
+                await _start(send, answer, [*headers, *_named(passage)])
             await send_chunk(send, chunk, more=not ended)
 
     async def _pass_whole(
@@ -89,7 +100,7 @@ class Delivery:
             passage.give_up(ValueError(f"it is longer than {LONGEST} bytes"))
         known = await self._record(passage)
         await self._remember(passage)
-        await pass_on(answer, [*headers, _named(passage)] if known else headers, send, body)
+        await pass_on(answer, [*headers, *_named(passage)] if known else headers, send, body)
 
     async def _remember(self, passage: Passage) -> None:
         """Whose the answer is, if the upstream keeps it."""
@@ -160,5 +171,14 @@ async def _start(send: Send, answer: Answer, headers: list[RawHeader]) -> None:
     await send({"type": "http.response.start", "status": status, "headers": headers})
 
 
-def _named(passage: Passage) -> RawHeader:
-    return b"x-generation-id", passage.id.encode()
+def _named(passage: Passage) -> list[RawHeader]:
+    """The answer's id, and that of the version which gave it, as far as that is known."""
+    named = [(b"x-generation-id", passage.id.encode())]
+    if passage.is_versioned and (passage.has_version or passage.recorded):
+        named.append((b"x-checkpoint", passage.settle_checkpoint().encode()))
+    return named
+
+
+def _has_event(head: bytes) -> bool:
+    """Whether a stream's first event, or more than any has, is there."""
+    return b"\n\n" in head or b"\r\n\r\n" in head or len(head) > _LONGEST_EVENT

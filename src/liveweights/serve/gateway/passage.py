@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from liveweights.record.generation import Generation, Surface
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 
 _ELSEWHERE = ("prompt_tokens", "completion_tokens", "requests")
 """What is counted at an answer's first choice."""
+NameVersion = Callable[[str, str], str]
+"""From the model and the fingerprint that an upstream reports to the id of what answers."""
 
 
 class Passage:
@@ -34,9 +37,10 @@ class Passage:
         kind: str | None = None,
         *,
         count: Count = count_bytes,
+        name_version: NameVersion | None = None,
     ) -> None:
         """``kind``: the collection that the answer joins if it is kept. ``count`` estimates the
-        tokens that the upstream does not count."""
+        tokens that the upstream does not count. ``name_version`` gives the id of what answers."""
         self.id = make_id("gen")
         self.transcript = Transcript()
         self.recorded = False
@@ -50,6 +54,8 @@ class Passage:
         self._caller = caller
         self._kind = kind
         self._count = count
+        self._name_version = name_version
+        self._checkpoint: str | None = None
         self._usage: tuple[int, dict[str, int]] = -1, {}
         """After how many bytes of the answer it was counted, and what."""
         self._created_at = datetime.now(UTC)
@@ -63,6 +69,14 @@ class Passage:
         if not self.unreadable:
             try:
                 self._reader.feed(chunk)
+            except ValueError as error:
+                self.give_up(error)
+
+    def look(self) -> None:
+        """Read what has come, of which whole events may wait."""
+        if not self.unreadable:
+            try:
+                self._reader.flush()
             except ValueError as error:
                 self.give_up(error)
 
@@ -83,6 +97,26 @@ class Passage:
     def model(self) -> str:
         """The name that was asked for, else the upstream's, else ``unknown``."""
         return self._question.model or self.transcript.model or "unknown"
+
+    @property
+    def is_versioned(self) -> bool:
+        """Whether what answers has an id."""
+        return self._name_version is not None
+
+    @property
+    def has_version(self) -> bool:
+        """Whether the upstream has said which version answers."""
+        return bool(self.transcript.model or self.transcript.fingerprint)
+
+    def settle_checkpoint(self) -> str:
+        """The id of what answers, by what the upstream has said of it so far; it stays."""
+        if self._checkpoint is None:
+            said = self.transcript
+            if self._name_version is None:
+                self._checkpoint = f"{said.model or self.model}@upstream"
+            else:
+                self._checkpoint = self._name_version(said.model or "", said.fingerprint or "")
+        return self._checkpoint
 
     @property
     def tenant(self) -> str:
@@ -129,11 +163,7 @@ class Passage:
 
         Choice 0 has the passage's id, choice N the id with ``.N`` after it.
         """
-        if not self.unreadable:
-            try:
-                self._reader.flush()
-            except ValueError as error:
-                self.give_up(error)
+        self.look()
         if self.unreadable:
             return []
         self.unfit.extend(self.transcript.unfit)
@@ -158,7 +188,7 @@ class Passage:
             id=self.id if index == 0 else f"{self.id}.{index}",
             created_at=self._created_at,
             alias=self.model,
-            checkpoint=f"{transcript.model or self.model}@upstream",
+            checkpoint=self.settle_checkpoint(),
             endpoint=self._endpoint,
             prompt_ids=prompt_ids,
             output_ids=ids,

@@ -82,6 +82,7 @@ class _Response(msgspec.Struct):
 
     id: Any = None
     model: str | None = None
+    system_fingerprint: Any = None
     status: str | None = None
     output: list[_Item] | None = None
     usage: dict[str, Any] | None = None
@@ -166,7 +167,10 @@ class Said:
 class Transcript:
     """What has been said so far. Raises Unreadable for what is not understood."""
 
-    __slots__ = ("choices", "done", "id", "items", "model", "prompt_ids", "size", "unfit", "usage")
+    __slots__ = (
+        *("choices", "done", "fingerprint", "id", "items", "model", "prompt_ids", "size"),
+        *("unfit", "usage"),
+    )
 
     def __init__(self) -> None:
         self.choices: dict[int, Said] = {}
@@ -180,6 +184,8 @@ class Transcript:
         """Members that were left out because they are not of their type."""
         self.usage: dict[str, int] = {}
         self.model: str | None = None
+        self.fingerprint: str | None = None
+        """OpenAI's ``system_fingerprint``."""
         self.prompt_ids: list[int] = []
         self.done = False
         """Whether the upstream has said all that it wants to."""
@@ -248,6 +254,8 @@ class Transcript:
 
     def _facts(self, answer: _Response) -> None:
         self.model = answer.model or self.model
+        if isinstance(answer.system_fingerprint, str):
+            self.fingerprint = answer.system_fingerprint
         if self.id is None and isinstance(answer.id, str):
             self.id = answer.id
         if answer.usage:

@@ -1,4 +1,4 @@
-"""The one member of a request that is read, and written, on the way to a hosted model."""
+"""The members of a request that are read, and written, on the way to a hosted model."""
 
 from __future__ import annotations
 
@@ -7,31 +7,37 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+OURS = frozenset({"model", "route"})
+"""Members that are for this server."""
 
-class _Named(msgspec.Struct):
+
+class Asked(msgspec.Struct, frozen=True):
+    """Which model is asked for, and what it must be; any values."""
+
     model: Any = None
+    route: Any = None
 
 
-_decode = msgspec.json.Decoder(_Named).decode
+_decode = msgspec.json.Decoder(Asked).decode
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
-def read_model(body: bytes) -> str | None:
-    """The model that ``body`` asks for; None where it is not JSON or names none."""
+def read_asked(body: bytes) -> Asked | None:
+    """What ``body`` asks for; None where it is not JSON or names no model."""
     try:
-        name = _decode(body).model
+        asked = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return name if isinstance(name, str) else None
+    return asked if isinstance(asked.model, str) else None
 
 
 def with_model(body: bytes, model: str) -> bytes:
-    """``body``, a JSON object, asking for ``model``; the values of all other members are the same
-    bytes.
+    """``body``, a JSON object, asking for ``model``, without a route; the values of all other
+    members are the same bytes.
 
     Some servers read names without regard to case, and of a name that comes twice the first: only
     one member says which model.
     """
     members = _members(body)
-    kept = {name: value for name, value in members.items() if name.casefold() != "model"}
+    kept = {name: value for name, value in members.items() if name.casefold() not in OURS}
     return msgspec.json.encode({"model": model, **kept})

@@ -13,27 +13,29 @@ import aiohttp
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from liveweights.http.authentication import Authenticator, check_model
+from liveweights.http.authentication import Authenticator
 from liveweights.http.errors import RETRY, ApiError
 from liveweights.http.streaming import while_connected
 from liveweights.http.wire import ClientGone, check_json, read_body
 from liveweights.meter.keys import Client
 from liveweights.meter.limits import Limiter, Permit
+from liveweights.serve.api.arrival import Arrival, with_arrival
 from liveweights.serve.api.caller import Caller, identify
+from liveweights.serve.api.choice import Choices
 from liveweights.serve.api.names import model_header
 from liveweights.serve.api.recorder import Recorder
+from liveweights.serve.api.refusals import unavailable
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.gateway.answer import Answer
 from liveweights.serve.gateway.delivery import Delivery, is_readable, pass_on
 from liveweights.serve.gateway.metrics import GatewayMetrics
-from liveweights.serve.gateway.objects import find_target
+from liveweights.serve.gateway.objects import find_target, may_refer
 from liveweights.serve.gateway.passage import Passage
 from liveweights.serve.gateway.question import RECORDED, Question, read_question
 from liveweights.serve.gateway.reservation import reserve
 from liveweights.serve.gateway.transcript import LONGEST
 from liveweights.serve.gateway.upstream import UpstreamAway
-from liveweights.serve.hosted.body import read_model, with_model
-from liveweights.serve.hosted.chains import list_chain
+from liveweights.serve.hosted.body import read_asked, with_model
 from liveweights.serve.hosted.headers import answer_headers, ask_headers, mask
 from liveweights.serve.hosted.model import Hosted
 from liveweights.serve.models import Models
@@ -53,6 +55,7 @@ class Service:
     metrics: GatewayMetrics
     authenticator: Authenticator
     limiter: Limiter
+    choices: Choices
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,64 +75,65 @@ class Door:
     """Requests for hosted models go to their upstreams, and all others to the ``local`` endpoint.
 
     Until the first byte of an answer has come, the next model of the chain is asked in place of
-    one that is away, says that it has too much to do (429), or fails (5xx).
+    one that is away, says that it has too much to do (429), or fails (5xx). Who asks and what the
+    key has left is looked at here, once, for local models too.
     """
 
     def __init__(self, service: Service, local: ASGIApp) -> None:
         self._service = service
         self._local = local
-        fallbacks = {name: model.settings.fallback for name, model in service.hosted.items()}
-        self._chains = {name: list_chain(name, fallbacks) for name in service.hosted}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = self._service
         client = await service.authenticator.authenticate(scope, use="answers", own=True)
-        body = await read_body(scope, receive, service.settings.max_body_bytes)
-        chain = self._chains.get(read_model(body) or "")
-        if chain is not None and not client.own:
-            check_model(client, chain[0])
-            chain = [name for name in chain if client.rights.allow_model(name)]
-            name = await self._pass(scope, receive, send, client, chain, body)
-            if name is None:
-                return
-            body = with_model(body, name)
-        await self._local(scope, _again(body, receive), send)
-
-    async def _pass(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        client: Client,
-        chain: Sequence[str],
-        body: bytes,
-    ) -> str | None:
-        """None once it has been answered, else the local model that it goes on to."""
-        service, headers = self._service, Headers(scope=scope)
-        check_json(headers)
         permit = await service.limiter.begin(client)
         try:
-            question = read_question(body) if scope["path"] in RECORDED else None
-            caller: Caller | None = None
-            if question is not None:
-                settings = service.settings
-                caller = identify(
-                    headers, question.user, question.said, client, settings, strict=False
-                )
-                await reserve(permit, question, chain, longest=settings.max_chat_tokens)
-            asked = _Asked(scope, body, client, permit, caller, question)
-            async with while_connected(receive):
-                name = await self._ask_in_turn(asked, await self._reach(asked, chain), send)
-                if name is not None:
-                    permit.withdraw()  # the local endpoint asks for one of its own
-                return name
+            check_json(Headers(scope=scope))
+            body = await read_body(scope, receive, service.settings.max_body_bytes)
+            names = self._choose(client, body)
+            if any(name in service.hosted for name in names) and not client.own:
+                name = await self._pass(scope, receive, send, body, Arrival(client, permit, names))
+                if name is None:
+                    return
+                names = (name,)
+            arrived = with_arrival(scope, Arrival(client, permit, names))
+            await self._local(arrived, _again(body, receive), send)
         finally:
             permit.close()
+
+    def _choose(self, client: Client, body: bytes) -> tuple[str, ...]:
+        """None where it names no model, which the local endpoint tells the caller. Raises
+        ApiError."""
+        asked = read_asked(body)
+        if asked is None:
+            return ()
+        return self._service.choices.choose(client, asked.model, asked.route)
+
+    async def _pass(
+        self, scope: Scope, receive: Receive, send: Send, body: bytes, arrival: Arrival
+    ) -> str | None:
+        """None once it has been answered, else the local model that it goes on to."""
+        if arrival.names[0] not in self._service.hosted and self._can_be_asked(arrival.names[0]):
+            return arrival.names[0]
+        client, permit = arrival.client, arrival.permit
+        question = read_question(body) if scope["path"] in RECORDED else None
+        caller: Caller | None = None
+        if question is not None:
+            headers, settings = Headers(scope=scope), self._service.settings
+            caller = identify(headers, question.user, question.said, client, settings, strict=False)
+            await reserve(permit, question, arrival.names, longest=settings.max_chat_tokens)
+        asked = _Asked(scope, body, client, permit, caller, question)
+        async with while_connected(receive):
+            return await self._ask_in_turn(asked, await self._reach(asked, arrival.names), send)
+        return None  # the caller has left
 
     async def _reach(self, asked: _Asked, chain: Sequence[str]) -> Sequence[str]:
         """The part of ``chain`` that can know the objects which the request names. Raises
         ApiError 400, 404, 503."""
-        access = self._service.hosted[chain[0]].access
+        first = self._service.hosted.get(chain[0])
+        if first is None:
+            return chain[:1] if may_refer(asked.body) else chain
+        access = first.access
         if access is None:
             return chain
         path = asked.scope["path"]
@@ -158,7 +162,10 @@ class Door:
         return next((place for place in places if self._can_be_asked(chain[place])), None)
 
     def _resting(self, name: str) -> ApiError:
-        seconds = max(1, math.ceil(self._service.hosted[name].breaker.wait(_now())))
+        model = self._service.hosted.get(name)
+        if model is None:
+            return unavailable(f"The model {name!r} cannot answer at the moment.")
+        seconds = max(1, math.ceil(model.breaker.wait(_now())))
         message = (
             f"The model {name!r} cannot answer at the moment: its upstream has failed several "
             f"times and is asked again in {seconds} s."
@@ -212,7 +219,9 @@ class Door:
             started = True
             await send(message)
 
-        own = [model_header(model.alias), *asked.permit.headers()]
+        tenant = asked.client.tenant
+        told = self._service.choices.headers(model.alias, tenant)
+        own = [model_header(model.alias), *told, *asked.permit.headers()]
         headers = answer_headers(answer.head.raw_headers, model.key, own)
         try:
             if answer.head.status >= 400:
@@ -239,7 +248,13 @@ class Door:
             await delivery.deliver(answer, headers, send, None)
             return
         question = asked.question.put_to(model.alias)
-        passage = Passage(question, RECORDED[path], asked.caller, find_target(path).kind)
+        passage = Passage(
+            question,
+            RECORDED[path],
+            asked.caller,
+            find_target(path).kind,
+            name_version=model.note_version,
+        )
         try:
             await delivery.deliver(answer, headers, send, passage)
         finally:

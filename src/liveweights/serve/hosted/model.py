@@ -9,6 +9,14 @@ from liveweights.serve.gateway.access import Access
 from liveweights.serve.gateway.upstream import Upstream
 from liveweights.serve.hosted.breaker import Breaker
 from liveweights.serve.hosted.settings import HostedSettings
+from liveweights.serve.hosted.version import UNSAID, Version, checkpoint_id
+
+
+@dataclass(slots=True)
+class Reported:
+    """The version that the upstream named last."""
+
+    version: Version = UNSAID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +29,7 @@ class Hosted:
     key: str
     access: Access | None = None
     breaker: Breaker = field(default_factory=Breaker)
+    reported: Reported = field(default_factory=Reported)
     since: int = field(default_factory=lambda: int(time.time()))
 
     @property
@@ -29,5 +38,11 @@ class Hosted:
 
     @property
     def checkpoint(self) -> str:
-        """What the record says, where the upstream names no other version."""
-        return f"{self.settings.model}@upstream"
+        """What answered last."""
+        return checkpoint_id(self.settings.upstream, self.settings.model, self.reported.version)
+
+    def note_version(self, model: str, fingerprint: str) -> str:
+        """The id of what answers, where the upstream says this of it; ``checkpoint`` from then
+        on."""
+        self.reported.version = Version(model, fingerprint)
+        return self.checkpoint

@@ -1,0 +1,60 @@
+"""The rules of use, for commands that do what they are about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from liveweights.app.profiles import CatalogueRefused, read_known
+from liveweights.app.terms import make_terms
+from liveweights.catalog.catalogue import Catalogue
+from liveweights.cli.context import query, refuse
+from liveweights.cli.output import say
+from liveweights.config import Config
+from liveweights.store.database import Connection
+from liveweights.terms.criteria import Candidate
+from liveweights.terms.current import Terms
+from liveweights.terms.decision import Decision, Match
+from liveweights.terms.facts import facts_of, unknown_facts
+
+
+def read_terms(config: Config, home: Path) -> Terms:
+    """What they say of a service's models; ends the command where its catalogue is not
+    understood."""
+    try:
+        return make_terms(config, read_known(config, home))
+    except (CatalogueRefused, OSError) as error:
+        raise refuse(str(error)) from error
+
+
+def check_export(config: Config, home: Path, model: str) -> None:
+    """That weights made from ``model`` may be handed on; what is owed and warned of is said. Ends
+    the command where the rules deny it, which becomes a row where there is a service."""
+    try:
+        known = Catalogue(home)
+        card = known.find_first((model, Path(model).name))
+        facts = unknown_facts(model) if card is None else facts_of(known, card, model)
+    except ValueError as error:
+        raise refuse(str(error)) from error
+    terms = Terms([Candidate(facts=facts)], config.terms, purposes=config.purposes)
+
+    async def ask(conn: Connection) -> Match | None:
+        await terms.renew(conn)
+        denied = terms.permit(model, terms.ask("export"))
+        await terms.write(conn)
+        return denied
+
+    if config.database_url() is None and not (home / "postgres").exists():
+        denied = terms.permit(model, terms.ask("export"))
+    else:
+        denied = query(config, home, ask)
+    if denied is not None:
+        raise refuse(f"terms do not allow an export of {model}: {denied} (rule {denied.rule})")
+    _tell(terms.decide(model, terms.ask("export")))
+
+
+def _tell(decision: Decision) -> None:
+    for match in decision.matched:
+        if match.then == "warn" and match.aside is None:
+            say(f"{match.rule}: {match}", fg="yellow", err=True)
+    for text in decision.notices:
+        say(f"owed: {text}", err=True)

@@ -1,0 +1,111 @@
+"""What is said of a model beside OpenAI's own members: whose it is, what it can do, what it costs,
+how it does. None everywhere: not known."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from liveweights.catalog.licences import Duty
+from liveweights.terms.facts import LicenceKind
+
+State = Literal["ready", "loading", "resting"]
+"""``loading``: what it points at cannot answer yet. ``resting``: of a hosted model whose upstream
+has failed several times in a row."""
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """``json``: schemas are enforced. ``reasoning``: it can be told to think before it answers."""
+
+    chat: bool | None = None
+    completion: bool | None = None
+    infill: bool | None = None
+    tools: bool | None = None
+    json: bool | None = None
+    reasoning: bool | None = None
+    vision: bool | None = None
+
+
+class LicenceTold(msgspec.Struct, frozen=True, kw_only=True):
+    """``id`` is SPDX's, or ``LicenseRef-...``."""
+
+    id: str
+    kind: LicenceKind
+    url: str | None = None
+
+
+class Pricing(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a million tokens. ``currency`` None: that of the service's settings. ``version`` is that
+    of the list."""
+
+    input: float | None = None
+    output: float | None = None
+    cached_input: float | None = None
+    currency: str | None = None
+    version: str | None = None
+    source: str | None = None
+
+
+class DataPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What becomes of what it is asked. ``teaches`` are the models that learn from its answers,
+    where a request allows it. ``sent_to`` is whose server gets it; None: it stays on this
+    machine."""
+
+    recorded: bool = True
+    teaches: tuple[str, ...] = ()
+    sent_to: str | None = None
+
+
+class VerdictTold(msgspec.Struct, frozen=True, kw_only=True):
+    """The gate's last."""
+
+    cycle: int
+    outcome: str
+    reasons: tuple[str, ...] = ()
+
+
+class AcceptRate(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the ``judged`` answers of the last days, with a 95% interval, all in [0, 1]."""
+
+    rate: float
+    low: float
+    high: float
+    judged: int
+
+
+class Latency(msgspec.Struct, frozen=True, kw_only=True):
+    """Milliseconds to the first token, over the last days."""
+
+    p50_ms: float
+    p95_ms: float
+
+
+class Warned(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule of use that warns."""
+
+    rule: str
+    reason: str
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a model before it answers. ``base`` is the hub id of what it began with,
+    ``capabilities`` only what its engine does not say, ``context`` in tokens."""
+
+    base: str | None = None
+    maker: str | None = None
+    country: str | None = None
+    licence: LicenceTold | None = None
+    duties: tuple[Duty, ...] = ()
+    pricing: Pricing | None = None
+    data: DataPolicy = DataPolicy()
+    capabilities: Capabilities = Capabilities()
+    context: int | None = None
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """How it does."""
+
+    verdict: VerdictTold | None = None
+    accept_rate: AcceptRate | None = None
+    latency: Latency | None = None

@@ -1,0 +1,118 @@
+"""What is known of the models that the settings name."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from liveweights.app.profiles import CatalogueRefused, Known, read_known
+from liveweights.catalog.card_files import FOLDER
+from liveweights.catalog.prices import FILE, ListedPrice, PriceList, Provider, encode_prices
+from liveweights.config import Config
+
+FAR = "https://api.example.com/v1"
+PRICES = PriceList(
+    version="list 7",
+    providers={
+        "moonshotai": Provider(
+            name="Moonshot",
+            address=r"https://api\.example\.com",
+            prices={
+                "kimi-k2.5": ListedPrice(
+                    provider="moonshotai",
+                    model="kimi-k2.5",
+                    input=0.5,
+                    output=2.0,
+                    version="list 7",
+                )
+            },
+        )
+    },
+)
+
+
+def read(home: Path, **models: Any) -> dict[str, Known]:
+    folder = home / FOLDER
+    folder.mkdir(exist_ok=True)
+    (folder / FILE).write_bytes(encode_prices(PRICES))
+    return read_known(msgspec.convert({"models": models, "cache": str(home)}, Config), home)
+
+
+def test_a_hosted_model_is_known_by_its_name_at_the_upstream(tmp_path: Path) -> None:
+    far = {"upstream": FAR, "upstream_model": "kimi-k2.5", "fallback": ["b"]}
+    known = read(tmp_path, a=far, b={"upstream": FAR, "upstream_model": "no-such"})
+    profile, candidate = known["a"].profile, known["a"].candidate
+    assert profile.base == "moonshotai/Kimi-K2.5"
+    assert (profile.maker, profile.country) == ("Moonshot AI", "CN")
+    assert profile.licence is not None
+    assert profile.pricing is not None
+    assert (profile.pricing.input, profile.pricing.currency) == (0.5, "USD")
+    assert profile.pricing.version == "list 7"
+    assert profile.data.sent_to == "api.example.com"
+    assert (candidate.input, candidate.output, candidate.local) == (0.5, 2.0, False)
+    assert candidate.fallback == ("b",)
+    assert candidate.facts.origins[0].name == "moonshotai/Kimi-K2.5"
+    assert known["b"].profile.maker is None
+    assert known["b"].candidate.facts.origins[0].licence_kind == "unknown"
+
+
+def test_a_local_model_stays_unless_a_server_elsewhere_computes_it(tmp_path: Path) -> None:
+    known = read(
+        tmp_path,
+        here={"base": "smollm2-135m-instruct"},
+        beside={"engine": {"kind": "openai"}},
+        there={"engine": {"kind": "openai"}, "openai": {"server": "http://gpu.example.com:1"}},
+        many={"engine": {"kind": "vllm"}, "vllm": {"servers": ["localhost:1", "10.0.0.2:1"]}},
+    )
+    where = {name: one.profile.data.sent_to for name, one in known.items()}
+    assert where == {"here": None, "beside": None, "there": "gpu.example.com", "many": "10.0.0.2"}
+    assert [name for name, one in known.items() if one.candidate.local] == ["here", "beside"]
+    assert known["here"].profile.base == "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+def test_it_is_said_whom_an_answer_teaches(tmp_path: Path) -> None:
+    known = read(
+        tmp_path, code={"learn_from": "big"}, still={"learn": False}, big={"upstream": FAR}
+    )
+    teaches = {name: one.profile.data.teaches for name, one in known.items()}
+    assert teaches == {"code": ("code",), "still": (), "big": ("code",)}
+    assert known["code"].candidate.learns
+    assert not known["big"].candidate.learns
+
+
+def test_the_settings_own_price_counts_first(tmp_path: Path) -> None:
+    far = {"upstream": FAR, "upstream_model": "kimi-k2.5"}
+    config = msgspec.convert(
+        {"models": {"a": far}, "prices": {"a": {"input": 3, "output": 4}}}, Config
+    )
+    (one,) = read_known(config, tmp_path).values()
+    assert one.profile.pricing is not None
+    assert (one.profile.pricing.input, one.profile.pricing.currency) == (3, None)
+    assert (one.candidate.input, one.candidate.output) == (3, 4)
+
+
+def test_files_that_a_card_lists_name_a_folder(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "config.json").write_text("{}")
+    (base / "model.safetensors").write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    folder = tmp_path / FOLDER
+    folder.mkdir()
+    (folder / "own.toml").write_text(
+        f'[[models]]\nhub_id = "us/mine"\nname = "Mine"\nmaker = "us"\nweights = ["{digest}"]\n'
+    )
+    (one,) = read(tmp_path, code={"base": str(base)}).values()
+    assert (one.profile.base, one.profile.maker) == ("us/mine", "us")
+
+
+def test_a_catalogue_that_is_not_understood_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / FOLDER
+    folder.mkdir()
+    (folder / "own.toml").write_text('[[models]]\nhub_id = "us/mine"\nmakr = "us"\n')
+    with pytest.raises(CatalogueRefused, match="makr"):
+        read(tmp_path, code={})

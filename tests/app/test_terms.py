@@ -1,0 +1,124 @@
+"""Rules of use where models are loaded, and what is followed of how they do."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+
+from liveweights.app.place import Place
+from liveweights.app.profiles import Known, read_known
+from liveweights.app.start import CannotStart
+from liveweights.app.terms import Lookout, check_closed, describe, find_closed, make_terms
+from liveweights.config import Config
+from liveweights.serve.api.profile import VerdictTold
+from liveweights.store.database import open_pool
+from liveweights.terms.decision import Match, Override
+from liveweights.terms.rows import add_override, read_denials
+
+RULE = {
+    "name": "not-here",
+    "when": ["load"],
+    "on": {"country": ["US"]},
+    "then": "deny",
+    "reason": "not in this house",
+}
+CONFIG = msgspec.convert(
+    {
+        "models": {"code": {}, "other": {"base": "./no-such-model"}},
+        "terms": [RULE],
+    },
+    Config,
+)
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, Known]:
+    return read_known(CONFIG, Path("/nowhere"))
+
+
+def close(dsn: str, known: dict[str, Known]) -> dict[str, Match]:
+    async def ask() -> dict[str, Match]:
+        async with await psycopg.AsyncConnection.connect(dsn) as conn:
+            return await find_closed(conn, CONFIG, known)
+
+    return asyncio.run(ask())
+
+
+def test_a_denied_model_is_not_loaded_and_that_is_a_row(
+    database_dsn: str, known: dict[str, Known], caplog: pytest.LogCaptureFixture
+) -> None:
+    closed = close(database_dsn, known)
+    assert list(closed) == ["code"]
+
+    async def look() -> list[tuple[Any, ...]]:
+        async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
+            rows = [(d.model, d.action, d.rule) for d in await read_denials(conn)]
+            override = Override(
+                model="code", rule="not-here", who="a", why="b", until=datetime.now(UTC).date()
+            )
+            await add_override(conn, override)
+            return rows
+
+    assert asyncio.run(look()) == [("code", "load", "not-here")]
+    check_closed(CONFIG, closed)
+    assert "'code' is not loaded: not in this house (country US). The rule is" in caplog.text
+    assert close(database_dsn, known) == {}
+
+
+def test_a_service_without_any_model_left_does_not_start() -> None:
+    match = Match(rule="r", source="settings", then="deny", reason="so")
+    with pytest.raises(CannotStart, match="No model of this service may be loaded"):
+        check_closed(CONFIG, {"code": match, "other": match})
+    assert "liveweights terms override code r --action load" in describe("code", match)
+
+
+def test_its_processes_are_told_which(tmp_path: Path) -> None:
+    match = Match(rule="r", source="settings", then="deny", reason="so", because=("x",))
+    place = Place(CONFIG, tmp_path, "dsn", "key", {"code": match})
+    there = Place.decode(place.encode())
+    assert there == place
+    assert [one.alias for one in there.list_models()] == ["other"]
+    far = msgspec.convert({"models": {"far": {"upstream": "http://a.example"}}}, Config)
+    assert Place(far, tmp_path, "", closed={"far": match}).list_hosted() == []
+
+
+VERDICT = {
+    "outcome": "PASS",
+    "reasons": ["better"],
+    "evidence": {"suites": [{"suite": "tests", "difference": {"candidate": 0.75}}]},
+}
+
+
+def test_what_suites_say_is_what_routes_go_by(database_dsn: str, known: dict[str, Known]) -> None:
+    async def play() -> None:
+        pool = await open_pool(database_dsn)
+        async with pool.connection() as conn:
+            await conn.execute(
+                "insert into checkpoints (id, kind, folder, card)"
+                " values ('base@000000000000', 'base', '/nowhere', '{}')"
+            )
+            await conn.execute(
+                "insert into aliases (name, live) values ('code', 'base@000000000000')"
+            )
+            await conn.execute(
+                "insert into cycles (alias, state, incumbent, settings, outcome, ended_at, verdict)"
+                " values ('code', 'ended', 'base@000000000000', '{}', 'promoted', now(), %s)",
+                (msgspec.json.encode(VERDICT).decode(),),
+            )
+        terms = make_terms(CONFIG, known)
+        lookout = Lookout(pool, terms, known, {})
+        await lookout.look()
+        await pool.close()
+        told = lookout.standings["code"].verdict
+        assert told is not None
+        assert told == VerdictTold(cycle=told.cycle, outcome="PASS", reasons=("better",))
+        scores = {one.name: one.scores for one in terms.roster._candidates}
+        assert scores == {"code": {"tests": 0.75}, "other": {}}
+
+    asyncio.run(play())

@@ -1,0 +1,113 @@
+"""The pages of models."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+from tests.serve.api.doubles import BASE, NEXT, ScriptedEngine, make_tokenizer
+
+from liveweights.catalog.licences import Duty
+from liveweights.http.application import Application
+from liveweights.http.hosts import Hosts
+from liveweights.release.model_console import model_routes
+from liveweights.release.model_facts import COLUMNS, list_model_facts, table_row
+from liveweights.serve.api.app import make_authenticator
+from liveweights.serve.api.metrics import Metrics
+from liveweights.serve.api.models import Listing
+from liveweights.serve.api.profile import (
+    AcceptRate,
+    DataPolicy,
+    Latency,
+    LicenceTold,
+    Pricing,
+    Profile,
+    Standing,
+    VerdictTold,
+)
+from liveweights.serve.api.settings import ApiSettings
+from liveweights.serve.models import Models, make_model
+from liveweights.serve.router import Router
+from liveweights.terms.criteria import Candidate
+from liveweights.terms.current import Terms
+from liveweights.terms.facts import Facts, Origin
+from liveweights.terms.rules import Conditions, Rule
+
+KEY = "s3cret-0123456789"
+SHOW = Duty(kind="display-name", text="Show <b>Mine</b>.", threshold="always")
+PROFILE = Profile(
+    base="us/mine",
+    maker="us & them",
+    country="US",
+    licence=LicenceTold(id="MIT", kind="open"),
+    duties=(SHOW,),
+    pricing=Pricing(input=0.5, output=2, currency="USD", version="list 7"),
+    data=DataPolicy(teaches=("tiny",)),
+)
+STANDING = Standing(
+    verdict=VerdictTold(cycle=3, outcome="PASS", reasons=("better", "much")),
+    accept_rate=AcceptRate(rate=0.5, low=0.25, high=0.75, judged=12),
+    latency=Latency(p50_ms=20, p95_ms=90),
+)
+
+
+def make_listing(name: str = "tiny") -> Listing:
+    tokenizer, router = make_tokenizer(), Router()
+    router.set(name, BASE, NEXT, 0.25)
+    origin = Origin(name="us/mine", licence="MIT", licence_kind="open", duties=(SHOW,))
+    young = Rule(name="young", on=Conditions(licence=("MIT",)), then="warn", reason="not tried")
+    terms = Terms([Candidate(facts=Facts(name=name, origins=(origin,)))], [young])
+    models = Models(make_model(ScriptedEngine(tokenizer), router, tokenizer))
+    return Listing(models, [], terms, profiles={name: PROFILE}, standings={name: STANDING})
+
+
+def get(path: str, listing: Listing, key: str | None = KEY) -> httpx.Response:
+    async def go() -> httpx.Response:
+        authenticator = make_authenticator(ApiSettings(operator_key=KEY))
+        routes = model_routes(listing, authenticator)
+        transport = httpx.ASGITransport(Application(routes, Metrics(), Hosts(())))
+        async with httpx.AsyncClient(transport=transport, base_url="http://here:8090") as client:
+            return await client.get(path, auth=("anyone", key) if key else None)
+
+    return asyncio.run(go())
+
+
+def test_a_page_says_all_that_is_known() -> None:
+    page = get("/models/tiny", make_listing())
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+    assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+    for text in (
+        *("<h1>tiny</h1>", "us &amp; them", "MIT (open)", "Show &lt;b&gt;Mine&lt;/b&gt;. [always]"),
+        *("young: not tried", "0.5 USD in, 2 USD out (list 7)", "50% [25%, 75%] of 12"),
+        *("PASS, cycle 3: better; much", "20 ms, 90 ms (p95)", "stays on this machine"),
+        *(f"{NEXT}, 25% of the sessions", "512 tokens", 'href="/releases?model=tiny"'),
+    ):
+        assert text in page.text, text
+    assert "<b>Mine" not in page.text
+
+
+def test_all_are_in_one_table_with_their_pages() -> None:
+    page = get("/models", make_listing("org/tiny"))
+    assert '<a href="/models/org/tiny">org/tiny</a>' in page.text
+    assert page.text.count("<th>") == len(COLUMNS)
+    assert get("/models/org/tiny", make_listing("org/tiny")).status_code == 200
+
+
+def test_they_are_for_the_operator() -> None:
+    for path in ("/models", "/models/tiny"):
+        assert get(path, make_listing(), key=None).status_code == 401
+        assert get(path, make_listing(), key="wrong").status_code == 401
+    assert get("/models/none", make_listing()).status_code == 404
+    assert model_routes(make_listing(), make_authenticator(ApiSettings())) == []
+
+
+def test_what_is_not_known_is_said_to_be_so() -> None:
+    tokenizer, router = make_tokenizer(), Router()
+    router.set("tiny", BASE)
+    models = Models(make_model(ScriptedEngine(tokenizer), router, tokenizer))
+    (model,) = Listing(models, [], Terms()).read()
+    facts = dict(list_model_facts(model))
+    assert facts["maker"] == facts["licence"] == facts["price of a million tokens"] == "unknown"
+    assert facts["accepted"] == facts["last verdict"] == "-"
+    assert len(table_row(model)) == len(COLUMNS)
