@@ -15,7 +15,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from liveweights.app.place import Place
 from liveweights.app.report import Report
 from liveweights.app.sampler import keep_sampling
-from liveweights.app.wiring import open_hosted, open_limiter, open_model, open_writer
+from liveweights.app.wiring import (
+    open_hosted,
+    open_limiter,
+    open_model,
+    open_tariffs,
+    open_writer,
+)
 from liveweights.config import Config
 from liveweights.cycle import live
 from liveweights.cycle.status import read_status
@@ -30,7 +36,6 @@ from liveweights.insight.endpoint import insight_routes
 from liveweights.insight.generations import generation_routes
 from liveweights.meter.directory import Directory
 from liveweights.meter.ledger_days import keep_closing
-from liveweights.meter.tariffs import Tariffs
 from liveweights.record.owners import OwnerStore
 from liveweights.record.responses import ResponseStore
 from liveweights.record.shadow import keep_shadow
@@ -118,10 +123,9 @@ async def run_api(place: Place, report: Report) -> None:
         directory = Directory(pool, place.dsn, make_keys(config.api))
         await stack.enter_async_context(directory)
         authenticator = make_authenticator(config.api, place.key, keys=directory.keys)
-        limiter = await open_limiter(stack, pool, place, directory)
+        tariffs = await open_tariffs(stack, pool)
+        limiter = await open_limiter(stack, pool, place, directory, tariffs)
         responses = ResponseStore(pool)
-        tariffs = Tariffs(pool)
-        await tariffs.refresh()
         app = create_app(
             models,
             writer,
@@ -147,7 +151,6 @@ async def run_api(place: Place, report: Report) -> None:
         for work in (
             keep_up(pool, metric_days=config.record.metric_days),
             keep_closing(pool),
-            tariffs.keep_fresh(),
             responses.keep_expiring(config.record.response_days),
             keep_sampling(pool, instance, slots, models),
             _tell_when_ready(models, report),
@@ -181,7 +184,9 @@ async def run_gateway(place: Place, report: Report) -> None:
             access=access,
             count=count,
             authenticator=authenticator,
-            limiter=await open_limiter(stack, pool, place, directory),
+            limiter=await open_limiter(
+                stack, pool, place, directory, await open_tariffs(stack, pool)
+            ),
             pages=admin_routes(pool, authenticator),
         )
         report.ready()

@@ -7,7 +7,6 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -31,6 +30,7 @@ from liveweights.meter.directory import Directory
 from liveweights.meter.lease_rows import LeaseRows, keep_giving_back
 from liveweights.meter.ledger import Ledger
 from liveweights.meter.limits import Limiter
+from liveweights.meter.tariffs import Tariffs
 from liveweights.meter.webhook import Webhook
 from liveweights.record.owners import OwnerStore
 from liveweights.record.spill import Spill
@@ -154,7 +154,7 @@ async def open_template(
 
 
 async def open_limiter(
-    stack: AsyncExitStack, pool: Pool, place: Place, directory: Directory
+    stack: AsyncExitStack, pool: Pool, place: Place, directory: Directory, tariffs: Tariffs
 ) -> Limiter:
     """The limits and budgets of all keys, by leases from the database; what this process has of
     them goes back when the stack is closed."""
@@ -168,7 +168,7 @@ async def open_limiter(
         config.api,
         store=leases,
         find_tenant=directory.find_tenant,
-        price=partial(_price, config.prices),
+        price=tariffs.price,
         spent=webhook.warn,
     )
     stack.push_async_callback(limiter.give_back)
@@ -181,10 +181,12 @@ async def open_limiter(
     return limiter
 
 
-def _price(
-    prices: Mapping[str, Price], tenant: str, model: str, prompt_tokens: int, output_tokens: int
-) -> int:
-    return cost_nanos(prices.get(model), prompt_tokens, output_tokens)
+async def open_tariffs(stack: AsyncExitStack, pool: Pool) -> Tariffs:
+    """The prices, which are kept up to date until the stack is closed."""
+    tariffs = Tariffs(pool)
+    await tariffs.refresh()
+    stack.callback(asyncio.create_task(tariffs.keep_fresh()).cancel)
+    return tariffs
 
 
 async def open_writer(stack: AsyncExitStack, pool: Pool, place: Place, role: str) -> Writer:
