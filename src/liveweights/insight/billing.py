@@ -60,8 +60,8 @@ class BillingEndpoint:
         self._costs = costs
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client = await self._authenticator.authenticate(scope)
-        self._limiter.charge(client, "reads")
+        client = await self._authenticator.authenticate(scope, use="insight")
+        await self._limiter.charge(client, "reads")
         page = read_page(read_query(scope, PARAMETERS), costs=self._costs, now=int(time.time()))
         values = {
             "tenant": client.tenant,
