@@ -30,7 +30,8 @@ from liveweights.meter.invoice import Month as BilledMonth
 from liveweights.meter.invoice_rows import close_invoice
 from liveweights.meter.ledger import Ledger
 from liveweights.meter.ledger_proof import prove
-from liveweights.meter.levies import BillingSettings, find_zone
+from liveweights.meter.levies import BillingSettings
+from liveweights.meter.tenants import find_zone
 from liveweights.record.generation import Generation
 from liveweights.record.spill import Spill
 from liveweights.record.writer import Writer

@@ -82,7 +82,10 @@ OWNERS = {
     "agentdb": {"databases"},
     "cycle": {"baselines", "cycles", "leases"},
     "gate": {"drafts"},
-    "meter": {"allowance_leases", "allowances", "api_keys", "tenant_credits", "tenants"},
+    "meter": {
+        "allowance_leases", "allowances", "api_keys", "invoices", "ledger", "ledger_days",
+        "plan_changes", "prices", "sold_models", "tenant_credits", "tenants",
+    },
     "record": {
         "archives", "cycle_rows", "engine_metrics", "feedback", "feedback_keys", "forgotten",
         "generations", "quarantine", "responses", "rollup_histograms", "rollups", "seals",

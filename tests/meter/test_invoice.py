@@ -196,5 +196,3 @@ def test_billing_settings_name_what_is_wrong() -> None:
         msgspec.convert({"time_zone": "Mars/Olympus"}, BillingSettings)
     with pytest.raises(msgspec.ValidationError, match="rate of 'VAT'"):
         msgspec.convert({"levies": [{"name": "VAT", "rate": 0.12345678}]}, BillingSettings)
-    settings = msgspec.convert({"time_zones": {"shop": "Asia/Tokyo"}}, BillingSettings)
-    assert (settings.zone_of("shop"), settings.zone_of("other")) == ("Asia/Tokyo", "UTC")

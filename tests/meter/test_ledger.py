@@ -22,11 +22,13 @@ from liveweights.meter.price_rows import (
     add_price,
     assign_plan,
     read_book,
+    read_plans,
     settle_prices,
     settle_sold,
 )
 from liveweights.meter.prices import EPOCH, Price, PriceRow, price_from
 from liveweights.meter.reversals import ReversalError, reverse
+from liveweights.meter.tenants import Terms, create_tenant, set_tenant
 from liveweights.record.generation import Generation
 from liveweights.record.writer import Writer
 from liveweights.store.database import Connection, open_pool
@@ -255,3 +257,18 @@ def test_origins_stand_beside_charges(database_dsn: str) -> None:
         run(database_dsn, lambda conn, o=origin: settle(conn, o))
     found = rows(database_dsn, "select model, origin, licence from charges order by 1")
     assert found == [("live", "Canada", "mit"), ("other", "unknown", "unknown")]
+
+
+def test_a_tenants_plan_holds_from_a_moment_later_on(database_dsn: str) -> None:
+    async def change(conn: Connection) -> None:
+        await create_tenant(conn, "shop", Terms(plan="pro"))
+        await set_tenant(conn, "shop", {"note": "same plan"})
+        await set_tenant(conn, "shop", {"plan": ""})
+        await create_tenant(conn, "other", Terms())
+        await conn.commit()
+
+    before = datetime.now(UTC)
+    run(database_dsn, change)
+    changes = run(database_dsn, read_plans)
+    assert [(one.tenant, one.plan) for one in changes] == [("shop", "pro"), ("shop", "")]
+    assert all(one.since >= before + LEAD - timedelta(seconds=1) for one in changes)

@@ -6,16 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.meter.money import (
-    MOST_NANOS,
-    divide,
-    minor_digits,
-    parse_money,
-    scaled,
-    show_minor,
-    show_money,
-    to_minor,
-)
+from liveweights.meter.budgets import MOST_NANOS, parse_money, show_money
+from liveweights.meter.money import divide, minor_digits, scaled, show_minor, to_minor
 
 
 @given(st.integers(-(10**20), 10**20), st.integers(1, 10**9))

@@ -15,8 +15,9 @@ from liveweights.meter.invoice import Month as BilledMonth
 from liveweights.meter.invoice_rows import InvoiceError, close_invoice, read_invoice
 from liveweights.meter.ledger import Ledger
 from liveweights.meter.ledger_proof import prove
-from liveweights.meter.levies import BillingSettings, Levy, find_zone
+from liveweights.meter.levies import BillingSettings, Levy
 from liveweights.meter.reversals import reverse
+from liveweights.meter.tenants import find_zone
 from liveweights.record.binary import Row
 from liveweights.record.forget import forget
 from liveweights.record.generation import Generation

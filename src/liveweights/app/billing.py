@@ -18,7 +18,7 @@ from liveweights.catalog.names import UnknownModel
 from liveweights.catalog.price_library import current_prices
 from liveweights.catalog.prices import ListedPrice
 from liveweights.config import Config
-from liveweights.meter.money import NANOS
+from liveweights.meter.budgets import NANOS
 from liveweights.meter.price_rows import Sold, settle_prices, settle_sold
 from liveweights.meter.prices import EPOCH, PriceRow, price_from
 from liveweights.store.database import Connection

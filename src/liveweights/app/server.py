@@ -18,7 +18,13 @@ from liveweights.app.profiles import read_known
 from liveweights.app.report import Report
 from liveweights.app.sampler import keep_sampling
 from liveweights.app.terms import Lookout, make_terms
-from liveweights.app.wiring import open_hosted, open_limiter, open_model, open_writer
+from liveweights.app.wiring import (
+    open_hosted,
+    open_limiter,
+    open_model,
+    open_tariffs,
+    open_writer,
+)
 from liveweights.config import Config
 from liveweights.console.pages import Console
 from liveweights.console.subject import Subject
@@ -34,7 +40,6 @@ from liveweights.insight.endpoint import insight_routes
 from liveweights.insight.generations import generation_routes
 from liveweights.meter.directory import Directory
 from liveweights.meter.ledger_days import keep_closing
-from liveweights.meter.tariffs import Tariffs
 from liveweights.record.owners import OwnerStore
 from liveweights.record.responses import ResponseStore
 from liveweights.record.shadow import keep_shadow
@@ -141,8 +146,7 @@ async def run_api(place: Place, report: Report) -> None:
         directory = Directory(pool, place.dsn, make_keys(config.api))
         await stack.enter_async_context(directory)
         authenticator = make_authenticator(config.api, place.key, keys=directory.keys)
-        tariffs = Tariffs(pool)
-        await tariffs.refresh()
+        tariffs = await open_tariffs(stack, pool)
         limiter = await open_limiter(stack, pool, place, directory, tariffs)
         responses = ResponseStore(pool)
         console = Console(pool, describe_subject(place), authenticator)
@@ -172,7 +176,6 @@ async def run_api(place: Place, report: Report) -> None:
         for work in (
             keep_up(pool, metric_days=config.record.metric_days),
             keep_closing(pool),
-            tariffs.keep_fresh(),
             responses.keep_expiring(config.record.response_days),
             keep_sampling(pool, instance, slots, models),
             _tell_when_ready(models, report),
@@ -199,9 +202,6 @@ async def run_gateway(place: Place, report: Report) -> None:
         directory = Directory(pool, place.dsn, make_keys(config.api))
         await stack.enter_async_context(directory)
         authenticator = make_authenticator(config.api, keys=directory.keys)
-        tariffs = Tariffs(pool)
-        await tariffs.refresh()
-        stack.callback(asyncio.create_task(tariffs.keep_fresh()).cancel)
         app = create_gateway(
             upstream,
             writer,
@@ -210,7 +210,9 @@ async def run_gateway(place: Place, report: Report) -> None:
             access=access,
             count=count,
             authenticator=authenticator,
-            limiter=await open_limiter(stack, pool, place, directory, tariffs),
+            limiter=await open_limiter(
+                stack, pool, place, directory, await open_tariffs(stack, pool)
+            ),
             pages=admin_routes(pool, authenticator),
         )
         report.ready()

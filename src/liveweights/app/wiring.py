@@ -168,7 +168,7 @@ async def open_limiter(
         config.api,
         store=leases,
         find_tenant=directory.find_tenant,
-        price=tariffs.quote,
+        price=tariffs.price,
         spent=webhook.warn,
     )
     stack.push_async_callback(limiter.give_back)
@@ -179,6 +179,14 @@ async def open_limiter(
     ):
         stack.callback(asyncio.create_task(work).cancel)
     return limiter
+
+
+async def open_tariffs(stack: AsyncExitStack, pool: Pool) -> Tariffs:
+    """The prices, which are kept up to date until the stack is closed."""
+    tariffs = Tariffs(pool)
+    await tariffs.refresh()
+    stack.callback(asyncio.create_task(tariffs.keep_fresh()).cancel)
+    return tariffs
 
 
 async def open_writer(stack: AsyncExitStack, pool: Pool, place: Place, role: str) -> Writer:

@@ -14,7 +14,7 @@ from liveweights.meter.invoice import Invoice, Month
 from liveweights.meter.invoice_pages import COLUMNS, facts, page, shown, table, title
 from liveweights.meter.invoice_pdf import PdfUnavailable, write_pdf
 from liveweights.meter.invoice_rows import InvoiceError, close_invoice, read_invoice
-from liveweights.meter.levies import find_zone
+from liveweights.meter.tenants import find_zone, read_tenants
 from liveweights.store.database import Connection
 
 Form = Literal["table", "json", "csv", "html", "pdf"]
@@ -42,12 +42,15 @@ def invoice(
     if form == "pdf" and output is None:
         raise refuse("a PDF goes into a file: say --output FILE")
     try:
-        wanted = Month.parse(month, find_zone(billing.zone_of(tenant)))
+        Month.parse(month, find_zone(billing.time_zone))
     except ValueError as error:
         raise refuse(str(error)) from error
 
     async def run(conn: Connection) -> Invoice:
+        known = await read_tenants(conn, [tenant])
         await conn.commit()
+        zone = known[0].time_zone if known else billing.time_zone
+        wanted = Month.parse(month, find_zone(zone))
         make = close_invoice if close else read_invoice
         return await make(conn, tenant, wanted, billing)
 

@@ -17,8 +17,8 @@ from liveweights.http.errors import bad_request
 from liveweights.http.routes import Route, Routes
 from liveweights.http.wire import read_query, reply
 from liveweights.insight.questions import sql
+from liveweights.meter.budgets import NANOS
 from liveweights.meter.limits import Limiter
-from liveweights.meter.money import NANOS
 from liveweights.store.database import Pool
 
 PARAMETERS = ("start_time", "end_time", "bucket_width", "group_by", "limit", "page")
@@ -60,8 +60,8 @@ class BillingEndpoint:
         self._costs = costs
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client = await self._authenticator.authenticate(scope)
-        self._limiter.charge(client, "reads")
+        client = await self._authenticator.authenticate(scope, use="insight")
+        await self._limiter.charge(client, "reads")
         page = read_page(read_query(scope, PARAMETERS), costs=self._costs, now=int(time.time()))
         values = {
             "tenant": client.tenant,

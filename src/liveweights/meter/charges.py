@@ -44,13 +44,12 @@ def assess(held: Held, counts: Counted, *, withheld: bool) -> Charged:
     rule, tokens = choose(price, used, counts.sent, withheld)
     if price is None:
         return Charged(rule, 0, cost)
-    passed = cost if tokens is not NOTHING and same_money(price, upstream) else 0
+    passed = cost if tokens is not NOTHING and _same_money(price, upstream) else 0
     return Charged(rule, charge(price, tokens, passed), cost)
 
 
 _UNPRICED = Charged("unpriced", 0, 0)
 
 
-def same_money(price: PriceRow, upstream: PriceRow | None) -> bool:
-    """Whether what the upstream asks can be a part of the price: both are of one currency."""
+def _same_money(price: PriceRow, upstream: PriceRow | None) -> bool:
     return upstream is not None and upstream.currency == price.currency

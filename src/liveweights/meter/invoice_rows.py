@@ -14,8 +14,9 @@ from typing import Any, LiteralString, cast
 import msgspec
 
 from liveweights.meter.invoice import Charges, Invoice, Month, make_statements
-from liveweights.meter.levies import BillingSettings, find_zone
+from liveweights.meter.levies import BillingSettings
 from liveweights.meter.price_rows import read_prices
+from liveweights.meter.tenants import find_zone
 from liveweights.store.database import Connection
 
 _DISTANT = datetime(1, 1, 2, tzinfo=UTC)

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import datetime
-from functools import cache
 from typing import Annotated
-from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 from msgspec import Meta
 
 from liveweights.meter.money import scaled
+from liveweights.meter.tenants import find_zone
 
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Zone = Annotated[str, Meta(min_length=1, max_length=64)]
-
-
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
-def find_zone(name: str) -> ZoneInfo:
-    """Raises ValueError for what is no zone of the IANA's database."""
-    if name not in _zones():
-        raise ValueError(f"{name[:64]!r} is no time zone; say one such as Europe/Berlin or UTC")
-    return ZoneInfo(name)
 
 
 class Levy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -103,19 +90,13 @@ class BillingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         str, Meta(max_length=2000, description="Your name and address, as invoices show them.")
     ] = ""
     time_zone: Annotated[
-        Zone, Meta(description="In which the months of invoices begin, such as `Europe/Berlin`.")
+        Zone,
+        Meta(description="In which months begin of tenants that are in the settings file only."),
     ] = "UTC"
-    time_zones: Annotated[
-        dict[Name, Zone], Meta(description="Tenant to its own time zone, where it is another.")
-    ] = msgspec.field(default_factory=dict[str, str])
     levies: Annotated[
         tuple[Levy, ...],
         Meta(description="Taxes and shares of revenue, each a table `[[billing.levies]]`."),
     ] = ()
 
     def __post_init__(self) -> None:
-        for name in (self.time_zone, *self.time_zones.values()):
-            find_zone(name)
-
-    def zone_of(self, tenant: str) -> str:
-        return self.time_zones.get(tenant, self.time_zone)
+        find_zone(self.time_zone)

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from decimal import Decimal
 
-NANOS = 1_000_000_000
-"""Of one unit of a currency."""
-MOST_NANOS = 10**18
-"""A billion units: sums of such amounts are far within what Postgres holds."""
 NO_CURRENCY = "XXX"
 """ISO 4217's code for where no currency is involved: of what has no price."""
-_AMOUNT = re.compile(r"-?[0-9]{1,10}(\.[0-9]{1,9})?")
 _DIGITS = {
     **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF"), 0),
     **dict.fromkeys(("UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"), 0),
@@ -25,26 +19,6 @@ def divide(number: int, by: int) -> int:
     if 2 * rest > by or (2 * rest == by and whole % 2):
         whole += 1
     return whole
-
-
-def parse_money(text: str) -> int:
-    """Nanos of an amount such as ``12.50``. Raises ValueError for what is no amount, is finer than
-    a billionth, or beyond a billion."""
-    if not _AMOUNT.fullmatch(text):
-        raise ValueError(
-            f"{text[:50]!r} is no amount of money: write it as 12.50, with at most 9 decimals"
-        )
-    nanos = int(Decimal(text).scaleb(9))
-    if abs(nanos) > MOST_NANOS:
-        raise ValueError(f"{text[:50]!r} is more than a billion")
-    return nanos
-
-
-def show_money(nanos: int) -> str:
-    """Exactly, with two decimals at least: ``12.50``."""
-    sign, whole = ("-" if nanos < 0 else ""), abs(nanos)
-    decimals = f"{whole % NANOS:09d}".rstrip("0").ljust(2, "0")
-    return f"{sign}{whole // NANOS}.{decimals}"
 
 
 def scaled(value: float, digits: int) -> int:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime
-from typing import cast
+from typing import NamedTuple, cast
 
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from liveweights.meter.charges import same_money
+from liveweights.meter.charges import assess
 from liveweights.meter.price_book import Held, PriceBook
 from liveweights.meter.price_rows import LEAD, VERSION, read_book
-from liveweights.meter.prices import Tokens, charge
 from liveweights.store.database import Pool
 
 log = logging.getLogger(__name__)
@@ -21,6 +20,15 @@ log = logging.getLogger(__name__)
 EVERY = LEAD.total_seconds() / 12
 """Seconds between two looks for new prices: far within the time that they are there before they
 hold."""
+
+
+class Counts(NamedTuple):
+    prompt: int
+    output: int
+    cached: int = 0
+    reasoning: int = 0
+    requests: int = 1
+    sent: int | None = None
 
 
 class Tariffs:
@@ -36,17 +44,10 @@ class Tariffs:
     def find(self, tenant: str, model: str, at: datetime) -> Held:
         return self._book.find(tenant, model, at)
 
-    def quote(self, tenant: str, model: str, prompt_tokens: int, output_tokens: int) -> int:
-        """What an answer of so many tokens costs now, in nanos, if none of them is cheaper than
-        the others and nothing is withheld; 0 where there is no price."""
+    def price(self, tenant: str, model: str, prompt_tokens: int, output_tokens: int) -> int:
+        """Nanos for one answer with so many tokens, by the prices that hold now."""
         held = self.find(tenant, model, datetime.now(UTC))
-        if held.price is None:
-            return 0
-        tokens = Tokens(prompt_tokens, 0, output_tokens, 0)
-        passed = 0
-        if held.cost is not None and same_money(held.price, held.cost):
-            passed = charge(held.cost, tokens)
-        return charge(held.price, tokens, passed)
+        return assess(held, Counts(prompt_tokens, output_tokens), withheld=False).amount
 
     async def refresh(self) -> None:
         """Read what has been added. Raises psycopg.OperationalError, PoolTimeout."""

@@ -44,6 +44,21 @@ create trigger append_only before update or delete or truncate on plan_changes
 comment on table plan_changes is
 'Which plan''s prices a tenant pays, and from when on; append-only.';
 
+-- A tenant's plan is one of its facts now; what it paid before stays as it was. Whoever says prices
+-- has to have the change before it holds.
+create function keep_plan() returns trigger language plpgsql as $$
+begin
+    insert into plan_changes (tenant, plan, since)
+    values (new.name, new.plan, clock_timestamp() + interval '60 seconds');
+    return null;
+end $$;
+create trigger keep_new_plan after insert on tenants
+    for each row when (new.plan <> '') execute function keep_plan();
+create trigger keep_plan after update of plan on tenants
+    for each row when (new.plan <> old.plan) execute function keep_plan();
+insert into plan_changes (tenant, plan, since)
+select name, plan, clock_timestamp() + interval '60 seconds' from tenants where plan <> '';
+
 -- What levies and questions tell models apart by.
 create table sold_models (
     model    text primary key,              -- public name
