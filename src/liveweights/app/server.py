@@ -26,6 +26,7 @@ from liveweights.app.wiring import (
     open_writer,
 )
 from liveweights.config import Config
+from liveweights.console.models import model_routes
 from liveweights.console.pages import Console
 from liveweights.console.subject import Subject
 from liveweights.cycle.status import read_status
@@ -45,7 +46,6 @@ from liveweights.record.responses import ResponseStore
 from liveweights.record.shadow import keep_shadow
 from liveweights.record.shadow_answer import ShadowAnswer
 from liveweights.release.alias import UnknownAlias
-from liveweights.release.model_console import model_routes
 from liveweights.serve.admin.routes import admin_routes
 from liveweights.serve.api.app import (
     create_app,

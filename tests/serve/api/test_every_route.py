@@ -19,6 +19,7 @@ from tests.release.test_aliases import A, B, with_alias
 from liveweights.app.place import Place
 from liveweights.app.server import describe_subject, status_routes
 from liveweights.config import Config
+from liveweights.console.models import model_routes
 from liveweights.console.pages import Console
 from liveweights.insight.catalogue import QUESTIONS
 from liveweights.insight.endpoint import insight_routes
@@ -27,7 +28,6 @@ from liveweights.learn.rewards import RewardMap
 from liveweights.record.responses import ResponseStore
 from liveweights.record.writer import Writer
 from liveweights.release import aliases
-from liveweights.release.model_console import model_routes
 from liveweights.serve.api.app import create_app, make_authenticator, make_limiter
 from liveweights.serve.api.models import Listing
 from liveweights.serve.api.settings import ApiSettings

@@ -8,9 +8,9 @@ import httpx
 from tests.serve.api.doubles import BASE, NEXT, ScriptedEngine, make_tokenizer
 
 from liveweights.catalog.licences import Duty
+from liveweights.console.models import model_routes
 from liveweights.http.application import Application
 from liveweights.http.hosts import Hosts
-from liveweights.release.model_console import model_routes
 from liveweights.release.model_facts import COLUMNS, list_model_facts, table_row
 from liveweights.serve.api.app import make_authenticator
 from liveweights.serve.api.metrics import Metrics
@@ -90,7 +90,7 @@ def test_a_page_says_all_that_is_known() -> None:
 def test_all_are_in_one_table_with_their_pages() -> None:
     page = get("/models", make_listing("org/tiny"))
     assert '<a href="/models/org/tiny">org/tiny</a>' in page.text
-    assert page.text.count("<th>") == len(COLUMNS)
+    assert page.text.count('<th scope="col">') == len(COLUMNS)
     assert get("/models/org/tiny", make_listing("org/tiny")).status_code == 200
 
 

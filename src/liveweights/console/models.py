@@ -1,0 +1,70 @@
+"""The pages of models: all in a table, and one for each.
+
+``GET /models`` and ``GET /models/NAME``; for programs the same is `/v1/models`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from liveweights.console.headers import GUARDED, NOT_KEPT
+from liveweights.console.templates import render
+from liveweights.http.authentication import Authenticator
+from liveweights.http.routes import Mount, Route, Routes
+from liveweights.http.wire import reply
+from liveweights.release.model_facts import COLUMNS, list_duties, list_model_facts, table_row
+from liveweights.serve.api.models import Listing
+from liveweights.serve.api.objects import Model
+
+PREFIX = "/models"
+HTML = b"text/html; charset=utf-8"
+HEADERS = (*GUARDED, NOT_KEPT)
+
+
+class ModelPages:
+    """Each page raises ApiError 401 without the operator's key."""
+
+    def __init__(self, listing: Listing, authenticator: Authenticator) -> None:
+        self._listing = listing
+        self._authenticator = authenticator
+
+    async def overview(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /models"""
+        await self._authenticator.check_operator(scope)
+        rows = [table_row(model) for model in self._listing.read()]
+        await self._reply(send, "models.html", columns=COLUMNS, rows=rows)
+
+    async def model(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /models/NAME. Raises ApiError 404."""
+        await self._authenticator.check_operator(scope)
+        one = self._listing.find(scope["path_params"]["model"])
+        await self._reply(
+            send,
+            "model.html",
+            one=one,
+            local=_is_local(one),
+            facts=list_model_facts(one),
+            duties=list_duties(one),
+        )
+
+    async def _reply(self, send: Send, template: str, **values: Any) -> None:
+        # The other pages are of local models only.
+        local = [model.id for model in self._listing.read() if _is_local(model)]
+        page = render(template, section="models", model=next(iter(local), ""), models=(), **values)
+        await reply(send, 200, page.encode(), HEADERS, content_type=HTML)
+
+
+def _is_local(model: Model) -> bool:
+    return model.owned_by != "hosted"
+
+
+def model_routes(listing: Listing, authenticator: Authenticator) -> Routes:
+    """The pages; none where there is no operator's key."""
+    if not authenticator.has_operator:
+        return []
+    pages = ModelPages(listing, authenticator)
+    return [
+        Mount(PREFIX, [Route("GET", "", pages.overview), Route("GET", "/{model}", pages.model)])
+    ]
