@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from liveweights.catalog.licences import Duty
+from liveweights.http.errors import ApiError
 from liveweights.meter.keys import Client
+from liveweights.meter.rights import Rights
 from liveweights.serve.api.app import create_app, make_authenticator
+from liveweights.serve.api.choice import Choices
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.models import Models, make_model
 from liveweights.serve.router import Router
@@ -228,3 +231,19 @@ def test_defaults_of_keys_may_come_from_elsewhere() -> None:
     api = Api(ScriptedEngine(tokenizer), recorder, router, app)
     assert ask(api, "dear").status == 422
     assert [client.tenant for client in asked] == ["default"]
+
+
+def test_a_key_has_models_and_a_route_of_its_own() -> None:
+    listed = Models()
+    choices = Choices(Terms([candidate("dear", "US", 2.0), candidate("cheap", "FR", 1.0)]), listed)
+    narrow = Client("lab", "k", rights=Rights(models=("dear",)))
+    assert choices.choose(narrow, "auto") == ("dear",)
+    with pytest.raises(ApiError, match="This API key is for dear"):
+        choices.choose(narrow, "cheap")
+    settings = ApiSettings(tenant_routes={"lab": Route(max_price=5.0)})
+    routed = Client("lab", "k", rights=Rights(route={"deny": {"countries": ["FR"]}}))
+    own = Route(max_price=5.0, deny=Origins(countries=("FR",)))
+    assert settings.route_of(routed) == own
+    assert Choices(Terms([candidate("dear", "US", 2.0)]), listed, settings.route_of).choose(
+        routed, "dear"
+    ) == ("dear",)

@@ -102,7 +102,7 @@ class Door:
             permit.close()
 
     def _choose(self, client: Client, body: bytes) -> tuple[str, ...]:
-        """None where it names no model, which the local endpoint tells the caller. Raises
+        """Empty where it names no model, which the local endpoint tells the caller. Raises
         ApiError."""
         asked = read_asked(body)
         if asked is None:
