@@ -16,6 +16,7 @@ from liveweights.app.place import Place
 from liveweights.app.server import describe_subject, status_routes
 from liveweights.config import Config
 from liveweights.console.pages import Console
+from liveweights.insight.billing import billing_routes
 from liveweights.insight.endpoint import insight_routes
 from liveweights.insight.generations import generation_routes
 from liveweights.learn.rewards import RewardMap
@@ -40,6 +41,7 @@ def service() -> ASGIApp:
     authenticator, limiter = make_authenticator(settings), make_limiter(settings)
     place = Place(Config(alias="m", api=settings), Path("/nowhere"), "")
     pages = [
+        *billing_routes(NOBODY, authenticator, limiter),
         *insight_routes(NOBODY, authenticator, limiter, RewardMap()),
         *generation_routes(NOBODY, authenticator, limiter),
         *Console(NOBODY, describe_subject(place), authenticator).routes(),
