@@ -21,7 +21,7 @@ from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
 from liveweights.meter.levies import BillingSettings
 from liveweights.meter.prices import Price
-from liveweights.meter.webhook import WarningSettings
+from liveweights.meter.settings import WarningSettings
 from liveweights.record.settings import RecordSettings
 from liveweights.release.settings import (
     CanarySettings,

@@ -16,7 +16,8 @@ from aiohttp import web
 from liveweights.meter.leases import Limit
 from liveweights.meter.limits import Spending
 from liveweights.meter.periods import EVER
-from liveweights.meter.webhook import SIGNATURE, WarningSettings, Webhook, sign
+from liveweights.meter.settings import WarningSettings
+from liveweights.meter.webhook import SIGNATURE, Webhook, sign
 
 SECRET = "secret-0123456789"
 SPENDING = Spending("acme", "EUR", Limit("key abcdefgh", "month", EVER, "money", 100), 81)

@@ -35,6 +35,7 @@ from liveweights.serve.gateway.counts import find_counter
 from liveweights.service_key import make_key
 from liveweights.store.embedded import EmbeddedPostgres
 from liveweights.store.migrate import migrate
+from liveweights.terminal import clean
 from liveweights.terms.decision import Match
 from liveweights.weights.checkpoint import Checkpoint
 
@@ -210,7 +211,7 @@ class Supervisor:
         write_running(self._home, self._config, url)
         if not self._welcomed:
             self._welcomed = True
-            print(welcome(self._config, self._home, url, self._roles), flush=True)
+            print(clean(welcome(self._config, self._home, url, self._roles), keep="\n"), flush=True)
 
     async def _mind_postgres(self, postgres: EmbeddedPostgres) -> None:
         while not self._stopping.is_set():

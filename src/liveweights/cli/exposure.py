@@ -24,6 +24,7 @@ from liveweights.exposure.report import Exposure, list_rules, make_exposure, to_
 from liveweights.exposure.without import Without, WithoutError, parse_without
 from liveweights.insight.window import Window, WindowError, make_window
 from liveweights.store.database import Connection
+from liveweights.terminal import clean
 from liveweights.terms.book import Book
 from liveweights.terms.decision import Question
 from liveweights.terms.facts import facts_of
@@ -66,7 +67,7 @@ def exposure(
     if as_json:
         show_json(report)
     else:
-        typer.echo(to_markdown(report), nl=False)
+        typer.echo(clean(to_markdown(report), keep="\n"), nl=False)
 
 
 def _read(settings: Config, home: Path, window: Window, gone: list[Without]) -> Exposure:

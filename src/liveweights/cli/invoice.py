@@ -16,6 +16,7 @@ from liveweights.meter.invoice_pdf import PdfUnavailable, write_pdf
 from liveweights.meter.invoice_rows import InvoiceError, close_invoice, read_invoice
 from liveweights.meter.tenants import find_zone, read_tenants
 from liveweights.store.database import Connection
+from liveweights.terminal import clean
 
 Form = Literal["table", "json", "csv", "html", "pdf"]
 HEADS = ("", "requests", "prompts", "cached", "answers", "amount")
@@ -80,7 +81,7 @@ def _print(made: Invoice, form: Form) -> None:
         case "csv":
             show_csv(COLUMNS, table(made))
         case "html":
-            print(page(made), end="")
+            print(clean(page(made), keep="\n"), end="")
         case _:
             _show(made)
 

@@ -26,6 +26,7 @@ from liveweights.meter.ledger_days import OPENING, SealedDay, close_days, read_d
 from liveweights.meter.ledger_proof import Proof, prove
 from liveweights.meter.reversals import reverse
 from liveweights.store.database import Connection
+from liveweights.terminal import escape_json
 
 ledger = typer.Typer(
     no_args_is_help=True,
@@ -156,7 +157,7 @@ def export(
         charges = read_charges(conn, start, end, tenant)
         if form == "openmeter":
             async for charge in charges:
-                print(json.dumps(cloud_event(charge)))
+                print(escape_json(json.dumps(cloud_event(charge))))
             return
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(STRIPE)

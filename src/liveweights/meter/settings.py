@@ -43,3 +43,28 @@ class RateLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     concurrency: Annotated[
         int, msgspec.Meta(ge=0, le=bounds.COUNT, description="Requests being answered at once.")
     ] = 0
+
+
+class WarningSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The ``[warnings]`` table."""
+
+    url: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^(https?://[^\s@]+)?$",
+            description="Where a POST goes once when most of a budget is spent; empty: it is only "
+            "logged.",
+        ),
+    ] = ""
+    secret: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^([!-~]{16,512})?$",
+            description="Key of at least 16 characters by which the POST is signed, see "
+            "docs/keys.md; empty: it is not.",
+        ),
+    ] = ""
+    share: Annotated[
+        float,
+        msgspec.Meta(gt=0, le=1, description="Of a budget that is spent when it is time to warn."),
+    ] = 0.8

@@ -9,13 +9,12 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
-from typing import Annotated
 
 import aiohttp
 import msgspec
-from msgspec import Meta
 
 from liveweights.meter.limits import Spending
+from liveweights.meter.settings import WarningSettings
 
 log = logging.getLogger(__name__)
 
@@ -25,30 +24,6 @@ TIMEOUT = 10.0
 WAITING = 256
 """Warnings that are under way; with more the newest are only logged."""
 SIGNATURE = "x-liveweights-signature"
-
-
-class WarningSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The ``[warnings]`` table."""
-
-    url: Annotated[
-        str,
-        Meta(
-            pattern=r"^(https?://[^\s@]+)?$",
-            description="Where a POST goes once when most of a budget is spent; empty: it is only "
-            "logged.",
-        ),
-    ] = ""
-    secret: Annotated[
-        str,
-        Meta(
-            pattern=r"^([!-~]{16,512})?$",
-            description="Key of at least 16 characters by which the POST is signed, see "
-            "docs/keys.md; empty: it is not.",
-        ),
-    ] = ""
-    share: Annotated[
-        float, Meta(gt=0, le=1, description="Of a budget that is spent when it is time to warn.")
-    ] = 0.8
 
 
 class BudgetWarning(msgspec.Struct, frozen=True, kw_only=True):
