@@ -16,7 +16,9 @@ from tests.record.rows import make_feedback, make_generation
 from liveweights.exposure.facts import Learnt
 from liveweights.exposure.read import count_reactions, read_figures, read_learnt, read_traffic
 from liveweights.exposure.shares import list_shares
-from liveweights.meter.prices import Price
+from liveweights.meter.ledger import Ledger
+from liveweights.meter.price_rows import add_price
+from liveweights.meter.prices import Price, price_from
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
 from liveweights.record.writer import Writer
@@ -76,7 +78,11 @@ def test_figures_are_those_of_an_independent_count(database_dsn: str) -> None:
 
     async def go() -> dict[str, Any]:
         pool = await open_pool(database_dsn)
-        async with Writer(pool, linger=0.0, prices=PRICES) as writer:
+        async with pool.connection() as conn:
+            for alias, price in PRICES.items():
+                row = price_from(price, alias, SINCE - timedelta(days=9), "operator")
+                await add_price(conn, row, lead=timedelta(days=-9999))
+        async with Writer(pool, linger=0.0, charge=Ledger()) as writer:
             for generation in generations:
                 await writer.add_generation(generation)
             for reaction in reactions:

@@ -142,6 +142,8 @@ select g.day, g.id, g.created_at, g.tenant, g.alias as model, g.checkpoint, g.ke
     (g.usage ->> 'sent_tokens')::bigint as sent_tokens,
     g.selection is not null and g.output = '' as withheld
 from generations g;
+comment on view counted_answers is
+'What each recorded answer used, as charges go by it. Give a range of day: only those days are read.';
 
 -- What people and other programs read. Names and columns here are kept; tables behind may change.
 
