@@ -6,7 +6,7 @@ import io
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Self, cast
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -199,8 +199,9 @@ def verdict_line(cycles: list[CycleStatus]) -> str:
     name = verdict.get("verdict") or verdict.get("outcome") or verdict.get("decision") or "?"
     reasons: object = verdict.get("reasons") or verdict.get("reason") or cycle.reason or ""
     if isinstance(reasons, list):
-        reasons = "; ".join(str(reason) for reason in reasons)
-    return f"cycle {cycle.id} {name}: {reasons}"[:100]
+        first, *others = [str(reason) for reason in cast(list[object], reasons)] or [""]
+        reasons = f"{first}; and {len(others)} more" if others else first
+    return f"cycle {cycle.id} {name}: {reasons}"
 
 
 def short(checkpoint: str | None) -> str:
