@@ -70,7 +70,7 @@ def place() -> Iterator[Place]:
         config,
         {
             **SETTINGS,
-            "engine": {"slots": 4, "context_length": 2048},
+            "engine": {"slots": 4, "context_length": 1024},
             "learn": {**SETTINGS["learn"], "max_rows": 24, "max_held_back": 24, "max_scored": 16},
             "cycle": {**SETTINGS["cycle"], "min_feedback": 100_000},
             "gate": {**SETTINGS["gate"], "cases": 20},
