@@ -6,8 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.meter.budgets import MOST_NANOS, parse_money, show_money
-from liveweights.meter.money import divide, minor_digits, scaled, show_minor, to_minor
+from liveweights.meter.money import (
+    MOST_NANOS,
+    divide,
+    minor_digits,
+    parse_money,
+    scaled,
+    show_minor,
+    show_money,
+    to_minor,
+)
 
 
 @given(st.integers(-(10**20), 10**20), st.integers(1, 10**9))
@@ -73,3 +81,26 @@ def test_currencies_have_their_own_smallest_amounts() -> None:
     ]
     assert show_minor(-12, "JPY") == "-12"
     assert show_minor(7, "KWD") == "0.007"
+
+
+@pytest.mark.parametrize(
+    ("text", "nanos"),
+    [
+        ("12.50", 12_500_000_000),
+        ("0.000000001", 1),
+        ("-3", -3_000_000_000),
+        ("1000000000", MOST_NANOS),
+        ("0", 0),
+    ],
+)
+def test_money_is_read_exactly(text: str, nanos: int) -> None:
+    assert parse_money(text) == nanos
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "1,5", "1.", ".5", "1e3", "nan", "inf", "0.0000000001", "1000000001", "１", "1 ", "+1"],
+)
+def test_what_is_no_money_is_refused_in_a_sentence(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is (no amount of money|more than a billion)"):
+        parse_money(text)

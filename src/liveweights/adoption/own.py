@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import msgspec
 
 from liveweights.exposure.facts import Dimension, Served, Traffic
-from liveweights.exposure.shares import NANOS, with_former
+from liveweights.exposure.shares import with_former
+from liveweights.meter.money import NANOS
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,10 @@ from liveweights.catalog.card_files import CatalogueError
 from liveweights.catalog.cards import Card
 from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.filters import UNKNOWN
-from liveweights.catalog.names import UnknownModel
 from liveweights.catalog.price_library import current_prices
 from liveweights.catalog.prices import ListedPrice
 from liveweights.config import Config
-from liveweights.meter.budgets import NANOS
+from liveweights.meter.money import NANOS
 from liveweights.meter.price_rows import Sold, settle_prices, settle_sold
 from liveweights.meter.prices import EPOCH, PriceRow, price_from
 from liveweights.store.database import Connection
@@ -92,7 +91,7 @@ def _read_sold(config: Config, home: Path) -> list[Sold]:
     names |= {one.alias: (one.model, one.alias) for one in config.list_hosted()}
     try:
         known = Catalogue(home)
-        cards = {alias: _find_card(known, tried) for alias, tried in names.items()}
+        cards = {alias: known.find_first(tried) for alias, tried in names.items()}
     except CatalogueError as error:
         log.warning("whose models are sold stays as it was: %s", error)
         return []
@@ -104,12 +103,3 @@ def _sold(cards: dict[str, Card | None]) -> Iterator[Sold]:
         country = UNKNOWN if card is None else card.country or UNKNOWN
         licence = UNKNOWN if card is None else card.licence or UNKNOWN
         yield Sold(model=alias, origin=country, licence=licence)
-
-
-def _find_card(known: Catalogue, names: tuple[str, ...]) -> Card | None:
-    for name in names:
-        try:
-            return known.find(name)
-        except UnknownModel:
-            continue
-    return None

@@ -11,9 +11,8 @@ import typer
 
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
 from liveweights.cli.output import say, show
-from liveweights.meter.budgets import parse_money
 from liveweights.meter.invoice_pages import show_price
-from liveweights.meter.money import scaled
+from liveweights.meter.money import parse_money, scaled
 from liveweights.meter.price_rows import (
     PriceError,
     add_price,

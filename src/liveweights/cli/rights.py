@@ -12,8 +12,9 @@ import typer
 
 from liveweights import bounds
 from liveweights.cli.context import refuse
-from liveweights.meter.budgets import PERIODS, Budget, parse_money, show_money
+from liveweights.meter.budgets import PERIODS, Budget
 from liveweights.meter.key_rows import KeyRow
+from liveweights.meter.money import parse_money, show_money
 from liveweights.meter.rights import USES, Rights
 from liveweights.meter.settings import RateLimits
 from liveweights.terms.route import RouteError, parse_route

@@ -20,7 +20,7 @@ from liveweights.cli.rights import (
     show_limits,
 )
 from liveweights.meter import tenants as rows
-from liveweights.meter.budgets import parse_money, show_money
+from liveweights.meter.money import parse_money, show_money
 from liveweights.meter.tenants import Tenant, TenantName, Terms
 from liveweights.store.database import Connection
 

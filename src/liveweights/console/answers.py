@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 
-from liveweights.console.cursor import ANSWERS, PARAM, read_moment, write_moment
+from liveweights.console.cursor import ANSWERS, PARAM, cut_page, read_moment, write_moment
 from liveweights.console.path import Station, read_path
 from liveweights.console.subject import Asked, Subject, missing
 from liveweights.record import read
@@ -85,13 +85,12 @@ async def read_answers(conn: Connection, subject: Subject, asked: Asked) -> Answ
     one_more = await list_answers(
         conn, Selection(alias=asked.model, **chosen, before=before), ANSWERS + 1
     )
-    shown = one_more[:ANSWERS]
-    following = len(one_more) > ANSWERS
+    shown, following = cut_page(one_more, ANSWERS, lambda one: write_moment(one.created_at, one.id))
     return Answers(
         model=asked.model,
         chosen=chosen,
-        answers=tuple(shown),
-        next=write_moment(shown[-1].created_at, shown[-1].id) if following else None,
+        answers=shown,
+        next=following,
     )
 
 

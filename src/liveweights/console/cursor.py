@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from liveweights.http.errors import ApiError, bad_request
 
@@ -16,6 +18,17 @@ ROWS = 25
 _MOMENT = re.compile(r"([0-9]{1,16})~(.{1,512})", re.ASCII | re.DOTALL)
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+T = TypeVar("T")
+
+
+def cut_page(
+    rows: Sequence[T], most: int, place: Callable[[T], str]
+) -> tuple[tuple[T, ...], str | None]:
+    """The first ``most`` of the rows that were read, and the ``place`` after the last of them where
+    there are more: read one more than a page holds."""
+    page = tuple(rows[:most])
+    return page, place(page[-1]) if len(rows) > most else None
 
 
 def write_moment(at: datetime, id: str) -> str:

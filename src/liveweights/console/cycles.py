@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from liveweights.console.cursor import PARAM, ROWS, read_number
+from liveweights.console.cursor import PARAM, ROWS, cut_page, read_number
 from liveweights.console.path import Station, read_path
 from liveweights.console.subject import Asked, Subject, missing
 from liveweights.cycle.report import read_report
@@ -87,12 +87,8 @@ async def read_cycles(conn: Connection, subject: Subject, asked: Asked) -> Cycle
     cursor = await conn.execute(LIST, (asked.model, before, before, ROWS + 1))
     names = Row.__struct_fields__
     one_more = [Row(**dict(zip(names, row, strict=True))) for row in await cursor.fetchall()]
-    shown = one_more[:ROWS]
-    return Cycles(
-        model=asked.model,
-        cycles=tuple(shown),
-        next=str(shown[-1].id) if len(one_more) > ROWS else None,
-    )
+    shown, following = cut_page(one_more, ROWS, lambda row: str(row.id))
+    return Cycles(model=asked.model, cycles=shown, next=following)
 
 
 async def read_cycle(conn: Connection, subject: Subject, asked: Asked) -> Cycle:
@@ -110,7 +106,7 @@ async def read_cycle(conn: Connection, subject: Subject, asked: Asked) -> Cycle:
     cursor = await conn.execute(READ, (number, before, before, ROWS + 1))
     names = Read.__struct_fields__
     one_more = [Read(**dict(zip(names, row, strict=True))) for row in await cursor.fetchall()]
-    shown = one_more[:ROWS]
+    shown, following = cut_page(one_more, ROWS, lambda row: str(row.seq))
     return Cycle(
         model=alias,
         id=number,
@@ -118,6 +114,6 @@ async def read_cycle(conn: Connection, subject: Subject, asked: Asked) -> Cycle:
         started_at=started,
         ended_at=ended,
         report=report,
-        feedback=tuple(shown),
-        next=str(shown[-1].seq) if len(one_more) > ROWS else None,
+        feedback=shown,
+        next=following,
     )

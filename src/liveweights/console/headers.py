@@ -24,3 +24,5 @@ GUARDED = (
 """No page of another site shows these in a frame, and nothing runs in them or is fetched by them
 that does not come from here: what users wrote could not, even were it not escaped."""
 NOT_KEPT = (b"cache-control", b"no-store")
+HEADERS = (*GUARDED, NOT_KEPT)
+HTML = b"text/html; charset=utf-8"

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from liveweights.console.headers import GUARDED, NOT_KEPT
+from liveweights.console.headers import HEADERS, HTML
 from liveweights.console.templates import render
 from liveweights.http.authentication import Authenticator
 from liveweights.http.routes import Mount, Route, Routes
@@ -19,8 +20,6 @@ from liveweights.serve.api.models import Listing
 from liveweights.serve.api.objects import Model
 
 PREFIX = "/models"
-HTML = b"text/html; charset=utf-8"
-HEADERS = (*GUARDED, NOT_KEPT)
 
 
 class ModelPages:
@@ -33,27 +32,30 @@ class ModelPages:
     async def overview(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /models"""
         await self._authenticator.check_operator(scope)
-        rows = [table_row(model) for model in self._listing.read()]
-        await self._reply(send, "models.html", columns=COLUMNS, rows=rows)
+        models = self._listing.read()
+        rows = [table_row(model) for model in models]
+        await _reply(send, "models.html", models, columns=COLUMNS, rows=rows)
 
     async def model(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /models/NAME. Raises ApiError 404."""
         await self._authenticator.check_operator(scope)
         one = self._listing.find(scope["path_params"]["model"])
-        await self._reply(
+        await _reply(
             send,
             "model.html",
+            self._listing.read(),
             one=one,
             local=_is_local(one),
             facts=list_model_facts(one),
             duties=list_duties(one),
         )
 
-    async def _reply(self, send: Send, template: str, **values: Any) -> None:
-        # The other pages are of local models only.
-        local = [model.id for model in self._listing.read() if _is_local(model)]
-        page = render(template, section="models", model=next(iter(local), ""), models=(), **values)
-        await reply(send, 200, page.encode(), HEADERS, content_type=HTML)
+
+async def _reply(send: Send, template: str, models: Iterable[Model], **values: Any) -> None:
+    # The other pages are of local models only.
+    local = (model.id for model in models if _is_local(model))
+    page = render(template, section="models", model=next(local, ""), models=(), **values)
+    await reply(send, 200, page.encode(), HEADERS, content_type=HTML)
 
 
 def _is_local(model: Model) -> bool:

@@ -24,7 +24,7 @@ from liveweights.console.checkpoints import Checkpoint, read_checkpoint, read_ch
 from liveweights.console.circle import STEPS, read_circle
 from liveweights.console.cursor import PARAM
 from liveweights.console.cycles import read_cycle, read_cycles
-from liveweights.console.headers import GUARDED, NOT_KEPT
+from liveweights.console.headers import HEADERS, HTML
 from liveweights.console.home import read_home
 from liveweights.console.live import EVERY, Feed
 from liveweights.console.playground import read_playground
@@ -43,8 +43,7 @@ from liveweights.store.database import Connection, Pool
 AT_ONCE, WAITING = 2, 32
 """Pages; their connections to the database are those of all that users wait for."""
 LONGEST_SECONDS = 10
-HTML, JSON, MARKDOWN = b"text/html; charset=utf-8", b"application/json", b"text/markdown"
-HEADERS = (*GUARDED, NOT_KEPT)
+JSON, MARKDOWN = b"application/json", b"text/markdown"
 
 Read: TypeAlias = Callable[[Connection, Subject, Asked], Awaitable[msgspec.Struct]]
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import msgspec
 
-from liveweights.console.cursor import PARAM, ROWS, read_number
+from liveweights.console.cursor import PARAM, ROWS, cut_page, read_number
 from liveweights.console.path import Station, read_path
 from liveweights.console.subject import Asked, Subject, missing
 from liveweights.cycle import live
@@ -73,7 +73,7 @@ async def read_releases(conn: Connection, subject: Subject, asked: Asked) -> Rel
     cursor = await conn.execute(LIST, (asked.model, before, before, ROWS + 1))
     names = Change.__struct_fields__
     one_more = [Change(**dict(zip(names, row, strict=True))) for row in await cursor.fetchall()]
-    shown = one_more[:ROWS]
+    shown, following = cut_page(one_more, ROWS, lambda change: str(change.id))
     return Releases(
         model=alias.name,
         version=alias.version,
@@ -86,8 +86,8 @@ async def read_releases(conn: Connection, subject: Subject, asked: Asked) -> Rel
         waits=await live.explain(conn, alias, worker) if alias.canary else None,
         path=await read_path(conn, alias.name, alias.canary or alias.live),
         targets=tuple(await rollback_targets(conn, alias.name)),
-        changes=tuple(shown),
-        next=str(shown[-1].id) if len(one_more) > ROWS else None,
+        changes=shown,
+        next=following,
     )
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from liveweights.exposure.duties import Figures
 from liveweights.exposure.facts import Learnt, Traffic
-from liveweights.exposure.shares import NANOS
+from liveweights.meter.money import NANOS
 from liveweights.store.database import Connection
 
 TRAFFIC = """

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from liveweights.exposure.facts import Dimension, Learnt, Served, Traffic
+from liveweights.meter.money import NANOS
 from liveweights.terms.facts import unknown_facts
-
-NANOS = 10**9
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):

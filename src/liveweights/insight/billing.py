@@ -17,8 +17,8 @@ from liveweights.http.errors import bad_request
 from liveweights.http.routes import Route, Routes
 from liveweights.http.wire import read_query, reply
 from liveweights.insight.questions import sql
-from liveweights.meter.budgets import NANOS
 from liveweights.meter.limits import Limiter
+from liveweights.meter.money import NANOS
 from liveweights.store.database import Pool
 
 PARAMETERS = ("start_time", "end_time", "bucket_width", "group_by", "limit", "page")

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, LiteralString
 
-from liveweights.meter.budgets import show_money
+from liveweights.meter.money import show_money
 from liveweights.store.database import Connection
 
 SOURCE, TYPE = "liveweights", "liveweights.charge"

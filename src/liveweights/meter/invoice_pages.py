@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 
-from liveweights.meter.budgets import show_money
 from liveweights.meter.invoice import Invoice, LevyLine, Line, Statement, UnitPrice
-from liveweights.meter.money import show_minor
+from liveweights.meter.money import show_minor, show_money
 from liveweights.meter.prices import PriceRow
 
 COLUMNS = (

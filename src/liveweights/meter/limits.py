@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from liveweights.meter.allotments import Allotment, Money, list_limits
-from liveweights.meter.budgets import show_money
 from liveweights.meter.desk import Desk
 from liveweights.meter.holdings import Holding
 from liveweights.meter.keys import Client
 from liveweights.meter.leases import MINUTE, Grant, LeaseStore, Limit, MemoryLeases, wait_for
+from liveweights.meter.money import show_money
 from liveweights.meter.rights import Rights
 from liveweights.meter.settings import RateLimits
 from liveweights.meter.tenants import Tenant

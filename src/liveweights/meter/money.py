@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
+NANOS = 1_000_000_000
+"""Of one unit of a currency: money is counted in whole billionths."""
+MOST_NANOS = 10**18
+"""A billion units of a currency: far within what Postgres holds as a ``bigint``."""
+_AMOUNT = re.compile(r"-?[0-9]{1,10}(\.[0-9]{1,9})?")
 NO_CURRENCY = "XXX"
 """ISO 4217's code for where no currency is involved: of what has no price."""
 _DIGITS = {
@@ -45,3 +51,23 @@ def show_minor(amount: int, currency: str) -> str:
     digits = minor_digits(currency)
     sign, text = ("-" if amount < 0 else ""), f"{abs(amount):0{digits + 1}d}"
     return f"{sign}{text[:-digits]}.{text[-digits:]}" if digits else f"{sign}{text}"
+
+
+def parse_money(text: str) -> int:
+    """Billionths of a currency, of an amount such as ``12.50``. Raises ValueError for what is no
+    amount, is finer than a billionth, or beyond a billion."""
+    if not _AMOUNT.fullmatch(text):
+        raise ValueError(
+            f"{text[:50]!r} is no amount of money: write it as 12.50, with at most 9 decimals"
+        )
+    nanos = int(Decimal(text).scaleb(9))
+    if abs(nanos) > MOST_NANOS:
+        raise ValueError(f"{text[:50]!r} is more than a billion")
+    return nanos
+
+
+def show_money(nanos: int) -> str:
+    """Exactly, with two decimals at least: ``12.50``."""
+    sign, whole = ("-" if nanos < 0 else ""), abs(nanos)
+    decimals = f"{whole % NANOS:09d}".rstrip("0").ljust(2, "0")
+    return f"{sign}{whole // NANOS}.{decimals}"

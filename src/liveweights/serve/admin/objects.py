@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from liveweights.meter.budgets import MOST_NANOS, Budgets, check_budgets
+from liveweights.meter.budgets import Budgets, check_budgets
 from liveweights.meter.key_rows import Grace, KeyName, KeyRow, Why
+from liveweights.meter.money import MOST_NANOS
 from liveweights.meter.rights import EVERYTHING, Rights
 from liveweights.meter.settings import RateLimits
 from liveweights.meter.tenants import (

@@ -23,8 +23,8 @@ from liveweights.http.exchange import Exchange
 from liveweights.http.slots import Slots
 from liveweights.http.streaming import Client, EventStream, event
 from liveweights.http.wire import reply
-from liveweights.meter.budgets import NANOS
 from liveweights.meter.limits import Limiter
+from liveweights.meter.money import NANOS
 from liveweights.meter.tariffs import Tariffs
 from liveweights.serve.api.choice import Choices
 from liveweights.serve.api.draft import Draft
