@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from liveweights.config import Config, ConfigError, load_config
+from liveweights.config import Config, ConfigError, ModelSettings, load_config, read_table
 from liveweights.engines.settings import EngineSettings
 from liveweights.serve.hosted.settings import MissingKey
 
@@ -78,6 +79,10 @@ def test_the_engine_that_a_start_settled_on_is_that_models(tmp_path: Path) -> No
         ('[models.a]\nbasee = "x"\n', "unknown field `basee`"),
         ('[models.""]\nbase = "x"\n', "length >= 1"),
         ("[models.a.gate]\ncases = -1\n", "models.a.gate: "),
+        ("[models]\nmemory_gib = 0\n", "> 0"),
+        ("[models]\nmemory_gib = 1e9\n", "<="),
+        ("[models]\nmemory = 3\n", "models.memory is a number: .* is `memory_gib`"),
+        ("[models.memory_gib]\n", "no model can be called 'memory_gib'"),
     ],
 )
 def test_what_is_wrong_in_a_table_names_it(tmp_path: Path, text: str, why: str) -> None:
@@ -135,6 +140,58 @@ def test_a_key_is_read_where_the_service_starts(
     assert big.read_key() == "sk-1"
 
 
+def test_the_memory_of_all_models_stands_beside_their_tables(tmp_path: Path) -> None:
+    assert read(tmp_path, THREE).memory_bytes() is None
+    config = read(tmp_path, f"[models]\nmemory_gib = 3\n{THREE}")
+    assert config.memory_bytes() == 3 * 2**30
+    assert config.names() == ("code", "chat", "small")
+    assert config.with_engine("code", EngineSettings()).memory_bytes() == 3 * 2**30
+    again = msgspec.json.decode(msgspec.json.encode(config), type=Config)
+    assert (again.names(), again.memory_bytes()) == (config.names(), 3 * 2**30)
+    short = read(tmp_path, 'alias = "m"\n[models]\nmemory_gib = 0.5\n')
+    assert (short.names(), short.memory_bytes()) == (("m",), 2**29)
+
+
+def test_rows_come_after_the_settings_files_models_and_change_none(tmp_path: Path) -> None:
+    rows = {
+        "far": read_table("far", {"upstream": "http://h", "fallback": ["code"]}),
+        "chat": read_table("chat", {"base": "elsewhere"}),
+    }
+    config = read(tmp_path, f"[models]\nmemory_gib = 3\n{THREE}").with_models(rows)
+    assert config.names() == ("code", "chat", "small", "far")
+    assert config.find_model("chat").base == "models/chat"
+    assert config.memory_bytes() == 3 * 2**30
+    config.check_models()
+    short = read(tmp_path, 'alias = "m"\n').with_models(rows)
+    assert short.names() == ("m", "far", "chat")
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "why"),
+    [
+        ("a", {"basee": "x"}, "the model 'a': .* unknown field `basee`"),
+        ("a", {"upstream": 3}, "the model 'a': .*`models.a.upstream`"),
+        ("", {}, "the model ''"),
+        ("memory_gib", {}, "the name of a number"),
+        ("a", {"openai": {"key": "sk-1"}}, "models.a.openai.key: the database keeps no secrets"),
+    ],
+)
+def test_what_is_wrong_in_a_row_is_told(name: str, keys: dict[str, Any], why: str) -> None:
+    with pytest.raises(ConfigError, match=why) as refused:
+        read_table(name, keys)
+    assert "sk-1" not in str(refused.value)
+
+
+def test_what_runs_for_a_model_goes_on_where_it_only_learns_otherwise() -> None:
+    def model(**keys: Any) -> ModelSettings:
+        return Config().with_models({"a": read_table("a", keys)}).find_model("a")
+
+    before = model(engine={"slots": 2})
+    assert before.runs_like(model(engine={"slots": 2}, learn=False, rewards={"accepted": 0.5}))
+    for other in ({}, {"base": "x"}, {"pinned": True}, {"template": {"seconds": 1.5}}):
+        assert not before.runs_like(model(**{"engine": {"slots": 2}, **other} if other else {}))
+
+
 AT = 'upstream = "http://h"\n'
 
 
@@ -143,6 +200,7 @@ AT = 'upstream = "http://h"\n'
     [
         (f'[models.a]\n{AT}base = "x"\n', "models.a is a hosted model, .* cannot have `base`"),
         (f"[models.a]\n{AT}learn = false\n", "cannot have `learn`"),
+        (f"[models.a]\n{AT}pinned = true\n", "cannot have `pinned`"),
         (f'[models.a]\n{AT}engine = {{ kind = "torch" }}\n', "cannot have `engine`"),
         ('[models.a]\nkey_env = "K"\ntimeout = 5\n', "a local model, .* `key_env`, `timeout`"),
         ('[models.a]\nupstream = "ftp://h"\n', "models"),

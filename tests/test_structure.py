@@ -91,7 +91,7 @@ OWNERS = {
         "generations", "quarantine", "responses", "rollup_histograms", "rollups", "seals",
         "series", "shadow_answers", "upstream_objects",
     },
-    "release": {"aliases", "deployments", "releases", "warm"},
+    "release": {"aliases", "deployments", "model_states", "models", "releases", "warm"},
     "terms": {"terms_denials", "terms_overrides"},
     "weights": {"checkpoints", "vocabularies"},
 }  # fmt: skip

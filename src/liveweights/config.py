@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -62,6 +63,12 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     learn: LearnSettings
     rewards: RewardMap
     gate: GateSettings
+    pinned: bool = False
+
+    def runs_like(self, other: ModelSettings) -> bool:
+        """Whether what runs for one can go on to run for the other."""
+        parts = ("alias", "base", "engine", "vllm", "openai", "template", "pinned")
+        return all(getattr(self, part) == getattr(other, part) for part in parts)
 
 
 Table = dict[str, Any]
@@ -108,6 +115,10 @@ class ModelTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     template: Annotated[Table, Meta(description=_own("template"))] = _table()
     rewards: Annotated[Table, Meta(description=_own("rewards"))] = _table()
     gate: Annotated[Table, Meta(description=_own("gate"))] = _table()
+    pinned: Annotated[
+        bool,
+        Meta(description="Whether it stays loaded, where `models.memory_gib` bounds what does."),
+    ] = False
     upstream: Annotated[
         str,
         Meta(
@@ -154,6 +165,9 @@ class ModelTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 PublicName = Annotated[str, Meta(min_length=1, max_length=128)]
+Gib = Annotated[float, Meta(gt=0, le=2**20)]
+MEMORY = "memory_gib"
+"""The one key of ``[models]`` that is no model's name."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -162,12 +176,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     model: Base = NAME
     alias: Annotated[PublicName, Meta(description="The public model name.")] = "code"
     models: Annotated[
-        dict[PublicName, ModelTable],
+        dict[PublicName, ModelTable | Gib],
         Meta(
             description="Models by public name, where a service has several: each a table "
-            "`[models.NAME]` in place of `model` and `alias`."
+            "`[models.NAME]` in place of `model` and `alias`. Its one key that is no name is "
+            "`memory_gib`: memory of all local models together, in GiB, which are loaded when they "
+            "are asked for. Without it all stay loaded."
         ),
-    ] = msgspec.field(default_factory=dict[PublicName, ModelTable])
+    ] = msgspec.field(default_factory=dict[PublicName, ModelTable | Gib])
     database: Annotated[
         str,
         Meta(description=f"Postgres DSN; empty: ${DATABASE_URL}, else an embedded server."),
@@ -215,7 +231,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def list_models(self) -> tuple[ModelSettings, ...]:
         """Every model with a base of ours. Raises ConfigError where a table says what its section
         does not take, or ``model`` and ``alias`` stand beside tables of models."""
-        if self.models and (self.model, self.alias) != (NAME, "code"):
+        if self._given() and (self.model, self.alias) != (NAME, "code"):
             raise ConfigError(
                 "`model` and `alias` are the short form of one [models.NAME] table; beside such "
                 "tables leave them out"
@@ -237,20 +253,47 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 timeout=table.timeout,
                 fallback=tuple(table.fallback),
             )
-            for name, table in self.models.items()
+            for name, table in self._given().items()
             if table.upstream
         )
+
+    def names(self) -> tuple[str, ...]:
+        """The public name of every model, local or hosted."""
+        return tuple(self._tables())
+
+    def memory_bytes(self) -> int | None:
+        """What all local models may take of memory; None: no matter how much."""
+        gib = self.models.get(MEMORY)
+        return int(gib * 2**30) if isinstance(gib, float | int) else None
+
+    def with_models(self, rows: Mapping[str, ModelTable]) -> Config:
+        """The same, with further models; one that has its name from the settings file stays as it
+        is there."""
+        tables = self._tables()
+        return self._with_tables(tables | {n: row for n, row in rows.items() if n not in tables})
+
+    def without_models(self, names: Container[str]) -> Config:
+        """The same, without the models of these names; at least one has to be left."""
+        return self._with_tables({n: row for n, row in self._tables().items() if n not in names})
 
     def check_models(self) -> None:
         """Raises ConfigError for a table that does not fit its kind of model, or the others."""
         self.list_models()
         hosted = [one.alias for one in self.list_hosted()]
+        tables = self._given()
+        for name in self.models.keys() - tables.keys() - {MEMORY}:
+            raise ConfigError(
+                f"models.{name} is a number: a model is a table, and the one number that "
+                f"`[models]` has is `{MEMORY}`"
+            )
+        if MEMORY in tables:
+            raise ConfigError(f"no model can be called {MEMORY!r}: `models.{MEMORY}` is a number")
         if AUTO in self._tables():
             raise ConfigError(
                 f"no model can be called {AUTO!r}: requests ask by that name for the cheapest that "
                 "fits"
             )
-        for name, table in self.models.items():
+        for name, table in tables.items():
             if table.learn_from and (table.learn_from not in hosted or table.learn is False):
                 why = (
                     "the model does not learn (`learn = false`)"
@@ -269,20 +312,27 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                     f"`upstream`, so that it cannot have {listed}: that is for {other} ones"
                 )
             for other in table.fallback:
-                if other not in self.models:
-                    listed = ", ".join(self.models)
+                if other not in tables:
+                    listed = ", ".join(tables)
                     raise ConfigError(
                         f"models.{name}.fallback: no model is called {other!r}; there are {listed}"
                     )
-        fallbacks = {name: table.fallback for name, table in self.models.items()}
+        fallbacks = {name: table.fallback for name, table in tables.items()}
         if circle := find_circle(fallbacks):
             raise ConfigError(
                 f"models.{circle[0]}.fallback: it leads in a circle, {' to '.join(circle)}; leave "
                 "one of these out"
             )
 
+    def _with_tables(self, tables: Mapping[str, ModelTable]) -> Config:
+        numbers = {n: gib for n, gib in self.models.items() if not isinstance(gib, ModelTable)}
+        return msgspec.structs.replace(self, model=NAME, alias="code", models={**numbers, **tables})
+
+    def _given(self) -> dict[str, ModelTable]:
+        return {n: table for n, table in self.models.items() if isinstance(table, ModelTable)}
+
     def _tables(self) -> dict[str, ModelTable]:
-        return self.models or {self.alias: ModelTable(base=self.model)}
+        return self._given() or {self.alias: ModelTable(base=self.model)}
 
     def _resolve(self, name: str, table: ModelTable) -> ModelSettings:
         overrides = table.learn if isinstance(table.learn, dict) else {}
@@ -298,6 +348,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             learn=_override(self.learn, overrides, f"models.{name}.learn"),
             rewards=_override(self.rewards, table.rewards, f"models.{name}.rewards"),
             gate=_override(self.gate, table.gate, f"models.{name}.gate"),
+            pinned=table.pinned,
         )
 
     def rewards_by_alias(self) -> dict[str, RewardMap]:
@@ -343,9 +394,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         self.find_model(alias)
         tables = self._tables()
         own = msgspec.structs.replace(tables[alias], engine=msgspec.to_builtins(engine))
-        return msgspec.structs.replace(
-            self, model=NAME, alias="code", models={**tables, alias: own}
-        )
+        return self._with_tables({**tables, alias: own})
 
     def cache_folder(self) -> Path:
         if self.cache:
@@ -366,6 +415,25 @@ def _override(section: T, table: Table, where: str) -> T:
         return msgspec.convert({**msgspec.to_builtins(section), **table}, type(section))
     except msgspec.ValidationError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def read_table(name: str, keys: Mapping[str, Any]) -> ModelTable:
+    """The keys of one model, as a settings file would say them. Raises ConfigError, also where
+    they hold a secret."""
+    for section in ("vllm", "openai"):
+        table = keys.get(section)
+        if isinstance(table, dict) and "key" in table:
+            raise ConfigError(
+                f"models.{name}.{section}.key: the database keeps no secrets; say it in the "
+                f"settings file, in [{section}]"
+            )
+    try:
+        if name == MEMORY:
+            raise msgspec.ValidationError("it is the name of a number of `[models]`")
+        return msgspec.convert({name: keys}, dict[PublicName, ModelTable])[name]
+    except msgspec.ValidationError as error:
+        told = str(error).replace("`$[...]", f"`models.{name}").replace(" - at `key` in `$`", "")
+        raise ConfigError(f"the model {name!r}: {told}") from error
 
 
 def load_config(path: Path | None) -> Config:

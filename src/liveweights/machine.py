@@ -152,6 +152,14 @@ def available_memory(proc: Path = PROC) -> int:
     return max(0, left)
 
 
+def resident_memory(pid: int) -> int:
+    """Bytes of a process that are in memory; 0 where it has ended."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
 def mapped_memory() -> int | None:
     """Bytes of address space that this process has, where they can be limited; None elsewhere."""
     return int(psutil.Process().memory_info().vms) if sys.platform == "linux" else None

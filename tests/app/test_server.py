@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from liveweights.app.place import Place
 from liveweights.app.server import status_routes
 from liveweights.config import Config
 from liveweights.http.errors import ApiError
@@ -26,8 +25,8 @@ def test_a_hosted_model_has_no_circle_to_tell_of(models: dict[str, Any], tmp_pat
     async def ask(query: bytes) -> None:
         # Nothing is asked of the database, so that it need not be there.
         pool: Any = None
-        place = Place(config, tmp_path, "")
-        [route] = status_routes(pool, place, make_authenticator(config.api))
+        authenticator = make_authenticator(config.api)
+        [route] = status_routes(pool, tmp_path, authenticator, now=lambda: config)
         assert isinstance(route, Route)
         scope = {"type": "http", "method": "GET", "headers": [], "query_string": query}
         await route.endpoint(scope, _nothing, _nothing)

@@ -19,6 +19,7 @@ from liveweights.config import Config
 from liveweights.serve.api.profile import VerdictTold
 from liveweights.store.database import open_pool
 from liveweights.terms.decision import Match, Override
+from liveweights.terms.roster import NoModelFits
 from liveweights.terms.rows import add_override, read_denials
 
 RULE = {
@@ -112,7 +113,8 @@ def test_what_suites_say_is_what_routes_go_by(database_dsn: str, known: dict[str
                 (msgspec.json.encode(VERDICT).decode(),),
             )
         terms = make_terms(CONFIG, known)
-        lookout = Lookout(pool, terms, known, {})
+        lookout = Lookout(pool, terms)
+        lookout.follow(known, {}, {})
         await lookout.look()
         await pool.close()
         told = lookout.standings["code"].verdict
@@ -120,5 +122,42 @@ def test_what_suites_say_is_what_routes_go_by(database_dsn: str, known: dict[str
         assert told == VerdictTold(cycle=told.cycle, outcome="PASS", reasons=("better",))
         scores = {one.name: one.scores for one in terms.roster._candidates}
         assert scores == {"code": {"tests": 0.75}, "other": {}}
+
+    asyncio.run(play())
+
+
+def test_terms_hear_of_models_that_come_and_go(
+    database_dsn: str, known: dict[str, Known], tmp_path: Path
+) -> None:
+    far = {"upstream": "http://a.example", "fallback": ["code", "late"]}
+    more = read_known(msgspec.convert({"models": {"far": far, "code": {}}}, Config), tmp_path)
+    match = Match(rule="r", source="settings", then="deny", reason="so")
+
+    async def play() -> None:
+        pool = await open_pool(database_dsn)
+        lookout = Lookout(pool, make_terms(Config(), {}))
+        terms = lookout.terms
+        lookout.follow(more, {}, {})
+        assert lookout.profiles.keys() == more.keys()
+        # One that is not there yet cannot answer in its place.
+        assert terms.choose("far", None) == ("far", "code")
+        await lookout.look()
+        assert terms.choose("far", None) == ("far", "code")
+        lookout.follow(known, {}, {"other": match})
+        assert "far" not in terms.roster
+        assert terms.choose("auto", None) == ("code",)
+        with pytest.raises(NoModelFits, match="not loaded: so"):
+            terms.choose("other", None)
+        await pool.close()
+
+    asyncio.run(play())
+
+
+def test_a_denial_that_is_noted_is_no_row_again(database_dsn: str, known: dict[str, Known]) -> None:
+    async def play() -> None:
+        async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
+            for noted, rows in (((), 1), (["code"], 1), ((), 2)):
+                assert list(await find_closed(conn, CONFIG, known, noted=noted)) == ["code"]
+                assert len(await read_denials(conn)) == rows
 
     asyncio.run(play())

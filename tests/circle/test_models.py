@@ -28,7 +28,7 @@ BARRED = """
 [[terms]]
 name = "not-today"
 when = ["load"]
-on = { model = ["barred"] }
+on = { model = ["barred", "refused"] }
 then = "deny"
 reason = "it is not looked at yet"
 """
@@ -104,6 +104,70 @@ async def check_terms(http: httpx.AsyncClient, service: Service) -> None:
                 return
 
 
+async def add_and_remove(service: Service, http: httpx.AsyncClient) -> None:
+    """While the others answer: a local model that learns, and a hosted one behind it."""
+
+    async def run(*words: str) -> str:
+        done = await asyncio.to_thread(
+            subprocess.run, service.command(*words), capture_output=True, text=True, check=False
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    async def ask(name: str) -> None:
+        body = {"model": name, "prompt": "a = f(", "max_tokens": 2}
+        answer = await http.post("/v1/completions", json=body)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["x-model"] == name
+
+    answered = 0
+
+    async def keep_asking() -> None:
+        nonlocal answered
+        while True:
+            await ask("stable")
+            answered += 1
+            await asyncio.sleep(0.05)
+
+    asking = asyncio.create_task(keep_asking())
+    base = msgspec.json.decode(await run("models", "show", "code", "--json"))["of"]
+    added = await run("models", "add", "late", f"base={base}", "engine.slots=1")
+    assert added == "late is there, version 1: ready on 1 instances\n"
+    await run("models", "add", "far", f"upstream={service.url}", "upstream_model=late")
+    for name in ("late", "far"):
+        await ask(name)
+    known = (await http.get("/v1/models/far")).json()
+    assert (known["owned_by"], known["data"]["sent_to"]) == ("hosted", "127.0.0.1")
+    refused = await asyncio.to_thread(
+        subprocess.run, service.command("models", "add", "refused", f"base={base}"),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert refused.returncode == 1
+    assert "not loaded: it is not looked at yet (model refused). The rule is not" in refused.stderr
+    body = {"model": "refused", "prompt": "a", "max_tokens": 1}
+    assert (await http.post("/v1/completions", json=body)).status_code == 403
+    await run("models", "remove", "refused")
+    listed = msgspec.json.decode(await run("models", "list", "--json"))
+    assert {one["name"]: one["state"] for one in listed} == {
+        "code": "ready", "chat": "ready", "stable": "ready", "late": "ready", "far": "hosted",
+        "barred": "no instance",
+    }  # fmt: skip
+    facts = {one["name"]: one["facts"] for one in listed}
+    assert (facts["late"]["state"], facts["late"]["data"]["teaches"]) == ("ready", ["late"])
+    assert facts["barred"] is None
+    # There is nothing to learn from, and the worker that has heard of it says so.
+    await run("cycle", "--now", "--model", "late")
+    async with asyncio.timeout(60):
+        while not (await status_of(http, "late")).cycles[0].outcome:
+            await asyncio.sleep(0.1)
+    for name in ("far", "late"):
+        await run("models", "remove", name)
+    assert (await http.get("/v1/models/late")).status_code == 404
+    assert not asking.done(), asking.exception()
+    asking.cancel()
+    assert answered
+
+
 def test_three_models_answer_while_two_of_them_learn_in_turn() -> None:
     async def go() -> None:
         async with (
@@ -160,6 +224,8 @@ def test_three_models_answer_while_two_of_them_learn_in_turn() -> None:
                 assert (status.cycles[0].candidate or "").startswith(base.partition("@")[0])
                 assert status.cycles[0].learning, status.cycles[0].reason
             assert not (await status_of(http, "stable")).cycles
+
+            await add_and_remove(service, http)
 
             login = ("anyone", OPERATOR)
             page = (await http.get("/releases", params={"model": "chat"}, auth=login)).text

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-import typer
 from tests.serve.api.doubles import BASE, make_api
 from tests.serve.api.servers import serving
 
-from liveweights.cli.model_facts import fetch_models, show_model, show_models
+from liveweights.cli.model_facts import NoService, fetch_models, show_facts
 from liveweights.config import Config
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.service_key import make_key
@@ -38,29 +36,21 @@ def wait_until_answered(url: str) -> None:
     raise AssertionError(url)
 
 
-def test_a_table_and_all_of_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_is_told_of_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     key = make_key(tmp_path)
     settings = ApiSettings(keys={"somebody-0123456789": "us"})
     with serving(make_api(settings=settings, service_key=key).app) as url:
         wait_until_answered(url)
         models = fetch_models(config_of(url), tmp_path)
-    show_models(models, as_json=True)
-    (told,) = json.loads(capsys.readouterr().out)
-    assert (told["id"], told["checkpoint"], told["licence"]) == ("tiny", BASE, None)
-    show_models(models, as_json=False)
-    assert "tiny" in capsys.readouterr().out
-    show_model(models[0], as_json=False)
+    assert [*models] == ["tiny"]
+    assert (models["tiny"].checkpoint, models["tiny"].licence) == (BASE, None)
+    show_facts(models["tiny"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "tiny"
     assert f"  answers                    {BASE}" in lines
     assert "  context                    512 tokens" in lines
-    show_model(models[0], as_json=True)
-    assert json.loads(capsys.readouterr().out) == told
 
 
-def test_where_nobody_answers_it_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(typer.Exit):
+def test_where_nobody_answers_it_is_said(tmp_path: Path) -> None:
+    with pytest.raises(NoService, match=r"answers at http://127\.0\.0\.1:1/v1/models"):
         fetch_models(config_of("http://127.0.0.1:1/v1"), tmp_path)
-    assert "answers at http://127.0.0.1:1/v1/models" in capsys.readouterr().err

@@ -121,7 +121,7 @@ Test = Callable[[httpx.AsyncClient, Pool, int], Awaitable[None]]
 
 def make_console(pool: Pool, key: str = KEY) -> tuple[Console, Application]:
     """The console, and an application with nothing else."""
-    console = Console(pool, SUBJECT, make_authenticator(ApiSettings(operator_key=key)))
+    console = Console(pool, lambda: SUBJECT, make_authenticator(ApiSettings(operator_key=key)))
     return console, Application(console.routes(), Metrics(), Hosts(()))
 
 

@@ -51,7 +51,7 @@ def test_all_who_look_share_one_look_and_hear_of_changes_alone(
             looks += 1
             return state
 
-        feed = Feed({"m": Glance(look, seconds=0.01)})
+        feed = Feed({"m": Glance(look, seconds=0.01)}.__getitem__)
         viewers = [Viewer() for _ in range(20)]
         streams = [asyncio.create_task(feed.stream("m", one.receive, one.send)) for one in viewers]
         assert {await one.heard.get() for one in viewers} == {event("circle", state)}
@@ -78,7 +78,7 @@ def test_a_quiet_stream_shows_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -
         async def look() -> str:
             return "same"
 
-        feed, viewer = Feed({"m": Glance(look)}), Viewer()
+        feed, viewer = Feed({"m": Glance(look)}.__getitem__), Viewer()
         stream = asyncio.create_task(feed.stream("m", viewer.receive, viewer.send))
         await viewer.heard.get()
         assert await viewer.heard.get() == live.ALIVE
@@ -95,7 +95,7 @@ def test_more_than_can_be_watched_are_told(monkeypatch: pytest.MonkeyPatch) -> N
         async def look() -> str:
             return "same"
 
-        feed, one, other = Feed({"m": Glance(look)}), Viewer(), Viewer()
+        feed, one, other = Feed({"m": Glance(look)}.__getitem__), Viewer(), Viewer()
         stream = asyncio.create_task(feed.stream("m", one.receive, one.send))
         await one.heard.get()
         with pytest.raises(ApiError, match="watched already"):

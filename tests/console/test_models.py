@@ -26,6 +26,7 @@ from liveweights.serve.api.profile import (
     VerdictTold,
 )
 from liveweights.serve.api.settings import ApiSettings
+from liveweights.serve.hosted.models import HostedModels
 from liveweights.serve.models import Models, make_model
 from liveweights.serve.router import Router
 from liveweights.terms.criteria import Candidate
@@ -58,7 +59,9 @@ def make_listing(name: str = "tiny") -> Listing:
     young = Rule(name="young", on=Conditions(licence=("MIT",)), then="warn", reason="not tried")
     terms = Terms([Candidate(facts=Facts(name=name, origins=(origin,)))], [young])
     models = Models(make_model(ScriptedEngine(tokenizer), router, tokenizer))
-    return Listing(models, [], terms, profiles={name: PROFILE}, standings={name: STANDING})
+    return Listing(
+        models, HostedModels(), terms, profiles={name: PROFILE}, standings={name: STANDING}
+    )
 
 
 def get(path: str, listing: Listing, key: str | None = KEY) -> httpx.Response:
@@ -106,7 +109,7 @@ def test_what_is_not_known_is_said_to_be_so() -> None:
     tokenizer, router = make_tokenizer(), Router()
     router.set("tiny", BASE)
     models = Models(make_model(ScriptedEngine(tokenizer), router, tokenizer))
-    (model,) = Listing(models, [], Terms()).read()
+    (model,) = Listing(models, HostedModels(), Terms()).read()
     facts = dict(list_model_facts(model))
     assert facts["maker"] == facts["licence"] == facts["price of a million tokens"] == "unknown"
     assert facts["accepted"] == facts["last verdict"] == "-"

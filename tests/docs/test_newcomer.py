@@ -42,9 +42,13 @@ ELSEWHERE = (
     *("up", "serve", "demo", "replay", "db", "upcycle", "import", "gate"),
     *("model", "make-key", "sign", "catalogue recognise", "catalogue refresh"),
     *("bom", "verify-bom", "import-adapter", "adoption import", "insight adoption --by maker"),
+    *("models add", "models set", "models remove"),
 )
 """What starts a service or needs what a reader brings; other tests run these."""
-MAY_REFUSE = ("canary", "rollback", "archive", "restore", "terms end", "lineage", "scorecard")
+MAY_REFUSE = (
+    *("canary", "rollback", "archive", "restore", "terms end", "lineage", "scorecard"),
+    "models show",
+)
 """What says in a sentence that there is nothing to do it with."""
 CYCLES = ("cycle --now", "cycle --follow", "cycle --cancel")
 """Run once, in order."""

@@ -12,7 +12,6 @@ import pytest
 from starlette.types import ASGIApp
 from tests.docs.pages import PAGES, ROOT
 
-from liveweights.app.place import Place
 from liveweights.app.server import describe_subject, status_routes
 from liveweights.config import Config
 from liveweights.console.pages import Console
@@ -39,13 +38,14 @@ def service() -> ASGIApp:
     """All routes of a service with an operator's key; nothing behind them."""
     settings = ApiSettings(operator_key="operator-0123456")
     authenticator, limiter = make_authenticator(settings), make_limiter(settings)
-    place = Place(Config(alias="m", api=settings), Path("/nowhere"), "")
+    config, home = Config(alias="m", api=settings), Path("/nowhere")
+    subject = describe_subject(config, home)
     pages = [
         *billing_routes(NOBODY, authenticator, limiter),
         *insight_routes(NOBODY, authenticator, limiter, RewardMap()),
         *generation_routes(NOBODY, authenticator, limiter),
-        *Console(NOBODY, describe_subject(place), authenticator).routes(),
-        *status_routes(NOBODY, place, authenticator),
+        *Console(NOBODY, lambda: subject, authenticator).routes(),
+        *status_routes(NOBODY, home, authenticator, now=lambda: config),
     ]
     return create_app(Models(), NOBODY, settings, pages=pages)
 

@@ -22,6 +22,7 @@ from liveweights.engines.protocol import (
     Constraint,
     EngineError,
     InvalidConstraint,
+    Measured,
     PromptTooLong,
     Sampling,
     Token,
@@ -30,6 +31,7 @@ from liveweights.engines.protocol import (
 from liveweights.engines.torch.engine import TorchEngine
 from liveweights.engines.vllm.engine import VllmEngine
 from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import parameters
 
 T = TypeVar("T")
 
@@ -252,6 +254,12 @@ class EngineConformance:
         assert error <= harness.engine.tolerance
         # The difference between the two is larger than what precision explains.
         assert harness.error(unadapted, prompt, adapted) > 2 * error
+
+    def test_says_what_memory_its_checkpoints_take(self, harness: Harness) -> None:
+        engine = harness.engine
+        if not isinstance(engine, Measured):
+            pytest.skip("its memory is another server's")
+        assert engine.memory() > parameters(harness.base.folder) // 2
 
     def test_closing_the_answer_ends_its_computation(self, harness: Harness) -> None:
         async def leave() -> None:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from tests.meter.stored import NOW, stored, with_rights
 from tests.serve.api.doubles import make_api
 
-from liveweights.app.place import Place
 from liveweights.app.server import status_routes
 from liveweights.config import Config, ConfigError, load_config
 from liveweights.http.authentication import Authenticator
@@ -143,8 +142,9 @@ def test_pages_about_the_whole_service_are_for_those_who_may_read_them(
     assert metrics.status == (200 if admitted else 401)
 
     async def read_status() -> int:
-        place = Place(Config(), Path("/nowhere"), "")
-        (route,) = status_routes(cast(Any, Away()), place, make_authenticator(settings))
+        (route,) = status_routes(
+            cast(Any, Away()), Path("/nowhere"), make_authenticator(settings), now=Config
+        )
         try:
             await route.endpoint(
                 {**scope(headers.get("authorization")), "query_string": b""},

@@ -12,6 +12,7 @@ from liveweights.release import aliases
 from liveweights.release.deployer import Deployer
 from liveweights.release.deployments import keep_warm, let_go, ready
 from liveweights.release.settings import DeploymentSettings
+from liveweights.serve.memory.memory import Memory, Share
 from liveweights.serve.router import NotReady, Router, UnknownModel
 from liveweights.store.database import Pool, open_pool
 from liveweights.store.embedded import EmbeddedPostgres
@@ -39,6 +40,7 @@ class Circle:
         settings: DeploymentSettings = QUICK,
         name: str = "one",
         check: Callable[[Checkpoint], None] | None = None,
+        share: Share | None = None,
     ) -> Deployer:
         return Deployer(
             self.pool,
@@ -49,7 +51,14 @@ class Circle:
             settings=settings,  # type: ignore[arg-type]
             check=check,
             cache=self.folder / "cache",
+            share=share,
+            expect=lambda checkpoint, base: 1,
         )
+
+    def memory(self, room: int) -> Share:
+        """For so many checkpoints."""
+        memory = Memory(room, most_waiting=9, seconds=5.0, patience=0.0)
+        return memory.share("m", lambda: len(self.engine.resident()))
 
     async def fill(self) -> None:
         async with self.pool.connection() as conn:
@@ -388,3 +397,67 @@ def test_requests_go_on_while_postgres_is_away(tmp_path_factory: pytest.TempPath
     finally:
         server.destroy()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_model_that_sleeps_is_known_and_loaded_when_it_is_asked_for(circle) -> None:
+    async def test(c: Circle) -> None:
+        share = c.memory(1)
+        async with c.deployer(share=share) as deployer:
+            await c.serves(BASE)
+            share.sleep()
+            await c.until(lambda: not deployer.states())
+            assert c.engine.unloaded == [BASE]
+            assert c.router.answers("m")
+            with pytest.raises(NotReady):
+                c.answers()
+            async with share.use() as waited:
+                assert waited > 0
+                assert c.answers() == BASE
+            # In flight: it takes no new requests, and is unloaded only then.
+            with c.router.pin("m", None):
+                async with share.use():
+                    share.sleep()
+                    await c.until(lambda: deployer.states() == {BASE: "draining"})
+                    assert BASE in c.engine.resident()
+            await c.until(lambda: not deployer.states())
+        assert c.engine.loaded == [BASE, BASE]
+
+    circle(test)
+
+
+def test_a_canary_takes_memory_too_and_without_room_cannot_be_served(circle) -> None:
+    async def test(c: Circle) -> None:
+        for room, states in ((2, {BASE: "ready", A: "ready"}), (1, {BASE: "ready", A: "failed"})):
+            share = c.memory(room)
+            async with c.deployer(share=share) as deployer:
+                async with share.use():
+                    async with c.pool.connection() as conn:
+                        await aliases.start_canary(conn, "m", A, 0.5, reason="test")
+                    await c.until(lambda: deployer.states() == states)  # noqa: B023
+                assert c.answers() in states
+                if room == 1:
+                    assert "needs" in deployer.failures()[A]
+                async with c.pool.connection() as conn:
+                    await aliases.abort_canary(conn, "m", reason="test")
+            await c.engine.close()
+
+    circle(test)
+
+
+def test_what_the_gate_tries_is_loaded_and_stays(circle) -> None:
+    async def test(c: Circle) -> None:
+        share = c.memory(2)
+        async with c.deployer(share=share) as deployer:
+            await c.serves(BASE)
+            share.sleep()
+            await c.until(lambda: not deployer.states())
+            async with c.pool.connection() as conn:
+                await keep_warm(conn, A, 60.0)
+            await c.until(lambda: deployer.states() == {BASE: "ready", A: "ready"})
+            assert share.describe().kept
+            async with c.pool.connection() as conn:
+                await let_go(conn, A)
+            await c.until(lambda: deployer.states() == {BASE: "ready"})
+            assert not share.describe().kept
+
+    circle(test)

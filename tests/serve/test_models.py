@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from liveweights.serve.api.app import create_app
+from liveweights.serve.memory.memory import Memory
 from liveweights.serve.models import Model, Models, make_model
 from liveweights.serve.router import NotReady, Router, UnknownModel
 
 from .api.doubles import (
     BASE,
     NEXT,
+    Answer,
     Api,
     MemoryRecorder,
     ScriptedEngine,
@@ -104,6 +107,52 @@ def test_a_pin_holds_a_checkpoint_of_one_model(models: tuple[Model, Model]) -> N
     models[0].router.resident(())
     with pytest.raises(NotReady), both.pin("code", None):
         pass
+
+
+def test_a_request_for_a_model_that_is_not_loaded_waits_or_is_refused() -> None:
+    async def test(waiting: int) -> Answer:
+        memory = Memory(1, most_waiting=waiting, seconds=5.0)
+        share = memory.share("code", lambda: 0)
+        model = replace(make("code", BASE, "code!"), share=share)
+        share.sleep()
+        model.router.resident(())
+        models = Models(model)
+        assert models.states() == {"code": "cold"}
+        assert models.can_answer("code")
+        app = create_app(models, MemoryRecorder())
+        api = Api(model.engine, MemoryRecorder(), model.router, app)
+
+        def load() -> None:
+            model.router.resident({BASE})
+            share.settle(there=True, warm=False, failure=None)
+
+        share.wake = lambda: asyncio.get_running_loop().call_soon(load) and None
+        health = await api.acall("GET", "/healthz", None)
+        assert health.status == 200  # it can answer, after it is loaded
+        return await api.acall("POST", "/v1/completions", {"model": "code", "prompt": "a"})
+
+    waited = asyncio.run(test(1))
+    assert waited.status == 200
+    assert int(waited.headers["x-load-wait-ms"]) >= 0
+    refused = asyncio.run(test(0))
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    assert "0 requests wait for it to be loaded" in refused.error()["message"]
+
+
+def test_models_come_and_go(models: tuple[Model, Model]) -> None:
+    both = Models(models[0])
+    with pytest.raises(UnknownModel):
+        both.find("talk")
+    both.add(models[1])
+    other = make("talk", "talk@222222222222", "other!")
+    with both.pin("talk", None) as (held, _):
+        both.add(other, in_place_of=models[1])
+        assert both.find("talk") is other
+        assert held is models[1]
+        assert held.router.in_use(NEXT) == 1
+    both.remove(other)
+    assert not both.can_answer("talk")
+    assert both.states() == {"code": "ready"}
 
 
 def test_a_shadow_is_drawn_by_the_model_that_was_asked(models: tuple[Model, Model]) -> None:

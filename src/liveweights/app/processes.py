@@ -18,7 +18,6 @@ from liveweights.app.profiles import CatalogueRefused, read_known
 from liveweights.app.report import Report
 from liveweights.app.restarts import AWAY, PERMANENT
 from liveweights.app.server import run_api, run_gateway
-from liveweights.app.terms import make_terms
 from liveweights.engines.protocol import EngineError
 from liveweights.file_modes import close_files
 from liveweights.holder import Held, Holder, read_id
@@ -31,36 +30,21 @@ log = logging.getLogger(__name__)
 
 
 async def run_worker(place: Place, report: Report) -> None:
-    from liveweights.cycle.worker import Worker
+    from liveweights.app.learners import Learners
     from liveweights.record.archive import keep_archiving
 
     pool = await open_pool(place.dsn)
     api, record = place.config.api, place.config.record
     url = f"http://{api.host}:{api.port}"
     owner = Holder.me(read_id(place.home)).encode()
-    # One update at a time: two would take turns at the same cores, and memory for both.
-    updating = asyncio.Lock()
     known = await asyncio.to_thread(read_known, place.config, place.home)
-    workers = [
-        Worker(
-            pool,
-            place.config.for_worker(model.alias),
-            place.home,
-            url,
-            key=place.key,
-            owner=owner,
-            updating=updating,
-            terms=make_terms(place.config, known, place.closed),
-        )
-        for model in place.list_models()
-        if model.learns
-    ]
+    learners = Learners(pool, place, url=url, owner=owner, known=known)
     report.ready()
     running = [
         asyncio.create_task(work)
         for work in (
             keep_archiving(pool, record, record.archive_folder(place.home)),
-            *(worker.run() for worker in workers),
+            learners.run(),
         )
     ]
     try:
@@ -69,8 +53,7 @@ async def run_worker(place: Place, report: Report) -> None:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        for worker in workers:
-            await worker.close()
+        await learners.close()
         await pool.close()
 
 

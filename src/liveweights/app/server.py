@@ -8,23 +8,18 @@ import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 
 import msgspec
 from starlette.datastructures import QueryParams
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from liveweights.app.lineup import Lineup
 from liveweights.app.place import Place
-from liveweights.app.profiles import read_known
 from liveweights.app.report import Report
 from liveweights.app.sampler import keep_sampling
 from liveweights.app.terms import Lookout, make_terms
-from liveweights.app.wiring import (
-    open_hosted,
-    open_limiter,
-    open_model,
-    open_tariffs,
-    open_writer,
-)
+from liveweights.app.wiring import open_limiter, open_tariffs, open_writer
 from liveweights.config import Config
 from liveweights.console.models import model_routes
 from liveweights.console.pages import Console
@@ -66,41 +61,54 @@ from liveweights.terms.current import kept
 from liveweights.weights.models import find
 
 
-def status_routes(pool: Pool, place: Place, authenticator: Authenticator) -> Routes:
+def status_routes(
+    pool: Pool,
+    home: Path,
+    authenticator: Authenticator,
+    *,
+    now: Callable[[], Config],
+) -> Routes:
     """``GET /status``: where the circle of a model stands; of the first one, without
-    ``?model=NAME``. Hosted models have none."""
-    names = [model.alias for model in place.list_models()]
-    hosted = {model.alias for model in place.config.list_hosted()}
+    ``?model=NAME``. Hosted models have none. ``now`` gives the settings with the models that there
+    are when it is asked."""
 
     async def look(name: str) -> bytes:
         try:
             async with pool.connection() as conn:
-                status = await read_status(conn, place.config.for_worker(name), place.home)
+                status = await read_status(conn, now().for_worker(name), home)
         except UnknownAlias as error:
             raise ApiError(404, f"{error}", code="not_found") from None
-        return msgspec.json.encode({**status, "models": names})
+        return msgspec.json.encode({**status, "models": _local(now())})
 
-    glances = {name: Glance(partial(look, name)) for name in names}
+    glances: dict[str, Glance[bytes]] = {}
 
     async def status(scope: Scope, receive: Receive, send: Send) -> None:
+        config = now()
+        names = _local(config)
         name = QueryParams(scope["query_string"]).get("model", names[0] if names else "")
-        if name in hosted or not names:
+        if (name in config.names() and name not in names) or not names:
             message = "A hosted model has no base here, and so no cycles whose state could be told."
             raise ApiError(404, message, code="not_found")
-        if name not in glances:
+        if name not in names:
             raise ApiError(404, f"No model is called {name[:128]!r}.", code="not_found")
+        if name not in glances:
+            glances[name] = Glance(partial(look, name))
         await reply(send, 200, await glances[name]())
 
     return [Route("GET", "/status", for_readers(authenticator, status))]
 
 
-def describe_subject(place: Place) -> Subject:
+def _local(config: Config) -> list[str]:
+    hosted = {model.alias for model in config.list_hosted()}
+    return [name for name in config.names() if name not in hosted]
+
+
+def describe_subject(config: Config, home: Path) -> Subject:
     """What the console is about."""
-    config = place.config
     return Subject(
         workers={model.alias: config.for_worker(model.alias) for model in config.list_models()},
         hosted=[model.alias for model in config.list_hosted()],
-        home=place.home,
+        home=home,
     )
 
 
@@ -109,30 +117,19 @@ async def run_api(place: Place, report: Report) -> None:
     config = place.config
     sockets = bind(config.api.host, config.api.port)
     cache = config.cache_folder()
-    local = place.list_models()
-    bases = [await asyncio.to_thread(find, model.base, cache) for model in local]
-    known = await asyncio.to_thread(read_known, config, place.home)
+    bases = [await asyncio.to_thread(find, model.base, cache) for model in place.list_models()]
     async with AsyncExitStack() as stack:
         pool = await open_pool(place.dsn)
         stack.push_async_callback(pool.close)
         instance = f"{socket.gethostname()}:{config.api.port}"
-        opened = [
-            await open_model(stack, pool, place, settings, base=base, instance=instance)
-            for settings, base in zip(local, bases, strict=True)
-        ]
-        models = Models(*opened)
-        hosted = [
-            await open_hosted(stack, pool, config, settings) for settings in place.list_hosted()
-        ]
-        terms = await stack.enter_async_context(kept(make_terms(config, known, place.closed), pool))
-        by_name = {one.alias: model for one, model in zip(local, opened, strict=True)}
-        lookout = Lookout(pool, terms, known, by_name)
+        terms = await stack.enter_async_context(kept(make_terms(config, {}, place.closed), pool))
+        lookout = Lookout(pool, terms)
+        lineup = await stack.enter_async_context(
+            Lineup(pool, place, instance=instance, bases=bases, lookout=lookout)
+        )
+        models, hosted = lineup.models, lineup.hosted
         listing = Listing(
-            models,
-            hosted,
-            terms,
-            profiles={name: one.profile for name, one in known.items()},
-            standings=lookout.standings,
+            models, hosted, terms, profiles=lookout.profiles, standings=lookout.standings
         )
 
         async def keep(answer: ShadowAnswer) -> None:
@@ -149,7 +146,7 @@ async def run_api(place: Place, report: Report) -> None:
         tariffs = await open_tariffs(stack, pool)
         limiter = await open_limiter(stack, pool, place, directory, tariffs)
         responses = ResponseStore(pool)
-        console = Console(pool, describe_subject(place), authenticator)
+        console = Console(pool, lambda: describe_subject(lineup.config, place.home), authenticator)
         app = create_app(
             models,
             writer,
@@ -169,7 +166,7 @@ async def run_api(place: Place, report: Report) -> None:
                 *generation_routes(pool, authenticator, limiter),
                 *console.routes(),
                 *model_routes(listing, authenticator),
-                *status_routes(pool, place, authenticator),
+                *status_routes(pool, place.home, authenticator, now=lambda: lineup.config),
                 *admin_routes(pool, authenticator),
             ],
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 import psycopg
 
@@ -15,7 +15,7 @@ from liveweights.app.start import CannotStart
 from liveweights.config import Config
 from liveweights.insight import questions
 from liveweights.insight.window import make_window
-from liveweights.serve.api.profile import AcceptRate, Latency, Standing, VerdictTold
+from liveweights.serve.api.profile import AcceptRate, Latency, Profile, Standing, VerdictTold
 from liveweights.serve.models import Model
 from liveweights.store.database import Connection, Pool
 from liveweights.terms.criteria import Candidate
@@ -39,14 +39,20 @@ def make_terms(
 
 
 async def find_closed(
-    conn: Connection, config: Config, known: Mapping[str, Known]
+    conn: Connection, config: Config, known: Mapping[str, Known], *, noted: Collection[str] = ()
 ) -> dict[str, Match]:
     """Models that the terms do not let be loaded, each by the rule that denies it, which becomes a
-    row. In the caller's transaction."""
+    row, except for those that are ``noted`` already. In the caller's transaction."""
     terms = make_terms(config, known)
     await terms.renew(conn)
     asked = terms.ask("load")
-    closed = {name: match for name in known if (match := terms.permit(name, asked)) is not None}
+    closed: dict[str, Match] = {}
+    for name in known:
+        decision = terms.decide(name, asked)
+        if decision.outcome == "deny" and decision.decided_by is not None:
+            closed[name] = decision.decided_by
+            if name not in noted:
+                terms.permit(name, asked)
     await terms.write(conn)
     return closed
 
@@ -67,16 +73,30 @@ def describe(name: str, match: Match) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
 class Lookout:
-    """Follows how the models of a service do: what is said of them, and what routes go by."""
+    """Follows the models of a service, which may come and go, and how they do: what is said of
+    them, and what ``terms`` and routes go by. For use from one event loop."""
 
-    pool: Pool
-    terms: Terms
-    known: Mapping[str, Known]
-    local: Mapping[str, Model]
-    standings: dict[str, Standing] = field(default_factory=dict[str, Standing])
-    """As they were at the last look."""
+    def __init__(self, pool: Pool, terms: Terms) -> None:
+        self.terms = terms
+        self.profiles: dict[str, Profile] = {}
+        """Of every model."""
+        self.standings: dict[str, Standing] = {}
+        """As they were at the last look."""
+        self._pool = pool
+        self._known: Mapping[str, Known] = {}
+        self._local: Mapping[str, Model] = {}
+        self._scores: Mapping[str, Mapping[str, float]] = {}
+
+    def follow(
+        self, known: Mapping[str, Known], local: Mapping[str, Model], closed: Mapping[str, Match]
+    ) -> None:
+        """From now on these are the models; ``local`` are those of ours that are open here, and
+        ``closed`` were not loaded, by the rule that denies it."""
+        self._known, self._local = dict(known), dict(local)
+        self.profiles.clear()
+        self.profiles.update((name, one.profile) for name, one in known.items())
+        self.terms.replace(self._candidates(), closed)
 
     async def run(self) -> None:
         """For ever; a database that is away is waited for."""
@@ -88,20 +108,25 @@ class Lookout:
             await asyncio.sleep(PAUSE)
 
     async def look(self) -> None:
-        async with self.pool.connection() as conn:
+        async with self._pool.connection() as conn:
             stands = await questions.standing(conn, make_window(WINDOW))
         self.standings.clear()
         self.standings.update((one.alias, _told(one)) for one in stands)
-        scores = {one.alias: one.scores for one in stands}
-        self.terms.replace(self._as_served(one, scores) for one in self.known.values())
+        self._scores = {one.alias: one.scores for one in stands}
+        self.terms.replace(self._candidates())
 
-    def _as_served(self, one: Known, scores: Mapping[str, Mapping[str, float]]) -> Candidate:
-        candidate = replace(one.candidate, scores=scores.get(one.alias, {}))
-        model = self.local.get(one.alias)
-        if model is None:
-            return candidate
-        context = model.engine.context_length
-        return replace(candidate, facts=replace(candidate.facts, context=context))
+    def _candidates(self) -> Iterator[Candidate]:
+        """As they are served. A fallback that is not there (yet) is left out."""
+        for name, one in self._known.items():
+            candidate = replace(
+                one.candidate,
+                scores=self._scores.get(name, {}),
+                fallback=tuple(other for other in one.candidate.fallback if other in self._known),
+            )
+            if (model := self._local.get(name)) is not None:
+                facts = replace(candidate.facts, context=model.engine.context_length)
+                candidate = replace(candidate, facts=facts)
+            yield candidate
 
 
 def _told(one: questions.Standing) -> Standing:

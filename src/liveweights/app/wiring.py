@@ -24,8 +24,9 @@ from liveweights.catalog.template import (
     has_template,
 )
 from liveweights.config import Config, ModelSettings
+from liveweights.engines.footprint import expect_bytes
 from liveweights.engines.llama.engine import LlamaEngine
-from liveweights.engines.protocol import Engine
+from liveweights.engines.protocol import Engine, Measured
 from liveweights.meter.directory import Directory
 from liveweights.meter.lease_rows import LeaseRows, keep_giving_back
 from liveweights.meter.ledger import Ledger
@@ -41,6 +42,7 @@ from liveweights.serve.gateway.access import Access
 from liveweights.serve.gateway.upstream import Upstream
 from liveweights.serve.hosted.model import Hosted
 from liveweights.serve.hosted.settings import HostedSettings
+from liveweights.serve.memory.memory import Memory, Share
 from liveweights.serve.models import Model, make_model
 from liveweights.serve.router import Router
 from liveweights.store.database import Pool
@@ -86,24 +88,31 @@ async def open_model(
     *,
     base: Checkpoint,
     instance: str,
-) -> Model:
-    """A model on ``base``, with the deployer that keeps its checkpoints on this ``instance``, where
-    they are reported under the model's name too."""
+    memory: Memory | None = None,
+) -> tuple[Model, Deployer]:
+    """A model on ``base``, and the deployer that keeps its checkpoints on this ``instance``. It
+    shares the ``memory`` with the others, unless another server's is what it takes."""
     config = place.config
     cache = config.cache_folder()
     engine = make_engine(base, settings, cache)
+    share: Share | None = None
+    if memory is not None and isinstance(engine, Measured):
+        share = memory.share(settings.alias, engine.memory, pinned=settings.pinned)
+        stack.callback(memory.leave, share)
     stack.push_async_callback(engine.close)
     router = Router()
     public = path_of(config.signing.public_key)
-    await stack.enter_async_context(
+    deployer = await stack.enter_async_context(
         Deployer(
             pool,
             place.dsn,
             engine,
             router,
-            instance=f"{instance}/{settings.alias}",
-            others=frozenset(m.alias for m in (*config.list_models(), *config.list_hosted()))
-            - {settings.alias},
+            instance=instance,
+            others=frozenset(config.names()) - {settings.alias},
+            model=settings.alias,
+            share=share,
+            expect=partial(expect_bytes, settings=settings.engine),
             settings=config.deployment,
             check=partial(check, public=public, hash_folder=cache / HASHES),
             cache=cache,
@@ -115,7 +124,7 @@ async def open_model(
         if not await has_vocabulary(conn, base.id):
             await keep_vocabulary(conn, base.id, await asyncio.to_thread(spell_tokens, tokenizer))
     template = await open_template(stack, tokenizer, settings.template)
-    return make_model(engine, router, tokenizer, template=template)
+    return make_model(engine, router, tokenizer, template=template, share=share), deployer
 
 
 async def open_hosted(

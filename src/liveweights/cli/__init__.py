@@ -29,6 +29,7 @@ COMMANDS = {
     "sql": f"{HERE}.sql:sql",
     "db": f"{HERE}.databases:db",
     "model": f"{HERE}.model:model",
+    "models": f"{HERE}.models:models",
     "catalogue": f"{HERE}.catalogue:catalogue",
     "terms": f"{HERE}.terms:terms",
     "bom": f"{HERE}.bom:bom",

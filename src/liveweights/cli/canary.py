@@ -18,6 +18,7 @@ from liveweights.cli.context import (
     query,
     read_config,
     refuse,
+    with_added,
 )
 from liveweights.cli.output import say, show, show_json
 from liveweights.cli.rules import read_terms
@@ -44,7 +45,7 @@ def show_canary(
     model: Model = None, home: Home = HOME, config: Settings = None, as_json: Json = False
 ) -> None:
     """Where the canary stands and what is known of it now."""
-    settings = read_config(config, home)
+    settings = with_added(read_config(config, home), model, home)
     chosen = find_model(settings, model)
 
     async def ask(conn: Connection) -> dict[str, Any]:
@@ -102,7 +103,7 @@ def start(
     config: Settings = None,
 ) -> None:
     """Try a checkpoint on live traffic without the gate; the running worker watches it."""
-    settings = read_config(config, home)
+    settings = with_added(read_config(config, home), model, home)
     name = find_model(settings, model).alias
     terms = read_terms(settings, home)
 
@@ -164,7 +165,7 @@ def abort(reason: Reason, model: Model = None, home: Home = HOME, config: Settin
 
 
 def _override(move: Move, model: str | None, home: Path, path: Path | None) -> None:
-    settings = read_config(path, home)
+    settings = with_added(read_config(path, home), model, home)
     alias = query(settings, home, _act(settings, find_model(settings, model), move))
     if alias.canary:
         held = ", held" if alias.held else ""

@@ -13,8 +13,9 @@ import psycopg
 import typer
 
 from liveweights.app.running import read_running, url_of
-from liveweights.config import Config, ConfigError, ModelSettings, load_config
+from liveweights.config import Config, ConfigError, ModelSettings, load_config, read_table
 from liveweights.release.alias import AliasError
+from liveweights.release.models import read_rows
 from liveweights.store.database import BadAddress, Connection, check_dsn
 from liveweights.store.embedded import EmbeddedPostgres, ServerError
 from liveweights.terminal import clean
@@ -71,6 +72,21 @@ def find_url(url: str, config: Config, home: Path) -> str:
     except ConfigError:
         running = None
     return running.url if running else url_of(config.api.host, config.api.port)
+
+
+def with_added(config: Config, name: str | None, home: Path) -> Config:
+    """The settings with the model of that public name, where it was added to the service that runs
+    in ``home``; ends the command where its row is not understood."""
+    nowhere = config.database_url() is None and not (home / "postgres").exists()
+    if not name or name in config.names() or nowhere:
+        return config
+    added = {row.name: row for row in query(config, home, read_rows)}
+    if name not in added:
+        return config
+    try:
+        return config.with_models({name: read_table(name, added[name].settings)})
+    except ConfigError as error:
+        raise refuse(str(error)) from error
 
 
 def refuse(message: str) -> typer.Exit:

@@ -19,6 +19,7 @@ from liveweights.cli.context import (
     query,
     read_config,
     refuse,
+    with_added,
 )
 from liveweights.cli.evidence import show_report
 from liveweights.cli.follow import describe, follow_cycle
@@ -34,7 +35,7 @@ def status(
     model: Model = None, home: Home = HOME, config: Settings = None, as_json: Json = False
 ) -> None:
     """Where the circle stands: what is live, the open cycle, the last cycles."""
-    settings = read_config(config, home)
+    settings = with_added(read_config(config, home), model, home)
     worker = settings.for_worker(find_model(settings, model).alias)
     status = query(settings, home, lambda conn: read_status(conn, worker, home))
     if as_json:
@@ -79,7 +80,7 @@ def cycle(
     as_json: Json = False,
 ) -> None:
     """Show the open cycle, start one now, or end it; the running worker takes it from there."""
-    settings = read_config(config, home)
+    settings = with_added(read_config(config, home), model, home)
     alias = find_model(settings, model).alias
     worker = settings.for_worker(alias)
     if number is not None:

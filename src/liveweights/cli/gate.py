@@ -21,6 +21,7 @@ from liveweights.cli.context import (
     open_database,
     read_config,
     refuse,
+    with_added,
 )
 from liveweights.cli.output import say, show, show_json
 from liveweights.release.alias import AliasError
@@ -97,7 +98,7 @@ def gate(
     from liveweights.cli.comparison import compare
     from liveweights.gate.suites.suite import SuiteError
 
-    settings = read_config(config, home)
+    settings = with_added(read_config(config, home), model, home)
     asked = find_model(settings, model)
     url = find_url(url, settings, home)
     chosen = msgspec.structs.replace(

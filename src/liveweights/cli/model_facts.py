@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import urllib.request
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from liveweights.cli.context import refuse
-from liveweights.cli.output import say, show_json, show_table
+from liveweights.cli.output import say
 from liveweights.config import Config
-from liveweights.release.model_facts import COLUMNS, list_duties, list_model_facts, table_row
+from liveweights.release.model_facts import list_duties, list_model_facts
 from liveweights.serve.api.objects import Model, ModelList
 from liveweights.service_key import read_key
 
@@ -22,35 +20,28 @@ _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
 
-def fetch_models(config: Config, home: Path) -> Sequence[Model]:
-    """What ``GET /v1/models`` of the service in ``home`` says; ends the command where none
-    answers."""
+class NoService(RuntimeError):
+    """No service answers; the message says where it was looked for."""
+
+
+def fetch_models(config: Config, home: Path) -> dict[str, Model]:
+    """What ``GET /v1/models`` of the service in ``home`` says, by public name. Raises NoService."""
     host, port = config.api.host, config.api.port
     url = f"http://{_EVERYWHERE.get(host, host)}:{port}/v1/models"
     headers = {"authorization": f"Bearer {key}"} if (key := read_key(home.resolve())) else {}
     request = urllib.request.Request(url, headers=headers)
     try:
         with _open(request, timeout=PATIENCE) as answer:
-            return msgspec.json.decode(answer.read(), type=ModelList).data
+            models = msgspec.json.decode(answer.read(), type=ModelList).data
     except (OSError, msgspec.MsgspecError) as error:
-        raise refuse(
+        raise NoService(
             f"no service of {home} answers at {url}: {error}; start it with `liveweights up`"
         ) from error
+    return {model.id: model for model in models}
 
 
-def show_models(models: Sequence[Model], as_json: bool) -> None:
-    """A row for each, or all that is known as JSON."""
-    if as_json:
-        show_json(list(models))
-        return
-    show_table(COLUMNS, map(table_row, models))
-
-
-def show_model(model: Model, as_json: bool) -> None:
+def show_facts(model: Model) -> None:
     """All that is known of one."""
-    if as_json:
-        show_json(model)
-        return
     say(model.id)
     facts = list_model_facts(model)
     width = max(len(what) for what, _ in facts)

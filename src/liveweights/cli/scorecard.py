@@ -17,6 +17,7 @@ from liveweights.cli.context import (
     query,
     read_config,
     refuse,
+    with_added,
 )
 from liveweights.cli.output import say, show_json
 from liveweights.release.aliases import read
@@ -39,7 +40,7 @@ def scorecard(
 ) -> None:
     """Whether a checkpoint improved things, for whom, by how much, on what evidence and at what
     cost. Prints Markdown."""
-    settings = read_config(config, home)
+    settings = with_added(read_config(config, home), model, home)
     rewards = settings.rewards_by_alias()
 
     async def ask(conn: Connection) -> tuple[Scorecard, list[Scorecard]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable
 
 from starlette.types import Receive, Send
 
@@ -22,12 +22,12 @@ ALIVE = b": nothing new\n\n"
 
 
 class Feed:
-    """Streams of what each of ``looks`` (by model) gives as HTML, whenever it is another.
+    """Streams of what ``glance`` (of a model) gives as HTML, whenever it is another.
 
     ``close`` ends them, so that a server that stops need not wait for people to stop looking."""
 
-    def __init__(self, looks: Mapping[str, Glance[str]]) -> None:
-        self._looks = looks
+    def __init__(self, glance: Callable[[str], Glance[str]]) -> None:
+        self._glance = glance
         self._slots = Slots(VIEWERS, 0)
         self._closing = asyncio.Event()
 
@@ -39,7 +39,7 @@ class Feed:
         """Write events named ``circle`` until the viewer goes. Raises ApiError 429."""
         try:
             async with self._slots.hold(1):
-                await self._stream(self._looks[model], receive, send)
+                await self._stream(self._glance(model), receive, send)
         except QueueFull:
             message = f"{VIEWERS} pages are watched already: close one, or reload this one by hand."
             raise too_many(message, "queue", 30.0) from None

@@ -81,20 +81,22 @@ HOME = Page("/", "home.html", read_home)
 
 
 class Console:
-    """Each page raises ApiError 401 without the operator's key."""
+    """Each page raises ApiError 401 without the operator's key. ``now`` says what it is about when
+    a page is asked for: models may come and go."""
 
-    def __init__(self, pool: Pool, subject: Subject, authenticator: Authenticator) -> None:
+    def __init__(
+        self, pool: Pool, now: Callable[[], Subject], authenticator: Authenticator
+    ) -> None:
         self._pool = pool
-        self._subject = subject
+        self._now = now
         self._authenticator = authenticator
         self._slots = Slots(AT_ONCE, WAITING)
-        self.feed = Feed(
-            {name: Glance(partial(self._look, name), seconds=EVERY) for name in subject.names}
-        )
+        self._glances: dict[str, Glance[str]] = {}
+        self.feed = Feed(self._glance)
 
     def routes(self) -> Routes:
         """Every address; none where there is no operator's key, or no model."""
-        if not self._authenticator.has_operator or not self._subject.names:
+        if not self._authenticator.has_operator or not self._now().names:
             return []
         return [
             Route("GET", "/", self._show(HOME, "html")),
@@ -137,10 +139,11 @@ class Console:
 
     async def _send(self, page: Page, kind: str, id_: str, scope: Scope, send: Send) -> None:
         query = read_query(scope, ("model", *page.query))
-        model = self._subject.find(query.get("model"))
+        subject = self._now()
+        model = subject.find(query.get("model"))
         asked = Asked(model, id_, query, self._authenticator.asks_for_keys)
         async with self._connection() as conn:
-            data = await page.read(conn, self._subject, asked)
+            data = await page.read(conn, subject, asked)
         if kind == "json":
             await reply(send, 200, msgspec.json.encode(data), HEADERS, content_type=JSON)
         elif kind == "md" and isinstance(data, Checkpoint):
@@ -152,7 +155,7 @@ class Console:
             await reply(send, 200, html.encode(), HEADERS, content_type=HTML)
 
     def _render(self, template: str, section: str, model: str, **values: object) -> str:
-        models = self._subject.names
+        models = self._now().names
         return render(template, section=section, model=model, models=models, steps=STEPS, **values)
 
     def _for_people(self, endpoint: ASGIApp) -> ASGIApp:
@@ -166,21 +169,26 @@ class Console:
                 accepts = Headers(scope=scope).get("accept", "")
                 if error.status == 429 or "text/html" not in accepts:
                     raise
-                html = self._render("error.html", "", self._subject.names[0], error=error)
+                html = self._render("error.html", "", self._now().names[0], error=error)
                 headers = (*HEADERS, *error.headers)
                 await reply(send, error.status, html.encode(), headers, content_type=HTML)
 
         return answer
 
+    def _glance(self, model: str) -> Glance[str]:
+        if model not in self._glances:
+            self._glances[model] = Glance(partial(self._look, model), seconds=EVERY)
+        return self._glances[model]
+
     async def _look(self, model: str) -> str:
         async with self._connection() as conn:
-            circle = await read_circle(conn, self._subject, model)
+            circle = await read_circle(conn, self._now(), model)
         return render("circle.html", circle=circle, steps=STEPS)
 
     async def _watch(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /live: the circle as server-sent events"""
         await self._authenticator.check_operator(scope)
-        model = self._subject.find(read_query(scope, ("model",)).get("model"))
+        model = self._now().find(read_query(scope, ("model",)).get("model"))
         if scope["method"] == "HEAD":
             await reply(send, 200, b"", HEADERS, content_type=b"text/event-stream; charset=utf-8")
         else:
@@ -192,7 +200,7 @@ class Console:
         _check_origin(Headers(scope=scope))
         form = await read_form(scope, receive, FORM)
         async with self._connection() as conn:
-            name = await roll_back(conn, self._subject, form)
+            name = await roll_back(conn, self._now(), form)
         location = f"/releases?{urlencode({'model': name})}".encode()
         await reply(send, 303, b"", (*HEADERS, (b"location", location)))
 

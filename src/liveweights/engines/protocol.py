@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 from liveweights.engines.experts import Experts
 from liveweights.weights.checkpoint import Checkpoint
@@ -127,6 +127,16 @@ class PromptTooLong(EngineError, ValueError):
 
 class InvalidConstraint(EngineError, ValueError):
     """The constraint cannot be compiled; the message says why."""
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """An engine whose checkpoints take memory of this machine, which is free again once they are
+    unloaded."""
+
+    def memory(self) -> int:
+        """Bytes that all resident checkpoints take together."""
+        ...
 
 
 class Engine(Protocol):

@@ -28,6 +28,12 @@ async def read(conn: Connection, name: str) -> Alias:
     return await _select(conn, name, lock=False)
 
 
+async def read_all(conn: Connection) -> list[Alias]:
+    """Every alias that there is, by name."""
+    cursor = await conn.execute(f"select {COLUMNS} from aliases order by name".encode())
+    return [Alias(*row) for row in await cursor.fetchall()]
+
+
 async def create(conn: Connection, name: str, live: str, *, reason: str = "first start") -> Alias:
     """Make the alias if it is not there; one that is there is returned as it stands."""
     async with _transaction(conn, live):

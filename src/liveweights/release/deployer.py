@@ -20,6 +20,7 @@ from liveweights.release.alias import CHANNEL, Alias
 from liveweights.release.deployments import Desired, State
 from liveweights.release.probe import ProbeReport, probe
 from liveweights.release.settings import DeploymentSettings
+from liveweights.serve.memory.memory import NoRoom, Share, Unloaded
 from liveweights.serve.router import Router
 from liveweights.store.database import Pool, listen
 from liveweights.weights.checkpoint import Checkpoint
@@ -31,6 +32,8 @@ from liveweights.weights.whole import Find, make_whole
 log = logging.getLogger(__name__)
 
 Check = Callable[[Checkpoint], None]
+Expect = Callable[[Checkpoint, Checkpoint | None], int]
+"""The bytes of memory that a checkpoint will take; an adapter's base is given."""
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
 DATABASE_PATIENCE = 2.0
 """Seconds to wait for a connection before going on with what was last known."""
@@ -64,7 +67,11 @@ class Deployer:
     ``check`` raises where the files are not what they should be, and is asked before every load.
     In ``cache`` are kept the whole weights of checkpoints that are differences. With a ``base``
     only aliases that stand on it are served, since the engine has its tokenizer, and not
-    ``others``: those have a deployer of their own.
+    ``others``: those have a deployer of their own. ``model`` is the public name that this one is
+    for.
+
+    With a ``share`` of the memory, nothing is held while that sleeps, and what is loaded is granted
+    before: as many bytes as ``expect`` says. Former checkpoints are not kept then.
     """
 
     def __init__(
@@ -81,6 +88,9 @@ class Deployer:
         cache: Path,
         base: Checkpoint | None = None,
         others: frozenset[str] = frozenset(),
+        model: str | None = None,
+        share: Share | None = None,
+        expect: Expect = lambda checkpoint, base: 0,
     ) -> None:
         self._pool = pool
         self._dsn = dsn
@@ -92,6 +102,9 @@ class Deployer:
         self._cache = cache
         self._base = base
         self._others = others
+        self._model = model
+        self._share = share
+        self._expect = expect
         self._settings = settings or DeploymentSettings()
         self._slots: dict[str, Slot] = {}
         self._attempts: dict[str, int] = {}
@@ -101,6 +114,8 @@ class Deployer:
         self._away = False
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        if share is not None:
+            share.wake = self._wake.set
 
     async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._listen())]
@@ -160,7 +175,7 @@ class Deployer:
         try:
             async with self._pool.connection(timeout=DATABASE_PATIENCE) as conn:
                 self._desired = await deployments.read_desired(
-                    conn, self._base and self._base.id, others=self._others
+                    conn, self._base and self._base.id, others=self._others, model=self._model
                 )
         except AWAY as error:
             if not self._away:
@@ -171,9 +186,7 @@ class Deployer:
 
     def _reconcile(self, desired: Desired) -> None:
         """Decide and start; no I/O, so that an alias change takes effect at once."""
-        wanted = deployments.order(
-            desired, self._settings.keep_previous, self._settings.max_resident
-        )
+        wanted = self._wanted(desired)
         self._forget(desired, wanted)
         self._start_loading(desired, wanted)
         self._route(desired)
@@ -183,8 +196,30 @@ class Deployer:
             for checkpoint in (route.live, route.canary)
             if checkpoint
         }
-        self._start_draining(routed.union(wanted))
+        self._start_draining(routed.union(wanted) if self._awake else set())
         self._router.resident(c for c, slot in self._slots.items() if slot.state == "ready")
+        if self._share is not None:
+            self._settle(self._share, desired)
+
+    @property
+    def _awake(self) -> bool:
+        return self._share is None or self._share.awake
+
+    def _wanted(self, desired: Desired) -> list[str]:
+        if not self._awake:
+            return []
+        keep = self._settings.keep_previous if self._share is None else 0
+        return deployments.order(desired, keep, self._settings.max_resident)
+
+    def _settle(self, share: Share, desired: Desired) -> None:
+        """Tell those who wait for the model, and for memory, what there is now."""
+        lives = (alias.live for alias in desired.aliases)
+        failures = (self._slots[live].error for live in lives if live in self._slots)
+        share.settle(
+            there=any(self._is_ready(route.live) for route in self._router.routes()),
+            warm=bool(desired.warm),
+            failure=next((error for error in failures if error), None),
+        )
 
     def _forget(self, desired: Desired, wanted: list[str]) -> None:
         """Drop slots that have to be tried again or that are nobody's business any more."""
@@ -241,6 +276,10 @@ class Deployer:
         """What the alias has keeps answering, unless that was rolled back from; then, and after a
         start where the live one cannot be loaded, what it had before does."""
         answering = next((r.live for r in self._router.routes() if r.name == alias.name), None)
+        if self._share is not None and not self._is_ready(answering):
+            # Its name is known before it is loaded, so that requests can wait for it.
+            self._router.set(alias.name, alias.live)
+            answering = None
         slot = self._slots.get(alias.live)
         failed = slot is not None and slot.state == "failed"
         if answering is None and not failed:
@@ -275,11 +314,19 @@ class Deployer:
                     await asyncio.to_thread(self._check, one)
             self._router.introduce(checkpoint, read_selection(checkpoint.folder))
             whole_base = await self._whole(base) if base else None
-            await self._engine.load(await self._whole(checkpoint), whole_base)
+            whole = await self._whole(checkpoint)
+            if self._share is not None:
+                expected = await asyncio.to_thread(self._expect, whole, whole_base)
+                await self._share.reserve(checkpoint_id, expected)
+            await self._engine.load(whole, whole_base)
             probes = await asyncio.to_thread(read_probes, checkpoint.folder)
             slot.report = await probe(self._engine, checkpoint, probes)
             if not slot.report.ok:
                 await self._engine.unload(checkpoint_id)
+        except Unloaded:
+            del self._slots[checkpoint_id]
+        except NoRoom as error:
+            self._fail(checkpoint_id, slot, error)
         except Exception as error:
             # Any failure of one checkpoint is its own: it is reported and the others go on.
             self._fail(checkpoint_id, slot, error)
@@ -293,6 +340,8 @@ class Deployer:
             log.log(level, "%s %s in %.1fs", checkpoint_id, slot.error or "is ready", took)
         finally:
             slot.task = None
+            if self._share is not None:
+                self._share.loaded(checkpoint_id)
             self._wake.set()
 
     def _fail(self, checkpoint_id: str, slot: Slot, error: Exception) -> None:
@@ -310,6 +359,8 @@ class Deployer:
             await self._engine.unload(checkpoint_id)
         finally:
             del self._slots[checkpoint_id]
+            if self._share is not None:
+                self._share.unloaded()
             self._wake.set()
         log.info("%s is unloaded", checkpoint_id)
 

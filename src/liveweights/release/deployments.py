@@ -96,10 +96,14 @@ async def let_go(conn: Connection, checkpoint: str) -> None:
 
 
 async def read_desired(
-    conn: Connection, base: str | None = None, *, others: Collection[str] = ()
+    conn: Connection,
+    base: str | None = None,
+    *,
+    others: Collection[str] = (),
+    model: str | None = None,
 ) -> Desired:
     """What every instance should hold, or every one of that ``base``, but for the aliases
-    ``others``.
+    ``others``, and those of models that were ever added to a running service, but for ``model``.
 
     An alias and its history are of one moment: seen with the history of a moment later, what may
     stand in would pass for unneeded and be unloaded. What is warm is read before, so that a
@@ -117,8 +121,10 @@ async def read_desired(
         " from aliases left join releases r on r.alias = name"
         " where (%(base)s::text is null"
         " or (select root from ancestry where id = live) = %(base)s)"
-        " and not name = any(%(others)s) order by name, r.id".encode(),
-        {"base": base, "others": list(others)},
+        " and not name = any(%(others)s)"
+        " and (name = %(model)s or not exists (select from models m where m.name = aliases.name))"
+        " order by name, r.id".encode(),
+        {"base": base, "others": list(others), "model": model or ""},
     )
     by_name: dict[str, Alias] = {}
     histories: dict[str, list[Release]] = {}

@@ -194,6 +194,23 @@ class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
             description="Former live checkpoints per alias that stay resident, for rollback.",
         ),
     ] = 1
+    load_waiting: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0,
+            le=bounds.COUNT,
+            description="Requests that may wait for one model to be loaded, where"
+            " `models.memory_gib` is given; more are refused (503).",
+        ),
+    ] = 64
+    load_seconds: Annotated[
+        float,
+        msgspec.Meta(
+            gt=0,
+            le=bounds.SECONDS,
+            description="Longest time that each of them waits; then it is refused (503).",
+        ),
+    ] = 120.0
     interval: Annotated[
         float,
         msgspec.Meta(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from liveweights.engines.protocol import Engine
 from liveweights.serve.api.encoder import Encoder
@@ -13,7 +14,11 @@ from liveweights.serve.api.messages import Renderer
 from liveweights.serve.api.syntax.find import find_syntax
 from liveweights.serve.api.syntax.protocol import Syntax
 from liveweights.serve.api.tokenization import Tokenizer
-from liveweights.serve.router import Pin, Route, Router, UnknownModel
+from liveweights.serve.memory.memory import Share
+from liveweights.serve.router import NotReady, Pin, Route, Router, UnknownModel
+
+LoadState = Literal["loading", "ready", "cold", "failed"]
+"""``cold``: it is loaded when it is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +38,23 @@ class Model:
     template: Renderer | None
     infill: Infill | None
     syntax: Syntax | None
+    share: Share | None = None
+    """Its part of the memory; None where it stays loaded."""
+
+    def state(self, checkpoint: str) -> LoadState:
+        """Where the live ``checkpoint`` of one of its names stands."""
+        if self.router.ready(checkpoint):
+            return "ready"
+        return "loading" if self.share is None else self.share.state
 
 
 def make_model(
-    engine: Engine, router: Router, tokenizer: Tokenizer, *, template: Renderer | None = None
+    engine: Engine,
+    router: Router,
+    tokenizer: Tokenizer,
+    *,
+    template: Renderer | None = None,
+    share: Share | None = None,
 ) -> Model:
     """A model over an engine and a template that the caller opened and will close."""
     return Model(
@@ -47,18 +65,60 @@ def make_model(
         template,
         find_infill(tokenizer),
         find_syntax(tokenizer),
+        share,
     )
 
 
 class Models:
-    """All models of a service. Their public names and checkpoints are different ones. For use from
-    one event loop."""
+    """All models of a service, which may come and go. Their public names and checkpoints are
+    different ones. For use from one event loop."""
 
     def __init__(self, *models: Model) -> None:
-        self._models = models
+        self._models = list(models)
 
     def __iter__(self) -> Iterator[Model]:
         return iter(self._models)
+
+    def add(self, model: Model, *, in_place_of: Model | None = None) -> None:
+        """From now on it answers, where ``in_place_of`` does no more."""
+        if in_place_of is None:
+            self._models.append(model)
+        else:
+            self._models[self._models.index(in_place_of)] = model
+
+    def remove(self, model: Model) -> None:
+        """From now on it is unknown; requests that hold it go on."""
+        self._models.remove(model)
+
+    def states(self) -> dict[str, LoadState]:
+        """By public name: whether it can answer now."""
+        return {
+            route.name: model.state(route.live)
+            for model in self._models
+            for route in model.router.routes()
+        }
+
+    def held(self) -> dict[str, int]:
+        """By public name: the bytes that a model takes of a memory that is bounded."""
+        return {
+            route.name: model.share.held
+            for model in self._models
+            if model.share is not None
+            for route in model.router.routes()
+        }
+
+    def can_answer(self, name: str) -> bool:
+        """Whether a request for it would be answered, if after it was loaded."""
+        share = None
+        try:
+            model = self.find(name)
+            share = model.share
+            with model.router.pin(name, None):
+                return True
+        except UnknownModel:
+            return False
+        except NotReady:
+            return share is not None and share.state in ("cold", "loading")
 
     def find(self, name: str) -> Model:
         """Whose public name or resident checkpoint it is. Raises UnknownModel."""

@@ -173,6 +173,11 @@ class Router:
         """Requests that are pinned to ``checkpoint``."""
         return self._in_use.get(checkpoint, 0)
 
+    async def all_drained(self) -> None:
+        """Returns once no request is pinned to any checkpoint."""
+        while self._in_use:
+            await self.drained(next(iter(self._in_use)))
+
     async def drained(self, checkpoint: str) -> None:
         """Returns once no request is pinned to ``checkpoint``.
 

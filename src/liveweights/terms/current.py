@@ -110,11 +110,16 @@ class Terms:
             self._overrides = given
             self.roster = self._make()
 
-    def replace(self, candidates: Iterable[Candidate]) -> None:
-        """These are the service's models from now on, as they are now known."""
+    def replace(
+        self, candidates: Iterable[Candidate], closed: Mapping[str, Match] | None = None
+    ) -> None:
+        """These are the service's models from now on, as they are now known; ``closed`` None: those
+        that were not loaded are the same."""
         given = tuple(candidates)
-        if given != self._candidates:
+        shut = self._closed if closed is None else dict(closed)
+        if given != self._candidates or shut != self._closed:
             self._candidates = given
+            self._closed = shut
             self.roster = self._make()
 
     async def renew(self, conn: Connection) -> None:

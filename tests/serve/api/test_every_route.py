@@ -16,7 +16,6 @@ from tests.record.rows import make_feedback, make_generation
 from tests.record.test_window import record
 from tests.release.test_aliases import A, B, with_alias
 
-from liveweights.app.place import Place
 from liveweights.app.server import describe_subject, status_routes
 from liveweights.config import Config
 from liveweights.console.models import model_routes
@@ -31,6 +30,7 @@ from liveweights.release import aliases
 from liveweights.serve.api.app import create_app, make_authenticator, make_limiter
 from liveweights.serve.api.models import Listing
 from liveweights.serve.api.settings import ApiSettings
+from liveweights.serve.hosted.models import HostedModels
 from liveweights.serve.models import Models, make_model
 from liveweights.serve.router import Router
 from liveweights.store.database import open_pool
@@ -168,7 +168,8 @@ def service(database_dsn: str) -> Any:
             tokenizer, router = make_tokenizer(), Router()
             router.set("tiny", BASE)
             authenticator = make_authenticator(CONFIG.api)
-            place = Place(CONFIG, Path("/nowhere"), database_dsn)
+            home = Path("/nowhere")
+            subject = describe_subject(CONFIG, home)
             models = Models(
                 make_model(
                     ScriptedEngine(tokenizer, "hello"),
@@ -186,9 +187,9 @@ def service(database_dsn: str) -> Any:
                 pages=[
                     *insight_routes(pool, authenticator, make_limiter(CONFIG.api), RewardMap()),
                     *generation_routes(pool, authenticator, make_limiter(CONFIG.api)),
-                    *Console(pool, describe_subject(place), authenticator).routes(),
-                    *model_routes(Listing(models, [], Terms()), authenticator),
-                    *status_routes(pool, place, authenticator),
+                    *Console(pool, lambda: subject, authenticator).routes(),
+                    *model_routes(Listing(models, HostedModels(), Terms()), authenticator),
+                    *status_routes(pool, home, authenticator, now=lambda: CONFIG),
                 ],
             )
             return app, writer, pool

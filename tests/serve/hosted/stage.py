@@ -28,6 +28,7 @@ from liveweights.serve.gateway.access import Access
 from liveweights.serve.gateway.settings import GatewaySettings
 from liveweights.serve.gateway.upstream import Upstream
 from liveweights.serve.hosted.model import Hosted
+from liveweights.serve.hosted.models import HostedModels
 from liveweights.serve.hosted.settings import HostedSettings
 from liveweights.serve.models import Models, make_model
 from liveweights.serve.router import Router
@@ -181,6 +182,7 @@ class Stage:
     client: aiohttp.ClientSession
     url: str
     authenticator: Counted
+    models: HostedModels
 
     async def ask(
         self, path: str = "chat/completions", **body: Any
@@ -236,15 +238,11 @@ async def staged(
         engine = ScriptedEngine(tokenizer, "hello")
         local = make_model(engine, router, tokenizer, template=TemplateHere(tokenizer))
         counted = Counted(make_keys(settings))
+        models = HostedModels(*hosted.values())
         app = create_app(
-            Models(local),
-            recorder,
-            settings,
-            hosted=list(hosted.values()),
-            terms=terms,
-            authenticator=counted,
+            Models(local), recorder, settings, hosted=models, terms=terms, authenticator=counted
         )
         url = await stack.enter_async_context(answering(make_server(app)))
         root = url.removesuffix("/v1")
         client = await stack.enter_async_context(aiohttp.ClientSession(root))
-        yield Stage(servers, hosted, recorder, engine, router, client, url, counted)
+        yield Stage(servers, hosted, recorder, engine, router, client, url, counted, models)

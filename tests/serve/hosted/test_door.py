@@ -398,3 +398,25 @@ def test_a_key_that_is_used_up_is_told_before_its_body_is_looked_at() -> None:
 
     limits = RateLimits(requests_per_minute=1, concurrency=1)
     play(act, settings=ApiSettings(keys={MINE: "us"}, limits=limits))
+
+
+def test_models_come_and_go_and_who_asked_before_is_answered() -> None:
+    async def act(stage: Stage) -> None:
+        big = stage.hosted["big"]
+        stage.models.remove("big")
+        assert (await stage.ask())[0].status == 404
+        stage.models.put(big)
+        await stage.servers["big"].become("hangs")
+        asking = asyncio.create_task(stage.ask())
+        while not stage.servers["big"].requests:
+            await asyncio.sleep(0.01)
+        stage.models.remove("big")
+        draining = asyncio.create_task(stage.models.drained(big))
+        await asyncio.sleep(0)
+        assert not draining.done()
+        assert (await asking)[0].status == 502  # in its own time
+        await draining
+        async with stage.client.get("/v1/models") as answer:
+            assert [one["id"] for one in (await answer.json())["data"]] == ["tiny"]
+
+    play(act)

@@ -34,6 +34,7 @@ from liveweights.engines.protocol import (
 from liveweights.engines.resumed import Interrupted, generate_resumed
 from liveweights.engines.settings import EngineSettings
 from liveweights.engines.text import TextStream, special_ids
+from liveweights.machine import resident_memory
 from liveweights.weights.adapters import to_gguf_adapter
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import source_files
@@ -144,6 +145,11 @@ class LlamaEngine:
         """Process id of the checkpoint's child, None while there is none."""
         child = self._children.get(checkpoint_id)
         return child.pid if child else None
+
+    def memory(self) -> int:
+        """Bytes that the checkpoints' children have resident; weights that two of them share are
+        counted twice."""
+        return sum(resident_memory(child.pid) for child in self._children.values() if child.pid)
 
     def address(self, checkpoint_id: str) -> str | None:
         """URL of the checkpoint's child, None while there is none."""

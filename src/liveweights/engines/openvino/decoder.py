@@ -32,6 +32,11 @@ class OpenVinoDecoder:
         self._rows: list[Row] = []
         self._given: Sequence[Sequence[int]] = ()
 
+    @property
+    def cached_bytes(self) -> int:
+        """Of the keys and values in blocks that are held or kept."""
+        return (self._model.blocks - self.blocks.free) * self._model.block_bytes
+
     def left(self, ids: Sequence[int]) -> int:
         return len(ids) - self.blocks.size * len(self.blocks.find(ids))
 

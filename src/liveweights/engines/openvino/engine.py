@@ -16,6 +16,7 @@ from liveweights.engines.protocol import EngineError, Sampling
 from liveweights.engines.settings import EngineSettings
 from liveweights.machine import cores
 from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import parameters
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -40,6 +41,8 @@ class OpenVinoEngine(InProcessEngine[OpenVinoDecoder]):
     ) -> None:
         library()
         self._cache = cache
+        self._weights: dict[str, int] = {}
+        """Bytes, by checkpoint that was opened."""
         settings = settings or EngineSettings(kind="openvino")
         self._dtype = fast_dtype() if settings.dtype == "auto" else settings.dtype
         if self._dtype == "bfloat16" and cores() < 2:
@@ -51,6 +54,14 @@ class OpenVinoEngine(InProcessEngine[OpenVinoDecoder]):
     def tolerance(self) -> float:
         """Mean absolute difference in nats between raw log-probabilities here and in float32."""
         return _TOLERANCE[self._dtype]
+
+    def memory(self) -> int:
+        """Bytes of the resident checkpoints' weights, and of the blocks of keys and values that
+        are in use or kept."""
+        return sum(
+            self._weights.get(id, 0) + decoder.cached_bytes
+            for id, decoder in self._decoders.items()
+        )
 
     async def score(
         self, checkpoint_id: str, prompt_ids: Sequence[int], output_ids: Sequence[int]
@@ -86,6 +97,8 @@ class OpenVinoEngine(InProcessEngine[OpenVinoDecoder]):
         else:
             model = library().Core().read_model(to_openvino(checkpoint, self._cache))
         settings = self._settings
+        width = 2 if self._dtype == "bfloat16" else 4
+        self._weights[checkpoint.id] = width * parameters((base or checkpoint).folder)
         paged = PagedModel(model, self._dtype, settings.cores())
         return OpenVinoDecoder(
             paged, settings.slots, settings.context_length, settings.cache_mib << 20

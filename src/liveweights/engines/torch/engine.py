@@ -46,12 +46,29 @@ class TorchEngine(InProcessEngine[TorchDecoder]):
         self._prefixes = Prefixes(settings.cache_mib << 20)
         self._shared: dict[str, tuple[Any, Choices]] = {}
         self._base_of: dict[str, str] = {}
+        self._weighed: tuple[frozenset[str], int] = frozenset(), 0
+        """Bytes of the tensors of these checkpoints."""
         super().__init__(base, settings, settings.cores(), tokenizer)
 
     @property
     def tolerance(self) -> float:
         """Mean absolute difference in nats between raw log-probabilities here and in float32."""
         return _TOLERANCE[self._dtype]
+
+    def memory(self) -> int:
+        """Bytes of the resident checkpoints' tensors, shared ones once, and of what is kept of
+        their prompts."""
+        if not self._decoders:
+            return 0
+        resident = self.resident()
+        if self._weighed[0] != resident:
+            held = {
+                tensor.data_ptr(): tensor.nelement() * tensor.element_size()
+                for decoder in self._decoders.values()
+                for tensor in (*decoder.model.parameters(), *decoder.model.buffers())
+            }
+            self._weighed = resident, sum(held.values())
+        return self._weighed[1] + self._prefixes.bytes
 
     async def unload(self, checkpoint_id: str) -> None:
         """Free the checkpoint's memory; see ``Engine.unload``."""

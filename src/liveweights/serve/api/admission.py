@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
 import msgspec
@@ -27,10 +27,12 @@ from liveweights.serve.api.refusals import (
 )
 from liveweights.serve.api.request import BaseRequest
 from liveweights.serve.api.unknown import decode_known, header_of
+from liveweights.serve.memory.memory import NotLoaded, Share
 from liveweights.serve.models import Model
 from liveweights.serve.router import NotReady, Pin, UnknownModel
 
 STRICT = "x-strict"
+LOAD_WAIT = b"x-load-wait-ms"
 ANSWERS = {"1": True, "true": True, "0": False, "false": False}
 
 Request = TypeVar("Request", bound=BaseRequest)
@@ -105,39 +107,57 @@ def _read(body: bytes, type: type[Request], strict: bool) -> tuple[Request, list
     return request, []
 
 
-@contextmanager
-def pinned(
+@asynccontextmanager
+async def pinned(
     service: Service, request: BaseRequest, caller: Caller, exchange: Exchange
-) -> Generator[tuple[Model, Pin]]:
+) -> AsyncGenerator[tuple[Model, Pin]]:
     """The model that answers, which ``request`` names from then on, and one checkpoint of it, held
     until the last byte.
 
-    Of those that may answer it is the first of ours that can. Raises ApiError 400, 403, 404, 422,
-    503.
+    Of those that may answer it is the first of ours that can. One that is not loaded is waited for,
+    and the answer says how long: ``x-load-wait-ms``. Raises ApiError 400, 403, 404, 408, 422, 503,
+    ClientGone.
     """
     names = exchange.names or service.choices.choose(caller.client, request.model, request.route)
-    model, pin, context = _pin(service, names, caller)
-    request.model = pin.alias
-    try:
+    async with AsyncExitStack() as stack:
+        model, pin = await _pin(service, names, caller, exchange, stack=stack)
+        request.model = pin.alias
         yield model, pin
-    finally:
-        context.__exit__(None, None, None)
 
 
-def _pin(
-    service: Service, names: Sequence[str], caller: Caller
-) -> tuple[Model, Pin, AbstractContextManager[Pin]]:
-    """Raises ApiError 404, 503: of the first name that is no hosted model's."""
+async def _await_load(share: Share, stack: AsyncExitStack, exchange: Exchange) -> None:
+    if share.state == "ready":
+        await stack.enter_async_context(share.use())
+        return
+    async with exchange.waited_for() as watch:
+        waited = await stack.enter_async_context(share.use())
+        exchange.headers = ((LOAD_WAIT, str(round(1000 * waited)).encode()),)
+    if watch.gone:
+        raise ClientGone
+
+
+async def _pin(
+    service: Service,
+    names: Sequence[str],
+    caller: Caller,
+    exchange: Exchange,
+    *,
+    stack: AsyncExitStack,
+) -> tuple[Model, Pin]:
+    """Raises ApiError 404, 408, 503, ClientGone: of the first name that is no hosted model's."""
     refusal: ApiError | None = None
     for name in names:
         try:
             model = service.models.find(name)
+            async with AsyncExitStack() as attempt:
+                if model.share is not None:
+                    await _await_load(model.share, attempt, exchange)
+                pin = attempt.enter_context(model.router.pin(name, caller.sticky))
+                stack.push_async_exit(attempt.pop_all())
+                return model, pin
         except UnknownModel:
             continue
-        try:
-            context = model.router.pin(name, caller.sticky)
-            return model, context.__enter__(), context
-        except NotReady as error:
+        except (NotReady, NotLoaded) as error:
             told = f"The model cannot answer at the moment: {error}."
             refusal = refusal or unavailable(told)
     raise refusal or model_not_found(names[0])
@@ -162,7 +182,7 @@ async def turn(
         sum(len(draft.prompt_ids) + tokens for draft, tokens in most),
         sum(_cost(permit, draft, tokens) for draft, tokens in most),
     )
-    exchange.headers = (*header_of(exchange.ignored), *permit.headers())
+    exchange.headers = (*exchange.headers, *header_of(exchange.ignored), *permit.headers())
     try:
         async with _slots(service, len(drafts), caller, exchange):
             yield

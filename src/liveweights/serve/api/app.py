@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
@@ -26,7 +26,7 @@ from liveweights.serve.api.editors import InfillEndpoint
 from liveweights.serve.api.feedback import FeedbackEndpoint
 from liveweights.serve.api.health import HealthEndpoint
 from liveweights.serve.api.key import KeyEndpoint
-from liveweights.serve.api.metrics import Metrics, MetricsEndpoint
+from liveweights.serve.api.metrics import MetricsEndpoint
 from liveweights.serve.api.models import Listing, ModelsEndpoint
 from liveweights.serve.api.openapi import describe_api
 from liveweights.serve.api.recorder import Recorder, Responses
@@ -38,7 +38,7 @@ from liveweights.serve.gateway.metrics import GatewayMetrics
 from liveweights.serve.hosted.chains import list_chain
 from liveweights.serve.hosted.door import Door
 from liveweights.serve.hosted.door import Service as HostedService
-from liveweights.serve.hosted.model import Hosted
+from liveweights.serve.hosted.models import HostedModels
 from liveweights.serve.models import Models
 from liveweights.terms.criteria import Candidate
 from liveweights.terms.current import Terms
@@ -75,7 +75,7 @@ def make_slots(settings: ApiSettings) -> Slots:
     return Slots(settings.max_running, settings.max_waiting)
 
 
-def _hosted_only(hosted: Sequence[Hosted]) -> Iterator[Candidate]:
+def _hosted_only(hosted: HostedModels) -> Iterator[Candidate]:
     """Hosted models, and those that answer in their place; nothing else is known of them."""
     fallbacks = {model.alias: model.settings.fallback for model in hosted}
     chains = {name: list_chain(name, fallbacks) for name in fallbacks}
@@ -89,7 +89,7 @@ def create_app(
     recorder: Recorder,
     settings: ApiSettings | None = None,
     *,
-    hosted: Sequence[Hosted] = (),
+    hosted: HostedModels | None = None,
     terms: Terms | None = None,
     route_of: RouteOf | None = None,
     listing: Listing | None = None,
@@ -103,16 +103,17 @@ def create_app(
 ) -> ASGIApp:
     """The API over models and a record that the caller opened and will close.
 
-    ``hosted`` models are answered for under their names, too. ``terms`` say what each model may be
-    used for, by default anything; ``route_of`` what a key's requests ask of a model where they do
-    not say, by default what the settings say of its tenant; ``listing`` is what is said of the
-    models. Without ``responses`` no
+    ``hosted`` models are answered for under their names, too; they may come and go, as ``models``
+    may. ``terms`` say what each model may be used for, by default anything; ``route_of`` what a
+    key's requests ask of a model where they do not say, by default what the settings say of its
+    tenant; ``listing`` is what is said of the models. Without ``responses`` no
     conversation is kept for /v1/responses. ``slots`` are of the settings' size, unless the caller
     looks at them too. Without ``tariffs`` no answer says what it costs. ``pages`` are answered
     beside it.
     """
     settings = settings or ApiSettings()
-    metrics = GatewayMetrics() if hosted else Metrics()
+    hosted = HostedModels() if hosted is None else hosted  # it may be empty now
+    metrics = GatewayMetrics()
     authenticator = authenticator or make_authenticator(settings)
     limiter = limiter or make_limiter(settings)
     terms = terms or Terms(_hosted_only(hosted))
@@ -134,12 +135,9 @@ def create_app(
     known = ModelsEndpoint(listing, authenticator, limiter)
 
     def answering(local: ASGIApp) -> ASGIApp:
-        if not isinstance(metrics, GatewayMetrics):
-            return local
-        by_name = {model.alias: model for model in hosted}
         return Door(
             HostedService(
-                by_name, models, recorder, settings, metrics, authenticator, limiter, choices
+                hosted, models, recorder, settings, metrics, authenticator, limiter, choices
             ),
             local,
         )

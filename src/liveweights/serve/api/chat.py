@@ -309,7 +309,7 @@ class ChatEndpoint:
 
     async def _answer(self, request: ChatRequest, caller: Caller, exchange: Exchange) -> None:
         service = self._service
-        with pinned(service, request, caller, exchange) as (model, pin):
+        async with pinned(service, request, caller, exchange) as (model, pin):
             drafts, toolbox = await prepare(
                 service,
                 request,

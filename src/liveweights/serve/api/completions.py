@@ -207,7 +207,7 @@ class CompletionsEndpoint:
 
     async def _answer(self, request: CompletionRequest, caller: Caller, exchange: Exchange) -> None:
         service = self._service
-        with pinned(service, request, caller, exchange) as (model, pin):
+        async with pinned(service, request, caller, exchange) as (model, pin):
             vocabulary = len(model.tokenizer)
             request.check_vocabulary(vocabulary)
             leave_out_guidance(model, request, exchange)

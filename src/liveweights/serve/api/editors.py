@@ -161,7 +161,7 @@ class InfillEndpoint:
             await reply(exchange.send, 200, msgspec.json.encode(nothing), named)
             return
         request.model = request.model or self._only_model()
-        with pinned(service, request, caller, exchange) as (model, pin):
+        async with pinned(service, request, caller, exchange) as (model, pin):
             length = len(request.before) + len(request.input_suffix)
             await exchange.permit.reserve(model.encoder.fewest(length, BEFORE))
             prompt_ids, skip, unread = await infill_tokens(model, request, caller.tenant)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -16,21 +16,26 @@ from liveweights.serve.models import Models
 
 
 def health(
-    served: Models, backlog: Backlog, hosted: Sequence[Hosted] = ()
+    served: Models, backlog: Backlog, hosted: Iterable[Hosted] = ()
 ) -> tuple[int, dict[str, Any]]:
-    """200 when some alias's live checkpoint or some hosted model can answer and the record is not
-    late, else 503 with the reason. A hosted model can unless its upstream has failed of late."""
-    resident = served.resident()
-    models = {
-        route.name: {"checkpoint": route.live, "ready": route.live in resident}
+    """200 when some alias's live checkpoint (if after it was loaded) or some hosted model can
+    answer and the record is not late, else 503 with the reason. A hosted model can unless its
+    upstream has failed of late."""
+    resident, states = served.resident(), served.states()
+    models: dict[str, dict[str, Any]] = {
+        route.name: {
+            "checkpoint": route.live,
+            "ready": route.live in resident,
+            "state": states[route.name],
+        }
         for route in served.routes()
     }
     for model in hosted:
         ready = not model.breaker.pause
-        models[model.alias] = {"checkpoint": model.checkpoint, "ready": ready}
+        models[model.alias] = {"checkpoint": model.checkpoint, "ready": ready, "state": "hosted"}
     why = backlog.complaint
-    if why is None and not any(model["ready"] for model in models.values()):
-        if hosted:
+    if why is None and not any(m["ready"] or m["state"] == "cold" for m in models.values()):
+        if any(hosted):
             why = "no model of this server and no upstream of a hosted one can answer"
         elif not models:
             why = "no model has been deployed to this server yet"
@@ -44,7 +49,7 @@ def health(
 
 
 class HealthEndpoint:
-    def __init__(self, models: Models, recorder: Recorder, hosted: Sequence[Hosted] = ()) -> None:
+    def __init__(self, models: Models, recorder: Recorder, hosted: Iterable[Hosted] = ()) -> None:
         self._models = models
         self._hosted = hosted
         self._recorder = recorder

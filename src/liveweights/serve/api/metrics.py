@@ -62,6 +62,12 @@ class Metrics(RequestMetrics):
             ["checkpoint"],
             registry=self.registry,
         )
+        self.model_memory = Gauge(
+            "liveweights_model_memory_bytes",
+            "Memory that a local model takes, where models.memory_gib bounds it.",
+            ["model"],
+            registry=self.registry,
+        )
         self.canary_share = Gauge(
             "liveweights_canary_share",
             "Share of sessions on the alias's canary.",
@@ -115,6 +121,9 @@ class Metrics(RequestMetrics):
         for checkpoint, requests in models.in_use().items():
             self.resident.labels(checkpoint).set(1)
             self.pinned.labels(checkpoint).set(requests)
+        self.model_memory.clear()
+        for name, size in models.held().items():
+            self.model_memory.labels(name).set(size)
         self.canary_share.clear()
         for route in models.routes():
             self.canary_share.labels(route.name).set(route.share if route.canary else 0)

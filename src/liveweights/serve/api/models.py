@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -22,6 +22,7 @@ from liveweights.serve.api.profile import (
 )
 from liveweights.serve.api.refusals import model_not_found
 from liveweights.serve.hosted.model import Hosted
+from liveweights.serve.hosted.models import HostedModels
 from liveweights.serve.models import Model, Models
 from liveweights.serve.router import Route, UnknownModel
 from liveweights.terms.current import Terms
@@ -34,21 +35,22 @@ THINKING = ("think", "reasoning")
 
 
 class Listing:
-    """Everything that is known of the models of a service, gathered from all who know."""
+    """Everything that is known of the models of a service, gathered from all who know. All that it
+    is made of may change while it is there."""
 
     def __init__(
         self,
         models: Models,
-        hosted: Sequence[Hosted],
+        hosted: HostedModels,
         terms: Terms,
         *,
         profiles: Mapping[str, Profile] | None = None,
         standings: Mapping[str, Standing] | None = None,
     ) -> None:
         self._models = models
-        self._hosted = {model.alias: model for model in hosted}
+        self._hosted = hosted
         self._terms = terms
-        self._profiles = profiles or {}
+        self._profiles = {} if profiles is None else profiles
         self._standings = {} if standings is None else standings
 
     def read(self, tenant: str | None = None) -> list[ModelObject]:
@@ -58,7 +60,7 @@ class Listing:
             for model in self._models
             for route in model.router.routes()
         ]
-        hosted = [self._describe_hosted(model, tenant) for model in self._hosted.values()]
+        hosted = [self._describe_hosted(model, tenant) for model in self._hosted]
         return [*local, *hosted]
 
     def find(self, name: str, tenant: str | None = None) -> ModelObject:
@@ -88,7 +90,7 @@ class Listing:
             context_length=context,
             max_model_len=context,
             canary=Canary(route.canary, route.share) if route.canary else None,
-            state="ready" if model.router.ready(route.live) else "loading",
+            state=model.state(route.live),
             capabilities=_capabilities(model),
             **self._known(known, tenant),
         )

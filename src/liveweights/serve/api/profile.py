@@ -10,9 +10,10 @@ import msgspec
 from liveweights.catalog.licences import Duty
 from liveweights.terms.facts import LicenceKind
 
-State = Literal["ready", "loading", "resting"]
-"""``loading``: what it points at cannot answer yet. ``resting``: of a hosted model whose upstream
-has failed several times in a row."""
+State = Literal["ready", "loading", "cold", "failed", "resting"]
+"""``loading``: what it points at cannot answer yet. ``cold``: it is loaded when it is asked for.
+``failed``: it could not be. ``resting``: of a hosted model whose upstream has failed several times
+in a row."""
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):

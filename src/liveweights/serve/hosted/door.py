@@ -38,8 +38,8 @@ from liveweights.serve.gateway.upstream import UpstreamAway
 from liveweights.serve.hosted.body import read_asked, with_model
 from liveweights.serve.hosted.headers import answer_headers, ask_headers, mask
 from liveweights.serve.hosted.model import Hosted
+from liveweights.serve.hosted.models import HostedModels
 from liveweights.serve.models import Models
-from liveweights.serve.router import NotReady, UnknownModel
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 class Service:
     """What the paths share."""
 
-    hosted: Mapping[str, Hosted]
+    hosted: HostedModels
     models: Models
     recorder: Recorder
     settings: ApiSettings
@@ -60,11 +60,12 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A request whose body has been read. Without ``caller`` and ``question`` its answer is no
-    generation."""
+    """A request whose body has been read. ``hosted`` are the models of its chain that are. Without
+    ``caller`` and ``question`` its answer is no generation."""
 
     scope: Scope
     body: bytes
+    hosted: Mapping[str, Hosted]
     client: Client
     permit: Permit
     caller: Caller | None
@@ -85,17 +86,24 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = self._service
+        if not len(service.hosted):
+            await self._local(scope, receive, send)
+            return
+        client = await service.authenticator.authenticate(scope, use="answers", own=True)
         client = await service.authenticator.authenticate(scope, use="answers", own=True)
         permit = await service.limiter.begin(client)
         try:
             check_json(Headers(scope=scope))
             body = await read_body(scope, receive, service.settings.max_body_bytes)
             names = self._choose(client, body)
-            if any(name in service.hosted for name in names) and not client.own:
-                name = await self._pass(scope, receive, send, body, Arrival(client, permit, names))
-                if name is None:
-                    return
-                names = (name,)
+            if not client.own:
+                with service.hosted.hold(names) as hosted:
+                    if hosted:
+                        arrival = Arrival(client, permit, names)
+                        name = await self._pass(scope, receive, send, body, arrival, hosted)
+                        if name is None:
+                            return
+                        names = (name,)
             arrived = with_arrival(scope, Arrival(client, permit, names))
             await self._local(arrived, _again(body, receive), send)
         finally:
@@ -110,11 +118,19 @@ class Door:
         return self._service.choices.choose(client, asked.model, asked.route)
 
     async def _pass(
-        self, scope: Scope, receive: Receive, send: Send, body: bytes, arrival: Arrival
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        body: bytes,
+        arrival: Arrival,
+        hosted: Mapping[str, Hosted],
     ) -> str | None:
-        """None once it has been answered, else the local model that it goes on to."""
-        if arrival.names[0] not in self._service.hosted and self._can_be_asked(arrival.names[0]):
-            return arrival.names[0]
+        """None once it has been answered, else the local model that it goes on to. ``hosted`` are
+        those that may answer."""
+        first = arrival.names[0]
+        if first not in hosted and self._can_be_asked(hosted, first):
+            return first
         client, permit = arrival.client, arrival.permit
         question = read_question(body) if scope["path"] in RECORDED else None
         caller: Caller | None = None
@@ -122,7 +138,7 @@ class Door:
             headers, settings = Headers(scope=scope), self._service.settings
             caller = identify(headers, question.user, question.said, client, settings, strict=False)
             await reserve(permit, question, arrival.names, longest=settings.max_chat_tokens)
-        asked = _Asked(scope, body, client, permit, caller, question)
+        asked = _Asked(scope, body, hosted, client, permit, caller, question)
         async with while_connected(receive):
             return await self._ask_in_turn(asked, await self._reach(asked, arrival.names), send)
         return None  # the caller has left
@@ -130,7 +146,7 @@ class Door:
     async def _reach(self, asked: _Asked, chain: Sequence[str]) -> Sequence[str]:
         """The part of ``chain`` that can know the objects which the request names. Raises
         ApiError 400, 404, 503."""
-        first = self._service.hosted.get(chain[0])
+        first = asked.hosted.get(chain[0])
         if first is None:
             return chain[:1] if may_refer(asked.body) else chain
         access = first.access
@@ -143,44 +159,29 @@ class Door:
     async def _ask_in_turn(self, asked: _Asked, chain: Sequence[str], send: Send) -> str | None:
         """None once one has answered, else the local model whose turn it is. Raises ApiError 502
         where none answers, ClientGone where one breaks off."""
-        place = self._next(chain, 0)
-        fault = self._resting(chain[0])
+        place = self._next(asked, chain, 0)
+        fault = _resting(chain[0], asked.hosted)
         while place is not None:
-            model = self._service.hosted.get(chain[place])
+            model = asked.hosted.get(chain[place])
             if model is None:
                 return chain[place]
             rest = chain[place + 1 :]
             outcome = await self._ask(model, asked, rest, send)
             if outcome is None:
                 return None
-            fault, place = outcome, self._next(chain, place + 1)
+            fault, place = outcome, self._next(asked, chain, place + 1)
         raise fault
 
-    def _next(self, chain: Sequence[str], start: int) -> int | None:
+    def _next(self, asked: _Asked, chain: Sequence[str], start: int) -> int | None:
         """The first place from ``start`` on whose model can be asked now."""
         places = range(start, len(chain))
-        return next((place for place in places if self._can_be_asked(chain[place])), None)
+        return next((at for at in places if self._can_be_asked(asked.hosted, chain[at])), None)
 
-    def _resting(self, name: str) -> ApiError:
-        model = self._service.hosted.get(name)
-        if model is None:
-            return unavailable(f"The model {name!r} cannot answer at the moment.")
-        seconds = max(1, math.ceil(model.breaker.wait(_now())))
-        message = (
-            f"The model {name!r} cannot answer at the moment: its upstream has failed several "
-            f"times and is asked again in {seconds} s."
-        )
-        return _unavailable(message, ((b"retry-after", str(seconds).encode()),))
-
-    def _can_be_asked(self, name: str) -> bool:
-        model = self._service.hosted.get(name)
+    def _can_be_asked(self, hosted: Mapping[str, Hosted], name: str) -> bool:
+        model = hosted.get(name)
         if model is not None:
             return model.breaker.admits(_now())
-        try:
-            with self._service.models.pin(name, None):
-                return True
-        except (UnknownModel, NotReady):
-            return False
+        return self._service.models.can_answer(name)
 
     async def _ask(
         self, model: Hosted, asked: _Asked, rest: Sequence[str], send: Send
@@ -204,7 +205,7 @@ class Door:
             else:
                 model.breaker.failed(_now(), trial=trial)
                 log.warning("the upstream of %s answers %d", model.alias, status)
-                if self._next(rest, 0) is not None:
+                if self._next(asked, rest, 0) is not None:
                     return _away(model.alias)
             await self._deliver(answer, model, asked, send)
         return None
@@ -259,6 +260,18 @@ class Door:
             await delivery.deliver(answer, headers, send, passage)
         finally:
             await delivery.settle(passage, asked.permit)
+
+
+def _resting(name: str, hosted: Mapping[str, Hosted]) -> ApiError:
+    model = hosted.get(name)
+    if model is None:
+        return unavailable(f"The model {name!r} cannot answer at the moment.")
+    seconds = max(1, math.ceil(model.breaker.wait(_now())))
+    message = (
+        f"The model {name!r} cannot answer at the moment: its upstream has failed several "
+        f"times and is asked again in {seconds} s."
+    )
+    return _unavailable(message, ((b"retry-after", str(seconds).encode()),))
 
 
 async def _begin(stack: AsyncExitStack, model: Hosted, asked: _Asked) -> Answer:

@@ -48,7 +48,7 @@ class ResponsesEndpoint:
             messages.insert(0, Message("system", request.instructions))
         if not messages:
             raise bad_request("'input' is empty: there is nothing to answer.", "input", "empty")
-        with pinned(service, request, caller, exchange) as (model, pin):
+        async with pinned(service, request, caller, exchange) as (model, pin):
             chat = request.as_chat(messages)
             drafts, toolbox = await prepare(
                 service,

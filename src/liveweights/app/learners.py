@@ -1,0 +1,172 @@
+"""The workers of a service: one for each model that learns, also of those that rows add."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from liveweights.app.place import Place
+from liveweights.app.profiles import CatalogueRefused, Known, read_known
+from liveweights.app.terms import make_terms
+from liveweights.config import Config, ConfigError, ModelTable, read_table
+from liveweights.cycle.worker import Worker
+from liveweights.holder import Held
+from liveweights.release import aliases
+from liveweights.release import models as rows
+from liveweights.release.alias import UnknownAlias
+from liveweights.release.deployer import AWAY
+from liveweights.release.models import Row
+from liveweights.store.database import Connection, Pool
+
+log = logging.getLogger(__name__)
+
+LOOK = 3.0
+"""Seconds between looks at the rows."""
+HELD = 60.0
+"""Seconds after which a model is asked for again that the worker of another service lets learn."""
+
+
+def read_tables(config: Config, there: Mapping[str, Row]) -> dict[str, ModelTable]:
+    """The rows that name models beside those of the settings. What is wrong with the others, who
+    serves tells."""
+    tables: dict[str, ModelTable] = {}
+    for name, row in there.items():
+        try:
+            table = read_table(name, row.settings)
+            config.with_models({name: table}).list_models()
+        except ConfigError:
+            continue
+        if name not in config.names():
+            tables[name] = table
+    return tables
+
+
+def find_learners(config: Config, tables: Mapping[str, ModelTable]) -> dict[str, Config]:
+    """Names of the rows' models that learn, with the settings that they go by."""
+    return {
+        name: config.with_models({name: table})
+        for name, table in tables.items()
+        if not table.upstream and table.learn is not False
+    }
+
+
+class Learners:
+    """``run`` lets every model learn, for ever, by the same terms; ``known`` are the models of the
+    settings. During an update a lock is held, since two would take turns at the same cores, and
+    memory for both."""
+
+    def __init__(
+        self, pool: Pool, place: Place, *, url: str, owner: str, known: Mapping[str, Known]
+    ) -> None:
+        self._terms = make_terms(place.config, known, place.closed)
+        self._tables: dict[str, ModelTable] = {}
+        """Of the rows that the terms know."""
+        self._pool = pool
+        self._place = place
+        self._url = url
+        self._owner = owner
+        self._updating = asyncio.Lock()
+        config = place.config
+        self._workers = [
+            self._make(config, model.alias) for model in place.list_models() if model.learns
+        ]
+        self._added: dict[str, tuple[int, Worker, asyncio.Task[None]]] = {}
+        """By name: the row's version."""
+
+    def _make(self, config: Config, name: str) -> Worker:
+        return Worker(
+            self._pool,
+            config.for_worker(name),
+            self._place.home,
+            self._url,
+            key=self._place.key,
+            owner=self._owner,
+            updating=self._updating,
+            terms=self._terms,
+        )
+
+    async def run(self) -> None:
+        """Raises Held where the worker of another service advances the cycles of a model of the
+        settings file."""
+        works = [*(worker.run() for worker in self._workers), self._follow()]
+        running = [asyncio.create_task(work) for work in works]
+        try:
+            await asyncio.gather(*running)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Let go of all cycles."""
+        for _, worker, task in self._added.values():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await worker.close()
+        for worker in self._workers:
+            await worker.close()
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                async with self._pool.connection() as conn:
+                    await self._reconcile(conn)
+            except AWAY as error:
+                log.warning("models that learn stay as they are, the database is away: %s", error)
+            except (CatalogueRefused, OSError) as error:
+                log.error("models that learn stay as they are: %s", error)
+            await asyncio.sleep(LOOK)
+
+    async def _reconcile(self, conn: Connection) -> None:
+        there = {row.name: row for row in await rows.read_rows(conn)}
+        tables = read_tables(self._place.config, there)
+        await self._know(tables)
+        await self._terms.renew(conn)
+        asked = self._terms.ask("load")
+        learners = {
+            name: config
+            for name, config in find_learners(self._place.config, tables).items()
+            if self._terms.decide(name, asked).outcome != "deny"
+        }
+        for name, (version, worker, task) in list(self._added.items()):
+            if task.done():
+                task.result()  # raises: what ends one worker ends all, and they are started again
+            if name not in learners or there[name].version != version:
+                # A cycle that is open stays as it is; the next worker, if there is one, goes on.
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                await worker.close()
+                del self._added[name]
+        for name, config in learners.items():
+            if name not in self._added and await _has_alias(conn, name):
+                worker = self._make(config, name)
+                task = asyncio.create_task(_run(worker))
+                self._added[name] = there[name].version, worker, task
+
+    async def _know(self, tables: dict[str, ModelTable]) -> None:
+        """Let the terms go by what the rows say now. Raises CatalogueRefused, OSError."""
+        if tables == self._tables:
+            return
+        place = self._place
+        known = await asyncio.to_thread(read_known, place.config.with_models(tables), place.home)
+        self._terms.replace(one.candidate for one in known.values())
+        self._tables = tables
+
+
+async def _run(worker: Worker) -> None:
+    while True:
+        try:
+            await worker.run()
+        except Held as error:
+            log.warning("%s; asking again in %g s", error, HELD)
+        await asyncio.sleep(HELD)
+
+
+async def _has_alias(conn: Connection, name: str) -> bool:
+    """Whether an instance has begun to serve it."""
+    try:
+        await aliases.read(conn, name)
+    except UnknownAlias:
+        return False
+    return True

@@ -1,0 +1,480 @@
+"""The models of one instance: those of the settings file, and those that rows add, change and
+remove while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from liveweights.app.place import Place
+from liveweights.app.profiles import CatalogueRefused, Known, read_known
+from liveweights.app.start import find_base
+from liveweights.app.terms import Lookout, describe, find_closed
+from liveweights.app.wiring import open_hosted, open_model
+from liveweights.catalog.card import read_card
+from liveweights.config import Config, ConfigError, ModelSettings, ModelTable, read_table
+from liveweights.engines.context import with_context
+from liveweights.release import models as rows
+from liveweights.release.alias import AnotherBase
+from liveweights.release.deployer import AWAY, DATABASE_PATIENCE, Deployer
+from liveweights.release.models import Row, Standing
+from liveweights.release.standing import stand
+from liveweights.serve.hosted.model import Hosted
+from liveweights.serve.hosted.models import HostedModels
+from liveweights.serve.hosted.settings import HostedSettings
+from liveweights.serve.memory.memory import Memory
+from liveweights.serve.models import Model, Models
+from liveweights.store.database import Pool, listen
+from liveweights.terms.decision import Match
+from liveweights.weights.checkpoint import Checkpoint
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT = 3.0
+"""Seconds between looks at the rows, where nobody says that they have changed."""
+RETRY = 30.0
+"""Seconds after which a model that could not be opened is tried again."""
+POLL = 0.1
+"""Seconds between looks whether a model is loaded, or nobody uses it any more."""
+
+
+class CannotReplace(RuntimeError):
+    """A model's new settings do not work; it goes on with those of before."""
+
+
+class NotAllowed(RuntimeError):
+    """The terms do not let a model be loaded."""
+
+    def __init__(self, name: str, by: Match) -> None:
+        super().__init__(describe(name, by))
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Seat:
+    """A model as this instance runs it, local or hosted. ``version`` is its row's; None of the
+    settings file's. What ``stack`` holds is closed once nobody uses it."""
+
+    settings: ModelSettings | HostedSettings
+    version: int | None
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    model: Model | None = None
+    deployer: Deployer | None = None
+    hosted: Hosted | None = None
+
+    def standing(self, instance: str) -> Standing:
+        """What is told of it."""
+        name = self.settings.alias
+        if self.model is None or self.deployer is None:
+            return Standing(instance, name, "hosted", self.version)
+        routes = [route for route in self.model.router.routes() if route.name == name]
+        state = self.model.state(routes[0].live) if routes else "loading"
+        error = next(iter(self.deployer.failures().values()), None)
+        if state == "loading" and error is not None:
+            state = "failed"
+        return Standing(instance, name, state, self.version, error if state != "ready" else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why the row's ``version`` does not run here, and when it is tried again (loop's time).
+    ``denied``: because of the terms, which is a row."""
+
+    version: int
+    error: str
+    retry_at: float
+    denied: bool
+
+
+class Lineup:
+    """Use as ``async with``: inside, the models of the settings file are open, the local ones on
+    ``bases``, and rows are followed. ``lookout`` hears of every change at the moment at which it
+    counts, so that no model answers by the facts of another. Raises CatalogueRefused, OSError.
+
+    A row with the name of a model of the settings file changes nothing. A model that is changed
+    goes on answering as before until what takes its place can answer; one that is removed is
+    unknown at once, and closed when its last request has ended. One that cannot be opened is told
+    of, and the others go on.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        place: Place,
+        *,
+        instance: str,
+        bases: Sequence[Checkpoint],
+        lookout: Lookout,
+    ) -> None:
+        config = place.config
+        self._bases = bases
+        self.models = Models()
+        self.hosted = HostedModels()
+        self._lookout = lookout
+        self._pool = pool
+        self._place = place
+        self._instance = instance
+        self._memory: Memory | None = None
+        if (budget := config.memory_bytes()) is not None:
+            deployment = config.deployment
+            self._memory = Memory(
+                budget,
+                most_waiting=deployment.load_waiting,
+                seconds=deployment.load_seconds,
+            )
+        self._own = frozenset(config.names())
+        self._seats: dict[str, Seat] = {}
+        self._changing: dict[str, asyncio.Task[None]] = {}
+        self._failures: dict[str, Failure] = {}
+        self._tables: dict[str, ModelTable] = {}
+        """Of the rows by which models run."""
+        self._denied: dict[str, tuple[ModelTable, Match]] = {}
+        """Of the rows that the terms do not let be loaded, where nothing runs by an earlier one."""
+        self._known: dict[str, Known] = {}
+        """Of the settings and of both kinds of rows."""
+        self._reading = asyncio.Lock()
+        self._ignored = set[str]()
+        self._reported: list[Standing] | None = None
+        self._reported_at = float("-inf")
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        place = self._place
+        self._known = await self._read_known({})
+        try:
+            for settings, base in zip(place.list_models(), self._bases, strict=True):
+                self._put(await self._open_local(settings, base, None))
+            for settings in place.list_hosted():
+                self._put(await self._open_hosted(settings, None))
+        except BaseException:
+            await self._close_all()
+            raise
+        running = [self._follow(), self._listen()]
+        if self._memory is not None:
+            running.append(self._memory.run())
+        self._tasks = [asyncio.create_task(work) for work in running]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        running = [*self._tasks, *self._changing.values()]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await self._close_all()
+        try:
+            async with self._pool.connection(timeout=DATABASE_PATIENCE) as conn:
+                await rows.report(conn, self._instance, [])
+        except AWAY:
+            pass  # what was told is out of date within seconds
+
+    @property
+    def config(self) -> Config:
+        """The settings, with the models that rows add as they run here, and without those that the
+        terms do not let be loaded."""
+        place = self._place
+        return place.config.without_models(place.closed).with_models(self._tables)
+
+    def standings(self) -> list[Standing]:
+        """Where every model stands here, by name."""
+        told = {name: seat.standing(self._instance) for name, seat in self._seats.items()}
+        for name, failure in self._failures.items():
+            told[name] = Standing(self._instance, name, "failed", failure.version, failure.error)
+        for name in self._changing.keys() - told.keys():
+            told[name] = Standing(self._instance, name, "loading")
+        return [told[name] for name in sorted(told)]
+
+    async def step(self) -> None:
+        """Look once and start what has to be done; opening and draining go on by themselves."""
+        async with self._pool.connection(timeout=DATABASE_PATIENCE) as conn:
+            there = await rows.read_rows(conn)
+        self._reconcile({row.name: row for row in there})
+        await self._report()
+
+    async def _follow(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                await self.step()
+            except AWAY as error:
+                log.warning("models go on as they are, the database is away: %s", error)
+            except Exception:
+                # Whatever it was, requests must go on and the next look may find it mended.
+                log.exception("following the models failed; trying again in %gs", HEARTBEAT)
+            loading = any(one.state == "loading" for one in self.standings())
+            try:
+                async with asyncio.timeout(POLL if loading else HEARTBEAT):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def _listen(self) -> None:
+        async for _ in listen(self._place.dsn, rows.CHANNEL):
+            self._wake.set()
+
+    def _reconcile(self, there: dict[str, Row]) -> None:
+        for name in (there.keys() & self._own) - self._ignored:
+            log.warning("the model %s is the settings file's: what was added is left alone", name)
+        self._ignored = set(there.keys() & self._own)
+        added = {name for name, seat in self._seats.items() if seat.version is not None}
+        now = asyncio.get_running_loop().time()
+        for name in sorted((there.keys() | added | self._failures.keys()) - self._own):
+            row, seat, failure = there.get(name), self._seats.get(name), self._failures.get(name)
+            if name in self._changing:
+                continue
+            if row is None:
+                self._failures.pop(name, None)
+                self._forget_denial(name)
+                if seat is not None:
+                    self._start(name, self._remove(seat))
+            elif seat is not None and seat.version == row.version:
+                self._failures.pop(name, None)
+            elif failure is None or failure.version != row.version or now >= failure.retry_at:
+                self._start(name, self._enter(row, seat))
+
+    def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = self._changing[name] = asyncio.create_task(work)
+
+        def done(task: asyncio.Task[None]) -> None:
+            del self._changing[name]
+            self._wake.set()
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("what ran for the model %s did not end well", name, exc_info=error)
+
+        task.add_done_callback(done)
+
+    async def _enter(self, row: Row, before: Seat | None) -> None:
+        """Let the model go by the row."""
+        name = row.name
+        try:
+            table = read_table(name, row.settings)
+            settings = self._resolve(name, table)
+            known = (await self._read_known({name: table}))[name]
+            if (by := await self._ask_terms(row, known)) is not None:
+                if before is None:
+                    self._denied[name] = table, by
+                    self._known[name] = known
+                    self._tell()
+                raise NotAllowed(name, by)
+            if before is not None and _runs_on(before, settings):
+                before.settings, before.version = settings, row.version
+                self._adopt(name, table, known)
+                self._tell()
+                await self._renew_known()
+                return
+            seat = await self._open(settings, row.version)
+            if before is not None:
+                await self._until_ready(seat)
+        except Exception as error:
+            # Any failure of one model is its own: it is reported and the others go on.
+            loop = asyncio.get_running_loop()
+            told = " ".join(str(error).split()) or repr(error)
+            denied = isinstance(error, NotAllowed)
+            self._failures[name] = Failure(row.version, told, loop.time() + RETRY, denied)
+            if not denied:
+                self._forget_denial(name)
+            log.error("the model %s does not run by what was added: %s", name, told)
+            return
+        self._adopt(name, table, known)
+        self._put(seat, in_place_of=before)
+        log.info("the model %s goes by version %d of what was added", name, row.version)
+        await self._renew_known()
+        if before is not None:
+            await self._drain(before)
+
+    async def _ask_terms(self, row: Row, known: Known) -> Match | None:
+        """The rule that does not let the model be loaded, which is noted once for each version."""
+        failure = self._failures.get(row.name)
+        noted = failure is not None and failure.denied and failure.version == row.version
+        async with self._pool.connection() as conn:
+            closed = await find_closed(
+                conn, self._place.config, {row.name: known}, noted=[row.name] if noted else ()
+            )
+        return closed.get(row.name)
+
+    def _adopt(self, name: str, table: ModelTable, known: Known) -> None:
+        """From now on the model goes by these."""
+        self._failures.pop(name, None)
+        self._denied.pop(name, None)
+        self._tables[name] = table
+        self._known[name] = known
+
+    def _forget_denial(self, name: str) -> None:
+        if self._denied.pop(name, None) is not None:
+            self._known.pop(name, None)
+            self._tell()
+
+    async def _read_known(self, more: Mapping[str, ModelTable]) -> dict[str, Known]:
+        """What is known of all models, if these were among them. Raises CatalogueRefused,
+        OSError."""
+        config = self._place.config.with_models(self._rows() | more)
+        return await asyncio.to_thread(read_known, config, self._place.home)
+
+    async def _renew_known(self) -> None:
+        """What is known of one model depends on the others: on whom it teaches, and on which of
+        them stand in for it."""
+        try:
+            async with self._reading:
+                while True:
+                    before = self._rows()
+                    known = await self._read_known({})
+                    if before == self._rows():
+                        break
+        except (CatalogueRefused, OSError) as error:
+            log.error("what is said of the models stays as it was: %s", error)
+            return
+        self._known = known
+        self._tell()
+
+    def _rows(self) -> dict[str, ModelTable]:
+        return self._tables | {name: table for name, (table, _) in self._denied.items()}
+
+    def _tell(self) -> None:
+        local = {name: seat.model for name, seat in self._seats.items() if seat.model is not None}
+        closed = {name: by for name, (_, by) in self._denied.items()}
+        self._lookout.follow(self._known, local, {**self._place.closed, **closed})
+
+    def _resolve(self, name: str, table: ModelTable) -> ModelSettings | HostedSettings:
+        """Raises ConfigError."""
+        if wrong := table.misplaced():
+            raise ConfigError(f"models.{name} cannot have {', '.join(wrong)}")
+        config = self._place.config.with_models({name: table})
+        named = [one for one in config.list_hosted() if one.alias == name]
+        return named[0] if named else config.find_model(name)
+
+    async def _open(self, settings: ModelSettings | HostedSettings, version: int) -> Seat:
+        if isinstance(settings, HostedSettings):
+            return await self._open_hosted(settings, version)
+        config = self._place.config
+        cache = config.cache_folder()
+        base = await find_base(settings, cache, learns=settings.learns)
+        facts = await asyncio.to_thread(read_card, base, cache)
+        try:
+            async with self._pool.connection() as conn:
+                await stand(conn, settings.alias, base, facts, model=settings.base)
+        except AnotherBase:
+            raise ConfigError(
+                f"{settings.alias!r} stands on another base than {base.id}, with what was learnt "
+                f"there: add {settings.base} under another name"
+            ) from None
+        engine = await asyncio.to_thread(
+            with_context, base, settings.engine, residents=config.deployment.max_resident
+        )
+        fitted = msgspec.structs.replace(settings, engine=engine)
+        seat = await self._open_local(fitted, base, version)
+        seat.settings = settings  # as they are asked for, to be compared with the next
+        return seat
+
+    async def _open_local(
+        self, settings: ModelSettings, base: Checkpoint, version: int | None
+    ) -> Seat:
+        seat = Seat(settings=settings, version=version)
+        # What takes a model's place is another instance of it for a while.
+        suffix = "" if version is None else f".{version}"
+        try:
+            seat.model, seat.deployer = await open_model(
+                seat.stack,
+                self._pool,
+                self._place,
+                settings,
+                base=base,
+                instance=f"{self._instance}/{settings.alias}{suffix}",
+                memory=self._memory,
+            )
+        except BaseException:
+            await seat.stack.aclose()
+            raise
+        return seat
+
+    async def _open_hosted(self, settings: HostedSettings, version: int | None) -> Seat:
+        seat = Seat(settings=settings, version=version)
+        try:
+            seat.hosted = await open_hosted(seat.stack, self._pool, self._place.config, settings)
+        except BaseException:
+            await seat.stack.aclose()
+            raise
+        return seat
+
+    async def _until_ready(self, seat: Seat) -> None:
+        """Return when it can answer, or is loaded when it is asked for. Raises CannotReplace."""
+        try:
+            while (standing := seat.standing(self._instance)).state == "loading":
+                await asyncio.sleep(POLL)
+            if standing.state == "failed":
+                raise CannotReplace(standing.error or "it cannot be loaded")
+        except BaseException:
+            await seat.stack.aclose()
+            raise
+
+    def _put(self, seat: Seat, in_place_of: Seat | None = None) -> None:
+        """From now on it answers under its name."""
+        name, before = seat.settings.alias, in_place_of
+        if seat.hosted is not None:
+            self.hosted.put(seat.hosted)
+            if before is not None and before.model is not None:
+                self.models.remove(before.model)
+        elif seat.model is not None:
+            self.models.add(seat.model, in_place_of=before.model if before else None)
+            if before is not None and before.hosted is not None:
+                self.hosted.remove(name)
+        self._seats[name] = seat
+        self._tell()
+
+    async def _remove(self, seat: Seat) -> None:
+        name = seat.settings.alias
+        if seat.model is not None:
+            self.models.remove(seat.model)
+        else:
+            self.hosted.remove(name)
+        self._tables.pop(name, None)
+        self._known.pop(name, None)
+        del self._seats[name]
+        self._tell()
+        log.info("the model %s answers no more", name)
+        await self._renew_known()
+        await self._drain(seat)
+
+    async def _drain(self, seat: Seat) -> None:
+        """Close it once nobody uses it, and not before: who came before is answered."""
+        try:
+            if seat.hosted is not None:
+                await self.hosted.drained(seat.hosted)
+            elif seat.model is not None:
+                share = seat.model.share
+                while share is not None and share.users:
+                    await asyncio.sleep(POLL)
+                await seat.model.router.all_drained()
+        finally:
+            await seat.stack.aclose()
+
+    async def _report(self) -> None:
+        """Tell what has changed, and all once per heartbeat."""
+        told, now = self.standings(), asyncio.get_running_loop().time()
+        if told == self._reported and now - self._reported_at < HEARTBEAT:
+            return
+        async with self._pool.connection(timeout=DATABASE_PATIENCE) as conn:
+            await rows.report(conn, self._instance, told)
+        self._reported, self._reported_at = told, now
+
+    async def _close_all(self) -> None:
+        for seat in reversed(self._seats.values()):
+            await seat.stack.aclose()
+
+
+def _runs_on(seat: Seat, settings: ModelSettings | HostedSettings) -> bool:
+    """Whether what runs for the seat does for other settings, too."""
+    before = seat.settings
+    if isinstance(before, ModelSettings) and isinstance(settings, ModelSettings):
+        return before.runs_like(settings)
+    return before == settings

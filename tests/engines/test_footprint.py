@@ -1,0 +1,67 @@
+"""How much memory a checkpoint is expected to take, and what it takes."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.learn.families import make_family
+from tests.weights.gguf_files import write_gguf
+
+from liveweights.engines.context import cache_bytes
+from liveweights.engines.footprint import expect_bytes
+from liveweights.engines.protocol import Measured
+from liveweights.engines.settings import EngineSettings
+from liveweights.engines.torch.engine import TorchEngine
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import find, parameters, read_json
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    folder = tmp_path_factory.mktemp("footprint")
+    return find(str(make_family("qwen3", folder / "tiny")), folder / "cache")
+
+
+def test_torch_takes_what_was_expected_and_nothing_once_unloaded(
+    tiny: Checkpoint, tmp_path: Path
+) -> None:
+    settings = EngineSettings(kind="torch", context_length=64, threads=1)
+
+    async def go() -> None:
+        engine = TorchEngine(tiny, tmp_path, settings)
+        assert isinstance(engine, Measured)
+        assert engine.memory() == 0
+        await engine.load(tiny)
+        expected = expect_bytes(tiny, None, settings)
+        assert expected <= engine.memory() <= 1.05 * expected
+        await engine.unload(tiny.id)
+        assert engine.memory() == 0
+        await engine.close()
+
+    asyncio.run(go())
+
+
+def test_llama_has_room_for_all_slots_and_each_adapter_a_base_of_its_own(tiny: Checkpoint) -> None:
+    count = parameters(tiny.folder)
+    plain: dict[str, Any] = {"context_length": 64, "slots": 2}
+    rows = 128 * cache_bytes(read_json(tiny.folder / "config.json"), 2)
+    for precision, width in (("f32", 4.0), ("f16", 2.0), ("auto", 2.0), ("q8_0", 34 / 32)):
+        settings = EngineSettings(precision=precision, **plain)  # type: ignore[arg-type]
+        assert expect_bytes(tiny, None, settings) == int(count * width) + rows
+        # Whatever is of the adapter's own comes on top.
+        assert expect_bytes(tiny, tiny, settings) == int(count * width) + rows + 2 * count
+    half = EngineSettings(kind="torch", dtype="bfloat16", **plain)
+    assert expect_bytes(tiny, None, half) == 2 * count
+    merged = EngineSettings(kind="openvino", **plain)
+    assert expect_bytes(tiny, tiny, merged) == 4 * count
+
+
+def test_gguf_files_are_mapped_as_they_are(tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "m.gguf", kind="q8_0")
+    base = find(str(file), tmp_path / "cache")
+    rows = 64 * cache_bytes(read_json(base.folder / "config.json"), 2)
+    settings = EngineSettings(context_length=64, slots=1)
+    assert expect_bytes(base, None, settings) == file.stat().st_size + rows
