@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -13,10 +13,10 @@ from typing import Any, Self
 
 import msgspec
 
+from liveweights.app.knowledge import Knowledge
 from liveweights.app.place import Place
-from liveweights.app.profiles import CatalogueRefused, Known, read_known
 from liveweights.app.start import find_base
-from liveweights.app.terms import Lookout, describe, find_closed
+from liveweights.app.terms import Lookout, describe
 from liveweights.app.wiring import open_hosted, open_model
 from liveweights.catalog.card import read_card
 from liveweights.config import Config, ConfigError, ModelSettings, ModelTable, read_table
@@ -94,8 +94,8 @@ class Failure:
 
 class Lineup:
     """Use as ``async with``: inside, the models of the settings file are open, the local ones on
-    ``bases``, and rows are followed. ``lookout`` hears of every change at the moment at which it
-    counts, so that no model answers by the facts of another. Raises CatalogueRefused, OSError.
+    ``bases``, and rows are followed; ``lookout`` hears of every change. Raises CatalogueRefused,
+    OSError.
 
     A row with the name of a model of the settings file changes nothing. A model that is changed
     goes on answering as before until what takes its place can answer; one that is removed is
@@ -116,7 +116,7 @@ class Lineup:
         self._bases = bases
         self.models = Models()
         self.hosted = HostedModels()
-        self._lookout = lookout
+        self._knowledge = Knowledge(pool, place, lookout)
         self._pool = pool
         self._place = place
         self._instance = instance
@@ -132,13 +132,6 @@ class Lineup:
         self._seats: dict[str, Seat] = {}
         self._changing: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, Failure] = {}
-        self._tables: dict[str, ModelTable] = {}
-        """Of the rows by which models run."""
-        self._denied: dict[str, tuple[ModelTable, Match]] = {}
-        """Of the rows that the terms do not let be loaded, where nothing runs by an earlier one."""
-        self._known: dict[str, Known] = {}
-        """Of the settings and of both kinds of rows."""
-        self._reading = asyncio.Lock()
         self._ignored = set[str]()
         self._reported: list[Standing] | None = None
         self._reported_at = float("-inf")
@@ -147,7 +140,7 @@ class Lineup:
 
     async def __aenter__(self) -> Self:
         place = self._place
-        self._known = await self._read_known({})
+        await self._knowledge.begin()
         try:
             for settings, base in zip(place.list_models(), self._bases, strict=True):
                 self._put(await self._open_local(settings, base, None))
@@ -181,10 +174,8 @@ class Lineup:
 
     @property
     def config(self) -> Config:
-        """The settings, with the models that rows add as they run here, and without those that the
-        terms do not let be loaded."""
-        place = self._place
-        return place.config.without_models(place.closed).with_models(self._tables)
+        """The settings with the models that run here."""
+        return self._knowledge.config
 
     def standings(self) -> list[Standing]:
         """Where every model stands here, by name."""
@@ -235,7 +226,7 @@ class Lineup:
                 continue
             if row is None:
                 self._failures.pop(name, None)
-                self._forget_denial(name)
+                self._knowledge.forgive(name)
                 if seat is not None:
                     self._start(name, self._remove(seat))
             elif seat is not None and seat.version == row.version:
@@ -256,22 +247,21 @@ class Lineup:
 
     async def _enter(self, row: Row, before: Seat | None) -> None:
         """Let the model go by the row."""
-        name = row.name
+        name, knowledge = row.name, self._knowledge
         try:
             table = read_table(name, row.settings)
             settings = self._resolve(name, table)
-            known = (await self._read_known({name: table}))[name]
-            if (by := await self._ask_terms(row, known)) is not None:
+            known = await knowledge.look_up(name, table)
+            if (by := await knowledge.ask_terms(known, noted=self._is_noted(row))) is not None:
                 if before is None:
-                    self._denied[name] = table, by
-                    self._known[name] = known
-                    self._tell()
+                    knowledge.deny(name, table, known, by)
                 raise NotAllowed(name, by)
             if before is not None and _runs_on(before, settings):
                 before.settings, before.version = settings, row.version
-                self._adopt(name, table, known)
-                self._tell()
-                await self._renew_known()
+                self._failures.pop(name, None)
+                knowledge.adopt(name, table, known)
+                knowledge.tell()
+                await knowledge.renew()
                 return
             seat = await self._open(settings, row.version)
             if before is not None:
@@ -283,67 +273,21 @@ class Lineup:
             denied = isinstance(error, NotAllowed)
             self._failures[name] = Failure(row.version, told, loop.time() + RETRY, denied)
             if not denied:
-                self._forget_denial(name)
+                knowledge.forgive(name)
             log.error("the model %s does not run by what was added: %s", name, told)
             return
-        self._adopt(name, table, known)
+        self._failures.pop(name, None)
+        knowledge.adopt(name, table, known)
         self._put(seat, in_place_of=before)
         log.info("the model %s goes by version %d of what was added", name, row.version)
-        await self._renew_known()
+        await knowledge.renew()
         if before is not None:
             await self._drain(before)
 
-    async def _ask_terms(self, row: Row, known: Known) -> Match | None:
-        """The rule that does not let the model be loaded, which is noted once for each version."""
+    def _is_noted(self, row: Row) -> bool:
+        """Whether the terms denied this version before: each denial is a row once."""
         failure = self._failures.get(row.name)
-        noted = failure is not None and failure.denied and failure.version == row.version
-        async with self._pool.connection() as conn:
-            closed = await find_closed(
-                conn, self._place.config, {row.name: known}, noted=[row.name] if noted else ()
-            )
-        return closed.get(row.name)
-
-    def _adopt(self, name: str, table: ModelTable, known: Known) -> None:
-        """From now on the model goes by these."""
-        self._failures.pop(name, None)
-        self._denied.pop(name, None)
-        self._tables[name] = table
-        self._known[name] = known
-
-    def _forget_denial(self, name: str) -> None:
-        if self._denied.pop(name, None) is not None:
-            self._known.pop(name, None)
-            self._tell()
-
-    async def _read_known(self, more: Mapping[str, ModelTable]) -> dict[str, Known]:
-        """What is known of all models, if these were among them. Raises CatalogueRefused,
-        OSError."""
-        config = self._place.config.with_models(self._rows() | more)
-        return await asyncio.to_thread(read_known, config, self._place.home)
-
-    async def _renew_known(self) -> None:
-        """What is known of one model depends on the others: on whom it teaches, and on which of
-        them stand in for it."""
-        try:
-            async with self._reading:
-                while True:
-                    before = self._rows()
-                    known = await self._read_known({})
-                    if before == self._rows():
-                        break
-        except (CatalogueRefused, OSError) as error:
-            log.error("what is said of the models stays as it was: %s", error)
-            return
-        self._known = known
-        self._tell()
-
-    def _rows(self) -> dict[str, ModelTable]:
-        return self._tables | {name: table for name, (table, _) in self._denied.items()}
-
-    def _tell(self) -> None:
-        local = {name: seat.model for name, seat in self._seats.items() if seat.model is not None}
-        closed = {name: by for name, (_, by) in self._denied.items()}
-        self._lookout.follow(self._known, local, {**self._place.closed, **closed})
+        return failure is not None and failure.denied and failure.version == row.version
 
     def _resolve(self, name: str, table: ModelTable) -> ModelSettings | HostedSettings:
         """Raises ConfigError."""
@@ -429,7 +373,11 @@ class Lineup:
             if before is not None and before.hosted is not None:
                 self.hosted.remove(name)
         self._seats[name] = seat
-        self._tell()
+        if seat.model is not None:
+            self._knowledge.local[name] = seat.model
+        else:
+            self._knowledge.local.pop(name, None)
+        self._knowledge.tell()
 
     async def _remove(self, seat: Seat) -> None:
         name = seat.settings.alias
@@ -437,12 +385,12 @@ class Lineup:
             self.models.remove(seat.model)
         else:
             self.hosted.remove(name)
-        self._tables.pop(name, None)
-        self._known.pop(name, None)
         del self._seats[name]
-        self._tell()
+        self._knowledge.local.pop(name, None)
+        self._knowledge.forget(name)
+        self._knowledge.tell()
         log.info("the model %s answers no more", name)
-        await self._renew_known()
+        await self._knowledge.renew()
         await self._drain(seat)
 
     async def _drain(self, seat: Seat) -> None:
