@@ -6,7 +6,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from liveweights.config import Config, ConfigError, ModelSettings, load_config, read_table
+from liveweights.config import (
+    Config,
+    ConfigError,
+    ModelSettings,
+    load_config,
+    read_table,
+    read_tables,
+)
 from liveweights.engines.settings import EngineSettings
 from liveweights.serve.hosted.settings import MissingKey
 
@@ -230,3 +237,23 @@ def test_a_model_may_learn_from_a_hosted_one(tmp_path: Path) -> None:
     config = read(tmp_path, f'[models.code]\nlearn_from = "big"\n[models.big]\n{AT}')
     assert config.for_worker("code").learn_from == "big"
     assert read(tmp_path, "").for_worker().learn_from == ""
+
+
+def test_rows_that_are_understood_are_read() -> None:
+    config = Config(alias="code")
+    rows: dict[str, dict[str, Any]] = {
+        "more": {"learn": False},
+        "code": {},
+        "odd": {"bass": 1},
+        "wrong": {"engine": {"slots": 0}},
+        "both": {"upstream": "http://h", "base": "x"},
+    }
+    assert [*read_tables(config, rows)] == ["more"]
+
+
+def test_models_are_left_out() -> None:
+    config = msgspec.convert({"models": {"memory_gib": 1, "a": {}, "b": {}}}, Config)
+    left = config.without_models({"a": None})
+    assert left.names() == ("b",)
+    assert left.memory_bytes() == 2**30
+    assert Config(alias="m").without_models(()).names() == ("m",)

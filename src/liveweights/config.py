@@ -436,6 +436,20 @@ def read_table(name: str, keys: Mapping[str, Any]) -> ModelTable:
         raise ConfigError(f"the model {name!r}: {told}") from error
 
 
+def read_tables(config: Config, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, ModelTable]:
+    """Those of the rows that are understood and name models beside those of the settings."""
+    tables: dict[str, ModelTable] = {}
+    for name, keys in rows.items():
+        try:
+            table = read_table(name, keys)
+            config.with_models({name: table}).list_models()
+        except ConfigError:
+            continue
+        if name not in config.names() and not table.misplaced():
+            tables[name] = table
+    return tables
+
+
 def load_config(path: Path | None) -> Config:
     """Read a TOML file; None gives the defaults. Raises ConfigError."""
     if path is None:

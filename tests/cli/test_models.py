@@ -196,3 +196,12 @@ def test_other_commands_know_what_was_added(run, tmp_path: Path) -> None:
         app, ["status", "--model", "more", "--home", str(tmp_path), "--config", file]
     )
     assert "there is no alias 'more'" in result.stderr  # nobody has served it yet
+
+
+def test_terms_are_explained_of_what_was_added(run, tmp_path: Path) -> None:
+    assert run("add", "more", "--wait", "0").exit_code == 0
+    place = ["--home", str(tmp_path), "--config", str(tmp_path / "settings.toml")]
+    result = CliRunner().invoke(app, ["terms", "check", *place])
+    assert result.exit_code == 0, result.output
+    named = [line for line in result.stdout.splitlines() if line and not line.startswith(" ")]
+    assert {"code", "far", "more"} <= set(named)

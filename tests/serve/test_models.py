@@ -127,6 +127,8 @@ def test_a_request_for_a_model_that_is_not_loaded_waits_or_is_refused() -> None:
             share.settle(there=True, warm=False, failure=None)
 
         share.wake = lambda: asyncio.get_running_loop().call_soon(load) and None
+        listed = await api.acall("GET", "/v1/models/code", None)
+        assert listed.json()["state"] == "cold"
         health = await api.acall("GET", "/healthz", None)
         assert health.status == 200  # it can answer, after it is loaded
         return await api.acall("POST", "/v1/completions", {"model": "code", "prompt": "a"})
@@ -137,6 +139,28 @@ def test_a_request_for_a_model_that_is_not_loaded_waits_or_is_refused() -> None:
     refused = asyncio.run(test(0))
     assert (refused.status, refused.headers["retry-after"]) == (503, "1")
     assert "0 requests wait for it to be loaded" in refused.error()["message"]
+
+
+def test_the_next_that_may_answer_does_where_the_first_is_not_loaded(
+    models: tuple[Model, Model],
+) -> None:
+    memory = Memory(1, most_waiting=0, seconds=5.0)
+    share = memory.share("code", lambda: 0)
+    share.sleep()
+    cold = replace(models[0], share=share)
+    cold.router.resident(())
+    terms = Terms(
+        [
+            Candidate(facts=unknown_facts("code"), fallback=("talk",)),
+            Candidate(facts=unknown_facts("talk")),
+        ]
+    )
+    app = create_app(Models(cold, models[1]), MemoryRecorder(), terms=terms)
+    api = Api(cold.engine, MemoryRecorder(), cold.router, app)
+    asked = {"model": "code", "prompt": "a"}
+    answer = asyncio.run(api.acall("POST", "/v1/completions", asked))
+    assert (answer.status, answer.headers["x-model"]) == (200, "talk")
+    assert share.users == 0
 
 
 def test_models_come_and_go(models: tuple[Model, Model]) -> None:

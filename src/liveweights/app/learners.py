@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from liveweights.app.place import Place
 from liveweights.app.profiles import CatalogueRefused, Known, read_known
 from liveweights.app.terms import make_terms
-from liveweights.config import Config, ConfigError, ModelTable, read_table
+from liveweights.config import Config, ModelTable, read_tables
 from liveweights.cycle.worker import Worker
 from liveweights.holder import Held
 from liveweights.release import aliases
 from liveweights.release import models as rows
 from liveweights.release.alias import UnknownAlias
 from liveweights.release.deployer import AWAY
-from liveweights.release.models import Row
 from liveweights.store.database import Connection, Pool
 
 log = logging.getLogger(__name__)
@@ -25,21 +24,6 @@ LOOK = 3.0
 """Seconds between looks at the rows."""
 HELD = 60.0
 """Seconds after which a model is asked for again that the worker of another service lets learn."""
-
-
-def read_tables(config: Config, there: Mapping[str, Row]) -> dict[str, ModelTable]:
-    """The rows that name models beside those of the settings. What is wrong with the others, who
-    serves tells."""
-    tables: dict[str, ModelTable] = {}
-    for name, row in there.items():
-        try:
-            table = read_table(name, row.settings)
-            config.with_models({name: table}).list_models()
-        except ConfigError:
-            continue
-        if name not in config.names():
-            tables[name] = table
-    return tables
 
 
 def find_learners(config: Config, tables: Mapping[str, ModelTable]) -> dict[str, Config]:
@@ -120,7 +104,10 @@ class Learners:
 
     async def _reconcile(self, conn: Connection) -> None:
         there = {row.name: row for row in await rows.read_rows(conn)}
-        tables = read_tables(self._place.config, there)
+        # What is wrong with the others, who serves tells.
+        tables = read_tables(
+            self._place.config, {name: row.settings for name, row in there.items()}
+        )
         await self._know(tables)
         await self._terms.renew(conn)
         asked = self._terms.ask("load")

@@ -13,7 +13,14 @@ import psycopg
 import typer
 
 from liveweights.app.running import read_running, url_of
-from liveweights.config import Config, ConfigError, ModelSettings, load_config, read_table
+from liveweights.config import (
+    Config,
+    ConfigError,
+    ModelSettings,
+    load_config,
+    read_table,
+    read_tables,
+)
 from liveweights.release.alias import AliasError
 from liveweights.release.models import read_rows
 from liveweights.store.database import BadAddress, Connection, check_dsn
@@ -77,8 +84,7 @@ def find_url(url: str, config: Config, home: Path) -> str:
 def with_added(config: Config, name: str | None, home: Path) -> Config:
     """The settings with the model of that public name, where it was added to the service that runs
     in ``home``; ends the command where its row is not understood."""
-    nowhere = config.database_url() is None and not (home / "postgres").exists()
-    if not name or name in config.names() or nowhere:
+    if not name or name in config.names() or is_nowhere(config, home):
         return config
     added = {row.name: row for row in query(config, home, read_rows)}
     if name not in added:
@@ -87,6 +93,20 @@ def with_added(config: Config, name: str | None, home: Path) -> Config:
         return config.with_models({name: read_table(name, added[name].settings)})
     except ConfigError as error:
         raise refuse(str(error)) from error
+
+
+def with_all_added(config: Config, home: Path) -> Config:
+    """The settings with every model that was added to the service that runs in ``home``, as far as
+    its row is understood."""
+    if is_nowhere(config, home):
+        return config
+    added = {row.name: row.settings for row in query(config, home, read_rows)}
+    return config.with_models(read_tables(config, added))
+
+
+def is_nowhere(config: Config, home: Path) -> bool:
+    """Whether there is no database that could be asked yet."""
+    return config.database_url() is None and not (home / "postgres").exists()
 
 
 def refuse(message: str) -> typer.Exit:

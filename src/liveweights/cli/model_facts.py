@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from liveweights.cli.context import find_url
 from liveweights.cli.output import say
 from liveweights.config import Config
 from liveweights.release.model_facts import list_duties, list_model_facts
@@ -17,7 +18,6 @@ PATIENCE = 10.0
 """Seconds."""
 # Whatever proxy leads elsewhere: the service is here.
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
 
 class NoService(RuntimeError):
@@ -26,8 +26,7 @@ class NoService(RuntimeError):
 
 def fetch_models(config: Config, home: Path) -> dict[str, Model]:
     """What ``GET /v1/models`` of the service in ``home`` says, by public name. Raises NoService."""
-    host, port = config.api.host, config.api.port
-    url = f"http://{_EVERYWHERE.get(host, host)}:{port}/v1/models"
+    url = f"{find_url('', config, home)}/v1/models"
     headers = {"authorization": f"Bearer {key}"} if (key := read_key(home.resolve())) else {}
     request = urllib.request.Request(url, headers=headers)
     try:

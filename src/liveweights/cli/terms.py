@@ -15,7 +15,17 @@ from liveweights.app.profiles import CatalogueRefused, read_known
 from liveweights.catalog.card_files import CatalogueError
 from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.names import UnknownModel
-from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.cli.context import (
+    HOME,
+    Home,
+    Json,
+    Settings,
+    is_nowhere,
+    query,
+    read_config,
+    refuse,
+    with_all_added,
+)
 from liveweights.cli.output import say, show, show_json
 from liveweights.cli.terms_page import example_lines, list_questions, terms_lines, told
 from liveweights.config import Config
@@ -70,7 +80,8 @@ def check(
     purpose = purpose or find_purpose(settings.purposes, tenant)
     try:
         if name is None:
-            models = [one.candidate.facts for one in read_known(settings, home).values()]
+            served = with_all_added(settings, home)
+            models = [one.candidate.facts for one in read_known(served, home).values()]
         else:
             models = [facts_of(known, known.find(name))]
         strange = list(find_strange(settings.terms, known))
@@ -223,7 +234,7 @@ def end_override(
 
 def _overrides(settings: Config, home: Path) -> list[Override]:
     """Those that were not taken back; none where there is no service yet."""
-    if settings.database_url() is None and not (home / "postgres").exists():
+    if is_nowhere(settings, home):
         return []
 
     async def ask(conn: Connection) -> list[rows.Kept]:

@@ -1,0 +1,82 @@
+"""The workers of models that rows add."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from liveweights.app import learners
+from liveweights.app.learners import Learners, find_learners
+from liveweights.app.place import Place
+from liveweights.config import Config, ModelTable
+from liveweights.cycle import ledger
+from liveweights.release import aliases
+from liveweights.release import models as rows
+from liveweights.store.database import Pool, open_pool
+from liveweights.terms.rules import Conditions, Rule
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.registry import register
+
+BASE = "base@000000000000"
+BARRED = Rule(
+    name="not-yet", when=("load",), on=Conditions(model=("barred",)), then="deny", reason="so"
+)
+CONFIG = msgspec.structs.replace(
+    msgspec.convert({"models": {"code": {"learn": False}}, "cycle": {"poll": 0.05}}, Config),
+    terms=(BARRED,),
+)
+NAMES = ("more", "barred", "still")
+
+
+def test_those_learn_that_are_local_and_are_to() -> None:
+    tables = {
+        "more": ModelTable(),
+        "still": ModelTable(learn=False),
+        "far": ModelTable(upstream="http://h"),
+    }
+    (name,) = find_learners(CONFIG, tables)
+    assert name == "more"
+
+
+def test_a_row_learns_while_it_is_there_and_the_terms_let_it_be_loaded(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learners, "LOOK", 0.05)
+
+    async def held(pool: Pool) -> set[str]:
+        async with pool.connection() as conn:
+            return {name for name in NAMES if await ledger.read_lease(conn, ledger.lease_of(name))}
+
+    async def until(what: Callable[[set[str]], bool], pool: Pool) -> None:
+        async with asyncio.timeout(30):
+            while not what(await held(pool)):
+                await asyncio.sleep(0.02)
+
+    async def go() -> None:
+        pool = await open_pool(database_dsn)
+        async with pool.connection() as conn:
+            await register(conn, Checkpoint(BASE, "base", Path("/")), {})
+            for name in NAMES:
+                await aliases.create(conn, name, BASE)
+            await rows.add(conn, "barred", {})
+            await rows.add(conn, "still", {"learn": False})
+            await rows.add(conn, "more", {"learn_from": "far"})
+            await rows.add(conn, "far", {"upstream": "http://h"})
+        place = Place(CONFIG, tmp_path, database_dsn)
+        here = Learners(pool, place, url="http://127.0.0.1:9", owner="one", known={})
+        running = asyncio.create_task(here.run())
+        await until(lambda names: names == {"more"}, pool)
+        async with pool.connection() as conn:
+            await rows.remove(conn, "more")
+        await until(lambda names: not names, pool)
+        assert not running.done()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await here.close()
+        await pool.close()
+
+    asyncio.run(go())
