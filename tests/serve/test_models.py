@@ -12,6 +12,9 @@ from liveweights.serve.api.app import create_app
 from liveweights.serve.memory.memory import Memory
 from liveweights.serve.models import Model, Models, make_model
 from liveweights.serve.router import NotReady, Router, UnknownModel
+from liveweights.terms.criteria import Candidate
+from liveweights.terms.current import Terms
+from liveweights.terms.facts import unknown_facts
 
 from .api.doubles import (
     BASE,
