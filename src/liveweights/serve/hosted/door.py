@@ -90,7 +90,6 @@ class Door:
             await self._local(scope, receive, send)
             return
         client = await service.authenticator.authenticate(scope, use="answers", own=True)
-        client = await service.authenticator.authenticate(scope, use="answers", own=True)
         permit = await service.limiter.begin(client)
         try:
             check_json(Headers(scope=scope))
