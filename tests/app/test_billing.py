@@ -12,6 +12,7 @@ import psycopg
 from liveweights.app.billing import cost_from, settle_billing
 from liveweights.catalog.prices import ListedPrice
 from liveweights.config import Config
+from liveweights.release import models as rows
 
 SETTINGS = {
     "models": {
@@ -39,6 +40,23 @@ def test_a_service_knows_its_prices_costs_and_origins(database_dsn: str, tmp_pat
     assert [model for model, _ in sold] == ["big", "code", "nowhere"]
     assert dict(sold)["nowhere"] == "unknown"
     assert dict(sold)["code"] not in ("", "unknown")
+
+
+def test_what_was_added_has_its_costs_too(database_dsn: str, tmp_path: Path) -> None:
+    far = {"upstream": "https://api.openai.com/v1", "upstream_model": "gpt-4o-mini"}
+
+    async def play() -> None:
+        async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
+            await rows.add(conn, "far", far)
+            await rows.add(conn, "odd", {"bass": 1})
+        await settle_billing(database_dsn, Config(), tmp_path)
+        async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
+            cursor = await conn.execute("select side, model from prices")
+            assert await cursor.fetchall() == [("cost", "far")]
+            cursor = await conn.execute("select model from sold_models order by 1")
+            assert await cursor.fetchall() == [("code",), ("far",)]
+
+    asyncio.run(play())
 
 
 def test_a_listed_price_is_a_cost_in_dollars() -> None:

@@ -16,19 +16,24 @@ from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.filters import UNKNOWN
 from liveweights.catalog.price_library import current_prices
 from liveweights.catalog.prices import ListedPrice
-from liveweights.config import Config
+from liveweights.config import Config, read_tables
 from liveweights.meter.money import NANOS
 from liveweights.meter.price_rows import Sold, settle_prices, settle_sold
 from liveweights.meter.prices import EPOCH, PriceRow, price_from
+from liveweights.release.models import read_rows
 from liveweights.store.database import Connection
 
 log = logging.getLogger(__name__)
 
 
 async def settle_billing(dsn: str, config: Config, home: Path) -> None:
-    """Write down what the settings and the catalogue say now, where it is other than before."""
-    costs = await asyncio.to_thread(_read_costs, config, home)
-    sold = await asyncio.to_thread(_read_sold, config, home)
+    """Write down what the settings, the models that were added and the catalogue say now, where it
+    is other than before."""
+    async with await psycopg.AsyncConnection.connect(dsn) as conn:
+        added = {row.name: row.settings for row in await read_rows(conn)}
+    whole = config.with_models(read_tables(config, added))
+    costs = await asyncio.to_thread(_read_costs, whole, home)
+    sold = await asyncio.to_thread(_read_sold, whole, home)
     prices = {model: price_from(price, model) for model, price in config.prices.items()}
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
         await _settle(conn, prices, costs, sold)

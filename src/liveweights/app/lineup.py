@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import msgspec
 
+from liveweights.app.billing import settle_billing
 from liveweights.app.knowledge import Knowledge
 from liveweights.app.place import Place
 from liveweights.app.start import find_base
@@ -263,6 +264,8 @@ class Lineup:
                 knowledge.tell()
                 await knowledge.renew()
                 return
+            place = self._place
+            await settle_billing(place.dsn, place.config, place.home)
             seat = await self._open(settings, row.version)
             if before is not None:
                 await self._until_ready(seat)
