@@ -27,7 +27,16 @@ from liveweights.bom.packages import list_packages
 from liveweights.bom.read import Known, read_bill, read_inclusion
 from liveweights.catalog.card_files import CatalogueError
 from liveweights.catalog.catalogue import Catalogue
-from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.cli.context import (
+    HOME,
+    Home,
+    Json,
+    Settings,
+    query,
+    read_config,
+    refuse,
+    with_all_added,
+)
 from liveweights.cli.output import say, show_json
 from liveweights.config import Config
 from liveweights.store.database import Connection
@@ -77,7 +86,7 @@ def bom(
     """
     if everything == bool(subject):
         raise refuse("name a checkpoint or an alias, or give --all")
-    settings = read_config(config)
+    settings = with_all_added(read_config(config, home), home)
     if prove is not None:
         bill = _read(settings, home, subject)
         reaction = tenant, prove

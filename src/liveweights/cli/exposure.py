@@ -12,7 +12,16 @@ import typer
 from liveweights.catalog.card_files import CatalogueError
 from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.prices import PriceList
-from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.cli.context import (
+    HOME,
+    Home,
+    Json,
+    Settings,
+    query,
+    read_config,
+    refuse,
+    with_all_added,
+)
 from liveweights.cli.output import show_json
 from liveweights.cli.serving import list_served
 from liveweights.config import Config
@@ -57,7 +66,7 @@ def exposure(
 
     Not legal advice.
     """
-    settings = read_config(config)
+    settings = with_all_added(read_config(config, home), home)
     try:
         gone = [parse_without(text) for text in without or ()]
         window = make_window(since, until, "1d")
