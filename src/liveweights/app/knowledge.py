@@ -107,7 +107,7 @@ class Knowledge:
         self._lookout.follow(self._known, self.local, {**self._place.closed, **denied})
 
     async def _read(self, more: Mapping[str, ModelTable]) -> dict[str, Known]:
-        config = self._place.config.with_models(self._rows() | more)
+        config = self._place.config.with_models({**self._rows(), **more})
         return await asyncio.to_thread(read_known, config, self._place.home)
 
     def _rows(self) -> dict[str, ModelTable]:
