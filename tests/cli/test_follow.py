@@ -41,6 +41,21 @@ def test_what_is_piped_is_plain_lines(capsys: pytest.CaptureFixture[str]) -> Non
     ]
 
 
+def test_a_speed_is_told_as_soon_as_it_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    unknown = {"rows_per_second": None, "seconds_left": None}
+    told = iter(
+        [
+            status("learning", stage="measuring", done=0, total=9, steps=0, **unknown),
+            status("learning", stage="measuring", done=1, total=9, steps=0),
+            status(None),
+        ]
+    )
+    follow_cycle(lambda: next(told), poll=0.0)
+    lines = capsys.readouterr().out.splitlines()
+    assert "0 of 9" in lines[0]
+    assert "1 of 9, 2 a second" in lines[1]
+
+
 def test_without_a_cycle_there_is_nothing_to_follow(capsys: pytest.CaptureFixture[str]) -> None:
     follow_cycle(lambda: status(None))
     assert capsys.readouterr().out == ""

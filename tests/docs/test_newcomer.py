@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -42,17 +43,24 @@ ELSEWHERE = (
     *("up", "serve", "demo", "replay", "db", "upcycle", "import", "gate"),
     *("model", "make-key", "sign", "catalogue recognise", "catalogue refresh"),
     *("bom", "verify-bom", "import-adapter", "adoption import", "insight adoption --by maker"),
-    *("models add", "models set", "models remove"),
+    *("models add", "models set", "models remove", "ledger verify --expect", "ledger export"),
 )
 """What starts a service or needs what a reader brings; other tests run these."""
 MAY_REFUSE = (
     *("canary", "rollback", "archive", "restore", "terms end", "lineage", "scorecard"),
-    "models show",
+    *("models show", "tenants create", "ledger reverse"),
 )
 """What says in a sentence that there is nothing to do it with."""
 CYCLES = ("cycle --now", "cycle --follow", "cycle --cancel")
 """Run once, in order."""
-WORDS = {"code@1a2b3c4d5e6f": "LIVE", "NAME@HASH": "LIVE", "USER": "u-0", "--show 3": "--show 1"}
+AHEAD = ("tenants create",)
+"""What other pages suppose was done."""
+TOMORROW = datetime.now(UTC).date() + timedelta(days=1)
+WORDS = {
+    **{"code@1a2b3c4d5e6f": "LIVE", "NAME@HASH": "LIVE", "USER": "u-0", "--show 3": "--show 1"},
+    **{"--from 2026-11-01": f"--from {TOMORROW}", "--from 2026-12-01": f"--from {TOMORROW}"},
+    "--output ": "--output {folder}/",
+}
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ class Walk:
     def command(self, line: str) -> list[str]:
         """A line of a page with this home; other words stand for what is there."""
         for shown, meant in WORDS.items():
-            line = line.replace(shown, meant)
+            line = line.replace(shown, meant.format(folder=self.folder))
         if "LIVE" in line:
             line = line.replace("LIVE", self.ask("/status")["live"])
         _, *words = shlex.split(line)
@@ -183,9 +191,9 @@ def test_a_cycle_says_where_it_is(walk: Walk) -> None:
 
 
 def lines() -> list[str]:
-    """Every command of the pages, once, in their order."""
+    """Every command of the pages, once, in their order, after what they suppose."""
     shown = [c.line for c in all_commands() if c.line.startswith("liveweights ")]
-    return list(dict.fromkeys(shown))
+    return sorted(dict.fromkeys(shown), key=lambda line: not begins(line, AHEAD))
 
 
 def begins(line: str, words: tuple[str, ...]) -> bool:

@@ -76,10 +76,12 @@ def _watch(look: Look, poll: float) -> Iterator[Mapping[str, Any]]:
 def _print_lines(
     first: Mapping[str, Any], statuses: Iterator[Mapping[str, Any]]
 ) -> Mapping[str, Any]:
-    """A line when the stage changes and now and then; the last status."""
-    status, place, again = first, ("", ""), 0.0
+    """A line when the stage changes, when its speed is known, and now and then; the last status."""
+    status, place, again = first, ("", "", False), 0.0
     while (cycle := status["cycle"]) is not None:
-        here = cycle["state"], (cycle.get("progress") or {}).get("stage", "")
+        progress = cycle.get("progress") or {}
+        speed_known = progress.get("rows_per_second") is not None
+        here = cycle["state"], progress.get("stage", ""), speed_known
         if here != place or time.monotonic() >= again:
             say(f"{datetime.now(UTC):%H:%M:%S} {describe(cycle)}")
             sys.stdout.flush()

@@ -66,12 +66,13 @@ def _write(made: Invoice, form: Form, output: Path | None) -> None:
     if form == "pdf":
         assert output is not None
         output.write_bytes(write_pdf(made))
-        return
-    if output is None:
+    elif output is None:
         _print(made, form)
         return
-    with output.open("w", encoding="utf-8", newline="") as file, redirect_stdout(file):
-        _print(made, form)
+    else:
+        with output.open("w", encoding="utf-8", newline="") as file, redirect_stdout(file):
+            _print(made, form)
+    say(f"written to {output}", err=True)
 
 
 def _print(made: Invoice, form: Form) -> None:
