@@ -20,6 +20,7 @@ Around it, those who carry it, look at it and steer it:
     exposure whose models carry the service, and what breaks if one goes away
     meter    keys, tenants, limits, budgets, prices, ledger, bills
     insight  questions about live data, one SQL file each
+    scoreboard  scores of models on suites: paired, all pairs, ties said as ties
     console  the operator's pages: answer, checkpoint, cycle, feedback, verdict, release, rollback
     http     errors, wire, streaming, authentication, routes: shared by all that speak HTTP
     store    Postgres: connection, migrations, the embedded server

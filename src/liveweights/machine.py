@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import resource
 import signal
 import subprocess
@@ -163,6 +164,18 @@ def resident_memory(pid: int) -> int:
 def mapped_memory() -> int | None:
     """Bytes of address space that this process has, where they can be limited; None elsewhere."""
     return int(psutil.Process().memory_info().vms) if sys.platform == "linux" else None
+
+
+def describe_processor() -> str:
+    """Its name and the cores that may be used, such as ``Apple M3, 8 cores``."""
+    name = ""
+    if sys.platform == "linux":
+        lines = _read(Path("/proc/cpuinfo")).splitlines()
+        named = (line.partition(":") for line in lines)
+        name = next((value.strip() for key, _, value in named if key.startswith("model name")), "")
+    elif sys.platform == "darwin":
+        name = _sysctl("machdep.cpu.brand_string")
+    return f"{name or platform.machine()}, {cores()} cores"
 
 
 def boot_id() -> str:

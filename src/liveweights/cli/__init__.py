@@ -22,6 +22,7 @@ COMMANDS = {
     "scorecard": f"{HERE}.scorecard:scorecard",
     "gate": f"{HERE}.gate:gate",
     "suites": f"{HERE}.gate:suites",
+    "scoreboard": f"{HERE}.scoreboard:scoreboard",
     "insight": f"{HERE}.insight:insight",
     "prices": f"{HERE}.prices:prices",
     "ledger": f"{HERE}.ledger:ledger",

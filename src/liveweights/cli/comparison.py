@@ -57,7 +57,7 @@ async def compare(
                 await stack.enter_async_context(_held(conn, name))
                 await _wait(session, url, name, load_seconds)
             if "held-back" in model.gate.suites:
-                examples = await _held_back(conn, model.alias)
+                examples = await read_held_back(conn, model.alias)
         return await run_battery(
             url,
             candidate,
@@ -98,7 +98,8 @@ async def _wait(session: aiohttp.ClientSession, url: str, name: str, seconds: fl
         raise LookupError(f"{name} was not loaded within {seconds:g} s") from error
 
 
-async def _held_back(conn: Connection, alias: str) -> list[Example]:
+async def read_held_back(conn: Connection, alias: str) -> list[Example]:
+    """The rows that the last cycle of ``alias`` held back. Raises LookupError."""
     cycle = await ledger.last_held_back(conn, alias)
     if cycle is None:
         raise LookupError(f"no cycle of {alias!r} has held rows back yet")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +33,8 @@ class Refused(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class ApiModel:
-    """Asks for ``name``. Answers are not offered for training.
+    """Asks for ``name``. Answers are not offered for training. ``told`` hears of the ``usage`` of
+    each, as OpenAI counts it.
 
     Raises Refused for what asking again would not change, and aiohttp.ClientError or TimeoutError
     where the service stayed away: neither is the model's fault, so neither becomes a score.
@@ -42,6 +43,7 @@ class ApiModel:
     name: str
     url: str
     session: aiohttp.ClientSession
+    told: Callable[[Mapping[str, Any]], None] | None = None
 
     async def complete(
         self,
@@ -79,7 +81,10 @@ class ApiModel:
             try:
                 async with self.session.post(f"{self.url}/v1/{path}", json=body) as response:
                     if response.status == 200:
-                        return (await response.json())["choices"][0]
+                        answer = await response.json()
+                        if self.told:
+                            self.told(answer.get("usage") or {})
+                        return answer["choices"][0]
                     if response.status not in BUSY:
                         why = f"{self.name}: {response.status}: {await response.text()}"
                         raise Refused(why, response.status in UNFIT)

@@ -95,12 +95,7 @@ async def run_suite(
     where harm is plain (`is_harmed`). Raises SuiteError for a suite without cases, with two of one
     id, or refused as a whole.
     """
-    every = suite.cases()
-    cases = every[: plan.cases] if plan.cases else every
-    if not cases:
-        raise SuiteError(f"the suite {suite.card.name} has no cases")
-    if len({case.id for case in cases}) < len(cases):
-        raise SuiteError(f"the suite {suite.card.name} has two cases of one id")
+    cases = read_cases(suite, plan.cases)
     run = _Run(suite, plan, cases, {} if journal is None else journal.read())
     run.look()
     total = len(cases) * suite.card.samples
@@ -115,11 +110,11 @@ async def run_suite(
         for number, case, sample in todo:
             if run.stopped:
                 return
-            seed = _seed(plan.seed, case.id, sample)
+            seed = seed_for(plan.seed, case.id, sample)
             models = [candidate, incumbent]
             if (number + sample) % 2:
                 models.reverse()
-            attempts = [await _attempt(suite, case, model, seed) for model in models]
+            attempts = [await attempt_case(suite, case, model, seed) for model in models]
             if (number + sample) % 2:
                 attempts.reverse()
             pair = Pair(case=case.id, sample=sample, candidate=attempts[0], incumbent=attempts[1])
@@ -144,7 +139,9 @@ async def run_suite(
     return run.measured()
 
 
-async def _attempt(suite: Suite, case: Case, model: Model, seed: int) -> Attempt:
+async def attempt_case(suite: Suite, case: Case, model: Model, seed: int) -> Attempt:
+    """One attempt within the card's time. One that takes longer, or that the service refuses as
+    unfit, scores 0; any other failure is raised."""
     began = time.monotonic()
     patience = asyncio.timeout(suite.card.seconds)
     try:
@@ -169,6 +166,19 @@ async def _attempt(suite: Suite, case: Case, model: Model, seed: int) -> Attempt
     )
 
 
-def _seed(seed: int, case: str, sample: int) -> int:
+def read_cases(suite: Suite, most: int = 0) -> Sequence[Case]:
+    """The first ``most`` cases, or with 0 all. Raises SuiteError for a suite without cases, or with
+    two of one id."""
+    every = suite.cases()
+    cases = every[:most] if most else every
+    if not cases:
+        raise SuiteError(f"the suite {suite.card.name} has no cases")
+    if len({case.id for case in cases}) < len(cases):
+        raise SuiteError(f"the suite {suite.card.name} has two cases of one id")
+    return cases
+
+
+def seed_for(seed: int, case: str, sample: int) -> int:
+    """The seed of one attempt, the same for every model."""
     digest = hashlib.blake2b(f"{seed}\0{case}\0{sample}".encode(), digest_size=4).digest()
     return int.from_bytes(digest) >> 1

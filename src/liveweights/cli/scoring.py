@@ -1,0 +1,128 @@
+"""What ``liveweights scoreboard run`` does: open suites, ask models, keep scores, show bars."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from liveweights import __version__
+from liveweights.cli.comparison import read_held_back
+from liveweights.gate.suites.catalogue import open_suite
+from liveweights.gate.suites.model import ApiModel, open_models
+from liveweights.gate.suites.suite import Suite
+from liveweights.record.example import Example
+from liveweights.scoreboard.asking import Budget, Entry, ask, conditions_of
+from liveweights.scoreboard.entrants import Entrant, find_entrants
+from liveweights.scoreboard.results import Result, Run, ScoreboardError
+from liveweights.scoreboard.rows import keep_results, open_run, read_run
+from liveweights.store.database import Connection
+
+Open = Callable[[], AbstractAsyncContextManager[Connection]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is asked of whom, and what it may cost: ``money`` in the models' currency and
+    ``seconds``, None without bound."""
+
+    url: str
+    key: str
+    models: Sequence[str]
+    suites: Sequence[str]
+    twice: Sequence[str]
+    cases: int
+    seed: int
+    concurrency: int
+    money: float | None
+    seconds: float | None
+    hardware: str
+
+
+async def score(plan: Plan, open_database: Open) -> str | None:
+    """Ask all that is not asked yet; which bound stopped it, None where all is asked.
+
+    Raises ScoreboardError, SuiteError, SandboxUnavailable, Refused, LookupError, and
+    aiohttp.ClientError or TimeoutError where the service stays away, alone or in a group.
+    """
+    if not plan.models or not plan.suites:
+        raise ScoreboardError("name at least one model and one suite")
+    entrants = await find_entrants(plan.url, plan.models, plan.key)
+    budget = Budget(plan.money, plan.seconds)
+    async with (
+        open_database() as conn,
+        open_models(plan.url, plan.models, plan.key) as models,
+    ):
+        await conn.set_autocommit(True)
+        for name in plan.suites:
+            examples: Sequence[Example] = ()
+            if name == "held-back":
+                examples = await read_held_back(conn, _learner(plan.models))
+            async with open_suite(name, examples) as suite, _bar(name) as progress:
+                entries = await _enter(conn, plan, suite, entrants, models)
+
+                async def keep(run: int, result: Result) -> None:
+                    await keep_results(conn, run, [result])
+
+                done = await ask(
+                    suite,
+                    entries,
+                    keep,
+                    cases=plan.cases,
+                    seed=plan.seed,
+                    concurrency=plan.concurrency,
+                    budget=budget,
+                    progress=progress,
+                )
+            if not done:
+                return budget.exhausted
+    return None
+
+
+async def _enter(
+    conn: Connection,
+    plan: Plan,
+    suite: Suite,
+    entrants: Sequence[Entrant],
+    models: Sequence[ApiModel],
+) -> list[Entry]:
+    """The runs of a suite, with what is there of each."""
+    entries: list[Entry] = []
+    for entrant, model in zip(entrants, models, strict=True):
+        for repeat in (0, 1) if entrant.id in plan.twice else (0,):
+            run = Run(
+                model=entrant.id,
+                checkpoint=entrant.checkpoint,
+                conditions=conditions_of(suite, plan.cases, plan.seed, repeat),
+                runner=f"liveweights {__version__}",
+                hardware="hosted" if entrant.hosted else plan.hardware,
+            )
+            id_ = await open_run(conn, run, entrant.currency)
+            entries.append(Entry(id_, entrant, model, repeat, await read_run(conn, id_)))
+    return entries
+
+
+def _learner(models: Sequence[str]) -> str:
+    """The public name whose held-back rows are asked: of the first model."""
+    return models[0].partition("@")[0]
+
+
+@asynccontextmanager
+async def _bar(name: str) -> AsyncGenerator[Callable[[int, int], None]]:
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    task = bar.add_task(name, total=None)
+
+    def tell(done: int, total: int) -> None:
+        bar.update(task, completed=done, total=total)
+
+    with bar:
+        yield tell

@@ -1,0 +1,151 @@
+"""Every model attempts every case, in turn; each attempt is kept as it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from liveweights.gate.suites.journal import digest
+from liveweights.gate.suites.model import ApiModel
+from liveweights.gate.suites.run import REFUSED, attempt_case, read_cases, seed_for
+from liveweights.gate.suites.suite import Case, Suite, SuiteError
+from liveweights.scoreboard.entrants import NANOS, Counter, Entrant
+from liveweights.scoreboard.results import Conditions, Result
+
+Done = Mapping[tuple[str, int], Result]
+Keep = Callable[[int, Result], Awaitable[None]]
+"""Stores an attempt of a run."""
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One run that is asked: who, as what, how often seeds were changed, what is there already."""
+
+    run: int
+    entrant: Entrant
+    model: ApiModel
+    repeat: int
+    done: Done
+
+
+@dataclass(slots=True)
+class Budget:
+    """What may be spent in all, of money (units of the entrants' currency) and time (seconds);
+    None is without bound. Attempts that run when it is spent are finished."""
+
+    money: float | None = None
+    seconds: float | None = None
+    spent: int = 0
+    """Billionths."""
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def exhausted(self) -> str | None:
+        """Which bound was reached."""
+        if self.money is not None and self.spent >= self.money * NANOS:
+            return f"{self.money:g} of money"
+        if self.seconds is not None and time.monotonic() - self.began >= self.seconds:
+            return f"{self.seconds / 60:g} minutes"
+        return None
+
+
+def conditions_of(suite: Suite, cases: int, seed: int, repeat: int = 0) -> Conditions:
+    """What the scores of ``suite`` depend on, asked so. Raises SuiteError."""
+    card = suite.card
+    return Conditions(
+        suite=card.name,
+        version=card.version,
+        content=digest(suite),
+        harness=card.harness,
+        samples=card.samples,
+        seconds=card.seconds,
+        temperature=card.temperature,
+        max_tokens=card.max_tokens,
+        seed=seed,
+        cases=len(read_cases(suite, cases)),
+        repeat=repeat,
+    )
+
+
+async def ask(
+    suite: Suite,
+    entries: Sequence[Entry],
+    keep: Keep,
+    *,
+    cases: int = 0,
+    seed: int = 0,
+    concurrency: int = 2,
+    budget: Budget | None = None,
+    progress: Progress | None = None,
+) -> bool:
+    """Attempt what is not done, case by case with every entry; whether all of it is done then.
+
+    Raises SuiteError where a model refused every case, and what `attempt_case` raises.
+    """
+    chosen = read_cases(suite, cases)
+    todo = list(_todo(suite, chosen, entries))
+    total = len(chosen) * suite.card.samples * len(entries)
+    count = total - len(todo)
+    left = iter(todo)
+    bound = budget or Budget()
+
+    async def work() -> None:
+        nonlocal count
+        for case, sample, entry in left:
+            if bound.exhausted:
+                return
+            result = await _attempt(suite, case, sample, entry, seed)
+            bound.spent += result.nanos or 0
+            await keep(entry.run, result)
+            refusals.get(entry.run, []).append(result.detail)
+            count += 1
+            if progress:
+                progress(count, total)
+
+    refusals: dict[int, list[str]] = {entry.run: [] for entry in entries if not entry.done}
+    if progress:
+        progress(count, total)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(max(1, concurrency)):
+            group.create_task(work())
+    for entry in entries:
+        details = refusals.get(entry.run, [])
+        if details and all(detail.startswith(REFUSED) for detail in details):
+            raise SuiteError(
+                f"the suite {suite.card.name}: {entry.entrant.id} {details[0]}, as every case"
+            )
+    return count == total
+
+
+def _todo(
+    suite: Suite, cases: Sequence[Case], entries: Sequence[Entry]
+) -> Iterator[tuple[Case, int, Entry]]:
+    """Who goes first moves on with each case, so that nobody has the warmer machine."""
+    for number, case in enumerate(cases):
+        for sample in range(suite.card.samples):
+            first = (number + sample) % len(entries)
+            for entry in (*entries[first:], *entries[:first]):
+                if (case.id, sample) not in entry.done:
+                    yield case, sample, entry
+
+
+async def _attempt(suite: Suite, case: Case, sample: int, entry: Entry, seed: int) -> Result:
+    counter = Counter()
+    model = replace(entry.model, told=counter.add)
+    shown = f"{case.id}\0{entry.repeat}" if entry.repeat else case.id
+    attempt = await attempt_case(suite, case, model, seed_for(seed, shown, sample))
+    known = counter.prompt is not None and counter.completion is not None
+    return Result(
+        case=case.id,
+        sample=sample,
+        group=case.group,
+        score=attempt.score,
+        seconds=attempt.seconds,
+        prompt_tokens=counter.prompt,
+        completion_tokens=counter.completion,
+        nanos=entry.entrant.cost(counter.prompt or 0, counter.completion or 0) if known else None,
+        detail=attempt.detail[:300],
+    )

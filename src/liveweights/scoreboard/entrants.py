@@ -1,0 +1,99 @@
+"""The models that are asked: what a service says of each, and what its answers cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from liveweights.scoreboard.results import ScoreboardError
+
+NANOS = 10**9
+
+
+class Pricing(msgspec.Struct, frozen=True):
+    """Of a million tokens, in units of ``currency``."""
+
+    input: float | None = None
+    output: float | None = None
+    currency: str = "USD"
+
+
+class Entrant(msgspec.Struct, frozen=True):
+    """As ``GET /v1/models/NAME`` says it. ``hosted`` models are answered by somebody else's
+    machine."""
+
+    id: str
+    checkpoint: str | None = None
+    base: str | None = None
+    pricing: Pricing | None = None
+    data: dict[str, Any] | None = None
+
+    @property
+    def hosted(self) -> bool:
+        return bool((self.data or {}).get("sent_to"))
+
+    @property
+    def currency(self) -> str | None:
+        return self.pricing.currency if self.pricing and self.pricing.input is not None else None
+
+    def cost(self, prompt: int, completion: int) -> int | None:
+        """Billionths of the currency, rounded to the nearest; None where it has no price."""
+        pricing = self.pricing
+        if pricing is None or pricing.input is None or pricing.output is None:
+            return None
+        millionths = prompt * Decimal(repr(pricing.input)) + completion * Decimal(
+            repr(pricing.output)
+        )
+        return int((millionths * NANOS / 10**6).to_integral_value())
+
+
+@dataclass(slots=True)
+class Counter:
+    """Tokens of one attempt, over all of its requests; None once an answer did not count them."""
+
+    prompt: int | None = 0
+    completion: int | None = 0
+
+    def add(self, usage: Mapping[str, Any]) -> None:
+        """An answer's ``usage``."""
+        prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        known = isinstance(prompt, int) and isinstance(completion, int)
+        if not known or self.prompt is None or self.completion is None:
+            self.prompt = self.completion = None
+            return
+        self.prompt += prompt
+        self.completion += completion
+
+
+async def find_entrants(url: str, names: Sequence[str], key: str = "") -> list[Entrant]:
+    """Raises ScoreboardError for a model that the service at ``url`` does not have, a key that it
+    does not take, or prices in several currencies; aiohttp.ClientError where it is away."""
+    if len(set(names)) < len(names):
+        raise ScoreboardError("a model is named twice; --twice NAME scores one a second time")
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        entrants = [await _find(session, url.rstrip("/"), name) for name in names]
+    currencies = sorted({one.currency for one in entrants if one.currency})
+    if len(currencies) > 1:
+        raise ScoreboardError(
+            f"prices are in {' and '.join(currencies)}: what a solved task costs compares in one"
+            " currency only; set [prices] of these models in one"
+        )
+    return entrants
+
+
+async def _find(session: aiohttp.ClientSession, url: str, name: str) -> Entrant:
+    async with session.get(f"{url}/v1/models/{name}") as response:
+        if response.status in (401, 403):
+            raise ScoreboardError(f"{url} does not accept the key: set OPENAI_API_KEY, or --key")
+        if response.status != 200:
+            raise ScoreboardError(
+                f"{url} has no model {name!r}; `liveweights models list` shows those that there are"
+            )
+        told = msgspec.json.decode(await response.read(), type=Entrant)
+        return msgspec.structs.replace(told, id=name)

@@ -1,0 +1,124 @@
+"""Results per instance that others published, into the same rows.
+
+Three shapes are read: ``{"ID": true, ...}`` with truth values, scores in [0, 1] or objects with
+``resolved`` (SWE-bench Pro's ``eval_results.json``; the leaderboard's ``per_instance_details``); a
+report with ``resolved_ids`` and the ids that were tried (SWE-bench's harness); and JSON lines or a
+list of objects with an id and ``resolved`` or ``score``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any, cast
+
+import msgspec
+
+from liveweights.scoreboard.results import Conditions, Result, ScoreboardError
+
+IDS = ("instance_id", "case", "id", "task_id")
+OUTCOMES = ("resolved", "score", "reward", "passed")
+TRIED = ("submitted_ids", "completed_ids", "unresolved_ids", "error_ids", "empty_patch_ids")
+_REPOSITORY = re.compile(r"(?:instance_)?([\w.-]+?__[\w.-]+?)-[0-9a-f]+(?:-|$)")
+
+
+def parse_results(text: str) -> list[Result]:
+    """One per instance, by id; those of one repository (``owner__name-...``) are a group.
+
+    Raises ScoreboardError for a text that has none of the shapes, an outcome that is no score in
+    [0, 1], or an id that is there twice.
+    """
+    try:
+        value = msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        value = _parse_lines(text, error)
+    results = sorted(_read(value), key=lambda one: one.case)
+    if not results:
+        raise ScoreboardError("there are no results in it")
+    for one, other in pairwise(results):
+        if one.case == other.case:
+            raise ScoreboardError(f"{one.case} is there twice")
+    return results
+
+
+def conditions_for(
+    results: Iterable[Result], *, suite: str, version: str, harness: str, source: str
+) -> Conditions:
+    """Of results that somebody else has: the cases stand for what was asked."""
+    cases = sorted(result.case for result in results)
+    return Conditions(
+        suite=suite,
+        version=version,
+        content=hashlib.sha256("\n".join(cases).encode()).hexdigest(),
+        harness=harness,
+        samples=1,
+        seconds=0.0,
+        temperature=0.0,
+        max_tokens=0,
+        seed=0,
+        cases=len(cases),
+        source=source,
+    )
+
+
+def _parse_lines(text: str, whole: Exception) -> list[Any]:
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if len(lines) < 2:
+        raise ScoreboardError(f"it is no JSON: {whole}") from whole
+    values: list[Any] = []
+    for number, line in lines:
+        try:
+            values.append(msgspec.json.decode(line))
+        except msgspec.DecodeError as error:
+            raise ScoreboardError(f"line {number} is no JSON: {error}") from error
+    return values
+
+
+def _read(value: object) -> list[Result]:
+    match value:
+        case {"resolved_ids": list()}:
+            return _read_report(cast(dict[str, Any], value))
+        case {"per_instance_details": dict() as inner} | {"results": (dict() | list()) as inner}:
+            return _read(cast(object, inner))
+        case dict():
+            return [_result(str(id_), one) for id_, one in cast(dict[str, Any], value).items()]
+        case list():
+            return [_read_item(number, one) for number, one in enumerate(cast(list[Any], value), 1)]
+        case _:
+            raise ScoreboardError("it is neither an object nor a list of results")
+
+
+def _read_report(report: Mapping[str, Any]) -> list[Result]:
+    resolved = {str(one) for one in report["resolved_ids"]}
+    tried = {str(one) for name in TRIED for one in report.get(name) or ()} | resolved
+    return [_result(one, one in resolved) for one in tried]
+
+
+def _read_item(number: int, item: object) -> Result:
+    if not isinstance(item, dict):
+        raise ScoreboardError(f"result {number} is no object")
+    values = cast(dict[str, Any], item)
+    id_ = next((values[name] for name in IDS if name in values), None)
+    if id_ is None:
+        raise ScoreboardError(f"result {number} has none of {', '.join(IDS)}")
+    return _result(str(id_), values)
+
+
+def _result(id_: str, outcome: object) -> Result:
+    if isinstance(outcome, dict):
+        values = cast(dict[str, Any], outcome)
+        outcome = next((values[name] for name in OUTCOMES if name in values), None)
+    if not isinstance(outcome, bool | int | float) or not _is_score(outcome):
+        raise ScoreboardError(
+            f"{id_}: {outcome!r} is no outcome; it is true, false or a score in [0, 1], or an"
+            f" object with one of {', '.join(OUTCOMES)}"
+        )
+    repository = _REPOSITORY.match(id_)
+    return Result(case=id_, score=float(outcome), group=repository[1] if repository else None)
+
+
+def _is_score(value: float) -> bool:
+    return math.isfinite(value) and 0 <= value <= 1

@@ -1,0 +1,85 @@
+"""What a score is: one attempt at one case, and all that it depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Own = Literal["own"]
+OWN: Own = "own"
+"""The source of what was asked here."""
+
+
+class ScoreboardError(ValueError):
+    """Something cannot be scored or compared; the message says what, and what to do."""
+
+
+class Conditions(msgspec.Struct, frozen=True, kw_only=True):
+    """What scores depend on beside the model: two models compare only where all of it is the same.
+
+    ``content`` is a digest of what the suite asks and how it scores. ``harness`` puts each case
+    ``samples`` times, ``seconds`` at most each. ``repeat`` 0 is what ranks; other numbers are the
+    same cases with other seeds, which show the noise. ``source`` is ``own``, or names whose
+    results these are.
+    """
+
+    suite: str
+    version: str
+    content: str
+    harness: str
+    samples: int
+    seconds: float
+    temperature: float
+    max_tokens: int
+    seed: int
+    cases: int
+    repeat: int = 0
+    source: str = OWN
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One model under one set of conditions: by its public name, and the checkpoint that answered
+    (None: an import does not say). ``runner`` is the program that asked, ``hardware`` what
+    answered."""
+
+    model: str
+    checkpoint: str | None
+    conditions: Conditions
+    runner: str
+    hardware: str
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt. ``score`` in [0, 1]; ``group`` names what the case depends on; ``seconds`` and
+    tokens are of all that was asked for it; ``nanos`` its price in billionths of the run's
+    currency, None where there is none."""
+
+    case: str
+    sample: int = 0
+    group: str | None = None
+    score: Annotated[float, Meta(ge=0, le=1)]
+    seconds: float | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    nanos: int | None = None
+    detail: str = ""
+
+
+class Scored(msgspec.Struct, frozen=True, kw_only=True):
+    """A run with its results by case and sample; ``currency`` is that of their prices."""
+
+    id: int
+    run: Run
+    created_at: datetime
+    currency: str | None
+    results: Mapping[tuple[str, int], Result]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every case was attempted as often as it should be."""
+        conditions = self.run.conditions
+        return len(self.results) == conditions.cases * conditions.samples

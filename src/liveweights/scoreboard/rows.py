@@ -1,0 +1,104 @@
+"""The tables of scores."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Iterable
+
+import msgspec
+
+from liveweights.scoreboard.results import Conditions, Result, Run, Scored
+from liveweights.store.database import Connection
+
+_CONDITIONS = Conditions.__struct_fields__
+_NAMES = ("model", "checkpoint", "runner", "hardware", *_CONDITIONS)
+OPEN = f"""
+insert into score_runs ({", ".join(_NAMES)}, currency)
+values ({", ".join(f"%({name})s" for name in _NAMES)}, %(currency)s)
+on conflict (source, suite, version, content, harness, samples, cases, seconds, temperature,
+    max_tokens, seed, repeat, model, checkpoint)
+do update set hardware = excluded.hardware
+returning id
+"""
+KEEP = """
+insert into scores (run, case_id, sample, case_group, score, seconds, prompt_tokens,
+    completion_tokens, nanos, detail)
+values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+on conflict (run, case_id, sample) do nothing
+"""
+RUNS = f"select id, created_at, currency, {', '.join(_NAMES)} from score_runs order by id"
+SCORES = """
+select run, case_id, sample, case_group, score, seconds, prompt_tokens, completion_tokens, nanos,
+    detail
+from scores where run = any(%s)
+"""
+
+
+async def open_run(conn: Connection, run: Run, currency: str | None = None) -> int:
+    """The id of a run; one under the same conditions is gone on with."""
+    values = {
+        "model": run.model,
+        "checkpoint": run.checkpoint,
+        "runner": run.runner,
+        "hardware": run.hardware,
+        "currency": currency,
+        **msgspec.structs.asdict(run.conditions),
+    }
+    row = await (await conn.execute(OPEN, values)).fetchone()
+    assert row is not None
+    return row[0]
+
+
+async def keep_results(conn: Connection, run: int, results: Iterable[Result]) -> None:
+    """Store attempts; one that is there already stays as it is."""
+    rows = [
+        (run, one.case, one.sample, one.group, one.score, one.seconds, one.prompt_tokens,
+         one.completion_tokens, one.nanos, one.detail)
+        for one in results
+    ]  # fmt: skip
+    async with conn.cursor() as cursor:
+        await cursor.executemany(KEEP, rows)
+
+
+async def read_run(conn: Connection, run: int) -> dict[tuple[str, int], Result]:
+    """What is kept of one run, by case and sample."""
+    return {(one.case, one.sample): one async for _, one in _read(conn, [run])}
+
+
+async def read_scored(conn: Connection, suites: Iterable[str] = ()) -> list[Scored]:
+    """Every run, oldest first, with its results; of ``suites`` only, where some are given."""
+    wanted = set(suites)
+    runs = [
+        (id_, created, currency, _run(values))
+        for id_, created, currency, *values in await (await conn.execute(RUNS)).fetchall()
+    ]
+    runs = [one for one in runs if not wanted or one[3].conditions.suite in wanted]
+    results: defaultdict[int, dict[tuple[str, int], Result]] = defaultdict(dict)
+    async for run, result in _read(conn, [id_ for id_, *_ in runs]):
+        results[run][result.case, result.sample] = result
+    return [
+        Scored(id=id_, run=run, created_at=created, currency=currency, results=results[id_])
+        for id_, created, currency, run in runs
+    ]
+
+
+async def remove_run(conn: Connection, run: int) -> bool:
+    """Whether there was one."""
+    return (await conn.execute("delete from score_runs where id = %s", (run,))).rowcount > 0
+
+
+async def _read(conn: Connection, runs: list[int]) -> AsyncGenerator[tuple[int, Result]]:
+    async for run, *values in await conn.execute(SCORES, (runs,)):
+        yield run, Result(**dict(zip(_RESULT, values, strict=True)))
+
+
+_RESULT = (
+    *("case", "sample", "group", "score", "seconds", "prompt_tokens", "completion_tokens"),
+    *("nanos", "detail"),
+)
+
+
+def _run(values: list[object]) -> Run:
+    named = dict(zip(_NAMES, values, strict=True))
+    conditions = {name: named.pop(name) for name in _CONDITIONS}
+    return msgspec.convert({**named, "conditions": conditions}, Run)

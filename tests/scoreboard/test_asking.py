@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from tests.gate.suites.doubles import ScriptedModel
+
+from liveweights.gate.suites.model import ApiModel, Refused
+from liveweights.gate.suites.questions import Questions, exact
+from liveweights.gate.suites.suite import Card, Case, SuiteError
+from liveweights.scoreboard.asking import Budget, Entry, ask, conditions_of
+from liveweights.scoreboard.entrants import Entrant, Pricing
+from liveweights.scoreboard.results import Result
+
+CARD = Card(name="letters", version="1", title="t", licence="CC0-1.0")
+SUITE = Questions(CARD, [Case(id=str(i), prompt=f"p{i}", target="yes") for i in range(12)], exact)
+
+
+@dataclass
+class Counting(ScriptedModel):
+    """Tells what its answers used, as a service does."""
+
+    told: Callable[[Mapping[str, Any]], None] | None = None
+    seeds: dict[str, int] = field(default_factory=dict[str, int])
+
+    def _answer(self, prompt: str, seed: int) -> str:
+        if self.told:
+            self.told({"prompt_tokens": 10, "completion_tokens": 1})
+        self.seeds[prompt] = seed
+        return super()._answer(prompt, seed)
+
+
+Kept = defaultdict[int, dict[tuple[str, int], Result]]
+
+
+def entry(number: int, kept: Kept, said: str = "yes", repeat: int = 0) -> Entry:
+    model = Counting(f"m{number}", lambda prompt, seed: said)
+    entrant = Entrant(model.name, pricing=Pricing(1.0, 1.0))
+    return Entry(number, entrant, cast(ApiModel, model), repeat, dict(kept[number]))
+
+
+async def go(entries: list[Entry], kept: Kept, **more: Any) -> bool:
+    async def keep(run: int, result: Result) -> None:
+        kept[run][result.case, result.sample] = result
+
+    return await ask(SUITE, entries, keep, concurrency=1, **more)
+
+
+def test_all_answer_the_same_cases_with_the_same_seeds() -> None:
+    kept = Kept(dict)
+    entries = [entry(1, kept), entry(2, kept, "no"), entry(3, kept, repeat=1)]
+    assert asyncio.run(go(entries, kept))
+    assert [len(kept[number]) for number in (1, 2, 3)] == [12, 12, 12]
+    assert sum(one.score for one in kept[1].values()) == 12
+    assert sum(one.score for one in kept[2].values()) == 0
+    seeds = [cast(Counting, one.model).seeds for one in entries]
+    assert seeds[0] == seeds[1]
+    assert not set(seeds[0].values()) & set(seeds[2].values())
+    one = kept[1]["0", 0]
+    assert (one.prompt_tokens, one.completion_tokens, one.nanos) == (10, 1, 11_000)
+
+
+def test_a_spent_budget_stops_and_the_same_goes_on() -> None:
+    kept = Kept(dict)
+    assert not asyncio.run(go([entry(1, kept)], kept, budget=Budget(money=0.000040)))
+    first = dict(kept[1])
+    assert len(first) == 4
+    rest = entry(1, kept)
+    assert asyncio.run(go([rest], kept))
+    assert len(cast(Counting, rest.model).asked) == 8
+    assert {key: kept[1][key] for key in first} == first
+
+
+def test_time_is_a_bound_too() -> None:
+    budget = Budget(seconds=0.0)
+    assert not asyncio.run(go([entry(1, Kept(dict))], Kept(dict), budget=budget))
+    assert budget.exhausted == "0 minutes"
+
+
+def test_a_model_that_refuses_every_case_is_no_zero() -> None:
+    def refuse(prompt: str, seed: int) -> str:
+        raise Refused("no chats", unfit=True)
+
+    model = Counting("m", refuse)
+    refusing = Entry(1, Entrant("m"), cast(ApiModel, model), 0, {})
+    with pytest.raises(SuiteError, match="m refused: no chats"):
+        asyncio.run(go([refusing], Kept(dict)))
+
+
+def test_conditions_change_with_what_is_asked() -> None:
+    one = conditions_of(SUITE, 0, 0)
+    assert (one.suite, one.cases, one.samples) == ("letters", 12, 1)
+    assert conditions_of(SUITE, 5, 0).cases == 5
+    changed = Questions(CARD, [Case(id="0", prompt="other", target="yes")], exact)
+    assert conditions_of(changed, 0, 0).content != one.content

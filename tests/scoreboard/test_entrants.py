@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+
+from liveweights.scoreboard.entrants import Counter, Entrant, Pricing
+
+
+def test_a_price_is_of_a_million_tokens_and_exact() -> None:
+    entrant = Entrant("a", pricing=Pricing(0.15, 0.6, "EUR"))
+    assert entrant.cost(1_000_000, 0) == 150_000_000
+    assert entrant.cost(3, 1) == 1_050
+    assert entrant.currency == "EUR"
+
+
+@pytest.mark.parametrize("pricing", [None, Pricing(), Pricing(input=0.1)])
+def test_without_a_price_the_cost_is_not_known(pricing: Pricing | None) -> None:
+    assert Entrant("a", pricing=pricing).cost(10, 10) is None
+
+
+def test_hosted_is_what_is_sent_elsewhere() -> None:
+    assert Entrant("a", data={"sent_to": "api.example.com"}).hosted
+    assert not Entrant("a", data={"sent_to": None}).hosted
+    assert not Entrant("a").hosted
+
+
+def test_tokens_add_up_until_one_is_not_known() -> None:
+    counter = Counter()
+    counter.add({"prompt_tokens": 3, "completion_tokens": 2})
+    counter.add({"prompt_tokens": 5, "completion_tokens": 1})
+    assert (counter.prompt, counter.completion) == (8, 3)
+    counter.add({})
+    counter.add({"prompt_tokens": 5, "completion_tokens": 1})
+    assert (counter.prompt, counter.completion) == (None, None)

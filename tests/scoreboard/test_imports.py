@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from liveweights.scoreboard.imports import conditions_for, parse_results
+from liveweights.scoreboard.results import ScoreboardError
+
+ONE = "instance_ansible__ansible-a7d2a4e03209cff1e97e59fd54bb2b05fdbdbec6-v0f01c69f1e2528b9"
+TWO = "django__django-11099"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({ONE: True, TWO: False}),
+        json.dumps({ONE: {"resolved": True, "cost": 0.3}, TWO: {"resolved": False}}),
+        json.dumps({"per_instance_details": {ONE: {"resolved": True}, TWO: {"resolved": False}}}),
+        json.dumps({"resolved_ids": [ONE], "submitted_ids": [ONE, TWO], "total_instances": 2}),
+        json.dumps([{"instance_id": ONE, "score": 1}, {"instance_id": TWO, "score": 0.0}]),
+        f'{{"task_id": "{ONE}", "passed": true}}\n\n{{"task_id": "{TWO}", "passed": false}}\n',
+    ],
+)
+def test_every_shape_gives_the_same_results(text: str) -> None:
+    results = parse_results(text)
+    assert [(one.case, one.score, one.group) for one in results] == [
+        (TWO, 0.0, "django__django"),
+        (ONE, 1.0, "ansible__ansible"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("nothing", "no JSON"),
+        ("{}", "no results"),
+        ('"text"', "neither an object nor a list"),
+        ('{"a": 1.5}', "a: 1.5 is no outcome"),
+        ('{"a": NaN}', "no JSON"),
+        ('{"a": "yes"}', "a: 'yes' is no outcome"),
+        ('[{"resolved": true}]', "result 1 has none of instance_id"),
+        ("[3]", "result 1 is no object"),
+        ('[{"id": "a", "score": 1}, {"id": "a", "score": 0}]', "a is there twice"),
+        ('{"id": "a", "score": 1}\n{"id": "b", ', "line 2 is no JSON"),
+    ],
+)
+def test_what_is_wrong_is_named(text: str, why: str) -> None:
+    with pytest.raises(ScoreboardError, match=why):
+        parse_results(text)
+
+
+def test_other_instances_are_other_conditions() -> None:
+    how = {"suite": "s", "version": "1", "harness": "h", "source": "them"}
+    one = conditions_for(parse_results('{"a": true, "b": true}'), **how)
+    same = conditions_for(parse_results('{"b": false, "a": true}'), **how)
+    other = conditions_for(parse_results('{"a": true, "c": true}'), **how)
+    assert one == same
+    assert one != other
+    assert one.cases == 2
