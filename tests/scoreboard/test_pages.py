@@ -15,7 +15,7 @@ TABLES = make_tables(
     [
         scored("a|b", GOOD, nanos=1_500_000),
         scored("c", BAD),
-        scored("c", BAD[1:] + [1.0], repeat=1, number=2),
+        scored("c", [*BAD[1:], 1.0], repeat=1, number=2),
         scored("d", BAD[:5], cases=40),
     ]
 )

@@ -12,8 +12,11 @@ GOOD, BAD = [1.0] * 30, [0.0] * 30
 
 def test_models_under_the_same_conditions_are_in_one_table() -> None:
     tables = make_tables(
-        [scored("a", GOOD), scored("b", BAD), scored("c", GOOD, version="2"), scored("d", GOOD, seed=1)]
-    )  # fmt: skip
+        [
+            *(scored("a", GOOD), scored("b", BAD)),
+            *(scored("c", GOOD, version="2"), scored("d", GOOD, seed=1)),
+        ]
+    )
     ranked = [
         [place.model for place in table.ranking.places] if table.ranking else [] for table in tables
     ]

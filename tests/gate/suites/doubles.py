@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from liveweights.gate.suites.suite import Message
+from liveweights.gate.suites.suite import Message, Reply, ToolCall
 
+CALL = re.compile(r"^call (\S+) (.*)$", re.MULTILINE)
 Answer = Callable[[str, int], str]
 """The last message or the prompt, and the seed, to the answer."""
 
@@ -38,6 +41,23 @@ class ScriptedModel:
         stop: Sequence[str] = (),
     ) -> str:
         return self._answer(messages[-1]["content"], seed)
+
+    async def use_tools(
+        self,
+        messages: Sequence[dict[str, Any]],
+        tools: Sequence[dict[str, Any]],
+        *,
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+    ) -> Reply:
+        """An answer that begins with ``call NAME`` and goes on with JSON calls that tool."""
+        said = self._answer(messages[-1]["content"], seed)
+        calls = [
+            ToolCall(id=f"c{number}", name=name, arguments=arguments)
+            for number, (name, arguments) in enumerate(CALL.findall(said))
+        ]
+        return Reply(text="" if calls else said, calls=tuple(calls))
 
     def _answer(self, prompt: str, seed: int) -> str:
         self.asked.append((prompt, seed))

@@ -8,7 +8,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from liveweights.gate.sandbox import open_sandbox
-from liveweights.gate.suites import code, heldback, instructions, knowledge, mathematics, terminal
+from liveweights.gate.suites import (
+    code,
+    competition,
+    heldback,
+    instructions,
+    knowledge,
+    mathematics,
+    search,
+    terminal,
+    tools,
+)
+from liveweights.gate.suites.bfcl import open_bfcl
 from liveweights.gate.suites.code import Code
 from liveweights.gate.suites.folder import find_package, open_questions, read_description
 from liveweights.gate.suites.inspect import open_inspect
@@ -28,8 +39,11 @@ def _nothing() -> str | None:
 BUILT_IN: dict[str, tuple[Card, Callable[[], str | None]]] = {
     "code": (code.CARD, lambda: code.missing() or _no_sandbox()),
     "mathematics": (mathematics.CARD, mathematics.missing),
+    "competition": (competition.CARD, _nothing),
     "knowledge": (knowledge.CARD, _nothing),
     "instructions": (instructions.CARD, _nothing),
+    "search": (search.CARD, _nothing),
+    "tools": (tools.CARD, _nothing),
     "terminal": (terminal.CARD, _no_sandbox),
     "held-back": (heldback.CARD, _nothing),
 }
@@ -38,7 +52,7 @@ BUILT_IN: dict[str, tuple[Card, Callable[[], str | None]]] = {
 
 @asynccontextmanager
 async def open_suite(name: str, examples: Sequence[Example] = ()) -> AsyncGenerator[Suite]:
-    """A built-in suite, a folder's path, ``package:NAME`` or ``inspect:TASK``.
+    """A built-in suite, a folder's path, ``package:NAME``, ``inspect:TASK`` or ``bfcl:CATEGORY``.
 
     ``examples`` are the rows of "held-back". Raises SuiteError, SandboxUnavailable.
     """
@@ -56,6 +70,12 @@ async def _open(name: str, examples: Sequence[Example]) -> Suite:
             return Code(await open_sandbox(), cases)
         case "mathematics":
             return mathematics.open_mathematics()
+        case "competition":
+            return competition.open_competition()
+        case "search":
+            return search.open_search()
+        case "tools":
+            return tools.open_tools()
         case "knowledge":
             return knowledge.open_knowledge()
         case "instructions":
@@ -72,12 +92,14 @@ async def _open_other(name: str) -> Suite:
     kind, _, rest = name.partition(":")
     if kind == "inspect" and rest:
         return open_inspect(rest)
+    if kind == "bfcl" and rest:
+        return open_bfcl(rest)
     folder = find_package(rest) if kind == "package" and rest else Path(name)
     if not folder.is_dir():
         known = ", ".join(BUILT_IN)
         raise SuiteError(
-            f"there is no suite {name!r}; it is one of {known}, a folder, package:NAME, or"
-            " inspect:FILE@TASK"
+            f"there is no suite {name!r}; it is one of {known}, a folder, package:NAME,"
+            " inspect:FILE@TASK, or bfcl:CATEGORY"
         )
     description = read_description(folder)
     if description.card.harness == "terminal":

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from liveweights.gate.suites.suite import Message
+from liveweights.gate.suites.suite import Message, Reply, ToolCall
 
 BUSY = frozenset({429, 502, 503, 504})
 PATIENCE = 60.0
@@ -68,6 +68,28 @@ class ApiModel:
     ) -> str:
         body = {"messages": messages, "max_tokens": max_tokens, "temperature": temperature}
         return (await self._ask("chat/completions", body, seed, stop))["message"]["content"] or ""
+
+    async def use_tools(
+        self,
+        messages: Sequence[dict[str, Any]],
+        tools: Sequence[dict[str, Any]],
+        *,
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+    ) -> Reply:
+        body = {"messages": messages, "max_tokens": max_tokens, "temperature": temperature}
+        choice = await self._ask("chat/completions", body | {"tools": tools}, seed, ())
+        message = choice["message"]
+        calls = tuple(
+            ToolCall(
+                id=call["id"],
+                name=call["function"]["name"],
+                arguments=call["function"]["arguments"],
+            )
+            for call in message.get("tool_calls") or ()
+        )
+        return Reply(text=message.get("content") or "", calls=calls)
 
     async def _ask(
         self, path: str, body: dict[str, Any], seed: int, stop: Sequence[str]

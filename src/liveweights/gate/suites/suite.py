@@ -59,6 +59,21 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
 
 
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
+    """``arguments`` is what the model wrote: the JSON text of an object, if it is well-formed."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """A turn of a chat with tools: a text, calls, or both."""
+
+    text: str
+    calls: tuple[ToolCall, ...] = ()
+
+
 class Model(Protocol):
     """One checkpoint behind the public API."""
 
@@ -84,6 +99,18 @@ class Model(Protocol):
         seed: int,
         stop: Sequence[str] = (),
     ) -> str: ...
+
+    async def use_tools(
+        self,
+        messages: Sequence[dict[str, Any]],
+        tools: Sequence[dict[str, Any]],
+        *,
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+    ) -> Reply:
+        """A turn of a chat in which the model may call ``tools``; both as OpenAI writes them."""
+        ...
 
 
 class Suite(Protocol):
