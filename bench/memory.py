@@ -69,6 +69,8 @@ def main() -> None:
             make_base(folder / f"m{number}", number, options.layers)
             for number in range(options.models)
         ]
+        for kind in ("one", "all"):
+            (folder / kind).mkdir()
         one, _ = asyncio.run(serve(folder / "one", bases[:1], None, 1, 5.0))
         budget = int(ROOM * one.told)
         seen, settled = asyncio.run(
@@ -128,7 +130,6 @@ async def serve(
     folder: Path, bases: list[Path], budget: int | None, clients: int, seconds: float
 ) -> tuple[Seen, int]:
     """Traffic on a service of its own with these models; also how many are loaded at the end."""
-    folder.mkdir()
     models: dict[str, Any] = {base.name: {"base": str(base), "learn": False} for base in bases}
     # More than enough: what the bound is measured with.
     models["memory_gib"] = (budget or 64 * GIB) / GIB
