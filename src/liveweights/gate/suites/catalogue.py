@@ -15,6 +15,7 @@ from liveweights.gate.suites import (
     instructions,
     knowledge,
     mathematics,
+    polyglot,
     search,
     terminal,
     tools,
@@ -23,6 +24,7 @@ from liveweights.gate.suites.bfcl import open_bfcl
 from liveweights.gate.suites.code import Code
 from liveweights.gate.suites.folder import find_package, open_questions, read_description
 from liveweights.gate.suites.inspect import open_inspect
+from liveweights.gate.suites.polyglot import Polyglot
 from liveweights.gate.suites.suite import Card, Suite, SuiteError
 from liveweights.gate.suites.terminal import open_terminal
 from liveweights.record.example import Example
@@ -42,6 +44,7 @@ BUILT_IN: dict[str, tuple[Card, Callable[[], str | None]]] = {
     "competition": (competition.CARD, _nothing),
     "knowledge": (knowledge.CARD, _nothing),
     "instructions": (instructions.CARD, _nothing),
+    "polyglot": (polyglot.CARD, lambda: polyglot.missing() or _no_sandbox()),
     "search": (search.CARD, _nothing),
     "tools": (tools.CARD, _nothing),
     "terminal": (terminal.CARD, _no_sandbox),
@@ -72,6 +75,8 @@ async def _open(name: str, examples: Sequence[Example]) -> Suite:
             return mathematics.open_mathematics()
         case "competition":
             return competition.open_competition()
+        case "polyglot":
+            return Polyglot(await open_sandbox(), polyglot.read_cases())
         case "search":
             return search.open_search()
         case "tools":
