@@ -145,7 +145,7 @@ class Polyglot:
         return await self.check(case, await ask(self.card, case, model, seed))
 
     async def check(self, case: Case, answer: str) -> Attempt:
-        """1 if the program's output is right on every input, but for blanks at the ends of lines."""
+        """1 if the output is right on every input, but for blanks at the ends of lines."""
         block = BLOCK.search(answer)
         program = block.group(1) if block else answer
         for lines, expected in case.target:
