@@ -113,15 +113,15 @@ def run(
         hardware=hardware or describe_processor(),
     )
     try:
-        spent = asyncio.run(score(plan, lambda: open_database(settings, where)))
+        outcome = asyncio.run(score(plan, lambda: open_database(settings, where)))
     except* (ScoreboardError, SuiteError, SandboxUnavailable, Refused, LookupError) as group:
         raise refuse(str(_first(group))) from group
     except* (ClientError, TimeoutError) as group:
         why = f"{found} cannot be reached: {_first(group)}; `liveweights up` starts it"
         raise refuse(why) from group
-    _print(query(settings, home, lambda conn: _read(conn, plan.models, plan.suites)), "table")
-    if spent:
-        say(f"stopped: {spent} are spent; the same command goes on", fg="yellow", err=True)
+    _print(query(settings, home, lambda conn: _read(conn, names, outcome.suites)), "table")
+    if outcome.spent:
+        say(f"stopped: {outcome.spent} are spent; the same command goes on", fg="yellow", err=True)
         raise typer.Exit(3)
 
 

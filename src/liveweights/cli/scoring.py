@@ -42,8 +42,17 @@ class Plan:
     hardware: str
 
 
-async def score(plan: Plan, open_database: Open) -> str | None:
-    """Ask all that is not asked yet; which bound stopped it, None where all is asked.
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The suites that were asked, by the names that their cards have; which bound stopped it, None
+    where all is asked."""
+
+    suites: tuple[str, ...]
+    spent: str | None
+
+
+async def score(plan: Plan, open_database: Open) -> Outcome:
+    """Ask all that is not asked yet.
 
     Raises ScoreboardError, SuiteError, SandboxUnavailable, Refused, LookupError, and
     aiohttp.ClientError or TimeoutError where the service stays away, alone or in a group.
@@ -52,6 +61,7 @@ async def score(plan: Plan, open_database: Open) -> str | None:
         raise ScoreboardError("name at least one model and one suite")
     entrants = await find_entrants(plan.url, plan.models, plan.key)
     budget = Budget(plan.money, plan.seconds)
+    asked: list[str] = []
     async with (
         open_database() as conn,
         open_models(plan.url, plan.models, plan.key) as models,
@@ -61,7 +71,8 @@ async def score(plan: Plan, open_database: Open) -> str | None:
             examples: Sequence[Example] = ()
             if name == "held-back":
                 examples = await read_held_back(conn, _learner(plan.models))
-            async with open_suite(name, examples) as suite, _bar(name) as progress:
+            async with open_suite(name, examples) as suite, _bar(suite.card.name) as progress:
+                asked.append(suite.card.name)
                 entries = await _enter(conn, plan, suite, entrants, models)
 
                 async def keep(run: int, result: Result) -> None:
@@ -78,8 +89,8 @@ async def score(plan: Plan, open_database: Open) -> str | None:
                     progress=progress,
                 )
             if not done:
-                return budget.exhausted
-    return None
+                return Outcome(tuple(asked), budget.exhausted)
+    return Outcome(tuple(asked), None)
 
 
 async def _enter(

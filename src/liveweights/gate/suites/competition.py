@@ -57,9 +57,9 @@ def _paths(rng: random.Random) -> Problem:
 
 
 def _digits(rng: random.Random) -> Problem:
-    total, most = rng.randint(4, 20), 1000
-    count = sum(sum(map(int, str(n))) == total for n in range(most))
-    return f"How many whole numbers from 0 to {most - 1} have the digit sum {total}?", count
+    total, most = rng.randint(4, 20), rng.randint(500, 999)
+    count = sum(sum(map(int, str(n))) == total for n in range(most + 1))
+    return f"How many whole numbers from 0 to {most} have the digit sum {total}?", count
 
 
 def _coprime(rng: random.Random) -> Problem:
@@ -82,8 +82,8 @@ def _recurrence(rng: random.Random) -> Problem:
 
 
 def _sums(rng: random.Random) -> Problem:
-    total, parts, most = rng.randint(8, 18), 3, 9
-    count = sum(sum(one) == total for one in product(range(1, most + 1), repeat=parts))
+    total, most = rng.randint(8, 18), rng.randint(6, 12)
+    count = sum(sum(one) == total for one in product(range(1, most + 1), repeat=3))
     return (
         f"How many ordered triples of whole numbers from 1 to {most} have the sum {total}?",
         count,
