@@ -92,7 +92,7 @@ OWNERS = {
         "series", "shadow_answers", "upstream_objects",
     },
     "release": {"aliases", "deployments", "model_states", "models", "releases", "warm"},
-    "scoreboard": {"score_runs", "scores"},
+    "scoreboard": {"score_results", "score_runs"},
     "terms": {"terms_denials", "terms_overrides"},
     "weights": {"checkpoints", "vocabularies"},
 }  # fmt: skip

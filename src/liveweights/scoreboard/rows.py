@@ -19,18 +19,18 @@ on conflict (source, suite, version, content, harness, samples, cases, seconds, 
     max_tokens, seed, repeat, model, checkpoint)
 do update set hardware = excluded.hardware
 returning id
-"""
+""".encode()
 KEEP = """
-insert into scores (run, case_id, sample, case_group, score, seconds, prompt_tokens,
+insert into score_results (run, case_id, sample, case_group, score, seconds, prompt_tokens,
     completion_tokens, nanos, detail)
 values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 on conflict (run, case_id, sample) do nothing
 """
-RUNS = f"select id, created_at, currency, {', '.join(_NAMES)} from score_runs order by id"
+RUNS = f"select id, created_at, currency, {', '.join(_NAMES)} from score_runs order by id".encode()
 SCORES = """
 select run, case_id, sample, case_group, score, seconds, prompt_tokens, completion_tokens, nanos,
     detail
-from scores where run = any(%s)
+from score_results where run = any(%s)
 """
 
 

@@ -28,7 +28,7 @@ create table score_runs (
 comment on table score_runs is
 'A model under one set of conditions of a suite. See `liveweights scoreboard`.';
 
-create table scores (
+create table score_results (
     run                bigint not null references score_runs on delete cascade,
     case_id            text not null,
     sample             int not null check (sample >= 0),
@@ -41,5 +41,5 @@ create table scores (
     detail             text not null default '',
     primary key (run, case_id, sample)
 );
-comment on table scores is
+comment on table score_results is
 'What came of one attempt at one case; `score` is in [0, 1].';
