@@ -61,13 +61,12 @@ class Counter:
 
     def add(self, usage: Mapping[str, Any]) -> None:
         """An answer's ``usage``."""
-        prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-        known = isinstance(prompt, int) and isinstance(completion, int)
-        if not known or self.prompt is None or self.completion is None:
-            self.prompt = self.completion = None
-            return
-        self.prompt += prompt
-        self.completion += completion
+        self.prompt = _add(self.prompt, usage.get("prompt_tokens"))
+        self.completion = _add(self.completion, usage.get("completion_tokens"))
+
+
+def _add(sum_: int | None, tokens: object) -> int | None:
+    return sum_ + tokens if sum_ is not None and isinstance(tokens, int) else None
 
 
 async def find_entrants(url: str, names: Sequence[str], key: str = "") -> list[Entrant]:
