@@ -44,6 +44,7 @@ ELSEWHERE = (
     *("model", "make-key", "sign", "catalogue recognise", "catalogue refresh"),
     *("bom", "verify-bom", "import-adapter", "adoption import", "insight adoption --by maker"),
     *("models add", "models set", "models remove", "ledger verify --expect", "ledger export"),
+    "scoreboard import",
 )
 """What starts a service or needs what a reader brings; other tests run these."""
 MAY_REFUSE = (
@@ -57,9 +58,13 @@ AHEAD = ("tenants create",)
 """What other pages suppose was done."""
 TOMORROW = datetime.now(UTC).date() + timedelta(days=1)
 WORDS = {
-    "code@1a2b3c4d5e6f": "LIVE", "NAME@HASH": "LIVE", "USER": "u-0", "--show 3": "--show 1",
-    "--from 2026-11-01": f"--from {TOMORROW}", "--from 2026-12-01": f"--from {TOMORROW}",
-    "--output ": "--output {folder}/",
+    "code@1a2b3c4d5e6f": "LIVE",
+    "NAME@HASH": "LIVE",
+    "USER": "u-0",
+    "--show 3": "--show 1",
+    "--from 2026-11-01": f"--from {TOMORROW}",
+    "--from 2026-12-01": f"--from {TOMORROW}",
+    "acme-2026-10.pdf": "{folder}/acme-2026-10.pdf",
 }
 
 
