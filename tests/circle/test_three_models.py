@@ -29,15 +29,24 @@ LEARNING = ("code", "small")
 NAMES = (*LEARNING, "far")
 
 
-async def start(stack: AsyncExitStack, folder: Path, settings: dict[str, Any]) -> Service:
+def begin(folder: Path, settings: dict[str, Any]) -> Service:
     folder.mkdir()
     config = folder / "liveweights.toml"
     write_config(config, settings)
-    service = Service(folder / "home", config, free_port(), folder / "service.log")
+    return Service(folder / "home", config, free_port(), folder / "service.log")
+
+
+async def start(stack: AsyncExitStack, folder: Path, settings: dict[str, Any]) -> Service:
+    service = begin(folder, settings)
     stack.callback(service.stop)
     client = await stack.enter_async_context(Client(service.url, timeout=60))
     await service.wait(client, 240)
     return service
+
+
+def show_logs(folder: Path) -> None:
+    for log in folder.glob("*/service.log"):
+        print(log.read_text(errors="replace")[-6000:])
 
 
 @asynccontextmanager
@@ -60,8 +69,7 @@ async def running() -> AsyncGenerator[Service]:
             }
             yield await start(stack, folder / "three", {**SETTINGS, "models": models})
     except BaseException:
-        for log in folder.glob("*/service.log"):
-            print(log.read_text(errors="replace")[-6000:])
+        show_logs(folder)
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
