@@ -21,6 +21,7 @@ from tests.learn.families import make_config, write_family
 
 from liveweights.replay.client import Client, Reaction, Status
 from liveweights.replay.service import Service, free_port, write_config
+from liveweights.weights.models import DEFAULT_MODEL
 from liveweights.weights.upcycle import upcycle
 
 pytestmark = [pytest.mark.slow, pytest.mark.model, pytest.mark.fault, pytest.mark.timeout(3600)]
@@ -59,7 +60,7 @@ async def running() -> AsyncGenerator[Service]:
             still = {"alias": "elsewhere", "engine": SETTINGS["engine"]}
             far = await start(stack, folder / "far", {**still, "cycle": {"min_feedback": 100_000}})
             models: dict[str, Any] = {
-                "code": {},
+                "code": {"base": DEFAULT_MODEL},
                 "small": {
                     "base": str(folder / "small-mixture"),
                     "engine": {"kind": "torch"},
