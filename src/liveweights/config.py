@@ -35,6 +35,7 @@ from liveweights.serve.gateway.settings import GatewaySettings
 from liveweights.serve.hosted.chains import find_circle
 from liveweights.serve.hosted.settings import HostedSettings
 from liveweights.terms.defaults import DEFAULTS
+from liveweights.terms.needs import Ability
 from liveweights.terms.roster import AUTO
 from liveweights.terms.rules import Purpose, Rule, parse_rules
 from liveweights.weights.download import NAME
@@ -153,10 +154,17 @@ class ModelTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             "upstream is away, answers 429 or 5xx, or takes too long."
         ),
     ] = msgspec.field(default_factory=list[str])
+    capabilities: Annotated[
+        list[Ability] | None,
+        Meta(
+            description="All that a hosted model is able to, for requests to `auto`, as "
+            "`/v1/models` shows it; not set: images by its card, all else is not known."
+        ),
+    ] = None
 
     def misplaced(self) -> list[str]:
         """Keys that are given and belong to the other kind of model."""
-        hosted = ("upstream_model", "key_env", "timeout", "fallback")
+        hosted = ("upstream_model", "key_env", "timeout", "fallback", "capabilities")
         fields = msgspec.structs.fields(self)
         local = [field.name for field in fields if field.name not in ("upstream", *hosted)]
         empty = ModelTable()
@@ -252,6 +260,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 key_env=table.key_env,
                 timeout=table.timeout,
                 fallback=tuple(table.fallback),
+                capabilities=None if table.capabilities is None else tuple(table.capabilities),
             )
             for name, table in self._given().items()
             if table.upstream

@@ -27,7 +27,8 @@ SETTINGS = {
 def test_a_service_knows_its_prices_costs_and_origins(database_dsn: str, tmp_path: Path) -> None:
     config = msgspec.convert(SETTINGS, Config)
     for _ in range(2):  # a second start says nothing new
-        asyncio.run(settle_billing(database_dsn, config, tmp_path))
+        known = asyncio.run(settle_billing(database_dsn, config, tmp_path))
+        assert known.keys() == {"code", "big", "nowhere"}
     with psycopg.connect(database_dsn) as conn:
         prices = conn.execute(
             "select side, model, source, input > 0, output > 0 from prices order by side"

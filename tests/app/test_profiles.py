@@ -12,7 +12,7 @@ import pytest
 from liveweights.app.profiles import CatalogueRefused, Known, read_known
 from liveweights.catalog.card_files import FOLDER
 from liveweights.catalog.prices import FILE, ListedPrice, PriceList, Provider, encode_prices
-from liveweights.config import Config
+from liveweights.config import Config, ConfigError
 
 FAR = "https://api.example.com/v1"
 PRICES = PriceList(
@@ -52,6 +52,8 @@ def test_a_hosted_model_is_known_by_its_name_at_the_upstream(tmp_path: Path) -> 
     assert profile.pricing is not None
     assert (profile.pricing.input, profile.pricing.currency) == (0.5, "USD")
     assert profile.pricing.version == "list 7"
+    assert known["a"].listed is not None
+    assert known["b"].listed is None
     assert profile.data.sent_to == "api.example.com"
     assert (candidate.input, candidate.output, candidate.local) == (0.5, 2.0, False)
     assert candidate.fallback == ("b",)
@@ -91,8 +93,22 @@ def test_the_settings_own_price_counts_first(tmp_path: Path) -> None:
     )
     (one,) = read_known(config, tmp_path).values()
     assert one.profile.pricing is not None
-    assert (one.profile.pricing.input, one.profile.pricing.currency) == (3, None)
+    assert (one.profile.pricing.input, one.profile.pricing.source) == (3, "settings")
     assert (one.candidate.input, one.candidate.output) == (3, 4)
+
+
+def test_what_a_hosted_model_can_do_is_what_the_settings_say(tmp_path: Path) -> None:
+    far = {"upstream": FAR, "upstream_model": "kimi-k2.5"}
+    known = read(tmp_path, a=far, b={**far, "capabilities": ["chat", "tools"]})
+    # By its card it sees; of all else nothing is known.
+    assert known["a"].candidate.can == {"vision": True}
+    assert known["b"].candidate.can == {
+        "chat": True, "tools": True, "completion": False, "infill": False, "json": False,
+        "vision": False,
+    }  # fmt: skip
+    assert known["b"].profile.capabilities.tools
+    with pytest.raises(ConfigError, match="capabilities"):
+        msgspec.convert({"models": {"a": {"capabilities": ["chat"]}}}, Config).check_models()
 
 
 def test_files_that_a_card_lists_name_a_folder(tmp_path: Path) -> None:
@@ -108,6 +124,11 @@ def test_files_that_a_card_lists_name_a_folder(tmp_path: Path) -> None:
     )
     (one,) = read(tmp_path, code={"base": str(base)}).values()
     assert (one.profile.base, one.profile.maker) == ("us/mine", "us")
+    gone = read(tmp_path, code={"base": str(tmp_path / "gone.gguf")})
+    assert gone["code"].profile.base is None
+    (tmp_path / "any.gguf").write_bytes(b"weights")
+    (quantised,) = read(tmp_path, code={"base": str(tmp_path / "any.gguf")}).values()
+    assert quantised.profile.base == "us/mine"
 
 
 def test_a_catalogue_that_is_not_understood_is_refused(tmp_path: Path) -> None:

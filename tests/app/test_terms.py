@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,16 @@ from liveweights.app.profiles import Known, read_known
 from liveweights.app.start import CannotStart
 from liveweights.app.terms import Lookout, check_closed, describe, find_closed, make_terms
 from liveweights.config import Config
+from liveweights.meter.money import NANOS
+from liveweights.meter.price_book import PriceBook
+from liveweights.meter.prices import PriceRow
+from liveweights.meter.tariffs import Tariffs
 from liveweights.serve.api.profile import VerdictTold
 from liveweights.store.database import open_pool
 from liveweights.terms.decision import Match, Override
+from liveweights.terms.facts import unknown_facts
 from liveweights.terms.roster import NoModelFits
+from liveweights.terms.route import Route
 from liveweights.terms.rows import add_override, read_denials
 
 RULE = {
@@ -79,11 +86,12 @@ def test_a_service_without_any_model_left_does_not_start() -> None:
     assert "liveweights terms override code r --action load" in describe("code", match)
 
 
-def test_its_processes_are_told_which(tmp_path: Path) -> None:
+def test_its_processes_are_told_which(tmp_path: Path, known: dict[str, Known]) -> None:
     match = Match(rule="r", source="settings", then="deny", reason="so", because=("x",))
-    place = Place(CONFIG, tmp_path, "dsn", "key", {"code": match})
+    place = Place(CONFIG, tmp_path, "dsn", "key", {"code": match}, known)
     there = Place.decode(place.encode())
     assert there == place
+    assert Place.decode(Place(CONFIG, tmp_path, "dsn").encode()).known is None
     assert [one.alias for one in there.list_models()] == ["other"]
     far = msgspec.convert({"models": {"far": {"upstream": "http://a.example"}}}, Config)
     assert Place(far, tmp_path, "", closed={"far": match}).list_hosted() == []
@@ -148,6 +156,34 @@ def test_terms_hear_of_models_that_come_and_go(
         assert terms.choose("auto", None) == ("code",)
         with pytest.raises(NoModelFits, match="not loaded: so"):
             terms.choose("other", None)
+        await pool.close()
+
+    asyncio.run(play())
+
+
+def test_routes_go_by_the_prices_that_hold_for_everybody(
+    database_dsn: str, known: dict[str, Known]
+) -> None:
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def price(model: str, input: int, **more: Any) -> PriceRow:
+        return PriceRow(since=since, model=model, input=input * NANOS, output=NANOS, **more)
+
+    async def play() -> None:
+        pool = await open_pool(database_dsn)
+        book = PriceBook(
+            [
+                price("code", 3), price("code", 1, tenant="acme"), price("other", 2),
+                price("euro", 1, currency="EUR"),
+            ]
+        )  # fmt: skip
+        lookout = Lookout(pool, make_terms(CONFIG, {}), Tariffs(pool, book))
+        euro = replace(known["other"].candidate, facts=unknown_facts("euro"))
+        lookout.follow({**known, "euro": replace(known["other"], candidate=euro)}, {}, {})
+        terms = lookout.terms
+        assert terms.choose("auto", "acme") == ("other", "code", "euro")
+        with pytest.raises(NoModelFits, match="price of prompts is not known"):
+            terms.choose("euro", None, Route(max_price=9.0))
         await pool.close()
 
     asyncio.run(play())

@@ -201,18 +201,6 @@ def test_a_price_of_the_card_overrules_the_list(tmp_path: Path) -> None:
     assert [price.provider for price in others] == ["fireworks", "openrouter"]
 
 
-def test_a_card_is_found_by_its_files_or_by_the_first_name_that_has_one(tmp_path: Path) -> None:
-    mine = '[[models]]\nhub_id = "us/mine"\nname = "Mine"\nweights = ["%s"]\n' % ("a" * 64)
-    known = with_files(tmp_path, own=mine)
-    named = known.find_first(("no-such-model", "Kimi-K2.5", "mine"))
-    assert named is not None
-    assert named.hub_id == KIMI
-    files = known.find_first(("Kimi-K2.5",), ["a" * 64])
-    assert files is not None
-    assert files.hub_id == "us/mine"
-    assert known.find_first(("no-such-model",), ["a" * 64, "b" * 64]) is None
-
-
 def test_a_card_is_found_by_what_a_provider_sells() -> None:
     (sold, *_) = (card for card in CARDS if card.hosted)
     one = sold.hosted[0]

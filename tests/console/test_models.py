@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 from tests.serve.api.doubles import BASE, NEXT, ScriptedEngine, make_tokenizer
@@ -11,6 +14,10 @@ from liveweights.catalog.licences import Duty
 from liveweights.console.models import model_routes
 from liveweights.http.application import Application
 from liveweights.http.hosts import Hosts
+from liveweights.meter.money import NANOS
+from liveweights.meter.price_book import PriceBook
+from liveweights.meter.prices import PriceRow
+from liveweights.meter.tariffs import Tariffs
 from liveweights.release.model_facts import COLUMNS, list_model_facts, table_row
 from liveweights.serve.api.app import make_authenticator
 from liveweights.serve.api.metrics import Metrics
@@ -52,7 +59,7 @@ STANDING = Standing(
 )
 
 
-def make_listing(name: str = "tiny") -> Listing:
+def make_listing(name: str = "tiny", tariffs: Tariffs | None = None) -> Listing:
     tokenizer, router = make_tokenizer(), Router()
     router.set(name, BASE, NEXT, 0.25)
     origin = Origin(name="us/mine", licence="MIT", licence_kind="open", duties=(SHOW,))
@@ -60,7 +67,12 @@ def make_listing(name: str = "tiny") -> Listing:
     terms = Terms([Candidate(facts=Facts(name=name, origins=(origin,)))], [young])
     models = Models(make_model(ScriptedEngine(tokenizer), router, tokenizer))
     return Listing(
-        models, HostedModels(), terms, profiles={name: PROFILE}, standings={name: STANDING}
+        models,
+        HostedModels(),
+        terms,
+        profiles={name: PROFILE},
+        standings={name: STANDING},
+        tariffs=tariffs,
     )
 
 
@@ -95,6 +107,21 @@ def test_all_are_in_one_table_with_their_pages() -> None:
     assert '<a href="/models/org/tiny">org/tiny</a>' in page.text
     assert page.text.count('<th scope="col">') == len(COLUMNS)
     assert get("/models/org/tiny", make_listing("org/tiny")).status_code == 200
+
+
+def test_the_price_is_the_ledgers_for_whoever_asks() -> None:
+    row = PriceRow(id=3, since=datetime(2026, 11, 1, tzinfo=UTC), model="tiny", input=NANOS)
+    book = PriceBook([row, replace(row, id=4, tenant="acme", input=NANOS // 2)])
+    pool: Any = None  # nothing is read anew
+    listing = make_listing(tariffs=Tariffs(pool, book))
+    told = listing.find("tiny").pricing
+    assert told is not None
+    assert (told.input, told.version) == (1.0, "price 3")
+    own = listing.find("tiny", "acme").pricing
+    assert own is not None
+    assert (own.input, own.version) == (0.5, "price 4")
+    page = get("/models/tiny", listing).text
+    assert "1 USD in, 0 USD out (price 3, since 2026-11-01T00:00:00+00:00)" in page
 
 
 def test_they_are_for_the_operator() -> None:

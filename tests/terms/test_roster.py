@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import permutations
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -14,12 +14,14 @@ from tests.terms.models import COUNTRIES, DAY, KINDS, MAKERS, facts, some
 from liveweights.terms.criteria import Candidate
 from liveweights.terms.decision import Question
 from liveweights.terms.facts import Facts, Origin
+from liveweights.terms.needs import NOTHING, USUAL, Ability, Needs
 from liveweights.terms.roster import AUTO, NoModelFits, NoSuchModel, Roster
 from liveweights.terms.route import ANY, MaxPrice, Origins, Route, parse_route
 from liveweights.terms.rules import Conditions, Rule
 
 NAMES = ("a", "b", "c", "d")
 orders = st.sampled_from([one for n in range(3) for one in permutations(NAMES, n)])
+ABILITIES = st.sampled_from(get_args(Ability))
 PRICES = st.none() | st.sampled_from([0.0, 0.5, 1.0, 2.0])
 ROUTE = Question(action="route", day=DAY)
 RULES = (
@@ -41,6 +43,7 @@ def candidates(draw: st.DrawFn) -> list[Candidate]:
                 learns=draw(st.booleans()),
                 scores=draw(st.dictionaries(st.sampled_from(["code"]), st.floats(0, 1))),
                 fallback=draw(orders),
+                can=draw(st.dictionaries(ABILITIES, st.booleans())),
             )
         )
     return found
@@ -62,10 +65,11 @@ routes = st.builds(
     learnable=st.booleans(),
     fallback=st.none() | orders,
 )
+needed = st.builds(Needs, st.frozensets(ABILITIES, max_size=2), st.integers(0, 100_000))
 tenants = st.none() | st.sampled_from(["acme", "lab"])
 
 
-def faults(one: Candidate, route: Route, denied: str | None) -> set[str]:
+def faults(one: Candidate, route: Route, denied: str | None, needs: Needs = NOTHING) -> set[str]:
     """The rules that a model breaks, by the words of the documentation."""
     found = {f"terms.{denied}"} if denied else set[str]()
     for member, of in (
@@ -90,6 +94,11 @@ def faults(one: Candidate, route: Route, denied: str | None) -> set[str]:
         found.add("route.local_only")
     if route.learnable and not one.learns:
         found.add("route.learnable")
+    for ability in needs.abilities:
+        if one.can.get(ability, ability in USUAL) is False:
+            found.add(f"needs.{ability}")
+    if one.facts.context is not None and one.facts.context < needs.context:
+        found.add("needs.context")
     if route.min_score is not None and one.scores.get("code", -1) < route.min_score:
         found.add("route.min_score")
     return found
@@ -102,9 +111,15 @@ def cost(one: Candidate) -> float:
 
 
 @settings(max_examples=200)
-@given(models=candidates(), route=routes, tenant=tenants, asked=st.sampled_from([*NAMES, AUTO]))
+@given(
+    models=candidates(),
+    route=routes,
+    tenant=tenants,
+    asked=st.sampled_from([*NAMES, AUTO]),
+    needs=st.just(NOTHING) | needed,
+)
 def test_just_those_that_fit_in_the_order_that_is_promised(
-    models: list[Candidate], route: Route, tenant: str | None, asked: str
+    models: list[Candidate], route: Route, tenant: str | None, asked: str, needs: Needs
 ) -> None:
     roster = Roster(models, RULES)
     question = replace(ROUTE, tenant=tenant)
@@ -112,7 +127,9 @@ def test_just_those_that_fit_in_the_order_that_is_promised(
     for one in models:
         decision = roster.book.decide(one.name, question)
         denied = decision.decided_by if decision.outcome == "deny" else None
-        wrong[one.name] = faults(one, route, denied.rule if denied else None)
+        # Who names a model has chosen, whatever the request needs.
+        lacked = needs if asked == AUTO else NOTHING
+        wrong[one.name] = faults(one, route, denied.rule if denied else None, lacked)
     by_price = [one.name for one in sorted(models, key=lambda one: (cost(one), one.name))]
     if asked == AUTO:
         first = [name for name in by_price if not wrong[name]]
@@ -125,17 +142,20 @@ def test_just_those_that_fit_in_the_order_that_is_promised(
         order = [name for name in considered if not wrong[name]]
     for _ in range(2):  # the second time from what was kept
         if order:
-            assert list(roster.choose(asked, question, route)) == list(dict.fromkeys(order))
+            assert list(roster.choose(asked, question, route, needs)) == list(dict.fromkeys(order))
             continue
         with pytest.raises(NoModelFits) as caught:
-            roster.choose(asked, question, route)
+            roster.choose(asked, question, route, needs)
         removed = caught.value.removed
         told = {name: {x.rule for x in removed if x.model == name} for name in considered}
         assert told == {name: wrong[name] for name in considered}
         assert all(told.values())
         assert all(x.reason and x.rule in str(caught.value) for x in removed)
     assert {(x.model, x.rule) for x in roster.removals(question, route)} == {
-        (name, rule) for name, rules in wrong.items() for rule in rules
+        (name, rule)
+        for name, rules in wrong.items()
+        for rule in rules
+        if not rule.startswith("needs.")
     }
 
 
@@ -195,6 +215,25 @@ def test_if_none_fits_it_says_which_rule_removed_which_model() -> None:
         "route.max_price removed dear (a million tokens of answers cost 20 USD), "
         "secret (its price of answers is not known)"
     )
+
+
+def test_what_a_request_needs_is_a_rule_by_its_name() -> None:
+    roster = roster_of(
+        candidate("deaf", can={"tools": False, "chat": True}, context=100_000),
+        candidate("far", context=100_000),
+        candidate("small", can={"tools": True}, context=2048),
+        candidate("text", can={"chat": False, "tools": True}),
+    )
+    needs = Needs(frozenset(("chat", "tools")), 3100)
+    with pytest.raises(NoModelFits) as caught:
+        roster.choose(AUTO, ROUTE, needs=needs)
+    assert str(caught.value) == (
+        "no model fits: needs.tools removed deaf (it calls no tools), far (it is not known whether "
+        "it calls tools); needs.context removed small (its context is 2,048 tokens of about 3,100);"
+        " needs.chat removed text (it has no chats)"
+    )
+    assert roster.choose(AUTO, ROUTE, needs=Needs(frozenset(("chat",)), 3100)) == ("deaf", "far")
+    assert roster.choose("deaf", ROUTE, needs=needs) == ("deaf",)
 
 
 def test_a_base_is_named_where_it_is_why() -> None:

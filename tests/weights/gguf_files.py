@@ -100,13 +100,13 @@ def write_gguf(
     ``extra`` are tensors, by their name in the file, that the model has no place for;
     ``architecture`` is what the file says of it, where that is not the family.
     """
-    tokenizer = train_tokenizer(pre)
-    model = model or make_model(family, tokenizer.get_vocab_size())
+    facts = train_pieces() if pre == "pieces" else facts_of(train_tokenizer(pre), pre)
+    model = model or make_model(family, len(facts["tokenizer.ggml.tokens"]))
     tensors = [*_tensors(family, model), *extra]
     limit = -(-len(tensors) // parts) if parts > 1 else 0
     writer = gguf.GGUFWriter(file, architecture or family, split_max_tensors=limit)
     _add_metadata(writer, model.config)
-    _add_tokenizer(writer, tokenizer, pre)
+    _add_tokenizer(writer, facts)
     for name, values in tensors:
         to = gguf.GGMLQuantizationType[kind.upper()] if values.ndim > 1 else None
         if to is None or to.name == "F32":
@@ -175,8 +175,50 @@ def facts_of(tokenizer: Any, pre: str) -> dict[str, Any]:
     return {f"tokenizer.ggml.{name}": value for name, value in said.items()}
 
 
-def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Any, pre: str) -> None:
-    for key, value in facts_of(tokenizer, pre).items():
+def train_pieces(size: int = 300, *, across: bool = False, **more: Any) -> dict[str, Any]:
+    """What a file's metadata would say of a small tokenizer of SentencePiece's; its pieces reach
+    ``across`` words, or end where a word does. ``more`` is said, too."""
+    return {
+        **_pieces(size, across),
+        **{f"tokenizer.ggml.{name}": value for name, value in more.items()},
+    }
+
+
+@cache
+def _pieces(size: int, across: bool) -> dict[str, Any]:
+    from tokenizers import Tokenizer
+    from tokenizers.models import BPE
+    from tokenizers.pre_tokenizers import Metaspace
+    from tokenizers.trainers import BpeTrainer
+
+    tokenizer: Any = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = Metaspace(split=not across)
+    trainer = BpeTrainer(vocab_size=size, limit_alphabet=80, show_progress=False)
+    tokenizer.train_from_iterator([inspect.getsource(textwrap), *lines()], trainer)
+    trained = json.loads(tokenizer.to_str())["model"]
+    merges = [m.split(" ") if isinstance(m, str) else m for m in trained["merges"]]
+    merged = list(dict.fromkeys("".join(merge) for merge in merges))
+    letters = sorted(one for one in trained["vocab"] if len(one) == 1)
+    said = ["<unk>", *SPECIAL[1:], "<|endoftext|>", "    "]
+    pieces = [*merged, *letters]
+    kinds = [gguf.TokenType.UNKNOWN, *[gguf.TokenType.CONTROL] * 3, gguf.TokenType.USER_DEFINED]
+    kinds += [gguf.TokenType.BYTE] * 256 + [gguf.TokenType.NORMAL] * len(pieces)
+    told = {
+        "model": "llama",
+        "pre": "default",
+        "tokens": [*said, *(f"<0x{byte:02X}>" for byte in range(256)), *pieces],
+        "scores": [0.0] * (len(said) + 256) + [-float(rank) for rank in range(len(pieces))],
+        "token_type": [int(kind) for kind in kinds],
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "unknown_token_id": 0,
+        "add_bos_token": True,
+    }
+    return {f"tokenizer.ggml.{name}": value for name, value in told.items()}
+
+
+def _add_tokenizer(writer: gguf.GGUFWriter, facts: dict[str, Any]) -> None:
+    for key, value in facts.items():
         match value:
             case bool():
                 writer.add_bool(key, value)

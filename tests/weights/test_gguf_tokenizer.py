@@ -81,11 +81,12 @@ def test_texts_begin_as_the_file_or_llama_cpp_says(
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"model": "llama"}, "of the kind 'llama'"),
+        ({"model": "bert"}, "of the kind 'bert'"),
+        ({"model": "llama"}, "no tokenizer.ggml.scores"),
         ({"pre": "bloom"}, "the pre-tokenizer 'bloom'; made are"),
         ({"token_type": [1, 2]}, "types of 2 tokens, and 400 tokens"),
-        ({"token_type": [1.0] * 400}, "no tokenizer.ggml.tokens, token_type and merges"),
-        ({"merges": None}, "no tokenizer.ggml.tokens, token_type and merges"),
+        ({"token_type": [1.0] * 400}, "no tokenizer.ggml.tokens and token_type"),
+        ({"merges": None}, "no tokenizer.ggml.merges"),
         ({"eos_token_id": 400}, "400 tokens, and 400 for tokenizer.ggml.eos_token_id"),
         ({"bos_token_id": True}, "True for tokenizer.ggml.bos_token_id"),
     ],

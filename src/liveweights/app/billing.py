@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 
-from liveweights.catalog.card_files import CatalogueError
-from liveweights.catalog.cards import Card
-from liveweights.catalog.catalogue import Catalogue
-from liveweights.catalog.filters import UNKNOWN
-from liveweights.catalog.price_library import current_prices
+from liveweights.app.profiles import Known, read_known
 from liveweights.catalog.prices import ListedPrice
 from liveweights.config import Config, read_tables
 from liveweights.meter.money import NANOS
@@ -26,46 +20,34 @@ from liveweights.store.database import Connection
 log = logging.getLogger(__name__)
 
 
-async def settle_billing(dsn: str, config: Config, home: Path) -> None:
+async def settle_billing(dsn: str, config: Config, home: Path) -> dict[str, Known]:
     """Write down what the settings, the models that were added and the catalogue say now, where it
-    is other than before."""
+    is other than before; what is known of all those models. Raises CatalogueRefused, OSError."""
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
         added = {row.name: row.settings for row in await read_rows(conn)}
     whole = config.with_models(read_tables(config, added))
-    costs = await asyncio.to_thread(_read_costs, whole, home)
-    sold = await asyncio.to_thread(_read_sold, whole, home)
+    known = await asyncio.to_thread(read_known, whole, home)
+    costs = {
+        name: cost_from(one.listed, name) for name, one in known.items() if one.listed is not None
+    }
     prices = {model: price_from(price, model) for model, price in config.prices.items()}
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
-        await _settle(conn, prices, costs, sold)
+        await _settle(conn, prices, costs, [_sold(one) for one in known.values()])
+    return known
 
 
 async def _settle(
     conn: Connection,
     prices: dict[str, PriceRow],
-    costs: dict[str, PriceRow] | None,
+    costs: dict[str, PriceRow],
     sold: list[Sold],
 ) -> None:
     async with conn.transaction():
         added = await settle_prices(conn, prices, "settings", "sale")
-        if costs is not None:
-            added += await settle_prices(conn, costs, "list", "cost")
+        added += await settle_prices(conn, costs, "list", "cost")
         await settle_sold(conn, sold)
     if added:
         log.info("%d prices of the settings and of providers' lists hold from now on", added)
-
-
-def _read_costs(config: Config, home: Path) -> dict[str, PriceRow] | None:
-    """What upstreams ask, by the list of today; None where it cannot be read."""
-    hosted = config.list_hosted()
-    if not hosted:
-        return {}
-    try:
-        listed = current_prices(home, datetime.now(UTC).date())
-    except ValueError as error:
-        log.warning("what upstreams ask stays as it was: %s", error)
-        return None
-    found = ((one, listed.find_by_address(one.upstream, one.model)) for one in hosted)
-    return {one.alias: cost_from(price, one.alias) for one, price in found if price is not None}
 
 
 def cost_from(price: ListedPrice, model: str) -> PriceRow:
@@ -91,20 +73,7 @@ def _nanos(dollars: float | None) -> int:
     return round((dollars or 0.0) * NANOS)
 
 
-def _read_sold(config: Config, home: Path) -> list[Sold]:
-    names = {model.alias: (model.base, Path(model.base).name) for model in config.list_models()}
-    names |= {one.alias: (one.model, one.alias) for one in config.list_hosted()}
-    try:
-        known = Catalogue(home)
-        cards = {alias: known.find_first(tried) for alias, tried in names.items()}
-    except CatalogueError as error:
-        log.warning("whose models are sold stays as it was: %s", error)
-        return []
-    return list(_sold(cards))
-
-
-def _sold(cards: dict[str, Card | None]) -> Iterator[Sold]:
-    for alias, card in cards.items():
-        country = UNKNOWN if card is None else card.country or UNKNOWN
-        licence = UNKNOWN if card is None else card.licence or UNKNOWN
-        yield Sold(model=alias, origin=country, licence=licence)
+def _sold(known: Known) -> Sold:
+    """By the model itself, whatever it was derived from."""
+    origin = known.candidate.facts.origins[0]
+    return Sold(model=known.alias, origin=origin.country, licence=origin.licence)

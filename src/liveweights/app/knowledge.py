@@ -46,7 +46,8 @@ class Knowledge:
 
     async def begin(self) -> None:
         """Know the models of the settings. Raises CatalogueRefused, OSError."""
-        self._known = await self._read({})
+        known = self._place.known
+        self._known = await self._read({}) if known is None else dict(known)
         self.tell()
 
     async def look_up(self, name: str, table: ModelTable) -> Known:

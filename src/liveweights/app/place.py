@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from liveweights.app.profiles import Known
 from liveweights.config import Config, ModelSettings
 from liveweights.serve.hosted.settings import HostedSettings
 from liveweights.terms.decision import Match
@@ -24,6 +25,8 @@ class Place:
     key: str = ""
     closed: Mapping[str, Match] = field(default_factory=dict[str, Match])
     """Models that were not loaded, by the rule of use that denied it."""
+    known: Mapping[str, Known] | None = None
+    """What was known at the start of the models of the settings; None: it was not looked up."""
 
     def list_models(self) -> list[ModelSettings]:
         """Those with a base of ours that may be loaded."""
@@ -40,6 +43,7 @@ class Place:
             "dsn": self.dsn,
             "key": self.key,
             "closed": dict(self.closed),
+            "known": self.known,
         }
         return msgspec.json.encode(parts).decode()
 
@@ -51,6 +55,7 @@ class Place:
             dsn: str
             key: str
             closed: dict[str, Match]
+            known: dict[str, Known] | None
 
         parts = msgspec.json.decode(text, type=Parts)
-        return cls(parts.config, Path(parts.home), parts.dsn, parts.key, parts.closed)
+        return cls(parts.config, Path(parts.home), parts.dsn, parts.key, parts.closed, parts.known)

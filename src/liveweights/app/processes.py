@@ -37,7 +37,9 @@ async def run_worker(place: Place, report: Report) -> None:
     api, record = place.config.api, place.config.record
     url = f"http://{api.host}:{api.port}"
     owner = Holder.me(read_id(place.home)).encode()
-    known = await asyncio.to_thread(read_known, place.config, place.home)
+    known = place.known
+    if known is None:
+        known = await asyncio.to_thread(read_known, place.config, place.home)
     learners = Learners(pool, place, url=url, owner=owner, known=known)
     report.ready()
     running = [

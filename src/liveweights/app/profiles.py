@@ -3,25 +3,36 @@ the settings themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 from urllib.parse import urlsplit
+
+import msgspec
 
 from liveweights.app.relay import is_loopback
 from liveweights.catalog.card_files import CatalogueError
 from liveweights.catalog.cards import Card
 from liveweights.catalog.catalogue import Catalogue
-from liveweights.catalog.price_library import current_prices
-from liveweights.catalog.prices import ListedPrice, PriceList
+from liveweights.catalog.library import Library, open_library
+from liveweights.catalog.lookup import locate
+from liveweights.catalog.prices import ListedPrice
 from liveweights.config import Config, ModelSettings
+from liveweights.serve.api.pricing import DOLLARS, in_dollars
 from liveweights.serve.api.profile import Capabilities, DataPolicy, LicenceTold, Pricing, Profile
 from liveweights.serve.hosted.chains import list_chain
 from liveweights.serve.hosted.settings import HostedSettings
 from liveweights.terms.criteria import Candidate
 from liveweights.terms.facts import Facts, facts_of, kind_of, unknown_facts
-from liveweights.weights.content import HASHES, hash_files
+from liveweights.terms.needs import Ability
+from liveweights.weights.content import HASHES, NotPlainFile, hash_file, hash_files
+from liveweights.weights.gguf_header import split_files
+from liveweights.weights.tensors import BrokenFile
+
+log = logging.getLogger(__name__)
 
 
 class CatalogueRefused(RuntimeError):
@@ -30,10 +41,12 @@ class CatalogueRefused(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """One model: what is said of it, and what terms and routes look at."""
+    """One model: what is said of it, what terms and routes look at, and what its upstream asks by
+    the list."""
 
     profile: Profile
     candidate: Candidate
+    listed: ListedPrice | None = None
 
     @property
     def alias(self) -> str:
@@ -42,13 +55,15 @@ class Known:
 
 def read_known(config: Config, home: Path) -> dict[str, Known]:
     """Every model of the settings, by its public name. Raises CatalogueRefused, OSError."""
+    library = open_library(home, datetime.now(UTC).date())
     try:
-        return {one.alias: one for one in _read(config, Catalogue(home), home)}
+        return {one.alias: one for one in _read(config, library)}
     except (CatalogueError, ValueError) as error:
         raise CatalogueRefused(str(error)) from error
 
 
-def _read(config: Config, known: Catalogue, home: Path) -> Iterator[Known]:
+def _read(config: Config, library: Library) -> Iterator[Known]:
+    known = library.catalogue
     teaches: dict[str, list[str]] = {}
     for model in config.list_models():
         for teacher in (model.alias, model.learn_from):
@@ -58,68 +73,95 @@ def _read(config: Config, known: Catalogue, home: Path) -> Iterator[Known]:
         card = find_card(known, model, config.cache_folder())
         sent_to = _sent_to(model)
         data = DataPolicy(teaches=tuple(teaches.get(model.alias, ())), sent_to=sent_to)
-        pricing = _own_price(config, model.alias)
+        profile = msgspec.structs.replace(
+            _profile(known, card), pricing=_own_price(config, model.alias), data=data
+        )
+        input, output = in_dollars(profile.pricing)
         yield Known(
-            _profile(known, card, pricing, data),
+            profile,
             Candidate(
                 facts=_facts(known, card, model.alias),
-                input=pricing and pricing.input,
-                output=pricing and pricing.output,
+                input=input,
+                output=output,
                 local=sent_to is None,
                 learns=model.learns,
+                can=profile.capabilities.abilities(),
             ),
         )
     hosted = config.list_hosted()
-    # The library takes half a second to import.
-    prices = current_prices(home, datetime.now(UTC).date()) if hosted else None
     fallbacks = {model.alias: model.fallback for model in hosted}
     for model in hosted:
-        listed = prices and prices.find_by_address(model.upstream, model.model)
-        card = find_hosted(known, model, prices)
+        listed = library.prices.find_by_address(model.upstream, model.model)
+        card = find_hosted(known, model, listed)
         data = DataPolicy(
             teaches=tuple(teaches.get(model.alias, ())),
             sent_to=urlsplit(model.upstream).hostname or model.upstream,
         )
-        pricing = _own_price(config, model.alias) or _listed(listed)
+        profile = _profile(known, card)
+        profile = msgspec.structs.replace(
+            profile,
+            pricing=_own_price(config, model.alias) or _listed(listed),
+            data=data,
+            capabilities=_stated(model.capabilities) or profile.capabilities,
+        )
+        input, output = in_dollars(profile.pricing)
         yield Known(
-            _profile(known, card, pricing, data),
+            profile,
             Candidate(
                 facts=_facts(known, card, model.alias),
-                input=pricing and pricing.input,
-                output=pricing and pricing.output,
+                input=input,
+                output=output,
                 fallback=tuple(list_chain(model.alias, fallbacks)[1:]),
+                can=profile.capabilities.abilities(),
             ),
+            listed,
         )
 
 
 def find_card(known: Catalogue, model: ModelSettings, cache: Path) -> Card | None:
-    """Of the files of a folder, else of a base's name, which may be a folder's."""
-    folder = Path(model.base).expanduser()
-    weights: list[str] = []
-    if (folder / "config.json").is_file():
-        files = hash_files(folder.resolve(), cache / HASHES)
-        weights = [digest for name, digest in files.items() if name.endswith(".safetensors")]
-    return known.find_first((model.base, folder.name), weights)
+    """Of the files of a folder or of a GGUF, else of a base's name, which may be a folder's."""
+    path = Path(model.base).expanduser()
+    located = locate(known, [model.base], _hash_weights(path, cache / HASHES))
+    return located and located.card
 
 
 def find_hosted(
-    known: Catalogue, model: HostedSettings, prices: PriceList | None = None
+    known: Catalogue, model: HostedSettings, listed: ListedPrice | None = None
 ) -> Card | None:
-    """Of what its provider sells under that name, else of the name at the upstream."""
-    listed = prices and prices.find_by_address(model.upstream, model.model)
+    """Of what its provider sells under that name, by the list; else of the name at the
+    upstream."""
     sold = listed and known.find_sold(listed.provider, listed.model)
-    return sold or known.find_first((model.model, model.model.rpartition("/")[2]))
+    located = None if sold else locate(known, [model.model])
+    return sold or (located and located.card)
+
+
+def _hash_weights(path: Path, hashes: Path) -> Mapping[str, str]:
+    """SHA-256 by name; none of what is not there, or cannot be read, which is told where it is
+    loaded."""
+    try:
+        if (path / "config.json").is_file():
+            return hash_files(path.resolve(), hashes)
+        if path.suffix == ".gguf" and path.is_file():
+            return {file.name: hash_file(file, hashes) for file in split_files(path.resolve())}
+    except (BrokenFile, NotPlainFile, OSError) as error:
+        log.warning("by its files it is not known what %s is: %s", path, error)
+    return {}
+
+
+def _stated(capabilities: tuple[str, ...] | None) -> Capabilities | None:
+    if capabilities is None:
+        return None
+    return Capabilities(**{name: name in capabilities for name in get_args(Ability)})
 
 
 def _facts(known: Catalogue, card: Card | None, alias: str) -> Facts:
     return unknown_facts(alias) if card is None else facts_of(known, card, alias)
 
 
-def _profile(
-    known: Catalogue, card: Card | None, pricing: Pricing | None, data: DataPolicy
-) -> Profile:
+def _profile(known: Catalogue, card: Card | None) -> Profile:
+    """What its card says of it."""
     if card is None:
-        return Profile(pricing=pricing, data=data)
+        return Profile()
     licence, duties = known.licence(card), known.duties(card)
     told = licence and LicenceTold(
         id=licence.id, kind=kind_of(licence, duties), url=card.licence_url or licence.url
@@ -130,8 +172,6 @@ def _profile(
         country=card.country,
         licence=told or None,
         duties=duties,
-        pricing=pricing,
-        data=data,
         capabilities=Capabilities(vision=_sees(card)),
         context=card.context,
     )
@@ -143,7 +183,11 @@ def _sees(card: Card) -> bool | None:
 
 def _own_price(config: Config, alias: str) -> Pricing | None:
     price = config.prices.get(alias)
-    return None if price is None else Pricing(input=price.input, output=price.output)
+    if price is None:
+        return None
+    return Pricing(
+        input=price.input, output=price.output, currency=price.currency, source="settings"
+    )
 
 
 def _listed(price: ListedPrice | None) -> Pricing | None:
@@ -151,8 +195,9 @@ def _listed(price: ListedPrice | None) -> Pricing | None:
         input=price.input,
         output=price.output,
         cached_input=price.cached_input,
-        currency="USD",
+        currency=DOLLARS,
         version=price.version,
+        since=price.since and price.since.isoformat(),
         source=price.source,
     )
 

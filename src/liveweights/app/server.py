@@ -123,13 +123,19 @@ async def run_api(place: Place, report: Report) -> None:
         stack.push_async_callback(pool.close)
         instance = f"{socket.gethostname()}:{config.api.port}"
         terms = await stack.enter_async_context(kept(make_terms(config, {}, place.closed), pool))
-        lookout = Lookout(pool, terms)
+        tariffs = await open_tariffs(stack, pool)
+        lookout = Lookout(pool, terms, tariffs)
         lineup = await stack.enter_async_context(
             Lineup(pool, place, instance=instance, bases=bases, lookout=lookout)
         )
         models, hosted = lineup.models, lineup.hosted
         listing = Listing(
-            models, hosted, terms, profiles=lookout.profiles, standings=lookout.standings
+            models,
+            hosted,
+            terms,
+            profiles=lookout.profiles,
+            standings=lookout.standings,
+            tariffs=tariffs,
         )
 
         async def keep(answer: ShadowAnswer) -> None:
@@ -143,7 +149,6 @@ async def run_api(place: Place, report: Report) -> None:
         directory = Directory(pool, place.dsn, make_keys(config.api))
         await stack.enter_async_context(directory)
         authenticator = make_authenticator(config.api, place.key, keys=directory.keys)
-        tariffs = await open_tariffs(stack, pool)
         limiter = await open_limiter(stack, pool, place, directory, tariffs)
         responses = ResponseStore(pool)
         console = Console(pool, lambda: describe_subject(lineup.config, place.home), authenticator)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from liveweights import deadlines
 from liveweights.app.billing import settle_billing
 from liveweights.app.hearing import wait_until_deaf
 from liveweights.app.place import Place
-from liveweights.app.profiles import read_known
+from liveweights.app.profiles import Known
 from liveweights.app.relay import check_relay
 from liveweights.app.report import Listener
 from liveweights.app.restarts import GaveUp, Restarts, describe, explain
@@ -102,9 +102,10 @@ class Supervisor:
                 self._postgres = EmbeddedPostgres(self._home / "postgres")
                 dsn = await asyncio.to_thread(self._postgres.start)
             await asyncio.to_thread(migrate, dsn)
-            await settle_billing(dsn, config, self._home)
-            closed = {} if config.gateway.upstream else await self._close(dsn)
-            place = Place(config, self._home, dsn, make_key(self._home), closed)
+            every = await settle_billing(dsn, config, self._home)
+            known = {name: every[name] for name in config.names()}
+            closed = {} if config.gateway.upstream else await self._close(dsn, known)
+            place = Place(config, self._home, dsn, make_key(self._home), closed, known)
             write_running(self._home, config, url_of(config.api.host, config.api.port))
             for model, base in zip(config.list_models(), bases, strict=bool(bases)):
                 if model.alias in closed:
@@ -134,10 +135,9 @@ class Supervisor:
             if self._postgres:
                 await asyncio.to_thread(self._postgres.stop)
 
-    async def _close(self, dsn: str) -> dict[str, Match]:
-        """Models that the terms do not let be loaded. Raises CatalogueRefused, CannotStart."""
+    async def _close(self, dsn: str, known: Mapping[str, Known]) -> dict[str, Match]:
+        """Models that the terms do not let be loaded. Raises CannotStart."""
         config = self._config
-        known = await asyncio.to_thread(read_known, config, self._home)
         async with await psycopg.AsyncConnection.connect(dsn) as conn:
             closed = await find_closed(conn, config, known)
         check_closed(config, closed)

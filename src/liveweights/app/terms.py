@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import psycopg
 
@@ -15,6 +16,10 @@ from liveweights.app.start import CannotStart
 from liveweights.config import Config
 from liveweights.insight import questions
 from liveweights.insight.window import make_window
+from liveweights.meter.price_book import NOTHING_HELD
+from liveweights.meter.tariffs import Tariffs
+from liveweights.serve.api.models import find_capabilities
+from liveweights.serve.api.pricing import find_pricing, in_dollars
 from liveweights.serve.api.profile import AcceptRate, Latency, Profile, Standing, VerdictTold
 from liveweights.serve.models import Model
 from liveweights.store.database import Connection, Pool
@@ -77,13 +82,15 @@ class Lookout:
     """Follows the models of a service, which may come and go, and how they do: what is said of
     them, and what ``terms`` and routes go by. For use from one event loop."""
 
-    def __init__(self, pool: Pool, terms: Terms) -> None:
+    def __init__(self, pool: Pool, terms: Terms, tariffs: Tariffs | None = None) -> None:
+        """Without ``tariffs`` routes go by the prices of the settings and of providers' lists."""
         self.terms = terms
         self.profiles: dict[str, Profile] = {}
         """Of every model."""
         self.standings: dict[str, Standing] = {}
         """As they were at the last look."""
         self._pool = pool
+        self._tariffs = tariffs
         self._known: Mapping[str, Known] = {}
         self._local: Mapping[str, Model] = {}
         self._scores: Mapping[str, Mapping[str, float]] = {}
@@ -116,16 +123,23 @@ class Lookout:
         self.terms.replace(self._candidates())
 
     def _candidates(self) -> Iterator[Candidate]:
-        """As they are served. A fallback that is not there (yet) is left out."""
+        """As they are served, at the prices that hold for everybody. A fallback that is not there
+        (yet) is left out."""
+        now = datetime.now(UTC)
         for name, one in self._known.items():
+            held = self._tariffs.find("", name, now) if self._tariffs else NOTHING_HELD
+            input, output = in_dollars(find_pricing(held, one.profile.pricing))
             candidate = replace(
                 one.candidate,
+                input=input,
+                output=output,
                 scores=self._scores.get(name, {}),
                 fallback=tuple(other for other in one.candidate.fallback if other in self._known),
             )
             if (model := self._local.get(name)) is not None:
                 facts = replace(candidate.facts, context=model.engine.context_length)
-                candidate = replace(candidate, facts=facts)
+                can = find_capabilities(model).abilities()
+                candidate = replace(candidate, facts=facts, can=can)
             yield candidate
 
 

@@ -5,7 +5,7 @@ Each part is read when it is first asked for: models, licences, and what surroun
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, cached_property
@@ -28,7 +28,7 @@ from liveweights.catalog.card_files import (
 )
 from liveweights.catalog.cards import Card
 from liveweights.catalog.licences import DISPLAY, Duty, Licence
-from liveweights.catalog.names import Names, UnknownModel
+from liveweights.catalog.names import Names
 from liveweights.catalog.prices import ListedPrice, PriceList
 from liveweights.catalog.surroundings import Adoption, OriginRule, Product
 
@@ -105,19 +105,6 @@ class Catalogue:
         """The card of a model, by its hub id, the last part of that, or its name. Raises
         UnknownModel."""
         return self.cards[self._names.find(name)]
-
-    def find_first(self, names: Iterable[str], weights: Collection[str] = ()) -> Card | None:
-        """The card with all these files of weights, by their SHA-256, else that of the first name
-        that has one; None: there is none."""
-        for card in self.cards.values() if weights else ():
-            if {*weights} <= {*card.weights}:
-                return card
-        for name in names:
-            try:
-                return self.find(name)
-            except UnknownModel:
-                continue
-        return None
 
     def find_sold(self, provider: str, model: str) -> Card | None:
         """The card of what a provider sells under that name."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from liveweights.app.profiles import CatalogueRefused, read_known
 from liveweights.app.terms import make_terms
 from liveweights.catalog.catalogue import Catalogue
+from liveweights.catalog.lookup import locate
 from liveweights.cli.context import query, refuse
 from liveweights.cli.output import say
 from liveweights.config import Config
@@ -31,8 +32,8 @@ def check_export(config: Config, home: Path, model: str) -> None:
     the command where the rules deny it, which becomes a row where there is a service."""
     try:
         known = Catalogue(home)
-        card = known.find_first((model, Path(model).name))
-        facts = unknown_facts(model) if card is None else facts_of(known, card, model)
+        located = locate(known, [model])
+        facts = facts_of(known, located.card, model) if located else unknown_facts(model)
     except ValueError as error:
         raise refuse(str(error)) from error
     terms = Terms([Candidate(facts=facts)], config.terms, purposes=config.purposes)

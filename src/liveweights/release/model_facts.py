@@ -85,13 +85,14 @@ def _can(model: Model, *, no: bool = False) -> list[str]:
 def _price(price: Pricing | None) -> str:
     if price is None:
         return UNKNOWN
-    currency = f" {price.currency}" if price.currency else ""
     told = ", ".join(
-        f"{value:g}{currency} {what}"
+        f"{value:g} {price.currency} {what}"
         for what, value in (("in", price.input), ("out", price.output))
         if value is not None
     )
-    return (told or UNKNOWN) + (f" ({price.version})" if price.version else "")
+    since = f"since {price.since}" if price.since else ""
+    whose = ", ".join(part for part in (price.version, since) if part)
+    return (told or UNKNOWN) + (f" ({whose})" if whose else "")
 
 
 def _data(data: DataPolicy) -> Iterator[tuple[str, str]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, get_args
 
 from liveweights.terms.facts import Facts, Origin
+from liveweights.terms.needs import Ability, lacks
 from liveweights.terms.route import ANYBODY, MaxPrice, Route
 
 INPUT_SHARE = 0.75
@@ -19,7 +21,8 @@ class Candidate:
 
     ``input`` and ``output`` are US dollars for a million tokens; None: not known. ``local``: its
     prompts stay on this machine. ``learns``: from its users. ``scores`` are by suite, in [0, 1], of
-    one harness for all models. ``fallback`` are the models that answer in its place.
+    one harness for all models. ``fallback`` are the models that answer in its place. ``can`` is
+    what it is known to be able to, or not to be.
     """
 
     facts: Facts
@@ -29,6 +32,7 @@ class Candidate:
     learns: bool = False
     scores: Mapping[str, float] = field(default_factory=dict[str, float])
     fallback: tuple[str, ...] = ()
+    can: Mapping[Ability, bool] = field(default_factory=dict[Ability, bool])
 
     @property
     def name(self) -> str:
@@ -52,7 +56,7 @@ class Criterion:
 
 
 def make_criterion(rule: str, value: Any) -> Criterion:
-    """Of a member of a route, as ``members`` names it."""
+    """Of a member of a route, as ``members`` names it, or of ``needs.`` and an ability."""
     return Criterion(rule, *_TESTS[rule](value))
 
 
@@ -140,6 +144,13 @@ def _min_score(wanted: tuple[str, float]) -> Test:
     return lambda one: one.scores.get(suite, -1.0) >= least, why
 
 
+def _ability(_: bool, ability: Ability) -> Test:
+    return (
+        lambda one: lacks(one.can, ability) is None,
+        lambda one: lacks(one.can, ability) or "",
+    )
+
+
 def _is(member: str, otherwise: str) -> Callable[[bool], Test]:
     return lambda _: (lambda one: getattr(one, member), lambda _: otherwise)
 
@@ -156,5 +167,6 @@ _TESTS: dict[str, Callable[[Any], Test]] = {
     "route.local_only": _is("local", "what it is asked leaves this machine"),
     "route.learnable": _is("learns", "it does not learn from its users"),
     "route.min_score": _min_score,
+    **{f"needs.{one}": partial(_ability, ability=one) for one in get_args(Ability)},
 }
-"""By the member of a route: a test of its value."""
+"""By the member of a route, and by what a request needs: a test of its value."""

@@ -14,6 +14,7 @@ import psycopg
 from liveweights.store.database import Connection, Pool
 from liveweights.terms.criteria import Candidate
 from liveweights.terms.decision import ALLOWED, Decision, Match, Override, Question
+from liveweights.terms.needs import NOTHING, Needs
 from liveweights.terms.purposes import find_purpose
 from liveweights.terms.roster import AUTO, NONE, NoModelFits, Roster
 from liveweights.terms.route import ANY, Route
@@ -87,14 +88,16 @@ class Terms:
         self._note(model, question, decision)
         return decision.decided_by
 
-    def choose(self, model: str, tenant: str | None, route: Route = ANY) -> tuple[str, ...]:
+    def choose(
+        self, model: str, tenant: str | None, route: Route = ANY, needs: Needs = NOTHING
+    ) -> tuple[str, ...]:
         """The models that may answer, the first choice first: see ``Roster.choose``.
 
         That the terms deny what was asked for becomes a row. Raises NoSuchModel, NoModelFits.
         """
         question = self.ask("route", tenant)
         try:
-            names = self.roster.choose(model, question, route)
+            names = self.roster.choose(model, question, route, needs)
         except NoModelFits as error:
             for name in dict.fromkeys(one.model for one in error.removed):
                 self._note_denial(name, question)

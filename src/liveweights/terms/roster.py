@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,6 +12,7 @@ from liveweights.terms.book import Book
 from liveweights.terms.criteria import Candidate, Criterion, make_criterion, members
 from liveweights.terms.decision import Match, Override, Question
 from liveweights.terms.defaults import DEFAULTS
+from liveweights.terms.needs import NOTHING, Ability, Needs
 from liveweights.terms.route import ANY, Route
 from liveweights.terms.rules import Rule
 
@@ -82,21 +84,30 @@ class Roster:
         self._bits = [(1 << number, one) for number, one in enumerate(self._candidates)]
         self._closed = closed
         self._open = sum(bit for bit, name in self._names if name not in closed)
+        self._sizes, self._smaller = _by_context(self._bits)
         self._criteria: dict[tuple[str, object], Sieve] = {}
         self._routes: dict[Route, tuple[Sieve, ...]] = {}
+        self._abilities: dict[frozenset[Ability], tuple[Sieve, ...]] = {}
         self._orders: dict[int, tuple[str, ...]] = {}
 
     def __contains__(self, model: str) -> bool:
         return model in self._numbers
 
-    def choose(self, model: str, question: Question, route: Route = ANY) -> tuple[str, ...]:
+    def choose(
+        self, model: str, question: Question, route: Route = ANY, needs: Needs = NOTHING
+    ) -> tuple[str, ...]:
         """The models that may answer, the first choice first. ``question`` is about routing.
 
-        For the name of a model, it and its fallbacks; for ``auto`` the cheapest that fits, then the
-        route's fallbacks, else all others that fit. Raises NoSuchModel, NoModelFits.
+        For the name of a model, it and its fallbacks, whatever the request ``needs``; for ``auto``
+        the cheapest that fits, then the route's fallbacks, else all others that fit. Raises
+        NoSuchModel, NoModelFits.
         """
-        fits = self._open & ~self.book.denied(question)
+        if model != AUTO:
+            needs = NOTHING
+        fits = self._open & ~self.book.denied(question) & ~self._too_small(needs.context)
         for sieve in self._of(route):
+            fits &= sieve.fits
+        for sieve in self._able(needs.abilities):
             fits &= sieve.fits
         if model == AUTO:
             asked = range(len(self._candidates))
@@ -108,17 +119,18 @@ class Roster:
             asked = self._asked(model, route)
             found = self._fitting(asked, fits)
         if not found:
-            raise NoModelFits(tuple(self._removals(asked, question, route)))
+            raise NoModelFits(tuple(self._removals(asked, question, route, needs)))
         return found
 
     def removals(self, question: Question, route: Route = ANY) -> tuple[Removal, ...]:
         """Every rule that removes a model, of all models."""
-        return tuple(self._removals(range(len(self._candidates)), question, route))
+        return tuple(self._removals(range(len(self._candidates)), question, route, NOTHING))
 
     def _removals(
-        self, numbers: Iterable[int], question: Question, route: Route
+        self, numbers: Iterable[int], question: Question, route: Route, needs: Needs
     ) -> Iterator[Removal]:
-        sieves = self._of(route)
+        sieves = (*self._of(route), *self._able(needs.abilities))
+        too_small = self._too_small(needs.context)
         for number in numbers:
             one = self._candidates[number]
             if (match := self._closed.get(one.name)) is not None:
@@ -129,6 +141,9 @@ class Roster:
             for sieve in sieves:
                 if not sieve.fits >> number & 1:
                     yield Removal(one.name, sieve.by.rule, sieve.by.why(one))
+            if too_small >> number & 1:
+                why = f"its context is {one.facts.context:,} tokens of about {needs.context:,}"
+                yield Removal(one.name, "needs.context", why)
 
     def _asked(self, model: str, route: Route) -> list[int]:
         first = self._number(model, "there is no model")
@@ -169,6 +184,17 @@ class Roster:
             self._routes[route] = found
         return found
 
+    def _able(self, abilities: frozenset[Ability]) -> tuple[Sieve, ...]:
+        found = self._abilities.get(abilities)
+        if found is None:
+            named = sorted(f"needs.{one}" for one in abilities)
+            found = self._abilities[abilities] = tuple(self._sieve(rule, True) for rule in named)
+        return found
+
+    def _too_small(self, context: int) -> int:
+        """The models that are known to have less context."""
+        return self._smaller[bisect_left(self._sizes, context)]
+
     def _sieve(self, rule: str, value: object) -> Sieve:
         found = self._criteria.get((rule, value))
         if found is None:
@@ -182,6 +208,16 @@ class Roster:
             if fits(one):
                 found |= bit
         return found
+
+
+def _by_context(models: Iterable[tuple[int, Candidate]]) -> tuple[list[int], list[int]]:
+    """The contexts that are known, in order, and before each the models that have less; after all
+    of them, all those models."""
+    known = sorted((one.facts.context, bit) for bit, one in models if one.facts.context is not None)
+    smaller = [0]
+    for _, bit in known:
+        smaller.append(smaller[-1] | bit)
+    return [context for context, _ in known], smaller
 
 
 def _by_price(one: Candidate) -> tuple[bool, float, str]:

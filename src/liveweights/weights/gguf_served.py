@@ -20,6 +20,8 @@ from pathlib import Path
 
 from liveweights.weights.byte_level import ends_within_character
 from liveweights.weights.gguf_header import Header, read_header
+from liveweights.weights.gguf_pieces import BYTE_TOKENS
+from liveweights.weights.gguf_tokenizer import PIECES
 from liveweights.weights.staging import exclusive, publish, staged
 from liveweights.weights.tensors import BrokenFile
 
@@ -27,7 +29,8 @@ LAYOUT = 1
 """Raised when the copies change, so that an older one is not taken for the new one."""
 TOKENS = "tokenizer.ggml.tokens"
 TYPES = "tokenizer.ggml.token_type"
-_NORMAL, _USER_DEFINED = 1, 4
+_NORMAL, _USER_DEFINED, _BYTE = 1, 4, 6
+_PARTIAL = tuple(struct.pack("<i", kind) for kind in (_NORMAL, _BYTE))
 _FICLONE = 0x40049409  # linux/fs.h
 _SPARE = 1 << 30
 """Bytes of disk that a copy leaves free."""
@@ -66,9 +69,13 @@ def _names(count: int) -> list[str]:
 
 
 def find_partial(header: Header) -> list[int]:
-    """Ids of the normal tokens whose text ends within a character."""
+    """Ids of the tokens whose text ends within a character: of SentencePiece's the bytes beyond
+    ASCII, of others the normal ones that do."""
     tokens, types = header.metadata[TOKENS], header.metadata[TYPES]
     numbered = enumerate(zip(tokens, types, strict=True))
+    if header.metadata.get("tokenizer.ggml.model") == PIECES:
+        beyond = BYTE_TOKENS[128:]
+        return [id for id, (one, kind) in numbered if kind == _BYTE and one in beyond]
     return [
         id for id, (one, kind) in numbered if kind == _NORMAL and ends_within_character(str(one))
     ]
@@ -105,7 +112,7 @@ def _rewrite(file: Path, place: int, ids: Sequence[int]) -> None:
     with file.open("r+b") as stream:
         for id in ids:
             stream.seek(place + 4 * id)
-            if stream.read(4) != struct.pack("<i", _NORMAL):
+            if stream.read(4) not in _PARTIAL:
                 raise BrokenFile(f"{TYPES} is no list of numbers of 32 bits")
             stream.seek(place + 4 * id)
             stream.write(struct.pack("<i", _USER_DEFINED))

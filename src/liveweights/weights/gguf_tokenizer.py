@@ -1,4 +1,5 @@
-"""The tokenizer that a GGUF's metadata describes: byte-level BPE, split as llama.cpp splits.
+"""The tokenizer that a GGUF's metadata describes: byte-level BPE, split as llama.cpp splits, or
+SentencePiece's (``gguf_pieces``).
 
 Names of pre-tokenizers and their patterns are llama.cpp's (``llama_vocab::impl::load`` and
 ``llm_tokenizer_bpe`` in its ``src/llama-vocab.cpp``), so that a file means here what it means
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from liveweights.weights.byte_level import ends_within_character
+from liveweights.weights.gguf_pieces import check_pieces, make_backend
 from liveweights.weights.tensors import BrokenFile
 
 _CONTRACTIONS = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
@@ -102,8 +104,12 @@ SPLITTINGS: Mapping[str, Splitting] = {
 }
 """Pre-tokenizers that a tokenizer is made for."""
 
-NORMAL, CONTROL, USER_DEFINED = 1, 3, 4
+PIECES = "llama"
+"""What llama.cpp calls a tokenizer of SentencePiece."""
+UNKNOWN, CONTROL, USER_DEFINED = 2, 3, 4
 """Types of tokens (``TokenType`` in the gguf package)."""
+_STRIPPING = ("phi-3", "phi3")
+_NOT_STRIPPING = ("<unk>", "<s>", "<|endoftext|>")
 _SPECIAL = {"bos": "bos_token", "eos": "eos_token", "padding": "pad_token", "unknown": "unk_token"}
 _NAMED = "tokenizer.chat_template."
 
@@ -111,40 +117,80 @@ _NAMED = "tokenizer.chat_template."
 def check_tokenizer(facts: Mapping[str, Any]) -> str | None:
     """Why no tokenizer is made of a file's metadata; None where one is."""
     kind, pre = facts.get("tokenizer.ggml.model"), facts.get("tokenizer.ggml.pre")
-    if kind != "gpt2" or pre not in SPLITTINGS:
+    if kind != PIECES and (kind != "gpt2" or pre not in SPLITTINGS):
         return (
             f"has a tokenizer of the kind {kind!r} with the pre-tokenizer {pre!r}; made are those "
-            f"of the kind 'gpt2' with {', '.join(SPLITTINGS)}"
+            f"of the kind {PIECES!r}, and of the kind 'gpt2' with {', '.join(SPLITTINGS)}"
         )
     tokens: Any = facts.get("tokenizer.ggml.tokens")
     types: Any = facts.get("tokenizer.ggml.token_type")
-    merges: Any = facts.get("tokenizer.ggml.merges")
-    if not _is_list(tokens, str) or not _is_list(merges, str) or not _is_list(types, int):
-        return "has no tokenizer.ggml.tokens, token_type and merges, of which a tokenizer is made"
+    if not _is_list(tokens, str) or not _is_list(types, int):
+        return "has no tokenizer.ggml.tokens and token_type, of which a tokenizer is made"
+    if kind != PIECES and not _is_list(facts.get("tokenizer.ggml.merges"), str):
+        return "has no tokenizer.ggml.merges, of which a tokenizer is made"
     if len(types) != len(tokens):
         return f"has types of {len(types)} tokens, and {len(tokens)} tokens"
     for name in _SPECIAL:
         id = facts.get(f"tokenizer.ggml.{name}_token_id")
         if id is not None and (type(id) is not int or not 0 <= id < len(tokens)):
             return f"has {len(tokens)} tokens, and {id!r} for tokenizer.ggml.{name}_token_id"
-    return None
+    return check_pieces(facts) if kind == PIECES else None
 
 
 def make_tokenizer(facts: Mapping[str, Any]) -> Any:
     """Transformers' tokenizer for metadata that ``check_tokenizer`` passed. Raises BrokenFile."""
-    from tokenizers import AddedToken, Tokenizer
-    from tokenizers.decoders import ByteLevel
-    from tokenizers.models import BPE
+    from tokenizers import AddedToken
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
-    splitting = SPLITTINGS[facts["tokenizer.ggml.pre"]]
+    is_pieces = facts["tokenizer.ggml.model"] == PIECES
     tokens: Sequence[str] = facts["tokenizer.ggml.tokens"]
     types: Sequence[int] = facts["tokenizer.ggml.token_type"]
+    backend = make_backend(facts) if is_pieces else _byte_level(facts)
+    typed = list(zip(tokens, types, strict=True))
+    special_types = (CONTROL, UNKNOWN) if is_pieces else (CONTROL,)
+    name = str(facts.get("general.name", "")).lower()
+    backend.add_special_tokens(
+        [
+            AddedToken(one, normalized=False, special=True, rstrip=_strips(name, one))
+            for one, kind in typed
+            if kind in special_types
+        ]
+    )
+    backend.add_tokens(
+        [
+            AddedToken(one, normalized=False, special=False, rstrip=_strips(name, one))
+            for one, kind in typed
+            if kind == USER_DEFINED and (is_pieces or not ends_within_character(one))
+        ]
+    )
+    # Transformers would keep any other token whole in texts, as "!" where 0 stands for none.
+    special = {
+        name: tokens[id]
+        for short, name in _SPECIAL.items()
+        if (id := facts.get(f"tokenizer.ggml.{short}_token_id")) is not None
+        and types[id] in (*special_types, USER_DEFINED)
+    }
+    begins = is_pieces or SPLITTINGS[facts["tokenizer.ggml.pre"]].begins
+    if facts.get("tokenizer.ggml.add_bos_token", begins) and "bos_token" in special:
+        bos, id = special["bos_token"], facts["tokenizer.ggml.bos_token_id"]
+        backend.post_processor = TemplateProcessing(single=[bos, "$A"], special_tokens=[(bos, id)])
+    tokenizer: Any = PreTrainedTokenizerFast(tokenizer_object=backend, **special)
+    tokenizer.chat_template = _template(facts)
+    return tokenizer
+
+
+def _byte_level(facts: Mapping[str, Any]) -> Any:
+    """A ``tokenizers.Tokenizer`` without special tokens. Raises BrokenFile."""
+    from tokenizers import Tokenizer
+    from tokenizers.decoders import ByteLevel
+    from tokenizers.models import BPE
+
+    splitting = SPLITTINGS[facts["tokenizer.ggml.pre"]]
     merges = [tuple(merge.split(" ")) for merge in facts["tokenizer.ggml.merges"]]
     try:
         model = BPE(
-            vocab={token: id for id, token in enumerate(tokens)},
+            vocab={token: id for id, token in enumerate(facts["tokenizer.ggml.tokens"])},
             merges=merges,  # type: ignore[arg-type]
             ignore_merges=splitting.whole_words,
         )
@@ -153,30 +199,13 @@ def make_tokenizer(facts: Mapping[str, Any]) -> Any:
     backend: Any = Tokenizer(model)
     backend.pre_tokenizer = _pre_tokenizer(splitting)
     backend.decoder = ByteLevel()
-    typed = list(zip(tokens, types, strict=True))
-    backend.add_special_tokens(
-        [AddedToken(one, normalized=False, special=True) for one, kind in typed if kind == CONTROL]
-    )
-    backend.add_tokens(
-        [
-            AddedToken(one, normalized=False, special=False)
-            for one, kind in typed
-            if kind == USER_DEFINED and not ends_within_character(one)
-        ]
-    )
-    # Transformers would keep any other token whole in texts, as "!" where 0 stands for none.
-    special = {
-        name: tokens[id]
-        for short, name in _SPECIAL.items()
-        if (id := facts.get(f"tokenizer.ggml.{short}_token_id")) is not None
-        and types[id] in (CONTROL, USER_DEFINED)
-    }
-    if facts.get("tokenizer.ggml.add_bos_token", splitting.begins) and "bos_token" in special:
-        bos, id = special["bos_token"], facts["tokenizer.ggml.bos_token_id"]
-        backend.post_processor = TemplateProcessing(single=[bos, "$A"], special_tokens=[(bos, id)])
-    tokenizer: Any = PreTrainedTokenizerFast(tokenizer_object=backend, **special)
-    tokenizer.chat_template = _template(facts)
-    return tokenizer
+    return backend
+
+
+def _strips(model: str, token: str) -> bool:
+    """Whether llama.cpp leaves out the spaces behind a token that is marked: it does in models of
+    these names."""
+    return any(name in model for name in _STRIPPING) and token not in _NOT_STRIPPING
 
 
 def _pre_tokenizer(splitting: Splitting) -> Any:

@@ -31,6 +31,8 @@ def write_vocabulary(file: Path, facts: Mapping[str, Any]) -> None:
     writer.add_head_count_kv(1)
     writer.add_rope_dimension_count(WIDTH)
     writer.add_layer_norm_rms_eps(1e-5)
+    if isinstance(name := facts.get("general.name"), str):
+        writer.add_name(name)  # some models' tokens are read otherwise for it
     for key, value in facts.items():
         if key.startswith("tokenizer.ggml."):
             _add(writer, key, value)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 from liveweights.http.server import Server
@@ -42,12 +43,38 @@ async def answering(server: Server) -> AsyncGenerator[str]:
 @contextmanager
 def serving(app: Any) -> Iterator[str]:
     """Serves ``app`` in a thread; the base URL for a client."""
+
+    async def as_it_is(stack: AsyncExitStack) -> Any:
+        return app
+
+    with serving_opened(as_it_is) as url:
+        yield url
+
+
+@contextmanager
+def serving_opened(open: Callable[[AsyncExitStack], Awaitable[Any]]) -> Iterator[str]:
+    """The same for an app that is made in the thread's event loop, of what has to be closed
+    there."""
+    made = Future[Server]()
+
+    async def run(sock: socket.socket) -> None:
+        async with AsyncExitStack() as stack:
+            try:
+                server = make_server(await open(stack))
+            except BaseException as error:
+                made.set_exception(error)
+                return
+            made.set_result(server)
+            await server.serve(sockets=[sock])
+
     with listening() as (sock, url):
-        server = make_server(app)
-        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[sock])))
+        thread = threading.Thread(target=lambda: asyncio.run(run(sock)))
         thread.start()
         try:
-            yield url
+            server = made.result()
+            try:
+                yield url
+            finally:
+                server.should_exit = True
         finally:
-            server.should_exit = True
             thread.join()

@@ -36,6 +36,7 @@ from .doubles import (
 ACME, LAB = "acme-0123456789abc", "lab-0123456789abcde"
 SERVICE = "liveweights-own-0123456789"
 SHOWN = Duty(kind="display-name", text="Show 'Built with Dear'\nwhere it is used – always.")
+DEAR = {"chat": True, "tools": True, "json": True}
 RULES = (
     Rule(
         name="no-acme",
@@ -68,7 +69,10 @@ def make(**settings: Any) -> Api:
         router.set(name, checkpoint)
         models.append(make_model(engine, router, tokenizer, template=TemplateHere(tokenizer)))
     terms = Terms(
-        [candidate("dear", "US", 2.0, SHOWN), candidate("cheap", "FR", 1.0)],
+        [
+            candidate("dear", "US", 2.0, SHOWN, can=DEAR),
+            candidate("cheap", "FR", 1.0, can={"tools": False}),
+        ],
         RULES,
     )
     recorder, responses = MemoryRecorder(), MemoryResponses()
@@ -131,6 +135,35 @@ def test_auto_is_the_cheapest_that_fits(api: Api, path: str) -> None:
     assert (answer.headers["x-model"], answer.json()["model"]) == ("dear", "dear")
     streamed = ask(api, "auto", path=path, stream=True)
     assert streamed.headers["x-model"] == "cheap"
+
+
+TOOLS = [{"type": "function", "function": {"name": "f"}}]
+SCHEMA = {"name": "a", "schema": {"type": "object"}}
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("chat/completions", {"tools": TOOLS}),
+        ("responses", {"tools": [{"type": "function", "name": "f"}]}),
+        ("chat/completions", {"response_format": {"type": "json_schema", "json_schema": SCHEMA}}),
+        ("responses", {"text": {"format": {"type": "json_schema", **SCHEMA}}}),
+    ],
+)
+def test_auto_can_do_what_the_request_needs(api: Api, path: str, asked: dict[str, Any]) -> None:
+    assert ask(api, "auto", path=path, **asked).headers["x-model"] == "dear"
+    assert ask(api, "cheap", path=path, **asked).headers["x-model"] == "cheap"
+    refused = ask(api, "auto", ACME, path, **asked)
+    assert (refused.status, refused.error()["code"]) == (422, "no_model_fits")
+    assert "needs." in refused.error()["message"]
+
+
+def test_auto_has_the_context_that_the_request_needs(api: Api) -> None:
+    for more in ({"prompt": "a" * 4000}, {"max_tokens": 600}):
+        refused = ask(api, "auto", **more)
+        assert refused.status == 422
+        message = refused.error()["message"]
+        assert "needs.context removed cheap (its context is 512 tokens of about" in message
 
 
 def test_where_none_fits_it_is_said_which_rule_removed_which(api: Api) -> None:
@@ -205,7 +238,10 @@ def test_editors_are_asked_the_same(api: Api) -> None:
         return api.call("POST", "/infill", body, authorization=f"Bearer {key}")
 
     assert infill("dear", ACME).status == 403
-    assert infill("auto", ACME).json()["model"] == "cheap"
+    assert infill("cheap", ACME).json()["model"] == "cheap"
+    lacking = infill("auto", ACME)
+    assert lacking.status == 422
+    assert "needs.infill removed cheap (it is not known whether" in lacking.error()["message"]
 
 
 def test_a_model_that_is_not_ready_is_passed_over() -> None:

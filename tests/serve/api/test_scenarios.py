@@ -13,8 +13,9 @@ import openai
 import pytest
 from tests.clients.packages import OPENAI_NODE
 
-from .doubles import make_api
+from .doubles import MemoryRecorder, make_api
 from .servers import serving
+from .three import NAMES, three_models
 
 FOLDER = Path(__file__).parent
 SCENARIOS: list[dict[str, Any]] = json.loads((FOLDER / "scenarios.json").read_text())
@@ -101,8 +102,14 @@ def check(scenario: dict[str, Any], result: Any, stream: bool) -> None:
     ("scenario", "stream"), RUNS, ids=[f"{s['name']}-{stream}" for s, stream in RUNS]
 )
 def test_python(scenario: dict[str, Any], stream: bool, servers: dict[str, str]) -> None:
-    url = servers[scenario.get("says", "")]
-    parameters = dict(scenario["parameters"])
+    run_python(scenario, stream, servers[scenario.get("says", "")])
+
+
+def run_python(
+    scenario: dict[str, Any], stream: bool, url: str, parameters: dict[str, Any] | None = None
+) -> None:
+    """``parameters`` take the place of the scenario's own."""
+    parameters = dict(parameters or scenario["parameters"])
     extra = {"unheard_of": parameters.pop("unheard_of")} if "unheard_of" in parameters else None
     more: dict[str, Any] = {"stream": True} if stream else {}
     with openai.OpenAI(base_url=url, api_key="any", max_retries=0, timeout=120) as client:
@@ -120,10 +127,59 @@ def test_python(scenario: dict[str, Any], stream: bool, servers: dict[str, str])
 
 
 @pytest.fixture(scope="module")
-def node_results(servers: dict[str, str]) -> dict[str, list[Any]]:
+def three() -> Iterator[dict[str, tuple[str, MemoryRecorder]]]:
+    """The same with three models each, and what each server records."""
+    with ExitStack() as stack:
+        said = {scenario.get("says", "") for scenario in SCENARIOS}
+        yield {
+            says: stack.enter_context(three_models(says or "hello", context_length=4096))
+            for says in said
+        }
+
+
+def to_model(name: str, scenario: dict[str, Any]) -> dict[str, Any]:
+    """The scenario's parameters, asked of that model."""
+    parameters = scenario["parameters"]
+    return {**parameters, "model": name} if parameters["model"] == "tiny" else parameters
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_python_with_three_models(name: str, three: dict[str, tuple[str, MemoryRecorder]]) -> None:
+    for _, recorder in three.values():
+        recorder.generations.clear()
+    for scenario, stream in RUNS:
+        url, _ = three[scenario.get("says", "")]
+        run_python(scenario, stream, url, to_model(name, scenario))
+    for _, recorder in three.values():
+        assert {row.alias for row in recorder.generations.values()} == {name}
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_node_with_three_models(
+    name: str, three: dict[str, tuple[str, MemoryRecorder]], tmp_path: Path
+) -> None:
+    asked = [{**one, "parameters": to_model(name, one)} for one in SCENARIOS]
+    servers = {says: url for says, (url, _) in three.items()}
+    results = run_node(servers, asked, tmp_path / "scenarios.json")
+    for scenario in SCENARIOS:
+        for stream, result in enumerate(results[scenario["name"]]):
+            check(scenario, result, bool(stream))
+
+
+@pytest.fixture(scope="module")
+def node_results(
+    servers: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[Any]]:
+    return run_node(servers, SCENARIOS, tmp_path_factory.mktemp("node") / "scenarios.json")
+
+
+def run_node(
+    servers: dict[str, str], scenarios: list[dict[str, Any]], file: Path
+) -> dict[str, list[Any]]:
+    """What the official Node client has of each scenario, which it reads from ``file``."""
+    file.write_text(json.dumps(scenarios))
     entry = OPENAI_NODE.installed() / "node_modules" / "openai" / "index.mjs"
-    script, scenarios = FOLDER / "scenarios.mjs", FOLDER / "scenarios.json"
-    command = ["node", str(script), str(entry), str(scenarios), json.dumps(servers)]
+    command = ["node", str(FOLDER / "scenarios.mjs"), str(entry), str(file), json.dumps(servers)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

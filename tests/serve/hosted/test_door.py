@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -378,6 +379,30 @@ def test_terms_and_routes_choose_among_both_kinds() -> None:
         candidate("tiny", "FR", local=True),
     ]
     play(act, {"big": ("tiny",), "small": ()}, terms=Terms(models, [NO_CN]))
+
+
+def test_auto_is_hosted_where_no_other_can_do_what_is_asked() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    seen = [{"role": "user", "content": [picture]}]
+
+    async def act(stage: Stage) -> None:
+        response, _ = await stage.ask(model="auto")
+        assert response.headers["x-model"] == "tiny"
+        response, _ = await stage.ask(model="auto", messages=seen)
+        assert response.headers["x-model"] == "big"
+        [(_, _, asked)] = stage.servers["big"].requests
+        assert asked["messages"] == seen
+        response, body = await stage.ask(model="auto", messages=seen, tools=[{"type": "x"}])
+        assert response.status == 422
+        assert b"needs.tools removed big (it is not known whether it calls tools)" in body
+        assert b"needs.vision removed tiny (it sees no images)" in body
+
+    models = [
+        candidate("big", "CN", can={"vision": True}),
+        candidate("tiny", "FR", can={"vision": False, "tools": True}),
+    ]
+    models[1] = replace(models[1], input=0.5)
+    play(act, {"big": ()}, terms=Terms(models))
 
 
 def test_who_asks_is_looked_up_once_whoever_answers() -> None:

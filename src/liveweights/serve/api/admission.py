@@ -19,6 +19,7 @@ from liveweights.serve.api.answer import Service
 from liveweights.serve.api.arrival import Arrival, arrival_of
 from liveweights.serve.api.caller import Caller, identify
 from liveweights.serve.api.draft import Draft
+from liveweights.serve.api.needs import read_needs
 from liveweights.serve.api.refusals import (
     CONTEXT_EXCEEDED,
     context_exceeded,
@@ -30,6 +31,8 @@ from liveweights.serve.api.unknown import decode_known, header_of
 from liveweights.serve.memory.memory import NotLoaded, Share
 from liveweights.serve.models import Model
 from liveweights.serve.router import NotReady, Pin, UnknownModel
+from liveweights.terms.needs import NOTHING
+from liveweights.terms.roster import AUTO
 
 STRICT = "x-strict"
 LOAD_WAIT = b"x-load-wait-ms"
@@ -118,11 +121,17 @@ async def pinned(
     and the answer says how long: ``x-load-wait-ms``. Raises ApiError 400, 403, 404, 408, 422, 503,
     ClientGone.
     """
-    names = exchange.names or service.choices.choose(caller.client, request.model, request.route)
+    names = exchange.names or _choose(service, request, caller)
     async with AsyncExitStack() as stack:
         model, pin = await _pin(service, names, caller, exchange, stack=stack)
         request.model = pin.alias
         yield model, pin
+
+
+def _choose(service: Service, request: BaseRequest, caller: Caller) -> tuple[str, ...]:
+    """Raises ApiError 400, 403, 422."""
+    needs = read_needs(msgspec.to_builtins(request)) if request.model == AUTO else NOTHING
+    return service.choices.choose(caller.client, request.model, request.route, needs)
 
 
 async def _await_load(share: Share, stack: AsyncExitStack, exchange: Exchange) -> None:

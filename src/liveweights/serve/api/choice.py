@@ -12,6 +12,7 @@ from liveweights.serve.models import Models
 from liveweights.serve.router import UnknownModel
 from liveweights.terms.current import Terms
 from liveweights.terms.decision import Decision, Question
+from liveweights.terms.needs import NOTHING, Needs
 from liveweights.terms.roster import AUTO, NoModelFits, NoSuchModel, Removal, Roster
 from liveweights.terms.route import ANY, Route, RouteError, parse_route
 
@@ -38,10 +39,12 @@ class Choices:
         self._headers: dict[tuple[str, Question], Headers] = {}
         self._of: Roster | None = None
 
-    def choose(self, client: Client, name: str, wish: Any = None) -> tuple[str, ...]:
+    def choose(
+        self, client: Client, name: str, wish: Any = None, needs: Needs = NOTHING
+    ) -> tuple[str, ...]:
         """The models that may answer what ``client`` asks of the model ``name``, the first choice
         first, and none that the key is not for; ``wish`` is the request's ``route``, None where it
-        has none.
+        has none, and ``needs`` what it needs of a model that it does not name.
 
         A name that nobody here knows stays as it is, and what the service asks of itself is asked
         of the model that it names. Raises ApiError: 400 for a route that is not understood, 403
@@ -56,7 +59,7 @@ class Choices:
         if known is None:
             return (name,)
         try:
-            names = self._terms.choose(known, client.tenant, route)
+            names = self._terms.choose(known, client.tenant, route, needs)
         except NoSuchModel as error:
             raise bad_request(f"{_sentence(error)}.", "route.fallback", "invalid_value") from None
         except NoModelFits as error:

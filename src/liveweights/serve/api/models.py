@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -11,8 +12,11 @@ from starlette.types import Receive, Scope, Send
 from liveweights.http.authentication import Authenticator
 from liveweights.http.wire import reply
 from liveweights.meter.limits import Limiter
+from liveweights.meter.price_book import NOTHING_HELD
+from liveweights.meter.tariffs import Tariffs
 from liveweights.serve.api.objects import Canary, ModelList
 from liveweights.serve.api.objects import Model as ModelObject
+from liveweights.serve.api.pricing import find_pricing
 from liveweights.serve.api.profile import (
     Capabilities,
     Profile,
@@ -46,12 +50,15 @@ class Listing:
         *,
         profiles: Mapping[str, Profile] | None = None,
         standings: Mapping[str, Standing] | None = None,
+        tariffs: Tariffs | None = None,
     ) -> None:
+        """Without ``tariffs`` prices are those of the ``profiles``."""
         self._models = models
         self._hosted = hosted
         self._terms = terms
         self._profiles = {} if profiles is None else profiles
         self._standings = {} if standings is None else standings
+        self._tariffs = tariffs
 
     def read(self, tenant: str | None = None) -> list[ModelObject]:
         """Every alias and hosted model; ``tenant``: whose use the terms are asked about."""
@@ -91,7 +98,7 @@ class Listing:
             max_model_len=context,
             canary=Canary(route.canary, route.share) if route.canary else None,
             state=model.state(route.live),
-            capabilities=_capabilities(model),
+            capabilities=find_capabilities(model),
             **self._known(known, tenant),
         )
 
@@ -116,6 +123,9 @@ class Listing:
     def _known(self, name: str, tenant: str | None) -> dict[str, Any]:
         profile = self._profiles.get(name, UNKNOWN)
         standing = self._standings.get(name, NOTHING)
+        held = NOTHING_HELD
+        if self._tariffs is not None:
+            held = self._tariffs.find(tenant or "", name, datetime.now(UTC))
         decided = self._terms.decide(name, self._terms.ask("route", tenant))
         return {
             "base": profile.base,
@@ -125,7 +135,7 @@ class Listing:
             "duties": profile.duties,
             "notices": decided.notices,
             "warnings": _warnings(decided),
-            "pricing": profile.pricing,
+            "pricing": find_pricing(held, profile.pricing),
             "data": profile.data,
             "verdict": standing.verdict,
             "accept_rate": standing.accept_rate,
@@ -154,7 +164,8 @@ class ModelsEndpoint:
         await reply(send, 200, msgspec.json.encode(body))
 
 
-def _capabilities(model: Model) -> Capabilities:
+def find_capabilities(model: Model) -> Capabilities:
+    """By its engine, its tokenizer and its template."""
     template = str(model.tokenizer.chat_template or "") if model.template else ""
     return Capabilities(
         chat=model.template is not None,

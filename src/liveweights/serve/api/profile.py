@@ -3,12 +3,13 @@ how it does. None everywhere: not known."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 from liveweights.catalog.licences import Duty
 from liveweights.terms.facts import LicenceKind
+from liveweights.terms.needs import Ability
 
 State = Literal["ready", "loading", "cold", "failed", "resting"]
 """``loading``: what it points at cannot answer yet. ``cold``: it is loaded when it is asked for.
@@ -27,6 +28,11 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: bool | None = None
     vision: bool | None = None
 
+    def abilities(self) -> dict[Ability, bool]:
+        """Those that routes look at, as far as they are known."""
+        known = ((name, getattr(self, name)) for name in get_args(Ability))
+        return {name: can for name, can in known if can is not None}
+
 
 class LicenceTold(msgspec.Struct, frozen=True, kw_only=True):
     """``id`` is SPDX's, or ``LicenseRef-...``."""
@@ -37,14 +43,18 @@ class LicenceTold(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pricing(msgspec.Struct, frozen=True, kw_only=True):
-    """Of a million tokens. ``currency`` None: that of the service's settings. ``version`` is that
-    of the list."""
+    """Of a million tokens, but ``request``. ``version`` is the price of the ledger, or the list
+    that it is of; ``since`` is when it began to hold, a day or a moment; ``source`` is who set it
+    (``operator``, ``settings``), or where the list has it from."""
 
     input: float | None = None
     output: float | None = None
     cached_input: float | None = None
-    currency: str | None = None
+    reasoning: float | None = None
+    request: float | None = None
+    currency: str
     version: str | None = None
+    since: str | None = None
     source: str | None = None
 
 

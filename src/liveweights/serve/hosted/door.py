@@ -23,6 +23,7 @@ from liveweights.serve.api.arrival import Arrival, with_arrival
 from liveweights.serve.api.caller import Caller, identify
 from liveweights.serve.api.choice import Choices
 from liveweights.serve.api.names import model_header
+from liveweights.serve.api.needs import read_body_needs
 from liveweights.serve.api.recorder import Recorder
 from liveweights.serve.api.refusals import unavailable
 from liveweights.serve.api.settings import ApiSettings
@@ -40,6 +41,8 @@ from liveweights.serve.hosted.headers import answer_headers, ask_headers, mask
 from liveweights.serve.hosted.model import Hosted
 from liveweights.serve.hosted.models import HostedModels
 from liveweights.serve.models import Models
+from liveweights.terms.needs import NOTHING
+from liveweights.terms.roster import AUTO
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +97,7 @@ class Door:
         try:
             check_json(Headers(scope=scope))
             body = await read_body(scope, receive, service.settings.max_body_bytes)
-            names = self._choose(client, body)
+            names = self._choose(client, scope["path"], body)
             if not client.own:
                 with service.hosted.hold(names) as hosted:
                     if hosted:
@@ -108,13 +111,15 @@ class Door:
         finally:
             permit.close()
 
-    def _choose(self, client: Client, body: bytes) -> tuple[str, ...]:
+    def _choose(self, client: Client, path: str, body: bytes) -> tuple[str, ...]:
         """Empty where it names no model, which the local endpoint tells the caller. Raises
         ApiError."""
         asked = read_asked(body)
         if asked is None:
             return ()
-        return self._service.choices.choose(client, asked.model, asked.route)
+        chosen = asked.model == AUTO and path in RECORDED
+        needs = read_body_needs(body) if chosen else NOTHING
+        return self._service.choices.choose(client, asked.model, asked.route, needs)
 
     async def _pass(
         self,

@@ -13,7 +13,8 @@ class MissingKey(ValueError):
 
 class HostedSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``model`` is its name at the ``upstream`` (a URL), ``timeout`` in seconds to the first byte
-    of an answer, and ``fallback`` the models that are asked in its place, the first one first."""
+    of an answer, ``fallback`` the models that are asked in its place, the first one first, and
+    ``capabilities`` all that it is able to; None: not said."""
 
     alias: str
     upstream: str
@@ -21,6 +22,7 @@ class HostedSettings(msgspec.Struct, frozen=True, kw_only=True):
     key_env: str
     timeout: float
     fallback: tuple[str, ...]
+    capabilities: tuple[str, ...] | None = None
 
     def read_key(self) -> str:
         """What the upstream is shown; empty where it asks for none. Raises MissingKey."""

@@ -1,0 +1,49 @@
+"""What a home has at hand to know models by: its catalogue and its list of prices, read once."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from liveweights.catalog.card_files import FOLDER
+from liveweights.catalog.catalogue import Catalogue
+from liveweights.catalog.price_library import current_prices
+from liveweights.catalog.prices import PriceList
+
+Stamp = tuple[tuple[str, int, int], ...]
+"""Names, sizes and times of modification of files."""
+
+
+@dataclass(frozen=True)
+class Library:
+    """``home`` as in Catalogue, with the prices of ``day``."""
+
+    home: Path
+    day: datetime.date
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        return Catalogue(self.home)
+
+    @cached_property
+    def prices(self) -> PriceList:
+        """Raises ValueError where the home's file is damaged. The library of the packaged list
+        takes half a second to import."""
+        return current_prices(self.home, self.day)
+
+
+def open_library(home: Path, day: datetime.date) -> Library:
+    """The same one as before in this process, unless a file of the home's has changed since."""
+    return _open(home, day, _stamp(home / FOLDER))
+
+
+@lru_cache(maxsize=2)
+def _open(home: Path, day: datetime.date, _: Stamp) -> Library:
+    return Library(home, day)
+
+
+def _stamp(folder: Path) -> Stamp:
+    files = sorted(folder.glob("*"))
+    return tuple((one.name, (s := one.stat()).st_size, s.st_mtime_ns) for one in files)
