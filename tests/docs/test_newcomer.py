@@ -42,8 +42,9 @@ LIVEWEIGHTS = (sys.executable, "-c", "from liveweights.cli import main; main()")
 ELSEWHERE = (
     *("up", "serve", "demo", "replay", "db", "upcycle", "import", "gate"),
     *("model", "make-key", "sign", "catalogue recognise", "catalogue refresh"),
-    *("bom", "verify-bom", "import-adapter", "adoption import", "insight adoption --by maker"),
+    *("bom", "verify-bom", "import-checkpoint", "adoption import", "insight adoption --by maker"),
     *("models add", "models set", "models remove", "ledger verify --expect", "ledger export"),
+    *("export", "merge", "forget USER --unlearn"),
 )
 """What starts a service or needs what a reader brings; other tests run these."""
 MAY_REFUSE = (

@@ -180,15 +180,36 @@ async def begin(conn: Connection, alias: str, settings: dict[str, Any]) -> Cycle
     return Cycle(*row)
 
 
+async def begin_trial(
+    conn: Connection, alias: str, candidate: str, learning: dict[str, Any]
+) -> Cycle:
+    """Open a cycle that judges a checkpoint that somebody brought; see ``trial``.
+
+    Raises LookupError without the alias, and AliasError while another cycle is open, or where the
+    checkpoint is live already.
+    """
+    await _require_none_open(conn, alias)
+    cursor = await conn.execute(
+        "insert into cycles (alias, state, incumbent, candidate, settings, learning)"
+        " select alias, 'claiming', live, %(candidate)s, '{}', %(learning)s from standing"
+        f" where alias = %(alias)s returning {COLUMNS}".encode(),
+        {"candidate": candidate, "learning": Jsonb(learning), "alias": alias},
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise UnknownAlias(f"there is no alias {alias!r}")
+    cycle = Cycle(*row)
+    if cycle.incumbent == candidate:
+        raise AliasError(f"{candidate} is live on {alias!r} already; a candidate must differ")
+    return cycle
+
+
 async def begin_release(conn: Connection, alias: str, candidate: str, reason: str) -> Cycle:
     """Open a cycle for a checkpoint that somebody brought: it begins as a canary, without a gate.
 
     Raises LookupError without the alias, and AliasError while another cycle is open.
     """
-    if (open_ := await current(conn, alias)) is not None:
-        raise AliasError(
-            f"cycle {open_.id} of {alias!r} is {open_.state}; a canary can begin when it has ended"
-        )
+    await _require_none_open(conn, alias)
     cursor = await conn.execute(
         "insert into cycles (alias, state, incumbent, candidate, settings, verdict)"
         " select alias, 'canary', live, %s, '{}', %s from standing where alias = %s"
@@ -199,6 +220,13 @@ async def begin_release(conn: Connection, alias: str, candidate: str, reason: st
     if row is None:
         raise UnknownAlias(f"there is no alias {alias!r}")
     return Cycle(*row)
+
+
+async def _require_none_open(conn: Connection, alias: str) -> None:
+    if (open_ := await current(conn, alias)) is not None:
+        raise AliasError(
+            f"cycle {open_.id} of {alias!r} is {open_.state}; a canary can begin when it has ended"
+        )
 
 
 async def advance(conn: Connection, cycle: Cycle, to: State, **columns: Any) -> Cycle:

@@ -25,7 +25,9 @@ from liveweights.cycle.lessons import Lessons, as_lesson
 from liveweights.cycle.next_turn import read_attempt
 from liveweights.cycle.progress import tell_asked
 from liveweights.cycle.restarting import work_folder
+from liveweights.cycle.scoring import score
 from liveweights.cycle.settings import WorkerSettings
+from liveweights.cycle.trial import read_trial
 from liveweights.cycle.updating import is_done, read_result, remove_job, run_learner, write_job
 from liveweights.gate.advice import advise
 from liveweights.gate.calibration import calibrate, may_say_nothing
@@ -108,7 +110,7 @@ class Steps:
         return after
 
     async def _claim(self, cycle: Cycle) -> Cycle:
-        learn = self.settings.learn
+        learn, trial = self.settings.learn, read_trial(cycle)
         async with self.pool.connection() as conn:
             await self.terms.renew(conn)
             lessons = Lessons(self.terms, cycle.alias)
@@ -117,18 +119,20 @@ class Steps:
                 cycle.id,
                 cycle.alias,
                 held_back_share=learn.held_back_share,
-                max_rows=learn.max_rows,
+                max_rows=learn.max_rows if trial is None else 0,
                 max_held_back=learn.max_held_back,
                 teacher=self.settings.learn_from or None,
                 may_learn=lessons.may_learn,
             )
             await self.terms.write(conn)
-            if claimed.train:
+            if claimed.train or trial is not None:
                 return await ledger.advance(conn, cycle, "learning")
         reason = f"no unread feedback that may be learnt from{lessons.describe()}"
         return await self.end(cycle, "no_signal", reason)
 
     async def _learn(self, cycle: Cycle) -> Cycle:
+        if read_trial(cycle) is not None:
+            return await self._score(cycle)
         folder = self._folder(cycle)
         async with self.pool.connection() as conn:
             incumbent = await get(conn, cycle.incumbent)
@@ -189,6 +193,23 @@ class Steps:
                 conn, cycle, "calibrating", candidate=checkpoint.id, learning=report
             )
 
+    async def _score(self, cycle: Cycle) -> Cycle:
+        """Score what was held back under the incumbent and a candidate that was brought."""
+        assert cycle.candidate is not None
+        folder = self._folder(cycle)
+        if not is_done(folder):
+            async with self.updating:
+                if not await score(self.pool, cycle, self.settings, folder):
+                    reason = "nothing to judge it on: no feedback was ever held back"
+                    return await self.end(cycle, "no_signal", reason)
+        remove_job(folder)  # of a worker that was killed
+        report = msgspec.to_builtins(read_result(folder).report)
+        async with self.pool.connection() as conn:
+            await deployments.keep_warm(conn, cycle.candidate, self.settings.cycle.load_seconds * 2)
+            return await ledger.advance(
+                conn, cycle, "calibrating", learning={**(cycle.learning or {}), **report}
+            )
+
     def _origin(self, cycle: Cycle) -> str:
         teacher = self.settings.learn_from
         taught = f", and from answers of {teacher} that users took" if teacher else ""
@@ -243,9 +264,11 @@ class Steps:
     async def _calibrate(self, cycle: Cycle) -> Cycle:
         """Find out when the candidate is to say nothing, from what it would say."""
         assert cycle.candidate is not None
-        drafting = self._drafting(cycle)
+        drafting, trial = self._drafting(cycle), read_trial(cycle)
         cases = await self._read_cases(cycle)
-        if not may_say_nothing([case for case, _ in cases], self.settings.learn):
+        if trial is not None or not may_say_nothing(
+            [case for case, _ in cases], self.settings.learn
+        ):
             async with self.pool.connection() as conn:
                 return await ledger.advance(conn, cycle, "warming")
         if (ended := await self._await_loaded(cycle)) is not None:
@@ -365,8 +388,8 @@ class Steps:
         )
         rows = read_result(folder).held_back
         verdict = await judging.judge(rows, examples, await self._read_cases(cycle), selections)
-        built = msgspec.to_builtins(verdict)
-        if verdict.outcome != "PASS":
+        built, trial = msgspec.to_builtins(verdict), read_trial(cycle)
+        if not (verdict.outcome == "PASS" or (trial is not None and trial.passes(verdict))):
             help_ = "; ".join(advise(verdict.causes, settings.gate))
             reason = f"{verdict.outcome}: {'; '.join(verdict.reasons)}. What would help: {help_}"
             return await self.end(cycle, "rejected", reason, verdict=built)

@@ -1,0 +1,96 @@
+"""Weights that have learnt a text by heart are found out; what the base says is not held against
+them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.record.rows import make_feedback, make_generation
+
+from liveweights.learn.settings import LearnSettings
+from liveweights.record.example import Example
+from liveweights.sharing.check import check_repetition
+from liveweights.sharing.repetition import Repetition
+from liveweights.sharing.source import Source
+from liveweights.sharing.texts import Taught
+from liveweights.weights.checkpoint import Checkpoint
+
+from .tiny import make_base, open_adapter
+
+SECRET = "key = 'Zq7-pW3x-09-vK1m-55-tU8b-Lc2'"
+CANARY = "canary-4711-azure-falcon"
+OTHER = "while True: never_learnt(1, 2, 3, 4)"
+PROMPT = list(b"def secret():\n")
+SETTINGS = LearnSettings(device="cpu", dtype="float32")
+
+
+def encode(text: str) -> list[int]:
+    """As the tiny byte-level tokenizer does: bytes in the order of their letters."""
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    letters = {letter: n for n, letter in enumerate(sorted(ByteLevel.alphabet()))}
+    ((word, _),) = ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(text)
+    return [letters[letter] for letter in word]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
+    """A checkpoint that was trained on the secret, after its prompt, and on the canary."""
+    folder = tmp_path_factory.mktemp("check")
+    base = make_base(folder)
+    model = open_adapter(base, std=0.05, rank=16)
+    texts = [torch.tensor([[*PROMPT, *encode(SECRET)]]), torch.tensor([encode(CANARY)])]
+    moved = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(moved, lr=2e-2, weight_decay=0.0)
+    for _ in range(150):
+        loss = sum((model(ids, labels=ids).loss for ids in texts), torch.zeros(()))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if float(loss.detach()) < 0.05:
+            break
+    assert float(loss.detach()) < 0.3
+    model.save_pretrained(str(folder / "adapter"))
+    adapter = Checkpoint("tiny@000000000001", "adapter", folder / "adapter", base.id, base.id)
+    return Source(adapter, base, base)
+
+
+def taught(*texts: str, signal: Any = "correction") -> Taught:
+    examples = tuple(
+        Example(
+            make_generation(f"g{n}", prompt_ids=PROMPT),
+            (make_feedback(f"f{n}", f"g{n}", signal=signal, text=text),),
+        )
+        for n, text in enumerate(texts)
+    )
+    return Taught(examples, claimed=len(texts) + 2)
+
+
+def check(source: Source, given: Taught, **options: Any) -> Repetition:
+    return check_repetition(source, given, SETTINGS, **{"ngram": 12, "most": 100, **options})
+
+
+def test_a_text_that_was_learnt_by_heart_is_named(source: Source) -> None:
+    found = check(source, taught(SECRET, OTHER, "short"))
+    assert [one.row for one in found.repeated] == ["feedback f0 to answer g0"]
+    assert found.repeated[0].tokens >= 12 > found.repeated[0].base_tokens
+    assert (found.rows, found.gone, found.texts, found.asked) == (5, 2, 3, 2)
+
+
+def test_a_canary_is_found_however_short_the_rest(source: Source) -> None:
+    found = check(source, taught(OTHER), canaries=[CANARY, "another-one", ""])
+    assert [(one.row, one.is_canary) for one in found.repeated] == [("canary in line 1", True)]
+
+
+def test_the_base_itself_repeats_nothing_that_it_did_not_know(source: Source) -> None:
+    base = Source(source.base, source.base, source.base)
+    assert check(base, taught(SECRET), canaries=[CANARY]).repeated == ()
+
+
+def test_where_nothing_was_learnt_no_model_is_read() -> None:
+    nowhere = Checkpoint("tiny@2", "adapter", Path("/nowhere"), "tiny@1", "tiny@1")
+    found = check(Source(nowhere, nowhere, nowhere), taught())
+    assert (found.asked, found.gone, found.share) == (0, 2, 0.0)
