@@ -48,6 +48,7 @@ COMMANDS = {
     "import": f"{HERE}.imports:import_logs",
     "export": f"{HERE}.export:export",
     "import-checkpoint": f"{HERE}.sharing:import_checkpoint",
+    "merge": f"{HERE}.merge:merge",
     "archive": f"{HERE}.archive:archive",
     "restore": f"{HERE}.archive:restore",
     "forget": f"{HERE}.archive:forget",

@@ -51,7 +51,9 @@ def import_checkpoint(
     async def ask(conn: Connection) -> tuple[Checkpoint, _Taken]:
         on = await _find_base(conn, base)
         folder = _find(source, settings)
-        card = {"origin": f"imported from {source}", "licence": licence, "foreign": True}
+        # A card leaves with its checkpoint: no path of this machine is in it.
+        name = source if source.startswith(hub.SCHEME) else folder.name
+        card = {"origin": f"imported from {name}", "licence": licence, "foreign": True}
         with tempfile.TemporaryDirectory() as staging:
             if (folder / CONFIG).is_file():
                 taken = _take_adapter(folder, on, Path(staging))
