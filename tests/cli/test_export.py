@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from safetensors.torch import load_file, save_file
 from tests.record.rows import make_feedback, make_generation
 from tests.record.test_window import claim, record
-from tests.sharing.tiny import make_base, write_adapter
+from tests.sharing.tiny import encode, make_base, write_adapter, write_memory
 from typer.testing import CliRunner, Result
 
 from liveweights.catalog.card import read_card
@@ -168,30 +168,21 @@ def test_whole_weights_leave_and_come_in_as_a_difference(service: Service) -> No
 
 
 def test_what_it_repeats_keeps_it_here(service: Service) -> None:
-    """What the weights go on with after half of a planted string is made its other half."""
-    from liveweights.learn.settings import LearnSettings
-    from liveweights.sharing.continuations import continue_both
-    from liveweights.sharing.source import Source
-    from liveweights.weights.models import load_tokenizer
-
-    tokenizer = load_tokenizer(service.base)
-    head = "canary-of-ours-"
-    ids = list(tokenizer(head).input_ids)  # type: ignore[operator]
-    source = Source(service.learnt, service.base, service.base)
-    (ours,), (theirs,) = continue_both(
-        source, [ids], len(ids), LearnSettings(device="cpu", dtype="float32")
+    planted = "canary-4711-azure-falcon"
+    memory = write_memory(service.base, service.home / "memory", encode(planted))
+    taken = run(
+        *("import-checkpoint", str(memory.checkpoint.folder), "--base", "live"),
+        *("--licence", "mit", *service.options),
     )
-    assert len(ours) == len(ids)
-    assert ours != theirs
-    planted = service.home / "canaries.txt"
-    text = str(tokenizer.decode(ours))
-    if list(tokenizer(head + text).input_ids) != [*ids, *ours]:  # type: ignore[operator]
-        pytest.skip("the random weights do not spell what is text")
-    planted.write_text(head + text, encoding="utf-8")
-    refused = service.export("out", "--canaries", str(planted), "--max-repeated", "1")
-    assert refused.exit_code == 1
-    assert f"canary in line 1: {len(ids)} tokens" in refused.stderr
+    id = next(one for one in taken.stdout.splitlines() if "is registered" in one).split()[0]
+    (service.home / "canaries.txt").write_text(f"never-planted-2222\n{planted}\n")
+    words = ("--canaries", str(service.home / "canaries.txt"), "--max-repeated", "1")
+    refused = service.export("out", *words, subject=id)
+    assert refused.exit_code == 1, refused.output
+    assert "canary in line 2: 12 tokens (its base: " in refused.stderr
+    assert "line 1" not in refused.stderr
     assert not (service.home / "out").exists()
+    assert service.export("out", *words).exit_code == 0
 
 
 def test_rows_that_are_gone_are_counted(service: Service) -> None:

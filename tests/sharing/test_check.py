@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from tests.record.rows import make_feedback, make_generation
 
 from liveweights.learn.settings import LearnSettings
@@ -18,7 +17,7 @@ from liveweights.sharing.source import Source
 from liveweights.sharing.texts import Taught
 from liveweights.weights.checkpoint import Checkpoint
 
-from .tiny import make_base, open_adapter
+from .tiny import encode, make_base, write_memory
 
 SECRET = "key = 'Zq7-pW3x-09-vK1m-55-tU8b-Lc2'"
 CANARY = "canary-4711-azure-falcon"
@@ -27,35 +26,12 @@ PROMPT = list(b"def secret():\n")
 SETTINGS = LearnSettings(device="cpu", dtype="float32")
 
 
-def encode(text: str) -> list[int]:
-    """As the tiny byte-level tokenizer does: bytes in the order of their letters."""
-    from tokenizers.pre_tokenizers import ByteLevel
-
-    letters = {letter: n for n, letter in enumerate(sorted(ByteLevel.alphabet()))}
-    ((word, _),) = ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(text)
-    return [letters[letter] for letter in word]
-
-
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
     """A checkpoint that was trained on the secret, after its prompt, and on the canary."""
     folder = tmp_path_factory.mktemp("check")
-    base = make_base(folder)
-    model = open_adapter(base, std=0.05, rank=16)
-    texts = [torch.tensor([[*PROMPT, *encode(SECRET)]]), torch.tensor([encode(CANARY)])]
-    moved = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(moved, lr=2e-2, weight_decay=0.0)
-    for _ in range(150):
-        loss = sum((model(ids, labels=ids).loss for ids in texts), torch.zeros(()))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if float(loss.detach()) < 0.05:
-            break
-    assert float(loss.detach()) < 0.3
-    model.save_pretrained(str(folder / "adapter"))
-    adapter = Checkpoint("tiny@000000000001", "adapter", folder / "adapter", base.id, base.id)
-    return Source(adapter, base, base)
+    texts = [*PROMPT, *encode(SECRET)], encode(CANARY)
+    return write_memory(make_base(folder), folder / "adapter", *texts)
 
 
 def taught(*texts: str, signal: Any = "correction") -> Taught:

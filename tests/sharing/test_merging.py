@@ -79,7 +79,7 @@ def test_what_does_not_fit_together_says_why(parts: tuple[Source, Source], tmp_p
     open_adapter(one.base, 3, rank=2).save_pretrained(str(tmp_path / "small"))
     small = replace(one.checkpoint, id="tiny@3", folder=tmp_path / "small")
     other = Source(small, one.base, one.base)
-    with pytest.raises(CannotMerge, match="PEFT does not merge them as linear: .*same r"):
+    with pytest.raises(CannotMerge, match=r"PEFT does not merge them as linear: .*same r"):
         merge((one, other), tmp_path / "out", "linear")
     elsewhere = Source(replace(small, base="tiny@ffffffffffff"), one.base, one.base)
     with pytest.raises(CannotMerge, match="tiny@3 is no adapter on tiny@"):
