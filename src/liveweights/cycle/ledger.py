@@ -204,6 +204,55 @@ async def begin_trial(
     return cycle
 
 
+async def read_settings(conn: Connection, cycle: int) -> tuple[dict[str, Any], datetime | None]:
+    """The ``[learn]`` settings that a cycle began with, and when it ended."""
+    cursor = await conn.execute("select settings, ended_at from cycles where id = %s", (cycle,))
+    row = await cursor.fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+async def find_maker(conn: Connection, alias: str, candidate: str) -> Cycle | None:
+    """The first cycle of the alias that came to that checkpoint."""
+    cursor = await conn.execute(
+        f"select {COLUMNS} from cycles where alias = %s and candidate = %s"
+        " order by id limit 1".encode(),
+        (alias, candidate),
+    )
+    row = await cursor.fetchone()
+    return Cycle(*row) if row else None
+
+
+async def write_recomputed(
+    conn: Connection, cycle: Cycle, incumbent: str, candidate: str, learning: dict[str, Any]
+) -> int:
+    """Note a cycle that was computed anew, as of when it was; its id. It counts as one that made
+    what is live as soon as that is so. Noting it again changes nothing."""
+    cursor = await conn.execute(
+        "select id from cycles where alias = %s and candidate = %s"
+        " and (learning ->> 'recomputes')::bigint = %s",
+        (cycle.alias, candidate, cycle.id),
+    )
+    if (row := await cursor.fetchone()) is not None:
+        return row[0]
+    cursor = await conn.execute(
+        "insert into cycles (alias, state, incumbent, candidate, outcome, reason, settings,"
+        " learning, started_at, ended_at, withdrawn_at)"
+        " select alias, 'ended', %(incumbent)s, %(candidate)s, 'promoted', %(reason)s, settings,"
+        " %(learning)s, started_at, ended_at, now() from cycles where id = %(id)s returning id",
+        {
+            "incumbent": incumbent,
+            "candidate": candidate,
+            "reason": f"cycle {cycle.id} without the rows of a user who was forgotten",
+            "learning": Jsonb({**learning, "recomputes": cycle.id}),
+            "id": cycle.id,
+        },
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return row[0]
+
+
 async def begin_release(conn: Connection, alias: str, candidate: str, reason: str) -> Cycle:
     """Open a cycle for a checkpoint that somebody brought: it begins as a canary, without a gate.
 
@@ -303,6 +352,17 @@ async def read_baseline(conn: Connection, alias: str) -> Baseline:
         (alias,),
     )
     rows = await cursor.fetchall()
+    return Baseline({s: w for s, w, _ in rows}, {s: t for s, _, t in rows})
+
+
+async def read_baseline_of(conn: Connection, cycle: int) -> Baseline | None:
+    """As that cycle left it; None where it left none."""
+    cursor = await conn.execute(
+        "select segment, weight, total from baselines where cycle = %s", (cycle,)
+    )
+    rows = await cursor.fetchall()
+    if not rows:
+        return None
     return Baseline({s: w for s, w, _ in rows}, {s: t for s, _, t in rows})
 
 

@@ -19,9 +19,10 @@ import psycopg
 
 from liveweights import __version__
 from liveweights.cycle import ledger, live
-from liveweights.cycle.held_back import read_cases, read_earlier
+from liveweights.cycle.held_back import read_cases
+from liveweights.cycle.jobs import Start, make_job
 from liveweights.cycle.ledger import Cycle
-from liveweights.cycle.lessons import Lessons, as_lesson
+from liveweights.cycle.lessons import Lessons
 from liveweights.cycle.next_turn import read_attempt
 from liveweights.cycle.progress import tell_asked
 from liveweights.cycle.restarting import work_folder
@@ -36,8 +37,7 @@ from liveweights.gate.evidence import Selections
 from liveweights.gate.judging import Judging
 from liveweights.gate.scoring import Case, values_of
 from liveweights.learn.baseline import Baseline
-from liveweights.learn.job import WEIGHTS, Job, spread
-from liveweights.record.followups import read_follow_ups
+from liveweights.learn.job import WEIGHTS
 from liveweights.record.generation import Generation
 from liveweights.record.window import claim, leave_out, read
 from liveweights.release import aliases, deployments
@@ -52,7 +52,6 @@ from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import HASHES
 from liveweights.weights.registry import CARD, Registry, get, read_licence, register
 from liveweights.weights.selection import Selection, read_selection, write_selection
-from liveweights.weights.whole import make_whole
 
 log = logging.getLogger(__name__)
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError, aiohttp.ClientError, TimeoutError)
@@ -237,28 +236,14 @@ class Steps:
         self, cycle: Cycle, folder: Path, incumbent: Checkpoint, base: Checkpoint
     ) -> None:
         async with self.pool.connection() as conn:
-            claimed = await read(conn, cycle.id, "train")
-            held_back = await read(conn, cycle.id, "held_back")
-            follow_ups = await read_follow_ups(conn, cycle.id)
-            earlier = await read_earlier(conn, cycle, self.settings.learn)
-            baseline = await ledger.read_baseline(conn, cycle.alias)
-            whole = await make_whole(base, partial(get, conn), self.settings.cache)
             attempt = await read_attempt(conn, self.settings, cycle.id)
-        job = Job(
-            base=str(whole.folder),
-            parent=str(incumbent.folder) if incumbent.kind == "adapter" else None,
-            incumbent=incumbent.id,
-            train=[as_lesson(one, cycle.alias) for one in claimed],
-            held_back=spread(held_back, self.settings.learn.max_scored),
-            follow_ups=follow_ups,
-            earlier=earlier,
-            baseline_weight=dict(baseline.weight),
-            baseline_total=dict(baseline.total),
-            rewards=self.settings.rewards,
-            settings=attempt.change(self.settings.learn),
-            template=self.settings.template,
-            ways=str(self.settings.cache / "ways"),
-        )
+            start = Start(
+                incumbent=incumbent,
+                base=base,
+                baseline=await ledger.read_baseline(conn, cycle.alias),
+                learn=attempt.change(self.settings.learn),
+            )
+            job = await make_job(conn, cycle, self.settings, start)
         write_job(folder, job)  # here, so that it is done or not begun when the step is broken off
 
     async def _calibrate(self, cycle: Cycle) -> Cycle:

@@ -34,3 +34,8 @@ def read_trial(cycle: Cycle) -> Trial | None:
 def note_trial(trial: Trial) -> dict[str, object]:
     """The beginning of ``Cycle.learning`` of a cycle that tries a candidate."""
     return {"trial": msgspec.to_builtins(trial)}
+
+
+def recomputes(cycle: Cycle) -> int | None:
+    """The cycle that it was computed anew for, without the rows of a user; None for any other."""
+    return (cycle.learning or {}).get("recomputes")

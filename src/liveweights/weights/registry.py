@@ -260,6 +260,12 @@ async def register_parents(
         )
 
 
+async def read_parents(conn: Connection, checkpoint_id: str) -> set[str]:
+    """What a checkpoint was made from, and is on."""
+    cursor = await conn.execute("select parent from descent where id = %s", (checkpoint_id,))
+    return {parent for (parent,) in await cursor.fetchall()}
+
+
 async def get(conn: Connection, checkpoint_id: str) -> Checkpoint:
     """A registered checkpoint. Raises NotRegistered."""
     cursor = await conn.execute(
