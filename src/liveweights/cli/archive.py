@@ -164,13 +164,14 @@ def _unlearn(config: Config, home: Path, done: Done) -> tuple[list[Unlearnt], st
     from liveweights.cycle.updating import LearnerFailed
 
     unlearnt: list[Unlearnt] = []
+    where = home.resolve()
 
     async def ask(conn: Connection) -> None:
         known = {alias.name for alias in await aliases.read_all(conn)}
         for model in config.list_models():
             if model.alias in known:
                 worker = config.for_worker(model.alias)
-                one = await unlearn(conn, worker, home.resolve(), done.forgotten.checkpoints)
+                one = await unlearn(conn, worker, where, done.forgotten.checkpoints)
                 unlearnt.extend([one] if one is not None else [])
 
     try:
