@@ -138,6 +138,8 @@ def test_an_export_says_what_it_is_and_comes_in_elsewhere(service: Service) -> N
 def test_whole_weights_leave_and_come_in_as_a_difference(service: Service) -> None:
     done = service.export("out", "--as", "merged")
     assert done.exit_code == 0, done.output
+    texts = [one for one in (service.home / "out").iterdir() if one.suffix != ".safetensors"]
+    assert str(service.home) not in "".join(one.read_text() for one in texts)
     words = ("import-checkpoint", str(service.home / "out"), "--licence", "mit", *service.options)
     taken = run(*words, "--base", "live")
     assert taken.exit_code == 0, taken.output

@@ -116,3 +116,6 @@ def _merge(source: Source, folder: Path) -> None:
     for name, weight in merged.named_parameters():
         weight.data = weight.data.to(stored.get(name, coarsest))
     merged.save_pretrained(str(folder), safe_serialization=True)
+    config = read_json(folder / "config.json")
+    config.pop("_name_or_path", None)  # a path of this machine
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
