@@ -79,7 +79,7 @@ def put(value: torch.Tensor) -> Callable[[Tensors], object]:
         (lambda tensors: tensors.update({NORM: tensors[NORM] / 1.5}), "it changes nothing"),
         (put(torch.ones(31)), "is 31; in .* it is 32: it is of another base"),
         (put(torch.full((32,), float("nan"))), "not all numbers"),
-        (rename, "it has no model.norm.weight"),
+        (rename, "it has model.norm.other, which"),
         (lambda tensors: tensors.update(more=torch.ones(1)), "it has more, which"),
         (lambda tensors: tensors.clear(), "it has no "),
     ],
