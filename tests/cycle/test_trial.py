@@ -80,12 +80,10 @@ def test_only_what_is_held_back_is_read(database_dsn: str, tmp_path: Path, jobs:
                 await ledger.begin_trial(conn, "code", theirs.id, note_trial(TRIAL))
         assert read_trial(begun) == TRIAL
         worker = product.worker()
-        states: list[str] = []
-        for _ in range(3):
-            cycle = await worker.turn()
-            assert cycle is not None
-            states.append(cycle.state)
-        assert states == ["learning", "calibrating", "warming"]
+        turns = [await worker.turn() for _ in range(3)]
+        assert [one.state for one in turns if one] == ["learning", "calibrating", "warming"]
+        cycle = turns[-1]
+        assert cycle is not None
         assert read_trial(cycle) == TRIAL
         (job,) = jobs
         assert job.train == []

@@ -27,7 +27,9 @@ from liveweights.learn.learner import learn
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.updaters.load import load_model
 from liveweights.record.batch import prepare, store
+from liveweights.record.binary import Row
 from liveweights.record.binary import encode as encode_row
+from liveweights.record.feedback import Feedback
 from liveweights.release import aliases
 from liveweights.store.database import Pool, open_pool
 from liveweights.store.migrate import migrate
@@ -87,8 +89,8 @@ class History:
 
     async def use(self, window: int, users: Sequence[str]) -> None:
         """Each user asks in three sessions, and says what they would have written."""
-        generations: list[bytes | Any] = []
-        said = []
+        generations: list[Row] = []
+        said: list[Feedback] = []
         for user in users:
             for number in range(3):
                 name = f"{user}-{window}-{number}"
@@ -125,9 +127,9 @@ class History:
     async def turn(self) -> str:
         """A cycle whose candidate is promoted; that."""
         worker = Worker(self.pool, CONFIG.for_worker(), self.home, "http://127.0.0.1:1")
-        for _ in range(2):
-            cycle = await worker.turn(now=True)
-            assert cycle is not None
+        assert await worker.turn(now=True) is not None
+        cycle = await worker.turn(now=True)
+        assert cycle is not None
         assert cycle.state == "calibrating", cycle.reason
         assert cycle.candidate is not None
         async with self.pool.connection() as conn:
