@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import torch
+from psycopg.conninfo import make_conninfo
 from tests.record.rows import START, make_feedback, make_generation
 from tests.record.test_window import HOUR
 from tests.sharing.tiny import CPU, encode, make_base, read_logprobs
@@ -32,7 +34,6 @@ from liveweights.record.binary import encode as encode_row
 from liveweights.record.feedback import Feedback
 from liveweights.release import aliases
 from liveweights.store.database import Pool, open_pool
-from liveweights.store.migrate import migrate
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.registry import get, register, register_parents
 
@@ -162,57 +163,86 @@ def run(
     asyncio.run(go())
 
 
+@pytest.fixture
+def make_dsn(postgres: str, migrated_template: str) -> Iterator[Callable[[], str]]:
+    """Makes one more fresh migrated database."""
+    names: list[str] = []
+    with psycopg.connect(postgres, autocommit=True) as conn:
+
+        def make() -> str:
+            names.append(f"unlearning_{len(names)}")
+            conn.execute(f"create database {names[-1]} template {migrated_template}".encode())
+            return make_conninfo(postgres, dbname=names[-1])
+
+        try:
+            yield make
+        finally:
+            for name in names:
+                conn.execute(f"drop database {name} with (force)".encode())
+
+
 def test_weights_are_those_of_a_history_without_the_user(
-    database_dsn: str, empty_dsn: str, tmp_path: Path, base: Checkpoint, model: Any
+    make_dsn: Callable[[], str], tmp_path: Path, base: Checkpoint, model: Any
 ) -> None:
-    without: list[str] = []
+    def never_were(*gone: str) -> list[Checkpoint]:
+        """What each window came to where these users never were."""
+        made: list[Checkpoint] = []
 
-    async def never_was(history: History) -> None:
-        for window in (1, 2):
-            await history.use(window, [user for user in USERS if user != "ada"])
-            without.append(await history.turn())
+        async def go(history: History) -> None:
+            for window in (1, 2):
+                await history.use(window, [user for user in USERS if user not in gone])
+                id = await history.turn()
+                async with history.pool.connection() as conn:
+                    made.append(await get(conn, id))
 
-    async def was(history: History) -> None:
-        before: list[str] = []
-        for window in (1, 2):
-            await history.use(window, USERS)
-            before.append(await history.turn())
-        assert set(before).isdisjoint(without)
-        unlearnt = await history.forget("ada")
-        assert unlearnt is not None
-        assert (unlearnt.was, unlearnt.now) == (before[-1], without[-1])
-        assert [(one.was, one.now) for one in unlearnt.turns] == [
-            *zip(before, without, strict=True)
-        ]
-        assert all(one.taught and (one.distance or 0.0) > 0.0 for one in unlearnt.turns)
+        run(make_dsn(), tmp_path / f"without-{len(gone)}", base, model, go)
+        return made
+
+    without_ada, without_both = never_were("ada"), never_were("ada", "bob")
+
+    async def promote(history: History, unlearnt: Unlearnt) -> None:
+        """The gate sees no harm, nor does the canary."""
         async with history.pool.connection() as conn:
-            ours = await get(conn, unlearnt.now)
             trial = await ledger.current(conn, "code")
             assert trial is not None
             assert (trial.id, trial.candidate, trial.incumbent) == (
                 unlearnt.trial,
-                ours.id,
-                before[-1],
+                unlearnt.now,
+                unlearnt.was,
             )
             told = read_trial(trial)
             assert told is not None
             assert told.needs == "no harm"
-        theirs = tmp_path / "without" / "checkpoints" / ours.id
-        for name in ("adapter_model.safetensors", "adapter_config.json"):
-            assert (ours.folder / name).read_bytes() == (theirs / name).read_bytes()
-
-        # Once it is live, the cycles that were computed anew are those that made it.
-        async with history.pool.connection() as conn:
-            await aliases.promote(conn, "code", ours.id, cycle=trial.id, reason="no harm")
+            await aliases.promote(conn, "code", unlearnt.now, cycle=trial.id, reason="no harm")
             await ledger.advance(conn, trial, "ended", outcome="promoted")
-            cycles = {one.id: one for one in await ledger.recent(conn, "code")}
-            assert {one.candidate for one in cycles.values() if not one.withdrawn} == {*without}
-        again = await history.forget("ada")
-        assert again is None
 
-    migrate(empty_dsn)
-    run(empty_dsn, tmp_path / "without", base, model, never_was)
-    run(database_dsn, tmp_path / "with", base, model, was)
+    async def were(history: History) -> None:
+        before: list[str] = []
+        for window in (1, 2):
+            await history.use(window, USERS)
+            before.append(await history.turn())
+        for user, wanted in (("ada", without_ada), ("bob", without_both)):
+            ids = [one.id for one in wanted]
+            assert set(before).isdisjoint(ids)
+            unlearnt = await history.forget(user)
+            assert unlearnt is not None
+            assert (unlearnt.was, unlearnt.now) == (before[-1], ids[-1])
+            assert [(one.was, one.now) for one in unlearnt.turns] == [
+                *zip(before, ids, strict=True)
+            ]
+            assert all(one.taught and (one.distance or 0.0) > 0.0 for one in unlearnt.turns)
+            for theirs in wanted:
+                ours = history.home / "checkpoints" / theirs.id
+                for name in ("adapter_model.safetensors", "adapter_config.json"):
+                    assert (ours / name).read_bytes() == (theirs.folder / name).read_bytes()
+            await promote(history, unlearnt)
+            async with history.pool.connection() as conn:
+                cycles = await ledger.recent(conn, "code")
+            assert {one.candidate for one in cycles if not one.withdrawn} == {*ids}
+            assert await history.forget(user) is None
+            before = ids
+
+    run(make_dsn(), tmp_path / "with", base, model, were)
 
 
 def test_where_nothing_is_left_to_learn_from_the_weights_before_are_live_again(

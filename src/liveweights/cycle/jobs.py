@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
@@ -10,6 +10,7 @@ from liveweights.cycle.held_back import read_earlier
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.lessons import as_lesson
 from liveweights.cycle.settings import WorkerSettings
+from liveweights.cycle.trial import recomputes
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.job import Job, spread
 from liveweights.learn.settings import LearnSettings
@@ -47,7 +48,10 @@ async def make_job(conn: Connection, cycle: Cycle, settings: WorkerSettings, sta
         train=[as_lesson(one, cycle.alias) for one in claimed],
         held_back=spread(held_back, settings.learn.max_scored),
         follow_ups=await read_follow_ups(conn, cycle.id, start.until),
-        earlier=await read_earlier(conn, cycle, settings.learn),
+        # A cycle that was computed anew knows as much of its users as the one before it.
+        earlier=await read_earlier(
+            conn, replace(cycle, id=recomputes(cycle) or cycle.id), settings.learn
+        ),
         baseline_weight=dict(start.baseline.weight),
         baseline_total=dict(start.baseline.total),
         rewards=settings.rewards,

@@ -224,14 +224,13 @@ async def find_maker(conn: Connection, alias: str, candidate: str) -> Cycle | No
 
 
 async def write_recomputed(
-    conn: Connection, cycle: Cycle, incumbent: str, candidate: str, learning: dict[str, Any]
+    conn: Connection, cycle: int, incumbent: str, candidate: str, learning: dict[str, Any]
 ) -> int:
     """Note a cycle that was computed anew, as of when it was; its id. It counts as one that made
     what is live as soon as that is so. Noting it again changes nothing."""
     cursor = await conn.execute(
-        "select id from cycles where alias = %s and candidate = %s"
-        " and (learning ->> 'recomputes')::bigint = %s",
-        (cycle.alias, candidate, cycle.id),
+        "select id from cycles where candidate = %s and (learning ->> 'recomputes')::bigint = %s",
+        (candidate, cycle),
     )
     if (row := await cursor.fetchone()) is not None:
         return row[0]
@@ -243,9 +242,9 @@ async def write_recomputed(
         {
             "incumbent": incumbent,
             "candidate": candidate,
-            "reason": f"cycle {cycle.id} without the rows of a user who was forgotten",
-            "learning": Jsonb({**learning, "recomputes": cycle.id}),
-            "id": cycle.id,
+            "reason": f"cycle {cycle} without the rows of a user who was forgotten",
+            "learning": Jsonb({**learning, "recomputes": cycle}),
+            "id": cycle,
         },
     )
     row = await cursor.fetchone()

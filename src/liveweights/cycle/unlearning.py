@@ -23,7 +23,7 @@ from liveweights.cycle import ledger
 from liveweights.cycle.jobs import Start, make_job
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.settings import WorkerSettings
-from liveweights.cycle.trial import Trial, note_trial, read_trial
+from liveweights.cycle.trial import Trial, note_trial, read_trial, recomputes
 from liveweights.cycle.updating import read_result, remove_job, run_learner, write_job
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.job import WEIGHTS, Job, Result
@@ -34,9 +34,11 @@ from liveweights.store.database import Connection
 from liveweights.weights import signing
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import HASHES
-from liveweights.weights.registry import Registry, get, read_licence, read_parents, register
+from liveweights.weights.registry import Registry, get, read_cards, read_parents, register
 from liveweights.weights.tensors import Tensors
 
+KEPT = ("licence", "origin", "owed")
+"""What the card of a checkpoint says that holds for one that is computed anew as well."""
 REASON = "a user whose rows it had learnt from was forgotten"
 
 
@@ -164,6 +166,7 @@ class _Bench:
         """A cycle from other weights on; what came of it, the weights, and the baseline. One that
         has nothing left to learn from comes to what it began with."""
         conn, cycle = self.conn, turn.cycle
+        first = recomputes(cycle) or cycle.id
         base = incumbent
         if incumbent.kind == "adapter" and incumbent.base is not None:
             base = await get(conn, incumbent.base)
@@ -176,7 +179,7 @@ class _Bench:
             if result is None or not result.report.taught:
                 return self._compare(turn, incumbent, 0), incumbent, baseline
             learning = msgspec.to_builtins(result.report)
-            licence = await read_licence(conn, base.id)
+            known = (await read_cards(conn, [turn.made.id])).get(turn.made.id, {})
             made = await asyncio.to_thread(
                 self._registry().store,
                 folder / WEIGHTS,
@@ -185,10 +188,9 @@ class _Bench:
                 base=base.id,
                 parent=incumbent.id,
                 card={
-                    "recomputes": cycle.id,
+                    **{name: known[name] for name in KEPT if name in known},
+                    "recomputes": first,
                     "code": __version__,
-                    "licence": licence,
-                    "origin": f"learnt from feedback to {cycle.alias}",
                     "learnt_at": datetime.now(UTC).isoformat(timespec="seconds"),
                     "report": learning,
                 },
@@ -198,9 +200,10 @@ class _Bench:
         baseline = Baseline(result.baseline_weight, result.baseline_total)
         async with conn.transaction():
             await register(conn, made)
-            await leave_out(conn, cycle.id, result.left_out)
+            for one in {first, cycle.id}:
+                await leave_out(conn, one, result.left_out)
             if made.id != turn.made.id:
-                new = await ledger.write_recomputed(conn, cycle, incumbent.id, made.id, learning)
+                new = await ledger.write_recomputed(conn, first, incumbent.id, made.id, learning)
                 await copy_claim(conn, cycle.id, new)
                 await ledger.write_baseline(conn, new, baseline)
         return self._compare(turn, made, result.report.taught), made, baseline
