@@ -108,23 +108,32 @@ async def _find_turns(
     conn: Connection, alias: str, influenced: Collection[str]
 ) -> tuple[list[Turn], Checkpoint]:
     """The cycles that made what is live, from the first whose outcome is influenced on, oldest
-    first, and the checkpoint before these."""
+    first, and the checkpoint before these; one that was pruned is computed anew, too."""
     turns: list[Turn] = []
     checkpoint = await get(conn, (await aliases.read(conn, alias)).live)
-    while checkpoint.id in influenced and checkpoint.parent is not None:
+    while checkpoint.parent is not None:
+        is_influenced = checkpoint.id in influenced
+        if not is_influenced and (not turns or _is_there(checkpoint)):
+            break
         cycle = await ledger.find_maker(conn, alias, checkpoint.id)
         if cycle is None or cycle.learning is None or read_trial(cycle) is not None:
             parents = await read_parents(conn, checkpoint.id)
-            if not parents.isdisjoint(influenced):
-                raise CannotUnlearn(
-                    f"{checkpoint.id} was learnt in no cycle of {alias!r}, but made of what was"
-                    f" influenced ({', '.join(sorted(parents & set(influenced)))}): make it anew"
-                    f" without, or take it back with `liveweights rollback {alias}`"
-                )
-            break  # only its verdict was influenced, not its weights
+            if is_influenced and parents.isdisjoint(influenced) and _is_there(checkpoint):
+                break  # only its verdict was influenced, not its weights
+            why = (
+                "and made of what was influenced" if is_influenced else "and its files were pruned"
+            )
+            raise CannotUnlearn(
+                f"{checkpoint.id} was learnt in no cycle of {alias!r}, {why}: bring it anew"
+                f" without, or take it back with `liveweights rollback {alias}`"
+            )
         turns.append(Turn(cycle, checkpoint))
         checkpoint = await get(conn, checkpoint.parent)
     return turns[::-1], checkpoint
+
+
+def _is_there(checkpoint: Checkpoint) -> bool:
+    return checkpoint.folder.is_dir()
 
 
 async def _find_baseline(conn: Connection, alias: str, checkpoint: Checkpoint) -> Baseline:
