@@ -67,7 +67,7 @@ def learn_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """The learner itself, in this process: starting one takes longer than the update."""
 
     async def run(folder: Path) -> None:
-        learn(read_job(folder / "job.json"), folder)
+        await asyncio.to_thread(learn, read_job(folder / "job.json"), folder)
 
     monkeypatch.setattr(steps_module, "run_learner", run)
     monkeypatch.setattr(unlearning, "run_learner", run)
@@ -86,7 +86,6 @@ class History:
         async with self.pool.connection() as conn:
             await register(conn, self.base, {})
             await aliases.create(conn, "code", self.base.id)
-            await prepare(conn)
 
     async def use(self, window: int, users: Sequence[str]) -> None:
         """Each user asks in three sessions, and says what they would have written."""
@@ -123,6 +122,7 @@ class History:
                     for s, text in signals
                 ]
         async with self.pool.connection() as conn:
+            await prepare(conn)
             await store(conn, generations, said)
 
     async def turn(self) -> str:

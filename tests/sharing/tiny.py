@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,13 @@ CPU = torch.device("cpu")
 
 
 def make_base(folder: Path) -> Checkpoint:
-    return find(str(make_family("llama", folder / "tiny")), folder / "cache")
+    """A llama whose tokenizer has a merge, without which llama.cpp takes none."""
+    file = make_family("llama", folder / "tiny") / "tokenizer.json"
+    tokenizer: dict[str, Any] = json.loads(file.read_text())
+    tokenizer["model"]["vocab"]["zq"] = 257
+    tokenizer["model"]["merges"] = [["z", "q"]]
+    file.write_text(json.dumps(tokenizer))
+    return find(str(folder / "tiny"), folder / "cache")
 
 
 def open_adapter(base: Checkpoint, seed: int = 0, std: float = 0.2, rank: int = 4) -> Any:
@@ -60,13 +67,13 @@ def write_memory(base: Checkpoint, folder: Path, *texts: list[int]) -> Source:
     """An adapter that knows the texts by heart."""
     model = open_adapter(base, std=0.05, rank=16)
     moved = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(moved, lr=2e-2, weight_decay=0.0)
-    for _ in range(200):
+    optimizer = torch.optim.AdamW(moved, lr=3e-2, weight_decay=0.0)
+    for _ in range(100):
         losses = [model(torch.tensor([ids]), labels=torch.tensor([ids])).loss for ids in texts]
         optimizer.zero_grad()
         torch.stack(losses).sum().backward()
         optimizer.step()
-        if max(float(loss.detach()) for loss in losses) < 0.02:
+        if max(float(loss.detach()) for loss in losses) < 0.1:
             break
     model.save_pretrained(str(folder))
     adapter = Checkpoint("tiny@00000000beef", "adapter", folder, base.id, base.id)

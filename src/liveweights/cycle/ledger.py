@@ -17,7 +17,7 @@ from liveweights.record.bases import read_foreign
 from liveweights.record.followups import count_follow_ups
 from liveweights.record.read import count_judged, first_answered
 from liveweights.release.alias import AliasError, UnknownAlias
-from liveweights.release.aliases import abort_canary
+from liveweights.release.aliases import abort_canary, read
 from liveweights.release.deployments import let_go
 from liveweights.store.database import Connection
 
@@ -192,16 +192,15 @@ async def begin_trial(
     cursor = await conn.execute(
         "insert into cycles (alias, state, incumbent, candidate, settings, learning)"
         " select alias, 'claiming', live, %(candidate)s, '{}', %(learning)s from standing"
-        f" where alias = %(alias)s returning {COLUMNS}".encode(),
+        f" where alias = %(alias)s and live <> %(candidate)s returning {COLUMNS}".encode(),
         {"candidate": candidate, "learning": Jsonb(learning), "alias": alias},
     )
     row = await cursor.fetchone()
-    if row is None:
-        raise UnknownAlias(f"there is no alias {alias!r}")
-    cycle = Cycle(*row)
-    if cycle.incumbent == candidate:
+    if row is not None:
+        return Cycle(*row)
+    if (await read(conn, alias)).live == candidate:
         raise AliasError(f"{candidate} is live on {alias!r} already; a candidate must differ")
-    return cycle
+    raise UnknownAlias(f"there is no alias {alias!r}")
 
 
 async def read_settings(conn: Connection, cycle: int) -> tuple[dict[str, Any], datetime | None]:

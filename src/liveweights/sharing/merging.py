@@ -37,12 +37,13 @@ def merge_adapters(
     """
     from peft import PeftModel
 
+    for part in parts:
+        if part.kind != "adapter" or part.base != base.id:
+            raise CannotMerge(f"{part.id} is no adapter on {base.id}")
     names = {f"part{number}": part for number, part in enumerate(parts)}
     torch.manual_seed(seed)
     model: Any = load_model(base.folder, torch.float32, torch.device("cpu"))
     for name, part in names.items():
-        if part.kind != "adapter" or part.base != base.id:
-            raise CannotMerge(f"{part.id} is no adapter on {base.id}")
         if name == "part0":
             model = PeftModel.from_pretrained(model, str(part.folder), adapter_name=name)
         else:
