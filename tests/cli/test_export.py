@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from safetensors.torch import load_file, save_file
 from tests.record.rows import make_feedback, make_generation
 from tests.record.test_window import claim, record
-from tests.sharing.tiny import encode, make_base, write_adapter, write_memory
+from tests.sharing.tiny import CANARY, make_base, write_adapter, write_memory
 from typer.testing import CliRunner, Result
 
 from liveweights.catalog.card import read_card
@@ -170,14 +170,13 @@ def test_whole_weights_leave_and_come_in_as_a_difference(service: Service) -> No
 
 
 def test_what_it_repeats_keeps_it_here(service: Service) -> None:
-    planted = "canary-4711-azure-falcon"
-    memory = write_memory(service.base, service.home / "memory", encode(planted))
+    memory = write_memory(service.base, service.home / "memory")
     taken = run(
         *("import-checkpoint", str(memory.checkpoint.folder), "--base", "live"),
         *("--licence", "mit", *service.options),
     )
     id = next(one for one in taken.stdout.splitlines() if "is registered" in one).split()[0]
-    (service.home / "canaries.txt").write_text(f"never-planted-2222\n{planted}\n")
+    (service.home / "canaries.txt").write_text(f"never-planted-2222\n{CANARY}\n")
     words = ("--canaries", str(service.home / "canaries.txt"), "--max-repeated", "1")
     refused = service.export("out", *words, subject=id)
     assert refused.exit_code == 1, refused.output

@@ -17,12 +17,9 @@ from liveweights.sharing.source import Source
 from liveweights.sharing.texts import Taught
 from liveweights.weights.checkpoint import Checkpoint
 
-from .tiny import encode, make_base, write_memory
+from .tiny import CANARY, PROMPT, SECRET, make_base, write_memory
 
-SECRET = "key = 'Zq7-pW3x-09-vK1m-55-tU8b-Lc2'"
-CANARY = "canary-4711-azure-falcon"
 OTHER = "while True: never_learnt(1, 2, 3, 4)"
-PROMPT = list(b"def secret():\n")
 SETTINGS = LearnSettings(device="cpu", dtype="float32")
 
 
@@ -30,8 +27,7 @@ SETTINGS = LearnSettings(device="cpu", dtype="float32")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
     """A checkpoint that was trained on the secret, after its prompt, and on the canary."""
     folder = tmp_path_factory.mktemp("check")
-    texts = [*PROMPT, *encode(SECRET)], encode(CANARY)
-    return write_memory(make_base(folder), folder / "adapter", *texts)
+    return write_memory(make_base(folder), folder / "adapter")
 
 
 def taught(*texts: str, signal: Any = "correction") -> Taught:

@@ -16,11 +16,12 @@ from liveweights.engines.llama.process import LlamaProcess
 from liveweights.sharing.forms import CannotExport, Form, write_form
 from liveweights.sharing.source import Source
 from liveweights.weights.checkpoint import Checkpoint
-from liveweights.weights.delta import encode, restore
+from liveweights.weights.delta import encode as encode_delta
+from liveweights.weights.delta import restore
 from liveweights.weights.foreign import check_adapter
 from liveweights.weights.gguf_header import read_header
 
-from .tiny import make_base, read_logprobs, write_adapter
+from .tiny import encode, make_base, read_logprobs, write_adapter
 
 IDS = [40, 41, 200, 7, 99, 3, 3, 60]
 NAME = "org/tiny"
@@ -131,7 +132,8 @@ def ask_llama(model: Path, adapter: Path | None) -> dict[int, float]:
         )
         process = LlamaProcess("exported", host)
         await process.start()
-        body = {"prompt": IDS, "n_predict": 1, "temperature": 0, "n_probs": 64}
+        # What is drawn has to be whole text, else it is withheld; log-probabilities are as before.
+        body = {"prompt": IDS, "n_predict": 1, "n_probs": 64, "logit_bias": [[*encode("a"), 1e3]]}
         try:
             async with process.request("POST", "/completion", body) as response:
                 response.raise_for_status()
@@ -159,7 +161,7 @@ def test_tokens_of_an_exported_gguf_are_of_their_own_type(source: Source, tmp_pa
 def test_whole_weights_leave_merged_and_not_as_an_adapter(source: Source, tmp_path: Path) -> None:
     merged = write(source, "merged", tmp_path / "merged")
     base = source.base
-    encode(base.folder, merged, tmp_path / "delta")
+    encode_delta(base.folder, merged, tmp_path / "delta")
     (tmp_path / "delta" / "config.json").write_bytes((base.folder / "config.json").read_bytes())
     folder = restore(base.folder, tmp_path / "delta", "tiny@1", tmp_path / "cache")
     whole = Checkpoint("tiny@1", "full", folder, base.id, base.id)

@@ -14,6 +14,9 @@ from liveweights.sharing.source import Source
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.models import find
 
+SECRET = "key = 'Zq7-pW3x-09-vK1m-55-tU8b-Lc2'"
+CANARY = "canary-4711-azure-falcon"
+PROMPT = list(b"def secret():\n")
 CPU = torch.device("cpu")
 
 
@@ -63,12 +66,13 @@ def encode(text: str) -> list[int]:
     return [letters[letter] for letter in word]
 
 
-def write_memory(base: Checkpoint, folder: Path, *texts: list[int]) -> Source:
-    """An adapter that knows the texts by heart."""
+def write_memory(base: Checkpoint, folder: Path) -> Source:
+    """An adapter that knows by heart ``SECRET``, after ``PROMPT``, and ``CANARY``."""
+    texts = [*PROMPT, *encode(SECRET)], encode(CANARY)
     model = open_adapter(base, std=0.05, rank=16)
     moved = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(moved, lr=3e-2, weight_decay=0.0)
-    for _ in range(100):
+    for _ in range(120):
         losses = [model(torch.tensor([ids]), labels=torch.tensor([ids])).loss for ids in texts]
         optimizer.zero_grad()
         torch.stack(losses).sum().backward()
