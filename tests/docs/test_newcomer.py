@@ -43,7 +43,6 @@ ELSEWHERE = (
     *("up", "serve", "demo", "replay", "db", "upcycle", "import", "gate"),
     *("model", "make-key", "sign", "catalogue recognise", "catalogue refresh"),
     *("bom", "verify-bom", "import-checkpoint", "adoption import", "insight adoption --by maker"),
-    *("bom", "verify-bom", "import-checkpoint", "adoption import", "insight adoption --by maker"),
     *("models add", "models set", "models remove", "ledger verify --expect", "ledger export"),
     *("export", "merge", "forget USER --unlearn"),
 )
