@@ -37,8 +37,7 @@ async def call(*words: str) -> str:
 async def learn_twice(run: Running) -> list[str]:
     for cycle in range(1, 16):
         await run.until(cycle, "ended")
-        releases = (await run.status()).releases
-        if len(releases) >= 2:
+        if (await run.status()).releases >= 2:
             break
     live = (await run.status()).live
     lineage = json.loads(await call("lineage", str(live), "--json", "--home", str(run.home)))

@@ -58,8 +58,12 @@ AHEAD = ("tenants create",)
 """What other pages suppose was done."""
 TOMORROW = datetime.now(UTC).date() + timedelta(days=1)
 WORDS = {
-    "code@1a2b3c4d5e6f": "LIVE", "NAME@HASH": "LIVE", "USER": "u-0", "--show 3": "--show 1",
-    "--from 2026-11-01": f"--from {TOMORROW}", "--from 2026-12-01": f"--from {TOMORROW}",
+    "code@1a2b3c4d5e6f": "LIVE",
+    "NAME@HASH": "LIVE",
+    "USER": "u-0",
+    "--show 3": "--show 1",
+    "--from 2026-11-01": f"--from {TOMORROW}",
+    "--from 2026-12-01": f"--from {TOMORROW}",
     "--output ": "--output {folder}/",
 }
 

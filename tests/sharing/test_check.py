@@ -42,7 +42,8 @@ def taught(*texts: str, signal: Any = "correction") -> Taught:
 
 
 def check(source: Source, given: Taught, **options: Any) -> Repetition:
-    return check_repetition(source, given, SETTINGS, **{"ngram": 12, "most": 100, **options})
+    every: dict[str, Any] = {"ngram": 12, "most": 100, **options}
+    return check_repetition(source, given, SETTINGS, **every)
 
 
 def test_a_text_that_was_learnt_by_heart_is_named(source: Source) -> None:

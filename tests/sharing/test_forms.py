@@ -57,7 +57,8 @@ def _base(source: Source) -> Any:
 
 def write(source: Source, form: Form, folder: Path, **options: Any) -> Path:
     folder.mkdir()
-    write_form(source, form, folder, **{"precision": "f32", "base_name": NAME, **options})
+    every: dict[str, Any] = {"precision": "f32", "base_name": NAME, **options}
+    write_form(source, form, folder, **every)
     assert (folder / "LICENSE").read_text() == "terms"
     return folder
 

@@ -83,14 +83,13 @@ def export(
     from liveweights.sharing.check import check_repetition
     from liveweights.sharing.forms import FORMS, PRECISIONS, write_form
 
-    chosen = next((one for one in FORMS if one == form), None)
-    if chosen is None:
+    if form not in FORMS:
         raise refuse(f"--as {form}: there are {', '.join(FORMS)}")
-    at = next((one for one in PRECISIONS if one == precision), None)
-    if at is None:
+    if precision not in PRECISIONS:
         raise refuse(f"--precision {precision}: there are {', '.join(PRECISIONS)}")
     if to.exists():
         raise refuse(f"--to {to} is there already; name a new folder")
+    chosen, at = FORMS[FORMS.index(form)], PRECISIONS[PRECISIONS.index(precision)]
     settings = with_all_added(read_config(config, home), home)
     try:
         planted = canaries.read_text(encoding="utf-8").splitlines() if canaries else []

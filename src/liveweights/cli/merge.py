@@ -52,9 +52,9 @@ def merge(
     from liveweights.sharing.finding import find_source
     from liveweights.sharing.merging import merge_adapters
 
-    chosen = next((known for known in METHODS if known == method), None)
-    if chosen is None:
+    if method not in METHODS:
         raise refuse(f"--method {method}: there are {', '.join(METHODS)}")
+    chosen = METHODS[METHODS.index(method)]
     settings = read_config(config, home)
     key = settings.signing.key
     sign = partial(signing.sign, private=Path(key).expanduser()) if key else None

@@ -65,7 +65,7 @@ def import_checkpoint(
                 kind=taken.kind,
                 base=on.id,
                 parent=on.id,
-                card=card | taken.card,
+                card={**card, **taken.card},
             )
         await register(conn, stored)
         return stored, taken
