@@ -94,7 +94,7 @@ OWNERS = {
     "release": {"aliases", "deployments", "model_states", "models", "releases", "warm"},
     "scoreboard": {"score_results", "score_runs"},
     "terms": {"terms_denials", "terms_overrides"},
-    "weights": {"checkpoints", "vocabularies"},
+    "weights": {"checkpoint_parents", "checkpoints", "vocabularies"},
 }  # fmt: skip
 """Each table's package. Views and functions of a table's owner are for everyone."""
 PARTS = {"feedback_undated", "generations_undated", "hypertable"}

@@ -15,6 +15,7 @@ Around it, those who carry it, look at it and steer it:
     weights  files of weights: finding, naming by content, converting, storing, signing
     catalog  what is known of a model: its card, the catalogue of others, its chat template
     terms    rules of use: what each model may be used for, which models fit a request
+    sharing  weights for others and of others: exports that repeat nobody's words, imports, merges
     bom      bills of materials: whose weights, from which feedback, under what duties, with proofs
     adoption how much open models are used, here and in the world as published
     exposure whose models carry the service, and what breaks if one goes away

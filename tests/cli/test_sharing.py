@@ -1,4 +1,4 @@
-"""``liveweights import-adapter``: from a folder of somebody else to a registered checkpoint."""
+"""``liveweights import-checkpoint``: from a folder of somebody else to a registered checkpoint."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_an_adapter_is_stored_by_its_content_with_foreign_lineage(
     config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "base_model_name_or_path": "org/x"}
     (folder / "adapter_config.json").write_text(json.dumps(config))
 
-    words = ["import-adapter", str(folder), "--licence", "Apache-2.0", "--home", str(tmp_path)]
+    words = ["import-checkpoint", str(folder), "--licence", "Apache-2.0", "--home", str(tmp_path)]
     taken = run(*words, "--base", "live")
     assert taken.exit_code == 0, taken.output
     assert "org/x, which proves nothing" in taken.stdout
@@ -72,5 +72,5 @@ def test_an_adapter_is_stored_by_its_content_with_foreign_lineage(
     refused = run(*words, "--base", "live")
     assert refused.exit_code == 2
     assert "may be a pickle" in refused.stderr
-    nowhere = run("import-adapter", str(tmp_path / "no"), *words[2:], "--base", "live")
+    nowhere = run("import-checkpoint", str(tmp_path / "no"), *words[2:], "--base", "live")
     assert "there is no such folder" in nowhere.stderr

@@ -18,6 +18,7 @@ from tests.record.rows import make_feedback, make_generation
 from liveweights.config import Config
 from liveweights.cycle import ledger
 from liveweights.cycle.ledger import Cycle
+from liveweights.cycle.trial import Need, Trial, note_trial
 from liveweights.cycle.worker import Worker
 from liveweights.gate.settings import GateSettings
 from liveweights.learn.job import HeldBack, Report, Result
@@ -63,9 +64,10 @@ def gate(
     candidate: str = NEW,
     *,
     terms: Terms | None = None,
+    trial: Trial | None = None,
 ) -> Gating:
     """One gate over ``ROWS`` held-back rows whose users wrote "right" and the row's number, and
-    over those of the gates before it."""
+    over those of the gates before it; of a candidate that was brought, with a ``trial``."""
     asked: list[dict[str, Any]] = []
 
     async def serve(request: web.Request) -> web.Response:
@@ -84,7 +86,7 @@ def gate(
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         pool = await open_pool(dsn)
         try:
-            cycle = await _until_gating(dsn, home, candidate)
+            cycle = await _until_gating(dsn, home, candidate, trial)
             url = f"http://127.0.0.1:{runner.addresses[0][1]}"
             config = Config(gate=settings, learn=LearnSettings(held_back_share=SHARE))
             settled = config.for_worker()
@@ -101,7 +103,7 @@ def gate(
     return Gating(asyncio.run(run()), asked, home)
 
 
-async def _until_gating(dsn: str, home: Path, candidate: str) -> Cycle:
+async def _until_gating(dsn: str, home: Path, candidate: str, trial: Trial | None) -> Cycle:
     pool = await open_pool(dsn)
     async with pool.connection() as conn:
         first = len(await ledger.recent(conn, "code")) * ROWS
@@ -132,7 +134,8 @@ async def _until_gating(dsn: str, home: Path, candidate: str) -> Cycle:
             conn, cycle.id, "code", held_back_share=SHARE, max_rows=1000, max_held_back=1000
         )
         for state in ("learning", "calibrating", "warming", "gating"):
-            cycle = await ledger.advance(conn, cycle, state, candidate=candidate)
+            learning = note_trial(trial) if trial else None
+            cycle = await ledger.advance(conn, cycle, state, candidate=candidate, learning=learning)
     folder = home / "cycles" / str(cycle.id)
     folder.mkdir(parents=True)
     (folder / "result.json").write_bytes(msgspec.json.encode(_result(first)))
@@ -294,3 +297,25 @@ def test_what_passes_is_not_released_against_the_rules(database_dsn: str, tmp_pa
             return [(one.model, one.action, one.rule) for one in await read_denials(conn)]
 
     assert asyncio.run(denied()) == [("code", "release", "frozen")]
+
+
+@pytest.mark.parametrize(("needs", "state"), [("better", "ended"), ("no harm", "canary")])
+def test_what_was_brought_in_place_of_other_weights_need_not_be_better(
+    database_dsn: str, tmp_path: Path, needs: Need, state: str
+) -> None:
+    trial = Trial(needs=needs, reason="a user was forgotten")
+    found = gate(
+        database_dsn, tmp_path, lambda m, p: "as before", settings(), terms=None, trial=trial
+    )
+    assert (found.cycle.verdict or {})["outcome"] == "INCONCLUSIVE"
+    assert found.cycle.state == state
+
+
+def test_harm_is_harm_whoever_brought_it(database_dsn: str, tmp_path: Path) -> None:
+    def reply(model: str, prompt: Any) -> str:
+        return f"right {prompt[0]}" if model == OLD else "wrong but as long"
+
+    trial = Trial(needs="no harm", reason="a user was forgotten")
+    found = gate(database_dsn, tmp_path, reply, settings(), trial=trial)
+    assert found.cycle.outcome == "rejected"
+    assert (found.cycle.verdict or {})["outcome"] == "FAIL"

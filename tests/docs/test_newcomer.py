@@ -42,9 +42,10 @@ LIVEWEIGHTS = (sys.executable, "-c", "from liveweights.cli import main; main()")
 ELSEWHERE = (
     *("up", "serve", "demo", "replay", "db", "upcycle", "import", "gate"),
     *("model", "make-key", "sign", "catalogue recognise", "catalogue refresh"),
-    *("bom", "verify-bom", "import-adapter", "adoption import", "insight adoption --by maker"),
+    *("bom", "verify-bom", "import-checkpoint", "adoption import", "insight adoption --by maker"),
     *("models add", "models set", "models remove", "ledger verify --expect", "ledger export"),
     "scoreboard import",
+    *("export", "merge", "forget USER --unlearn"),
 )
 """What starts a service or needs what a reader brings; other tests run these."""
 MAY_REFUSE = (
@@ -65,6 +66,7 @@ WORDS = {
     "--from 2026-11-01": f"--from {TOMORROW}",
     "--from 2026-12-01": f"--from {TOMORROW}",
     "acme-2026-10.pdf": "{folder}/acme-2026-10.pdf",
+    "--output ": "--output {folder}/",
 }
 
 

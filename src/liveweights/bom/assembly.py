@@ -56,7 +56,7 @@ def assemble(bill: Bill) -> str:
         services=hosted.values(),
     )
     for id, model in bill.models.items():
-        needed = [models[one] for one in sorted({model.base or "", model.parent or ""}) if one]
+        needed = [models[one] for one in sorted({model.base or "", *model.parents}) if one]
         if model.window is not None:
             needed.append(datasets[model.window.cycle])
         bom.register_dependency(models[id], needed)

@@ -109,6 +109,8 @@ def purl_of(model: Model) -> PackageURL:
 def _describe(model: Model, base: Model) -> str:
     if model.window is not None:
         how = f"learnt from feedback to {model.window.alias} in cycle {model.window.cycle}"
+    elif len(model.parents) > 1:
+        how = f"merged of {' and '.join(model.parents)}"
     elif model.parent is not None:
         how = f"made from {model.parent}"
     else:

@@ -82,6 +82,12 @@ class Model:
     def version(self) -> str:
         return self.id.rpartition("@")[2]
 
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """What it goes on from; of a merge all parts, in order of their ids."""
+        parts = self.card.get("merged_of") or {}
+        return tuple(sorted({*parts, *([self.parent] if self.parent else [])}))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alias:
@@ -152,13 +158,15 @@ class Bill:
         return self.subject if self.subject in self.models else f"{ALIAS}{self.subject}"
 
     def chain(self, checkpoint: str) -> list[Model]:
-        """A checkpoint and its parents down to its base, the newest first."""
-        line: list[Model] = []
-        after: str | None = checkpoint
-        while after is not None:
-            line.append(self.models[after])
-            after = line[-1].parent
-        return line
+        """A checkpoint and all that it was made from, its base last."""
+        line: dict[str, Model] = {}
+        waiting = [checkpoint]
+        while waiting:
+            id = waiting.pop(0)
+            if id not in line:
+                line[id] = self.models[id]
+                waiting += line[id].parents
+        return sorted(line.values(), key=lambda model: model.kind == "base")
 
 
 def newest_of(models: Iterable[Model], default: datetime) -> datetime:

@@ -28,14 +28,14 @@ from liveweights.weights.signing import SIGNATURE
 
 CHAIN = """
 with recursive chain as (
-    select id, parent, base from ancestry where id = any(%(ids)s)
+    select id from ancestry where id = any(%(ids)s)
     union
-    select a.id, a.parent, a.base from ancestry a join chain c on a.id in (c.parent, c.base)
+    select d.parent from descent d join chain c on d.id = c.id
 )
 select a.id, a.kind, a.created_at, a.base, a.parent, a.folder, a.pruned_at is not null, t.id,
     t.alias, t.started_at, t.ended_at, t.outcome, t.verdict, t.learning, s.trained, s.held_back,
     s.leaves
-from (select distinct id from chain) one join ancestry a on a.id = one.id
+from chain one join ancestry a on a.id = one.id
 left join lateral (
     -- A later cycle that learnt the same bits again did not make this checkpoint.
     select * from turns where candidate = a.id order by id limit 1

@@ -5,18 +5,32 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 import typer
 
-from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.cli.context import (
+    HOME,
+    Home,
+    Json,
+    Settings,
+    query,
+    read_config,
+    refuse,
+    with_all_added,
+)
 from liveweights.cli.output import say, show, show_json
 from liveweights.config import Config
 from liveweights.record import archive as archives
 from liveweights.record.archive import Archived, ArchiveError
 from liveweights.record.parquet import ParquetUnavailable
+from liveweights.release import aliases
 from liveweights.store.database import Connection
+
+if TYPE_CHECKING:
+    from liveweights.cycle.forgetting import Done
+    from liveweights.cycle.unlearning import Unlearnt
 
 T = TypeVar("T")
 COLUMNS = ("day", "generations", "feedback", "files", "archived_at", "restored_at")
@@ -77,19 +91,28 @@ def restore(
 def forget(
     user: Annotated[str, typer.Argument(help="The `user` of the requests.")],
     tenant: Annotated[str, typer.Option(help="Whose user it is.")] = "default",
+    unlearn: Annotated[
+        bool,
+        typer.Option(
+            "--unlearn",
+            help="Compute what is live anew as if the user had never been, and release that.",
+        ),
+    ] = False,
     home: Home = HOME,
     config: Settings = None,
     as_json: Json = False,
 ) -> None:
     """Remove everything that a user asked, was answered and said: rows, archived days, files.
 
-    An open cycle that had read of it ends, and starts again without. Weights cannot be made to
-    forget: the checkpoints that the rows ever influenced are named, so that they can be retired.
-    Ends with 1 if something could not be removed now.
+    An open cycle that had read of it ends, and starts again without. The checkpoints that the rows
+    ever influenced are named. What they learnt stays in them: with `--unlearn` every cycle since
+    the first that read of the user is computed anew from the other rows, and what comes of it is
+    released in place of what is live unless the gate sees harm. Ends with 1 if something could not
+    be removed now.
     """
-    from liveweights.cycle.forgetting import Done, forget_user
+    from liveweights.cycle.forgetting import forget_user
 
-    settings = read_config(config, home)
+    settings = with_all_added(read_config(config, home), home)
     where = home.resolve()
 
     async def ask(conn: Connection) -> Done:
@@ -103,6 +126,7 @@ def forget(
         )
 
     done = _run(settings, home, ask)
+    unlearnt, failure = _unlearn(settings, home, done) if unlearn else ([], None)
     gone = done.forgotten
     if as_json:
         show_json(
@@ -111,6 +135,7 @@ def forget(
                 "days": [str(day) for day in done.days],
                 "restarted": done.restarted,
                 "left": done.left,
+                "unlearnt": msgspec.to_builtins(unlearnt),
             }
         )
     else:
@@ -121,10 +146,55 @@ def forget(
             say(f"cycle {cycle} had read of them and starts again")
         for checkpoint in gone.checkpoints:
             say(f"{checkpoint} was influenced by them")
+        if gone.checkpoints and not unlearn:
+            say("what these learnt stays in them; `--unlearn` computes anew what is live")
+        for one in unlearnt:
+            _tell(one)
         for sentence in done.left:
             say(sentence, fg="yellow", err=True)
+    if failure is not None:
+        raise refuse(f"the rows are removed, but weights were not computed anew: {failure}")
     if done.left:
         raise typer.Exit(1)
+
+
+def _unlearn(config: Config, home: Path, done: Done) -> tuple[list[Unlearnt], str | None]:
+    """What became of each alias, and why it ended where it did not go on."""
+    from liveweights.cycle.unlearning import unlearn
+    from liveweights.cycle.updating import LearnerFailed
+
+    unlearnt: list[Unlearnt] = []
+    where = home.resolve()
+
+    async def ask(conn: Connection) -> None:
+        known = {alias.name for alias in await aliases.read_all(conn)}
+        for model in config.list_models():
+            if model.alias in known:
+                worker = config.for_worker(model.alias)
+                one = await unlearn(conn, worker, where, done.forgotten.checkpoints)
+                unlearnt.extend([one] if one is not None else [])
+
+    try:
+        query(config, home, ask)
+    except (OSError, ValueError, LearnerFailed) as error:
+        return unlearnt, str(error)
+    return unlearnt, None
+
+
+def _tell(one: Unlearnt) -> None:
+    for turn in one.turns:
+        apart = "" if turn.distance is None else f", {turn.distance:.1%} of its norm apart"
+        how = f"{turn.taught} rows taught" if turn.taught else "nothing is left to learn from"
+        say(f"cycle {turn.cycle} was computed anew, {how}: {turn.now} for {turn.was}{apart}")
+    if one.trial is not None:
+        say(
+            f"{one.alias}: cycle {one.trial} judges {one.now}; until it is promoted {one.was}"
+            " answers, with what it learnt"
+        )
+    elif one.now == one.was:
+        say(f"{one.alias}: {one.now} is live, and would be the same without the user")
+    else:
+        say(f"{one.alias}: {one.now} is live again")
 
 
 def _run(config: Config, home: Path, ask: Callable[[Connection], Awaitable[T]]) -> T:

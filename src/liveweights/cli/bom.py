@@ -96,7 +96,7 @@ def bom(
 
         show_json(query(settings, home, ask))
         return
-    content = _write(settings, home, subject)
+    content = write_bill(settings, home, subject)
     signed = False
     if to is not None:
         signed = _store(content, to, settings)
@@ -127,7 +127,7 @@ def verify_bom(
 
     Ends with status 1, naming what is wrong.
     """
-    settings = read_config(config)
+    settings = with_all_added(read_config(config, home), home) if record else read_config(config)
     file = path / FILE if path.is_dir() else path
     public = key or (Path(settings.signing.public_key) if settings.signing.public_key else None)
     wrong: list[str] = []
@@ -139,7 +139,7 @@ def verify_bom(
         if fault := find_fault(content):
             wrong.append(f"it does not keep to CycloneDX 1.7: {fault}")
         elif record:
-            made = _write(settings, home, subject_of(document))
+            made = write_bill(settings, home, subject_of(document))
             wrong += compare(document, read_document(made))
         if proof is not None and not fault:
             wrong += _check_proof(proof, document)
@@ -159,7 +159,8 @@ def verify_bom(
     say(f"{file}: {', '.join(checked)}")
 
 
-def _write(config: Config, home: Path, subject: str) -> bytes:
+def write_bill(config: Config, home: Path, subject: str) -> bytes:
+    """The document; ends the command where it cannot be made."""
     try:
         return write_document(_read(config, home, subject))
     except BomUnavailable as error:

@@ -24,6 +24,7 @@ from liveweights.cli.output import say, show, show_json
 from liveweights.cli.rules import read_terms
 from liveweights.config import Config, ModelSettings
 from liveweights.cycle import ledger, live
+from liveweights.cycle.trial import Trial, note_trial
 from liveweights.release import aliases
 from liveweights.release.alias import Alias, AliasError
 from liveweights.release.audience import count_audience
@@ -98,16 +99,21 @@ def show_canary(
 def start(
     checkpoint: Annotated[str, typer.Argument(help="Id of a registered checkpoint.")],
     reason: Reason,
+    gated: Annotated[
+        bool,
+        typer.Option("--gate", help="The gate judges it first, as what is learnt here."),
+    ] = False,
     model: Model = None,
     home: Home = HOME,
     config: Settings = None,
 ) -> None:
-    """Try a checkpoint on live traffic without the gate; the running worker watches it."""
+    """Try a checkpoint on live traffic, without the gate or after it; the running worker watches
+    it."""
     settings = with_added(read_config(config, home), model, home)
     name = find_model(settings, model).alias
     terms = read_terms(settings, home)
 
-    async def ask(conn: Connection) -> Alias | Match:
+    async def ask(conn: Connection) -> Alias | Match | ledger.Cycle:
         async with conn.transaction():
             await terms.renew(conn)
             denied = terms.permit(name, terms.ask("release"))
@@ -116,6 +122,10 @@ def start(
             return denied
         async with conn.transaction():
             await get(conn, checkpoint)
+            if gated:
+                await aliases.require_same_base(conn, await aliases.read(conn, name), checkpoint)
+                trial = note_trial(Trial(needs="better", reason=reason))
+                return await ledger.begin_trial(conn, name, checkpoint, trial)
             cycle = await ledger.begin_release(conn, name, checkpoint, reason)
             return await live.start(
                 conn,
@@ -126,10 +136,13 @@ def start(
                 reason=f"by hand: {reason}",
             )
 
-    alias = query(settings, home, ask)
-    if isinstance(alias, Match):
-        raise refuse(f"terms do not allow a release of {name}: {alias} (rule {alias.rule})")
-    say(f"{alias.name}: {alias.canary} is tried on {_share(alias)}")
+    begun = query(settings, home, ask)
+    if isinstance(begun, Match):
+        raise refuse(f"terms do not allow a release of {name}: {begun} (rule {begun.rule})")
+    if isinstance(begun, ledger.Cycle):
+        say(f"{name}: cycle {begun.id} judges {checkpoint}; `liveweights status` shows how it goes")
+    else:
+        say(f"{name}: {begun.canary} is tried on {_share(begun)}")
 
 
 @canary.command()

@@ -35,9 +35,11 @@ def show_report(report: Mapping[str, Any]) -> None:
     say(f"{report['incumbent']} -> {report['candidate'] or 'no candidate'}")
     if report["reason"]:
         say(report["reason"])
-    learning = report["learning"]
-    if not learning:
-        say("nothing has been learnt yet")
+    learning = report["learning"] or {}
+    if trial := learning.get("trial"):
+        say(f"nothing is learnt: it judges what was brought ({trial['reason']})")
+    if "rows" not in learning:
+        say("nothing has been learnt yet" if trial is None else "nothing was scored yet")
         return
     if attempt := learning.get("attempt"):
         say(attempt["why"])

@@ -1,8 +1,10 @@
-"""``liveweights import-adapter``: taking in what others learnt."""
+"""``liveweights import-checkpoint``: taking in what others learnt."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -16,14 +18,17 @@ from liveweights.release import aliases
 from liveweights.release.alias import UnknownAlias
 from liveweights.store.database import Connection
 from liveweights.weights import hub, signing
-from liveweights.weights.checkpoint import Checkpoint
-from liveweights.weights.foreign import Foreign, ForeignError, check_adapter, copy_adapter
+from liveweights.weights.checkpoint import Checkpoint, Kind
+from liveweights.weights.foreign import CONFIG, ForeignError, check_adapter, copy_adapter
 from liveweights.weights.registry import Registry, get, register
 
 
-def import_adapter(
+def import_checkpoint(
     source: Annotated[
-        str, typer.Argument(help="A PEFT folder, or hf://ORG/NAME@COMMIT; LoRA as safetensors.")
+        str,
+        typer.Argument(
+            help="A folder, or hf://ORG/NAME@COMMIT: LoRA as PEFT has it, or whole weights."
+        ),
     ],
     base: Annotated[
         str, typer.Option(help="What it was made on: the id of a base, or an alias that has it.")
@@ -32,44 +37,79 @@ def import_adapter(
     home: Home = HOME,
     config: Settings = None,
 ) -> None:
-    """Take in an adapter that somebody else made: checked against the base, stored by its content,
-    registered, and signed if there is a key. Nothing of it is run.
+    """Take in an adapter or whole weights that somebody else made: checked against the base, stored
+    by their content, registered, and signed if there is a key. Nothing of it is run.
 
-    Pickles, adapters on another base and adapters that change nothing are refused. It answers
-    nobody yet: `liveweights canary start` tries it on live traffic.
+    Pickles, what was made on another base, and what changes nothing are refused. It answers nobody
+    yet: `liveweights canary start --gate` judges it and tries it on live traffic.
     """
     settings = read_config(config)
     key = settings.signing.key
     sign = partial(signing.sign, private=Path(key).expanduser()) if key else None
     registry = Registry(home.resolve() / "checkpoints", sign)
 
-    async def ask(conn: Connection) -> tuple[Checkpoint, Foreign]:
+    async def ask(conn: Connection) -> tuple[Checkpoint, _Taken]:
         on = await _find_base(conn, base)
         folder = _find(source, settings)
-        foreign = check_adapter(folder, on.folder, on.id)
-        card = {
-            "origin": f"imported from {source}",
-            "licence": licence,
-            "foreign": True,
-            "rank": foreign.rank,
-            "says_base": foreign.names_base,
-        }
+        # A card leaves with its checkpoint: no path of this machine is in it.
+        name = source if source.startswith(hub.SCHEME) else folder.name
+        card = {"origin": f"imported from {name}", "licence": licence, "foreign": True}
         with tempfile.TemporaryDirectory() as staging:
-            copy_adapter(folder, Path(staging))
+            if (folder / CONFIG).is_file():
+                taken = _take_adapter(folder, on, Path(staging))
+            else:
+                taken = _take_weights(folder, on, Path(staging))
             stored = registry.store(
-                Path(staging), on.name, kind="adapter", base=on.id, parent=on.id, card=card
+                Path(staging),
+                on.name,
+                kind=taken.kind,
+                base=on.id,
+                parent=on.id,
+                card={**card, **taken.card},
             )
         await register(conn, stored)
-        return stored, foreign
+        return stored, taken
 
     try:
-        stored, foreign = query(settings, home, ask)
+        stored, taken = query(settings, home, ask)
     except (OSError, ValueError, signing.SigningUnavailable) as error:
         raise refuse(f"{source}: {error}") from error
-    if foreign.names_base:
-        say(f"it says that it was made on {foreign.names_base}, which proves nothing")
-    say(f"{stored.id} is registered: rank {foreign.rank}, {foreign.modules} modules")
-    say(f"try it: liveweights canary start {stored.id} --reason ...")
+    if named := taken.card.get("says_base"):
+        say(f"it says that it was made on {named}, which proves nothing")
+    say(f"{stored.id} is registered: {taken.told}")
+    say(f"try it: liveweights canary start {stored.id} --gate --reason ...")
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What was staged: its kind, what its card says of it, and in a few words what it is."""
+
+    kind: Kind
+    card: Mapping[str, object]
+    told: str
+
+
+def _take_adapter(folder: Path, on: Checkpoint, staging: Path) -> _Taken:
+    foreign = check_adapter(folder, on.folder, on.id)
+    copy_adapter(folder, staging)
+    return _Taken(
+        "adapter",
+        {"rank": foreign.rank, "says_base": foreign.names_base},
+        f"rank {foreign.rank}, {foreign.modules} modules",
+    )
+
+
+def _take_weights(folder: Path, on: Checkpoint, staging: Path) -> _Taken:
+    # It reads and writes tensors, for which torch is imported.
+    from liveweights.sharing.finetuned import take_finetuned
+
+    tuned = take_finetuned(folder, on, staging)
+    alike = "" if tuned.likeness is None else f", correlation {tuned.likeness:.3f} with the base's"
+    return _Taken(
+        "full",
+        {"changed": tuned.changed, "values": tuned.values},
+        f"{tuned.changed:,} of {tuned.values:,} weights differ{alike}",
+    )
 
 
 def _find(source: str, settings: Config) -> Path:

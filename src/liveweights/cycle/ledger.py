@@ -17,7 +17,7 @@ from liveweights.record.bases import read_foreign
 from liveweights.record.followups import count_follow_ups
 from liveweights.record.read import count_judged, first_answered
 from liveweights.release.alias import AliasError, UnknownAlias
-from liveweights.release.aliases import abort_canary
+from liveweights.release.aliases import abort_canary, read
 from liveweights.release.deployments import let_go
 from liveweights.store.database import Connection
 
@@ -180,15 +180,83 @@ async def begin(conn: Connection, alias: str, settings: dict[str, Any]) -> Cycle
     return Cycle(*row)
 
 
+async def begin_trial(
+    conn: Connection, alias: str, candidate: str, learning: dict[str, Any]
+) -> Cycle:
+    """Open a cycle that judges a checkpoint that somebody brought; see ``trial``.
+
+    Raises LookupError without the alias, and AliasError while another cycle is open, or where the
+    checkpoint is live already.
+    """
+    await _require_none_open(conn, alias)
+    cursor = await conn.execute(
+        "insert into cycles (alias, state, incumbent, candidate, settings, learning)"
+        " select alias, 'claiming', live, %(candidate)s, '{}', %(learning)s from standing"
+        f" where alias = %(alias)s and live <> %(candidate)s returning {COLUMNS}".encode(),
+        {"candidate": candidate, "learning": Jsonb(learning), "alias": alias},
+    )
+    row = await cursor.fetchone()
+    if row is not None:
+        return Cycle(*row)
+    if (await read(conn, alias)).live == candidate:
+        raise AliasError(f"{candidate} is live on {alias!r} already; a candidate must differ")
+    raise UnknownAlias(f"there is no alias {alias!r}")
+
+
+async def read_settings(conn: Connection, cycle: int) -> tuple[dict[str, Any], datetime | None]:
+    """The ``[learn]`` settings that a cycle began with, and when it ended."""
+    cursor = await conn.execute("select settings, ended_at from cycles where id = %s", (cycle,))
+    row = await cursor.fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+async def find_maker(conn: Connection, alias: str, candidate: str) -> Cycle | None:
+    """The first cycle of the alias that came to that checkpoint."""
+    cursor = await conn.execute(
+        f"select {COLUMNS} from cycles where alias = %s and candidate = %s"
+        " order by id limit 1".encode(),
+        (alias, candidate),
+    )
+    row = await cursor.fetchone()
+    return Cycle(*row) if row else None
+
+
+async def write_recomputed(
+    conn: Connection, cycle: int, incumbent: str, candidate: str, learning: dict[str, Any]
+) -> int:
+    """Note a cycle that was computed anew, as of when it was; its id. It counts as one that made
+    what is live as soon as that is so. Noting it again changes nothing."""
+    cursor = await conn.execute(
+        "select id from cycles where candidate = %s and (learning ->> 'recomputes')::bigint = %s",
+        (candidate, cycle),
+    )
+    if (row := await cursor.fetchone()) is not None:
+        return row[0]
+    cursor = await conn.execute(
+        "insert into cycles (alias, state, incumbent, candidate, outcome, reason, settings,"
+        " learning, started_at, ended_at, withdrawn_at)"
+        " select alias, 'ended', %(incumbent)s, %(candidate)s, 'promoted', %(reason)s, settings,"
+        " %(learning)s, started_at, ended_at, now() from cycles where id = %(id)s returning id",
+        {
+            "incumbent": incumbent,
+            "candidate": candidate,
+            "reason": f"cycle {cycle} without the rows of a user who was forgotten",
+            "learning": Jsonb({**learning, "recomputes": cycle}),
+            "id": cycle,
+        },
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return row[0]
+
+
 async def begin_release(conn: Connection, alias: str, candidate: str, reason: str) -> Cycle:
     """Open a cycle for a checkpoint that somebody brought: it begins as a canary, without a gate.
 
     Raises LookupError without the alias, and AliasError while another cycle is open.
     """
-    if (open_ := await current(conn, alias)) is not None:
-        raise AliasError(
-            f"cycle {open_.id} of {alias!r} is {open_.state}; a canary can begin when it has ended"
-        )
+    await _require_none_open(conn, alias)
     cursor = await conn.execute(
         "insert into cycles (alias, state, incumbent, candidate, settings, verdict)"
         " select alias, 'canary', live, %s, '{}', %s from standing where alias = %s"
@@ -199,6 +267,13 @@ async def begin_release(conn: Connection, alias: str, candidate: str, reason: st
     if row is None:
         raise UnknownAlias(f"there is no alias {alias!r}")
     return Cycle(*row)
+
+
+async def _require_none_open(conn: Connection, alias: str) -> None:
+    if (open_ := await current(conn, alias)) is not None:
+        raise AliasError(
+            f"cycle {open_.id} of {alias!r} is {open_.state}; a canary can begin when it has ended"
+        )
 
 
 async def advance(conn: Connection, cycle: Cycle, to: State, **columns: Any) -> Cycle:
@@ -275,6 +350,17 @@ async def read_baseline(conn: Connection, alias: str) -> Baseline:
         (alias,),
     )
     rows = await cursor.fetchall()
+    return Baseline({s: w for s, w, _ in rows}, {s: t for s, _, t in rows})
+
+
+async def read_baseline_of(conn: Connection, cycle: int) -> Baseline | None:
+    """As that cycle left it; None where it left none."""
+    cursor = await conn.execute(
+        "select segment, weight, total from baselines where cycle = %s", (cycle,)
+    )
+    rows = await cursor.fetchall()
+    if not rows:
+        return None
     return Baseline({s: w for s, w, _ in rows}, {s: t for s, _, t in rows})
 
 

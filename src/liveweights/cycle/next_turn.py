@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from liveweights.cycle import ledger
 from liveweights.cycle.attempt import Attempt, plan
+from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.states import News
+from liveweights.cycle.trial import read_trial, recomputes
 from liveweights.store.database import Connection
 
 LOOKED_AT = 20
@@ -14,12 +16,29 @@ LOOKED_AT = 20
 
 async def read_next(conn: Connection, settings: WorkerSettings) -> tuple[News, Attempt]:
     """What was said since the last cycle began, and what the next one does otherwise."""
-    past = await ledger.recent(conn, settings.alias, LOOKED_AT)
+    past = await _read_past(conn, settings)
     news = await ledger.read_news(conn, settings.alias, settings.learn_from)
     return news, plan(past, settings.learn, settings.gate)
 
 
 async def read_attempt(conn: Connection, settings: WorkerSettings, cycle: int) -> Attempt:
     """What this cycle did otherwise than the settings say, by those before it."""
-    past = await ledger.recent(conn, settings.alias, LOOKED_AT, before=cycle)
+    past = await _read_past(conn, settings, cycle)
     return plan(past, settings.learn, settings.gate)
+
+
+async def _read_past(
+    conn: Connection, settings: WorkerSettings, before: int | None = None
+) -> list[Cycle]:
+    """How weights fared that were brought says nothing of how to learn; a cycle that was computed
+    anew stands for itself, or for the one before it, whichever is part of what is live."""
+    past = await ledger.recent(conn, settings.alias, LOOKED_AT, before=before)
+    anew = {cycle.id: recomputes(cycle) for cycle in past}
+    replaced = {anew[cycle.id] for cycle in past if not cycle.withdrawn}
+    return [
+        cycle
+        for cycle in past
+        if read_trial(cycle) is None
+        and cycle.id not in replaced
+        and (anew[cycle.id] is None or not cycle.withdrawn)
+    ]

@@ -19,13 +19,16 @@ import psycopg
 
 from liveweights import __version__
 from liveweights.cycle import ledger, live
-from liveweights.cycle.held_back import read_cases, read_earlier
+from liveweights.cycle.held_back import read_cases
+from liveweights.cycle.jobs import Start, make_job
 from liveweights.cycle.ledger import Cycle
-from liveweights.cycle.lessons import Lessons, as_lesson
+from liveweights.cycle.lessons import Lessons
 from liveweights.cycle.next_turn import read_attempt
 from liveweights.cycle.progress import tell_asked
 from liveweights.cycle.restarting import work_folder
+from liveweights.cycle.scoring import score
 from liveweights.cycle.settings import WorkerSettings
+from liveweights.cycle.trial import read_trial
 from liveweights.cycle.updating import is_done, read_result, remove_job, run_learner, write_job
 from liveweights.gate.advice import advise
 from liveweights.gate.calibration import calibrate, may_say_nothing
@@ -34,8 +37,7 @@ from liveweights.gate.evidence import Selections
 from liveweights.gate.judging import Judging
 from liveweights.gate.scoring import Case, values_of
 from liveweights.learn.baseline import Baseline
-from liveweights.learn.job import WEIGHTS, Job, spread
-from liveweights.record.followups import read_follow_ups
+from liveweights.learn.job import WEIGHTS
 from liveweights.record.generation import Generation
 from liveweights.record.window import claim, leave_out, read
 from liveweights.release import aliases, deployments
@@ -50,7 +52,6 @@ from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import HASHES
 from liveweights.weights.registry import CARD, Registry, get, read_licence, register
 from liveweights.weights.selection import Selection, read_selection, write_selection
-from liveweights.weights.whole import make_whole
 
 log = logging.getLogger(__name__)
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError, aiohttp.ClientError, TimeoutError)
@@ -108,7 +109,7 @@ class Steps:
         return after
 
     async def _claim(self, cycle: Cycle) -> Cycle:
-        learn = self.settings.learn
+        learn, trial = self.settings.learn, read_trial(cycle)
         async with self.pool.connection() as conn:
             await self.terms.renew(conn)
             lessons = Lessons(self.terms, cycle.alias)
@@ -117,18 +118,20 @@ class Steps:
                 cycle.id,
                 cycle.alias,
                 held_back_share=learn.held_back_share,
-                max_rows=learn.max_rows,
+                max_rows=learn.max_rows if trial is None else 0,
                 max_held_back=learn.max_held_back,
                 teacher=self.settings.learn_from or None,
                 may_learn=lessons.may_learn,
             )
             await self.terms.write(conn)
-            if claimed.train:
+            if claimed.train or trial is not None:
                 return await ledger.advance(conn, cycle, "learning")
         reason = f"no unread feedback that may be learnt from{lessons.describe()}"
         return await self.end(cycle, "no_signal", reason)
 
     async def _learn(self, cycle: Cycle) -> Cycle:
+        if read_trial(cycle) is not None:
+            return await self._score(cycle)
         folder = self._folder(cycle)
         async with self.pool.connection() as conn:
             incumbent = await get(conn, cycle.incumbent)
@@ -189,6 +192,23 @@ class Steps:
                 conn, cycle, "calibrating", candidate=checkpoint.id, learning=report
             )
 
+    async def _score(self, cycle: Cycle) -> Cycle:
+        """Score what was held back under the incumbent and a candidate that was brought."""
+        assert cycle.candidate is not None
+        folder = self._folder(cycle)
+        if not is_done(folder):
+            async with self.updating:
+                if not await score(self.pool, cycle, self.settings, folder):
+                    reason = "nothing to judge it on: no feedback was ever held back"
+                    return await self.end(cycle, "no_signal", reason)
+        remove_job(folder)  # of a worker that was killed
+        report = msgspec.to_builtins(read_result(folder).report)
+        async with self.pool.connection() as conn:
+            await deployments.keep_warm(conn, cycle.candidate, self.settings.cycle.load_seconds * 2)
+            return await ledger.advance(
+                conn, cycle, "calibrating", learning={**(cycle.learning or {}), **report}
+            )
+
     def _origin(self, cycle: Cycle) -> str:
         teacher = self.settings.learn_from
         taught = f", and from answers of {teacher} that users took" if teacher else ""
@@ -216,36 +236,24 @@ class Steps:
         self, cycle: Cycle, folder: Path, incumbent: Checkpoint, base: Checkpoint
     ) -> None:
         async with self.pool.connection() as conn:
-            claimed = await read(conn, cycle.id, "train")
-            held_back = await read(conn, cycle.id, "held_back")
-            follow_ups = await read_follow_ups(conn, cycle.id)
-            earlier = await read_earlier(conn, cycle, self.settings.learn)
-            baseline = await ledger.read_baseline(conn, cycle.alias)
-            whole = await make_whole(base, partial(get, conn), self.settings.cache)
             attempt = await read_attempt(conn, self.settings, cycle.id)
-        job = Job(
-            base=str(whole.folder),
-            parent=str(incumbent.folder) if incumbent.kind == "adapter" else None,
-            incumbent=incumbent.id,
-            train=[as_lesson(one, cycle.alias) for one in claimed],
-            held_back=spread(held_back, self.settings.learn.max_scored),
-            follow_ups=follow_ups,
-            earlier=earlier,
-            baseline_weight=dict(baseline.weight),
-            baseline_total=dict(baseline.total),
-            rewards=self.settings.rewards,
-            settings=attempt.change(self.settings.learn),
-            template=self.settings.template,
-            ways=str(self.settings.cache / "ways"),
-        )
+            start = Start(
+                incumbent=incumbent,
+                base=base,
+                baseline=await ledger.read_baseline(conn, cycle.alias),
+                learn=attempt.change(self.settings.learn),
+            )
+            job = await make_job(conn, cycle, self.settings, start)
         write_job(folder, job)  # here, so that it is done or not begun when the step is broken off
 
     async def _calibrate(self, cycle: Cycle) -> Cycle:
         """Find out when the candidate is to say nothing, from what it would say."""
         assert cycle.candidate is not None
-        drafting = self._drafting(cycle)
+        drafting, trial = self._drafting(cycle), read_trial(cycle)
         cases = await self._read_cases(cycle)
-        if not may_say_nothing([case for case, _ in cases], self.settings.learn):
+        if trial is not None or not may_say_nothing(
+            [case for case, _ in cases], self.settings.learn
+        ):
             async with self.pool.connection() as conn:
                 return await ledger.advance(conn, cycle, "warming")
         if (ended := await self._await_loaded(cycle)) is not None:
@@ -365,8 +373,8 @@ class Steps:
         )
         rows = read_result(folder).held_back
         verdict = await judging.judge(rows, examples, await self._read_cases(cycle), selections)
-        built = msgspec.to_builtins(verdict)
-        if verdict.outcome != "PASS":
+        built, trial = msgspec.to_builtins(verdict), read_trial(cycle)
+        if not (verdict.outcome == "PASS" or (trial is not None and trial.passes(verdict))):
             help_ = "; ".join(advise(verdict.causes, settings.gate))
             reason = f"{verdict.outcome}: {'; '.join(verdict.reasons)}. What would help: {help_}"
             return await self.end(cycle, "rejected", reason, verdict=built)

@@ -24,11 +24,19 @@ WEIGHTS = "weights"
 T = TypeVar("T")
 
 
+class Weights(msgspec.Struct, frozen=True, kw_only=True):
+    """Folders of whole weights, and of the adapter on them, if there is one."""
+
+    base: str
+    adapter: str | None = None
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What to learn from and from where.
 
     ``base`` is a folder of whole weights: the incumbent's own, or those that its adapter, which
-    is in ``parent`` then, is on.
+    is in ``parent`` then, is on. With a ``candidate`` nothing is learnt: the held-back rows are
+    scored under the incumbent and under that.
     """
 
     base: str
@@ -47,6 +55,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     template: TemplateSettings = TemplateSettings()
     ways: str = ""
     """Folder of the ways of computing that were found before; see `ways`."""
+    candidate: Weights | None = None
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

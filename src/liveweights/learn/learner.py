@@ -124,7 +124,7 @@ def learn(job: Job, folder: Path) -> Result:
         questions = make_questions(examples, job.rewards, encode)
         watched = questions or make_questions(spread(job.train, WATCHED), job.rewards, encode)
         work = Work(len(watched), len(built.rows) // PART, settings.epochs * len(built.rows))
-        tracker = Tracker(work, lambda progress: _write(folder / PROGRESS, progress))
+        tracker = Tracker(work, lambda progress: write_file(folder / PROGRESS, progress))
         policy.passed = tracker.passed
         tracker.begin("scoring", len(watched))
         before = score_questions(policy, watched, settings.nodes)
@@ -160,7 +160,7 @@ def learn(job: Job, folder: Path) -> Result:
         policy.save(folder / WEIGHTS)
         prompts = public_prompts(encode_template, dialogue, CHOICE * settings.probes)
         probes = make_probes(policy, prompts, settings.nodes, most=settings.probes)
-        _write(folder / WEIGHTS / PROBES, probes)
+        write_file(folder / WEIGHTS / PROBES, probes)
     report = msgspec.structs.replace(report, seconds=time.monotonic() - began)
     result = Result(
         report=report,
@@ -170,7 +170,7 @@ def learn(job: Job, folder: Path) -> Result:
         baseline_weight=dict(built.baseline.weight),
         baseline_total=dict(built.baseline.total),
     )
-    _write(folder / RESULT, result)
+    write_file(folder / RESULT, result)
     (folder / RESUME).unlink(missing_ok=True)
     return result
 
@@ -225,7 +225,8 @@ def _keep_near(
     return _Kept(scores, scale, divergence)
 
 
-def _write(path: Path, value: object) -> None:
+def write_file(path: Path, value: object) -> None:
+    """Write a value as JSON, whole or not at all; of processes that share an update one does."""
     if sharing.rank() != 0:
         return
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from liveweights.learn.job import read_job
 from liveweights.learn.learner import learn
 from liveweights.learn.scale import learn_on_ray
+from liveweights.learn.scoring import score
 from liveweights.machine import end_with_parent, give_way
 
 
@@ -21,7 +22,9 @@ def main(arguments: Sequence[str]) -> int:
     end_with_parent()
     give_way()  # answering users goes first
     job = read_job(job_file)
-    if job.settings.workers > 1:
+    if job.candidate is not None:
+        score(job, job.candidate, folder)
+    elif job.settings.workers > 1:
         learn_on_ray(job_file, folder, job.settings.workers)
     else:
         learn(job, folder)

@@ -22,7 +22,8 @@ READ = f"""
 select distinct on (g.id) g.id, n.prompt_ids
 from cycle_rows r join generations g on g.day = r.day and g.id = r.generation
 cross join lateral ({NEXT}) n
-where r.cycle = %s and g.endpoint = 'chat' and g.session is not null
+where r.cycle = %(cycle)s and g.endpoint = 'chat' and g.session is not null
+  and n.created_at <= coalesce(%(until)s::timestamptz, 'infinity')
 """
 
 COUNT = """
@@ -38,10 +39,12 @@ where n.alias = %(alias)s and n.endpoint = 'chat' and n.consent and n.created_at
 """
 
 
-async def read_follow_ups(conn: Connection, cycle: int) -> dict[str, list[int]]:
-    """For each chat answer that the cycle claimed and whose session went on: the token ids of the
-    next request's prompt."""
-    cursor = await conn.execute(READ.encode(), (cycle,))
+async def read_follow_ups(
+    conn: Connection, cycle: int, until: datetime | None = None
+) -> dict[str, list[int]]:
+    """For each chat answer that the cycle claimed and whose session went on, up to then: the token
+    ids of the next request's prompt."""
+    cursor = await conn.execute(READ.encode(), {"cycle": cycle, "until": until})
     return dict(await cursor.fetchall())
 
 

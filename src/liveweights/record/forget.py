@@ -79,7 +79,7 @@ with recursive influenced as (
         select unnest(f.cycles) from forgotten f where f.user_hash = %s
     )
     union
-    select k.id from ancestry k join influenced i on i.id in (k.parent, k.base)
+    select d.id from descent d join influenced i on i.id = d.parent
 )
 select id from influenced order by id
 """

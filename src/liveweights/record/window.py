@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import LiteralString
 
 from liveweights.record.bases import read_foreign
@@ -248,6 +249,29 @@ async def claim(
     await conn.execute(insert, {"cycle": cycle, "days": days, "ids": ids, "splits": splits})
     await conn.execute(SEAL, {"cycle": cycle, "days": days})
     return await count(conn, cycle)
+
+
+async def copy_claim(conn: Connection, cycle: int, to: int) -> None:
+    """Let another cycle have claimed what is left of what ``cycle`` did, and seal it."""
+    await conn.execute(
+        "insert into cycle_rows (cycle, generation, feedback, split, left_out)"
+        " select %s, generation, feedback, split, left_out from cycle_rows where cycle = %s"
+        " on conflict do nothing",
+        (to, cycle),
+    )
+    cursor = await conn.execute("select distinct day from cycle_rows where cycle = %s", (to,))
+    days = [day for (day,) in await cursor.fetchall()]
+    await conn.execute(SEAL, {"cycle": to, "days": days})
+
+
+async def find_gone(conn: Connection, cycle: int) -> list[date]:
+    """The days of answers that the cycle claimed and that are no longer in Postgres."""
+    cursor = await conn.execute(
+        "select distinct r.day from cycle_rows r where r.cycle = %s and not exists"
+        " (select from generations g where g.day = r.day and g.id = r.generation) order by r.day",
+        (cycle,),
+    )
+    return [day for (day,) in await cursor.fetchall()]
 
 
 async def count(conn: Connection, cycle: int) -> Claim:

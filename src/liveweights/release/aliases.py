@@ -93,7 +93,7 @@ async def start_canary(
     """
     async with _transaction(conn, checkpoint):
         alias = await _select(conn, name, lock=True, version=version)
-        await _require_same_base(conn, alias, checkpoint)
+        await require_same_base(conn, alias, checkpoint)
         same = abs(alias.share - share) < 1e-6 and abs(alias.shadow - shadow) < 1e-6
         if alias.canary == checkpoint and same:
             return alias
@@ -172,7 +172,7 @@ async def promote(
         alias = await _select(conn, name, lock=True, version=version)
         if alias.live == checkpoint:
             return alias
-        await _require_same_base(conn, alias, checkpoint)
+        await require_same_base(conn, alias, checkpoint)
         await _end_other_canary(conn, alias, checkpoint, f"{checkpoint} was promoted")
         await _note(
             conn,
@@ -241,7 +241,7 @@ async def rollback(
             raise AliasError(f"{name!r} has had no checkpoint before {alias.live}; say which one")
         if target == alias.live:
             return await abort_canary(conn, name, reason=reason, evidence=evidence)
-        await _require_same_base(conn, alias, target)
+        await require_same_base(conn, alias, target)
         await _end_other_canary(conn, alias, target, f"rolled back to {target}")
         await _note(
             conn, name, "rollback", target, previous=alias.live, reason=reason, evidence=evidence
@@ -250,7 +250,8 @@ async def rollback(
         return await _point(conn, name, target)
 
 
-async def _require_same_base(conn: Connection, alias: Alias, checkpoint: str) -> None:
+async def require_same_base(conn: Connection, alias: Alias, checkpoint: str) -> None:
+    """Raise AnotherBase where a checkpoint cannot answer under the alias."""
     wanted, has = await root_of(conn, checkpoint), await root_of(conn, alias.live)
     if wanted is not None and wanted != has:
         raise AnotherBase(

@@ -14,6 +14,7 @@ from liveweights.weights.registry import NotRegistered
 class Ancestor(msgspec.Struct, frozen=True, kw_only=True):
     """One checkpoint of the chain, and what the cycle that made it read and found.
 
+    ``parents`` is what it was made from: what it goes on from, what it is on, all parts of a merge.
     ``generations`` counts the answers that the update read, ``held_back`` those that judged it;
     ``feedback`` counts reactions of either. ``feedback_ids`` are filled on request. ``withdrawn``:
     it was released, and taken back since.
@@ -22,6 +23,7 @@ class Ancestor(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     kind: str
     created_at: datetime
+    parents: tuple[str, ...] = ()
     cycle: int | None = None
     outcome: str | None = None
     withdrawn: bool = False
@@ -34,7 +36,7 @@ class Ancestor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lineage(msgspec.Struct, frozen=True, kw_only=True):
-    """The chain from ``checkpoint`` to its base, newest first."""
+    """From ``checkpoint`` to its base, newest first; where merges are on the way, all branches."""
 
     checkpoint: str
     base: str
@@ -42,11 +44,13 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 CHAIN = """
-with recursive chain as (
-    select id, kind, created_at, parent, 0 as depth from ancestry where id = %(id)s
-    union all
-    select c.id, c.kind, c.created_at, c.parent, depth + 1
-    from ancestry c join chain on c.id = chain.parent
+with recursive walk as (
+    select id, 0 as depth from ancestry where id = %(id)s
+    union
+    select d.parent, depth + 1 from descent d join walk on d.id = walk.id
+), chain as (
+    select a.id, a.kind, a.created_at, w.depth
+    from (select id, max(depth) as depth from walk group by id) w join ancestry a on a.id = w.id
 )
 select chain.id, chain.kind, chain.created_at, cycle.id, cycle.outcome,
     cycle.withdrawn_at is not null, cycle.verdict,
@@ -62,17 +66,20 @@ left join lateral (
 left join claimed r on r.cycle = cycle.id
 group by chain.id, chain.kind, chain.created_at, chain.depth,
     cycle.id, cycle.outcome, cycle.withdrawn_at, cycle.verdict
-order by chain.depth
+order by chain.depth, chain.id
 """
+PARENTS = "select id, array_agg(parent order by parent) from descent where id = any(%s) group by id"
 
 
 async def read_lineage(
     conn: Connection, checkpoint_id: str, *, feedback_ids: bool = False
 ) -> Lineage:
-    """The chain of parents of a checkpoint. Raises NotRegistered."""
+    """Everything that a checkpoint was made from. Raises NotRegistered."""
     rows = await (await conn.execute(CHAIN, {"id": checkpoint_id})).fetchall()
     if not rows:
         raise NotRegistered(f"no checkpoint {checkpoint_id!r} is registered")
+    cursor = await conn.execute(PARENTS, ([row[0] for row in rows],))
+    parents: dict[str, list[str]] = dict(await cursor.fetchall())
     chain: list[Ancestor] = []
     for id_, kind, created, cycle, outcome, withdrawn, verdict, *counts in rows:
         generations, held_back, feedback = counts
@@ -82,6 +89,7 @@ async def read_lineage(
                 id=id_,
                 kind=kind,
                 created_at=created,
+                parents=tuple(parents.get(id_, ())),
                 cycle=cycle,
                 outcome=outcome,
                 withdrawn=withdrawn,

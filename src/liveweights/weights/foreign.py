@@ -25,7 +25,7 @@ _FACTOR = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<factor>[AB])\
 
 
 class ForeignError(ValueError):
-    """An adapter that cannot be taken in; one sentence says why."""
+    """Weights of others that cannot be taken in; one sentence says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,7 @@ def check_adapter(folder: Path, base: Path, base_id: str) -> Foreign:
     other, names and shapes of all its modules must be those of the base. Raises ForeignError,
     OSError, BrokenFile.
     """
-    for file in sorted(folder.iterdir()):
-        if file.suffix.lower() in PICKLES:
-            raise ForeignError(
-                f"{file} may be a pickle, which can run code; have it without, as safetensors"
-            )
+    refuse_pickles(folder)
     for name in (CONFIG, TENSORS):
         if not (folder / name).is_file():
             raise ForeignError(f"{folder} has no {name}; a PEFT folder has one")
@@ -70,6 +66,15 @@ def check_adapter(folder: Path, base: Path, base_id: str) -> Foreign:
         raise ForeignError("it changes nothing: one factor of every module is all zeros")
     named = config.get("base_model_name_or_path")
     return Foreign(len(ranks), max(ranks.values()), named if isinstance(named, str) else None)
+
+
+def refuse_pickles(folder: Path) -> None:
+    """Raise ForeignError where a file may be one, by its name."""
+    for file in sorted(folder.rglob("*")):
+        if file.suffix.lower() in PICKLES:
+            raise ForeignError(
+                f"{file} may be a pickle, which can run code; have it without, as safetensors"
+            )
 
 
 def copy_adapter(folder: Path, target: Path) -> None:

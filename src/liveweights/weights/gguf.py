@@ -65,6 +65,15 @@ def to_gguf(base: Checkpoint, cache: Path, precision: Precision = "q8_0") -> Pat
     return target
 
 
+def write_gguf(model: Checkpoint, path: Path, precision: Precision) -> None:
+    """Write the GGUF of a folder of whole-model safetensors for any llama.cpp, with its chat
+    template; ``to_gguf`` is for the engine, which asks for the text of every single token.
+
+    Raises UnsupportedByLlamaCpp, OSError.
+    """
+    _write(model, path, precision, served=False)
+
+
 def architecture_of(checkpoint_id: str, config: dict[str, Any]) -> str:
     """The GGUF architecture for a Transformers config. Raises UnsupportedByLlamaCpp."""
     kind = config.get("model_type")
@@ -108,11 +117,11 @@ def check_convertible(base: Checkpoint) -> None:
         _plan(base, Path(os.devnull), "q8_0")
 
 
-def _write(base: Checkpoint, path: Path, precision: Precision) -> None:
+def _write(base: Checkpoint, path: Path, precision: Precision, *, served: bool = True) -> None:
     import gguf
     import torch
 
-    writer, config, architecture, plan = _plan(base, path, precision)
+    writer, config, architecture, plan = _plan(base, path, precision, served=served)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
@@ -130,7 +139,7 @@ def _write(base: Checkpoint, path: Path, precision: Precision) -> None:
 
 
 def _plan(
-    base: Checkpoint, path: Path, precision: Precision
+    base: Checkpoint, path: Path, precision: Precision, *, served: bool = True
 ) -> tuple[GGUFWriter, dict[str, Any], str, list[tuple[Path, str, Any]]]:
     """All that is written before the weights, ready to be: the writer, the model's config and
     architecture, and which tensor of which file goes there as what."""
@@ -147,7 +156,7 @@ def _plan(
     kind = gguf.GGMLQuantizationType[precision.upper()]
     writer = gguf.GGUFWriter(path, architecture)
     _add_shape(writer, base, config, precision)
-    _add_tokenizer(writer, base, config)
+    _add_tokenizer(writer, base, config, served=served)
 
     plan: list[tuple[Path, str, Any]] = []
     tied = bool(config.get("tie_word_embeddings"))
@@ -239,9 +248,12 @@ def _add_shape(
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
 
 
-def _add_tokenizer(writer: GGUFWriter, base: Checkpoint, config: dict[str, Any]) -> None:
-    """The vocabulary. Prompts go to llama.cpp as ids and answers come back as ids, so what
-    matters here is that every id has an entry and that the ends of text are known."""
+def _add_tokenizer(
+    writer: GGUFWriter, base: Checkpoint, config: dict[str, Any], *, served: bool
+) -> None:
+    """The vocabulary. Where it is ``served`` by the engine, prompts go to llama.cpp as ids and
+    answers come back as ids, so what matters is that every id has an entry and that the ends of
+    text are known; for others tokens have their own types, and the chat template is there."""
     from gguf import TokenType
 
     try:
@@ -255,7 +267,7 @@ def _add_tokenizer(writer: GGUFWriter, base: Checkpoint, config: dict[str, Any])
     tokens = [f"[PAD{i}]" for i in range(size)]
     types = [int(TokenType.UNUSED)] * size
     for token, i in model["vocab"].items():
-        tokens[i], types[i] = token, _type_of_token(token)
+        tokens[i], types[i] = token, _type_of_token(token) if served else int(TokenType.NORMAL)
     for added in tokenizer.get("added_tokens", []):
         kind = TokenType.CONTROL if added["special"] else TokenType.USER_DEFINED
         tokens[added["id"]], types[added["id"]] = added["content"], int(kind)
@@ -265,8 +277,13 @@ def _add_tokenizer(writer: GGUFWriter, base: Checkpoint, config: dict[str, Any])
     writer.add_token_list(tokens)
     writer.add_token_types(types)
     writer.add_token_merges(merges)
-    writer.add_add_bos_token(False)
+    file = base.folder / "tokenizer_config.json"
+    described: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    writer.add_add_bos_token(not served and described.get("add_bos_token") is True)
     writer.add_add_space_prefix(False)
+    template = None if served else _chat_template(base.folder, described)
+    if template is not None:
+        writer.add_chat_template(template)
     generation = base.folder / "generation_config.json"
     ends: Any = config.get("eos_token_id")
     if generation.is_file():
@@ -280,6 +297,15 @@ def _add_tokenizer(writer: GGUFWriter, base: Checkpoint, config: dict[str, Any])
         add(i)
     if isinstance(config.get("bos_token_id"), int):
         writer.add_bos_token_id(config["bos_token_id"])
+
+
+def _chat_template(folder: Path, described: dict[str, Any]) -> str | None:
+    """The model's own, as Transformers finds it."""
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    template = described.get("chat_template")
+    return template if isinstance(template, str) else None
 
 
 def _type_of_token(token: str) -> int:

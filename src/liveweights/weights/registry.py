@@ -247,6 +247,25 @@ async def register(
         ) from error
 
 
+async def register_parents(
+    conn: Connection, checkpoint_id: str, parts: Mapping[str, float]
+) -> None:
+    """Tell the database what a registered merge was made of, and with which weights; doing it again
+    changes nothing."""
+    for parent, part in parts.items():
+        await conn.execute(
+            "insert into checkpoint_parents (checkpoint, parent, part) values (%s, %s, %s)"
+            " on conflict do nothing",
+            (checkpoint_id, parent, part),
+        )
+
+
+async def read_parents(conn: Connection, checkpoint_id: str) -> set[str]:
+    """What a checkpoint was made from, and is on."""
+    cursor = await conn.execute("select parent from descent where id = %s", (checkpoint_id,))
+    return {parent for (parent,) in await cursor.fetchall()}
+
+
 async def get(conn: Connection, checkpoint_id: str) -> Checkpoint:
     """A registered checkpoint. Raises NotRegistered."""
     cursor = await conn.execute(

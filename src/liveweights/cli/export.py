@@ -1,0 +1,222 @@
+"""``liveweights export``: what was learnt, for others, after a look at what it repeats."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from liveweights import bounds
+from liveweights.cli.bom import FILE, write_bill
+from liveweights.cli.context import (
+    HOME,
+    Home,
+    Json,
+    Settings,
+    query,
+    read_config,
+    refuse,
+    with_all_added,
+)
+from liveweights.cli.output import say, show_json
+from liveweights.cli.rules import check_export
+from liveweights.config import Config
+from liveweights.sharing.card import Exported, write_card
+from liveweights.sharing.repetition import Repetition
+from liveweights.sharing.source import Source
+from liveweights.sharing.texts import Taught, read_taught
+from liveweights.store.database import Connection
+from liveweights.weights import hub, signing
+from liveweights.weights.models import ModelNotFound
+from liveweights.weights.staging import publish, staged
+
+SHOWN = 10
+"""Rows that are named."""
+
+
+def export(
+    subject: Annotated[str, typer.Argument(help="A checkpoint, NAME@HASH, or an alias.")],
+    to: Annotated[Path, typer.Option(help="Folder to write; it must not exist.")],
+    form: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            help="peft: the adapter. merged: whole safetensors. gguf: whole, at --precision."
+            " gguf-adapter: the adapter for llama.cpp.",
+        ),
+    ] = "peft",
+    precision: Annotated[str, typer.Option(help="Of gguf: f32, f16, q8_0 or q4_0.")] = "q8_0",
+    ngram: Annotated[
+        int,
+        typer.Option(
+            min=2, max=96, help="Tokens in a row that the weights repeat of what a user wrote."
+        ),
+    ] = 16,
+    max_repeated: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of users' texts that may be repeated so."),
+    ] = 0.0,
+    most: Annotated[
+        int,
+        typer.Option("--texts", min=1, max=bounds.COUNT, help="Users' texts that are looked at."),
+    ] = 512,
+    canaries: Annotated[
+        Path | None,
+        typer.Option(help="Strings that were put among the feedback, one a line: none may come."),
+    ] = None,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Write a checkpoint for others: weights, card, bill of materials, signature where there is a
+    key; loaded by plain Transformers with PEFT, or llama.cpp.
+
+    Before that the rules of use for `export` are applied, and the checkpoint is shown beginnings of
+    what users wrote: where it goes on word for word and its base does not, nothing is written, the
+    rows are named, and the command ends with status 1.
+    """
+    # Torch and Transformers are slow to import: only where they are needed.
+    from liveweights.sharing.check import check_repetition
+    from liveweights.sharing.forms import FORMS, PRECISIONS, write_form
+
+    if form not in FORMS:
+        raise refuse(f"--as {form}: there are {', '.join(FORMS)}")
+    if precision not in PRECISIONS:
+        raise refuse(f"--precision {precision}: there are {', '.join(PRECISIONS)}")
+    if to.exists():
+        raise refuse(f"--to {to} is there already; name a new folder")
+    chosen, at = FORMS[FORMS.index(form)], PRECISIONS[PRECISIONS.index(precision)]
+    settings = with_all_added(read_config(config, home), home)
+    try:
+        planted = canaries.read_text(encoding="utf-8").splitlines() if canaries else []
+        known = _find(settings, home, subject)
+        check_export(settings, home, known.model)
+        check = check_repetition(
+            known.source, known.taught, settings.learn, ngram=ngram, most=most, canaries=planted
+        )
+        _refuse_repeated(check, max_repeated)
+        bill = write_bill(settings, home, known.source.checkpoint.id)
+        exported = Exported(
+            checkpoint=known.source.checkpoint,
+            form=chosen,
+            precision=precision if chosen == "gguf" else None,
+            base_name=known.base_name,
+            licence=known.licence,
+            base_files=known.base_card.get("files") or {},
+            check=check,
+        )
+        with staged(to) as place:
+            folder = place / "export"
+            folder.mkdir()
+            write_form(known.source, chosen, folder, precision=at, base_name=exported.base_name)
+            (folder / FILE).write_bytes(bill)
+            write_card(exported, known.card, folder)
+            if settings.signing.key:
+                signing.sign(folder, Path(settings.signing.key).expanduser())
+            publish(folder, to)
+    except (OSError, ValueError, ModelNotFound, signing.SigningUnavailable) as error:
+        raise refuse(f"{subject}: {error}") from error
+    _tell(exported, to, signed=bool(settings.signing.key), as_json=as_json)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What is to leave, and what is known of it: its ``card`` and that of its root, what it
+    learnt from, and the name of the model that rules of use are about."""
+
+    source: Source
+    taught: Taught
+    card: Mapping[str, Any]
+    base_card: Mapping[str, Any]
+    model: str
+
+    @property
+    def licence(self) -> str:
+        """Of what it is on."""
+        return str(self.card.get("licence") or self.base_card.get("licence") or "unknown")
+
+    @property
+    def base_name(self) -> str:
+        """What a hub calls what it is on; its id where no hub has it."""
+        origin = str(self.base_card.get("origin") or "")
+        if self.source.base.id != self.source.root.id:
+            return self.source.base.id
+        if match := hub.ADDRESS.fullmatch(origin):
+            return match[1]
+        return origin if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", origin) else self.source.root.id
+
+
+def _find(config: Config, home: Path, subject: str) -> _Known:
+    # It reads differences of weights, for which torch is imported.
+    from liveweights.sharing.finding import find_alias_on, find_source, read_card
+
+    key = config.signing.public_key
+    public = Path(key).expanduser() if key else None
+
+    async def ask(conn: Connection) -> _Known:
+        source = await find_source(conn, subject, config.cache_folder(), public)
+        root = source.root.id
+        base_card = await read_card(conn, root)
+        alias = await find_alias_on(conn, root)
+        bases = {one.alias: one.base for one in config.list_models()}
+        return _Known(
+            source=source,
+            taught=await read_taught(conn, source.checkpoint.id),
+            card=await read_card(conn, source.checkpoint.id),
+            base_card=base_card,
+            model=bases.get(alias or "") or str(base_card.get("origin") or root),
+        )
+
+    return query(config, home, ask)
+
+
+def _refuse_repeated(check: Repetition, most: float) -> None:
+    """End the command where more is repeated than may be; canaries count whatever the bound."""
+    planted = any(one.is_canary for one in check.repeated)
+    if not planted and check.share <= most:
+        return
+    say(
+        f"{len(check.repeated)} of {check.asked} texts that it learnt from come back word for word,"
+        f" {check.share:.1%}; --max-repeated allows {most:.1%}. Nothing was written.",
+        fg="red",
+        err=True,
+    )
+    for one in check.repeated[:SHOWN]:
+        say(f"  {one.row}: {one.tokens} tokens (its base: {one.base_tokens})", err=True)
+    if (left := len(check.repeated) - SHOWN) > 0:
+        say(f"  ... and {left} more", err=True)
+    raise typer.Exit(1)
+
+
+def _tell(exported: Exported, to: Path, *, signed: bool, as_json: bool) -> None:
+    check = exported.check
+    if as_json:
+        show_json(
+            {
+                "checkpoint": exported.checkpoint.id,
+                "form": exported.form,
+                "to": str(to),
+                "signed": signed,
+                "licence": exported.licence,
+                "base": exported.base_name,
+                "private_data": check,
+            }
+        )
+        return
+    say(f"{to}: {exported.checkpoint.id} as {exported.form}{', signed' if signed else ''}")
+    say(f"licence: {exported.licence}, that of {exported.base_name}")
+    say(
+        f"of {check.texts} texts that users wrote {check.asked} were looked at; "
+        f"{len(check.repeated)} come back with {check.ngram} tokens in a row"
+    )
+    if check.gone:
+        say(
+            f"{check.gone} of {check.rows} answers that it learnt from are not in the record any"
+            " more, and were not looked at; `liveweights restore` brings archived days back",
+            fg="yellow",
+            err=True,
+        )

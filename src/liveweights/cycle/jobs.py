@@ -1,0 +1,61 @@
+"""What the learner is given for a cycle: rows that it claimed, and what it starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+
+from liveweights.cycle.held_back import read_earlier
+from liveweights.cycle.ledger import Cycle
+from liveweights.cycle.lessons import as_lesson
+from liveweights.cycle.settings import WorkerSettings
+from liveweights.cycle.trial import recomputes
+from liveweights.learn.baseline import Baseline
+from liveweights.learn.job import Job, spread
+from liveweights.learn.settings import LearnSettings
+from liveweights.record.followups import read_follow_ups
+from liveweights.record.window import read
+from liveweights.store.database import Connection
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.registry import get
+from liveweights.weights.whole import make_whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What an update starts from: weights and what they are on, a baseline, and settings. With
+    ``until`` what users of chats said next is read up to then."""
+
+    incumbent: Checkpoint
+    base: Checkpoint
+    baseline: Baseline
+    learn: LearnSettings
+    until: datetime | None = None
+
+
+async def make_job(conn: Connection, cycle: Cycle, settings: WorkerSettings, start: Start) -> Job:
+    """Raises NotRegistered, DeltaError."""
+    claimed = await read(conn, cycle.id, "train")
+    held_back = await read(conn, cycle.id, "held_back")
+    whole = await make_whole(start.base, partial(get, conn), settings.cache)
+    incumbent = start.incumbent
+    return Job(
+        base=str(whole.folder),
+        parent=str(incumbent.folder) if incumbent.kind == "adapter" else None,
+        # Whose answers are those of the weights that it starts from.
+        incumbent=cycle.incumbent,
+        train=[as_lesson(one, cycle.alias) for one in claimed],
+        held_back=spread(held_back, settings.learn.max_scored),
+        follow_ups=await read_follow_ups(conn, cycle.id, start.until),
+        # A cycle that was computed anew knows as much of its users as the one before it.
+        earlier=await read_earlier(
+            conn, replace(cycle, id=recomputes(cycle) or cycle.id), settings.learn
+        ),
+        baseline_weight=dict(start.baseline.weight),
+        baseline_total=dict(start.baseline.total),
+        rewards=settings.rewards,
+        settings=start.learn,
+        template=settings.template,
+        ways=str(settings.cache / "ways"),
+    )

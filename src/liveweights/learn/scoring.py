@@ -1,0 +1,85 @@
+"""Held-back rows under the incumbent and under a candidate that was not learnt from them here."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import msgspec
+
+from liveweights.catalog.template import rendering
+from liveweights.learn.dialogue import add_follow_ups, read_dialogue
+from liveweights.learn.evidence import (
+    Question,
+    Scores,
+    compare,
+    make_questions,
+    measure_divergence,
+    most_moved,
+    score_questions,
+)
+from liveweights.learn.job import PROGRESS, RESULT, Job, Report, Result, Weights
+from liveweights.learn.learner import write_file
+from liveweights.learn.passages import with_prompt_ids
+from liveweights.learn.policy import Policy
+from liveweights.learn.progress import Tracker, Work
+from liveweights.learn.settings import LearnSettings
+from liveweights.learn.threads import Threads
+from liveweights.weights.models import read_tokenizer
+
+
+def score(job: Job, candidate: Weights, folder: Path) -> Result:
+    """Score the held-back rows and write the result to ``folder``; no weights are made.
+
+    Raises OSError or ValueError where a folder holds no loadable weights.
+    """
+    began = time.monotonic()
+    threads = Threads(job.settings.threads)
+    tokenizer = read_tokenizer(Path(job.base))
+    with rendering(tokenizer, job.template) as render:
+        dialogue = read_dialogue(tokenizer, render)
+        examples = [with_prompt_ids(example, tokenizer, render) for example in job.held_back]
+
+    def encode(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
+
+    examples = add_follow_ups(examples, job.follow_ups, dialogue, tokenizer.decode)
+    questions = make_questions(examples, job.rewards, encode)
+    threads.settle()
+    tracker = Tracker(
+        Work(len(questions), 0, 0), lambda progress: write_file(folder / PROGRESS, progress)
+    )
+    # An adapter that was not moved yet costs least memory, and changes nothing.
+    settings = msgspec.structs.replace(job.settings, updater="lora")
+    incumbent = Weights(base=job.base, adapter=job.parent)
+
+    def ask(weights: Weights) -> Scores:
+        return _ask(weights, questions, settings, tracker)
+
+    tracker.begin("scoring", len(questions))
+    before = ask(incumbent)
+    tracker.begin("measuring", len(questions))
+    after = ask(candidate)
+    scores = zip(questions, before.questions, after.questions, strict=True)
+    held = [compare(question, then, now) for question, then, now in scores]
+    report = Report(
+        signals={},
+        divergence=measure_divergence(after.questions, before.questions),
+        watched=len(questions),
+        entropy_before=before.entropy,
+        entropy=after.entropy,
+        moved=most_moved(held),
+        seconds=time.monotonic() - began,
+    )
+    result = Result(report=report, held_back=held, baseline_weight={}, baseline_total={})
+    write_file(folder / RESULT, result)
+    return result
+
+
+def _ask(
+    weights: Weights, questions: list[Question], settings: LearnSettings, tracker: Tracker
+) -> Scores:
+    adapter = Path(weights.adapter) if weights.adapter else None
+    policy = Policy(Path(weights.base), adapter, settings)
+    policy.passed = tracker.passed
+    return score_questions(policy, questions, settings.nodes)

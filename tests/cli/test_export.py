@@ -1,0 +1,279 @@
+"""``liveweights export``, ``import-checkpoint`` and ``merge``, on a service that has learnt."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+from safetensors.torch import load_file, save_file
+from tests.record.rows import make_feedback, make_generation
+from tests.record.test_window import claim, record
+from tests.sharing.tiny import CANARY, make_base, write_adapter, write_memory
+from typer.testing import CliRunner, Result
+
+from liveweights.catalog.card import read_card
+from liveweights.cli import app
+from liveweights.config import DATABASE_URL
+from liveweights.record.forget import forget
+from liveweights.release import aliases
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.registry import Registry, register
+from liveweights.weights.signing import check_folder, make_keys
+
+pytest.importorskip("cyclonedx", reason="pip install 'liveweights[bom]'")
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(app, list(words))
+
+
+@dataclass
+class Service:
+    """A home whose alias `live` stands on what its first cycle learnt."""
+
+    home: Path
+    dsn: str
+    base: Checkpoint
+    learnt: Checkpoint
+    options: list[str]
+
+    def export(self, to: str, *words: str, subject: str = "live") -> Result:
+        return run("export", subject, "--to", str(self.home / to), *words, *self.options)
+
+
+@pytest.fixture
+def service(database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
+    monkeypatch.setenv(DATABASE_URL, database_dsn)
+    settings = tmp_path / "settings.toml"
+    settings.write_text(
+        f'cache = "{tmp_path / "cache"}"\n[models.live]\nbase = "{tmp_path / "tiny"}"\n'
+        '[learn]\ndevice = "cpu"\ndtype = "float32"\n'
+    )
+    base = make_base(tmp_path)
+    (base.folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    source = write_adapter(base, tmp_path / "learnt")
+    learnt = Registry(tmp_path / "checkpoints").store(
+        source.checkpoint.folder,
+        base.name,
+        kind="adapter",
+        base=base.id,
+        parent=base.id,
+        card={"licence": "apache-2.0", "origin": "learnt from feedback to live"},
+    )
+
+    async def fill() -> None:
+        async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
+            await register(conn, base, read_card(base, tmp_path / "cache"))
+            await register(conn, learnt)
+            await aliases.create(conn, "live", learnt.id)
+            await conn.execute(
+                "insert into cycles (alias, state, incumbent, candidate, settings)"
+                " values ('live', 'claiming', %s, %s, '{}')",
+                (base.id, learnt.id),
+            )
+
+    asyncio.run(fill())
+    record(
+        database_dsn,
+        *(make_generation(f"g{n}", user=f"u{n}", checkpoint=base.id) for n in range(2)),
+        *(
+            make_feedback(f"f{n}", f"g{n}", signal="correction", text="for one in range(20):" * 2)
+            for n in range(2)
+        ),
+    )
+    assert claim(database_dsn, 1).total == 2
+    with psycopg.connect(database_dsn) as conn:
+        conn.execute(
+            "update cycles set state = 'ended', outcome = 'promoted', verdict = %s,"
+            " ended_at = now()",
+            (Jsonb({"outcome": "PASS", "reasons": []}),),
+        )
+    return Service(
+        tmp_path, database_dsn, base, learnt, ["--home", str(tmp_path), "--config", str(settings)]
+    )
+
+
+def test_an_export_says_what_it_is_and_comes_in_elsewhere(service: Service) -> None:
+    done = service.export("out", "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert told["private_data"]["texts"] == told["private_data"]["asked"] == 2
+    folder = service.home / "out"
+    assert {one.name for one in folder.iterdir()} == {
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "bom.cdx.json",
+        "card.json",
+    }
+    card = json.loads((folder / "card.json").read_text())
+    assert (card["id"], card["base"], card["form"]) == (service.learnt.id, service.base.id, "peft")
+    assert card["base_files"]["model.safetensors"]
+    assert card["files"].keys() == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "bom.cdx.json",
+    }
+    everything = "".join(one.read_text(errors="replace") for one in folder.iterdir())
+    assert str(service.home) not in everything
+    again = service.export("again")
+    assert again.exit_code == 0, again.output
+    for one in folder.iterdir():
+        assert (service.home / "again" / one.name).read_bytes() == one.read_bytes()
+
+    taken = run(
+        *("import-checkpoint", str(folder), "--base", "live", "--licence", "apache-2.0"),
+        *service.options,
+    )
+    assert taken.exit_code == 0, taken.output
+    assert "rank 4, 10 modules" in taken.stdout
+
+
+def test_whole_weights_leave_and_come_in_as_a_difference(service: Service) -> None:
+    done = service.export("out", "--as", "merged")
+    assert done.exit_code == 0, done.output
+    texts = [one for one in (service.home / "out").iterdir() if one.suffix != ".safetensors"]
+    assert str(service.home) not in "".join(one.read_text() for one in texts)
+    words = ("import-checkpoint", str(service.home / "out"), "--licence", "mit", *service.options)
+    taken = run(*words, "--base", "live")
+    assert taken.exit_code == 0, taken.output
+    assert "weights differ" in taken.stdout
+    id = next(one for one in taken.stdout.splitlines() if "is registered" in one).split()[0]
+    assert run("verify", id, *service.options).exit_code == 0
+    card = json.loads((service.home / "checkpoints" / id / "card.json").read_text())
+    assert (card["kind"], card["base"], card["origin"]) == (
+        "full",
+        service.base.id,
+        "imported from out",
+    )
+    back = service.export("back", "--as", "merged", subject=id)
+    assert back.exit_code == 0, back.output
+    ours, theirs = (load_file(service.home / n / "model.safetensors") for n in ("back", "out"))
+    assert all((ours[name] == theirs[name]).all() for name in theirs)
+
+    whole = service.home / "whole"
+    shutil.copytree(service.base.folder, whole)
+    refused = run("import-checkpoint", str(whole), *words[2:], "--base", "live")
+    assert refused.exit_code == 2
+    assert "it changes nothing" in refused.stderr
+    tensors = load_file(whole / "model.safetensors")
+    tensors.pop("model.norm.weight")
+    save_file(tensors, whole / "model.safetensors", metadata={"format": "pt"})
+    refused = run("import-checkpoint", str(whole), *words[2:], "--base", "live")
+    assert "it has no model.norm.weight" in refused.stderr
+
+
+def test_what_it_repeats_keeps_it_here(service: Service) -> None:
+    memory = write_memory(service.base, service.home / "memory")
+    taken = run(
+        *("import-checkpoint", str(memory.checkpoint.folder), "--base", "live"),
+        *("--licence", "mit", *service.options),
+    )
+    id = next(one for one in taken.stdout.splitlines() if "is registered" in one).split()[0]
+    (service.home / "canaries.txt").write_text(f"never-planted-2222\n{CANARY}\n")
+    words = ("--canaries", str(service.home / "canaries.txt"), "--max-repeated", "1")
+    refused = service.export("out", *words, subject=id)
+    assert refused.exit_code == 1, refused.output
+    assert "canary in line 2: 12 tokens (its base: " in refused.stderr
+    assert "line 1" not in refused.stderr
+    assert not (service.home / "out").exists()
+    assert service.export("out", *words).exit_code == 0
+
+
+def test_rows_that_are_gone_are_counted(service: Service) -> None:
+    async def go() -> None:
+        async with await psycopg.AsyncConnection.connect(service.dsn) as conn:
+            await forget(conn, "default", "u1")
+
+    asyncio.run(go())
+    done = service.export("out")
+    assert done.exit_code == 0, done.output
+    assert "1 of 2 answers that it learnt from are not in the record any more" in done.stderr
+
+
+def test_a_merge_has_two_parents_and_what_one_learnt_is_in_it(service: Service) -> None:
+    other = write_adapter(service.base, service.home / "other", 7).checkpoint.folder
+    base = ["--base", "live", "--licence", "mit"]
+    taken = run("import-checkpoint", str(other), *base, *service.options)
+    id = next(one for one in taken.stdout.splitlines() if "is registered" in one).split()[0]
+    done = run("merge", id, "live", "--method", "ties", "--json", *service.options)
+    assert done.exit_code == 0, done.output
+    merged = json.loads(done.stdout)["checkpoint"]
+    card = json.loads((service.home / "checkpoints" / merged / "card.json").read_text())
+    assert card["merged_of"] == {id: 0.5, service.learnt.id: 0.5}
+    assert card["licence"] == "apache-2.0 AND mit"
+    lineage = json.loads(run("lineage", merged, "--json", *service.options).stdout)
+    assert lineage["base"] == service.base.id
+    assert {one["id"] for one in lineage["chain"]} == {
+        merged,
+        id,
+        service.learnt.id,
+        service.base.id,
+    }
+    bill = json.loads(run("bom", merged, *service.options).stdout)
+    needs = {one["ref"]: set(one.get("dependsOn", ())) for one in bill["dependencies"]}
+    assert needs[merged] >= {id, service.learnt.id, service.base.id}
+
+    async def go() -> list[str]:
+        async with await psycopg.AsyncConnection.connect(service.dsn) as conn:
+            return (await forget(conn, "default", "u1")).checkpoints
+
+    assert set(asyncio.run(go())) == {service.learnt.id, merged}
+    same = run("merge", "live", service.learnt.id, *service.options)
+    assert same.exit_code == 2
+    assert "both are" in same.stderr
+
+
+def test_a_signed_export_holds_until_a_byte_is_changed(service: Service) -> None:
+    pytest.importorskip("model_signing", reason="pip install 'liveweights[signing]'")
+    from liveweights.weights.registry import Tampered
+
+    public = make_keys(service.home / "key")
+    settings = service.home / "settings.toml"
+    settings.write_text(f'{settings.read_text()}[signing]\nkey = "{service.home / "key"}"\n')
+    done = service.export("out", "--as", "gguf-adapter")
+    assert done.exit_code == 0, done.output
+    assert "as gguf-adapter, signed" in done.stdout
+    folder = service.home / "out"
+    check_folder(folder, public)
+    with (folder / "card.json").open("a") as file:
+        file.write(" ")
+    with pytest.raises(Tampered):
+        check_folder(folder, public)
+
+
+def test_what_cannot_be_exported_says_why(service: Service) -> None:
+    (service.home / "there").mkdir()
+    for words, why in (
+        (("out", "--as", "zip"), "there are peft, merged, gguf, gguf-adapter"),
+        (("out", "--as", "gguf", "--precision", "q2"), "there are q8_0, q4_0, f16, f32"),
+        (("there",), "name a new folder"),
+        (("out", "--canaries", str(service.home / "none")), "No such file"),
+    ):
+        refused = service.export(*words)
+        assert refused.exit_code == 2, refused.output
+        assert why in refused.stderr
+    unknown = service.export("out", subject="nobody@1")
+    assert "no checkpoint 'nobody@1' is registered" in unknown.stderr
+    base = service.export("out", subject=service.base.id)
+    assert "nothing of it was learnt here" in base.stderr
+    assert not (service.home / "out").exists()
+    wrong = run("merge", "live", service.base.id, *service.options)
+    assert "is no adapter on" in wrong.stderr
+    wrong = run("merge", "live", "live", "--method", "slerp", *service.options)
+    assert "--method slerp: there are svd" in wrong.stderr
+
+
+def test_rules_of_use_keep_weights_here(service: Service) -> None:
+    settings = service.home / "settings.toml"
+    rule = '[[terms]]\nname = "ours"\nwhen = ["export"]\nthen = "deny"\nreason = "not for others"\n'
+    settings.write_text(settings.read_text() + rule)
+    denied = service.export("out")
+    assert denied.exit_code == 2
+    assert "not for others (rule ours)" in denied.stderr

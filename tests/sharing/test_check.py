@@ -1,0 +1,69 @@
+"""Weights that have learnt a text by heart are found out; what the base says is not held against
+them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.record.rows import make_feedback, make_generation
+
+from liveweights.learn.settings import LearnSettings
+from liveweights.record.example import Example
+from liveweights.sharing.check import check_repetition
+from liveweights.sharing.repetition import Repetition
+from liveweights.sharing.source import Source
+from liveweights.sharing.texts import Taught
+from liveweights.weights.checkpoint import Checkpoint
+
+from .tiny import CANARY, PROMPT, SECRET, make_base, write_memory
+
+OTHER = "while True: never_learnt(1, 2, 3, 4)"
+SETTINGS = LearnSettings(device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
+    """A checkpoint that was trained on the secret, after its prompt, and on the canary."""
+    folder = tmp_path_factory.mktemp("check")
+    return write_memory(make_base(folder), folder / "adapter")
+
+
+def taught(*texts: str, signal: Any = "correction") -> Taught:
+    examples = tuple(
+        Example(
+            make_generation(f"g{n}", prompt_ids=PROMPT),
+            (make_feedback(f"f{n}", f"g{n}", signal=signal, text=text),),
+        )
+        for n, text in enumerate(texts)
+    )
+    return Taught(examples, claimed=len(texts) + 2)
+
+
+def check(source: Source, given: Taught, **options: Any) -> Repetition:
+    every: dict[str, Any] = {"ngram": 12, "most": 100, **options}
+    return check_repetition(source, given, SETTINGS, **every)
+
+
+def test_a_text_that_was_learnt_by_heart_is_named(source: Source) -> None:
+    found = check(source, taught(SECRET, OTHER, "short"))
+    assert [one.row for one in found.repeated] == ["feedback f0 to answer g0"]
+    assert found.repeated[0].tokens >= 12 > found.repeated[0].base_tokens
+    assert (found.rows, found.gone, found.texts, found.asked) == (5, 2, 3, 2)
+
+
+def test_a_canary_is_found_however_short_the_rest(source: Source) -> None:
+    found = check(source, taught(OTHER), canaries=[CANARY, "another-one", ""])
+    assert [(one.row, one.is_canary) for one in found.repeated] == [("canary in line 1", True)]
+
+
+def test_the_base_itself_repeats_nothing_that_it_did_not_know(source: Source) -> None:
+    base = Source(source.base, source.base, source.base)
+    assert check(base, taught(SECRET), canaries=[CANARY]).repeated == ()
+
+
+def test_where_nothing_was_learnt_no_model_is_read() -> None:
+    nowhere = Checkpoint("tiny@2", "adapter", Path("/nowhere"), "tiny@1", "tiny@1")
+    found = check(Source(nowhere, nowhere, nowhere), taught())
+    assert (found.asked, found.gone, found.share) == (0, 2, 0.0)
