@@ -13,9 +13,9 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from liveweights.http.authentication import Authenticator
-from liveweights.http.errors import ApiError, bad_request, database_away, too_many
+from liveweights.http.connections import Connections
+from liveweights.http.errors import ApiError, bad_request, database_away
 from liveweights.http.routes import Mount, Route, Routes
-from liveweights.http.slots import QueueFull, Slots
 from liveweights.http.wire import check_json, decode, read_body, read_query, reply
 from liveweights.meter import key_rows, tenants
 from liveweights.meter.rights import Rights
@@ -34,8 +34,6 @@ from liveweights.serve.admin.objects import (
 from liveweights.store.database import Connection, Pool
 from liveweights.terms.route import RouteError, parse_route
 
-AT_ONCE, WAITING = 2, 32
-"""Requests; their connections to the database are those of all that users wait for."""
 LARGEST = 1 << 18
 PRIVATE = ((b"cache-control", b"no-store"),)
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
@@ -47,18 +45,15 @@ class Admin:
     """Each raises ApiError 401 without the operator's key."""
 
     def __init__(self, pool: Pool, authenticator: Authenticator) -> None:
-        self._pool = pool
+        self._connections = Connections(pool)
         self._authenticator = authenticator
-        self._slots = Slots(AT_ONCE, WAITING)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[Connection]:
-        """Raises ApiError 404 for what is not there, 429, 503."""
+        """Raises ApiError 404 for what is not there, 408, 429, 503."""
         try:
-            async with self._slots.hold(1), self._pool.connection() as conn:
+            async with self._connections.take() as conn:
                 yield conn
-        except QueueFull as error:
-            raise too_many(f"Too many requests at once: {error}.", "queue", 2.0) from None
         except AWAY:
             raise database_away("Keys and tenants cannot be read or changed") from None
         except LookupError as error:
