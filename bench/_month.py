@@ -33,7 +33,6 @@ from liveweights.store.database import Connection, open_pool
 sys.path.append(str(Path(__file__).parents[1]))
 from tests.meter.month import Month, add_month, make_answers, make_month, owed
 
-__all__ = ["add_month"]  # which ``ledger.py`` needs, too
 WRITERS = 2
 MONTHS = ("2024-02", "2024-03", "2024-04")
 SEED = 20241
@@ -72,6 +71,12 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 
 def month_of(plan: Plan) -> Month:
     return make_month(random.Random(SEED), plan.tenants)
+
+
+async def add_prices(plan: Plan) -> None:
+    """And plans, those of the whole time."""
+    async with await psycopg.AsyncConnection.connect(plan.dsn) as conn:
+        await add_month(conn, month_of(plan))
 
 
 def block_of(month: Month, plan: Plan, block: int) -> list[Generation]:

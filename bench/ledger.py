@@ -35,8 +35,7 @@ from _month import (
     Checked,
     Plan,
     Sums,
-    add_month,
-    month_of,
+    add_prices,
     read_done,
     read_invoiced,
 )
@@ -94,8 +93,7 @@ def make_plan(dsn: str, tenants: int, answers: int, kills: int) -> Plan:
 
 async def _run(server: EmbeddedPostgres, folder: Path, options: Any) -> dict[str, Any]:
     plan = make_plan(server.dsn, options.tenants, options.answers, options.kills)
-    async with await psycopg.AsyncConnection.connect(server.dsn) as conn:
-        await add_month(conn, month_of(plan))
+    await add_prices(plan)
     billing = min(options.kills, max(1, options.kills // 10)) if options.kills else 0
     now = [datetime.now(UTC)]
     figures: dict[str, Any] = {"tenants": plan.tenants}

@@ -12,9 +12,9 @@ from tests.record.rows import make_feedback, make_generation
 from tests.record.test_window import record
 from tests.serve.api.doubles import Answer
 
+from liveweights.http import connections
 from liveweights.http.application import Application
 from liveweights.http.hosts import Hosts
-from liveweights.http import connections
 from liveweights.insight.catalogue import QUESTIONS
 from liveweights.insight.endpoint import insight_routes
 from liveweights.learn.rewards import RewardMap

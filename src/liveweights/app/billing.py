@@ -18,7 +18,13 @@ from liveweights.catalog.price_library import current_prices
 from liveweights.catalog.prices import ListedPrice
 from liveweights.config import Config, read_tables
 from liveweights.meter.money import NANOS
-from liveweights.meter.price_rows import Sold, settle_prices, settle_sold
+from liveweights.meter.price_rows import (
+    CurrencyError,
+    Sold,
+    check_currency,
+    settle_prices,
+    settle_sold,
+)
 from liveweights.meter.prices import EPOCH, PriceRow, price_from
 from liveweights.release.models import read_rows
 from liveweights.store.database import Connection
@@ -50,6 +56,10 @@ async def _settle(
         if costs is not None:
             added += await settle_prices(conn, costs, "list", "cost")
         await settle_sold(conn, sold)
+        try:
+            await check_currency(conn)
+        except CurrencyError as error:
+            log.warning("budgets do not hold as they should: %s", error)
     if added:
         log.info("%d prices of the settings and of providers' lists hold from now on", added)
 

@@ -18,6 +18,7 @@ from liveweights.http.errors import ApiError, bad_request, database_away
 from liveweights.http.routes import Mount, Route, Routes
 from liveweights.http.wire import check_json, decode, read_body, read_query, reply
 from liveweights.meter import key_rows, tenants
+from liveweights.meter.price_rows import CurrencyError
 from liveweights.meter.rights import Rights
 from liveweights.serve.admin.objects import (
     KeyList,
@@ -50,12 +51,14 @@ class Admin:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[Connection]:
-        """Raises ApiError 404 for what is not there, 408, 429, 503."""
+        """Raises ApiError 400 (currencies differ), 404 (it is not there), 408, 429, 503."""
         try:
             async with self._connections.take() as conn:
                 yield conn
         except AWAY:
             raise database_away("Keys and tenants cannot be read or changed") from None
+        except CurrencyError as error:
+            raise bad_request(_sentence(error), "currency", "currency_mismatch") from None
         except LookupError as error:
             raise ApiError(404, _sentence(error), code="not_found") from None
 
@@ -224,6 +227,6 @@ async def _answer(send: Send, status: int, body: Any) -> None:
     await reply(send, status, msgspec.json.encode(body), PRIVATE)
 
 
-def _sentence(error: LookupError) -> str:
+def _sentence(error: Exception) -> str:
     text = str(error)
     return text[:1].upper() + text[1:] + "."

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -81,7 +80,7 @@ class Operation:
     errors: tuple[int, ...] = (400, 401)
     events: str | None = None
     generates: bool = False
-    query: Mapping[str, dict[str, Any]] = MappingProxyType({})
+    query: Mapping[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     operator: bool = False
 
 
