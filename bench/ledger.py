@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -177,32 +178,28 @@ def _differ(one: Sums, other: Sums) -> int:
     return len(set(one) ^ set(other))
 
 
+@dataclass(slots=True)
 class Phase:
     """Processes that work until each is through, and are killed as the work goes on."""
 
-    def __init__(
-        self,
-        server: EmbeddedPostgres,
-        folder: Path,
-        plan: Plan,
-        progress: Progress,
-        killed: Counter[str],
-    ) -> None:
-        self._server = server
-        self._folder = folder
-        self._plan = plan
-        self._progress = progress
-        self._killed = killed
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+    server: EmbeddedPostgres
+    folder: Path
+    plan: Plan
+    progress: Progress
+    killed: Counter[str]
+    """How often which was."""
+    processes: dict[str, subprocess.Popen[bytes]] = field(
+        default_factory=dict[str, subprocess.Popen[bytes]]
+    )
 
     async def run(self, title: str, work: dict[str, int], kills: int) -> float:
         """``work`` says how much each role has to do; the seconds that it took."""
-        task = self._progress.add_task(title, total=sum(work.values()))
+        task = self.progress.add_task(title, total=sum(work.values()))
         began, killed = time.perf_counter(), 0
         left = set(work)
         try:
             while left:
-                for role in left - self._processes.keys():
+                for role in left - self.processes.keys():
                     self._start(role)
                 await asyncio.sleep(LOOK)
                 done = self._show(task, work)
@@ -211,49 +208,49 @@ class Phase:
                     killed += 1
                 left -= self._collect()
         finally:
-            for process in self._processes.values():
+            for process in self.processes.values():
                 process.kill()
                 process.wait()
         self._show(task, work)
         return time.perf_counter() - began
 
     def _show(self, task: TaskID, work: dict[str, int]) -> int:
-        done = sum(read_done(self._folder / role) for role in work)
-        self._progress.update(task, completed=done)
+        done = sum(read_done(self.folder / role) for role in work)
+        self.progress.update(task, completed=done)
         return done
 
     async def _kill(self, roles: list[str], number: int) -> None:
         """They and Postgres take turns; one that is through is passed over."""
         turns = [POSTGRES, *roles]
         turns = turns[number % len(turns) :] + turns[: number % len(turns)]
-        victim = next(one for one in turns if one in self._processes or one == POSTGRES)
-        self._killed[victim.partition("-")[0]] += 1
+        victim = next(one for one in turns if one in self.processes or one == POSTGRES)
+        self.killed[victim.partition("-")[0]] += 1
         if victim == POSTGRES:
-            assert self._server.pid is not None
-            os.kill(self._server.pid, signal.SIGKILL)
-            await asyncio.to_thread(self._server.start)
+            assert self.server.pid is not None
+            os.kill(self.server.pid, signal.SIGKILL)
+            await asyncio.to_thread(self.server.start)
         else:
-            self._processes[victim].kill()
+            self.processes[victim].kill()
 
     def _collect(self) -> set[str]:
         """The roles that are through; others that have ended are started again."""
-        ended = {r: p for r, p in self._processes.items() if p.poll() is not None}
+        ended = {r: p for r, p in self.processes.items() if p.poll() is not None}
         for role in ended:
-            del self._processes[role]
+            del self.processes[role]
         return {role for role, process in ended.items() if process.returncode == 0}
 
     def _start(self, role: str) -> None:
-        own = self._folder / role
+        own = self.folder / role
         own.mkdir(exist_ok=True)
         words = [
             sys.executable,
             str(MODULE),
             role,
             str(own),
-            msgspec.json.encode(self._plan).decode(),
+            msgspec.json.encode(self.plan).decode(),
         ]
         with (own / "log").open("ab") as log:
-            self._processes[role] = subprocess.Popen(words, stdout=log, stderr=log)
+            self.processes[role] = subprocess.Popen(words, stdout=log, stderr=log)
 
 
 if __name__ == "__main__":
