@@ -3,6 +3,10 @@
 Ours (recording into Postgres), a bare aiohttp pass-through and LiteLLM's proxy stand in front of
 the same local server, each a process of its own, and take turns. LiteLLM is there if
 `.venv-litellm` is (`make .venv-litellm`).
+
+With `--money` ours takes turns with itself: once as above, once with a key, limits, budgets of the
+key and of its tenant, and prices. The ledger has an entry for each answer in both: there is no
+service without.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ import aiohttp
 import uvloop
 from aiohttp import web
 
+from _account import make_account, read_bill, write_settings
 from _report import arguments, finish, table
 
 CHUNK = (
@@ -104,6 +109,9 @@ class Contender:
     port: int
     process: subprocess.Popen[bytes]
     log: Path
+    account: tuple[Path, Path] | None = None
+    """Settings and home where an account has to be opened first."""
+    headers: dict[str, str] = field(default_factory=dict[str, str])
     role: str = ""
     """Word in the command line of the processes whose CPU counts; empty: the whole tree."""
     first_ms: list[float] = field(default_factory=list[float])
@@ -113,8 +121,12 @@ class Contender:
     held_gap_ms: float = 0.0
 
     @property
+    def root(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1/chat/completions"
+        return f"{self.root}/v1/chat/completions"
 
     def cpu_seconds(self) -> float:
         """User and system time of its processes, from /proc."""
@@ -147,12 +159,14 @@ def tree(root: int) -> list[int]:
     return found
 
 
-async def one(session: aiohttp.ClientSession, url: str, chunks: int, pause: float) -> list[float]:
+async def one(
+    session: aiohttp.ClientSession, contender: Contender, chunks: int, pause: float
+) -> list[float]:
     """Times in ms from the request to each part of the answer. Raises for a broken one."""
     body = {"model": "stub", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
-    headers = {PAUSE: str(pause), CHUNKS: str(chunks)}
+    headers = {PAUSE: str(pause), CHUNKS: str(chunks), **contender.headers}
     began, times, tail = time.perf_counter(), [], b""
-    async with session.post(url, json=body, headers=headers) as response:
+    async with session.post(contender.url, json=body, headers=headers) as response:
         response.raise_for_status()
         async for part in response.content.iter_any():
             times.append((time.perf_counter() - began) * 1000)
@@ -165,7 +179,7 @@ async def one(session: aiohttp.ClientSession, url: str, chunks: int, pause: floa
 async def latency(session: aiohttp.ClientSession, contender: Contender, streams: int) -> None:
     """One stream at a time, a chunk every 5 ms."""
     for _ in range(streams):
-        times = await one(session, contender.url, 24, 5)
+        times = await one(session, contender, 24, 5)
         contender.first_ms.append(times[0])
         contender.gaps_ms += [b - a for a, b in pairwise(times)]
 
@@ -177,7 +191,7 @@ async def load(session: aiohttp.ClientSession, contender: Contender, requests: i
 
     async def client() -> None:
         for _ in left:
-            await one(session, contender.url, 32, 1)
+            await one(session, contender, 32, 1)
 
     await asyncio.gather(*(client() for _ in range(8)))
     contender.cpu.append((contender.cpu_seconds() - before) / requests * 1000)
@@ -186,7 +200,7 @@ async def load(session: aiohttp.ClientSession, contender: Contender, requests: i
 async def hold(session: aiohttp.ClientSession, contender: Contender, streams: int) -> None:
     """All at once, ten chunks, half a second apart."""
     found = await asyncio.gather(
-        *(one(session, contender.url, 10, 500) for _ in range(streams)), return_exceptions=True
+        *(one(session, contender, 10, 500) for _ in range(streams)), return_exceptions=True
     )
     whole = [times for times in found if isinstance(times, list)]
     gaps = [b - a for times in whole for a, b in pairwise(times)]
@@ -213,12 +227,32 @@ def start(arguments: list[str], log: Path, **env: str) -> subprocess.Popen[bytes
 
 async def ready(session: aiohttp.ClientSession, contender: Contender, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
+    if contender.account and not await open_account(session, contender, deadline):
+        return False
     while time.monotonic() < deadline and contender.process.poll() is None:
         try:
-            await one(session, contender.url, 1, 0)
+            await one(session, contender, 1, 0)
             return True
         except (aiohttp.ClientError, ConnectionError):
             await asyncio.sleep(0.2)
+    return False
+
+
+async def open_account(
+    session: aiohttp.ClientSession, contender: Contender, deadline: float
+) -> bool:
+    """Once the service is there; its key is sent from then on."""
+    assert contender.account is not None
+    while time.monotonic() < deadline and contender.process.poll() is None:
+        try:
+            async with session.get(contender.root + "/healthz") as answer:
+                if answer.status == 200:
+                    key = await asyncio.to_thread(make_account, *contender.account)
+                    contender.headers["authorization"] = f"Bearer {key}"
+                    return True
+        except aiohttp.ClientError:
+            pass
+        await asyncio.sleep(0.2)
     return False
 
 
@@ -248,7 +282,9 @@ def main() -> None:
     if len(sys.argv) > 1 and sys.argv[1] == "serve":
         serve(sys.argv[2], int(sys.argv[3]), sys.argv[4])
         return
-    options = arguments(__doc__ or "")
+    options = arguments(
+        __doc__ or "", money=(False, "what keys, limits, budgets and prices cost, and nothing else")
+    )
     folder = Path(tempfile.mkdtemp(prefix="liveweights-bench-"))
     folder.chmod(0o711)
     ports = [free_port() for _ in range(4)]
@@ -258,26 +294,10 @@ def main() -> None:
     direct = start([*own, "stub", str(ports[0]), ""], log)
     contenders = [Contender("direct", ports[0], direct, log)]
     try:
-        log = folder / "bare.log"
-        process = start([*own, "bare", str(ports[1]), upstream], log)
-        contenders.append(Contender("bare pass-through", ports[1], process, log))
-        up = [sys.executable, "-c", "from liveweights.cli import main; main()", "up"]
-        up += ["--upstream", upstream, "--port", str(ports[2]), "--home", str(folder / "home")]
-        log = folder / "liveweights.log"
-        process = start(up, log)
-        contenders.append(Contender("liveweights", ports[2], process, log, "liveweights.app"))
-        command = ROOT / ".venv-litellm/bin/litellm"
-        if command.exists():
-            config = folder / "litellm.yaml"
-            config.write_text(LITELLM.format(upstream=upstream))
-            ask = [str(command), "--config", str(config), "--port", str(ports[3])]
-            env = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # else it is fetched at the start
-            log = folder / "litellm.log"
-            process = start([*ask, "--host", "127.0.0.1"], log, **env)
-            contenders.append(Contender("LiteLLM proxy", ports[3], process, log))
-        else:
-            print("LiteLLM is skipped: `make .venv-litellm` installs it")
+        make = money if options.money else peers
+        contenders += make(folder, ports[1:], upstream)
         found = uvloop.run(measure(contenders, options))
+        bills = [read_bill(*one.account) for one in found if one.account]
     finally:
         for contender in contenders:
             if contender.process.poll() is None:
@@ -288,7 +308,72 @@ def main() -> None:
             except subprocess.TimeoutExpired:
                 os.killpg(contender.process.pid, signal.SIGKILL)
         shutil.rmtree(folder, ignore_errors=True)
-    report(found, options)
+    report_money(found, bills, options) if options.money else report(found, options)
+
+
+def start_own(folder: Path, *words: str, name: str) -> Contender:
+    """Ours; ``words`` are those of `liveweights up`."""
+    port = int(words[words.index("--port") + 1])
+    log = folder / f"{name}.log"
+    up = [sys.executable, "-c", "from liveweights.cli import main; main()", "up", *words]
+    return Contender(name, port, start(up, log), log, role="liveweights.app")
+
+
+def money(folder: Path, ports: list[int], upstream: str) -> list[Contender]:
+    """Ours without and with what is sold."""
+    homes = folder / "without", folder / "with"
+    config = write_settings(folder, upstream, ports[1])
+    words = "--upstream", upstream, "--port", str(ports[0]), "--home", str(homes[0])
+    off = start_own(folder, *words, name="liveweights")
+    words = "--config", str(config), "--port", str(ports[1]), "--home", str(homes[1])
+    on = start_own(folder, *words, name="with keys, limits, budgets, prices")
+    on.account = config, homes[1]
+    return [off, on]
+
+
+def peers(folder: Path, ports: list[int], upstream: str) -> list[Contender]:
+    """A bare pass-through, ours, and LiteLLM's proxy where it is installed."""
+    own = [sys.executable, __file__, "serve"]
+    log = folder / "bare.log"
+    process = start([*own, "bare", str(ports[0]), upstream], log)
+    contenders = [Contender("bare pass-through", ports[0], process, log)]
+    words = "--upstream", upstream, "--port", str(ports[1]), "--home", str(folder / "home")
+    contenders.append(start_own(folder, *words, name="liveweights"))
+    command = ROOT / ".venv-litellm/bin/litellm"
+    if not command.exists():
+        print("LiteLLM is skipped: `make .venv-litellm` installs it")
+        return contenders
+    config = folder / "litellm.yaml"
+    config.write_text(LITELLM.format(upstream=upstream))
+    ask = [str(command), "--config", str(config), "--port", str(ports[2])]
+    env = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # else it is fetched at the start
+    log = folder / "litellm.log"
+    process = start([*ask, "--host", "127.0.0.1"], log, **env)
+    contenders.append(Contender("LiteLLM proxy", ports[2], process, log))
+    return contenders
+
+
+def report_money(
+    found: list[Contender], bills: list[tuple[int, int]], options: argparse.Namespace
+) -> None:
+    """CPU of both, round by round, and the bill."""
+    rows = [[c.name, statistics.median(c.cpu), statistics.median(c.first_ms)] for c in found[1:]]
+    columns = ("", "CPU s / 1,000", "first chunk, ms")
+    table("What keys, limits, budgets and prices cost", columns, rows)
+    off, on = found[1:]
+    ratios = sorted(b / max(a, 1e-9) for a, b in zip(off.cpu, on.cpu, strict=True))
+    ((entries, nanos),) = bills
+    figures = {
+        "cpu_seconds_per_1000_off": statistics.median(off.cpu),
+        "cpu_seconds_per_1000_on": statistics.median(on.cpu),
+        "cpu_on_over_off": sum(on.cpu) / sum(off.cpu),
+        "cpu_on_over_off_least": ratios[0],
+        "cpu_on_over_off_most": ratios[-1],
+        "entries": entries,
+        "nanos": nanos,
+    }
+    print(f"CPU with / without: {figures['cpu_on_over_off']:.3f} (of all rounds)")
+    finish("gateway", options, figures, {})
 
 
 def report(found: list[Contender], options: argparse.Namespace) -> None:

@@ -34,6 +34,7 @@ from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.gateway.settings import GatewaySettings
 from liveweights.serve.hosted.chains import find_circle
 from liveweights.serve.hosted.settings import HostedSettings
+from liveweights.serve.telemetry.settings import TelemetrySettings
 from liveweights.terms.defaults import DEFAULTS
 from liveweights.terms.needs import Ability
 from liveweights.terms.roster import AUTO
@@ -224,6 +225,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = msgspec.field(default_factory=dict[str, Price])
     billing: BillingSettings = BillingSettings()
     warnings: WarningSettings = WarningSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     purposes: Annotated[
         dict[str, Purpose],
         Meta(

@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
+import httpx
 import pytest
-from hypothesis import given
+import schemathesis
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from openai import OpenAI
+from openai.types.admin.organization import UsageCompletionsResponse, UsageCostsResponse
 from tests.meter.test_ledger import PRICE, add, record, run
 from tests.record.rows import make_generation
 from tests.serve.api.doubles import Answer
+from tests.serve.api.servers import serving
+from tests.serve.api.test_openapi import CHECKS
 
 from liveweights.http.application import Application
 from liveweights.http.errors import ApiError
 from liveweights.http.hosts import Hosts
 from liveweights.insight import questions
-from liveweights.insight.billing import billing_routes, fill, read_page
+from liveweights.insight.billing import billing_routes, make_usage, read_page
 from liveweights.insight.window import make_window
 from liveweights.meter.price_rows import Sold, settle_sold
 from liveweights.meter.prices import EPOCH, PriceRow
 from liveweights.record.generation import Generation
-from liveweights.serve.api.app import make_authenticator, make_limiter
+from liveweights.serve.api.app import create_app, make_authenticator, make_limiter
 from liveweights.serve.api.metrics import Metrics
 from liveweights.serve.api.settings import ApiSettings
-from liveweights.store.database import Connection, open_pool
+from liveweights.serve.models import Models
+from liveweights.store.database import Connection, Pool, open_pool
 
 KEY = "key-of-one-012345"
 KEYS = ApiSettings(keys={KEY: "one"})
 DAY = datetime(2026, 3, 2, tzinfo=UTC)
+NOBODY = cast(Any, None)
+"""No answer is recorded."""
 START = int(DAY.timestamp())
 
 
@@ -107,6 +117,71 @@ def test_a_tenant_sees_what_it_used_and_owes(database_dsn: str) -> None:
     ]
 
 
+def test_usage_in_two_currencies_is_one_row(database_dsn: str) -> None:
+    fill_ledger(database_dsn)
+    record(database_dsn, answer("e", 31))
+    when = {"start_time": START + 86_400, "end_time": START + 2 * 86_400}
+    ((usage,),) = (b["results"] for b in get(database_dsn, "/v1/usage", KEY, **when).json()["data"])
+    assert (usage["num_model_requests"], usage["input_tokens"]) == (2, 6)
+    (costs,) = (b["results"] for b in get(database_dsn, "/v1/costs", KEY, **when).json()["data"])
+    assert [r["amount"]["currency"] for r in costs] == ["eur", "usd"]
+
+
+@contextmanager
+def served(dsn: str) -> Iterator[str]:
+    """An API with both routes, in a thread, with a pool that belongs there; its base URL."""
+    pool = Pool(dsn, open=False)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if pool.closed:
+            await pool.open()
+        await inner(scope, receive, send)
+
+    routes = billing_routes(pool, make_authenticator(KEYS), make_limiter(KEYS))
+    inner = create_app(Models(), NOBODY, KEYS, pages=routes)
+    with serving(app) as url:
+        yield url
+
+
+def test_openais_client_reads_the_pages(database_dsn: str) -> None:
+    fill_ledger(database_dsn)
+    when = {"start_time": START, "end_time": START + 2 * 86_400}
+    with served(database_dsn) as url, OpenAI(base_url=url, api_key=KEY, max_retries=0) as client:
+        query = {**when, "group_by": "model"}
+        usage = client.get("/usage", cast_to=UsageCompletionsResponse, options={"params": query})
+        ((first,), (second,)) = (bucket.results for bucket in usage.data)
+        assert first.object == "organization.usage.completions.result"
+        assert (first.input_tokens, first.num_model_requests, first.model) == (6, 2, "live")
+        assert second.object == first.object
+        assert second.model == "other"
+        costs = client.get("/costs", cast_to=UsageCostsResponse, options={"params": when})
+        ((cost,), _) = (bucket.results for bucket in costs.data)
+        assert cost.object == "organization.costs.result"
+        assert cost.amount is not None
+        assert (cost.amount.value, cost.amount.currency) == (2 * 5500 / 10**9, "usd")
+
+
+def test_the_pages_keep_to_their_description(database_dsn: str) -> None:
+    fill_ledger(database_dsn)
+    headers = {"Authorization": f"Bearer {KEY}"}
+    with served(database_dsn) as url:
+        root = url.removesuffix("/v1")
+        document = httpx.get(f"{root}/openapi.json", headers=headers).json()
+        assert {"/v1/usage", "/v1/costs"} <= document["paths"].keys()
+        described = schemathesis.openapi.from_dict(document).include(
+            path=["/v1/usage", "/v1/costs"]
+        )
+        for result in described.get_all_operations():
+            operation = result.ok()
+
+            @given(operation.as_strategy())
+            @settings(max_examples=15, deadline=None, derandomize=True)
+            def keeps(case: schemathesis.Case) -> None:
+                case.call_and_validate(base_url=root, headers=headers, checks=list(CHECKS))
+
+            keeps()
+
+
 def test_what_is_wrong_is_told(database_dsn: str) -> None:
     for query, told in (
         ({"bucket_width": "2h"}, "1m, 1h, 1d"),
@@ -140,9 +215,9 @@ def test_pages_follow_each_other(width: str, start: int, span: int, limit: int) 
     page: str | None = ""
     while page is not None:
         asked = read_page(given | ({"page": page} if page else {}), costs=False, now=0)
-        found = fill(asked, [], dict)
-        starts += [bucket["start_time"] for bucket in found["data"]]
-        page = found["next_page"]
+        found = make_usage(asked, [])
+        starts += [bucket.start_time for bucket in found.data]
+        page = found.next_page
     seconds = {"1m": 60, "1h": 3600, "1d": 86_400}[width]
     first = start - start % seconds
     assert starts == list(range(first, start + min(span, 50_000), seconds))
@@ -151,9 +226,9 @@ def test_pages_follow_each_other(width: str, start: int, span: int, limit: int) 
 @pytest.mark.parametrize("width", ["1m", "1h", "1d"])
 def test_without_being_asked_a_page_ends_with_now(width: str) -> None:
     page = read_page({"bucket_width": width}, costs=False, now=START + 12_345)
-    found = fill(page, [], dict)
-    assert found["data"][-1]["end_time"] == START + 12_345
-    assert (len(found["data"]), found["has_more"]) == ({"1m": 60, "1h": 24, "1d": 7}[width], False)
+    found = make_usage(page, [])
+    assert found.data[-1].end_time == START + 12_345
+    assert (len(found.data), found.has_more) == ({"1m": 60, "1h": 24, "1d": 7}[width], False)
 
 
 def test_a_page_that_is_no_number_is_refused() -> None:

@@ -12,9 +12,9 @@ from tests.record.rows import make_feedback, make_generation
 from tests.record.test_window import record
 from tests.serve.api.doubles import Answer
 
+from liveweights.http import connections
 from liveweights.http.application import Application
 from liveweights.http.hosts import Hosts
-from liveweights.insight import endpoint
 from liveweights.insight.catalogue import QUESTIONS
 from liveweights.insight.endpoint import insight_routes
 from liveweights.learn.rewards import RewardMap
@@ -151,6 +151,6 @@ def test_a_question_that_takes_too_long_is_ended(
 
     usage = dataclasses.replace(QUESTIONS["usage"], ask=slow)
     monkeypatch.setitem(QUESTIONS, "usage", usage)
-    monkeypatch.setattr(endpoint, "LONGEST_SECONDS", 1)
+    monkeypatch.setattr(connections, "LONGEST_SECONDS", 1)
     answer = get(database_dsn, "/insight/usage")
     assert (answer.status, answer.error()["code"]) == (408, "deadline_exceeded")

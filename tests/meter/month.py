@@ -4,11 +4,13 @@ fractions, from the answers themselves."""
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from functools import cache, cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -23,6 +25,7 @@ END = datetime(2024, 4, 2, tzinfo=UTC)
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Auckland")
 MODELS = ("code", "chat", "hosted")
 PLANS = ("", "basic", "pro")
+TOKENS = range(50_000)
 LONG_AGO = timedelta(days=-5000)
 """As a lead: prices of the past can be added, before anything has been charged."""
 
@@ -46,12 +49,21 @@ class Asked:
     free_if_withheld: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Month:
     tenants: tuple[str, ...]
     zones: dict[str, str]
     prices: list[Asked]
     plans: list[PlanChange]
+
+    @cached_property
+    def edges(self) -> list[datetime]:
+        """When a price or a plan begins to hold."""
+        return sorted({one.since for one in (*self.prices, *self.plans)})
+
+    def name_month(self, g: Generation) -> str:
+        """Where the tenant is."""
+        return f"{g.created_at.astimezone(ZoneInfo(self.zones[g.tenant])):%Y-%m}"
 
 
 def make_month(rng: random.Random, tenants: int) -> Month:
@@ -144,11 +156,11 @@ def make_answers(
 
 def _request(rng: random.Random, month: Month, number: int, at: datetime) -> Iterator[Generation]:
     tenant, model = rng.choice(month.tenants), rng.choice(MODELS)
-    prompt = [rng.randrange(50_000) for _ in range(rng.randrange(1, 40))]
+    prompt = rng.choices(TOKENS, k=rng.randrange(1, 40))
     choices = rng.choice((1, 1, 1, 2, 4))
     user = rng.choice(("ada", "bob", None))
     for index in range(choices):
-        output = [rng.randrange(50_000) for _ in range(rng.randrange(0, 20))]
+        output = rng.choices(TOKENS, k=rng.randrange(0, 20))
         usage: dict[str, int] = {}
         how = rng.choice(("whole", "whole", "left", "broken", "withheld", "failed"))
         if model == "hosted":
@@ -194,7 +206,8 @@ class Owed:
 
 def owed(month: Month, g: Generation) -> Owed:
     """What one answer costs, and what its upstream asks."""
-    sale, cost = (_holding(month, side, g) for side in ("sale", "cost"))
+    era = bisect_right(month.edges, g.created_at)
+    sale, cost = (_holding(month, side, g.tenant, g.alias, era) for side in ("sale", "cost"))
     prompt = g.usage.get("prompt_tokens", len(g.prompt_ids))
     output = g.usage.get("completion_tokens", len(g.output_ids))
     cached = min(prompt, g.usage.get("cached_tokens", 0))
@@ -229,14 +242,17 @@ def _bill(
     return tokens / 10**6 + asked.request * requests
 
 
-def _holding(month: Month, side: str, g: Generation) -> Asked | None:
+@cache
+def _holding(month: Month, side: str, asker: str, alias: str, era: int) -> Asked | None:
+    """``era``: how many of the month's edges are over."""
+    over = frozenset(month.edges[:era])
     plan = ""
     for change in sorted(month.plans, key=lambda change: change.since):
-        if change.tenant == g.tenant and change.since <= g.created_at:
+        if change.tenant == asker and change.since in over:
             plan = change.plan
-    candidates = [p for p in month.prices if p.side == side and p.since <= g.created_at]
-    for tenant, of_plan in ((g.tenant, None), (None, plan), (None, None)):
-        for model in (g.alias, None):
+    candidates = [p for p in month.prices if p.side == side and p.since in over]
+    for tenant, of_plan in ((asker, None), (None, plan), (None, None)):
+        for model in (alias, None):
             those = [
                 p for p in candidates if (p.tenant, p.plan, p.model) == (tenant, of_plan, model)
             ]
@@ -250,7 +266,6 @@ def totals(month: Month, answers: Iterable[Generation]) -> dict[tuple[str, str, 
     """Nanos by tenant, its own month and currency, without what comes to nothing."""
     sums: dict[tuple[str, str, str], int] = defaultdict(int)
     for g in answers:
-        local = g.created_at.astimezone(ZoneInfo(month.zones[g.tenant]))
-        found = owed(month, g)
-        sums[g.tenant, f"{local:%Y-%m}", found.currency] += found.amount
+        one = owed(month, g)
+        sums[g.tenant, month.name_month(g), one.currency] += one.amount
     return {key: nanos for key, nanos in sums.items() if nanos}

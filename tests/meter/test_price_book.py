@@ -31,6 +31,8 @@ def books(draw: st.DrawFn) -> tuple[list[PriceRow], list[PlanChange]]:
                 tenant=draw(names) if whose == "tenant" else None,
                 plan=draw(names) if whose == "plan" else None,
                 source=draw(st.sampled_from(["operator", "settings"])),
+                currency=draw(st.sampled_from(["USD", "EUR"])),
+                input=draw(st.sampled_from([0, 1])),
             )
         )
     changes = draw(
@@ -92,3 +94,20 @@ def test_names_that_callers_make_up_do_not_fill_the_memory() -> None:
     for number in range(3 * price_book.REMEMBERED):
         assert book.find("t", f"model-{number}", DAY).price is not None
     assert len(book._timelines) <= price_book.REMEMBERED
+
+
+@given(books(), names, hours)
+def test_a_price_in_another_currency(
+    drawn: tuple[list[PriceRow], list[PlanChange]], tenant: str, since: datetime
+) -> None:
+    rows, changes = drawn
+    later = [at for n in range(10) if (at := DAY + timedelta(hours=n)) >= since]
+    paid = [
+        search(rows, changes, "sale", tenant, model, at)
+        for model in ("a", "b", "another")
+        for at in later
+    ]
+    foreign = [one for one in paid if one and one.currency != "USD" and not one.is_nothing]
+    shown = PriceBook(rows, changes).find_foreign(tenant, "USD", since)
+    assert (shown is None) == (not foreign)
+    assert shown is None or shown in foreign

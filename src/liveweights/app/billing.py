@@ -12,7 +12,13 @@ from liveweights.app.profiles import Known, read_known
 from liveweights.catalog.prices import ListedPrice
 from liveweights.config import Config, read_tables
 from liveweights.meter.money import NANOS
-from liveweights.meter.price_rows import Sold, settle_prices, settle_sold
+from liveweights.meter.price_rows import (
+    CurrencyError,
+    Sold,
+    check_currency,
+    settle_prices,
+    settle_sold,
+)
 from liveweights.meter.prices import EPOCH, PriceRow, price_from
 from liveweights.release.models import read_rows
 from liveweights.store.database import Connection
@@ -46,6 +52,10 @@ async def _settle(
         added = await settle_prices(conn, prices, "settings", "sale")
         added += await settle_prices(conn, costs, "list", "cost")
         await settle_sold(conn, sold)
+        try:
+            await check_currency(conn)
+        except CurrencyError as error:
+            log.warning("budgets do not hold as they should: %s", error)
     if added:
         log.info("%d prices of the settings and of providers' lists hold from now on", added)
 

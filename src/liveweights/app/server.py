@@ -19,7 +19,7 @@ from liveweights.app.place import Place
 from liveweights.app.report import Report
 from liveweights.app.sampler import keep_sampling
 from liveweights.app.terms import Lookout, make_terms
-from liveweights.app.wiring import open_limiter, open_tariffs, open_writer
+from liveweights.app.wiring import open_limiter, open_recorder, open_tariffs
 from liveweights.config import Config
 from liveweights.console.models import model_routes
 from liveweights.console.pages import Console
@@ -144,7 +144,7 @@ async def run_api(place: Place, report: Report) -> None:
 
         shadow = await stack.enter_async_context(Shadow(models, keep))
         # The first to be closed: nothing else may use up its time.
-        writer = await open_writer(stack, pool, place, "api")
+        writer = await open_recorder(stack, pool, place, "api")
         slots = make_slots(config.api)
         directory = Directory(pool, place.dsn, make_keys(config.api))
         await stack.enter_async_context(directory)
@@ -199,7 +199,7 @@ async def run_gateway(place: Place, report: Report) -> None:
         owners = await stack.enter_async_context(OwnerStore(pool, upstream.address))
         access = Access(config.gateway, owners)
         key = config.gateway.upstream_key()
-        writer = await open_writer(stack, pool, place, "gateway")
+        writer = await open_recorder(stack, pool, place, "gateway")
         stack.callback(asyncio.create_task(keep_closing(pool)).cancel)
         directory = Directory(pool, place.dsn, make_keys(config.api))
         await stack.enter_async_context(directory)

@@ -38,6 +38,7 @@ from liveweights.record.spill import Spill
 from liveweights.record.writer import Writer
 from liveweights.release.deployer import Deployer
 from liveweights.serve.api.app import make_limiter
+from liveweights.serve.api.recorder import Recorder
 from liveweights.serve.gateway.access import Access
 from liveweights.serve.gateway.upstream import Upstream
 from liveweights.serve.hosted.model import Hosted
@@ -45,6 +46,8 @@ from liveweights.serve.hosted.settings import HostedSettings
 from liveweights.serve.memory.memory import Memory, Share
 from liveweights.serve.models import Model, make_model
 from liveweights.serve.router import Router
+from liveweights.serve.telemetry.answers import MeteredRecorder
+from liveweights.serve.telemetry.export import counting, open_reader
 from liveweights.store.database import Pool
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import HASHES
@@ -212,3 +215,14 @@ async def open_writer(stack: AsyncExitStack, pool: Pool, place: Place, role: str
         spill=spill,
     )
     return await stack.enter_async_context(writer)
+
+
+async def open_recorder(stack: AsyncExitStack, pool: Pool, place: Place, role: str) -> Recorder:
+    """The role's writer, with metrics of what it is given where they are to be sent somewhere.
+    Raises TelemetryUnavailable."""
+    settings = place.config.telemetry
+    if not settings.endpoint:
+        return await open_writer(stack, pool, place, role)
+    instance = f"{socket.gethostname()}:{place.config.api.port}"
+    metrics = await stack.enter_async_context(counting(open_reader(settings), instance))
+    return MeteredRecorder(await open_writer(stack, pool, place, role), metrics)

@@ -21,6 +21,7 @@ from liveweights.config import (
     read_table,
     read_tables,
 )
+from liveweights.meter.price_rows import CurrencyError
 from liveweights.release.alias import AliasError
 from liveweights.release.models import read_rows
 from liveweights.store.database import BadAddress, Connection, check_dsn
@@ -161,5 +162,5 @@ def query(config: Config, home: Path, ask: Callable[[Connection], Awaitable[T]])
 
     try:
         return asyncio.run(run())
-    except (LookupError, AliasError, NotRegistered) as error:
+    except (LookupError, AliasError, NotRegistered, CurrencyError) as error:
         raise refuse(str(error)) from error

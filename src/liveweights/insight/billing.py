@@ -7,18 +7,29 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
 from liveweights.http.authentication import Authenticator
+from liveweights.http.connections import Connections
 from liveweights.http.errors import bad_request
 from liveweights.http.routes import Route, Routes
 from liveweights.http.wire import read_query, reply
 from liveweights.insight.questions import sql
 from liveweights.meter.limits import Limiter
-from liveweights.meter.money import NANOS
+from liveweights.meter.money import NANOS, NO_CURRENCY
+from liveweights.serve.api.usage import (
+    LATEST,
+    Amount,
+    CostBucket,
+    CostPage,
+    CostResult,
+    UsageBucket,
+    UsagePage,
+    UsageResult,
+)
 from liveweights.store.database import Pool
 
 PARAMETERS = ("start_time", "end_time", "bucket_width", "group_by", "limit", "page")
@@ -26,8 +37,6 @@ WIDTHS = {"1m": (60, 60, 1440), "1h": (3600, 24, 168), "1d": (86_400, 7, 31)}
 """Seconds of a bucket, and how many a page has: without being asked, and at most."""
 USAGE_KEYS = ("model", "api_key_id")
 COST_KEYS = ("line_item",)
-LATEST = 7_258_118_400
-"""The year 2200."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +55,28 @@ class Page:
         """Where its last bucket ends."""
         return min(self.end, self.start + self.count * self.width)
 
+    @property
+    def has_more(self) -> bool:
+        return self.stop < self.end
+
+    @property
+    def next(self) -> str | None:
+        return str(self.stop) if self.has_more else None
+
 
 class BillingEndpoint:
     """Of the calling key's tenant; where no keys are asked for, of all requests. ``costs``: money
     instead of tokens."""
 
     def __init__(
-        self, pool: Pool, authenticator: Authenticator, limiter: Limiter, *, costs: bool
+        self,
+        connections: Connections,
+        authenticator: Authenticator,
+        limiter: Limiter,
+        *,
+        costs: bool,
     ) -> None:
-        self._pool = pool
+        self._connections = connections
         self._authenticator = authenticator
         self._limiter = limiter
         self._costs = costs
@@ -71,12 +93,13 @@ class BillingEndpoint:
             "until": datetime.fromtimestamp(page.stop, UTC),
             "by_model": "model" in page.keys or "line_item" in page.keys,
             "by_key": "api_key_id" in page.keys,
+            "by_currency": self._costs,
         }
-        async with self._pool.connection() as conn:
+        async with self._connections.take(client.tenant) as conn:
             cursor = await conn.execute(sql("charges").encode(), values)
             rows = await cursor.fetchall()
-        make = _cost if self._costs else _usage
-        await reply(send, 200, msgspec.json.encode(fill(page, rows, make)))
+        make = make_costs if self._costs else make_usage
+        await reply(send, 200, msgspec.json.encode(make(page, rows)))
 
 
 def read_page(given: dict[str, str], *, costs: bool, now: int) -> Page:
@@ -103,62 +126,62 @@ def read_page(given: dict[str, str], *, costs: bool, now: int) -> Page:
     return Page(start - start % width, end, width, count, keys)
 
 
-def fill(page: Page, rows: Sequence[tuple[Any, ...]], make: Any) -> dict[str, Any]:
-    """OpenAI's page, with every bucket, also those in which there was nothing."""
-    results: dict[int, list[dict[str, Any]]] = {}
-    for bucket, *columns in rows:
-        results.setdefault(bucket, []).append(make(*columns))
+Row = tuple[int, str | None, str | None, str | None, int, int, int, int, int]
+"""Number of the bucket, model, key, currency; requests, tokens of prompts, of these from a cache,
+tokens of answers; nanos."""
+T = TypeVar("T")
+
+
+def make_usage(page: Page, rows: Sequence[Row]) -> UsagePage:
+    results = [
+        (
+            bucket,
+            UsageResult(
+                input_tokens=prompt,
+                output_tokens=output,
+                input_cached_tokens=cached,
+                num_model_requests=requests,
+                api_key_id=key,
+                model=model,
+            ),
+        )
+        for bucket, model, key, _, requests, prompt, cached, output, _ in rows
+    ]
+    data = [
+        UsageBucket(start_time=start, end_time=end, results=those)
+        for start, end, those in _buckets(page, results)
+    ]
+    return UsagePage(data=data, has_more=page.has_more, next_page=page.next)
+
+
+def make_costs(page: Page, rows: Sequence[Row]) -> CostPage:
+    results = [
+        (
+            bucket,
+            CostResult(
+                amount=Amount(value=nanos / NANOS, currency=(currency or NO_CURRENCY).lower()),
+                line_item=model,
+            ),
+        )
+        for bucket, model, _, currency, *_, nanos in rows
+    ]
+    data = [
+        CostBucket(start_time=start, end_time=end, results=those)
+        for start, end, those in _buckets(page, results)
+    ]
+    return CostPage(data=data, has_more=page.has_more, next_page=page.next)
+
+
+def _buckets(page: Page, numbered: Sequence[tuple[int, T]]) -> list[tuple[int, int, list[T]]]:
+    """When each begins and ends, and what is in it; also those in which there was nothing."""
+    results: dict[int, list[T]] = {}
+    for number, result in numbered:
+        results.setdefault(number, []).append(result)
     starts = range(page.start, page.stop, page.width)
-    more = page.stop < page.end
-    return {
-        "object": "page",
-        "data": [
-            {
-                "object": "bucket",
-                "start_time": start,
-                "end_time": min(start + page.width, page.end),
-                "results": results.get(number, []),
-            }
-            for number, start in enumerate(starts)
-        ],
-        "has_more": more,
-        "next_page": str(page.stop) if more else None,
-    }
-
-
-def _usage(
-    model: str | None,
-    key: str | None,
-    currency: str,
-    requests: int,
-    prompt: int,
-    cached: int,
-    output: int,
-    nanos: int,
-) -> dict[str, Any]:
-    return {
-        "object": "organization.usage.completions.result",
-        "input_tokens": prompt,
-        "output_tokens": output,
-        "input_cached_tokens": cached,
-        "input_audio_tokens": 0,
-        "output_audio_tokens": 0,
-        "num_model_requests": requests,
-        "project_id": None,
-        "user_id": None,
-        "api_key_id": key,
-        "model": model,
-        "batch": None,
-    }
-
-
-def _cost(model: str | None, key: str | None, currency: str, *counts: int) -> dict[str, Any]:
-    return {
-        "object": "organization.costs.result",
-        "amount": {"value": counts[-1] / NANOS, "currency": currency.lower()},
-        "line_item": model,
-        "project_id": None,
-    }
+    return [
+        (start, min(start + page.width, page.end), results.get(number, []))
+        for number, start in enumerate(starts)
+    ]
 
 
 def _number(given: dict[str, str], name: str, default: int) -> int:
@@ -175,7 +198,12 @@ def _wrong(name: str, value: str, wanted: str) -> Exception:
 
 
 def billing_routes(pool: Pool, authenticator: Authenticator, limiter: Limiter) -> Routes:
+    connections = Connections(pool)
     return [
-        Route("GET", f"/v1/{name}", BillingEndpoint(pool, authenticator, limiter, costs=costs))
+        Route(
+            "GET",
+            f"/v1/{name}",
+            BillingEndpoint(connections, authenticator, limiter, costs=costs),
+        )
         for name, costs in (("usage", False), ("costs", True))
     ]

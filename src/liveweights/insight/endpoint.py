@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import msgspec
-import psycopg
 from starlette.types import Receive, Scope, Send
 
 from liveweights.http.authentication import Authenticator
-from liveweights.http.errors import ApiError, bad_request, too_many
+from liveweights.http.connections import Connections
+from liveweights.http.errors import ApiError, bad_request
 from liveweights.http.routes import Mount, Route, Routes
-from liveweights.http.slots import QueueFull, Slots
 from liveweights.http.wire import read_query, reply
 from liveweights.insight.catalogue import QUESTIONS, Question, check_key
 from liveweights.insight.window import Window, WindowError, make_window
@@ -19,9 +18,6 @@ from liveweights.learn.rewards import RewardMap
 from liveweights.meter.limits import Limiter
 from liveweights.store.database import Pool
 
-AT_ONCE, WAITING = 2, 32
-"""Questions; tenants take turns. Their connections are those of all that users wait for."""
-LONGEST_SECONDS = 30
 PARAMETERS = ("since", "until", "step", "by", "alias", "tenant")
 
 
@@ -32,8 +28,7 @@ class InsightEndpoint:
     def __init__(
         self, pool: Pool, authenticator: Authenticator, limiter: Limiter, rewards: RewardMap
     ) -> None:
-        self._pool = pool
-        self._slots = Slots(AT_ONCE, WAITING)
+        self._connections = Connections(pool)
         self._authenticator = authenticator
         self._limiter = limiter
         self._rewards = rewards
@@ -53,15 +48,8 @@ class InsightEndpoint:
             raise bad_request(f"{error}.") from None
         if self._authenticator.asks_for_keys and not client.own:
             window = replace(window, tenant=client.tenant)
-        try:
-            async with self._slots.hold(1, tenant=client.tenant), self._pool.connection() as conn:
-                await conn.execute(f"set local statement_timeout = '{LONGEST_SECONDS}s'".encode())
-                rows = await QUESTIONS[name].ask(conn, window, self._rewards, by)
-        except QueueFull as error:
-            raise too_many(f"Too many questions at once: {error}.", "queue", 2.0) from None
-        except psycopg.errors.QueryCanceled:
-            message = f"The answer takes more than {LONGEST_SECONDS} s; ask about a shorter time."
-            raise ApiError(408, message, type="timeout_error", code="deadline_exceeded") from None
+        async with self._connections.take(client.tenant) as conn:
+            rows = await QUESTIONS[name].ask(conn, window, self._rewards, by)
         answer = {"question": name, "window": window, "by": by, "rows": rows}
         await reply(send, 200, msgspec.json.encode(answer))
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 from psycopg.types.json import Jsonb
 
+from liveweights.meter.price_rows import check_currency
 from liveweights.meter.rights import EVERYTHING, Rights
 from liveweights.meter.secret import PREFIX, Stored, id_of, make_id, make_key, seal, visible
 from liveweights.meter.tenants import read_tenant
@@ -77,7 +78,7 @@ async def create_key(
     expires_at: datetime | None = None,
     rights: Rights = EVERYTHING,
 ) -> tuple[KeyRow, str]:
-    """The row and the key, which nobody can be told again. Raises TenantError."""
+    """The row and the key, which nobody can be told again. Raises TenantError, CurrencyError."""
     async with conn.transaction():
         await read_tenant(conn, tenant, lock=True)
         for _ in range(ATTEMPTS):
@@ -91,6 +92,7 @@ async def create_key(
                 (id, tenant, name, expires_at, _json(rights), stored.salt, stored.hash),
             )
             if row := await cursor.fetchone():
+                await check_currency(conn, tenant)
                 return _row(row), key
     raise RuntimeError("no id for a key was free")
 

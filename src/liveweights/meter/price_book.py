@@ -42,6 +42,10 @@ class Timeline:
         place = bisect_right(self.starts, micros)
         return self.held[place - 1] if place else NOTHING_HELD
 
+    def since(self, micros: int) -> tuple[Held, ...]:
+        """What holds then, and all that holds later."""
+        return self.held[max(0, bisect_right(self.starts, micros) - 1) :]
+
 
 NOTHING_HELD = Held(None, None)
 
@@ -72,6 +76,18 @@ class PriceBook:
     def plan_at(self, tenant: str, at: datetime) -> str:
         changes = [change for change in self._plans.get(tenant, ()) if change.since <= at]
         return changes[-1].plan if changes else ""
+
+    def find_foreign(self, tenant: str, currency: str, since: datetime) -> PriceRow | None:
+        """A price that the tenant pays then or later, and that is in another currency."""
+        models = {price.model or "" for price in self.prices} | {""}
+        paid = (
+            held.price
+            for model in sorted(models)
+            for held in self._draw(tenant, model).since(micros(since))
+        )
+        return next(
+            (p for p in paid if p is not None and p.currency != currency and not p.is_nothing), None
+        )
 
     def _draw(self, tenant: str, model: str) -> Timeline:
         fitting = [

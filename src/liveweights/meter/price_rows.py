@@ -31,8 +31,27 @@ VERSION: LiteralString = (
 """SQL for two numbers that change whenever a price or a plan is added."""
 
 
+BUDGETED = """
+select name, currency from tenants
+where removed_at is null and (%(tenant)s::text is null or name = %(tenant)s) and (
+    budgets <> '[]'
+    or exists (select from tenant_credits where tenant = name)
+    or exists (
+        select from api_keys
+        where tenant = tenants.name and revoked_at is null
+            and coalesce(rights -> 'budgets', '[]') <> '[]'
+    )
+) order by name
+"""
+"""Tenants with a budget of their own or of a key, or with credit."""
+
+
 class PriceError(ValueError):
     """A price or plan that cannot be added; the message says why."""
+
+
+class CurrencyError(PriceError):
+    """What may be spent is in one currency, and a price in another: nothing converts them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +93,10 @@ async def add_price(
         )
     if price.markup_ppm is not None:
         await _check_markup(conn, price)
-    return await _insert(conn, price)
+    added = await _insert(conn, price)
+    if price.side == "sale":
+        await _check_budgets(conn, None, added.since)
+    return added
 
 
 async def assign_plan(
@@ -92,7 +114,17 @@ async def assign_plan(
     await conn.execute(
         "insert into plan_changes (tenant, plan, since) values (%s, %s, %s)", (tenant, plan, when)
     )
+    await _check_budgets(conn, tenant, when)
     return when
+
+
+async def check_currency(conn: Connection, tenant: str | None = None) -> None:
+    """What the tenant (None: each) may spend is in the currency of the prices that it pays, from
+    now on. In the caller's transaction: no price is added before its end. Raises CurrencyError."""
+    await conn.execute("lock table prices, plan_changes in share mode")
+    cursor = await conn.execute("select clock_timestamp()")
+    (now,) = cast(tuple[datetime], await cursor.fetchone())
+    await _check_budgets(conn, tenant, now)
 
 
 async def settle_prices(
@@ -136,6 +168,24 @@ async def _hold(conn: Connection) -> datetime:
     await conn.execute("lock table prices, plan_changes in access exclusive mode")
     cursor = await conn.execute("select clock_timestamp()")
     return cast(tuple[datetime], await cursor.fetchone())[0]
+
+
+async def _check_budgets(conn: Connection, tenant: str | None, since: datetime) -> None:
+    """Of one tenant, or of all. Raises CurrencyError."""
+    cursor = await conn.execute(BUDGETED, {"tenant": tenant})
+    budgeted = cast(list[tuple[str, str]], await cursor.fetchall())
+    if not budgeted:
+        return
+    book = await read_book(conn)
+    for name, currency in budgeted:
+        if (price := book.find_foreign(name, currency, since)) is not None:
+            raise CurrencyError(
+                f"the tenant {name!r} has a budget or credit in {currency}, and would pay for "
+                f"{price.model or 'every model'} in {price.currency}: add a price in {currency} "
+                f"with `liveweights prices add {price.model or '*'} --tenant {name} --currency "
+                f"{currency}` first, or let its currency be {price.currency} with `liveweights "
+                f"tenants set {name} --currency {price.currency}`"
+            )
 
 
 async def _check_markup(conn: Connection, price: PriceRow) -> None:

@@ -13,6 +13,7 @@ from msgspec import Meta
 from psycopg.types.json import Jsonb
 
 from liveweights.meter.budgets import Budgets, check_budgets
+from liveweights.meter.price_rows import check_currency
 from liveweights.meter.settings import RateLimits
 from liveweights.store.database import Connection
 
@@ -107,22 +108,26 @@ async def read_tenant(conn: Connection, name: str, *, lock: bool = False) -> Ten
 
 
 async def create_tenant(conn: Connection, name: str, terms: Terms) -> Tenant:
-    """Raises TenantError where the name is taken, or was."""
+    """Raises TenantError where the name is taken, or was, CurrencyError where it has budgets in
+    another currency than its prices'."""
     values = _values(msgspec.structs.asdict(terms))
-    cursor = await conn.execute(
-        "insert into tenants (name, time_zone, currency, plan, note, limits, budgets) values"
-        " (%(name)s, %(time_zone)s, %(currency)s, %(plan)s, %(note)s, %(limits)s, %(budgets)s)"
-        f" on conflict do nothing returning {_SHOWN}".encode(),
-        {"name": name, **values},
-    )
-    row = await cursor.fetchone()
-    if row is None:
-        raise TenantError(f"there is, or was, a tenant {name!r}; a name is never used again")
+    async with conn.transaction():
+        cursor = await conn.execute(
+            "insert into tenants (name, time_zone, currency, plan, note, limits, budgets) values"
+            " (%(name)s, %(time_zone)s, %(currency)s, %(plan)s, %(note)s, %(limits)s, %(budgets)s)"
+            f" on conflict do nothing returning {_SHOWN}".encode(),
+            {"name": name, **values},
+        )
+        row = await cursor.fetchone()
+        if row is None:
+            raise TenantError(f"there is, or was, a tenant {name!r}; a name is never used again")
+        await check_currency(conn, name)
     return _tenant(row)
 
 
 async def set_tenant(conn: Connection, name: str, changes: Mapping[str, Any]) -> Tenant:
-    """Change some of its ``Terms``. Raises TenantError, ValueError for what does not fit them."""
+    """Change some of its ``Terms``. Raises TenantError, ValueError for what does not fit them,
+    CurrencyError."""
     async with conn.transaction():
         tenant = await read_tenant(conn, name, lock=True)
         known = {field: getattr(tenant, field) for field in Terms.__struct_fields__}
@@ -132,18 +137,21 @@ async def set_tenant(conn: Connection, name: str, changes: Mapping[str, Any]) ->
             f"update tenants set {assignments} where name = %(name)s returning {_SHOWN}".encode(),
             {"name": name, **_values(msgspec.structs.asdict(terms))},
         )
-        return _tenant(cast(tuple[Any, ...], await cursor.fetchone()))
+        row = cast(tuple[Any, ...], await cursor.fetchone())
+        await check_currency(conn, name)
+        return _tenant(row)
 
 
 async def add_credit(conn: Connection, name: str, nanos: int, why: str) -> Tenant:
     """So much was paid in advance, or below 0, is taken back. From the first time on the tenant is
-    answered only until its credit is used up. Raises TenantError."""
+    answered only until its credit is used up. Raises TenantError, CurrencyError."""
     async with conn.transaction():
         await read_tenant(conn, name, lock=True)
         await conn.execute(
             "insert into tenant_credits (tenant, nanos, why) values (%s, %s, %s)",
             (name, nanos, why),
         )
+        await check_currency(conn, name)
         return await read_tenant(conn, name)
 
 

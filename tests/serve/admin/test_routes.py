@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
+from tests.meter.test_ledger import PRICE, add
 
 from liveweights.http.application import Application
 from liveweights.http.hosts import Hosts
@@ -162,5 +164,17 @@ def test_any_name_that_can_be_stored_can_be_asked_for(database_dsn: str, name: s
         assert (await client.post("/admin/tenants", json={"name": name})).status_code == 201
         shown = await client.get(f"/admin/tenants/{quote(name)}")
         assert shown.json()["name"] == name
+
+    on_admin(database_dsn, test)
+
+
+def test_a_budget_in_another_currency_than_the_price_is_told(database_dsn: str) -> None:
+    add(database_dsn, replace(PRICE, currency="EUR"))
+
+    async def test(client: httpx.AsyncClient) -> None:
+        budgets = [{"period": "month", "nanos": 10**9}]
+        answer = await client.post("/admin/tenants", json={"name": "acme", "budgets": budgets})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "currency_mismatch")
+        assert "EUR" in answer.json()["error"]["message"]
 
     on_admin(database_dsn, test)

@@ -2,7 +2,7 @@
 select floor((extract(epoch from at) - %(start)s) / %(width)s)::int as bucket,
     case when %(by_model)s then model end as model,
     case when %(by_key)s then key end as key,
-    currency,
+    case when %(by_currency)s then currency end as currency,
     sum(requests)::bigint as requests,
     sum(prompt_tokens)::bigint as prompt_tokens,
     sum(cached_tokens)::bigint as cached_tokens,

@@ -13,11 +13,12 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from liveweights.http.authentication import Authenticator
-from liveweights.http.errors import ApiError, bad_request, database_away, too_many
+from liveweights.http.connections import Connections
+from liveweights.http.errors import ApiError, bad_request, database_away
 from liveweights.http.routes import Mount, Route, Routes
-from liveweights.http.slots import QueueFull, Slots
 from liveweights.http.wire import check_json, decode, read_body, read_query, reply
 from liveweights.meter import key_rows, tenants
+from liveweights.meter.price_rows import CurrencyError
 from liveweights.meter.rights import Rights
 from liveweights.serve.admin.objects import (
     KeyList,
@@ -34,8 +35,6 @@ from liveweights.serve.admin.objects import (
 from liveweights.store.database import Connection, Pool
 from liveweights.terms.route import RouteError, parse_route
 
-AT_ONCE, WAITING = 2, 32
-"""Requests; their connections to the database are those of all that users wait for."""
 LARGEST = 1 << 18
 PRIVATE = ((b"cache-control", b"no-store"),)
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
@@ -47,20 +46,19 @@ class Admin:
     """Each raises ApiError 401 without the operator's key."""
 
     def __init__(self, pool: Pool, authenticator: Authenticator) -> None:
-        self._pool = pool
+        self._connections = Connections(pool)
         self._authenticator = authenticator
-        self._slots = Slots(AT_ONCE, WAITING)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[Connection]:
-        """Raises ApiError 404 for what is not there, 429, 503."""
+        """Raises ApiError 400 (currencies differ), 404 (it is not there), 408, 429, 503."""
         try:
-            async with self._slots.hold(1), self._pool.connection() as conn:
+            async with self._connections.take() as conn:
                 yield conn
-        except QueueFull as error:
-            raise too_many(f"Too many requests at once: {error}.", "queue", 2.0) from None
         except AWAY:
             raise database_away("Keys and tenants cannot be read or changed") from None
+        except CurrencyError as error:
+            raise bad_request(_sentence(error), "currency", "currency_mismatch") from None
         except LookupError as error:
             raise ApiError(404, _sentence(error), code="not_found") from None
 
@@ -229,6 +227,6 @@ async def _answer(send: Send, status: int, body: Any) -> None:
     await reply(send, status, msgspec.json.encode(body), PRIVATE)
 
 
-def _sentence(error: LookupError) -> str:
+def _sentence(error: Exception) -> str:
     text = str(error)
     return text[:1].upper() + text[1:] + "."

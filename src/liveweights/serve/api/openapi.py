@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -46,6 +47,7 @@ from liveweights.serve.api.objects import (
 )
 from liveweights.serve.api.responses.objects import DeletedResponse, Response
 from liveweights.serve.api.responses.request import ResponsesRequest
+from liveweights.serve.api.usage import LATEST, CostPage, UsagePage
 
 JSON, EVENTS = "application/json", "text/event-stream"
 WHY = {
@@ -53,7 +55,7 @@ WHY = {
     401: "The API key is missing or unknown.",
     403: "The API key is not for this, or the rules of use deny it; the message says which.",
     404: "There is no such model, answer or path.",
-    408: "The answer was not complete at the request's deadline.",
+    408: "The answer was not complete at the request's deadline, or takes the database too long.",
     409: "The id, or the name, was used before for something else.",
     413: "The body is too large.",
     415: "The body is not sent as JSON.",
@@ -78,12 +80,12 @@ class Operation:
     errors: tuple[int, ...] = (400, 401)
     events: str | None = None
     generates: bool = False
-    query: tuple[str, ...] = ()
+    query: Mapping[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     operator: bool = False
 
 
 ALWAYS = (421,)
-ADMIN = (400, 401, 404, 409, 413, 415, 429, 503)
+ADMIN = (400, 401, 404, 408, 409, 413, 415, 429, 503)
 OPERATORS = (
     Operation(
         "get",
@@ -138,7 +140,7 @@ OPERATORS = (
         "The keys that are stored, without what would open anything.",
         (KeyList,),
         errors=ADMIN,
-        query=("tenant",),
+        query={"tenant": {"type": "string"}},
         operator=True,
     ),
     Operation(
@@ -172,6 +174,22 @@ OPERATORS = (
     ),
 )
 """There where an operator's key is set."""
+USAGE = (400, 401, 403, 408, 429, 503)
+
+
+def _page(*widths: str, most: int, keys: str) -> dict[str, dict[str, Any]]:
+    """The query of a page of buckets."""
+    second: dict[str, Any] = {"type": "integer", "minimum": 0, "maximum": LATEST}
+    return {
+        "start_time": second | {"description": "Seconds since 1970; its bucket is the first."},
+        "end_time": second | {"description": "Seconds since 1970, without it: now."},
+        "bucket_width": {"enum": [*widths], "default": "1d"},
+        "group_by": {"type": "string", "description": f"Among {keys}, several with commas."},
+        "limit": {"type": "integer", "minimum": 1, "maximum": most, "description": "Buckets."},
+        "page": second | {"description": "The `next_page` of the page before."},
+    }
+
+
 GENERATION = (400, 401, 403, 404, 408, 413, 415, 422, 429, 503)
 OPERATIONS = (
     Operation(
@@ -252,6 +270,22 @@ OPERATIONS = (
         "What the key may do, and what is left of its limits and budgets.",
         (KeyState,),
         errors=(401, 429, 503),
+    ),
+    Operation(
+        "get",
+        "/v1/usage",
+        "What the key's tenant used, in buckets of time.",
+        (UsagePage,),
+        errors=USAGE,
+        query=_page("1m", "1h", "1d", most=1440, keys="`model`, `api_key_id`"),
+    ),
+    Operation(
+        "get",
+        "/v1/costs",
+        "What the key's tenant owes, in days.",
+        (CostPage,),
+        errors=USAGE,
+        query=_page("1d", most=180, keys="`line_item`"),
     ),
     *OPERATORS,
     Operation("post", "/v1/embeddings", "Refused: the models generate text.", statuses=()),
@@ -340,7 +374,7 @@ def _describe(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
         if f"{{{name}}}" in operation.path
     ]
     parameters += [
-        {"name": name, "in": "query", "schema": {"type": "string"}} for name in operation.query
+        {"name": name, "in": "query", "schema": schema} for name, schema in operation.query.items()
     ]
     if operation.operator:
         found["security"] = [{"operator": []}]

@@ -1,0 +1,39 @@
+"""Connections to the database for what users ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import psycopg
+
+from liveweights.http.errors import ApiError, too_many
+from liveweights.http.slots import QueueFull, Slots
+from liveweights.store.database import Connection, Pool
+
+AT_ONCE, WAITING = 2, 32
+"""Questions; tenants take turns. Their connections are those of all that users wait for."""
+LONGEST_SECONDS = 30
+
+
+class Connections:
+    """So few at once, and each statement so short, that nobody's questions keep the others from
+    theirs. For use from one event loop."""
+
+    def __init__(self, pool: Pool, *, at_once: int = AT_ONCE, waiting: int = WAITING) -> None:
+        self._pool = pool
+        self._slots = Slots(at_once, waiting)
+
+    @asynccontextmanager
+    async def take(self, tenant: str = "") -> AsyncGenerator[Connection]:
+        """One, in a transaction. Raises ApiError 429 where too many wait, 408 where a statement
+        takes too long."""
+        try:
+            async with self._slots.hold(1, tenant=tenant), self._pool.connection() as conn:
+                await conn.execute(f"set local statement_timeout = '{LONGEST_SECONDS}s'".encode())
+                yield conn
+        except QueueFull as error:
+            raise too_many(f"Too many questions at once: {error}.", "queue", 2.0) from None
+        except psycopg.errors.QueryCanceled:
+            message = f"The answer takes more than {LONGEST_SECONDS} s; ask about a shorter time."
+            raise ApiError(408, message, type="timeout_error", code="deadline_exceeded") from None

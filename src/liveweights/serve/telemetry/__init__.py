@@ -1,0 +1,1 @@
+"""What is told to a collector of OpenTelemetry's."""
