@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.weights.ternary.drawing import draw_matrix, same
 
@@ -18,6 +18,7 @@ def draw(seed: int, rows: int, columns: int) -> tuple[torch.Tensor, torch.Tensor
     return torch.randn(rows, columns, generator=random), x.T @ x
 
 
+@settings(max_examples=8)
 @given(st.integers(0, 2**32), st.sampled_from([64, 128]))
 def test_what_is_ternary_stays_as_it_is(seed: int, group: int) -> None:
     matrix = draw_matrix(seed, 3, 2 * group, group)
