@@ -12,6 +12,7 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from liveweights import bounds
 from liveweights.catalog.check import check_model
 from liveweights.cli.context import HOME, Home, Json, Settings, read_config, refuse
 from liveweights.cli.output import say, show, show_json
@@ -93,6 +94,83 @@ def convert(
     _report(target, made, as_json)
 
 
+@ternary.command()
+def train(
+    model: Annotated[
+        str, typer.Argument(help="The dense model that was converted: it is the teacher.")
+    ],
+    start: Annotated[Path, typer.Argument(help="The folder that `ternary convert` wrote.")],
+    target: Annotated[Path, typer.Argument(help="Folder to write; it must not exist.")],
+    state: Annotated[
+        Path, typer.Option(help="Folder in which training is kept: the same command goes on there.")
+    ],
+    text: Texts,
+    steps: Annotated[int, typer.Option(help="Steps in all.", min=1, max=bounds.COUNT)] = 200,
+    rows: Annotated[int, typer.Option(help="Rows of text in a step.", min=1, max=4096)] = 4,
+    length: Annotated[int, typer.Option(help="Tokens of a row.", min=16, max=32768)] = 256,
+    tokens: Annotated[
+        int, typer.Option(help="Tokens of text that are read.", min=64, max=bounds.COUNT)
+    ] = 1_000_000,
+    learning_rate: Annotated[
+        float, typer.Option(help="AdamW's step size.", min=1e-8, max=1.0)
+    ] = 1e-4,
+    save_every: Annotated[
+        int, typer.Option(help="Steps from one saving to the next.", min=1, max=bounds.COUNT)
+    ] = 50,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Train a ternary model to say what the dense one says (knowledge distillation).
+
+    Weights are learnt through their rounding, scales with them. It holds both models, and four
+    times the ternary weights in 32 bits. Stopped, it goes on where it last saved. The rules of use
+    for `export` are applied; see docs/terms.md.
+    """
+    import torch
+
+    from liveweights.learn.updaters.load import load_model
+    from liveweights.ternary.calibration import chunk_texts, perplexity
+    from liveweights.ternary.distillation import CannotTrain, Distiller, Training
+    from liveweights.weights.ternary.folder import replace_matrices
+    from liveweights.weights.ternary.layout import read_layout
+
+    settings = read_config(config, home)
+    check_export(settings, home, model)
+    try:
+        if target.exists():
+            raise CannotTrain(f"{target} is there already")
+        if read_layout(start) is None:
+            raise CannotTrain(f"{start} is no folder that `liveweights ternary convert` wrote")
+        base = find(model, settings.cache_folder())
+        ids = chunk_texts(read_ids(base, text, tokens), length)
+        device = torch.device("cpu")
+        teacher = load_model(base.folder, torch.float32, device)
+        student = load_model(start, torch.float32, device)
+        held_back = max(1, min(16, len(ids) // 8))
+        plan = Training(steps=steps, rows=rows, learning_rate=learning_rate, save_every=save_every)
+        before = perplexity(student, ids[-held_back:])
+        distiller = Distiller(teacher, student, ids[:-held_back], plan, state)
+        with bar(f"Training {start.name}") as tell:
+            distiller.run(
+                lambda step, loss: tell(f"{loss:.3f} nats from the dense model", step, steps)
+            )
+        after = perplexity(student, ids[-held_back:])
+        replace_matrices(start, target, distiller.matrices())
+    except (ModelNotFound, ValueError, OSError) as error:
+        raise refuse(str(error)) from error
+    made = {"steps": distiller.step, "tokens": steps * rows * length,
+            "perplexity_before": before, "perplexity_after": after,
+            "dense_perplexity": perplexity(teacher, ids[-held_back:])}  # fmt: skip
+    if as_json:
+        show_json(made)
+        return
+    say(
+        f"{target}: perplexity {after:.2f} on text that was not trained on, {before:.2f} before, "
+        f"{made['dense_perplexity']:.2f} of the dense model, after {made['tokens']:,} tokens"
+    )
+
+
 def read_ids(base: Checkpoint, files: list[Path], most: int) -> list[int]:
     """The first tokens of the files, from each as many as from the others. Raises OSError,
     ValueError."""
@@ -135,8 +213,8 @@ def _report(target: Path, made: Conversion, as_json: bool) -> None:
     ]
     show(rows, ("matrix", "loss"), as_json=False)
     say(
-        f"{target}: {made.ternary_bytes:,} bytes of weights, {made.dense_bytes:,} before; perplexity "
-        f"{made.ternary_perplexity:.2f} on text that was not calibrated on, "
+        f"{target}: {made.ternary_bytes:,} bytes of weights, {made.dense_bytes:,} before; "
+        f"perplexity {made.ternary_perplexity:.2f} on text that was not calibrated on, "
         f"{made.dense_perplexity:.2f} before"
     )
     if made.ternary_perplexity > 2 * made.dense_perplexity:

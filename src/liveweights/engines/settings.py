@@ -73,8 +73,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Meta(
             description="llama: llama.cpp, fast on a CPU, Llama and Qwen dense models with "
             "byte-level tokenizers, and GGUF files. openvino: OpenVINO, fastest on a CPU with AMX, "
-            "needs liveweights[openvino]. torch: Transformers, any architecture. ternary: as torch, "
-            "for weights of -1, 0 and 1 that `liveweights ternary` made, needs "
+            "needs liveweights[openvino]. torch: Transformers, any architecture. ternary: like "
+            "torch, for weights of -1, 0 and 1 that `liveweights ternary` made, needs "
             "liveweights[ternary]. vllm: one or more vLLM servers, see [vllm]. openai: any "
             "OpenAI-compatible server, which serves one fixed checkpoint, see [openai]."
         ),

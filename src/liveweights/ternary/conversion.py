@@ -6,14 +6,11 @@ output, the MLP's inputs, its output), on the inputs that the rounded layers bef
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,7 +19,7 @@ from torch import Tensor
 from liveweights.ternary.calibration import Walk, decoder_layers, perplexity
 from liveweights.ternary.rounding import output_loss, round_matrix, round_plainly
 from liveweights.weights.content import weight_files
-from liveweights.weights.staging import publish, staged
+from liveweights.weights.ternary.folder import write_folder
 from liveweights.weights.ternary.layout import Group, Layout, Packing, to_tensors
 from liveweights.weights.ternary.matrix import TernaryMatrix
 
@@ -224,28 +221,3 @@ def to_half(weight: Tensor) -> NDArray[np.float16] | NDArray[np.float32]:
     values: NDArray[np.float32] = weight.float().numpy()
     largest = float(np.abs(values).max(initial=0.0))
     return values.astype(np.float16) if largest < np.finfo(np.float16).max else values
-
-
-def write_folder(
-    source: Path, target: Path, tensors: dict[str, NDArray[Any]], layout: Layout, *, tied: bool
-) -> None:
-    """``target`` with these tensors, and all of ``source`` that is no weights; whole or not at all.
-
-    ``tied`` says whether the output layer is the embedding; ternary ones are stored apart.
-    """
-    from safetensors.numpy import save_file
-
-    weights = set(weight_files(source))
-    config: dict[str, Any] = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    config["quantization_config"] = msgspec.to_builtins(layout)
-    config["tie_word_embeddings"] = tied
-    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    with staged(target) as folder:
-        made = folder / "model"
-        made.mkdir()
-        for file in source.iterdir():
-            if file.is_file() and file not in weights and not file.name.endswith(".index.json"):
-                shutil.copy2(file, made / file.name)
-        (made / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
-        save_file(contiguous, made / "model.safetensors", metadata={"format": "pt"})
-        publish(made, target)

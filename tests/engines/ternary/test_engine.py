@@ -21,10 +21,10 @@ from tests.learn.families import make_config, write_family
 from liveweights.engines.protocol import EngineError
 from liveweights.engines.settings import EngineSettings
 from liveweights.engines.ternary.engine import TernaryEngine
-from liveweights.ternary.conversion import write_folder
 from liveweights.ternary.rounding import round_plainly
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.models import find
+from liveweights.weights.ternary.folder import write_folder
 from liveweights.weights.ternary.layout import Layout, to_tensors
 
 pytest.importorskip("llvmlite", reason="needs liveweights[ternary]")
