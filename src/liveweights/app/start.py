@@ -115,6 +115,10 @@ async def find_base(model: ModelSettings, cache: Path, *, learns: bool) -> Check
         raise CannotStart(f"The {kind} engine needs its extra: pip install 'liveweights[{kind}]'.")
     base = await asyncio.to_thread(find, model.base, cache)
     await check_model(base, model.base, model.engine.kind, cache)
+    if learns and kind == "ternary" and model.learn.updater == "full":
+        raise CannotLearn(
+            model.base, "learn.updater = 'full' changes weights, and ternary ones stay; 'lora' adds"
+        )
     if source_files(base.folder):
         await asyncio.to_thread(_look_at_gguf, model, base.folder, learns)
     return base

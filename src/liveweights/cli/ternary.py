@@ -23,6 +23,7 @@ from liveweights.weights.models import ModelNotFound, find, load_tokenizer
 
 if TYPE_CHECKING:
     from liveweights.ternary.conversion import Conversion, Tell
+    from liveweights.weights.ternary.layout import Packing
 
 ternary = typer.Typer(
     no_args_is_help=True,
@@ -32,6 +33,9 @@ ternary = typer.Typer(
 Texts = Annotated[
     list[Path],
     typer.Option("--text", help="A file of UTF-8 text to calibrate on; may be given repeatedly."),
+]
+Packed = Annotated[
+    str, typer.Option(help="2bit, or base3: a fifth smaller, unpacked when it is loaded.")
 ]
 
 
@@ -50,9 +54,7 @@ def convert(
     group: Annotated[
         int, typer.Option(help="Weights that share a scale: 64, 128 or 256.", min=64, max=256)
     ] = 128,
-    packing: Annotated[
-        str, typer.Option(help="2bit, or base3: a fifth smaller, unpacked when it is loaded.")
-    ] = "2bit",
+    packing: Packed = "2bit",
     embeddings: Annotated[
         bool, typer.Option("--embeddings", help="Round embeddings and output layer too.")
     ] = False,
@@ -77,11 +79,11 @@ def convert(
 
     if group not in (64, 128, 256):
         raise refuse(f"--group is {group}: it may be 64, 128 or 256")
-    if packing not in ("2bit", "base3"):
-        raise refuse(f"--packing is {packing!r}: it may be 2bit or base3")
     settings = read_config(config, home)
     check_export(settings, home, model)
-    options = Options(group=group, packing=packing, embeddings=embeddings, feedback=feedback)
+    options = Options(
+        group=group, packing=_packing(packing), embeddings=embeddings, feedback=feedback
+    )
     try:
         cache = settings.cache_folder()
         base = find(model, cache)
@@ -92,6 +94,40 @@ def convert(
     except (ModelNotFound, ValueError, OSError) as error:
         raise refuse(str(error)) from error
     _report(target, made, as_json)
+
+
+@ternary.command("import")
+def import_(
+    model: Annotated[
+        str,
+        typer.Argument(help="GGUF file, checkpoint folder or hf://ORG/NAME, of ternary weights."),
+    ],
+    target: Annotated[Path, typer.Argument(help="Folder to write; it must not exist.")],
+    packing: Packed = "2bit",
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Take over a ternary checkpoint of others, without losing a bit.
+
+    GGUF files with ternary blocks, MLX's 2-bit layout, and 16-bit weights whose values are ternary
+    (all forms of Ternary Bonsai). Those in a turned basis (Hadamard) are refused.
+    """
+    from liveweights.ternary.importing import import_checkpoint
+
+    settings = read_config(config, home)
+    try:
+        base = find(model, settings.cache_folder())
+        made = import_checkpoint(base.folder, target, _packing(packing))
+    except (ModelNotFound, ValueError, OSError) as error:
+        raise refuse(str(error)) from error
+    if as_json:
+        show_json(made)
+        return
+    say(
+        f"{target}: {made.matrices} ternary matrices with a scale per {made.group} weights, "
+        f"{made.others} other tensors"
+    )
 
 
 @ternary.command()
@@ -169,6 +205,12 @@ def train(
         f"{target}: perplexity {after:.2f} on text that was not trained on, {before:.2f} before, "
         f"{made['dense_perplexity']:.2f} of the dense model, after {made['tokens']:,} tokens"
     )
+
+
+def _packing(text: str) -> Packing:
+    if text == "2bit" or text == "base3":
+        return text
+    raise refuse(f"--packing is {text!r}: it may be 2bit or base3")
 
 
 def read_ids(base: Checkpoint, files: list[Path], most: int) -> list[int]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given
-from tests.weights.ternary.drawing import draw_trits, matrices, same
+from tests.weights.ternary.drawing import draw_matrix, draw_trits, matrices, same
 
 from liveweights.weights.ternary.matrix import NotTernary, TernaryMatrix, find_trits
 
@@ -14,6 +14,15 @@ def test_what_was_packed_is_unpacked(matrix: TernaryMatrix) -> None:
     assert set(np.unique(trits)) <= {-1, 0, 1}
     assert same(TernaryMatrix.pack(trits, matrix.scales), matrix)
     assert same(find_trits(matrix.dequantise(), matrix.group), matrix)
+
+
+def test_smaller_groups_are_the_same_weights() -> None:
+    matrix = draw_matrix(2, 3, 512, 256)
+    smaller = matrix.with_group(64)
+    assert smaller.scales.shape == (3, 8)
+    assert np.array_equal(smaller.dequantise(), matrix.dequantise())
+    with pytest.raises(NotTernary, match="do not divide"):
+        smaller.with_group(128)
 
 
 def test_where_each_trit_is() -> None:

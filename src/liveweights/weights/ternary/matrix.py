@@ -63,6 +63,12 @@ class TernaryMatrix:
             raise NotTernary("two bits of the codes are 3, which stands for no trit")
         return parts.astype(np.int8).reshape(self.shape) - np.int8(1)
 
+    def with_group(self, group: int) -> TernaryMatrix:
+        """The same with scales for smaller groups. Raises NotTernary for larger ones."""
+        if self.group % group or group not in GROUPS:
+            raise NotTernary(f"groups of {self.group} weights do not divide into groups of {group}")
+        return TernaryMatrix(self.codes, np.repeat(self.scales, self.group // group, axis=1))
+
     def dequantise(self) -> NDArray[np.float32]:
         """[N, K]."""
         rows, columns = self.shape
