@@ -63,6 +63,12 @@ class TernaryLinear(_Stored, torch.nn.Linear):
         out = product.apply(input, self.codes, self.scales)
         return out if self.bias is None else out + self.bias
 
+    @property
+    def qweight(self) -> Tensor:
+        """The codes, under the name by which PEFT looks for quantised weights: an adapter is put on
+        the device where they are."""
+        return self.codes
+
     def reset_parameters(self) -> None:
         """There are none."""
 
