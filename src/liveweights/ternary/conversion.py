@@ -149,7 +149,7 @@ def _round_layers(
         ]
         for stage in stages(names):
             for name, gram_KK in walk.grams(place, stage).items():
-                module = layer.get_submodule(name)
+                module: Any = layer.get_submodule(name)
                 if options.feedback:
                     rounded = round_matrix(module.weight, gram_KK, options.group)
                     matrix, loss = rounded.matrix, rounded.loss

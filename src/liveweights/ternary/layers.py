@@ -49,6 +49,8 @@ class TernaryLinear(_Stored, torch.nn.Linear):
     unrounded product; weights get none.
     """
 
+    bias: torch.nn.Parameter | None  # type: ignore[assignment]
+
     def __init__(
         self, columns: int, rows: int, layout: Layout, bias: torch.nn.Parameter | None
     ) -> None:

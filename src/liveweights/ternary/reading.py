@@ -41,7 +41,8 @@ def register() -> None:
         requires_calibration = True
 
         def _process_model_before_weight_loading(self, model: Any, **kwargs: Any) -> Any:
-            replace_layers(model, self.quantization_config.layout, kwargs.get("dtype"))
+            config: Any = self.quantization_config
+            replace_layers(model, config.layout, kwargs.get("dtype"))
             return model
 
         def _process_model_after_weight_loading(self, model: Any, **kwargs: Any) -> Any:
@@ -50,11 +51,11 @@ def register() -> None:
                     module.settle()
             return model
 
-        def is_serializable(self) -> bool:
+        def is_serializable(self) -> Any:
             return True
 
         @property
-        def is_trainable(self) -> bool:
+        def is_trainable(self) -> Any:
             return True  # adapters on it
 
 

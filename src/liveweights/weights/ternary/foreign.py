@@ -123,14 +123,14 @@ def block_type(file: Path, header: Header, name: str) -> BlockType | None:
     published before that: the room until the next tensor tells them apart.
     """
     kind = header.types[name]
-    known = [one for one, number in NUMBERS.items() if number == kind]
+    known: list[BlockType] = [one for one, number in NUMBERS.items() if number == kind]
     if len(known) < 2:
         return known[0] if known else None
     begin = header.begins[name]
     ends = [at for at in header.begins.values() if at > begin]
     room = min(ends, default=file.stat().st_size) - begin
     count = int(np.prod(header.shapes[name], dtype=np.int64))
-    fits = [one for one in known if count // SIZES[one][0] * SIZES[one][1] <= room]
+    fits: list[BlockType] = [one for one in known if count // SIZES[one][0] * SIZES[one][1] <= room]
     if not fits:
         raise BrokenFile(f"{name} in {file} is cut off")
     return max(fits, key=lambda one: SIZES[one][1] / SIZES[one][0])
