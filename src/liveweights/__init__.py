@@ -3,7 +3,7 @@
 The circle, in the order in which data moves through it:
 
     serve    api/ (OpenAI's dialect), gateway/ (bytes passed on, recorded), the models, the router
-    engines  llama/ torch/ openvino/ vllm/ and any OpenAI server: one protocol
+    engines  llama/ torch/ openvino/ ternary/ vllm/ and any OpenAI server: one protocol
     record   what happened: generations and feedback, one batching writer
     learn    feedback to reward to advantage to weights
     gate     candidate against incumbent: statistics, suites, the sandbox
@@ -13,6 +13,7 @@ The circle, in the order in which data moves through it:
 Around it, those who carry it, look at it and steer it:
 
     weights  files of weights: finding, naming by content, converting, storing, signing
+    ternary  weights of -1, 0 and 1: kernels, layers, making them, learning on them
     catalog  what is known of a model: its card, the catalogue of others, its chat template
     terms    rules of use: what each model may be used for, which models fit a request
     sharing  weights for others and of others: exports that repeat nobody's words, imports, merges

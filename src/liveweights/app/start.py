@@ -39,6 +39,10 @@ PORT_PATIENCE = 5.0
 """Seconds for which a predecessor that was killed may still have the port."""
 
 
+EXTRAS = {"openvino": "openvino", "ternary": "llvmlite"}
+"""Engines that need an extra of their name, and the package in it that says that it is there."""
+
+
 class CannotStart(RuntimeError):
     """The service is not started; the message says why and what to do."""
 
@@ -106,12 +110,15 @@ async def find_base(model: ModelSettings, cache: Path, *, learns: bool) -> Check
     ``learns`` is whether a worker here will learn from what it answers. Raises ModelNotFound,
     BrokenModel, CannotLearn, and CannotStart where the engine is not installed.
     """
-    if model.engine.kind == "openvino" and find_spec("openvino") is None:
-        raise CannotStart(
-            "The openvino engine needs its extra: pip install 'liveweights[openvino]'."
-        )
+    kind = model.engine.kind
+    if (package := EXTRAS.get(kind)) is not None and find_spec(package) is None:
+        raise CannotStart(f"The {kind} engine needs its extra: pip install 'liveweights[{kind}]'.")
     base = await asyncio.to_thread(find, model.base, cache)
     await check_model(base, model.base, model.engine.kind, cache)
+    if learns and kind == "ternary" and model.learn.updater == "full":
+        raise CannotLearn(
+            model.base, "learn.updater = 'full' changes weights, and ternary ones stay; 'lora' adds"
+        )
     if source_files(base.folder):
         await asyncio.to_thread(_look_at_gguf, model, base.folder, learns)
     return base

@@ -78,6 +78,10 @@ def make_engine(base: Checkpoint, model: ModelSettings, cache: Path) -> Engine:
         from liveweights.engines.openvino.engine import OpenVinoEngine
 
         return OpenVinoEngine(base, cache, model.engine)
+    if model.engine.kind == "ternary":
+        from liveweights.engines.ternary.engine import TernaryEngine
+
+        return TernaryEngine(base, cache, model.engine)
     from liveweights.engines.torch.engine import TorchEngine
 
     return TorchEngine(base, cache, model.engine)

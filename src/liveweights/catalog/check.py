@@ -22,11 +22,13 @@ from liveweights.catalog.template import TemplateSettings
 from liveweights.catalog.template import find_fault as find_template_fault
 from liveweights.child import run_child
 from liveweights.machine import end_with_parent, limit_memory
+from liveweights.ternary.reading import register as register_ternary
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import source_files, weight_files
 from liveweights.weights.models import OWN_CODE, BrokenModel, load_tokenizer, read_json, say
 from liveweights.weights.staging import write_whole
 from liveweights.weights.tensors import open_tensors
+from liveweights.weights.ternary.layout import read_layout
 
 if TYPE_CHECKING:
     import torch
@@ -103,6 +105,11 @@ def _faults(base: Checkpoint, engine: str) -> Iterator[str]:
             base, int(read_json(base.folder / "config.json")["vocab_size"])
         )
         return
+    ternary = read_layout(base.folder) is not None
+    if ternary != (engine == "ternary"):
+        known = "its weights are ternary" if ternary else "its weights are not ternary"
+        yield f"{known}, and the {engine} engine serves no such (engine.kind)"
+        return
     model, report = _build(base.folder)
     missing: set[str] = report["missing_keys"]
     if missing:
@@ -111,7 +118,7 @@ def _faults(base: Checkpoint, engine: str) -> Iterator[str]:
         yield f"{name} is {tuple(stored)} in its weights, {tuple(expected)} by its config.json"
     if beyond := layers_beyond(report["unexpected_keys"], model.state_dict()):
         yield f"its weights have {_some(beyond)}, more layers than its config.json asks for"
-    rows: int = model.get_input_embeddings().weight.shape[0]
+    rows: int = model.get_input_embeddings().num_embeddings
     yield from _tokenizer_faults(base, rows)
     if engine == "llama":
         from liveweights.weights.gguf import check_convertible
@@ -171,6 +178,7 @@ def _build(folder: Path) -> tuple[Any, dict[str, Any]]:
     """The model without its weights, and how those in the files compare with it."""
     from transformers import AutoModelForCausalLM
 
+    register_ternary()
     built: Any = AutoModelForCausalLM.from_pretrained(
         folder,
         device_map="meta",

@@ -41,6 +41,7 @@ COMMANDS = {
     "keys": f"{HERE}.keys:keys",
     "replay": f"{HERE}.replay:replay",
     "upcycle": f"{HERE}.upcycle:upcycle",
+    "ternary": f"{HERE}.ternary:ternary",
     "prune": f"{HERE}.upkeep:prune",
     "verify": f"{HERE}.upkeep:verify",
     "sign": f"{HERE}.upkeep:sign",

@@ -45,7 +45,7 @@ def up(
     ] = None,
     alias: Annotated[str | None, typer.Option(help="Public model name.")] = None,
     engine: Annotated[
-        str | None, typer.Option(help="llama, openvino, torch, vllm or openai.")
+        str | None, typer.Option(help="llama, openvino, torch, ternary, vllm or openai.")
     ] = None,
     precision: Precision = None,
     switch_alias: Switch = False,
@@ -88,7 +88,7 @@ def serve(
     model: Annotated[str | None, typer.Option(help="As for `up`.")] = None,
     alias: Annotated[str | None, typer.Option(help="Public model name.")] = None,
     engine: Annotated[
-        str | None, typer.Option(help="llama, openvino, torch, vllm or openai.")
+        str | None, typer.Option(help="llama, openvino, torch, ternary, vllm or openai.")
     ] = None,
     precision: Precision = None,
     switch_alias: Switch = False,

@@ -44,5 +44,5 @@ def refuse_guidance(sampling: Sampling, followed: Container[Guidance]) -> None:
     if asked:
         raise InvalidConstraint(
             f"this engine takes no {' or '.join(asked)}: the probabilities of what it drew could "
-            "not be recorded; the llama, openvino and torch engines take it"
+            "not be recorded; the llama, openvino, ternary and torch engines take it"
         )

@@ -69,13 +69,14 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The ``[engine]`` table."""
 
     kind: Annotated[
-        Literal["llama", "openvino", "torch", "vllm", "openai"],
+        Literal["llama", "openvino", "torch", "ternary", "vllm", "openai"],
         Meta(
             description="llama: llama.cpp, fast on a CPU, Llama and Qwen dense models with "
             "byte-level tokenizers, and GGUF files. openvino: OpenVINO, fastest on a CPU with AMX, "
-            "needs liveweights[openvino]. torch: Transformers, any architecture. vllm: one or more "
-            "vLLM servers, see [vllm]. openai: any OpenAI-compatible server, which serves one "
-            "fixed checkpoint, see [openai]."
+            "needs liveweights[openvino]. torch: Transformers, any architecture. ternary: like "
+            "torch, for weights of -1, 0 and 1 that `liveweights ternary` made, needs "
+            "liveweights[ternary]. vllm: one or more vLLM servers, see [vllm]. openai: any "
+            "OpenAI-compatible server, which serves one fixed checkpoint, see [openai]."
         ),
     ] = "llama"
     precision: Annotated[

@@ -22,6 +22,7 @@ from liveweights.weights.content import (
 )
 from liveweights.weights.gguf_header import read_header, whole_name
 from liveweights.weights.tensors import read_shapes
+from liveweights.weights.ternary.sizes import value_count
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -168,9 +169,13 @@ def is_mixture(folder: Path) -> bool:
 
 
 def parameters(folder: Path) -> int:
-    """Number of values in the folder's safetensors, or in the GGUF files that it stands for, read
+    """Number of weights in the folder's safetensors, or in the GGUF files that it stands for, read
     from their headers. Raises OSError, BrokenFile."""
-    shapes = list(read_shapes(folder).values())
+    own = read_shapes(folder)
+    packed = read_json(folder / "config.json").get("quantization_config")
+    if isinstance(packed, dict) and packed.get("quant_method") == "ternary":
+        return value_count(own.items())
+    shapes = list(own.values())
     for file in source_files(folder):
         shapes += read_header(file).shapes.values()
     return sum(math.prod(shape) for shape in shapes)

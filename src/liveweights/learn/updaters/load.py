@@ -12,6 +12,7 @@ import torch
 
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.updaters.dequantised import load_dequantised
+from liveweights.ternary.reading import register as register_ternary
 from liveweights.weights.content import source_files
 
 
@@ -52,10 +53,12 @@ def multiplies_bfloat16() -> bool:
 def load_model(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
     """A causal language model with exact masks: SDPA, or eager where the family has no SDPA.
 
-    Of a folder that stands for GGUF files it is the dequantised weights.
+    Of a folder that stands for GGUF files it is the dequantised weights; ternary weights stay as
+    they are.
     """
     from transformers import AutoModelForCausalLM
 
+    register_ternary()
     files = source_files(folder)
 
     def read(attention: str) -> Any:

@@ -1,0 +1,1 @@
+"""Transformers in this process with ternary weights, multiplied by kernels of our own."""

@@ -1,0 +1,1 @@
+"""Computing with ternary weights: kernels, layers, making them, learning on them."""

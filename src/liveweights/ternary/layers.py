@@ -1,0 +1,119 @@
+"""A model's linear layers and embeddings with ternary weights, as torch modules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from liveweights.ternary.product import multiply
+from liveweights.weights.ternary.layout import Layout, from_tensors, tensor_shapes
+from liveweights.weights.ternary.matrix import CHUNK
+
+_BYTES = CHUNK // 4
+
+
+class _Stored(torch.nn.Module):
+    """Holds a matrix [N, K] as its checkpoint does, and, once it has been read, packed for
+    computing: ``codes`` and ``scales`` (``TernaryMatrix``)."""
+
+    codes: Tensor
+    scales: Tensor
+
+    def hold(self, rows: int, columns: int, layout: Layout) -> None:
+        """Make room. Raises NotTernary for a shape that cannot be packed."""
+        for leaf, shape in tensor_shapes(layout, rows, columns).items():
+            dtype = torch.float16 if leaf == "scales" else torch.uint8
+            self.register_buffer(leaf, torch.empty(shape, dtype=dtype))
+
+    def settle(self) -> None:
+        """After reading: pack what came as five trits to the byte. Raises NotTernary."""
+        if "trits" not in self._buffers:
+            return
+        stored = {name: self._buffers[name] for name in ("trits", "scales")}
+        matrix = from_tensors({name: t.numpy() for name, t in stored.items() if t is not None})
+        del self._buffers["trits"]
+        self.register_buffer("codes", torch.from_numpy(matrix.codes))
+
+    def dequantise(self, dtype: torch.dtype) -> Tensor:
+        """[N, K]."""
+        return unpack(self.codes, self.scales, dtype)
+
+
+class TernaryLinear(_Stored, torch.nn.Linear):
+    """``torch.nn.Linear`` with frozen ternary weights.
+
+    On a CPU activations are rounded to bytes, one step per token, and the kernels multiply. On
+    other devices weights are dequantised for each call. Gradients pass to the input as through the
+    unrounded product; weights get none.
+    """
+
+    bias: torch.nn.Parameter | None  # type: ignore[assignment]
+
+    def __init__(
+        self, columns: int, rows: int, layout: Layout, bias: torch.nn.Parameter | None
+    ) -> None:
+        torch.nn.Module.__init__(self)
+        self.in_features, self.out_features = columns, rows
+        self.register_parameter("weight", None)
+        self.register_parameter("bias", bias)
+        self.hold(rows, columns, layout)
+
+    def forward(self, input: Tensor) -> Tensor:
+        product: Any = _Product
+        out = product.apply(input, self.codes, self.scales)
+        return out if self.bias is None else out + self.bias
+
+    @property
+    def qweight(self) -> Tensor:
+        """The codes, under the name by which PEFT looks for quantised weights: an adapter is put on
+        the device where they are."""
+        return self.codes
+
+    def reset_parameters(self) -> None:
+        """There are none."""
+
+
+class TernaryEmbedding(_Stored):
+    """``torch.nn.Embedding`` with frozen ternary weights: rows are dequantised as they are asked
+    for, in the precision ``dtype``."""
+
+    def __init__(self, rows: int, columns: int, layout: Layout, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.num_embeddings, self.embedding_dim = rows, columns
+        self._dtype = dtype
+        self.hold(rows, columns, layout)
+
+    def forward(self, input: Tensor) -> Tensor:
+        ids = input.reshape(-1)
+        rows = unpack(self.codes[ids], self.scales[ids], self._dtype)
+        return rows.reshape(*input.shape, -1)
+
+
+def unpack(codes: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
+    """The values [N, K] of packed rows."""
+    rows, groups = scales.shape
+    shifts = torch.tensor([0, 2, 4, 6], dtype=torch.uint8, device=codes.device)
+    parts = (codes.reshape(rows, -1, 1, _BYTES) >> shifts[:, None]) & 3
+    trits = parts.to(dtype).sub_(1).reshape(rows, groups, -1)
+    return (trits * scales[..., None].to(dtype)).reshape(rows, -1)
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, codes: Tensor, scales: Tensor) -> Tensor:
+        ctx.save_for_backward(codes, scales)
+        if x.device.type != "cpu":
+            return torch.nn.functional.linear(x, unpack(codes, scales, x.dtype))
+        x_TK = x.detach().reshape(-1, x.shape[-1]).float().contiguous()
+        out = multiply(x_TK, codes, scales).to(x.dtype)
+        return out.reshape(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
+        codes, scales = ctx.saved_tensors
+        if not ctx.needs_input_grad[0]:
+            return None, None, None
+        return gradient @ unpack(codes, scales, gradient.dtype), None, None

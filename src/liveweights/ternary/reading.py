@@ -1,0 +1,80 @@
+"""Reading ternary checkpoints through Transformers, which builds the rest of the model.
+
+``register`` makes Transformers know the method: ``from_pretrained`` then puts ternary layers in the
+place of linear ones and embeddings, wherever a checkpoint's config says so.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import msgspec
+import torch
+
+from liveweights.ternary.layers import TernaryEmbedding, TernaryLinear
+from liveweights.weights.ternary.layout import METHOD, Layout
+
+
+@cache
+def register() -> None:
+    """Let Transformers read ternary checkpoints; a second time does nothing."""
+    from transformers.quantizers.auto import register_quantization_config, register_quantizer
+    from transformers.quantizers.base import HfQuantizer
+    from transformers.utils.quantization_config import QuantizationConfigMixin
+
+    @register_quantization_config(METHOD)
+    class TernaryConfig(QuantizationConfigMixin):
+        """``Layout`` in the form that Transformers asks for."""
+
+        def __init__(self, **settings: Any) -> None:
+            self.layout = msgspec.convert(settings, Layout)
+            self.quant_method: Any = METHOD
+
+        def to_dict(self) -> dict[str, Any]:
+            return msgspec.to_builtins(self.layout)
+
+    @register_quantizer(METHOD)
+    class TernaryQuantizer(HfQuantizer):
+        """Puts ternary layers into a model that has been built and not been read."""
+
+        requires_calibration = True
+
+        def _process_model_before_weight_loading(self, model: Any, **kwargs: Any) -> Any:
+            config: Any = self.quantization_config
+            replace_layers(model, config.layout, kwargs.get("dtype"))
+            return model
+
+        def _process_model_after_weight_loading(self, model: Any, **kwargs: Any) -> Any:
+            for module in model.modules():
+                if isinstance(module, TernaryLinear | TernaryEmbedding):
+                    module.settle()
+            return model
+
+        def is_serializable(self) -> Any:
+            return True
+
+        @property
+        def is_trainable(self) -> Any:
+            return True  # adapters on it
+
+
+def replace_layers(model: Any, layout: Layout, dtype: torch.dtype | None) -> None:
+    """Put empty ternary layers in the place of a model's linear layers and embeddings, but for
+    ``modules_to_not_convert``; what they compute is of ``dtype``. Raises NotTernary."""
+    kept = set(layout.modules_to_not_convert)
+    for name, module in list(model.named_modules()):
+        if name in kept:
+            continue
+        device = next((p.device for p in module.parameters(recurse=False)), None)
+        with torch.device(device or "cpu"):
+            match module:
+                case torch.nn.Linear():
+                    columns, rows = module.in_features, module.out_features
+                    made: Any = TernaryLinear(columns, rows, layout, module.bias)
+                case torch.nn.Embedding():
+                    rows, columns = module.num_embeddings, module.embedding_dim
+                    made = TernaryEmbedding(rows, columns, layout, dtype or torch.float32)
+                case _:
+                    continue
+        model.set_submodule(name, made)
