@@ -66,7 +66,6 @@ WORDS = {
     "--from 2026-11-01": f"--from {TOMORROW}",
     "--from 2026-12-01": f"--from {TOMORROW}",
     "acme-2026-10.pdf": "{folder}/acme-2026-10.pdf",
-    "--output ": "--output {folder}/",
 }
 
 
