@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import LiteralString
 
+from liveweights.record.episode import LONGEST
 from liveweights.record.errors import TooManySteps
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
-
-EPISODE = "episode"
-"""The key of a generation's metadata that names its episode."""
-LONGEST = 1000
-"""Steps that an episode may have, for what is said of all of them."""
 
 # A conversation of responses is named after its first one, which did not know that.
 STEPS: LiteralString = """

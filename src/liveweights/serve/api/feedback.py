@@ -26,7 +26,7 @@ from liveweights.http.wire import (
 )
 from liveweights.meter.limits import Limiter
 from liveweights.record.clean import InvalidRow
-from liveweights.record.episodes import LONGEST
+from liveweights.record.episode import LONGEST
 from liveweights.record.errors import (
     ConflictingFeedback,
     TooManySteps,
