@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import logging
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
@@ -17,6 +17,7 @@ import numpy as np
 from liveweights.engines.json_schema import JSON_STYLE
 from liveweights.engines.json_strings import StringReader, StringVocabulary, text_then_end
 from liveweights.engines.protocol import Constraint, InvalidConstraint, StringGrammar
+from liveweights.engines.thinking import BudgetKeeper
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,24 +42,32 @@ class Guide:
         masks: Executor,
         about: str,
         strings: StringReader | None = None,
+        thinking: BudgetKeeper | None = None,
     ) -> None:
+        """Without a ``matcher`` any token may come."""
         self._matcher = matcher
+        self._thinking = thinking
         self._strings = strings
         self._about = about
         self._ends = sorted(ends)
         self._masks = masks
-        self._next = masks.submit(self._compute, None)
+        self._next = None if matcher is None else masks.submit(self._compute, None)
 
     async def ready(self) -> None:
         """Return once ``allowed`` need not wait."""
-        if not self._next.done():
+        if self._next is not None and not self._next.done():
             await asyncio.wait({asyncio.wrap_future(self._next)})
 
     def allowed(self, size: int) -> NDArray[np.bool_]:
         """Of ``size`` tokens [V], those that may come next; at least one. Raises
         InvalidConstraint."""
-        bits, accepting, error = self._next.result()
         mask = np.zeros(size, dtype=np.bool_)
+        if self._thinking is not None and (forced := self._thinking.forced) is not None:
+            mask[forced] = True
+            return mask
+        if self._next is None:
+            return ~mask
+        bits, accepting, error = self._next.result()
         bits_V = np.unpackbits(bits, bitorder="little")[:size].astype(np.bool_)
         mask[: len(bits_V)] = bits_V
         ends = [end for end in self._ends if end < size]
@@ -72,7 +81,10 @@ class Guide:
 
     def push(self, token: int) -> None:
         """Take the token that was drawn."""
-        self._next = self._masks.submit(self._compute, token)
+        if self._thinking is not None:
+            self._thinking.push(token)
+        if self._matcher is not None:
+            self._next = self._masks.submit(self._compute, token)
 
     def _compute(self, token: int | None) -> tuple[NDArray[np.uint8], bool, str | None]:
         """Bits of what may follow ``token``, whether the answer may end there, what is wrong."""
@@ -110,6 +122,8 @@ class GuideMaker:
     async def make(self, constraint: Constraint) -> Guide:
         """Compiling may take a second; it is done off the event loop, the shortest first. Raises
         InvalidConstraint."""
+        if constraint.kind == "any":
+            return self._guide(None, constraint)
         native = await self._tables()
         vocabulary = await self._string_tables(native) if constraint.strings else None
         loop = asyncio.get_running_loop()
@@ -163,7 +177,18 @@ class GuideMaker:
             matchers = {s.rule: _string_matcher(vocabulary, s) for s in constraint.strings}
             openings = {s.rule: s.opening for s in constraint.strings}
             strings = StringReader(vocabulary, matchers, openings)
-        return Guide(matcher, self._ends, self._masks, constraint.about, strings)
+        return self._guide(matcher, constraint, strings)
+
+    def _guide(
+        self, matcher: Any, constraint: Constraint, strings: StringReader | None = None
+    ) -> Guide:
+        budget = constraint.thinking
+        keeper = BudgetKeeper(budget, self._decode) if budget is not None else None
+        return Guide(matcher, self._ends, self._masks, constraint.about, strings, keeper)
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        tokenizer: Any = self._tokenizer
+        return tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
 
 def _string_matcher(vocabulary: StringVocabulary, string: StringGrammar) -> Any:

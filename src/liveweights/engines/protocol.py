@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 from liveweights.engines.experts import Experts
+from liveweights.engines.thinking import ThinkingBudget
 from liveweights.weights.checkpoint import Checkpoint
 
 StopReason = Literal["stop", "length"]
@@ -50,13 +51,15 @@ class Constraint:
 
     ``json``: any JSON object. ``json_schema``: ``source`` is the schema, as JSON text. ``lark``:
     ``source`` is a grammar in llguidance's variant of Lark, and ``strings`` are those in it whose
-    text has a grammar of its own. ``about`` says what it was made of, to who sent that.
+    text has a grammar of its own. ``any``: whatever the model says. ``about`` says what it was made
+    of, to who sent that. ``thinking`` bounds what is thought before.
     """
 
-    kind: Literal["json", "json_schema", "lark"]
+    kind: Literal["any", "json", "json_schema", "lark"]
     source: str = ""
     about: str = "the constraint"
     strings: tuple[StringGrammar, ...] = ()
+    thinking: ThinkingBudget | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from liveweights.engines.protocol import Engine
 from liveweights.serve.api.encoder import Encoder
 from liveweights.serve.api.infill import Infill, find_infill
 from liveweights.serve.api.messages import Renderer
-from liveweights.serve.api.syntax.find import find_syntax
+from liveweights.serve.api.syntax.find import find_syntax, find_thinker
 from liveweights.serve.api.syntax.protocol import Syntax
+from liveweights.serve.api.syntax.thinking import Thinker
 from liveweights.serve.api.tokenization import Tokenizer
 from liveweights.serve.memory.memory import Share
 from liveweights.serve.router import NotReady, Pin, Route, Router, UnknownModel
@@ -28,7 +29,7 @@ class Model:
     follows from it.
 
     Without ``template`` there are no chats, without ``infill`` nothing is filled in between, and
-    without ``syntax`` no tools are called.
+    without ``syntax`` no tools are called, and without ``thinker`` nothing is thought before.
     """
 
     engine: Engine
@@ -38,6 +39,7 @@ class Model:
     template: Renderer | None
     infill: Infill | None
     syntax: Syntax | None
+    thinker: Thinker | None
     share: Share | None = None
     """Its part of the memory; None where it stays loaded."""
 
@@ -65,6 +67,7 @@ def make_model(
         template,
         find_infill(tokenizer),
         find_syntax(tokenizer),
+        find_thinker(tokenizer),
         share,
     )
 

@@ -15,7 +15,18 @@ from transformers import AddedToken
 from liveweights.engines.guide import GuideMaker
 from liveweights.engines.protocol import Constraint, StringGrammar, Token
 from liveweights.engines.text import TextStream
-from liveweights.serve.api.syntax import hermes, llama3, mistral
+from liveweights.serve.api.syntax import (
+    deepseek,
+    glm,
+    harmony,
+    hermes,
+    kimi,
+    llama3,
+    minimax,
+    mistral,
+    nemotron,
+    qwen3_coder,
+)
 from liveweights.serve.api.syntax.find import find_syntax
 from liveweights.serve.api.syntax.protocol import OPENING, Call, Function, InputGrammar, Syntax
 
@@ -33,7 +44,7 @@ WEATHER = Function(
     strict=True,
 )
 TIME = Function("get_time", "", {"type": "object", "properties": {}}, strict=False)
-NAMES = {WEATHER.name, TIME.name}
+NAMES = {one.name: one.parameters for one in (WEATHER, TIME)}
 TRIGGER = 999
 
 FORMS: dict[str, tuple[Syntax, str]] = {
@@ -118,7 +129,7 @@ def test_json_that_is_no_call_is_text(form: str, text: str) -> None:
 @pytest.mark.parametrize("name", ["calendar.respond", "mcp:x/y", "a@b-c_d", "n" * 128])
 def test_names_with_signs_come_back_as_they_are(form: str, name: str) -> None:
     syntax, text = FORMS[form]
-    reader = syntax.reader({name})
+    reader = syntax.reader({name: {}})
     found = [piece for c in text.replace("get_weather", name) for piece in reader.push(
         Token(1, c, 0, 0))]  # fmt: skip
     (call,) = [*found, *reader.finish()]
@@ -306,7 +317,13 @@ def test_hermes_may_speak_before_a_strict_call() -> None:
         ("{% if tools %}<tool_call>{% endif %}", hermes.Hermes),
         ("{% if tools %}[TOOL_CALLS]{% endif %}", mistral.Mistral),
         ('{% if tools %}"parameters"{% endif %}', llama3.Llama3),
-        ("{% if tools %}<tool_call><function=x>{% endif %}", type(None)),
+        ("{% if tools %}<tool_call><function=x>{% endif %}", qwen3_coder.Qwen3Coder),
+        ("{% if tools %}<tool_call><arg_key>{% endif %}", glm.Glm),
+        ("{% if tools %}<minimax:tool_call>{% endif %}", minimax.MiniMax),
+        ("{% if tools %}<TOOLCALL>{% endif %}", nemotron.Nemotron),
+        ("{% if tools %}<|tool_calls_section_begin|>{% endif %}", kimi.Kimi),
+        ("<｜tool▁calls▁begin｜>", deepseek.DeepSeek),
+        ("<|channel|>", harmony.Harmony),
         ("{% if tools %}(unheard of){% endif %}", type(None)),
     ],
 )

@@ -114,7 +114,7 @@ async def is_accepted(tokenizer: Any, maker: GuideMaker, grammar: str, ids: list
 
 
 def read(syntax: Syntax, tokenizer: Any, ids: list[int]) -> list[Call]:
-    stream, reader = TextStream(tokenizer), syntax.reader({TOOL.name})
+    stream, reader = TextStream(tokenizer), syntax.reader({TOOL.name: TOOL.parameters})
     found = [piece for id in ids for piece in reader.push(Token(id, stream.push(id), 0, 0))]
     rest = reader.push(Token(0, stream.finish(), 0, 0))
     return [piece for piece in (*found, *rest, *reader.finish()) if isinstance(piece, Call)]

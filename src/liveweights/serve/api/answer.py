@@ -30,7 +30,7 @@ from liveweights.serve.api.choice import Choices
 from liveweights.serve.api.draft import Draft
 from liveweights.serve.api.metrics import Metrics
 from liveweights.serve.api.names import model_header
-from liveweights.serve.api.objects import Usage
+from liveweights.serve.api.objects import CompletionDetails, Usage
 from liveweights.serve.api.recorder import Recorder, Responses
 from liveweights.serve.api.refusals import from_engine
 from liveweights.serve.api.settings import ApiSettings
@@ -332,7 +332,14 @@ def usage(drafts: Sequence[Draft]) -> Usage:
     prompts = {id(draft.prompt_ids): len(draft.prompt_ids) for draft in drafts}
     prompt = sum(prompts.values())
     completion = sum(len(draft.tokens) for draft in drafts)
-    return Usage(prompt, completion, prompt + completion, **cost_of(drafts))
+    details = CompletionDetails(sum(draft.thought_tokens for draft in drafts))
+    return Usage(
+        prompt,
+        completion,
+        prompt + completion,
+        completion_tokens_details=details,
+        **cost_of(drafts),
+    )
 
 
 def cost_of(drafts: Sequence[Draft]) -> dict[str, Any]:

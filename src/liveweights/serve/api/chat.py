@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
@@ -20,12 +21,14 @@ from liveweights.serve.api.draft import Draft, make_drafts
 from liveweights.serve.api.formats import ResponseFormat
 from liveweights.serve.api.logprobs import told
 from liveweights.serve.api.messages import (
+    Budget,
     Effort,
     Message,
     VariableName,
     Wish,
     chat_prompt,
     fewest_tokens,
+    said_in,
 )
 from liveweights.serve.api.objects import (
     ChatChoice,
@@ -40,10 +43,12 @@ from liveweights.serve.api.objects import (
     ToolCallDelta,
 )
 from liveweights.serve.api.offers import Offer, ToolUse
+from liveweights.serve.api.parts import Part, take_apart
 from liveweights.serve.api.request import MAX_LOGPROBS, GenerationRequest
-from liveweights.serve.api.syntax.protocol import Call
+from liveweights.serve.api.syntax.protocol import Call, Thought
+from liveweights.serve.api.thinking import Thinking
 from liveweights.serve.api.tokenization import Tokenizer
-from liveweights.serve.api.toolbox import Toolbox, make_constraint, make_toolbox, take_apart
+from liveweights.serve.api.toolbox import Toolbox, make_constraint, make_toolbox
 from liveweights.serve.api.tools import (
     Tool,
     ToolChoice,
@@ -72,6 +77,7 @@ class ChatRequest(GenerationRequest, kw_only=True, forbid_unknown_fields=True):
 
     # For the model's template, where it reads them.
     reasoning_effort: Effort | None = None
+    reasoning_budget: Budget | None = None
     chat_template_kwargs: dict[VariableName, Any] | None = None
     continue_final_message: bool | None = None
     add_generation_prompt: bool | None = None
@@ -116,7 +122,9 @@ class ChatRequest(GenerationRequest, kw_only=True, forbid_unknown_fields=True):
         )
 
     def wish(self) -> Wish:
-        return Wish(self.chat_template_kwargs or {}, self.reasoning_effort)
+        return Wish(
+            self.chat_template_kwargs or {}, self.reasoning_effort, budget=self.reasoning_budget
+        )
 
     def limit(self, room: int, longest: int) -> int:
         """Tokens that the answer may have, where the prompt leaves ``room``."""
@@ -132,7 +140,8 @@ def make_call(offer: Offer, call: Call) -> ToolCall:
 
 
 class CallStream:
-    """One choice's deltas while it may call tools: text as it comes, a call when it is whole."""
+    """One choice's deltas where it may think or call tools: text as it comes, a call when it is
+    whole."""
 
     def __init__(self, toolbox: Toolbox) -> None:
         self._reader = toolbox.reader()
@@ -143,7 +152,6 @@ class CallStream:
 
     def push(self, token: Token, *, last: bool) -> list[bytes]:
         """Members of the deltas that follow from the next token."""
-        assert self._reader is not None
         self._tokens.append(token)
         said = self._reader.push(token) + (self._reader.finish() if last else [])
         return [self._delta(piece) for piece in said]
@@ -153,7 +161,9 @@ class CallStream:
         tokens, self._tokens = self._tokens, []
         return tokens
 
-    def _delta(self, piece: str | Call) -> bytes:
+    def _delta(self, piece: Part) -> bytes:
+        if isinstance(piece, Thought):
+            return b'"reasoning_content":' + msgspec.json.encode(piece.text)
         if isinstance(piece, str):
             return b'"content":' + msgspec.json.encode(piece)
         call = make_call(self._offers[piece.name], piece)
@@ -194,6 +204,7 @@ class ChatShape:
             message=ChatMessage(
                 None if calls and not said.text else said.text,
                 tool_calls=calls or msgspec.UNSET,
+                reasoning_content=said.thought or msgspec.UNSET,
             ),
             logprobs=self._told(draft.tokens) if self._logprobs else None,
             finish_reason="tool_calls"
@@ -203,13 +214,13 @@ class ChatShape:
         )
 
     def token(self, draft: Draft, token: Token) -> bytes:
-        if self._toolbox.functions:
-            return self._token_with_tools(draft, token)
+        if not self._toolbox.plain:
+            return self._token_in_parts(draft, token)
         if not (token.text or self._logprobs or draft.reason):
             return b""
         return self._chunk(draft, b'"content":' + msgspec.json.encode(token.text), [token])
 
-    def _token_with_tools(self, draft: Draft, token: Token) -> bytes:
+    def _token_in_parts(self, draft: Draft, token: Token) -> bytes:
         """Text as it comes, a call when it is complete, and why it ended by itself."""
         stream = self._calls[draft.index]
         deltas = stream.push(token, last=draft.reason is not None)
@@ -270,13 +281,12 @@ async def prepare(
         use, left_out = use.unenforced()
         exchange.ignored += left_out
     toolbox = make_toolbox(use, model.syntax, request.model)
-    constraint = make_constraint(toolbox, request.response_format)
     variables, unread = wish.among(str(model.tokenizer.chat_template or ""))
     if unread and exchange.strict:
         message = f"The model's chat template does not read {unread[0]!r}; leave it out."
         raise unsupported(unread[0], message)
     exchange.ignored += unread
-    prompt_ids, skip = await chat_prompt(
+    prompt = await chat_prompt(
         model.encoder,
         model.template,
         request.messages,
@@ -287,16 +297,50 @@ async def prepare(
         param=param,
         continued=request.continued,
     )
+    prompt_ids = prompt.ids
     permit.read += len(prompt_ids)
+    continued = said_in(request.messages[-1]) if request.continued else None
+    thinking = find_thinking(model, prompt.text, continued, wish, exchange)
+    toolbox = replace(toolbox, thinking=thinking)
+    constraint = make_constraint(toolbox, request.response_format)
     room = model.engine.context_length - len(prompt_ids)
     max_tokens = request.limit(room, service.settings.max_chat_tokens)
     check_prompt(model, prompt_ids, max_tokens, param)
     how = request.sampling(
-        max_tokens, skip=skip, top_logprobs=request.top_logprobs or 0, constraint=constraint
+        max_tokens, skip=prompt.skip, top_logprobs=request.top_logprobs or 0, constraint=constraint
     )
     prompts = [(prompt_ids, how)]
     choices = request.n or 1
-    return make_drafts(pin, "chat", prompts, caller, choices, engine=model.engine), toolbox
+    splits = thinking and thinking.splitter
+    drafts = make_drafts(pin, "chat", prompts, caller, choices, engine=model.engine, splits=splits)
+    return drafts, toolbox
+
+
+def find_thinking(
+    model: Model, prompt: str, continued: str | None, wish: Wish, exchange: Exchange
+) -> Thinking | None:
+    """What is thought before the answer to ``prompt``, which goes on with ``continued``; None where
+    the model's family does not think. A bound that cannot be kept is left out.
+
+    Raises ApiError 400 for such a bound, where it is to be refused.
+    """
+    thinker = model.thinker
+    kept = thinker is not None and "constraint" in model.engine.guidance
+    if wish.budget is not None and not kept:
+        if exchange.strict:
+            message = f"{wish.budget_at!r} cannot be kept with this model; leave it out."
+            raise unsupported(wish.budget_at, message)
+        exchange.ignored.append(wish.budget_at)
+    if thinker is None:
+        return None
+    prompted = thinker.prompted(prompt, continued)
+    if wish.budget is None or not kept:
+        return Thinking(thinker, prompted)
+
+    def encode(text: str) -> list[int]:
+        return model.tokenizer.encode(text, add_special_tokens=False)
+
+    return Thinking(thinker, prompted, thinker.budget(wish.budget, prompted, encode))
 
 
 class ChatEndpoint:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -15,6 +15,8 @@ from liveweights.record.generation import Counts, Generation, Surface
 from liveweights.serve.api.caller import Caller
 from liveweights.serve.api.identifiers import make_id
 from liveweights.serve.api.silence import Silence
+from liveweights.serve.api.syntax.protocol import Thought
+from liveweights.serve.api.syntax.thinking import Split, Splitter
 from liveweights.serve.router import Pin
 
 INT64 = 2**63
@@ -49,6 +51,14 @@ class Draft:
     """Tokens that were given to the client while it was generated."""
     held: Held | None = None
     """What it costs; None where nothing is charged for."""
+    splits: Callable[[], Splitter] | None = None
+    """Makes what parts it from what is thought before it; None where nothing is."""
+    _splitter: Splitter | None = field(init=False)
+    _thought: list[str] = field(init=False, default_factory=list[str])
+    _said: list[str] = field(init=False, default_factory=list[str])
+
+    def __post_init__(self) -> None:
+        self._splitter = None if self.splits is None else self.splits()
 
     def add(self, token: Token) -> Token:
         """Take the next token; what the user gets of it: where it makes the draft be given up, the
@@ -58,6 +68,10 @@ class Draft:
         self.tokens.append(token)
         if self.silence is not None:
             self.silence.weigh(token)
+        if self._splitter is not None:
+            self._keep(self._splitter.push(token))
+            if token.stop is not None:
+                self._keep(self._splitter.finish())
         return replace(token, text="", stop="stop") if self.withheld else token
 
     @property
@@ -76,8 +90,20 @@ class Draft:
     def elapsed_ms(self) -> float:
         return (time.perf_counter() - self.started) * 1000
 
+    def _keep(self, split: Sequence[Split]) -> None:
+        for piece in split:
+            kept = self._thought if isinstance(piece, Thought) else self._said
+            kept.append(piece.text)
+
+    @property
+    def thought_tokens(self) -> int:
+        """Those among ``tokens`` that were thought before the answer."""
+        return 0 if self._splitter is None else self._splitter.tokens
+
     def text(self) -> str:
-        """What the user sees."""
+        """What the user sees, without what was thought before."""
+        if self._splitter is not None:
+            return "".join(self._said)
         return "".join(token.text for token in self.seen())
 
     def _selection(self) -> float | None:
@@ -100,7 +126,8 @@ class Draft:
     def counts(self) -> Counts:
         """What it used, as the record counts it."""
         prompt = len(self.prompt_ids) if self.first else 0
-        return Counts(prompt, len(self.tokens), requests=int(self.index == 0))
+        output, thought = len(self.tokens), self.thought_tokens
+        return Counts(prompt, output, reasoning=thought, requests=int(self.index == 0))
 
     def cost(self) -> int:
         """What it is charged when it has ended by itself, in nanos."""
@@ -115,6 +142,8 @@ class Draft:
         usage: dict[str, int] = {}
         if not self.first:
             usage |= {"prompt_tokens": counts.prompt, "completion_tokens": counts.output}
+        if counts.reasoning:
+            usage["reasoning_tokens"] = counts.reasoning
         if not counts.requests:
             usage["requests"] = 0
         if broken_off:
@@ -125,6 +154,8 @@ class Draft:
         """The record. ``reason`` is ``stop``, ``length``, ``cancelled`` or ``error``;
         ``broken_off``: by us, so that the client has no more than what was sent."""
         sampling, caller = self.sampling, self.caller
+        if self._splitter is not None:
+            self._keep(self._splitter.finish())  # nothing more, where it ended by itself
         return Generation(
             id=self.id,
             created_at=self.created_at,
@@ -155,6 +186,7 @@ class Draft:
             usage=self._usage(broken_off),
             selection=self._selection(),
             experts=self._experts(),
+            reasoning="".join(self._thought),
         )
 
 
@@ -172,6 +204,7 @@ def make_drafts(
     *,
     engine: Engine,
     silence: bool = False,
+    splits: Callable[[], Splitter] | None = None,
 ) -> list[Draft]:
     """``choices`` drafts for each prompt; those of one prompt get seeds that follow each other.
 
@@ -197,6 +230,7 @@ def make_drafts(
                     first=number == 0,
                     may_be_silent=silence,
                     silence=Silence.begin(pin.selection, how) if silence else None,
+                    splits=splits,
                 )
             )
     return drafts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -19,12 +19,11 @@ from liveweights.serve.api.encoder import Encoder
 from liveweights.serve.api.syntax.find import takes_tools
 from liveweights.serve.api.syntax.hermes import write_tools
 from liveweights.serve.api.syntax.protocol import ID_LENGTH, INPUT
+from liveweights.serve.api.thinking import EFFORT, effort_variables, names_in
 from liveweights.serve.api.tokenization import INLINE_CHARACTERS
 from liveweights.serve.api.tools import CalledTool
 
 _AROUND = 16  # characters that a template puts around a message, about
-
-EFFORT = "reasoning_effort"
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
@@ -78,6 +77,8 @@ def conversation(messages: list[Message], template: str) -> list[dict[str, Any]]
         turn: dict[str, Any] = {"role": role, "content": _text(message, where)}
         if message.reasoning_content and role == "assistant":
             turn["reasoning_content"] = message.reasoning_content
+            if message.tool_calls and not turn["content"]:
+                turn["thinking"] = message.reasoning_content  # harmony's name for it
         if message.tool_calls:
             if role != "assistant":
                 at = f"{where}.tool_calls"
@@ -161,8 +162,14 @@ RESERVED = frozenset(
 )
 """What a template is told by who renders it."""
 
+BUDGET = "reasoning_budget"
+THINKING_BUDGET = "thinking_budget"
+"""The variable of templates that tell the model of it."""
+
 VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 Effort = Annotated[str, Meta(min_length=1, max_length=32)]
+Budget = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+"""Tokens."""
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -173,6 +180,9 @@ class Wish(msgspec.Struct, frozen=True):
     """How long to think (``reasoning_effort`` for the template)."""
     effort_at: str = EFFORT
     """Where the request says so."""
+    budget: int | None = None
+    """Tokens of thinking at most."""
+    budget_at: str = BUDGET
 
     def check(self) -> None:
         """Raises ApiError 400."""
@@ -184,11 +194,23 @@ class Wish(msgspec.Struct, frozen=True):
         """The variables that a template reads, and the parameters that it does not."""
         known = {name: value for name, value in self.variables.items() if name in template}
         unread = [f"chat_template_kwargs.{name}" for name in self.variables if name not in known]
-        if self.effort is not None and EFFORT in template:
-            known = {EFFORT: self.effort} | known
-        elif self.effort is not None:
-            unread.append(self.effort_at)
+        if self.effort is not None:
+            told = effort_variables(self.effort, template)
+            if told is None:
+                unread.append(self.effort_at)
+            known = (told or {}) | known
+        if self.budget is not None and THINKING_BUDGET in names_in(template):
+            known = {THINKING_BUDGET: self.budget} | known
         return known, unread
+
+
+class Prompt(NamedTuple):
+    """``skip`` is what the answer is expected to begin with, which is cut off
+    (``engines.text.heal``); ``text`` is the prompt in the template's words."""
+
+    ids: list[int]
+    skip: str
+    text: str
 
 
 async def chat_prompt(
@@ -202,10 +224,9 @@ async def chat_prompt(
     tenant: str,
     param: str,
     continued: bool = False,
-) -> tuple[list[int], str]:
+) -> Prompt:
     """The conversation in the model's own template, which may read ``variables``, ready for the
-    assistant to answer, or to go on with its last message; and what the answer is expected to begin
-    with, which is cut off (``engines.text.heal``).
+    assistant to answer, or to go on with its last message.
 
     Raises ApiError 400, also for what the template refuses (such as an order of roles), and where
     it fails or takes too much; 429.
@@ -230,7 +251,8 @@ async def chat_prompt(
         prompt = await _gathered(template, turns, told, variables, error)
     prompt, skip = heal(prompt) if continued else (prompt, "")
     try:
-        return await encoder.encode_said(prompt, hidden, tenant, param=param), skip
+        ids = await encoder.encode_said(prompt, hidden, tenant, param=param)
+        return Prompt(ids, skip, prompt)
     except TypeError as error:  # it holds half a character
         message = f"The model's tokenizer cannot read these messages: {error}."
         raise bad_request(message, "messages", "invalid_value") from None
@@ -257,6 +279,12 @@ async def _gathered(
     raise bad_request(message, "messages", "invalid_value") from None
 
 
+def said_in(message: Message) -> str:
+    """The texts of its content."""
+    content = message.content or ""
+    return content if isinstance(content, str) else "".join(part.said() or "" for part in content)
+
+
 def fewest_tokens(encoder: Encoder, messages: Sequence[Message], param: str) -> int:
     """That a conversation has, by its length alone. What the assistant said before does not
     count: templates leave some of it out. Raises ApiError 400 where it cannot fit."""
@@ -267,11 +295,7 @@ def fewest_tokens(encoder: Encoder, messages: Sequence[Message], param: str) -> 
 
 def length(messages: Sequence[Message]) -> int:
     """Of the conversation in characters, about: a message without content has a length, too."""
-    texts = (
-        content if isinstance(content, str) else "".join(part.said() or "" for part in content)
-        for content in (message.content or "" for message in messages)
-    )
-    return sum(map(len, texts)) + _AROUND * len(messages)
+    return sum(len(said_in(message)) for message in messages) + _AROUND * len(messages)
 
 
 def _turns(

@@ -162,7 +162,7 @@ def _capabilities(model: Model) -> Capabilities:
         infill=model.infill is not None,
         tools=model.template is not None and model.syntax is not None,
         json="constraint" in model.engine.guidance,
-        reasoning=any(word in template for word in THINKING),
+        reasoning=model.thinker is not None or any(word in template for word in THINKING),
         vision=False,
     )
 

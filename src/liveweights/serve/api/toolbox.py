@@ -10,18 +10,18 @@ from typing import Any
 import msgspec
 
 from liveweights.engines.json_schema import json_rule
-from liveweights.engines.protocol import Constraint, StringGrammar, Token
+from liveweights.engines.protocol import Constraint, StringGrammar
 from liveweights.http.errors import bad_request, unsupported
 from liveweights.serve.api.formats import ResponseFormat, schema_of
 from liveweights.serve.api.offers import Offer, Schema, ToolUse
+from liveweights.serve.api.parts import PartReader
 from liveweights.serve.api.syntax.protocol import (
     OPENING,
-    Call,
     Function,
-    Reader,
     Syntax,
     input_rule,
 )
+from liveweights.serve.api.thinking import Thinking
 
 MAX_TOOLS = 128
 MAX_SCHEMA_BYTES = 65_536
@@ -30,7 +30,8 @@ MAX_SCHEMA_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toolbox:
-    """The functions that one answer may call; none where it may not call any."""
+    """The functions that one answer may call, none where it may not call any; and its
+    ``thinking``, None where the model's family does not."""
 
     functions: tuple[Function, ...] = ()
     told: tuple[Function, ...] = ()
@@ -40,6 +41,7 @@ class Toolbox:
     required: bool = False
     parallel: bool = True
     syntax: Syntax | None = None
+    thinking: Thinking | None = None
 
     def described(self) -> list[dict[str, Any]]:
         """As chat templates expect them."""
@@ -55,11 +57,17 @@ class Toolbox:
             for function in self.told
         ]
 
-    def reader(self) -> Reader | None:
-        """Takes the calls out of an answer; None where it has none."""
-        if not self.functions or self.syntax is None:
-            return None
-        return self.syntax.reader({function.name for function in self.functions})
+    @property
+    def plain(self) -> bool:
+        """Whether all of an answer is its text."""
+        return not self.functions and self.thinking is None
+
+    def reader(self) -> PartReader:
+        """Takes one answer apart."""
+        calls = None
+        if self.functions and self.syntax is not None:
+            calls = self.syntax.reader({one.name: one.parameters for one in self.functions})
+        return PartReader(self.thinking and self.thinking.splitter(), calls)
 
     @property
     def free(self) -> bool:
@@ -104,7 +112,19 @@ def make_toolbox(use: ToolUse, syntax: Syntax | None, model: str) -> Toolbox:
 
 
 def make_constraint(toolbox: Toolbox, format: ResponseFormat | None) -> Constraint | None:
-    """What the answer must be; None if it may be anything. Raises ApiError 400."""
+    """What the answer must be once it has been thought out; None if it may be anything. Raises
+    ApiError 400."""
+    made, thinking = _make_constraint(toolbox, format), toolbox.thinking
+    if thinking is None:
+        return made
+    if made is None:
+        return thinking.budget and Constraint("any", thinking=thinking.budget)
+    source = f"start: {json_rule(schema_of(format))}" if made.kind != "lark" else made.source
+    allowed = thinking.allow(source, text=made.kind != "lark")
+    return replace(made, kind="lark", source=allowed, thinking=thinking.budget)
+
+
+def _make_constraint(toolbox: Toolbox, format: ResponseFormat | None) -> Constraint | None:
     schema = schema_of(format)
     if schema is None and (toolbox.free or not toolbox.functions):
         return None
@@ -113,6 +133,9 @@ def make_constraint(toolbox: Toolbox, format: ResponseFormat | None) -> Constrai
     if not functions:
         return Constraint("json_schema", json.dumps(schema), "the schema of the answer")
     assert toolbox.syntax is not None
+    if not toolbox.syntax.quotes and any(one.grammar for one in functions):
+        message = "This model's family writes no JSON strings, so no tool's text has a grammar."
+        raise unsupported("tools", message)
     grammar = toolbox.syntax.grammar(
         functions,
         text=None if schema is None else json_rule(schema),
@@ -156,24 +179,3 @@ def _check_size(functions: Sequence[Function], schema: Schema | None) -> None:
             f"{MAX_SCHEMA_BYTES} at most."
         )
         raise bad_request(message, code="schema_too_large")
-
-
-@dataclass(slots=True)
-class Said:
-    """A whole answer, taken apart."""
-
-    text: str = ""
-    calls: list[Call] = field(default_factory=list[Call])
-
-
-def take_apart(tokens: Sequence[Token], reader: Reader | None) -> Said:
-    if reader is None:
-        return Said("".join(token.text for token in tokens))
-    said = Said()
-    pieces = [piece for token in tokens for piece in reader.push(token)]
-    for piece in (*pieces, *reader.finish()):
-        if isinstance(piece, Call):
-            said.calls.append(piece)
-        else:
-            said.text += piece
-    return said

@@ -65,7 +65,13 @@ class ResponsesEndpoint:
             created = int(draft.created_at.timestamp())
             id = response_of(draft.id)
             response = make_response(request, id, created, pin.checkpoint, draft.id)
-            shape = ResponseShape(response, model.tokenizer, toolbox, logprobs=request.logprobs)
+            shape = ResponseShape(
+                response,
+                model.tokenizer,
+                toolbox,
+                logprobs=request.logprobs,
+                summarised=request.summarised,
+            )
 
             async def settle() -> None:
                 shape.complete(draft)

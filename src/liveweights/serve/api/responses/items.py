@@ -13,7 +13,7 @@ from liveweights.serve.api.messages import ContentPart, Message
 from liveweights.serve.api.responses.tools import full_name
 from liveweights.serve.api.tools import CalledCustom, CalledFunction, CalledTool
 
-TEXTS = ("input_text", "output_text", "text")
+TEXTS = ("input_text", "output_text", "text", "reasoning_text", "summary_text")
 Role = Literal["user", "assistant", "system", "developer"]
 
 
@@ -61,36 +61,44 @@ class Item(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     namespace: StoredText | None = None
     input: StoredText | None = None
     """What a custom tool was called with."""
+    summary: list[ItemPart] | None = None
+    encrypted_content: StoredText | None = None
+    """Of reasoning; what only OpenAI's servers can read is not read."""
 
 
 CALLS = ("function_call", "custom_tool_call")
 OUTPUTS = ("function_call_output", "custom_tool_call_output")
-KINDS = ("message", *CALLS, *OUTPUTS)
+REASONING = "reasoning"
+KINDS = ("message", REASONING, *CALLS, *OUTPUTS)
 
 
 def unknown_items(items: Sequence[Item], where: str) -> Iterator[tuple[str, str]]:
-    """Those that are no part of a conversation here (such as reasoning, or a search that OpenAI's
-    servers ran): where each is, and its type."""
+    """Those that are no part of a conversation here (such as a search that OpenAI's servers
+    ran): where each is, and its type."""
     for place, item in enumerate(items):
         if item.type not in KINDS:
             yield f"{where}[{place}].type", item.type
 
 
 def to_messages(items: Sequence[Item], where: str) -> list[Message]:
-    """The items as chat messages; calls that follow each other are one message of several. Those
-    that are unknown are left out.
+    """The items as chat messages; calls that follow each other are one message of several, and
+    reasoning belongs to what the assistant says or calls next. Those that are unknown are left out.
 
     Raises ApiError 400 that names the item, as ``where[3]``.
     """
     messages: list[Message] = []
+    thought: str | None = None
     for place, item in enumerate(items):
         at = f"{where}[{place}]"
+        if item.type == REASONING:
+            thought = _thought(item, at) or thought
+            continue
         if item.type == "message":
             messages.append(_message(item, at))
         elif item.type in CALLS:
             call = _call(item, at)
             last = messages[-1] if messages else None
-            if last is not None and last.role == "assistant":
+            if thought is None and last is not None and last.role == "assistant":
                 last.tool_calls = [*(last.tool_calls or ()), call]
             else:
                 messages.append(Message("assistant", tool_calls=[call]))
@@ -98,7 +106,20 @@ def to_messages(items: Sequence[Item], where: str) -> list[Message]:
             output = need(item.output, f"{at}.output")
             id = need(item.call_id, f"{at}.call_id")
             messages.append(Message("tool", _text(output, f"{at}.output"), tool_call_id=id))
+        if thought is not None and item.type in KINDS:
+            if messages[-1].role == "assistant":
+                messages[-1].reasoning_content = thought
+            thought = None
     return messages
+
+
+def _thought(item: Item, at: str) -> str:
+    """Empty where only OpenAI's servers can read it."""
+    for name, told in (("content", item.content), ("summary", item.summary)):
+        if told:
+            said = _text(told, f"{at}.{name}")
+            return said if isinstance(said, str) else ""
+    return ""
 
 
 def _message(item: Item, at: str) -> Message:

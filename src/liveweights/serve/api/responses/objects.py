@@ -8,7 +8,7 @@ import msgspec
 
 from liveweights.http.errors import ApiError
 from liveweights.serve.api.objects import TokenLogprob
-from liveweights.serve.api.responses.request import ResponsesRequest, TextFormat
+from liveweights.serve.api.responses.request import Reasoning, ResponsesRequest, TextFormat
 from liveweights.serve.api.responses.tools import FlatChoice, FlatTool
 
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
@@ -44,6 +44,25 @@ class OutputCustomCall(msgspec.Struct, tag_field="type", tag="custom_tool_call")
     input: str
     status: Status
     namespace: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class ReasoningText(msgspec.Struct):
+    text: str
+    type: Literal["reasoning_text"] = "reasoning_text"
+
+
+class SummaryText(msgspec.Struct):
+    text: str
+    type: Literal["summary_text"] = "summary_text"
+
+
+class OutputReasoning(msgspec.Struct, tag_field="type", tag="reasoning"):
+    """What was thought: in ``summary`` where one was asked for, else in ``content``."""
+
+    id: str
+    status: Status
+    summary: list[SummaryText]
+    content: list[ReasoningText] | msgspec.UnsetType = msgspec.UNSET
 
 
 class InputDetails(msgspec.Struct):
@@ -86,7 +105,7 @@ class Response(msgspec.Struct, kw_only=True):
     checkpoint: str
     generation: str
     status: Status
-    output: list[OutputMessage | OutputCall | OutputCustomCall]
+    output: list[OutputMessage | OutputCall | OutputCustomCall | OutputReasoning]
     usage: ResponseUsage | None
     error: ResponseError | None
     incomplete_details: IncompleteDetails | None
@@ -97,6 +116,7 @@ class Response(msgspec.Struct, kw_only=True):
     previous_response_id: str | None
     store: bool
     temperature: float
+    reasoning: Reasoning
     text: ResponseText
     tool_choice: str | FlatChoice
     tools: list[FlatTool]
@@ -134,6 +154,7 @@ def make_response(
         previous_response_id=request.previous_response_id,
         store=request.store is not False,
         temperature=1.0 if request.temperature is None else request.temperature,
+        reasoning=request.reasoning or Reasoning(),
         text=ResponseText((request.text and request.text.format) or TextFormat("text")),
         tool_choice=request.tool_choice or "auto",
         tools=request.tools or [],

@@ -11,7 +11,7 @@ from liveweights.http.errors import bad_request, need, unsupported
 from liveweights.http.wire import StoredName, StoredText
 from liveweights.serve.api.chat import ChatRequest
 from liveweights.serve.api.formats import JsonSchema, ResponseFormat
-from liveweights.serve.api.messages import Effort, Message, VariableName, Wish
+from liveweights.serve.api.messages import Budget, Effort, Message, VariableName, Wish
 from liveweights.serve.api.offers import Schema, ToolName, ToolUse
 from liveweights.serve.api.request import MAX_LOGPROBS, BaseRequest
 from liveweights.serve.api.responses.items import Item, unknown_items
@@ -50,7 +50,10 @@ class TextOptions(msgspec.Struct, forbid_unknown_fields=True):
 
 class Reasoning(msgspec.Struct, forbid_unknown_fields=True):
     effort: Effort | None = None
-    summary: Any = None
+    summary: Literal["auto", "concise", "detailed"] | None = None
+    generate_summary: Literal["auto", "concise", "detailed"] | None = None
+    max_tokens: Budget | None = None
+    """Tokens of reasoning at most."""
 
 
 class ResponseStreamOptions(msgspec.Struct, forbid_unknown_fields=True):
@@ -94,15 +97,22 @@ class ResponsesRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
         self.wish().check()
 
     def wish(self) -> Wish:
-        effort = self.reasoning.effort if self.reasoning else None
-        return Wish(self.chat_template_kwargs or {}, effort, "reasoning.effort")
+        told = self.reasoning or Reasoning()
+        variables = self.chat_template_kwargs or {}
+        return Wish(
+            variables, told.effort, "reasoning.effort", told.max_tokens, "reasoning.max_tokens"
+        )
+
+    @property
+    def summarised(self) -> bool:
+        """Whether the reasoning is wanted as a summary."""
+        told = self.reasoning or Reasoning()
+        return (told.summary or told.generate_summary) is not None
 
     def unmet(self) -> dict[str, str]:
         names = self._other_than(NEUTRAL)
         if self.text is not None and self.text.verbosity not in (None, "medium"):
             names.append("text.verbosity")
-        if self.reasoning is not None and self.reasoning.summary is not None:
-            names.append("reasoning.summary")
         unmet = {name: f"'{name}' is not supported; leave it out." for name in names}
         for place, name in enumerate(self.include or ()):
             if name != LOGPROBS:

@@ -13,24 +13,30 @@ from liveweights.serve.api.answer import cost_of
 from liveweights.serve.api.draft import Draft
 from liveweights.serve.api.identifiers import make_id
 from liveweights.serve.api.logprobs import told
+from liveweights.serve.api.parts import Part
 from liveweights.serve.api.responses.objects import (
     IncompleteDetails,
     OutputCall,
     OutputCustomCall,
+    OutputDetails,
     OutputMessage,
+    OutputReasoning,
     OutputText,
+    ReasoningText,
     Response,
     ResponseUsage,
     Status,
+    SummaryText,
     failed,
 )
-from liveweights.serve.api.syntax.protocol import Call, Said
+from liveweights.serve.api.syntax.protocol import Call, Thought
 from liveweights.serve.api.tokenization import Tokenizer
 from liveweights.serve.api.toolbox import Toolbox
 
 
 class ResponseShape:
-    """``logprobs`` says whether those of the text are told."""
+    """``logprobs`` says whether those of the text are told; ``summarised``, whether what is thought
+    is told as a summary. There is no other model that would shorten it."""
 
     def __init__(
         self,
@@ -39,6 +45,7 @@ class ResponseShape:
         toolbox: Toolbox,
         *,
         logprobs: bool,
+        summarised: bool = False,
     ) -> None:
         self._offers = toolbox.offers
         self.response = response
@@ -47,6 +54,8 @@ class ResponseShape:
         self._logprobs = logprobs
         self._sequence = 0
         self._message: OutputMessage | None = None
+        self._summarised = summarised
+        self._reasoning: OutputReasoning | None = None
         self._tokens: list[Token] = []
         self._tail: list[bytes] = []
 
@@ -57,7 +66,7 @@ class ResponseShape:
         """The events of one token. A call is told when it is whole."""
         events = self._begin() if not self._sequence else []
         for piece in self._read(token, last=draft.reason is not None):
-            events += self._call(piece) if isinstance(piece, Call) else self._text(piece)
+            events += self._tell(piece)
         return b"".join(events)
 
     def complete(self, draft: Draft) -> None:
@@ -66,17 +75,24 @@ class ResponseShape:
             self._sequence = 1
             for token in draft.tokens:
                 for piece in self._read(token, last=token.stop is not None):
-                    _ = self._call(piece) if isinstance(piece, Call) else self._text(piece)
+                    self._tell(piece)
         whole = draft.reason != "length"
         status: Status = "completed" if whole else "incomplete"
-        if not self.response.output:  # silence is an answer, too
-            self._tail += self._text("")
+        self._tail += self._end_reasoning(status)
+        if not any(not isinstance(item, OutputReasoning) for item in self.response.output):
+            self._tail += self._text("")  # silence is an answer, too
         self._tail += self._end_message(status)
         prompt, completion = len(draft.prompt_ids), len(draft.tokens)
         self.response = msgspec.structs.replace(
             self.response,
             status=status,
-            usage=ResponseUsage(prompt, completion, prompt + completion, **cost_of([draft])),
+            usage=ResponseUsage(
+                prompt,
+                completion,
+                prompt + completion,
+                output_tokens_details=OutputDetails(draft.thought_tokens),
+                **cost_of([draft]),
+            ),
             incomplete_details=None if whole else IncompleteDetails("max_output_tokens"),
         )
 
@@ -88,11 +104,67 @@ class ResponseShape:
         self.response = failed(self.response, error)
         return b"".join(self._tail) + self._event("response.failed", response=self.response)
 
-    def _read(self, token: Token, *, last: bool) -> list[Said]:
+    def _tell(self, piece: Part) -> list[bytes]:
+        match piece:
+            case Thought():
+                return self._think(piece.text)
+            case Call():
+                return [*self._end_reasoning("completed"), *self._call(piece)]
+            case _:
+                return [*self._end_reasoning("completed"), *self._text(piece)]
+
+    def _think(self, text: str) -> list[bytes]:
+        events: list[bytes] = []
+        if self._reasoning is None:
+            events += self._end_message("completed")
+            item = self._reasoning = OutputReasoning(make_id("rs"), "in_progress", [])
+            self.response.output.append(item)
+            place = len(self.response.output) - 1
+            events.append(self._event("response.output_item.added", place, item=item))
+            if self._summarised:
+                item.summary.append(SummaryText(""))
+            else:
+                item.content = [ReasoningText("")]
+            events.append(self._thought_part("added"))
+        self._thought().text += text
+        return [*events, self._thought_event("delta", delta=text)]
+
+    def _end_reasoning(self, status: Status) -> list[bytes]:
+        if self._reasoning is None:
+            return []
+        self._tokens = []  # logprobs are of the text
+        self._reasoning.status = status
+        place = len(self.response.output) - 1
+        events = [
+            self._thought_event("done", text=self._thought().text),
+            self._thought_part("done"),
+            self._event("response.output_item.done", place, item=self._reasoning),
+        ]
+        self._reasoning = None
+        return events
+
+    def _thought(self) -> SummaryText | ReasoningText:
+        assert self._reasoning is not None
+        content = self._reasoning.content
+        return self._reasoning.summary[0] if isinstance(content, msgspec.UnsetType) else content[0]
+
+    def _thought_part(self, what: str) -> bytes:
+        kind = "reasoning_summary_part" if self._summarised else "content_part"
+        return self._about_thought(f"response.{kind}.{what}", part=self._thought())
+
+    def _thought_event(self, what: str, **members: str) -> bytes:
+        kind = "reasoning_summary_text" if self._summarised else "reasoning_text"
+        return self._about_thought(f"response.{kind}.{what}", **members)
+
+    def _about_thought(self, type: str, **members: Any) -> bytes:
+        assert self._reasoning is not None
+        index = "summary_index" if self._summarised else "content_index"
+        where = {"item_id": self._reasoning.id, index: 0}
+        return self._event(type, len(self.response.output) - 1, **where, **members)
+
+    def _read(self, token: Token, *, last: bool) -> list[Part]:
         if self._logprobs:
             self._tokens.append(token)
-        if self._reader is None:
-            return [token.text] if token.text else []
         return self._reader.push(token) + (self._reader.finish() if last else [])
 
     def _begin(self) -> list[bytes]:

@@ -6,11 +6,17 @@ https://github.com/NousResearch/Hermes-Function-Calling
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from liveweights.serve.api.syntax.marked import MarkedReader
-from liveweights.serve.api.syntax.protocol import NO_BARE_CALL, Function, arguments_rules, quoted
+from liveweights.serve.api.syntax.protocol import (
+    NO_BARE_CALL,
+    Function,
+    Schemas,
+    arguments_rules,
+    quoted,
+)
 
 BEGIN, END = "<tool_call>", "</tool_call>"
 
@@ -18,6 +24,8 @@ BEGIN, END = "<tool_call>", "</tool_call>"
 class Hermes:
     """``begin`` and ``end`` are the ids of the markers where they are tokens of their own, as in
     Qwen's vocabulary; None where they are ordinary text."""
+
+    quotes = True
 
     def __init__(self, begin: int | None = None, end: int | None = None) -> None:
         self._tokens = {id: mark for id, mark in ((begin, BEGIN), (end, END)) if id is not None}
@@ -30,8 +38,8 @@ class Hermes:
             "TEXT" if begin is not None else f"REST\nREST: TEXT & ~/(.|\\n)*{BEGIN}(.|\\n)*/"
         )
 
-    def reader(self, names: Collection[str]) -> MarkedReader:
-        return MarkedReader(BEGIN, END, names, self._tokens)
+    def reader(self, schemas: Schemas, /) -> MarkedReader:
+        return MarkedReader(BEGIN, END, schemas, self._tokens)
 
     def grammar(
         self, functions: Sequence[Function], *, text: str | None, required: bool, parallel: bool

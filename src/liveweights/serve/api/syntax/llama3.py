@@ -6,12 +6,13 @@ https://www.llama.com/docs/model-cards-and-prompt-formats/llama3_1/#json-based-t
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from liveweights.serve.api.syntax.protocol import (
     ALONE,
     NO_BARE_CALL,
     Function,
+    Schemas,
     arguments_rules,
     quoted,
     read_calls,
@@ -26,12 +27,14 @@ TEXT = rf"/\s*([^{{\s](.|\n)*)?/ & {NO_BARE_CALL}"  # begins as no call does
 class Llama3:
     """``trigger`` is the id of the token that may come before a call."""
 
+    quotes = True
+
     def __init__(self, trigger: int | None) -> None:
         self._trigger = trigger
 
-    def reader(self, names: Collection[str]) -> WholeReader:
+    def reader(self, schemas: Schemas, /) -> WholeReader:
         openings = ("{", *ALONE)
-        return WholeReader(self._trigger, openings, lambda text: read_calls(unfence(text), names))
+        return WholeReader(self._trigger, openings, lambda text: read_calls(unfence(text), schemas))
 
     def grammar(
         self, functions: Sequence[Function], *, text: str | None, required: bool, parallel: bool

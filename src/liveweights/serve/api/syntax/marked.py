@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from liveweights.engines.protocol import Token
-from liveweights.serve.api.syntax.protocol import Said, begins_alone, read_calls, unfence
+from liveweights.serve.api.syntax.protocol import Call, Said, begins_alone, read_calls, unfence
+
+Parse = Callable[[str, Collection[str]], list[Call] | None]
 
 
 class MarkedReader:
@@ -14,13 +16,20 @@ class MarkedReader:
     nothing but calls without markers is held back, too, until it ends."""
 
     def __init__(
-        self, begin: str, end: str, names: Collection[str], tokens: Mapping[int, str]
+        self,
+        begin: str,
+        end: str,
+        names: Collection[str],
+        tokens: Mapping[int, str],
+        parse: Parse = read_calls,
     ) -> None:
-        """``tokens`` are markers that are tokens of their own, which may have no text."""
+        """``tokens`` are markers that are tokens of their own, which may have no text. ``parse``
+        reads what stands between the markers, None where that is no call."""
         self._begin = begin
         self._end = end
         self._names = names
         self._tokens = tokens
+        self._parse = parse
         self._held = ""
         self._inside = False
         self._after_call = False
@@ -74,7 +83,7 @@ class MarkedReader:
             said.append(text)
 
     def _take(self, said: list[Said], body: str, whole: str) -> None:
-        calls = read_calls(body, self._names)
+        calls = self._parse(body, self._names)
         if calls is None:
             self._say(said, whole)
         else:

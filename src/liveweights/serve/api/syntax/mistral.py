@@ -15,6 +15,7 @@ from liveweights.serve.api.syntax.protocol import (
     NO_BARE_CALL,
     Call,
     Function,
+    Schemas,
     arguments_rules,
     quoted,
     read_calls,
@@ -30,12 +31,14 @@ _NAMED = re.compile(r"\s*([\w.:/@-]+)\s*(?:\[ARGS\])?\s*(?=\{)")
 class Mistral:
     """``trigger`` is the id of ``[TOOL_CALLS]``, None where it is ordinary text."""
 
+    quotes = True
+
     def __init__(self, trigger: int | None) -> None:
         self._trigger = trigger
 
-    def reader(self, names: Collection[str]) -> WholeReader:
+    def reader(self, schemas: Schemas, /) -> WholeReader:
         openings = (TRIGGER, "[{", *ALONE)
-        return WholeReader(self._trigger, openings, lambda text: _parse(text, names))
+        return WholeReader(self._trigger, openings, lambda text: _parse(text, schemas))
 
     def grammar(
         self, functions: Sequence[Function], *, text: str | None, required: bool, parallel: bool

@@ -6,7 +6,7 @@ import json
 import re
 import secrets
 import string
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, cast
 
@@ -57,8 +57,17 @@ class Call:
     id: str = field(default_factory=make_call_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """What the model thought before it answers; a piece of it, while it is sampled."""
+
+    text: str
+
+
 Said = str | Call
 """A piece of an answer: text that the user sees, or a call."""
+Schemas = Mapping[str, dict[str, Any]]
+"""The tools that may be called: for each name the JSON schema of its arguments."""
 
 
 class Reader(Protocol):
@@ -70,8 +79,13 @@ class Reader(Protocol):
 
 
 class Syntax(Protocol):
-    def reader(self, names: Collection[str]) -> Reader:
-        """For one answer; ``names`` are the tools that may be called."""
+    @property
+    def quotes(self) -> bool:
+        """Whether texts among a call's arguments are JSON strings."""
+        ...
+
+    def reader(self, schemas: Schemas, /) -> Reader:
+        """For one answer."""
         ...
 
     def grammar(
@@ -167,6 +181,16 @@ def quoted(text: str) -> str:
     return json.dumps(text)
 
 
+def literal(mark: str, id: int | None) -> str:
+    """A mark in a Lark grammar, by its token where it has one."""
+    return quoted(mark) if id is None else f"<[{id}]>"
+
+
+def in_pattern(text: str) -> str:
+    """``text`` within a regular expression in Lark."""
+    return "".join(c if c.isalnum() or ord(c) > 127 else f"\\x{ord(c):02x}" for c in text)
+
+
 def input_rule(place: int) -> str:
     """The rule that comes before the text of the function at that place."""
     return f"input_{place}"
@@ -182,3 +206,20 @@ def arguments_rules(place: int, function: Function) -> list[str]:
         f"args_{place}: {name} {STRING_CHARACTERS} {quoted(CLOSING)}",
         f"{name}[capture]: {quoted(OPENING)}",
     ]
+
+
+def read_arguments(
+    pattern: re.Pattern[str], text: str, names: Collection[str]
+) -> list[Call] | None:
+    """The calls of which ``text`` consists, each as ``pattern`` has it: a name, and the JSON of its
+    arguments. None if there is anything else, or a tool that does not exist."""
+    calls: list[Call] = []
+    at = 0
+    while match := pattern.match(text, at):
+        value = {"name": match[1], "arguments": match[2].strip() or "{}"}
+        call = _call(value, names)
+        if call is None or match.end() == at:
+            return None
+        calls.append(call)
+        at = match.end()
+    return calls if calls and not text[at:].strip() else None

@@ -1,0 +1,47 @@
+"""GLM's syntax (4.5 and later): a name, then keys and values between tags.
+
+https://huggingface.co/zai-org/GLM-4.5, chat template.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+
+from liveweights.serve.api.syntax.protocol import Call, Function
+from liveweights.serve.api.syntax.sectioned import Sectioned, one_or_more
+from liveweights.serve.api.syntax.tagged import Tagging, make_call
+
+BEGIN, END = "<tool_call>", "</tool_call>"
+KEY_BEGIN, KEY_END = "<arg_key>", "</arg_key>"
+VALUE_BEGIN, VALUE_END = "<arg_value>", "</arg_value>"
+_BODY = re.compile(r"\s*([\w.:/@-]+)\s*((?:<arg_key>.*)?)", re.DOTALL)
+_PAIR = re.compile(r"\s*<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>\s*", re.DOTALL)
+_TAGGING = Tagging(
+    head="{}\n",
+    before="<arg_key>{}</arg_key>\n<arg_value>",
+    after="</arg_value>\n",
+    tail="",
+)
+
+
+class Glm(Sectioned):
+    begin, end = BEGIN, END
+    others = (KEY_BEGIN, KEY_END, VALUE_BEGIN, VALUE_END)
+    quotes = False
+
+    def parse(self, body: str, names: Collection[str]) -> list[Call] | None:
+        match = _BODY.fullmatch(body)
+        if match is None or _PAIR.sub("", match[2]).strip():
+            return None
+        return make_call(match[1], _PAIR.findall(match[2]), names)
+
+    def calls(self, functions: Sequence[Function], *, parallel: bool) -> list[str]:
+        names = " | ".join(f"fn_{i}" for i in range(len(functions)))
+        rules = [
+            "calls: " + one_or_more("one", '"\\n"', parallel=parallel),
+            f"one: {self.mark(BEGIN)} ({names}) {self.mark(END)}",
+        ]
+        for i, function in enumerate(functions):
+            rules += _TAGGING.rules(i, function)
+        return rules

@@ -1,0 +1,49 @@
+"""MiniMax' syntax (M2): invocations and their parameters between tags.
+
+https://huggingface.co/MiniMaxAI/MiniMax-M2/blob/main/docs/tool_calling_guide.md
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+
+from liveweights.serve.api.syntax.protocol import Call, Function
+from liveweights.serve.api.syntax.sectioned import Sectioned
+from liveweights.serve.api.syntax.tagged import Tagging, make_call
+
+BEGIN, END = "<minimax:tool_call>", "</minimax:tool_call>"
+_INVOKE = re.compile(r"\s*<invoke name=\"?([^>\"\n]+)\"?>(.*?)</invoke>\s*", re.DOTALL)
+_PARAMETER = re.compile(r"\s*<parameter name=\"?([^>\"\n]+)\"?>(.*?)</parameter>\s*", re.DOTALL)
+_TAGGING = Tagging(
+    head='<invoke name="{}">\n',
+    before='<parameter name="{}">',
+    after="</parameter>\n",
+    tail="</invoke>\n",
+)
+
+
+class MiniMax(Sectioned):
+    begin, end = BEGIN, END
+    quotes = False
+
+    def parse(self, body: str, names: Collection[str]) -> list[Call] | None:
+        if _INVOKE.sub("", body).strip():
+            return None
+        calls: list[Call] = []
+        for name, written in _INVOKE.findall(body):
+            if _PARAMETER.sub("", written).strip():
+                return None
+            call = make_call(name, _PARAMETER.findall(written), names)
+            if call is None:
+                return None
+            calls += call
+        return calls or None
+
+    def calls(self, functions: Sequence[Function], *, parallel: bool) -> list[str]:
+        names = " | ".join(f"fn_{i}" for i in range(len(functions)))
+        some = f"({names}){'+' if parallel else ''}"
+        rules = [f'calls: {self.mark(BEGIN)} "\\n" {some} {self.mark(END)}']
+        for i, function in enumerate(functions):
+            rules += _TAGGING.rules(i, function)
+        return rules
