@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,14 +10,17 @@ import openai
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openai.types.responses import Response
 
+from liveweights.engines.protocol import Token
+from liveweights.serve.api.parts import PartReader, Parts, take_apart
+from liveweights.serve.api.syntax.find import find_syntax, find_thinker
 from liveweights.serve.api.thinking import effort_variables, names_in
 
-from .doubles import TEMPLATE, Api, make_api
+from .doubles import TEMPLATE, Api, make_api, make_tokenizer
+from .servers import answering, make_server
 from .transcripts import TRANSCRIPTS, Transcript
 
-TOOL = {
+TOOL: dict[str, Any] = {
     "name": "get_weather",
     "parameters": {
         "type": "object",
@@ -38,9 +42,8 @@ def api_of(one: Transcript, answer: str | None = None, **more: Any) -> Api:
 
 def body_of(way: str, **more: Any) -> tuple[str, dict[str, Any]]:
     path, body = PATHS[way]
-    tool: Any = (
-        {"type": "function", "function": TOOL} if way == "chat" else TOOL | {"type": "function"}
-    )
+    function = {"type": "function"}
+    tool: Any = function | ({"function": TOOL} if way == "chat" else TOOL)
     return path, {"model": "tiny", "tools": [tool], **body, **more}
 
 
@@ -133,34 +136,48 @@ def test_a_family_is_taken_apart(name: str, way: str) -> None:
             assert one.thought not in row.output
 
 
+def read(one: Transcript, *pieces: str) -> tuple[Parts, int]:
+    """The parts of an answer that comes in these pieces, and the tokens of its thinking."""
+    tokenizer = make_tokenizer(template=TEMPLATE + one.template)
+    thinker, syntax = find_thinker(tokenizer), find_syntax(tokenizer)
+    assert syntax is not None
+    splitter = thinker and thinker.splitter("open" if one.opened else "free")
+    reader = PartReader(splitter, syntax.reader({TOOL["name"]: TOOL["parameters"]}))
+    parts = take_apart([Token(1, piece, 0, 0) for piece in pieces], reader)
+    return parts, splitter.tokens if splitter else 0
+
+
+def plain(parts: Parts) -> Any:
+    return parts.thought, parts.text, [(call.name, call.arguments) for call in parts.calls]
+
+
 @pytest.mark.parametrize("name", TRANSCRIPTS)
-def test_wherever_it_is_cut_streamed_and_whole_are_equal(name: str) -> None:
-    """At every byte, by the model's tokens and by ``max_tokens``."""
+def test_wherever_it_is_cut_it_is_the_same(name: str) -> None:
+    """At every character (only its last byte shows it), and where ``max_tokens`` ends it."""
     one = TRANSCRIPTS[name]
-    size = len(one.answer.encode())
-    expected = told(api_of(one), "chat", stream=False)
-    for at in range(1, size, 1 if size < 120 else 5):
-        assert told(api_of(one, cuts=[at, size]), "chat", stream=True)[:3] == expected[:3]
-        path, body = body_of("chat", max_tokens=at)
-        answer = of_chat(api_of(one).call("POST", path, body).json())
-        streaming = events(
-            api_of(one), "chat", max_tokens=at, stream_options={"include_usage": True}
-        )
-        assert of_chunks(streaming) == answer
-        assert expected[0].startswith(answer[0].rstrip("</think>|◁ \n")) or answer[0] == ""
+    whole, _ = read(one, one.answer)
+    assert plain(whole)[:2] == (one.thought, one.text)
+    assert [(call.name, json.loads(call.arguments)) for call in whole.calls] == list(one.calls)
+    for at in range(len(one.answer) + 1):
+        before, after = one.answer[:at], one.answer[at:]
+        assert plain(read(one, before, after)[0]) == plain(whole)
+        assert plain(read(one, *before)[0]) == plain(read(one, before)[0])
+        assert plain(read(one, before, *after)[0]) == plain(whole)
 
 
 PIECES = st.lists(
     st.sampled_from(
-        ["<think>", "</think>", "<", "/think>", "'", "`", " ", "\n", "a", "é", "日", "<tool_call>"]
-        + ["<|channel|>", "analysis", "final", "<|message|>", "<|end|>", "<|start|>assistant"]
+        [
+            *("<think>", "</think>", "<", "/think>", "'", "`", " ", "\n", "é", "<tool_call>"),
+            *("<|channel|>", "analysis", "final", "<|message|>", "<|end|>", "<|start|>assistant"),
+        ]
     ),
     max_size=9,
 ).map("".join)
 
 
 @pytest.mark.parametrize("family", ["qwen3", "qwq", "gpt-oss", "kimi k2 thinking"])
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=25)
 @given(answer=PIECES, cuts=st.lists(st.integers(1, 9), max_size=30))
 def test_any_answer_is_the_same_streamed_and_whole(
     family: str, answer: str, cuts: list[int]
@@ -194,20 +211,43 @@ def test_a_summary_is_told_where_one_is_asked_for() -> None:
     ]
 
 
-def test_the_official_client_knows_all_of_it() -> None:
+def test_the_official_client_reads_all_of_it() -> None:
     one = TRANSCRIPTS["minimax m2"]
-    for asked in ({}, {"reasoning": {"summary": "detailed"}}):
-        for event in events(api_of(one), "responses", **asked):
-            kinds: Any = openai.types.responses.ResponseStreamEvent
-            from pydantic import TypeAdapter
 
-            TypeAdapter(kinds).validate_python(event)
-        response = Response.model_validate(whole(api_of(one), "responses", **asked))
-        assert response.output[0].type == "reasoning"
-        assert response.usage is not None
-        assert response.usage.output_tokens_details.reasoning_tokens > 0
-    answer = openai.types.chat.ChatCompletion.model_validate(whole(api_of(one), "chat"))
-    assert answer.choices[0].message.model_extra == {"reasoning_content": one.thought}
+    async def run() -> None:
+        async with (
+            answering(make_server(api_of(one).app)) as url,
+            openai.AsyncOpenAI(base_url=url, api_key="none") as client,
+        ):
+            for summary in (None, "detailed"):
+                more: Any = {} if summary is None else {"reasoning": {"summary": summary}}
+                _, body = body_of("responses", **more)
+                kinds: list[str] = []
+                async with client.responses.stream(**body) as stream:
+                    async for event in stream:
+                        kinds.append(type(event).__name__)
+                    last = await stream.get_final_response()
+                assert f"ResponseReasoning{'Summary' if summary else ''}TextDeltaEvent" in kinds
+                item = last.output[0]
+                assert item.type == "reasoning"
+                parts = item.summary if summary else item.content
+                assert parts is not None
+                assert [part.text for part in parts] == [one.thought]
+                assert last.usage is not None
+                assert last.usage.output_tokens_details.reasoning_tokens > 0
+            _, body = body_of("chat")
+            answer = await client.chat.completions.create(**body)
+            assert answer.choices[0].message.model_extra == {"reasoning_content": one.thought}
+            assert answer.usage is not None
+            assert answer.usage.completion_tokens_details is not None
+            assert answer.usage.completion_tokens_details.reasoning_tokens
+            thought = ""
+            async for chunk in await client.chat.completions.create(**body, stream=True):
+                extra: Any = chunk.choices[0].delta.model_extra
+                thought += extra.get("reasoning_content", "")
+            assert thought == one.thought
+
+    asyncio.run(run())
 
 
 def test_what_was_thought_goes_back_to_a_template_that_wants_it() -> None:

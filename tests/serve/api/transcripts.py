@@ -56,8 +56,8 @@ TRANSCRIPTS = {
     "cut": Transcript(HERMES, "<think>\nI wonder ", "I wonder "),
     "coder": Transcript(
         CODER,
-        "I'll look.\n<tool_call>\n<function=get_weather>\n<parameter=city>\n東京 <b>\n</parameter>\n"
-        "<parameter=days>\n3\n</parameter>\n</function>\n</tool_call>",
+        "I'll look.\n<tool_call>\n<function=get_weather>\n<parameter=city>\n東京 <b>\n"
+        "</parameter>\n<parameter=days>\n3\n</parameter>\n</function>\n</tool_call>",
         text="I'll look.",
         calls=[("get_weather", {"city": "東京 <b>", "days": 3})],
     ),

@@ -141,7 +141,7 @@ class ChannelSplitter:
     def finish(self) -> list[Split]:
         """No more tokens."""
         token = Token(-1, "", 0.0, 0.0)
-        if self._state == "begin":
+        if self._state in ("begin", "plain"):
             return self._plain()
         split = self._take(self._scanner.finish(), token)
         if self._state == "call":

@@ -17,7 +17,8 @@ from liveweights.serve.api.syntax.protocol import (
 
 class Sectioned:
     """Reads what stands between ``begin`` and ``end``. What it lets through are calls, with text
-    before them where the marks are tokens, or text alone. ``vocabulary`` has the ids of the marks that are tokens."""
+    before them where the marks are tokens, or text alone. ``vocabulary`` has the ids of the marks
+    that are tokens."""
 
     begin: str
     end: str

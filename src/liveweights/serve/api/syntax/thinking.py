@@ -189,10 +189,15 @@ class TagSplitter:
             if self._state == "inside":
                 split += self._inside(piece, token)
             else:
-                rest = "".join(p if isinstance(p, str) else p.text for p in pieces[place:])
-                split.append(self._trim(replace(token, id=-1, text=rest)))
-                return split
+                return [*split, *self._rest([*pieces[place:], *self._scanner.finish()], token)]
+        if self._state in ("ended", "answer"):
+            split += self._rest(self._scanner.finish(), token)
         return split
+
+    def _rest(self, pieces: list[Piece], token: Token) -> list[Split]:
+        """What is of the answer already."""
+        text = "".join(piece if isinstance(piece, str) else piece.text for piece in pieces)
+        return [self._trim(replace(token, id=-1, text=text))] if text else []
 
     def _inside(self, piece: Piece, token: Token) -> list[Split]:
         if isinstance(piece, str):
