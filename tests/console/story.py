@@ -14,6 +14,7 @@ from tests.record.rows import make_feedback, make_generation
 from tests.release.test_aliases import A, B, C
 
 from liveweights.config import Config
+from liveweights.console.entry import Entry
 from liveweights.console.pages import Console
 from liveweights.console.subject import Subject
 from liveweights.cycle import ledger
@@ -121,7 +122,8 @@ Test = Callable[[httpx.AsyncClient, Pool, int], Awaitable[None]]
 
 def make_console(pool: Pool, key: str = KEY) -> tuple[Console, Application]:
     """The console, and an application with nothing else."""
-    console = Console(pool, lambda: SUBJECT, make_authenticator(ApiSettings(operator_key=key)))
+    settings = ApiSettings(operator_key=key)
+    console = Console(pool, lambda: SUBJECT, Entry(pool, make_authenticator(settings), settings))
     return console, Application(console.routes(), Metrics(), Hosts(()))
 
 

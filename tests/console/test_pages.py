@@ -4,7 +4,6 @@ import re
 from html.parser import HTMLParser
 
 import httpx
-import pytest
 from tests.release.test_aliases import A, B, C
 
 from liveweights.release import aliases
@@ -86,6 +85,8 @@ def test_every_page_and_its_json_say_the_same(database_dsn: str) -> None:
             f"/cycles/{cycle}": f"/cycles/{cycle}.json",
             "/releases": "/releases.json",
             "/playground": "/playground.json",
+            "/users": "/users.json",
+            "/audit": "/audit.json",
             "/?model=upstream": "/home.json?model=upstream",
             "/answers?model=upstream": "/answers.json?model=upstream",
         }
@@ -230,7 +231,7 @@ def test_nobody_else_sees_or_changes_anything(database_dsn: str) -> None:
 
 def test_what_cannot_be_done_says_why_in_the_form_that_was_asked_for(database_dsn: str) -> None:
     async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
-        client.auth = httpx.BasicAuth(*LOGIN)
+        client.headers["authorization"] = f"Bearer {KEY}"
         for form, status, words in (
             ({"to": "nothing@000000000000"}, 409, "is registered"),
             ({"version": "one"}, 400, "it is a number"),
@@ -255,11 +256,3 @@ def test_what_cannot_be_done_says_why_in_the_form_that_was_asked_for(database_ds
         assert await live(client) == B
 
     on_pages(database_dsn, test, answers=5)
-
-
-@pytest.mark.parametrize("path", ["/", "/releases", "/answers", "/assets/console.css"])
-def test_without_a_key_there_are_no_pages(database_dsn: str, path: str) -> None:
-    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
-        assert (await client.get(path)).status_code == 404
-
-    on_pages(database_dsn, test, key="", answers=5)

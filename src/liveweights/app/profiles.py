@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from liveweights.app.relay import is_loopback
 from liveweights.catalog.card_files import CatalogueError
 from liveweights.catalog.cards import Card
 from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.price_library import current_prices
 from liveweights.catalog.prices import ListedPrice, PriceList
 from liveweights.config import Config, ModelSettings
+from liveweights.http.hosts import is_loopback
 from liveweights.serve.api.profile import Capabilities, DataPolicy, LicenceTold, Pricing, Profile
 from liveweights.serve.hosted.chains import list_chain
 from liveweights.serve.hosted.settings import HostedSettings

@@ -48,7 +48,8 @@ class Lesson(msgspec.Struct, frozen=True, kw_only=True):
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """One answer. ``likelihood`` is the geometric mean of its tokens' probabilities, None where no
-    engine said them; ``prompt`` is None where its tokens cannot be read."""
+    engine said them; ``prompt`` is None where its tokens cannot be read. ``path`` is empty for
+    users of one tenant: it leads to what others said."""
 
     id: str
     model: str
@@ -81,6 +82,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 async def read_answers(conn: Connection, subject: Subject, asked: Asked) -> Answers:
     """GET /answers and GET /answers.json"""
     chosen = {name: value for name in FILTERS if (value := asked.get(name))}
+    if asked.tenant is not None:
+        chosen["tenant"] = asked.tenant
     before = read_moment(asked.get(PARAM))
     one_more = await list_answers(
         conn, Selection(alias=asked.model, **chosen, before=before), ANSWERS + 1
@@ -104,7 +107,7 @@ where c.day = %s and c.generation = %s group by 1, 2, 3, 4 order by 1
 async def read_answer(conn: Connection, subject: Subject, asked: Asked) -> Answer:
     """GET /answers/ID and GET /answers/ID.json. Raises ApiError 404."""
     one = await read.generation(conn, asked.id)
-    if one is None:
+    if one is None or asked.tenant not in (None, one.tenant):
         raise missing(
             f"No answer {asked.id[:128]!r} is on record: it is another's, or was removed."
         )
@@ -113,12 +116,15 @@ async def read_answer(conn: Connection, subject: Subject, asked: Asked) -> Answe
     prompt = await cursor.fetchone()
     cursor = await conn.execute(LESSONS, (day_of(one.id), one.id))
     lessons = await cursor.fetchall()
+    path: tuple[Station, ...] = ()
+    if asked.tenant is None:
+        path = await read_path(conn, one.alias, one.checkpoint, (one.id, one.created_at))
     return Answer(
         id=one.id,
         model=one.alias,
         checkpoint=one.checkpoint,
         created_at=one.created_at,
-        path=await read_path(conn, one.alias, one.checkpoint, (one.id, one.created_at)),
+        path=path,
         prompt=prompt[0] if prompt else None,
         output=one.output,
         reasoning=one.reasoning,
