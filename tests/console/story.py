@@ -120,10 +120,11 @@ async def _turn(pool: Pool, now: datetime) -> int:
 Test = Callable[[httpx.AsyncClient, Pool, int], Awaitable[None]]
 
 
-def make_console(pool: Pool, key: str = KEY) -> tuple[Console, Application]:
+def make_console(pool: Pool, writer: Writer, key: str = KEY) -> tuple[Console, Application]:
     """The console, and an application with nothing else."""
     settings = ApiSettings(operator_key=key)
-    console = Console(pool, lambda: SUBJECT, Entry(pool, make_authenticator(settings), settings))
+    entry = Entry(pool, make_authenticator(settings), settings)
+    console = Console(pool, lambda: SUBJECT, entry, writer)
     return console, Application(console.routes(), Metrics(), Hosts(()))
 
 
@@ -133,10 +134,11 @@ def on_pages(dsn: str, test: Test, *, key: str = KEY, answers: int = 60) -> None
     async def go() -> None:
         pool = await open_pool(dsn)
         cycle = await tell(pool, datetime.now(UTC), answers=answers)
-        _, app = make_console(pool, key)
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://here:8090") as client:
-            await test(client, pool, cycle)
+        async with Writer(pool, linger=0.0) as writer:
+            _, app = make_console(pool, writer, key)
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://here:8090") as asks:
+                await test(asks, pool, cycle)
         await pool.close()
 
     asyncio.run(go())

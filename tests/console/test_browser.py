@@ -57,7 +57,7 @@ def serving(dsn: str) -> Iterator[str]:
             pool = await open_pool(dsn)
             await tell(pool, datetime.now(UTC))
             async with Writer(pool, linger=0.0) as writer:
-                console, _ = make_console(pool)
+                console, _ = make_console(pool, writer)
                 server = make_server(await make_service(writer, console))
                 stopping.append((asyncio.get_running_loop(), server, console))
                 ready.set()

@@ -216,6 +216,44 @@ def test_a_user_of_one_tenant_sees_its_answers_only(database_dsn: str) -> None:
     on_pages(database_dsn, test, answers=3)
 
 
+def test_a_rater_says_what_an_answer_is_worth(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        listed = (await client.get("/answers.json", headers=BEARER)).json()["answers"]
+        newest, other = listed[0]["id"], listed[1]["id"]
+        await enter(client, pool, "see", "viewer")
+        assert "Send as a comment" not in (await client.get(f"/answers/{newest}")).text
+        assert (await client.post(f"/answers/{newest}", data={"signal": "bad"})).status_code == 403
+        await enter(client, pool, "ada", "rater")
+        page = (await client.get(f"/answers/{newest}")).text
+        form = {"csrf": token_of(page)}
+        words = "<script>alert(1)</script> \u202e😀"
+        for sent, status in (
+            ({"signal": "bad"}, 303),
+            ({"signal": "correction", "text": words}, 303),
+            ({"signal": "comment"}, 400),
+            ({"signal": "great"}, 400),
+            ({"signal": "comment", "text": "x" * 2001}, 400),
+        ):
+            done = await client.post(f"/answers/{newest}", data=form | sent)
+            assert done.status_code == status, sent
+        assert (await client.post(f"/answers/{newest}", data={"signal": "bad"})).status_code == 403
+        assert (await client.post("/answers/none", data=form | sent)).status_code in (400, 404)
+        told = (await client.get(f"/answers/{newest}.json")).json()["feedback"]
+        assert {(one["signal"], one["value"], one["text"]) for one in told} == {
+            ("thumbs", -1.0, None),
+            ("correction", None, words),
+        }
+        assert "<script>alert" not in (await client.get(f"/answers/{newest}")).text
+        audit = (await client.get("/audit.json", headers=BEARER)).json()["entries"]
+        assert [one["target"] for one in audit if one["action"] == "rate"] == [newest] * 2
+        await enter(client, pool, "eve", "rater", "nobody's")
+        token = token_of((await client.get("/answers")).text)
+        sent = {"signal": "good", "csrf": token}
+        assert (await client.post(f"/answers/{other}", data=sent)).status_code == 404
+
+    on_pages(database_dsn, test, answers=3)
+
+
 @pytest.mark.parametrize(
     ("asked", "place"),
     [

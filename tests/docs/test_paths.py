@@ -41,11 +41,12 @@ def service() -> ASGIApp:
     authenticator, limiter = make_authenticator(settings), make_limiter(settings)
     config, home = Config(alias="m", api=settings), Path("/nowhere")
     subject = describe_subject(config, home)
+    entry = Entry(NOBODY, authenticator, settings)
     pages = [
         *billing_routes(NOBODY, authenticator, limiter),
         *insight_routes(NOBODY, authenticator, limiter, RewardMap()),
         *generation_routes(NOBODY, authenticator, limiter),
-        *Console(NOBODY, lambda: subject, Entry(NOBODY, authenticator, settings)).routes(),
+        *Console(NOBODY, lambda: subject, entry, NOBODY).routes(),
         *status_routes(NOBODY, home, authenticator, now=lambda: config),
     ]
     return create_app(Models(), NOBODY, settings, pages=pages)

@@ -148,7 +148,7 @@ async def run_api(place: Place, report: Report) -> None:
         limiter = await open_limiter(stack, pool, place, directory, tariffs)
         responses = ResponseStore(pool)
         entry = Entry(pool, authenticator, config.api)
-        console = Console(pool, lambda: describe_subject(lineup.config, place.home), entry)
+        console = Console(pool, lambda: describe_subject(lineup.config, place.home), entry, writer)
         app = create_app(
             models,
             writer,

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 import psycopg
@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from liveweights.access.audit import write_entry
 from liveweights.access.links import link_of
 from liveweights.access.roles import Role
-from liveweights.console import users
+from liveweights.console import rating, users
 from liveweights.console.answers import FILTERS, read_answer, read_answers
 from liveweights.console.assets import PREFIX, serve_asset
 from liveweights.console.audit import read_audit
@@ -45,6 +45,7 @@ from liveweights.http.routes import Mount, Route, Routes
 from liveweights.http.slots import QueueFull, Slots
 from liveweights.http.wire import read_query, reply
 from liveweights.release.page import to_markdown
+from liveweights.serve.api.recorder import Recorder
 from liveweights.store.database import Connection, Pool
 
 AT_ONCE, WAITING = 2, 32
@@ -95,10 +96,13 @@ HOME = Page("/", "home.html", read_home)
 class Console:
     """``now`` says what it is about when a page is asked for: models may come and go."""
 
-    def __init__(self, pool: Pool, now: Callable[[], Subject], entry: Entry) -> None:
+    def __init__(
+        self, pool: Pool, now: Callable[[], Subject], entry: Entry, recorder: Recorder
+    ) -> None:
         self._pool = pool
         self._now = now
         self._entry = entry
+        self._recorder = recorder
         self._slots = Slots(AT_ONCE, WAITING)
         self._glances: dict[str, Glance[str]] = {}
         self.feed = Feed(self._glance)
@@ -115,6 +119,7 @@ class Console:
             *(Route("GET", page.path, self._show(page, "html")) for page in LISTS),
             *(Route("GET", f"{page.path}.json", self._show(page, "json")) for page in LISTS),
             *(Route("GET", page.path + "/{id}", self._show_one(page)) for page in SINGLE),
+            Route("POST", "/answers/{id}", self._for_people(self._rate, "rater", tenants=True)),
             Route("POST", "/releases/rollback", self._for_people(self._roll_back, "operator")),
             Route("POST", "/users", self._for_people(self._change_users, "admin")),
             Mount(PREFIX, [Route("GET", "/{name}", serve_asset)]),
@@ -222,6 +227,19 @@ class Console:
             name = await roll_back(conn, self._now(), form)
             await write_entry(conn, person.name, "roll back", name, form)
         await _see(send, f"/releases?{urlencode({'model': name})}")
+
+    async def _rate(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /answers/ID: feedback of a rater. Raises ApiError as ``rating.read_rating``."""
+        person: Person = scope["person"]
+        id_: str = scope["path_params"]["id"]
+        form = await self._entry.read_form(scope, receive, person, rating.FORM)
+        async with self._connection() as conn:
+            feedback = await rating.read_rating(conn, person, id_, form)
+        await rating.rate(self._recorder, feedback)
+        async with self._connection() as conn:
+            details = {"signal": form["signal"], "feedback": feedback.id}
+            await write_entry(conn, person.name, "rate", id_, details)
+        await _see(send, f"/answers/{quote(id_)}#feedback")
 
     async def _change_users(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /users. Raises ApiError as ``users.change_users``."""

@@ -189,7 +189,7 @@ def service(database_dsn: str) -> Any:
                 pages=[
                     *insight_routes(pool, authenticator, make_limiter(CONFIG.api), RewardMap()),
                     *generation_routes(pool, authenticator, make_limiter(CONFIG.api)),
-                    *Console(pool, lambda: subject, entry).routes(),
+                    *Console(pool, lambda: subject, entry, writer).routes(),
                     *model_routes(Listing(models, HostedModels(), Terms()), entry),
                     *status_routes(pool, home, authenticator, now=lambda: CONFIG),
                 ],
