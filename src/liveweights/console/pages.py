@@ -6,8 +6,8 @@ reads both. Errors are pages for browsers and error objects for everybody else.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -22,7 +22,7 @@ from liveweights.access.audit import write_entry
 from liveweights.access.links import link_of
 from liveweights.access.roles import Role
 from liveweights.console import rating, users
-from liveweights.console.answers import FILTERS, read_answer, read_answers
+from liveweights.console.answers import FILTERS, WANTED, read_answer, read_answers
 from liveweights.console.assets import PREFIX, serve_asset
 from liveweights.console.audit import read_audit
 from liveweights.console.checkpoints import Checkpoint, read_checkpoint, read_checkpoints
@@ -30,6 +30,7 @@ from liveweights.console.circle import STEPS, read_circle
 from liveweights.console.cursor import PARAM
 from liveweights.console.cycles import read_cycle, read_cycles
 from liveweights.console.entry import Entry
+from liveweights.console.export import read_lines, send_lines
 from liveweights.console.headers import HEADERS, HTML
 from liveweights.console.home import read_home
 from liveweights.console.live import EVERY, Feed
@@ -78,7 +79,7 @@ class Page:
 
 LISTS = (
     Page("/playground", "playground.html", read_playground, tenants=True),
-    Page("/answers", "answers.html", read_answers, (*FILTERS, PARAM), tenants=True),
+    Page("/answers", "answers.html", read_answers, (*FILTERS, *WANTED, PARAM), tenants=True),
     Page("/checkpoints", "checkpoints.html", read_checkpoints, (PARAM,)),
     Page("/cycles", "cycles.html", read_cycles, (PARAM,)),
     Page("/releases", "releases.html", read_releases, (PARAM,)),
@@ -119,6 +120,7 @@ class Console:
             *(Route("GET", page.path, self._show(page, "html")) for page in LISTS),
             *(Route("GET", f"{page.path}.json", self._show(page, "json")) for page in LISTS),
             *(Route("GET", page.path + "/{id}", self._show_one(page)) for page in SINGLE),
+            Route("GET", "/answers.jsonl", self._for_people(self._export, tenants=True)),
             Route("POST", "/answers/{id}", self._for_people(self._rate, "rater", tenants=True)),
             Route("POST", "/releases/rollback", self._for_people(self._roll_back, "operator")),
             Route("POST", "/users", self._for_people(self._change_users, "admin")),
@@ -154,12 +156,9 @@ class Console:
         return self._for_people(show, page.needed, page.tenants)
 
     async def _send(self, page: Page, kind: str, id_: str, scope: Scope, send: Send) -> None:
-        query = read_query(scope, ("model", *page.query))
         subject = self._now()
-        model = subject.find(query.get("model"))
-        person: Person = scope["person"]
-        keyed = self._entry.authenticator.asks_for_keys
-        asked = Asked(model, id_, query, keyed, person.tenant)
+        asked = self._ask(scope, subject, page.query, id_)
+        model, person = asked.model, scope["person"]
         async with self._connection() as conn:
             data = await page.read(conn, subject, asked)
         if kind == "json":
@@ -171,6 +170,23 @@ class Console:
             shown = getattr(data, "model", model)
             html = self._render(page.template, page.section, shown, person, page=data)
             await reply(send, 200, html.encode(), HEADERS, content_type=HTML)
+
+    def _ask(self, scope: Scope, subject: Subject, known: Sequence[str], id_: str = "") -> Asked:
+        """Raises ApiError 400, 404."""
+        query = read_query(scope, ("model", *known))
+        model = subject.find(query.get("model"))
+        person: Person = scope["person"]
+        return Asked(model, id_, query, self._entry.authenticator.asks_for_keys, person.tenant)
+
+    async def _export(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /answers.jsonl. Raises ApiError 400."""
+        subject = self._now()
+        asked = self._ask(scope, subject, (*FILTERS, *WANTED, PARAM))
+        if scope["method"] == "HEAD":
+            await reply(send, 200, b"", HEADERS, content_type=b"application/jsonl")
+            return
+        async with aclosing(read_lines(self._connection, subject, asked)) as lines:
+            await send_lines(send, lines)
 
     def _render(
         self, template: str, section: str, model: str, person: Person, **values: object
