@@ -39,7 +39,7 @@ def main(url: str, key: str, model: str) -> None:
         for scheme in ("light", "dark"):
             context = chromium.new_context(
                 base_url=url,
-                http_credentials={"username": "pictures", "password": key},
+                extra_http_headers={"authorization": f"Bearer {key}"},
                 viewport=SIZE,
                 color_scheme=scheme,
             )

@@ -82,6 +82,7 @@ FILE_CIRCLES = set[tuple[str, ...]]()
 PACKAGE_CIRCLES = set[tuple[str, ...]]()
 
 OWNERS = {
+    "access": {"audit", "console_invitations", "console_secrets", "console_users"},
     "adoption": {"adoption_snapshots"},
     "agentdb": {"databases"},
     "cycle": {"baselines", "cycles", "leases"},

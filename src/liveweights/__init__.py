@@ -23,7 +23,8 @@ Around it, those who carry it, look at it and steer it:
     meter    keys, tenants, limits, budgets, prices, ledger, bills
     insight  questions about live data, one SQL file each
     scoreboard  scores of models on suites: paired, all pairs, ties said as ties
-    console  the operator's pages: answer, checkpoint, cycle, feedback, verdict, release, rollback
+    console  the pages: answer, checkpoint, cycle, feedback, verdict, release, rollback
+    access   who may use the console: users and roles, passwords, sessions, the audit
     http     errors, wire, streaming, authentication, routes: shared by all that speak HTTP
     store    Postgres: connection, migrations, the embedded server
     agentdb  databases for agents

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from liveweights.app.relay import check_relay, is_loopback
+from liveweights.app.relay import check_relay
 from liveweights.cli import app
 from liveweights.config import Config, ConfigError
 from liveweights.serve.gateway.settings import UPSTREAM_KEY
@@ -81,8 +81,3 @@ def test_the_command_says_so_before_it_starts_anything(
     assert f"${UPSTREAM_KEY} is set and api.keys is not" in result.output
     assert "[api] open = true" in result.output
     assert not home.exists()
-
-
-def test_loopback() -> None:
-    assert all(map(is_loopback, ("127.0.0.1", "127.1.2.3", "::1", "localhost")))
-    assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "example.com", "")))

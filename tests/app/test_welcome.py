@@ -31,7 +31,6 @@ def test_the_first_request_can_be_copied() -> None:
     assert second[1] == f"{URL}/v1/feedback"
     assert "liveweights status --home '/srv/our home'" in text
     assert all(len(line) <= 120 for line in text.splitlines())
-    assert "browser" not in text
 
 
 def test_the_console_is_named_where_it_is() -> None:
@@ -39,6 +38,14 @@ def test_the_console_is_named_where_it_is() -> None:
     text = welcome(Config(api=ApiSettings(operator_key=secret)), Path("/h"), URL, ("api",))
     assert text.splitlines()[-1].startswith(f"in a browser: {URL}/ ")
     assert secret not in text
+    told = welcome(Config(), Path("/h"), URL, ("api",), invitation="t-0")
+    assert f"in a browser: {URL}/ (who is on this machine may look)" in told
+    assert told.endswith(f" {URL}/invite?token=t-0")
+    keyed = Config(api=ApiSettings(require_keys=True))
+    assert "may look" not in welcome(keyed, Path("/h"), URL, ("api",), invitation="t-0")
+    users = welcome(Config(), Path("/h"), URL, ("api",))
+    assert "`liveweights users`" in users.splitlines()[-1]
+    assert "/invite" not in users
 
 
 def test_keys_gateways_and_services_that_do_not_learn() -> None:

@@ -14,6 +14,7 @@ from tests.record.rows import make_feedback, make_generation
 from tests.release.test_aliases import A, B, C
 
 from liveweights.config import Config
+from liveweights.console.entry import Entry
 from liveweights.console.pages import Console
 from liveweights.console.subject import Subject
 from liveweights.cycle import ledger
@@ -119,9 +120,11 @@ async def _turn(pool: Pool, now: datetime) -> int:
 Test = Callable[[httpx.AsyncClient, Pool, int], Awaitable[None]]
 
 
-def make_console(pool: Pool, key: str = KEY) -> tuple[Console, Application]:
+def make_console(pool: Pool, writer: Writer, key: str = KEY) -> tuple[Console, Application]:
     """The console, and an application with nothing else."""
-    console = Console(pool, lambda: SUBJECT, make_authenticator(ApiSettings(operator_key=key)))
+    settings = ApiSettings(operator_key=key)
+    entry = Entry(pool, make_authenticator(settings), settings)
+    console = Console(pool, lambda: SUBJECT, entry, writer)
     return console, Application(console.routes(), Metrics(), Hosts(()))
 
 
@@ -131,10 +134,11 @@ def on_pages(dsn: str, test: Test, *, key: str = KEY, answers: int = 60) -> None
     async def go() -> None:
         pool = await open_pool(dsn)
         cycle = await tell(pool, datetime.now(UTC), answers=answers)
-        _, app = make_console(pool, key)
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://here:8090") as client:
-            await test(client, pool, cycle)
+        async with Writer(pool, linger=0.0) as writer:
+            _, app = make_console(pool, writer, key)
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://here:8090") as asks:
+                await test(asks, pool, cycle)
         await pool.close()
 
     asyncio.run(go())

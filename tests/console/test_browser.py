@@ -57,7 +57,7 @@ def serving(dsn: str) -> Iterator[str]:
             pool = await open_pool(dsn)
             await tell(pool, datetime.now(UTC))
             async with Writer(pool, linger=0.0) as writer:
-                console, _ = make_console(pool)
+                console, _ = make_console(pool, writer)
                 server = make_server(await make_service(writer, console))
                 stopping.append((asyncio.get_running_loop(), server, console))
                 ready.set()
@@ -92,10 +92,9 @@ def browser() -> Iterator[Any]:
 
 
 def open_page(browser: Any, site: str, **options: Any) -> tuple[Any, list[str]]:
-    """A page that knows the password, and whatever it complains about."""
+    """A page that has signed in, and whatever it complains about."""
     context = browser.new_context(
         base_url=site,
-        http_credentials={"username": LOGIN[0], "password": KEY},
         timezone_id="Asia/Kolkata",
         locale="en-GB",
         **options,
@@ -105,6 +104,11 @@ def open_page(browser: Any, site: str, **options: Any) -> tuple[Any, list[str]]:
     page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
+    page.goto("/")
+    page.get_by_label("Name").fill(LOGIN[0])
+    page.get_by_label("Password").fill(KEY)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign out").wait_for()
     return page, complaints
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 
@@ -7,6 +8,7 @@ import httpx
 import pytest
 from tests.release.test_aliases import A, B, C
 
+from liveweights.console import export
 from liveweights.release import aliases
 from liveweights.store.database import Pool
 
@@ -86,6 +88,8 @@ def test_every_page_and_its_json_say_the_same(database_dsn: str) -> None:
             f"/cycles/{cycle}": f"/cycles/{cycle}.json",
             "/releases": "/releases.json",
             "/playground": "/playground.json",
+            "/users": "/users.json",
+            "/audit": "/audit.json",
             "/?model=upstream": "/home.json?model=upstream",
             "/answers?model=upstream": "/answers.json?model=upstream",
         }
@@ -145,6 +149,69 @@ def test_lists_are_read_page_by_page(database_dsn: str) -> None:
         assert {answer["session"] for answer in one["answers"]} == {"s3"}
         of_b = (await client.get("/answers.json", params={"checkpoint": B})).json()
         assert len(of_b["answers"]) == 1
+        for query, number in (
+            ({"signal": "correction"}, 1),
+            ({"text": "ANSWER 7"}, 1),
+            ({"text": "<script>"}, 1),
+            ({"text": "nowhere"}, 0),
+            ({"slower": "0"}, 50),
+            ({"slower": "999999999"}, 0),
+            ({"signal": "correction", "session": "s3"}, 0),
+        ):
+            met = (await client.get("/answers.json", params=query)).json()
+            assert len(met["answers"]) == number, query
+            shown = await client.get("/answers", params=query)
+            check_safe(shown)
+            assert len(shown.content) < 100_000
+            assert "<script>alert" not in shown.text
+        for query in ({"signal": "great"}, {"slower": "soon"}, {"slower": "-1"}):
+            assert (await client.get("/answers.json", params=query)).status_code == 400
+
+    on_pages(database_dsn, test)
+
+
+def test_a_selection_is_exported_line_by_line(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        client.auth = httpx.BasicAuth(*LOGIN)
+        answer = await client.get("/answers.jsonl")
+        assert answer.headers["content-type"] == "application/jsonl"
+        lines = [json.loads(line) for line in answer.content.split(b"\n")[:-1]]
+        assert len(lines) == 61
+        assert len({one["id"] for one in lines}) == 61
+        hostile = lines[1]
+        assert hostile["output"].startswith("<script>")
+        assert len(hostile["output"]) > 30_000
+        assert hostile["prompt"] == "write a <b>poem</b>"
+        assert [one["signal"] for one in hostile["feedback"]] == ["correction"]
+        assert hostile["feedback"][0]["text"] == hostile["output"]
+        query = {"signal": "correction"}
+        met = (await client.get("/answers.jsonl", params=query)).content.split(b"\n")
+        assert [json.loads(line)["id"] for line in met[:-1]] == [hostile["id"]]
+        assert (await client.get("/answers.jsonl", params={"text": "nowhere"})).content == b""
+        assert (await client.get("/answers.jsonl", params={"slower": "x"})).status_code == 400
+        head = await client.head("/answers.jsonl")
+        assert (head.status_code, head.content) == (200, b"")
+        page = (await client.get("/answers", params=query)).text
+        assert "/answers.jsonl?model=m&amp;signal=correction" in page.replace(
+            "signal=correction&amp;model=m", "model=m&amp;signal=correction"
+        )
+
+    on_pages(database_dsn, test)
+
+
+def test_an_export_ends_with_where_it_would_go_on(
+    database_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "MOST", 50)
+
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        client.auth = httpx.BasicAuth(*LOGIN)
+        lines = (await client.get("/answers.jsonl")).content.split(b"\n")[:-1]
+        *answers, last = map(json.loads, lines)
+        assert (len(answers), list(last)) == (50, ["next"])
+        rest = (await client.get("/answers.jsonl", params={"before": last["next"]})).content
+        others = [json.loads(line)["id"] for line in rest.split(b"\n")[:-1]]
+        assert len({*others, *(one["id"] for one in answers)}) == 61
 
     on_pages(database_dsn, test)
 
@@ -230,7 +297,7 @@ def test_nobody_else_sees_or_changes_anything(database_dsn: str) -> None:
 
 def test_what_cannot_be_done_says_why_in_the_form_that_was_asked_for(database_dsn: str) -> None:
     async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
-        client.auth = httpx.BasicAuth(*LOGIN)
+        client.headers["authorization"] = f"Bearer {KEY}"
         for form, status, words in (
             ({"to": "nothing@000000000000"}, 409, "is registered"),
             ({"version": "one"}, 400, "it is a number"),
@@ -255,11 +322,3 @@ def test_what_cannot_be_done_says_why_in_the_form_that_was_asked_for(database_ds
         assert await live(client) == B
 
     on_pages(database_dsn, test, answers=5)
-
-
-@pytest.mark.parametrize("path", ["/", "/releases", "/answers", "/assets/console.css"])
-def test_without_a_key_there_are_no_pages(database_dsn: str, path: str) -> None:
-    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
-        assert (await client.get(path)).status_code == 404
-
-    on_pages(database_dsn, test, key="", answers=5)

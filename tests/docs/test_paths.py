@@ -14,6 +14,7 @@ from tests.docs.pages import PAGES, ROOT
 
 from liveweights.app.server import describe_subject, status_routes
 from liveweights.config import Config
+from liveweights.console.entry import Entry
 from liveweights.console.pages import Console
 from liveweights.insight.billing import billing_routes
 from liveweights.insight.endpoint import insight_routes
@@ -26,7 +27,7 @@ from liveweights.serve.models import Models
 NAMED = re.compile(
     r"(?:(?:GET|POST|DELETE) |`|https?://(?:127\.0\.0\.1|localhost):8090|localhost:8090)"
     r"(/(?:v1|insight|releases|answers|checkpoints|cycles|home|live|playground|status|metrics"
-    r"|healthz|infill|openapi)[\w/{}.@-]*)"
+    r"|healthz|infill|openapi|login|invite|users|audit)[\w/{}.@-]*)"
 )
 OTHERS = ("gateway.md", "settings.md", "CHANGELOG.md")
 """These name paths of other servers, too, or of former times."""
@@ -40,11 +41,12 @@ def service() -> ASGIApp:
     authenticator, limiter = make_authenticator(settings), make_limiter(settings)
     config, home = Config(alias="m", api=settings), Path("/nowhere")
     subject = describe_subject(config, home)
+    entry = Entry(NOBODY, authenticator, settings)
     pages = [
         *billing_routes(NOBODY, authenticator, limiter),
         *insight_routes(NOBODY, authenticator, limiter, RewardMap()),
         *generation_routes(NOBODY, authenticator, limiter),
-        *Console(NOBODY, lambda: subject, authenticator).routes(),
+        *Console(NOBODY, lambda: subject, entry, NOBODY).routes(),
         *status_routes(NOBODY, home, authenticator, now=lambda: config),
     ]
     return create_app(Models(), NOBODY, settings, pages=pages)

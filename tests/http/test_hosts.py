@@ -6,7 +6,7 @@ import socket
 import pytest
 from tests.serve.api.doubles import make_api
 
-from liveweights.http.hosts import Hosts, host_of
+from liveweights.http.hosts import Hosts, host_of, is_loopback
 from liveweights.serve.api.settings import ApiSettings
 
 
@@ -84,3 +84,8 @@ def test_what_a_page_of_another_site_can_send_is_refused(kind: str, path: str) -
 def test_json_is_json(kind: str) -> None:
     body = json.dumps({"model": "tiny", "prompt": "a"}).encode()
     assert make_api().call("POST", "/v1/completions", body, content_type=kind).status == 200
+
+
+def test_loopback() -> None:
+    assert all(map(is_loopback, ("127.0.0.1", "127.1.2.3", "::1", "localhost")))
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "example.com", "")))

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from liveweights.app.relay import is_loopback
 from liveweights.catalog.card_files import CatalogueError
 from liveweights.catalog.cards import Card
 from liveweights.catalog.catalogue import Catalogue
@@ -21,6 +20,7 @@ from liveweights.catalog.library import Library, open_library
 from liveweights.catalog.lookup import locate
 from liveweights.catalog.prices import ListedPrice
 from liveweights.config import Config, ModelSettings
+from liveweights.http.hosts import is_loopback
 from liveweights.serve.api.pricing import DOLLARS, in_dollars
 from liveweights.serve.api.profile import Capabilities, DataPolicy, LicenceTold, Pricing, Profile
 from liveweights.serve.hosted.chains import list_chain

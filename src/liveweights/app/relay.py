@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from liveweights.config import Config, ConfigError
+from liveweights.http.hosts import is_loopback
 from liveweights.serve.gateway.settings import UPSTREAM_KEY
 
 
@@ -40,16 +39,6 @@ def check_relay(config: Config) -> None:
         f"the server behind it with your key. Give callers keys of their own "
         f'(`[api] keys = {{ "KEY" = "tenant" }}`); {passed_on}{meant}.'
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens there."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _secret(config: Config) -> str:

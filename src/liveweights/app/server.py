@@ -21,6 +21,7 @@ from liveweights.app.sampler import keep_sampling
 from liveweights.app.terms import Lookout, make_terms
 from liveweights.app.wiring import open_limiter, open_recorder, open_tariffs
 from liveweights.config import Config
+from liveweights.console.entry import Entry
 from liveweights.console.models import model_routes
 from liveweights.console.pages import Console
 from liveweights.console.subject import Subject
@@ -151,7 +152,8 @@ async def run_api(place: Place, report: Report) -> None:
         authenticator = make_authenticator(config.api, place.key, keys=directory.keys)
         limiter = await open_limiter(stack, pool, place, directory, tariffs)
         responses = ResponseStore(pool)
-        console = Console(pool, lambda: describe_subject(lineup.config, place.home), authenticator)
+        entry = Entry(pool, authenticator, config.api)
+        console = Console(pool, lambda: describe_subject(lineup.config, place.home), entry, writer)
         app = create_app(
             models,
             writer,
@@ -170,7 +172,7 @@ async def run_api(place: Place, report: Report) -> None:
                 *insight_routes(pool, authenticator, limiter, config.rewards),
                 *generation_routes(pool, authenticator, limiter),
                 *console.routes(),
-                *model_routes(listing, authenticator),
+                *model_routes(listing, entry),
                 *status_routes(pool, place.home, authenticator, now=lambda: lineup.config),
                 *admin_routes(pool, authenticator),
             ],

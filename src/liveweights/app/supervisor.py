@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from liveweights import deadlines
+from liveweights.access.users import invite_first
 from liveweights.app.billing import settle_billing
 from liveweights.app.hearing import wait_until_deaf
 from liveweights.app.place import Place
@@ -60,6 +61,7 @@ class Supervisor:
         self._switch = switch
         self._stopping = asyncio.Event()
         self._postgres: EmbeddedPostgres | None = None
+        self._dsn: str | None = None
         self._gave_up: str | None = None
         self._welcomed = False
 
@@ -102,6 +104,7 @@ class Supervisor:
                 self._postgres = EmbeddedPostgres(self._home / "postgres")
                 dsn = await asyncio.to_thread(self._postgres.start)
             await asyncio.to_thread(migrate, dsn)
+            self._dsn = dsn
             every = await settle_billing(dsn, config, self._home)
             known = {name: every[name] for name in config.names()}
             closed = {} if config.gateway.upstream else await self._close(dsn, known)
@@ -211,7 +214,17 @@ class Supervisor:
         write_running(self._home, self._config, url)
         if not self._welcomed:
             self._welcomed = True
-            print(clean(welcome(self._config, self._home, url, self._roles), keep="\n"), flush=True)
+            invitation = await self._invite()
+            told = welcome(self._config, self._home, url, self._roles, invitation=invitation)
+            print(clean(told, keep="\n"), flush=True)
+
+    async def _invite(self) -> str | None:
+        """The token by which the console's first admin is made, where somebody has to be."""
+        config = self._config
+        if self._dsn is None or config.api.operator_key or config.gateway.upstream:
+            return None
+        async with await psycopg.AsyncConnection.connect(self._dsn) as conn:
+            return await invite_first(conn)
 
     async def _mind_postgres(self, postgres: EmbeddedPostgres) -> None:
         while not self._stopping.is_set():

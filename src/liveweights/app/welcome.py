@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from liveweights.access.links import link_of
 from liveweights.config import Config
 
 DEFAULT_HOME = Path("runs/home")
@@ -14,8 +15,11 @@ PROMPT = "def area(width, height):\n    return"
 JSON = "-H 'content-type: application/json'"
 
 
-def welcome(config: Config, home: Path, url: str, roles: Sequence[str]) -> str:
-    """Lines for the terminal; each command in them can be copied as it is."""
+def welcome(
+    config: Config, home: Path, url: str, roles: Sequence[str], *, invitation: str | None = None
+) -> str:
+    """Lines for the terminal; each command in them can be copied as it is. ``invitation`` is the
+    token of one for the console's first admin."""
     names = [model.alias for model in (*config.list_models(), *config.list_hosted())]
     place = "" if home == DEFAULT_HOME.resolve() else f" --home {shlex.quote(str(home))}"
     key = ' -H "authorization: Bearer $KEY"' if config.api.keys else ""
@@ -36,9 +40,20 @@ def welcome(config: Config, home: Path, url: str, roles: Sequence[str]) -> str:
         lines.append(f"what is live, and what the next cycle waits for: liveweights status{place}")
     else:
         lines.append("it serves and records; `liveweights up` learns as well")
-    if config.api.operator_key and not gateway:
-        lines.append(f"in a browser: {url}/ (any user name; the password is [api] operator_key)")
+    if not gateway and "api" in roles:
+        lines.append(_console(config, url, invitation))
     return "\n".join(lines)
+
+
+def _console(config: Config, url: str, invitation: str | None) -> str:
+    api = config.api
+    if api.operator_key:
+        return f"in a browser: {url}/ (any user name; the password is [api] operator_key)"
+    if invitation is None:
+        return f"in a browser: {url}/ (for users of the console: `liveweights users`)"
+    looking = "" if api.asks_for_keys or api.open else " (who is on this machine may look)"
+    link = link_of(url, invitation)
+    return f"in a browser: {url}/{looking}\nto change things there, be its admin, once: {link}"
 
 
 def _request(url: str, key: str, names: Sequence[str], gateway: bool) -> str:

@@ -39,6 +39,7 @@ COMMANDS = {
     "adoption": f"{HERE}.adoption:adoption",
     "tenants": f"{HERE}.tenants:tenants",
     "keys": f"{HERE}.keys:keys",
+    "users": f"{HERE}.users:users",
     "replay": f"{HERE}.replay:replay",
     "upcycle": f"{HERE}.upcycle:upcycle",
     "ternary": f"{HERE}.ternary:ternary",

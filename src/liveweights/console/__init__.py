@@ -1,1 +1,1 @@
-"""The operator's pages: what answers, what it was made from, and the way back."""
+"""The pages: what answers, what it was made from, and the way back."""

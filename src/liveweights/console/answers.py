@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 from datetime import datetime
+from typing import get_args
 
 import msgspec
 
 from liveweights.console.cursor import ANSWERS, PARAM, cut_page, read_moment, write_moment
 from liveweights.console.path import Station, read_path
 from liveweights.console.subject import Asked, Subject, missing
+from liveweights.http.errors import bad_request
 from liveweights.record import read
+from liveweights.record.feedback import Signal
 from liveweights.record.listing import Listed, Selection, list_answers
+from liveweights.record.search import SCANNED, Wanted, search_answers
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
 
 FILTERS = ("checkpoint", "tenant", "user", "session")
+WANTED = ("signal", "text", "slower")
+_MILLISECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 class Answers(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of a list; ``next`` is where the next one begins, None at the end."""
+    """A page of a list; ``next`` is where the next one begins, None at the end. With a signal, a
+    text or a time it is what was met among ``scanned`` answers; there may be more further on."""
 
     model: str
     chosen: dict[str, str]
     answers: tuple[Listed, ...]
     next: str | None
+    scanned: int | None = None
+    signals: tuple[str, ...] = get_args(Signal)
 
 
 class Reaction(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +59,8 @@ class Lesson(msgspec.Struct, frozen=True, kw_only=True):
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """One answer. ``likelihood`` is the geometric mean of its tokens' probabilities, None where no
-    engine said them; ``prompt`` is None where its tokens cannot be read."""
+    engine said them; ``prompt`` is None where its tokens cannot be read. ``path`` is empty for
+    users of one tenant: it leads to what others said."""
 
     id: str
     model: str
@@ -79,18 +91,42 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_answers(conn: Connection, subject: Subject, asked: Asked) -> Answers:
-    """GET /answers and GET /answers.json"""
-    chosen = {name: value for name in FILTERS if (value := asked.get(name))}
+    """GET /answers and GET /answers.json. Raises ApiError 400."""
+    filters = {name: value for name in FILTERS if (value := asked.get(name))}
+    if asked.tenant is not None:
+        filters["tenant"] = asked.tenant
+    wanted = {name: value for name in WANTED if (value := asked.get(name))}
     before = read_moment(asked.get(PARAM))
-    one_more = await list_answers(
-        conn, Selection(alias=asked.model, **chosen, before=before), ANSWERS + 1
-    )
+    chosen = Selection(alias=asked.model, **filters, before=before)
+    reached = None
+    if wanted:
+        look = await search_answers(conn, chosen, read_wanted(wanted), ANSWERS + 1)
+        one_more, reached = look.answers, look.reached
+    else:
+        one_more = await list_answers(conn, chosen, ANSWERS + 1)
     shown, following = cut_page(one_more, ANSWERS, lambda one: write_moment(one.created_at, one.id))
+    if following is None and reached is not None:
+        following = write_moment(*reached)
     return Answers(
         model=asked.model,
-        chosen=chosen,
+        chosen=filters | wanted,
         answers=shown,
         next=following,
+        scanned=SCANNED if wanted else None,
+    )
+
+
+def read_wanted(given: Mapping[str, str]) -> Wanted:
+    """Raises ApiError 400 for no signal of the API, and for no number of milliseconds."""
+    signal, slower = given.get("signal"), given.get("slower")
+    signals: tuple[Signal, ...] = get_args(Signal)
+    known = next((one for one in signals if one == signal), None)
+    if signal is not None and known is None:
+        raise bad_request(f"'signal' is {signal[:50]!r}; there are {', '.join(signals)}.", "signal")
+    if slower is not None and not _MILLISECONDS.fullmatch(slower):
+        raise bad_request(f"'slower' is {slower[:50]!r}; it is whole milliseconds.", "slower")
+    return Wanted(
+        signal=known, text=given.get("text"), slower=None if slower is None else float(slower)
     )
 
 
@@ -104,7 +140,7 @@ where c.day = %s and c.generation = %s group by 1, 2, 3, 4 order by 1
 async def read_answer(conn: Connection, subject: Subject, asked: Asked) -> Answer:
     """GET /answers/ID and GET /answers/ID.json. Raises ApiError 404."""
     one = await read.generation(conn, asked.id)
-    if one is None:
+    if one is None or asked.tenant not in (None, one.tenant):
         raise missing(
             f"No answer {asked.id[:128]!r} is on record: it is another's, or was removed."
         )
@@ -113,12 +149,15 @@ async def read_answer(conn: Connection, subject: Subject, asked: Asked) -> Answe
     prompt = await cursor.fetchone()
     cursor = await conn.execute(LESSONS, (day_of(one.id), one.id))
     lessons = await cursor.fetchall()
+    path: tuple[Station, ...] = ()
+    if asked.tenant is None:
+        path = await read_path(conn, one.alias, one.checkpoint, (one.id, one.created_at))
     return Answer(
         id=one.id,
         model=one.alias,
         checkpoint=one.checkpoint,
         created_at=one.created_at,
-        path=await read_path(conn, one.alias, one.checkpoint, (one.id, one.created_at)),
+        path=path,
         prompt=prompt[0] if prompt else None,
         output=one.output,
         reasoning=one.reasoning,

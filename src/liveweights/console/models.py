@@ -10,9 +10,9 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from liveweights.console.entry import Entry
 from liveweights.console.headers import HEADERS, HTML
 from liveweights.console.templates import render
-from liveweights.http.authentication import Authenticator
 from liveweights.http.routes import Mount, Route, Routes
 from liveweights.http.wire import reply
 from liveweights.release.model_facts import COLUMNS, list_duties, list_model_facts, table_row
@@ -23,24 +23,22 @@ PREFIX = "/models"
 
 
 class ModelPages:
-    """Each page raises ApiError 401 without the operator's key."""
+    """All of them, and one."""
 
-    def __init__(self, listing: Listing, authenticator: Authenticator) -> None:
+    def __init__(self, listing: Listing) -> None:
         self._listing = listing
-        self._authenticator = authenticator
 
     async def overview(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /models"""
-        await self._authenticator.check_operator(scope)
         models = self._listing.read()
         rows = [table_row(model) for model in models]
-        await _reply(send, "models.html", models, columns=COLUMNS, rows=rows)
+        await _reply(scope, send, "models.html", models, columns=COLUMNS, rows=rows)
 
     async def model(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /models/NAME. Raises ApiError 404."""
-        await self._authenticator.check_operator(scope)
         one = self._listing.find(scope["path_params"]["model"])
         await _reply(
+            scope,
             send,
             "model.html",
             self._listing.read(),
@@ -51,10 +49,13 @@ class ModelPages:
         )
 
 
-async def _reply(send: Send, template: str, models: Iterable[Model], **values: Any) -> None:
+async def _reply(
+    scope: Scope, send: Send, template: str, models: Iterable[Model], **values: Any
+) -> None:
     # The other pages are of local models only.
     local = (model.id for model in models if _is_local(model))
-    page = render(template, section="models", model=next(local, ""), models=(), **values)
+    values |= {"person": scope["person"], "section": "models"}
+    page = render(template, model=next(local, ""), models=(), **values)
     await reply(send, 200, page.encode(), HEADERS, content_type=HTML)
 
 
@@ -62,11 +63,9 @@ def _is_local(model: Model) -> bool:
     return model.owned_by != "hosted"
 
 
-def model_routes(listing: Listing, authenticator: Authenticator) -> Routes:
-    """The pages; none where there is no operator's key."""
-    if not authenticator.has_operator:
-        return []
-    pages = ModelPages(listing, authenticator)
-    return [
-        Mount(PREFIX, [Route("GET", "", pages.overview), Route("GET", "/{model}", pages.model)])
-    ]
+def model_routes(listing: Listing, entry: Entry) -> Routes:
+    """The pages, for everybody who may enter."""
+    pages = ModelPages(listing)
+    overview = entry.guard(pages.overview, tenants=True)
+    one = entry.guard(pages.model, tenants=True)
+    return [Mount(PREFIX, [Route("GET", "", overview), Route("GET", "/{model}", one)])]

@@ -6,38 +6,47 @@ reads both. Errors are pages for browsers and error objects for everybody else.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import msgspec
 import psycopg
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from liveweights.console.answers import FILTERS, read_answer, read_answers
+from liveweights.access.audit import write_entry
+from liveweights.access.links import link_of
+from liveweights.access.roles import Role
+from liveweights.console import rating, users
+from liveweights.console.answers import FILTERS, WANTED, read_answer, read_answers
 from liveweights.console.assets import PREFIX, serve_asset
+from liveweights.console.audit import read_audit
 from liveweights.console.checkpoints import Checkpoint, read_checkpoint, read_checkpoints
 from liveweights.console.circle import STEPS, read_circle
 from liveweights.console.cursor import PARAM
 from liveweights.console.cycles import read_cycle, read_cycles
+from liveweights.console.entry import Entry
+from liveweights.console.export import read_lines, send_lines
 from liveweights.console.headers import HEADERS, HTML
 from liveweights.console.home import read_home
 from liveweights.console.live import EVERY, Feed
+from liveweights.console.login import Login
+from liveweights.console.person import Person
 from liveweights.console.playground import read_playground
 from liveweights.console.releases import FORM, read_releases, roll_back
 from liveweights.console.subject import Asked, Subject
 from liveweights.console.templates import render
-from liveweights.http.authentication import Authenticator
 from liveweights.http.errors import ApiError, too_many
 from liveweights.http.glance import Glance
 from liveweights.http.routes import Mount, Route, Routes
 from liveweights.http.slots import QueueFull, Slots
-from liveweights.http.wire import read_form, read_query, reply
+from liveweights.http.wire import read_query, reply
 from liveweights.release.page import to_markdown
+from liveweights.serve.api.recorder import Recorder
 from liveweights.store.database import Connection, Pool
 
 AT_ONCE, WAITING = 2, 32
@@ -51,13 +60,16 @@ Read: TypeAlias = Callable[[Connection, Subject, Asked], Awaitable[msgspec.Struc
 @dataclass(frozen=True, slots=True)
 class Page:
     """A page at ``path``, or ``path``/ID; ``query`` are the parameters that it takes, ``forms``
-    what else than HTML an ID may end in."""
+    what else than HTML an ID may end in. ``needed`` is the role that it needs; ``tenants``: users
+    of one tenant see it, too, as far as it is theirs."""
 
     path: str
     template: str
     read: Read
     query: tuple[str, ...] = ()
     forms: tuple[str, ...] = ("json",)
+    needed: Role = "viewer"
+    tenants: bool = False
 
     @property
     def section(self) -> str:
@@ -66,14 +78,16 @@ class Page:
 
 
 LISTS = (
-    Page("/playground", "playground.html", read_playground),
-    Page("/answers", "answers.html", read_answers, (*FILTERS, PARAM)),
+    Page("/playground", "playground.html", read_playground, tenants=True),
+    Page("/answers", "answers.html", read_answers, (*FILTERS, *WANTED, PARAM), tenants=True),
     Page("/checkpoints", "checkpoints.html", read_checkpoints, (PARAM,)),
     Page("/cycles", "cycles.html", read_cycles, (PARAM,)),
     Page("/releases", "releases.html", read_releases, (PARAM,)),
+    Page("/users", "users.html", users.show_users, needed="admin"),
+    Page("/audit", "audit.html", read_audit, (PARAM,), needed="admin"),
 )
 SINGLE = (
-    Page("/answers", "answer.html", read_answer),
+    Page("/answers", "answer.html", read_answer, tenants=True),
     Page("/checkpoints", "checkpoint.html", read_checkpoint, forms=("json", "md")),
     Page("/cycles", "cycle.html", read_cycle, (PARAM,)),
 )
@@ -81,31 +95,35 @@ HOME = Page("/", "home.html", read_home)
 
 
 class Console:
-    """Each page raises ApiError 401 without the operator's key. ``now`` says what it is about when
-    a page is asked for: models may come and go."""
+    """``now`` says what it is about when a page is asked for: models may come and go."""
 
     def __init__(
-        self, pool: Pool, now: Callable[[], Subject], authenticator: Authenticator
+        self, pool: Pool, now: Callable[[], Subject], entry: Entry, recorder: Recorder
     ) -> None:
         self._pool = pool
         self._now = now
-        self._authenticator = authenticator
+        self._entry = entry
+        self._recorder = recorder
         self._slots = Slots(AT_ONCE, WAITING)
         self._glances: dict[str, Glance[str]] = {}
         self.feed = Feed(self._glance)
 
     def routes(self) -> Routes:
-        """Every address; none where there is no operator's key, or no model."""
-        if not self._authenticator.has_operator or not self._now().names:
+        """Every address; none where there is no model."""
+        if not self._now().names:
             return []
         return [
+            *Login(self._entry).routes(),
             Route("GET", "/", self._show(HOME, "html")),
             Route("GET", "/home.json", self._show(HOME, "json")),
-            Route("GET", "/live", self._watch),
+            Route("GET", "/live", self._entry.guard(self._watch)),
             *(Route("GET", page.path, self._show(page, "html")) for page in LISTS),
             *(Route("GET", f"{page.path}.json", self._show(page, "json")) for page in LISTS),
             *(Route("GET", page.path + "/{id}", self._show_one(page)) for page in SINGLE),
-            Route("POST", "/releases/rollback", self._for_people(self._roll_back)),
+            Route("GET", "/answers.jsonl", self._for_people(self._export, tenants=True)),
+            Route("POST", "/answers/{id}", self._for_people(self._rate, "rater", tenants=True)),
+            Route("POST", "/releases/rollback", self._for_people(self._roll_back, "operator")),
+            Route("POST", "/users", self._for_people(self._change_users, "admin")),
             Mount(PREFIX, [Route("GET", "/{name}", serve_asset)]),
         ]
 
@@ -125,7 +143,7 @@ class Console:
         async def show(scope: Scope, receive: Receive, send: Send) -> None:
             await self._send(page, kind, "", scope, send)
 
-        return self._for_people(show)
+        return self._for_people(show, page.needed, page.tenants)
 
     def _show_one(self, page: Page) -> ASGIApp:
         async def show(scope: Scope, receive: Receive, send: Send) -> None:
@@ -135,13 +153,12 @@ class Console:
                 id_, kind = name, "html"
             await self._send(page, kind, id_, scope, send)
 
-        return self._for_people(show)
+        return self._for_people(show, page.needed, page.tenants)
 
     async def _send(self, page: Page, kind: str, id_: str, scope: Scope, send: Send) -> None:
-        query = read_query(scope, ("model", *page.query))
         subject = self._now()
-        model = subject.find(query.get("model"))
-        asked = Asked(model, id_, query, self._authenticator.asks_for_keys)
+        asked = self._ask(scope, subject, page.query, id_)
+        model, person = asked.model, scope["person"]
         async with self._connection() as conn:
             data = await page.read(conn, subject, asked)
         if kind == "json":
@@ -151,29 +168,53 @@ class Console:
             await reply(send, 200, text.encode(), HEADERS, content_type=MARKDOWN)
         else:
             shown = getattr(data, "model", model)
-            html = self._render(page.template, page.section, shown, page=data)
+            html = self._render(page.template, page.section, shown, person, page=data)
             await reply(send, 200, html.encode(), HEADERS, content_type=HTML)
 
-    def _render(self, template: str, section: str, model: str, **values: object) -> str:
-        models = self._now().names
-        return render(template, section=section, model=model, models=models, steps=STEPS, **values)
+    def _ask(self, scope: Scope, subject: Subject, known: Sequence[str], id_: str = "") -> Asked:
+        """Raises ApiError 400, 404."""
+        query = read_query(scope, ("model", *known))
+        model = subject.find(query.get("model"))
+        person: Person = scope["person"]
+        return Asked(model, id_, query, self._entry.authenticator.asks_for_keys, person.tenant)
 
-    def _for_people(self, endpoint: ASGIApp) -> ASGIApp:
-        """For the operator; what a browser asked for in vain is told on a page."""
+    async def _export(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /answers.jsonl. Raises ApiError 400."""
+        subject = self._now()
+        asked = self._ask(scope, subject, (*FILTERS, *WANTED, PARAM))
+        if scope["method"] == "HEAD":
+            await reply(send, 200, b"", HEADERS, content_type=b"application/jsonl")
+            return
+        async with aclosing(read_lines(self._connection, subject, asked)) as lines:
+            await send_lines(send, lines)
+
+    def _render(
+        self, template: str, section: str, model: str, person: Person, **values: object
+    ) -> str:
+        values |= {"person": person, "section": section, "steps": STEPS}
+        return render(template, model=model, models=self._now().names, **values)
+
+    def _for_people(
+        self, endpoint: ASGIApp, needed: Role = "viewer", tenants: bool = False
+    ) -> ASGIApp:
+        """For those who may; what a browser asked for in vain is told on a page."""
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            await self._authenticator.check_operator(scope)
             try:
                 await endpoint(scope, receive, send)
             except ApiError as error:
                 accepts = Headers(scope=scope).get("accept", "")
                 if error.status == 429 or "text/html" not in accepts:
                     raise
-                html = self._render("error.html", "", self._now().names[0], error=error)
-                headers = (*HEADERS, *error.headers)
-                await reply(send, error.status, html.encode(), headers, content_type=HTML)
+                await self._refuse(scope, send, error)
 
-        return answer
+        return self._entry.guard(answer, needed, tenants, refuse=self._refuse)
+
+    async def _refuse(self, scope: Scope, send: Send, error: ApiError) -> None:
+        name = self._now().names[0]
+        html = self._render("error.html", "", name, scope["person"], error=error)
+        headers = (*HEADERS, *error.headers)
+        await reply(send, error.status, html.encode(), headers, content_type=HTML)
 
     def _glance(self, model: str) -> Glance[str]:
         if model not in self._glances:
@@ -187,7 +228,6 @@ class Console:
 
     async def _watch(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /live: the circle as server-sent events"""
-        await self._authenticator.check_operator(scope)
         model = self._now().find(read_query(scope, ("model",)).get("model"))
         if scope["method"] == "HEAD":
             await reply(send, 200, b"", HEADERS, content_type=b"text/event-stream; charset=utf-8")
@@ -197,17 +237,43 @@ class Console:
     async def _roll_back(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /releases/rollback. Raises ApiError: 403 for another site's form, 409 where it
         cannot be done (any more)."""
-        _check_origin(Headers(scope=scope))
-        form = await read_form(scope, receive, FORM)
+        person: Person = scope["person"]
+        form = await self._entry.read_form(scope, receive, person, FORM)
         async with self._connection() as conn:
             name = await roll_back(conn, self._now(), form)
-        location = f"/releases?{urlencode({'model': name})}".encode()
-        await reply(send, 303, b"", (*HEADERS, (b"location", location)))
+            await write_entry(conn, person.name, "roll back", name, form)
+        await _see(send, f"/releases?{urlencode({'model': name})}")
+
+    async def _rate(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /answers/ID: feedback of a rater. Raises ApiError as ``rating.read_rating``."""
+        person: Person = scope["person"]
+        id_: str = scope["path_params"]["id"]
+        form = await self._entry.read_form(scope, receive, person, rating.FORM)
+        async with self._connection() as conn:
+            feedback = await rating.read_rating(conn, person, id_, form)
+        await rating.rate(self._recorder, feedback)
+        async with self._connection() as conn:
+            details = {"signal": form["signal"], "feedback": feedback.id}
+            await write_entry(conn, person.name, "rate", id_, details)
+        await _see(send, f"/answers/{quote(id_)}#feedback")
+
+    async def _change_users(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /users. Raises ApiError as ``users.change_users``."""
+        person: Person = scope["person"]
+        form = await self._entry.read_form(scope, receive, person, users.FORM)
+        async with self._connection() as conn:
+            name, token = await users.change_users(conn, person, form)
+            if token is None:
+                await _see(send, "/users")
+                return
+            page = await users.read_users(conn)
+        headers = Headers(scope=scope)
+        url = headers.get("origin") or f"http://{headers.get('host', '')}"
+        values = {"page": page, "link": link_of(url, token), "invited": name}
+        html = self._render("users.html", "users", self._now().names[0], person, **values)
+        await reply(send, 200, html.encode(), HEADERS, content_type=HTML)
 
 
-def _check_origin(headers: Headers) -> None:
-    """A browser sends the password with forms of other sites too."""
-    origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
-    foreign = origin is not None and urlsplit(origin).netloc != headers.get("host")
-    if foreign or site not in ("same-origin", "none"):
-        raise ApiError(403, "The form is not one of these pages.", code="wrong_origin")
+async def _see(send: Send, place: str) -> None:
+    """Show the browser the page where the change is seen."""
+    await reply(send, 303, b"", (*HEADERS, (b"location", place.encode())))

@@ -42,12 +42,13 @@ class Subject:
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A model, for a page about one thing its ``id``, and what else the address says. ``keyed``:
-    the API asks for keys now."""
+    the API asks for keys now. ``tenant``: whose answers are shown only; None: everybody's."""
 
     model: str
     id: str
     query: Mapping[str, str]
     keyed: bool
+    tenant: str | None = None
 
     def get(self, name: str) -> str | None:
         """A parameter of the address, None where it is not there."""

@@ -52,14 +52,14 @@ class Authenticator:
                 raise _unknown("This is not for processes of the service itself.")
             # It must not become a tenant's traffic where no keys are asked for.
             message = "That key is of another service or an earlier start of this one; see --home."
-            raise await self._refuse(scope, _unknown(message))
+            raise await self.refuse(scope, _unknown(message))
         try:
             client = self._keys.find(given)
         except EndedKey as ended:
-            raise await self._refuse(scope, _unknown(str(ended))) from None
+            raise await self.refuse(scope, _unknown(str(ended))) from None
         if client is None:
             error = _unknown("Missing or unknown API key. Send it as 'Authorization: Bearer KEY'.")
-            raise await self._refuse(scope, error) if given else error
+            raise await self.refuse(scope, error) if given else error
         if use is not None:
             _check_use(client, use, scope["path"])
         return client
@@ -82,8 +82,7 @@ class Authenticator:
         return await self.authenticate(scope, use="insight")
 
     def _is_operator(self, scope: Scope) -> bool:
-        given = password(Headers(scope=scope))
-        return bool(self._operator) and hmac.compare_digest(digest_of(given), self._operator)
+        return self.is_operator_key(password(Headers(scope=scope)))
 
     async def check_operator(self, scope: Scope) -> None:
         """Raises ApiError 401 without the operator's key, as a password or as a bearer's."""
@@ -93,9 +92,19 @@ class Authenticator:
         challenge = ((b"www-authenticate", b'Basic realm="liveweights", charset="UTF-8"'),)
         message = "These pages need the operator's key, [api] operator_key."
         error = ApiError(401, message, code="invalid_operator_key", headers=challenge)
-        raise await self._refuse(scope, error) if given else error
+        raise await self.refuse(scope, error) if given else error
 
-    async def _refuse(self, scope: Scope, error: ApiError) -> ApiError:
+    def is_operator_key(self, given: str) -> bool:
+        """Whether it is the operator's key; nothing is where none is set."""
+        return bool(self._operator) and hmac.compare_digest(digest_of(given), self._operator)
+
+    @property
+    def operator_digest(self) -> str:
+        """Another one where the key is another; empty for none."""
+        return self._operator
+
+    async def refuse(self, scope: Scope, error: ApiError) -> ApiError:
+        """``error`` once it is time to say so; the more wrong keys an address sent, the later."""
         return await self._wrong.refuse(scope.get("client"), error)
 
 

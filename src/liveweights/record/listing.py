@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -52,10 +52,12 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     decided_by: str | None = None
 
 
-LIST = f"""
+SHOWN = f"""
 select id, created_at, checkpoint, endpoint, tenant, user_id, session, finish_reason,
     left(output, {EXCERPT}), length(output), output_tokens(g), first_token_ms, total_ms
 from generations g
+"""
+CHOSEN = """
 where alias = %(alias)s
     and (%(checkpoint)s::text is null or checkpoint = %(checkpoint)s)
     and (%(tenant)s::text is null or tenant = %(tenant)s)
@@ -78,20 +80,28 @@ where day = any(%s) and generation = any(%s)
 
 async def list_answers(conn: Connection, chosen: Selection, count: int) -> list[Listed]:
     """At most ``count`` of the answers, newest first."""
+    return await read_listed(conn, f"{SHOWN}{CHOSEN}", parameters_of(chosen) | {"count": count})
+
+
+def parameters_of(chosen: Selection) -> dict[str, Any]:
+    """Those of ``CHOSEN``, but for ``count``."""
     at, id_ = chosen.before or (None, None)
-    cursor = await conn.execute(
-        LIST.encode(),
-        {
-            "alias": chosen.alias,
-            "checkpoint": chosen.checkpoint,
-            "tenant": chosen.tenant,
-            "user": chosen.user,
-            "session": chosen.session,
-            "at": at,
-            "id": id_,
-            "count": count,
-        },
-    )
+    return {
+        "alias": chosen.alias,
+        "checkpoint": chosen.checkpoint,
+        "tenant": chosen.tenant,
+        "user": chosen.user,
+        "session": chosen.session,
+        "at": at,
+        "id": id_,
+    }
+
+
+async def read_listed(
+    conn: Connection, statement: str, parameters: Mapping[str, Any]
+) -> list[Listed]:
+    """The answers of a statement that begins with ``SHOWN``."""
+    cursor = await conn.execute(statement.encode(), parameters)
     names = Listed.__struct_fields__
     rows = [dict(zip(names, row, strict=False)) for row in await cursor.fetchall()]
     judged = await _judgements(conn, [row["id"] for row in rows])

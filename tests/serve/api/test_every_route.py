@@ -18,6 +18,7 @@ from tests.release.test_aliases import A, B, with_alias
 
 from liveweights.app.server import describe_subject, status_routes
 from liveweights.config import Config
+from liveweights.console.entry import Entry
 from liveweights.console.models import model_routes
 from liveweights.console.pages import Console
 from liveweights.insight.catalogue import QUESTIONS
@@ -168,6 +169,7 @@ def service(database_dsn: str) -> Any:
             tokenizer, router = make_tokenizer(), Router()
             router.set("tiny", BASE)
             authenticator = make_authenticator(CONFIG.api)
+            entry = Entry(pool, authenticator, CONFIG.api)
             home = Path("/nowhere")
             subject = describe_subject(CONFIG, home)
             models = Models(
@@ -187,8 +189,8 @@ def service(database_dsn: str) -> Any:
                 pages=[
                     *insight_routes(pool, authenticator, make_limiter(CONFIG.api), RewardMap()),
                     *generation_routes(pool, authenticator, make_limiter(CONFIG.api)),
-                    *Console(pool, lambda: subject, authenticator).routes(),
-                    *model_routes(Listing(models, HostedModels(), Terms()), authenticator),
+                    *Console(pool, lambda: subject, entry, writer).routes(),
+                    *model_routes(Listing(models, HostedModels(), Terms()), entry),
                     *status_routes(pool, home, authenticator, now=lambda: CONFIG),
                 ],
             )

@@ -97,5 +97,8 @@ class MeteredRecorder:
         await self._recorder.add_generation(generation)
         self._metrics.note(generation)
 
+    async def steps(self, tenant: str, name: str, /, *, session: bool) -> list[str]:
+        return await self._recorder.steps(tenant, name, session=session)
+
     async def add_feedback(self, feedback: Feedback, /) -> bool:
         return await self._recorder.add_feedback(feedback)

@@ -1,0 +1,144 @@
+"""``liveweights users``: who may use the console."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from liveweights.access.links import link_of
+from liveweights.access.roles import Role
+from liveweights.access.users import (
+    User,
+    UserError,
+    add_user,
+    invite_user,
+    list_users,
+    remove_user,
+    set_role,
+)
+from liveweights.cli.context import (
+    HOME,
+    Home,
+    Json,
+    Settings,
+    find_url,
+    query,
+    read_config,
+    refuse,
+)
+from liveweights.cli.output import say, show, show_json
+from liveweights.store.database import Connection
+
+users = typer.Typer(
+    no_args_is_help=True,
+    help="People who may use the console: what each may do there, and links by which they choose"
+    " their passwords.",
+)
+T = TypeVar("T")
+Name = Annotated[str, typer.Argument(help="By which they sign in.")]
+May = Annotated[
+    Role,
+    typer.Option(
+        "--role",
+        help="viewer: sees; rater: also says what answers are worth; operator: also changes what"
+        " answers; admin: also says who may what.",
+    ),
+]
+Whose = Annotated[
+    str | None,
+    typer.Option("--tenant", help="Whose answers a viewer or rater sees; default: everybody's."),
+]
+Url = Annotated[
+    str, typer.Option(help="Under which the console is reached; default: the running service's.")
+]
+ACTOR = "command"
+
+
+@users.command()
+def add(
+    name: Name,
+    role: May = "viewer",
+    tenant: Whose = None,
+    url: Url = "",
+    home: Home = HOME,
+    config: Settings = None,
+) -> None:
+    """Add a user, and print a link by which they choose a password: once, within 24 hours."""
+
+    async def ask(conn: Connection) -> str:
+        return await add_user(conn, name, role, tenant=tenant, actor=ACTOR)
+
+    _tell(_ask(home, config, ask), url, home, config)
+
+
+@users.command()
+def invite(name: Name, url: Url = "", home: Home = HOME, config: Settings = None) -> None:
+    """Print another link; it ends the one before. The password stays until another is chosen."""
+
+    async def ask(conn: Connection) -> str:
+        return await invite_user(conn, name, actor=ACTOR)
+
+    _tell(_ask(home, config, ask), url, home, config)
+
+
+@users.command("set")
+def set_user(
+    name: Name,
+    role: May,
+    tenant: Whose = None,
+    home: Home = HOME,
+    config: Settings = None,
+) -> None:
+    """Give a user another role; they sign in again."""
+
+    async def ask(conn: Connection) -> None:
+        await set_role(conn, name, role, tenant=tenant, actor=ACTOR)
+
+    _ask(home, config, ask)
+    say(f"{name} is {role}")
+
+
+@users.command()
+def remove(name: Name, home: Home = HOME, config: Settings = None) -> None:
+    """End a user, and what they are signed in with, at once."""
+
+    async def ask(conn: Connection) -> None:
+        await remove_user(conn, name, actor=ACTOR)
+
+    _ask(home, config, ask)
+    say(f"{name} is removed")
+
+
+@users.command("list")
+def list_all(home: Home = HOME, config: Settings = None, as_json: Json = False) -> None:
+    """List the users, by name."""
+    listed: list[User] = _ask(home, config, list_users)
+    if as_json:
+        show_json(listed)
+        return
+    rows = [
+        {
+            "name": one.name,
+            "role": one.role,
+            "tenant": one.tenant or "all",
+            "password": "chosen" if one.has_password else "none yet",
+            "added": f"{one.created_at:%Y-%m-%d %H:%M}",
+        }
+        for one in listed
+    ]
+    show(rows, ("name", "role", "tenant", "password", "added"), False)
+
+
+def _ask(home: Path, config: Path | None, ask: Callable[[Connection], Awaitable[T]]) -> T:
+    try:
+        return query(read_config(config, home), home, ask)
+    except UserError as error:
+        raise refuse(str(error)) from error
+
+
+def _tell(token: str, url: str, home: Path, config: Path | None) -> None:
+    say(link_of(find_url(url, read_config(config, home), home), token))
+    say("It works once, within 24 hours.", err=True)

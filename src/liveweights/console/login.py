@@ -1,0 +1,176 @@
+"""Signing in and out, and choosing a password by an invitation."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+
+from liveweights.access.passwords import (
+    WeakPassword,
+    check_password,
+    hash_password,
+    is_password,
+)
+from liveweights.access.sessions import begin_session
+from liveweights.access.users import (
+    UnknownUser,
+    accept_invitation,
+    find_user,
+    has_users,
+    read_invitation,
+    read_password,
+)
+from liveweights.console.entry import Entry, check_origin, drop_cookie
+from liveweights.console.headers import HEADERS, HTML
+from liveweights.console.person import Person
+from liveweights.console.templates import render
+from liveweights.http.errors import ApiError, too_many
+from liveweights.http.routes import Route, Routes
+from liveweights.http.slots import QueueFull, Slots
+from liveweights.http.wire import read_form, read_query, reply
+
+AT_ONCE, WAITING = 2, 16
+"""Passwords that are hashed; each takes 64 MiB."""
+_PLACE = re.compile(r"/(?![/\\])[^\s\\\x00-\x1f]{0,1000}")
+
+
+class Login:
+    """Pages for who is nobody yet."""
+
+    def __init__(self, entry: Entry, clock: Callable[[], float] = time.time) -> None:
+        self._entry = entry
+        self._clock = clock
+        self._slots = Slots(AT_ONCE, WAITING)
+
+    def routes(self) -> Routes:
+        """Every address; all but the last are for everybody."""
+        return [
+            Route("GET", "/login", self.show),
+            Route("POST", "/login", self.sign_in),
+            Route("GET", "/invite", self.show_invitation),
+            Route("POST", "/invite", self.accept),
+            Route("POST", "/logout", self._entry.guard(self.sign_out, tenants=True)),
+        ]
+
+    async def show(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /login"""
+        place = place_of(read_query(scope, ("next",)).get("next"))
+        await self._show(send, 200, place, "")
+
+    async def sign_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /login. The operator's key is a password under any name."""
+        check_origin(Headers(scope=scope))
+        form = await read_form(scope, receive, ("name", "password", "next"))
+        name, password = form.get("name", ""), form.get("password", "")
+        place = place_of(form.get("next"))
+        entry = self._entry
+        if entry.authenticator.is_operator_key(password):
+            session = begin_session("", await entry.version(), self._clock())
+        else:
+            async with entry.pool.connection() as conn:
+                kept = await read_password(conn, name)
+            if not await self._is_password(password, kept):
+                wrong = ApiError(401, "No user has this name and this password.", code="not_known")
+                refused = await entry.authenticator.refuse(scope, wrong)
+                await self._show(send, 401, place, refused.message)
+                return
+            async with entry.pool.connection() as conn:
+                user = await find_user(conn, name)
+            session = begin_session(user.name, user.stamp, self._clock())
+        await _go(send, place, await entry.make_cookie(scope, session))
+
+    async def sign_out(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /logout"""
+        person: Person = scope["person"]
+        await self._entry.read_form(scope, receive, person, ())
+        await _go(send, "/login", drop_cookie(scope))
+
+    async def show_invitation(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /invite. Looking at it does not use it up."""
+        token = read_query(scope, ("token",)).get("token", "")
+        try:
+            async with self._entry.pool.connection() as conn:
+                name = await read_invitation(conn, token)
+        except UnknownUser as error:
+            await self._show(send, 404, "/", str(error))
+            return
+        await self._invite(send, 200, token, name)
+
+    async def accept(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /invite: the password, once; who chose it is signed in."""
+        check_origin(Headers(scope=scope))
+        form = await read_form(scope, receive, ("token", "password", "again"))
+        token, password = form.get("token", ""), form.get("password", "")
+        entry = self._entry
+        try:
+            async with entry.pool.connection() as conn:
+                name = await read_invitation(conn, token)
+            if password != form.get("again", ""):
+                raise WeakPassword("The two passwords differ.")
+            check_password(password, name)
+            kept = await self._hash(password)
+            async with entry.pool.connection() as conn:
+                user = await accept_invitation(conn, token, kept)
+        except UnknownUser as error:
+            wrong = ApiError(404, str(error), code="not_invited")
+            refused = await entry.authenticator.refuse(scope, wrong)
+            await self._show(send, 404, "/", refused.message)
+            return
+        except WeakPassword as error:
+            await self._invite(send, 400, token, name, str(error))
+            return
+        session = begin_session(user.name, user.stamp, self._clock())
+        await _go(send, "/", await entry.make_cookie(scope, session))
+
+    async def _show(self, send: Send, status: int, place: str, error: str) -> None:
+        async with self._entry.pool.connection() as conn:
+            anybody = await has_users(conn)
+        page = render(
+            "login.html",
+            place=place,
+            error=error,
+            anybody=anybody,
+            keyed=self._entry.authenticator.has_operator,
+        )
+        await _reply(send, status, page)
+
+    async def _invite(
+        self, send: Send, status: int, token: str, name: str, error: str = ""
+    ) -> None:
+        page = render("invite.html", token=token, name=name, error=error)
+        await _reply(send, status, page)
+
+    async def _is_password(self, password: str, kept: str | None) -> bool:
+        try:
+            async with self._slots.hold(1):
+                return await is_password(password, kept)
+        except QueueFull:
+            raise _busy() from None
+
+    async def _hash(self, password: str) -> str:
+        try:
+            async with self._slots.hold(1):
+                return await hash_password(password)
+        except QueueFull:
+            raise _busy() from None
+
+
+def place_of(asked: str | None) -> str:
+    """Where to go on: a page of this service; the first one for anything else."""
+    return asked if asked is not None and _PLACE.fullmatch(asked) else "/"
+
+
+def _busy() -> ApiError:
+    return too_many("Too many sign in at once.", "queue", 2.0)
+
+
+async def _reply(send: Send, status: int, page: str) -> None:
+    await reply(send, status, page.encode(), HEADERS, content_type=HTML)
+
+
+async def _go(send: Send, place: str, cookie: tuple[bytes, bytes]) -> None:
+    await reply(send, 303, b"", (*HEADERS, (b"location", place.encode("ascii", "ignore")), cookie))

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import psycopg
+import pytest
+
+from liveweights.access.audit import read_entries
+from liveweights.access.roles import ROLES, allows
+from liveweights.access.users import (
+    UnknownUser,
+    UserError,
+    accept_invitation,
+    add_user,
+    find_user,
+    has_users,
+    invite_first,
+    invite_user,
+    list_users,
+    read_invitation,
+    read_password,
+    read_secret,
+    remove_user,
+    set_role,
+)
+from liveweights.store.database import Connection
+
+
+def on_database(dsn: str, test: Callable[[Connection], Awaitable[None]]) -> None:
+    async def go() -> None:
+        async with await Connection.connect(dsn) as conn:
+            await test(conn)
+
+    asyncio.run(go())
+
+
+def test_each_role_may_what_those_before_it_may() -> None:
+    for place, role in enumerate(ROLES):
+        assert [allows(role, needed) for needed in ROLES] == [n <= place for n in range(4)]
+
+
+def test_a_user_is_invited_once_and_every_change_is_kept(database_dsn: str) -> None:
+    async def test(conn: Connection) -> None:
+        first = await invite_first(conn)
+        second = await invite_first(conn)  # the service was started again
+        assert first is not None
+        assert second is not None
+        with pytest.raises(UnknownUser):
+            await read_invitation(conn, first)
+        assert await read_invitation(conn, second) == "admin"
+        assert not await has_users(conn)
+        admin = await accept_invitation(conn, second, "hash")
+        assert (admin.role, admin.has_password) == ("admin", True)
+        with pytest.raises(UnknownUser):
+            await accept_invitation(conn, second, "other")
+        assert await read_password(conn, "admin") == "hash"
+        assert await invite_first(conn) is None
+        token = await add_user(conn, "<b>ada</b>", "rater", tenant="acme", actor="admin")
+        ada = await accept_invitation(conn, token, "hash")
+        with pytest.raises(UserError, match="already"):
+            await add_user(conn, "<b>ada</b>", "viewer", actor="admin")
+        await set_role(conn, ada.name, "operator", actor="admin")
+        changed = await find_user(conn, ada.name)
+        assert (changed.role, changed.tenant) == ("operator", None)
+        assert changed.stamp != ada.stamp
+        await invite_user(conn, ada.name, actor="admin")
+        await remove_user(conn, ada.name, actor="admin")
+        again = await add_user(conn, ada.name, "viewer", actor="admin")
+        assert (await accept_invitation(conn, again, "hash")).stamp != ada.stamp
+        assert [one.name for one in await list_users(conn)] == ["<b>ada</b>", "admin"]
+        entries = await read_entries(conn, None, 99)
+        assert [(one.actor, one.action) for one in reversed(entries)] == [
+            *(("admin", "choose password"), ("admin", "add user")),
+            *(("<b>ada</b>", "choose password"), ("admin", "change user")),
+            *(("admin", "invite user"), ("admin", "remove user"), ("admin", "add user")),
+            ("<b>ada</b>", "choose password"),
+        ]
+        assert await read_entries(conn, entries[-2].id, 99) == entries[-1:]
+        assert await read_secret(conn) == await read_secret(conn)
+        with pytest.raises(psycopg.errors.RaiseException):
+            await conn.execute("delete from audit")
+
+    on_database(database_dsn, test)
+
+
+def test_what_cannot_be_done_is_refused(database_dsn: str) -> None:
+    async def test(conn: Connection) -> None:
+        token = await invite_first(conn)
+        assert token is not None
+        await accept_invitation(conn, token, "hash")
+        await add_user(conn, "invited", "admin", actor="test")  # cannot sign in yet
+        for change in (
+            remove_user(conn, "admin", actor="test"),
+            set_role(conn, "admin", "viewer", actor="test"),
+        ):
+            with pytest.raises(UserError, match="last admin"):
+                await change
+        for name in ("", " x", "x\n", "x" * 129, "\x1b[2J"):
+            with pytest.raises(UserError, match="128 characters"):
+                await add_user(conn, name, "viewer", actor="test")
+        with pytest.raises(UserError, match="one tenant"):
+            await add_user(conn, "ada", "operator", tenant="acme", actor="test")
+        for lookup in (
+            find_user(conn, "nobody"),
+            invite_user(conn, "nobody", actor="test"),
+            remove_user(conn, "nobody", actor="test"),
+            read_invitation(conn, "nothing"),
+        ):
+            with pytest.raises(UnknownUser):
+                await lookup
+        await conn.execute("update console_invitations set expires_at = now()")
+        late = await invite_user(conn, "admin", actor="test")
+        await conn.execute("update console_invitations set expires_at = now()")
+        with pytest.raises(UnknownUser):
+            await accept_invitation(conn, late, "hash")
+
+    on_database(database_dsn, test)
