@@ -220,7 +220,7 @@ async def read_password(conn: Connection, name: str) -> str | None:
     """The hash of a user's password; None for nobody, and for who has chosen none."""
     cursor = await conn.execute("select password from console_users where name = %s", (name,))
     row = await cursor.fetchone()
-    return row and row[0]
+    return None if row is None else row[0]
 
 
 async def read_secret(conn: Connection) -> bytes:

@@ -120,7 +120,7 @@ def read_wanted(given: Mapping[str, str]) -> Wanted:
     """Raises ApiError 400 for no signal of the API, and for no number of milliseconds."""
     signal, slower = given.get("signal"), given.get("slower")
     signals: tuple[Signal, ...] = get_args(Signal)
-    known = next((one for one in signals if one == signal), None)
+    known: Signal | None = next((one for one in signals if one == signal), None)
     if signal is not None and known is None:
         raise bad_request(f"'signal' is {signal[:50]!r}; there are {', '.join(signals)}.", "signal")
     if slower is not None and not _MILLISECONDS.fullmatch(slower):

@@ -105,7 +105,7 @@ class Login:
         check_origin(Headers(scope=scope))
         form = await read_form(scope, receive, ("token", "password", "again"))
         token, password = form.get("token", ""), form.get("password", "")
-        entry = self._entry
+        entry, name = self._entry, ""
         try:
             async with entry.pool.connection() as conn:
                 name = await read_invitation(conn, token)

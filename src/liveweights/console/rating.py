@@ -11,7 +11,7 @@ from liveweights.record import read
 from liveweights.record.clean import InvalidRow
 from liveweights.record.errors import TooMuchFeedback, UnknownGeneration
 from liveweights.record.feedback import Feedback
-from liveweights.serve.api.feedback import FeedbackRequest, make_feedback
+from liveweights.serve.api.feedback import FeedbackRequest, Subject, make_feedback
 from liveweights.serve.api.recorder import Recorder
 from liveweights.store.database import Connection
 
@@ -36,7 +36,7 @@ async def read_rating(
         case _:
             message = f"'signal' is {signal[:50]!r}: good, bad, correction or comment."
             raise bad_request(message, "signal")
-    return make_feedback(request, one.tenant, None)
+    return make_feedback(request, Subject(generation=id), one.tenant, None)
 
 
 async def rate(recorder: Recorder, feedback: Feedback) -> None:
