@@ -64,6 +64,9 @@ class NoRecord:
     async def add_feedback(self, feedback: Feedback, /) -> bool:
         return True
 
+    async def steps(self, tenant: str, name: str, /, *, session: bool) -> list[str]:
+        return []
+
 
 def messages(count: int) -> list[dict[str, str]]:
     """Of user and assistant in turn."""

@@ -62,3 +62,14 @@ def test_a_session_that_is_learnt_from_now_judges_no_more(
         g = one.generation
         side = split_of(split_key(g.tenant, g.session, g.user, g.id), share)
         assert (g.id in {case.generation for case, _ in cases}) == (side == "held_back")
+
+
+def test_of_an_episode_the_first_step_is_asked_again() -> None:
+    steps = [
+        Example(
+            make_generation(id, session="s"),
+            (make_feedback(f"o/{id}", id, signal="reward", value=1.0, episode="e"),),
+        )
+        for id in ("a", "b", "c")
+    ]
+    assert [case.generation for case, _ in make_cases(steps[::-1], 0.9999)] == ["a"]

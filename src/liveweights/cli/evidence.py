@@ -26,6 +26,14 @@ FIGURES = (
     ("server against trainer, nats per token", "mismatch"),
     ("seconds", "seconds"),
 )
+CONDUCT = (
+    ("episodes with an outcome", "episodes"),
+    ("steps of episodes", "steps"),
+    ("outcome of episodes, mean", "outcome"),
+    ("steps with a tool call that cannot be read, share", "invalid_calls"),
+    ("episodes that go in circles, share", "loops"),
+    ("episodes that end in a refusal, share", "refusals"),
+)
 
 
 def show_report(report: Mapping[str, Any]) -> None:
@@ -61,6 +69,8 @@ def show_report(report: Mapping[str, Any]) -> None:
     if calibration and (selection := calibration["selection"]):
         least = -selection["intercept"] / selection["slope"]
         figures.append(("log-probability from which a completion is shown", f"{least:.4g}"))
+    for title, name in CONDUCT if learning.get("conduct") else ():
+        figures.append((title, f"{learning['conduct'][name]:.4g}"))
     show_table(("figure", ""), figures)
     if calibration:
         show_calibration(calibration)

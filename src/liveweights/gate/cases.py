@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from liveweights.gate.scoring import Case
+from liveweights.learn.credit import find_episodes
 from liveweights.learn.passages import prompt_text
 from liveweights.learn.truth import truth
 from liveweights.learn.voters import NOBODY, Voter
@@ -23,13 +24,18 @@ def make_cases(
     voters: Mapping[str, Voter] = MappingProxyType({}),
 ) -> list[tuple[Case, Generation]]:
     """Of the completions among ``examples`` those whose side of the split is still held back;
-    sessions in one piece, since their prompts continue each other and engines keep the last."""
+    sessions in one piece, since their prompts continue each other and engines keep the last. Of an
+    episode the first step: what came after depends on what the model did before."""
+    later = {
+        step.generation.id for episode in find_episodes(examples) for step in episode.steps[1:]
+    }
     cases = [
         (_make_case(example, voters), example.generation)
         for example in examples
         if example.generation.endpoint == "completion"
         and (example.generation.prompt_ids or prompt_text(example.generation))
         and (example.generation.output_ids or example.generation.output)
+        and example.generation.id not in later
         and _is_held_back(example.generation, held_back_share)
     ]
     return sorted(cases, key=lambda pair: pair[0].session)

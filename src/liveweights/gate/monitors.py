@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from liveweights.gate.settings import GateSettings
+from liveweights.learn.conduct import has_invalid_call
 
 WORDS = re.compile(r"\w+|[^\w\s]")
 GRAM = 4
 # A question mark at the end, closing marks aside.
 QUESTION = re.compile(r"[?？][\s\"'”’)\]*_]*$")
-# What models write around a call in text: Hermes and Qwen, Mistral, Llama.
-CALLS = (
-    re.compile(r"<tool_call>(.*?)(?:</tool_call>|$)", re.DOTALL),
-    re.compile(r"\[TOOL_CALLS\](.*?)(?:\n|$)", re.DOTALL),
-    re.compile(r"<\|python_tag\|>(.*?)(?:<\||$)", re.DOTALL),
-)
 
 
 class Habits(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,25 +66,11 @@ def measure_habits(answers: Sequence[str], sentinels: Mapping[str, str] | None =
         length=sum(map(len, visible)) / len(visible) if visible else 0.0,
         repetition=repeated / grams if grams else 0.0,
         questions=share(QUESTION.search),
-        invalid_calls=share(_has_invalid_call),
+        invalid_calls=share(has_invalid_call),
         sentinels={
             name: share(re.compile(pattern).search) for name, pattern in (sentinels or {}).items()
         },
     )
-
-
-def _has_invalid_call(answer: str) -> bool:
-    """Whether any tool call in the text is not a JSON object with a name, or a list of these."""
-    return any(not _is_call(call[1]) for pattern in CALLS for call in pattern.finditer(answer))
-
-
-def _is_call(text: str) -> bool:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return False
-    calls = value if isinstance(value, list) else [value]
-    return bool(calls) and all(isinstance(call, dict) and "name" in call for call in calls)
 
 
 def watch(candidate: Sequence[str], incumbent: Sequence[str], settings: GateSettings) -> Monitors:

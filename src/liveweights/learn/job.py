@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from liveweights.catalog.template import TemplateSettings
+from liveweights.learn.conduct import Conduct
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
 from liveweights.record.example import Example
@@ -146,7 +147,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     is the mean over steps, before clipping. ``served_routing`` are the rows whose answers went
     through the experts that served them, ``unfit_routing`` those whose recorded experts are not of
     this model. ``way`` is how log-probabilities were computed. ``resumed`` are steps that a start
-    which was killed had made.
+    which was killed had made. ``conduct`` is of the episodes that were learnt from.
     """
 
     signals: dict[str, int]
@@ -176,6 +177,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     resumed: int = 0
     moved: list[Moved] = []
     alarms: list[str] = []
+    conduct: Conduct | None = None
     seconds: float = 0.0
 
 

@@ -107,6 +107,7 @@ def learn(job: Job, folder: Path) -> Result:
         outliers=outliers,
         rows=len(built.rows),
         mean_reward=built.mean_reward,
+        conduct=built.conduct,
     )
     held: list[HeldBack] = []
     kind: Kind = "adapter"
@@ -149,6 +150,7 @@ def learn(job: Job, folder: Path) -> Result:
             masks=built.masks | made.masks,
             outliers=outliers,
             mean_reward=built.mean_reward,
+            conduct=built.conduct,
             divergence=kept.divergence,
             watched=len(watched),
             scale=kept.scale,

@@ -8,10 +8,17 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
-from liveweights.learn.baseline import Baseline, segment
+from liveweights.learn.baseline import Baseline
+from liveweights.learn.conduct import Conduct, measure_conduct
+from liveweights.learn.credit import (
+    Credit,
+    assign_credit,
+    find_episodes,
+    own_feedback,
+)
 from liveweights.learn.dialogue import Dialogue, hindsight_prompt
 from liveweights.learn.guards import Vote, outliers
-from liveweights.learn.rewards import Reward, RewardMap, reward
+from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.shares import bound
 from liveweights.learn.truth import last_correction
@@ -57,6 +64,7 @@ class Rows:
     ``counts`` has examples by the signal that counted most, ``masks`` what teaches nothing by the
     reason, ``outliers`` the groups of voters (`voters.Voter.group`) whose votes are left out with
     how far they stand from others', and ``left_out`` the generations that they voted on.
+    ``conduct`` is of the episodes among the examples.
     """
 
     rows: list[Row]
@@ -66,6 +74,7 @@ class Rows:
     outliers: dict[str, float]
     mean_reward: float
     left_out: list[str] = field(default_factory=list[str])
+    conduct: Conduct | None = None
 
 
 NOBODY: Mapping[str, int] = MappingProxyType({})
@@ -83,7 +92,8 @@ def build_rows(
     earlier: Mapping[str, int] = NOBODY,
     held_back: Sequence[Example] = (),
 ) -> Rows:
-    """Give every example its advantage A = R - b and its demonstrations, and bound what each key
+    """Give every example its advantage A = R - b (of a step of an episode, as `credit` has it) and
+    its demonstrations, and bound what each key
     and each user moves. ``earlier`` is for `voters.find_voters`. ``held_back`` examples teach
     nothing, but their votes are votes too: they help to tell whose are left out, there as well.
 
@@ -93,41 +103,49 @@ def build_rows(
     """
     counts: Counter[str] = Counter()
     masks: Counter[str] = Counter()
-    judged = _judge(examples, rewards)
+    judged = assign_credit(examples, rewards, settings)
     everyone = [*examples, *held_back]
-    voters = find_voters([e.generation for e in everyone], earlier, settings.known_votes)
-    votes = _votes([*judged, *_judge(held_back, rewards)], voters, settings)
+    elsewhere = assign_credit(held_back, rewards, settings)
+    tasks = {c.example.generation.id: c.task for c in (*judged, *elsewhere)}
+    voters = find_voters([e.generation for e in everyone], earlier, settings.known_votes, tasks)
+    votes = _votes([c for c in (*judged, *elsewhere) if c.counts], voters, settings)
     strangers = outliers(votes, settings.outlier_distance)
     left_out = [e.generation.id for e in everyone if voters[e.generation.id].group in strangers]
     out = frozenset(left_out)
-    kept = [(e, worth.value) for e, worth in judged if e.generation.id not in out]
+    kept = [credit for credit in judged if credit.example.generation.id not in out]
+    counted = [credit for credit in kept if credit.counts]
+    last = {episode.steps[-1].generation.id for episode in find_episodes(examples)}
     withheld = [e for e in examples if e.generation.withheld and e.generation.id not in out]
     masks["no_reward"] = len(examples) - len(judged) - sum(e.generation.withheld for e in examples)
     masks["outlier_user"] = len(judged) - len(kept)
-    counts.update(worth.signal for e, worth in judged if e.generation.id not in out)
+    counts.update(credit.reward.signal for credit in kept)
     after = baseline.updated(
-        ((segment(e.generation), value) for e, value in kept), keep=settings.baseline_keep
+        ((credit.segment, credit.reward.value) for credit in counted), keep=settings.baseline_keep
     )
     rows: list[Row] = []
-    for example, value in kept:
+    for credit in kept:
+        example, value = credit.example, credit.reward.value
         generation = example.generation
         voter = voters[generation.id]
         if not generation.prompt_ids:
             masks["no_tokens"] += 1
             continue
-        expected = after.of(segment(generation), prior=settings.baseline_prior, without=value)
-        answer = _answer(generation, voter, value - expected, encode=encode, incumbent=incumbent)
+        expected = after.of(credit.segment, prior=settings.baseline_prior, without=value)
+        advantage = credit.share * (value - expected)
+        answer = _answer(generation, voter, advantage, encode=encode, incumbent=incumbent)
         if answer is None:
             masks["no_tokens"] += 1
         else:
             rows.append(answer)
-            rows += _hindsight(example, answer, settings=settings, dialogue=dialogue, encode=encode)
+            # What was said of the whole episode is told where it ended.
+            said = example if generation.id in last else Example(generation, own_feedback(example))
+            rows += _hindsight(said, answer, settings=settings, dialogue=dialogue, encode=encode)
         rows += _correction(example, voter, settings, encode)
     for example in withheld:
         taught = _correction(example, voters[example.generation.id], settings, encode)
         rows += taught
         masks["withheld"] += not taught
-    mean = sum(value for _, value in kept) / len(kept) if kept else 0.0
+    mean = sum(c.reward.value for c in counted) / len(counted) if counted else 0.0
     order = {example.generation.id: place for place, example in enumerate(examples)}
     rows.sort(key=lambda row: (row.session, order[row.generation]))
     return Rows(
@@ -138,6 +156,7 @@ def build_rows(
         outliers=strangers,
         mean_reward=mean,
         left_out=left_out,
+        conduct=measure_conduct(find_episodes(examples), rewards),
     )
 
 
@@ -149,34 +168,21 @@ class _Ballot:
     weight: float = 1.0
 
 
-def _judge(examples: Sequence[Example], rewards: RewardMap) -> list[tuple[Example, Reward]]:
-    """What the answers that somebody saw and reacted to are worth."""
-    return [
-        (example, worth)
-        for example in examples
-        if not (g := example.generation).withheld
-        and (worth := reward(g.output, example.feedback, rewards, completed=g.completed_at))
-        is not None
-    ]
-
-
 def _votes(
-    judged: Sequence[tuple[Example, Reward]],
-    voters: Mapping[str, Voter],
-    settings: LearnSettings,
+    judged: Sequence[Credit], voters: Mapping[str, Voter], settings: LearnSettings
 ) -> list[Vote]:
-    ballots = bound([_Ballot(voters[e.generation.id]) for e, _ in judged], settings)
+    ballots = bound([_Ballot(voters[c.example.generation.id]) for c in judged], settings)
     votes: list[Vote] = []
-    for (example, worth), ballot in zip(judged, ballots, strict=True):
-        generation = example.generation
+    for credit, ballot in zip(judged, ballots, strict=True):
+        generation = credit.example.generation
         probabilities = generation.raw_logprobs
         sureness = sum(probabilities) / len(probabilities) if probabilities else 0.0
         votes.append(
             Vote(
                 user=name_of(generation) or generation.cluster,
                 group=ballot.voter.group,
-                segment=segment(generation),
-                reward=worth.value,
+                segment=credit.segment,
+                reward=credit.reward.value,
                 sureness=sureness,
                 weight=ballot.weight,
             )

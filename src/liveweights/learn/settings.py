@@ -143,6 +143,23 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             description="Weight of self-distillation from what users said of answers.",
         ),
     ] = 0.2
+    credit: Annotated[
+        Literal["outcome", "discounted", "steps"],
+        Meta(
+            description=(
+                "How the outcome of an episode is credited to its steps: all alike; 'discounted',"
+                " the last most; 'steps', a step that was reacted to by its own reaction."
+            )
+        ),
+    ] = "outcome"
+    discount: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1,
+            description="With credit = 'discounted': the share that a step has of the next one's.",
+        ),
+    ] = 0.9
     user_share: Annotated[
         float,
         Meta(

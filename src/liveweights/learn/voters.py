@@ -10,6 +10,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from liveweights.learn.guards import FEWEST
 from liveweights.record.generation import Generation
@@ -33,6 +34,9 @@ NOBODY = Voter("", "", "", "")
 _NEW, _FEW = "\0new", "\0few"
 
 
+ALONE: Mapping[str, str] = MappingProxyType({})
+
+
 def describe(group: str) -> str:
     """In words, for a report that outlives what a user had removed: a user is a hash, as in the
     table ``forgotten``."""
@@ -52,15 +56,20 @@ def user_of(tenant: str, user: str) -> str:
 
 
 def find_voters(
-    generations: Sequence[Generation], earlier: Mapping[str, int], known_votes: int
+    generations: Sequence[Generation],
+    earlier: Mapping[str, int],
+    known_votes: int,
+    tasks: Mapping[str, str] = ALONE,
 ) -> dict[str, Voter]:
     """The voter of each generation, by its id.
 
     ``earlier`` says how many votes of earlier cycles each named user has; with ``known_votes`` of
     them one is known. Where nobody is, as in the first cycles, those are who have as many now.
+    ``tasks`` names, by generation, the episode that it was voted on with: these are one vote.
     A known user with fewer votes than a test needs is tested with the others of the key.
     """
-    now = Counter(name for g in generations if (name := name_of(g)) is not None)
+    cast = {(name_of(g), tasks.get(g.id, g.id)) for g in generations}
+    now = Counter(name for name, _ in cast if name is not None)
     before = {name for name in now if earlier.get(name, 0) >= known_votes}
     known = before or {name for name, count in now.items() if count >= known_votes}
     voters: dict[str, Voter] = {}

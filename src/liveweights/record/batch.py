@@ -24,7 +24,7 @@ STAGE: LiteralString = f"""
 create temp table if not exists staged_feedback (
     position int not null, day date not null, survived float8,
     tenant text, id text, generation text, signal text,
-    value float8, text text, received_at timestamptz, surplus boolean not null
+    value float8, text text, received_at timestamptz, episode text, surplus boolean not null
 ) on commit delete rows;
 {rollups.STAGE};
 {tally.STAGE}
@@ -37,7 +37,7 @@ insert into staged_feedback
 select * from json_to_recordset(%(rows)s::json) rows (
     position int, day date, survived float8,
     tenant text, id text, generation text, signal text,
-    value float8, text text, received_at timestamptz, surplus boolean
+    value float8, text text, received_at timestamptz, episode text, surplus boolean
 )
 """
 
@@ -79,9 +79,9 @@ with known as materialized (
     returning seq
 ), inserted as (
     insert into feedback (seq, tenant, id, generation, signal, value, text, received_at, day,
-        generated_at, completed_at, series, user_id, silent, survived)
+        generated_at, completed_at, series, user_id, silent, survived, episode)
     select seq, tenant, id, generation, signal, value, text, received_at, day,
-        generated_at, completed_at, series, user_id, silent, survived
+        generated_at, completed_at, series, user_id, silent, survived, episode
     from known where seq in (select seq from keys) order by seq
     returning tenant, id, generated_at, completed_at, series, received_at
 ), delays as (
@@ -96,8 +96,8 @@ select tenant, id from inserted
 COMPARE = """
 select s.position,
        f.seq is not null as present,
-       (f.generation, f.signal, f.value, f.text)
-           is not distinct from (s.generation, s.signal, s.value, s.text) as same,
+       (f.generation, f.signal, f.value, f.text, f.episode)
+           is not distinct from (s.generation, s.signal, s.value, s.text, s.episode) as same,
        f.received_at = s.received_at as simultaneous,
        s.surplus
 from staged_feedback s

@@ -12,7 +12,7 @@ from liveweights.record.generation import Generation
 GENERATION = COLUMNS[: COLUMNS.index("day")]
 """Columns of the table ``generations`` that are of a ``Generation``."""
 
-FEEDBACK = ("tenant", "id", "generation", "signal", "value", "text", "received_at")
+FEEDBACK = ("tenant", "id", "generation", "signal", "value", "text", "received_at", "episode")
 """Columns of the table ``feedback`` that are of a ``Feedback``."""
 
 
@@ -23,7 +23,7 @@ def generation_from(row: Sequence[Any]) -> Generation:
 
 
 def feedback_row(f: Feedback) -> tuple[object, ...]:
-    return (f.tenant, f.id, f.generation, f.signal, f.value, f.text, f.received_at)
+    return tuple(getattr(f, name) for name in FEEDBACK)
 
 
 def feedback_from(row: Sequence[Any]) -> Feedback:

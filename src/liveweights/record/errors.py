@@ -11,6 +11,14 @@ class ConflictingFeedback(ValueError):
     """The tenant has used this feedback id already, for something else."""
 
 
+class UnknownEpisode(LookupError):
+    """No generation of this tenant is of that episode or session."""
+
+
+class TooManySteps(ValueError):
+    """An episode or session has more answers than may be reacted to at once."""
+
+
 class TooMuchFeedback(ValueError):
     """The generation has as much feedback as one may have."""
 

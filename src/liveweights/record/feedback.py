@@ -17,7 +17,8 @@ class Feedback:
 
     ``value`` is the number of ``thumbs`` (-1 or 1) and ``reward`` (-1 to 1); ``text`` is the
     surviving text of ``edited``, the text of ``comment``, and for ``correction`` what the user
-    wrote instead.
+    wrote instead. ``episode`` names the episode or session whose outcome it is, where it was
+    said of all its answers; None: of this one.
     """
 
     id: str
@@ -27,3 +28,4 @@ class Feedback:
     text: str | None = None
     tenant: str = "default"
     received_at: datetime
+    episode: str | None = None

@@ -46,6 +46,18 @@ with recursive turns as (
 select input, body -> 'output', previous, size from turns order by depth desc
 """
 
+ROOT = """
+with recursive turns as (
+    select id, previous, body, 1 as depth
+    from responses where tenant = %(tenant)s and id = %(id)s
+    union all
+    select r.id, r.previous, r.body, t.depth + 1
+    from responses r join turns t on r.id = t.previous and r.tenant = %(tenant)s
+    where t.depth <= %(longest)s
+)
+select coalesce(body -> 'metadata' ->> 'episode', id) from turns order by depth desc limit 1
+"""
+
 EXPIRE = """
 with recursive kept as (
     select id, tenant, previous from responses where created_at >= now() - %(age)s
@@ -125,6 +137,16 @@ class ResponseStore:
         if not rows or rows[0][2] is not None:
             raise UnknownResponse(rows[0][2] if rows else id)
         return [item for asked, answered, *_ in rows for item in (*asked, *answered)]
+
+    async def episode(self, tenant: str, id: str) -> str:
+        """What its first answer's request called the conversation up to ``id`` in
+        ``metadata.episode``, else that answer's id. Raises UnknownResponse."""
+        async with self._connection() as conn:
+            values = {"tenant": tenant, "id": id, "longest": LONGEST}
+            row = await (await conn.execute(ROOT, values)).fetchone()
+        if row is None:
+            raise UnknownResponse(id)
+        return row[0]
 
     async def delete(self, tenant: str, id: str) -> None:
         """Raises UnknownResponse."""

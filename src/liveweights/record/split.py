@@ -9,12 +9,13 @@ Split = Literal["train", "held_back"]
 
 
 def split_key(tenant: str, session: str | None, user: str | None, id: str) -> str:
-    """What stays together: a session; without one a user; without either the row itself."""
+    """What stays together: a session; without one a user; without either the row itself, with those
+    whose session is named after it: the conversation that it began."""
     if session:
         return f"{tenant}\0session\0{session}"
     if user:
         return f"{tenant}\0user\0{user}"
-    return f"{tenant}\0id\0{id}"
+    return f"{tenant}\0session\0{id}"
 
 
 def split_of(key: str, held_back_share: float) -> Split:

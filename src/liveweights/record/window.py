@@ -169,7 +169,11 @@ with voters as (
 select v.tenant, v.user_id, votes.count
 from voters v cross join lateral (
     select count(*) from (
-        select from generations g
+        select distinct coalesce((
+            select f.episode from feedback f
+            where f.day = g.day and f.generation = g.id and f.episode is not null
+            order by f.seq desc limit 1), g.id)
+        from generations g
         where g.tenant = v.tenant and g.user_id = v.user_id and g.alias = %(alias)s
           and exists (
               select from cycle_rows r join feedback f
@@ -261,8 +265,8 @@ async def count(conn: Connection, cycle: int) -> Claim:
 async def count_earlier(
     conn: Connection, cycle: int, alias: str, most: int
 ) -> dict[tuple[str, str], int]:
-    """How many answers of earlier cycles of the alias, ``most`` at most, each user reacted to of
-    those (tenant, user) who are named in what the cycle claimed; nobody without any."""
+    """How many answers and episodes of earlier cycles of the alias, ``most`` at most, each of those
+    (tenant, user) reacted to who are named in what the cycle claimed; nobody without any."""
     cursor = await conn.execute(EARLIER, {"cycle": cycle, "alias": alias, "most": most})
     return {(tenant, user): count for tenant, user, count in await cursor.fetchall()}
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
+from typing import TypeVar
 
 from liveweights.deadlines import LEAVE
 from liveweights.record import counts
@@ -23,9 +24,11 @@ from liveweights.record.clean import (
 )
 from liveweights.record.delivery import Delivery
 from liveweights.record.edits import Edits
+from liveweights.record.episodes import find_steps
 from liveweights.record.errors import (
     ConflictingFeedback,
     TooMuchFeedback,
+    UnknownEpisode,
     UnknownGeneration,
     WriterClosed,
 )
@@ -37,6 +40,8 @@ from liveweights.store.database import Pool
 from liveweights.store.faults import Fault, fault_of
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 YIELD = 64
 """After how many generations whoever adds them without a pause lets the writer go on."""
@@ -91,6 +96,7 @@ class Writer:
         self._most_feedback = most_feedback
         self._spill = spill
         self._buffer = Buffer()
+        self._pool = pool
         self._edits = Edits(pool)
         self._delivery = Delivery(
             pool,
@@ -194,6 +200,21 @@ class Writer:
         await self._add(Pending(feedback, result, survived, size))
         return await result
 
+    async def steps(self, tenant: str, name: str, *, session: bool) -> list[str]:
+        """The answers of an episode or a session, those added just before included; see
+        ``episodes.find_steps``. Waits for the database. Raises UnknownEpisode, TooManySteps,
+        WriterClosed."""
+
+        async def find() -> list[str]:
+            await self.flush()
+            async with self._pool.connection() as conn:
+                return await find_steps(conn, tenant, name, session=session)
+
+        steps = await self._ask(find)
+        if not steps:
+            raise UnknownEpisode(name)
+        return steps
+
     async def flush(self) -> None:
         """Return when everything that was added before is in Postgres. Raises WriterClosed."""
         target = self._delivery.settled + self.backlog.rows
@@ -205,10 +226,14 @@ class Writer:
 
     async def _compare(self, edit: Feedback) -> float | None:
         """What is left of the answer. Waits for the database. Raises WriterClosed."""
+        return await self._ask(lambda: self._edits.compare(edit, self.flush))
+
+    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
+        """What the database says, as soon as it is there. Raises WriterClosed."""
         pause = 0.05
         while not (self._closing or self._ended()):
             try:
-                return await self._edits.compare(edit, self.flush)
+                return await question()
             except Exception as error:
                 if fault_of(error) is not Fault.SERVER:
                     raise

@@ -34,6 +34,7 @@ from liveweights.record.errors import (
     ConflictingFeedback,
     StoreAway,
     TooMuchFeedback,
+    UnknownEpisode,
     UnknownGeneration,
     UnknownResponse,
 )
@@ -230,6 +231,17 @@ class MemoryRecorder:
             raise ConflictingFeedback(feedback.id)
         return False
 
+    async def steps(self, tenant: str, name: str, /, *, session: bool) -> list[str]:
+        steps = [
+            g.id
+            for g in self.generations.values()
+            if g.tenant == tenant
+            and (g.session == name if session else g.metadata.get("episode") == name)
+        ]
+        if not steps:
+            raise UnknownEpisode(name)
+        return steps
+
     def only(self) -> Generation:
         (generation,) = self.generations.values()
         return generation
@@ -262,6 +274,12 @@ class MemoryResponses:
         row = self._get(tenant, id)
         before = await self.conversation(tenant, row.previous) if row.previous else []
         return [*before, *row.input, *row.body["output"]]
+
+    async def episode(self, tenant: str, id: str, /) -> str:
+        row = self._get(tenant, id)
+        if row.previous:
+            return await self.episode(tenant, row.previous)
+        return (row.body["metadata"] or {}).get("episode", id)
 
     async def delete(self, tenant: str, id: str, /) -> None:
         self._get(tenant, id)

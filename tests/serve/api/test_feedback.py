@@ -207,3 +207,101 @@ def test_what_the_database_refuses_is_the_senders_to_know() -> None:
     answer = react(api, generation, signal="shown")
     assert answer.status == 400
     assert "23514 no" in answer.error()["message"]
+
+
+def episode(api: Api, name: str, count: int) -> list[str]:
+    return [
+        api.chat(metadata={"episode": name, "session": f"s {name}"}).json()["id"]
+        for _ in range(count)
+    ]
+
+
+def outcome(api: Api, /, **fields: Any) -> Answer:
+    return api.call("POST", "/v1/feedback", fields)
+
+
+@pytest.mark.parametrize("kind", ["episode", "session"])
+def test_an_outcome_is_of_every_step(kind: str) -> None:
+    api = make_api()
+    steps = episode(api, "e", 3)
+    episode(api, "another", 2)
+    name = {"episode": "e", "session": "s e"}[kind]
+    answer = outcome(api, signal="success", value=True, id="o", **{kind: name})
+    assert answer.status == 201
+    told = {"id": "o", "signal": "reward", kind: name, "steps": 3, "object": "feedback"}
+    assert answer.json() == told
+    kept = api.recorder.feedback.values()
+    stored = {"episode": "e", "session": "session:s e"}[kind]
+    assert [(f.generation, f.value, f.episode) for f in kept] == [(id, 1.0, stored) for id in steps]
+
+
+def test_an_outcome_sent_again_reaches_later_steps_and_is_harmless() -> None:
+    api = make_api()
+    episode(api, "e", 1)
+    sent = {"episode": "e", "signal": "reward", "value": -0.5, "id": "o"}
+    assert [outcome(api, **sent).status for _ in range(2)] == [201, 200]
+    episode(api, "e", 1)
+    answer = outcome(api, **sent)
+    assert (answer.status, answer.json()["steps"], len(api.recorder.feedback)) == (201, 2, 2)
+    assert outcome(api, **{**sent, "value": 1}).status == 409
+
+
+def test_a_signal_can_be_of_one_step() -> None:
+    api = make_api()
+    steps = episode(api, "e", 2)
+    items = [
+        {"episode": "e", "step": place, "signal": "reward", "value": value}
+        for place, value in enumerate((1, -1))
+    ]
+    answer = outcome(api, feedback=items)
+    assert [item["generation"] for item in answer.json()["data"]] == steps
+    assert all(f.episode is None for f in api.recorder.feedback.values())
+    missing = outcome(api, episode="e", step=2, signal="accepted")
+    assert (missing.status, missing.error()["code"]) == (404, "step_not_found")
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "param"),
+    [
+        ({"episode": "unknown", "signal": "reward", "value": 1}, 404, "episode"),
+        ({"session": "unknown", "signal": "reward", "value": 1}, 404, "session"),
+        ({"episode": "e", "generation": "gen_1", "signal": "reward", "value": 1}, 400, "episode"),
+        ({"episode": "e", "session": "s e", "signal": "reward", "value": 1}, 400, "session"),
+        ({"episode": "e", "signal": "accepted"}, 400, "signal"),
+        ({"episode": "e", "signal": "edited", "text": "x"}, 400, "signal"),
+        ({"episode": "e", "signal": "success", "value": "yes"}, 400, "value"),
+        ({"episode": "e", "signal": "success"}, 400, "value"),
+        ({"episode": "e", "signal": "reward", "value": True}, 400, "value"),
+        ({"episode": "e", "step": -1, "signal": "accepted"}, 400, "step"),
+        ({"generation": "gen_1", "step": 0, "signal": "accepted"}, 400, "step"),
+    ],
+)
+def test_refuses_outcomes_by_name(fields: dict[str, Any], status: int, param: str) -> None:
+    api = make_api()
+    episode(api, "e", 1)
+    answer = outcome(api, **fields)
+    assert (answer.status, answer.error()["param"]) == (status, param)
+    assert not api.recorder.feedback
+
+
+def test_turns_of_a_conversation_are_steps_of_one_episode() -> None:
+    api = make_api()
+    first = api.call("POST", "/v1/responses", {"model": "tiny", "input": "hi"}).json()["id"]
+    follow = {"model": "tiny", "input": "more", "previous_response_id": first}
+    second = api.call("POST", "/v1/responses", follow).json()["id"]
+    third = {**follow, "previous_response_id": second}
+    api.call("POST", "/v1/responses", third)
+    generations = list(api.recorder.generations.values())
+    assert [g.metadata.get("episode") for g in generations] == [None, first, first]
+    # Without a session or a user, what began it varies together with what went on.
+    assert len({g.cluster for g in generations}) == 1
+
+
+def test_an_episode_stays_together_without_a_session() -> None:
+    api = make_api()
+    api.chat(metadata={"episode": "e"})
+    api.chat(metadata={"episode": "e"}, user="ada")
+    assert [(g.cluster, g.session) for g in api.recorder.generations.values()] == [
+        ("e", "e"),
+        ("ada", None),
+    ]

@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from liveweights.http.errors import ApiError, bad_request
 from liveweights.http.wire import check_text
 from liveweights.meter.keys import ANYBODY, Client
+from liveweights.record.episodes import EPISODE
 from liveweights.serve.api.settings import ApiSettings
 
 # Metadata keys that are columns of the record rather than free text.
@@ -70,6 +71,8 @@ def identify(
         if strict:
             raise
         consent = False
+    if not session and not user:  # an episode varies together, and stays on one side of a canary
+        session = said.get(EPISODE, "")
     return Caller(
         tenant=client.tenant,
         user=user or None,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Annotated, Protocol
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -24,7 +26,14 @@ from liveweights.http.wire import (
 )
 from liveweights.meter.limits import Limiter
 from liveweights.record.clean import InvalidRow
-from liveweights.record.errors import ConflictingFeedback, TooMuchFeedback, UnknownGeneration
+from liveweights.record.episodes import LONGEST
+from liveweights.record.errors import (
+    ConflictingFeedback,
+    TooManySteps,
+    TooMuchFeedback,
+    UnknownEpisode,
+    UnknownGeneration,
+)
 from liveweights.record.feedback import Feedback, Signal
 from liveweights.serve.api.identifiers import generation_of, make_id
 from liveweights.serve.api.metrics import Metrics
@@ -34,6 +43,8 @@ from liveweights.serve.api.settings import ApiSettings
 
 MAX_BATCH = 100
 MAX_TEXT = 2**18
+OUTCOMES = ("reward", "success", "thumbs", "comment")
+"""Signals that can be about a whole episode."""
 THUMBS = {"up": 1.0, "down": -1.0}
 WITH_TEXT = {
     "edited": "the text that survived of the answer",
@@ -43,10 +54,13 @@ WITH_TEXT = {
 
 
 class FeedbackRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    signal: Signal
+    signal: Signal | Literal["success"]
     generation: StoredName | None = None
     generation_id: StoredName | None = None
-    value: float | str | None = None
+    episode: StoredName | None = None
+    session: StoredName | None = None
+    step: Annotated[int, Meta(ge=0, lt=LONGEST)] | None = None
+    value: float | bool | str | None = None
     text: Annotated[StoredText, Meta(max_length=MAX_TEXT)] | None = None
     id: StoredName | None = None
 
@@ -61,26 +75,91 @@ class _Probe(msgspec.Struct):
     feedback: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-def make_feedback(request: FeedbackRequest, tenant: str, key: str | None) -> Feedback:
-    """Raises ApiError 400 for what does not fit the signal."""
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a reaction is about: a generation, or the steps of an episode or session; with ``step``
+    only that one of them, from 0."""
+
+    generation: str | None = None
+    name: str = ""
+    session: bool = False
+    step: int | None = None
+
+
+def read_subject(request: FeedbackRequest) -> Subject:
+    """Raises ApiError 400 unless the request names exactly one thing that it is about."""
     if request.generation and request.generation_id:
         raise bad_request("Send 'generation' or 'generation_id', not both.", "generation")
     generation = request.generation or request.generation_id
-    if generation is None:
-        message = "Missing required parameter: 'generation', the id of the answer."
+    named = [name for name in (generation, request.episode, request.session) if name]
+    if not named:
+        message = (
+            "Missing required parameter: 'generation', the id of the answer; or 'episode' or"
+            " 'session', for all answers of one."
+        )
         raise bad_request(message, "generation", "missing_required_parameter")
+    if len(named) > 1:
+        message = "Send one of 'generation', 'episode' and 'session'."
+        raise bad_request(message, "session" if request.session else "episode")
+    if generation is not None:
+        if request.step is not None:
+            raise bad_request("'step' is of an episode or session; leave it out.", "step")
+        return Subject(generation_of(generation))
+    if request.step is None and request.signal not in OUTCOMES:
+        message = (
+            f"{request.signal!r} is about one answer; say which 'step', or send one of"
+            f" {', '.join(OUTCOMES)}."
+        )
+        raise bad_request(message, "signal")
+    return Subject(None, named[0], session=request.session is not None, step=request.step)
+
+
+def make_feedback(
+    request: FeedbackRequest, subject: Subject, tenant: str, key: str | None
+) -> Feedback:
+    """Of what is about an episode, the generation is still open. Raises ApiError 400 for what does
+    not fit the signal."""
+    value, text = _value(request.signal, request.value), _text(request.signal, request.text)
     return Feedback(
         id=request.id or key or make_id("fb"),
-        generation=generation_of(generation),
-        signal=request.signal,
-        value=_value(request.signal, request.value),
-        text=_text(request.signal, request.text),
+        generation=subject.generation or "",
+        signal="reward" if request.signal == "success" else request.signal,
+        value=value,
+        text=text,
         tenant=tenant,
         received_at=datetime.now(UTC),
     )
 
 
-def _value(signal: Signal, value: float | str | None) -> float | None:
+def spread(feedback: Feedback, subject: Subject, steps: Sequence[str]) -> list[Feedback]:
+    """One row for each step that it is about, each with an id of its own, so that sending it again
+    is harmless, and reaches steps that were taken since. Raises ApiError 404."""
+    if subject.generation is not None:
+        return [feedback]
+    if subject.step is not None:
+        if subject.step >= len(steps):
+            message = f"{subject.name!r} has {len(steps)} steps; there is no step {subject.step}."
+            raise ApiError(404, message, param="step", code="step_not_found")
+        return [replace(feedback, generation=steps[subject.step])]
+    return [
+        replace(
+            feedback, id=f"{feedback.id}/{step}", generation=step, episode=_episode_name(subject)
+        )
+        for step in steps
+    ]
+
+
+def _episode_name(subject: Subject) -> str:
+    return f"session:{subject.name}" if subject.session else subject.name
+
+
+def _value(signal: Signal | Literal["success"], value: float | bool | str | None) -> float | None:
+    if signal == "success":
+        if value not in (0, 1) or isinstance(value, str):
+            raise bad_request("'success' needs a value of true or false.", "value")
+        return 1.0 if value else -1.0
+    if isinstance(value, bool):
+        raise bad_request(f"The value of {signal!r} is no truth value; send a number.", "value")
     if signal == "thumbs":
         thumb = THUMBS.get(value) if isinstance(value, str) else value
         if thumb not in (-1.0, 1.0):
@@ -93,7 +172,7 @@ def _value(signal: Signal, value: float | str | None) -> float | None:
     return value
 
 
-def _text(signal: Signal, text: str | None) -> str | None:
+def _text(signal: str, text: str | None) -> str | None:
     meaning = WITH_TEXT.get(signal)
     if meaning is None and text is not None:
         message = f"{signal!r} has no text; send a 'comment' or a 'correction' as well."
@@ -151,18 +230,28 @@ class FeedbackEndpoint:
         """Raises ApiError. Status 201 for new feedback, 200 for an identical repeat."""
         count = self._service.metrics.feedback.labels
         try:
-            feedback = make_feedback(decode(body, FeedbackRequest), tenant, key)
+            request = decode(body, FeedbackRequest)
+            subject = read_subject(request)
+            feedback = make_feedback(request, subject, tenant, key)
         except ApiError:
             count("unknown", "invalid").inc()
             raise
         try:
-            new = await self._service.recorder.add_feedback(feedback)
+            steps = await self._find_steps(subject, tenant)
+            rows = spread(feedback, subject, steps)
+            # All end, whatever became of one: what is durable is told as such by a repeat.
+            fates = await asyncio.gather(
+                *(self._service.recorder.add_feedback(row) for row in rows), return_exceptions=True
+            )
+            for fate in fates:
+                if isinstance(fate, BaseException):
+                    raise fate
         except InvalidRow as error:
             count(feedback.signal, "invalid").inc()
             raise bad_request(f"{error}.") from None
-        except UnknownGeneration:
+        except (UnknownGeneration, UnknownEpisode):
             count(feedback.signal, "unknown_generation").inc()
-            raise _not_found(feedback) from None
+            raise _not_found(feedback, subject) from None
         except ConflictingFeedback:
             count(feedback.signal, "conflict").inc()
             raise _conflict(feedback) from None
@@ -170,9 +259,19 @@ class FeedbackEndpoint:
             count(feedback.signal, "surplus").inc()
             message = f"This was not kept: {error}."
             raise bad_request(message, "generation", "feedback_limit_reached") from None
+        except TooManySteps as error:
+            count(feedback.signal, "surplus").inc()
+            message = f"This was not kept: {error}; react to its steps one by one."
+            raise bad_request(message, "episode", "too_many_steps") from None
+        new = any(fates)
         count(feedback.signal, "new" if new else "repeat").inc()
-        result = FeedbackResult(feedback.id, feedback.generation, feedback.signal)
-        return (201 if new else 200), result
+        return (201 if new else 200), _result(feedback, subject, rows)
+
+    async def _find_steps(self, subject: Subject, tenant: str) -> list[str]:
+        """Nothing of what is about one answer. Raises UnknownEpisode, TooManySteps."""
+        if subject.generation is not None:
+            return []
+        return await self._service.recorder.steps(tenant, subject.name, session=subject.session)
 
     async def _record_all(
         self, items: list[msgspec.Raw], tenant: str, key: str | None
@@ -185,7 +284,16 @@ class FeedbackEndpoint:
                 status, result = await self._record(bytes(item), tenant, own_key)
             except ApiError as error:
                 return FeedbackItem(error.status, error=error.fields())
-            return FeedbackItem(status, result.id, result.generation, result.signal, result.object)
+            return FeedbackItem(
+                status,
+                result.id,
+                result.generation,
+                result.signal,
+                result.object,
+                episode=result.episode,
+                session=result.session,
+                steps=result.steps,
+            )
 
         results = await asyncio.gather(*(one(place, item) for place, item in enumerate(items)))
         statuses = [result.status for result in results]
@@ -205,7 +313,23 @@ def _idempotency_key(headers: Headers) -> str | None:
     return key
 
 
-def _not_found(feedback: Feedback) -> ApiError:
+def _result(feedback: Feedback, subject: Subject, rows: Sequence[Feedback]) -> FeedbackResult:
+    if subject.generation is not None or subject.step is not None:
+        return FeedbackResult(feedback.id, feedback.signal, generation=rows[0].generation)
+    return FeedbackResult(
+        feedback.id,
+        feedback.signal,
+        episode=msgspec.UNSET if subject.session else subject.name,
+        session=subject.name if subject.session else msgspec.UNSET,
+        steps=len(rows),
+    )
+
+
+def _not_found(feedback: Feedback, subject: Subject) -> ApiError:
+    if subject.generation is None:
+        kind = "session" if subject.session else "episode"
+        message = f"No answer of the {kind} {subject.name!r} was given here."
+        return ApiError(404, message, param=kind, code=f"{kind}_not_found")
     message = f"No answer with the id {feedback.generation!r} was given here."
     return ApiError(404, message, param="generation", code="generation_not_found")
 

@@ -221,9 +221,14 @@ class ModelList(msgspec.Struct):
 
 
 class FeedbackResult(msgspec.Struct):
+    """Of one answer, or of an episode or session with so many ``steps``."""
+
     id: str
-    generation: str
     signal: str
+    generation: str | UnsetType = UNSET
+    episode: str | UnsetType = UNSET
+    session: str | UnsetType = UNSET
+    steps: int | UnsetType = UNSET
     object: Literal["feedback"] = "feedback"
 
 
@@ -235,6 +240,9 @@ class FeedbackItem(msgspec.Struct):
     generation: str | UnsetType = UNSET
     signal: str | UnsetType = UNSET
     object: Literal["feedback"] | UnsetType = UNSET
+    episode: str | UnsetType = UNSET
+    session: str | UnsetType = UNSET
+    steps: int | UnsetType = UNSET
     error: ErrorFields | UnsetType = UNSET
 
 

@@ -11,7 +11,7 @@ from liveweights.record.response import StoredResponse
 
 
 class Recorder(Protocol):
-    """``record.writer.Writer`` is the real one. Both methods raise WriterClosed."""
+    """``record.writer.Writer`` is the real one. Its methods raise WriterClosed."""
 
     @property
     def backlog(self) -> Backlog:
@@ -26,6 +26,13 @@ class Recorder(Protocol):
         """Returns once durable: True if new, False for an identical repeat.
 
         Raises UnknownGeneration, ConflictingFeedback, TooMuchFeedback, InvalidRow.
+        """
+        ...
+
+    async def steps(self, tenant: str, name: str, /, *, session: bool) -> list[str]:
+        """The generations of the tenant's episode, or of the chat session, in their order.
+
+        Raises UnknownEpisode, TooManySteps.
         """
         ...
 
@@ -46,6 +53,10 @@ class Responses(Protocol):
 
         Raises UnknownResponse, ConversationTooLong.
         """
+        ...
+
+    async def episode(self, tenant: str, id: str, /) -> str:
+        """What the conversation up to the answer is called. Raises UnknownResponse."""
         ...
 
     async def delete(self, tenant: str, id: str, /) -> None:

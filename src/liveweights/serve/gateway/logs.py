@@ -23,7 +23,7 @@ from liveweights.record.clean import InvalidRow, check_feedback, clean_generatio
 from liveweights.record.feedback import Feedback, Signal
 from liveweights.record.generation import Generation, Surface
 from liveweights.serve.api.caller import identify
-from liveweights.serve.api.feedback import FeedbackRequest, make_feedback
+from liveweights.serve.api.feedback import FeedbackRequest, make_feedback, read_subject
 from liveweights.serve.api.identifiers import identifier
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.gateway.passage import Passage
@@ -161,7 +161,8 @@ class LogReader:
                 text=said.text,
                 id=said.id or self._id("fb", told, f"{answer.id} {number}"),
             )
-            made = replace(make_feedback(request, self.tenant, None), received_at=at)
+            subject = read_subject(request)
+            made = replace(make_feedback(request, subject, self.tenant, None), received_at=at)
             check_feedback(made)
             yield made
 

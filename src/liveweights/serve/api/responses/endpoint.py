@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import msgspec
@@ -13,6 +14,7 @@ from liveweights.http.errors import RETRY, ApiError, bad_request, unsupported
 from liveweights.http.exchange import Exchange
 from liveweights.http.wire import reply
 from liveweights.record.clean import clean_text
+from liveweights.record.episodes import EPISODE
 from liveweights.record.errors import ConversationTooLong, StoreAway, UnknownResponse, Unstorable
 from liveweights.record.response import StoredResponse
 from liveweights.serve.api.admission import admitted, pinned, turn
@@ -20,7 +22,7 @@ from liveweights.serve.api.answer import Service, answer
 from liveweights.serve.api.caller import Caller
 from liveweights.serve.api.chat import prepare
 from liveweights.serve.api.draft import Draft
-from liveweights.serve.api.identifiers import response_of
+from liveweights.serve.api.identifiers import generation_of, response_of
 from liveweights.serve.api.messages import Message
 from liveweights.serve.api.recorder import Responses
 from liveweights.serve.api.responses.items import Item, to_messages
@@ -42,6 +44,7 @@ class ResponsesEndpoint:
         if service.responses is None:
             request.store = self._without_store(request)
         new = request.items()
+        caller = await self._in_episode(request, caller)
         messages = to_messages(await self._earlier(request, caller), "earlier")
         messages += to_messages(new, "input")
         if request.instructions:
@@ -93,6 +96,19 @@ class ResponsesEndpoint:
             code = "invalid_value"
             raise bad_request(f"{error}.", "previous_response_id", code) from None
         return msgspec.convert(items, list[Item])
+
+    async def _in_episode(self, request: ResponsesRequest, caller: Caller) -> Caller:
+        """Turns of one conversation are steps of one episode, unless the caller names another."""
+        previous, store = request.previous_response_id, self._service.responses
+        if previous is None or store is None or EPISODE in caller.metadata:
+            return caller
+        with reachable():
+            try:
+                name = await store.episode(caller.tenant, previous)
+            except UnknownResponse:
+                return caller  # refused where the conversation is read
+        session = caller.session or (None if caller.user else generation_of(name))
+        return replace(caller, session=session, metadata={**caller.metadata, EPISODE: name})
 
     def _without_store(self, request: ResponsesRequest) -> bool:
         if request.previous_response_id is not None or request.store:

@@ -1,0 +1,82 @@
+"""How a model goes about its tasks: whether its calls can be read, whether it goes round in
+circles, and whether it gives up."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from liveweights.learn.credit import Episode
+from liveweights.learn.rewards import RewardMap
+
+REPEATS = 3
+"""Equal answers in one episode that make a loop."""
+# What models write around a call in text: Hermes and Qwen, Mistral, Llama.
+CALLS = (
+    re.compile(r"<tool_call>(.*?)(?:</tool_call>|$)", re.DOTALL),
+    re.compile(r"\[TOOL_CALLS\](.*?)(?:\n|$)", re.DOTALL),
+    re.compile(r"<\|python_tag\|>(.*?)(?:<\||$)", re.DOTALL),
+)
+REFUSAL = re.compile(
+    r"^\W*(i['’]?m (sorry|unable|afraid)|sorry\b|i (cannot|can['’]?t|won['’]?t|am unable|am sorry)"
+    r"|unfortunately,? i\b|as an ai\b)",
+    re.IGNORECASE,
+)
+"""How English refusals begin."""
+
+
+class Conduct(msgspec.Struct, frozen=True, kw_only=True):
+    """Of episodes with an outcome: how many, their ``steps``, the mean ``outcome`` in [-1, 1]; the
+    share of steps with a tool call of which one cannot be read, of episodes in which the same
+    answer was given `REPEATS` times or more, and of those whose last answer is a refusal."""
+
+    episodes: int
+    steps: int
+    outcome: float
+    invalid_calls: float
+    loops: float
+    refusals: float
+
+
+def measure_conduct(episodes: Sequence[Episode], rewards: RewardMap) -> Conduct | None:
+    """None where no episode has an outcome. Steps without an outcome are not counted."""
+    judged = [(e, worth.value) for e in episodes if (worth := e.outcome(rewards)) is not None]
+    if not judged:
+        return None
+    answers = [[step.generation.output for step in episode.steps] for episode, _ in judged]
+    calling = [answer for own in answers for answer in own if has_call(answer)]
+    return Conduct(
+        episodes=len(judged),
+        steps=sum(map(len, answers)),
+        outcome=sum(value for _, value in judged) / len(judged),
+        invalid_calls=sum(map(has_invalid_call, calling)) / len(calling) if calling else 0.0,
+        loops=sum(map(_is_loop, answers)) / len(judged),
+        refusals=sum(REFUSAL.search(own[-1]) is not None for own in answers) / len(judged),
+    )
+
+
+def has_call(answer: str) -> bool:
+    return any(pattern.search(answer) for pattern in CALLS)
+
+
+def has_invalid_call(answer: str) -> bool:
+    """Whether any tool call in the text is not a JSON object with a name, or a list of these."""
+    return any(not _is_call(call[1]) for pattern in CALLS for call in pattern.finditer(answer))
+
+
+def _is_call(text: str) -> bool:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return False
+    calls = value if isinstance(value, list) else [value]
+    return bool(calls) and all(isinstance(call, dict) and "name" in call for call in calls)
+
+
+def _is_loop(answers: Sequence[str]) -> bool:
+    counts = Counter(answer.strip() for answer in answers if answer.strip())
+    return max(counts.values(), default=0) >= REPEATS

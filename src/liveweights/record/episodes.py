@@ -1,0 +1,53 @@
+"""The generations of one task: an episode, or a session of a chat."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+from liveweights.record.errors import TooManySteps
+from liveweights.store.database import Connection
+from liveweights.store.partitions import day_of
+
+EPISODE = "episode"
+"""The key of a generation's metadata that names its episode."""
+LONGEST = 1000
+"""Steps that an episode may have, for what is said of all of them."""
+
+# A conversation of responses is named after its first one, which did not know that.
+STEPS: LiteralString = """
+select id from (
+    select id, created_at from generations
+    where tenant = %(tenant)s and metadata ->> 'episode' = %(name)s
+    union
+    select id, created_at from generations
+    where day = %(day)s and id = %(first)s and tenant = %(tenant)s
+) steps order by created_at, id limit %(most)s
+"""
+CHATS: LiteralString = """
+select id from generations
+where tenant = %(tenant)s and session = %(name)s and endpoint = 'chat'
+order by created_at, id limit %(most)s
+"""
+
+
+async def find_steps(conn: Connection, tenant: str, name: str, *, session: bool) -> list[str]:
+    """The generations of the tenant's episode, or the chat answers of its session, in the order
+    they were asked for; nothing where there are none.
+
+    An episode is what requests call so in ``metadata.episode``. The id of an answer of
+    ``/v1/responses`` names those that go on from it, and itself. Raises TooManySteps.
+    """
+    first = f"gen_{name.removeprefix('resp_')}" if name.startswith("resp_") else ""
+    values = {
+        "tenant": tenant,
+        "name": name,
+        "first": first,
+        "day": day_of(first) if first else None,
+        "most": LONGEST + 1,
+    }
+    cursor = await conn.execute(CHATS if session else STEPS, values)
+    steps = [id for (id,) in await cursor.fetchall()]
+    if len(steps) > LONGEST:
+        kind = "session" if session else "episode"
+        raise TooManySteps(f"the {kind} {name!r} has more than {LONGEST} answers")
+    return steps
