@@ -13,7 +13,7 @@ from liveweights.learn.job import Report, Step
 from liveweights.learn.policy import Policy
 from liveweights.learn.rows import Row
 from liveweights.learn.settings import LearnSettings
-from liveweights.learn.tree import TokenRow
+from liveweights.learn.tree import TokenRow, TreeBuilder
 from liveweights.learn.update import schedule, update
 
 
@@ -208,3 +208,51 @@ def test_the_step_size_rises_and_falls(steps: int) -> None:
     assert all(0.1 <= rate <= 1.0 for rate in rates[top:])
     assert max(rates) == 1.0
     assert steps < 20 or rates[-1] < 0.2
+
+
+def test_an_episodes_gradients_in_the_tree_are_those_of_its_steps_one_by_one(tiny: Path) -> None:
+    """Each step's prompt goes on from the answer before it and what a tool said: the trees share
+    them, and nothing but the sampled tokens is scored."""
+    policy = Policy(tiny, None, LearnSettings())
+    asked, tool, user = [1, 2, 3], [7, 8], [9, 2]
+    answers = [[4, 5], [4, 6, 7], [5]]
+    steps = [TokenRow(asked, answers[0])]
+    for told, answer in zip((tool, user), answers[1:], strict=True):
+        before = steps[-1]
+        steps.append(TokenRow([*before.prompt_ids, *before.answer_ids, *told], answer))
+    builder = TreeBuilder()
+    for step in steps:
+        builder.add(step)
+    tree = builder.build()
+    # The last step's own path is the whole tree: the episode is computed once.
+    assert len(tree.token_N) == len(steps[-1].prompt_ids) + len(steps[-1].answer_ids) - 1
+    assert tree.target_T.tolist() == [token for answer in answers for token in answer]
+    heat, advantage = torch.ones(len(steps)), 0.75
+
+    def gradients(groups: list[list[TokenRow]]) -> list[torch.Tensor]:
+        policy.model.zero_grad()
+        for group in groups:
+            (advantage * policy.logprobs(group, heat)[0].sum()).backward()
+        return [p.grad.clone() for p in policy.parameters()]
+
+    together, alone = gradients([steps]), gradients([[step] for step in steps])
+    assert any(bool(one.abs().max() > 1e-6) for one in alone)
+    for one, other in zip(together, alone, strict=True):
+        assert torch.allclose(one, other, atol=1e-4)
+
+
+def test_what_a_tool_or_the_user_said_is_scored_by_nothing(tiny: Path) -> None:
+    """So no loss has a gradient on it: a loss reads the logits of sampled tokens alone."""
+    policy = Policy(tiny, None, LearnSettings())
+    first = TokenRow([1, 2, 3], [4, 5])
+    second = TokenRow([*first.prompt_ids, *first.answer_ids, 7, 8], [6])
+    builder = TreeBuilder()
+    builder.add(first)
+    builder.add(second)
+    tree = builder.build()
+    logits_TV, target_T, _ = policy.logits([first, second])
+    assert target_T.tolist() == [4, 5, 6]
+    read = {int(node) for node in tree.reader_T}
+    # Nodes 4 and 5 predict the tool's tokens 7 and 8: nobody reads them.
+    assert read == {2, 3, 6}
+    assert len(logits_TV) == len(read)
