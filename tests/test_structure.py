@@ -42,6 +42,7 @@ SHARED = {
     "gate.monitors",
     "gate.settings",
     "gate.statistics",
+    "learn.conduct",
     "learn.drift",
     "learn.job",
     "learn.passages",
