@@ -12,11 +12,11 @@ from tests.record.rows import START, make_feedback, make_generation
 
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.conduct import measure_conduct
-from liveweights.learn.credit import assign_credit, find_episodes
+from liveweights.learn.credit import assign_credit
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.rows import Rows, build_rows
 from liveweights.learn.settings import LearnSettings
-from liveweights.record.example import Example
+from liveweights.record.example import Example, find_episodes
 from liveweights.record.feedback import Feedback
 
 MAP = RewardMap()
@@ -47,7 +47,12 @@ def episode(
 
 
 def build(examples: list[Example], **settings: Any) -> Rows:
-    shares = {"user_share": 1.0, "new_share": 1.0, "key_share": 1.0, "tenant_share": 1.0}
+    shares: dict[str, Any] = {
+        "user_share": 1.0,
+        "new_share": 1.0,
+        "key_share": 1.0,
+        "tenant_share": 1.0,
+    }
     return build_rows(
         examples,
         Baseline.empty(),

@@ -15,11 +15,11 @@ from liveweights.store.database import Pool, open_pool
 from .rows import START, make_feedback, make_generation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
 
 @asynccontextmanager
-async def open_writer(dsn: str) -> AsyncIterator[tuple[Writer, Pool]]:
+async def open_writer(dsn: str) -> AsyncGenerator[tuple[Writer, Pool]]:
     pool = await open_pool(dsn)
     try:
         async with Writer(pool) as writer:

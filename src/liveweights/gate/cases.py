@@ -10,7 +10,7 @@ from liveweights.learn.credit import find_episodes
 from liveweights.learn.passages import prompt_text
 from liveweights.learn.truth import truth
 from liveweights.learn.voters import NOBODY, Voter
-from liveweights.record.example import Example
+from liveweights.record.example import Example, find_episodes
 from liveweights.record.generation import Generation
 from liveweights.record.split import split_key, split_of
 

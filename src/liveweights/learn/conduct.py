@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from liveweights.learn.credit import Episode
+from liveweights.learn.credit import outcome_of
 from liveweights.learn.rewards import RewardMap
+from liveweights.record.example import Episode
 
 REPEATS = 3
 """Equal answers in one episode that make a loop."""
@@ -44,7 +45,7 @@ class Conduct(msgspec.Struct, frozen=True, kw_only=True):
 
 def measure_conduct(episodes: Sequence[Episode], rewards: RewardMap) -> Conduct | None:
     """None where no episode has an outcome. Steps without an outcome are not counted."""
-    judged = [(e, worth.value) for e in episodes if (worth := e.outcome(rewards)) is not None]
+    judged = [(e, worth.value) for e in episodes if (worth := outcome_of(e, rewards)) is not None]
     if not judged:
         return None
     answers = [[step.generation.output for step in episode.steps] for episode, _ in judged]

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from liveweights.learn.baseline import segment
 from liveweights.learn.rewards import Reward, RewardMap, reward
 from liveweights.learn.settings import LearnSettings
-from liveweights.record.example import Example
-from liveweights.record.feedback import Feedback
+from liveweights.record.example import Episode, Example, find_episodes, own_feedback
 
 OUTCOME = "episode"
 """What the segment of an outcome ends with: tasks are not compared with single answers."""
@@ -33,62 +32,10 @@ class Credit:
     counts: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Episode:
-    """``steps`` in the order in which they were asked for, and what was said of all of them."""
-
-    tenant: str
-    name: str
-    steps: tuple[Example, ...]
-
-    @property
-    def key(self) -> str:
-        return f"{self.tenant}\0{self.name}"
-
-    def said(self) -> list[Feedback]:
-        """What was said of the whole, once each, in the order of its arrival. Said again, to reach
-        later steps, it counts from when it was said first."""
-        first: dict[str, Feedback] = {}
-        for step in self.steps:
-            for f in step.feedback:
-                if f.episode != self.name:
-                    continue
-                id = f.id.removesuffix(f"/{f.generation}")
-                if id not in first or f.received_at < first[id].received_at:
-                    first[id] = f
-        return sorted(first.values(), key=lambda f: (f.received_at, f.id))
-
-    def outcome(self, rewards: RewardMap) -> Reward | None:
-        """As `rewards.reward` has it of one answer: of each kind the last counts, a number decides
-        alone. None where nothing was said that carries a reward."""
-        return reward(_SOMETHING, self.said(), rewards)
-
-
-def find_episodes(examples: Sequence[Example]) -> list[Episode]:
-    """Those of which something was said as a whole; of an answer in several the one that was spoken
-    of last. Their order, and that of the steps, does not depend on that of ``examples``."""
-    steps: dict[tuple[str, str], list[Example]] = {}
-    for example in examples:
-        if (name := episode_of(example)) is not None:
-            steps.setdefault((example.generation.tenant, name), []).append(example)
-    return [
-        Episode(
-            tenant,
-            name,
-            tuple(sorted(own, key=lambda e: (e.generation.created_at, e.generation.id))),
-        )
-        for (tenant, name), own in sorted(steps.items())
-    ]
-
-
-def episode_of(example: Example) -> str | None:
-    said = [f for f in example.feedback if f.episode is not None]
-    return max(said, key=lambda f: (f.received_at, f.id)).episode if said else None
-
-
-def own_feedback(example: Example) -> tuple[Feedback, ...]:
-    """What was said of the one answer."""
-    return tuple(f for f in example.feedback if f.episode is None)
+def outcome_of(episode: Episode, rewards: RewardMap) -> Reward | None:
+    """As `rewards.reward` has it of one answer: of each kind the last counts, a number decides
+    alone. None where nothing was said that carries a reward."""
+    return reward(_SOMETHING, episode.said(), rewards)
 
 
 def assign_credit(
@@ -112,7 +59,7 @@ def assign_credit(
     """
     outcomes: dict[str, Credit] = {}
     for episode in find_episodes(examples):
-        outcome = episode.outcome(rewards)
+        outcome = outcome_of(episode, rewards)
         if outcome is None:
             continue
         shared = [

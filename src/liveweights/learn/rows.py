@@ -10,12 +10,7 @@ from typing import Literal
 
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.conduct import Conduct, measure_conduct
-from liveweights.learn.credit import (
-    Credit,
-    assign_credit,
-    find_episodes,
-    own_feedback,
-)
+from liveweights.learn.credit import Credit, assign_credit
 from liveweights.learn.dialogue import Dialogue, hindsight_prompt
 from liveweights.learn.guards import Vote, outliers
 from liveweights.learn.rewards import RewardMap
@@ -23,7 +18,7 @@ from liveweights.learn.settings import LearnSettings
 from liveweights.learn.shares import bound
 from liveweights.learn.truth import last_correction
 from liveweights.learn.voters import Voter, find_voters, name_of
-from liveweights.record.example import Example
+from liveweights.record.example import Example, find_episodes, own_feedback
 from liveweights.record.generation import Generation
 
 Role = Literal["policy", "preference", "correction", "hindsight"]

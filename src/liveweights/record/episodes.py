@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import LiteralString
 
-from liveweights.record.episode import LONGEST
 from liveweights.record.errors import TooManySteps
+from liveweights.record.feedback import MOST_STEPS
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
 
@@ -39,11 +39,11 @@ async def find_steps(conn: Connection, tenant: str, name: str, *, session: bool)
         "name": name,
         "first": first,
         "day": day_of(first) if first else None,
-        "most": LONGEST + 1,
+        "most": MOST_STEPS + 1,
     }
     cursor = await conn.execute(CHATS if session else STEPS, values)
     steps = [id for (id,) in await cursor.fetchall()]
-    if len(steps) > LONGEST:
+    if len(steps) > MOST_STEPS:
         kind = "session" if session else "episode"
-        raise TooManySteps(f"the {kind} {name!r} has more than {LONGEST} answers")
+        raise TooManySteps(f"the {kind} {name!r} has more than {MOST_STEPS} answers")
     return steps

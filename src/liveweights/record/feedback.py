@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+MOST_STEPS = 1000
+"""Steps that an episode may have, for what is said of all of them."""
 Signal = Literal[
     "accepted", "rejected", "shown", "edited", "thumbs", "reward", "comment", "correction"
 ]

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
+EPISODE = "episode"
+"""The key of a generation's metadata that names the task it is a step of."""
 Surface = Literal["completion", "chat"]
 DAY_MS = 86_400_000
 """No answer takes longer, whatever a clock said."""

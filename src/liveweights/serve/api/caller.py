@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from liveweights.http.errors import ApiError, bad_request
 from liveweights.http.wire import check_text
 from liveweights.meter.keys import ANYBODY, Client
-from liveweights.record.episode import EPISODE
+from liveweights.record.generation import EPISODE
 from liveweights.serve.api.settings import ApiSettings
 
 # Metadata keys that are columns of the record rather than free text.

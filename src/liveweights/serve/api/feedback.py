@@ -26,7 +26,6 @@ from liveweights.http.wire import (
 )
 from liveweights.meter.limits import Limiter
 from liveweights.record.clean import InvalidRow
-from liveweights.record.episode import LONGEST
 from liveweights.record.errors import (
     ConflictingFeedback,
     TooManySteps,
@@ -34,7 +33,7 @@ from liveweights.record.errors import (
     UnknownEpisode,
     UnknownGeneration,
 )
-from liveweights.record.feedback import Feedback, Signal
+from liveweights.record.feedback import MOST_STEPS, Feedback, Signal
 from liveweights.serve.api.identifiers import generation_of, make_id
 from liveweights.serve.api.metrics import Metrics
 from liveweights.serve.api.objects import FeedbackItem, FeedbackList, FeedbackResult
@@ -59,7 +58,7 @@ class FeedbackRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     generation_id: StoredName | None = None
     episode: StoredName | None = None
     session: StoredName | None = None
-    step: Annotated[int, Meta(ge=0, lt=LONGEST)] | None = None
+    step: Annotated[int, Meta(ge=0, lt=MOST_STEPS)] | None = None
     value: float | bool | str | None = None
     text: Annotated[StoredText, Meta(max_length=MAX_TEXT)] | None = None
     id: StoredName | None = None

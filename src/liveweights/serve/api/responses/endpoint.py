@@ -14,8 +14,8 @@ from liveweights.http.errors import RETRY, ApiError, bad_request, unsupported
 from liveweights.http.exchange import Exchange
 from liveweights.http.wire import reply
 from liveweights.record.clean import clean_text
-from liveweights.record.episode import EPISODE
 from liveweights.record.errors import ConversationTooLong, StoreAway, UnknownResponse, Unstorable
+from liveweights.record.generation import EPISODE
 from liveweights.record.response import StoredResponse
 from liveweights.serve.api.admission import admitted, pinned, turn
 from liveweights.serve.api.answer import Service, answer
