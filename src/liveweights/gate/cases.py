@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from liveweights.gate.scoring import Case
-from liveweights.learn.credit import find_episodes
 from liveweights.learn.passages import prompt_text
 from liveweights.learn.truth import truth
 from liveweights.learn.voters import NOBODY, Voter
