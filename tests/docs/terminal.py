@@ -18,7 +18,7 @@ CUT = "\u2026"
 """What is put where something was cut off."""
 ID = re.compile(r"\b[\w.-]+@([0-9a-f]*)")
 WORD = re.compile(r"[A-Za-z]{4,}")
-KEY = re.compile(r"\blw-[\w-]+")
+KEY = re.compile(r"\blw-[\w-]+|token=\S+")
 """Each run makes another."""
 
 

@@ -44,7 +44,7 @@ ELSEWHERE = (
     *("model", "make-key", "sign", "catalogue recognise", "catalogue refresh"),
     *("bom", "verify-bom", "import-checkpoint", "adoption import", "insight adoption --by maker"),
     *("models add", "models set", "models remove", "ledger verify --expect", "ledger export"),
-    "scoreboard import",
+    *("scoreboard import", "ternary"),
     *("export", "merge", "forget USER --unlearn"),
 )
 """What starts a service or needs what a reader brings; other tests run these."""
