@@ -11,6 +11,7 @@ import subprocess
 import termios
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 COLUMNS, LINES = 80, 24
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
@@ -30,10 +31,13 @@ class Seen:
     code: int
 
 
-def see_piped(command: Sequence[str], environment: Mapping[str, str], timeout: float = 120) -> Seen:
-    """Both streams, as a pipe gets them."""
+def see_piped(
+    command: Sequence[str], environment: Mapping[str, str], folder: Path, timeout: float = 120
+) -> Seen:
+    """Both streams, as a pipe gets them, of a command that is run in ``folder``."""
     done = subprocess.run(
         command,
+        cwd=folder,
         env=dict(environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -45,13 +49,13 @@ def see_piped(command: Sequence[str], environment: Mapping[str, str], timeout: f
     return Seen(done.stdout, done.returncode)
 
 
-def see_on_terminal(command: Sequence[str], environment: Mapping[str, str]) -> Seen:
+def see_on_terminal(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Seen:
     """Both streams, on a terminal of 80 columns, without what moves the cursor."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
     environment = {**environment, "TERM": "xterm", "COLUMNS": str(COLUMNS)}
     process = subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs
+        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs
     )
     os.close(theirs)
     chunks: list[bytes] = []

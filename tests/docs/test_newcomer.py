@@ -28,7 +28,7 @@ import pytest
 from tests.circle.service import SETTINGS
 from tests.docs.commands import all_commands
 from tests.docs.pages import ROOT
-from tests.docs.terminal import find_faults, see_on_terminal, see_piped
+from tests.docs.terminal import Seen, find_faults, see_on_terminal, see_piped
 from tests.docs.test_commands import parse
 from tests.serve.api.test_tokenizers import folder_of
 
@@ -99,11 +99,14 @@ class Walk:
         takes_home = parse(f"{line} --home here")[0] == 0
         return [*LIVEWEIGHTS, *words, *(own if takes_home else [])]
 
+    def pipe(self, line: str, timeout: float = 120) -> Seen:
+        return see_piped(self.command(line), self.environment, self.folder, timeout)
+
     def faults(self, line: str, *, refused: bool = False) -> list[str]:
         """What a reader of this command's output would stumble over."""
-        command, expected = self.command(line), frozenset({0, 2} if refused else {0})
-        piped = see_piped(command, self.environment)
-        return find_faults(piped, see_on_terminal(command, self.environment), expected)
+        piped = self.pipe(line)
+        shown = see_on_terminal(self.command(line), self.environment, self.folder)
+        return find_faults(piped, shown, frozenset({0, 2} if refused else {0}))
 
 
 def make_qwen(folder: Path) -> Path:
@@ -181,18 +184,18 @@ def test_a_cycle_says_where_it_is(walk: Walk) -> None:
         answer = walk.ask("/v1/completions", body | person)
         said = {"generation": answer["id"], "signal": "correction", "text": " None  # not yet"}
         walk.ask("/v1/feedback", {"feedback": [said, said | {"signal": "rejected", "text": None}]})
-    started = see_piped(walk.command("liveweights cycle --now"), walk.environment)
+    started = walk.pipe("liveweights cycle --now")
     assert (started.code, "cycle 1" in started.text) == (0, True), started.text
-    followed = see_piped(walk.command("liveweights cycle --follow"), walk.environment, 900)
+    followed = walk.pipe("liveweights cycle --follow", 900)
     lines = followed.text.splitlines()
     assert followed.code == 0, followed.text
     assert any(" of " in line and "a second" in line and "left" in line for line in lines), lines
     assert lines[-1].startswith("cycle 1 ended: ")
-    again = see_piped(walk.command("liveweights cycle --now"), walk.environment)
+    again = walk.pipe("liveweights cycle --now")
     assert "cycle 2" in again.text
-    cancelled = see_piped(walk.command('liveweights cycle --cancel "enough"'), walk.environment)
+    cancelled = walk.pipe('liveweights cycle --cancel "enough"')
     assert cancelled.text == "cycle 2 is cancelled: enough\n"
-    refused = see_piped(walk.command('liveweights cycle --cancel "enough"'), walk.environment)
+    refused = walk.pipe('liveweights cycle --cancel "enough"')
     assert (refused.code, "nothing to cancel" in refused.text) == (2, True)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 from tests.docs.terminal import Seen, find_faults, see_on_terminal, see_piped
@@ -29,5 +30,5 @@ def test_what_a_reader_stumbles_over_is_found(piped: Seen, shown: Seen, fault: s
 def test_a_terminal_is_one_and_a_pipe_is_none() -> None:
     code = "import os, sys; print(sys.stdout.isatty() and os.get_terminal_size(1).columns)"
     command = [sys.executable, "-c", code]
-    assert see_piped(command, os.environ).text == "False\n"
-    assert see_on_terminal(command, os.environ) == Seen("80\n", 0)
+    assert see_piped(command, os.environ, Path()).text == "False\n"
+    assert see_on_terminal(command, os.environ, Path()) == Seen("80\n", 0)
