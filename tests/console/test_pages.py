@@ -216,6 +216,33 @@ def test_an_export_ends_with_where_it_would_go_on(
     on_pages(database_dsn, test)
 
 
+def test_an_operator_begins_a_cycle_and_ends_it(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        client.headers["authorization"] = f"Bearer {KEY}"
+        assert "Begin one now" in (await client.get("/cycles")).text
+        assert "Begin one now" not in (await client.get("/cycles?model=upstream")).text
+        begun = await client.post("/cycles", data={"do": "begin"})
+        assert (begun.status_code, begun.headers["location"]) == (303, f"/cycles/{cycle + 1}")
+        again = await client.post("/cycles", data={"do": "begin", "model": "m"})
+        assert again.headers["location"] == f"/cycles/{cycle + 1}"  # it is open
+        cancel = {"do": "cancel", "reason": "<b>too</b> early"}
+        assert (await client.post("/cycles", data=cancel)).status_code == 303
+        last = (await client.get("/cycles.json")).json()["cycles"][0]
+        assert (last["outcome"], last["reason"]) == ("cancelled", "<b>too</b> early")
+        for form, status in (
+            (cancel, 409),  # none is open
+            ({"do": "cancel"}, 400),
+            ({"do": "wait"}, 400),
+            ({"do": "begin", "model": "upstream"}, 409),
+            ({"do": "begin", "model": "none"}, 404),
+        ):
+            assert (await client.post("/cycles", data=form)).status_code == status, form
+        entries = (await client.get("/audit.json")).json()["entries"]
+        assert [one["action"] for one in entries] == ["cancel cycle", "begin cycle", "begin cycle"]
+
+    on_pages(database_dsn, test, answers=3)
+
+
 def test_rates_are_of_what_was_clicked(database_dsn: str) -> None:
     async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
         rows = (await client.get("/checkpoints.json", auth=LOGIN)).json()["checkpoints"]

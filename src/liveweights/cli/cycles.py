@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
 from liveweights import bounds
@@ -25,7 +24,7 @@ from liveweights.cli.evidence import show_report
 from liveweights.cli.follow import describe, follow_cycle
 from liveweights.cli.output import say, show, show_json
 from liveweights.cycle import ledger
-from liveweights.cycle.next_turn import read_next
+from liveweights.cycle.next_turn import begin_now
 from liveweights.cycle.report import read_report
 from liveweights.cycle.status import read_status
 from liveweights.store.database import Connection
@@ -96,10 +95,8 @@ def cycle(
         return
 
     async def ask(conn: Connection) -> dict[str, Any]:
-        if now and await ledger.current(conn, alias) is None:
-            _, attempt = await read_next(conn, worker)
-            learn = msgspec.to_builtins(attempt.change(worker.learn))
-            await ledger.begin(conn, alias, learn)
+        if now:
+            await begin_now(conn, worker)
         return await read_status(conn, worker, home)
 
     status = query(settings, home, ask)

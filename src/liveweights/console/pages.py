@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from liveweights.access.audit import write_entry
 from liveweights.access.links import link_of
 from liveweights.access.roles import Role
-from liveweights.console import rating, users
+from liveweights.console import cycles, rating, users
 from liveweights.console.answers import FILTERS, WANTED, read_answer, read_answers
 from liveweights.console.assets import PREFIX, serve_asset
 from liveweights.console.audit import read_audit
@@ -122,6 +122,7 @@ class Console:
             *(Route("GET", page.path + "/{id}", self._show_one(page)) for page in SINGLE),
             Route("GET", "/answers.jsonl", self._for_people(self._export, tenants=True)),
             Route("POST", "/answers/{id}", self._for_people(self._rate, "rater", tenants=True)),
+            Route("POST", "/cycles", self._for_people(self._steer, "operator")),
             Route("POST", "/releases/rollback", self._for_people(self._roll_back, "operator")),
             Route("POST", "/users", self._for_people(self._change_users, "admin")),
             Mount(PREFIX, [Route("GET", "/{name}", serve_asset)]),
@@ -243,6 +244,16 @@ class Console:
             name = await roll_back(conn, self._now(), form)
             await write_entry(conn, person.name, "roll back", name, form)
         await _see(send, f"/releases?{urlencode({'model': name})}")
+
+    async def _steer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /cycles. Raises ApiError as ``cycles.steer``."""
+        person: Person = scope["person"]
+        form = await self._entry.read_form(scope, receive, person, cycles.FORM)
+        async with self._connection() as conn:
+            name, cycle = await cycles.steer(conn, self._now(), form)
+            details = {**form, "cycle": cycle}
+            await write_entry(conn, person.name, f"{form['do']} cycle", name, details)
+        await _see(send, f"/cycles/{cycle}")
 
     async def _rate(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /answers/ID: feedback of a rater. Raises ApiError as ``rating.read_rating``."""

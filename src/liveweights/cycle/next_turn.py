@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from liveweights.cycle import ledger
 from liveweights.cycle.attempt import Attempt, plan
 from liveweights.cycle.ledger import Cycle
@@ -19,6 +21,16 @@ async def read_next(conn: Connection, settings: WorkerSettings) -> tuple[News, A
     past = await _read_past(conn, settings)
     news = await ledger.read_news(conn, settings.alias, settings.learn_from)
     return news, plan(past, settings.learn, settings.gate)
+
+
+async def begin_now(conn: Connection, settings: WorkerSettings) -> Cycle:
+    """The open cycle of an alias; one that begins now, due or not, where none is open."""
+    cycle = await ledger.current(conn, settings.alias)
+    if cycle is not None:
+        return cycle
+    _, attempt = await read_next(conn, settings)
+    learn = msgspec.to_builtins(attempt.change(settings.learn))
+    return await ledger.begin(conn, settings.alias, learn)
 
 
 async def read_attempt(conn: Connection, settings: WorkerSettings, cycle: int) -> Attempt:
