@@ -7,9 +7,12 @@ from html.parser import HTMLParser
 import httpx
 import pytest
 from tests.release.test_aliases import A, B, C
+from tests.scoreboard.examples import results as make_results
+from tests.scoreboard.examples import run as make_run
 
 from liveweights.console import export
 from liveweights.release import aliases
+from liveweights.scoreboard.rows import keep_results, open_run
 from liveweights.store.database import Pool
 
 from .story import KEY, LOGIN, on_pages
@@ -88,6 +91,7 @@ def test_every_page_and_its_json_say_the_same(database_dsn: str) -> None:
             f"/cycles/{cycle}": f"/cycles/{cycle}.json",
             "/releases": "/releases.json",
             "/playground": "/playground.json",
+            "/scoreboard": "/scoreboard.json",
             "/users": "/users.json",
             "/audit": "/audit.json",
             "/?model=upstream": "/home.json?model=upstream",
@@ -241,6 +245,57 @@ def test_an_operator_begins_a_cycle_and_ends_it(database_dsn: str) -> None:
         assert [one["action"] for one in entries] == ["cancel cycle", "begin cycle", "begin cycle"]
 
     on_pages(database_dsn, test, answers=3)
+
+
+def test_an_operator_overrules_a_canary(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        client.headers["authorization"] = f"Bearer {KEY}"
+        for form, status in (
+            ({"do": "hold", "reason": "x"}, 409),  # there is none
+            ({"do": "hold"}, 400),
+            ({"do": "wait", "reason": "x"}, 400),
+            ({"do": "hold", "reason": "x", "model": "upstream"}, 409),
+        ):
+            assert (await client.post("/releases/canary", data=form)).status_code == status, form
+        async with pool.connection() as conn:
+            await aliases.start_canary(conn, "m", C, 0.1, reason="the gate passed")
+        page = (await client.get("/releases")).text
+        assert ">Hold</button>" in page
+        assert "reward, that it is not worse" in page
+        told = (await client.get("/releases.json")).json()
+        assert told["evidence"]["numbers"]["needed"] > 1
+        assert {guard["name"] for guard in told["evidence"]["guards"]}
+        hold = {"do": "hold", "reason": "<b>not</b> on a Friday"}
+        assert (await client.post("/releases/canary", data=hold)).status_code == 303
+        assert ">Go on</button>" in (await client.get("/releases")).text
+        back = {"do": "abort", "reason": "tickets", "model": "m"}
+        assert (await client.post("/releases/canary", data=back)).status_code == 303
+        told = (await client.get("/releases.json")).json()
+        assert (told["canary"], told["evidence"]) == (None, None)
+        assert told["changes"][0]["reason"] == "by hand, on the page: tickets"
+        entries = (await client.get("/audit.json")).json()["entries"]
+        assert [one["action"] for one in entries] == ["abort canary", "hold canary"]
+
+    on_pages(database_dsn, test, answers=5)
+
+
+def test_scores_are_shown_with_their_ties(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        client.headers["authorization"] = f"Bearer {KEY}"
+        assert "Nothing has been scored yet" in (await client.get("/scoreboard")).text
+        async with pool.connection() as conn:
+            for model, step in (("<b>big</b>", 1), ("m", 3), ("n", 3)):
+                scores = [float(number % step == 0) for number in range(40)]
+                run = make_run(model, f"{model}@1", cases=40)
+                await keep_results(conn, await open_run(conn, run, "EUR"), make_results(scores))
+        page = (await client.get("/scoreboard")).text
+        assert "&lt;b&gt;big&lt;/b&gt;" in page
+        assert "<b>big" not in page
+        (table,) = (await client.get("/scoreboard.json")).json()["tables"]
+        assert [row["tied"] for row in table["rows"]] == ["a", "b", "b"]
+        assert "share a letter are not told apart" in " ".join(table["notes"])
+
+    on_pages(database_dsn, test, answers=5)
 
 
 def test_rates_are_of_what_was_clicked(database_dsn: str) -> None:

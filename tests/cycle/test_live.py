@@ -242,6 +242,9 @@ def test_many_sessions_stay_on_their_side(database_dsn: str, tmp_path: Path) -> 
             )
             assert (alias.by_answer, alias.share) == (False, CANARY.steps[0])
             worker = product.config.for_worker()
-            assert "this step ends with 5 rewards" in await live.explain(conn, alias, worker)
+            judged = await live.weigh(
+                conn, alias, rewards=worker.rewards, canary=worker.canary, gate=worker.gate
+            )
+            assert "this step ends with 5 rewards" in judged.move.reason
 
     with_product(database_dsn, tmp_path, test, step_seconds=60.0)

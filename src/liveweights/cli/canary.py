@@ -24,9 +24,10 @@ from liveweights.cli.output import say, show, show_json
 from liveweights.cli.rules import read_terms
 from liveweights.config import Config, ModelSettings
 from liveweights.cycle import ledger, live
+from liveweights.cycle.override import override
 from liveweights.cycle.trial import Trial, note_trial
 from liveweights.release import aliases
-from liveweights.release.alias import Alias, AliasError
+from liveweights.release.alias import Alias
 from liveweights.release.audience import count_audience
 from liveweights.release.rollout import IllegalMove, Move
 from liveweights.store.database import Connection
@@ -191,22 +192,14 @@ def _act(
     settings: Config, model: ModelSettings, move: Move
 ) -> Callable[[Connection], Awaitable[Alias]]:
     async def ask(conn: Connection) -> Alias:
-        alias = await aliases.read(conn, model.alias)
-        if alias.canary is None:
-            raise AliasError(f"{alias.name!r} has no canary")
-        cycle = await ledger.current(conn, alias.name)
-        evidence = await live.read_evidence(conn, alias, model.rewards)
-        known = live.describe(
-            live.judge(evidence, settings.canary, model.gate).look, settings.canary
-        )
         try:
-            return await live.act(
+            return await override(
                 conn,
-                alias,
+                model.alias,
                 move,
-                settings.canary,
-                cycle=cycle.id if cycle else None,
-                evidence=known,
+                rewards=model.rewards,
+                canary=settings.canary,
+                gate=model.gate,
             )
         except IllegalMove as error:
             raise refuse(str(error)) from error

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from liveweights.access.audit import write_entry
 from liveweights.access.links import link_of
 from liveweights.access.roles import Role
-from liveweights.console import cycles, rating, users
+from liveweights.console import canary, cycles, rating, users
 from liveweights.console.answers import FILTERS, WANTED, read_answer, read_answers
 from liveweights.console.assets import PREFIX, serve_asset
 from liveweights.console.audit import read_audit
@@ -38,6 +38,7 @@ from liveweights.console.login import Login
 from liveweights.console.person import Person
 from liveweights.console.playground import read_playground
 from liveweights.console.releases import FORM, read_releases, roll_back
+from liveweights.console.scores import read_scoreboard
 from liveweights.console.subject import Asked, Subject
 from liveweights.console.templates import render
 from liveweights.http.errors import ApiError, too_many
@@ -83,6 +84,7 @@ LISTS = (
     Page("/checkpoints", "checkpoints.html", read_checkpoints, (PARAM,)),
     Page("/cycles", "cycles.html", read_cycles, (PARAM,)),
     Page("/releases", "releases.html", read_releases, (PARAM,)),
+    Page("/scoreboard", "scoreboard.html", read_scoreboard),
     Page("/users", "users.html", users.show_users, needed="admin"),
     Page("/audit", "audit.html", read_audit, (PARAM,), needed="admin"),
 )
@@ -124,6 +126,7 @@ class Console:
             Route("POST", "/answers/{id}", self._for_people(self._rate, "rater", tenants=True)),
             Route("POST", "/cycles", self._for_people(self._steer, "operator")),
             Route("POST", "/releases/rollback", self._for_people(self._roll_back, "operator")),
+            Route("POST", "/releases/canary", self._for_people(self._overrule, "operator")),
             Route("POST", "/users", self._for_people(self._change_users, "admin")),
             Mount(PREFIX, [Route("GET", "/{name}", serve_asset)]),
         ]
@@ -243,6 +246,15 @@ class Console:
         async with self._connection() as conn:
             name = await roll_back(conn, self._now(), form)
             await write_entry(conn, person.name, "roll back", name, form)
+        await _see(send, f"/releases?{urlencode({'model': name})}")
+
+    async def _overrule(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /releases/canary. Raises ApiError as ``canary.steer_canary``."""
+        person: Person = scope["person"]
+        form = await self._entry.read_form(scope, receive, person, canary.FORM)
+        async with self._connection() as conn:
+            name = await canary.steer_canary(conn, self._now(), form)
+            await write_entry(conn, person.name, f"{form['do']} canary", name, form)
         await _see(send, f"/releases?{urlencode({'model': name})}")
 
     async def _steer(self, scope: Scope, receive: Receive, send: Send) -> None:

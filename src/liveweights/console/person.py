@@ -15,6 +15,7 @@ SECTIONS: tuple[tuple[str, str, Role, bool], ...] = (
     ("cycles", "Cycles", "viewer", False),
     ("releases", "Releases", "viewer", False),
     ("models", "Models", "viewer", True),
+    ("scoreboard", "Scoreboard", "viewer", False),
     ("users", "Users", "admin", False),
     ("audit", "Audit", "admin", False),
 )

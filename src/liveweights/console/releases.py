@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
+from liveweights.console.canary import read_standing
 from liveweights.console.cursor import PARAM, ROWS, cut_page, read_number
 from liveweights.console.path import Station, read_path
 from liveweights.console.subject import Asked, Subject, missing
-from liveweights.cycle import live
 from liveweights.http.errors import ApiError, bad_request
 from liveweights.release import aliases
 from liveweights.release.alias import AliasError, UnknownAlias
@@ -35,7 +36,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Releases(msgspec.Struct, frozen=True, kw_only=True):
-    """An alias at ``version``, what its canary ``waits`` for, what a rollback can make live again
+    """An alias at ``version``, what its canary ``waits`` for, the ``evidence`` for and against it
+    (as ``liveweights canary show`` has it), what a rollback can make live again
     (nearest first), and a page of its changes, newest first. ``share`` is of the sessions, or
     ``by_answer``."""
 
@@ -48,6 +50,7 @@ class Releases(msgspec.Struct, frozen=True, kw_only=True):
     shadow: float
     held: bool
     waits: str | None
+    evidence: dict[str, Any] | None
     path: tuple[Station, ...]
     targets: tuple[str, ...]
     changes: tuple[Change, ...]
@@ -74,6 +77,9 @@ async def read_releases(conn: Connection, subject: Subject, asked: Asked) -> Rel
     names = Change.__struct_fields__
     one_more = [Change(**dict(zip(names, row, strict=True))) for row in await cursor.fetchall()]
     shown, following = cut_page(one_more, ROWS, lambda change: str(change.id))
+    waits, evidence = None, None
+    if alias.canary:
+        waits, evidence = await read_standing(conn, alias, worker)
     return Releases(
         model=alias.name,
         version=alias.version,
@@ -83,7 +89,8 @@ async def read_releases(conn: Connection, subject: Subject, asked: Asked) -> Rel
         by_answer=alias.by_answer,
         shadow=round(alias.shadow, 4),
         held=alias.held,
-        waits=await live.explain(conn, alias, worker) if alias.canary else None,
+        waits=waits,
+        evidence=evidence,
         path=await read_path(conn, alias.name, alias.canary or alias.live),
         targets=tuple(await rollback_targets(conn, alias.name)),
         changes=shown,

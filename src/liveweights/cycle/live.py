@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from liveweights.cycle.settings import WorkerSettings
 from liveweights.gate.settings import GateSettings
 from liveweights.learn.rewards import RewardMap, reward
 from liveweights.record.answers import read_answers
@@ -85,11 +84,18 @@ def judge(evidence: Evidence, settings: CanarySettings, gate: GateSettings) -> J
     return Judged(rollout, look, decide(rollout, look, settings))
 
 
-async def explain(conn: Connection, alias: Alias, settings: WorkerSettings) -> str:
-    """What the alias's canary does next, and what it waits for."""
-    evidence = await read_evidence(conn, alias, settings.rewards)
-    judged = await asyncio.to_thread(judge, evidence, settings.canary, settings.gate)
-    return f"{judged.move.action}: {judged.move.reason}"
+async def weigh(
+    conn: Connection,
+    alias: Alias,
+    *,
+    rewards: RewardMap,
+    canary: CanarySettings,
+    gate: GateSettings,
+) -> Judged:
+    """Where the alias's canary stands now, what is known of it, and what it does next. Raises
+    LookupError where there is none."""
+    evidence = await read_evidence(conn, alias, rewards)
+    return await asyncio.to_thread(judge, evidence, canary, gate)
 
 
 def describe(look: Look, settings: CanarySettings) -> dict[str, Any]:
