@@ -39,6 +39,7 @@ COMMANDS = {
     "adoption": f"{HERE}.adoption:adoption",
     "tenants": f"{HERE}.tenants:tenants",
     "keys": f"{HERE}.keys:keys",
+    "lsp": f"{HERE}.editor:lsp",
     "replay": f"{HERE}.replay:replay",
     "upcycle": f"{HERE}.upcycle:upcycle",
     "prune": f"{HERE}.upkeep:prune",
