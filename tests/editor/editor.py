@@ -158,7 +158,11 @@ async def language_server(folder: Path, **settings: Any) -> AsyncGenerator[Clien
     try:
         started = await client.initialize_async(
             types.InitializeParams(
-                types.ClientCapabilities(),
+                types.ClientCapabilities(
+                    text_document=types.TextDocumentClientCapabilities(
+                        inline_completion=types.InlineCompletionClientCapabilities()
+                    )
+                ),
                 root_uri=folder.as_uri(),
                 initialization_options={**QUICK, **settings},
             )
@@ -168,6 +172,6 @@ async def language_server(folder: Path, **settings: Any) -> AsyncGenerator[Clien
         yield client
         async with asyncio.timeout(30):
             await client.shutdown_async(None)
-        client.exit(None)
     finally:
+        client.exit(None)
         await client.stop()

@@ -91,7 +91,7 @@ def make_server(defaults: EditorSettings) -> LanguageServer:
     def close_document(params: types.DidCloseTextDocumentParams) -> None:
         assistant.close(params.text_document.uri)
 
-    @server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION)
+    @server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())
     async def suggest(params: types.InlineCompletionParams) -> types.InlineCompletionList | None:
         # What is chosen in the list of completions stands in the way of a suggestion.
         if params.context.selected_completion_info is not None:
