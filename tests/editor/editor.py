@@ -56,7 +56,7 @@ def read_feedback(dsn: str) -> list[tuple[str, str | None]]:
     with psycopg.connect(dsn) as conn:
         return conn.execute(
             "select signal, f.text from feedback f join generations g on g.id = f.generation"
-            " order by g.started_at, f.received_at, f.signal"
+            " order by g.created_at, f.received_at, f.signal"
         ).fetchall()
 
 

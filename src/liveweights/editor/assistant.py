@@ -12,7 +12,7 @@ from pathlib import Path
 from time import monotonic
 
 from liveweights.editor import secrets
-from liveweights.editor.context import Context, Other, cut_overlap, is_worth_asking, select
+from liveweights.editor.context import CHARACTERS, Context, Other, cut_overlap, is_worth_asking, select
 from liveweights.editor.documents import Document
 from liveweights.editor.guard import name_of, why_not
 from liveweights.editor.outbox import Outbox
@@ -116,7 +116,7 @@ class Assistant:
         offered = document.offered(offset)
         if offered != NOTHING or monotonic() < self._away_until:
             return offered
-        if self._refuse(document):
+        if self._refuse(document) or not self._has_context(document, offset):
             return NOTHING
         version = document.version
         task = asyncio.create_task(self._ask(document, offset, wait=not invoked))
@@ -148,6 +148,12 @@ class Assistant:
             return None
         self._pauses.succeed()
         return _Asked(answer, infill)
+
+    def _has_context(self, document: Document, offset: int) -> bool:
+        """Whether anything before the cursor may be sent; if not, not even the model is asked
+        about."""
+        start = max(0, offset - self.settings.context_tokens * CHARACTERS)
+        return bool(secrets.after_secrets(document.text[start:offset], document.uri).strip())
 
     def _select(self, document: Document, offset: int, *, infill: bool) -> Context | None:
         """What may be sent, without a line that holds a secret; None where nothing is left."""
