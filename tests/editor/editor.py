@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 from lsprotocol import types
@@ -49,6 +50,56 @@ async def serving(
                 yield url.removesuffix("/v1"), engine
     finally:
         await pool.close()
+
+
+class Relay:
+    """A port in front of a service, which can be closed as if the service were away."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._service = parts.hostname, parts.port
+        self._port = 0
+        self._server: asyncio.Server | None = None
+        self._writers: list[asyncio.StreamWriter] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    async def open(self) -> None:
+        """Listen, on the same port every time."""
+        self._server = await asyncio.start_server(self._relay, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    def close(self) -> None:
+        """Refuse connections and break those that are open."""
+        if self._server is not None:
+            self._server.close()
+        for writer in self._writers:
+            writer.close()
+        self._writers.clear()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        from_service, to_service = await asyncio.open_connection(*self._service)
+        await asyncio.gather(_copy(reader, to_service), _copy(from_service, writer))
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65_536):
+        writer.write(data)
+    writer.close()
+
+
+@asynccontextmanager
+async def relaying(url: str) -> AsyncGenerator[Relay]:
+    """An open relay in front of ``url``."""
+    relay = Relay(url)
+    await relay.open()
+    try:
+        yield relay
+    finally:
+        relay.close()
 
 
 def read_feedback(dsn: str) -> list[tuple[str, str | None]]:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lsprotocol import types
 
-from .editor import Client, Editor, language_server, read_feedback, serving
+from .editor import Client, Editor, language_server, read_feedback, relaying, serving
 
 BEFORE = "def area(width, height):\n    return"
 WHOLE = " width * height"
@@ -24,16 +25,18 @@ def react(
     *texts: str,
     **settings: Any,
 ) -> list[tuple[str, str | None]]:
-    """The rows of what somebody does with the suggestion in an open file."""
+    """The rows of what somebody does with the suggestion in an open file; the model is silent
+    after it."""
+    texts = (*(texts or (WHOLE,)), "")
 
     async def scenario() -> None:
         async with (
-            serving(dsn, texts or (WHOLE,)) as (url, _),
+            serving(dsn, texts) as (url, _),
             language_server(folder, url=url, **settings) as client,
         ):
             editor = Editor(client, folder / "area.py", BEFORE)
             editor.open()
-            assert await editor.ask() == (texts or (WHOLE,))[0]
+            assert await editor.ask() == texts[0]
             await act(editor)
 
     asyncio.run(scenario())
@@ -127,7 +130,7 @@ def test_lines_are_taken_one_by_one(database_dsn: str, tmp_path: Path) -> None:
             await editor.ask()
         editor.type("\n        depth]\n")
 
-    rows = react(database_dsn, tmp_path, act, LINES, multiline=True)
+    rows = react(database_dsn, tmp_path, act, LINES, multiline=True, maxTokens=64)
     part = " [\n        width,"
     assert sorted(rows, key=str) == [
         ("accepted", None),
@@ -286,9 +289,7 @@ def test_a_correction_with_a_secret_stays_here(database_dsn: str, tmp_path: Path
     assert react(database_dsn, tmp_path, act) == [("rejected", None)]
 
 
-def test_with_the_service_away_nothing_shows_and_when_it_is_back_all_is_told(
-    database_dsn: str, tmp_path: Path
-) -> None:
+def test_with_the_service_away_nothing_shows_and_the_log_is_told_once(tmp_path: Path) -> None:
     async def scenario() -> Client:
         async with language_server(tmp_path, url="http://127.0.0.1:9") as client:
             editor = Editor(client, tmp_path / "area.py", BEFORE)
@@ -296,11 +297,35 @@ def test_with_the_service_away_nothing_shows_and_when_it_is_back_all_is_told(
             for letter in " 42\n":
                 editor.type(letter)
                 assert await editor.ask() == ""
-            assert len(client.logged) == 1
-            assert client.shown == []
             return client
 
+    client = asyncio.run(scenario())
+    assert len(client.logged) == 1
+    assert client.shown == []
+
+
+def test_what_there_is_to_tell_waits_until_the_service_is_back(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with (
+            serving(database_dsn, [WHOLE, ""]) as (url, _),
+            relaying(url) as relay,
+            language_server(tmp_path, url=relay.url) as client,
+        ):
+            editor = Editor(client, tmp_path / "area.py", BEFORE)
+            editor.open()
+            assert await editor.ask() == WHOLE
+            relay.close()
+            editor.type(" 42\n")
+            assert await editor.ask() == ""
+            assert read_feedback(database_dsn) == []
+            await relay.open()
+            await until(lambda: len(read_feedback(database_dsn)) == 2)
+            assert client.shown == []
+
     asyncio.run(scenario())
+    assert sorted(read_feedback(database_dsn), key=str) == sorted(OTHER, key=str)
 
 
 def test_settings_that_are_not_understood_are_told_and_the_former_hold(
@@ -340,8 +365,6 @@ def test_consent_that_is_withdrawn_counts_at_once(database_dsn: str, tmp_path: P
 
 
 def configure(client: Client, settings: dict[str, Any]) -> None:
-    from lsprotocol import types
-
     client.workspace_did_change_configuration(types.DidChangeConfigurationParams(settings))
 
 

@@ -27,5 +27,5 @@ def lsp(
     except ImportError as error:
         raise refuse(
             "the language server needs its extra: pip install 'liveweights[editor]'"
-        ) from (error)
+        ) from error
     make_server(defaults).start_io()

@@ -12,7 +12,14 @@ from pathlib import Path
 from time import monotonic
 
 from liveweights.editor import secrets
-from liveweights.editor.context import CHARACTERS, Context, Other, cut_overlap, is_worth_asking, select
+from liveweights.editor.context import (
+    CHARACTERS,
+    Context,
+    Other,
+    cut_overlap,
+    is_worth_asking,
+    select,
+)
 from liveweights.editor.documents import Document
 from liveweights.editor.guard import name_of, why_not
 from liveweights.editor.outbox import Outbox
