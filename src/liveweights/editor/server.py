@@ -74,7 +74,8 @@ def make_server(defaults: EditorSettings) -> LanguageServer:
     @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
     def open_document(params: types.DidOpenTextDocumentParams) -> None:
         document = params.text_document
-        assistant.encoding = server.workspace.position_encoding.value
+        kind = server.workspace.position_encoding or types.PositionEncodingKind.Utf16
+        assistant.encoding = types.PositionEncodingKind(kind).value
         text = with_newlines(document.text)
         assistant.open(document.uri, str(document.language_id), text, document.version)
 
