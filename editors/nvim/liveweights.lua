@@ -6,12 +6,12 @@ local M = {}
 
 M.keys = { accept = "<Tab>", word = "<M-Right>", line = "<M-Down>", dismiss = "<C-]>" }
 
-local function run(client, command)
-  client:request("workspace/executeCommand", { command = command }, function() end)
-end
+local WORD = { "^%s*[%w_\128-\255]+", "^%s*[^%s%w_\128-\255]+" }
+local LINE = { "^\n?[^\n]+" }
 
---- Take what is shown up to where `pattern` ends in it; the server reads that from the change.
-local function take_part(pattern)
+--- Take what is shown up to where the first of `patterns` that is there ends; the server reads that
+--- from the change.
+local function take_part(patterns)
   return function()
     local buffer = vim.api.nvim_get_current_buf()
     local client = vim.lsp.get_clients({ bufnr = buffer, name = "liveweights" })[1]
@@ -22,9 +22,11 @@ local function take_part(pattern)
     params.context = { triggerKind = 2 }
     client:request("textDocument/inlineCompletion", params, function(_, shown)
       local item = shown and (shown.items or shown)[1]
-      local part = item and item.insertText:match(pattern)
-      if part then
-        vim.api.nvim_put(vim.split(part, "\n", { plain = true }), "c", false, true)
+      for _, pattern in ipairs(item and patterns or {}) do
+        local part = item.insertText:match(pattern)
+        if part then
+          return vim.api.nvim_put(vim.split(part, "\n", { plain = true }), "c", false, true)
+        end
       end
     end, buffer)
   end
@@ -51,15 +53,22 @@ function M.setup(options)
         vim.keymap.set("i", key, act, vim.tbl_extend("force", { buffer = buffer }, extra or {}))
       end
       map(keys.accept, function()
+        -- True where something is shown; it is put there once this mapping is through.
         return vim.lsp.inline_completion.get() and "" or keys.accept
       end, { expr = true, replace_keycodes = true })
-      map(keys.word, take_part("^%s*[%w_]+") )
-      map(keys.line, take_part("^\n?[^\n]+"))
+      map(keys.word, take_part(WORD))
+      map(keys.line, take_part(LINE))
       map(keys.dismiss, function()
-        vim.lsp.inline_completion.enable(false, { bufnr = buffer })
-        vim.lsp.inline_completion.enable(true, { bufnr = buffer })
-        run(client, "liveweights.dismissed")
-      end)
+        -- What is shown goes, and the function that gets it puts nothing there.
+        local shown = vim.lsp.inline_completion.get({
+          on_accept = function(item)
+            if item.client_id == client.id then
+              client:exec_cmd({ title = "dismissed", command = "liveweights.dismissed" })
+            end
+          end,
+        })
+        return shown and "" or keys.dismiss
+      end, { expr = true, replace_keycodes = true })
     end,
   })
   vim.lsp.enable("liveweights")

@@ -1,5 +1,6 @@
 // Starts the language server and hands it the settings. What becomes of a suggestion the server
-// reads from the changes of the document; only Escape is told it, which changes nothing there.
+// reads from the changes of the document and from the command that comes with it; Escape, which
+// changes nothing there, is told it.
 
 import { commands, ExtensionContext, workspace } from "vscode";
 import { LanguageClient } from "vscode-languageclient/node";
@@ -33,7 +34,9 @@ export async function activate(context: ExtensionContext): Promise<void> {
     }),
     commands.registerCommand("liveweights.dismiss", async () => {
       await commands.executeCommand("editor.action.inlineSuggest.hide");
-      await commands.executeCommand("liveweights.dismissed");
+      if (started.isRunning()) {
+        await commands.executeCommand("liveweights.dismissed");
+      }
     }),
     commands.registerCommand("liveweights.toggle", async () => {
       const section = workspace.getConfiguration(SECTION);
