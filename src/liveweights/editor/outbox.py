@@ -13,7 +13,7 @@ from liveweights.editor.service import Away, Refused, Service
 from liveweights.editor.tracker import Verdict
 
 MOST = 1000
-"""Answers whose reactions wait; of more the oldest are let go."""
+"""Reactions that wait; of more the oldest are let go."""
 LAST_SECONDS = 2.0
 """How long the end may take."""
 
