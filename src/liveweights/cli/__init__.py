@@ -40,6 +40,7 @@ COMMANDS = {
     "tenants": f"{HERE}.tenants:tenants",
     "keys": f"{HERE}.keys:keys",
     "users": f"{HERE}.users:users",
+    "lsp": f"{HERE}.editor:lsp",
     "replay": f"{HERE}.replay:replay",
     "upcycle": f"{HERE}.upcycle:upcycle",
     "ternary": f"{HERE}.ternary:ternary",
