@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
@@ -36,11 +35,9 @@ def runner() -> Run:
 
 
 def _openmp() -> Any:
-    """GNU's library, as torch has loaded it; None where it uses another."""
+    """GNU's library, as torch has loaded it; None where it uses another, as on macOS."""
     import torch
 
-    if sys.platform != "linux":
-        return None
     folder = Path(torch.__file__).parent
     places = (folder / "lib", folder.parent / "torch.libs")
     for file in (file for place in places for file in sorted(place.glob("libgomp*.so*"))):
