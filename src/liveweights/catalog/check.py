@@ -25,6 +25,7 @@ from liveweights.machine import end_with_parent, limit_memory
 from liveweights.ternary.reading import register as register_ternary
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import source_files, weight_files
+from liveweights.weights.loading import LOADING
 from liveweights.weights.models import OWN_CODE, BrokenModel, load_tokenizer, read_json, say
 from liveweights.weights.staging import write_whole
 from liveweights.weights.tensors import open_tensors
@@ -179,14 +180,15 @@ def _build(folder: Path) -> tuple[Any, dict[str, Any]]:
     from transformers import AutoModelForCausalLM
 
     register_ternary()
-    built: Any = AutoModelForCausalLM.from_pretrained(
-        folder,
-        device_map="meta",
-        ignore_mismatched_sizes=True,
-        output_loading_info=True,
-        local_files_only=True,
-        trust_remote_code=False,
-    )
+    with LOADING:
+        built: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            device_map="meta",
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            local_files_only=True,
+            trust_remote_code=False,
+        )
     return built
 
 

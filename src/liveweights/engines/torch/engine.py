@@ -16,6 +16,7 @@ from liveweights.engines.settings import EngineSettings
 from liveweights.engines.torch.decoder import TorchDecoder
 from liveweights.engines.torch.prefixes import Prefixes
 from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.loading import LOADING
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -84,11 +85,13 @@ class TorchEngine(InProcessEngine[TorchDecoder]):
 
     def _open(self, checkpoint: Checkpoint, base: Checkpoint | None) -> TorchDecoder:
         whole = base or checkpoint
-        if whole.id not in self._shared:
-            self._shared[whole.id] = self._read(whole.folder)
-        model, choices = self._shared[whole.id]
+        with LOADING:
+            if whole.id not in self._shared:
+                self._shared[whole.id] = self._read(whole.folder)
+            model, choices = self._shared[whole.id]
+            if base is not None:
+                model = _adapt(model, checkpoint.folder)
         if base is not None:
-            model = _adapt(model, checkpoint.folder)
             self._base_of[checkpoint.id] = base.id
         return TorchDecoder(checkpoint.id, model, choices, self._prefixes)
 

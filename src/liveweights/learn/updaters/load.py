@@ -14,6 +14,7 @@ from liveweights.learn.settings import LearnSettings
 from liveweights.learn.updaters.dequantised import load_dequantised
 from liveweights.ternary.reading import register as register_ternary
 from liveweights.weights.content import source_files
+from liveweights.weights.loading import LOADING
 
 
 def device_of(settings: LearnSettings) -> torch.device:
@@ -62,15 +63,16 @@ def load_model(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
     files = source_files(folder)
 
     def read(attention: str) -> Any:
-        if files:
-            return load_dequantised(folder, files, dtype, attention)
-        return AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            attn_implementation=attention,
-            local_files_only=True,
-            trust_remote_code=False,
-        )
+        with LOADING:
+            if files:
+                return load_dequantised(folder, files, dtype, attention)
+            return AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype,
+                attn_implementation=attention,
+                local_files_only=True,
+                trust_remote_code=False,
+            )
 
     try:
         model = read("sdpa")
