@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import content_id, hash_files
+from liveweights.weights.loading import LOADING
 
 
 @cache
@@ -21,7 +22,8 @@ def read(folder: Path) -> Any:
     """The model in ``folder``, float32."""
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    with LOADING:
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
 
 @cache
@@ -29,7 +31,8 @@ def read_adapted(base: Path, adapter: Path) -> Any:
     """A model of its own with a PEFT adapter merged into its weights."""
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(copy.deepcopy(read(base)), str(adapter)).merge_and_unload()
+    with LOADING:
+        return PeftModel.from_pretrained(copy.deepcopy(read(base)), str(adapter)).merge_and_unload()
 
 
 @torch.inference_mode()
@@ -59,7 +62,8 @@ def make_adapter(base: Checkpoint, folder: Path, std: float = 0.08, **settings: 
 
     torch.manual_seed(7)
     options = {"r": 8, "lora_alpha": 16, "target_modules": "all-linear", **settings}
-    model: Any = get_peft_model(copy.deepcopy(read(base.folder)), LoraConfig(**options))
+    with LOADING:
+        model: Any = get_peft_model(copy.deepcopy(read(base.folder)), LoraConfig(**options))
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "lora_B" in name:

@@ -14,6 +14,7 @@ from liveweights.learn.updaters.adapted import fuse
 from liveweights.learn.updaters.load import compute_dtype, device_of, load_model
 from liveweights.learn.updaters.targets import find_targets
 from liveweights.weights.checkpoint import Kind
+from liveweights.weights.loading import LOADING
 
 
 class Lora:
@@ -25,20 +26,21 @@ class Lora:
         from peft import LoraConfig, PeftModel, get_peft_model
 
         torch.manual_seed(settings.seed)
-        model = load_model(base, compute_dtype(settings), device_of(settings))
-        if parent is not None:
-            self.model: Any = PeftModel.from_pretrained(model, str(parent), is_trainable=True)
-        else:
-            targets = find_targets(model, settings.adapt)
-            config = LoraConfig(
-                r=settings.rank,
-                lora_alpha=settings.alpha,
-                target_modules=targets.modules,
-                target_parameters=targets.parameters or None,
-                fan_in_fan_out=targets.transposed,
-                task_type="CAUSAL_LM",
-            )
-            self.model = get_peft_model(model, config)
+        with LOADING:
+            model = load_model(base, compute_dtype(settings), device_of(settings))
+            if parent is not None:
+                self.model: Any = PeftModel.from_pretrained(model, str(parent), is_trainable=True)
+            else:
+                targets = find_targets(model, settings.adapt)
+                config = LoraConfig(
+                    r=settings.rank,
+                    lora_alpha=settings.alpha,
+                    target_modules=targets.modules,
+                    target_parameters=targets.parameters or None,
+                    fan_in_fan_out=targets.transposed,
+                    task_type="CAUSAL_LM",
+                )
+                self.model = get_peft_model(model, config)
         self.model.eval()
         fuse(self.model)
         self.learning_rate = settings.learning_rate
