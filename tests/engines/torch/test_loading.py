@@ -1,29 +1,25 @@
-"""Models that are read at the same time, and what is left behind."""
+"""One model at a time is read in a process."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 import torch
 from tests.learn.families import make_family
 
-from liveweights.catalog.check import _build
 from liveweights.learn.updaters.load import load_model
+from liveweights.weights.loading import LOADING
 
 
-def test_models_that_are_read_at_the_same_time_have_their_weights(tmp_path: Path) -> None:
-    folders = [make_family(name, tmp_path / name) for name in ("qwen3", "llama")]
-
-    def read(number: int) -> bool:
-        folder = folders[number % 2]
-        if number % 3 == 2:
-            _build(folder)
-            return True
-        model = load_model(folder, torch.float32, torch.device("cpu"))
-        return all(p.device.type == "cpu" and bool(p.isfinite().all()) for p in model.parameters())
-
-    with ThreadPoolExecutor(6) as pool:
-        assert all(pool.map(read, range(36)))
-    assert torch.empty(1).device.type == "cpu"
-    assert torch.nn.init.ones_(torch.empty(3)).tolist() == [1.0, 1.0, 1.0]
+def test_a_model_is_read_when_no_other_is(tmp_path: Path) -> None:
+    folder = make_family("qwen3", tmp_path / "tiny")
+    cpu = torch.device("cpu")
+    load_model(folder, torch.float32, cpu)  # what is imported at first is imported now
+    with ThreadPoolExecutor(1) as pool:
+        with LOADING:
+            waiting = pool.submit(load_model, folder, torch.float32, cpu)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=2)
+        assert all(bool(p.isfinite().all()) for p in waiting.result(timeout=60).parameters())
