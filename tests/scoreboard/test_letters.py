@@ -5,7 +5,13 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.scoreboard.letters import are_apart, assign_letters
+from liveweights.scoreboard.letters import assign_letters
+
+
+def are_apart(letters: list[str]) -> set[tuple[int, int]]:
+    """The pairs that share no letter."""
+    sets = [set(one.split() if " " in one else one) for one in letters]
+    return {(i, j) for i, j in combinations(range(len(sets)), 2) if not sets[i] & sets[j]}
 
 
 def test_neighbours_that_are_tied_share_a_letter() -> None:

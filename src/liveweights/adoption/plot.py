@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from liveweights.adoption.own import Week
+from liveweights.figures import save_figure
 
 Measure = Literal["answer_share", "token_share", "revenue_share"]
 
@@ -14,7 +15,6 @@ Measure = Literal["answer_share", "token_share", "revenue_share"]
 def draw_weeks(weeks: Sequence[Week], measure: Measure, target: Path) -> None:
     """Stacked shares, a band for each value; the ending of the name (svg, png, pdf) says which
     kind. Raises OSError, and ValueError for another ending."""
-    import matplotlib
     from matplotlib.figure import Figure
 
     days = sorted({one.week for one in weeks})
@@ -32,6 +32,4 @@ def draw_weeks(weeks: Sequence[Week], measure: Measure, target: Path) -> None:
     axes.tick_params(axis="x", labelrotation=45)
     if values:
         axes.legend(fontsize=8)
-    # The same weeks make the same picture.
-    with matplotlib.rc_context({"svg.hashsalt": "liveweights"}):
-        figure.savefig(target, metadata={"Date": None} if target.suffix == ".svg" else None)
+    save_figure(figure, target)

@@ -86,15 +86,8 @@ def gate(
     worse, with 3 if neither is shown; then it says how many cases it would take.
     """
     import aiohttp
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
+    from liveweights.cli.bars import case_bars
     from liveweights.cli.comparison import compare
     from liveweights.gate.suites.suite import SuiteError
 
@@ -111,14 +104,7 @@ def gate(
         suite_seed=seed,
     )
     where = home.resolve()
-    bar = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=as_json,
-    )
+    bar = case_bars(hidden=as_json)
     tasks = {name: bar.add_task(name, total=None) for name in suite}
     try:
         with bar:

@@ -22,7 +22,8 @@ from liveweights.cli.context import (
 )
 from liveweights.cli.output import say, show, show_csv, show_json
 from liveweights.machine import describe_processor
-from liveweights.scoreboard.results import Run, ScoreboardError, Scored
+from liveweights.scoreboard.results import OWN, Run, ScoreboardError
+from liveweights.scoreboard.rows import keep_results, open_run, read_scored, remove_run
 from liveweights.scoreboard.table import Table, make_tables
 from liveweights.service_key import key_for
 from liveweights.store.database import Connection
@@ -114,11 +115,11 @@ def run(
     )
     try:
         outcome = asyncio.run(score(plan, lambda: open_database(settings, where)))
-    except* (ScoreboardError, SuiteError, SandboxUnavailable, Refused, LookupError) as group:
-        raise refuse(str(_first(group))) from group
-    except* (ClientError, TimeoutError) as group:
-        why = f"{found} cannot be reached: {_first(group)}; `liveweights up` starts it"
-        raise refuse(why) from group
+    except (ScoreboardError, SuiteError, SandboxUnavailable, Refused, LookupError) as error:
+        raise refuse(str(error)) from error
+    except (ClientError, TimeoutError) as error:
+        why = f"{found} cannot be reached: {error}; `liveweights up` starts it"
+        raise refuse(why) from error
     _print(query(settings, home, lambda conn: _read(conn, names, outcome.suites)), "table")
     if outcome.spent:
         say(f"stopped: {outcome.spent} are spent; the same command goes on", fg="yellow", err=True)
@@ -196,10 +197,9 @@ def import_results(
     Read are {"ID": true}, objects with `resolved` or `score`, and reports with `resolved_ids`.
     """
     from liveweights.scoreboard.imports import conditions_for, parse_results
-    from liveweights.scoreboard.rows import keep_results, open_run
 
-    if source == "own":
-        raise refuse("--source own is what was asked here; name who published the file")
+    if source == OWN:
+        raise refuse(f"--source {OWN} is what was asked here; name who published the file")
     settings = read_config(config, home)
     try:
         results = parse_results(file.read_text(encoding="utf-8"))
@@ -228,7 +228,7 @@ def import_results(
 def list_runs(home: Home = HOME, config: Settings = None, as_json: Json = False) -> None:
     """List the runs that are kept, with all that their scores depend on."""
     settings = read_config(config, home)
-    runs = query(settings, home, _read_runs)
+    runs = query(settings, home, read_scored)
     rows = [
         {
             "id": one.id,
@@ -258,8 +258,6 @@ def remove(
     config: Settings = None,
 ) -> None:
     """Remove a run with its scores."""
-    from liveweights.scoreboard.rows import remove_run
-
     settings = read_config(config, home)
     if not query(settings, home, lambda conn: remove_run(conn, run_id)):
         raise refuse(
@@ -269,15 +267,7 @@ def remove(
 
 
 async def _read(conn: Connection, models: tuple[str, ...], suites: tuple[str, ...]) -> list[Table]:
-    from liveweights.scoreboard.rows import read_scored
-
     return make_tables(await read_scored(conn, suites), models)
-
-
-async def _read_runs(conn: Connection) -> list[Scored]:
-    from liveweights.scoreboard.rows import read_scored
-
-    return await read_scored(conn)
 
 
 def _print(tables: list[Table], form: Form) -> None:
@@ -319,10 +309,3 @@ def _print_published(bases: dict[str, str], home: Path, form: Form) -> None:
 
 def _split(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, (part.strip() for part in text.split(",")))))
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+import msgspec
 
 from liveweights import __version__
+from liveweights.cli.bars import case_bars
 from liveweights.cli.comparison import read_held_back
 from liveweights.gate.suites.catalogue import open_suite
 from liveweights.gate.suites.model import ApiModel, open_models
@@ -55,7 +55,7 @@ async def score(plan: Plan, open_database: Open) -> Outcome:
     """Ask all that is not asked yet.
 
     Raises ScoreboardError, SuiteError, SandboxUnavailable, Refused, LookupError, and
-    aiohttp.ClientError or TimeoutError where the service stays away, alone or in a group.
+    aiohttp.ClientError or TimeoutError where the service stays away.
     """
     if not plan.models or not plan.suites:
         raise ScoreboardError("name at least one model and one suite")
@@ -101,13 +101,14 @@ async def _enter(
     models: Sequence[ApiModel],
 ) -> list[Entry]:
     """The runs of a suite, with what is there of each."""
+    conditions = conditions_of(suite, plan.cases, plan.seed)
     entries: list[Entry] = []
     for entrant, model in zip(entrants, models, strict=True):
         for repeat in (0, 1) if entrant.id in plan.twice else (0,):
             run = Run(
                 model=entrant.id,
                 checkpoint=entrant.checkpoint,
-                conditions=conditions_of(suite, plan.cases, plan.seed, repeat),
+                conditions=msgspec.structs.replace(conditions, repeat=repeat),
                 runner=f"liveweights {__version__}",
                 hardware="hosted" if entrant.hosted else plan.hardware,
             )
@@ -123,13 +124,7 @@ def _learner(models: Sequence[str]) -> str:
 
 @asynccontextmanager
 async def _bar(name: str) -> AsyncGenerator[Callable[[int, int], None]]:
-    bar = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
+    bar = case_bars()
     task = bar.add_task(name, total=None)
 
     def tell(done: int, total: int) -> None:

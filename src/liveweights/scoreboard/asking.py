@@ -11,7 +11,8 @@ from liveweights.gate.suites.journal import digest
 from liveweights.gate.suites.model import ApiModel
 from liveweights.gate.suites.run import REFUSED, attempt_case, read_cases, seed_for
 from liveweights.gate.suites.suite import Case, Suite, SuiteError
-from liveweights.scoreboard.entrants import NANOS, Counter, Entrant
+from liveweights.meter.money import NANOS
+from liveweights.scoreboard.entrants import Counter, Entrant
 from liveweights.scoreboard.results import Conditions, Result
 
 Done = Mapping[tuple[str, int], Result]
@@ -52,7 +53,7 @@ class Budget:
         return None
 
 
-def conditions_of(suite: Suite, cases: int, seed: int, repeat: int = 0) -> Conditions:
+def conditions_of(suite: Suite, cases: int, seed: int) -> Conditions:
     """What the scores of ``suite`` depend on, asked so. Raises SuiteError."""
     card = suite.card
     return Conditions(
@@ -66,7 +67,6 @@ def conditions_of(suite: Suite, cases: int, seed: int, repeat: int = 0) -> Condi
         max_tokens=card.max_tokens,
         seed=seed,
         cases=len(read_cases(suite, cases)),
-        repeat=repeat,
     )
 
 
@@ -108,9 +108,12 @@ async def ask(
     refusals: dict[int, list[str]] = {entry.run: [] for entry in entries if not entry.done}
     if progress:
         progress(count, total)
-    async with asyncio.TaskGroup() as group:
-        for _ in range(max(1, concurrency)):
-            group.create_task(work())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(max(1, concurrency)):
+                group.create_task(work())
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
     for entry in entries:
         details = refusals.get(entry.run, [])
         if details and all(detail.startswith(REFUSED) for detail in details):

@@ -10,9 +10,8 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from liveweights.meter.money import NANOS
 from liveweights.scoreboard.results import ScoreboardError
-
-NANOS = 10**9
 
 
 class Pricing(msgspec.Struct, frozen=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from itertools import combinations
 
 
 def assign_letters(count: int, apart: Collection[tuple[int, int]]) -> list[str]:
@@ -30,12 +29,6 @@ def assign_letters(count: int, apart: Collection[tuple[int, int]]) -> list[str]:
         joint.join(name for name, column in zip(names, columns, strict=True) if number in column)
         for number in range(count)
     ]
-
-
-def are_apart(letters: list[str]) -> set[tuple[int, int]]:
-    """The pairs that share no letter; what `assign_letters` was given."""
-    sets = [set(one.split() if " " in one else one) for one in letters]
-    return {(i, j) for i, j in combinations(range(len(sets)), 2) if not sets[i] & sets[j]}
 
 
 def _absorb(columns: list[frozenset[int]]) -> list[frozenset[int]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from liveweights.meter.money import NANOS
+from liveweights.scoreboard.results import OWN
 from liveweights.scoreboard.table import Cost, Table
 
 COLUMNS = (
     *("suite", "rank", "model", "score", "low", "high", "tied", "cases", "seconds", "tokens"),
     *("cost", "per_solved", "currency", "checkpoint", "source"),
 )
-NANOS = 10**9
 
 
 def rows(tables: Iterable[Table]) -> list[dict[str, object]]:
@@ -43,7 +44,7 @@ def notes(table: Table) -> list[str]:
     said = [
         f"{conditions.suite} {conditions.version}: {conditions.cases} cases, {conditions.harness},"
         f" k = {conditions.samples}, {conditions.seconds:g} s at most, seed {conditions.seed}."
-        if conditions.source == "own"
+        if conditions.source == OWN
         else f"{conditions.suite} {conditions.version}: {conditions.cases} cases,"
         f" {conditions.harness}, as published by {conditions.source}."
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from liveweights.figures import save_figure
 from liveweights.scoreboard.table import Table
 
 
@@ -12,7 +13,6 @@ def draw_tables(tables: Sequence[Table], target: Path) -> None:
     """A panel for each suite that has a ranking: scores, intervals and the letters of ties; the
     ending of the name (svg, png, pdf) says which kind. Raises OSError, and ValueError for another
     ending or where nothing is ranked."""
-    import matplotlib
     from matplotlib.figure import Figure
 
     ranked = [(table, table.ranking) for table in tables if table.ranking]
@@ -34,6 +34,4 @@ def draw_tables(tables: Sequence[Table], target: Path) -> None:
         axes.grid(axis="x", alpha=0.3)
         axes.set_title(f"{table.conditions.suite}, {ranking.cases} cases", fontsize=9, loc="left")
     panels[-1][0].set_xlabel("mean score; models that share a letter are not told apart")
-    # The same tables make the same picture.
-    with matplotlib.rc_context({"svg.hashsalt": "liveweights"}):
-        figure.savefig(target, metadata={"Date": None} if target.suffix == ".svg" else None)
+    save_figure(figure, target)

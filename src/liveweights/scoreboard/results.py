@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-Own = Literal["own"]
-OWN: Own = "own"
+OWN = "own"
 """The source of what was asked here."""
 
 

@@ -46,6 +46,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     def ok(self) -> bool:
         return self.ended == "exit" and self.code == 0
 
+    def fault(self, otherwise: str) -> str:
+        """Why it did not end well, in at most 200 characters: the limit that it reached, else the
+        last line of its errors, or ``otherwise`` where it wrote none."""
+        lines = self.stderr.decode(errors="replace").strip().splitlines()
+        return (self.ended if self.ended != "exit" else lines[-1] if lines else otherwise)[:200]
+
 
 @dataclass(frozen=True, slots=True)
 class Running:

@@ -72,9 +72,8 @@ class Code:
             [self.sandbox.python, "-I", "-"], stdin=program.encode(), limits=LIMITS
         )
         ok = outcome.ok and outcome.stdout.decode(errors="replace").endswith(f"{passed}\n")
-        lines = outcome.stderr.decode(errors="replace").strip().splitlines()
-        why = outcome.ended if outcome.ended != "exit" else lines[-1] if lines else "left early"
-        return Attempt(score=float(ok), answer=completion, detail="" if ok else why[:200])
+        detail = "" if ok else outcome.fault("left early")
+        return Attempt(score=float(ok), answer=completion, detail=detail)
 
     async def close(self) -> None:
         pass

@@ -155,9 +155,7 @@ class Polyglot:
                 limits=LIMITS,
             )
             if not outcome.ok:
-                why = outcome.stderr.decode(errors="replace").strip().splitlines()
-                how = outcome.ended if outcome.ended != "exit" else why[-1] if why else "failed"
-                return Attempt(score=0.0, answer=answer, detail=how[:200])
+                return Attempt(score=0.0, answer=answer, detail=outcome.fault("failed"))
             printed = outcome.stdout.decode(errors="replace").rstrip().splitlines()
             if [line.rstrip() for line in printed] != expected:
                 return Attempt(score=0.0, answer=answer, detail="another output")

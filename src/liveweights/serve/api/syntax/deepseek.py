@@ -16,7 +16,7 @@ from liveweights.serve.api.syntax.protocol import (
     quoted,
     read_arguments,
 )
-from liveweights.serve.api.syntax.sectioned import Sectioned
+from liveweights.serve.api.syntax.sectioned import Sectioned, any_of
 
 CALLS_BEGIN, CALLS_END = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
 CALL_BEGIN, CALL_END = "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>"
@@ -42,12 +42,11 @@ class DeepSeek(Sectioned):
         return read_arguments(_CALL, body, names)
 
     def calls(self, functions: Sequence[Function], *, parallel: bool) -> list[str]:
-        names = " | ".join(f"fn_{i}" for i in range(len(functions)))
         between = '("\\n" one)*' if self._fenced else "one*"
         rules = [
             f"calls: {self.mark(CALLS_BEGIN)} one {between if parallel else ''}"
             f" {self.mark(CALLS_END)}",
-            f"one: {self.mark(CALL_BEGIN)} ({names}) {self.mark(CALL_END)}",
+            f"one: {self.mark(CALL_BEGIN)} ({any_of(functions)}) {self.mark(CALL_END)}",
         ]
         for i, function in enumerate(functions):
             name, separator = quoted(function.name), self.mark(SEPARATOR)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from liveweights.serve.api.syntax.protocol import Call, Function
-from liveweights.serve.api.syntax.sectioned import Sectioned, one_or_more
+from liveweights.serve.api.syntax.sectioned import Sectioned, any_of, one_or_more
 from liveweights.serve.api.syntax.tagged import Tagging, make_call
 
 BEGIN, END = "<tool_call>", "</tool_call>"
@@ -37,10 +37,9 @@ class Glm(Sectioned):
         return make_call(match[1], _PAIR.findall(match[2]), names)
 
     def calls(self, functions: Sequence[Function], *, parallel: bool) -> list[str]:
-        names = " | ".join(f"fn_{i}" for i in range(len(functions)))
         rules = [
             "calls: " + one_or_more("one", '"\\n"', parallel=parallel),
-            f"one: {self.mark(BEGIN)} ({names}) {self.mark(END)}",
+            f"one: {self.mark(BEGIN)} ({any_of(functions)}) {self.mark(END)}",
         ]
         for i, function in enumerate(functions):
             rules += _TAGGING.rules(i, function)

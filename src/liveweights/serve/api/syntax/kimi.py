@@ -15,7 +15,7 @@ from liveweights.serve.api.syntax.protocol import (
     quoted,
     read_arguments,
 )
-from liveweights.serve.api.syntax.sectioned import Sectioned
+from liveweights.serve.api.syntax.sectioned import Sectioned, any_of
 
 SECTION_BEGIN, SECTION_END = "<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"
 CALL_BEGIN, CALL_END = "<|tool_call_begin|>", "<|tool_call_end|>"
@@ -35,11 +35,10 @@ class Kimi(Sectioned):
         return read_arguments(_CALL, body, names)
 
     def calls(self, functions: Sequence[Function], *, parallel: bool) -> list[str]:
-        names = " | ".join(f"fn_{i}" for i in range(len(functions)))
         some = "one+" if parallel else "one"
         rules = [
             f"calls: {self.mark(SECTION_BEGIN)} {some} {self.mark(SECTION_END)}",
-            f"one: {self.mark(CALL_BEGIN)} ({names}) {self.mark(CALL_END)}",
+            f"one: {self.mark(CALL_BEGIN)} ({any_of(functions)}) {self.mark(CALL_END)}",
         ]
         for i, function in enumerate(functions):
             head = quoted(f"functions.{function.name}:")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from liveweights.serve.api.syntax.protocol import Call, Function
-from liveweights.serve.api.syntax.sectioned import Sectioned
+from liveweights.serve.api.syntax.sectioned import Sectioned, any_of
 from liveweights.serve.api.syntax.tagged import Tagging, make_call
 
 BEGIN, END = "<minimax:tool_call>", "</minimax:tool_call>"
@@ -41,8 +41,7 @@ class MiniMax(Sectioned):
         return calls or None
 
     def calls(self, functions: Sequence[Function], *, parallel: bool) -> list[str]:
-        names = " | ".join(f"fn_{i}" for i in range(len(functions)))
-        some = f"({names}){'+' if parallel else ''}"
+        some = f"({any_of(functions)}){'+' if parallel else ''}"
         rules = [f'calls: {self.mark(BEGIN)} "\\n" {some} {self.mark(END)}']
         for i, function in enumerate(functions):
             rules += _TAGGING.rules(i, function)

@@ -69,6 +69,11 @@ class Sectioned:
         return literal(mark, self.ids.get(mark))
 
 
+def any_of(functions: Sequence[Function]) -> str:
+    """In Lark: the rules ``fn_0``, ``fn_1``, ... of their calls."""
+    return " | ".join(f"fn_{i}" for i in range(len(functions)))
+
+
 def one_or_more(rule: str, between: str, *, parallel: bool) -> str:
     """In Lark."""
     return f"{rule} ({between} {rule})*" if parallel else rule
