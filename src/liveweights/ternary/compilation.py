@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from liveweights.ternary.emission import emit_product, emit_rounding
 from liveweights.ternary.instructions import Instructions, choose
 
 
@@ -58,7 +57,10 @@ class Code:
 
 @cache
 def rounding(width: int) -> Code:
-    """``emit_rounding``'s function."""
+    """``emit_rounding``'s function. Raises NoCompiler."""
+    host()
+    from liveweights.ternary.emission import emit_rounding
+
     long, pointer = ctypes.c_int64, ctypes.c_void_p
     kinds = (pointer, long, long, pointer, pointer, pointer)
     return Code(emit_rounding(width), "round", None, *kinds)
@@ -66,5 +68,8 @@ def rounding(width: int) -> Code:
 
 @cache
 def product(instructions: Instructions, group: int, tile: int) -> Code:
-    """``emit_product``'s function."""
+    """``emit_product``'s function. Raises NoCompiler."""
+    host()
+    from liveweights.ternary.emission import emit_product
+
     return Code(emit_product(instructions, group, tile), "product", None, ctypes.c_void_p)

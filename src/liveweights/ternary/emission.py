@@ -20,14 +20,7 @@ from typing import Any
 from llvmlite import ir
 
 from liveweights.ternary.instructions import Instructions, portable_dot
-
-CHUNK = 64
-BLOCK = 4
-"""Rows that are computed together, R."""
-JOB = ("codes", "scales", "activations", "sums", "steps", "out", "rows", "columns", "tokens",
-       "width", "taken", "share")  # fmt: skip
-"""The 64-bit fields of a job: six addresses; N, K, how many tokens, values from one token's output
-to the next; the rows that threads have taken so far, and how many they take at once."""
+from liveweights.ternary.job import BLOCK, JOB
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 F16, F32 = ir.HalfType(), ir.FloatType()

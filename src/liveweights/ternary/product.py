@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from liveweights.ternary.compilation import chosen, product, rounding
-from liveweights.ternary.emission import BLOCK, JOB
 from liveweights.ternary.instructions import Instructions
+from liveweights.ternary.job import BLOCK, JOB
 from liveweights.ternary.threads import runner
 from liveweights.weights.ternary.matrix import TernaryMatrix
 

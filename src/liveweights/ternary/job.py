@@ -1,0 +1,10 @@
+"""What a kernel is told of one product: the layout of its job in memory."""
+
+from __future__ import annotations
+
+BLOCK = 4
+"""Rows that are computed together."""
+JOB = ("codes", "scales", "activations", "sums", "steps", "out", "rows", "columns", "tokens",
+       "width", "taken", "share")  # fmt: skip
+"""The 64-bit fields of a job: six addresses; N, K, how many tokens, values from one token's output
+to the next; the rows that threads have taken so far, and how many they take at once."""
