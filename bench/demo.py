@@ -1,6 +1,6 @@
 """The demo, again and again on fresh homes: does it always end well, and how soon?
 
-The second half of the runs are beside a process that keeps one core busy. With ``--json FILE`` each
+The last ``--busy`` runs are beside a process that keeps one core busy. With ``--json FILE`` each
 run is kept there, and those that are there already are not done again. Ends with status 1 if a
 run's exit code is not 0.
 """
@@ -82,14 +82,16 @@ def row(number: int, found: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    options = arguments(__doc__ or "", runs=(20, "runs, the second half beside a busy core"))
-    runs = 1 if options.quick else options.runs
+    options = arguments(
+        __doc__ or "", runs=(20, "runs"), busy=(10, "how many of them beside a busy core")
+    )
+    runs, busy = (1, 0) if options.quick else (options.runs, options.busy)
     found: list[dict[str, Any]] = []
     if options.json and options.json.exists():
         found = json.loads(options.json.read_text())["figures"]["each"]
     for number in range(len(found), runs):
         with tempfile.TemporaryDirectory(prefix="liveweights-demo-") as folder:
-            found.append(run(Path(folder) / "run", busy=2 * number >= runs))
+            found.append(run(Path(folder) / "run", busy=number >= runs - busy))
         print("| " + " | ".join(row(number + 1, found[-1])) + " |", flush=True)
         finish("demo", options, figures_of(found), {})
     table(
