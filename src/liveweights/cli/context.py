@@ -12,6 +12,7 @@ import msgspec
 import psycopg
 import typer
 
+from liveweights import bounds
 from liveweights.app.running import read_running, url_of
 from liveweights.config import (
     Config,
@@ -39,6 +40,21 @@ Model = Annotated[
     typer.Option("--model", help="Public name of the model, where the service has several."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Url = Annotated[str, typer.Option(help="Of the API; default: the home's service.")]
+ApiKey = Annotated[
+    str,
+    typer.Option(
+        envvar="OPENAI_API_KEY",
+        help="API key, for a service elsewhere; that of the home is asked as itself.",
+    ),
+]
+Cases = Annotated[
+    int, typer.Option(min=0, max=bounds.COUNT, help="Most cases of each suite; 0: all.")
+]
+CaseSeed = Annotated[
+    int, typer.Option(min=0, max=bounds.COUNT, help="What the cases' seeds are made from.")
+]
+Concurrency = Annotated[int, typer.Option(min=1, max=4096, help="Cases at the same time.")]
 T = TypeVar("T")
 HOME = Path("runs/home")
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import aiohttp
 import typer
 
-from liveweights.cli.context import HOME, Home, Settings, find_url, read_config, refuse
+from liveweights.cli.context import HOME, Home, Settings, Url, find_url, read_config, refuse
 from liveweights.cli.output import say
 
 
@@ -20,7 +20,7 @@ def feedback(
         float | None, typer.Option(min=-1, max=1, help="For thumbs and reward, -1 to 1.")
     ] = None,
     text: Annotated[str | None, typer.Option(help="For edited, comment, correction.")] = None,
-    url: Annotated[str, typer.Option(help="Of the API; default: the home's service.")] = "",
+    url: Url = "",
     key: Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="API key.")] = "",
     home: Home = HOME,
     config: Settings = None,

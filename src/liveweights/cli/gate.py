@@ -9,13 +9,17 @@ from typing import Annotated
 import msgspec
 import typer
 
-from liveweights import bounds
 from liveweights.cli.context import (
     HOME,
+    ApiKey,
+    Cases,
+    CaseSeed,
+    Concurrency,
     Home,
     Json,
     Model,
     Settings,
+    Url,
     find_model,
     find_url,
     open_database,
@@ -57,24 +61,14 @@ def gate(
         ),
     ] = None,
     better: Annotated[bool, typer.Option("--better", help="It must be better.")] = False,
-    cases: Annotated[
-        int, typer.Option(min=0, max=bounds.COUNT, help="Most cases per suite; 0: all.")
-    ] = 0,
-    concurrency: Annotated[int, typer.Option(min=1, max=4096, help="Cases at the same time.")] = 2,
-    seed: Annotated[
-        int, typer.Option(min=0, max=bounds.COUNT, help="What the cases' seeds are made from.")
-    ] = 0,
+    cases: Cases = 0,
+    concurrency: Concurrency = 2,
+    seed: CaseSeed = 0,
     keep: Annotated[
         Path | None, typer.Option(help="Folder for every answer; asked again, it goes on there.")
     ] = None,
-    url: Annotated[str, typer.Option(help="Of the API; default: the home's service.")] = "",
-    key: Annotated[
-        str,
-        typer.Option(
-            envvar="OPENAI_API_KEY",
-            help="API key, for a service elsewhere; that of the home is asked as itself.",
-        ),
-    ] = "",
+    url: Url = "",
+    key: ApiKey = "",
     model: Model = None,
     home: Home = HOME,
     config: Settings = None,

@@ -14,6 +14,7 @@ from liveweights.cli.context import (
     Home,
     Model,
     Settings,
+    Url,
     find_model,
     find_url,
     read_config,
@@ -29,7 +30,6 @@ from liveweights.replay.settings import DemoOptions, MeasureSettings, Rewards, T
 from liveweights.replay.traffic import Tally, Traffic
 
 replay = typer.Typer(no_args_is_help=True, help="Replayed developers who type real code.")
-Url = Annotated[str, typer.Option(help="Of the API; default: the home's service.")]
 
 
 def demo(

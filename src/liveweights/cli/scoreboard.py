@@ -11,9 +11,14 @@ import typer
 from liveweights import __version__, bounds
 from liveweights.cli.context import (
     HOME,
+    ApiKey,
+    Cases,
+    CaseSeed,
+    Concurrency,
     Home,
     Json,
     Settings,
+    Url,
     find_url,
     open_database,
     query,
@@ -52,13 +57,9 @@ def run(
         list[str] | None,
         typer.Option(help="Score this one again with other seeds: the noise. Repeat."),
     ] = None,
-    cases: Annotated[
-        int, typer.Option(min=0, max=bounds.COUNT, help="Most cases of each suite; 0: all.")
-    ] = 0,
-    seed: Annotated[
-        int, typer.Option(min=0, max=bounds.COUNT, help="What the cases' seeds are made from.")
-    ] = 0,
-    concurrency: Annotated[int, typer.Option(min=1, max=4096, help="Cases at the same time.")] = 2,
+    cases: Cases = 0,
+    seed: CaseSeed = 0,
+    concurrency: Concurrency = 2,
     most_money: Annotated[
         float | None,
         typer.Option(
@@ -71,14 +72,8 @@ def run(
     hardware: Annotated[
         str, typer.Option(help="What answers; default: this machine's processor, or `hosted`.")
     ] = "",
-    url: Annotated[str, typer.Option(help="Of the API; default: the home's service.")] = "",
-    key: Annotated[
-        str,
-        typer.Option(
-            envvar="OPENAI_API_KEY",
-            help="API key, for a service elsewhere; that of the home is asked as itself.",
-        ),
-    ] = "",
+    url: Url = "",
+    key: ApiKey = "",
     home: Home = HOME,
     config: Settings = None,
 ) -> None:
