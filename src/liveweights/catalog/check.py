@@ -25,7 +25,7 @@ from liveweights.machine import end_with_parent, limit_memory
 from liveweights.ternary.reading import register as register_ternary
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import source_files, weight_files
-from liveweights.weights.loading import LOADING
+from liveweights.weights.loading import load_causal
 from liveweights.weights.models import OWN_CODE, BrokenModel, load_tokenizer, read_json, say
 from liveweights.weights.staging import write_whole
 from liveweights.weights.tensors import open_tensors
@@ -177,19 +177,10 @@ def is_finite(tensor: torch.Tensor) -> bool:
 
 def _build(folder: Path) -> tuple[Any, dict[str, Any]]:
     """The model without its weights, and how those in the files compare with it."""
-    from transformers import AutoModelForCausalLM
-
     register_ternary()
-    with LOADING:
-        built: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            device_map="meta",
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            local_files_only=True,
-            trust_remote_code=False,
-        )
-    return built
+    return load_causal(
+        folder, device_map="meta", ignore_mismatched_sizes=True, output_loading_info=True
+    )
 
 
 def _has_foreign_tokenizer(folder: Path) -> bool:

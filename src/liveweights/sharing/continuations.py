@@ -10,6 +10,7 @@ import torch
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.updaters.load import compute_dtype, device_of, load_model
 from liveweights.sharing.source import Source
+from liveweights.weights.loading import load_adapter
 
 BATCH = 8
 
@@ -24,9 +25,7 @@ def continue_both(
     dtype, device = compute_dtype(settings), device_of(settings)
     model = load_model(source.base.folder, dtype, device)
     if source.checkpoint.kind == "adapter":
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, str(source.checkpoint.folder)).eval()
+        model = load_adapter(model, source.checkpoint.folder).eval()
     answers = continue_greedily(model, prompts, most)
     if source.checkpoint.kind == "adapter" and source.base.id == source.root.id:
         with model.disable_adapter():

@@ -14,6 +14,7 @@ from liveweights.weights.adapters import to_gguf_adapter
 from liveweights.weights.content import SOURCE, covered_files, source_files, weight_files
 from liveweights.weights.foreign import CONFIG, copy_adapter
 from liveweights.weights.gguf import Precision, write_gguf
+from liveweights.weights.loading import load_adapter
 from liveweights.weights.models import read_json
 from liveweights.weights.selection import FILE as SELECTION
 from liveweights.weights.tensors import read_dtypes
@@ -100,14 +101,13 @@ def _copy_selection(source: Path, target: Path) -> None:
 
 def _merge(source: Source, folder: Path) -> None:
     import torch
-    from peft import PeftModel
 
     from liveweights.learn.updaters.load import load_model
 
     base = source.base.folder
     stored = {} if source_files(base) else read_dtypes(base)
     model: Any = load_model(base, torch.float32, torch.device("cpu"))
-    adapted: Any = PeftModel.from_pretrained(model, str(source.checkpoint.folder))
+    adapted: Any = load_adapter(model, source.checkpoint.folder)
     merged: Any = adapted.merge_and_unload(safe_merge=True)
     # Fused experts have other names on disk than in memory: they get the coarsest precision.
     coarsest = min(

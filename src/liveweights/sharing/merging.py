@@ -12,6 +12,7 @@ from liveweights.learn.updaters.load import load_model
 from liveweights.sharing.method import Method
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.foreign import ForeignError, check_adapter
+from liveweights.weights.loading import LOADING, load_adapter
 
 _NAME = "merged"
 
@@ -35,8 +36,6 @@ def merge_adapters(
     ``density`` is the share of values that methods which drop some keep; ``seed`` fixes which,
     where that is drawn. Raises CannotMerge, OSError.
     """
-    from peft import PeftModel
-
     for part in parts:
         if part.kind != "adapter" or part.base != base.id:
             raise CannotMerge(f"{part.id} is no adapter on {base.id}")
@@ -45,8 +44,9 @@ def merge_adapters(
     model: Any = load_model(base.folder, torch.float32, torch.device("cpu"))
     for name, part in names.items():
         if name == "part0":
-            model = PeftModel.from_pretrained(model, str(part.folder), adapter_name=name)
-        else:
+            model = load_adapter(model, part.folder, adapter_name=name)
+            continue
+        with LOADING:
             model.load_adapter(str(part.folder), adapter_name=name)
     options: dict[str, Any] = {"combination_type": method.replace("-", "_")}
     if method.startswith(("ties", "dare", "magnitude")):

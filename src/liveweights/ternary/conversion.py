@@ -19,6 +19,7 @@ from torch import Tensor
 from liveweights.ternary.calibration import Walk, decoder_layers, perplexity
 from liveweights.ternary.rounding import output_loss, round_matrix, round_plainly
 from liveweights.weights.content import weight_files
+from liveweights.weights.loading import load_causal
 from liveweights.weights.ternary.folder import write_folder
 from liveweights.weights.ternary.layout import Group, Layout, Packing, to_tensors
 from liveweights.weights.ternary.matrix import TernaryMatrix
@@ -74,17 +75,9 @@ def convert(source: Path, target: Path, ids_BT: Tensor, options: Options, tell: 
     others it is calibrated. The dense model is held in float32. Raises CannotConvert,
     CannotCalibrate, NotTernary, OSError.
     """
-    from transformers import AutoModelForCausalLM
-
     if target.exists():
         raise CannotConvert(f"{target} is there already")
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        source,
-        dtype=torch.float32,
-        attn_implementation="sdpa",
-        local_files_only=True,
-        trust_remote_code=False,
-    )
+    model: Any = load_causal(source, dtype=torch.float32, attn_implementation="sdpa")
     model.eval().requires_grad_(False)
     kept = _unfit(model, options)
     held_back = max(1, len(ids_BT) // 8)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from liveweights.ternary.conversion import to_half
 from liveweights.weights.content import source_files
+from liveweights.weights.loading import LOADING
 from liveweights.weights.models import read_json
 from liveweights.weights.ternary.folder import write_folder
 from liveweights.weights.ternary.foreign import Weights, read_folder, read_gguf
@@ -75,7 +76,7 @@ def _structure(source: Path) -> tuple[set[str], list[str]]:
     config: Any = transformers.AutoConfig.from_pretrained(
         source, local_files_only=True, trust_remote_code=False
     )
-    with torch.device("meta"):
+    with LOADING, torch.device("meta"):
         model: Any = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     kinds = torch.nn.Linear | torch.nn.Embedding
     modules = {name for name, module in model.named_modules() if isinstance(module, kinds)}

@@ -114,8 +114,8 @@ def read_tokenizer(folder: Path) -> Any:
 
     # What was made of a GGUF's metadata is whole as it is; for some architectures AutoTokenizer
     # would split as theirs do.
-    kind: Any = PreTrainedTokenizerFast if source_files(folder) else AutoTokenizer
-    return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    tokenizers: Any = PreTrainedTokenizerFast if source_files(folder) else AutoTokenizer
+    return tokenizers.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:

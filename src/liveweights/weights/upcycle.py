@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from liveweights.weights.content import weight_files
+from liveweights.weights.loading import load_causal
 from liveweights.weights.models import parameters
 
 ROUTER_STD = 0.02
@@ -55,8 +56,6 @@ def upcycle(
     Llama and Mistral become Mixtral, Qwen3 becomes Qwen3-MoE. Raises CannotUpcycle for other
     families and for what the new family does not have, ValueError for impossible numbers.
     """
-    from transformers import AutoModelForCausalLM
-
     if not 1 <= top_k <= experts or experts < 2:
         raise ValueError("a router picks at least 1 of at least 2 experts, and not more than all")
     if target.exists():
@@ -66,9 +65,7 @@ def upcycle(
     if family not in _FAMILIES:
         known = ", ".join(sorted(_FAMILIES))
         raise CannotUpcycle(f"{source} is of the family {family!r}; what can be upcycled: {known}")
-    dense: Any = AutoModelForCausalLM.from_pretrained(
-        source, local_files_only=True, trust_remote_code=False
-    ).eval()
+    dense: Any = load_causal(source).eval()
     torch.manual_seed(seed)
     sparse = _FAMILIES[family](dense.config, experts, top_k).to(dense.dtype).eval()
     _fill(dense, sparse, experts)

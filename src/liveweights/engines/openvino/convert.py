@@ -20,6 +20,7 @@ from liveweights.engines.openvino.model import PagedModel, Part, library, transf
 from liveweights.engines.protocol import EngineError
 from liveweights.engines.torch.batch import is_plain
 from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.loading import load_adapter, load_causal
 from liveweights.weights.staging import exclusive, publish, staged
 
 LAYOUT = 1
@@ -55,15 +56,7 @@ def to_openvino(checkpoint: Checkpoint, cache: Path) -> Path:
 
 def read(folder: Path) -> Any:
     """The Transformers model in ``folder``, in float32."""
-    from transformers import AutoModelForCausalLM
-
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=torch.float32,
-        attn_implementation="sdpa",
-        local_files_only=True,
-        trust_remote_code=False,
-    )
+    model: Any = load_causal(folder, dtype=torch.float32, attn_implementation="sdpa")
     return model.eval().requires_grad_(False)
 
 
@@ -72,8 +65,6 @@ def adapt(base: Checkpoint, adapter: Checkpoint, cache: Path) -> Any:
 
     Where the adapter changes nothing but matrices, the converted base gets the new ones.
     """
-    from peft import PeftModel
-
     model = library().Core().read_model(to_openvino(base, cache))
     constants = {
         node.get_friendly_name().removeprefix(_PREFIX): node
@@ -83,7 +74,7 @@ def adapt(base: Checkpoint, adapter: Checkpoint, cache: Path) -> Any:
     plain = read(base.folder)
     names = [name for name, _ in plain.named_parameters()]
     rest = {n: w.clone() for n, w in plain.named_parameters() if n not in constants}
-    peft: Any = PeftModel.from_pretrained(plain, str(adapter.folder))
+    peft: Any = load_adapter(plain, adapter.folder)
     merged = peft.merge_and_unload().eval().requires_grad_(False)
     after: dict[str, torch.Tensor] = dict(merged.named_parameters())
     if names != list(after) or any(not torch.equal(after[n], w) for n, w in rest.items()):

@@ -16,7 +16,7 @@ from liveweights.engines.settings import EngineSettings
 from liveweights.engines.torch.decoder import TorchDecoder
 from liveweights.engines.torch.prefixes import Prefixes
 from liveweights.weights.checkpoint import Checkpoint
-from liveweights.weights.loading import LOADING
+from liveweights.weights.loading import LOADING, load_adapter, load_causal
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -96,12 +96,7 @@ class TorchEngine(InProcessEngine[TorchDecoder]):
         return TorchDecoder(checkpoint.id, model, choices, self._prefixes)
 
     def _read(self, folder: Path) -> tuple[Any, Choices]:
-        from transformers import AutoModelForCausalLM
-
-        dtype = getattr(torch, self._dtype)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, trust_remote_code=False
-        )
+        model: Any = load_causal(folder, dtype=getattr(torch, self._dtype))
         return model.to(self._settings.device).eval().requires_grad_(False), Choices(model)
 
     def _release(self) -> None:
@@ -117,11 +112,9 @@ def _adapt(base: Any, folder: Path) -> Any:
     PEFT replaces modules in place; a copy of the module tree keeps that, and every later load,
     away from answers that are being computed on the base or on another adapter.
     """
-    from peft import PeftModel
-
     tensors = {id(t): t for t in (*base.parameters(), *base.buffers())}
     twin: Any = copy.deepcopy(base, tensors)
-    adapted = PeftModel.from_pretrained(twin, str(folder)).eval().requires_grad_(False)
+    adapted = load_adapter(twin, folder).eval().requires_grad_(False)
     _merge_experts(adapted)
     return adapted
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from liveweights.weights.gguf_tensors import read_weights
+from liveweights.weights.loading import LOADING
 
 
 def load_dequantised(
@@ -28,7 +29,7 @@ def load_dequantised(
         folder, local_files_only=True, trust_remote_code=False
     )
     kind: Any = getattr(transformers, config.architectures[0])
-    with torch.device("meta"):
+    with LOADING, torch.device("meta"):
         names = list(kind(config).state_dict())
     if config.tie_word_embeddings:
         names.remove("lm_head.weight")
@@ -36,14 +37,15 @@ def load_dequantised(
         name: torch.from_numpy(values).to(dtype)
         for name, values in read_weights(files, config.to_dict(), names)
     }
-    model: Any = kind.from_pretrained(
-        None,
-        config=config,
-        state_dict=weights,
-        dtype=dtype,
-        attn_implementation=attention,
-        trust_remote_code=False,
-    )
+    with LOADING:
+        model: Any = kind.from_pretrained(
+            None,
+            config=config,
+            state_dict=weights,
+            dtype=dtype,
+            attn_implementation=attention,
+            trust_remote_code=False,
+        )
     # As where weights are read from a folder: PEFT would look for one on the hub.
     model.name_or_path = model.config.name_or_path = str(folder)
     return model

@@ -16,6 +16,7 @@ from liveweights.learn.settings import LearnSettings
 from liveweights.learn.updaters.load import device_of, load_model
 from liveweights.weights.checkpoint import Kind
 from liveweights.weights.delta import encode
+from liveweights.weights.loading import load_adapter
 from liveweights.weights.tensors import read_dtypes
 
 
@@ -35,10 +36,8 @@ class FullWeights:
         self._device = device_of(settings)
         self.model: Any = load_model(base, torch.float32, self._device)
         if parent is not None:
-            from peft import PeftModel
-
             # What was learnt as an adapter goes on as part of the weights.
-            self.model = PeftModel.from_pretrained(self.model, str(parent)).merge_and_unload()
+            self.model = load_adapter(self.model, parent).merge_and_unload()
             self.model.requires_grad_(True)
         self.learning_rate = settings.full_learning_rate
         for module in self.model.modules():

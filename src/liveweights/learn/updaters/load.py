@@ -14,7 +14,7 @@ from liveweights.learn.settings import LearnSettings
 from liveweights.learn.updaters.dequantised import load_dequantised
 from liveweights.ternary.reading import register as register_ternary
 from liveweights.weights.content import source_files
-from liveweights.weights.loading import LOADING
+from liveweights.weights.loading import load_causal
 
 
 def device_of(settings: LearnSettings) -> torch.device:
@@ -57,22 +57,13 @@ def load_model(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
     Of a folder that stands for GGUF files it is the dequantised weights; ternary weights stay as
     they are.
     """
-    from transformers import AutoModelForCausalLM
-
     register_ternary()
     files = source_files(folder)
 
     def read(attention: str) -> Any:
-        with LOADING:
-            if files:
-                return load_dequantised(folder, files, dtype, attention)
-            return AutoModelForCausalLM.from_pretrained(
-                folder,
-                dtype=dtype,
-                attn_implementation=attention,
-                local_files_only=True,
-                trust_remote_code=False,
-            )
+        if files:
+            return load_dequantised(folder, files, dtype, attention)
+        return load_causal(folder, dtype=dtype, attn_implementation=attention)
 
     try:
         model = read("sdpa")

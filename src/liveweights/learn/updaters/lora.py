@@ -14,7 +14,7 @@ from liveweights.learn.updaters.adapted import fuse
 from liveweights.learn.updaters.load import compute_dtype, device_of, load_model
 from liveweights.learn.updaters.targets import find_targets
 from liveweights.weights.checkpoint import Kind
-from liveweights.weights.loading import LOADING
+from liveweights.weights.loading import LOADING, load_adapter
 
 
 class Lora:
@@ -23,13 +23,13 @@ class Lora:
     kind: Kind = "adapter"
 
     def __init__(self, base: Path, parent: Path | None, settings: LearnSettings) -> None:
-        from peft import LoraConfig, PeftModel, get_peft_model
+        from peft import LoraConfig, get_peft_model
 
         torch.manual_seed(settings.seed)
         with LOADING:
             model = load_model(base, compute_dtype(settings), device_of(settings))
             if parent is not None:
-                self.model: Any = PeftModel.from_pretrained(model, str(parent), is_trainable=True)
+                self.model: Any = load_adapter(model, parent, is_trainable=True)
             else:
                 targets = find_targets(model, settings.adapt)
                 config = LoraConfig(
