@@ -18,7 +18,7 @@ from liveweights.http.errors import RETRY, ApiError
 from liveweights.http.streaming import while_connected
 from liveweights.http.wire import ClientGone, check_json, read_body
 from liveweights.meter.keys import Client
-from liveweights.meter.limits import Limiter, Permit
+from liveweights.meter.limits import Limiter, LimitReached, Permit
 from liveweights.serve.api.arrival import Arrival, with_arrival
 from liveweights.serve.api.caller import Caller, identify
 from liveweights.serve.api.choice import Choices
@@ -33,7 +33,7 @@ from liveweights.serve.gateway.metrics import GatewayMetrics
 from liveweights.serve.gateway.objects import find_target, may_refer
 from liveweights.serve.gateway.passage import Passage
 from liveweights.serve.gateway.question import RECORDED, Question, read_question
-from liveweights.serve.gateway.reservation import reserve
+from liveweights.serve.gateway.reservation import estimate, reserve_affordable
 from liveweights.serve.gateway.transcript import LONGEST
 from liveweights.serve.gateway.upstream import UpstreamAway
 from liveweights.serve.hosted.body import read_asked, with_model
@@ -105,7 +105,8 @@ class Door:
                         name = await self._pass(scope, receive, send, body, arrival, hosted)
                         if name is None:
                             return
-                        names = (name,)
+                        behind = names[names.index(name) + 1 :]
+                        names = (name, *(one for one in behind if one not in hosted))
             arrived = with_arrival(scope, Arrival(client, permit, names))
             await self._local(arrived, _again(body, receive), send)
         finally:
@@ -141,10 +142,12 @@ class Door:
         if question is not None:
             headers, settings = Headers(scope=scope), self._service.settings
             caller = identify(headers, question.user, question.said, client, settings, strict=False)
-            await reserve(permit, question, arrival.names, longest=settings.max_chat_tokens)
         asked = _Asked(scope, body, hosted, client, permit, caller, question)
+        chain = await self._reach(asked, arrival.names)
+        if question is not None:
+            chain = await reserve_affordable(permit, question, chain, longest=self._longest)
         async with while_connected(receive):
-            return await self._ask_in_turn(asked, await self._reach(asked, arrival.names), send)
+            return await self._ask_in_turn(asked, chain, send)
         return None  # the caller has left
 
     async def _reach(self, asked: _Asked, chain: Sequence[str]) -> Sequence[str]:
@@ -162,9 +165,10 @@ class Door:
 
     async def _ask_in_turn(self, asked: _Asked, chain: Sequence[str], send: Send) -> str | None:
         """None once one has answered, else the local model whose turn it is. Raises ApiError 502
-        where none answers, ClientGone where one breaks off."""
+        where none answers, LimitReached where the last has spent its budget, LeasesAway,
+        ClientGone where one breaks off."""
         place = self._next(asked, chain, 0)
-        fault = _resting(chain[0], asked.hosted)
+        fault: ApiError | LimitReached = _resting(chain[0], asked.hosted)
         while place is not None:
             model = asked.hosted.get(chain[place])
             if model is None:
@@ -189,9 +193,13 @@ class Door:
 
     async def _ask(
         self, model: Hosted, asked: _Asked, rest: Sequence[str], send: Send
-    ) -> ApiError | None:
+    ) -> ApiError | LimitReached | None:
         """None once the model has answered, if with an error that none of the ``rest`` can be
-        asked to make up for; else what is said where nobody answers."""
+        asked to make up for; else what is said where nobody answers. Raises LeasesAway."""
+        try:
+            await self._spend(model, asked)
+        except LimitReached as spent:
+            return spent
         trial = model.breaker.begin()
         async with AsyncExitStack() as stack:
             try:
@@ -213,6 +221,18 @@ class Door:
                     return _away(model.alias)
             await self._deliver(answer, model, asked, send)
         return None
+
+    async def _spend(self, model: Hosted, asked: _Asked) -> None:
+        """Reserve the most that the answer can cost of the model's own budgets. Raises
+        LimitReached, LeasesAway."""
+        budgets, question = model.settings.budgets, asked.question
+        if budgets and question is not None:
+            prompt, output = estimate(question, longest=self._longest)
+            await asked.permit.spend(model.alias, budgets, prompt, output)
+
+    @property
+    def _longest(self) -> int:
+        return self._service.settings.max_chat_tokens
 
     async def _deliver(self, answer: Answer, model: Hosted, asked: _Asked, send: Send) -> None:
         """From the first byte on. Raises ClientGone when the upstream breaks off, or where
@@ -285,8 +305,9 @@ async def _begin(stack: AsyncExitStack, model: Hosted, asked: _Asked) -> Answer:
     target = scope["path"]
     if query := scope.get("query_string"):
         target += "?" + query.decode("ascii")
-    body = with_model(asked.body, model.settings.model)
-    headers = ask_headers(scope["headers"], model.key)
+    quirks = model.settings.quirks
+    body = with_model(asked.body, model.settings.model, quirks)
+    headers = ask_headers(scope["headers"], model.key, quirks)
     async with asyncio.timeout(model.settings.timeout):
         answer = await stack.enter_async_context(model.upstream.ask("POST", target, headers, body))
         await answer.begin()
