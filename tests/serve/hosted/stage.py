@@ -41,6 +41,7 @@ Fault = Literal[
     "refused",
     "hangs",
     "silent",
+    "drips",
     "busy",
     "fails",
     "cut",
@@ -130,6 +131,11 @@ class Server:
             writer.write(chunked)
             await writer.drain()
             await reader.read()
+        elif self.fault == "drips":
+            for byte in chunked:
+                writer.write(bytes([byte]))
+                await writer.drain()
+                await asyncio.sleep(TIMEOUT / 5)
         elif self.fault == "headless":
             writer.write(chunked)
         elif self.fault == "garbage":

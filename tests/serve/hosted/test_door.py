@@ -30,7 +30,7 @@ from liveweights.terms.rules import Conditions, Rule
 from .stage import KEY, STREAM, WHOLE, Fault, Stage, staged
 
 MINE, OTHER = "mine-0123456789-a", "mine-0123456789-b"
-AWAY: tuple[Fault, ...] = ("refused", "hangs", "silent", "cut", "headless", "garbage")
+AWAY: tuple[Fault, ...] = ("refused", "hangs", "silent", "drips", "cut", "headless", "garbage")
 STATUS: dict[Fault, int] = {"busy": 429, "fails": 500}
 
 
@@ -559,3 +559,23 @@ def test_an_upstream_with_quirks_is_asked_in_its_own_way() -> None:
 
     quirks = ("max_tokens", "system_role", "no_metadata", "api_key_header")
     play(act, more={"quirks": quirks})
+
+
+def test_an_answer_that_takes_for_ever_ends_at_the_deadline() -> None:
+    event = STREAM[: STREAM.index(b"\n\n") + 2]
+
+    async def act(stage: Stage) -> None:
+        stage.servers["big"].pieces = [b": wait\n\n", *[b": still\n\n"] * 500]
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await stage.ask(stream=True)
+        stage.servers["big"].pieces = [event, *[b": still\n\n"] * 500]
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await stage.ask(stream=True)
+        assert [row.finish_reason for row in stage.recorder.generations.values()][-1] == "cancelled"
+        await stage.servers["big"].become("hangs")
+        response, body = await stage.ask(headers={"x-request-timeout": "0.1"})
+        assert (response.status, b"deadline_exceeded" in body) == (408, True)
+        response, _ = await stage.ask(headers={"x-request-timeout": "soon"})
+        assert response.status == 400
+
+    play(act, settings=ApiSettings(deadline_seconds=0.6))

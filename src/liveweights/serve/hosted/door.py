@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from liveweights.http.authentication import Authenticator
 from liveweights.http.errors import RETRY, ApiError
+from liveweights.http.exchange import deadline_of, too_late
 from liveweights.http.streaming import while_connected
 from liveweights.http.wire import ClientGone, check_json, read_body
 from liveweights.meter.keys import Client
@@ -75,6 +76,18 @@ class _Asked:
     question: Question | None
 
 
+@dataclass(slots=True)
+class _Sent:
+    """What the caller is sent, and whether that has begun."""
+
+    send: Send
+    started: bool = False
+
+    async def __call__(self, message: Message) -> None:
+        self.started = True
+        await self.send(message)
+
+
 class Door:
     """Requests for hosted models go to their upstreams, and all others to the ``local`` endpoint.
 
@@ -132,22 +145,32 @@ class Door:
         hosted: Mapping[str, Hosted],
     ) -> str | None:
         """None once it has been answered, else the local model that it goes on to. ``hosted`` are
-        those that may answer."""
-        first = arrival.names[0]
+        those that may answer. Raises ApiError, LimitReached, LeasesAway, ClientGone."""
+        first, settings = arrival.names[0], self._service.settings
+        deadline = deadline_of(Headers(scope=scope), settings.deadline_seconds)
         if first not in hosted and self._can_be_asked(hosted, first):
             return first
         client, permit = arrival.client, arrival.permit
         question = read_question(body) if scope["path"] in RECORDED else None
         caller: Caller | None = None
         if question is not None:
-            headers, settings = Headers(scope=scope), self._service.settings
-            caller = identify(headers, question.user, question.said, client, settings, strict=False)
+            said = Headers(scope=scope)
+            caller = identify(said, question.user, question.said, client, settings, strict=False)
         asked = _Asked(scope, body, hosted, client, permit, caller, question)
         chain = await self._reach(asked, arrival.names)
         if question is not None:
             chain = await reserve_affordable(permit, question, chain, longest=self._longest)
-        async with while_connected(receive):
-            return await self._ask_in_turn(asked, chain, send)
+        answered = _Sent(send)
+        limit = asyncio.timeout_at(deadline)
+        try:
+            async with limit, while_connected(receive):
+                return await self._ask_in_turn(asked, chain, answered)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            if answered.started:
+                raise ClientGone from None  # what cannot be completed is cut
+            raise too_late() from None
         return None  # the caller has left
 
     async def _reach(self, asked: _Asked, chain: Sequence[str]) -> Sequence[str]:
@@ -163,7 +186,7 @@ class Door:
         named = await access.check_body(asked.client.tenant, path, asked.body)
         return chain[:1] if named else chain
 
-    async def _ask_in_turn(self, asked: _Asked, chain: Sequence[str], send: Send) -> str | None:
+    async def _ask_in_turn(self, asked: _Asked, chain: Sequence[str], send: _Sent) -> str | None:
         """None once one has answered, else the local model whose turn it is. Raises ApiError 502
         where none answers, LimitReached where the last has spent its budget, LeasesAway,
         ClientGone where one breaks off."""
@@ -192,7 +215,7 @@ class Door:
         return self._service.models.can_answer(name)
 
     async def _ask(
-        self, model: Hosted, asked: _Asked, rest: Sequence[str], send: Send
+        self, model: Hosted, asked: _Asked, rest: Sequence[str], send: _Sent
     ) -> ApiError | LimitReached | None:
         """None once the model has answered, if with an error that none of the ``rest`` can be
         asked to make up for; else what is said where nobody answers. Raises LeasesAway."""
@@ -234,28 +257,21 @@ class Door:
     def _longest(self) -> int:
         return self._service.settings.max_chat_tokens
 
-    async def _deliver(self, answer: Answer, model: Hosted, asked: _Asked, send: Send) -> None:
+    async def _deliver(self, answer: Answer, model: Hosted, asked: _Asked, send: _Sent) -> None:
         """From the first byte on. Raises ClientGone when the upstream breaks off, or where
         nothing was sent yet, ApiError 502."""
-        started = False
-
-        async def noting(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
         tenant = asked.client.tenant
         told = self._service.choices.headers(model.alias, tenant)
         own = [model_header(model.alias), *told, *asked.permit.headers()]
         headers = answer_headers(answer.head.raw_headers, model.key, own)
         try:
             if answer.head.status >= 400:
-                await _deliver_error(answer, model, headers, noting)
+                await _deliver_error(answer, model, headers, send)
             else:
-                await self._deliver_answer(answer, model, headers, asked, noting)
+                await self._deliver_answer(answer, model, headers, asked, send)
         except (aiohttp.ClientError, TimeoutError) as error:
             log.warning("the upstream of %s broke off its answer: %s", model.alias, error)
-            if started:
+            if send.started:
                 raise ClientGone from error  # the connection is cut, as it was cut for us
             raise _broken(model.alias) from error
 
