@@ -455,9 +455,7 @@ def test_a_models_budget_is_of_all_keys_together() -> None:
             await limiter.begin(Client(name, f"key of {name}")) for name in ("a", "b", "c")
         ]
         await first.spend("big", budgets, 30, 40)
-        with pytest.raises(
-            LimitReached, match="^The model's budget for the day is spent"
-        ) as caught:
+        with pytest.raises(LimitReached, match="The model's budget for the day") as caught:
             await second.spend("big", budgets, 20, 20)
         assert caught.value.code == QUOTA
         assert "left" not in str(caught.value)  # that is the operator's business
