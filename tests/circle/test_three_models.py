@@ -25,7 +25,7 @@ from liveweights.weights.models import DEFAULT_MODEL
 from liveweights.weights.upcycle import upcycle
 
 pytestmark = [pytest.mark.slow, pytest.mark.model, pytest.mark.fault, pytest.mark.timeout(3600)]
-PROMOTIONS = 10
+PROMOTIONS = 2
 LEARNING = ("code", "small")
 NAMES = (*LEARNING, "far")
 
