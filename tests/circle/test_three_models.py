@@ -84,7 +84,7 @@ async def ask(official: openai.AsyncOpenAI, name: str, number: int, user: str) -
         "temperature": 0.7,
         "max_tokens": 6,
         "user": user,
-        "metadata": {"session": f"{user}-{number // 3}"},
+        "extra_body": {"metadata": {"session": f"{user}-{number // 3}"}},
     }
     if number % 2:
         raw = await official.completions.with_raw_response.create(**asked)
