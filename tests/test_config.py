@@ -15,6 +15,7 @@ from liveweights.config import (
     read_tables,
 )
 from liveweights.engines.settings import EngineSettings
+from liveweights.meter.budgets import Budget
 from liveweights.serve.hosted.settings import MissingKey
 
 THREE = """
@@ -220,6 +221,20 @@ AT = 'upstream = "http://h"\n'
             f'[models.a]\n{AT}fallback = ["b"]\n[models.b]\n{AT}fallback = ["a"]\n',
             "in a circle, a to b to a",
         ),
+        ("[models.a]\nquirks = ['max_tokens']\nbudget = { day = 1 }\n", "`quirks`, `budget`"),
+        (f"[models.a]\n{AT}quirks = ['odd']\n", "quirks"),
+        (f"[models.a]\n{AT}budget = {{ year = 1 }}\n", "budget"),
+        (f"[models.a]\n{AT}budget = {{ day = 0 }}\n", "> 0"),
+        (f"[models.a]\n{AT}context = 3\n", ">= 64"),
+        ('[models.a]\nfallback = ["b"]\n', "models.a.fallback: no model is called 'b'"),
+        (
+            f'[models.a]\nfallback = ["b"]\n[models.b]\n{AT}fallback = ["a"]\n',
+            "in a circle, a to b to a",
+        ),
+        (
+            "[models.a]\ncontext = 512\nengine = { context_length = 256 }\n",
+            "models.a.context is 512, and its engine.context_length is 256",
+        ),
         (f"[models.auto]\n{AT}", "no model can be called 'auto'"),
         ('[models.a]\nlearn_from = "b"\n', "models.a.learn_from: no hosted model is called 'b'"),
         (
@@ -257,3 +272,31 @@ def test_models_are_left_out() -> None:
     assert left.names() == ("b",)
     assert left.memory_bytes() == 2**30
     assert Config(alias="m").without_models(()).names() == ("m",)
+
+
+BOTH = f"""
+[models.code]
+context = 512
+visible = false
+fallback = ["big"]
+[models.big]
+{AT}
+context = 32768
+visible = false
+quirks = ["max_tokens"]
+budget = {{ day = 2.5, all = 100 }}
+"""
+
+
+def test_some_keys_are_of_both_kinds(tmp_path: Path) -> None:
+    config = read(tmp_path, BOTH)
+    code, big = config.find_model("code"), config.list_hosted()[0]
+    assert (code.fallback, code.visible, code.engine.context_length) == (("big",), False, 512)
+    assert (big.context, big.visible, big.quirks) == (32768, False, ("max_tokens",))
+    assert big.budgets == (
+        Budget(period="day", nanos=2_500_000_000), Budget(period="all", nanos=100_000_000_000)
+    )  # fmt: skip
+    again = msgspec.json.decode(msgspec.json.encode(config), type=Config)
+    assert (again.list_models(), again.list_hosted()) == (config.list_models(), (big,))
+    # Whom it leaves answering to and who sees it load nothing anew.
+    assert code.runs_like(msgspec.structs.replace(code, fallback=(), visible=True))

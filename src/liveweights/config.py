@@ -20,7 +20,9 @@ from liveweights.engines.settings import EngineSettings, OpenAISettings, VllmSet
 from liveweights.gate.settings import GateSettings
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
+from liveweights.meter.budgets import Budget, Period
 from liveweights.meter.levies import BillingSettings
+from liveweights.meter.money import NANOS
 from liveweights.meter.prices import Price
 from liveweights.meter.settings import WarningSettings
 from liveweights.record.settings import RecordSettings
@@ -33,6 +35,7 @@ from liveweights.release.settings import (
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.gateway.settings import GatewaySettings
 from liveweights.serve.hosted.chains import find_circle
+from liveweights.serve.hosted.dialect import Quirk
 from liveweights.serve.hosted.settings import HostedSettings
 from liveweights.serve.telemetry.settings import TelemetrySettings
 from liveweights.terms.defaults import DEFAULTS
@@ -52,7 +55,8 @@ class ConfigError(ValueError):
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What belongs to one model: its public name, what it began with, how it is run, whether it
     learns, and how; ``learn_from`` is the hosted model whose answers it learns from, too, empty for
-    none."""
+    none. ``fallback`` are the models that are asked in its place, ``visible`` is whether it is
+    listed."""
 
     alias: str
     base: str
@@ -66,6 +70,8 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     rewards: RewardMap
     gate: GateSettings
     pinned: bool = False
+    fallback: tuple[str, ...] = ()
+    visible: bool = True
 
     def runs_like(self, other: ModelSettings) -> bool:
         """Whether what runs for one can go on to run for the other."""
@@ -93,9 +99,12 @@ Base = Annotated[
 ]
 
 
+Amount = Annotated[float, Meta(gt=0, le=bounds.WEIGHT)]
+
+
 class ModelTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A ``[models.NAME]`` table: what one model has of its own. With ``upstream`` it is a hosted
-    one, to which only the keys below that apply."""
+    one, to which only the keys below that apply; the last three are of both kinds."""
 
     base: Base = NAME
     learn: Annotated[
@@ -148,13 +157,18 @@ class ModelTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             description="Seconds that the upstream may take to the first byte of an answer.",
         ),
     ] = 60.0
-    fallback: Annotated[
-        list[str],
+    quirks: Annotated[
+        list[Quirk],
+        Meta(description="What the upstream does otherwise than OpenAI; see docs/models.md."),
+    ] = msgspec.field(default_factory=list[Quirk])
+    budget: Annotated[
+        dict[Period, Amount],
         Meta(
-            description="Models of this service that are asked one after the other where the "
-            "upstream is away, answers 429 or 5xx, or takes too long."
+            description="What all its answers together may cost in a `day`, `week`, `month` (UTC) "
+            "or in `all`, by what its upstream asks, else by its price, in the currency of that; "
+            "once it is spent its fallback answers, else nobody (429)."
         ),
-    ] = msgspec.field(default_factory=list[str])
+    ] = msgspec.field(default_factory=dict[Period, float])
     capabilities: Annotated[
         list[Ability] | None,
         Meta(
@@ -162,12 +176,35 @@ class ModelTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             "`/v1/models` shows it; not set: images by its card, all else is not known."
         ),
     ] = None
+    fallback: Annotated[
+        list[str],
+        Meta(
+            description="Models of this service that are asked one after the other where this one "
+            "cannot answer, may not by the terms, or has spent its budget: an upstream that is "
+            "away, answers 429 or 5xx, or takes too long; a local model that cannot be loaded."
+        ),
+    ] = msgspec.field(default_factory=list[str])
+    visible: Annotated[
+        bool,
+        Meta(
+            description="Whether it is listed and `auto` may choose it. If not, it still answers "
+            "those who name it, and in place of others."
+        ),
+    ] = True
+    context: Annotated[
+        Annotated[int, Meta(ge=64, le=2**24)] | None,
+        Meta(
+            description="Tokens of prompt and answer together: of a local model short for "
+            "`engine.context_length`, of a hosted one what it takes; not set: by its card."
+        ),
+    ] = None
 
     def misplaced(self) -> list[str]:
         """Keys that are given and belong to the other kind of model."""
-        hosted = ("upstream_model", "key_env", "timeout", "fallback", "capabilities")
+        hosted = ("upstream_model", "key_env", "timeout", "quirks", "budget", "capabilities")
+        both = ("upstream", "fallback", "visible", "context")
         fields = msgspec.structs.fields(self)
-        local = [field.name for field in fields if field.name not in ("upstream", *hosted)]
+        local = [field.name for field in fields if field.name not in (*both, *hosted)]
         empty = ModelTable()
         wrong = local if self.upstream else hosted
         return [name for name in wrong if getattr(self, name) != getattr(empty, name)]
@@ -263,6 +300,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 timeout=table.timeout,
                 fallback=tuple(table.fallback),
                 capabilities=None if table.capabilities is None else tuple(table.capabilities),
+                quirks=tuple(table.quirks),
+                budgets=tuple(
+                    Budget(period=period, nanos=round(amount * NANOS))
+                    for period, amount in table.budget.items()
+                ),
+                visible=table.visible,
+                context=table.context,
             )
             for name, table in self._given().items()
             if table.upstream
@@ -347,12 +391,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def _resolve(self, name: str, table: ModelTable) -> ModelSettings:
         overrides = table.learn if isinstance(table.learn, dict) else {}
+        engine = table.engine
+        if table.context is not None:
+            if engine.get("context_length", table.context) != table.context:
+                raise ConfigError(
+                    f"models.{name}.context is {table.context}, and its engine.context_length is "
+                    f"{engine['context_length']}: say one of them"
+                )
+            engine = {**engine, "context_length": table.context}
         return ModelSettings(
             alias=name,
             base=table.base,
             learns=table.learn is not False,
             learn_from=table.learn_from,
-            engine=_override(self.engine, table.engine, f"models.{name}.engine"),
+            engine=_override(self.engine, engine, f"models.{name}.engine"),
             vllm=_override(self.vllm, table.vllm, f"models.{name}.vllm"),
             openai=_override(self.openai, table.openai, f"models.{name}.openai"),
             template=_override(self.template, table.template, f"models.{name}.template"),
@@ -360,6 +412,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             rewards=_override(self.rewards, table.rewards, f"models.{name}.rewards"),
             gate=_override(self.gate, table.gate, f"models.{name}.gate"),
             pinned=table.pinned,
+            fallback=tuple(table.fallback),
+            visible=table.visible,
         )
 
     def rewards_by_alias(self) -> dict[str, RewardMap]:

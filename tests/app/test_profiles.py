@@ -137,3 +137,16 @@ def test_a_catalogue_that_is_not_understood_is_refused(tmp_path: Path) -> None:
     (folder / "own.toml").write_text('[[models]]\nhub_id = "us/mine"\nmakr = "us"\n')
     with pytest.raises(CatalogueRefused, match="makr"):
         read(tmp_path, code={})
+
+
+def test_what_the_settings_say_of_either_kind_counts(tmp_path: Path) -> None:
+    known = read(
+        tmp_path,
+        code={"fallback": ["big"], "visible": False},
+        big={"upstream": FAR, "upstream_model": "kimi-k2.5", "context": 4096, "fallback": ["end"]},
+        end={"upstream": FAR, "visible": False},
+    )
+    assert known["code"].candidate.fallback == ("big", "end")
+    assert [name for name, one in known.items() if one.candidate.visible] == ["big"]
+    assert [name for name, one in known.items() if one.profile.visible] == ["big"]
+    assert (known["big"].profile.context, known["big"].candidate.facts.context) == (4096, 4096)

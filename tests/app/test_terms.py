@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from tests.scoreboard.examples import results, run
+from tests.serve.api.doubles import BASE, ScriptedEngine, make_tokenizer
 
 from liveweights.app.place import Place
 from liveweights.app.profiles import Known, read_known
@@ -21,7 +23,10 @@ from liveweights.meter.money import NANOS
 from liveweights.meter.price_book import PriceBook
 from liveweights.meter.prices import PriceRow
 from liveweights.meter.tariffs import Tariffs
+from liveweights.scoreboard.rows import keep_results, open_run
 from liveweights.serve.api.profile import VerdictTold
+from liveweights.serve.models import make_model
+from liveweights.serve.router import Router
 from liveweights.store.database import open_pool
 from liveweights.terms.decision import Match, Override
 from liveweights.terms.facts import unknown_facts
@@ -195,5 +200,35 @@ def test_a_denial_that_is_noted_is_no_row_again(database_dsn: str, known: dict[s
             for noted, rows in (((), 1), (["code"], 1), ((), 2)):
                 assert list(await find_closed(conn, CONFIG, known, noted=noted)) == ["code"]
                 assert len(await read_denials(conn)) == rows
+
+    asyncio.run(play())
+
+
+def test_routes_go_by_the_scoreboard_as_long_as_the_checkpoint_is_live(
+    database_dsn: str, known: dict[str, Known]
+) -> None:
+    tokenizer, router = make_tokenizer(), Router()
+    router.set("code", BASE)
+    local = {"code": make_model(ScriptedEngine(tokenizer, "a"), router, tokenizer)}
+
+    async def play() -> None:
+        pool = await open_pool(database_dsn)
+        async with pool.connection() as conn:
+            for one, score in ((run("code", BASE), 0.5), (run("other", None), 1.0)):
+                await keep_results(conn, await open_run(conn, one), results([score] * 4))
+        lookout = Lookout(pool, make_terms(CONFIG, known))
+        lookout.follow(known, local, {})
+        route = Route(suite="letters", min_score=0.6)
+        with pytest.raises(NoModelFits, match="has no score on letters"):
+            lookout.terms.choose("auto", None, route)
+        await lookout.look()
+        assert lookout.terms.choose("auto", None, route) == ("other",)
+        with pytest.raises(NoModelFits, match=r"its score on letters is 0\.5"):
+            lookout.terms.choose("code", None, route)
+        router.set("code", "code@000000000000")
+        await lookout.look()
+        with pytest.raises(NoModelFits, match="has no score on letters"):
+            lookout.terms.choose("code", None, route)
+        await pool.close()
 
     asyncio.run(play())

@@ -205,3 +205,14 @@ def test_terms_are_explained_of_what_was_added(run, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     named = [line for line in result.stdout.splitlines() if line and not line.startswith(" ")]
     assert {"code", "far", "more"} <= set(named)
+
+
+def test_without_a_command_they_are_listed(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DATABASE_URL, database_dsn)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["models"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    assert "code" in result.stdout
+    assert "Usage" not in result.stdout

@@ -444,3 +444,59 @@ def test_whoever_goes_away_while_it_waits_takes_nothing_with_it() -> None:
         (await limiter.begin(ME)).close()
 
     run(work)
+
+
+def test_a_models_budget_is_of_all_keys_together() -> None:
+    budgets = (Budget(period="day", nanos=100),)
+
+    async def work() -> None:
+        clock = Clock()
+        limiter = Limiter(RateLimits(), {}, clock, cost=lambda _, prompt, output: prompt + output)
+        first, second, third = [
+            await limiter.begin(Client(name, f"key of {name}")) for name in ("a", "b", "c")
+        ]
+        await first.spend("big", budgets, 30, 40)
+        with pytest.raises(LimitReached, match="The model's budget for the day") as caught:
+            await second.spend("big", budgets, 20, 20)
+        assert caught.value.code == QUOTA
+        assert "left" not in str(caught.value)  # that is the operator's business
+        await second.spend("other", budgets, 20, 20)
+        first.charge("big", 10, 5)
+        first.close()
+        clock.now += 1  # a refusal holds for a moment
+        await second.spend("big", budgets, 40, 45)
+        await third.spend("other", budgets, 50, 50)  # whom the second one left
+        second.charge("tiny", 9, 9)  # another answered in the end
+        second.close()
+        third.close()
+        last = await limiter.begin(ME)
+        await last.spend("big", budgets, 85, 0)
+        with pytest.raises(LimitReached):
+            await last.spend("big", budgets, 86, 0)
+        clock.now += 1
+        await last.spend("big", budgets, 85, 0)
+        last.close()
+
+    run(work)
+
+
+def test_a_models_budget_begins_anew_with_the_day() -> None:
+    days = [datetime(2026, 11, 29, 23, tzinfo=UTC)]
+
+    async def work() -> None:
+        clock = Clock()
+        limiter = Limiter(RateLimits(), {}, clock, cost=lambda *_: 60, today=lambda: days[0])
+        budgets = (Budget(period="day", nanos=100), Budget(period="all", nanos=150))
+        for hour, there in ((0, True), (0, False), (1, True), (24, False)):
+            days[0] += timedelta(hours=hour)
+            clock.now += 3600 * hour
+            permit = await limiter.begin(ME)
+            if there:
+                await permit.spend("big", budgets, 1, 1)
+                permit.charge("big", 1, 1)
+            else:
+                with pytest.raises(LimitReached):
+                    await permit.spend("big", budgets, 1, 1)
+            permit.close()
+
+    run(work)

@@ -6,7 +6,15 @@ import msgspec
 import psycopg
 from tests.scoreboard.examples import results, run
 
-from liveweights.scoreboard.rows import keep_results, open_run, read_run, read_scored, remove_run
+from liveweights.scoreboard.results import Run
+from liveweights.scoreboard.rows import (
+    keep_results,
+    open_run,
+    read_run,
+    read_scored,
+    read_standing,
+    remove_run,
+)
 
 
 def test_a_run_is_gone_on_with_and_read_as_it_was_kept(database_dsn: str) -> None:
@@ -30,5 +38,30 @@ def test_a_run_is_gone_on_with_and_read_as_it_was_kept(database_dsn: str) -> Non
             assert [one.run.model for one in await read_scored(conn)] == ["code", "code", "them"]
             assert await remove_run(conn, first)
             assert not await remove_run(conn, first)
+
+    asyncio.run(scene())
+
+
+def test_a_suites_scores_are_of_conditions_that_most_models_share(database_dsn: str) -> None:
+    async def scene() -> None:
+        async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
+
+            async def score(one: Run, scores: list[float]) -> None:
+                await keep_results(conn, await open_run(conn, one), results(scores))
+
+            await score(run("code", "code@1"), [0.0, 0.0, 0.0, 0.0])
+            await score(run("big", None), [1.0, 1.0, 1.0, 0.0])
+            await score(run("code", "code@2"), [1.0, 0.0, 1.0, 0.0])
+            await score(run("code", "code@2", repeat=1), [1.0, 1.0, 1.0, 1.0])
+            await score(run("code", "code@3"), [1.0])  # not whole
+            await score(run("code", "code@3", seed=1), [1.0, 1.0, 1.0, 1.0])  # alone
+            await score(run("code", None, source="a lab", suite="swe"), [1.0, 1.0, 1.0, 1.0])
+            await score(run("code", "code@2", suite="other"), [0.0, 0.0, 0.0, 1.0])
+            assert await read_standing(conn, ["code", "big", "none"]) == [
+                ("big", None, "letters", 0.75),
+                ("code", "code@2", "letters", 0.5),
+                ("code", "code@2", "other", 0.25),
+            ]
+            assert await read_standing(conn, []) == []
 
     asyncio.run(scene())

@@ -43,6 +43,7 @@ def candidates(draw: st.DrawFn) -> list[Candidate]:
                 learns=draw(st.booleans()),
                 scores=draw(st.dictionaries(st.sampled_from(["code"]), st.floats(0, 1))),
                 fallback=draw(orders),
+                visible=draw(st.integers(0, 3)) > 0,
                 can=draw(st.dictionaries(ABILITIES, st.booleans())),
             )
         )
@@ -132,8 +133,9 @@ def test_just_those_that_fit_in_the_order_that_is_promised(
         wrong[one.name] = faults(one, route, denied.rule if denied else None, lacked)
     by_price = [one.name for one in sorted(models, key=lambda one: (cost(one), one.name))]
     if asked == AUTO:
-        first = [name for name in by_price if not wrong[name]]
-        order, considered = first, by_price
+        hidden = {one.name for one in models if not one.visible}
+        considered = [name for name in by_price if name not in hidden]
+        order = first = [name for name in considered if not wrong[name]]
         if route.fallback is not None:
             order = [*first[:1], *(name for name in route.fallback if not wrong[name])]
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
@@ -69,12 +69,17 @@ def _read(config: Config, library: Library) -> Iterator[Known]:
         for teacher in (model.alias, model.learn_from):
             if model.learns and teacher:
                 teaches.setdefault(teacher, []).append(model.alias)
+    hosted = config.list_hosted()
+    fallbacks = {one.alias: one.fallback for one in (*config.list_models(), *hosted)}
     for model in config.list_models():
         card = find_card(known, model, config.cache_folder())
         sent_to = _sent_to(model)
         data = DataPolicy(teaches=tuple(teaches.get(model.alias, ())), sent_to=sent_to)
         profile = msgspec.structs.replace(
-            _profile(known, card), pricing=_own_price(config, model.alias), data=data
+            _profile(known, card),
+            pricing=_own_price(config, model.alias),
+            data=data,
+            visible=model.visible,
         )
         input, output = in_dollars(profile.pricing)
         yield Known(
@@ -85,11 +90,11 @@ def _read(config: Config, library: Library) -> Iterator[Known]:
                 output=output,
                 local=sent_to is None,
                 learns=model.learns,
+                fallback=tuple(list_chain(model.alias, fallbacks)[1:]),
+                visible=model.visible,
                 can=profile.capabilities.abilities(),
             ),
         )
-    hosted = config.list_hosted()
-    fallbacks = {model.alias: model.fallback for model in hosted}
     for model in hosted:
         listed = library.prices.find_by_address(model.upstream, model.model)
         card = find_hosted(known, model, listed)
@@ -103,15 +108,19 @@ def _read(config: Config, library: Library) -> Iterator[Known]:
             pricing=_own_price(config, model.alias) or _listed(listed),
             data=data,
             capabilities=_stated(model.capabilities) or profile.capabilities,
+            context=model.context or profile.context,
+            visible=model.visible,
         )
+        facts = replace(_facts(known, card, model.alias), context=profile.context)
         input, output = in_dollars(profile.pricing)
         yield Known(
             profile,
             Candidate(
-                facts=_facts(known, card, model.alias),
+                facts=facts,
                 input=input,
                 output=output,
                 fallback=tuple(list_chain(model.alias, fallbacks)[1:]),
+                visible=model.visible,
                 can=profile.capabilities.abilities(),
             ),
             listed,

@@ -18,6 +18,7 @@ from liveweights.insight import questions
 from liveweights.insight.window import make_window
 from liveweights.meter.price_book import NOTHING_HELD
 from liveweights.meter.tariffs import Tariffs
+from liveweights.scoreboard.rows import read_standing
 from liveweights.serve.api.models import find_capabilities
 from liveweights.serve.api.pricing import find_pricing, in_dollars
 from liveweights.serve.api.profile import AcceptRate, Latency, Profile, Standing, VerdictTold
@@ -93,7 +94,7 @@ class Lookout:
         self._tariffs = tariffs
         self._known: Mapping[str, Known] = {}
         self._local: Mapping[str, Model] = {}
-        self._scores: Mapping[str, Mapping[str, float]] = {}
+        self._scores: dict[str, dict[str, float]] = {}
 
     def follow(
         self, known: Mapping[str, Known], local: Mapping[str, Model], closed: Mapping[str, Match]
@@ -117,10 +118,22 @@ class Lookout:
     async def look(self) -> None:
         async with self._pool.connection() as conn:
             stands = await questions.standing(conn, make_window(WINDOW))
+            scored = await read_standing(conn, self._known)
         self.standings.clear()
         self.standings.update((one.alias, _told(one)) for one in stands)
-        self._scores = {one.alias: one.scores for one in stands}
+        self._scores = {one.alias: dict(one.scores) for one in stands}
+        for one in scored:
+            if self._is_live(one.model, one.checkpoint):
+                self._scores.setdefault(one.model, {})[one.suite] = one.score
         self.terms.replace(self._candidates())
+
+    def _is_live(self, name: str, checkpoint: str | None) -> bool:
+        """Whether the model still answers with the checkpoint that was scored. What a hosted one
+        answers with is its upstream's to say: of that the last score counts."""
+        model = self._local.get(name)
+        if model is None:
+            return True
+        return any(route.live == checkpoint for route in model.router.routes())
 
     def _candidates(self) -> Iterator[Candidate]:
         """As they are served, at the prices that hold for everybody. A fallback that is not there

@@ -185,6 +185,7 @@ async def open_limiter(
         store=leases,
         find_tenant=directory.find_tenant,
         price=tariffs.price,
+        cost=tariffs.cost,
         spent=webhook.warn,
     )
     stack.push_async_callback(limiter.give_back)

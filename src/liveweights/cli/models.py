@@ -26,9 +26,10 @@ from liveweights.serve.api.objects import Model
 from liveweights.store.database import Connection
 
 models = typer.Typer(
-    no_args_is_help=True,
-    help="The models of a running service. Those of the settings file stay as they are there; "
-    "others are added, changed and removed while it runs, on all its instances.",
+    invoke_without_command=True,
+    help="The models of a running service, alone: the list of them. Those of the settings file "
+    "stay as they are there; others are added, changed and removed while it runs, on all its "
+    "instances.",
 )
 Name = Annotated[str, typer.Argument(help="Public name.")]
 Keys = Annotated[
@@ -120,6 +121,12 @@ def join(line: Mapping[str, Any], model: Model | None) -> dict[str, Any]:
     if line.get("kind") == "hosted":
         return {**line, **facts}
     return {**facts, **line}
+
+
+@models.callback()
+def list_unless_told(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        list_models()
 
 
 @models.command("list")

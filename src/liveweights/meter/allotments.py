@@ -52,6 +52,22 @@ def tenant_owner(tenant: str) -> str:
     return f"tenant {tenant}"
 
 
+def model_owner(model: str) -> str:
+    """Under which a model's own budgets are kept."""
+    return f"model {model}"
+
+
+def is_model_owner(owner: str) -> bool:
+    return owner.startswith(model_owner(""))
+
+
+def list_model_budgets(
+    model: str, budgets: tuple[Budget, ...], now: datetime
+) -> list[tuple[Limit, datetime | None]]:
+    """With the end of each window, in the calendar of UTC."""
+    return _list_budgets(model_owner(model), budgets, find_zone("UTC"), now)
+
+
 def list_limits(
     client: Client, tenant: Tenant | None, default: RateLimits, now: datetime
 ) -> Allotment:

@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
-from liveweights.meter.allotments import Allotment, Money, list_limits
+from liveweights.meter.allotments import (
+    NO_CURRENCY,
+    Allotment,
+    Money,
+    is_model_owner,
+    list_limits,
+    list_model_budgets,
+)
+from liveweights.meter.budgets import Budget
 from liveweights.meter.desk import Desk
 from liveweights.meter.holdings import Holding
 from liveweights.meter.keys import Client
@@ -33,6 +41,7 @@ ANSWERS = ("requests", "tokens")
 """What an answer takes, and tells of."""
 QUOTA = "insufficient_quota"
 """What OpenAI calls it."""
+Budgets = tuple[Budget, ...]
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
@@ -106,16 +115,31 @@ class Account:
         return tuple(pairs)
 
 
+@dataclass(slots=True)
+class Purse:
+    """What a request has of a model's own budgets: ``reserved``, and its ``cost`` once it is known,
+    in billionths of the currency in which its upstream is paid."""
+
+    account: Account
+    model: str
+    reserved: int
+    cost: int = 0
+
+
 class Permit:
     """What one request for an answer takes of its key's allowance, from the door to its end."""
 
-    __slots__ = ("_account", "_limiter", "_money", "_tenant", "cost", "read", "reserved", "used")
+    __slots__ = (
+        *("_account", "_limiter", "_money", "_purse", "_tenant"),
+        *("cost", "read", "reserved", "used"),
+    )
 
     def __init__(self, limiter: Limiter, account: Account, tenant: str) -> None:
         self._limiter = limiter
         self._account = account
         self._tenant = tenant
         self._money = 0
+        self._purse: Purse | None = None
         self.reserved = 0
         """Tokens that it may use."""
         self.read = 0
@@ -148,6 +172,31 @@ class Permit:
         await self._limiter.take(account, takes)
         self.reserved, self._money = tokens, nanos
 
+    async def spend(
+        self, model: str, budgets: Budgets, prompt_tokens: int, output_tokens: int
+    ) -> None:
+        """It can cost that of the model's own ``budgets``, and of no other model's any more. Raises
+        LimitReached, LeasesAway."""
+        self._leave_purse()
+        account = self._limiter.model_account(model, budgets)
+        nanos = self._limiter.cost(model, prompt_tokens, output_tokens)
+        takes = [Take(money.holding, nanos, nanos) for money in account.money]
+        await self._limiter.take(account, takes)
+        self._purse = Purse(account, model, nanos)
+
+    def charge(self, model: str, prompt_tokens: int, output_tokens: int) -> None:
+        """The ``model`` has answered with so much."""
+        self.used = prompt_tokens + output_tokens
+        self.cost = self.price(model, prompt_tokens, output_tokens)
+        if self._purse is not None and self._purse.model == model:
+            self._purse.cost = self._limiter.cost(model, prompt_tokens, output_tokens)
+
+    def _leave_purse(self) -> None:
+        purse, self._purse = self._purse, None
+        if purse is not None:
+            for money in purse.account.money:
+                money.holding.settle(purse.reserved, purse.cost)
+
     def headers(self) -> Headers:
         return self._account.headers(self._limiter.clock())
 
@@ -159,10 +208,19 @@ class Permit:
             holding.settle(self.reserved, self.used)
         for money in self._account.money:
             money.holding.settle(self._money, self.cost)
+        self._leave_purse()
 
 
 Price = Callable[[str, str, int, int], int]
 """Of (tenant, model, tokens of the prompt, tokens of the answer), in billionths of the currency."""
+
+
+Cost = Callable[[str, int, int], int]
+"""Of (model, tokens of the prompt, tokens of the answer): what they cost us, likewise."""
+
+
+def _no_cost(model: str, prompt_tokens: int, output_tokens: int) -> int:
+    return 0
 
 
 def _free(tenant: str, model: str, prompt_tokens: int, output_tokens: int) -> int:
@@ -195,6 +253,7 @@ class Limiter:
         store: LeaseStore | None = None,
         find_tenant: Callable[[str], Tenant | None] = _nobody,
         price: Price = _free,
+        cost: Cost = _no_cost,
         today: Callable[[], datetime] = _now,
         spent: Callable[[Spending], None] | None = None,
     ) -> None:
@@ -202,11 +261,13 @@ class Limiter:
         self._tenants = tenants
         self.clock = clock
         self.price = price
+        self.cost = cost
         self._find_tenant = find_tenant
         self._today = today
         self._spent = spent
         self._desk = Desk(store or MemoryLeases(clock), clock, self._warn)
         self._accounts: dict[tuple[str, str], Account] = {}
+        self._purses: dict[tuple[str, Budgets], Account] = {}
         self._holdings: dict[object, Holding] = {}
         self._unlimited = Account(None, Rights(), "", None)
 
@@ -292,6 +353,21 @@ class Limiter:
         self._accounts[client.tenant, client.key] = account
         return account
 
+    def model_account(self, model: str, budgets: Budgets) -> Account:
+        """What all answers of the model take from now, whoever asks."""
+        known = self._purses.get((model, budgets))
+        now = self._today()
+        if known is not None and (known.ends is None or now < known.ends):
+            return known
+        money = [
+            Money(self._holding(limit), ends)
+            for limit, ends in list_model_budgets(model, budgets, now)
+        ]
+        ends = min((one.ends for one in money if one.ends is not None), default=None)
+        account = Account(None, Rights(), NO_CURRENCY, ends, money=money)
+        self._purses[model, budgets] = account
+        return account
+
     def _allot(self, client: Client, tenant: Tenant | None) -> Allotment:
         default = self._tenants.get(client.tenant, self._limits)
         return list_limits(client, tenant, default, self._today())
@@ -335,6 +411,7 @@ class Limiter:
             for place in quiet:
                 del self._holdings[place]
             self._accounts.clear()  # they are made again from what is there
+            self._purses.clear()
 
     async def give_back(self, owners: Iterable[str] | None = None) -> None:
         """What is free, to whoever asks for it: of these keys and tenants, or all."""
@@ -371,10 +448,13 @@ class Limiter:
             return LimitReached(message, limit.name, wait, headers)
         (ends,) = (money.ends for money in account.money if money.holding is holding)
         wait = MINUTE if ends is None else max(1.0, (ends - self._today()).total_seconds())
-        message = (
-            f"{_title(limit)} is spent: {show_money(left)} {account.currency} are left, and up to "
-            f"{show_money(needed)} may be needed."
-        )
+        message = f"{_title(limit)} is spent"
+        if not is_model_owner(limit.owner):  # what is left of it is the operator's business
+            message += (
+                f": {show_money(left)} {account.currency} are left, and up to "
+                f"{show_money(needed)} may be needed"
+            )
+        message += "."
         if ends is not None:
             message += f" A new one begins at {ends:%Y-%m-%dT%H:%M:%SZ}."
         return LimitReached(message, QUOTA, wait, headers, code=QUOTA)

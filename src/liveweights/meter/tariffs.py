@@ -49,6 +49,12 @@ class Tariffs:
         held = self.find(tenant, model, datetime.now(UTC))
         return assess(held, Counts(prompt_tokens, output_tokens), withheld=False).amount
 
+    def cost(self, model: str, prompt_tokens: int, output_tokens: int) -> int:
+        """Nanos that an answer costs us: what its upstream asks, else the price for everybody."""
+        held = self.find("", model, datetime.now(UTC))
+        charged = assess(held, Counts(prompt_tokens, output_tokens), withheld=False)
+        return charged.amount if held.cost is None else charged.cost
+
     async def refresh(self) -> None:
         """Read what has been added. Raises psycopg.OperationalError, PoolTimeout."""
         async with self._pool.connection() as conn:

@@ -39,6 +39,7 @@ def list_model_facts(model: Model) -> list[tuple[str, str]]:
     """Everything that is known of it: what is told, and what is told of that."""
     facts = [
         ("state", model.state),
+        ("listed", "yes" if model.visible else "no: it answers those who name it"),
         ("answers", model.checkpoint),
         ("learnt from", model.parent or "-"),
         ("root", model.root),
@@ -57,7 +58,7 @@ def list_model_facts(model: Model) -> list[tuple[str, str]]:
     ]
     if model.canary is not None:
         told = f"{model.canary.checkpoint}, {model.canary.share:.0%} of the sessions"
-        facts.insert(2, ("canary", told))
+        facts.insert(3, ("canary", told))
     return facts
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -66,6 +66,15 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     completion_tokens: int | None = None
     nanos: int | None = None
     detail: str = ""
+
+
+class StandingScore(NamedTuple):
+    """``score`` in [0, 1] of a model, whose ``checkpoint`` answered then."""
+
+    model: str
+    checkpoint: str | None
+    suite: str
+    score: float
 
 
 class Scored(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Iterable
 
 import msgspec
 
-from liveweights.scoreboard.results import Conditions, Result, Run, Scored
+from liveweights.scoreboard.results import OWN, Conditions, Result, Run, Scored, StandingScore
 from liveweights.store.database import Connection
 
 _CONDITIONS = Conditions.__struct_fields__
@@ -31,6 +31,25 @@ SCORES = """
 select run, case_id, sample, case_group, score, seconds, prompt_tokens, completion_tokens, nanos,
     detail
 from score_results where run = any(%s)
+"""
+
+STANDING = """
+with whole as (
+    select r.id, r.suite, r.model, r.checkpoint,
+        (r.version, r.content, r.harness, r.samples, r.cases, r.seconds, r.temperature,
+        r.max_tokens, r.seed)::text as conditions, avg(s.score) as score
+    from score_runs r join score_results s on s.run = r.id
+    where r.source = %(own)s and r.repeat = 0 and r.model = any(%(models)s)
+    group by r.id having count(*) = r.cases * r.samples
+), latest as (
+    select distinct on (suite, conditions, model) * from whole order by suite, conditions, model,
+        id desc
+), chosen as (
+    select distinct on (suite) suite, conditions from latest
+    group by suite, conditions order by suite, count(*) desc, max(id) desc
+)
+select model, checkpoint, suite, score from latest join chosen using (suite, conditions)
+order by suite, model
 """
 
 
@@ -80,6 +99,15 @@ async def read_scored(conn: Connection, suites: Iterable[str] = ()) -> list[Scor
         Scored(id=id_, run=run, created_at=created, currency=currency, results=results[id_])
         for id_, created, currency, run in runs
     ]
+
+
+async def read_standing(conn: Connection, models: Iterable[str]) -> list[StandingScore]:
+    """What each of the models scored on each suite the last time that it was asked here, the mean
+    of a whole run. All scores of a suite are under the same conditions: those under which most of
+    the models were asked, of these the latest."""
+    names = {"own": OWN, "models": list(models)}
+    rows = await (await conn.execute(STANDING, names)).fetchall()
+    return [StandingScore(*row) for row in rows]
 
 
 async def remove_run(conn: Connection, run: int) -> bool:

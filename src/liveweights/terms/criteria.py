@@ -21,8 +21,9 @@ class Candidate:
 
     ``input`` and ``output`` are US dollars for a million tokens; None: not known. ``local``: its
     prompts stay on this machine. ``learns``: from its users. ``scores`` are by suite, in [0, 1], of
-    one harness for all models. ``fallback`` are the models that answer in its place. ``can`` is
-    what it is known to be able to, or not to be.
+    one harness for all models. ``fallback`` are the models that answer in its place. One that is
+    not ``visible`` is only for those who name it. ``can`` is what it is known to be able to, or not
+    to be.
     """
 
     facts: Facts
@@ -32,6 +33,7 @@ class Candidate:
     learns: bool = False
     scores: Mapping[str, float] = field(default_factory=dict[str, float])
     fallback: tuple[str, ...] = ()
+    visible: bool = True
     can: Mapping[Ability, bool] = field(default_factory=dict[Ability, bool])
 
     @property

@@ -84,6 +84,8 @@ class Roster:
         self._bits = [(1 << number, one) for number, one in enumerate(self._candidates)]
         self._closed = closed
         self._open = sum(bit for bit, name in self._names if name not in closed)
+        self._listed = [n for n, one in enumerate(self._candidates) if one.visible]
+        self._visible = sum(1 << number for number in self._listed)
         self._sizes, self._smaller = _by_context(self._bits)
         self._criteria: dict[tuple[str, object], Sieve] = {}
         self._routes: dict[Route, tuple[Sieve, ...]] = {}
@@ -99,8 +101,8 @@ class Roster:
         """The models that may answer, the first choice first. ``question`` is about routing.
 
         For the name of a model, it and its fallbacks, whatever the request ``needs``; for ``auto``
-        the cheapest that fits, then the route's fallbacks, else all others that fit. Raises
-        NoSuchModel, NoModelFits.
+        the cheapest that is visible and fits, then the route's fallbacks, else all others that are
+        and do. Raises NoSuchModel, NoModelFits.
         """
         if model != AUTO:
             needs = NOTHING
@@ -110,8 +112,8 @@ class Roster:
         for sieve in self._able(needs.abilities):
             fits &= sieve.fits
         if model == AUTO:
-            asked = range(len(self._candidates))
-            found = self._in_order(fits)
+            asked = self._listed
+            found = self._in_order(fits & self._visible)
             if route.fallback is not None:
                 others = self._fitting(self._named(route.fallback, "route.fallback names"), fits)
                 found = tuple(dict.fromkeys((*found[:1], *others)))

@@ -41,6 +41,7 @@ SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "schema": {}}}
         ({"input_prefix": "a"}, {"completion"}),
         ({"input_prefix": "a", "input_suffix": "b"}, {"infill"}),
         ({"input_prefix": "a", "input_extra": [{"text": "b"}]}, {"infill"}),
+        ({"messages": [{"type": []}, {"type": {}}]}, {"chat"}),
         ({"prompt": None, "suffix": None, "messages": None, "tools": None}, set()),
     ],
 )
@@ -74,7 +75,10 @@ def test_the_context_is_an_estimate_of_prompt_and_answer(
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text() | st.just("type"), inner, max_size=3)
+    ),
 )
 NAMES = ("messages", "input", "prompt", "suffix", "tools", "text", "response_format", "max_tokens")
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 import aiohttp
@@ -22,6 +23,7 @@ from tests.serve.gateway.stub import USAGE, MemoryOwners, streamed
 
 from liveweights.http.authentication import Authenticator
 from liveweights.meter.keys import Client
+from liveweights.meter.limits import Limiter
 from liveweights.serve.api.app import create_app, make_keys
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.gateway.access import Access
@@ -39,6 +41,7 @@ Fault = Literal[
     "refused",
     "hangs",
     "silent",
+    "drips",
     "busy",
     "fails",
     "cut",
@@ -128,6 +131,11 @@ class Server:
             writer.write(chunked)
             await writer.drain()
             await reader.read()
+        elif self.fault == "drips":
+            for byte in chunked:
+                writer.write(bytes([byte]))
+                await writer.drain()
+                await asyncio.sleep(TIMEOUT / 5)
         elif self.fault == "headless":
             writer.write(chunked)
         elif self.fault == "garbage":
@@ -208,8 +216,11 @@ async def staged(
     settings: ApiSettings | None = None,
     key: str = KEY,
     terms: Terms | None = None,
+    limiter: Limiter | None = None,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> AsyncIterator[Stage]:
-    """The local model ``tiny``, and a hosted one for each name of ``fallbacks``."""
+    """The local model ``tiny``, and a hosted one for each name of ``fallbacks``, the first with
+    ``more`` settings."""
     settings = settings or ApiSettings()
     async with AsyncExitStack() as stack:
         servers: dict[str, Server] = {}
@@ -228,6 +239,7 @@ async def staged(
                     key_env="",
                     timeout=TIMEOUT,
                     fallback=tuple(others),
+                    **({} if hosted else more),
                 ),
                 upstream=upstream,
                 key=key,
@@ -240,7 +252,13 @@ async def staged(
         counted = Counted(make_keys(settings))
         models = HostedModels(*hosted.values())
         app = create_app(
-            Models(local), recorder, settings, hosted=models, terms=terms, authenticator=counted
+            Models(local),
+            recorder,
+            settings,
+            hosted=models,
+            terms=terms,
+            authenticator=counted,
+            limiter=limiter,
         )
         url = await stack.enter_async_context(answering(make_server(app)))
         root = url.removesuffix("/v1")

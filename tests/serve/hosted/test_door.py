@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -14,7 +15,10 @@ from hypothesis import strategies as st
 from openai import AsyncOpenAI
 from tests.serve.gateway.stub import USAGE, WORDS
 
+from liveweights.meter.budgets import Budget
+from liveweights.meter.limits import Limiter
 from liveweights.meter.settings import RateLimits
+from liveweights.meter.tenants import Tenant
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.hosted.breaker import FAILURES, PAUSE
 from liveweights.serve.hosted.version import Version, checkpoint_id
@@ -26,7 +30,7 @@ from liveweights.terms.rules import Conditions, Rule
 from .stage import KEY, STREAM, WHOLE, Fault, Stage, staged
 
 MINE, OTHER = "mine-0123456789-a", "mine-0123456789-b"
-AWAY: tuple[Fault, ...] = ("refused", "hangs", "silent", "cut", "headless", "garbage")
+AWAY: tuple[Fault, ...] = ("refused", "hangs", "silent", "drips", "cut", "headless", "garbage")
 STATUS: dict[Fault, int] = {"busy": 429, "fails": 500}
 
 
@@ -445,3 +449,131 @@ def test_models_come_and_go_and_who_asked_before_is_answered() -> None:
             assert [one["id"] for one in (await answer.json())["data"]] == ["tiny"]
 
     play(act)
+
+
+def per_token(nanos: Mapping[str, int]) -> Callable[[str, int, int], int]:
+    def cost(model: str, prompt: int, output: int) -> int:
+        return nanos.get(model, 0) * (prompt + output)
+
+    return cost
+
+
+def test_a_model_that_has_spent_its_budget_leaves_answering_to_its_fallback() -> None:
+    budget = Budget(period="day", nanos=60)  # a request is taken for 24 to 44
+
+    async def act(stage: Stage) -> None:
+        async def ask(**body: Any) -> tuple[int, str | None]:
+            response, _ = await stage.ask(max_tokens=20, **body)
+            return response.status, response.headers.get("x-model")
+
+        assert await ask() == (200, "big")
+        # What it did not use came back, and what it used did not.
+        assert await ask() == (200, "big")
+        while (answer := await ask())[1] == "big":
+            assert len(stage.servers["big"].requests) < 100
+        assert answer == (200, "tiny")
+        asked = len(stage.servers["big"].requests)
+        assert await ask(stream=True) == (200, "tiny")
+        assert len(stage.servers["big"].requests) == asked
+        response, body = await stage.ask(max_tokens=20, route={"fallback": []})
+        assert (response.status, b"insufficient_quota" in body) == (429, True)
+        assert b"The model's budget for the day is spent. A new one begins at" in body
+        assert len(stage.recorder.generations) == asked + 2
+
+    limiter = Limiter(RateLimits(), {}, cost=per_token({"big": 1}))
+    models = [candidate("big", "FR", fallback=("tiny",)), candidate("tiny", "FR")]
+    more = {"budgets": (budget,)}
+    play(act, {"big": ("tiny",)}, terms=Terms(models), limiter=limiter, more=more)
+
+
+def test_a_model_that_is_asked_in_vain_has_its_money_back() -> None:
+    async def act(stage: Stage) -> None:
+        await stage.servers["big"].become("fails")
+        for _ in range(FAILURES - 1):
+            response, _ = await stage.ask(max_tokens=20)
+            assert response.headers["x-model"] == "tiny"
+        await stage.servers["big"].become("none")
+        assert (await stage.ask(max_tokens=20))[0].headers["x-model"] == "big"
+
+    limiter = Limiter(RateLimits(), {}, cost=per_token({"big": 1}))
+    more = {"budgets": (Budget(period="all", nanos=60),)}
+    play(act, {"big": ("tiny",)}, limiter=limiter, more=more)
+
+
+def test_a_key_without_money_for_the_dear_model_is_answered_by_a_cheaper_one() -> None:
+    async def act(stage: Stage) -> None:
+        async def ask(**body: Any) -> tuple[int, str | None]:
+            headers = {"authorization": f"Bearer {MINE}"}
+            response, _ = await stage.ask(max_tokens=100, headers=headers, **body)
+            return response.status, response.headers.get("x-model")
+
+        assert await ask(model="dear") == (200, "cheap")
+        assert await ask(model="dear", route={"fallback": []}) == (429, None)
+        assert stage.servers["dear"].requests == []
+        assert await ask(model="cheap") == (200, "cheap")
+
+    def price(tenant: str, model: str, prompt: int, output: int) -> int:
+        return {"dear": 100, "cheap": 1}.get(model, 0) * (prompt + output)
+
+    daily = (Budget(period="day", nanos=5000),)
+    tenant = Tenant(name="us", created_at=datetime.now(UTC), budgets=daily)
+    limiter = Limiter(
+        RateLimits(),
+        {},
+        price=price,
+        find_tenant=lambda _: tenant,
+    )
+    models = [
+        candidate("dear", "FR", fallback=("cheap", "tiny")),
+        candidate("cheap", "FR"),
+        candidate("tiny", "FR"),
+    ]
+    play(
+        act,
+        {"dear": ("cheap", "tiny"), "cheap": ()},
+        settings=ApiSettings(keys={MINE: "us"}),
+        terms=Terms(models),
+        limiter=limiter,
+    )
+
+
+def test_an_upstream_with_quirks_is_asked_in_its_own_way() -> None:
+    async def act(stage: Stage) -> None:
+        said = [{"role": "developer", "content": "Be short."}, {"role": "user", "content": "hi"}]
+        asked = {"max_completion_tokens": 5, "metadata": {"a": "b"}, "user": "ada"}
+        response, _ = await stage.ask(messages=said, **asked)
+        assert response.status == 200
+        [(_, headers, sent)] = stage.servers["big"].requests
+        assert sent == {
+            "model": "org/big",
+            "messages": [{"role": "system", "content": "Be short."}, said[1]],
+            "max_tokens": 5,
+            "user": "ada",
+        }
+        assert headers["api-key"] == KEY
+        assert "authorization" not in headers
+        row = stage.recorder.only()
+        assert "developer" in row.prompt  # as it was asked
+
+    quirks = ("max_tokens", "system_role", "no_metadata", "api_key_header")
+    play(act, more={"quirks": quirks})
+
+
+def test_an_answer_that_takes_for_ever_ends_at_the_deadline() -> None:
+    event = STREAM[: STREAM.index(b"\n\n") + 2]
+
+    async def act(stage: Stage) -> None:
+        stage.servers["big"].pieces = [b": wait\n\n", *[b": still\n\n"] * 500]
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await stage.ask(stream=True)
+        stage.servers["big"].pieces = [event, *[b": still\n\n"] * 500]
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await stage.ask(stream=True)
+        assert [row.finish_reason for row in stage.recorder.generations.values()][-1] == "cancelled"
+        await stage.servers["big"].become("hangs")
+        response, body = await stage.ask(headers={"x-request-timeout": "0.1"})
+        assert (response.status, b"deadline_exceeded" in body) == (408, True)
+        response, _ = await stage.ask(headers={"x-request-timeout": "soon"})
+        assert response.status == 400
+
+    play(act, settings=ApiSettings(deadline_seconds=0.6))

@@ -61,14 +61,15 @@ class Listing:
         self._tariffs = tariffs
 
     def read(self, tenant: str | None = None) -> list[ModelObject]:
-        """Every alias and hosted model; ``tenant``: whose use the terms are asked about."""
+        """Every alias and hosted model; ``tenant``: whose use the terms are asked about, who is not
+        told of those that are not visible. None: the operator."""
         local = [
             self._describe(route.name, route, model, tenant)
             for model in self._models
             for route in model.router.routes()
         ]
         hosted = [self._describe_hosted(model, tenant) for model in self._hosted]
-        return [*local, *hosted]
+        return [one for one in (*local, *hosted) if one.visible or tenant is None]
 
     def find(self, name: str, tenant: str | None = None) -> ModelObject:
         """An alias, a hosted model, or a resident checkpoint. Raises ApiError 404."""
@@ -140,6 +141,7 @@ class Listing:
             "verdict": standing.verdict,
             "accept_rate": standing.accept_rate,
             "latency": standing.latency,
+            "visible": profile.visible,
         }
 
 

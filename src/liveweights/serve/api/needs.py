@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -16,13 +16,22 @@ _PROMPTS = ("instructions", "input_prefix", "input_suffix", "input_extra", "tool
 _CONVERSATIONS = ("messages", "input")
 _ANSWERS = ("max_completion_tokens", "max_tokens", "max_output_tokens", "n_predict")
 _MEDIA = frozenset(("image_url", "input_audio", "file_data", "file_url", "audio"))
-_IMAGES = frozenset(("image_url", "input_image", "image"))
+_IMAGES = ("image_url", "input_image", "image")
 """Types of content parts."""
+_JSON = ("json_object", "json_schema")
 
 
 def read_needs(members: Mapping[str, Any]) -> Needs:
     """Of the members of a request to any of the paths for answers, of whatever types they are."""
-    return Needs(frozenset(_abilities(members)), _context(members))
+    said = [members[name] for name in _CONVERSATIONS if members.get(name)]
+    conversation = _look(said)
+    beside = _look([members[name] for name in _PROMPTS if members.get(name)])
+    asked = (members.get(name) for name in _ANSWERS)
+    answer = next((one for one in asked if type(one) is int and one > 0), 0)
+    prompts = _longest(members.get("prompt"))
+    read = (conversation.size + beside.size) // BYTES + conversation.ids + beside.ids
+    abilities = frozenset(_abilities(members, bool(said), conversation.sees))
+    return Needs(abilities, read + prompts + answer)
 
 
 def read_body_needs(body: bytes) -> Needs:
@@ -34,9 +43,8 @@ def read_body_needs(body: bytes) -> Needs:
     return read_needs(cast(dict[str, Any], members)) if isinstance(members, dict) else NOTHING
 
 
-def _abilities(members: Mapping[str, Any]) -> Iterator[Ability]:
-    conversation = [members[name] for name in _CONVERSATIONS if members.get(name)]
-    if conversation:
+def _abilities(members: Mapping[str, Any], chats: bool, sees: bool) -> Iterator[Ability]:
+    if chats:
         yield "chat"
     elif members.get("suffix") or members.get("input_suffix") or members.get("input_extra"):
         yield "infill"
@@ -44,54 +52,49 @@ def _abilities(members: Mapping[str, Any]) -> Iterator[Ability]:
         yield "completion"
     if members.get("tools") and members.get("tool_choice") != "none":
         yield "tools"
-    text: Any = members.get("text")
-    formats = (members.get("response_format"), _get(text, "format"))
-    if any(_get(one, "type") in ("json_object", "json_schema") for one in formats):
+    asked = members.get("response_format"), _get(members.get("text"), "format")
+    if any(_get(one, "type") in _JSON for one in asked):
         yield "json"
-    if any(_get(one, "type") in _IMAGES for one in _inside(conversation)):
+    if sees:
         yield "vision"
 
 
-def _context(members: Mapping[str, Any]) -> int:
-    """Tokens of the prompt, as far as can be told, and of the answer, as far as it is asked for."""
-    said = [members.get(name) for name in (*_CONVERSATIONS, *_PROMPTS)]
-    asked = (members.get(name) for name in _ANSWERS)
-    answer = next((one for one in asked if type(one) is int and one > 0), 0)
-    return _tokens(said) + _longest(members.get("prompt")) + answer
+class _Looked(NamedTuple):
+    """``size`` of all texts in bytes, how many token ids, and whether there are images."""
+
+    size: int
+    ids: int
+    sees: bool
 
 
-def _longest(prompt: Any) -> int:
-    """Each prompt of several has the context to itself."""
-    several = isinstance(prompt, list) and not any(type(one) is int for one in _list(prompt))
-    return max(map(_tokens, _list(prompt)), default=0) if several else _tokens(prompt)
-
-
-def _tokens(value: Any) -> int:
-    """Of all texts, and of token ids themselves."""
-    size = ids = 0
-    for one in _inside(value):
-        if isinstance(one, str):
-            size += len(one.encode(errors="replace"))
-        elif type(one) is int:
-            ids += 1
-    return size // BYTES + ids
-
-
-def _inside(value: Any) -> Iterator[Any]:
-    """A value and all values in it, but what stands for images and sounds."""
+def _look(value: Any) -> _Looked:
+    """At all values in it, but what stands for images and sounds. It is done for every request
+    that names no model: one loop, in which nothing is called that need not be."""
+    size, ids, sees = 0, 0, False
     waiting: list[Any] = [value]
     while waiting:
         one = waiting.pop()
-        yield one
-        if isinstance(one, list):
-            waiting += _list(one)
-        elif isinstance(one, dict):
-            members = cast(dict[str, Any], one)
-            waiting += [inner for name, inner in members.items() if name not in _MEDIA]
+        if type(one) is str:
+            size += len(one) if one.isascii() else len(one.encode(errors="replace"))
+        elif type(one) is dict:
+            for name, inner in cast(dict[str, Any], one).items():
+                if name == "type" and inner in _IMAGES:
+                    sees = True
+                if name not in _MEDIA:
+                    waiting.append(inner)
+        elif type(one) is list:
+            waiting += cast(list[Any], one)
+        elif type(one) is int:
+            ids += 1
+    return _Looked(size, ids, sees)
 
 
-def _list(value: Any) -> list[Any]:
-    return cast(list[Any], value)
+def _longest(prompt: Any) -> int:
+    """Tokens of a prompt, or of the longest of several: each has the context to itself."""
+    listed = cast(list[Any], prompt) if type(prompt) is list else []
+    several = listed and not any(type(one) is int for one in listed)
+    looked = map(_look, listed if several else [prompt])
+    return max(one.size // BYTES + one.ids for one in looked)
 
 
 def _get(value: Any, name: str) -> Any:

@@ -190,7 +190,8 @@ class Canary(msgspec.Struct):
 class Model(msgspec.Struct, kw_only=True):
     """``root`` is the checkpoint whose architecture it has, of a hosted model its name at its
     upstream; ``base`` is its hub id, as far as it is known; ``parent`` is what it was learnt from.
-    ``notices`` are what its licence asks to be shown, ``warnings`` what rules of use say."""
+    ``notices`` are what its licence asks to be shown, ``warnings`` what rules of use say. One that
+    is not ``visible`` is listed for the operator alone."""
 
     id: str
     created: int
@@ -216,6 +217,7 @@ class Model(msgspec.Struct, kw_only=True):
     verdict: VerdictTold | None
     accept_rate: AcceptRate | None
     latency: Latency | None
+    visible: bool = True
 
 
 class ModelList(msgspec.Struct):

@@ -101,7 +101,8 @@ class Warned(msgspec.Struct, frozen=True, kw_only=True):
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a model before it answers. ``base`` is the hub id of what it began with,
-    ``capabilities`` only what its engine does not say, ``context`` in tokens."""
+    ``capabilities`` only what its engine does not say, ``context`` in tokens. ``visible`` is
+    whether it is listed."""
 
     base: str | None = None
     maker: str | None = None
@@ -112,6 +113,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     data: DataPolicy = DataPolicy()
     capabilities: Capabilities = Capabilities()
     context: int | None = None
+    visible: bool = True
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):

@@ -64,8 +64,7 @@ class Delivery:
                 await self._record(passage)
         finally:
             tokens = _tokens(passage)
-            permit.used = sum(tokens.values())
-            permit.cost = permit.price(passage.model, tokens["prompt"], tokens["completion"])
+            permit.charge(passage.model, tokens["prompt"], tokens["completion"])
 
     async def _pass_events(
         self, answer: Answer, headers: list[RawHeader], send: Send, passage: Passage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from liveweights.meter.limits import Permit
+from liveweights.meter.limits import QUOTA, LimitReached, Permit
 from liveweights.serve.gateway.counts import Count, asked_text, count_bytes
 from liveweights.serve.gateway.question import Question
 
@@ -16,12 +16,40 @@ async def reserve(
     longest: int,
     count: Count = count_bytes,
 ) -> None:
-    """Tokens as far as the request limits them; money for its prompt, by ``count``, and for each of
-    its choices, of at most ``longest`` tokens where it does not say, at the price of the dearest of
-    the ``models`` that may answer. Raises LimitReached, LeasesAway."""
+    """Tokens as far as the request limits them; money for what `estimate` says, at the price of the
+    dearest of the ``models`` that may answer. Raises LimitReached, LeasesAway."""
     nanos = 0
     if permit.has_budget:
-        prompt = count(asked_text(question.prompt_json()))
-        output = question.choices * (question.reserved or longest)
+        prompt, output = estimate(question, longest, count)
         nanos = max(permit.price(model, prompt, output) for model in models)
     await permit.reserve(question.reserved, nanos)
+
+
+async def reserve_affordable(
+    permit: Permit, question: Question, models: Sequence[str], longest: int
+) -> Sequence[str]:
+    """The same for those of the ``models`` that the key's budgets suffice for, in their order: the
+    dearest go first. Raises LimitReached, LeasesAway."""
+    first: LimitReached | None = None
+    left = models
+    while left:
+        try:
+            await reserve(permit, question, left, longest)
+            return left
+        except LimitReached as error:
+            if error.code != QUOTA:
+                raise
+            first = first or error
+            tokens = estimate(question, longest)
+            prices = {model: permit.price(model, *tokens) for model in left}
+            dearest = max(prices.values())
+            left = [model for model in left if prices[model] < dearest]
+    assert first is not None  # a chain has at least one model
+    raise first
+
+
+def estimate(question: Question, longest: int, count: Count = count_bytes) -> tuple[int, int]:
+    """At most so many tokens: of the prompt, by ``count``, and of all choices, of ``longest`` each
+    where the request does not say."""
+    prompt = count(asked_text(question.prompt_json()))
+    return prompt, question.choices * (question.reserved or longest)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Raw
+
+from liveweights.serve.hosted.dialect import Quirk, adapt
 
 OURS = frozenset({"model", "route"})
 """Members that are for this server."""
@@ -31,13 +34,13 @@ def read_asked(body: bytes) -> Asked | None:
     return asked if isinstance(asked.model, str) else None
 
 
-def with_model(body: bytes, model: str) -> bytes:
+def with_model(body: bytes, model: str, quirks: Sequence[Quirk] = ()) -> bytes:
     """``body``, a JSON object, asking for ``model``, without a route; the values of all other
-    members are the same bytes.
+    members are the same bytes, but for those that the upstream's ``quirks`` are about.
 
     Some servers read names without regard to case, and of a name that comes twice the first: only
     one member says which model.
     """
     members = _members(body)
     kept = {name: value for name, value in members.items() if name.casefold() not in OURS}
-    return msgspec.json.encode({"model": model, **kept})
+    return msgspec.json.encode({"model": model, **adapt(kept, quirks)})

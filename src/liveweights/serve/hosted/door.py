@@ -15,10 +15,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from liveweights.http.authentication import Authenticator
 from liveweights.http.errors import RETRY, ApiError
+from liveweights.http.exchange import deadline_of, too_late
 from liveweights.http.streaming import while_connected
 from liveweights.http.wire import ClientGone, check_json, read_body
 from liveweights.meter.keys import Client
-from liveweights.meter.limits import Limiter, Permit
+from liveweights.meter.limits import Limiter, LimitReached, Permit
 from liveweights.serve.api.arrival import Arrival, with_arrival
 from liveweights.serve.api.caller import Caller, identify
 from liveweights.serve.api.choice import Choices
@@ -33,7 +34,7 @@ from liveweights.serve.gateway.metrics import GatewayMetrics
 from liveweights.serve.gateway.objects import find_target, may_refer
 from liveweights.serve.gateway.passage import Passage
 from liveweights.serve.gateway.question import RECORDED, Question, read_question
-from liveweights.serve.gateway.reservation import reserve
+from liveweights.serve.gateway.reservation import estimate, reserve_affordable
 from liveweights.serve.gateway.transcript import LONGEST
 from liveweights.serve.gateway.upstream import UpstreamAway
 from liveweights.serve.hosted.body import read_asked, with_model
@@ -75,6 +76,18 @@ class _Asked:
     question: Question | None
 
 
+@dataclass(slots=True)
+class _Sent:
+    """What the caller is sent, and whether that has begun."""
+
+    send: Send
+    started: bool = False
+
+    async def __call__(self, message: Message) -> None:
+        self.started = True
+        await self.send(message)
+
+
 class Door:
     """Requests for hosted models go to their upstreams, and all others to the ``local`` endpoint.
 
@@ -105,7 +118,8 @@ class Door:
                         name = await self._pass(scope, receive, send, body, arrival, hosted)
                         if name is None:
                             return
-                        names = (name,)
+                        behind = names[names.index(name) + 1 :]
+                        names = (name, *(one for one in behind if one not in hosted))
             arrived = with_arrival(scope, Arrival(client, permit, names))
             await self._local(arrived, _again(body, receive), send)
         finally:
@@ -131,20 +145,32 @@ class Door:
         hosted: Mapping[str, Hosted],
     ) -> str | None:
         """None once it has been answered, else the local model that it goes on to. ``hosted`` are
-        those that may answer."""
-        first = arrival.names[0]
+        those that may answer. Raises ApiError, LimitReached, LeasesAway, ClientGone."""
+        first, settings = arrival.names[0], self._service.settings
+        deadline = deadline_of(Headers(scope=scope), settings.deadline_seconds)
         if first not in hosted and self._can_be_asked(hosted, first):
             return first
         client, permit = arrival.client, arrival.permit
         question = read_question(body) if scope["path"] in RECORDED else None
         caller: Caller | None = None
         if question is not None:
-            headers, settings = Headers(scope=scope), self._service.settings
-            caller = identify(headers, question.user, question.said, client, settings, strict=False)
-            await reserve(permit, question, arrival.names, longest=settings.max_chat_tokens)
+            said = Headers(scope=scope)
+            caller = identify(said, question.user, question.said, client, settings, strict=False)
         asked = _Asked(scope, body, hosted, client, permit, caller, question)
-        async with while_connected(receive):
-            return await self._ask_in_turn(asked, await self._reach(asked, arrival.names), send)
+        chain = await self._reach(asked, arrival.names)
+        if question is not None:
+            chain = await reserve_affordable(permit, question, chain, longest=self._longest)
+        answered = _Sent(send)
+        limit = asyncio.timeout_at(deadline)
+        try:
+            async with limit, while_connected(receive):
+                return await self._ask_in_turn(asked, chain, answered)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            if answered.started:
+                raise ClientGone from None  # what cannot be completed is cut
+            raise too_late() from None
         return None  # the caller has left
 
     async def _reach(self, asked: _Asked, chain: Sequence[str]) -> Sequence[str]:
@@ -160,11 +186,12 @@ class Door:
         named = await access.check_body(asked.client.tenant, path, asked.body)
         return chain[:1] if named else chain
 
-    async def _ask_in_turn(self, asked: _Asked, chain: Sequence[str], send: Send) -> str | None:
+    async def _ask_in_turn(self, asked: _Asked, chain: Sequence[str], send: _Sent) -> str | None:
         """None once one has answered, else the local model whose turn it is. Raises ApiError 502
-        where none answers, ClientGone where one breaks off."""
+        where none answers, LimitReached where the last has spent its budget, LeasesAway,
+        ClientGone where one breaks off."""
         place = self._next(asked, chain, 0)
-        fault = _resting(chain[0], asked.hosted)
+        fault: ApiError | LimitReached = _resting(chain[0], asked.hosted)
         while place is not None:
             model = asked.hosted.get(chain[place])
             if model is None:
@@ -188,10 +215,14 @@ class Door:
         return self._service.models.can_answer(name)
 
     async def _ask(
-        self, model: Hosted, asked: _Asked, rest: Sequence[str], send: Send
-    ) -> ApiError | None:
+        self, model: Hosted, asked: _Asked, rest: Sequence[str], send: _Sent
+    ) -> ApiError | LimitReached | None:
         """None once the model has answered, if with an error that none of the ``rest`` can be
-        asked to make up for; else what is said where nobody answers."""
+        asked to make up for; else what is said where nobody answers. Raises LeasesAway."""
+        try:
+            await self._spend(model, asked)
+        except LimitReached as spent:
+            return spent
         trial = model.breaker.begin()
         async with AsyncExitStack() as stack:
             try:
@@ -214,28 +245,33 @@ class Door:
             await self._deliver(answer, model, asked, send)
         return None
 
-    async def _deliver(self, answer: Answer, model: Hosted, asked: _Asked, send: Send) -> None:
+    async def _spend(self, model: Hosted, asked: _Asked) -> None:
+        """Reserve the most that the answer can cost of the model's own budgets. Raises
+        LimitReached, LeasesAway."""
+        budgets, question = model.settings.budgets, asked.question
+        if budgets and question is not None:
+            prompt, output = estimate(question, longest=self._longest)
+            await asked.permit.spend(model.alias, budgets, prompt, output)
+
+    @property
+    def _longest(self) -> int:
+        return self._service.settings.max_chat_tokens
+
+    async def _deliver(self, answer: Answer, model: Hosted, asked: _Asked, send: _Sent) -> None:
         """From the first byte on. Raises ClientGone when the upstream breaks off, or where
         nothing was sent yet, ApiError 502."""
-        started = False
-
-        async def noting(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
         tenant = asked.client.tenant
         told = self._service.choices.headers(model.alias, tenant)
         own = [model_header(model.alias), *told, *asked.permit.headers()]
         headers = answer_headers(answer.head.raw_headers, model.key, own)
         try:
             if answer.head.status >= 400:
-                await _deliver_error(answer, model, headers, noting)
+                await _deliver_error(answer, model, headers, send)
             else:
-                await self._deliver_answer(answer, model, headers, asked, noting)
+                await self._deliver_answer(answer, model, headers, asked, send)
         except (aiohttp.ClientError, TimeoutError) as error:
             log.warning("the upstream of %s broke off its answer: %s", model.alias, error)
-            if started:
+            if send.started:
                 raise ClientGone from error  # the connection is cut, as it was cut for us
             raise _broken(model.alias) from error
 
@@ -285,8 +321,9 @@ async def _begin(stack: AsyncExitStack, model: Hosted, asked: _Asked) -> Answer:
     target = scope["path"]
     if query := scope.get("query_string"):
         target += "?" + query.decode("ascii")
-    body = with_model(asked.body, model.settings.model)
-    headers = ask_headers(scope["headers"], model.key)
+    quirks = model.settings.quirks
+    body = with_model(asked.body, model.settings.model, quirks)
+    headers = ask_headers(scope["headers"], model.key, quirks)
     async with asyncio.timeout(model.settings.timeout):
         answer = await stack.enter_async_context(model.upstream.ask("POST", target, headers, body))
         await answer.begin()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from liveweights.serve.gateway.headers import ACCOUNTS, RawHeader, from_upstream, to_upstream
+from liveweights.serve.hosted.dialect import Quirk, key_header
 
 # What a caller is known by here is nobody else's business.
 _CREDENTIALS = frozenset(
@@ -20,10 +21,13 @@ _HIDDEN = frozenset(
 _HIDDEN_PREFIXES = (b"access-control-", b"x-ratelimit-")
 
 
-def ask_headers(headers: Iterable[RawHeader], key: str) -> list[tuple[str, str]]:
+def ask_headers(
+    headers: Iterable[RawHeader], key: str, quirks: Sequence[Quirk] = ()
+) -> list[tuple[str, str]]:
     """The request's headers: with ``key``, and without the caller's own."""
     kept = [header for header in headers if header[0] not in _CREDENTIALS]
-    return to_upstream(kept, key, plain=True)
+    passed = to_upstream(kept, "", plain=True)
+    return [*passed, key_header(key, quirks)] if key else passed
 
 
 def answer_headers(

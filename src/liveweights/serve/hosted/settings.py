@@ -6,6 +6,9 @@ import os
 
 import msgspec
 
+from liveweights.meter.budgets import Budget
+from liveweights.serve.hosted.dialect import Quirk
+
 
 class MissingKey(ValueError):
     """The environment lacks the variable that a model's ``key_env`` names."""
@@ -13,8 +16,10 @@ class MissingKey(ValueError):
 
 class HostedSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``model`` is its name at the ``upstream`` (a URL), ``timeout`` in seconds to the first byte
-    of an answer, ``fallback`` the models that are asked in its place, the first one first, and
-    ``capabilities`` all that it is able to; None: not said."""
+    of an answer, ``fallback`` the models that are asked in its place, the first one first,
+    ``capabilities`` all that it is able to and ``context`` how many tokens it takes; None: not
+    said. ``budgets`` are what all its answers together may cost; ``visible`` is whether it is
+    listed."""
 
     alias: str
     upstream: str
@@ -23,6 +28,10 @@ class HostedSettings(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float
     fallback: tuple[str, ...]
     capabilities: tuple[str, ...] | None = None
+    quirks: tuple[Quirk, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    visible: bool = True
+    context: int | None = None
 
     def read_key(self) -> str:
         """What the upstream is shown; empty where it asks for none. Raises MissingKey."""
