@@ -184,7 +184,7 @@ async def open_limiter(
         config.api,
         store=leases,
         find_tenant=directory.find_tenant,
-        price=tariffs.price,
+        find_price=tariffs.find,
         spent=webhook.warn,
     )
     stack.push_async_callback(limiter.give_back)

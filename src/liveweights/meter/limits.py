@@ -16,6 +16,7 @@ from liveweights.meter.holdings import Holding
 from liveweights.meter.keys import Client
 from liveweights.meter.leases import MINUTE, Grant, LeaseStore, Limit, MemoryLeases, wait_for
 from liveweights.meter.money import show_money
+from liveweights.meter.price_book import NOTHING_HELD, Held
 from liveweights.meter.rights import Rights
 from liveweights.meter.settings import RateLimits
 from liveweights.meter.tenants import Tenant
@@ -130,9 +131,9 @@ class Permit:
         """Whether it matters what the request costs."""
         return bool(self._account.money)
 
-    def price(self, model: str, prompt_tokens: int, output_tokens: int) -> int:
-        """What that costs, in billionths of the currency."""
-        return self._limiter.price(self._tenant, model, prompt_tokens, output_tokens)
+    def find_price(self, model: str, at: datetime) -> Held:
+        """What holds for an answer of that model that is asked for at that time."""
+        return self._limiter.find_price(self._tenant, model, at)
 
     async def reserve(self, tokens: int, nanos: int = 0) -> None:
         """It can use so many in all, and cost so much, whatever was reserved before. Raises
@@ -161,12 +162,12 @@ class Permit:
             money.holding.settle(self._money, self.cost)
 
 
-Price = Callable[[str, str, int, int], int]
-"""Of (tenant, model, tokens of the prompt, tokens of the answer), in billionths of the currency."""
+FindPrice = Callable[[str, str, datetime], Held]
+"""What holds for a tenant and a model at a time."""
 
 
-def _free(tenant: str, model: str, prompt_tokens: int, output_tokens: int) -> int:
-    return 0
+def _free(tenant: str, model: str, at: datetime) -> Held:
+    return NOTHING_HELD
 
 
 def _nobody(tenant: str) -> Tenant | None:
@@ -194,14 +195,14 @@ class Limiter:
         *,
         store: LeaseStore | None = None,
         find_tenant: Callable[[str], Tenant | None] = _nobody,
-        price: Price = _free,
+        find_price: FindPrice = _free,
         today: Callable[[], datetime] = _now,
         spent: Callable[[Spending], None] | None = None,
     ) -> None:
         self._limits = limits
         self._tenants = tenants
         self.clock = clock
-        self.price = price
+        self.find_price = find_price
         self._find_tenant = find_tenant
         self._today = today
         self._spent = spent
