@@ -89,7 +89,8 @@ def test_a_settings_price_in_another_currency_than_a_budget_is_refused(
             await settle(dollars)
             with pytest.raises(PricesRefused):
                 await settle(config)
-            await add_price(conn, own, lead=timedelta(0), default=True)
+            async with conn.transaction():
+                await add_price(conn, own, lead=timedelta(0), default=True)
             await settle(config)
 
     asyncio.run(play())

@@ -150,11 +150,11 @@ def test_several_choices_cost_their_prompt_once_and_a_failed_answer_nothing() ->
 def test_thought_is_reserved_at_the_dearer_price_and_charged_at_its_own() -> None:
     """Before an answer nobody knows how much of it will be thought."""
     one = TRANSCRIPTS["quoting"]
-    for output, reasoning in ((10, 1000), (1000, 10)):
+    for output, reasoning in ((1, 40), (40, 1)):
         price = replace(PRICE, output=output * MILLION, reasoning=reasoning * MILLION)
 
         async def run(price: PriceRow = price, output: int = output, each: int = reasoning) -> None:
-            budget = Budget(period="all", nanos=1000 * 300)
+            budget = Budget(period="all", nanos=9000)
             template = TEMPLATE + one.template
             api, headers = make(one.answer, price, template, budgets=(budget,))
 
@@ -172,7 +172,7 @@ def test_thought_is_reserved_at_the_dearer_price_and_charged_at_its_own() -> Non
             state = (await api.acall("GET", "/v1/key", **headers)).json()
             cost = 10 * usage["prompt_tokens"] + output * said + each * thought
             assert state["budgets"][0]["used_nanos"] == cost
-            assert state["budgets"][0]["left_nanos"] == 1000 * 300 - cost
+            assert state["budgets"][0]["left_nanos"] == 9000 - cost
 
         asyncio.run(run())
 
