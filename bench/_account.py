@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 TENANT = "acme"
 SETTINGS = """
@@ -42,10 +43,15 @@ def make_account(config: Path, home: Path) -> str:
 
 def read_bill(config: Path, home: Path) -> tuple[int, int]:
     """How many entries the ledger has, and their sum in nanos."""
-    place = ("--home", str(home), "--config", str(config))
     statement = "select count(*) as entries, coalesce(sum(nanos), 0)::bigint as nanos from charges"
-    (row,) = json.loads(_run("sql", "-c", statement, "--json", *place))
+    (row,) = query(config, home, statement)
     return int(row["entries"]), int(row["nanos"])
+
+
+def query(config: Path, home: Path, statement: str) -> list[dict[str, Any]]:
+    """Rows by column, as `liveweights sql` says them."""
+    place = ("--home", str(home), "--config", str(config))
+    return json.loads(_run("sql", "-c", statement, "--json", *place))
 
 
 def _run(*words: str) -> str:

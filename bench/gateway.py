@@ -32,6 +32,7 @@ import uvloop
 from aiohttp import web
 
 from _account import make_account, read_bill, write_settings
+from _litellm import start, start_litellm, stop
 from _report import arguments, finish, table
 
 CHUNK = (
@@ -44,16 +45,6 @@ END = (
     b'"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 )
 PAUSE, CHUNKS = "x-pause-ms", "x-chunks"
-LITELLM = """
-model_list:
-  - model_name: stub
-    litellm_params: {{model: openai/stub, api_base: "{upstream}/v1", api_key: none}}
-general_settings:
-  forward_client_headers_to_llm_api: true  # the stub is told by headers what to do
-  dangerously_permit_weak_or_unset_master_key: true  # nobody else asks for keys here
-litellm_settings: {{telemetry: false, drop_params: true}}
-"""
-ROOT = Path(__file__).parent.parent
 
 
 async def stub(request: web.Request) -> web.StreamResponse:
@@ -218,13 +209,6 @@ def free_port() -> int:
         return sock.getsockname()[1]
 
 
-def start(arguments: list[str], log: Path, **env: str) -> subprocess.Popen[bytes]:
-    with log.open("wb") as out:
-        return subprocess.Popen(
-            arguments, stdout=out, stderr=out, env={**os.environ, **env}, start_new_session=True
-        )
-
-
 async def ready(session: aiohttp.ClientSession, contender: Contender, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     if contender.account and not await open_account(session, contender, deadline):
@@ -303,10 +287,7 @@ def main() -> None:
             if contender.process.poll() is None:
                 contender.process.send_signal(signal.SIGTERM)
         for contender in contenders:
-            try:
-                contender.process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(contender.process.pid, signal.SIGKILL)
+            stop(contender.process)
         shutil.rmtree(folder, ignore_errors=True)
     report_money(found, bills, options) if options.money else report(found, options)
 
@@ -339,17 +320,9 @@ def peers(folder: Path, ports: list[int], upstream: str) -> list[Contender]:
     contenders = [Contender("bare pass-through", ports[0], process, log)]
     words = "--upstream", upstream, "--port", str(ports[1]), "--home", str(folder / "home")
     contenders.append(start_own(folder, *words, name="liveweights"))
-    command = ROOT / ".venv-litellm/bin/litellm"
-    if not command.exists():
-        print("LiteLLM is skipped: `make .venv-litellm` installs it")
-        return contenders
-    config = folder / "litellm.yaml"
-    config.write_text(LITELLM.format(upstream=upstream))
-    ask = [str(command), "--config", str(config), "--port", str(ports[2])]
-    env = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # else it is fetched at the start
     log = folder / "litellm.log"
-    process = start([*ask, "--host", "127.0.0.1"], log, **env)
-    contenders.append(Contender("LiteLLM proxy", ports[2], process, log))
+    if (process := start_litellm(folder, upstream, ports[2], log)) is not None:
+        contenders.append(Contender("LiteLLM proxy", ports[2], process, log))
     return contenders
 
 

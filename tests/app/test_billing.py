@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import msgspec
 import psycopg
+import pytest
 
-from liveweights.app.billing import cost_from, settle_billing
+from liveweights.app.billing import PricesRefused, cost_from, settle_billing
 from liveweights.catalog.prices import ListedPrice
 from liveweights.config import Config
+from liveweights.meter.budgets import Budget
+from liveweights.meter.price_rows import add_price
+from liveweights.meter.prices import EPOCH, PriceRow
+from liveweights.meter.tenants import Terms, create_tenant, set_tenant
 from liveweights.release import models as rows
 
 SETTINGS = {
@@ -56,6 +61,52 @@ def test_what_was_added_has_its_costs_too(database_dsn: str, tmp_path: Path) -> 
             assert await cursor.fetchall() == [("cost", "far")]
             cursor = await conn.execute("select model from sold_models order by 1")
             assert await cursor.fetchall() == [("code",), ("far",)]
+
+    asyncio.run(play())
+
+
+def test_a_settings_price_in_another_currency_than_a_budget_is_refused(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    """Another currency there, and a price of the tenant's own, are ways out."""
+    budgets = (Budget(period="month", nanos=10**9),)
+    euros = {"prices": {"code": {"input": 0.15, "currency": "EUR"}}}
+    config = msgspec.convert(euros, Config)
+
+    async def settle(config: Config) -> None:
+        await settle_billing(database_dsn, config, tmp_path)
+
+    async def play() -> None:
+        async with await psycopg.AsyncConnection.connect(database_dsn, autocommit=True) as conn:
+            await create_tenant(conn, "acme", Terms(budgets=budgets))
+            told = r"\[prices\.code\] in the settings file is in EUR.*'acme'.*USD.*--currency EUR"
+            with pytest.raises(PricesRefused, match=told):
+                await settle(config)
+            count = await (await conn.execute("select count(*) from prices")).fetchone()
+            assert count == (0,)
+            own = PriceRow(since=EPOCH, model="code", tenant="acme", input=1)
+            dollars = msgspec.convert({"prices": {"code": {"input": 0.15}}}, Config)
+            await settle(dollars)
+            with pytest.raises(PricesRefused):
+                await settle(config)
+            async with conn.transaction():
+                await add_price(conn, own, lead=timedelta(0), default=True)
+            await settle(config)
+
+    asyncio.run(play())
+
+
+def test_a_tenant_may_take_the_currency_of_the_settings(database_dsn: str, tmp_path: Path) -> None:
+    budgets = (Budget(period="month", nanos=10**9),)
+    config = msgspec.convert({"prices": {"code": {"input": 0.15, "currency": "EUR"}}}, Config)
+
+    async def play() -> None:
+        async with await psycopg.AsyncConnection.connect(database_dsn, autocommit=True) as conn:
+            await create_tenant(conn, "acme", Terms(budgets=budgets))
+            with pytest.raises(PricesRefused):
+                await settle_billing(database_dsn, config, tmp_path)
+            await set_tenant(conn, "acme", {"currency": "EUR"})
+            await settle_billing(database_dsn, config, tmp_path)
 
     asyncio.run(play())
 

@@ -12,9 +12,20 @@ from msgspec.structs import replace
 
 from liveweights.http.errors import limit_reached
 from liveweights.meter.budgets import Budget
+from liveweights.meter.charges import Counts
 from liveweights.meter.keys import Client
 from liveweights.meter.leases import Ask, Grant, LeasesAway, MemoryLeases
-from liveweights.meter.limits import QUOTA, Limiter, LimitReached, Permit, Spending, duration
+from liveweights.meter.limits import (
+    QUOTA,
+    FindPrice,
+    Limiter,
+    LimitReached,
+    Permit,
+    Spending,
+    duration,
+)
+from liveweights.meter.price_book import PriceBook
+from liveweights.meter.prices import EPOCH, PriceRow
 from liveweights.meter.rights import Rights
 from liveweights.meter.settings import RateLimits
 from liveweights.meter.tenants import Tenant
@@ -32,6 +43,13 @@ def make(clock: Clock | None = None, **limits: int) -> Limiter:
 
 
 ME = Client("me", "key")
+NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
+MILLION = 10**6
+
+
+def priced(**price: int) -> FindPrice:
+    """That for every model and tenant."""
+    return PriceBook([PriceRow(id=1, since=EPOCH, **price)]).find
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
@@ -451,7 +469,7 @@ def test_a_models_budget_is_of_all_keys_together() -> None:
 
     async def work() -> None:
         clock = Clock()
-        limiter = Limiter(RateLimits(), {}, clock, cost=lambda _, prompt, output: prompt + output)
+        limiter = Limiter(RateLimits(), {}, clock, find_price=priced(input=MILLION, output=MILLION))
         first, second, third = [
             await limiter.begin(Client(name, f"key of {name}")) for name in ("a", "b", "c")
         ]
@@ -461,12 +479,12 @@ def test_a_models_budget_is_of_all_keys_together() -> None:
         assert caught.value.code == QUOTA
         assert "left" not in str(caught.value)  # that is the operator's business
         await second.spend("other", budgets, 20, 20)
-        first.charge("big", 10, 5)
+        first.charge("big", Counts(10, 5), NOW)
         first.close()
         clock.now += 1  # a refusal holds for a moment
         await second.spend("big", budgets, 40, 45)
         await third.spend("other", budgets, 50, 50)  # whom the second one left
-        second.charge("tiny", 9, 9)  # another answered in the end
+        second.charge("tiny", Counts(9, 9), NOW)  # another answered in the end
         second.close()
         third.close()
         last = await limiter.begin(ME)
@@ -485,7 +503,9 @@ def test_a_models_budget_begins_anew_with_the_day() -> None:
 
     async def work() -> None:
         clock = Clock()
-        limiter = Limiter(RateLimits(), {}, clock, cost=lambda *_: 60, today=lambda: days[0])
+        limiter = Limiter(
+            RateLimits(), {}, clock, find_price=priced(request=60), today=lambda: days[0]
+        )
         budgets = (Budget(period="day", nanos=100), Budget(period="all", nanos=150))
         for hour, there in ((0, True), (0, False), (1, True), (24, False)):
             days[0] += timedelta(hours=hour)
@@ -493,7 +513,7 @@ def test_a_models_budget_begins_anew_with_the_day() -> None:
             permit = await limiter.begin(ME)
             if there:
                 await permit.spend("big", budgets, 1, 1)
-                permit.charge("big", 1, 1)
+                permit.charge("big", Counts(1, 1), NOW)
             else:
                 with pytest.raises(LimitReached):
                     await permit.spend("big", budgets, 1, 1)

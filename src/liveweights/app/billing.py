@@ -26,9 +26,14 @@ from liveweights.store.database import Connection
 log = logging.getLogger(__name__)
 
 
+class PricesRefused(RuntimeError):
+    """Prices that a service cannot be started with; the message says whose, and what to do."""
+
+
 async def settle_billing(dsn: str, config: Config, home: Path) -> dict[str, Known]:
     """Write down what the settings, the models that were added and the catalogue say now, where it
-    is other than before; what is known of all those models. Raises CatalogueRefused, OSError."""
+    is other than before; what is known of all those models. Raises CatalogueRefused,
+    PricesRefused, OSError; then nothing was written."""
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
         added = {row.name: row.settings for row in await read_rows(conn)}
     whole = config.with_models(read_tables(config, added))
@@ -48,6 +53,7 @@ async def _settle(
     costs: dict[str, PriceRow],
     sold: list[Sold],
 ) -> None:
+    """Raises PricesRefused."""
     async with conn.transaction():
         added = await settle_prices(conn, prices, "settings", "sale")
         added += await settle_prices(conn, costs, "list", "cost")
@@ -55,9 +61,23 @@ async def _settle(
         try:
             await check_currency(conn)
         except CurrencyError as error:
-            log.warning("budgets do not hold as they should: %s", error)
+            raise PricesRefused(_explain(error)) from error
     if added:
         log.info("%d prices of the settings and of providers' lists hold from now on", added)
+
+
+def _explain(error: CurrencyError) -> str:
+    price, tenant, currency = error.price, error.tenant, error.currency
+    if price.source != "settings":
+        return f"Budgets would not hold: {error}."
+    return (
+        f"[prices.{price.model}] in the settings file is in {price.currency}, and the tenant "
+        f"{tenant!r} has a budget or credit in {currency}; nothing converts currencies. Write "
+        f'currency = "{currency}" there; or let the tenant be billed in {price.currency}: '
+        f"`liveweights tenants set {tenant} --currency {price.currency}`; or give it a price of "
+        f"its own: `liveweights prices add {price.model} --tenant {tenant} --currency {currency} "
+        "--input ... --output ...`, and start the service a minute later, when that holds."
+    )
 
 
 def cost_from(price: ListedPrice, model: str) -> PriceRow:

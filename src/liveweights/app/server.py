@@ -166,7 +166,6 @@ async def run_api(place: Place, report: Report) -> None:
             slots=slots,
             authenticator=authenticator,
             limiter=limiter,
-            tariffs=tariffs,
             pages=[
                 *billing_routes(pool, authenticator, limiter),
                 *insight_routes(pool, authenticator, limiter, config.rewards),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 
+from liveweights.app.billing import PricesRefused
 from liveweights.app.profiles import CatalogueRefused
 from liveweights.catalog.card import read_card
 from liveweights.catalog.check import check_model
@@ -71,6 +72,7 @@ REFUSALS = (
     NoBinaries,
     OSError,
     PlaceError,
+    PricesRefused,
     ServerError,
     UnreadableTokenizer,
     UnsupportedServer,

@@ -184,8 +184,7 @@ async def open_limiter(
         config.api,
         store=leases,
         find_tenant=directory.find_tenant,
-        price=tariffs.price,
-        cost=tariffs.cost,
+        find_price=tariffs.find,
         spent=webhook.warn,
     )
     stack.push_async_callback(limiter.give_back)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from liveweights.meter.price_book import Held
@@ -25,6 +27,17 @@ class Counted(Protocol):
     def sent(self) -> int | None: ...
 
 
+class Counts(NamedTuple):
+    """Of an answer that has not been recorded."""
+
+    prompt: int
+    output: int
+    cached: int = 0
+    reasoning: int = 0
+    requests: int = 1
+    sent: int | None = None
+
+
 class Charged(NamedTuple):
     """What an answer is charged, and what its upstream asks for it, in nanos."""
 
@@ -46,6 +59,37 @@ def assess(held: Held, counts: Counted, *, withheld: bool) -> Charged:
         return Charged(rule, 0, cost)
     passed = cost if tokens is not NOTHING and _same_money(price, upstream) else 0
     return Charged(rule, charge(price, tokens, passed), cost)
+
+
+def bound(held: Held, prompt: int, output: int, *, requests: int = 1) -> int:
+    """The most, in nanos, that an answer of so many tokens can be charged: it is not known yet how
+    many of its prompt come from a cache, and how many of its own are thought before it speaks. At
+    least what ``assess`` says of any answer with no more tokens. Pure."""
+    counts = Counts(prompt, output, requests=requests)
+    return assess(_dearest(held), counts, withheld=False).amount
+
+
+def bound_cost(held: Held, prompt: int, output: int) -> int:
+    """The most, in nanos, that such an answer costs us; see ``cost_of``."""
+    dearest = _dearest(held)
+    return cost_of(dearest, assess(dearest, Counts(prompt, output), withheld=False))
+
+
+def cost_of(held: Held, charged: Charged) -> int:
+    """What an answer costs us: what its upstream asks, else what is charged for it."""
+    return charged.amount if held.cost is None else charged.cost
+
+
+@lru_cache(maxsize=4096)
+def _dearest(held: Held) -> Held:
+    """With the dearer one of two prices for both, whatever a token turns out to be."""
+    return Held(*(price and _level(price) for price in (held.price, held.cost)))
+
+
+def _level(price: PriceRow) -> PriceRow:
+    prompt = max(price.input, price.cached_input)
+    output = max(price.output, price.reasoning)
+    return replace(price, input=prompt, cached_input=prompt, output=output, reasoning=output)
 
 
 _UNPRICED = Charged("unpriced", 0, 0)

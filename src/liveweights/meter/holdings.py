@@ -84,8 +84,17 @@ class Holding:
         spare = self.free(now) - (0 if give_back else KEPT * self.lately)
         returned = 0 if missing else max(0, spare)
         self.held -= returned
-        ahead = AHEAD * self.lately if wanted else 0
+        ahead = 0 if give_back else self._ahead(after, bool(wanted))
         return Ask(self.limit, self.used, returned, wanted, least, ahead)
+
+    def _ahead(self, free: int, waited_for: bool) -> int:
+        """What to ask for beside what is needed now, so that the requests to come need not ask. A
+        slot comes back by itself."""
+        if waited_for:
+            return AHEAD * self.lately
+        if self.limit.kind == "slots" or free >= self.lately:
+            return 0
+        return AHEAD * self.lately - free
 
     def granted(self, ask: Ask, grant: Grant, *, asked_at: float, now: float) -> None:
         self.used -= ask.used

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 
@@ -97,8 +97,10 @@ class LeaseRows:
         if not asks:
             return []
         try:
+            # What does not wait for an answer travels together: in two turns, all in all.
             async with (
                 self._connections.connection(timeout=PATIENCE) as conn,
+                conn.pipeline(),
                 conn.transaction(),
             ):
                 await conn.execute(f"set local lock_timeout = '{PATIENCE:g}s'".encode())
@@ -125,18 +127,12 @@ class LeaseRows:
                 log.warning("old budgets are kept for now: %s", error)
 
     async def _exchange(self, conn: Connection, asks: Sequence[Ask]) -> list[Grant]:
-        places = _columns([ask.limit.place for ask in asks])
-        pools = await _lock(conn, places)
+        pools, leases, now = await _look(conn, asks)
         missing = [ask.limit for ask in asks if ask.limit.place not in pools]
         if missing:
             most = {"most": [limit.most for limit in missing]}
             await conn.execute(_ADD, _columns([limit.place for limit in missing]) | most)
-            pools = await _lock(conn, places)
-        leases = await _read_leases(conn, places)
-        # After the locks: what another process has done until then lies before it.
-        row = await (await conn.execute("select extract(epoch from clock_timestamp())")).fetchone()
-        assert row is not None
-        now = float(row[0])
+            pools, leases, now = await _look(conn, asks)
         grants: list[Grant] = []
         kept: list[tuple[Place, Pool]] = []
         lent: list[tuple[Place, Lease]] = []
@@ -209,19 +205,21 @@ def _columns(places: Sequence[Place]) -> dict[str, list[Any]]:
     }
 
 
-async def _lock(conn: Connection, places: Mapping[str, Any]) -> dict[Place, Pool]:
-    cursor = await conn.execute(_LOCK, places)
-    return {
+async def _look(
+    conn: Connection, asks: Sequence[Ask]
+) -> tuple[dict[Place, Pool], dict[Place, dict[str, Lease]], float]:
+    """The pools, locked, their leases, and the time. Leases and time are read once the locks are
+    held, each by a statement of its own: what another process has done until then is seen, and
+    lies before."""
+    places = _columns([ask.limit.place for ask in asks])
+    locked = await conn.execute(_LOCK, places)
+    lent = await conn.execute(_LEASES, places)
+    clock = await conn.execute("select extract(epoch from clock_timestamp())::float8")
+    pools = {
         (owner, name, begins): Pool(most, rest, at, used, warned)
-        for owner, name, begins, most, rest, at, used, warned in await cursor.fetchall()
+        for owner, name, begins, most, rest, at, used, warned in await locked.fetchall()
     }
-
-
-async def _read_leases(
-    conn: Connection, places: Mapping[str, Any]
-) -> dict[Place, dict[str, Lease]]:
-    cursor = await conn.execute(_LEASES, places)
-    found: dict[Place, dict[str, Lease]] = {}
-    for owner, name, begins, instance, amount, until in await cursor.fetchall():
-        found.setdefault((owner, name, begins), {})[instance] = Lease(amount, until)
-    return found
+    leases: dict[Place, dict[str, Lease]] = {}
+    for owner, name, begins, instance, amount, until in await lent.fetchall():
+        leases.setdefault((owner, name, begins), {})[instance] = Lease(amount, until)
+    return pools, leases, cast(tuple[float], await clock.fetchone())[0]

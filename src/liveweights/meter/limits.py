@@ -19,11 +19,13 @@ from liveweights.meter.allotments import (
     list_model_budgets,
 )
 from liveweights.meter.budgets import Budget
+from liveweights.meter.charges import Counted, assess, bound_cost, cost_of
 from liveweights.meter.desk import Desk
 from liveweights.meter.holdings import Holding
 from liveweights.meter.keys import Client
 from liveweights.meter.leases import MINUTE, Grant, LeaseStore, Limit, MemoryLeases, wait_for
 from liveweights.meter.money import show_money
+from liveweights.meter.price_book import NOTHING_HELD, Held
 from liveweights.meter.rights import Rights
 from liveweights.meter.settings import RateLimits
 from liveweights.meter.tenants import Tenant
@@ -154,9 +156,9 @@ class Permit:
         """Whether it matters what the request costs."""
         return bool(self._account.money)
 
-    def price(self, model: str, prompt_tokens: int, output_tokens: int) -> int:
-        """What that costs, in billionths of the currency."""
-        return self._limiter.price(self._tenant, model, prompt_tokens, output_tokens)
+    def find_price(self, model: str, at: datetime) -> Held:
+        """What holds for an answer of that model that is asked for at that time."""
+        return self._limiter.find_price(self._tenant, model, at)
 
     async def reserve(self, tokens: int, nanos: int = 0) -> None:
         """It can use so many in all, and cost so much, whatever was reserved before. Raises
@@ -179,17 +181,20 @@ class Permit:
         LimitReached, LeasesAway."""
         self._leave_purse()
         account = self._limiter.model_account(model, budgets)
-        nanos = self._limiter.cost(model, prompt_tokens, output_tokens)
+        held = self._limiter.find_price("", model, datetime.now(UTC))
+        nanos = bound_cost(held, prompt_tokens, output_tokens)
         takes = [Take(money.holding, nanos, nanos) for money in account.money]
         await self._limiter.take(account, takes)
         self._purse = Purse(account, model, nanos)
 
-    def charge(self, model: str, prompt_tokens: int, output_tokens: int) -> None:
-        """The ``model`` has answered with so much."""
-        self.used = prompt_tokens + output_tokens
-        self.cost = self.price(model, prompt_tokens, output_tokens)
+    def charge(self, model: str, counts: Counted, at: datetime) -> None:
+        """The ``model`` has answered with so much what was asked for at that time."""
+        self.used = counts.prompt + counts.output
+        if self.has_budget:
+            self.cost = assess(self.find_price(model, at), counts, withheld=False).amount
         if self._purse is not None and self._purse.model == model:
-            self._purse.cost = self._limiter.cost(model, prompt_tokens, output_tokens)
+            held = self._limiter.find_price("", model, at)
+            self._purse.cost = cost_of(held, assess(held, counts, withheld=False))
 
     def _leave_purse(self) -> None:
         purse, self._purse = self._purse, None
@@ -211,20 +216,12 @@ class Permit:
         self._leave_purse()
 
 
-Price = Callable[[str, str, int, int], int]
-"""Of (tenant, model, tokens of the prompt, tokens of the answer), in billionths of the currency."""
+FindPrice = Callable[[str, str, datetime], Held]
+"""What holds for a tenant and a model at a time."""
 
 
-Cost = Callable[[str, int, int], int]
-"""Of (model, tokens of the prompt, tokens of the answer): what they cost us, likewise."""
-
-
-def _no_cost(model: str, prompt_tokens: int, output_tokens: int) -> int:
-    return 0
-
-
-def _free(tenant: str, model: str, prompt_tokens: int, output_tokens: int) -> int:
-    return 0
+def _free(tenant: str, model: str, at: datetime) -> Held:
+    return NOTHING_HELD
 
 
 def _nobody(tenant: str) -> Tenant | None:
@@ -252,16 +249,14 @@ class Limiter:
         *,
         store: LeaseStore | None = None,
         find_tenant: Callable[[str], Tenant | None] = _nobody,
-        price: Price = _free,
-        cost: Cost = _no_cost,
+        find_price: FindPrice = _free,
         today: Callable[[], datetime] = _now,
         spent: Callable[[Spending], None] | None = None,
     ) -> None:
         self._limits = limits
         self._tenants = tenants
         self.clock = clock
-        self.price = price
-        self.cost = cost
+        self.find_price = find_price
         self._find_tenant = find_tenant
         self._today = today
         self._spent = spent

@@ -51,7 +51,20 @@ class PriceError(ValueError):
 
 
 class CurrencyError(PriceError):
-    """What may be spent is in one currency, and a price in another: nothing converts them."""
+    """What ``tenant`` may spend is in one currency, and a price that it would pay in another:
+    nothing converts them."""
+
+    def __init__(self, tenant: str, currency: str, price: PriceRow) -> None:
+        super().__init__(
+            f"the tenant {tenant!r} has a budget or credit in {currency}, and would pay for "
+            f"{price.model or 'every model'} in {price.currency}: add a price in {currency} "
+            f"with `liveweights prices add {price.model or '*'} --tenant {tenant} --currency "
+            f"{currency}` first, or let its currency be {price.currency} with `liveweights "
+            f"tenants set {tenant} --currency {price.currency}`"
+        )
+        self.tenant = tenant
+        self.currency = currency
+        self.price = price
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,13 +192,7 @@ async def _check_budgets(conn: Connection, tenant: str | None, since: datetime) 
     book = await read_book(conn)
     for name, currency in budgeted:
         if (price := book.find_foreign(name, currency, since)) is not None:
-            raise CurrencyError(
-                f"the tenant {name!r} has a budget or credit in {currency}, and would pay for "
-                f"{price.model or 'every model'} in {price.currency}: add a price in {currency} "
-                f"with `liveweights prices add {price.model or '*'} --tenant {name} --currency "
-                f"{currency}` first, or let its currency be {price.currency} with `liveweights "
-                f"tenants set {name} --currency {price.currency}`"
-            )
+            raise CurrencyError(name, currency, price)
 
 
 async def _check_markup(conn: Connection, price: PriceRow) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import UTC, datetime
-from typing import NamedTuple, cast
+from datetime import datetime
+from typing import cast
 
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from liveweights.meter.charges import assess
 from liveweights.meter.price_book import Held, PriceBook
 from liveweights.meter.price_rows import LEAD, VERSION, read_book
 from liveweights.store.database import Pool
@@ -20,15 +19,6 @@ log = logging.getLogger(__name__)
 EVERY = LEAD.total_seconds() / 12
 """Seconds between two looks for new prices: far within the time that they are there before they
 hold."""
-
-
-class Counts(NamedTuple):
-    prompt: int
-    output: int
-    cached: int = 0
-    reasoning: int = 0
-    requests: int = 1
-    sent: int | None = None
 
 
 class Tariffs:
@@ -42,18 +32,8 @@ class Tariffs:
         self._version = -1, -1
 
     def find(self, tenant: str, model: str, at: datetime) -> Held:
+        """What holds for an answer that is asked for at that time."""
         return self._book.find(tenant, model, at)
-
-    def price(self, tenant: str, model: str, prompt_tokens: int, output_tokens: int) -> int:
-        """Nanos for one answer with so many tokens, by the prices that hold now."""
-        held = self.find(tenant, model, datetime.now(UTC))
-        return assess(held, Counts(prompt_tokens, output_tokens), withheld=False).amount
-
-    def cost(self, model: str, prompt_tokens: int, output_tokens: int) -> int:
-        """Nanos that an answer costs us: what its upstream asks, else the price for everybody."""
-        held = self.find("", model, datetime.now(UTC))
-        charged = assess(held, Counts(prompt_tokens, output_tokens), withheld=False)
-        return charged.amount if held.cost is None else charged.cost
 
     async def refresh(self) -> None:
         """Read what has been added. Raises psycopg.OperationalError, PoolTimeout."""

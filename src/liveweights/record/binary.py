@@ -16,7 +16,7 @@ from typing import Any, LiteralString
 
 import msgspec
 
-from liveweights.record.generation import Counts, Generation
+from liveweights.record.generation import Counts, Generation, count_used
 from liveweights.store.partitions import day_of
 
 SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -90,7 +90,7 @@ def encode(g: Generation) -> Row:
     """Raises ValueError or TypeError for what is not of its type."""
     day = day_of(g.id)
     created = (g.created_at - _EPOCH) // _MICROSECOND
-    counts = _count(g.usage, len(g.prompt_ids), len(g.output_ids))
+    counts = count_used(g.usage, len(g.prompt_ids), len(g.output_ids))
     try:
         data = b"".join((
             _HEAD,
@@ -163,7 +163,7 @@ def decode(data: bytes) -> Row:
             text["surface"],
         ),
         _outcome(text["output"], text["finish_reason"]),
-        _count(usage, numbers["prompt_ids"], numbers["output_ids"]),
+        count_used(usage, numbers["prompt_ids"], numbers["output_ids"]),
         created,
         text["key"],
         "selection" in fields and not text["output"],
@@ -208,20 +208,6 @@ def created_at(row: Row) -> datetime:
 
 def bucket_start(group: Group) -> datetime:
     return _EPOCH + group[0] * _BUCKET * _MICROSECOND
-
-
-def _count(usage: Mapping[str, int], prompt: int, output: int) -> Counts:
-    """As the upstream counted them, where it did; else our own ids."""
-    if not usage:
-        return Counts(prompt, output)
-    told = usage.get
-    prompt, output = told("prompt_tokens", prompt), told("completion_tokens", output)
-    cached, reasoning = told("cached_tokens", 0), told("reasoning_tokens", 0)
-    requests, sent = told("requests", 1), told("sent_tokens")
-    for count in (prompt, output, cached, reasoning, requests, 0 if sent is None else sent):
-        if type(count) is not int:
-            raise TypeError(f"a token count is {count}, which is not a whole number")
-    return Counts(prompt, output, min(cached, prompt), min(reasoning, output), requests, sent)
 
 
 @lru_cache(maxsize=4096)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
@@ -28,6 +29,21 @@ class Counts(NamedTuple):
     reasoning: int = 0
     requests: int = 1
     sent: int | None = None
+
+
+def count_used(usage: Mapping[str, int], prompt: int, output: int) -> Counts:
+    """By ``Generation.usage``, as the upstream counted, where it did; else so many ids of our own.
+    Raises TypeError for what is not a whole number."""
+    if not usage:
+        return Counts(prompt, output)
+    told = usage.get
+    prompt, output = told("prompt_tokens", prompt), told("completion_tokens", output)
+    cached, reasoning = told("cached_tokens", 0), told("reasoning_tokens", 0)
+    requests, sent = told("requests", 1), told("sent_tokens")
+    for count in (prompt, output, cached, reasoning, requests, 0 if sent is None else sent):
+        if type(count) is not int:
+            raise TypeError(f"a token count is {count}, which is not a whole number")
+    return Counts(prompt, output, min(cached, prompt), min(reasoning, output), requests, sent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

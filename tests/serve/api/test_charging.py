@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from liveweights.engines.protocol import EngineError
 from liveweights.meter.charges import assess
+from liveweights.meter.keys import ANYBODY, NOBODY
+from liveweights.meter.limits import Limiter
 from liveweights.meter.price_book import PriceBook
 from liveweights.meter.prices import EPOCH, PriceRow
-from liveweights.meter.tariffs import Tariffs
+from liveweights.meter.tenants import Tenant
 from liveweights.record.binary import encode
 from liveweights.record.generation import Generation
-from liveweights.serve.api.app import create_app
+from liveweights.serve.api.app import create_app, make_limiter
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.models import Models, make_model
 from liveweights.serve.router import Router
@@ -38,14 +41,22 @@ UNSURE = Selection(slope=1.0, intercept=2.0)
 NANOS = 10**9
 
 
-def make_priced(text: str | Sequence[str] = "hello", **engine: Any) -> Api:
+RICH = Tenant(name=NOBODY, created_at=EPOCH, currency="EUR", credit=10**15)
+
+
+@dataclass(kw_only=True)
+class Priced(Api):
+    limiter: Limiter
+
+
+def make_priced(text: str | Sequence[str] = "hello", **engine: Any) -> Priced:
     tokenizer, router, recorder = make_tokenizer(), Router(), MemoryRecorder()
     scripted = ScriptedEngine(tokenizer, text, **engine)
     router.set("tiny", BASE)
     model = make_model(scripted, router, tokenizer, template=TemplateHere(tokenizer))
-    tariffs = Tariffs(cast(Any, None), BOOK)
-    app = create_app(Models(model), recorder, ApiSettings(), tariffs=tariffs)
-    return Api(scripted, recorder, router, app)
+    limiter = make_limiter(ApiSettings(), find_price=BOOK.find, find_tenant={NOBODY: RICH}.get)
+    app = create_app(Models(model), recorder, ApiSettings(), limiter=limiter)
+    return Priced(scripted, recorder, router, app, limiter=limiter)
 
 
 def charged(g: Generation) -> int:
@@ -55,8 +66,13 @@ def charged(g: Generation) -> int:
     return assess(held, row.counts, withheld=row.withheld).amount
 
 
-def all_charged(api: Api) -> int:
-    return sum(map(charged, api.recorder.generations.values()))
+def all_charged(api: Priced) -> int:
+    """By the ledger; what is left of the tenant's credit agrees, and nothing is reserved."""
+    total = sum(map(charged, api.recorder.generations.values()))
+    (credit,) = asyncio.run(api.limiter.look(ANYBODY)).money
+    holding = credit.holding
+    assert (holding.total + holding.used, holding.reserved) == (total, 0)
+    return total
 
 
 def test_usage_says_what_is_charged() -> None:
@@ -64,7 +80,7 @@ def test_usage_says_what_is_charged() -> None:
     usage = api.complete().json()["usage"]
     assert usage["currency"] == "EUR"
     tokens = usage["prompt_tokens"] * 500_000 + usage["completion_tokens"] * 2_000_000
-    assert round(usage["cost"] * NANOS) == tokens // 10**6 + 7 == charged(api.recorder.only())
+    assert round(usage["cost"] * NANOS) == tokens // 10**6 + 7 == all_charged(api)
 
 
 def test_several_choices_are_charged_as_usage_says_once() -> None:
@@ -99,7 +115,7 @@ def test_what_is_not_shown_costs_nothing() -> None:
     g = api.recorder.only()
     assert g.withheld
     assert (usage["completion_tokens"], usage["cost"]) == (len(g.output_ids), 0.0)
-    assert charged(g) == 0
+    assert all_charged(api) == 0
 
 
 def test_an_answer_that_failed_before_anything_was_sent_costs_nothing() -> None:
@@ -125,7 +141,7 @@ def test_a_stream_that_we_break_off_costs_what_was_sent() -> None:
     g = api.recorder.only()
     assert g.finish_reason == "error"
     assert g.usage["sent_tokens"] == len(g.output_ids) >= len(sent) > 0
-    assert charged(g) == (4 * 500_000 + g.usage["sent_tokens"] * 2_000_000) // 10**6 + 7
+    assert all_charged(api) == (4 * 500_000 + g.usage["sent_tokens"] * 2_000_000) // 10**6 + 7
 
 
 def test_an_answer_that_is_too_late_costs_nothing() -> None:
@@ -142,11 +158,11 @@ def test_an_answer_that_is_too_late_costs_nothing() -> None:
     assert answer.status == 408
     g = api.recorder.only()
     assert (g.finish_reason, g.usage["sent_tokens"]) == ("cancelled", 0)
-    assert charged(g) == 0
+    assert all_charged(api) == 0
 
 
 def test_who_leaves_pays_for_what_was_sampled() -> None:
-    async def main() -> Api:
+    async def main() -> Priced:
         gone = asyncio.Event()
         api = make_priced("x" * 50)
         engine = api.engine
@@ -162,8 +178,9 @@ def test_who_leaves_pays_for_what_was_sampled() -> None:
         await api.acall("POST", "/v1/completions", body, hang_up=gone)
         return api
 
-    g = asyncio.run(main()).recorder.only()
+    api = asyncio.run(main())
+    g = api.recorder.only()
     assert g.finish_reason == "cancelled"
     assert "sent_tokens" not in g.usage
     assert 0 < len(g.output_ids) < 50
-    assert charged(g) == (3 * 500_000 + len(g.output_ids) * 2_000_000) // 10**6 + 7
+    assert all_charged(api) == (3 * 500_000 + len(g.output_ids) * 2_000_000) // 10**6 + 7

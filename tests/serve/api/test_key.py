@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,8 @@ from tests.meter.stored import stored
 
 from liveweights.meter.budgets import Budget
 from liveweights.meter.keys import Keys, digest_of
+from liveweights.meter.price_book import PriceBook
+from liveweights.meter.prices import EPOCH, PriceRow
 from liveweights.meter.rights import Rights
 from liveweights.meter.secret import make_key
 from liveweights.meter.settings import RateLimits
@@ -17,27 +20,41 @@ from liveweights.meter.tenants import Tenant
 from liveweights.serve.api.app import make_limiter
 from liveweights.serve.api.settings import ApiSettings
 
-from .doubles import Api, make_api
+from .doubles import TEMPLATE, Api, make_api
+from .transcripts import TRANSCRIPTS
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
 ACME = Tenant(name="acme", created_at=NOW, currency="EUR", credit=10_000)
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 10}
 
 
-def priced(tenant: str, model: str, prompt_tokens: int, output_tokens: int) -> int:
-    assert (tenant, model) == ("acme", "tiny")
-    return 10 * prompt_tokens + 100 * output_tokens
+MILLION = 10**6
+PRICE = PriceRow(
+    id=1,
+    since=EPOCH,
+    model="tiny",
+    tenant="acme",
+    currency="EUR",
+    input=10 * MILLION,
+    output=100 * MILLION,
+    reasoning=100 * MILLION,
+)
 
 
-def make(**rights: Any) -> tuple[Api, dict[str, str]]:
+def make(
+    text: str = "hello", price: PriceRow = PRICE, template: str | None = None, **rights: Any
+) -> tuple[Api, dict[str, str]]:
     key = make_key("abcdefgh")
     keys = Keys({}, required=True)
     keys.replace([stored(key, "abcdefgh", rights=Rights(**rights))])
     settings = ApiSettings(require_keys=True)
     limiter = make_limiter(
-        settings, find_tenant={"acme": ACME}.get, price=priced, today=lambda: NOW
+        settings,
+        find_tenant={"acme": ACME}.get,
+        find_price=PriceBook([price]).find,
+        today=lambda: NOW,
     )
-    api = make_api(settings=settings, keys=keys, limiter=limiter)
+    api = make_api(text, settings=settings, keys=keys, limiter=limiter, chat_template=template)
     return api, {"authorization": f"Bearer {key}"}
 
 
@@ -126,5 +143,48 @@ def test_several_choices_cost_their_prompt_once_and_a_failed_answer_nothing() ->
         state = (await api.acall("GET", "/v1/key", **headers)).json()
         assert state["budgets"][0]["used_nanos"] == cost
         assert state["budgets"][0]["left_nanos"] == 9000 - cost
+
+    asyncio.run(run())
+
+
+def test_thought_is_reserved_at_the_dearer_price_and_charged_at_its_own() -> None:
+    """Before an answer nobody knows how much of it will be thought."""
+    one = TRANSCRIPTS["quoting"]
+    for output, reasoning in ((1, 40), (40, 1)):
+        price = replace(PRICE, output=output * MILLION, reasoning=reasoning * MILLION)
+
+        async def run(price: PriceRow = price, output: int = output, each: int = reasoning) -> None:
+            budget = Budget(period="all", nanos=9000)
+            template = TEMPLATE + one.template
+            api, headers = make(one.answer, price, template, budgets=(budget,))
+
+            async def ask(tokens: int) -> Any:
+                body = CHAT | {"max_tokens": tokens}
+                return await api.acall("POST", "/v1/chat/completions", body, **headers)
+
+            assert (await ask(300)).status == 429
+            answer = await ask(200)
+            assert answer.status == 200, answer.body
+            usage = answer.json()["usage"]
+            thought = usage["completion_tokens_details"]["reasoning_tokens"]
+            said = usage["completion_tokens"] - thought
+            assert min(thought, said) > 0
+            state = (await api.acall("GET", "/v1/key", **headers)).json()
+            cost = 10 * usage["prompt_tokens"] + output * said + each * thought
+            assert state["budgets"][0]["used_nanos"] == cost
+            assert state["budgets"][0]["left_nanos"] == 9000 - cost
+
+        asyncio.run(run())
+
+
+def test_several_choices_cost_one_request() -> None:
+    async def run() -> None:
+        price = replace(PRICE, request=500)
+        api, headers = make(price=price, budgets=(Budget(period="all", nanos=9000),))
+        answer = await api.acall("POST", "/v1/chat/completions", CHAT | {"n": 3}, **headers)
+        usage = answer.json()["usage"]
+        cost = 10 * usage["prompt_tokens"] + 100 * usage["completion_tokens"] + 500
+        state = (await api.acall("GET", "/v1/key", **headers)).json()
+        assert (answer.status, state["budgets"][0]["used_nanos"]) == (200, cost)
 
     asyncio.run(run())

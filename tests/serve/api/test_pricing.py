@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.meter.charges import assess
+from liveweights.meter.charges import Counts, assess
 from liveweights.meter.money import NANOS
 from liveweights.meter.price_book import NOTHING_HELD, Held
 from liveweights.meter.prices import MILLION, PriceRow
-from liveweights.meter.tariffs import Counts
 from liveweights.serve.api.pricing import find_pricing, in_dollars
 from liveweights.serve.api.profile import Pricing
 

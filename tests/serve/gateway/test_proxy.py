@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -15,8 +16,12 @@ from tests.serve.api.servers import answering, make_server
 from yarl import URL
 
 from liveweights.meter.budgets import Budget
+from liveweights.meter.charges import assess
+from liveweights.meter.price_book import PriceBook
+from liveweights.meter.prices import EPOCH, PriceRow
 from liveweights.meter.settings import RateLimits
 from liveweights.record.backlog import Backlog
+from liveweights.record.binary import encode
 from liveweights.record.clean import clean_generation
 from liveweights.serve.api.app import make_authenticator, make_limiter
 from liveweights.serve.api.settings import ApiSettings
@@ -28,6 +33,16 @@ from liveweights.serve.gateway.upstream import Upstream
 from .stub import USAGE, WORDS, Scene, Stub, chunk, scene, streamed
 
 MINE = "mine-0123456789-a"
+PRICE = PriceRow(
+    id=1,
+    since=EPOCH,
+    model="big",
+    tenant="acme",
+    input=10_000_000,
+    cached_input=10_000_000,
+    output=100_000_000,
+    reasoning=100_000_000,
+)
 JSON = {"content-type": "application/json"}
 
 
@@ -500,12 +515,8 @@ def test_an_answer_costs_what_its_upstream_counted_and_is_reserved_before() -> N
     key, keys = with_rights(budgets=(Budget(period="all", nanos=20_000),))
     settings = ApiSettings(require_keys=True, max_chat_tokens=100)
 
-    def price(tenant: str, model: str, prompt_tokens: int, output_tokens: int) -> int:
-        assert (tenant, model) == ("acme", "big")
-        return 10 * prompt_tokens + 100 * output_tokens
-
+    limiter = make_limiter(settings, find_price=PriceBook([PRICE]).find)
     cost = 10 * USAGE["prompt_tokens"] + 100 * USAGE["completion_tokens"]
-    limiter = make_limiter(settings, price=price)
 
     async def act(stage: Scene) -> None:
         headers = {"authorization": f"Bearer {key}"}
@@ -528,3 +539,33 @@ def test_an_answer_costs_what_its_upstream_counted_and_is_reserved_before() -> N
 
     by = make_authenticator(settings, keys=keys)
     play(act, settings=settings, authenticator=by, limiter=limiter)
+
+
+def test_what_came_from_a_cache_and_what_was_thought_is_charged_at_its_own_price() -> None:
+    key, keys = with_rights(budgets=(Budget(period="all", nanos=20_000),))
+    settings = ApiSettings(require_keys=True, max_chat_tokens=10)
+    price = replace(PRICE, cached_input=1_000_000, reasoning=300_000_000, request=7)
+    limiter = make_limiter(settings, find_price=PriceBook([price]).find)
+    usage = {
+        "prompt_tokens": 7,
+        "completion_tokens": 6,
+        "prompt_tokens_details": {"cached_tokens": 5},
+        "completion_tokens_details": {"reasoning_tokens": 4},
+    }
+    choice = {"index": 0, "message": {"content": "so it is"}, "finish_reason": "stop"}
+    whole = json.dumps({"model": "big-1", "choices": [choice], "usage": usage}).encode()
+
+    async def act(stage: Scene) -> None:
+        response, _ = await stage.ask(headers={"authorization": f"Bearer {key}"})
+        assert response.status == 200
+        client = keys.find(key)
+        assert client is not None
+        (budget,) = (await limiter.look(client)).money
+        cost = 10 * 2 + 1 * 5 + 100 * 2 + 300 * 4 + 7
+        row = encode(stage.recorder.only())
+        held = limiter.find_price("acme", "big", EPOCH)
+        assert assess(held, row.counts, withheld=row.withheld).amount == cost
+        assert budget.holding.total + budget.holding.used == cost
+
+    by = make_authenticator(settings, keys=keys)
+    play(act, Stub(answer=whole), settings=settings, authenticator=by, limiter=limiter)

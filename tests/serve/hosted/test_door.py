@@ -16,7 +16,9 @@ from openai import AsyncOpenAI
 from tests.serve.gateway.stub import USAGE, WORDS
 
 from liveweights.meter.budgets import Budget
-from liveweights.meter.limits import Limiter
+from liveweights.meter.limits import FindPrice, Limiter
+from liveweights.meter.price_book import PriceBook
+from liveweights.meter.prices import EPOCH, PriceRow
 from liveweights.meter.settings import RateLimits
 from liveweights.meter.tenants import Tenant
 from liveweights.serve.api.settings import ApiSettings
@@ -451,11 +453,13 @@ def test_models_come_and_go_and_who_asked_before_is_answered() -> None:
     play(act)
 
 
-def per_token(nanos: Mapping[str, int]) -> Callable[[str, int, int], int]:
-    def cost(model: str, prompt: int, output: int) -> int:
-        return nanos.get(model, 0) * (prompt + output)
-
-    return cost
+def per_token(nanos: Mapping[str, int]) -> FindPrice:
+    """So much for each token of these models; the others cost nothing."""
+    rows = [
+        PriceRow(id=number, since=EPOCH, model=model, input=each * 10**6, output=each * 10**6)
+        for number, (model, each) in enumerate(nanos.items(), 1)
+    ]
+    return PriceBook(rows).find
 
 
 def test_a_model_that_has_spent_its_budget_leaves_answering_to_its_fallback() -> None:
@@ -480,7 +484,7 @@ def test_a_model_that_has_spent_its_budget_leaves_answering_to_its_fallback() ->
         assert b"The model's budget for the day is spent. A new one begins at" in body
         assert len(stage.recorder.generations) == asked + 2
 
-    limiter = Limiter(RateLimits(), {}, cost=per_token({"big": 1}))
+    limiter = Limiter(RateLimits(), {}, find_price=per_token({"big": 1}))
     models = [candidate("big", "FR", fallback=("tiny",)), candidate("tiny", "FR")]
     more = {"budgets": (budget,)}
     play(act, {"big": ("tiny",)}, terms=Terms(models), limiter=limiter, more=more)
@@ -495,7 +499,7 @@ def test_a_model_that_is_asked_in_vain_has_its_money_back() -> None:
         await stage.servers["big"].become("none")
         assert (await stage.ask(max_tokens=20))[0].headers["x-model"] == "big"
 
-    limiter = Limiter(RateLimits(), {}, cost=per_token({"big": 1}))
+    limiter = Limiter(RateLimits(), {}, find_price=per_token({"big": 1}))
     more = {"budgets": (Budget(period="all", nanos=60),)}
     play(act, {"big": ("tiny",)}, limiter=limiter, more=more)
 
@@ -512,15 +516,12 @@ def test_a_key_without_money_for_the_dear_model_is_answered_by_a_cheaper_one() -
         assert stage.servers["dear"].requests == []
         assert await ask(model="cheap") == (200, "cheap")
 
-    def price(tenant: str, model: str, prompt: int, output: int) -> int:
-        return {"dear": 100, "cheap": 1}.get(model, 0) * (prompt + output)
-
     daily = (Budget(period="day", nanos=5000),)
     tenant = Tenant(name="us", created_at=datetime.now(UTC), budgets=daily)
     limiter = Limiter(
         RateLimits(),
         {},
-        price=price,
+        find_price=per_token({"dear": 100, "cheap": 1}),
         find_tenant=lambda _: tenant,
     )
     models = [

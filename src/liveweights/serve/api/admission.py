@@ -14,7 +14,6 @@ from liveweights.http.errors import ApiError, bad_request, too_many, unsupported
 from liveweights.http.exchange import Exchange, deadline_of
 from liveweights.http.slots import QueueFull
 from liveweights.http.wire import ClientGone, check_json, check_storable, decode, read_body
-from liveweights.meter.limits import Permit
 from liveweights.serve.api.answer import Service
 from liveweights.serve.api.arrival import Arrival, arrival_of
 from liveweights.serve.api.caller import Caller, identify
@@ -182,14 +181,12 @@ async def turn(
     in the queue, ClientGone. Afterwards the key is charged with what ``drafts`` used. The service
     itself waits behind a full queue, too.
     """
-    if service.tariffs is not None:
-        for draft in drafts:
-            draft.held = service.tariffs.find(caller.tenant, draft.alias, draft.created_at)
     permit = exchange.permit
-    most = [(draft, draft.sampling.max_tokens) for draft in drafts]
+    for draft in drafts:
+        draft.held = permit.find_price(draft.alias, draft.created_at)
     await permit.reserve(
-        sum(len(draft.prompt_ids) + tokens for draft, tokens in most),
-        sum(_cost(permit, draft, tokens) for draft, tokens in most),
+        sum(len(draft.prompt_ids) + draft.sampling.max_tokens for draft in drafts),
+        sum(draft.most_cost() for draft in drafts),
     )
     exchange.headers = (*exchange.headers, *header_of(exchange.ignored), *permit.headers())
     try:
@@ -197,15 +194,7 @@ async def turn(
             yield
     finally:
         permit.used = sum(draft.used() for draft in drafts)
-        permit.cost = sum(
-            _cost(permit, draft, len(draft.tokens)) for draft in drafts if draft.tokens
-        )
-
-
-def _cost(permit: Permit, draft: Draft, tokens: int) -> int:
-    """Of so many tokens of an answer, and of its prompt, which several choices share."""
-    prompt = len(draft.prompt_ids) if draft.first else 0
-    return permit.price(draft.alias, prompt, tokens)
+        permit.cost = sum(draft.charged for draft in drafts)
 
 
 @asynccontextmanager

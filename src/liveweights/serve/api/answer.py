@@ -25,7 +25,6 @@ from liveweights.http.streaming import Client, EventStream, event
 from liveweights.http.wire import reply
 from liveweights.meter.limits import Limiter
 from liveweights.meter.money import NANOS
-from liveweights.meter.tariffs import Tariffs
 from liveweights.serve.api.choice import Choices
 from liveweights.serve.api.draft import Draft
 from liveweights.serve.api.metrics import Metrics
@@ -54,7 +53,6 @@ class Service:
     authenticator: Authenticator
     choices: Choices
     shadow: Shadow | None = None
-    tariffs: Tariffs | None = None
 
 
 class Shape(Protocol):
@@ -344,7 +342,7 @@ def usage(drafts: Sequence[Draft]) -> Usage:
 
 def cost_of(drafts: Sequence[Draft]) -> dict[str, Any]:
     """``cost`` and ``currency`` of a whole answer; nothing where it has no price."""
-    price = drafts[0].held.price if drafts[0].held else None
+    price = drafts[0].held.price
     if price is None:
         return {}
     # A float of 15 digits says the amount exactly; what is charged is never computed with it.

@@ -17,7 +17,6 @@ from liveweights.http.routes import Mount, Route, Routes
 from liveweights.http.slots import Slots
 from liveweights.meter.keys import Keys
 from liveweights.meter.limits import Limiter
-from liveweights.meter.tariffs import Tariffs
 from liveweights.serve.api.answer import Service
 from liveweights.serve.api.chat import ChatEndpoint
 from liveweights.serve.api.choice import Choices, RouteOf
@@ -98,7 +97,6 @@ def create_app(
     slots: Slots | None = None,
     authenticator: Authenticator | None = None,
     limiter: Limiter | None = None,
-    tariffs: Tariffs | None = None,
     pages: Routes = (),
 ) -> ASGIApp:
     """The API over models and a record that the caller opened and will close.
@@ -106,10 +104,9 @@ def create_app(
     ``hosted`` models are answered for under their names, too; they may come and go, as ``models``
     may. ``terms`` say what each model may be used for, by default anything; ``route_of`` what a
     key's requests ask of a model where they do not say, by default what the settings say of its
-    tenant; ``listing`` is what is said of the models. Without ``responses`` no
-    conversation is kept for /v1/responses. ``slots`` are of the settings' size, unless the caller
-    looks at them too. Without ``tariffs`` no answer says what it costs. ``pages`` are answered
-    beside it.
+    tenant; ``listing`` is what is said of the models. Without ``responses`` no conversation is kept
+    for /v1/responses. ``slots`` are of the settings' size, unless the caller looks at them too.
+    What an answer costs is known by the ``limiter``. ``pages`` are answered beside it.
     """
     settings = settings or ApiSettings()
     hosted = HostedModels() if hosted is None else hosted  # it may be empty now
@@ -129,7 +126,6 @@ def create_app(
         authenticator,
         choices,
         shadow,
-        tariffs,
     )
     listing = listing or Listing(models, hosted, terms)
     known = ModelsEndpoint(listing, authenticator, limiter)

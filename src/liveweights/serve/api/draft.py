@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from liveweights.engines.protocol import Engine, Sampling, StopReason, Token
-from liveweights.meter.charges import assess
-from liveweights.meter.price_book import Held
+from liveweights.meter.charges import assess, bound
+from liveweights.meter.price_book import NOTHING_HELD, Held
 from liveweights.record.generation import Counts, Generation, Surface
 from liveweights.serve.api.caller import Caller
 from liveweights.serve.api.identifiers import make_id
@@ -49,8 +49,10 @@ class Draft:
     """What may withhold it, where the checkpoint has learnt when."""
     sent: int = 0
     """Tokens that were given to the client while it was generated."""
-    held: Held | None = None
-    """What it costs; None where nothing is charged for."""
+    held: Held = NOTHING_HELD
+    """By what it is charged."""
+    charged: int = 0
+    """Nanos, once it has ended."""
     splits: Callable[[], Splitter] | None = None
     """Makes what parts it from what is thought before it; None where nothing is."""
     _splitter: Splitter | None = field(init=False)
@@ -129,12 +131,16 @@ class Draft:
         output, thought = len(self.tokens), self.thought_tokens
         return Counts(prompt, output, reasoning=thought, requests=int(self.index == 0))
 
-    def cost(self) -> int:
-        """What it is charged when it has ended by itself, in nanos."""
-        if self.held is None:
-            return 0
+    def cost(self, *, broken_off: bool = False) -> int:
+        """What it is charged, in nanos; ``broken_off``: by us."""
         unseen = self._selection() is not None and not self.text()
-        return assess(self.held, self.counts(), withheld=unseen).amount
+        counts = self.counts()._replace(sent=self.sent if broken_off else None)
+        return assess(self.held, counts, withheld=unseen).amount
+
+    def most_cost(self) -> int:
+        """What it can be charged at most, in nanos."""
+        used = self.counts()
+        return bound(self.held, used.prompt, self.sampling.max_tokens, requests=used.requests)
 
     def _usage(self, broken_off: bool) -> dict[str, int]:
         """What the record could not count from the ids."""
@@ -156,6 +162,7 @@ class Draft:
         sampling, caller = self.sampling, self.caller
         if self._splitter is not None:
             self._keep(self._splitter.finish())  # nothing more, where it ended by itself
+        self.charged = self.cost(broken_off=broken_off)
         return Generation(
             id=self.id,
             created_at=self.created_at,

@@ -10,7 +10,6 @@ from starlette.types import Send
 
 from liveweights.http.streaming import send_chunk
 from liveweights.meter.limits import Permit
-from liveweights.record.clean import INT4
 from liveweights.record.errors import WriterClosed
 from liveweights.serve.api.recorder import Recorder
 from liveweights.serve.gateway.access import Access
@@ -63,8 +62,7 @@ class Delivery:
             if not passage.recorded:
                 await self._record(passage)
         finally:
-            tokens = _tokens(passage)
-            permit.charge(passage.model, tokens["prompt"], tokens["completion"])
+            permit.charge(passage.model, passage.counts(), passage.created_at)
 
     async def _pass_events(
         self, answer: Answer, headers: list[RawHeader], send: Send, passage: Passage
@@ -136,15 +134,9 @@ class Delivery:
             await self.recorder.add_generation(generation)
         for field in passage.unfit:
             metrics.unfit.labels(field).inc()
-        for kind, count in _tokens(passage).items():
-            metrics.tokens.labels(model, kind).inc(count)
-
-
-def _tokens(passage: Passage) -> dict[str, int]:
-    """By kind, as the upstream counted them or as they are estimated."""
-    usage = passage.usage()
-    kinds = ("prompt", "completion")
-    return {kind: min(max(usage.get(f"{kind}_tokens", 0), 0), INT4) for kind in kinds}
+        counts = passage.counts()
+        metrics.tokens.labels(model, "prompt").inc(counts.prompt)
+        metrics.tokens.labels(model, "completion").inc(counts.output)
 
 
 def _reason(error: Exception) -> str:

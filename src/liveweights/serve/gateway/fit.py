@@ -52,12 +52,19 @@ def fit(g: Generation) -> tuple[Generation, list[str]]:
     if not 0 <= g.max_tokens < INT4:
         changed["max_tokens"] = _count(g.max_tokens)
     if not _are_counts(g.usage):
-        kept = [(name, value) for name, value in g.usage.items() if len(name) <= COUNTS]
-        changed["usage"] = {name: _count(value) for name, value in kept[:COUNTS]}
+        changed["usage"] = fit_counts(g.usage)
     fitted = replace(g, **changed)
     size = len(fitted.output_ids)
     lost = {name: [] for name in _LOGPROBS if len(getattr(fitted, name)) not in (0, size)}
     return replace(fitted, **lost), list(dict.fromkeys((*changed, *lost)))
+
+
+def fit_counts(usage: dict[str, int]) -> dict[str, int]:
+    """Token counts as the record can keep them."""
+    if _are_counts(usage):
+        return usage
+    kept = [(name, value) for name, value in usage.items() if len(name) <= COUNTS]
+    return {name: _count(value) for name, value in kept[:COUNTS]}
 
 
 def _fits(g: Generation) -> bool:

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from liveweights.record.generation import Generation, Surface
+from liveweights.record.generation import Counts, Generation, Surface, count_used
 from liveweights.serve.api.caller import Caller
 from liveweights.serve.api.identifiers import make_id
 from liveweights.serve.gateway.counts import Count, asked_text, count_bytes, fill
-from liveweights.serve.gateway.fit import fit
+from liveweights.serve.gateway.fit import fit, fit_counts
 from liveweights.serve.gateway.objects import ITEMS, Reference, is_id
 from liveweights.serve.gateway.question import Question
 from liveweights.serve.gateway.reader import Reader
@@ -58,7 +58,7 @@ class Passage:
         self._checkpoint: str | None = None
         self._usage: tuple[int, dict[str, int]] = -1, {}
         """After how many bytes of the answer it was counted, and what."""
-        self._created_at = datetime.now(UTC)
+        self.created_at = datetime.now(UTC)
         self._started = time.perf_counter()
         self._first_byte_ms = 0.0
 
@@ -141,6 +141,10 @@ class Passage:
             self._usage = transcript.size, self._estimate()
         return self._usage[1]
 
+    def counts(self) -> Counts:
+        """What all its choices used, as the record counts it."""
+        return count_used(fit_counts(self.usage()), 0, 0)
+
     def _estimate(self) -> dict[str, int]:
         transcript = self.transcript
         said = transcript.choices.values()
@@ -186,7 +190,7 @@ class Passage:
         prompt_ids = transcript.prompt_ids or question.prompt_ids()
         return Generation(
             id=self.id if index == 0 else f"{self.id}.{index}",
-            created_at=self._created_at,
+            created_at=self.created_at,
             alias=self.model,
             checkpoint=self.settle_checkpoint(),
             endpoint=self._endpoint,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
+from liveweights.meter.charges import bound
 from liveweights.meter.limits import QUOTA, LimitReached, Permit
 from liveweights.serve.gateway.counts import Count, asked_text, count_bytes
 from liveweights.serve.gateway.question import Question
@@ -16,12 +18,9 @@ async def reserve(
     longest: int,
     count: Count = count_bytes,
 ) -> None:
-    """Tokens as far as the request limits them; money for what `estimate` says, at the price of the
-    dearest of the ``models`` that may answer. Raises LimitReached, LeasesAway."""
-    nanos = 0
-    if permit.has_budget:
-        prompt, output = estimate(question, longest, count)
-        nanos = max(permit.price(model, prompt, output) for model in models)
+    """Tokens as far as the request limits them; money for what `estimate` says, by the dearest
+    prices of the ``models`` that may answer. Raises LimitReached, LeasesAway."""
+    nanos = max(_most(permit, question, models, longest, count).values(), default=0)
     await permit.reserve(question.reserved, nanos)
 
 
@@ -40,12 +39,25 @@ async def reserve_affordable(
             if error.code != QUOTA:
                 raise
             first = first or error
-            tokens = estimate(question, longest)
-            prices = {model: permit.price(model, *tokens) for model in left}
+            prices = _most(permit, question, left, longest)
             dearest = max(prices.values())
             left = [model for model in left if prices[model] < dearest]
     assert first is not None  # a chain has at least one model
     raise first
+
+
+def _most(
+    permit: Permit,
+    question: Question,
+    models: Sequence[str],
+    longest: int,
+    count: Count = count_bytes,
+) -> dict[str, int]:
+    """Nanos that each can be charged at most; nothing where no budget asks for it."""
+    if not permit.has_budget:
+        return {}
+    tokens, now = estimate(question, longest, count), datetime.now(UTC)
+    return {model: bound(permit.find_price(model, now), *tokens) for model in models}
 
 
 def estimate(question: Question, longest: int, count: Count = count_bytes) -> tuple[int, int]:
