@@ -68,7 +68,11 @@ async def running() -> AsyncGenerator[Service]:
                 },
                 "far": {"upstream": far.url, "upstream_model": "elsewhere"},
             }
-            yield await start(stack, folder / "three", {**SETTINGS, "models": models})
+            few = {
+                "learn": {**SETTINGS["learn"], "max_rows": 16},
+                "cycle": {**SETTINGS["cycle"], "min_feedback": 20},
+            }
+            yield await start(stack, folder / "three", {**SETTINGS, **few, "models": models})
     except BaseException:
         show_logs(folder)
         raise

@@ -26,9 +26,10 @@ def read_needs(members: Mapping[str, Any]) -> Needs:
     said = [members[name] for name in _CONVERSATIONS if members.get(name)]
     conversation = _look(said)
     beside = _look([members[name] for name in _PROMPTS if members.get(name)])
-    asked = (members.get(name) for name in _ANSWERS)
-    answer = next((one for one in asked if type(one) is int and one > 0), 0)
-    prompts = _longest(members.get("prompt"))
+    asked = [one for name in _ANSWERS if type(one := members.get(name)) is int and one > 0]
+    answer = asked[0] if asked else 0
+    prompt = members.get("prompt")
+    prompts = 0 if prompt is None else _longest(prompt)
     read = (conversation.size + beside.size) // BYTES + conversation.ids + beside.ids
     abilities = frozenset(_abilities(members, bool(said), conversation.sees))
     return Needs(abilities, read + prompts + answer)
@@ -52,8 +53,8 @@ def _abilities(members: Mapping[str, Any], chats: bool, sees: bool) -> Iterator[
         yield "completion"
     if members.get("tools") and members.get("tool_choice") != "none":
         yield "tools"
-    asked = members.get("response_format"), _get(members.get("text"), "format")
-    if any(_get(one, "type") in _JSON for one in asked):
+    forms = members.get("response_format"), _get(members.get("text"), "format")
+    if _get(forms[0], "type") in _JSON or _get(forms[1], "type") in _JSON:
         yield "json"
     if sees:
         yield "vision"
