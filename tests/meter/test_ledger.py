@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import psycopg
 import pytest
 from tests.record.rows import make_generation
+from tests.record.test_rollups import timed_id
 
 from liveweights.meter.ledger import Ledger
 from liveweights.meter.ledger_days import OPENING, close_days, find_broken_days, read_days
@@ -29,6 +31,7 @@ from liveweights.meter.price_rows import (
 from liveweights.meter.prices import EPOCH, Price, PriceRow, price_from
 from liveweights.meter.reversals import ReversalError, reverse
 from liveweights.meter.tenants import Terms, create_tenant, set_tenant
+from liveweights.record.archive import archive, forget_everywhere, restore
 from liveweights.record.generation import Generation
 from liveweights.record.writer import Writer
 from liveweights.store.database import Connection, open_pool
@@ -99,6 +102,37 @@ def test_what_was_removed_since_is_not_charged_again(database_dsn: str) -> None:
     record(database_dsn, make_generation("a"), make_generation("b"))
     assert rows(database_dsn, "select id from ledger order by id") == [("a",), ("b",)]
     assert rows(database_dsn, "select count(*) from quarantine") == [(0,)]
+
+
+def test_archives_and_the_forgotten_keep_money_right(database_dsn: str, tmp_path: Path) -> None:
+    """A day goes to files, a user is forgotten there, and what is left of it comes back."""
+    add(database_dsn, replace(PRICE, since=EPOCH))
+    at = datetime(2026, 2, 1, 12, tzinfo=UTC)
+    users = dict(enumerate(("ada", "bob", "bob")))
+    record(
+        database_dsn,
+        *(
+            make_generation(timed_id(at, number), created_at=at, user=user)
+            for number, user in users.items()
+        ),
+    )
+    query = "select id, amount, prompt_tokens, output_tokens from ledger order by id"
+    before = rows(database_dsn, query)
+    assert [amount for _, amount, *_ in before] == [AMOUNT] * 3
+
+    def check(from_answers: int) -> None:
+        proof = run(database_dsn, prove)
+        assert proof.holds
+        assert (proof.entries, proof.from_answers) == (3, from_answers)
+        assert rows(database_dsn, query) == before
+
+    check(3)
+    run(database_dsn, lambda conn: archive(conn, at.date(), tmp_path))
+    check(0)
+    run(database_dsn, lambda conn: forget_everywhere(conn, "default", "ada", tmp_path))
+    check(0)
+    run(database_dsn, lambda conn: restore(conn, at.date(), tmp_path))
+    check(2)
 
 
 def test_answers_of_others_are_not_charged(database_dsn: str) -> None:
