@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
-from liveweights.console.cursor import PARAM, ROWS, read_moment, write_moment
+from liveweights.console.cursor import PARAM, ROWS, cut_page, read_moment, write_moment
 from liveweights.console.path import Station, read_path
 from liveweights.console.subject import Asked, Subject, missing
 from liveweights.gate.statistics import wilson
@@ -95,6 +97,11 @@ left join lateral (
 ) c on true
 order by p.created_at desc, p.id desc
 """
+COUNTED = (
+    "id", "kind", "parent", "created_at", "standing", "cycle", "outcome", "answers", "accepted",
+    "rejected",
+)  # fmt: skip
+"""The columns of ``LIST``."""
 CHAIN = """
 with recursive chain as (
     select id, kind, created_at, parent, 0 as depth from ancestry where id = %(id)s
@@ -116,34 +123,17 @@ async def read_checkpoints(conn: Connection, subject: Subject, asked: Asked) -> 
     cursor = await conn.execute(
         LIST, {"alias": asked.model, "at": at, "id": id_, "count": ROWS + 1}
     )
-    one_more = await cursor.fetchall()
-    rows: list[Row] = []
-    for name, kind, parent, created, standing, cycle, outcome, *counts in one_more[:ROWS]:
-        answers, accepted, rejected = counts
-        low, high = wilson(accepted, accepted + rejected)
-        rows.append(
-            Row(
-                id=name,
-                kind=kind,
-                parent=parent,
-                created_at=created,
-                standing=standing,
-                cycle=cycle,
-                outcome=outcome,
-                answers=answers,
-                accepted=accepted,
-                rejected=rejected,
-                rate=accepted / (accepted + rejected) if accepted + rejected else None,
-                low=low,
-                high=high,
-            )
-        )
-    following = len(one_more) > ROWS
-    return Checkpoints(
-        model=asked.model,
-        checkpoints=tuple(rows),
-        next=write_moment(rows[-1].created_at, rows[-1].id) if following else None,
-    )
+    one_more = [_row(row) for row in await cursor.fetchall()]
+    shown, following = cut_page(one_more, ROWS, lambda row: write_moment(row.created_at, row.id))
+    return Checkpoints(model=asked.model, checkpoints=shown, next=following)
+
+
+def _row(row: Sequence[Any]) -> Row:
+    known = dict(zip(COUNTED, row, strict=True))
+    accepted, rejected = known["accepted"], known["rejected"]
+    low, high = wilson(accepted, accepted + rejected)
+    rate = accepted / (accepted + rejected) if accepted + rejected else None
+    return Row(**known, rate=rate, low=low, high=high)
 
 
 async def read_checkpoint(conn: Connection, subject: Subject, asked: Asked) -> Checkpoint:
