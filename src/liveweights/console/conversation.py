@@ -9,12 +9,15 @@ from itertools import zip_longest
 import msgspec
 
 from liveweights.console.answers import Reaction
-from liveweights.console.cursor import PARAM, ROWS, cut_page, read_moment, write_moment
+from liveweights.console.cursor import PARAM, cut_page, read_moment, write_moment
 from liveweights.console.subject import Asked, Subject, missing
 from liveweights.console.whole import Whole, read_whole
 from liveweights.record import read
 from liveweights.record.conversation import list_session
 from liveweights.store.database import Connection
+
+TURNS = 20
+"""Of one page, with up to three texts each."""
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,8 +58,8 @@ async def read_conversation(conn: Connection, subject: Subject, asked: Asked) ->
         )
     if one.session is None:
         raise missing(f"The answer {asked.id[:128]!r} is of no session.")
-    one_more = await list_session(conn, one, read_moment(asked.get(PARAM)), ROWS + 1)
-    shown, following = cut_page(one_more, ROWS, lambda row: write_moment(row.created_at, row.id))
+    one_more = await list_session(conn, one, read_moment(asked.get(PARAM)), TURNS + 1)
+    shown, following = cut_page(one_more, TURNS, lambda row: write_moment(row.created_at, row.id))
     whole = await read_whole(conn, one_more)
     return Conversation(
         model=one.alias,

@@ -28,6 +28,7 @@ from liveweights.console.audit import read_audit
 from liveweights.console.canary import OVERRULE
 from liveweights.console.checkpoints import Checkpoint, read_checkpoint, read_checkpoints
 from liveweights.console.circle import STEPS, read_circle
+from liveweights.console.comparison import SIDES, read_comparison
 from liveweights.console.conversation import read_conversation
 from liveweights.console.cursor import PARAM
 from liveweights.console.cycles import STEER, read_cycle, read_cycles
@@ -36,6 +37,7 @@ from liveweights.console.export import read_lines, send_lines
 from liveweights.console.forms import Form
 from liveweights.console.headers import HEADERS, HTML
 from liveweights.console.home import read_home
+from liveweights.console.lineage import read_lineage
 from liveweights.console.live import EVERY, Feed
 from liveweights.console.login import Login
 from liveweights.console.person import Person
@@ -89,6 +91,8 @@ LISTS = (
     Page("/checkpoints", "checkpoints.html", read_checkpoints, (PARAM,)),
     Page("/cycles", "cycles.html", read_cycles, (PARAM,)),
     Page("/releases", "releases.html", read_releases, (PARAM,)),
+    Page("/lineage", "lineage.html", read_lineage, (PARAM,), within="releases"),
+    Page("/comparison", "comparison.html", read_comparison, SIDES, within="releases"),
     Page("/scoreboard", "scoreboard.html", read_scoreboard),
     Page("/users", "users.html", users.show_users, needed="admin"),
     Page("/audit", "audit.html", read_audit, (PARAM,), needed="admin"),
