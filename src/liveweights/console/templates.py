@@ -33,7 +33,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {
+    filters: dict[str, Any] = {
         "count": count,
         "duration": duration,
         "fit": fit,
@@ -42,6 +42,7 @@ def _environment() -> jinja2.Environment:
         "percent": percent,
         "words": words,
     }
+    cast(dict[str, Any], environment.filters).update(filters)
     cast(dict[str, Any], environment.globals).update(asset=address_of, LONG=LONG, SHORT=SHORT)
     return environment
 
