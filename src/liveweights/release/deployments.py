@@ -80,8 +80,8 @@ async def list_ready(conn: Connection, alias: str) -> list[str]:
     """Every checkpoint on the base of what the alias has live that an instance whose heartbeat is
     fresh can answer with, newest first."""
     cursor = await conn.execute(
-        "select a.id from ancestry a where a.root = ("
-        "  select root from ancestry where id = (select live from standing where alias = %(alias)s))"
+        "select a.id from ancestry a where a.root = (select root from ancestry where id ="
+        "  (select live from standing where alias = %(alias)s))"
         " and exists (select from deployments d where d.checkpoint = a.id and d.state = 'ready'"
         "  and d.updated_at > now() - make_interval(secs => %(alive)s))"
         " order by a.created_at desc, a.id desc",

@@ -113,8 +113,11 @@ async function answer(one) {
   } catch (error) {
     return error.name === "AbortError" ? "Stopped." : error.message;
   } finally {
-    // Where a stop, a thought or a call was cut out, the tokens are not the text.
-    const same = tokens.map((token) => token.text).join("") === one.text;
+    // The last one may be its end. Where a stop, a thought or a call was cut out, the tokens are not
+    // the text.
+    const join = (some) => some.map((token) => token.text).join("");
+    if (join(tokens) !== one.text && join(tokens.slice(0, -1)) === one.text) tokens.pop();
+    const same = join(tokens) === one.text;
     find(".tokens").hidden = same || !tokens.length;
     showTokens(same ? find(".said") : find(".tokens pre"), find(".token"), tokens);
     showCalls(one);
