@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
+from markupsafe import Markup
 
 from liveweights.console.cursor import PARAM, ROWS, cut_page, read_number
 from liveweights.console.forms import Done, Form
 from liveweights.console.path import Station, read_path
 from liveweights.console.person import Person
+from liveweights.console.plots import (
+    Change,
+    Interval,
+    draw_changes,
+    draw_counts,
+    draw_intervals,
+)
 from liveweights.console.subject import Asked, Subject, missing
 from liveweights.cycle import ledger
 from liveweights.cycle.next_turn import begin_now
@@ -78,6 +87,56 @@ class Cycle(msgspec.Struct, frozen=True, kw_only=True):
     report: dict[str, Any]
     feedback: tuple[Read, ...]
     next: str | None
+
+    @property
+    def plots(self) -> Plots:
+        """Of the report."""
+        return plot_report(self.report)
+
+
+@dataclass(frozen=True, slots=True)
+class Plots:
+    """As SVG; None where there is nothing to draw."""
+
+    read: Markup | None
+    left_out: Markup | None
+    moved: Markup | None
+    judged: Markup | None
+
+
+MEASURED = {"reward": "reward of what both answer", "likelihood": "likelihood of users' texts"}
+"""What a verdict has intervals of, and what that is called."""
+
+
+def plot_report(report: Mapping[str, Any]) -> Plots:
+    """What it read by signal, what it left out and why, what moved most, and the gate's differences
+    with their intervals."""
+    learning: Mapping[str, Any] = report.get("learning") or {}
+    evidence: Mapping[str, Any] = (report.get("verdict") or {}).get("evidence") or {}
+    moved = [
+        Change(
+            f"{number}. {'an answer' if one['text'] == 'answer' else 'what a user wrote'}",
+            one["before"],
+            one["after"],
+        )
+        for number, one in enumerate(learning.get("moved") or (), 1)
+    ]
+    judged = [
+        Interval(told, found["mean"], found.get("low"), found.get("high"))
+        for name, told in MEASURED.items()
+        if (found := evidence.get(name)) is not None
+    ]
+    return Plots(
+        read=_draw_counts(learning.get("signals"), "Reactions that were read, by signal"),
+        left_out=_draw_counts(learning.get("masks"), "What was left out, by the reason"),
+        moved=draw_changes(moved, "Log-probability before and after") if moved else None,
+        judged=draw_intervals(judged, "Candidate less incumbent") if judged else None,
+    )
+
+
+def _draw_counts(counts: Mapping[str, int] | None, label: str) -> Markup | None:
+    rows = sorted(((name.replace("_", " "), count) for name, count in (counts or {}).items()))
+    return draw_counts(rows, label) if rows else None
 
 
 LIST = """
