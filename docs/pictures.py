@@ -2,8 +2,8 @@
 
     python docs/pictures.py URL OPERATOR_KEY [MODEL]
 
-The service at URL has answered and learnt, as after `liveweights demo --keep`, and has an operator's
-key (`[api] operator_key`). Needs the extra ``browser`` and Debian's Chromium.
+The service at URL has answered and learnt, as after `liveweights demo --keep`, and has an
+operator's key (`[api] operator_key`). Needs the extra ``browser`` and Debian's Chromium.
 """
 
 from __future__ import annotations
