@@ -83,7 +83,7 @@ OWNERS = {
     "access": {"audit", "console_invitations", "console_secrets", "console_users"},
     "adoption": {"adoption_snapshots"},
     "agentdb": {"databases"},
-    "cycle": {"baselines", "cycles", "leases"},
+    "cycle": {"baselines", "cycles", "leases", "pauses"},
     "gate": {"drafts"},
     "meter": {
         "allowance_leases", "allowances", "api_keys", "invoices", "ledger", "ledger_days",

@@ -120,11 +120,13 @@ async def _turn(pool: Pool, now: datetime) -> int:
 Test = Callable[[httpx.AsyncClient, Pool, int], Awaitable[None]]
 
 
-def make_console(pool: Pool, writer: Writer, key: str = KEY) -> tuple[Console, Application]:
+def make_console(
+    pool: Pool, writer: Writer, key: str = KEY, *, subject: Subject = SUBJECT
+) -> tuple[Console, Application]:
     """The console, and an application with nothing else."""
     settings = ApiSettings(operator_key=key)
     entry = Entry(pool, make_authenticator(settings), settings)
-    console = Console(pool, lambda: SUBJECT, entry, writer)
+    console = Console(pool, lambda: subject, entry, writer)
     return console, Application(console.routes(), Metrics(), Hosts(()))
 
 

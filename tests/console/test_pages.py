@@ -11,7 +11,7 @@ from tests.scoreboard.examples import results as make_results
 from tests.scoreboard.examples import run as make_run
 
 from liveweights.console import export
-from liveweights.release import aliases
+from liveweights.release import aliases, deployments
 from liveweights.scoreboard.rows import keep_results, open_run
 from liveweights.store.database import Pool
 
@@ -90,6 +90,10 @@ def test_every_page_and_its_json_say_the_same(database_dsn: str) -> None:
             "/cycles": "/cycles.json",
             f"/cycles/{cycle}": f"/cycles/{cycle}.json",
             "/releases": "/releases.json",
+            f"/conversations/{newest}": f"/conversations/{newest}.json",
+            "/lineage": "/lineage.json",
+            "/comparison": "/comparison.json",
+            f"/comparison?left={A}&right={B}": f"/comparison.json?left={A}&right={B}",
             "/playground": "/playground.json",
             "/scoreboard": "/scoreboard.json",
             "/users": "/users.json",
@@ -243,6 +247,94 @@ def test_an_operator_begins_a_cycle_and_ends_it(database_dsn: str) -> None:
             assert (await client.post("/cycles", data=form)).status_code == status, form
         entries = (await client.get("/audit.json")).json()["entries"]
         assert [one["action"] for one in entries] == ["cancel cycle", "begin cycle", "begin cycle"]
+
+    on_pages(database_dsn, test, answers=3)
+
+
+def test_an_operator_pauses_learning_and_resumes_it(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        client.headers["authorization"] = f"Bearer {KEY}"
+        for form, status in (
+            ({"do": "resume"}, 409),
+            ({"do": "pause"}, 400),
+            ({"do": "pause", "reason": "x", "model": "upstream"}, 409),
+            ({"do": "pause", "reason": "x" * 501}, 409),
+        ):
+            assert (await client.post("/cycles", data=form)).status_code == status, form
+        paused = await client.post("/cycles", data={"do": "pause", "reason": "<b>a launch</b>"})
+        assert (paused.status_code, paused.headers["location"]) == (303, "/cycles?model=m")
+        for address in ("/", "/cycles"):
+            page = (await client.get(address)).text
+            assert "<b>Paused</b> since" in page
+            assert "&lt;b&gt;a launch&lt;/b&gt;" in page
+        assert "Begin one now" not in (await client.get("/cycles")).text
+        assert (await client.post("/cycles", data={"do": "begin"})).status_code == 409
+        told = (await client.get("/home.json")).json()["circle"]["paused"]
+        assert (told["actor"], told["reason"]) == ("operator key", "<b>a launch</b>")
+        assert (await client.post("/cycles", data={"do": "resume"})).status_code == 303
+        assert "Begin one now" in (await client.get("/cycles")).text
+        entries = (await client.get("/audit.json")).json()["entries"]
+        assert [one["action"] for one in entries] == ["resume learning", "pause learning"]
+        assert entries[1]["details"]["reason"] == "<b>a launch</b>"
+
+    on_pages(database_dsn, test, answers=3)
+
+
+def test_a_session_is_read_as_it_went_on(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        client.auth = httpx.BasicAuth(*LOGIN)
+        listed = (await client.get("/answers.json", params={"session": "s2"})).json()["answers"]
+        one = listed[0]
+        page = (await client.get(f"/conversations/{one['id']}.json")).json()
+        assert page["session"] == "s2"
+        assert [turn["id"] for turn in page["turns"]] == [row["id"] for row in reversed(listed)]
+        assert {turn["asked"] for turn in page["turns"][:1]} == {"write a <b>poem</b>"}
+        assert any(turn["feedback"] for turn in page["turns"])
+        shown = await client.get(f"/conversations/{one['id']}")
+        check_safe(shown)
+        assert "<script>alert" not in shown.text
+        links = Outline((await client.get("/answers")).text).links()
+        assert f"/conversations/{one['id']}" in links
+        assert (await client.get("/conversations/gen_x")).status_code == 404
+
+    on_pages(database_dsn, test, answers=30)
+
+
+def test_two_checkpoints_are_told_apart_or_not(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        client.auth = httpx.BasicAuth(*LOGIN)
+        told = (await client.get("/comparison.json", params={"left": A, "right": C})).json()
+        both = told["compared"]
+        assert (both["left"]["accepted"], both["left"]["rejected"]) == (1, 1)
+        assert both["difference"] is None  # nobody clicked on C
+        assert (both["ancestor"], both["steps"]) == (A, [0, 2])
+        assert set(told["names"]) == {A, B, C}
+        assert (await client.get(f"/comparison?left={A}&right=nobody")).status_code == 404
+        made = (await client.get("/lineage.json")).json()["made"]
+        parents = {one["checkpoint"]["id"]: one["parents"] for one in made}
+        assert parents == {A: [], B: [A], C: [B]}
+        page = (await client.get("/lineage")).text
+        assert page.count("<circle") == 3
+        assert page.count('<path class="made"') == 2
+
+    on_pages(database_dsn, test, answers=3)
+
+
+def test_who_can_be_asked_is_who_can_answer(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        client.auth = httpx.BasicAuth(*LOGIN)
+
+        async def names() -> list[tuple[str, str]]:
+            told = (await client.get("/playground.json")).json()["choices"]
+            return [(one["name"], one["standing"]) for one in told]
+
+        assert await names() == [("m", ""), (B, "live"), ("upstream", "")]
+        async with pool.connection() as conn:
+            await deployments.report(conn, "here", A, "ready")
+            await deployments.report(conn, "here", C, "failed", error="no memory")
+        assert await names() == [("m", ""), (B, "live"), (A, ""), ("upstream", "")]
+        page = (await client.get("/playground")).text
+        assert f"{A}, 50% of 2 taken [" in page
 
     on_pages(database_dsn, test, answers=3)
 

@@ -22,6 +22,7 @@ CIRCLE = Circle(
     turn=None,
     next=Next(at=None, why="it waits", differs="", judged=0, needed=5),
     ended=None,
+    paused=None,
     hour=NOTHING,
     day=NOTHING,
     alarms=(),

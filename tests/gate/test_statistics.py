@@ -14,6 +14,7 @@ from liveweights.gate.statistics import (
     clustered_error,
     group,
     paired_difference,
+    rate_difference,
     tails,
     wilson,
 )
@@ -187,3 +188,24 @@ def test_a_share_lies_in_its_interval(successes: int, failures: int) -> None:
 def test_an_interval_of_a_share_is_as_tables_give_it() -> None:
     assert wilson(9, 10) == (pytest.approx(0.596, abs=1e-3), pytest.approx(0.982, abs=1e-3))
     assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_two_proportions_have_the_published_interval() -> None:
+    # Newcombe 1998, Statistics in Medicine 17, table II, example (a), method 10.
+    low, high = rate_difference((56, 48), (70, 80))
+    assert (low, high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
+
+
+counts = st.tuples(st.integers(0, 50), st.integers(0, 50)).map(sorted)
+
+
+@given(counts, counts)
+def test_the_interval_of_two_proportions_has_their_difference(
+    ours: list[int], theirs: list[int]
+) -> None:
+    low, high = rate_difference((ours[0], theirs[0]), (ours[1], theirs[1]))
+    assert -1 <= low <= high <= 1
+    other = rate_difference((theirs[0], ours[0]), (theirs[1], ours[1]))
+    assert other == pytest.approx((-high, -low))
+    if ours[1] and theirs[1]:
+        assert low <= ours[0] / ours[1] - theirs[0] / theirs[1] <= high

@@ -11,6 +11,9 @@ from psycopg.types.json import Jsonb
 
 from liveweights.store.database import Connection
 
+COMMAND = "command"
+"""The actor of what commands change: whoever may read the service's home."""
+
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """``actor`` did ``action`` to ``target``; ``details`` are what was asked for."""

@@ -104,12 +104,14 @@ def _local(config: Config) -> list[str]:
     return [name for name in config.names() if name not in hosted]
 
 
-def describe_subject(config: Config, home: Path) -> Subject:
-    """What the console is about."""
+def describe_subject(config: Config, home: Path, listing: Listing | None = None) -> Subject:
+    """What the console is about; without a ``listing`` nothing is known of the models."""
+    known = {} if listing is None else {"known": listing.read}
     return Subject(
         workers={model.alias: config.for_worker(model.alias) for model in config.list_models()},
         hosted=[model.alias for model in config.list_hosted()],
         home=home,
+        **known,
     )
 
 
@@ -153,7 +155,11 @@ async def run_api(place: Place, report: Report) -> None:
         limiter = await open_limiter(stack, pool, place, directory, tariffs)
         responses = ResponseStore(pool)
         entry = Entry(pool, authenticator, config.api)
-        console = Console(pool, lambda: describe_subject(lineup.config, place.home), entry, writer)
+
+        def now() -> Subject:
+            return describe_subject(lineup.config, place.home, listing)
+
+        console = Console(pool, now, entry, writer)
         app = create_app(
             models,
             writer,

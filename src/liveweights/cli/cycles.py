@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from liveweights import bounds
+from liveweights.access.audit import COMMAND, write_entry
 from liveweights.cli.context import (
     HOME,
     Home,
@@ -25,6 +26,7 @@ from liveweights.cli.follow import describe, follow_cycle
 from liveweights.cli.output import say, show, show_json
 from liveweights.cycle import ledger
 from liveweights.cycle.next_turn import begin_now
+from liveweights.cycle.pauses import Pause, pause, resume
 from liveweights.cycle.report import read_report
 from liveweights.cycle.status import read_status
 from liveweights.store.database import Connection
@@ -47,6 +49,8 @@ def status(
         say(f"{describe(status['cycle'])}; `liveweights cycle --follow` shows it as it goes")
     else:
         say(_wait(status["next"]))
+    if status["paused"]:
+        say(_tell_pause(status["paused"]))
     show(status["cycles"], ("id", "state", "standing", "candidate", "reason"), False)
 
 
@@ -73,12 +77,23 @@ def cycle(
             " again.",
         ),
     ] = None,
+    hold: Annotated[
+        str | None,
+        typer.Option(
+            "--pause",
+            metavar="REASON",
+            help="Begin no cycle, and let the open one go no further than its step, until --resume;"
+            " a canary is watched on.",
+        ),
+    ] = None,
+    go_on: Annotated[bool, typer.Option("--resume", help="End a pause.")] = False,
     model: Model = None,
     home: Home = HOME,
     config: Settings = None,
     as_json: Json = False,
 ) -> None:
-    """Show the open cycle, start one now, or end it; the running worker takes it from there."""
+    """Show the open cycle, start one now, end it, or pause learning; the running worker takes it
+    from there."""
     settings = with_added(read_config(config, home), model, home)
     alias = find_model(settings, model).alias
     worker = settings.for_worker(alias)
@@ -92,6 +107,13 @@ def cycle(
             raise refuse("--cancel needs a reason: it is kept with the cycle")
         ended = query(settings, home, lambda conn: ledger.cancel(conn, alias, cancel))
         show_json(ended) if as_json else say(f"cycle {ended.id} is cancelled: {ended.reason}")
+        return
+
+    if hold is not None and go_on:
+        raise refuse("--pause or --resume, not both")
+    if hold is not None or go_on:
+        paused = query(settings, home, lambda conn: _pause(conn, alias, None if go_on else hold))
+        show_json(paused) if as_json else say(_tell_pause(paused) if paused else "learning goes on")
         return
 
     async def ask(conn: Connection) -> dict[str, Any]:
@@ -109,6 +131,27 @@ def cycle(
         say(_wait(status["next"]))
     else:
         say(f"{describe(cycle)}, candidate {cycle['candidate'] or 'none yet'}")
+    if status["paused"] and not as_json:
+        say(_tell_pause(status["paused"]))
+
+
+async def _pause(conn: Connection, alias: str, reason: str | None) -> Pause | None:
+    """For the reason, or no longer where there is none; what holds then."""
+    async with conn.transaction():
+        if reason is None:
+            await resume(conn, alias)
+            await write_entry(conn, COMMAND, "resume learning", alias)
+            return None
+        paused = await pause(conn, alias, reason, actor=COMMAND)
+        await write_entry(conn, COMMAND, "pause learning", alias, {"reason": paused.reason})
+        return paused
+
+
+def _tell_pause(paused: Pause) -> str:
+    return (
+        f"learning is paused since {paused.since:%Y-%m-%d %H:%M} by {paused.actor}:"
+        f" {paused.reason}; `liveweights cycle --resume` ends it"
+    )
 
 
 def _wait(next_: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from liveweights.access.audit import COMMAND
 from liveweights.access.links import link_of
 from liveweights.access.roles import Role
 from liveweights.access.users import (
@@ -54,7 +55,6 @@ Whose = Annotated[
 Url = Annotated[
     str, typer.Option(help="Under which the console is reached; default: the running service's.")
 ]
-ACTOR = "command"
 
 
 @users.command()
@@ -69,7 +69,7 @@ def add(
     """Add a user, and print a link by which they choose a password: once, within 24 hours."""
 
     async def ask(conn: Connection) -> str:
-        return await add_user(conn, name, role, tenant=tenant, actor=ACTOR)
+        return await add_user(conn, name, role, tenant=tenant, actor=COMMAND)
 
     _tell(_ask(home, config, ask), url, home, config)
 
@@ -79,7 +79,7 @@ def invite(name: Name, url: Url = "", home: Home = HOME, config: Settings = None
     """Print another link; it ends the one before. The password stays until another is chosen."""
 
     async def ask(conn: Connection) -> str:
-        return await invite_user(conn, name, actor=ACTOR)
+        return await invite_user(conn, name, actor=COMMAND)
 
     _tell(_ask(home, config, ask), url, home, config)
 
@@ -95,7 +95,7 @@ def set_user(
     """Give a user another role; they sign in again."""
 
     async def ask(conn: Connection) -> None:
-        await set_role(conn, name, role, tenant=tenant, actor=ACTOR)
+        await set_role(conn, name, role, tenant=tenant, actor=COMMAND)
 
     _ask(home, config, ask)
     say(f"{name} is {role}")
@@ -106,7 +106,7 @@ def remove(name: Name, home: Home = HOME, config: Settings = None) -> None:
     """End a user, and what they are signed in with, at once."""
 
     async def ask(conn: Connection) -> None:
-        await remove_user(conn, name, actor=ACTOR)
+        await remove_user(conn, name, actor=COMMAND)
 
     _ask(home, config, ask)
     say(f"{name} is removed")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
+from liveweights.console.forms import Done, Form
+from liveweights.console.person import Person
 from liveweights.console.subject import Subject
 from liveweights.cycle import live
 from liveweights.cycle.override import override
@@ -14,7 +17,6 @@ from liveweights.release.alias import Alias, AliasError
 from liveweights.release.rollout import Action, IllegalMove, Move
 from liveweights.store.database import Connection
 
-FORM = ("model", "do", "reason")
 MOVES: dict[str, Action] = {
     "hold": "hold",
     "resume": "resume",
@@ -36,9 +38,11 @@ async def read_standing(
     return f"{move.action}: {move.reason}", live.describe(judged.look, worker.canary)
 
 
-async def steer_canary(conn: Connection, subject: Subject, form: Mapping[str, str]) -> str:
-    """``hold``, ``resume``, ``step``, ``promote`` or ``abort`` it for a reason; the model's name.
-    Raises ApiError: 400, 404 for no such model, 409 where it cannot be done (any more)."""
+async def steer_canary(
+    conn: Connection, subject: Subject, person: Person, form: Mapping[str, str]
+) -> Done:
+    """``hold``, ``resume``, ``step``, ``promote`` or ``abort`` it for a reason. Raises ApiError:
+    400, 404 for no such model, 409 where it cannot be done (any more)."""
     name = subject.find(form.get("model"))
     worker = subject.workers.get(name)
     if worker is None:
@@ -61,4 +65,8 @@ async def steer_canary(conn: Connection, subject: Subject, form: Mapping[str, st
         )
     except (AliasError, IllegalMove) as error:
         raise ApiError(409, f"{error}", code="not_done") from None
-    return name
+    place = f"/releases?{urlencode({'model': name})}"
+    return Done(action=f"{form['do']} canary", target=name, place=place)
+
+
+OVERRULE = Form(path="/releases/canary", fields=("model", "do", "reason"), do=steer_canary)

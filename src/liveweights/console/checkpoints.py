@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
-from liveweights.console.cursor import PARAM, ROWS, read_moment, write_moment
+from liveweights.console.cursor import PARAM, ROWS, cut_page, read_moment, write_moment
 from liveweights.console.path import Station, read_path
 from liveweights.console.subject import Asked, Subject, missing
 from liveweights.gate.statistics import wilson
@@ -26,6 +28,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     kind: str
     parent: str | None
+    base: str | None
     created_at: datetime
     standing: str
     cycle: int | None
@@ -73,12 +76,12 @@ LIST = """
 with here as (
     select root from ancestry where id = (select live from standing where alias = %(alias)s)
 ), page as (
-    select id, kind, parent, created_at, pruned_at from ancestry
+    select id, kind, parent, base, created_at, pruned_at from ancestry
     where root in (select root from here) and (
         %(at)s::timestamptz is null or (created_at, id) < (%(at)s, %(id)s))
     order by created_at desc, id desc limit %(count)s
 )
-select p.id, p.kind, p.parent, p.created_at,
+select p.id, p.kind, p.parent, p.base, p.created_at,
     case when p.id = s.live then 'live' when p.id = s.canary then 'canary'
         when p.pruned_at is not null then 'pruned' else '' end,
     t.id, t.outcome, coalesce(c.answers, 0), coalesce(c.accepted, 0), coalesce(c.rejected, 0)
@@ -95,6 +98,11 @@ left join lateral (
 ) c on true
 order by p.created_at desc, p.id desc
 """
+COUNTED = (
+    "id", "kind", "parent", "base", "created_at", "standing", "cycle", "outcome", "answers",
+    "accepted", "rejected",
+)  # fmt: skip
+"""The columns of ``LIST``."""
 CHAIN = """
 with recursive chain as (
     select id, kind, created_at, parent, 0 as depth from ancestry where id = %(id)s
@@ -112,38 +120,26 @@ where depth > 0 order by depth
 
 async def read_checkpoints(conn: Connection, subject: Subject, asked: Asked) -> Checkpoints:
     """GET /checkpoints and GET /checkpoints.json"""
+    one_more = await list_rows(conn, asked, ROWS + 1)
+    shown, following = cut_page(one_more, ROWS, lambda row: write_moment(row.created_at, row.id))
+    return Checkpoints(model=asked.model, checkpoints=shown, next=following)
+
+
+async def list_rows(conn: Connection, asked: Asked, count: int) -> list[Row]:
+    """At most ``count`` checkpoints on the model's base, newest first, from where the page that is
+    asked for begins. Raises ApiError 400."""
     at, id_ = read_moment(asked.get(PARAM)) or (None, None)
-    cursor = await conn.execute(
-        LIST, {"alias": asked.model, "at": at, "id": id_, "count": ROWS + 1}
-    )
-    one_more = await cursor.fetchall()
-    rows: list[Row] = []
-    for name, kind, parent, created, standing, cycle, outcome, *counts in one_more[:ROWS]:
-        answers, accepted, rejected = counts
-        low, high = wilson(accepted, accepted + rejected)
-        rows.append(
-            Row(
-                id=name,
-                kind=kind,
-                parent=parent,
-                created_at=created,
-                standing=standing,
-                cycle=cycle,
-                outcome=outcome,
-                answers=answers,
-                accepted=accepted,
-                rejected=rejected,
-                rate=accepted / (accepted + rejected) if accepted + rejected else None,
-                low=low,
-                high=high,
-            )
-        )
-    following = len(one_more) > ROWS
-    return Checkpoints(
-        model=asked.model,
-        checkpoints=tuple(rows),
-        next=write_moment(rows[-1].created_at, rows[-1].id) if following else None,
-    )
+    values = {"alias": asked.model, "at": at, "id": id_, "count": count}
+    cursor = await conn.execute(LIST, values)
+    return [_row(row) for row in await cursor.fetchall()]
+
+
+def _row(row: Sequence[Any]) -> Row:
+    known = dict(zip(COUNTED, row, strict=True))
+    accepted, rejected = known["accepted"], known["rejected"]
+    low, high = wilson(accepted, accepted + rejected)
+    rate = accepted / (accepted + rejected) if accepted + rejected else None
+    return Row(**known, rate=rate, low=low, high=high)
 
 
 async def read_checkpoint(conn: Connection, subject: Subject, asked: Asked) -> Checkpoint:

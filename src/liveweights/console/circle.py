@@ -13,6 +13,7 @@ from liveweights.console.subject import Subject
 from liveweights.cycle import ledger
 from liveweights.cycle.attempt import Attempt
 from liveweights.cycle.next_turn import read_next
+from liveweights.cycle.pauses import Pause, read_pause
 from liveweights.cycle.settings import CycleSettings
 from liveweights.cycle.states import News, State, due_in
 from liveweights.cycle.status import progress_of
@@ -89,6 +90,7 @@ class Circle(msgspec.Struct, frozen=True, kw_only=True):
     turn: Turn | None
     next: Next | None
     ended: Ended | None
+    paused: Pause | None
     hour: Traffic
     day: Traffic
     alarms: tuple[str, ...]
@@ -154,9 +156,11 @@ async def read_circle(conn: Connection, subject: Subject, model: str) -> Circle:
     ended: Ended | None = None
     raised: Sequence[str] = ()
     failed: Mapping[str, str] = {}
+    paused: Pause | None = None
     if worker is not None and alias is not None:
         failed = (await ready(conn, alias.live)).failed
         ended, raised = await _last(conn, model)
+        paused = await read_pause(conn, model)
         cycle = await ledger.current(conn, model)
         if cycle is not None:
             turn = await _turn(conn, cycle, subject.home)
@@ -175,6 +179,7 @@ async def read_circle(conn: Connection, subject: Subject, model: str) -> Circle:
         turn=turn,
         next=coming,
         ended=ended,
+        paused=paused,
         hour=spans["hour"],
         day=spans["day"],
         alarms=find_alarms(spans["hour"], ended, raised, failed),

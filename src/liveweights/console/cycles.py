@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
+from markupsafe import Markup
 
 from liveweights.console.cursor import PARAM, ROWS, cut_page, read_number
+from liveweights.console.forms import Done, Form
 from liveweights.console.path import Station, read_path
+from liveweights.console.person import Person
+from liveweights.console.plots import (
+    Change,
+    Interval,
+    draw_changes,
+    draw_counts,
+    draw_intervals,
+)
 from liveweights.console.subject import Asked, Subject, missing
 from liveweights.cycle import ledger
 from liveweights.cycle.next_turn import begin_now
+from liveweights.cycle.pauses import Pause, pause, read_pause, resume
 from liveweights.cycle.report import read_report
 from liveweights.http.errors import ApiError, bad_request
-from liveweights.release.alias import AliasError
+from liveweights.release.alias import AliasError, UnknownAlias
 from liveweights.store.database import Connection
 
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -40,12 +53,13 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 class Cycles(msgspec.Struct, frozen=True, kw_only=True):
     """A page of a list, newest first; ``next`` is where the next one begins, None at the end.
-    A model that ``learns`` can begin one."""
+    A model that ``learns`` can begin one, unless it is ``paused``."""
 
     model: str
     cycles: tuple[Row, ...]
     next: str | None
     learns: bool = False
+    paused: Pause | None = None
 
 
 class Read(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +88,56 @@ class Cycle(msgspec.Struct, frozen=True, kw_only=True):
     feedback: tuple[Read, ...]
     next: str | None
 
+    @property
+    def plots(self) -> Plots:
+        """Of the report."""
+        return plot_report(self.report)
+
+
+@dataclass(frozen=True, slots=True)
+class Plots:
+    """As SVG; None where there is nothing to draw."""
+
+    read: Markup | None
+    left_out: Markup | None
+    moved: Markup | None
+    judged: Markup | None
+
+
+MEASURED = {"reward": "reward of what both answer", "likelihood": "likelihood of users' texts"}
+"""What a verdict has intervals of, and what that is called."""
+
+
+def plot_report(report: Mapping[str, Any]) -> Plots:
+    """What it read by signal, what it left out and why, what moved most, and the gate's differences
+    with their intervals."""
+    learning: Mapping[str, Any] = report.get("learning") or {}
+    evidence: Mapping[str, Any] = (report.get("verdict") or {}).get("evidence") or {}
+    moved = [
+        Change(
+            f"{number}. {'an answer' if one['text'] == 'answer' else 'what a user wrote'}",
+            one["before"],
+            one["after"],
+        )
+        for number, one in enumerate(learning.get("moved") or (), 1)
+    ]
+    judged = [
+        Interval(told, found["mean"], found.get("low"), found.get("high"))
+        for name, told in MEASURED.items()
+        if (found := evidence.get(name)) is not None
+    ]
+    return Plots(
+        read=_draw_counts(learning.get("signals"), "Reactions that were read, by signal"),
+        left_out=_draw_counts(learning.get("masks"), "What was left out, by the reason"),
+        moved=draw_changes(moved, "Log-probability before and after") if moved else None,
+        judged=draw_intervals(judged, "Candidate less incumbent") if judged else None,
+    )
+
+
+def _draw_counts(counts: Mapping[str, int] | None, label: str) -> Markup | None:
+    rows = sorted(((name.replace("_", " "), count) for name, count in (counts or {}).items()))
+    return draw_counts(rows, label) if rows else None
+
 
 LIST = """
 select id, incumbent, candidate, outcome, reason, verdict ->> 'outcome',
@@ -95,33 +159,53 @@ async def read_cycles(conn: Connection, subject: Subject, asked: Asked) -> Cycle
     names = Row.__struct_fields__
     one_more = [Row(**dict(zip(names, row, strict=True))) for row in await cursor.fetchall()]
     shown, following = cut_page(one_more, ROWS, lambda row: str(row.id))
-    learns = asked.model in subject.workers
-    return Cycles(model=asked.model, cycles=shown, next=following, learns=learns)
+    return Cycles(
+        model=asked.model,
+        cycles=shown,
+        next=following,
+        learns=asked.model in subject.workers,
+        paused=await read_pause(conn, asked.model),
+    )
 
 
-FORM = ("model", "do", "reason")
-
-
-async def steer(conn: Connection, subject: Subject, form: Mapping[str, str]) -> tuple[str, int]:
-    """``begin`` a cycle now, or ``cancel`` the open one for a reason; the model's name and the
-    cycle's number. Raises ApiError: 400, 404 for no such model, 409 where it cannot be done."""
+async def steer(
+    conn: Connection, subject: Subject, person: Person, form: Mapping[str, str]
+) -> Done:
+    """``begin`` a cycle now, ``cancel`` the open one for a reason, ``pause`` learning for one, or
+    ``resume`` it. Raises ApiError: 400, 404 for no such model, 409 where it cannot be done."""
     name = subject.find(form.get("model"))
     worker = subject.workers.get(name)
     if worker is None:
         raise ApiError(409, f"{name!r} is hosted: it has no cycles.", code="not_done")
-    match form.get("do"):
-        case "begin":
-            return name, (await begin_now(conn, worker)).id
-        case "cancel":
-            reason = form.get("reason", "").strip()
-            if not reason:
-                raise bad_request("A cycle is cancelled for a reason, which is kept.", "reason")
-            try:
-                return name, (await ledger.cancel(conn, name, reason)).id
-            except AliasError as error:
-                raise ApiError(409, f"{error}", code="not_done") from None
-        case other:
-            raise bad_request(f"'do' is {(other or '')[:50]!r}: begin or cancel.", "do")
+    do, reason = form.get("do"), form.get("reason", "").strip()
+    if do in ("cancel", "pause") and not reason:
+        raise bad_request(f"To {do} needs a reason, which is kept.", "reason")
+    try:
+        match do:
+            case "begin":
+                return _of_cycle(do, name, await begin_now(conn, worker))
+            case "cancel":
+                return _of_cycle(do, name, await ledger.cancel(conn, name, reason))
+            case "pause":
+                await pause(conn, name, reason, actor=person.name)
+            case "resume":
+                await resume(conn, name)
+            case other:
+                message = f"'do' is {(other or '')[:50]!r}: begin, cancel, pause or resume."
+                raise bad_request(message, "do")
+    except (AliasError, UnknownAlias) as error:
+        raise ApiError(409, f"{error}", code="not_done") from None
+    place = f"/cycles?{urlencode({'model': name})}"
+    return Done(action=f"{do} learning", target=name, place=place)
+
+
+def _of_cycle(do: str, name: str, cycle: ledger.Cycle) -> Done:
+    return Done(
+        action=f"{do} cycle", target=name, place=f"/cycles/{cycle.id}", details={"cycle": cycle.id}
+    )
+
+
+STEER = Form(path="/cycles", fields=("model", "do", "reason"), do=steer)
 
 
 async def read_cycle(conn: Connection, subject: Subject, asked: Asked) -> Cycle:

@@ -11,7 +11,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import msgspec
 import psycopg
@@ -21,23 +21,28 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from liveweights.access.audit import write_entry
 from liveweights.access.links import link_of
 from liveweights.access.roles import Role
-from liveweights.console import canary, cycles, rating, users
+from liveweights.console import rating, users
 from liveweights.console.answers import FILTERS, WANTED, read_answer, read_answers
 from liveweights.console.assets import PREFIX, serve_asset
 from liveweights.console.audit import read_audit
+from liveweights.console.canary import OVERRULE
 from liveweights.console.checkpoints import Checkpoint, read_checkpoint, read_checkpoints
 from liveweights.console.circle import STEPS, read_circle
+from liveweights.console.comparison import SIDES, read_comparison
+from liveweights.console.conversation import read_conversation
 from liveweights.console.cursor import PARAM
-from liveweights.console.cycles import read_cycle, read_cycles
+from liveweights.console.cycles import STEER, read_cycle, read_cycles
 from liveweights.console.entry import Entry
 from liveweights.console.export import read_lines, send_lines
+from liveweights.console.forms import Form
 from liveweights.console.headers import HEADERS, HTML
 from liveweights.console.home import read_home
+from liveweights.console.lineage import read_lineage
 from liveweights.console.live import EVERY, Feed
 from liveweights.console.login import Login
 from liveweights.console.person import Person
 from liveweights.console.playground import read_playground
-from liveweights.console.releases import FORM, read_releases, roll_back
+from liveweights.console.releases import ROLL_BACK, read_releases
 from liveweights.console.scores import read_scoreboard
 from liveweights.console.subject import Asked, Subject
 from liveweights.console.templates import render
@@ -62,7 +67,8 @@ Read: TypeAlias = Callable[[Connection, Subject, Asked], Awaitable[msgspec.Struc
 class Page:
     """A page at ``path``, or ``path``/ID; ``query`` are the parameters that it takes, ``forms``
     what else than HTML an ID may end in. ``needed`` is the role that it needs; ``tenants``: users
-    of one tenant see it, too, as far as it is theirs."""
+    of one tenant see it, too, as far as it is theirs; ``within`` is the section that it is shown
+    in, where that is not its own."""
 
     path: str
     template: str
@@ -71,11 +77,12 @@ class Page:
     forms: tuple[str, ...] = ("json",)
     needed: Role = "viewer"
     tenants: bool = False
+    within: str = ""
 
     @property
     def section(self) -> str:
         """Of the navigation."""
-        return self.path.strip("/")
+        return self.within or self.path.strip("/")
 
 
 LISTS = (
@@ -84,15 +91,26 @@ LISTS = (
     Page("/checkpoints", "checkpoints.html", read_checkpoints, (PARAM,)),
     Page("/cycles", "cycles.html", read_cycles, (PARAM,)),
     Page("/releases", "releases.html", read_releases, (PARAM,)),
+    Page("/lineage", "lineage.html", read_lineage, (PARAM,), within="releases"),
+    Page("/comparison", "comparison.html", read_comparison, SIDES, within="releases"),
     Page("/scoreboard", "scoreboard.html", read_scoreboard),
     Page("/users", "users.html", users.show_users, needed="admin"),
     Page("/audit", "audit.html", read_audit, (PARAM,), needed="admin"),
 )
 SINGLE = (
     Page("/answers", "answer.html", read_answer, tenants=True),
+    Page(
+        "/conversations",
+        "conversation.html",
+        read_conversation,
+        (PARAM,),
+        tenants=True,
+        within="answers",
+    ),
     Page("/checkpoints", "checkpoint.html", read_checkpoint, forms=("json", "md")),
     Page("/cycles", "cycle.html", read_cycle, (PARAM,)),
 )
+FORMS = (STEER, ROLL_BACK, OVERRULE)
 HOME = Page("/", "home.html", read_home)
 
 
@@ -124,9 +142,7 @@ class Console:
             *(Route("GET", page.path + "/{id}", self._show_one(page)) for page in SINGLE),
             Route("GET", "/answers.jsonl", self._for_people(self._export, tenants=True)),
             Route("POST", "/answers/{id}", self._for_people(self._rate, "rater", tenants=True)),
-            Route("POST", "/cycles", self._for_people(self._steer, "operator")),
-            Route("POST", "/releases/rollback", self._for_people(self._roll_back, "operator")),
-            Route("POST", "/releases/canary", self._for_people(self._overrule, "operator")),
+            *(Route("POST", form.path, self._take(form)) for form in FORMS),
             Route("POST", "/users", self._for_people(self._change_users, "admin")),
             Mount(PREFIX, [Route("GET", "/{name}", serve_asset)]),
         ]
@@ -238,34 +254,19 @@ class Console:
         else:
             await self.feed.stream(model, receive, send)
 
-    async def _roll_back(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """POST /releases/rollback. Raises ApiError: 403 for another site's form, 409 where it
-        cannot be done (any more)."""
-        person: Person = scope["person"]
-        form = await self._entry.read_form(scope, receive, person, FORM)
-        async with self._connection() as conn:
-            name = await roll_back(conn, self._now(), form)
-            await write_entry(conn, person.name, "roll back", name, form)
-        await _see(send, f"/releases?{urlencode({'model': name})}")
+    def _take(self, form: Form) -> ASGIApp:
+        """Does what a form says, with its row of the audit in the same transaction."""
 
-    async def _overrule(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """POST /releases/canary. Raises ApiError as ``canary.steer_canary``."""
-        person: Person = scope["person"]
-        form = await self._entry.read_form(scope, receive, person, canary.FORM)
-        async with self._connection() as conn:
-            name = await canary.steer_canary(conn, self._now(), form)
-            await write_entry(conn, person.name, f"{form['do']} canary", name, form)
-        await _see(send, f"/releases?{urlencode({'model': name})}")
+        async def take(scope: Scope, receive: Receive, send: Send) -> None:
+            person: Person = scope["person"]
+            sent = await self._entry.read_form(scope, receive, person, form.fields)
+            async with self._connection() as conn:
+                done = await form.do(conn, self._now(), person, sent)
+                details = {**sent, **done.details}
+                await write_entry(conn, person.name, done.action, done.target, details)
+            await _see(send, done.place)
 
-    async def _steer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """POST /cycles. Raises ApiError as ``cycles.steer``."""
-        person: Person = scope["person"]
-        form = await self._entry.read_form(scope, receive, person, cycles.FORM)
-        async with self._connection() as conn:
-            name, cycle = await cycles.steer(conn, self._now(), form)
-            details = {**form, "cycle": cycle}
-            await write_entry(conn, person.name, f"{form['do']} cycle", name, details)
-        await _see(send, f"/cycles/{cycle}")
+        return self._for_people(take, form.needed)
 
     async def _rate(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /answers/ID: feedback of a rater. Raises ApiError as ``rating.read_rating``."""

@@ -6,12 +6,15 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 
 from liveweights.console.canary import read_standing
 from liveweights.console.cursor import PARAM, ROWS, cut_page, read_number
+from liveweights.console.forms import Done, Form
 from liveweights.console.path import Station, read_path
+from liveweights.console.person import Person
 from liveweights.console.subject import Asked, Subject, missing
 from liveweights.http.errors import ApiError, bad_request
 from liveweights.release import aliases
@@ -19,8 +22,6 @@ from liveweights.release.alias import AliasError, UnknownAlias
 from liveweights.release.history import rollback_targets
 from liveweights.store.database import Connection
 from liveweights.weights.registry import NotRegistered
-
-FORM = ("model", "to", "version", "reason")
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,9 +99,11 @@ async def read_releases(conn: Connection, subject: Subject, asked: Asked) -> Rel
     )
 
 
-async def roll_back(conn: Connection, subject: Subject, form: Mapping[str, str]) -> str:
-    """Do what the form says; the model's name. Raises ApiError: 400, 404 for no such model, 409
-    where it cannot be done (any more)."""
+async def roll_back(
+    conn: Connection, subject: Subject, person: Person, form: Mapping[str, str]
+) -> Done:
+    """Do what the form says. Raises ApiError: 400, 404 for no such model, 409 where it cannot be
+    done (any more)."""
     name = subject.find(form.get("model"))
     version = form.get("version")
     if version is not None and not re.fullmatch("[0-9]{1,18}", version):
@@ -115,4 +118,10 @@ async def roll_back(conn: Connection, subject: Subject, form: Mapping[str, str])
         )
     except (AliasError, NotRegistered, UnknownAlias) as error:
         raise ApiError(409, f"{error}", code="no_rollback") from None
-    return name
+    place = f"/releases?{urlencode({'model': name})}"
+    return Done(action="roll back", target=name, place=place)
+
+
+ROLL_BACK = Form(
+    path="/releases/rollback", fields=("model", "to", "version", "reason"), do=roll_back
+)

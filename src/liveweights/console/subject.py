@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.http.errors import ApiError
 from liveweights.learn.rewards import RewardMap
+from liveweights.serve.api.objects import Model
+
+
+def _nothing(tenant: str | None) -> Sequence[Model]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """The models of a service: ``workers`` has what the cycles of local ones go by, by their public
     names; and the names of ``hosted`` ones. ``home`` is where running steps say how far they
-    are."""
+    are. ``known`` gives what is known of the models, to a tenant with its prices."""
 
     workers: Mapping[str, WorkerSettings]
     hosted: Sequence[str] = ()
     home: Path
+    known: Callable[[str | None], Sequence[Model]] = _nothing
 
     @property
     def names(self) -> list[str]:

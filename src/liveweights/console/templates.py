@@ -11,8 +11,11 @@ from markupsafe import Markup
 
 from liveweights.console.assets import address_of
 
-CUT = 20_000
-"""Characters of one text that a page shows; its JSON has all of them."""
+LONG, SHORT = 20_000, 1_400
+"""Bytes of a text that a page shows, where it has few of them and where it has many: a page stays
+below 100 KB. Its JSON has all."""
+ESCAPED = {"&": 5, "<": 4, ">": 4, '"': 5, "'": 5}
+"""Bytes of what stands for a character."""
 
 
 def render(template: str, **values: Any) -> str:
@@ -30,15 +33,17 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {
+    filters: dict[str, Any] = {
         "count": count,
         "duration": duration,
+        "fit": fit,
         "moment": moment,
         "number": number,
         "percent": percent,
         "words": words,
     }
-    cast(dict[str, Any], environment.globals).update(asset=address_of, CUT=CUT)
+    cast(dict[str, Any], environment.filters).update(filters)
+    cast(dict[str, Any], environment.globals).update(asset=address_of, LONG=LONG, SHORT=SHORT)
     return environment
 
 
@@ -70,6 +75,16 @@ def count(value: int | None) -> str:
 def duration(milliseconds: float) -> str:
     """Of an answer, in the unit that people say."""
     return f"{milliseconds:.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
+
+
+def fit(written: str, most: int) -> str:
+    """The beginning of a text that has at most so many bytes on a page (UTF-8, escaped)."""
+    size = 0
+    for place, char in enumerate(written[: most + 1]):
+        size += ESCAPED.get(char) or len(char.encode())
+        if size > most:
+            return written[:place]
+    return written
 
 
 def words(name: str | None) -> str:

@@ -7,6 +7,7 @@ import msgspec
 from liveweights.cycle import ledger
 from liveweights.cycle.attempt import Attempt, plan
 from liveweights.cycle.ledger import Cycle
+from liveweights.cycle.pauses import require_no_pause
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.states import News
 from liveweights.cycle.trial import read_trial, recomputes
@@ -24,7 +25,9 @@ async def read_next(conn: Connection, settings: WorkerSettings) -> tuple[News, A
 
 
 async def begin_now(conn: Connection, settings: WorkerSettings) -> Cycle:
-    """The open cycle of an alias; one that begins now, due or not, where none is open."""
+    """The open cycle of an alias; one that begins now, due or not, where none is open. Raises
+    AliasError while learning is paused."""
+    await require_no_pause(conn, settings.alias)
     cycle = await ledger.current(conn, settings.alias)
     if cycle is not None:
         return cycle

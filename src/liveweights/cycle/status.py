@@ -8,6 +8,7 @@ from typing import Any
 from liveweights.cycle import ledger
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.next_turn import read_next
+from liveweights.cycle.pauses import read_pause
 from liveweights.cycle.progress import read_progress
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.states import State, decide_start
@@ -20,8 +21,8 @@ ASKING: tuple[State, ...] = ("calibrating", "gating")
 
 
 async def read_status(conn: Connection, settings: WorkerSettings, home: Path) -> dict[str, Any]:
-    """Alias, open cycle or what the next one waits for, last cycles and counts. Raises
-    UnknownAlias."""
+    """Alias, open cycle or what the next one waits for, who paused learning, last cycles and
+    counts. Raises UnknownAlias."""
     name = settings.alias
     alias = await aliases.read(conn, name)
     cycles = await ledger.recent(conn, name)
@@ -35,6 +36,7 @@ async def read_status(conn: Connection, settings: WorkerSettings, home: Path) ->
         "live": alias.live,
         "canary": alias.canary,
         "canary_share": alias.share,
+        "paused": await read_pause(conn, name),
         "cycle": shown,
         "next": None if current else await _read_next(conn, settings),
         "cycles": [_describe(cycle) for cycle in cycles],

@@ -19,6 +19,7 @@ import psycopg
 from liveweights.cycle import ledger
 from liveweights.cycle.ledger import Cycle, LostLease
 from liveweights.cycle.next_turn import read_next
+from liveweights.cycle.pauses import goes_on, read_pause
 from liveweights.cycle.restarting import clear, is_clear
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.states import BROKEN_OFF, decide_start
@@ -114,8 +115,9 @@ class Worker:
     async def turn(self, *, now: bool = False) -> Cycle | None:
         """Renew the lease, and take one step if there is one to take.
 
-        ``now`` starts a cycle even if none is due. Returns the open or just ended cycle. Raises
-        Held where the worker of another service advances the alias's cycles.
+        ``now`` starts a cycle even if none is due; while learning is paused, none begins and none
+        but a canary goes on. Returns the open or just ended cycle. Raises Held where the worker of
+        another service advances the alias's cycles.
         """
         lease = ledger.lease_of(self.alias)
         async with self.pool.connection() as conn:
@@ -124,13 +126,14 @@ class Worker:
                 return None
         async with self.pool.connection() as conn:
             cycle = await ledger.current(conn, self.alias)
+            pause = await read_pause(conn, self.alias)
             if cycle is None:
                 again = await self._clear(conn)
-                cycle = await self._start(conn, now or again)
+                cycle = None if pause else await self._start(conn, now or again)
         if is_cancelled():  # and it was lost on the way: see `_break_off`
             raise asyncio.CancelledError
-        if cycle is None:
-            return None
+        if cycle is None or not goes_on(pause, cycle.state):
+            return cycle
         beat = asyncio.create_task(self._beat())
         step = asyncio.ensure_future(self.steps.take(cycle))
         broken_off: asyncio.Future[Cycle] = asyncio.get_running_loop().create_future()

@@ -54,6 +54,23 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
     return max(0.0, min(rate, centre - half)), min(1.0, max(rate, centre + half))
 
 
+def rate_difference(
+    successes: tuple[int, int], trials: tuple[int, int], confidence: float = 0.95
+) -> tuple[float, float]:
+    """Both ends of the interval of the first proportion minus the second, of independent trials
+    (Newcombe 1998, method 10); -1 and 1 where either has none."""
+    if 0 in trials:
+        return -1.0, 1.0
+    ours, theirs = successes[0] / trials[0], successes[1] / trials[1]
+    our_low, our_high = wilson(successes[0], trials[0], confidence)
+    their_low, their_high = wilson(successes[1], trials[1], confidence)
+    difference = ours - theirs
+    return (
+        difference - math.hypot(ours - our_low, their_high - theirs),
+        difference + math.hypot(our_high - ours, theirs - their_low),
+    )
+
+
 def paired_difference(
     candidate_B: Sequence[float] | FloatArray,
     incumbent_B: Sequence[float] | FloatArray,

@@ -76,6 +76,20 @@ async def ready(conn: Connection, checkpoint: str) -> Readiness:
     )
 
 
+async def list_ready(conn: Connection, alias: str) -> list[str]:
+    """Every checkpoint on the base of what the alias has live that an instance whose heartbeat is
+    fresh can answer with, newest first."""
+    cursor = await conn.execute(
+        "select a.id from ancestry a where a.root = (select root from ancestry where id ="
+        "  (select live from standing where alias = %(alias)s))"
+        " and exists (select from deployments d where d.checkpoint = a.id and d.state = 'ready'"
+        "  and d.updated_at > now() - make_interval(secs => %(alive)s))"
+        " order by a.created_at desc, a.id desc",
+        {"alias": alias, "alive": ALIVE},
+    )
+    return [checkpoint for (checkpoint,) in await cursor.fetchall()]
+
+
 async def keep_warm(conn: Connection, checkpoint: str, seconds: float) -> None:
     """Ask every instance to hold ``checkpoint`` for so long, though no alias points at it.
 
