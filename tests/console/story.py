@@ -22,6 +22,7 @@ from liveweights.cycle.states import State
 from liveweights.http.application import Application
 from liveweights.http.hosts import Hosts
 from liveweights.learn.job import Moved, Report
+from liveweights.meter.levies import BillingSettings
 from liveweights.record import window
 from liveweights.record.writer import Writer
 from liveweights.release import aliases
@@ -41,6 +42,7 @@ SUBJECT = Subject(
     workers={"m": Config(alias="m").for_worker("m")},
     hosted=["upstream"],
     home=Path("/nowhere"),
+    billing=BillingSettings(seller="Weights & <b>Co</b>"),
 )
 
 

@@ -110,6 +110,7 @@ def describe_subject(config: Config, home: Path) -> Subject:
         workers={model.alias: config.for_worker(model.alias) for model in config.list_models()},
         hosted=[model.alias for model in config.list_hosted()],
         home=home,
+        billing=config.billing,
     )
 
 

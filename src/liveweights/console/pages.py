@@ -6,11 +6,10 @@ reads both. Errors are pages for browsers and error objects for everybody else.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -21,11 +20,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from liveweights.access.audit import write_entry
 from liveweights.access.links import link_of
 from liveweights.access.roles import Role
-from liveweights.console import canary, cycles, rating, users
+from liveweights.console import canary, cycles, invoices, keys, rating, usage, users
 from liveweights.console.answers import FILTERS, WANTED, read_answer, read_answers
 from liveweights.console.assets import PREFIX, serve_asset
 from liveweights.console.audit import read_audit
-from liveweights.console.checkpoints import Checkpoint, read_checkpoint, read_checkpoints
+from liveweights.console.checkpoints import read_checkpoint, read_checkpoints, to_text
 from liveweights.console.circle import STEPS, read_circle
 from liveweights.console.cursor import PARAM
 from liveweights.console.cycles import read_cycle, read_cycles
@@ -35,6 +34,7 @@ from liveweights.console.headers import HEADERS, HTML
 from liveweights.console.home import read_home
 from liveweights.console.live import EVERY, Feed
 from liveweights.console.login import Login
+from liveweights.console.page import Form, Page
 from liveweights.console.person import Person
 from liveweights.console.playground import read_playground
 from liveweights.console.releases import FORM, read_releases, roll_back
@@ -46,7 +46,6 @@ from liveweights.http.glance import Glance
 from liveweights.http.routes import Mount, Route, Routes
 from liveweights.http.slots import QueueFull, Slots
 from liveweights.http.wire import read_query, reply
-from liveweights.release.page import to_markdown
 from liveweights.serve.api.recorder import Recorder
 from liveweights.store.database import Connection, Pool
 
@@ -54,28 +53,6 @@ AT_ONCE, WAITING = 2, 32
 """Pages; their connections to the database are those of all that users wait for."""
 LONGEST_SECONDS = 10
 JSON, MARKDOWN = b"application/json", b"text/markdown"
-
-Read: TypeAlias = Callable[[Connection, Subject, Asked], Awaitable[msgspec.Struct]]
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page at ``path``, or ``path``/ID; ``query`` are the parameters that it takes, ``forms``
-    what else than HTML an ID may end in. ``needed`` is the role that it needs; ``tenants``: users
-    of one tenant see it, too, as far as it is theirs."""
-
-    path: str
-    template: str
-    read: Read
-    query: tuple[str, ...] = ()
-    forms: tuple[str, ...] = ("json",)
-    needed: Role = "viewer"
-    tenants: bool = False
-
-    @property
-    def section(self) -> str:
-        """Of the navigation."""
-        return self.path.strip("/")
 
 
 LISTS = (
@@ -85,13 +62,18 @@ LISTS = (
     Page("/cycles", "cycles.html", read_cycles, (PARAM,)),
     Page("/releases", "releases.html", read_releases, (PARAM,)),
     Page("/scoreboard", "scoreboard.html", read_scoreboard),
+    Page("/keys", "keys.html", keys.read_keys, (PARAM,), tenants=True),
+    Page("/usage", "usage.html", usage.read_usage, ("since", "until", "by", PARAM), tenants=True),
+    Page("/budgets", "budgets.html", usage.read_budgets, (PARAM,), tenants=True),
+    Page("/invoices", "invoices.html", invoices.read_invoices, ("tenant", PARAM), tenants=True),
     Page("/users", "users.html", users.show_users, needed="admin"),
     Page("/audit", "audit.html", read_audit, (PARAM,), needed="admin"),
 )
 SINGLE = (
     Page("/answers", "answer.html", read_answer, tenants=True),
-    Page("/checkpoints", "checkpoint.html", read_checkpoint, forms=("json", "md")),
+    Page("/checkpoints", "checkpoint.html", read_checkpoint, forms={"md": Form(MARKDOWN, to_text)}),
     Page("/cycles", "cycle.html", read_cycle, (PARAM,)),
+    Page("/invoices", "invoice.html", invoices.read_one, forms=invoices.FORMS, tenants=True),
 )
 HOME = Page("/", "home.html", read_home)
 
@@ -127,6 +109,7 @@ class Console:
             Route("POST", "/cycles", self._for_people(self._steer, "operator")),
             Route("POST", "/releases/rollback", self._for_people(self._roll_back, "operator")),
             Route("POST", "/releases/canary", self._for_people(self._overrule, "operator")),
+            Route("POST", "/keys", self._for_people(self._change_keys, "admin")),
             Route("POST", "/users", self._for_people(self._change_users, "admin")),
             Mount(PREFIX, [Route("GET", "/{name}", serve_asset)]),
         ]
@@ -152,9 +135,7 @@ class Console:
     def _show_one(self, page: Page) -> ASGIApp:
         async def show(scope: Scope, receive: Receive, send: Send) -> None:
             name: str = scope["path_params"]["id"]
-            id_, dot, kind = name.rpartition(".")
-            if not dot or kind not in page.forms:
-                id_, kind = name, "html"
+            id_, kind = page.split(name)
             await self._send(page, kind, id_, scope, send)
 
         return self._for_people(show, page.needed, page.tenants)
@@ -167,9 +148,9 @@ class Console:
             data = await page.read(conn, subject, asked)
         if kind == "json":
             await reply(send, 200, msgspec.json.encode(data), HEADERS, content_type=JSON)
-        elif kind == "md" and isinstance(data, Checkpoint):
-            text = to_markdown(data.card)
-            await reply(send, 200, text.encode(), HEADERS, content_type=MARKDOWN)
+        elif form := page.forms.get(kind):
+            content = await asyncio.to_thread(form.write, data)
+            await reply(send, 200, content, HEADERS, content_type=form.content_type)
         else:
             shown = getattr(data, "model", model)
             html = self._render(page.template, page.section, shown, person, page=data)
@@ -294,6 +275,23 @@ class Console:
         url = headers.get("origin") or f"http://{headers.get('host', '')}"
         values = {"page": page, "link": link_of(url, token), "invited": name}
         html = self._render("users.html", "users", self._now().names[0], person, **values)
+        await reply(send, 200, html.encode(), HEADERS, content_type=HTML)
+
+    async def _change_keys(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /keys. Raises ApiError as ``keys.change_keys``."""
+        person: Person = scope["person"]
+        form = await self._entry.read_form(scope, receive, person, keys.FORM)
+        async with self._connection() as conn:
+            made = await keys.change_keys(conn, person, form)
+        if made is None:
+            await _see(send, "/keys")
+            return
+        # The key is shown only once it is stored.
+        subject = self._now()
+        asked = Asked(subject.names[0], "", {}, self._entry.authenticator.asks_for_keys)
+        async with self._connection() as conn:
+            page = await keys.read_keys(conn, subject, asked)
+        html = self._render("keys.html", "keys", asked.model, person, page=page, made=made)
         await reply(send, 200, html.encode(), HEADERS, content_type=HTML)
 
 

@@ -16,6 +16,9 @@ SECTIONS: tuple[tuple[str, str, Role, bool], ...] = (
     ("releases", "Releases", "viewer", False),
     ("models", "Models", "viewer", True),
     ("scoreboard", "Scoreboard", "viewer", False),
+    ("usage", "Usage", "viewer", True),
+    ("invoices", "Invoices", "viewer", True),
+    ("keys", "Keys", "viewer", True),
     ("users", "Users", "admin", False),
     ("audit", "Audit", "admin", False),
 )

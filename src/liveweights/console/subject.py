@@ -9,17 +9,19 @@ from pathlib import Path
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.http.errors import ApiError
 from liveweights.learn.rewards import RewardMap
+from liveweights.meter.levies import BillingSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """The models of a service: ``workers`` has what the cycles of local ones go by, by their public
     names; and the names of ``hosted`` ones. ``home`` is where running steps say how far they
-    are."""
+    are, ``billing`` what invoices are made by."""
 
     workers: Mapping[str, WorkerSettings]
     hosted: Sequence[str] = ()
     home: Path
+    billing: BillingSettings
 
     @property
     def names(self) -> list[str]:

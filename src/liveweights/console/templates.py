@@ -10,6 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from liveweights.console.assets import address_of
+from liveweights.meter.money import show_minor, show_money
 
 CUT = 20_000
 """Characters of one text that a page shows; its JSON has all of them."""
@@ -34,6 +35,8 @@ def _environment() -> jinja2.Environment:
         "count": count,
         "duration": duration,
         "moment": moment,
+        "money": show_money,
+        "minor": show_minor,
         "number": number,
         "percent": percent,
         "words": words,
