@@ -13,6 +13,7 @@ import msgspec
 from tests.record.rows import make_feedback, make_generation
 from tests.release.test_aliases import A, B, C
 
+from liveweights.app.sources import make_sources
 from liveweights.config import Config
 from liveweights.console.entry import Entry
 from liveweights.console.pages import Console
@@ -38,11 +39,14 @@ from liveweights.weights.vocabulary import keep_vocabulary
 KEY = "s3cret-0123456789"
 LOGIN = ("anyone", KEY)
 HOSTILE = "<script>alert(1)</script> \u202eبسم\u202c 😀 " + "x" * 30_000
+SETTINGS = Config(alias="m")
 SUBJECT = Subject(
-    workers={"m": Config(alias="m").for_worker("m")},
+    workers={"m": SETTINGS.for_worker("m")},
     hosted=["upstream"],
     home=Path("/nowhere"),
     billing=BillingSettings(seller="Weights & <b>Co</b>"),
+    databases=Path("/nowhere"),
+    sources=make_sources(lambda: SETTINGS, Path("/nowhere")),
 )
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import psycopg
-import pytest
 from tests.meter.test_ledger import AMOUNT, record
 from tests.record.rows import make_generation
 
@@ -196,5 +195,3 @@ def test_charges_are_added_up_by_name_and_currency() -> None:
         (3, "USD", 7),
     ]
     assert sum(one.nanos for one in lines) == sum(day.nanos for day in days)
-    with pytest.raises(AttributeError):
-        sum_lines(found, "colour")  # pyright: ignore[reportArgumentType]

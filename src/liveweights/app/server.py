@@ -18,12 +18,14 @@ from liveweights.app.lineup import Lineup
 from liveweights.app.place import Place
 from liveweights.app.report import Report
 from liveweights.app.sampler import keep_sampling
+from liveweights.app.sources import make_sources
 from liveweights.app.terms import Lookout, make_terms
 from liveweights.app.wiring import open_limiter, open_recorder, open_tariffs
 from liveweights.config import Config
 from liveweights.console.entry import Entry
 from liveweights.console.models import model_routes
 from liveweights.console.pages import Console
+from liveweights.console.sources import Sources
 from liveweights.console.subject import Subject
 from liveweights.cycle.status import read_status
 from liveweights.http.authentication import Authenticator, for_readers
@@ -104,13 +106,15 @@ def _local(config: Config) -> list[str]:
     return [name for name in config.names() if name not in hosted]
 
 
-def describe_subject(config: Config, home: Path) -> Subject:
+def describe_subject(config: Config, home: Path, sources: Sources) -> Subject:
     """What the console is about."""
     return Subject(
         workers={model.alias: config.for_worker(model.alias) for model in config.list_models()},
         hosted=[model.alias for model in config.list_hosted()],
         home=home,
         billing=config.billing,
+        databases=home / "databases",
+        sources=sources,
     )
 
 
@@ -154,7 +158,10 @@ async def run_api(place: Place, report: Report) -> None:
         limiter = await open_limiter(stack, pool, place, directory, tariffs)
         responses = ResponseStore(pool)
         entry = Entry(pool, authenticator, config.api)
-        console = Console(pool, lambda: describe_subject(lineup.config, place.home), entry, writer)
+        sources = make_sources(lambda: lineup.config, place.home)
+        console = Console(
+            pool, lambda: describe_subject(lineup.config, place.home, sources), entry, writer
+        )
         app = create_app(
             models,
             writer,

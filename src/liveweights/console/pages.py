@@ -20,7 +20,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from liveweights.access.audit import write_entry
 from liveweights.access.links import link_of
 from liveweights.access.roles import Role
-from liveweights.console import canary, cycles, invoices, keys, rating, usage, users
+from liveweights.console import (
+    adoption,
+    bills,
+    canary,
+    cycles,
+    databases,
+    episodes,
+    exposure,
+    invoices,
+    keys,
+    rating,
+    usage,
+    users,
+)
 from liveweights.console.answers import FILTERS, WANTED, read_answer, read_answers
 from liveweights.console.assets import PREFIX, serve_asset
 from liveweights.console.audit import read_audit
@@ -62,6 +75,11 @@ LISTS = (
     Page("/cycles", "cycles.html", read_cycles, (PARAM,)),
     Page("/releases", "releases.html", read_releases, (PARAM,)),
     Page("/scoreboard", "scoreboard.html", read_scoreboard),
+    Page("/episodes", "episodes.html", episodes.read_episodes, ("tenant", PARAM), tenants=True),
+    Page("/exposure", "exposure.html", exposure.read_exposure, exposure.QUERY),
+    Page("/adoption", "adoption.html", adoption.read_adoption, adoption.QUERY),
+    Page("/bills", "bills.html", bills.read_bills, (PARAM,)),
+    Page("/databases", "databases.html", databases.read_databases, (PARAM,)),
     Page("/keys", "keys.html", keys.read_keys, (PARAM,), tenants=True),
     Page("/usage", "usage.html", usage.read_usage, ("since", "until", "by", PARAM), tenants=True),
     Page("/budgets", "budgets.html", usage.read_budgets, (PARAM,), tenants=True),
@@ -73,6 +91,8 @@ SINGLE = (
     Page("/answers", "answer.html", read_answer, tenants=True),
     Page("/checkpoints", "checkpoint.html", read_checkpoint, forms={"md": Form(MARKDOWN, to_text)}),
     Page("/cycles", "cycle.html", read_cycle, (PARAM,)),
+    Page("/episodes", "episode.html", episodes.read_episode, ("tenant", PARAM), tenants=True),
+    Page("/bills", "bill.html", bills.read_materials, (PARAM,), bills.FORMS),
     Page("/invoices", "invoice.html", invoices.read_one, forms=invoices.FORMS, tenants=True),
 )
 HOME = Page("/", "home.html", read_home)
@@ -109,6 +129,7 @@ class Console:
             Route("POST", "/cycles", self._for_people(self._steer, "operator")),
             Route("POST", "/releases/rollback", self._for_people(self._roll_back, "operator")),
             Route("POST", "/releases/canary", self._for_people(self._overrule, "operator")),
+            Route("POST", "/databases", self._for_people(self._change_databases, "operator")),
             Route("POST", "/keys", self._for_people(self._change_keys, "admin")),
             Route("POST", "/users", self._for_people(self._change_users, "admin")),
             Mount(PREFIX, [Route("GET", "/{name}", serve_asset)]),
@@ -276,6 +297,14 @@ class Console:
         values = {"page": page, "link": link_of(url, token), "invited": name}
         html = self._render("users.html", "users", self._now().names[0], person, **values)
         await reply(send, 200, html.encode(), HEADERS, content_type=HTML)
+
+    async def _change_databases(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /databases. Raises ApiError as ``databases.change_databases``."""
+        person: Person = scope["person"]
+        form = await self._entry.read_form(scope, receive, person, databases.FORM)
+        async with self._connection() as conn:
+            await databases.change_databases(conn, self._now().databases, person, form)
+        await _see(send, "/databases")
 
     async def _change_keys(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /keys. Raises ApiError as ``keys.change_keys``."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from liveweights.console.sources import Sources
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.http.errors import ApiError
 from liveweights.learn.rewards import RewardMap
@@ -16,12 +17,15 @@ from liveweights.meter.levies import BillingSettings
 class Subject:
     """The models of a service: ``workers`` has what the cycles of local ones go by, by their public
     names; and the names of ``hosted`` ones. ``home`` is where running steps say how far they
-    are, ``billing`` what invoices are made by."""
+    are, ``billing`` what invoices are made by, ``databases`` the folder of those for agents,
+    ``sources`` what pages read beside the database."""
 
     workers: Mapping[str, WorkerSettings]
     hosted: Sequence[str] = ()
     home: Path
     billing: BillingSettings
+    databases: Path
+    sources: Sources
 
     @property
     def names(self) -> list[str]:

@@ -39,6 +39,7 @@ def _environment() -> jinja2.Environment:
         "minor": show_minor,
         "number": number,
         "percent": percent,
+        "size": size,
         "words": words,
     }
     cast(dict[str, Any], environment.globals).update(asset=address_of, CUT=CUT)
@@ -73,6 +74,11 @@ def count(value: int | None) -> str:
 def duration(milliseconds: float) -> str:
     """Of an answer, in the unit that people say."""
     return f"{milliseconds:.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
+
+
+def size(count: int) -> str:
+    """Bytes, in the unit that people say."""
+    return f"{count / 2**20:.1f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"
 
 
 def words(name: str | None) -> str:
