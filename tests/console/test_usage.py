@@ -52,7 +52,7 @@ def test_usage_is_the_ledgers_and_a_tenants_own(database_dsn: str) -> None:
     charge(database_dsn)
 
     async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
-        client.headers |= BEARER
+        client.headers.update(BEARER)
         month = (await client.get("/usage.json")).json()
         assert [
             (one["name"], one["currency"], one["requests"], one["nanos"]) for one in month["lines"]
@@ -119,7 +119,7 @@ def test_an_invoice_in_every_form_for_those_whom_it_is_about(database_dsn: str) 
     asyncio.run(close())
 
     async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
-        client.headers |= BEARER
+        client.headers.update(BEARER)
         listed = (await client.get("/invoices.json")).json()
         assert [(one["number"], one["tenant"]) for one in listed["invoices"]] == [
             (2, EVIL),

@@ -14,6 +14,7 @@ import msgspec
 from starlette.datastructures import QueryParams
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from liveweights.access.oidc import Provider
 from liveweights.app.lineup import Lineup
 from liveweights.app.place import Place
 from liveweights.app.report import Report
@@ -157,7 +158,8 @@ async def run_api(place: Place, report: Report) -> None:
         authenticator = make_authenticator(config.api, place.key, keys=directory.keys)
         limiter = await open_limiter(stack, pool, place, directory, tariffs)
         responses = ResponseStore(pool)
-        entry = Entry(pool, authenticator, config.api)
+        provider = Provider(config.oidc) if config.oidc.issuer else None
+        entry = Entry(pool, authenticator, config.api, provider=provider)
         sources = make_sources(lambda: lineup.config, place.home)
         console = Console(
             pool, lambda: describe_subject(lineup.config, place.home, sources), entry, writer

@@ -31,17 +31,17 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {
-        "count": count,
-        "duration": duration,
-        "moment": moment,
-        "money": show_money,
-        "minor": show_minor,
-        "number": number,
-        "percent": percent,
-        "size": size,
-        "words": words,
-    }
+    cast(dict[str, Any], environment.filters).update(
+        count=count,
+        duration=duration,
+        moment=moment,
+        money=show_money,
+        minor=show_minor,
+        number=number,
+        percent=percent,
+        size=size,
+        words=words,
+    )
     cast(dict[str, Any], environment.globals).update(asset=address_of, CUT=CUT)
     return environment
 

@@ -37,7 +37,12 @@ WIDTHS = {"1m": (60, 60, 1440), "1h": (3600, 24, 168), "1d": (86_400, 7, 31)}
 """Seconds of a bucket, and how many a page has: without being asked, and at most."""
 USAGE_KEYS = ("model", "api_key_id")
 COST_KEYS = ("line_item",)
-COLUMNS: dict[str, ChargeBy] = {"model": "model", "line_item": "model", "api_key_id": "key"}
+COLUMNS: dict[str, ChargeBy] = {
+    "model": "model",
+    "line_item": "model",
+    "api_key_id": "key",
+    "currency": "currency",
+}
 """What each of them is in the ledger."""
 
 
@@ -87,8 +92,7 @@ class BillingEndpoint:
         client = await self._authenticator.authenticate(scope, use="insight")
         await self._limiter.charge(client, "reads")
         page = read_page(read_query(scope, PARAMETERS), costs=self._costs, now=int(time.time()))
-        by: list[ChargeBy] = ["currency"] if self._costs else []
-        by += [COLUMNS[key] for key in page.keys]
+        keys = ["currency", *page.keys] if self._costs else page.keys
         async with self._connections.take(client.tenant) as conn:
             rows = await charges(
                 conn,
@@ -96,7 +100,7 @@ class BillingEndpoint:
                 datetime.fromtimestamp(page.stop, UTC),
                 width=page.width,
                 tenant=client.tenant,
-                by=by,
+                by={COLUMNS[key] for key in keys},
             )
         make = make_costs if self._costs else make_usage
         await reply(send, 200, msgspec.json.encode(make(page, rows)))
