@@ -13,6 +13,7 @@ import msgspec
 from tests.record.rows import make_feedback, make_generation
 from tests.release.test_aliases import A, B, C
 
+from liveweights.access.oidc import Provider
 from liveweights.app.sources import make_sources
 from liveweights.config import Config
 from liveweights.console.entry import Entry
@@ -126,10 +127,12 @@ async def _turn(pool: Pool, now: datetime) -> int:
 Test = Callable[[httpx.AsyncClient, Pool, int], Awaitable[None]]
 
 
-def make_console(pool: Pool, writer: Writer, key: str = KEY) -> tuple[Console, Application]:
+def make_console(
+    pool: Pool, writer: Writer, key: str = KEY, provider: Provider | None = None
+) -> tuple[Console, Application]:
     """The console, and an application with nothing else."""
     settings = ApiSettings(operator_key=key)
-    entry = Entry(pool, make_authenticator(settings), settings)
+    entry = Entry(pool, make_authenticator(settings), settings, provider=provider)
     console = Console(pool, lambda: SUBJECT, entry, writer)
     return console, Application(console.routes(), Metrics(), Hosts(()))
 
