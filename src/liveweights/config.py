@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from liveweights import bounds
+from liveweights.access.oidc_settings import OidcSettings
 from liveweights.agentdb.settings import DatabaseSettings
 from liveweights.bom.settings import BomSettings
 from liveweights.catalog.template import TemplateSettings
@@ -238,6 +239,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         str, Meta(description="Where converted models are kept; empty: the user's cache folder.")
     ] = ""
     api: ApiSettings = ApiSettings()
+    oidc: OidcSettings = OidcSettings()
     template: TemplateSettings = TemplateSettings()
     engine: EngineSettings = EngineSettings()
     vllm: VllmSettings = VllmSettings()

@@ -13,6 +13,8 @@ import msgspec
 from tests.record.rows import make_feedback, make_generation
 from tests.release.test_aliases import A, B, C
 
+from liveweights.access.oidc import Provider
+from liveweights.app.sources import make_sources
 from liveweights.config import Config
 from liveweights.console.entry import Entry
 from liveweights.console.pages import Console
@@ -22,6 +24,7 @@ from liveweights.cycle.states import State
 from liveweights.http.application import Application
 from liveweights.http.hosts import Hosts
 from liveweights.learn.job import Moved, Report
+from liveweights.meter.levies import BillingSettings
 from liveweights.record import window
 from liveweights.record.writer import Writer
 from liveweights.release import aliases
@@ -37,10 +40,14 @@ from liveweights.weights.vocabulary import keep_vocabulary
 KEY = "s3cret-0123456789"
 LOGIN = ("anyone", KEY)
 HOSTILE = "<script>alert(1)</script> \u202eبسم\u202c 😀 " + "x" * 30_000
+SETTINGS = Config(alias="m")
 SUBJECT = Subject(
-    workers={"m": Config(alias="m").for_worker("m")},
+    workers={"m": SETTINGS.for_worker("m")},
     hosted=["upstream"],
     home=Path("/nowhere"),
+    billing=BillingSettings(seller="Weights & <b>Co</b>"),
+    databases=Path("/nowhere"),
+    sources=make_sources(lambda: SETTINGS, Path("/nowhere")),
 )
 
 
@@ -121,11 +128,16 @@ Test = Callable[[httpx.AsyncClient, Pool, int], Awaitable[None]]
 
 
 def make_console(
-    pool: Pool, writer: Writer, key: str = KEY, *, subject: Subject = SUBJECT
+    pool: Pool,
+    writer: Writer,
+    key: str = KEY,
+    *,
+    provider: Provider | None = None,
+    subject: Subject = SUBJECT,
 ) -> tuple[Console, Application]:
     """The console, and an application with nothing else."""
     settings = ApiSettings(operator_key=key)
-    entry = Entry(pool, make_authenticator(settings), settings)
+    entry = Entry(pool, make_authenticator(settings), settings, provider=provider)
     console = Console(pool, lambda: subject, entry, writer)
     return console, Application(console.routes(), Metrics(), Hosts(()))
 

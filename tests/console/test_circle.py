@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_args
@@ -17,7 +18,6 @@ from liveweights.console.circle import (
     foresee,
     read_circle,
 )
-from liveweights.console.subject import Subject
 from liveweights.cycle import ledger
 from liveweights.cycle.attempt import Attempt
 from liveweights.cycle.settings import CycleSettings
@@ -70,7 +70,7 @@ def test_alarms_are_what_somebody_should_look_at() -> None:
 
 
 def test_the_circle_as_it_stands(database_dsn: str, tmp_path: Path) -> None:
-    subject = Subject(workers=SUBJECT.workers, hosted=["upstream"], home=tmp_path)
+    subject = replace(SUBJECT, home=tmp_path)
 
     async def go() -> None:
         pool = await open_pool(database_dsn)

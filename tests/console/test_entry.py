@@ -10,40 +10,12 @@ import pytest
 from tests.release.test_aliases import A, B
 
 from liveweights.access.audit import read_entries
-from liveweights.access.roles import Role
 from liveweights.access.users import add_user, invite_first, remove_user, set_role
 from liveweights.console.login import place_of
 from liveweights.store.database import Pool
 
+from .people import BEARER, BROWSER, OWN, PASSWORD, accept, enter, token_of
 from .story import KEY, LOGIN, on_pages
-
-PASSWORD = "correct horse 😀"
-BROWSER = {"accept": "text/html,application/xhtml+xml"}
-BEARER = {"authorization": f"Bearer {KEY}"}
-OWN = {"origin": "http://here:8090", "sec-fetch-site": "same-origin"}
-
-
-async def accept(client: httpx.AsyncClient, token: str) -> httpx.Response:
-    """Choose the password; the client has the session then."""
-    return await client.post(
-        "/invite", data={"token": token, "password": PASSWORD, "again": PASSWORD}, headers=OWN
-    )
-
-
-async def enter(
-    client: httpx.AsyncClient, pool: Pool, name: str, role: Role, tenant: str | None = None
-) -> None:
-    """Be a new user."""
-    async with pool.connection() as conn:
-        token = await add_user(conn, name, role, tenant=tenant, actor="test")
-    client.cookies.clear()
-    assert (await accept(client, token)).status_code == 303
-
-
-def token_of(page: str) -> str:
-    match = re.search(r'name="csrf" value="([^"]+)"', page)
-    assert match is not None
-    return match[1]
 
 
 def test_the_first_start_lets_look_until_somebody_has_a_password(database_dsn: str) -> None:

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from tests.docs.pages import PAGES, ROOT
 
 from liveweights.app.server import describe_subject, status_routes
+from liveweights.app.sources import make_sources
 from liveweights.config import Config
 from liveweights.console.entry import Entry
 from liveweights.console.pages import Console
@@ -40,7 +41,7 @@ def service() -> ASGIApp:
     settings = ApiSettings(operator_key="operator-0123456")
     authenticator, limiter = make_authenticator(settings), make_limiter(settings)
     config, home = Config(alias="m", api=settings), Path("/nowhere")
-    subject = describe_subject(config, home)
+    subject = describe_subject(config, home, make_sources(lambda: config, home))
     entry = Entry(NOBODY, authenticator, settings)
     pages = [
         *billing_routes(NOBODY, authenticator, limiter),

@@ -16,8 +16,10 @@ import msgspec
 
 SECONDS = 12 * 3600
 """For which a session lasts."""
-LONGEST = 2000
+LONGEST = 4000
 """Characters of a session that is read at all."""
+ERRAND_SECONDS = 600
+"""For signing in elsewhere."""
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,6 +32,14 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ends: int
 
 
+class Errand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a browser brings back from a place elsewhere, until ``ends``: ``content`` is what was
+    given to it to keep."""
+
+    content: bytes
+    ends: int
+
+
 def begin_session(name: str, version: str, now: float) -> Session:
     """A new one, with an id of 128 random bits."""
     ends = int(now) + SECONDS
@@ -38,12 +48,40 @@ def begin_session(name: str, version: str, now: float) -> Session:
 
 def seal_session(session: Session, secret: bytes) -> str:
     """The text of a cookie: letters, digits, ``-``, ``_`` and one dot."""
-    payload = msgspec.json.encode(session)
-    return f"{_text(payload)}.{_text(_sign(b'session', payload, secret))}"
+    return _seal(b"session", session, secret)
 
 
 def open_session(text: str, secret: bytes, now: float) -> Session | None:
     """What ``seal_session`` made with this secret; None for anything else, and once it is over."""
+    sealed = _open(b"session", text, secret)
+    session = None if sealed is None else msgspec.json.decode(sealed, type=Session)
+    return session if session is not None and now < session.ends else None
+
+
+def seal_errand(content: bytes, secret: bytes, now: float) -> str:
+    """The text of a cookie that lasts for ``ERRAND_SECONDS``."""
+    return _seal(b"errand", Errand(content=content, ends=int(now) + ERRAND_SECONDS), secret)
+
+
+def open_errand(text: str, secret: bytes, now: float) -> bytes | None:
+    """The content of what ``seal_errand`` made; None for anything else, and once it is over."""
+    sealed = _open(b"errand", text, secret)
+    errand = None if sealed is None else msgspec.json.decode(sealed, type=Errand)
+    return errand.content if errand is not None and now < errand.ends else None
+
+
+def form_token(of: str, secret: bytes) -> str:
+    """What a form must carry that is sent by ``of``, a session's id or another name of who."""
+    return _text(_sign(b"form", of.encode(), secret))
+
+
+def _seal(what: bytes, struct: msgspec.Struct, secret: bytes) -> str:
+    payload = msgspec.json.encode(struct)
+    return f"{_text(payload)}.{_text(_sign(what, payload, secret))}"
+
+
+def _open(what: bytes, text: str, secret: bytes) -> bytes | None:
+    """The payload that ``_seal`` signed."""
     payload, _, signature = text.partition(".")
     if len(text) > LONGEST or not text.isascii():
         return None
@@ -51,15 +89,7 @@ def open_session(text: str, secret: bytes, now: float) -> Session | None:
         sealed, given = _bytes(payload), _bytes(signature)
     except (Base64Error, ValueError):
         return None
-    if not hmac.compare_digest(_sign(b"session", sealed, secret), given):
-        return None
-    session = msgspec.json.decode(sealed, type=Session)
-    return session if now < session.ends else None
-
-
-def form_token(of: str, secret: bytes) -> str:
-    """What a form must carry that is sent by ``of``, a session's id or another name of who."""
-    return _text(_sign(b"form", of.encode(), secret))
+    return sealed if hmac.compare_digest(_sign(what, sealed, secret), given) else None
 
 
 def _sign(what: bytes, payload: bytes, secret: bytes) -> bytes:

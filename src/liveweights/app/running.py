@@ -14,7 +14,7 @@ import msgspec
 from liveweights.config import Config, ConfigError
 
 FILE = "service.json"
-SECRETS = (("api", "keys"), ("api", "operator_key"))
+SECRETS = (("api", "keys"), ("api", "operator_key"), ("oidc", "client_secret"))
 """Settings that no command needs: they are not written down again."""
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}
 """Addresses that a service listens on, and how this machine reaches it there."""

@@ -14,16 +14,19 @@ import msgspec
 from starlette.datastructures import QueryParams
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from liveweights.access.oidc import Provider
 from liveweights.app.lineup import Lineup
 from liveweights.app.place import Place
 from liveweights.app.report import Report
 from liveweights.app.sampler import keep_sampling
+from liveweights.app.sources import make_sources
 from liveweights.app.terms import Lookout, make_terms
 from liveweights.app.wiring import open_limiter, open_recorder, open_tariffs
 from liveweights.config import Config
 from liveweights.console.entry import Entry
 from liveweights.console.models import model_routes
 from liveweights.console.pages import Console
+from liveweights.console.sources import Sources
 from liveweights.console.subject import Subject
 from liveweights.cycle.status import read_status
 from liveweights.http.authentication import Authenticator, for_readers
@@ -104,13 +107,18 @@ def _local(config: Config) -> list[str]:
     return [name for name in config.names() if name not in hosted]
 
 
-def describe_subject(config: Config, home: Path, listing: Listing | None = None) -> Subject:
+def describe_subject(
+    config: Config, home: Path, sources: Sources, listing: Listing | None = None
+) -> Subject:
     """What the console is about; without a ``listing`` nothing is known of the models."""
     known = {} if listing is None else {"known": listing.read}
     return Subject(
         workers={model.alias: config.for_worker(model.alias) for model in config.list_models()},
         hosted=[model.alias for model in config.list_hosted()],
         home=home,
+        billing=config.billing,
+        databases=home / "databases",
+        sources=sources,
         **known,
     )
 
@@ -154,10 +162,12 @@ async def run_api(place: Place, report: Report) -> None:
         authenticator = make_authenticator(config.api, place.key, keys=directory.keys)
         limiter = await open_limiter(stack, pool, place, directory, tariffs)
         responses = ResponseStore(pool)
-        entry = Entry(pool, authenticator, config.api)
+        provider = Provider(config.oidc) if config.oidc.issuer else None
+        entry = Entry(pool, authenticator, config.api, provider=provider)
+        sources = make_sources(lambda: lineup.config, place.home)
 
         def now() -> Subject:
-            return describe_subject(lineup.config, place.home, listing)
+            return describe_subject(lineup.config, place.home, sources, listing)
 
         console = Console(pool, now, entry, writer)
         app = create_app(

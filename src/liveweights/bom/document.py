@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 from liveweights.bom.facts import ALIAS, WHOLE, Bill
@@ -38,6 +39,11 @@ def write_document(bill: Bill) -> bytes:
     name = uuid.uuid5(uuid.NAMESPACE_URL, encode(document).decode())
     document["serialNumber"] = f"urn:uuid:{name}"
     return encode(document)
+
+
+def can_write() -> bool:
+    """Whether what writes bills is installed."""
+    return find_spec("cyclonedx") is not None
 
 
 def encode(document: Document) -> bytes:

@@ -12,15 +12,15 @@ import typer
 from liveweights.adoption.hub import NotCounted, fetch_snapshots
 from liveweights.adoption.own import Week, list_weeks
 from liveweights.adoption.plot import draw_weeks
-from liveweights.adoption.relative import Relative, Tracked, list_relative
+from liveweights.adoption.relative import Relative, list_relative
 from liveweights.adoption.rows import keep_snapshots, read_made, read_snapshots
 from liveweights.adoption.snapshots import COLUMNS, Snapshot, SnapshotError, parse_snapshots
+from liveweights.app.serving import list_served, list_tracked
 from liveweights.catalog.card_files import CatalogueError
 from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.names import UnknownModel
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
 from liveweights.cli.output import say, show, show_json
-from liveweights.cli.serving import list_served
 from liveweights.exposure.read import read_traffic
 from liveweights.insight.window import WindowError, make_window
 from liveweights.store.database import Connection
@@ -147,11 +147,7 @@ def relative(
     try:
         known = Catalogue(home)
         wanted = known.find(model).hub_id if model else None
-        tracked = [
-            Tracked(card.hub_id, card.released, card.parameters_total)
-            for card in known.cards.values()
-            if card.released and card.parameters_total
-        ]
+        tracked = list_tracked(known)
     except (CatalogueError, UnknownModel) as error:
         raise refuse(str(error)) from error
 

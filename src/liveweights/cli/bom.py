@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from liveweights import __version__
+from liveweights.app.bills import know_service
 from liveweights.bom.check import BrokenBom, compare, find_fault, read_document
 from liveweights.bom.document import (
     BomUnavailable,
@@ -20,13 +20,10 @@ from liveweights.bom.document import (
     write_document,
 )
 from liveweights.bom.elements import CLUSTERS, Element, check_elements
-from liveweights.bom.facts import Bill, Hosted, Service
+from liveweights.bom.facts import Bill
 from liveweights.bom.merkle import Inclusion
-from liveweights.bom.origin import find_origin
-from liveweights.bom.packages import list_packages
-from liveweights.bom.read import Known, read_bill, read_inclusion
+from liveweights.bom.read import read_bill, read_inclusion
 from liveweights.catalog.card_files import CatalogueError
-from liveweights.catalog.catalogue import Catalogue
 from liveweights.cli.context import (
     HOME,
     Home,
@@ -45,11 +42,6 @@ from liveweights.weights.registry import Tampered
 
 FILE = "bom.cdx.json"
 """Of the folder that ``--to`` names; beside it is the signature."""
-CONTROLS: tuple[str, ...] = (
-    "files of a checkpoint are checked against the hashes in its card before every load",
-    "no code that comes with a model is run",
-    "code that models write is run in a sandbox",
-)
 
 
 def bom(
@@ -170,7 +162,7 @@ def write_bill(config: Config, home: Path, subject: str) -> bytes:
 def _read(config: Config, home: Path, subject: str) -> Bill:
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     try:
-        known = _known(config, home)
+        known = know_service(config, home)
 
         async def ask(conn: Connection) -> Bill:
             return await read_bill(conn, subject, known, default=today)
@@ -178,32 +170,6 @@ def _read(config: Config, home: Path, subject: str) -> Bill:
         return query(config, home, ask)
     except CatalogueError as error:
         raise refuse(str(error)) from error
-
-
-def _known(config: Config, home: Path) -> Known:
-    catalogue = Catalogue(home)
-    controls = list(CONTROLS)
-    if config.signing.public_key:
-        controls.append("only checkpoints that the service's key has signed are loaded")
-    if config.api.keys:
-        controls.append("every request needs a key")
-    return Known(
-        catalogue=catalogue,
-        bases={model.alias: model.base for model in config.list_models()},
-        service=Service(
-            version=__version__, controls=tuple(controls), **msgspec.structs.asdict(config.bom)
-        ),
-        hosted=tuple(
-            Hosted(
-                alias=one.alias,
-                model=one.model,
-                url=one.upstream,
-                origin=find_origin(catalogue, {}, [one.model]),
-            )
-            for one in config.list_hosted()
-        ),
-        packages=list_packages(),
-    )
 
 
 def _store(content: bytes, folder: Path, config: Config) -> bool:

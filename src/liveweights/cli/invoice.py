@@ -13,8 +13,13 @@ from liveweights.cli.output import say, show_csv, show_json, show_table
 from liveweights.meter.invoice import Invoice, Month
 from liveweights.meter.invoice_pages import COLUMNS, facts, page, shown, table, title
 from liveweights.meter.invoice_pdf import PdfUnavailable, write_pdf
-from liveweights.meter.invoice_rows import InvoiceError, close_invoice, read_invoice
-from liveweights.meter.tenants import find_zone, read_tenants
+from liveweights.meter.invoice_rows import (
+    InvoiceError,
+    close_invoice,
+    find_month,
+    read_invoice,
+)
+from liveweights.meter.tenants import find_zone
 from liveweights.store.database import Connection
 from liveweights.terminal import clean
 
@@ -48,10 +53,8 @@ def invoice(
         raise refuse(str(error)) from error
 
     async def run(conn: Connection) -> Invoice:
-        known = await read_tenants(conn, [tenant])
+        wanted = await find_month(conn, tenant, month, billing)
         await conn.commit()
-        zone = known[0].time_zone if known else billing.time_zone
-        wanted = Month.parse(month, find_zone(zone))
         make = close_invoice if close else read_invoice
         return await make(conn, tenant, wanted, billing)
 

@@ -19,14 +19,13 @@ from liveweights.cli.rights import (
     read_budgets,
     read_rights,
     read_route,
-    show_budgets,
-    show_limits,
-    state_of,
 )
 from liveweights.config import Config
 from liveweights.meter import key_rows
+from liveweights.meter.budgets import show_budgets
 from liveweights.meter.key_rows import LONGEST_GRACE, KeyRow
 from liveweights.meter.rights import USES
+from liveweights.meter.settings import show_limits
 from liveweights.store.database import Connection
 
 keys = typer.Typer(
@@ -194,7 +193,7 @@ def _shown(row: KeyRow) -> dict[str, Any]:
         "prefix": row.prefix,
         "tenant": row.tenant,
         "name": row.name,
-        "state": state_of(row),
+        "state": row.state(datetime.now(UTC)),
         "created": f"{row.created_at:{WHEN}}",
         "expires": row.expires_at and f"{row.expires_at:{WHEN}}",
         "rotated": row.rotated_at and f"{row.rotated_at:{WHEN}}",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from textwrap import wrap
@@ -14,11 +12,8 @@ import typer
 from rich.cells import cell_len
 from rich.console import Console
 
+from liveweights.spreadsheet import write_csv
 from liveweights.terminal import clean, escape_json
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What a cell begins with that a spreadsheet takes for a formula, full-width forms included."""
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def say(text: str, *, fg: str | None = None, err: bool = False) -> None:
@@ -107,21 +102,5 @@ def show_json(value: object) -> None:
 
 
 def show_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print CSV (RFC 4180, lines ended by LF).
-
-    A text that a spreadsheet would take for a formula is put behind an apostrophe, and controls are
-    shown as in ``clean``; line ends and tabs within a text stay.
-    """
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow([_cell(name) for name in columns])
-    writer.writerows([_cell(value) for value in row] for row in rows)
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, (list, dict)):
-        value = _shown(value)
-    if not isinstance(value, str):
-        return value
-    formula = value.lstrip(" ").startswith(FORMULA) and not NUMBER.fullmatch(value)
-    lines = "\r\n".join(clean(line, keep="\n\t") for line in value.split("\r\n"))
-    return f"'{lines}" if formula else lines
+    """Print CSV, see ``spreadsheet.write_csv``."""
+    write_csv(sys.stdout, columns, rows)

@@ -1,10 +1,9 @@
-"""What the commands about keys and tenants share: limits, budgets, and how rows are shown."""
+"""What the options of the commands about keys and tenants mean: limits, budgets, rights."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -13,8 +12,7 @@ import typer
 from liveweights import bounds
 from liveweights.cli.context import refuse
 from liveweights.meter.budgets import PERIODS, Budget
-from liveweights.meter.key_rows import KeyRow
-from liveweights.meter.money import parse_money, show_money
+from liveweights.meter.money import parse_money
 from liveweights.meter.rights import USES, Rights
 from liveweights.meter.settings import RateLimits
 from liveweights.terms.route import RouteError, parse_route
@@ -99,24 +97,3 @@ def read_route(text: str | None) -> dict[str, Any]:
             raise refuse(f"--route: {error}") from None
         raise refuse(f"--route is not JSON: {error}") from None
     return route
-
-
-def show_budgets(budgets: Sequence[Budget]) -> str:
-    return ", ".join(f"{budget.period}={show_money(budget.nanos)}" for budget in budgets)
-
-
-def show_limits(limits: RateLimits | None) -> str:
-    """Empty for the settings'."""
-    if limits is None:
-        return ""
-    given = {name: value for name, value in msgspec.structs.asdict(limits).items() if value}
-    return ", ".join(f"{name}={value}" for name, value in given.items()) or "none"
-
-
-def state_of(row: KeyRow) -> str:
-    """What a key is good for now, in a word."""
-    if row.revoked_at is not None:
-        return "revoked"
-    if row.expires_at is not None and row.expires_at <= datetime.now(UTC):
-        return "expired"
-    return "live"

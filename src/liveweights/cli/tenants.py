@@ -16,11 +16,11 @@ from liveweights.cli.rights import (
     Tokens,
     change_limits,
     read_budgets,
-    show_budgets,
-    show_limits,
 )
 from liveweights.meter import tenants as rows
+from liveweights.meter.budgets import show_budgets
 from liveweights.meter.money import parse_money, show_money
+from liveweights.meter.settings import show_limits
 from liveweights.meter.tenants import Tenant, TenantName, Terms
 from liveweights.store.database import Connection
 

@@ -13,6 +13,7 @@ from liveweights.console.path import Station, read_path
 from liveweights.console.subject import Asked, Subject, missing
 from liveweights.gate.statistics import wilson
 from liveweights.release.facts import COLUMNS, Facts, list_facts
+from liveweights.release.page import to_markdown
 from liveweights.release.scorecard import Scorecard, read_scorecard
 from liveweights.store.database import Connection
 from liveweights.weights.registry import NotRegistered
@@ -116,6 +117,11 @@ from chain left join lateral (
 ) t on true
 where depth > 0 order by depth
 """
+
+
+def to_text(page: Checkpoint) -> bytes:
+    """The scorecard in Markdown."""
+    return to_markdown(page.card).encode()
 
 
 async def read_checkpoints(conn: Connection, subject: Subject, asked: Asked) -> Checkpoints:

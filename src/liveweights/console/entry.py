@@ -12,12 +12,16 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from liveweights.access.oidc import Provider
 from liveweights.access.roles import Role
 from liveweights.access.sessions import (
+    ERRAND_SECONDS,
     SECONDS,
     Session,
     form_token,
+    open_errand,
     open_session,
+    seal_errand,
     seal_session,
 )
 from liveweights.access.users import UnknownUser, find_user, has_users, read_secret
@@ -41,7 +45,7 @@ _CHALLENGE = (b"www-authenticate", b'Basic realm="liveweights", charset="UTF-8"'
 class Entry:
     """Knows people by a session, or by the operator's key in each request (any user name). As long
     as nobody has a password, whoever is on this machine may look, where the API asks nobody on it
-    for a key either."""
+    for a key either and no ``provider`` says who people are."""
 
     def __init__(
         self,
@@ -49,9 +53,12 @@ class Entry:
         authenticator: Authenticator,
         settings: ApiSettings,
         clock: Callable[[], float] = time.time,
+        *,
+        provider: Provider | None = None,
     ) -> None:
         self.pool = pool
         self.authenticator = authenticator
+        self.provider = provider
         self._here = is_loopback(settings.host) and not settings.open
         self._clock = clock
         self._secret: bytes | None = None
@@ -71,7 +78,8 @@ class Entry:
     async def is_open(self) -> bool:
         """Whether everybody who reaches the service may look."""
         keyed = self.authenticator.has_operator or self.authenticator.asks_for_keys
-        return self._here and not keyed and not await self._has_users()
+        known = keyed or self.provider is not None
+        return self._here and not known and not await self._has_users()
 
     async def _check(
         self, scope: Scope, person: Person | None, needed: Role, tenants: bool
@@ -156,7 +164,17 @@ class Entry:
         """The header by which a browser keeps the session: no script reads it, and no other site's
         form comes with it."""
         text = seal_session(session, await self.secret())
-        return _cookie(scope, text, SECONDS)
+        return _cookie(scope, cookie_name(scope), text, SECONDS)
+
+    async def make_errand(self, scope: Scope, content: bytes) -> tuple[bytes, bytes]:
+        """The header by which a browser keeps something for a few minutes that it cannot change."""
+        text = seal_errand(content, await self.secret(), self._clock())
+        return _cookie(scope, _errand_name(scope), text, ERRAND_SECONDS)
+
+    async def read_errand(self, scope: Scope) -> bytes | None:
+        """What ``make_errand`` gave to this browser; None where that is over, or was another's."""
+        sent = cookie_parser(Headers(scope=scope).get("cookie", "")).get(_errand_name(scope))
+        return None if sent is None else open_errand(sent, await self.secret(), self._clock())
 
     def guard(
         self,
@@ -208,7 +226,12 @@ def _elsewhere(scope: Scope, error: ApiError) -> tuple[bytes, bytes] | None:
 
 def drop_cookie(scope: Scope) -> tuple[bytes, bytes]:
     """The header by which a browser forgets the session."""
-    return _cookie(scope, "", 0)
+    return _cookie(scope, cookie_name(scope), "", 0)
+
+
+def drop_errand(scope: Scope) -> tuple[bytes, bytes]:
+    """The header by which a browser forgets what ``Entry.make_errand`` gave it."""
+    return _cookie(scope, _errand_name(scope), "", 0)
 
 
 def cookie_name(scope: Scope) -> str:
@@ -217,11 +240,15 @@ def cookie_name(scope: Scope) -> str:
     return f"liveweights_{server[1] if server else 0}"
 
 
-def _cookie(scope: Scope, text: str, seconds: int) -> tuple[bytes, bytes]:
+def _errand_name(scope: Scope) -> str:
+    return f"{cookie_name(scope)}_errand"
+
+
+def _cookie(scope: Scope, name: str, text: str, seconds: int) -> tuple[bytes, bytes]:
     # Where TLS ends in front of the service, the browser still says what it used.
     origin = Headers(scope=scope).get("origin", "")
     secure = scope.get("scheme") == "https" or origin.startswith("https://")
-    parts = [f"{cookie_name(scope)}={text}", "Path=/", "HttpOnly", "SameSite=Lax"]
+    parts = [f"{name}={text}", "Path=/", "HttpOnly", "SameSite=Lax"]
     parts += [f"Max-Age={seconds}", *(["Secure"] if secure else [])]
     return b"set-cookie", "; ".join(parts).encode()
 

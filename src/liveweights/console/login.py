@@ -6,9 +6,11 @@ import re
 import time
 from collections.abc import Callable
 
-from starlette.datastructures import Headers
+import msgspec
+from starlette.datastructures import Headers, QueryParams
 from starlette.types import Receive, Scope, Send
 
+from liveweights.access.oidc import CALLBACK, Attempt, OidcRefused
 from liveweights.access.passwords import (
     WeakPassword,
     check_password,
@@ -24,7 +26,7 @@ from liveweights.access.users import (
     read_invitation,
     read_password,
 )
-from liveweights.console.entry import Entry, check_origin, drop_cookie
+from liveweights.console.entry import Entry, check_origin, drop_cookie, drop_errand
 from liveweights.console.headers import HEADERS, HTML
 from liveweights.console.person import Person
 from liveweights.console.templates import render
@@ -35,6 +37,7 @@ from liveweights.http.wire import read_form, read_query, reply
 
 AT_ONCE, WAITING = 2, 16
 """Passwords that are hashed; each takes 64 MiB."""
+PLACE = "/login/oidc"
 _PLACE = re.compile(r"/(?![/\\])[^\s\\\x00-\x1f]{0,1000}")
 
 
@@ -50,6 +53,11 @@ class Login:
         """Every address; all but the last are for everybody."""
         return [
             Route("GET", "/login", self.show),
+            *(
+                (Route("GET", PLACE, self.go_elsewhere), Route("GET", CALLBACK, self.come_back))
+                if self._entry.provider
+                else ()
+            ),
             Route("POST", "/login", self.sign_in),
             Route("GET", "/invite", self.show_invitation),
             Route("POST", "/invite", self.accept),
@@ -82,6 +90,44 @@ class Login:
                 user = await find_user(conn, name)
             session = begin_session(user.name, user.stamp, self._clock())
         await _go(send, place, await entry.make_cookie(scope, session))
+
+    async def go_elsewhere(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /login/oidc: to the provider, who asks who it is."""
+        place = place_of(read_query(scope, ("next",)).get("next"))
+        provider = self._entry.provider
+        assert provider is not None, "there is a route only where there is one"
+        try:
+            url, attempt = await provider.begin(place)
+        except OidcRefused as error:
+            await self._show(send, 502, place, str(error))
+            return
+        kept = await self._entry.make_errand(scope, msgspec.json.encode(attempt))
+        await _go(send, url, kept)
+
+    async def come_back(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /login/oidc/callback: whom the provider names is signed in, if it is a user here."""
+        answer = read_any(scope)
+        provider, entry = self._entry.provider, self._entry
+        assert provider is not None, "there is a route only where there is one"
+        kept = await entry.read_errand(scope)
+        if kept is None:
+            await self._show(send, 401, "/", "It took too long, or another browser began.")
+            return
+        attempt = msgspec.json.decode(kept, type=Attempt)
+        name = ""
+        try:
+            name = await provider.finish(attempt, answer)
+            async with entry.pool.connection() as conn:
+                user = await find_user(conn, name)
+        except (OidcRefused, UnknownUser) as error:
+            status = 403 if isinstance(error, UnknownUser) else 401
+            why = f"{error} An admin adds users." if name else str(error)
+            refused = await entry.authenticator.refuse(scope, ApiError(status, why))
+            await self._show(send, status, attempt.place, refused.message, drop_errand(scope))
+            return
+        session = begin_session(user.name, user.stamp, self._clock())
+        cookie = await entry.make_cookie(scope, session)
+        await _go(send, attempt.place, cookie, drop_errand(scope))
 
     async def sign_out(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /logout"""
@@ -126,7 +172,9 @@ class Login:
         session = begin_session(user.name, user.stamp, self._clock())
         await _go(send, "/", await entry.make_cookie(scope, session))
 
-    async def _show(self, send: Send, status: int, place: str, error: str) -> None:
+    async def _show(
+        self, send: Send, status: int, place: str, error: str, *cookies: tuple[bytes, bytes]
+    ) -> None:
         async with self._entry.pool.connection() as conn:
             anybody = await has_users(conn)
         page = render(
@@ -135,8 +183,9 @@ class Login:
             error=error,
             anybody=anybody,
             keyed=self._entry.authenticator.has_operator,
+            elsewhere=self._entry.provider.settings.name if self._entry.provider else None,
         )
-        await _reply(send, status, page)
+        await _reply(send, status, page, *cookies)
 
     async def _invite(
         self, send: Send, status: int, token: str, name: str, error: str = ""
@@ -164,13 +213,19 @@ def place_of(asked: str | None) -> str:
     return asked if asked is not None and _PLACE.fullmatch(asked) else "/"
 
 
+def read_any(scope: Scope) -> dict[str, str]:
+    """The query as it is: a provider may send more than is known (OAuth 2.0, section 4.1.2)."""
+    return dict(QueryParams(scope.get("query_string", b"")[:8000]))
+
+
 def _busy() -> ApiError:
     return too_many("Too many sign in at once.", "queue", 2.0)
 
 
-async def _reply(send: Send, status: int, page: str) -> None:
-    await reply(send, status, page.encode(), HEADERS, content_type=HTML)
+async def _reply(send: Send, status: int, page: str, *cookies: tuple[bytes, bytes]) -> None:
+    await reply(send, status, page.encode(), (*HEADERS, *cookies), content_type=HTML)
 
 
-async def _go(send: Send, place: str, cookie: tuple[bytes, bytes]) -> None:
-    await reply(send, 303, b"", (*HEADERS, (b"location", place.encode("ascii", "ignore")), cookie))
+async def _go(send: Send, place: str, *cookies: tuple[bytes, bytes]) -> None:
+    location = (b"location", place.encode("ascii", "ignore"))
+    await reply(send, 303, b"", (*HEADERS, location, *cookies))

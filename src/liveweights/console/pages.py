@@ -6,11 +6,10 @@ reads both. Errors are pages for browsers and error objects for everybody else.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
 from urllib.parse import quote
 
 import msgspec
@@ -21,12 +20,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from liveweights.access.audit import write_entry
 from liveweights.access.links import link_of
 from liveweights.access.roles import Role
-from liveweights.console import rating, users
+from liveweights.console import (
+    adoption,
+    bills,
+    databases,
+    episodes,
+    exposure,
+    invoices,
+    keys,
+    rating,
+    usage,
+    users,
+)
 from liveweights.console.answers import FILTERS, WANTED, read_answer, read_answers
 from liveweights.console.assets import PREFIX, serve_asset
 from liveweights.console.audit import read_audit
 from liveweights.console.canary import OVERRULE
-from liveweights.console.checkpoints import Checkpoint, read_checkpoint, read_checkpoints
+from liveweights.console.checkpoints import read_checkpoint, read_checkpoints, to_text
 from liveweights.console.circle import STEPS, read_circle
 from liveweights.console.comparison import SIDES, read_comparison
 from liveweights.console.conversation import read_conversation
@@ -40,6 +50,7 @@ from liveweights.console.home import read_home
 from liveweights.console.lineage import read_lineage
 from liveweights.console.live import EVERY, Feed
 from liveweights.console.login import Login
+from liveweights.console.page import Encoding, Page
 from liveweights.console.person import Person
 from liveweights.console.playground import read_playground
 from liveweights.console.releases import ROLL_BACK, read_releases
@@ -51,7 +62,6 @@ from liveweights.http.glance import Glance
 from liveweights.http.routes import Mount, Route, Routes
 from liveweights.http.slots import QueueFull, Slots
 from liveweights.http.wire import read_query, reply
-from liveweights.release.page import to_markdown
 from liveweights.serve.api.recorder import Recorder
 from liveweights.store.database import Connection, Pool
 
@@ -59,30 +69,6 @@ AT_ONCE, WAITING = 2, 32
 """Pages; their connections to the database are those of all that users wait for."""
 LONGEST_SECONDS = 10
 JSON, MARKDOWN = b"application/json", b"text/markdown"
-
-Read: TypeAlias = Callable[[Connection, Subject, Asked], Awaitable[msgspec.Struct]]
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page at ``path``, or ``path``/ID; ``query`` are the parameters that it takes, ``forms``
-    what else than HTML an ID may end in. ``needed`` is the role that it needs; ``tenants``: users
-    of one tenant see it, too, as far as it is theirs; ``within`` is the section that it is shown
-    in, where that is not its own."""
-
-    path: str
-    template: str
-    read: Read
-    query: tuple[str, ...] = ()
-    forms: tuple[str, ...] = ("json",)
-    needed: Role = "viewer"
-    tenants: bool = False
-    within: str = ""
-
-    @property
-    def section(self) -> str:
-        """Of the navigation."""
-        return self.within or self.path.strip("/")
 
 
 LISTS = (
@@ -94,6 +80,15 @@ LISTS = (
     Page("/lineage", "lineage.html", read_lineage, (PARAM,), within="releases"),
     Page("/comparison", "comparison.html", read_comparison, SIDES, within="releases"),
     Page("/scoreboard", "scoreboard.html", read_scoreboard),
+    Page("/episodes", "episodes.html", episodes.read_episodes, ("tenant", PARAM), tenants=True),
+    Page("/exposure", "exposure.html", exposure.read_exposure, exposure.QUERY),
+    Page("/adoption", "adoption.html", adoption.read_adoption, adoption.QUERY),
+    Page("/bills", "bills.html", bills.read_bills, (PARAM,)),
+    Page("/databases", "databases.html", databases.read_databases, (PARAM,)),
+    Page("/keys", "keys.html", keys.read_keys, (PARAM,), tenants=True),
+    Page("/usage", "usage.html", usage.read_usage, ("since", "until", "by", PARAM), tenants=True),
+    Page("/budgets", "budgets.html", usage.read_budgets, (PARAM,), tenants=True),
+    Page("/invoices", "invoices.html", invoices.read_invoices, ("tenant", PARAM), tenants=True),
     Page("/users", "users.html", users.show_users, needed="admin"),
     Page("/audit", "audit.html", read_audit, (PARAM,), needed="admin"),
 )
@@ -107,8 +102,18 @@ SINGLE = (
         tenants=True,
         within="answers",
     ),
-    Page("/checkpoints", "checkpoint.html", read_checkpoint, forms=("json", "md")),
+    Page(
+        "/checkpoints",
+        "checkpoint.html",
+        read_checkpoint,
+        encodings={"md": Encoding(MARKDOWN, to_text)},
+    ),
     Page("/cycles", "cycle.html", read_cycle, (PARAM,)),
+    Page("/episodes", "episode.html", episodes.read_episode, ("tenant", PARAM), tenants=True),
+    Page("/bills", "bill.html", bills.read_materials, (PARAM,), bills.ENCODINGS),
+    Page(
+        "/invoices", "invoice.html", invoices.read_one, encodings=invoices.ENCODINGS, tenants=True
+    ),
 )
 FORMS = (STEER, ROLL_BACK, OVERRULE)
 HOME = Page("/", "home.html", read_home)
@@ -143,6 +148,8 @@ class Console:
             Route("GET", "/answers.jsonl", self._for_people(self._export, tenants=True)),
             Route("POST", "/answers/{id}", self._for_people(self._rate, "rater", tenants=True)),
             *(Route("POST", form.path, self._take(form)) for form in FORMS),
+            Route("POST", "/databases", self._for_people(self._change_databases, "operator")),
+            Route("POST", "/keys", self._for_people(self._change_keys, "admin")),
             Route("POST", "/users", self._for_people(self._change_users, "admin")),
             Mount(PREFIX, [Route("GET", "/{name}", serve_asset)]),
         ]
@@ -168,9 +175,7 @@ class Console:
     def _show_one(self, page: Page) -> ASGIApp:
         async def show(scope: Scope, receive: Receive, send: Send) -> None:
             name: str = scope["path_params"]["id"]
-            id_, dot, kind = name.rpartition(".")
-            if not dot or kind not in page.forms:
-                id_, kind = name, "html"
+            id_, kind = page.split(name)
             await self._send(page, kind, id_, scope, send)
 
         return self._for_people(show, page.needed, page.tenants)
@@ -183,9 +188,9 @@ class Console:
             data = await page.read(conn, subject, asked)
         if kind == "json":
             await reply(send, 200, msgspec.json.encode(data), HEADERS, content_type=JSON)
-        elif kind == "md" and isinstance(data, Checkpoint):
-            text = to_markdown(data.card)
-            await reply(send, 200, text.encode(), HEADERS, content_type=MARKDOWN)
+        elif encoding := page.encodings.get(kind):
+            content = await asyncio.to_thread(encoding.write, data)
+            await reply(send, 200, content, HEADERS, content_type=encoding.content_type)
         else:
             shown = getattr(data, "model", model)
             html = self._render(page.template, page.section, shown, person, page=data)
@@ -295,6 +300,31 @@ class Console:
         url = headers.get("origin") or f"http://{headers.get('host', '')}"
         values = {"page": page, "link": link_of(url, token), "invited": name}
         html = self._render("users.html", "users", self._now().names[0], person, **values)
+        await reply(send, 200, html.encode(), HEADERS, content_type=HTML)
+
+    async def _change_databases(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /databases. Raises ApiError as ``databases.change_databases``."""
+        person: Person = scope["person"]
+        form = await self._entry.read_form(scope, receive, person, databases.FORM)
+        async with self._connection() as conn:
+            await databases.change_databases(conn, self._now().databases, person, form)
+        await _see(send, "/databases")
+
+    async def _change_keys(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /keys. Raises ApiError as ``keys.change_keys``."""
+        person: Person = scope["person"]
+        form = await self._entry.read_form(scope, receive, person, keys.FORM)
+        async with self._connection() as conn:
+            made = await keys.change_keys(conn, person, form)
+        if made is None:
+            await _see(send, "/keys")
+            return
+        # The key is shown only once it is stored.
+        subject = self._now()
+        asked = Asked(subject.names[0], "", {}, self._entry.authenticator.asks_for_keys)
+        async with self._connection() as conn:
+            page = await keys.read_keys(conn, subject, asked)
+        html = self._render("keys.html", "keys", asked.model, person, page=page, made=made)
         await reply(send, 200, html.encode(), HEADERS, content_type=HTML)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from liveweights.access.roles import Role, allows
+from liveweights.bom.document import can_write
 
 SECTIONS: tuple[tuple[str, str, Role, bool], ...] = (
     ("", "Home", "viewer", False),
@@ -16,6 +17,14 @@ SECTIONS: tuple[tuple[str, str, Role, bool], ...] = (
     ("releases", "Releases", "viewer", False),
     ("models", "Models", "viewer", True),
     ("scoreboard", "Scoreboard", "viewer", False),
+    ("episodes", "Episodes", "viewer", True),
+    ("exposure", "Exposure", "viewer", False),
+    ("adoption", "Adoption", "viewer", False),
+    ("bills", "Materials", "viewer", False),
+    ("databases", "Databases", "viewer", False),
+    ("usage", "Usage", "viewer", True),
+    ("invoices", "Invoices", "viewer", True),
+    ("keys", "Keys", "viewer", True),
     ("users", "Users", "admin", False),
     ("audit", "Audit", "admin", False),
 )
@@ -45,5 +54,7 @@ class Person:
         return [
             (address, title)
             for address, title, needed, for_tenants in SECTIONS
-            if self.may(needed) and (for_tenants or self.tenant is None)
+            if self.may(needed)
+            and (for_tenants or self.tenant is None)
+            and (address != "bills" or can_write())
         ]

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from liveweights.console.sources import Sources
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.http.errors import ApiError
 from liveweights.learn.rewards import RewardMap
+from liveweights.meter.levies import BillingSettings
 from liveweights.serve.api.objects import Model
 
 
@@ -20,11 +22,16 @@ def _nothing(tenant: str | None) -> Sequence[Model]:
 class Subject:
     """The models of a service: ``workers`` has what the cycles of local ones go by, by their public
     names; and the names of ``hosted`` ones. ``home`` is where running steps say how far they
-    are. ``known`` gives what is known of the models, to a tenant with its prices."""
+    are; ``known`` gives what is known of the models, to a tenant with its prices. ``billing`` is
+    what invoices are made by, ``databases`` the folder of those for agents, ``sources`` what pages
+    read beside the database."""
 
     workers: Mapping[str, WorkerSettings]
     hosted: Sequence[str] = ()
     home: Path
+    billing: BillingSettings
+    databases: Path
+    sources: Sources
     known: Callable[[str | None], Sequence[Model]] = _nothing
 
     @property

@@ -10,6 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from liveweights.console.assets import address_of
+from liveweights.meter.money import show_minor, show_money
 
 LONG, SHORT = 20_000, 1_400
 """Bytes of a text that a page shows, where it has few of them and where it has many: a page stays
@@ -33,16 +34,18 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    filters: dict[str, Any] = {
-        "count": count,
-        "duration": duration,
-        "fit": fit,
-        "moment": moment,
-        "number": number,
-        "percent": percent,
-        "words": words,
-    }
-    cast(dict[str, Any], environment.filters).update(filters)
+    cast(dict[str, Any], environment.filters).update(
+        count=count,
+        duration=duration,
+        fit=fit,
+        moment=moment,
+        money=show_money,
+        minor=show_minor,
+        number=number,
+        percent=percent,
+        size=size,
+        words=words,
+    )
     cast(dict[str, Any], environment.globals).update(asset=address_of, LONG=LONG, SHORT=SHORT)
     return environment
 
@@ -85,6 +88,11 @@ def fit(written: str, most: int) -> str:
         if size > most:
             return written[:place]
     return written
+
+
+def size(count: int) -> str:
+    """Bytes, in the unit that people say."""
+    return f"{count / 2**20:.1f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"
 
 
 def words(name: str | None) -> str:

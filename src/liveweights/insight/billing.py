@@ -17,7 +17,7 @@ from liveweights.http.connections import Connections
 from liveweights.http.errors import bad_request
 from liveweights.http.routes import Route, Routes
 from liveweights.http.wire import read_query, reply
-from liveweights.insight.questions import sql
+from liveweights.insight.questions import Charge, ChargeBy, charges
 from liveweights.meter.limits import Limiter
 from liveweights.meter.money import NANOS, NO_CURRENCY
 from liveweights.serve.api.usage import (
@@ -37,6 +37,13 @@ WIDTHS = {"1m": (60, 60, 1440), "1h": (3600, 24, 168), "1d": (86_400, 7, 31)}
 """Seconds of a bucket, and how many a page has: without being asked, and at most."""
 USAGE_KEYS = ("model", "api_key_id")
 COST_KEYS = ("line_item",)
+COLUMNS: dict[str, ChargeBy] = {
+    "model": "model",
+    "line_item": "model",
+    "api_key_id": "key",
+    "currency": "currency",
+}
+"""What each of them is in the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +92,16 @@ class BillingEndpoint:
         client = await self._authenticator.authenticate(scope, use="insight")
         await self._limiter.charge(client, "reads")
         page = read_page(read_query(scope, PARAMETERS), costs=self._costs, now=int(time.time()))
-        values = {
-            "tenant": client.tenant,
-            "start": page.start,
-            "width": page.width,
-            "since": datetime.fromtimestamp(page.start, UTC),
-            "until": datetime.fromtimestamp(page.stop, UTC),
-            "by_model": "model" in page.keys or "line_item" in page.keys,
-            "by_key": "api_key_id" in page.keys,
-            "by_currency": self._costs,
-        }
+        keys = ["currency", *page.keys] if self._costs else page.keys
         async with self._connections.take(client.tenant) as conn:
-            cursor = await conn.execute(sql("charges").encode(), values)
-            rows = await cursor.fetchall()
+            rows = await charges(
+                conn,
+                datetime.fromtimestamp(page.start, UTC),
+                datetime.fromtimestamp(page.stop, UTC),
+                width=page.width,
+                tenant=client.tenant,
+                by={COLUMNS[key] for key in keys},
+            )
         make = make_costs if self._costs else make_usage
         await reply(send, 200, msgspec.json.encode(make(page, rows)))
 
@@ -126,26 +130,23 @@ def read_page(given: dict[str, str], *, costs: bool, now: int) -> Page:
     return Page(start - start % width, end, width, count, keys)
 
 
-Row = tuple[int, str | None, str | None, str | None, int, int, int, int, int]
-"""Number of the bucket, model, key, currency; requests, tokens of prompts, of these from a cache,
-tokens of answers; nanos."""
 T = TypeVar("T")
 
 
-def make_usage(page: Page, rows: Sequence[Row]) -> UsagePage:
+def make_usage(page: Page, rows: Sequence[Charge]) -> UsagePage:
     results = [
         (
-            bucket,
+            one.bucket,
             UsageResult(
-                input_tokens=prompt,
-                output_tokens=output,
-                input_cached_tokens=cached,
-                num_model_requests=requests,
-                api_key_id=key,
-                model=model,
+                input_tokens=one.prompt_tokens,
+                output_tokens=one.output_tokens,
+                input_cached_tokens=one.cached_tokens,
+                num_model_requests=one.requests,
+                api_key_id=one.key,
+                model=one.model,
             ),
         )
-        for bucket, model, key, _, requests, prompt, cached, output, _ in rows
+        for one in rows
     ]
     data = [
         UsageBucket(start_time=start, end_time=end, results=those)
@@ -154,16 +155,18 @@ def make_usage(page: Page, rows: Sequence[Row]) -> UsagePage:
     return UsagePage(data=data, has_more=page.has_more, next_page=page.next)
 
 
-def make_costs(page: Page, rows: Sequence[Row]) -> CostPage:
+def make_costs(page: Page, rows: Sequence[Charge]) -> CostPage:
     results = [
         (
-            bucket,
+            one.bucket,
             CostResult(
-                amount=Amount(value=nanos / NANOS, currency=(currency or NO_CURRENCY).lower()),
-                line_item=model,
+                amount=Amount(
+                    value=one.nanos / NANOS, currency=(one.currency or NO_CURRENCY).lower()
+                ),
+                line_item=one.model,
             ),
         )
-        for bucket, model, _, currency, *_, nanos in rows
+        for one in rows
     ]
     data = [
         CostBucket(start_time=start, end_time=end, results=those)

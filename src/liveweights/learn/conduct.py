@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -60,22 +61,41 @@ def measure_conduct(episodes: Sequence[Episode], rewards: RewardMap) -> Conduct 
     )
 
 
+class Call(NamedTuple):
+    """A tool call in an answer, as it is written there. ``name`` of None: it is no JSON object with
+    a name, nor a list of these, whose first is named."""
+
+    name: str | None
+    text: str
+
+
+def find_calls(answer: str) -> list[Call]:
+    """In the order of the text."""
+    found = sorted(
+        (call for pattern in CALLS for call in pattern.finditer(answer)),
+        key=lambda call: call.start(),
+    )
+    return [Call(_name_of(call[1]), call[1].strip()) for call in found]
+
+
 def has_call(answer: str) -> bool:
     return any(pattern.search(answer) for pattern in CALLS)
 
 
 def has_invalid_call(answer: str) -> bool:
-    """Whether any tool call in the text is not a JSON object with a name, or a list of these."""
-    return any(not _is_call(call[1]) for pattern in CALLS for call in pattern.finditer(answer))
+    """Whether any tool call in the text cannot be read."""
+    return any(call.name is None for call in find_calls(answer))
 
 
-def _is_call(text: str) -> bool:
+def _name_of(text: str) -> str | None:
     try:
         value = json.loads(text)
-    except ValueError:
-        return False
-    calls = value if isinstance(value, list) else [value]
-    return bool(calls) and all(isinstance(call, dict) and "name" in call for call in calls)
+    except (ValueError, RecursionError):
+        return None
+    calls: list[Any] = value if isinstance(value, list) else [value]
+    if not calls or not all(isinstance(call, dict) and "name" in call for call in calls):
+        return None
+    return str(calls[0]["name"])
 
 
 def _is_loop(answers: Sequence[str]) -> bool:

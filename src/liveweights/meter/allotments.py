@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from typing import Final
 
 from liveweights.meter.budgets import Budget
 from liveweights.meter.holdings import Holding
@@ -13,7 +14,7 @@ from liveweights.meter.periods import EVER, find_window
 from liveweights.meter.settings import RateLimits
 from liveweights.meter.tenants import Tenant, find_zone
 
-CREDIT = "credit"
+CREDIT: Final = "credit"
 NO_CURRENCY = ""
 KINDS: dict[str, Kind] = {
     "requests": "rate",

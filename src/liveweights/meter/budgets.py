@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
-from liveweights.meter.money import MOST_NANOS
+from liveweights.meter.money import MOST_NANOS, show_money
 
 Period = Literal["day", "week", "month", "all"]
 PERIODS: tuple[Period, ...] = get_args(Period)
@@ -31,3 +32,8 @@ def check_budgets(budgets: tuple[Budget, ...]) -> None:
     if len(set(periods)) < len(periods):
         twice = next(period for period in periods if periods.count(period) > 1)
         raise ValueError(f"there are two budgets for the period {twice!r}; one is enough")
+
+
+def show_budgets(budgets: Sequence[Budget]) -> str:
+    """In words; empty for none."""
+    return ", ".join(f"{budget.period}={show_money(budget.nanos)}" for budget in budgets)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -134,6 +134,10 @@ class Month:
     def next(self) -> Month:
         year, month = divmod(self.first.year * 12 + self.first.month, 12)
         return Month(date(year, month + 1, 1), self.zone)
+
+    @property
+    def before(self) -> Month:
+        return Month((self.first - timedelta(days=1)).replace(day=1), self.zone)
 
     @property
     def since(self) -> datetime:

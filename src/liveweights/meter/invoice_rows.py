@@ -16,7 +16,7 @@ import msgspec
 from liveweights.meter.invoice import Charges, Invoice, Month, make_statements
 from liveweights.meter.levies import BillingSettings
 from liveweights.meter.price_rows import read_prices
-from liveweights.meter.tenants import find_zone
+from liveweights.meter.tenants import find_zone, read_tenants
 from liveweights.store.database import Connection
 
 _DISTANT = datetime(1, 1, 2, tzinfo=UTC)
@@ -59,6 +59,52 @@ async def read_invoice(
     if stored is not None:
         return stored
     return await _draw(conn, tenant, month, settings, await _before(conn, tenant, month), _OPEN)
+
+
+async def find_month(conn: Connection, tenant: str, text: str, settings: BillingSettings) -> Month:
+    """The month of ``2026-10`` in the tenant's time zone; without a row of it, the settings'. Of an
+    empty ``text`` the one that is now. Raises ValueError for what is no month."""
+    known = await read_tenants(conn, [tenant])
+    zone = find_zone(known[0].time_zone if known else settings.time_zone)
+    return Month.parse(text or f"{datetime.now(zone):%Y-%m}", zone)
+
+
+class ClosedMonth(msgspec.Struct, frozen=True, kw_only=True):
+    """A closed invoice in a list: what is owed by currency, in its smallest amounts."""
+
+    number: int
+    tenant: str
+    month: str
+    closed_at: datetime
+    totals: dict[str, int]
+
+
+async def list_closed(
+    conn: Connection, count: int, *, tenant: str | None = None, before: int | None = None
+) -> list[ClosedMonth]:
+    """At most ``count`` closed invoices, the newest first; ``before`` is the number of the one that
+    they follow."""
+    cursor = await conn.execute(
+        "select number, tenant, closed_at, content from invoices"
+        " where (%(tenant)s::text is null or tenant = %(tenant)s)"
+        " and (%(before)s::bigint is null or number < %(before)s)"
+        " order by number desc limit %(count)s",
+        {"tenant": tenant, "before": before, "count": count},
+    )
+    found: list[ClosedMonth] = []
+    for number, name, closed_at, content in await cursor.fetchall():
+        invoice = msgspec.json.decode(content, type=Invoice)
+        totals = {one.currency: one.total for one in invoice.statements}
+        found.append(
+            ClosedMonth(
+                number=number,
+                tenant=name,
+                month=invoice.month,
+                closed_at=closed_at,
+                totals=totals,
+            )
+        )
+    return found
 
 
 async def close_invoice(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -22,6 +22,7 @@ Why = Annotated[str, Meta(pattern=r"^[^\x00]*$", max_length=500)]
 LONGEST_GRACE = 30 * 86400
 Grace = Annotated[int, Meta(ge=0, le=LONGEST_GRACE)]
 """Seconds for which a key is still taken after it was rotated."""
+State = Literal["live", "expired", "revoked"]
 ATTEMPTS = 8
 """At an id that nobody has: among a million keys one in a million is taken."""
 
@@ -45,6 +46,14 @@ class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
     rotated_at: datetime | None
     previous_until: datetime | None
     rights: Rights
+
+    def state(self, now: datetime) -> State:
+        """What it is good for, in a word."""
+        if self.revoked_at is not None:
+            return "revoked"
+        if self.expires_at is not None and self.expires_at <= now:
+            return "expired"
+        return "live"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +116,26 @@ async def read_keys(
         " and (%(ended)s or (revoked_at is null and coalesce(expires_at > now(), true)))"
         " order by created_at, id".encode(),
         {"tenant": tenant, "ended": ended},
+    )
+    return [_row(row) for row in await cursor.fetchall()]
+
+
+async def list_keys(
+    conn: Connection,
+    count: int,
+    *,
+    tenant: str | None = None,
+    before: tuple[datetime, str] | None = None,
+) -> list[KeyRow]:
+    """At most ``count``, the newest first, also those that ended; ``before`` is when the one that
+    they follow was made, and its id."""
+    at, id = before or (None, None)
+    cursor = await conn.execute(
+        f"select {_COLUMNS} from api_keys"
+        " where (%(tenant)s::text is null or tenant = %(tenant)s)"
+        " and (%(at)s::timestamptz is null or (created_at, id) < (%(at)s, %(id)s))"
+        " order by created_at desc, id desc limit %(count)s".encode(),
+        {"tenant": tenant, "at": at, "id": id, "count": count},
     )
     return [_row(row) for row in await cursor.fetchall()]
 

@@ -45,6 +45,14 @@ class RateLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ] = 0
 
 
+def show_limits(limits: RateLimits | None) -> str:
+    """In words; empty for those of the settings (None)."""
+    if limits is None:
+        return ""
+    given = {name: value for name, value in msgspec.structs.asdict(limits).items() if value}
+    return ", ".join(f"{name}={value}" for name, value in given.items()) or "none"
+
+
 class WarningSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The ``[warnings]`` table."""
 

@@ -154,10 +154,7 @@ class Traffic:
         await self._react(suggestion, outcome, position)
 
     async def _react(self, suggestion: Suggestion, outcome: Outcome, position: Position) -> None:
-        # What the developer wrote is known to the editor also where nothing was suggested.
-        reactions = [] if outcome == "silence" else [Reaction(outcome)]
-        if outcome != "accepted":
-            reactions.append(Reaction("correction", position.correction))
+        reactions = list_reactions(outcome, position)
         self.tally.feedback += 1
         try:
             await self._client.feedback(suggestion.generation, *reactions)
@@ -165,6 +162,15 @@ class Traffic:
             self.tally.fail(error)
         else:
             self.tally.reactions += 1
+
+
+def list_reactions(outcome: Outcome, position: Position) -> list[Reaction]:
+    """What is told of a suggestion. What the developer wrote is known to the editor also where
+    nothing was suggested."""
+    reactions = [] if outcome == "silence" else [Reaction(outcome)]
+    if outcome != "accepted":
+        reactions.append(Reaction("correction", position.correction))
+    return reactions
 
 
 def sessions(

@@ -17,6 +17,7 @@ from tests.record.test_window import record
 from tests.release.test_aliases import A, B, with_alias
 
 from liveweights.app.server import describe_subject, status_routes
+from liveweights.app.sources import make_sources
 from liveweights.config import Config
 from liveweights.console.entry import Entry
 from liveweights.console.models import model_routes
@@ -171,7 +172,7 @@ def service(database_dsn: str) -> Any:
             authenticator = make_authenticator(CONFIG.api)
             entry = Entry(pool, authenticator, CONFIG.api)
             home = Path("/nowhere")
-            subject = describe_subject(CONFIG, home)
+            subject = describe_subject(CONFIG, home, make_sources(lambda: CONFIG, home))
             models = Models(
                 make_model(
                     ScriptedEngine(tokenizer, "hello"),

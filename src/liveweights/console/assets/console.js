@@ -13,15 +13,16 @@ function colourOf(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-// Hours of several checkpoints as the columns that uPlot draws: times, then a column for each.
+// Times of several checkpoints, or of whatever has a name, as the columns that uPlot draws: times, then a column for each.
 function columnsOf(points) {
-  const names = [...new Set(points.map((point) => point.checkpoint))];
+  const nameOf = (point) => point.name ?? point.checkpoint;
+  const names = [...new Set(points.map(nameOf))];
   const times = [...new Set(points.map((point) => Date.parse(point.at) / 1000))].sort((a, b) => a - b);
   const place = new Map(times.map((time, index) => [time, index]));
   const columns = names.map(() => times.map(() => null));
   for (const point of points) {
     const row = place.get(Date.parse(point.at) / 1000);
-    columns[names.indexOf(point.checkpoint)][row] = point.rate;
+    columns[names.indexOf(nameOf(point))][row] = point.rate;
   }
   return { names, data: [times, ...columns] };
 }

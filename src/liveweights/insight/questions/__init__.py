@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -15,6 +16,7 @@ from liveweights.store.database import Connection
 
 By = Literal["checkpoint", "tenant", "surface", "alias"]
 MoneyBy = Literal["tenant", "alias", "origin"]
+ChargeBy = Literal["tenant", "model", "key", "currency"]
 R = TypeVar("R", bound=msgspec.Struct)
 
 
@@ -72,6 +74,23 @@ class Revenue(msgspec.Struct, frozen=True):
     revenue: float
     cost: float | None
     margin: float | None
+
+
+class Charge(msgspec.Struct, frozen=True):
+    """What charges of one bucket of time add up to, those of one tenant, model, key and currency
+    where these are told apart (else None); ``nanos`` are billionths of it. ``bucket`` counts from
+    0."""
+
+    bucket: int
+    tenant: str | None
+    model: str | None
+    key: str | None
+    currency: str | None
+    requests: int
+    prompt_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    nanos: int
 
 
 class FirstToken(msgspec.Struct, frozen=True):
@@ -174,6 +193,29 @@ async def revenue(conn: Connection, window: Window, *, by: MoneyBy = "tenant") -
     """What was charged, what it cost, and what is left, over time. Reads the ledger, not
     rollups."""
     return await _ask(conn, "revenue", Revenue, window, by=by)
+
+
+async def charges(
+    conn: Connection,
+    since: datetime,
+    until: datetime,
+    *,
+    width: int,
+    tenant: str | None,
+    by: Collection[ChargeBy],
+) -> list[Charge]:
+    """What was used and owed from ``since`` to before ``until``, in buckets of ``width`` seconds.
+    Reads the ledger."""
+    values = {
+        "start": since.timestamp(),
+        "width": width,
+        "since": since,
+        "until": until,
+        "tenant": tenant,
+        **{f"by_{name}": name in by for name in get_args(ChargeBy)},
+    }
+    cursor = await conn.execute(sql("charges").encode(), values)
+    return [Charge(*columns) for columns in await cursor.fetchall()]
 
 
 async def first_token(

@@ -1,5 +1,6 @@
--- What did a tenant use and owe, in buckets of `width` seconds from `start` (seconds since 1970)?
+-- What was used and owed, in buckets of `width` seconds from `start` (seconds since 1970)?
 select floor((extract(epoch from at) - %(start)s) / %(width)s)::int as bucket,
+    case when %(by_tenant)s then tenant end as tenant,
     case when %(by_model)s then model end as model,
     case when %(by_key)s then key end as key,
     case when %(by_currency)s then currency end as currency,
@@ -9,5 +10,5 @@ select floor((extract(epoch from at) - %(start)s) / %(width)s)::int as bucket,
     sum(output_tokens)::bigint as output_tokens,
     sum(nanos)::bigint as nanos
 from charges
-where tenant = %(tenant)s and at >= %(since)s and at < %(until)s
-group by 1, 2, 3, 4 order by 1, 2, 3, 4
+where (%(tenant)s::text is null or tenant = %(tenant)s) and at >= %(since)s and at < %(until)s
+group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5

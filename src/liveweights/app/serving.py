@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from liveweights.adoption.relative import Tracked
 from liveweights.bom.origin import find_origin
 from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.filters import UNKNOWN
@@ -31,6 +32,16 @@ def list_served(settings: Config, known: Catalogue) -> list[Served]:
         for one in settings.list_hosted()
     ]
     return [*local, *hosted]
+
+
+def list_tracked(known: Catalogue) -> list[Tracked]:
+    """The models of the catalogue whose day of release and size are known. Raises
+    CatalogueError."""
+    return [
+        Tracked(card.hub_id, card.released, card.parameters_total)
+        for card in known.cards.values()
+        if card.released and card.parameters_total
+    ]
 
 
 def _serve(known: Catalogue, alias: str, name: str, *, upstream: str, hardware: str) -> Served:

@@ -1,0 +1,243 @@
+"""How soon an editor shows a suggestion, and whether typing in it teaches what the replay teaches.
+
+The same keystrokes go through ``liveweights lsp``, driven by a client of the protocol, and through
+the replay client, at one service with the packaged model that learns nothing meanwhile. Both ask
+at temperature 0 for the same places, so that both get the same suggestions; a developer takes what
+is what the file has, and writes on otherwise. Compared are the answers, the rows of feedback, the
+rewards, and the rows that an update would be made of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from _models import PACKAGED, find_model
+from _report import arguments, finish, table
+from liveweights.config import Config
+from liveweights.learn.baseline import Baseline
+from liveweights.learn.rewards import RewardMap, reward
+from liveweights.learn.rows import build_rows
+from liveweights.learn.settings import LearnSettings
+from liveweights.record import read
+from liveweights.record.example import Example
+from liveweights.replay.client import Client
+from liveweights.replay.corpus import Corpus
+from liveweights.replay.developer import Position, judge
+from liveweights.replay.service import Service, free_port, write_config
+from liveweights.replay.settings import TrafficSettings
+from liveweights.replay.traffic import list_reactions, sessions
+from liveweights.store.embedded import EmbeddedPostgres
+from liveweights.weights.models import load_tokenizer
+
+sys.path.append(str(Path(__file__).parents[1]))
+from tests.editor.editor import Editor, language_server
+
+MODEL, EDITOR, REPLAY = "code", "editor", "replay"
+NEVER = {"every": 1e6, "min_feedback": 1_000_000}
+WANTED_MS = 300.0
+DEBOUNCE = 0.075
+"""The editor's own default, which is part of what a developer waits for."""
+SETTLE = 0.2
+"""Seconds until it is told what is left of an accepted suggestion; 30 for people."""
+
+
+def choose(count: int) -> list[Position]:
+    """Places of several files, each asked for once."""
+    split = Corpus.find().split(0)
+    settings = TrafficSettings()
+    found: dict[str, Position] = {}
+    for places in islice(sessions(split.training, settings), 4 * count):
+        for place in places[: settings.session_positions // 2]:
+            found.setdefault(place.prompt, place)
+        if len(found) >= count:
+            break
+    return list(found.values())[:count]
+
+
+async def type_in_editor(url: str, places: Sequence[Position], folder: Path) -> list[float]:
+    """Seconds from the last keystroke before each place to what is shown there."""
+    settings: dict[str, Any] = {
+        "url": url,
+        "model": MODEL,
+        "user": EDITOR,
+        "temperature": 0.0,
+        "timeout": 60.0,
+        "debounce": DEBOUNCE,
+        "settle": SETTLE,
+        "maxTokens": TrafficSettings().max_tokens,
+    }
+    waited: list[float] = []
+    async with language_server(folder, **settings) as client:
+        for number, place in enumerate(places):
+            editor = Editor(client, folder / f"file{number}.py", place.prompt[:-1])
+            editor.open()
+            began = time.perf_counter()
+            editor.type(place.prompt[-1])
+            suggestion = await editor.ask()
+            waited.append(time.perf_counter() - began)
+            if judge(suggestion, place.expected) == "accepted":
+                await editor.take()
+                editor.type("\n")
+            else:
+                editor.type(place.correction)
+            await asyncio.sleep(2 * SETTLE)
+            editor.close()
+        assert not client.logged, client.logged
+    return waited
+
+
+async def type_in_replay(url: str, places: Sequence[Position]) -> list[float]:
+    """Seconds of each request."""
+    waited: list[float] = []
+    async with Client(url) as client:
+        for number, place in enumerate(places):
+            suggestion = await client.complete(
+                place.prompt,
+                model=MODEL,
+                temperature=0.0,
+                max_tokens=TrafficSettings().max_tokens,
+                session=f"file{number}",
+                user=REPLAY,
+            )
+            waited.append(suggestion.seconds)
+            outcome = judge(suggestion.text, place.expected)
+            await client.feedback(suggestion.generation, *list_reactions(outcome, place))
+    return waited
+
+
+async def read_examples(dsn: str, user: str) -> dict[str, Example]:
+    """What is recorded of one user, by prompt."""
+    found: dict[str, Example] = {}
+    async with await psycopg.AsyncConnection.connect(dsn) as conn:
+        cursor = await conn.execute("select id from recorded where user_id = %s", (user,))
+        for (id,) in await cursor.fetchall():
+            generation = await read.generation(conn, id)
+            assert generation is not None
+            said = await read.feedback(conn, id)
+            found[json.dumps(generation.prompt_ids)] = Example(generation, tuple(said))
+    return found
+
+
+def said(example: Example, without: frozenset[str] = frozenset()) -> list[tuple[str, str | None]]:
+    return sorted(
+        ((f.signal, f.text) for f in example.feedback if f.signal not in without),
+        key=lambda one: (one[0], one[1] or ""),
+    )
+
+
+def learnt(examples: Sequence[Example]) -> Counter[str]:
+    """The rows of an update without whose they are."""
+    tokenizer = load_tokenizer(find_model(PACKAGED, Config().cache_folder()))
+
+    def encode(text: str) -> list[int]:
+        return tokenizer.encode(text, add_special_tokens=False)
+
+    rows = build_rows(examples, Baseline({}, {}), RewardMap(), LearnSettings(), encode=encode)
+    return Counter(
+        json.dumps([row.role, row.prompt_ids, row.answer_ids, round(row.weight, 6)])
+        for row in rows.rows
+    )
+
+
+def compare(mine: dict[str, Example], other: dict[str, Example]) -> dict[str, Any]:
+    """The editor's against the replay's."""
+    pairs = [(mine[prompt], other[prompt]) for prompt in other if prompt in mine]
+    same = [(a, b) for a, b in pairs if a.generation.output == b.generation.output]
+    rewards = [
+        tuple(worth.value if (worth := _reward(one)) is not None else None for one in (a, b))
+        for a, b in same
+    ]
+    kept = frozenset(("edited",))
+    ours, theirs = (learnt([pair[side] for pair in same]) for side in (0, 1))
+    return {
+        "places": len(other),
+        "asked by both": len(pairs),
+        "same answer": len(same),
+        "same rows": sum(said(a) == said(b) for a, b in same),
+        "same rows but what survived": sum(said(a, kept) == said(b) for a, b in same),
+        "same reward": sum(a == b for a, b in rewards),
+        "rows of an update, editor": ours.total(),
+        "rows of an update, replay": theirs.total(),
+        "rows of an update, equal": (ours & theirs).total(),
+        "signals, editor": dict(Counter(f.signal for a, _ in same for f in a.feedback)),
+        "signals, replay": dict(Counter(f.signal for _, b in same for f in b.feedback)),
+        "rewards": sorted({json.dumps(one) for one in rewards}),
+    }
+
+
+def _reward(example: Example) -> Any:
+    g = example.generation
+    return reward(g.output, example.feedback, RewardMap(), completed=g.completed_at)
+
+
+def percentile(seconds: Sequence[float], share: float) -> float:
+    ordered = sorted(seconds)
+    return 1000 * ordered[int(share * (len(ordered) - 1))] if ordered else float("nan")
+
+
+async def run(count: int) -> dict[str, Any]:
+    places = choose(count)
+    with tempfile.TemporaryDirectory(prefix="liveweights-editor-") as folder:
+        home, files = Path(folder) / "home", Path(folder) / "files"
+        files.mkdir()
+        config = Path(folder) / "settings.toml"
+        write_config(config, {"alias": MODEL, "cycle": NEVER})
+        service = Service(home, config, free_port(), Path(folder) / "log")
+        try:
+            async with Client(service.url) as client:
+                await service.wait(client, 300)
+            # The first requests warm caches up; they are of another user.
+            await type_in_replay(service.url, places[:2])
+            load = os.getloadavg()[0]
+            edited = await type_in_editor(service.url, places, files)
+            asked = await type_in_replay(service.url, places)
+            dsn = await asyncio.to_thread(EmbeddedPostgres(home / "postgres").start)
+            mine = await read_examples(dsn, EDITOR)
+            other = await read_examples(dsn, REPLAY)
+        finally:
+            await asyncio.to_thread(service.stop)
+    figures: dict[str, Any] = {
+        "places": len(places),
+        "cores": os.cpu_count(),
+        "load before": round(load, 2),
+        "editor_ms": {"p50": percentile(edited, 0.5), "p95": percentile(edited, 0.95)},
+        "request_ms": {"p50": percentile(asked, 0.5), "p95": percentile(asked, 0.95)},
+        "compared": compare(mine, other),
+    }
+    figures["wanted"] = figures["editor_ms"]["p50"] < WANTED_MS
+    return figures
+
+
+def main() -> None:
+    options = arguments(__doc__ or "", places=(120, "places at which is asked"))
+    figures = asyncio.run(run(8 if options.quick else options.places))
+    table(
+        f"{figures['places']} places, {figures['cores']} cores, load {figures['load before']}",
+        ("milliseconds", "p50", "p95"),
+        [
+            ("from keystroke to suggestion", *figures["editor_ms"].values()),
+            ("the request by itself, from the replay client", *figures["request_ms"].values()),
+        ],
+    )
+    table(
+        "the same keystrokes through both",
+        ("", "count"),
+        [(name, str(value)) for name, value in figures["compared"].items()],
+    )
+    finish("editor", options, figures, {})
+
+
+if __name__ == "__main__":
+    main()

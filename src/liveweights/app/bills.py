@@ -1,0 +1,48 @@
+"""What bills of materials say beside the record: of the settings, the catalogue and the code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from liveweights import __version__
+from liveweights.bom.facts import Hosted, Service
+from liveweights.bom.origin import find_origin
+from liveweights.bom.packages import list_packages
+from liveweights.bom.read import Known
+from liveweights.catalog.catalogue import Catalogue
+from liveweights.config import Config
+
+CONTROLS: tuple[str, ...] = (
+    "files of a checkpoint are checked against the hashes in its card before every load",
+    "no code that comes with a model is run",
+    "code that models write is run in a sandbox",
+)
+
+
+def know_service(config: Config, home: Path) -> Known:
+    """Raises CatalogueError."""
+    catalogue = Catalogue(home)
+    controls = list(CONTROLS)
+    if config.signing.public_key:
+        controls.append("only checkpoints that the service's key has signed are loaded")
+    if config.api.keys:
+        controls.append("every request needs a key")
+    return Known(
+        catalogue=catalogue,
+        bases={model.alias: model.base for model in config.list_models()},
+        service=Service(
+            version=__version__, controls=tuple(controls), **msgspec.structs.asdict(config.bom)
+        ),
+        hosted=tuple(
+            Hosted(
+                alias=one.alias,
+                model=one.model,
+                url=one.upstream,
+                origin=find_origin(catalogue, {}, [one.model]),
+            )
+            for one in config.list_hosted()
+        ),
+        packages=list_packages(),
+    )
