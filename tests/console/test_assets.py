@@ -13,7 +13,15 @@ from liveweights.http.routes import Mount, Route
 from liveweights.serve.api.metrics import Metrics
 
 FOLDER = files("liveweights.console").joinpath("assets")
-OURS = {"console.css", "console.js", "icon.svg", "playground.js", "vendored.json"}
+OURS = {
+    "asking.js",
+    "console.css",
+    "console.js",
+    "icon.svg",
+    "playground.js",
+    "tokens.js",
+    "vendored.json",
+}
 
 
 def test_the_files_of_others_are_as_their_packages_have_them() -> None:
