@@ -63,9 +63,8 @@ class Listing:
     def read(self, tenant: str | None = None) -> list[ModelObject]:
         """Every alias and hosted model; ``tenant``: whose use the terms are asked about."""
         local = [
-            self._describe(route.name, route, model, tenant)
-            for model in self._models
-            for route in model.router.routes()
+            self._describe(route.name, route, self._models.find(route.name), tenant)
+            for route in self._models.routes()
         ]
         hosted = [self._describe_hosted(model, tenant) for model in self._hosted]
         return [*local, *hosted]
