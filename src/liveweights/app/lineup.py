@@ -317,7 +317,8 @@ class Lineup:
         self._beside[name] = other
 
     async def _close_beside(self, beside: Seat) -> None:
-        assert beside.model is not None and beside.base is not None
+        assert beside.model is not None
+        assert beside.base is not None
         self.models.remove(beside.model)
         del self._beside[beside.settings.alias]
         await self._drain(beside)
