@@ -41,10 +41,10 @@ def plan_change(
     ``answers`` and ``beside`` are the bases that it has open, ``is_ready`` whether what is beside
     answers under the name. What answers goes on until what takes its place does.
     """
-    wanted = [base for base in (standing.stands, standing.tries) if base is not None]
+    wanted = standing.tries if answers == standing.stands else standing.stands
+    wanted = None if wanted == answers else wanted
     if beside is None:
-        other = next((base for base in wanted if base != answers), None)
-        return None if other is None else Change("open", other)
-    if beside == standing.stands:
-        return Change("take over", beside) if is_ready else None
-    return None if beside in wanted else Change("close", beside)
+        return None if wanted is None else Change("open", wanted)
+    if beside != wanted:
+        return Change("close", beside)
+    return Change("take over", beside) if beside == standing.stands and is_ready else None

@@ -146,7 +146,7 @@ class Lineup:
         self._own = frozenset(config.names())
         self._seats: dict[str, Seat] = {}
         self._changing: dict[str, asyncio.Task[None]] = {}
-        self._bases: dict[str, Stands] = {}
+        self._stands: dict[str, Stands] = {}
         self._beside: dict[str, Seat] = {}
         """Models on the base that their alias goes over to, or comes from."""
         self._moving: dict[str, asyncio.Task[None]] = {}
@@ -212,8 +212,8 @@ class Lineup:
         async with self._pool.connection(timeout=DATABASE_PATIENCE) as conn:
             there = await rows.read_rows(conn)
             bases = await read_bases(conn)
-        if bases != self._bases:
-            self._bases = bases
+        if bases != self._stands:
+            self._stands = bases
             self._knowledge.stand(bases)
             await self._knowledge.renew()
         self._reconcile({row.name: row for row in there})
@@ -264,7 +264,7 @@ class Lineup:
     def _move(self) -> None:
         """Begin what brings models to the bases that their aliases stand on, or are taken to."""
         now = asyncio.get_running_loop().time()
-        for name, standing in self._bases.items():
+        for name, standing in self._stands.items():
             seat, beside = self._seats.get(name), self._beside.get(name)
             busy = name in self._changing or name in self._moving
             if seat is None or seat.base is None or busy or now < self._move_again.get(name, 0):
@@ -402,7 +402,7 @@ class Lineup:
             raise ConfigError(f"models.{name} cannot have {', '.join(wrong)}")
         config = self._place.config.with_models({name: table})
         named = [one for one in config.list_hosted() if one.alias == name]
-        return named[0] if named else at_bases(config, self._bases).find_model(name)
+        return named[0] if named else at_bases(config, self._stands).find_model(name)
 
     async def _open(self, settings: ModelSettings | HostedSettings, version: int) -> Seat:
         if isinstance(settings, HostedSettings):
