@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.circle.service import SETTINGS, Part, Running, Users
+from tests.circle.service import SETTINGS, Part, Running, Users, rows
 from tests.learn.families import make_config, make_family, write_family
 
 from liveweights.replay.client import Client, Reaction
@@ -143,12 +143,24 @@ def test_a_switch_under_steady_traffic_fails_nobody() -> None:
                     await asyncio.sleep(1)
             assert -1 <= told["accepted"]["difference"]["value"] <= 1
             # What is said of the old base's answers from now on teaches in words.
-            late = next(
+            late = [
                 generation
                 for generation, checkpoint in run.users.answered.items()
                 if checkpoint.startswith("old@")
+            ][:20]
+            for generation in late:
+                await run.client.feedback(generation, Reaction("rejected"))
+            await command(run, "cycle", "--now", "--model", "code")
+            cycle = await run.next_cycle(begun["id"])
+            await run.until(cycle, "calibrating", "warming", "gating", "canary", "ended")
+            learnt = next(one for one in (await run.status()).cycles if one.id == cycle)
+            assert learnt.learning is not None, learnt.reason
+            assert learnt.learning["roles"]["preference"] > 0
+            assert rows(
+                run,
+                "select 1 from cycle_rows where cycle = %s and generation = any(%s)",
+                *(cycle, late),
             )
-            await run.client.feedback(late, Reaction("thumbs_down"))
             await command(run, "switch", "code", "--back", "--reason", "it was nice there")
             await until_answers(run, "old")
             assert (await run.status()).live == told["switch"]["former"]
