@@ -463,6 +463,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         own = msgspec.structs.replace(tables[alias], engine=msgspec.to_builtins(engine))
         return self._with_tables({**tables, alias: own})
 
+    def with_base(self, alias: str, base: str) -> Config:
+        """The same, with the model of that public name on another base. Raises ConfigError."""
+        self.find_model(alias)
+        tables = self._tables()
+        own = msgspec.structs.replace(tables[alias], base=base)
+        return self._with_tables({**tables, alias: own})
+
     def cache_folder(self) -> Path:
         if self.cache:
             return Path(self.cache).expanduser()

@@ -170,7 +170,8 @@ async def running(model: Path | None = None, **changes: dict[str, Any]) -> Async
     the block."""
     folder = Path(tempfile.mkdtemp(prefix="liveweights-circle-"))
     settings: dict[str, Any] = {
-        name: {**table, **changes.get(name, {})} for name, table in SETTINGS.items()
+        name: {**SETTINGS.get(name, {}), **changes.get(name, {})}
+        for name in dict.fromkeys([*SETTINGS, *changes])
     }
     if model is not None:
         settings = {"model": str(model), **settings}

@@ -111,6 +111,12 @@ def test_a_bill_is_made_checked_proved_and_found_out(
     assert checked.exit_code == 0, checked.output
     assert "valid CycloneDX 1.7, as the record has it" in checked.stdout
 
+    other = run("bom", LEARNT, "--format", "spdx", "--to", str(tmp_path / "spdx"), *options)
+    assert other.exit_code == 0, other.output
+    told = json.loads((tmp_path / "spdx" / "bom.spdx3.json").read_text())
+    assert {one["type"] for one in told["@graph"]} > {"ai_AIPackage", "dataset_DatasetPackage"}
+    assert "there are cyclonedx, spdx" in run("bom", LEARNT, "--format", "x", *options).stderr
+
     proved = run("bom", LEARNT, "--prove", "f1", *options)
     assert proved.exit_code == 0, proved.output
     proof.write_text(proved.stdout)

@@ -8,7 +8,13 @@ import psycopg
 import pytest
 
 from liveweights.release import aliases
-from liveweights.release.alias import CHANNEL, AliasError, StaleVersion, UnknownAlias
+from liveweights.release.alias import (
+    CHANNEL,
+    AliasError,
+    AnotherBase,
+    StaleVersion,
+    UnknownAlias,
+)
 from liveweights.release.history import read_history, taken_back
 from liveweights.store.database import Connection
 from liveweights.weights.checkpoint import Checkpoint
@@ -201,5 +207,25 @@ def test_weights_that_were_taken_back_are_known_until_somebody_promotes_them(
             await aliases.start_canary(conn, "m", C, 0.1, reason="r")
             await aliases.abort_canary(conn, "m", reason="harm", evidence=evidence)
             assert await taken_back(conn, "m", C) == why
+
+    with_alias(database_dsn, test)
+
+
+def test_a_canary_on_another_base_takes_the_alias_there(database_dsn: str) -> None:
+    other = "other@111111111111"
+
+    async def test(conn: Connection) -> None:
+        await register(conn, Checkpoint(other, "base", Path("/")), {})
+        with pytest.raises(AnotherBase, match="liveweights switch m BASE"):
+            await aliases.start_canary(conn, "m", other, 0.5, reason="r")
+        with pytest.raises(AnotherBase):
+            await aliases.promote(conn, "m", other, reason="r")
+        await aliases.start_canary(conn, "m", other, 0.5, reason="r", across=True)
+        await aliases.start_canary(conn, "m", other, 1.0, reason="a step")
+        assert (await aliases.promote(conn, "m", other, reason="good")).live == other
+        assert (await actions(conn))[-1] == ("switch", other, A)
+        with pytest.raises(AliasError, match="has had no checkpoint before"):
+            await aliases.rollback(conn, "m", reason="r")
+        assert (await aliases.switch(conn, "m", A, reason="back")).live == A
 
     with_alias(database_dsn, test)

@@ -86,3 +86,27 @@ async def _release(conn: Connection, *checkpoints: str) -> None:
         else:
             await register(conn, Checkpoint(checkpoint, "adapter", Path("/"), A, A), {})
             await aliases.promote(conn, "m", checkpoint, reason="good")
+
+
+def test_a_canary_on_another_base_is_that_bases_guest(database_dsn: str) -> None:
+    async def go() -> None:
+        async with await psycopg.AsyncConnection.connect(database_dsn, autocommit=True) as conn:
+            await _release(conn, A)
+            other, learnt = (f"{name}@111111111111" for name in ("other", "learnt"))
+            await register(conn, Checkpoint(other, "base", Path("/")), {})
+            await register(conn, Checkpoint(learnt, "adapter", Path("/"), other, other), {})
+            await aliases.start_canary(conn, "m", learnt, 0.5, reason="r", across=True)
+            here, there = [await read_desired(conn, base) for base in (A, other)]
+            assert [alias.canary for alias in here.aliases] == [learnt]
+            assert order(here, 0, 4) == [A]
+            assert here.elsewhere == {learnt}
+            assert not there.aliases
+            assert order(there, 0, 4) == [learnt]
+            assert there.versions[learnt] == ("m:2",)
+            await aliases.promote(conn, "m", learnt, reason="good")
+            here, there = [await read_desired(conn, base) for base in (A, other)]
+            assert order(here, 4, 4) == []
+            assert order(there, 4, 4) == [learnt]
+            assert there.former == {"m": []}
+
+    asyncio.run(go())

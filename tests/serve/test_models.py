@@ -182,6 +182,36 @@ def test_models_come_and_go(models: tuple[Model, Model]) -> None:
     assert both.states() == {"code": "ready"}
 
 
+def test_a_canary_on_another_base_is_another_models(models: tuple[Model, Model]) -> None:
+    """Its prompt is of its own tokens, and the answer is the alias's."""
+    code, talk = models
+    talk.router.remove("talk")
+    both = Models(code, talk)
+    code.router.set("code", BASE, NEXT, 1.0, elsewhere=True)
+    recorder = MemoryRecorder()
+    api = Api(code.engine, recorder, code.router, create_app(both, recorder))
+    answer = api.complete(model="code").json()
+    assert (answer["checkpoint"], answer["choices"][0]["text"]) == (NEXT, "talk!")
+    assert [(g.alias, g.checkpoint) for g in recorder.generations.values()] == [("code", NEXT)]
+    talk.router.resident(())
+    assert api.complete(model="code").json()["checkpoint"] == BASE
+    code.router.set("code", BASE, NEXT, 0.0, 1.0, elsewhere=True)
+    assert both.draw_shadow("code", BASE) is None
+    talk.router.resident([NEXT])
+    assert both.draw_shadow("code", BASE) == NEXT
+
+
+def test_a_name_that_goes_over_has_one_route(models: tuple[Model, Model]) -> None:
+    code, talk = models
+    talk.router.remove("talk")
+    talk.router.set("code", NEXT)
+    both = Models(code, talk)
+    assert [route.live for route in both.routes()] == [BASE]
+    code.router.remove("code")
+    assert [route.live for route in both.routes()] == [NEXT]
+    assert both.states() == {"code": "ready"}
+
+
 def test_a_shadow_is_drawn_by_the_model_that_was_asked(models: tuple[Model, Model]) -> None:
     models[1].router.set("talk", NEXT, "talk@222222222222", share=0.0, shadow=1.0)
     both = Models(*models)

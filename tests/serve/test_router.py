@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from liveweights.serve.router import NotReady, Router, UnknownModel, position
 
 NAMES = st.text(min_size=1, max_size=20)
+LIVE, CANARY = "old@000000000000", "new@000000000000"
 
 
 def checkpoint_of(router: Router, model: str, session: str | None) -> str:
@@ -202,3 +203,31 @@ def test_a_share_of_answers_is_drawn_for_each_whatever_its_session() -> None:
     router = Router()
     router.set("m", "a", "b", 0.5, by_answer=True)
     assert {checkpoint_of(router, "m", "the only one") for _ in range(200)} == {"a", "b"}
+
+
+def test_a_canary_on_another_base_is_another_routers() -> None:
+    router = Router()
+    router.set("code", LIVE, CANARY, 0.5, elsewhere=True)
+    assert not router.ready(CANARY)
+    sessions = [f"s{number}" for number in range(200)]
+    drawn = [router.draw_elsewhere("code", session) for session in sessions]
+    assert set(drawn) == {CANARY, None}
+    assert drawn == [router.draw_elsewhere("code", session) for session in sessions]
+    for session in sessions:
+        with router.pin("code", session) as pin:
+            assert pin.checkpoint == LIVE
+    router.set("code", LIVE, CANARY, 0.5)
+    assert {router.draw_elsewhere("code", session) for session in sessions} == {None}
+    router.set("code", LIVE, CANARY, 0.0, 1.0, elsewhere=True)
+    assert router.draw_shadow("code", LIVE) == CANARY
+    assert router.draw_shadow("code", CANARY) is None
+
+
+def test_a_checkpoint_that_is_meant_is_held_if_it_is_there() -> None:
+    router = Router()
+    router.set("code", LIVE)
+    with router.pin("code", None, LIVE) as pin:
+        assert (pin.alias, pin.checkpoint) == ("code", LIVE)
+        assert router.in_use(LIVE) == 1
+    with pytest.raises(NotReady), router.pin("code", None, CANARY):
+        pass

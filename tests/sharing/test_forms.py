@@ -118,8 +118,11 @@ def _write_base(source: Source, file: Path) -> Path:
     return file
 
 
-def ask_llama(model: Path, adapter: Path | None) -> dict[int, float]:
-    """Log-probabilities of the likeliest tokens after ``IDS``, by llama.cpp as its wheel has it."""
+def ask_llama(
+    model: Path, adapter: Path | None, ids: list[int] = IDS, shown: list[int] | None = None
+) -> dict[int, float]:
+    """Log-probabilities of the likeliest tokens after ``ids``, by llama.cpp as its wheel has it.
+    ``shown`` is a token that is whole text."""
 
     async def ask() -> dict[int, float]:
         host = Host(
@@ -134,7 +137,8 @@ def ask_llama(model: Path, adapter: Path | None) -> dict[int, float]:
         process = LlamaProcess("exported", host)
         await process.start()
         # What is drawn has to be whole text, else it is withheld; log-probabilities are as before.
-        body = {"prompt": IDS, "n_predict": 1, "n_probs": 64, "logit_bias": [[*encode("a"), 1e3]]}
+        bias = [[*(shown or encode("a")), 1e3]]
+        body = {"prompt": ids, "n_predict": 1, "n_probs": 64, "logit_bias": bias}
         try:
             async with process.request("POST", "/completion", body) as response:
                 response.raise_for_status()

@@ -6,10 +6,12 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
+from liveweights.app.bases import at_bases
 from liveweights.app.place import Place
 from liveweights.app.profiles import CatalogueRefused, Known, read_known
 from liveweights.app.terms import Lookout, find_closed
 from liveweights.config import Config, ModelTable
+from liveweights.cycle.switching import Standing
 from liveweights.serve.models import Model
 from liveweights.store.database import Pool
 from liveweights.terms.decision import Match
@@ -35,6 +37,7 @@ class Knowledge:
         self._denied: dict[str, tuple[ModelTable, Match]] = {}
         """Of the rows that the terms do not let be loaded, where nothing runs by an earlier one."""
         self._known: dict[str, Known] = {}
+        self._bases: Mapping[str, Standing] = {}
         self._reading = asyncio.Lock()
 
     @property
@@ -42,7 +45,12 @@ class Knowledge:
         """The settings, with the models that rows add as they run here, and without those that the
         terms do not let be loaded."""
         place = self._place
-        return place.config.without_models(place.closed).with_models(self._tables)
+        config = place.config.without_models(place.closed).with_models(self._tables)
+        return at_bases(config, self._bases)
+
+    def stand(self, bases: Mapping[str, Standing]) -> None:
+        """Aliases stand on these bases; what is known of their models follows with ``renew``."""
+        self._bases = bases
 
     async def begin(self) -> None:
         """Know the models of the settings. Raises CatalogueRefused, OSError."""
@@ -53,6 +61,12 @@ class Knowledge:
     async def look_up(self, name: str, table: ModelTable) -> Known:
         """What would be known of a model beside the others. Raises CatalogueRefused, OSError."""
         return (await self._read({name: table}))[name]
+
+    async def look_up_on(self, name: str, base: str) -> Known:
+        """What would be known of a model on another base. Raises CatalogueRefused, OSError,
+        ConfigError."""
+        config = self.config.with_base(name, base)
+        return (await asyncio.to_thread(read_known, config, self._place.home))[name]
 
     async def ask_terms(self, known: Known, *, noted: bool) -> Match | None:
         """The rule that does not let the model be loaded, which becomes a row unless it is
@@ -93,9 +107,9 @@ class Knowledge:
         try:
             async with self._reading:
                 while True:
-                    before = self._rows()
+                    before = self._rows(), self._bases
                     known = await self._read({})
-                    if before == self._rows():
+                    if before == (self._rows(), self._bases):
                         break
         except (CatalogueRefused, OSError) as error:
             log.error("what is said of the models stays as it was: %s", error)
@@ -109,6 +123,7 @@ class Knowledge:
 
     async def _read(self, more: Mapping[str, ModelTable]) -> dict[str, Known]:
         config = self._place.config.with_models({**self._rows(), **more})
+        config = at_bases(config, self._bases)
         return await asyncio.to_thread(read_known, config, self._place.home)
 
     def _rows(self) -> dict[str, ModelTable]:

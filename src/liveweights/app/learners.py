@@ -6,10 +6,12 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
+from liveweights.app.bases import at_bases
 from liveweights.app.place import Place
 from liveweights.app.profiles import CatalogueRefused, Known, read_known
 from liveweights.app.terms import make_terms
 from liveweights.config import Config, ModelTable, read_tables
+from liveweights.cycle.switching import Standing, read_bases
 from liveweights.cycle.worker import Worker
 from liveweights.holder import Held
 from liveweights.release import aliases
@@ -46,6 +48,8 @@ class Learners:
         self._terms = make_terms(place.config, known, place.closed)
         self._tables: dict[str, ModelTable] = {}
         """Of the rows that the terms know."""
+        self._bases: dict[str, Standing] = {}
+        """Those that they go by."""
         self._pool = pool
         self._place = place
         self._url = url
@@ -108,7 +112,7 @@ class Learners:
         tables = read_tables(
             self._place.config, {name: row.settings for name, row in there.items()}
         )
-        await self._know(tables)
+        await self._know(tables, await read_bases(conn))
         await self._terms.renew(conn)
         asked = self._terms.ask("load")
         learners = {
@@ -131,14 +135,16 @@ class Learners:
                 task = asyncio.create_task(_run(worker))
                 self._added[name] = there[name].version, worker, task
 
-    async def _know(self, tables: dict[str, ModelTable]) -> None:
-        """Let the terms go by what the rows say now. Raises CatalogueRefused, OSError."""
-        if tables == self._tables:
+    async def _know(self, tables: dict[str, ModelTable], bases: dict[str, Standing]) -> None:
+        """Let the terms go by what the rows say now, and by the bases that aliases stand on. Raises
+        CatalogueRefused, OSError."""
+        if (tables, bases) == (self._tables, self._bases):
             return
         place = self._place
-        known = await asyncio.to_thread(read_known, place.config.with_models(tables), place.home)
+        config = at_bases(place.config.with_models(tables), bases)
+        known = await asyncio.to_thread(read_known, config, place.home)
         self._terms.replace(one.candidate for one in known.values())
-        self._tables = tables
+        self._tables, self._bases = tables, bases
 
 
 async def _run(worker: Worker) -> None:

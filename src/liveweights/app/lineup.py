@@ -8,11 +8,13 @@ import logging
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
+from liveweights.app.bases import at_bases, plan_change
 from liveweights.app.billing import settle_billing
 from liveweights.app.knowledge import Knowledge
 from liveweights.app.place import Place
@@ -21,6 +23,8 @@ from liveweights.app.terms import Lookout, describe
 from liveweights.app.wiring import open_hosted, open_model
 from liveweights.catalog.card import read_card
 from liveweights.config import Config, ConfigError, ModelSettings, ModelTable, read_table
+from liveweights.cycle.switching import Standing as Stands
+from liveweights.cycle.switching import read_bases
 from liveweights.engines.context import with_context
 from liveweights.release import models as rows
 from liveweights.release.alias import AnotherBase
@@ -32,6 +36,7 @@ from liveweights.serve.hosted.models import HostedModels
 from liveweights.serve.hosted.settings import HostedSettings
 from liveweights.serve.memory.memory import Memory
 from liveweights.serve.models import Model, Models
+from liveweights.serve.router import Router
 from liveweights.store.database import Pool, listen
 from liveweights.terms.decision import Match
 from liveweights.weights.checkpoint import Checkpoint
@@ -65,9 +70,18 @@ class Seat:
     settings: ModelSettings | HostedSettings
     version: int | None
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    base: Checkpoint | None = None
     model: Model | None = None
     deployer: Deployer | None = None
     hosted: Hosted | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it answers under its name."""
+        name, model = self.settings.alias, self.model
+        return model is not None and any(
+            route.name == name and model.router.ready(route.live) for route in model.router.routes()
+        )
 
     def standing(self, instance: str) -> Standing:
         """What is told of it."""
@@ -132,6 +146,12 @@ class Lineup:
         self._own = frozenset(config.names())
         self._seats: dict[str, Seat] = {}
         self._changing: dict[str, asyncio.Task[None]] = {}
+        self._stands: dict[str, Stands] = {}
+        self._beside: dict[str, Seat] = {}
+        """Models on the base that their alias goes over to, or comes from."""
+        self._moving: dict[str, asyncio.Task[None]] = {}
+        self._move_again: dict[str, float] = {}
+        """When, on the loop's clock, a base is tried again that could not be opened."""
         self._failures: dict[str, Failure] = {}
         self._ignored = set[str]()
         self._reported: list[Standing] | None = None
@@ -162,7 +182,7 @@ class Lineup:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        running = [*self._tasks, *self._changing.values()]
+        running = [*self._tasks, *self._changing.values(), *self._moving.values()]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -191,7 +211,13 @@ class Lineup:
         """Look once and start what has to be done; opening and draining go on by themselves."""
         async with self._pool.connection(timeout=DATABASE_PATIENCE) as conn:
             there = await rows.read_rows(conn)
+            bases = await read_bases(conn)
+        if bases != self._stands:
+            self._stands = bases
+            self._knowledge.stand(bases)
+            await self._knowledge.renew()
         self._reconcile({row.name: row for row in there})
+        self._move()
         await self._report()
 
     async def _follow(self) -> None:
@@ -235,11 +261,89 @@ class Lineup:
             elif failure is None or failure.version != row.version or now >= failure.retry_at:
                 self._start(name, self._enter(row, seat))
 
-    def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        task = self._changing[name] = asyncio.create_task(work)
+    def _move(self) -> None:
+        """Begin what brings models to the bases that their aliases stand on, or are taken to."""
+        now = asyncio.get_running_loop().time()
+        for name, standing in self._stands.items():
+            seat, beside = self._seats.get(name), self._beside.get(name)
+            busy = name in self._changing or name in self._moving
+            if seat is None or seat.base is None or busy or now < self._move_again.get(name, 0):
+                continue
+            change = plan_change(
+                standing,
+                answers=seat.base.id,
+                beside=beside.base.id if beside and beside.base else None,
+                is_ready=beside is not None and beside.is_ready,
+            )
+            if change is None:
+                continue
+            if change.kind == "open":
+                work = self._open_beside(seat, change.base, standing.models.get(change.base))
+                self._start(name, work, self._moving)
+            elif beside is not None and change.kind == "take over":
+                self._seats[name], self._beside[name] = beside, seat
+                if beside.model is not None:
+                    self._knowledge.local[name] = beside.model
+                    self._knowledge.tell()
+                log.info("the model %s answers on %s", name, change.base)
+                self._wake.set()
+            elif beside is not None:
+                self._start(name, self._close_beside(beside), self._moving)
+
+    async def _open_beside(self, seat: Seat, base: str, model: str | None) -> None:
+        """Open the model on another base beside the one that answers."""
+        settings = seat.settings
+        assert isinstance(settings, ModelSettings)
+        name = settings.alias
+        try:
+            if model is None:
+                raise ConfigError(f"no switch says what {base} is called")
+            known = await self._knowledge.look_up_on(name, model)
+            if (by := await self._knowledge.ask_terms(known, noted=False)) is not None:
+                raise NotAllowed(name, by)
+            settings = msgspec.structs.replace(settings, base=model)
+            cache = self._place.config.cache_folder()
+            found = await find_base(settings, cache, learns=settings.learns)
+            if found.id != base:
+                raise ConfigError(f"{model} is {found.id} here, not {base}")
+            other = await self._open_fitted(settings, found, seat.version, beside=True)
+        except Exception as error:
+            # Any failure of one model is its own: it is reported and the others go on.
+            self._move_again[name] = asyncio.get_running_loop().time() + RETRY
+            log.error("the model %s cannot be opened on %s: %s", name, base, error)
+            return
+        assert other.model is not None
+        self.models.add(other.model)
+        self._beside[name] = other
+
+    async def _close_beside(self, beside: Seat) -> None:
+        assert beside.model is not None
+        assert beside.base is not None
+        self.models.remove(beside.model)
+        del self._beside[beside.settings.alias]
+        await self._drain(beside)
+        log.info("the model %s is closed on %s", beside.settings.alias, beside.base.id)
+
+    def _is_handed_over(self, name: str, router: Router) -> bool:
+        """Whether another model answers under the name than that of the router."""
+        return any(
+            route.name == name and model.router.ready(route.live)
+            for model in self.models
+            if model.router is not router
+            for route in model.router.routes()
+        )
+
+    def _start(
+        self,
+        name: str,
+        work: Coroutine[Any, Any, None],
+        under: dict[str, asyncio.Task[None]] | None = None,
+    ) -> None:
+        tasks = self._changing if under is None else under
+        task = tasks[name] = asyncio.create_task(work)
 
         def done(task: asyncio.Task[None]) -> None:
-            del self._changing[name]
+            del tasks[name]
             self._wake.set()
             if not task.cancelled() and (error := task.exception()) is not None:
                 log.error("what ran for the model %s did not end well", name, exc_info=error)
@@ -298,7 +402,7 @@ class Lineup:
             raise ConfigError(f"models.{name} cannot have {', '.join(wrong)}")
         config = self._place.config.with_models({name: table})
         named = [one for one in config.list_hosted() if one.alias == name]
-        return named[0] if named else config.find_model(name)
+        return named[0] if named else at_bases(config, self._stands).find_model(name)
 
     async def _open(self, settings: ModelSettings | HostedSettings, version: int) -> Seat:
         if isinstance(settings, HostedSettings):
@@ -315,20 +419,36 @@ class Lineup:
                 f"{settings.alias!r} stands on another base than {base.id}, with what was learnt "
                 f"there: add {settings.base} under another name"
             ) from None
-        engine = await asyncio.to_thread(
-            with_context, base, settings.engine, residents=config.deployment.max_resident
-        )
+        return await self._open_fitted(settings, base, version)
+
+    async def _open_fitted(
+        self,
+        settings: ModelSettings,
+        base: Checkpoint,
+        version: int | None,
+        *,
+        beside: bool = False,
+    ) -> Seat:
+        residents = self._place.config.deployment.max_resident
+        engine = await asyncio.to_thread(with_context, base, settings.engine, residents=residents)
         fitted = msgspec.structs.replace(settings, engine=engine)
-        seat = await self._open_local(fitted, base, version)
+        seat = await self._open_local(fitted, base, version, beside=beside)
         seat.settings = settings  # as they are asked for, to be compared with the next
         return seat
 
     async def _open_local(
-        self, settings: ModelSettings, base: Checkpoint, version: int | None
+        self,
+        settings: ModelSettings,
+        base: Checkpoint,
+        version: int | None,
+        *,
+        beside: bool = False,
     ) -> Seat:
-        seat = Seat(settings=settings, version=version)
+        seat = Seat(settings=settings, version=version, base=base)
         # What takes a model's place is another instance of it for a while.
         suffix = "" if version is None else f".{version}"
+        if beside:
+            suffix += f"+{base.id.rpartition('@')[2]}"
         try:
             seat.model, seat.deployer = await open_model(
                 seat.stack,
@@ -338,6 +458,7 @@ class Lineup:
                 base=base,
                 instance=f"{self._instance}/{settings.alias}{suffix}",
                 memory=self._memory,
+                handed_over=partial(self._is_handed_over, settings.alias),
             )
         except BaseException:
             await seat.stack.aclose()
@@ -394,6 +515,8 @@ class Lineup:
         self._knowledge.tell()
         log.info("the model %s answers no more", name)
         await self._knowledge.renew()
+        if (beside := self._beside.get(name)) is not None and name not in self._moving:
+            await self._close_beside(beside)
         await self._drain(seat)
 
     async def _drain(self, seat: Seat) -> None:
@@ -419,7 +542,7 @@ class Lineup:
         self._reported, self._reported_at = told, now
 
     async def _close_all(self) -> None:
-        for seat in reversed(self._seats.values()):
+        for seat in reversed([*self._seats.values(), *self._beside.values()]):
             await seat.stack.aclose()
 
 

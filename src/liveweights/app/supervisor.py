@@ -16,6 +16,7 @@ import psycopg
 
 from liveweights import deadlines
 from liveweights.access.users import invite_first
+from liveweights.app.bases import at_bases
 from liveweights.app.billing import settle_billing
 from liveweights.app.hearing import wait_until_deaf
 from liveweights.app.place import Place
@@ -28,6 +29,7 @@ from liveweights.app.start import check_database, check_port, find_base, settle
 from liveweights.app.terms import check_closed, find_closed
 from liveweights.app.welcome import welcome
 from liveweights.config import Config
+from liveweights.cycle.switching import read_bases
 from liveweights.engines.context import with_context
 from liveweights.file_modes import make_home
 from liveweights.holder import Holder, hold_home
@@ -105,6 +107,8 @@ class Supervisor:
                 dsn = await asyncio.to_thread(self._postgres.start)
             await asyncio.to_thread(migrate, dsn)
             self._dsn = dsn
+            if bases and not self._switch:
+                config, bases = await self._follow(dsn, config, bases)
             every = await settle_billing(dsn, config, self._home)
             known = {name: every[name] for name in config.names()}
             closed = {} if config.gateway.upstream else await self._close(dsn, known)
@@ -145,6 +149,28 @@ class Supervisor:
             closed = await find_closed(conn, config, known)
         check_closed(config, closed)
         return closed
+
+    async def _follow(
+        self, dsn: str, config: Config, bases: list[Checkpoint]
+    ) -> tuple[Config, list[Checkpoint]]:
+        """The settings and bases of models by where their aliases stand. Raises what ``find_base``
+        does."""
+        async with await psycopg.AsyncConnection.connect(dsn) as conn:
+            followed = at_bases(config, await read_bases(conn))
+        found: list[Checkpoint] = []
+        for before, model, base in zip(
+            config.list_models(), followed.list_models(), bases, strict=True
+        ):
+            if model.base != before.base:
+                log.warning(
+                    "%s was switched to %s: the settings still say %s",
+                    *(model.alias, model.base, before.base),
+                )
+                learns = model.learns and "worker" in self._roles
+                base = await find_base(model, config.cache_folder(), learns=learns)
+            found.append(base)
+        self._config = followed
+        return followed, found
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
         """What ``work`` comes to; None where the service is stopped before."""

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import uuid
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -96,9 +97,11 @@ async def open_model(
     base: Checkpoint,
     instance: str,
     memory: Memory | None = None,
+    handed_over: Callable[[Router], bool] = lambda router: True,
 ) -> tuple[Model, Deployer]:
     """A model on ``base``, and the deployer that keeps its checkpoints on this ``instance``. It
-    shares the ``memory`` with the others, unless another server's is what it takes."""
+    shares the ``memory`` with the others, unless another server's is what it takes. Where its alias
+    goes over to another base, its router keeps the name until that is ``handed_over``."""
     config = place.config
     cache = config.cache_folder()
     engine = make_engine(base, settings, cache)
@@ -124,6 +127,7 @@ async def open_model(
             check=partial(check, public=public, hash_folder=cache / HASHES),
             cache=cache,
             base=base,
+            handed_over=lambda name: name != settings.alias or handed_over(router),
         )
     )
     tokenizer = cast(Any, load_tokenizer(base))

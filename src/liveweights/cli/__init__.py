@@ -52,6 +52,7 @@ COMMANDS = {
     "export": f"{HERE}.export:export",
     "import-checkpoint": f"{HERE}.sharing:import_checkpoint",
     "merge": f"{HERE}.merge:merge",
+    "switch": f"{HERE}.switch:switch",
     "archive": f"{HERE}.archive:archive",
     "restore": f"{HERE}.archive:restore",
     "forget": f"{HERE}.archive:forget",

@@ -23,6 +23,7 @@ from liveweights.bom.elements import CLUSTERS, Element, check_elements
 from liveweights.bom.facts import Bill
 from liveweights.bom.merkle import Inclusion
 from liveweights.bom.read import read_bill, read_inclusion
+from liveweights.bom.spdx import write_spdx
 from liveweights.catalog.card_files import CatalogueError
 from liveweights.cli.context import (
     HOME,
@@ -42,6 +43,8 @@ from liveweights.weights.registry import Tampered
 
 FILE = "bom.cdx.json"
 """Of the folder that ``--to`` names; beside it is the signature."""
+FILES = {"cyclonedx": FILE, "spdx": "bom.spdx3.json"}
+"""By ``--format``."""
 
 
 def bom(
@@ -55,6 +58,14 @@ def bom(
         Path | None,
         typer.Option(help=f"Write {FILE} into this folder, signed where [signing] names a key."),
     ] = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="cyclonedx: CycloneDX 1.7. spdx: SPDX 3.0.1, profiles AI and Dataset, "
+            f"{FILES['spdx']}.",
+        ),
+    ] = "cyclonedx",
     elements: Annotated[
         bool,
         typer.Option("--elements", help="Say which minimum elements of the G7 it has, and lacks."),
@@ -70,7 +81,7 @@ def bom(
     config: Settings = None,
     as_json: Json = False,
 ) -> None:
-    """Write the bill of materials of a checkpoint, an alias or the service: CycloneDX 1.7.
+    """Write the bill of materials of a checkpoint, an alias or the service.
 
     Base and maker, every cycle since with the feedback that it read as counts and a Merkle root,
     hashes of all files, verdicts, licence and duties, code with versions. The same record makes
@@ -78,6 +89,10 @@ def bom(
     """
     if everything == bool(subject):
         raise refuse("name a checkpoint or an alias, or give --all")
+    if form not in FILES:
+        raise refuse(f"--format {form}: there are {', '.join(FILES)}")
+    if form != "cyclonedx" and elements:
+        raise refuse("--elements looks at CycloneDX: leave --format out")
     settings = with_all_added(read_config(config, home), home)
     if prove is not None:
         bill = _read(settings, home, subject)
@@ -88,11 +103,11 @@ def bom(
 
         show_json(query(settings, home, ask))
         return
-    content = write_bill(settings, home, subject)
+    content = write_bill(settings, home, subject, form)
     signed = False
     if to is not None:
-        signed = _store(content, to, settings)
-        say(f"wrote {to / FILE}{', signed' if signed else ''}", err=True)
+        signed = _store(content, to, FILES[form], settings)
+        say(f"wrote {to / FILES[form]}{', signed' if signed else ''}", err=True)
     if elements:
         _show_elements(check_elements(read_document(content), is_signed=signed), as_json)
     elif to is None:
@@ -151,10 +166,11 @@ def verify_bom(
     say(f"{file}: {', '.join(checked)}")
 
 
-def write_bill(config: Config, home: Path, subject: str) -> bytes:
+def write_bill(config: Config, home: Path, subject: str, form: str = "cyclonedx") -> bytes:
     """The document; ends the command where it cannot be made."""
+    write = write_spdx if form == "spdx" else write_document
     try:
-        return write_document(_read(config, home, subject))
+        return write(_read(config, home, subject))
     except BomUnavailable as error:
         raise refuse(str(error)) from error
 
@@ -172,17 +188,17 @@ def _read(config: Config, home: Path, subject: str) -> Bill:
         raise refuse(str(error)) from error
 
 
-def _store(content: bytes, folder: Path, config: Config) -> bool:
+def _store(content: bytes, folder: Path, name: str, config: Config) -> bool:
     """Write the bill, and sign it where there is a key; whether that was so."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        others = {one.name for one in folder.iterdir()} - {FILE, signing.SIGNATURE}
+        others = {one.name for one in folder.iterdir()} - {name, signing.SIGNATURE}
         if others:
             raise refuse(
                 f"--to {folder} holds {min(others)}, which would be signed too; name a new folder"
             )
         (folder / signing.SIGNATURE).unlink(missing_ok=True)
-        (folder / FILE).write_bytes(content)
+        (folder / name).write_bytes(content)
         if not config.signing.key:
             return False
         signing.sign(folder, Path(config.signing.key).expanduser())

@@ -13,6 +13,7 @@ import psycopg
 import typer
 
 from liveweights import bounds
+from liveweights.app.bases import at_bases
 from liveweights.app.running import read_running, url_of
 from liveweights.config import (
     Config,
@@ -22,9 +23,10 @@ from liveweights.config import (
     read_table,
     read_tables,
 )
+from liveweights.cycle.switching import Standing, read_bases
 from liveweights.meter.price_rows import CurrencyError
 from liveweights.release.alias import AliasError
-from liveweights.release.models import read_rows
+from liveweights.release.models import Row, read_rows
 from liveweights.store.database import BadAddress, Connection, check_dsn
 from liveweights.store.embedded import EmbeddedPostgres, ServerError
 from liveweights.terminal import clean
@@ -114,11 +116,16 @@ def with_added(config: Config, name: str | None, home: Path) -> Config:
 
 def with_all_added(config: Config, home: Path) -> Config:
     """The settings with every model that was added to the service that runs in ``home``, as far as
-    its row is understood."""
+    its row is understood, and each on the base that its alias was switched to."""
     if is_nowhere(config, home):
         return config
-    added = {row.name: row.settings for row in query(config, home, read_rows)}
-    return config.with_models(read_tables(config, added))
+
+    async def ask(conn: Connection) -> tuple[list[Row], dict[str, Standing]]:
+        return await read_rows(conn), await read_bases(conn)
+
+    added, bases = query(config, home, ask)
+    tables = read_tables(config, {row.name: row.settings for row in added})
+    return at_bases(config.with_models(tables), bases)
 
 
 def is_nowhere(config: Config, home: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Iterable
 from functools import partial
@@ -51,6 +52,7 @@ def merge(
     # Torch and PEFT are slow to import: only where they are needed.
     from liveweights.sharing.finding import find_source
     from liveweights.sharing.merging import merge_adapters
+    from liveweights.sharing.probing import write_probes
 
     if method not in METHODS:
         raise refuse(f"--method {method}: there are {', '.join(METHODS)}")
@@ -70,6 +72,14 @@ def merge(
         with tempfile.TemporaryDirectory() as staging:
             rank = merge_adapters(
                 parts, sources[0].base, chosen, Path(staging), density=density, seed=seed
+            )
+            await asyncio.to_thread(
+                write_probes,
+                sources[0].base.folder,
+                Path(staging),
+                "adapter",
+                settings.learn,
+                settings.template,
             )
             merged_of = {part.id: share for part, share in parts.items()}
             stored = registry.store(

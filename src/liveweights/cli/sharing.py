@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,8 +41,9 @@ def import_checkpoint(
     """Take in an adapter or whole weights that somebody else made: checked against the base, stored
     by their content, registered, and signed if there is a key. Nothing of it is run.
 
-    Pickles, what was made on another base, and what changes nothing are refused. It answers nobody
-    yet: `liveweights canary start --gate` judges it and tries it on live traffic.
+    Pickles, what was made on another base, and what changes nothing are refused. What Transformers
+    compute with it is kept, so that an engine that computes something else is found out. It answers
+    nobody yet: `liveweights canary start --gate` judges it and tries it on live traffic.
     """
     settings = read_config(config)
     key = settings.signing.key
@@ -59,6 +61,7 @@ def import_checkpoint(
                 taken = _take_adapter(folder, on, Path(staging))
             else:
                 taken = _take_weights(folder, on, Path(staging))
+            await asyncio.to_thread(_probe, on, Path(staging), taken.kind, settings)
             stored = registry.store(
                 Path(staging),
                 on.name,
@@ -110,6 +113,13 @@ def _take_weights(folder: Path, on: Checkpoint, staging: Path) -> _Taken:
         {"changed": tuned.changed, "values": tuned.values},
         f"{tuned.changed:,} of {tuned.values:,} weights differ{alike}",
     )
+
+
+def _probe(on: Checkpoint, staging: Path, kind: Kind, settings: Config) -> None:
+    # Torch and Transformers are slow to import: only where they are needed.
+    from liveweights.sharing.probing import write_probes
+
+    write_probes(on.folder, staging, kind, settings.learn, settings.template)
 
 
 def _find(source: str, settings: Config) -> Path:

@@ -10,12 +10,14 @@ from liveweights.cycle.held_back import read_earlier
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.lessons import as_lesson
 from liveweights.cycle.settings import WorkerSettings
+from liveweights.cycle.translation import translate
 from liveweights.cycle.trial import recomputes
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.job import Job, spread
 from liveweights.learn.settings import LearnSettings
 from liveweights.record.followups import read_follow_ups
 from liveweights.record.window import read
+from liveweights.release.aliases import root_of
 from liveweights.store.database import Connection
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.registry import get
@@ -36,8 +38,11 @@ class Start:
 
 async def make_job(conn: Connection, cycle: Cycle, settings: WorkerSettings, start: Start) -> Job:
     """Raises NotRegistered, DeltaError."""
-    claimed = await read(conn, cycle.id, "train")
-    held_back = await read(conn, cycle.id, "held_back")
+    root = await root_of(conn, start.base.id) or start.base.id
+    claimed, held_back = [
+        await translate(conn, await read(conn, cycle.id, split), root, settings.template)
+        for split in ("train", "held_back")
+    ]
     whole = await make_whole(start.base, partial(get, conn), settings.cache)
     incumbent = start.incumbent
     return Job(

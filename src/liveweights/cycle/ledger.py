@@ -122,8 +122,8 @@ async def recent(
 
 
 async def read_news(conn: Connection, alias: str, teacher: str = "") -> News:
-    """What was said since the last cycle began, to answers of the base that is live, and to those
-    of a ``teacher``, another alias, if there is one.
+    """What was said since the last cycle began, to answers of the base that is live (of any, where
+    the alias has switched), and to those of a ``teacher``, another alias, if there is one.
 
     Before the first cycle: all of it, and the seconds since the first answer. What a rejected
     cycle read is unread again, but alone it is no reason for another one: it would end the same.
@@ -144,13 +144,27 @@ async def read_news(conn: Connection, alias: str, teacher: str = "") -> News:
     if moment is None:
         return News(0, 0, 0.0, math.inf)
     foreign = await read_foreign(conn, live)
-    judged = [await count_judged(conn, name, moment, foreign) for name in names]
+    strange = [] if await has_switched(conn, alias) else foreign
+    judged = [await count_judged(conn, name, moment, strange) for name in names]
     return News(
         judged=sum(judged),
         followed=await count_follow_ups(conn, alias, moment, foreign),
         since_start=(now - moment).total_seconds(),
         since_end=math.inf if ended is None else ended.total_seconds(),
     )
+
+
+async def has_switched(conn: Connection, alias: str) -> bool:
+    """Whether the alias was ever taken to another base with what it had learnt: answers of other
+    bases teach it in words from then on."""
+    cursor = await conn.execute(
+        "select exists (select from cycles where alias = %s and learning ? 'switch'"
+        " and outcome = 'promoted')",
+        (alias,),
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return row[0]
 
 
 async def last_held_back(conn: Connection, alias: str) -> int | None:
@@ -201,6 +215,35 @@ async def begin_trial(
     if (await read(conn, alias)).live == candidate:
         raise AliasError(f"{candidate} is live on {alias!r} already; a candidate must differ")
     raise UnknownAlias(f"there is no alias {alias!r}")
+
+
+async def begin_switch(
+    conn: Connection, alias: str, settings: dict[str, Any], learning: dict[str, Any]
+) -> Cycle:
+    """Open a cycle that takes the alias to another base; see ``switching``. Raises UnknownAlias,
+    and AliasError while another cycle is open."""
+    await _require_none_open(conn, alias)
+    cursor = await conn.execute(
+        "insert into cycles (alias, state, incumbent, settings, learning)"
+        " select alias, 'claiming', live, %s, %s from standing where alias = %s"
+        f" returning {COLUMNS}".encode(),
+        (Jsonb(settings), Jsonb(learning), alias),
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise UnknownAlias(f"there is no alias {alias!r}")
+    return Cycle(*row)
+
+
+async def switches(conn: Connection, alias: str | None = None) -> list[Cycle]:
+    """Cycles that take, or took, an alias to another base, newest first; of every alias without
+    one."""
+    cursor = await conn.execute(
+        f"select {COLUMNS} from cycles where learning ? 'switch'"
+        " and (%(alias)s::text is null or alias = %(alias)s) order by id desc".encode(),
+        {"alias": alias},
+    )
+    return [Cycle(*row) for row in await cursor.fetchall()]
 
 
 async def read_settings(conn: Connection, cycle: int) -> tuple[dict[str, Any], datetime | None]:

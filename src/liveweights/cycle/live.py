@@ -115,9 +115,10 @@ async def start(
     cycle: int,
     reason: str,
     evidence: dict[str, Any] | None = None,
+    across: bool = False,
 ) -> Alias:
-    """Try a checkpoint: on the first share of the traffic, or in its shadow. Where sessions are
-    few the share is of answers."""
+    """Try a checkpoint, ``across`` also one on another base: on the first share of the traffic, or
+    in its shadow. Where sessions are few the share is of answers."""
     crowd = await read_crowd(conn, alias, settings.max_seconds)
     few = crowd.sessions < settings.few_sessions
     first = begin(settings, first_step(crowd, settings) if few else 0)
@@ -132,6 +133,7 @@ async def start(
         cycle=cycle,
         reason=reason,
         evidence=evidence,
+        across=across,
     )
 
 

@@ -10,6 +10,7 @@ from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.pauses import require_no_pause
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.states import News
+from liveweights.cycle.switching import read_switch
 from liveweights.cycle.trial import read_trial, recomputes
 from liveweights.store.database import Connection
 
@@ -45,8 +46,9 @@ async def read_attempt(conn: Connection, settings: WorkerSettings, cycle: int) -
 async def _read_past(
     conn: Connection, settings: WorkerSettings, before: int | None = None
 ) -> list[Cycle]:
-    """How weights fared that were brought says nothing of how to learn; a cycle that was computed
-    anew stands for itself, or for the one before it, whichever is part of what is live."""
+    """How weights fared that were brought, or another base, says nothing of how to learn; a cycle
+    that was computed anew stands for itself, or for the one before it, whichever is part of what is
+    live."""
     past = await ledger.recent(conn, settings.alias, LOOKED_AT, before=before)
     anew = {cycle.id: recomputes(cycle) for cycle in past}
     replaced = {anew[cycle.id] for cycle in past if not cycle.withdrawn}
@@ -54,6 +56,7 @@ async def _read_past(
         cycle
         for cycle in past
         if read_trial(cycle) is None
+        and read_switch(cycle) is None
         and cycle.id not in replaced
         and (anew[cycle.id] is None or not cycle.withdrawn)
     ]

@@ -28,6 +28,7 @@ from liveweights.cycle.progress import tell_asked
 from liveweights.cycle.restarting import work_folder
 from liveweights.cycle.scoring import score
 from liveweights.cycle.settings import WorkerSettings
+from liveweights.cycle.switching import Switch, passes, read_switch
 from liveweights.cycle.trial import read_trial
 from liveweights.cycle.updating import is_done, read_result, remove_job, run_learner, write_job
 from liveweights.gate.advice import advise
@@ -36,10 +37,11 @@ from liveweights.gate.drafting import Drafting
 from liveweights.gate.evidence import Selections
 from liveweights.gate.judging import Judging
 from liveweights.gate.scoring import Case, values_of
+from liveweights.gate.verdict import Verdict
 from liveweights.learn.baseline import Baseline
-from liveweights.learn.job import WEIGHTS
+from liveweights.learn.job import WEIGHTS, Result
 from liveweights.record.generation import Generation
-from liveweights.record.window import claim, leave_out, read
+from liveweights.record.window import claim, count, leave_out, read
 from liveweights.release import aliases, deployments
 from liveweights.release.alias import Alias, StaleVersion
 from liveweights.release.audience import count_audience
@@ -109,7 +111,7 @@ class Steps:
         return after
 
     async def _claim(self, cycle: Cycle) -> Cycle:
-        learn, trial = self.settings.learn, read_trial(cycle)
+        learn, trial, switch = self.settings.learn, read_trial(cycle), read_switch(cycle)
         async with self.pool.connection() as conn:
             await self.terms.renew(conn)
             lessons = Lessons(self.terms, cycle.alias)
@@ -122,9 +124,11 @@ class Steps:
                 max_held_back=learn.max_held_back,
                 teacher=self.settings.learn_from or None,
                 may_learn=lessons.may_learn,
+                onto=switch and switch.base,
+                others=switch is not None or await ledger.has_switched(conn, cycle.alias),
             )
             await self.terms.write(conn)
-            if claimed.train or trial is not None:
+            if claimed.train or trial is not None or switch is not None:
                 return await ledger.advance(conn, cycle, "learning")
         reason = f"no unread feedback that may be learnt from{lessons.describe()}"
         return await self.end(cycle, "no_signal", reason)
@@ -132,6 +136,8 @@ class Steps:
     async def _learn(self, cycle: Cycle) -> Cycle:
         if read_trial(cycle) is not None:
             return await self._score(cycle)
+        if (switch := read_switch(cycle)) is not None:
+            return await self._relearn(cycle, switch)
         folder = self._folder(cycle)
         async with self.pool.connection() as conn:
             incumbent = await get(conn, cycle.incumbent)
@@ -140,7 +146,7 @@ class Steps:
             licence = await read_licence(conn, base.id)
         if not is_done(folder):
             async with self.updating:
-                await self._update(cycle, folder, incumbent, base)
+                await self._update(cycle, folder, await self._read_start(cycle, incumbent, base))
         remove_job(folder)  # of a worker that was killed
         result = read_result(folder)
         report = msgspec.to_builtins(result.report)
@@ -153,24 +159,7 @@ class Steps:
         if not result.report.taught:
             reason = f"no signal: none of {result.report.rows} rows taught anything"
             return await self.end(cycle, "no_signal", reason, learning=report)
-        card = {
-            "cycle": cycle.id,
-            "code": __version__,
-            "licence": licence,
-            "origin": self._origin(cycle),
-            "owed": Lessons(self.terms, cycle.alias).owed(self.settings.learn_from),
-            "learnt_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "report": report,
-        }
-        checkpoint = await asyncio.to_thread(
-            self.registry.store,
-            folder / WEIGHTS,
-            base.name,
-            kind=result.kind,
-            base=base.id,
-            parent=incumbent.id,
-            card=card,
-        )
+        checkpoint = await self._store(cycle, result, base, parent=incumbent.id, licence=licence)
         async with self.pool.connection() as conn:
             await leave_out(conn, cycle.id, result.left_out)
             reason = await self._register(conn, cycle, checkpoint)
@@ -191,6 +180,65 @@ class Steps:
             return await ledger.advance(
                 conn, cycle, "calibrating", candidate=checkpoint.id, learning=report
             )
+
+    async def _relearn(self, cycle: Cycle, switch: Switch) -> Cycle:
+        """Learn what the alias was told, on another base; where that teaches nothing the base
+        itself is tried."""
+        folder = self._folder(cycle)
+        async with self.pool.connection() as conn:
+            base = await get(conn, switch.base)
+            licence = await read_licence(conn, base.id)
+            claimed = await count(conn, cycle.id)
+        candidate, learning = base, dict(cycle.learning or {})
+        if claimed.train:
+            if not is_done(folder):
+                start = Start(
+                    incumbent=base,
+                    base=base,
+                    baseline=Baseline({}, {}),
+                    learn=self.settings.learn,
+                )
+                async with self.updating:
+                    await self._update(cycle, folder, start)
+            remove_job(folder)  # of a worker that was killed
+            result = read_result(folder)
+            learning |= msgspec.to_builtins(result.report)
+            if result.report.taught:
+                candidate = await self._store(cycle, result, base, parent=base.id, licence=licence)
+                async with self.pool.connection() as conn:
+                    await leave_out(conn, cycle.id, result.left_out)
+                    await register(conn, candidate)
+                    await ledger.write_baseline(
+                        conn, cycle.id, Baseline(result.baseline_weight, result.baseline_total)
+                    )
+        async with self.pool.connection() as conn:
+            await deployments.keep_warm(conn, candidate.id, self.settings.cycle.load_seconds * 2)
+            return await ledger.advance(
+                conn, cycle, "calibrating", candidate=candidate.id, learning=learning
+            )
+
+    async def _store(
+        self, cycle: Cycle, result: Result, base: Checkpoint, *, parent: str, licence: str
+    ) -> Checkpoint:
+        """What an update came to, with its card."""
+        card = {
+            "cycle": cycle.id,
+            "code": __version__,
+            "licence": licence,
+            "origin": self._origin(cycle),
+            "owed": Lessons(self.terms, cycle.alias).owed(self.settings.learn_from),
+            "learnt_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "report": msgspec.to_builtins(result.report),
+        }
+        return await asyncio.to_thread(
+            self.registry.store,
+            self._folder(cycle) / WEIGHTS,
+            base.name,
+            kind=result.kind,
+            base=base.id,
+            parent=parent,
+            card=card,
+        )
 
     async def _score(self, cycle: Cycle) -> Cycle:
         """Score what was held back under the incumbent and a candidate that was brought."""
@@ -214,14 +262,15 @@ class Steps:
         taught = f", and from answers of {teacher} that users took" if teacher else ""
         return f"learnt from feedback to {cycle.alias}{taught}"
 
-    async def _update(
-        self, cycle: Cycle, folder: Path, incumbent: Checkpoint, base: Checkpoint
-    ) -> None:
+    async def _update(self, cycle: Cycle, folder: Path, start: Start) -> None:
         hash_folder = self.settings.cache / HASHES
-        for one in {incumbent, base}:
+        for one in {start.incumbent, start.base}:
             await asyncio.to_thread(signing.check, one, None, hash_folder)
         try:
-            await self._write_job(cycle, folder, incumbent, base)
+            async with self.pool.connection() as conn:
+                job = await make_job(conn, cycle, self.settings, start)
+            # Here, so that it is done or not begun when the step is broken off.
+            write_job(folder, job)
             await run_learner(folder)
         finally:
             remove_job(folder)
@@ -232,28 +281,22 @@ class Steps:
         why = await taken_back(conn, cycle.alias, candidate.id)
         return None if why is None else f"the same weights were taken back before: {why}"
 
-    async def _write_job(
-        self, cycle: Cycle, folder: Path, incumbent: Checkpoint, base: Checkpoint
-    ) -> None:
+    async def _read_start(self, cycle: Cycle, incumbent: Checkpoint, base: Checkpoint) -> Start:
         async with self.pool.connection() as conn:
             attempt = await read_attempt(conn, self.settings, cycle.id)
-            start = Start(
+            return Start(
                 incumbent=incumbent,
                 base=base,
                 baseline=await ledger.read_baseline(conn, cycle.alias),
                 learn=attempt.change(self.settings.learn),
             )
-            job = await make_job(conn, cycle, self.settings, start)
-        write_job(folder, job)  # here, so that it is done or not begun when the step is broken off
 
     async def _calibrate(self, cycle: Cycle) -> Cycle:
         """Find out when the candidate is to say nothing, from what it would say."""
         assert cycle.candidate is not None
-        drafting, trial = self._drafting(cycle), read_trial(cycle)
-        cases = await self._read_cases(cycle)
-        if trial is not None or not may_say_nothing(
-            [case for case, _ in cases], self.settings.learn
-        ):
+        drafting, cases = self._drafting(cycle), await self._read_cases(cycle)
+        brought = read_trial(cycle) is not None or read_switch(cycle) is not None
+        if brought or not may_say_nothing([case for case, _ in cases], self.settings.learn):
             async with self.pool.connection() as conn:
                 return await ledger.advance(conn, cycle, "warming")
         if (ended := await self._await_loaded(cycle)) is not None:
@@ -347,7 +390,9 @@ class Steps:
     async def _read_cases(self, cycle: Cycle) -> list[tuple[Case, Generation]]:
         settings = self.settings
         async with self.pool.connection() as conn:
-            return await read_cases(conn, cycle, settings.learn, settings.gate.cases)
+            return await read_cases(
+                conn, cycle, settings.learn, settings.gate.cases, settings.template
+            )
 
     async def _read_selection(self, checkpoint: str) -> Selection | None:
         """When a checkpoint says nothing. Raises NotRegistered, and BrokenSelection."""
@@ -371,10 +416,12 @@ class Steps:
             candidate=await self._read_selection(cycle.candidate),
             incumbent=await self._read_selection(cycle.incumbent),
         )
-        rows = read_result(folder).held_back
+        switch = read_switch(cycle)
+        # Of another base the log-probabilities are of other tokens: only answers compare.
+        rows = read_result(folder).held_back if switch is None else []
         verdict = await judging.judge(rows, examples, await self._read_cases(cycle), selections)
-        built, trial = msgspec.to_builtins(verdict), read_trial(cycle)
-        if not (verdict.outcome == "PASS" or (trial is not None and trial.passes(verdict))):
+        built = msgspec.to_builtins(verdict)
+        if not self._passes(cycle, verdict):
             help_ = "; ".join(advise(verdict.causes, settings.gate))
             reason = f"{verdict.outcome}: {'; '.join(verdict.reasons)}. What would help: {help_}"
             return await self.end(cycle, "rejected", reason, verdict=built)
@@ -389,9 +436,16 @@ class Steps:
                 cycle=cycle.id,
                 reason="; ".join(verdict.reasons),
                 evidence=built,
+                across=switch is not None,
             )
             await deployments.let_go(conn, cycle.candidate)
             return await ledger.advance(conn, cycle, "canary", verdict=built)
+
+    def _passes(self, cycle: Cycle, verdict: Verdict) -> bool:
+        if read_switch(cycle) is not None:
+            return passes(verdict)
+        trial = read_trial(cycle)
+        return verdict.outcome == "PASS" or (trial is not None and trial.passes(verdict))
 
     async def _deny_release(self, cycle: Cycle) -> str | None:
         """Why the terms do not let the candidate go live; None where they do."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from liveweights.learn.dialogue import Dialogue
 from liveweights.learn.policy import Policy
 from liveweights.learn.tree import TokenRow, pack
-from liveweights.weights.probes import Probe, Probes
+from liveweights.weights.probes import Precision, Probe, Probes
 
 TOKENS = 16
 """Likely next tokens that a probe names."""
@@ -57,6 +57,26 @@ def make_probes(
     ours = _next_tokens(policy, prompts, nodes)
     with policy.base():
         bases = _next_tokens(policy, prompts, nodes)
+    return _choose(prompts, ours, bases, policy.dtype, most)
+
+
+@torch.no_grad()
+def make_probes_apart(
+    policy: Policy, base: Callable[[], Policy], prompts: Sequence[list[int]], nodes: int, most: int
+) -> Probes:
+    """The same of whole weights; ``base`` opens those that they are compared with, afterwards."""
+    ours, dtype = _next_tokens(policy, prompts, nodes), policy.dtype
+    del policy
+    return _choose(prompts, ours, _next_tokens(base(), prompts, nodes), dtype, most)
+
+
+def _choose(
+    prompts: Sequence[list[int]],
+    ours: Sequence[Tensor],
+    bases: Sequence[Tensor],
+    dtype: Precision,
+    most: int | None,
+) -> Probes:
     moved = [float((o.exp() * (o - b)).sum()) for o, b in zip(ours, bases, strict=True)]
     ranked = sorted(range(len(prompts)), key=lambda place: moved[place], reverse=True)
     probes: list[Probe] = []
@@ -65,7 +85,7 @@ def make_probes(
         ids = ours_V.topk(min(TOKENS, len(ours_V))).indices.tolist()
         top = [(id, float(ours_V[id]), float(base_V[id])) for id in ids]
         probes.append(Probe(prompts[place], top))
-    return Probes(probes, policy.dtype)
+    return Probes(probes, dtype)
 
 
 def _next_tokens(policy: Policy, prompts: Sequence[list[int]], nodes: int) -> list[Tensor]:

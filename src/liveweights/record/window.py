@@ -52,7 +52,8 @@ with unread as (
     from feedback_keys k
     join feedback f on f.day = k.day and f.generation = k.generation and f.seq = k.seq
     where f.signal <> 'shown' and not exists (
-        select from consumed where consumed.feedback = k.seq)
+        select from consumed
+        where consumed.feedback = k.seq and consumed.cycle <> all(%(before)s::bigint[]))
     group by k.day, k.generation
 ), candidates as (
     select g.id, g.alias, g.tenant, g.session, g.user_id, u.arrived
@@ -61,7 +62,7 @@ with unread as (
     union all
     select g.id, g.alias, g.tenant, g.session, g.user_id, g.created_at
     from generations g
-    where g.alias = %(alias)s and g.consent and g.checkpoint <> all(%(foreign)s::text[])
+    where g.alias = %(alias)s and g.consent and g.checkpoint <> all(%(strange)s::text[])
       and g.output = '' and g.finish_reason not in ('cancelled', 'error')
       and g.selection is null
       and not exists (
@@ -71,7 +72,7 @@ with unread as (
     union all
     select g.id, g.alias, g.tenant, g.session, g.user_id, n.created_at
     from generations g cross join lateral ({NEXT}) n
-    where g.alias = %(alias)s and g.consent and g.checkpoint <> all(%(foreign)s::text[])
+    where g.alias = %(alias)s and g.consent and g.checkpoint <> all(%(strange)s::text[])
       and g.endpoint = 'chat' and g.session is not null and g.output <> ''
       and not exists (
           select from feedback f
@@ -206,6 +207,8 @@ async def claim(
     max_held_back: int,
     teacher: str | None = None,
     may_learn: MayLearn = may_learn_all,
+    onto: str | None = None,
+    others: bool = False,
 ) -> Claim:
     """Choose what ``cycle`` reads, in the caller's transaction.
 
@@ -221,6 +224,10 @@ async def claim(
     ``teacher`` is another alias: of its answers those that users took are learnt from, on their
     side of the split, and nothing is judged on them. What may not be learnt from stays unread.
 
+    With ``others`` somebody's reactions to answers of other bases are claimed as well: they teach
+    in words. ``onto`` is a base that learns in place of the incumbent's: what cycles have read for
+    that one is read again.
+
     Raises UnknownCycle.
     """
     cursor = await conn.execute(
@@ -230,12 +237,19 @@ async def claim(
         raise UnknownCycle(f"there is no cycle {cycle} of alias {alias!r}")
     if (claimed := await count(conn, cycle)).total:
         return claimed
-    foreign = await read_foreign(conn, row[0])
+    strange = await read_foreign(conn, onto or row[0])
+    before = [] if onto is None else await _read_before(conn, alias, cycle)
     room: dict[Split, int] = {"train": max_rows, "held_back": max_held_back}
     ids: list[str] = []
     splits: list[Split] = []
     async with conn.cursor(name="candidates") as candidates:
-        values = {"alias": alias, "foreign": foreign, "teacher": teacher}
+        values = {
+            "alias": alias,
+            "foreign": [] if others else strange,
+            "strange": strange,
+            "teacher": teacher,
+            "before": before,
+        }
         await candidates.execute(CANDIDATES.encode(), values)
         async for id, model, tenant, session, user in candidates:
             split = split_of(split_key(tenant, session, user, id), held_back_share)
@@ -253,6 +267,12 @@ async def claim(
     await conn.execute(insert, {"cycle": cycle, "days": days, "ids": ids, "splits": splits})
     await conn.execute(SEAL, {"cycle": cycle, "days": days})
     return await count(conn, cycle)
+
+
+async def _read_before(conn: Connection, alias: str, cycle: int) -> list[int]:
+    """The alias's cycles before that one."""
+    cursor = await conn.execute("select id from turns where alias = %s and id < %s", (alias, cycle))
+    return [id for (id,) in await cursor.fetchall()]
 
 
 async def copy_claim(conn: Connection, cycle: int, to: int) -> None:

@@ -84,16 +84,19 @@ async def start_canary(
     reason: str,
     evidence: Mapping[str, Any] | None = None,
     version: int | None = None,
+    across: bool = False,
 ) -> Alias:
     """Send ``share`` of the sessions, or of the answers where it begins ``by_answer``, to
-    ``checkpoint``, and ``shadow`` of the others' requests too.
+    ``checkpoint``, and ``shadow`` of the others' requests too; ``across``: it may be on another
+    base.
 
     A canary that runs takes a step; the same again changes nothing. Raises AliasError when it is
-    live already or another canary runs.
+    live already or another canary runs, and AnotherBase.
     """
     async with _transaction(conn, checkpoint):
         alias = await _select(conn, name, lock=True, version=version)
-        await require_same_base(conn, alias, checkpoint)
+        if not across and alias.canary != checkpoint:
+            await require_same_base(conn, alias, checkpoint)
         same = abs(alias.share - share) < 1e-6 and abs(alias.shadow - shadow) < 1e-6
         if alias.canary == checkpoint and same:
             return alias
@@ -167,17 +170,23 @@ async def promote(
     evidence: Mapping[str, Any] | None = None,
     version: int | None = None,
 ) -> Alias:
-    """Make ``checkpoint`` live and end any canary; promoting what is live changes nothing."""
+    """Make ``checkpoint`` live and end any canary; promoting what is live changes nothing.
+
+    A canary on another base takes its alias there: what is live on the former one is nothing that
+    a rollback returns to; ``switch`` does. Raises AnotherBase for any other checkpoint.
+    """
     async with _transaction(conn, checkpoint):
         alias = await _select(conn, name, lock=True, version=version)
         if alias.live == checkpoint:
             return alias
-        await require_same_base(conn, alias, checkpoint)
+        if alias.canary != checkpoint:
+            await require_same_base(conn, alias, checkpoint)
+        stays = await root_of(conn, checkpoint) == await root_of(conn, alias.live)
         await _end_other_canary(conn, alias, checkpoint, f"{checkpoint} was promoted")
         await _note(
             conn,
             name,
-            "promote",
+            "promote" if stays else "switch",
             checkpoint,
             previous=alias.live,
             cycle=cycle,
@@ -256,7 +265,7 @@ async def require_same_base(conn: Connection, alias: Alias, checkpoint: str) -> 
     if wanted is not None and wanted != has:
         raise AnotherBase(
             f"{checkpoint} builds on {wanted}, and {alias.name!r} stands on {has};"
-            " `liveweights up --model ... --switch-alias` is how an alias gets another base"
+            f" `liveweights switch {alias.name} BASE` is how an alias gets another base"
         )
 
 

@@ -68,7 +68,7 @@ class Deployer:
     In ``cache`` are kept the whole weights of checkpoints that are differences. With a ``base``
     only aliases that stand on it are served, since the engine has its tokenizer, and not
     ``others``: those have a deployer of their own. ``model`` is the public name that this one is
-    for.
+    for. A name whose alias has gone over to another base is kept until it is ``handed_over``.
 
     With a ``share`` of the memory, nothing is held while that sleeps, and what is loaded is granted
     before: as many bytes as ``expect`` says. Former checkpoints are not kept then.
@@ -91,6 +91,7 @@ class Deployer:
         model: str | None = None,
         share: Share | None = None,
         expect: Expect = lambda checkpoint, base: 0,
+        handed_over: Callable[[str], bool] = lambda name: True,
     ) -> None:
         self._pool = pool
         self._dsn = dsn
@@ -105,6 +106,7 @@ class Deployer:
         self._model = model
         self._share = share
         self._expect = expect
+        self._handed_over = handed_over
         self._settings = settings or DeploymentSettings()
         self._slots: dict[str, Slot] = {}
         self._attempts: dict[str, int] = {}
@@ -217,7 +219,7 @@ class Deployer:
         failures = (self._slots[live].error for live in lives if live in self._slots)
         share.settle(
             there=any(self._is_ready(route.live) for route in self._router.routes()),
-            warm=bool(desired.warm),
+            warm=bool(desired.warm or desired.guests),
             failure=next((error for error in failures if error), None),
         )
 
@@ -262,14 +264,21 @@ class Deployer:
             if not self._is_ready(alias.live):
                 self._stand_in(alias, desired)
                 continue
-            canary = alias.canary if self._is_ready(alias.canary) else None
+            elsewhere = alias.canary in desired.elsewhere
+            canary = alias.canary if elsewhere or self._is_ready(alias.canary) else None
             share, shadow = (alias.share, alias.shadow) if canary else (0.0, 0.0)
             self._router.set(
-                alias.name, alias.live, canary, share, shadow, by_answer=alias.by_answer
+                alias.name,
+                alias.live,
+                canary,
+                share,
+                shadow,
+                by_answer=alias.by_answer,
+                elsewhere=elsewhere,
             )
         names = {alias.name for alias in desired.aliases}
         for route in self._router.routes():
-            if route.name not in names:
+            if route.name not in names and self._handed_over(route.name):
                 self._router.remove(route.name)
 
     def _stand_in(self, alias: Alias, desired: Desired) -> None:

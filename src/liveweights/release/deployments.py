@@ -48,6 +48,8 @@ class Desired:
 
     ``versions`` changes for a checkpoint whenever a row that asks for it changes. ``withdrawn``
     are what each alias was rolled back from, ``stand_ins`` what else it ever had, newest first.
+    ``guests`` are canaries of aliases that stand on another base, ``elsewhere`` those of these
+    aliases that are on another.
     """
 
     aliases: tuple[Alias, ...]
@@ -56,6 +58,8 @@ class Desired:
     versions: dict[str, tuple[str, ...]]
     withdrawn: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     stand_ins: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    guests: tuple[str, ...] = ()
+    elsewhere: frozenset[str] = frozenset()
 
 
 async def ready(conn: Connection, checkpoint: str) -> Readiness:
@@ -131,10 +135,10 @@ async def read_desired(
     )
     warm = await cursor.fetchall()
     cursor = await conn.execute(
-        f"select {ALIAS_COLUMNS}, r.action, r.checkpoint, r.previous, r.reason"
+        f"select {ALIAS_COLUMNS}, l.root, c.root, r.action, r.checkpoint, r.previous, r.reason"
         " from aliases left join releases r on r.alias = name"
-        " where (%(base)s::text is null"
-        " or (select root from ancestry where id = live) = %(base)s)"
+        " join ancestry l on l.id = live left join ancestry c on c.id = canary"
+        " where (%(base)s::text is null or l.root = %(base)s or c.root = %(base)s)"
         " and not name = any(%(others)s)"
         " and (name = %(model)s or not exists (select from models m where m.name = aliases.name))"
         " order by name, r.id".encode(),
@@ -142,8 +146,15 @@ async def read_desired(
     )
     by_name: dict[str, Alias] = {}
     histories: dict[str, list[Release]] = {}
-    for *columns, action, checkpoint, previous, reason in await cursor.fetchall():
+    guests: dict[str, str] = {}
+    elsewhere: set[str] = set()
+    for *columns, stands, tries, action, checkpoint, previous, reason in await cursor.fetchall():
         alias = Alias(*columns)
+        if base is not None and alias.canary and stands != tries:
+            if tries == base:
+                guests[alias.canary] = f"{alias.name}:{alias.version}"
+                continue
+            elsewhere.add(alias.canary)
         by_name[alias.name] = alias
         history = histories.setdefault(alias.name, [])
         if action:
@@ -152,9 +163,11 @@ async def read_desired(
     versions: dict[str, tuple[str, ...]] = {}
     for alias in aliases:
         for checkpoint in (alias.live, alias.canary):
-            if checkpoint:
+            if checkpoint and checkpoint not in elsewhere:
                 asked = (f"{alias.name}:{alias.version}",)
                 versions[checkpoint] = versions.get(checkpoint, ()) + asked
+    for checkpoint, asked in guests.items():
+        versions[checkpoint] = (*versions.get(checkpoint, ()), asked)
     for checkpoint, until in warm:
         versions[checkpoint] = (*versions.get(checkpoint, ()), f"warm:{until}")
     return Desired(
@@ -164,6 +177,8 @@ async def read_desired(
         versions=versions,
         withdrawn={alias: withdrawn(history) for alias, history in histories.items()},
         stand_ins={alias: stand_ins(history) for alias, history in histories.items()},
+        guests=tuple(guests),
+        elsewhere=frozenset(elsewhere),
     )
 
 
@@ -193,11 +208,13 @@ def stand_ins(releases: Sequence[Release]) -> list[str]:
 def order(desired: Desired, keep_previous: int, max_resident: int) -> list[str]:
     """The checkpoints that should be resident, most needed first, at most ``max_resident``.
 
-    Live ones are never cut; then come canaries (shadows too), warm ones and former live ones.
+    Live ones are never cut; then come canaries (shadows too, and those of aliases that stand on
+    another base), warm ones and former live ones.
     """
     lives = [alias.live for alias in desired.aliases]
     others = [alias.canary for alias in desired.aliases if alias.canary]
-    others += desired.warm
+    others = [canary for canary in others if canary not in desired.elsewhere]
+    others += [*desired.guests, *desired.warm]
     for alias in desired.aliases:
         others += desired.former.get(alias.name, [])[:keep_previous]
     wanted = list(dict.fromkeys([*lives, *others]))

@@ -95,11 +95,7 @@ class Models:
 
     def states(self) -> dict[str, LoadState]:
         """By public name: whether it can answer now."""
-        return {
-            route.name: model.state(route.live)
-            for model in self._models
-            for route in model.router.routes()
-        }
+        return {route.name: self.find(route.name).state(route.live) for route in self.routes()}
 
     def held(self) -> dict[str, int]:
         """By public name: the bytes that a model takes of a memory that is bounded."""
@@ -130,6 +126,15 @@ class Models:
                 return model
         raise UnknownModel(name)
 
+    def choose(self, name: str, session: str | None) -> list[tuple[Model, str | None]]:
+        """Who answers a request of the session for that name, the next where one cannot: a model
+        with the checkpoint of it that is meant, None where its router says. A canary on another
+        base is another model's. Raises UnknownModel."""
+        model = self.find(name)
+        canary = model.router.draw_elsewhere(name, session)
+        others = [one for one in self._models if canary is not None and one.router.ready(canary)]
+        return [*((other, canary) for other in others[:1]), (model, None)]
+
     @contextmanager
     def pin(self, name: str, session: str | None) -> Generator[tuple[Model, Pin]]:
         """One model and one checkpoint of it, which is held for as long as the context lasts.
@@ -141,7 +146,13 @@ class Models:
             yield model, pin
 
     def routes(self) -> list[Route]:
-        return [route for model in self._models for route in model.router.routes()]
+        """One for each public name: while a name goes over to another base both have it, and the
+        first answers."""
+        routes: dict[str, Route] = {}
+        for model in self._models:
+            for route in model.router.routes():
+                routes.setdefault(route.name, route)
+        return list(routes.values())
 
     def resident(self) -> frozenset[str]:
         """The checkpoints that can answer."""
@@ -158,4 +169,6 @@ class Models:
     def draw_shadow(self, name: str, answered_by: str) -> str | None:
         """See ``Router.draw_shadow``."""
         drawn = (model.router.draw_shadow(name, answered_by) for model in self._models)
-        return next((checkpoint for checkpoint in drawn if checkpoint is not None), None)
+        checkpoint = next((one for one in drawn if one is not None), None)
+        there = checkpoint is not None and any(m.router.ready(checkpoint) for m in self._models)
+        return checkpoint if there else None

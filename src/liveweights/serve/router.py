@@ -37,6 +37,8 @@ class Route:
     shadow: float = 0.0
     by_answer: bool = False
     """Whether ``share`` is of the answers, each drawn for itself, whatever its session."""
+    elsewhere: bool = False
+    """Whether ``canary`` is on another base, so that another model's router has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +86,15 @@ class Router:
         shadow: float = 0.0,
         *,
         by_answer: bool = False,
+        elsewhere: bool = False,
     ) -> None:
         """Point ``alias`` at its checkpoints; requests that are pinned already stay as they are."""
         if not 0.0 <= share <= 1.0:
             raise ValueError(f"the canary share of {alias!r} is {share}, not in [0, 1]")
         known = self._routes.get(alias)
         since = known.since if known else int(time.time())
-        self._routes[alias] = Route(alias, live, canary, share, since, shadow, by_answer)
-        self._resident |= {live} if canary is None else {live, canary}
+        self._routes[alias] = Route(alias, live, canary, share, since, shadow, by_answer, elsewhere)
+        self._resident |= {live} if canary is None or elsewhere else {live, canary}
 
     def remove(self, alias: str) -> None:
         self._routes.pop(alias, None)
@@ -119,14 +122,17 @@ class Router:
         return checkpoint in self._resident
 
     @contextmanager
-    def pin(self, model: str, session: str | None) -> Generator[Pin]:
-        """Hold one checkpoint for as long as the context lasts.
+    def pin(self, model: str, session: str | None, checkpoint: str | None = None) -> Generator[Pin]:
+        """Hold one checkpoint for as long as the context lasts: ``checkpoint``, if it is given.
 
         A session sticks to its side of a canary; without one, and where the share is of answers,
-        the side is drawn. A canary that
-        cannot answer is passed over for the live one. Raises UnknownModel, NotReady.
+        the side is drawn. A canary that cannot answer is passed over for the live one. Raises
+        UnknownModel, NotReady.
         """
-        checkpoint = self._resolve(model, session)
+        if checkpoint is None:
+            checkpoint = self._resolve(model, session)
+        elif checkpoint not in self._resident:
+            raise NotReady(f"{checkpoint}, which {model!r} tries, is not loaded")
         pin = Pin(model, checkpoint, self._selections.get(checkpoint))
         self._in_use[pin.checkpoint] = self._in_use.get(pin.checkpoint, 0) + 1
         try:
@@ -140,24 +146,28 @@ class Router:
             if model in self._resident:
                 return model
             raise UnknownModel(model)
-        if route.canary is not None and route.canary in self._resident:
-            if session is None or route.by_answer:
-                place = random.random()
-            else:
-                place = position(route.name, route.canary, session)
-            if place < route.share:
-                return route.canary
+        canary = route.canary if route.canary in self._resident else None
+        if canary is not None and _is_drawn(route, canary, session):
+            return canary
         if route.live not in self._resident:
             raise NotReady(f"{route.live}, which {model!r} points at, is not loaded")
         return route.live
+
+    def draw_elsewhere(self, model: str, session: str | None) -> str | None:
+        """The canary on another base that a request of the session is for; None where this router
+        has what answers."""
+        route = self._routes.get(model)
+        if route is None or route.canary is None or not route.elsewhere:
+            return None
+        return route.canary if _is_drawn(route, route.canary, session) else None
 
     def draw_shadow(self, model: str, answered_by: str) -> str | None:
         """The checkpoint to put a request to that ``answered_by`` has answered, by chance."""
         route = self._routes.get(model)
         if route is None or route.canary is None or answered_by != route.live:
             return None
-        drawn = route.canary in self._resident and random.random() < route.shadow
-        return route.canary if drawn else None
+        there = route.elsewhere or route.canary in self._resident
+        return route.canary if there and random.random() < route.shadow else None
 
     def _release(self, checkpoint: str) -> None:
         left = self._in_use[checkpoint] - 1
@@ -187,3 +197,10 @@ class Router:
             waiter = asyncio.get_running_loop().create_future()
             self._waiting.setdefault(checkpoint, []).append(waiter)
             await waiter
+
+
+def _is_drawn(route: Route, canary: str, session: str | None) -> bool:
+    """Whether a request of the session is the canary's."""
+    if session is None or route.by_answer:
+        return random.random() < route.share
+    return position(route.name, canary, session) < route.share

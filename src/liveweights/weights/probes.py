@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 FILE = "probes.json"
+Precision = Literal["float32", "bfloat16"]
 
 
 class Probe(msgspec.Struct, frozen=True):
@@ -24,7 +25,7 @@ class Probes(msgspec.Struct, frozen=True):
     """What ``probes.json`` in a checkpoint's folder holds."""
 
     probes: list[Probe]
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Precision = "float32"
     """The trainer's precision."""
 
 

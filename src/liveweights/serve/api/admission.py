@@ -156,18 +156,22 @@ async def _pin(
     refusal: ApiError | None = None
     for name in names:
         try:
-            model = service.models.find(name)
-            async with AsyncExitStack() as attempt:
-                if model.share is not None:
-                    await _await_load(model.share, attempt, exchange)
-                pin = attempt.enter_context(model.router.pin(name, caller.sticky))
-                stack.push_async_exit(attempt.pop_all())
-                return model, pin
+            choices = service.models.choose(name, caller.sticky)
         except UnknownModel:
             continue
-        except (NotReady, NotLoaded) as error:
-            told = f"The model cannot answer at the moment: {error}."
-            refusal = refusal or unavailable(told)
+        for model, checkpoint in choices:
+            try:
+                async with AsyncExitStack() as attempt:
+                    if model.share is not None:
+                        await _await_load(model.share, attempt, exchange)
+                    pin = attempt.enter_context(model.router.pin(name, caller.sticky, checkpoint))
+                    stack.push_async_exit(attempt.pop_all())
+                    return model, pin
+            except UnknownModel:
+                continue
+            except (NotReady, NotLoaded) as error:
+                told = f"The model cannot answer at the moment: {error}."
+                refusal = refusal or unavailable(told)
     raise refusal or model_not_found(names[0])
 
 

@@ -64,9 +64,8 @@ class Listing:
         """Every alias and hosted model; ``tenant``: whose use the terms are asked about, who is not
         told of those that are not visible. None: the operator."""
         local = [
-            self._describe(route.name, route, model, tenant)
-            for model in self._models
-            for route in model.router.routes()
+            self._describe(route.name, route, self._models.find(route.name), tenant)
+            for route in self._models.routes()
         ]
         hosted = [self._describe_hosted(model, tenant) for model in self._hosted]
         return [one for one in (*local, *hosted) if one.visible or tenant is None]

@@ -27,7 +27,9 @@ MOST_WAITING = 16
 class Shadow:
     """One request at a time, after its user was answered; use as ``async with``.
 
-    ``keep`` stores what came of it. Requests without consent to training are left alone.
+    ``keep`` stores what came of it. Requests without consent to training are left alone. A canary
+    on another base is put the same words in its own tokens; what is asked in a chat template's, or
+    within the tokens of a constraint, it is not.
     """
 
     def __init__(self, models: Models, keep: Callable[[ShadowAnswer], Awaitable[None]]) -> None:
@@ -56,6 +58,8 @@ class Shadow:
         checkpoint = self._models.draw_shadow(draft.alias, draft.checkpoint)
         if checkpoint is None or not draft.caller.consent or self._waiting.full():
             return
+        if self._models.find(checkpoint).engine is not draft.engine and not _is_plain(draft):
+            return
         self._waiting.put_nowait((draft, checkpoint))
 
     async def _run(self) -> None:
@@ -73,7 +77,11 @@ class Shadow:
         )
         made.started = time.perf_counter()
         reason = "error"
-        with self._models.pin(checkpoint, None) as (_, pin):
+        with self._models.pin(checkpoint, None) as (model, pin):
+            if model.engine is not draft.engine:
+                made.engine = model.engine
+                made.prompt_ids = model.tokenizer.encode(self._read_prompt(draft))
+                made.sampling = replace(draft.sampling, skip="", logit_bias=())
             if draft.may_be_silent:
                 made.silence = Silence.begin(pin.selection, made.sampling)
             answer = made.engine.generate(checkpoint, made.prompt_ids, made.sampling)
@@ -99,3 +107,14 @@ class Shadow:
             finish_reason=reason,
             total_ms=made.elapsed_ms(),
         )
+
+    def _read_prompt(self, draft: Draft) -> str:
+        """What was asked, in words."""
+        tokenizer = self._models.find(draft.checkpoint).tokenizer
+        asked = tokenizer.decode(draft.prompt_ids, skip_special_tokens=True)
+        return asked + draft.sampling.skip
+
+
+def _is_plain(draft: Draft) -> bool:
+    """Whether any model can be asked the same."""
+    return draft.endpoint == "completion" and draft.sampling.constraint is None
