@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from liveweights import bounds
+from liveweights.agent.settings import AgentSettings
 from liveweights.agentdb.settings import DatabaseSettings
 from liveweights.bom.settings import BomSettings
 from liveweights.catalog.template import TemplateSettings
@@ -216,6 +217,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     retention: RetentionSettings = RetentionSettings()
     cycle: CycleSettings = CycleSettings()
     databases: DatabaseSettings = DatabaseSettings()
+    agent: AgentSettings = AgentSettings()
     record: RecordSettings = RecordSettings()
     prices: Annotated[
         dict[str, Price],

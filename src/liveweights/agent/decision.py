@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -86,6 +85,6 @@ def shorten(text: str, most: int) -> str:
 LAST = "[No further tool can be called. Answer with what is known.]"
 
 
-def tell_last(outputs: Sequence[str]) -> list[str]:
-    """What the calls of a step gave, where the next one is the last: the model is told so."""
-    return [*outputs[:-1], f"{outputs[-1]}\n\n{LAST}"] if outputs else []
+def tell_last(output: str) -> str:
+    """What a call gave, where the next step is the last one: the model is told so."""
+    return f"{output}\n\n{LAST}"

@@ -50,11 +50,16 @@ class Shed:
         named = self._settings.servers.items()
         return there + [label for label, one in named if not one.tenants or tenant in one.tenants]
 
-    def open(self, label: str, tenant: str, /) -> AbstractAsyncContextManager[Toolset]:
+    def open(
+        self, label: str, tenant: str, /, *, url: str | None = None
+    ) -> AbstractAsyncContextManager[Toolset]:
         labels = self.list_labels(tenant)
         if label not in labels:
             listed = ", ".join(labels) or "none"
             raise UnknownTools(f"no tools are called {label[:64]!r} here; there are {listed}")
+        server = self._settings.servers.get(label)
+        if url is not None and (server is None or url.rstrip("/") != server.url.rstrip("/")):
+            raise UnknownTools(f"the tools called {label!r} here are not at {url[:200]!r}")
         return self._open(label, tenant)
 
     @asynccontextmanager

@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from liveweights.agent.settings import AgentSettings
+
 
 class ToolError(Exception):
     """A call did not work; the message says why, to the model and to the user."""
@@ -51,10 +53,20 @@ class Toolset(Protocol):
 class Tools(Protocol):
     """``agent.shed.Shed`` is the real one."""
 
-    def open(self, label: str, tenant: str, /) -> AbstractAsyncContextManager[Toolset]:
-        """The tools of that label, for a response to ``tenant``. Raises UnknownTools at once, and
-        ToolError where they are entered."""
+    def open(
+        self, label: str, tenant: str, /, *, url: str | None = None
+    ) -> AbstractAsyncContextManager[Toolset]:
+        """The tools of that label, for a response to ``tenant``; ``url`` is where the client thinks
+        that they are. Raises UnknownTools at once, and ToolError where they are entered."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """What it takes to run tools while a model answers."""
+
+    tools: Tools
+    settings: AgentSettings
 
 
 def read_text(arguments: Mapping[str, Any], name: str) -> str:

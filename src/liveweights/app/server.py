@@ -14,6 +14,8 @@ import msgspec
 from starlette.datastructures import QueryParams
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from liveweights.agent.shed import Shed
+from liveweights.agent.tool import Agent
 from liveweights.app.lineup import Lineup
 from liveweights.app.place import Place
 from liveweights.app.report import Report
@@ -167,6 +169,7 @@ async def run_api(place: Place, report: Report) -> None:
             authenticator=authenticator,
             limiter=limiter,
             tariffs=tariffs,
+            agent=make_agent(pool, place),
             pages=[
                 *billing_routes(pool, authenticator, limiter),
                 *insight_routes(pool, authenticator, limiter, config.rewards),
@@ -187,6 +190,12 @@ async def run_api(place: Place, report: Report) -> None:
         ):
             stack.callback(asyncio.create_task(work).cancel)
         await _listen(app, config, sockets, report, leave=console.feed.close)
+
+
+def make_agent(pool: Pool, place: Place) -> Agent:
+    """The tools that models may use here."""
+    settings, folder = place.config.agent, place.home / "databases"
+    return Agent(Shed(settings, pool, folder, place.config.databases), settings)
 
 
 async def run_gateway(place: Place, report: Report) -> None:

@@ -66,7 +66,8 @@ async def add_folder(
     each: Callable[[int, int], None] = lambda done, of: None,
 ) -> Indexed:
     """Read the folder's files, in one transaction: what is new or has changed since it was read
-    last, and without what is gone. ``folder`` is absolute; ``each`` is told of each file: how many are done, of how many.
+    last, and without what is gone. ``folder`` is absolute; ``each`` is told of each file: how many
+    are done, of how many.
 
     Raises OSError.
     """

@@ -174,32 +174,44 @@ async def _pin(
 
 @asynccontextmanager
 async def turn(
-    service: Service, caller: Caller, drafts: Sequence[Draft], exchange: Exchange
+    service: Service,
+    caller: Caller,
+    drafts: Sequence[Draft],
+    exchange: Exchange,
+    *,
+    before: Sequence[Draft] = (),
 ) -> AsyncGenerator[None]:
     """Hold what the key's limits and the server's slots give, once it is this request's turn.
 
     Raises ApiError 429 at once where a limit or the queue is full, 408 where the deadline passes
-    in the queue, ClientGone. Afterwards the key is charged with what ``drafts`` used. The service
-    itself waits behind a full queue, too.
+    in the queue, ClientGone. Afterwards the key is charged with what ``drafts`` used, and those
+    that the same request had ``before``. The service itself waits behind a full queue, too, and so
+    does who had a turn before.
     """
     if service.tariffs is not None:
         for draft in drafts:
             draft.held = service.tariffs.find(caller.tenant, draft.alias, draft.created_at)
     permit = exchange.permit
     most = [(draft, draft.sampling.max_tokens) for draft in drafts]
+    used, cost = _used(permit, before)
     await permit.reserve(
-        sum(len(draft.prompt_ids) + tokens for draft, tokens in most),
-        sum(_cost(permit, draft, tokens) for draft, tokens in most),
+        used + sum(len(draft.prompt_ids) + tokens for draft, tokens in most),
+        cost + sum(_cost(permit, draft, tokens) for draft, tokens in most),
     )
     exchange.headers = (*exchange.headers, *header_of(exchange.ignored), *permit.headers())
+    patient = caller.own or bool(before)
     try:
-        async with _slots(service, len(drafts), caller, exchange):
+        async with _slots(service, len(drafts), caller, exchange, patient=patient):
             yield
     finally:
-        permit.used = sum(draft.used() for draft in drafts)
-        permit.cost = sum(
-            _cost(permit, draft, len(draft.tokens)) for draft in drafts if draft.tokens
-        )
+        permit.used, permit.cost = _used(permit, [*before, *drafts])
+
+
+def _used(permit: Permit, drafts: Sequence[Draft]) -> tuple[int, int]:
+    """Tokens to charge for, and what they cost."""
+    sampled = [draft for draft in drafts if draft.tokens]
+    cost = sum(_cost(permit, draft, len(draft.tokens)) for draft in sampled)
+    return sum(draft.used() for draft in drafts), cost
 
 
 def _cost(permit: Permit, draft: Draft, tokens: int) -> int:
@@ -210,9 +222,9 @@ def _cost(permit: Permit, draft: Draft, tokens: int) -> int:
 
 @asynccontextmanager
 async def _slots(
-    service: Service, count: int, caller: Caller, exchange: Exchange
+    service: Service, count: int, caller: Caller, exchange: Exchange, *, patient: bool
 ) -> AsyncGenerator[None]:
-    slots = service.slots.hold(count, tenant=caller.tenant, patient=caller.own)
+    slots = service.slots.hold(count, tenant=caller.tenant, patient=patient)
     held = False
     try:
         async with exchange.waited_for() as watch:

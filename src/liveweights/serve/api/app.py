@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from liveweights.agent.tool import Agent
 from liveweights.http.application import Application
 from liveweights.http.authentication import Authenticator, for_readers
 from liveweights.http.errors import ApiError
@@ -99,6 +100,7 @@ def create_app(
     authenticator: Authenticator | None = None,
     limiter: Limiter | None = None,
     tariffs: Tariffs | None = None,
+    agent: Agent | None = None,
     pages: Routes = (),
 ) -> ASGIApp:
     """The API over models and a record that the caller opened and will close.
@@ -108,8 +110,8 @@ def create_app(
     key's requests ask of a model where they do not say, by default what the settings say of its
     tenant; ``listing`` is what is said of the models. Without ``responses`` no
     conversation is kept for /v1/responses. ``slots`` are of the settings' size, unless the caller
-    looks at them too. Without ``tariffs`` no answer says what it costs. ``pages`` are answered
-    beside it.
+    looks at them too. Without ``tariffs`` no answer says what it costs; without an ``agent`` no
+    tools are run here. ``pages`` are answered beside it.
     """
     settings = settings or ApiSettings()
     hosted = HostedModels() if hosted is None else hosted  # it may be empty now
@@ -130,6 +132,7 @@ def create_app(
         choices,
         shadow,
         tariffs,
+        agent,
     )
     listing = listing or Listing(models, hosted, terms)
     known = ModelsEndpoint(listing, authenticator, limiter)

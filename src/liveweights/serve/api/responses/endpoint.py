@@ -29,6 +29,7 @@ from liveweights.serve.api.responses.items import Item, to_messages
 from liveweights.serve.api.responses.objects import DeletedResponse, make_response
 from liveweights.serve.api.responses.request import ResponsesRequest
 from liveweights.serve.api.responses.shape import ResponseShape
+from liveweights.serve.api.responses.steps import answer_with_tools, find_served
 
 
 class ResponsesEndpoint:
@@ -51,7 +52,26 @@ class ResponsesEndpoint:
             messages.insert(0, Message("system", request.instructions))
         if not messages:
             raise bad_request("'input' is empty: there is nothing to answer.", "input", "empty")
+        served = find_served(request, service.agent, exchange)
         async with pinned(service, request, caller, exchange) as (model, pin):
+            if served and service.agent is not None:
+
+                async def keep(shape: ResponseShape, draft: Draft, caller: Caller) -> None:
+                    await self._keep(request, shape, draft, caller, new)
+
+                await answer_with_tools(
+                    service,
+                    service.agent,
+                    request,
+                    caller,
+                    exchange,
+                    model=model,
+                    pin=pin,
+                    messages=messages,
+                    served=served,
+                    keep=keep,
+                )
+                return
             chat = request.as_chat(messages)
             drafts, toolbox = await prepare(
                 service,
@@ -78,13 +98,24 @@ class ResponsesEndpoint:
 
             async def settle() -> None:
                 shape.complete(draft)
-                kept = request.store is not False and not caller.own
-                if service.responses is not None and kept:
-                    await _keep(service.responses, shape, draft, caller, new)
+                await self._keep(request, shape, draft, caller, new)
 
             stream = bool(request.stream)
             async with turn(service, caller, drafts, exchange):
                 await answer(service, drafts, shape, exchange, stream=stream, settle=settle)
+
+    async def _keep(
+        self,
+        request: ResponsesRequest,
+        shape: ResponseShape,
+        draft: Draft,
+        caller: Caller,
+        new: list[Item],
+    ) -> None:
+        """Store the answer, where it is to be. Raises ApiError."""
+        store = self._service.responses
+        if store is not None and request.store is not False and not caller.own:
+            await _keep(store, shape, draft, caller, new)
 
     async def _earlier(self, request: ResponsesRequest, caller: Caller) -> list[Item]:
         """What was said before this turn. Raises ApiError 400, 503."""

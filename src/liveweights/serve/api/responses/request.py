@@ -28,7 +28,6 @@ LOGPROBS = "message.output_text.logprobs"
 # What is not done here, unless it is null or one of these, which ask for what is done anyway.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "truncation": ("disabled",),
-    "max_tool_calls": (),
     "context_management": (),
 }
 REFUSED: dict[str, tuple[Any, ...]] = {"background": (False,), "conversation": (), "prompt": ()}
@@ -85,8 +84,10 @@ class ResponsesRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
     truncation: str | None = None
     conversation: Any = None
     prompt: Any = None
-    max_tool_calls: int | None = None
     context_management: Any = None
+
+    max_tool_calls: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+    """Of tools that the server runs."""
 
     def check(self) -> None:
         for name in self._other_than(REFUSED):
