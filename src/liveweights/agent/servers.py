@@ -221,7 +221,7 @@ async def _over_http(server: ToolServer, seconds: float) -> AsyncGenerator[Any]:
         def __init__(self, stream: Any) -> None:
             self._stream = stream
 
-        async def __aiter__(self) -> Any:
+        async def __aiter__(self) -> AsyncGenerator[bytes]:
             left = LARGEST_MESSAGE
             async for chunk in self._stream:
                 left -= len(chunk)

@@ -10,7 +10,7 @@ import typer
 
 from liveweights.cli.bars import case_bars
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
-from liveweights.cli.output import say, show_json, show_table
+from liveweights.cli.output import say, show, show_json
 from liveweights.documents.index import (
     Folder,
     Indexed,
@@ -86,7 +86,7 @@ def list_(home: Home = HOME, config: Settings = None, as_json: Json = False) -> 
     if as_json:
         show_json(folders)
     else:
-        show_table([_row(folder) for folder in folders], COLUMNS)
+        show([_row(folder) for folder in folders], COLUMNS, as_json=False)
 
 
 COLUMNS = ("name", "documents", "characters", "tenants", "place", "indexed_at")

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from liveweights.agent.tool import Agent
 from liveweights.catalog.template import NOTHING, Render, TemplateRefusal
 from liveweights.catalog.template_host import CONTINUE
 from liveweights.engines.protocol import (
@@ -382,6 +383,7 @@ def make_api(
     chat_template: str | None = None,
     keys: Keys | None = None,
     limiter: Limiter | None = None,
+    agent: Agent | None = None,
     **engine: Any,
 ) -> Api:
     other = {} if chat_template is None else {"template": chat_template}
@@ -398,5 +400,6 @@ def make_api(
         responses=responses,
         authenticator=make_authenticator(settings or ApiSettings(), service_key, keys=keys),
         limiter=limiter,
+        agent=agent,
     )
     return Api(scripted, recorder, router, app, responses)

@@ -39,7 +39,7 @@ from liveweights.serve.api.responses.objects import make_response
 from liveweights.serve.api.responses.request import ResponsesRequest
 from liveweights.serve.api.responses.served import Kit, choose, open_kits, run_call
 from liveweights.serve.api.responses.shape import ResponseShape, ServedCall
-from liveweights.serve.api.responses.tools import Served, read_served
+from liveweights.serve.api.responses.tools import Served, read_served, served_labels
 from liveweights.serve.api.toolbox import Toolbox
 from liveweights.serve.models import Model
 from liveweights.serve.router import Pin
@@ -51,16 +51,19 @@ Keep = Callable[[ResponseShape, Draft, Caller], Awaitable[None]]
 
 
 def find_served(request: ResponsesRequest, agent: Agent | None, exchange: Exchange) -> list[Served]:
-    """The sets of tools that the server is to run; where it runs none, they are left out, and
-    named. Raises ApiError 400."""
-    served = list(read_served(request.tools or ()))
-    if agent is not None:
-        return served
-    for one in served:
+    """The sets of tools that the server is to run. Where it runs none they are left out, as is a
+    choice of what is not offered; both are named. Raises ApiError 400."""
+    asked = list(read_served(request.tools or ()))
+    served = asked if agent is not None else []
+    left_out = [f"{one.at}.type" for one in asked if one not in served]
+    labels = [one.label for one in served]
+    if any(label not in labels for label in served_labels(request.tool_choice)):
+        left_out.append("tool_choice.type")
+    for at in left_out:
         if exchange.strict:
-            raise unsupported(f"{one.at}.type", f"No tools are run here ({one.at}.type).")
-        exchange.ignored.append(f"{one.at}.type")
-    return []
+            raise unsupported(at, f"Tools of this type cannot be run here ({at}).")
+    exchange.ignored += left_out
+    return served
 
 
 @dataclass(slots=True)
