@@ -54,7 +54,7 @@ class ServerTools:
         for _ in range(MOST_PAGES):
             page = await self._ask(self.client.list_tools(cursor=cursor))
             for tool in page.tools:
-                if (self.allowed and tool.name not in self.allowed) or tool.name in self.withheld:
+                if not self._may_call(tool.name):
                     continue
                 reason = find_fault(tool.name, tool.input_schema, [one.name for one in tools])
                 if reason is None and len(tools) == MOST_TOOLS:
@@ -70,11 +70,16 @@ class ServerTools:
         return Listed(tools, left_out[:MOST_TOOLS])
 
     async def call(self, name: str, arguments: Mapping[str, Any], /) -> str:
+        if not self._may_call(name):
+            raise ToolError(f"{name[:64]!r} is not allowed here")
         result = await self._ask(self.client.call_tool(name, dict(arguments)))
         text = show(result)
         if result.is_error:
             raise ToolError(text or "the tool says that it failed, and not why")
         return text
+
+    def _may_call(self, name: str) -> bool:
+        return name not in self.withheld and (not self.allowed or name in self.allowed)
 
     async def _ask(self, work: Awaitable[T]) -> T:
         """Raises ToolError for whatever the server answers wrongly, also where it is gone."""

@@ -39,6 +39,7 @@ from liveweights.insight.endpoint import insight_routes
 from liveweights.insight.generations import generation_routes
 from liveweights.meter.directory import Directory
 from liveweights.meter.ledger_days import keep_closing
+from liveweights.record.conversations import ConversationStore
 from liveweights.record.owners import OwnerStore
 from liveweights.record.responses import ResponseStore
 from liveweights.record.shadow import keep_shadow
@@ -170,6 +171,7 @@ async def run_api(place: Place, report: Report) -> None:
             limiter=limiter,
             tariffs=tariffs,
             agent=make_agent(pool, place),
+            conversations=ConversationStore(pool),
             pages=[
                 *billing_routes(pool, authenticator, limiter),
                 *insight_routes(pool, authenticator, limiter, config.rewards),

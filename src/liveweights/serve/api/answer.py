@@ -32,7 +32,7 @@ from liveweights.serve.api.draft import Draft
 from liveweights.serve.api.metrics import Metrics
 from liveweights.serve.api.names import model_header
 from liveweights.serve.api.objects import CompletionDetails, Usage
-from liveweights.serve.api.recorder import Recorder, Responses
+from liveweights.serve.api.recorder import Conversations, Recorder, Responses
 from liveweights.serve.api.refusals import from_engine
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.api.shadow import Shadow
@@ -57,6 +57,7 @@ class Service:
     shadow: Shadow | None = None
     tariffs: Tariffs | None = None
     agent: Agent | None = None
+    conversations: Conversations | None = None
 
 
 class Shape(Protocol):

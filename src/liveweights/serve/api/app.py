@@ -30,8 +30,9 @@ from liveweights.serve.api.key import KeyEndpoint
 from liveweights.serve.api.metrics import MetricsEndpoint
 from liveweights.serve.api.models import Listing, ModelsEndpoint
 from liveweights.serve.api.openapi import describe_api
-from liveweights.serve.api.recorder import Recorder, Responses
+from liveweights.serve.api.recorder import Conversations, Recorder, Responses
 from liveweights.serve.api.refusals import REFUSALS
+from liveweights.serve.api.responses.conversations import ConversationsEndpoint
 from liveweights.serve.api.responses.endpoint import ResponseEndpoint, ResponsesEndpoint
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.api.shadow import Shadow
@@ -101,6 +102,7 @@ def create_app(
     limiter: Limiter | None = None,
     tariffs: Tariffs | None = None,
     agent: Agent | None = None,
+    conversations: Conversations | None = None,
     pages: Routes = (),
 ) -> ASGIApp:
     """The API over models and a record that the caller opened and will close.
@@ -109,9 +111,9 @@ def create_app(
     may. ``terms`` say what each model may be used for, by default anything; ``route_of`` what a
     key's requests ask of a model where they do not say, by default what the settings say of its
     tenant; ``listing`` is what is said of the models. Without ``responses`` no
-    conversation is kept for /v1/responses. ``slots`` are of the settings' size, unless the caller
-    looks at them too. Without ``tariffs`` no answer says what it costs; without an ``agent`` no
-    tools are run here. ``pages`` are answered beside it.
+    conversation is kept for /v1/responses, without ``conversations`` none has a name. ``slots`` are
+    of the settings' size, unless the caller looks at them too. Without ``tariffs`` no answer says
+    what it costs; without an ``agent`` no tools are run here. ``pages`` are answered beside it.
     """
     settings = settings or ApiSettings()
     hosted = HostedModels() if hosted is None else hosted  # it may be empty now
@@ -133,6 +135,7 @@ def create_app(
         shadow,
         tariffs,
         agent,
+        conversations,
     )
     listing = listing or Listing(models, hosted, terms)
     known = ModelsEndpoint(listing, authenticator, limiter)
@@ -161,6 +164,11 @@ def create_app(
                 Route("POST", "/responses", answering(ResponsesEndpoint(service))),
                 Route("GET", "/responses/{id}", response),
                 Route("DELETE", "/responses/{id}", response),
+                Route("POST", "/conversations", ConversationsEndpoint(service)),
+                *(
+                    Route(method, "/conversations/{id}", ConversationsEndpoint(service))
+                    for method in ("GET", "POST", "DELETE")
+                ),
                 Route("POST", "/feedback", FeedbackEndpoint(service)),
                 Route("GET", "/key", KeyEndpoint(authenticator, limiter)),
                 Route("GET", "/models", known),

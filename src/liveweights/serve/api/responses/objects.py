@@ -10,7 +10,12 @@ import msgspec
 from liveweights.agent.decision import End
 from liveweights.http.errors import ApiError
 from liveweights.serve.api.objects import TokenLogprob
-from liveweights.serve.api.responses.request import Reasoning, ResponsesRequest, TextFormat
+from liveweights.serve.api.responses.request import (
+    ConversationName,
+    Reasoning,
+    ResponsesRequest,
+    TextFormat,
+)
 from liveweights.serve.api.responses.tools import FlatChoice, FlatTool
 
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
@@ -182,6 +187,7 @@ class Response(msgspec.Struct, kw_only=True):
     metadata: dict[str, str]
     parallel_tool_calls: bool
     previous_response_id: str | None
+    conversation: ConversationName | None
     store: bool
     temperature: float
     reasoning: Reasoning
@@ -220,6 +226,7 @@ def make_response(
         metadata=request.metadata or {},
         parallel_tool_calls=request.parallel_tool_calls is not False,
         previous_response_id=request.previous_response_id,
+        conversation=ConversationName(named) if (named := request.conversation_id()) else None,
         store=request.store is not False,
         temperature=1.0 if request.temperature is None else request.temperature,
         reasoning=request.reasoning or Reasoning(),
