@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import AsyncGenerator, Mapping
@@ -229,28 +230,73 @@ def tool(name: str = "tool", **schema: Any) -> dict[str, Any]:
     return {"name": name, "description": "x" * 10_000, "input_schema": {"type": "object"} | schema}
 
 
-def test_what_is_listed_wrongly_is_left_out_and_named() -> None:
+# Nothing checks what it says: it is no program of the SDK.
+UNCHECKED = """
+import json, sys
+
+TOOLS = json.loads(%r)
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "id" not in asked:
+        continue
+    if asked["method"] == "initialize":
+        result = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}},
+                  "serverInfo": {"name": "liar", "version": "1"}}
+    elif asked["method"] == "tools/list":
+        result = {"tools": TOOLS}
+    elif asked["method"] == "tools/call":
+        result = {"content": 3}
+    else:
+        error = {"code": -32601, "message": "no such method"}
+        print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "error": error}), flush=True)
+        continue
+    print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}), flush=True)
+"""
+
+
+def listed_by(tmp_path: Path, tools: list[dict[str, Any]]) -> Listed:
+    program = tmp_path / "liar.py"
+    program.write_text(UNCHECKED % json.dumps(tools))
+
+    async def work() -> Listed:
+        server = ToolServer(command=(sys.executable, str(program)))
+        async with open_server(server) as toolset:
+            with pytest.raises(ToolError, match="answered wrongly"):
+                await toolset.call("tool", {})
+            return await toolset.list()
+
+    return asyncio.run(work())
+
+
+def on_wire(one: dict[str, Any]) -> dict[str, Any]:
+    return {"name": one["name"], "description": "x" * 10_000, "inputSchema": one["input_schema"]}
+
+
+def test_what_is_listed_wrongly_is_left_out_and_named(tmp_path: Path) -> None:
     tools = [
         tool(),
         tool(),  # again
         tool("with spaces"),
         tool("big", properties={"a": {"description": "x" * LARGEST_SCHEMA}}),
-        tool("list", type="array"),
-        tool("odd", properties=[1]),
         *(tool(f"t{number}") for number in range(MOST_TOOLS)),
     ]
-
-    async def work() -> Listed:
-        async with open_liar(liar(tools)) as toolset:
-            return await toolset.list()
-
-    listed = asyncio.run(work())
+    listed = listed_by(tmp_path, [on_wire(one) for one in tools])
     assert [one.name for one in listed.tools] == ["tool", *(f"t{n}" for n in range(MOST_TOOLS - 1))]
     assert all(len(one.description) <= 4096 for one in listed.tools)
     told = "\n".join(listed.left_out)
-    for reason in ("listed twice", "other characters", "bytes", "none of an object", "more than"):
+    for reason in ("listed twice", "other characters", "bytes", "more than"):
         assert reason in told
-    assert "odd: its schema's properties are no object" in listed.left_out
+
+
+def test_a_schema_that_is_none_is_left_out_or_an_error(tmp_path: Path) -> None:
+    for schema in ({"type": "array"}, {"type": "object", "properties": [1]}, "object"):
+        try:
+            listed = listed_by(tmp_path, [{"name": "odd", "inputSchema": schema}])
+        except ToolError as error:
+            assert "answered wrongly" in str(error)  # noqa: PT017
+        else:
+            assert not listed.tools
+            assert listed.left_out[0].startswith("odd: its schema")
 
 
 @pytest.mark.parametrize("schema", [None, [], "object", {}, {"type": "string"}])

@@ -36,6 +36,7 @@ from liveweights.http.server import Server, bind
 from liveweights.http.wire import reply
 from liveweights.insight.billing import billing_routes
 from liveweights.insight.endpoint import insight_routes
+from liveweights.insight.episodes import episode_routes
 from liveweights.insight.generations import generation_routes
 from liveweights.meter.directory import Directory
 from liveweights.meter.ledger_days import keep_closing
@@ -176,6 +177,7 @@ async def run_api(place: Place, report: Report) -> None:
                 *billing_routes(pool, authenticator, limiter),
                 *insight_routes(pool, authenticator, limiter, config.rewards),
                 *generation_routes(pool, authenticator, limiter),
+                *episode_routes(pool, authenticator, limiter),
                 *console.routes(),
                 *model_routes(listing, entry),
                 *status_routes(pool, place.home, authenticator, now=lambda: lineup.config),

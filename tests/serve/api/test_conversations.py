@@ -112,7 +112,7 @@ def test_an_answer_that_was_not_given_is_not_added(client: OpenAI, api: Api) -> 
         ("POST", "/v1/conversations", {"items": [HI] * 21}, 400),
         ("POST", "/v1/conversations", b"{", 400),
         ("POST", "/v1/conversations/conv_none/items", {"items": [HI]}, 404),
-        ("DELETE", "/v1/conversations/conv\0", None, 404),
+        ("DELETE", "/v1/conversations/conv\0", None, 400),
     ],
 )
 def test_what_cannot_be_done_is_said(

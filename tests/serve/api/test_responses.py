@@ -210,7 +210,7 @@ def test_an_engine_that_breaks_mid_stream_is_a_failed_response() -> None:
         ({"chat_template_kwargs": {"tools": []}}, "chat_template_kwargs.tools"),
         ({"chat_template_kwargs": {"colour": 1}}, "chat_template_kwargs.colour"),
         ({"conversation": "c", "previous_response_id": "r"}, "previous_response_id"),
-        ({"conversation": {"name": "c"}}, "conversation.id"),
+        ({"conversation": {"name": "c"}}, "conversation"),
         ({"include": ["file_search_call.results"]}, "include[0]"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"tools": [{"type": "custom"}]}, "tools[0].name"),

@@ -64,3 +64,18 @@ create index conversation_items_in_order on conversation_items (conversation, po
 create index conversation_items_by_user on conversation_items (user_id) where user_id is not null;
 comment on table conversation_items is
 'What was said in each conversation; user_id is of who asked, null: it was put there.';
+
+create view tool_calls as
+select r.id as response, r.created_at, r.tenant, r.body ->> 'model' as alias,
+    r.body ->> 'checkpoint' as checkpoint, coalesce(r.body ->> 'episode', r.id) as episode,
+    coalesce(o.item ->> 'server_label', '') as server,
+    coalesce(o.item ->> 'name', 'python') as name,
+    coalesce(o.item ->> 'arguments', o.item ->> 'code', '') as arguments,
+    o.item ->> 'type' <> 'function_call' as served,
+    o.item ->> 'status' = 'failed' as failed,
+    r.body -> 'incomplete_details' ->> 'reason' as ended
+from responses r
+cross join lateral jsonb_array_elements(r.body -> 'output') with ordinality as o (item, place)
+where o.item ->> 'type' in ('mcp_call', 'code_interpreter_call', 'function_call');
+comment on view tool_calls is
+'One row per call of a tool in an answer of /v1/responses that was kept. served: the server made it, and failed says whether that went wrong; ended is the bound at which the answer ended, if one did.';

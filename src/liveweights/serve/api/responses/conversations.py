@@ -35,7 +35,6 @@ PREFIXES = {
     "custom_tool_call": "ctc",
     "custom_tool_call_output": "cto",
 }
-PARTS = {"assistant": "output_text"}
 
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=16)]
 NewItems = Annotated[list[Item], Meta(max_length=MOST_ITEMS)]
@@ -90,10 +89,10 @@ def make_items(given: Sequence[Item], where: str = "items") -> list[dict[str, An
         kept["id"] = item.id or make_id(PREFIXES.get(item.type, item.type.partition("_")[0]))
         kept.setdefault("status", "completed")
         if item.type == "message" and isinstance(item.content, str):
-            part = PARTS.get(item.role or "", "input_text")
-            kept["content"] = [{"type": part, "text": item.content}]
-            if part == "output_text":
-                kept["content"][0]["annotations"] = []
+            part: dict[str, Any] = {"type": "input_text", "text": item.content}
+            if item.role == "assistant":
+                part |= {"type": "output_text", "annotations": []}
+            kept["content"] = [part]
         made.append(storable(kept))
     return made
 
@@ -139,8 +138,6 @@ class ConversationsEndpoint:
             message = "This server keeps no conversations."
             raise ApiError(404, message, code="unsupported_endpoint")
         rest: str = scope.get("path_params", {}).get("id", "")
-        if "\0" in rest:
-            raise ApiError(404, "There is no such conversation.", code="conversation_not_found")
         with known():
             answer = await self._answer(store, client.tenant, rest, scope, receive)
         await reply(send, 200, msgspec.json.encode(answer))
