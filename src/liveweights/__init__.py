@@ -27,7 +27,9 @@ Around it, those who carry it, look at it and steer it:
     access   who may use the console: users and roles, passwords, sessions, the audit
     http     errors, wire, streaming, authentication, routes: shared by all that speak HTTP
     store    Postgres: connection, migrations, the embedded server
+    agent    tools that the server runs while a model answers, and when that ends
     agentdb  databases for agents
+    documents  folders of texts that models may search
     editor   a language server: suggestions in people's own editors, feedback by itself
     replay   replayed users, for the demo, the tests and the benchmarks
     cli      the commands

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from liveweights import bounds
 from liveweights.access.oidc_settings import OidcSettings
+from liveweights.agent.settings import AgentSettings
 from liveweights.agentdb.settings import DatabaseSettings
 from liveweights.bom.settings import BomSettings
 from liveweights.catalog.template import TemplateSettings
@@ -255,6 +256,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     retention: RetentionSettings = RetentionSettings()
     cycle: CycleSettings = CycleSettings()
     databases: DatabaseSettings = DatabaseSettings()
+    agent: AgentSettings = AgentSettings()
     record: RecordSettings = RecordSettings()
     prices: Annotated[
         dict[str, Price],

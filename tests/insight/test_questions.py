@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from datetime import UTC, datetime, timedelta
 from statistics import quantiles
@@ -17,7 +18,9 @@ from liveweights.insight.window import make_window
 from liveweights.learn.rewards import RewardMap
 from liveweights.record.engine_metrics import Sample, keep_sample
 from liveweights.record.generation import Generation
-from liveweights.store.database import Connection
+from liveweights.record.response import StoredResponse
+from liveweights.record.responses import ResponseStore
+from liveweights.store.database import Connection, open_pool
 from liveweights.store.partitions import ensure
 
 NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
@@ -89,6 +92,42 @@ def test_silence_against_the_window_before(database_dsn: str) -> None:
     assert [(r.key, r.generations_before, r.generations, r.before, r.now) for r in found] == [
         ("editor", 4, 5, 0.25, 0.4),
         ("terminal", 0, 1, None, 0.0),
+    ]
+
+
+def test_tools_that_fail_and_episodes_that_loop(database_dsn: str) -> None:
+    def call(name: str, arguments: str = "{}", status: str = "completed") -> dict[str, str]:
+        made = {"name": name, "arguments": arguments, "status": status, "server_label": "docs"}
+        return {"type": "mcp_call", **made}
+
+    def kept(id: str, *output: dict[str, str], checkpoint: str = "m@1") -> StoredResponse:
+        body = {"model": "m", "checkpoint": checkpoint, "episode": f"e{id}", "output": [*output]}
+        return StoredResponse(
+            id=id,
+            tenant="t",
+            user=None,
+            previous=None,
+            created_at=NOW - timedelta(hours=1),
+            input=[],
+            body=body,
+        )
+
+    async def keep() -> None:
+        pool = await open_pool(database_dsn)
+        try:
+            store = ResponseStore(pool)
+            await store.add(kept("a", *(call("search") for _ in range(3))))
+            await store.add(kept("b", call("search"), call("open", status="failed")))
+            await store.add(kept("c", {"type": "message"}))
+            await store.add(kept("d", {"type": "function_call", "name": "f"}, checkpoint="m@2"))
+        finally:
+            await pool.close()
+
+    asyncio.run(keep())
+    found = ask(database_dsn, lambda conn: questions.tools(conn, window()))
+    assert [(r.key, r.episodes, r.calls, r.served, r.failed, r.looping) for r in found] == [
+        ("m@1", 2, 5, 5, 0.2, 0.5),
+        ("m@2", 1, 1, 0, None, 0.0),
     ]
 
 

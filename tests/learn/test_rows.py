@@ -8,7 +8,7 @@ import pytest
 
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.rewards import RewardMap
-from liveweights.learn.rows import Rows, build_rows
+from liveweights.learn.rows import Row, Rows, build_rows
 from liveweights.learn.settings import LearnSettings
 from liveweights.record.example import Example
 from liveweights.record.feedback import Feedback
@@ -57,6 +57,36 @@ def test_a_rejected_completion_teaches_what_was_written_too() -> None:
     assert set(by_role) == {"policy", "correction"}
     # How the line's end is tokenised depends on the next line, which nobody knows.
     assert by_role["correction"].answer_ids == [ord(c) for c in " ok"]
+
+
+def correction_of(output_ids: list[int], thought: int) -> list[Row]:
+    """Rows of a correction of an answer whose first ``thought`` tokens were thought."""
+    given = example(
+        "bad",
+        ("rejected", None),
+        ("correction", "ok"),
+        output_ids=output_ids,
+        logprobs=[-0.1] * len(output_ids),
+        raw_logprobs=[-0.1] * len(output_ids),
+        usage={"reasoning_tokens": thought},
+        healed="",
+    )
+    return [row for row in rows_of(given).rows if row.role == "correction"]
+
+
+def test_a_correction_is_learnt_in_the_answers_place_not_in_the_thought() -> None:
+    thought, blank, answer = [70, 71, 72], [10, 10], [98, 99]
+    (row,) = correction_of([*thought, *blank, *answer], 3)
+    assert row.prompt_ids == [1, 2, *thought, *blank]
+    assert row.answer_ids == [ord("o"), ord("k")]
+    (row,) = correction_of([*thought, *answer], 3)
+    assert row.prompt_ids == [1, 2, *thought]
+    (row,) = correction_of(answer, 0)
+    assert row.prompt_ids == [1, 2]
+
+
+def test_where_no_answer_was_begun_there_is_no_place_for_one() -> None:
+    assert correction_of([70, 71, 72], 3) == []
 
 
 def test_what_was_withheld_teaches_only_what_the_user_wrote() -> None:

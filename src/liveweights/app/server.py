@@ -15,6 +15,8 @@ from starlette.datastructures import QueryParams
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights.access.oidc import Provider
+from liveweights.agent.shed import Shed
+from liveweights.agent.tool import Agent
 from liveweights.app.lineup import Lineup
 from liveweights.app.place import Place
 from liveweights.app.report import Report
@@ -37,9 +39,11 @@ from liveweights.http.server import Server, bind
 from liveweights.http.wire import reply
 from liveweights.insight.billing import billing_routes
 from liveweights.insight.endpoint import insight_routes
+from liveweights.insight.episodes import episode_routes
 from liveweights.insight.generations import generation_routes
 from liveweights.meter.directory import Directory
 from liveweights.meter.ledger_days import keep_closing
+from liveweights.record.conversations import ConversationStore
 from liveweights.record.owners import OwnerStore
 from liveweights.record.responses import ResponseStore
 from liveweights.record.shadow import keep_shadow
@@ -182,10 +186,13 @@ async def run_api(place: Place, report: Report) -> None:
             slots=slots,
             authenticator=authenticator,
             limiter=limiter,
+            agent=make_agent(pool, place),
+            conversations=ConversationStore(pool),
             pages=[
                 *billing_routes(pool, authenticator, limiter),
                 *insight_routes(pool, authenticator, limiter, config.rewards),
                 *generation_routes(pool, authenticator, limiter),
+                *episode_routes(pool, authenticator, limiter),
                 *console.routes(),
                 *model_routes(listing, entry),
                 *status_routes(pool, place.home, authenticator, now=lambda: lineup.config),
@@ -202,6 +209,12 @@ async def run_api(place: Place, report: Report) -> None:
         ):
             stack.callback(asyncio.create_task(work).cancel)
         await _listen(app, config, sockets, report, leave=console.feed.close)
+
+
+def make_agent(pool: Pool, place: Place) -> Agent:
+    """The tools that models may use here."""
+    settings, folder = place.config.agent, place.home / "databases"
+    return Agent(Shed(settings, pool, folder, place.config.databases), settings)
 
 
 async def run_gateway(place: Place, report: Report) -> None:

@@ -29,6 +29,7 @@ COMMANDS = {
     "invoice": f"{HERE}.invoice:invoice",
     "sql": f"{HERE}.sql:sql",
     "db": f"{HERE}.databases:db",
+    "documents": f"{HERE}.documents:documents",
     "model": f"{HERE}.model:model",
     "models": f"{HERE}.models:models",
     "catalogue": f"{HERE}.catalogue:catalogue",

@@ -15,7 +15,7 @@ from rich.console import Console
 from liveweights.cli.adoption import own_adoption
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
 from liveweights.cli.output import say, show, show_csv, show_json
-from liveweights.insight.catalogue import KEYS, MONEY_KEYS, QUESTIONS, check_key
+from liveweights.insight.catalogue import KEYS, MONEY_KEYS, QUESTIONS, TOOL_KEYS, check_key
 from liveweights.insight.sparkline import sparkline
 from liveweights.insight.window import make_window
 from liveweights.terminal import clean
@@ -91,6 +91,23 @@ def silence(
     """Where the model says nothing more often than in the window before (by surface)."""
     about = _About(since, until, None, by, alias, tenant)
     _answer("silence", about, home, config, as_json, as_csv)
+
+
+@insight.command()
+def tools(
+    since: Since = "7d",
+    until: Until = "now",
+    by: Annotated[str | None, typer.Option(help=f"Tell apart by {', '.join(TOOL_KEYS)}.")] = None,
+    alias: Alias = None,
+    tenant: Tenant = None,
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Which models call tools wrongly, or the same one again and again (by checkpoint)."""
+    about = _About(since, until, None, by, alias, tenant)
+    _answer("tools", about, home, config, as_json, as_csv)
 
 
 @insight.command()

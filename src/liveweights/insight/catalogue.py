@@ -17,6 +17,8 @@ KEYS = ("checkpoint", "tenant", "surface", "alias")
 """What answers can be told apart by."""
 MONEY_KEYS = ("tenant", "alias", "origin")
 """What money can be; the origin is the country of a model's maker."""
+TOOL_KEYS = ("checkpoint", "tenant", "alias")
+"""What calls of tools can be."""
 
 Ask = Callable[[Connection, Window, RewardMap, Any], Awaitable[Sequence[msgspec.Struct]]]
 
@@ -50,6 +52,12 @@ QUESTIONS: dict[str, Question] = {
         lambda conn, window, rewards, by: questions.silence(conn, window, by=by),
         questions.Silence,
         "surface",
+    ),
+    "tools": Question(
+        lambda conn, window, rewards, by: questions.tools(conn, window, by=by),
+        questions.Tools,
+        "checkpoint",
+        keys=TOOL_KEYS,
     ),
     "usage": Question(
         lambda conn, window, rewards, by: questions.usage(conn, window, by=by),

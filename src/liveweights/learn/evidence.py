@@ -15,7 +15,7 @@ from liveweights.learn.head import scaled_logprobs
 from liveweights.learn.job import HeldBack, Moved
 from liveweights.learn.policy import Policy
 from liveweights.learn.rewards import RewardMap, reward
-from liveweights.learn.rows import Encode, written_ids
+from liveweights.learn.rows import Encode, answer_place, written_ids
 from liveweights.learn.tree import TokenRow, pack
 from liveweights.learn.truth import truth
 from liveweights.record.example import Example
@@ -29,11 +29,13 @@ ENTROPY_ROWS = 64
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A recorded answer, what it earned, and what the user would have wanted (as token ids)."""
+    """A recorded answer, what it earned, and what the user would have wanted (as token ids), after
+    the ids of ``place``."""
 
     generation: Generation
     reward: float | None
     truth_ids: list[int]
+    place: list[int]
 
     @property
     def temperature(self) -> float:
@@ -75,11 +77,13 @@ def make_questions(
                 generation.output, example.feedback, rewards, completed=generation.completed_at
             )
         wanted = truth(generation.output, example.feedback)
+        place = answer_place(generation, encode)
         questions.append(
             Question(
                 replace(generation, output_ids=answer_ids),
                 worth.value if worth else None,
-                written_ids(generation, wanted, encode) if wanted else [],
+                written_ids(generation, wanted, encode) if wanted and place else [],
+                place or [],
             )
         )
     return questions
@@ -114,7 +118,7 @@ def _paths(question: Question) -> list[tuple[TokenRow, float]]:
     if _is_warm(question):
         pairs.append((answer, 1.0))
     if question.truth_ids:
-        pairs.append((TokenRow(generation.prompt_ids, question.truth_ids), 1.0))
+        pairs.append((TokenRow(question.place, question.truth_ids), 1.0))
     return pairs
 
 

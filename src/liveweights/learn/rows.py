@@ -222,6 +222,27 @@ def written_ids(generation: Generation, text: str, encode: Encode) -> list[int]:
     return encode((generation.healed + text).rstrip())
 
 
+BLANKS = ("\n\n", "\n")
+"""What families put between what they thought and the answer."""
+
+
+def answer_place(generation: Generation, encode: Encode) -> list[int] | None:
+    """Token ids after which the answer stands: the prompt's and, where the model thought before it
+    answered, those of what it thought, with its marks. None where it thought to the end: no answer
+    was begun."""
+    thought = generation.usage.get("reasoning_tokens", 0)
+    output = generation.output_ids
+    if not thought:
+        return generation.prompt_ids
+    if thought >= len(output):
+        return None
+    for blank in map(encode, BLANKS):
+        if blank and output[thought : thought + len(blank)] == blank:
+            thought += len(blank)
+            break
+    return [*generation.prompt_ids, *output[:thought]]
+
+
 def _correction(
     example: Example, voter: Voter, settings: LearnSettings, encode: Encode
 ) -> list[Row]:
@@ -229,17 +250,17 @@ def _correction(
     if written is None or not settings.correction_weight or not example.generation.prompt_ids:
         return []
     answer = written_ids(example.generation, written, encode)
-    if not answer:
+    place = answer_place(example.generation, encode)
+    if not answer or place is None:
         return []
-    return [
-        _row(
-            example.generation,
-            voter,
-            role="correction",
-            answer_ids=answer,
-            weight=settings.correction_weight,
-        )
-    ]
+    row = _row(
+        example.generation,
+        voter,
+        role="correction",
+        answer_ids=answer,
+        weight=settings.correction_weight,
+    )
+    return [replace(row, prompt_ids=place)]
 
 
 def _hindsight(

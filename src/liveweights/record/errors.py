@@ -31,6 +31,14 @@ class UnknownResponse(LookupError):
     """No answer of this tenant has that id."""
 
 
+class UnknownConversation(LookupError):
+    """No conversation of this tenant has that id."""
+
+
+class UnknownItem(LookupError):
+    """Nothing in the conversation has that id."""
+
+
 class ConversationTooLong(ValueError):
     """A conversation has more answers, or more bytes, than one may have."""
 

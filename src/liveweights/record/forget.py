@@ -62,6 +62,12 @@ with recursive theirs as (
 delete from responses where id in (select id from theirs)
 """
 
+DELETE_CONVERSATIONS = """
+delete from conversations where tenant = %(tenant)s and id in (
+    select conversation from conversation_items where user_id = %(user)s
+)
+"""
+
 NOT_FORGOTTEN: LiteralString = (
     "not exists (select from forgotten where user_hash = %s and at >= %s)"
 )
@@ -193,6 +199,7 @@ async def forget(
         feedback = await _remove(conn, ids)
         await conn.execute(DELETE_QUARANTINED, {**who, "ids": ids})
         await conn.execute(DELETE_RESPONSES, who)
+        await conn.execute(DELETE_CONVERSATIONS, who)
         if also is not None:
             days = sorted({day_of(id) for id in ids})
             await also(conn, Traces(tuple(cycles), tuple(days)))

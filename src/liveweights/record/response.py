@@ -1,4 +1,4 @@
-"""An answer of /v1/responses that a later one can go on from."""
+"""An answer of /v1/responses that a later one can go on from, and a conversation of several."""
 
 from __future__ import annotations
 
@@ -18,3 +18,13 @@ class StoredResponse:
     created_at: datetime
     input: list[dict[str, Any]]
     body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Its items are kept beside it."""
+
+    id: str
+    tenant: str
+    created_at: datetime
+    metadata: dict[str, str]

@@ -68,6 +68,12 @@ with recursive kept as (
 delete from responses r where created_at < now() - %(age)s
     and not exists (select from kept k where k.id = r.id)
 """
+EXPIRE_CONVERSATIONS = """
+delete from conversations c where created_at < now() - %(age)s and not exists (
+    select from conversation_items i
+    where i.conversation = c.id and i.created_at >= now() - %(age)s
+)
+"""
 EVERY = 3600.0
 
 
@@ -158,17 +164,24 @@ class ResponseStore:
             raise UnknownResponse(id)
 
     async def expire(self, days: int) -> int:
-        """Delete answers that are older, and that no younger one goes on from; how many."""
+        """Delete answers that are older, and that no younger one goes on from, and conversations
+        in which nothing younger was said; how many."""
+        age = {"age": timedelta(days=days)}
         async with self._connection() as conn:
-            cursor = await conn.execute(EXPIRE, {"age": timedelta(days=days)})
-        return cursor.rowcount
+            answers = await conn.execute(EXPIRE, age)
+            conversations = await conn.execute(EXPIRE_CONVERSATIONS, age)
+        return answers.rowcount + conversations.rowcount
 
     async def keep_expiring(self, days: int, every: float = EVERY) -> None:
         """For ever: what ``expire`` does, each hour. 0 days: nothing expires."""
         while days:
             try:
                 if count := await self.expire(days):
-                    log.info("%d stored responses are older than %d days, and gone", count, days)
+                    log.info(
+                        "%d stored responses and conversations are older than %d days, and gone",
+                        count,
+                        days,
+                    )
             except StoreAway as error:
                 log.warning("stored responses are kept for longer: %s", error)
             await asyncio.sleep(every)

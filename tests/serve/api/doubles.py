@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -14,6 +14,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from liveweights.agent.tool import Agent
 from liveweights.catalog.template import NOTHING, Render, TemplateRefusal
 from liveweights.catalog.template_host import CONTINUE
 from liveweights.engines.protocol import (
@@ -34,13 +35,15 @@ from liveweights.record.errors import (
     ConflictingFeedback,
     StoreAway,
     TooMuchFeedback,
+    UnknownConversation,
     UnknownEpisode,
     UnknownGeneration,
+    UnknownItem,
     UnknownResponse,
 )
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
-from liveweights.record.response import StoredResponse
+from liveweights.record.response import Conversation, StoredResponse
 from liveweights.serve.api.app import create_app, make_authenticator
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.models import Models, make_model
@@ -287,6 +290,76 @@ class MemoryResponses:
 
 
 @dataclass
+class MemoryPage:
+    items: list[dict[str, Any]]
+    more: bool
+
+
+class MemoryConversations:
+    """The ConversationStore's promises, without a database."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], Conversation] = {}
+        self.said: dict[str, dict[str, dict[str, Any]]] = {}
+
+    def _get(self, tenant: str, id: str) -> Conversation:
+        if (tenant, id) not in self.rows:
+            raise UnknownConversation(id)
+        return self.rows[tenant, id]
+
+    def _item(self, tenant: str, id: str, item: str) -> dict[str, Any]:
+        self._get(tenant, id)
+        if item not in self.said[id]:
+            raise UnknownItem(item)
+        return self.said[id][item]
+
+    async def create(self, conversation: Conversation, items: Sequence[dict[str, Any]], /) -> None:
+        self.rows[conversation.tenant, conversation.id] = conversation
+        self.said[conversation.id] = {}
+        await self.add(conversation.tenant, conversation.id, items)
+
+    async def read(self, tenant: str, id: str, /) -> Conversation:
+        return self._get(tenant, id)
+
+    async def update(self, tenant: str, id: str, metadata: dict[str, str], /) -> Conversation:
+        self.rows[tenant, id] = replace(self._get(tenant, id), metadata=metadata)
+        return self.rows[tenant, id]
+
+    async def delete(self, tenant: str, id: str, /) -> None:
+        self._get(tenant, id)
+        del self.rows[tenant, id], self.said[id]
+
+    async def add(
+        self, tenant: str, id: str, items: Sequence[dict[str, Any]], user: str | None = None, /
+    ) -> None:
+        self._get(tenant, id)
+        for item in items:
+            self.said[id].setdefault(item["id"], item)
+
+    async def items(self, tenant: str, id: str, /) -> list[dict[str, Any]]:
+        self._get(tenant, id)
+        return list(self.said[id].values())
+
+    async def page(
+        self, tenant: str, id: str, /, *, limit: int, after: str | None, newest: bool
+    ) -> MemoryPage:
+        items = await self.items(tenant, id)
+        if newest:
+            items.reverse()
+        if after is not None:
+            items = items[items.index(self._item(tenant, id, after)) + 1 :]
+        return MemoryPage(items[:limit], len(items) > limit)
+
+    async def read_item(self, tenant: str, id: str, item: str, /) -> dict[str, Any]:
+        return self._item(tenant, id, item)
+
+    async def delete_item(self, tenant: str, id: str, item: str, /) -> Conversation:
+        self._item(tenant, id, item)
+        del self.said[id][item]
+        return self._get(tenant, id)
+
+
+@dataclass
 class Answer:
     """What came back."""
 
@@ -382,6 +455,7 @@ def make_api(
     chat_template: str | None = None,
     keys: Keys | None = None,
     limiter: Limiter | None = None,
+    agent: Agent | None = None,
     **engine: Any,
 ) -> Api:
     other = {} if chat_template is None else {"template": chat_template}
@@ -398,5 +472,7 @@ def make_api(
         responses=responses,
         authenticator=make_authenticator(settings or ApiSettings(), service_key, keys=keys),
         limiter=limiter,
+        agent=agent,
+        conversations=MemoryConversations(),
     )
     return Api(scripted, recorder, router, app, responses)

@@ -24,8 +24,10 @@ from liveweights.console.models import model_routes
 from liveweights.console.pages import Console
 from liveweights.insight.catalogue import QUESTIONS
 from liveweights.insight.endpoint import insight_routes
+from liveweights.insight.episodes import episode_routes
 from liveweights.insight.generations import generation_routes
 from liveweights.learn.rewards import RewardMap
+from liveweights.record.conversations import ConversationStore
 from liveweights.record.responses import ResponseStore
 from liveweights.record.writer import Writer
 from liveweights.release import aliases
@@ -44,7 +46,7 @@ OPERATOR = "operator-0123456"
 CONFIG = Config(alias="m", api=ApiSettings(operator_key=OPERATOR))
 ROUTES = (
     *("/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/responses/", "/v1/feedback"),
-    *("/infill", "/v1/generations/"),
+    *("/infill", "/v1/generations/", "/v1/episodes/", "/v1/conversations", "/v1/conversations/"),
     *("/v1/models", "/v1/models/", "/v1/embeddings", "/insight/", "/releases", "/releases/"),
     *("/models", "/models/"),
     *("/answers", "/answers/", "/checkpoints", "/checkpoints/", "/cycles", "/cycles/"),
@@ -186,10 +188,12 @@ def service(database_dsn: str) -> Any:
                 writer,
                 CONFIG.api,
                 responses=ResponseStore(pool),
+                conversations=ConversationStore(pool),
                 authenticator=authenticator,
                 pages=[
                     *insight_routes(pool, authenticator, make_limiter(CONFIG.api), RewardMap()),
                     *generation_routes(pool, authenticator, make_limiter(CONFIG.api)),
+                    *episode_routes(pool, authenticator, make_limiter(CONFIG.api)),
                     *Console(pool, lambda: subject, entry, writer).routes(),
                     *model_routes(Listing(models, HostedModels(), Terms()), entry),
                     *status_routes(pool, home, authenticator, now=lambda: CONFIG),

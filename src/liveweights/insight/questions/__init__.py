@@ -17,6 +17,7 @@ from liveweights.store.database import Connection
 By = Literal["checkpoint", "tenant", "surface", "alias"]
 MoneyBy = Literal["tenant", "alias", "origin"]
 ChargeBy = Literal["tenant", "model", "key", "currency"]
+ToolsBy = Literal["checkpoint", "tenant", "alias"]
 R = TypeVar("R", bound=msgspec.Struct)
 
 
@@ -51,6 +52,18 @@ class Silence(msgspec.Struct, frozen=True):
     generations: int
     before: float | None
     now: float | None
+
+
+class Tools(msgspec.Struct, frozen=True):
+    """Calls of tools in answers of /v1/responses that were kept: of those that the server made the
+    share that failed, and of the episodes with calls the share that made one again and again."""
+
+    key: str
+    episodes: int
+    calls: int
+    served: int
+    failed: float | None
+    looping: float
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -182,6 +195,11 @@ async def unhappy(
 async def silence(conn: Connection, window: Window, *, by: By = "surface") -> list[Silence]:
     """Where the model says nothing more often than in the window before."""
     return await _ask(conn, "silence", Silence, window, by=by)
+
+
+async def tools(conn: Connection, window: Window, *, by: ToolsBy = "checkpoint") -> list[Tools]:
+    """Who calls tools wrongly, or in a loop."""
+    return await _ask(conn, "tools", Tools, window, by=by)
 
 
 async def usage(conn: Connection, window: Window, *, by: By = "tenant") -> list[Usage]:

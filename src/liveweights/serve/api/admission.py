@@ -177,35 +177,47 @@ async def _pin(
 
 @asynccontextmanager
 async def turn(
-    service: Service, caller: Caller, drafts: Sequence[Draft], exchange: Exchange
+    service: Service,
+    caller: Caller,
+    drafts: Sequence[Draft],
+    exchange: Exchange,
+    *,
+    before: Sequence[Draft] = (),
 ) -> AsyncGenerator[None]:
     """Hold what the key's limits and the server's slots give, once it is this request's turn.
 
     Raises ApiError 429 at once where a limit or the queue is full, 408 where the deadline passes
-    in the queue, ClientGone. Afterwards the key is charged with what ``drafts`` used. The service
-    itself waits behind a full queue, too.
+    in the queue, ClientGone. Afterwards the key is charged with what ``drafts`` used, and those
+    that the same request had ``before``. The service itself waits behind a full queue, too, and so
+    does who had a turn before.
     """
     permit = exchange.permit
     for draft in drafts:
         draft.held = permit.find_price(draft.alias, draft.created_at)
+    used, cost = _used(before)
     await permit.reserve(
-        sum(len(draft.prompt_ids) + draft.sampling.max_tokens for draft in drafts),
-        sum(draft.most_cost() for draft in drafts),
+        used + sum(len(draft.prompt_ids) + draft.sampling.max_tokens for draft in drafts),
+        cost + sum(draft.most_cost() for draft in drafts),
     )
     exchange.headers = (*exchange.headers, *header_of(exchange.ignored), *permit.headers())
+    patient = caller.own or bool(before)
     try:
-        async with _slots(service, len(drafts), caller, exchange):
+        async with _slots(service, len(drafts), caller, exchange, patient=patient):
             yield
     finally:
-        permit.used = sum(draft.used() for draft in drafts)
-        permit.cost = sum(draft.charged for draft in drafts)
+        permit.used, permit.cost = _used([*before, *drafts])
+
+
+def _used(drafts: Sequence[Draft]) -> tuple[int, int]:
+    """Tokens to charge for, and what they cost."""
+    return sum(draft.used() for draft in drafts), sum(draft.charged for draft in drafts)
 
 
 @asynccontextmanager
 async def _slots(
-    service: Service, count: int, caller: Caller, exchange: Exchange
+    service: Service, count: int, caller: Caller, exchange: Exchange, *, patient: bool
 ) -> AsyncGenerator[None]:
-    slots = service.slots.hold(count, tenant=caller.tenant, patient=caller.own)
+    slots = service.slots.hold(count, tenant=caller.tenant, patient=patient)
     held = False
     try:
         async with exchange.waited_for() as watch:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
+from liveweights.agent.tool import Agent
 from liveweights.engines.protocol import (
     EngineError,
     InvalidConstraint,
@@ -30,7 +31,7 @@ from liveweights.serve.api.draft import Draft
 from liveweights.serve.api.metrics import Metrics
 from liveweights.serve.api.names import model_header
 from liveweights.serve.api.objects import CompletionDetails, Usage
-from liveweights.serve.api.recorder import Recorder, Responses
+from liveweights.serve.api.recorder import Conversations, Recorder, Responses
 from liveweights.serve.api.refusals import from_engine
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.api.shadow import Shadow
@@ -53,6 +54,8 @@ class Service:
     authenticator: Authenticator
     choices: Choices
     shadow: Shadow | None = None
+    agent: Agent | None = None
+    conversations: Conversations | None = None
 
 
 class Shape(Protocol):
@@ -112,7 +115,7 @@ async def _send_whole(
     if there:
         if settle is not None:
             await settle()
-        await reply(exchange.send, 200, shape.whole(drafts), _head(service, drafts, exchange))
+        await reply(exchange.send, 200, shape.whole(drafts), head_of(service, drafts, exchange))
 
 
 async def _send_stream(
@@ -122,7 +125,7 @@ async def _send_stream(
     exchange: Exchange,
     settle: Settle,
 ) -> None:
-    stream = EventStream(exchange.send, _head(service, drafts, exchange))
+    stream = EventStream(exchange.send, head_of(service, drafts, exchange))
     end = b""
 
     async def emit(draft: Draft, token: Token) -> None:
@@ -166,7 +169,7 @@ async def _generate_all(
     """Whether the client is still there. Raises EngineError, ApiError 408."""
     async with exchange.waited_for() as watch:
         if len(drafts) == 1:
-            await _generate(service, drafts[0], emit, watch)
+            await generate(service, drafts[0], emit, watch)
         else:
             await _generate_together(service, drafts, emit, watch)
     return not watch.gone
@@ -178,14 +181,14 @@ async def _generate_together(
     """All choices of one answer. Without ``emit`` they are sent together or not at all, so that
     they are recorded when all of them are there, or it is known that they will not be."""
 
-    async def generate(draft: Draft) -> None:
+    async def sample(draft: Draft) -> None:
         if emit is not None:
-            await _generate(service, draft, emit, client)
+            await generate(service, draft, emit, client)
         else:
             last, _ = await _sample(service, draft, None, client)
             draft.reason = last.stop
 
-    tasks = [asyncio.create_task(generate(draft)) for draft in drafts]
+    tasks = [asyncio.create_task(sample(draft)) for draft in drafts]
     whole = False
     try:
         await asyncio.gather(*tasks)
@@ -201,7 +204,7 @@ async def _generate_together(
                     await _record(service, draft, draft.reason, broken_off=broken_off)
 
 
-async def _generate(service: Service, draft: Draft, emit: Emit | None, client: Client) -> None:
+async def generate(service: Service, draft: Draft, emit: Emit | None, client: Client) -> None:
     """Fills the draft, gives every token to ``emit``, and records the result: before the last token
     is given, so that feedback can follow the answer at once. Raises EngineError."""
     last, held = await _sample(service, draft, emit, client)
@@ -275,7 +278,7 @@ async def _record(service: Service, draft: Draft, reason: str, *, broken_off: bo
         service.shadow.offer(draft)
 
 
-def _head(
+def head_of(
     service: Service, drafts: Sequence[Draft], exchange: Exchange
 ) -> list[tuple[bytes, bytes]]:
     """Headers that say which answers these are, which checkpoint of which model gave them, and what

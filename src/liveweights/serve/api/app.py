@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from liveweights.agent.tool import Agent
 from liveweights.http.application import Application
 from liveweights.http.authentication import Authenticator, for_readers
 from liveweights.http.errors import ApiError
@@ -28,8 +29,9 @@ from liveweights.serve.api.key import KeyEndpoint
 from liveweights.serve.api.metrics import MetricsEndpoint
 from liveweights.serve.api.models import Listing, ModelsEndpoint
 from liveweights.serve.api.openapi import describe_api
-from liveweights.serve.api.recorder import Recorder, Responses
+from liveweights.serve.api.recorder import Conversations, Recorder, Responses
 from liveweights.serve.api.refusals import REFUSALS
+from liveweights.serve.api.responses.conversations import ConversationsEndpoint
 from liveweights.serve.api.responses.endpoint import ResponseEndpoint, ResponsesEndpoint
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.api.shadow import Shadow
@@ -97,6 +99,8 @@ def create_app(
     slots: Slots | None = None,
     authenticator: Authenticator | None = None,
     limiter: Limiter | None = None,
+    agent: Agent | None = None,
+    conversations: Conversations | None = None,
     pages: Routes = (),
 ) -> ASGIApp:
     """The API over models and a record that the caller opened and will close.
@@ -105,8 +109,9 @@ def create_app(
     may. ``terms`` say what each model may be used for, by default anything; ``route_of`` what a
     key's requests ask of a model where they do not say, by default what the settings say of its
     tenant; ``listing`` is what is said of the models. Without ``responses`` no conversation is kept
-    for /v1/responses. ``slots`` are of the settings' size, unless the caller looks at them too.
-    What an answer costs is known by the ``limiter``. ``pages`` are answered beside it.
+    for /v1/responses, without ``conversations`` none has a name. ``slots`` are of the settings'
+    size, unless the caller looks at them too. What an answer costs is known by the ``limiter``.
+    Without an ``agent`` no tools are run here. ``pages`` are answered beside it.
     """
     settings = settings or ApiSettings()
     hosted = HostedModels() if hosted is None else hosted  # it may be empty now
@@ -126,6 +131,8 @@ def create_app(
         authenticator,
         choices,
         shadow,
+        agent,
+        conversations,
     )
     listing = listing or Listing(models, hosted, terms)
     known = ModelsEndpoint(listing, authenticator, limiter)
@@ -154,6 +161,11 @@ def create_app(
                 Route("POST", "/responses", answering(ResponsesEndpoint(service))),
                 Route("GET", "/responses/{id}", response),
                 Route("DELETE", "/responses/{id}", response),
+                Route("POST", "/conversations", ConversationsEndpoint(service)),
+                *(
+                    Route(method, "/conversations/{id}", ConversationsEndpoint(service))
+                    for method in ("GET", "POST", "DELETE")
+                ),
                 Route("POST", "/feedback", FeedbackEndpoint(service)),
                 Route("GET", "/key", KeyEndpoint(authenticator, limiter)),
                 Route("GET", "/models", known),

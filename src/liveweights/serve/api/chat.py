@@ -268,8 +268,11 @@ async def prepare(
     use: ToolUse,
     wish: Wish,
     param: str,
+    longest: int | None = None,
 ) -> tuple[list[Draft], Toolbox]:
-    """The drafts of an answer, and what it may call. ``param`` is where the prompt was given.
+    """The drafts of an answer, and what it may call. ``param`` is where the prompt was given,
+    ``longest`` how many tokens an answer may have whose request does not say; None: as the settings
+    say.
 
     Raises ApiError 400, 429.
     """
@@ -304,7 +307,7 @@ async def prepare(
     toolbox = replace(toolbox, thinking=thinking)
     constraint = make_constraint(toolbox, request.response_format)
     room = model.engine.context_length - len(prompt_ids)
-    max_tokens = request.limit(room, service.settings.max_chat_tokens)
+    max_tokens = request.limit(room, longest or service.settings.max_chat_tokens)
     check_prompt(model, prompt_ids, max_tokens, param)
     how = request.sampling(
         max_tokens, skip=prompt.skip, top_logprobs=request.top_logprobs or 0, constraint=constraint

@@ -270,6 +270,32 @@ class Reaction(msgspec.Struct):
     delay: float
 
 
+class EpisodeStep(msgspec.Struct):
+    """One answer of the model within an episode, with what was said of it."""
+
+    generation: str
+    created_at: datetime
+    model: str
+    checkpoint: str
+    output: str
+    reasoning: str
+    finish_reason: str
+    prompt_tokens: int
+    output_tokens: int
+    total_ms: float
+    feedback: list[Reaction]
+
+
+class EpisodeObject(msgspec.Struct):
+    """The answers that ``metadata.episode`` ties together, in their order."""
+
+    id: str
+    steps: list[EpisodeStep]
+    prompt_tokens: int
+    output_tokens: int
+    object: Literal["episode"] = "episode"
+
+
 class GenerationObject(msgspec.Struct):
     """A recorded answer; ``prompt`` is null where neither its words nor its tokens are known."""
 

@@ -1,7 +1,8 @@
 """The tools that a request offers, whichever endpoint it comes to, and which of them may be called.
 
 A custom tool takes free text: for the model it is a function of one text. Tools of a namespace are
-functions whose names begin with it. What only OpenAI's own servers run (a web search) is not here.
+functions whose names begin with it, and so are those of a set that the server runs itself. What
+only OpenAI's own servers run (a web search) is not here.
 """
 
 from __future__ import annotations
@@ -62,10 +63,17 @@ class Offer:
     at: str
     namespace: str | None = None
     custom: bool = False
+    server: str | None = None
+    """The label of the set that it is of, where the server runs it; None: the client does."""
 
     def text(self, call: Call) -> str:
         """What a custom tool is called with."""
-        return str(json.loads(call.arguments).get(INPUT, ""))
+        return read_argument(call, INPUT)
+
+
+def read_argument(call: Call, name: str) -> str:
+    """A text among the arguments of a call; empty where it is not there."""
+    return str(json.loads(call.arguments).get(name, ""))
 
 
 def offer_function(

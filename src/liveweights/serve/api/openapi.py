@@ -39,11 +39,20 @@ from liveweights.serve.api.objects import (
     ChatCompletion,
     ChatCompletionChunk,
     Completion,
+    EpisodeObject,
     FeedbackList,
     FeedbackResult,
     GenerationObject,
     Model,
     ModelList,
+)
+from liveweights.serve.api.responses.conversations import (
+    AddedItems,
+    ConversationChange,
+    ConversationObject,
+    DeletedConversation,
+    ItemList,
+    NewConversation,
 )
 from liveweights.serve.api.responses.objects import DeletedResponse, Response
 from liveweights.serve.api.responses.request import ResponsesRequest
@@ -190,6 +199,7 @@ def _page(*widths: str, most: int, keys: str) -> dict[str, dict[str, Any]]:
     }
 
 
+CONVERSATION = (400, 401, 403, 404, 413, 415, 429, 503)
 GENERATION = (400, 401, 403, 404, 408, 413, 415, 422, 429, 503)
 OPERATIONS = (
     Operation(
@@ -261,6 +271,44 @@ OPERATIONS = (
         "A recorded answer, with what was asked and what was said of it.",
         (GenerationObject,),
         errors=(400, 401, 404, 429, 503),
+    ),
+    Operation(
+        "get",
+        "/v1/episodes/{id}",
+        "The answers of one episode, in their order, with what was said of each.",
+        (EpisodeObject,),
+        errors=(400, 401, 404, 429, 503),
+    ),
+    Operation(
+        "post",
+        "/v1/conversations",
+        "Begin a conversation; answers with `conversation` go on from it and are added to it. Its "
+        "items are at `/v1/conversations/ID/items`.",
+        (ConversationObject,),
+        (NewConversation,),
+        errors=CONVERSATION,
+    ),
+    Operation(
+        "get",
+        "/v1/conversations/{id}",
+        "A conversation.",
+        (ConversationObject, ItemList, dict[str, Any]),
+        errors=CONVERSATION,
+    ),
+    Operation(
+        "post",
+        "/v1/conversations/{id}",
+        "Change what is said about a conversation.",
+        (ConversationObject, ItemList),
+        (ConversationChange, AddedItems),
+        errors=CONVERSATION,
+    ),
+    Operation(
+        "delete",
+        "/v1/conversations/{id}",
+        "Forget a conversation.",
+        (DeletedConversation, ConversationObject),
+        errors=CONVERSATION,
     ),
     Operation("get", "/v1/models", "The models that can be asked.", (ModelList,), errors=(401,)),
     Operation("get", "/v1/models/{model}", "One model.", (Model,), errors=(401, 404)),

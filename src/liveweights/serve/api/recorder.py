@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from liveweights.record.backlog import Backlog
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
-from liveweights.record.response import StoredResponse
+from liveweights.record.response import Conversation, StoredResponse
 
 
 class Recorder(Protocol):
@@ -61,4 +62,54 @@ class Responses(Protocol):
 
     async def delete(self, tenant: str, id: str, /) -> None:
         """Raises UnknownResponse."""
+        ...
+
+
+class Page(Protocol):
+    """Items of a conversation, and whether there are more."""
+
+    @property
+    def items(self) -> list[dict[str, Any]]: ...
+
+    @property
+    def more(self) -> bool: ...
+
+
+class Conversations(Protocol):
+    """``record.conversations.ConversationStore`` is the real one. Every method raises StoreAway,
+    and what names a conversation UnknownConversation; what adds items Unstorable and
+    ConversationTooLong."""
+
+    async def create(
+        self, conversation: Conversation, items: Sequence[dict[str, Any]], /
+    ) -> None: ...
+
+    async def read(self, tenant: str, id: str, /) -> Conversation: ...
+
+    async def update(self, tenant: str, id: str, metadata: dict[str, str], /) -> Conversation: ...
+
+    async def delete(self, tenant: str, id: str, /) -> None: ...
+
+    async def add(
+        self, tenant: str, id: str, items: Sequence[dict[str, Any]], user: str | None = None, /
+    ) -> None:
+        """Returns once durable. One that is there already stays as it is."""
+        ...
+
+    async def items(self, tenant: str, id: str, /) -> list[dict[str, Any]]:
+        """All of them, the oldest first."""
+        ...
+
+    async def page(
+        self, tenant: str, id: str, /, *, limit: int, after: str | None, newest: bool
+    ) -> Page:
+        """So many, from the one after the item ``after`` on. Raises UnknownItem."""
+        ...
+
+    async def read_item(self, tenant: str, id: str, item: str, /) -> dict[str, Any]:
+        """Raises UnknownItem."""
+        ...
+
+    async def delete_item(self, tenant: str, id: str, item: str, /) -> Conversation:
+        """Raises UnknownItem."""
         ...

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from liveweights.http.errors import RETRY, ApiError, bad_request, unsupported
+from liveweights.http.errors import ApiError, bad_request, unsupported
 from liveweights.http.exchange import Exchange
 from liveweights.http.wire import reply
-from liveweights.record.clean import clean_text
-from liveweights.record.errors import ConversationTooLong, StoreAway, UnknownResponse, Unstorable
+from liveweights.record.errors import ConversationTooLong, UnknownResponse
 from liveweights.record.generation import EPISODE
 from liveweights.record.response import StoredResponse
 from liveweights.serve.api.admission import admitted, pinned, turn
@@ -24,11 +21,14 @@ from liveweights.serve.api.chat import prepare
 from liveweights.serve.api.draft import Draft
 from liveweights.serve.api.identifiers import generation_of, response_of
 from liveweights.serve.api.messages import Message
-from liveweights.serve.api.recorder import Responses
-from liveweights.serve.api.responses.items import Item, to_messages
+from liveweights.serve.api.recorder import Conversations, Responses
+from liveweights.serve.api.responses.conversations import known, make_items
+from liveweights.serve.api.responses.items import KINDS, Item, to_messages
+from liveweights.serve.api.responses.kept import reachable, storable
 from liveweights.serve.api.responses.objects import DeletedResponse, make_response
 from liveweights.serve.api.responses.request import ResponsesRequest
 from liveweights.serve.api.responses.shape import ResponseShape
+from liveweights.serve.api.responses.steps import answer_with_tools, find_served
 
 
 class ResponsesEndpoint:
@@ -51,7 +51,26 @@ class ResponsesEndpoint:
             messages.insert(0, Message("system", request.instructions))
         if not messages:
             raise bad_request("'input' is empty: there is nothing to answer.", "input", "empty")
+        served = find_served(request, service.agent, exchange)
         async with pinned(service, request, caller, exchange) as (model, pin):
+            if served and service.agent is not None:
+
+                async def keep(shape: ResponseShape, draft: Draft, caller: Caller) -> None:
+                    await self._keep(request, shape, draft, caller, new)
+
+                await answer_with_tools(
+                    service,
+                    service.agent,
+                    request,
+                    caller,
+                    exchange,
+                    model=model,
+                    pin=pin,
+                    messages=messages,
+                    served=served,
+                    keep=keep,
+                )
+                return
             chat = request.as_chat(messages)
             drafts, toolbox = await prepare(
                 service,
@@ -78,16 +97,40 @@ class ResponsesEndpoint:
 
             async def settle() -> None:
                 shape.complete(draft)
-                kept = request.store is not False and not caller.own
-                if service.responses is not None and kept:
-                    await _keep(service.responses, shape, draft, caller, new)
+                await self._keep(request, shape, draft, caller, new)
 
             stream = bool(request.stream)
             async with turn(service, caller, drafts, exchange):
                 await answer(service, drafts, shape, exchange, stream=stream, settle=settle)
 
+    async def _keep(
+        self,
+        request: ResponsesRequest,
+        shape: ResponseShape,
+        draft: Draft,
+        caller: Caller,
+        new: list[Item],
+    ) -> None:
+        """Store the answer, where it is to be. Raises ApiError."""
+        store, conversation = self._service.responses, request.conversation_id()
+        if caller.own:
+            return
+        if conversation is not None:
+            output: list[dict[str, Any]] = msgspec.to_builtins(shape.response.output)
+            asked = [item for item in new if item.type in KINDS]  # others are left out, and named
+            said = [*make_items(asked, "input"), *storable(output)]
+            with known():
+                await self._conversations().add(caller.tenant, conversation, said, caller.user)
+        if store is not None and request.store is not False:
+            await _keep(store, shape, draft, caller, new)
+
     async def _earlier(self, request: ResponsesRequest, caller: Caller) -> list[Item]:
         """What was said before this turn. Raises ApiError 400, 503."""
+        conversation = request.conversation_id()
+        if conversation is not None:
+            with known():
+                said = await self._conversations().items(caller.tenant, conversation)
+            return msgspec.convert(said, list[Item])
         previous, store = request.previous_response_id, self._service.responses
         if previous is None or store is None:
             return []
@@ -103,10 +146,23 @@ class ResponsesEndpoint:
             raise bad_request(f"{error}.", "previous_response_id", code) from None
         return msgspec.convert(items, list[Item])
 
+    def _conversations(self) -> Conversations:
+        """Raises ApiError 400."""
+        store = self._service.conversations
+        if store is None:
+            raise unsupported("conversation", "This server keeps no conversations.")
+        return store
+
     async def _in_episode(self, request: ResponsesRequest, caller: Caller) -> Caller:
         """Turns of one conversation are steps of one episode, unless the caller names another."""
+        if EPISODE in caller.metadata:
+            return caller
+        if conversation := request.conversation_id():
+            session = caller.session or (None if caller.user else conversation)
+            metadata = {**caller.metadata, EPISODE: conversation}
+            return replace(caller, session=session, metadata=metadata)
         previous, store = request.previous_response_id, self._service.responses
-        if previous is None or store is None or EPISODE in caller.metadata:
+        if previous is None or store is None:
             return caller
         with reachable():
             try:
@@ -136,35 +192,9 @@ async def _keep(
                 previous=response.previous_response_id,
                 created_at=draft.created_at,
                 input=msgspec.to_builtins(new),
-                body=_storable(msgspec.to_builtins(response)),
+                body=storable(msgspec.to_builtins(response)),
             )
         )
-
-
-def _storable(value: Any) -> Any:
-    """``value`` with texts that Postgres' JSON can hold."""
-    if isinstance(value, str):
-        return clean_text(value)
-    if isinstance(value, list):
-        return [_storable(item) for item in cast(list[Any], value)]
-    if isinstance(value, dict):
-        members = cast(dict[str, Any], value)
-        return {clean_text(name): _storable(member) for name, member in members.items()}
-    return value
-
-
-@contextmanager
-def reachable() -> Generator[None]:
-    """Raises ApiError 503 where the database is away, 400 for what it will never take."""
-    try:
-        yield
-    except Unstorable as error:
-        message = f"The response cannot be kept: {error}. Send 'store': false, or less."
-        raise bad_request(message, None, "invalid_value") from error
-    except StoreAway as error:
-        message = f"The conversation cannot be read or kept at the moment: {error}."
-        code = "database_unavailable"
-        raise ApiError(503, message, type="server_error", code=code, headers=RETRY) from error
 
 
 class ResponseEndpoint:

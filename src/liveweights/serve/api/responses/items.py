@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
 from liveweights.http.errors import bad_request, need
 from liveweights.http.wire import StoredText
 from liveweights.serve.api.messages import ContentPart, Message
-from liveweights.serve.api.responses.tools import full_name
+from liveweights.serve.api.responses.tools import PYTHON, full_name
 from liveweights.serve.api.tools import CalledCustom, CalledFunction, CalledTool
 
 TEXTS = ("input_text", "output_text", "text", "reasoning_text", "summary_text")
@@ -65,11 +65,32 @@ class Item(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     encrypted_content: StoredText | None = None
     """Of reasoning; what only OpenAI's servers can read is not read."""
 
+    # Of calls that the server made.
+    server_label: StoredText | None = None
+    error: Any = None
+    approval_request_id: Any = None
+    tools: Any = None
+    code: StoredText | None = None
+    container_id: Any = None
+    outputs: list[ItemLogs] | None = None
+    generation: StoredText | None = None
+    """The answer of the model that made the call."""
+
+
+class ItemLogs(msgspec.Struct, forbid_unknown_fields=True):
+    """What a program printed."""
+
+    type: str
+    logs: StoredText | None = None
+    url: Any = None
+
 
 CALLS = ("function_call", "custom_tool_call")
 OUTPUTS = ("function_call_output", "custom_tool_call_output")
+SERVED = ("mcp_call", "code_interpreter_call")
+LISTS = "mcp_list_tools"
 REASONING = "reasoning"
-KINDS = ("message", REASONING, *CALLS, *OUTPUTS)
+KINDS = ("message", REASONING, *CALLS, *OUTPUTS, *SERVED, LISTS)
 
 
 def unknown_items(items: Sequence[Item], where: str) -> Iterator[tuple[str, str]]:
@@ -82,26 +103,37 @@ def unknown_items(items: Sequence[Item], where: str) -> Iterator[tuple[str, str]
 
 def to_messages(items: Sequence[Item], where: str) -> list[Message]:
     """The items as chat messages; calls that follow each other are one message of several, and
-    reasoning belongs to what the assistant says or calls next. Those that are unknown are left out.
+    reasoning belongs to what the assistant says or calls next. Calls that the server made come with
+    their outputs, which follow all calls of the same answer. Those that are unknown are left out.
 
     Raises ApiError 400 that names the item, as ``where[3]``.
     """
     messages: list[Message] = []
     thought: str | None = None
+    waiting: list[Message] = []
+    made_by: str | None = None
     for place, item in enumerate(items):
         at = f"{where}[{place}]"
+        if item.type == LISTS:
+            continue
+        if waiting and (item.type not in (*SERVED, *CALLS) or _is_of_another(item, made_by)):
+            messages += waiting
+            waiting = []
         if item.type == REASONING:
             thought = _thought(item, at) or thought
             continue
         if item.type == "message":
             messages.append(_message(item, at))
-        elif item.type in CALLS:
-            call = _call(item, at)
+        elif item.type in (*CALLS, *SERVED):
+            call = _call(item, at) if item.type in CALLS else _served(item, at)
             last = messages[-1] if messages else None
             if thought is None and last is not None and last.role == "assistant":
                 last.tool_calls = [*(last.tool_calls or ()), call]
             else:
                 messages.append(Message("assistant", tool_calls=[call]))
+            if item.type in SERVED:
+                made_by = item.generation
+                waiting.append(Message("tool", _given(item), tool_call_id=call.id))
         elif item.type in OUTPUTS:
             output = need(item.output, f"{at}.output")
             id = need(item.call_id, f"{at}.call_id")
@@ -110,7 +142,40 @@ def to_messages(items: Sequence[Item], where: str) -> list[Message]:
             if messages[-1].role == "assistant":
                 messages[-1].reasoning_content = thought
             thought = None
-    return messages
+    return messages + waiting
+
+
+def _is_of_another(item: Item, made_by: str | None) -> bool:
+    """Whether another answer than ``made_by`` made the call; a client's own tool's is of the same
+    as the one before it."""
+    return item.type in SERVED and item.generation != made_by
+
+
+def _served(item: Item, at: str) -> CalledTool:
+    """A call that the server made."""
+    id = need(item.id, f"{at}.id")
+    if item.type == "code_interpreter_call":
+        arguments = msgspec.json.encode({"code": item.code or ""}).decode()
+        return CalledTool(id, CalledFunction(full_name(PYTHON, PYTHON), arguments))
+    name = full_name(need(item.name, f"{at}.name"), need(item.server_label, f"{at}.server_label"))
+    return CalledTool(id, CalledFunction(name, need(item.arguments, f"{at}.arguments")))
+
+
+def _given(item: Item) -> str:
+    """What such a call gave, or why it did not work."""
+    if item.type == "code_interpreter_call":
+        return "".join(one.logs or "" for one in item.outputs or ())
+    if isinstance(item.output, str):
+        return item.output
+    return error_text(item.error)
+
+
+def error_text(error: Any) -> str:
+    """What the error of a call says."""
+    if isinstance(error, dict):
+        members = cast(dict[str, Any], error)
+        return str(members.get("content") or members.get("message") or "error")
+    return str(error or "")
 
 
 def _thought(item: Item, at: str) -> str:

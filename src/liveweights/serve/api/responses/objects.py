@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
 
+from liveweights.agent.decision import End
 from liveweights.http.errors import ApiError
 from liveweights.serve.api.objects import TokenLogprob
-from liveweights.serve.api.responses.request import Reasoning, ResponsesRequest, TextFormat
+from liveweights.serve.api.responses.request import (
+    ConversationName,
+    Reasoning,
+    ResponsesRequest,
+    TextFormat,
+)
 from liveweights.serve.api.responses.tools import FlatChoice, FlatTool
 
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
+CallStatus = Literal["in_progress", "interpreting", "completed", "incomplete", "failed"]
 
 
 class OutputText(msgspec.Struct):
@@ -44,6 +52,58 @@ class OutputCustomCall(msgspec.Struct, tag_field="type", tag="custom_tool_call")
     input: str
     status: Status
     namespace: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class ListedTool(msgspec.Struct):
+    name: str
+    description: str
+    input_schema: Mapping[str, Any]
+    annotations: None = None
+
+
+class OutputToolList(msgspec.Struct, tag_field="type", tag="mcp_list_tools"):
+    """The tools of a set that the server runs; ``error`` says why there are none, or which were
+    left out."""
+
+    id: str
+    server_label: str
+    tools: list[ListedTool]
+    error: str | None = None
+
+
+class ExecutionError(msgspec.Struct):
+    content: str
+    type: Literal["mcp_tool_execution_error"] = "mcp_tool_execution_error"
+
+
+class OutputServedCall(msgspec.Struct, tag_field="type", tag="mcp_call"):
+    """A call that the server made. ``generation`` is the answer of the model that asked for it."""
+
+    id: str
+    server_label: str
+    name: str
+    arguments: str
+    status: CallStatus
+    generation: str
+    output: str | None = None
+    error: ExecutionError | None = None
+    approval_request_id: None = None
+
+
+class CodeLogs(msgspec.Struct):
+    logs: str
+    type: Literal["logs"] = "logs"
+
+
+class OutputCode(msgspec.Struct, tag_field="type", tag="code_interpreter_call"):
+    """A program that the server ran in a sandbox, which was made for it and is gone."""
+
+    id: str
+    code: str
+    container_id: str
+    status: CallStatus
+    generation: str
+    outputs: list[CodeLogs] | None = None
 
 
 class ReasoningText(msgspec.Struct):
@@ -84,7 +144,7 @@ class ResponseUsage(msgspec.Struct):
 
 
 class IncompleteDetails(msgspec.Struct):
-    reason: Literal["max_output_tokens"]
+    reason: End
 
 
 class ResponseError(msgspec.Struct):
@@ -96,16 +156,29 @@ class ResponseText(msgspec.Struct):
     format: TextFormat
 
 
+OutputItem = (
+    OutputMessage
+    | OutputCall
+    | OutputCustomCall
+    | OutputReasoning
+    | OutputToolList
+    | OutputServedCall
+    | OutputCode
+)
+
+
 class Response(msgspec.Struct, kw_only=True):
-    """``generation`` is the id that feedback on this answer gives."""
+    """``generation`` is the id that feedback on this answer gives, ``episode`` the one that
+    feedback on all steps gives, where the server ran tools."""
 
     id: str
     created_at: int
     model: str
     checkpoint: str
     generation: str
+    episode: str | msgspec.UnsetType = msgspec.UNSET
     status: Status
-    output: list[OutputMessage | OutputCall | OutputCustomCall | OutputReasoning]
+    output: list[OutputItem]
     usage: ResponseUsage | None
     error: ResponseError | None
     incomplete_details: IncompleteDetails | None
@@ -114,6 +187,7 @@ class Response(msgspec.Struct, kw_only=True):
     metadata: dict[str, str]
     parallel_tool_calls: bool
     previous_response_id: str | None
+    conversation: ConversationName | None
     store: bool
     temperature: float
     reasoning: Reasoning
@@ -152,6 +226,7 @@ def make_response(
         metadata=request.metadata or {},
         parallel_tool_calls=request.parallel_tool_calls is not False,
         previous_response_id=request.previous_response_id,
+        conversation=ConversationName(named) if (named := request.conversation_id()) else None,
         store=request.store is not False,
         temperature=1.0 if request.temperature is None else request.temperature,
         reasoning=request.reasoning or Reasoning(),

@@ -28,10 +28,9 @@ LOGPROBS = "message.output_text.logprobs"
 # What is not done here, unless it is null or one of these, which ask for what is done anyway.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "truncation": ("disabled",),
-    "max_tool_calls": (),
     "context_management": (),
 }
-REFUSED: dict[str, tuple[Any, ...]] = {"background": (False,), "conversation": (), "prompt": ()}
+REFUSED: dict[str, tuple[Any, ...]] = {"background": (False,), "prompt": ()}
 """The same, of what would give another answer."""
 
 
@@ -60,12 +59,17 @@ class ResponseStreamOptions(msgspec.Struct, forbid_unknown_fields=True):
     include_obfuscation: bool | None = None
 
 
+class ConversationName(msgspec.Struct, forbid_unknown_fields=True):
+    id: StoredName
+
+
 class ResponsesRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
     kept: ClassVar[bool] = True
 
     input: StoredText | list[Item]
     instructions: StoredText | None = None
     previous_response_id: StoredName | None = None
+    conversation: StoredName | ConversationName | None = None
     store: bool | None = None
     max_output_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
     text: TextOptions | None = None
@@ -83,10 +87,11 @@ class ResponsesRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
     # Refused, or not followed, unless they ask for what is done anyway.
     background: bool | None = None
     truncation: str | None = None
-    conversation: Any = None
     prompt: Any = None
-    max_tool_calls: int | None = None
     context_management: Any = None
+
+    max_tool_calls: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+    """Of tools that the server runs."""
 
     def check(self) -> None:
         for name in self._other_than(REFUSED):
@@ -94,7 +99,15 @@ class ResponsesRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
         if self.top_logprobs and not self.logprobs:
             message = f"'top_logprobs' needs {LOGPROBS!r} in 'include'."
             raise bad_request(message, "top_logprobs", "invalid_value")
+        if self.conversation is not None and self.previous_response_id is not None:
+            message = "Give 'conversation' or 'previous_response_id': each is what was said before."
+            raise bad_request(message, "previous_response_id", "invalid_value")
         self.wish().check()
+
+    def conversation_id(self) -> str | None:
+        """Of the conversation that this goes on with, and is added to."""
+        named = self.conversation
+        return named.id if isinstance(named, ConversationName) else named
 
     def wish(self) -> Wish:
         told = self.reasoning or Reasoning()

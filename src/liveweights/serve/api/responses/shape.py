@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from liveweights.agent.calls import Outcome
+from liveweights.agent.decision import End
 from liveweights.engines.protocol import Token
 from liveweights.http.errors import ApiError
 from liveweights.serve.api.answer import cost_of
 from liveweights.serve.api.draft import Draft
 from liveweights.serve.api.identifiers import make_id
 from liveweights.serve.api.logprobs import told
+from liveweights.serve.api.offers import Offer, read_argument
 from liveweights.serve.api.parts import Part
 from liveweights.serve.api.responses.objects import (
+    CodeLogs,
+    ExecutionError,
     IncompleteDetails,
+    ListedTool,
     OutputCall,
+    OutputCode,
     OutputCustomCall,
     OutputDetails,
     OutputMessage,
     OutputReasoning,
+    OutputServedCall,
     OutputText,
+    OutputToolList,
     ReasoningText,
     Response,
     ResponseUsage,
@@ -29,14 +39,28 @@ from liveweights.serve.api.responses.objects import (
     SummaryText,
     failed,
 )
+from liveweights.serve.api.responses.served import Kit
 from liveweights.serve.api.syntax.protocol import Call, Thought
 from liveweights.serve.api.tokenization import Tokenizer
 from liveweights.serve.api.toolbox import Toolbox
 
+ServedItem = OutputToolList | OutputServedCall | OutputCode
+
+
+@dataclass(frozen=True, slots=True)
+class ServedCall:
+    """A call that the model asks the server to make; ``place`` is where its item is."""
+
+    item: OutputServedCall | OutputCode
+    place: int
+    offer: Offer
+    arguments: str
+
 
 class ResponseShape:
     """``logprobs`` says whether those of the text are told; ``summarised``, whether what is thought
-    is told as a summary. There is no other model that would shorten it."""
+    is told as a summary. There is no other model that would shorten it. ``code`` are the sets whose
+    calls are told as programs, not as those of a server."""
 
     def __init__(
         self,
@@ -46,6 +70,7 @@ class ResponseShape:
         *,
         logprobs: bool,
         summarised: bool = False,
+        code: Sequence[str] = (),
     ) -> None:
         self._offers = toolbox.offers
         self.response = response
@@ -58,13 +83,17 @@ class ResponseShape:
         self._reasoning: OutputReasoning | None = None
         self._tokens: list[Token] = []
         self._tail: list[bytes] = []
+        self._code = code
+        self._waiting: list[ServedCall] = []
+        self.asked_client = False
+        """Whether the client is to make a call before this can go on."""
 
     def whole(self, drafts: Sequence[Draft]) -> bytes:
         return msgspec.json.encode(self.response)
 
     def token(self, draft: Draft, token: Token) -> bytes:
         """The events of one token. A call is told when it is whole."""
-        events = self._begin() if not self._sequence else []
+        events = self.begin() if not self._sequence else []
         for piece in self._read(token, last=draft.reason is not None):
             events += self._tell(piece)
         return b"".join(events)
@@ -76,25 +105,97 @@ class ResponseShape:
             for token in draft.tokens:
                 for piece in self._read(token, last=token.stop is not None):
                     self._tell(piece)
-        whole = draft.reason != "length"
-        status: Status = "completed" if whole else "incomplete"
+        self.finish([draft], None if draft.reason != "length" else "max_output_tokens")
+
+    def finish(self, drafts: Sequence[Draft], end: End | None) -> None:
+        """The same after several steps; ``end`` is the bound that ended them, if one did."""
+        status: Status = "incomplete" if end else "completed"
         self._tail += self._end_reasoning(status)
-        if not any(not isinstance(item, OutputReasoning) for item in self.response.output):
+        if self._is_silent(end):
             self._tail += self._text("")  # silence is an answer, too
         self._tail += self._end_message(status)
-        prompt, completion = len(draft.prompt_ids), len(draft.tokens)
+        prompt = sum(len(draft.prompt_ids) for draft in drafts)
+        completion = sum(len(draft.tokens) for draft in drafts)
+        thought = sum(draft.thought_tokens for draft in drafts)
         self.response = msgspec.structs.replace(
             self.response,
+            generation=drafts[-1].id,
             status=status,
             usage=ResponseUsage(
                 prompt,
                 completion,
                 prompt + completion,
-                output_tokens_details=OutputDetails(draft.thought_tokens),
-                **cost_of([draft]),
+                output_tokens_details=OutputDetails(thought),
+                **cost_of(drafts),
             ),
-            incomplete_details=None if whole else IncompleteDetails("max_output_tokens"),
+            incomplete_details=IncompleteDetails(end) if end else None,
         )
+
+    def _is_silent(self, end: End | None) -> bool:
+        """Whether nothing but what was thought came after the last call that the server made, and
+        nothing else is waited for."""
+        output = self.response.output
+        since = len(output)
+        while since and not isinstance(output[since - 1], ServedItem):
+            since -= 1
+        rest = output[since:]
+        if not rest and output:
+            return end is None and not self.asked_client
+        return all(isinstance(item, OutputReasoning) for item in rest)
+
+    def list_tools(self, kit: Kit) -> list[bytes]:
+        """The events that tell which tools of a set the model has."""
+        item = OutputToolList(make_id("mcpl"), kit.served.label, [])
+        place = len(self.response.output)
+        self.response.output.append(item)
+        kind = "response.mcp_list_tools"
+        events = [
+            self._event("response.output_item.added", place, item=item),
+            self._event(f"{kind}.in_progress", place, item_id=item.id),
+        ]
+        item.tools = [ListedTool(t.name, t.description, t.parameters) for t in kit.tools]
+        item.error = kit.told
+        end = "completed" if kit.toolset else "failed"
+        return [
+            *events,
+            self._event(f"{kind}.{end}", place, item_id=item.id),
+            self._event("response.output_item.done", place, item=item),
+        ]
+
+    def begin_step(self, toolbox: Toolbox, draft: Draft) -> None:
+        """What is sampled next is another answer of the model."""
+        self._offers = toolbox.offers
+        self._reader = toolbox.reader()
+        self._tokens = []
+        self.response = msgspec.structs.replace(self.response, generation=draft.id)
+
+    def end_step(self, draft: Draft) -> list[bytes]:
+        """That answer is whole; the calls that it asks for are ``take_calls``'s."""
+        status: Status = "completed" if draft.reason != "length" else "incomplete"
+        return [*self._end_reasoning(status), *self._end_message(status)]
+
+    def take_calls(self) -> list[ServedCall]:
+        """The calls that wait to be made, in their order."""
+        calls, self._waiting = self._waiting, []
+        return calls
+
+    def called(self, call: ServedCall, outcome: Outcome) -> list[bytes]:
+        """The events of a call that was made."""
+        item, place = call.item, call.place
+        item.status = "failed" if outcome.failed else "completed"
+        if isinstance(item, OutputCode):
+            item.outputs = [CodeLogs(outcome.output)]
+            kind = "response.code_interpreter_call.completed"
+        else:
+            kind = f"response.mcp_call.{item.status}"
+            if outcome.failed:
+                item.error = ExecutionError(outcome.output)
+            else:
+                item.output = outcome.output
+        return [
+            self._event(kind, place, item_id=item.id),
+            self._event("response.output_item.done", place, item=item),
+        ]
 
     def end(self, drafts: Sequence[Draft]) -> bytes:
         kind = "completed" if self.response.status == "completed" else "incomplete"
@@ -167,7 +268,7 @@ class ResponseShape:
             self._tokens.append(token)
         return self._reader.push(token) + (self._reader.finish() if last else [])
 
-    def _begin(self) -> list[bytes]:
+    def begin(self) -> list[bytes]:
         return [
             self._event("response.created", response=self.response),
             self._event("response.in_progress", response=self.response),
@@ -216,6 +317,9 @@ class ResponseShape:
         events = self._end_message("completed")
         self._tokens = []
         offer = self._offers[call.name]
+        if offer.server is not None:
+            return events + self._serve(call, offer)
+        self.asked_client = True
         space = offer.namespace or msgspec.UNSET
         if offer.custom:
             custom = OutputCustomCall(make_id("ctc"), call.id, offer.name, "", "in_progress", space)
@@ -225,6 +329,35 @@ class ResponseShape:
         return events + self._called(
             item, "function_call_arguments", "arguments", call.arguments, name=offer.name
         )
+
+    def _serve(self, call: Call, offer: Offer) -> list[bytes]:
+        """The events of a call that the server is to make."""
+        place, generation = len(self.response.output), self.response.generation
+        assert offer.server is not None
+        if offer.server in self._code:
+            code = read_argument(call, "code")
+            item = OutputCode(make_id("ci"), "", make_id("cntr"), "in_progress", generation)
+            kind, member, text = "code_interpreter_call", "code", code
+        else:
+            item = OutputServedCall(
+                make_id("mcp"), offer.server, offer.name, "", "in_progress", generation
+            )
+            kind, member, text = "mcp_call", "arguments", call.arguments
+        self.response.output.append(item)
+        self._waiting.append(ServedCall(item, place, offer, call.arguments))
+        events = [
+            self._event("response.output_item.added", place, item=item),
+            self._event(f"response.{kind}.in_progress", place, item_id=item.id),
+        ]
+        setattr(item, member, text)
+        written = f"response.{kind}_{member}"
+        events += [
+            self._event(f"{written}.delta", place, delta=text, item_id=item.id),
+            self._event(f"{written}.done", place, item_id=item.id, **{member: text}),
+        ]
+        if isinstance(item, OutputCode):
+            events.append(self._event(f"response.{kind}.interpreting", place, item_id=item.id))
+        return events
 
     def _called(
         self, item: OutputCall | OutputCustomCall, kind: str, member: str, text: str, **more: str

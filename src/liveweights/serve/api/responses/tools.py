@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
-from liveweights.http.errors import need
+from liveweights.http.errors import need, unsupported
 from liveweights.serve.api.offers import (
     ALLOWED,
     CUSTOM,
@@ -21,12 +23,23 @@ from liveweights.serve.api.offers import (
     offer_function,
 )
 
-NAMESPACE = "namespace"
-KINDS = (FUNCTION, CUSTOM, NAMESPACE)
+NAMESPACE, MCP, CODE = "namespace", "mcp", "code_interpreter"
+PYTHON = "python"
+"""The label of the set that runs what ``code_interpreter`` asks for, and its only tool."""
+KINDS = (FUNCTION, CUSTOM, NAMESPACE, MCP, CODE)
+CREDENTIALS = ("authorization", "headers", "connector_id", "tunnel_id")
+
+Label = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class AllowedTools(msgspec.Struct, forbid_unknown_fields=True):
+    tool_names: list[str] | None = None
+    read_only: bool | None = None
 
 
 class FlatTool(msgspec.Struct, forbid_unknown_fields=True):
-    """One of any type. ``format`` is of custom tools, ``tools`` of a namespace."""
+    """One of any type. ``format`` is of custom tools, ``tools`` of a namespace; what begins with
+    ``server_label`` is of those that the server runs."""
 
     type: str
     name: ToolName | None = None
@@ -35,6 +48,19 @@ class FlatTool(msgspec.Struct, forbid_unknown_fields=True):
     strict: bool | None = None
     format: InputFormat | msgspec.UnsetType = msgspec.UNSET
     tools: list[FlatTool] | msgspec.UnsetType = msgspec.UNSET
+
+    server_label: Label | msgspec.UnsetType | None = msgspec.UNSET
+    server_url: str | msgspec.UnsetType | None = msgspec.UNSET
+    server_description: str | msgspec.UnsetType | None = msgspec.UNSET
+    allowed_tools: list[str] | AllowedTools | msgspec.UnsetType | None = msgspec.UNSET
+    require_approval: Any = msgspec.UNSET
+    container: Any = msgspec.UNSET
+
+    # Refused: the operator says how servers are reached.
+    authorization: str | msgspec.UnsetType | None = msgspec.UNSET
+    headers: dict[str, str] | msgspec.UnsetType | None = msgspec.UNSET
+    connector_id: str | msgspec.UnsetType | None = msgspec.UNSET
+    tunnel_id: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class FlatChoice(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -45,6 +71,53 @@ class FlatChoice(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     namespace: ToolName | None = None
     mode: Literal["auto", "required"] | None = None
     tools: list[FlatChoice] | None = None
+    server_label: Label | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A set of tools that the server runs, as a request asks for it at ``at``; ``allowed`` are
+    those that may be called, None: all. ``url`` is where the client says that it is."""
+
+    label: str
+    at: str
+    allowed: Sequence[str] | None = None
+    url: str | None = None
+    code: bool = False
+    """Whether it is asked for as ``code_interpreter``."""
+
+
+def read_served(tools: Sequence[FlatTool]) -> Iterator[Served]:
+    """Raises ApiError 400 for what would let a tool do more, or less, than the client thinks."""
+    for place, tool in enumerate(tools):
+        at = f"tools[{place}]"
+        if tool.type == CODE:
+            yield Served(PYTHON, at, code=True)
+        elif tool.type == MCP:
+            for name in CREDENTIALS:
+                if getattr(tool, name):
+                    message = f"{name!r} is not sent on: the operator says how servers are reached."
+                    raise unsupported(f"{at}.{name}", message)
+            if (tool.require_approval or "never") != "never":
+                message = (
+                    "Nobody is asked before a call: the operator has allowed the server. Say "
+                    "'require_approval': 'never', or name what may be called in 'allowed_tools'."
+                )
+                raise unsupported(f"{at}.require_approval", message)
+            label = need(tool.server_label or None, f"{at}.server_label")
+            yield Served(label, at, _allowed(tool, at), tool.server_url or None)
+
+
+def _allowed(tool: FlatTool, at: str) -> Sequence[str] | None:
+    allowed = tool.allowed_tools
+    if isinstance(allowed, msgspec.UnsetType):
+        return None
+    if isinstance(allowed, AllowedTools):
+        if allowed.read_only is not None:
+            message = "Whether a tool only reads is not known here; name those that are allowed."
+            raise unsupported(f"{at}.allowed_tools.read_only", message)
+        return allowed.tool_names
+    return allowed
 
 
 def read_offers(
@@ -52,7 +125,7 @@ def read_offers(
 ) -> Iterator[Offer]:
     """Those that can be called. Raises ApiError 400."""
     for place, tool in enumerate(tools):
-        if tool.type not in KINDS:
+        if tool.type not in (FUNCTION, CUSTOM, NAMESPACE):
             continue
         at = f"{where}[{place}]"
         name = need(tool.name, f"{at}.name")
@@ -83,6 +156,9 @@ def read_choice(choice: str | FlatChoice | None) -> Choice:
             return Choice(need(choice.mode, "tool_choice.mode"), names)
         case FlatChoice(type="function" | "custom"):
             return Choice("required", (_name(choice, "tool_choice"),), named=True)
+        case FlatChoice(type="mcp", name=str(name)):
+            label = need(choice.server_label, "tool_choice.server_label")
+            return Choice("required", (full_name(name, label),), named=True)
         case _:
             return Choice()
 
@@ -105,12 +181,24 @@ def unknown_choices(choice: str | FlatChoice | None) -> Iterator[tuple[str, str]
     """Tools that cannot be called, and are chosen: where each is, and its type."""
     if not isinstance(choice, FlatChoice):
         return
-    chosen = {"tool_choice": choice}
+    chosen, known = {"tool_choice": choice}, (FUNCTION, CUSTOM, MCP, CODE)
     if choice.type == ALLOWED:
         chosen = {f"tool_choice.tools[{i}]": tool for i, tool in enumerate(choice.tools or ())}
+        known = (FUNCTION, CUSTOM)
     for at, tool in chosen.items():
-        if tool.type not in (FUNCTION, CUSTOM):
+        if tool.type not in known:
             yield f"{at}.type", tool.type
+
+
+def served_labels(choice: str | FlatChoice | None) -> list[str]:
+    """Sets that the server runs of which one tool has to be called, whichever."""
+    match choice:
+        case FlatChoice(type="mcp", name=None):
+            return [choice.server_label or ""]
+        case FlatChoice(type="code_interpreter"):
+            return [PYTHON]
+        case _:
+            return []
 
 
 def full_name(name: str, namespace: str | None) -> str:

@@ -1,0 +1,57 @@
+"""Python in the sandbox, as a tool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from liveweights.agent.tool import Listed, ToolError, describe, read_text
+from liveweights.gate.sandbox import Limits, Outcome, Sandbox
+
+TOOLS = (
+    describe(
+        "python",
+        "Run a Python program and get what it prints. There is no network, and nothing is kept"
+        " for the next call.",
+        code="The program.",
+    ),
+)
+ENDS = {
+    "time": "it ran out of time",
+    "memory": "it ran out of memory",
+    "processes": "it started too many processes",
+    "output": "it printed too much",
+}
+
+
+class Python:
+    """Each call is a sandbox of its own."""
+
+    def __init__(self, sandbox: Sandbox, limits: Limits) -> None:
+        self._sandbox = sandbox
+        self._limits = limits
+
+    async def list(self) -> Listed:
+        return Listed(TOOLS)
+
+    async def call(self, name: str, arguments: Mapping[str, Any], /) -> str:
+        if name != "python":
+            raise ToolError("the tool is python(code)")
+        try:
+            code = read_text(arguments, "code").encode()
+        except UnicodeEncodeError:
+            raise ToolError("'code' has half a character in it") from None
+        # From standard input: a program may be longer than an argument.
+        command = [self._sandbox.python, "-I", "-"]
+        return show(await self._sandbox.run(command, stdin=code, limits=self._limits))
+
+
+def show(outcome: Outcome) -> str:
+    """What a program printed, and how it ended where that was not well. Raises ToolError where it
+    reached a limit."""
+    printed = (outcome.stdout + outcome.stderr).decode(errors="replace").strip()
+    if outcome.ended != "exit":
+        raise ToolError(f"{ENDS[outcome.ended]}. Until then it printed:\n{printed}")
+    if outcome.code:
+        return f"{printed}\n[exit status {outcome.code}]".lstrip()
+    return printed or "[nothing was printed]"

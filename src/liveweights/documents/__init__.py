@@ -1,0 +1,1 @@
+"""Folders of documents, indexed in the service's Postgres: words, and parts of words."""

@@ -1,0 +1,91 @@
+"""The sandbox as a tool: what programs of a model give, and that they get at nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from liveweights.agent.python import Python
+from liveweights.agent.tool import ToolError, Toolset
+from liveweights.gate.sandbox import Limits, SandboxUnavailable, open_sandbox
+
+from .conformance import ToolsetConformance
+
+LIMITS = Limits(seconds=20.0, output=20_000)
+
+
+@asynccontextmanager
+async def opened(limits: Limits = LIMITS) -> AsyncGenerator[Toolset]:
+    try:
+        sandbox = await open_sandbox()
+    except SandboxUnavailable as error:
+        pytest.skip(str(error))
+    yield Python(sandbox, limits)
+
+
+def run(code: str, limits: Limits = LIMITS) -> str:
+    async def work() -> str:
+        async with opened(limits) as toolset:
+            return await toolset.call("python", {"code": code})
+
+    return asyncio.run(work())
+
+
+class TestPython(ToolsetConformance):
+    good = ("python", {"code": "print(6 * 7)"})
+    says = "42"
+
+    def open(self) -> AbstractAsyncContextManager[Toolset]:
+        return opened()
+
+
+def test_a_program_that_fails_says_so() -> None:
+    said = run("print('before')\nraise ValueError('no good')")
+    assert said.startswith("before")
+    assert "no good" in said
+    assert said.endswith("[exit status 1]")
+    assert run("pass") == "[nothing was printed]"
+
+
+def test_nothing_outside_is_there(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("hidden")
+    said = run(
+        "import os, socket\n"
+        f"print(os.path.exists({str(tmp_path / 'secret')!r}), os.environ.get('HOME'))\n"
+        "try:\n    socket.create_connection(('127.0.0.1', 80), 2); print('connected')\n"
+        "except OSError as error: print('no network')\n"
+        "try:\n    open('/etc/passwd').read(); print('read')\n"
+        "except OSError: print('no file')\n"
+        "print(len([p for p in os.listdir('/proc') if p.isdecimal()]) < 10)\n"
+    )
+    assert said.splitlines() == ["False /tmp", "no network", "no file", "True"]
+
+
+def test_nothing_is_kept_for_the_next_call() -> None:
+    run("open('/tmp/left', 'w').write('x')")
+    assert run("import os; print(os.listdir('/tmp'))") == "[]"
+
+
+@pytest.mark.parametrize(
+    ("code", "limits", "told"),
+    [
+        ("while True: pass", Limits(seconds=1.0), "out of time"),
+        ("while True: print('x' * 1000)", Limits(output=5000), "printed too much"),
+        ("x = b'x' * 10**10", Limits(seconds=20.0), "memory"),
+    ],
+)
+def test_a_program_without_an_end_is_ended(code: str, limits: Limits, told: str) -> None:
+    try:
+        said = run(code, limits)
+    except ToolError as error:
+        said = str(error)
+    assert told in said.lower().replace("memoryerror", "memory")
+
+
+def test_half_a_character_is_refused() -> None:
+    with pytest.raises(ToolError, match="half a character"):
+        run("print('\ud800')")

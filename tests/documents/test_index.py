@@ -1,0 +1,102 @@
+"""Folders in a real Postgres: what is read again, and what is found."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import psycopg
+import pytest
+
+from liveweights.documents.index import Indexed, add_folder, list_folders, remove_folder
+from liveweights.documents.search import find_text, open_document, search
+from liveweights.store.database import Connection
+
+T = TypeVar("T")
+
+
+def ask(dsn: str, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def run() -> T:
+        async with await psycopg.AsyncConnection.connect(dsn) as conn:
+            return await work(conn)
+
+    return asyncio.run(run())
+
+
+def add(dsn: str, folder: Path, **how: str | list[str]) -> Indexed:
+    return ask(dsn, lambda conn: add_folder(conn, folder, **({"name": "docs"} | how)))  # type: ignore[arg-type]
+
+
+def find(dsn: str, query: str, tenant: str = "default") -> list[str]:
+    found = ask(dsn, lambda conn: search(conn, query, tenant))
+    return [passage.document for passage in found]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "ada.md").write_text("# Ada Vantor\n\nAda Vantor works for Prask Clocks.")
+    (tmp_path / "prask.md").write_text("# Prask Clocks\n\nPrask Clocks makes clocks in Velsu.")
+    (tmp_path / "other.md").write_text("# Boats\n\nBoats are made of wood and other things.")
+    return tmp_path
+
+
+def test_what_fits_best_comes_first(database_dsn: str, folder: Path) -> None:
+    add(database_dsn, folder)
+    assert find(database_dsn, "Who does Ada Vantor work for?") == ["docs/ada.md"]
+    assert find(database_dsn, "where does Prask make clocks")[0] == "docs/prask.md"
+    assert find(database_dsn, "boat") == ["docs/other.md"]  # another ending
+    assert find(database_dsn, "nothing like this: xyzzy") == []
+
+
+def test_misspelt_words_are_found_by_their_parts(database_dsn: str, folder: Path) -> None:
+    add(database_dsn, folder)
+    assert find(database_dsn, "Vantorr") == ["docs/ada.md"]
+
+
+@pytest.mark.parametrize("query", ["the of and", "'; drop table documents; --", "a & | ! (", "\\"])
+def test_any_question_can_be_asked(database_dsn: str, folder: Path, query: str) -> None:
+    add(database_dsn, folder)
+    assert isinstance(find(database_dsn, query), list)
+    assert find(database_dsn, "boats") == ["docs/other.md"]
+
+
+def test_only_what_changed_is_read_again(database_dsn: str, folder: Path) -> None:
+    done: list[tuple[int, int]] = []
+    first = ask(
+        database_dsn,
+        lambda conn: add_folder(
+            conn, folder, name="docs", each=lambda now, of: done.append((now, of))
+        ),
+    )
+    assert (first.new, first.same) == (3, 0)
+    assert done == [(1, 3), (2, 3), (3, 3)]
+    (folder / "ada.md").write_text("# Ada Vantor\n\nAda Vantor sells violins now.")
+    (folder / "other.md").unlink()
+    (folder / "new.md").write_text("# New")
+    (folder / "picture").write_bytes(b"\xff\xd8\xff")
+    again = add(database_dsn, folder)
+    assert (again.new, again.changed, again.same, again.gone) == (1, 1, 1, 1)
+    assert [skipped.path for skipped in again.skipped] == ["picture"]
+    assert find(database_dsn, "violins") == ["docs/ada.md"]
+    assert find(database_dsn, "boats") == []
+
+
+def test_a_folder_is_its_tenants_only(database_dsn: str, folder: Path) -> None:
+    add(database_dsn, folder, tenants=["acme"])
+    assert find(database_dsn, "boats") == []
+    assert find(database_dsn, "boats", "acme") == ["docs/other.md"]
+    assert ask(database_dsn, lambda conn: open_document(conn, "docs/other.md", "default")) is None
+    assert ask(database_dsn, lambda conn: find_text(conn, "docs/other.md", "wood", "x")) is None
+
+
+def test_folders_are_listed_and_removed(database_dsn: str, folder: Path) -> None:
+    add(database_dsn, folder, tenants=["acme"])
+    (listed,) = ask(database_dsn, list_folders)
+    assert (listed.name, listed.documents, listed.tenants) == ("docs", 3, ["acme"])
+    assert listed.place == str(folder)
+    assert ask(database_dsn, lambda conn: remove_folder(conn, "docs"))
+    assert not ask(database_dsn, lambda conn: remove_folder(conn, "docs"))
+    assert ask(database_dsn, list_folders) == []
+    assert find(database_dsn, "boats", "acme") == []
