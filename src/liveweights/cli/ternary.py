@@ -22,8 +22,9 @@ from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.models import ModelNotFound, find, load_tokenizer
 
 if TYPE_CHECKING:
-    from liveweights.ternary.conversion import Conversion, Tell
+    from liveweights.ternary.conversion import Conversion
     from liveweights.weights.ternary.layout import Packing
+    from liveweights.weights.ternary.writing import Tell
 
 ternary = typer.Typer(
     no_args_is_help=True,
@@ -204,6 +205,53 @@ def train(
     say(
         f"{target}: perplexity {after:.2f} on text that was not trained on, {before:.2f} before, "
         f"{made['dense_perplexity']:.2f} of the dense model, after {made['tokens']:,} tokens"
+    )
+
+
+@ternary.command()
+def export(
+    model: Annotated[
+        str, typer.Argument(help="Folder of a ternary checkpoint (`convert`, `train`, `import`).")
+    ],
+    target: Annotated[Path, typer.Argument(help="GGUF file to write; it must not exist.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--type",
+            help="Blocks: Q2_0, TQ2_0 or TQ1_0 for llama.cpp, PQ2_0 or PTQ1_0 for PrismML's fork. "
+            "auto: TQ2_0 where 256 weights share a scale, else Q2_0.",
+        ),
+    ] = "auto",
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Write a ternary checkpoint as GGUF, without losing a bit of its ternary weights.
+
+    TQ2_0 and TQ1_0 have a scale per 256 weights, Q2_0 per 64, PQ2_0 and PTQ1_0 per 128; larger
+    groups are written as several smaller ones, never the other way. What is not ternary is in 16
+    bits. The rules of use for `export` are applied; see docs/terms.md.
+    """
+    from liveweights.weights.ternary.blocks import SIZES
+    from liveweights.weights.ternary.writing import write_gguf
+
+    blocks = next((known for known in SIZES if known == kind), None)
+    if blocks is None and kind != "auto":
+        raise refuse(f"--type is {kind!r}: it may be auto or one of {', '.join(SIZES)}")
+    settings = read_config(config, home)
+    check_export(settings, home, model)
+    try:
+        found = find(model, settings.cache_folder())
+        with bar(f"Writing {target.name}") as tell:
+            written = write_gguf(found, target, blocks, tell)
+    except (ModelNotFound, ValueError, OSError) as error:
+        raise refuse(str(error)) from error
+    if as_json:
+        show_json(written)
+        return
+    say(
+        f"{target}: {written.matrices} ternary matrices as {written.kind}, {written.others} other "
+        f"tensors, {written.bytes:,} bytes"
     )
 
 
