@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from liveweights.cli import app
 from liveweights.weights.gguf_header import read_header
-from liveweights.weights.models import find
 from liveweights.weights.tensors import Tensors
 from liveweights.weights.ternary.blocks import NUMBERS, SIZES, BlockType
 from liveweights.weights.ternary.folder import read_matrices
@@ -79,13 +78,3 @@ def test_what_cannot_be_written_says_why(tmp_path: Path) -> None:
     Path(out).write_text("mine")
     assert "there already" in refuse(str(source), out)
     assert Path(out).read_text() == "mine"
-
-
-def test_parameters_of_the_file_are_those_of_the_folder(tmp_path: Path) -> None:
-    source = write_ternary(tmp_path, "llama", 64)
-    file = tmp_path / "a.gguf"
-    run("export", source, file, "--home", tmp_path / "home")
-    base = find(str(file), tmp_path / "cache")
-    shapes = read_header(file).shapes
-    assert shapes["blk.0.ffn_gate.weight"] == (256, 512)
-    assert base.folder.is_dir()
