@@ -126,7 +126,7 @@ def _parameters(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def _write_tokenizer(folder: Path) -> None:
-    """A byte to the token; the rest of the vocabulary has no text."""
+    """A byte to the token, and one of two; the rest of the vocabulary has no text."""
     from tokenizers import Tokenizer
     from tokenizers.decoders import ByteLevel as Decoder
     from tokenizers.models import BPE
@@ -134,8 +134,10 @@ def _write_tokenizer(folder: Path) -> None:
     from transformers import PreTrainedTokenizerFast
 
     specials = ["<unk>", "<s>", "</s>"]
-    alphabet = [*specials, *sorted(ByteLevel.alphabet())]
-    tokenizer: Any = Tokenizer(BPE(vocab={text: i for i, text in enumerate(alphabet)}, merges=[]))
+    alphabet = [*specials, *sorted(ByteLevel.alphabet()), "zq"]
+    vocabulary = {text: i for i, text in enumerate(alphabet)}
+    # Without a merge llama.cpp takes no tokenizer.
+    tokenizer: Any = Tokenizer(BPE(vocab=vocabulary, merges=[("z", "q")]))
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
     tokenizer.decoder = Decoder()
     tokenizer.add_special_tokens(specials)

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from _child import run_child
 from _report import arguments, finish, table
-from liveweights.config import Config
 from liveweights.replay.client import Client, CycleStatus
 from liveweights.replay.corpus import Corpus
 from liveweights.replay.course import begin_cycle
@@ -31,6 +31,7 @@ from liveweights.replay.service import Service, free_port, write_config
 from liveweights.replay.settings import MeasureSettings, Rewards, TrafficSettings
 from liveweights.replay.speed import measure_apart
 from liveweights.replay.traffic import Tally, Traffic
+from ternary_quality import work_folder
 
 TRAFFIC = TrafficSettings(session_positions=5, window=560, rate=8.0, temperature=0.0)
 START_SECONDS = 300.0
@@ -134,7 +135,7 @@ def main() -> None:
     )
     if options.quick:
         options.cycles, options.rows, options.files = 1, 12, 4
-    options.model = options.model or str(find_distilled())
+    options.model = options.model or str(find_distilled(options.quick))
     with tempfile.TemporaryDirectory(prefix="liveweights-ternary-") as name:
         found = asyncio.run(run(options, Path(name)))
     show(found)
@@ -144,12 +145,18 @@ def main() -> None:
         sys.exit(1)
 
 
-def find_distilled() -> Path:
-    place = Config().cache_folder() / "bench" / "ternary-quality"
+def find_distilled(quick: bool) -> Path:
+    """What ``bench/ternary_quality.py`` trained last; made by it, briefly, where there is none."""
+    place = work_folder(quick)
     made = sorted(place.glob("distilled-*"), key=lambda folder: folder.stat().st_mtime)
-    if not made:
+    if made:
+        return made[-1]
+    if not quick:
         raise SystemExit("no ternary model is there: run bench/ternary_quality.py, or give --model")
-    return made[-1]
+    script = Path(__file__).with_name("ternary_quality.py")
+    if run_child([sys.executable, script, "--quick"]).returncode:
+        raise SystemExit("bench/ternary_quality.py --quick failed")
+    return find_distilled(quick)
 
 
 def show(found: dict[str, Any]) -> None:

@@ -180,10 +180,16 @@ def draw(found: Sequence[Quality], target: Path) -> None:
     save_figure(figure, target)
 
 
+def work_folder(quick: bool) -> Path:
+    """Where work is kept, that of brief runs apart."""
+    name = "ternary-quality-quick" if quick else "ternary-quality"
+    return Config().cache_folder() / "bench" / name
+
+
 def run(options: Namespace) -> dict[str, Any]:
     cache = Config().cache_folder()
     base = find(DEFAULT_MODEL, cache)
-    place = Path(options.folder) if options.folder else cache / "bench" / "ternary-quality"
+    place = Path(options.folder) if options.folder else work_folder(options.quick)
     place.mkdir(parents=True, exist_ok=True)
     steps = max(1, options.tokens // (ROWS * LENGTH))
     texts = read_texts(load_tokenizer(base), options.tokens)

@@ -35,7 +35,7 @@ START_SECONDS = 300.0
 def models_of(options: Namespace) -> dict[str, dict[str, Any]]:
     """Tables of the settings by public name."""
     dense = options.dense or DEFAULT_MODEL
-    ternary = options.model or str(find_distilled())
+    ternary = options.model or str(find_distilled(options.quick))
     return {
         "ternary": {"base": ternary, "learn": False, "engine": {"kind": "ternary"}},
         "dense": {"base": dense, "learn": False, "engine": {"kind": "torch"}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ def write_ternary(
     config = make_config(family)
     config.hidden_size, config.intermediate_size, config.head_dim = 256, 512, 64
     dense = write_family(config, folder / "dense", torch.float16)
+    _add_merge(dense / "tokenizer.json")
     tensors: dict[str, Any] = {}
     kept: list[str] = []
     for name, weight in load_file(dense / "model.safetensors").items():
@@ -36,3 +38,11 @@ def write_ternary(
     layout = Layout(group_size=group, packing=packing, modules_to_not_convert=tuple(kept))
     write_folder(dense, folder / "ternary", tensors, layout, tied=False)
     return folder / "ternary"
+
+
+def _add_merge(file: Path) -> None:
+    """Without one llama.cpp takes no tokenizer."""
+    tokenizer: dict[str, Any] = json.loads(file.read_text())
+    tokenizer["model"]["vocab"]["zq"] = 257
+    tokenizer["model"]["merges"] = [["z", "q"]]
+    file.write_text(json.dumps(tokenizer))
