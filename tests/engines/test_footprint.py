@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 from tests.learn.families import make_family
 from tests.weights.gguf_files import write_gguf
+from tests.weights.ternary.models import write_ternary
 
 from liveweights.engines.context import cache_bytes
 from liveweights.engines.footprint import expect_bytes
 from liveweights.engines.protocol import Measured
 from liveweights.engines.settings import EngineSettings
+from liveweights.engines.ternary.engine import TernaryEngine
 from liveweights.engines.torch.engine import TorchEngine
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.models import find, parameters, read_json
+from liveweights.weights.ternary.layout import Packing
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +68,22 @@ def test_gguf_files_are_mapped_as_they_are(tmp_path: Path) -> None:
     rows = 64 * cache_bytes(read_json(base.folder / "config.json"), 2)
     settings = EngineSettings(context_length=64, slots=1)
     assert expect_bytes(base, None, settings) == file.stat().st_size + rows
+
+
+@pytest.mark.parametrize("packing", ["2bit", "base3"])
+def test_ternary_weights_take_two_bits_however_they_are_stored(
+    packing: Packing, tmp_path: Path
+) -> None:
+    pytest.importorskip("llvmlite", reason="needs liveweights[ternary]")
+    base = find(str(write_ternary(tmp_path, "llama", 64, packing)), tmp_path / "cache")
+    settings = EngineSettings(kind="ternary", context_length=64, threads=1)
+
+    async def measure() -> int:
+        engine = TernaryEngine(base, tmp_path, settings)
+        await engine.load(base)
+        size = engine.memory()
+        await engine.close()
+        return size
+
+    expected = expect_bytes(base, None, settings)
+    assert expected <= asyncio.run(measure()) <= 1.05 * expected

@@ -17,13 +17,14 @@ from liveweights.catalog.check import check_model
 from liveweights.cli.context import HOME, Home, Json, Settings, read_config, refuse
 from liveweights.cli.output import say, show, show_json
 from liveweights.cli.rules import check_export
+from liveweights.cli.ternary_texts import note_texts, read_texts, recorded_in
 from liveweights.terminal import clean
-from liveweights.weights.checkpoint import Checkpoint
-from liveweights.weights.models import ModelNotFound, find, load_tokenizer
+from liveweights.weights.models import ModelNotFound, find
 
 if TYPE_CHECKING:
-    from liveweights.ternary.conversion import Conversion, Tell
+    from liveweights.ternary.conversion import Conversion
     from liveweights.weights.ternary.layout import Packing
+    from liveweights.weights.ternary.writing import Tell
 
 ternary = typer.Typer(
     no_args_is_help=True,
@@ -31,8 +32,16 @@ ternary = typer.Typer(
     "docs/ternary.md. The engine `ternary` serves them.",
 )
 Texts = Annotated[
-    list[Path],
-    typer.Option("--text", help="A file of UTF-8 text to calibrate on; may be given repeatedly."),
+    list[Path] | None,
+    typer.Option("--text", help="A file of UTF-8 text to read; may be given repeatedly."),
+]
+Recorded = Annotated[
+    bool,
+    typer.Option(
+        "--recorded",
+        help="Read what the service of --home recorded of models on MODEL, too: answers of those "
+        "who agreed to training, with what was asked, newest first.",
+    ),
 ]
 Packed = Annotated[
     str, typer.Option(help="2bit, or base3: a fifth smaller, unpacked when it is loaded.")
@@ -50,7 +59,8 @@ def convert(
         str, typer.Argument(help="Packaged name, checkpoint folder or hf://ORG/NAME.")
     ],
     target: Annotated[Path, typer.Argument(help="Folder to write; it must not exist.")],
-    text: Texts,
+    text: Texts = None,
+    recorded: Recorded = False,
     group: Annotated[
         int, typer.Option(help="Weights that share a scale: 64, 128 or 256.", min=64, max=256)
     ] = 128,
@@ -88,9 +98,10 @@ def convert(
         cache = settings.cache_folder()
         base = find(model, cache)
         asyncio.run(check_model(base, model, "torch", cache))
-        ids = read_ids(base, text, rows * length)
+        read = read_texts(base, text or [], rows * length, recorded_in(settings, home, recorded))
         with bar(f"Converting {base.name}") as tell:
-            made = make(base.folder, target, chunk_texts(ids, length), options, tell)
+            made = make(base.folder, target, chunk_texts(read.ids, length), options, tell)
+        note_texts(target, read)
     except (ModelNotFound, ValueError, OSError) as error:
         raise refuse(str(error)) from error
     _report(target, made, as_json)
@@ -140,7 +151,8 @@ def train(
     state: Annotated[
         Path, typer.Option(help="Folder in which training is kept: the same command goes on there.")
     ],
-    text: Texts,
+    text: Texts = None,
+    recorded: Recorded = False,
     steps: Annotated[int, typer.Option(help="Steps in all.", min=1, max=bounds.COUNT)] = 200,
     rows: Annotated[int, typer.Option(help="Rows of text in a step.", min=1, max=4096)] = 4,
     length: Annotated[int, typer.Option(help="Tokens of a row.", min=16, max=32768)] = 256,
@@ -179,7 +191,8 @@ def train(
         if read_layout(start) is None:
             raise CannotTrain(f"{start} is no folder that `liveweights ternary convert` wrote")
         base = find(model, settings.cache_folder())
-        ids = chunk_texts(read_ids(base, text, tokens), length)
+        read = read_texts(base, text or [], tokens, recorded_in(settings, home, recorded))
+        ids = chunk_texts(read.ids, length)
         device = torch.device("cpu")
         teacher = load_model(base.folder, torch.float32, device)
         student = load_model(start, torch.float32, device)
@@ -193,6 +206,7 @@ def train(
             )
         after = perplexity(student, ids[-held_back:])
         replace_matrices(start, target, distiller.matrices())
+        note_texts(target, read, start)
     except (ModelNotFound, ValueError, OSError) as error:
         raise refuse(str(error)) from error
     made = {"steps": distiller.step, "tokens": steps * rows * length,
@@ -207,26 +221,57 @@ def train(
     )
 
 
+@ternary.command()
+def export(
+    model: Annotated[
+        str, typer.Argument(help="Folder of a ternary checkpoint (`convert`, `train`, `import`).")
+    ],
+    target: Annotated[Path, typer.Argument(help="GGUF file to write; it must not exist.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--type",
+            help="Blocks: Q2_0, TQ2_0 or TQ1_0 for llama.cpp, PQ2_0 or PTQ1_0 for PrismML's fork. "
+            "auto: TQ2_0 where 256 weights share a scale, else Q2_0.",
+        ),
+    ] = "auto",
+    home: Home = HOME,
+    config: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Write a ternary checkpoint as GGUF, without losing a bit of its ternary weights.
+
+    TQ2_0 and TQ1_0 have a scale per 256 weights, Q2_0 per 64, PQ2_0 and PTQ1_0 per 128; larger
+    groups are written as several smaller ones, never the other way. What is not ternary is in 16
+    bits. The rules of use for `export` are applied; see docs/terms.md.
+    """
+    from liveweights.weights.ternary.blocks import SIZES
+    from liveweights.weights.ternary.writing import write_gguf
+
+    blocks = next((known for known in SIZES if known == kind), None)
+    if blocks is None and kind != "auto":
+        raise refuse(f"--type is {kind!r}: it may be auto or one of {', '.join(SIZES)}")
+    settings = read_config(config, home)
+    check_export(settings, home, model)
+    try:
+        found = find(model, settings.cache_folder())
+        with bar(f"Writing {target.name}") as tell:
+            written = write_gguf(found, target, blocks, tell)
+    except (ModelNotFound, ValueError, OSError) as error:
+        raise refuse(str(error)) from error
+    if as_json:
+        show_json(written)
+        return
+    say(
+        f"{target}: {written.matrices} ternary matrices as {written.kind}, {written.others} other "
+        f"tensors, {written.bytes:,} bytes"
+    )
+
+
 def _packing(text: str) -> Packing:
     if text == "2bit" or text == "base3":
         return text
     raise refuse(f"--packing is {text!r}: it may be 2bit or base3")
-
-
-def read_ids(base: Checkpoint, files: list[Path], most: int) -> list[int]:
-    """The first tokens of the files, from each as many as from the others. Raises OSError,
-    ValueError."""
-    tokenizer = load_tokenizer(base)
-    share = -(-most // len(files))
-    ids: list[int] = []
-    for file in files:
-        try:
-            words = file.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{file} is no UTF-8 text") from error
-        # A token is seldom more than ten characters: what is certainly too much is not split.
-        ids += tokenizer.encode(words[: share * 20], add_special_tokens=False)[:share]
-    return ids[:most]
 
 
 @contextmanager

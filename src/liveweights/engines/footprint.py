@@ -5,8 +5,10 @@ from __future__ import annotations
 from liveweights.engines.context import cache_bytes
 from liveweights.engines.settings import EngineSettings
 from liveweights.weights.checkpoint import Checkpoint
-from liveweights.weights.content import source_files, weight_files
+from liveweights.weights.content import source_files
 from liveweights.weights.models import parameters, read_json
+from liveweights.weights.tensors import read_shapes
+from liveweights.weights.ternary.sizes import memory_bytes
 
 BYTES = {"f32": 4.0, "f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
 """Of a weight: llama.cpp keeps a scale (two bytes) for every 32 that it quantises."""
@@ -21,8 +23,9 @@ def expect_bytes(checkpoint: Checkpoint, base: Checkpoint | None, settings: Engi
     are.
     """
     own = parameters(checkpoint.folder)
-    if settings.kind == "ternary":  # what is not ternary is float32, twice what its file has
-        return sum(2 * file.stat().st_size for file in weight_files(checkpoint.folder))
+    if settings.kind == "ternary":
+        width = 2 if settings.dtype == "bfloat16" else 4
+        return memory_bytes(read_shapes(checkpoint.folder).items(), width)
     if settings.kind == "torch":
         return own * (2 if settings.dtype == "bfloat16" else 4)
     whole = parameters(base.folder) if base else own

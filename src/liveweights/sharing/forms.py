@@ -18,6 +18,7 @@ from liveweights.weights.loading import load_adapter
 from liveweights.weights.models import read_json
 from liveweights.weights.selection import FILE as SELECTION
 from liveweights.weights.tensors import read_dtypes
+from liveweights.weights.ternary.layout import read_layout
 
 Form = Literal["peft", "merged", "gguf", "gguf-adapter"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -45,6 +46,11 @@ def write_form(
     if form in ("peft", "gguf-adapter") and checkpoint.kind != "adapter":
         raise CannotExport(
             f"{checkpoint.id} is no adapter but whole weights; export it as merged or gguf"
+        )
+    if form in ("merged", "gguf") and read_layout(source.base.folder):
+        raise CannotExport(
+            f"{source.base.id} is ternary, and an adapter is never merged into such weights: "
+            "export it as peft, or as gguf-adapter beside what `liveweights ternary export` writes"
         )
     match form:
         case "peft":

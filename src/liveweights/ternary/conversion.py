@@ -6,7 +6,7 @@ output, the MLP's inputs, its output), on the inputs that the rounded layers bef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,12 @@ from liveweights.weights.loading import load_causal
 from liveweights.weights.ternary.folder import write_folder
 from liveweights.weights.ternary.layout import Group, Layout, Packing, to_tensors
 from liveweights.weights.ternary.matrix import TernaryMatrix
+from liveweights.weights.ternary.writing import Tell
 
 _STAGES = (("q_proj", "k_proj", "v_proj", "qkv_proj"), ("o_proj",),
            ("gate_proj", "up_proj", "gate_up_proj"), ("down_proj",))  # fmt: skip
 """Names of linear layers that see the same inputs, in the order in which a layer computes."""
 _ROUTERS = frozenset({"gate", "router", "shared_expert_gate"})
-Tell = Callable[[str, int, int], None]
-"""``tell(what, done, total)``."""
 
 
 class CannotConvert(ValueError):

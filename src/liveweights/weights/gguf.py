@@ -146,17 +146,9 @@ def _plan(
     import gguf
 
     config: dict[str, Any] = json.loads((base.folder / "config.json").read_text())
-    architecture = architecture_of(base.id, config)
-    refuse = _unsupported(config)
-    if refuse:
-        raise UnsupportedByLlamaCpp(base.id, refuse)
-    names = gguf.get_tensor_name_map(
-        gguf.MODEL_ARCH[architecture.upper()], config["num_hidden_layers"]
-    )
+    file_type = "ALL_F32" if precision == "f32" else f"MOSTLY_{precision.upper()}"
+    writer, names = open_writer(base, path, config, gguf.LlamaFileType[file_type], served=served)
     kind = gguf.GGMLQuantizationType[precision.upper()]
-    writer = gguf.GGUFWriter(path, architecture)
-    _add_shape(writer, base, config, precision)
-    _add_tokenizer(writer, base, config, served=served)
 
     plan: list[tuple[Path, str, Any]] = []
     tied = bool(config.get("tie_word_embeddings"))
@@ -179,7 +171,29 @@ def _plan(
                 stored_dtype = np.dtype(np.uint8) if raw is not None else dtype
                 writer.add_tensor_info(to, stored, stored_dtype, count // block * size, raw)
                 plan.append((file, name, as_type))
-    return writer, config, architecture, plan
+    return writer, config, ARCHITECTURES[config["model_type"]], plan
+
+
+def open_writer(
+    base: Checkpoint, path: Path, config: dict[str, Any], file_type: int, *, served: bool
+) -> tuple[GGUFWriter, Any]:
+    """A writer that has all of a model but its tensors, and the map of their names.
+
+    ``config`` is Transformers', ``file_type`` llama.cpp's number of what most weights are stored
+    as. Raises UnsupportedByLlamaCpp, OSError.
+    """
+    import gguf
+
+    architecture = architecture_of(base.id, config)
+    if refuse := _unsupported(config):
+        raise UnsupportedByLlamaCpp(base.id, refuse)
+    names = gguf.get_tensor_name_map(
+        gguf.MODEL_ARCH[architecture.upper()], config["num_hidden_layers"]
+    )
+    writer = gguf.GGUFWriter(path, architecture)
+    _add_shape(writer, base, config, file_type)
+    _add_tokenizer(writer, base, config, served=served)
+    return writer, names
 
 
 def _type_of(name: str, shape: list[int], wanted: Any) -> Any:
@@ -219,7 +233,7 @@ def _unsupported(config: dict[str, Any]) -> str | None:
 
 
 def _add_shape(
-    writer: GGUFWriter, base: Checkpoint, config: dict[str, Any], precision: Precision
+    writer: GGUFWriter, base: Checkpoint, config: dict[str, Any], file_type: int
 ) -> None:
     import gguf
 
@@ -243,8 +257,7 @@ def _add_shape(
         writer.add_rope_scaling_factor(float(rope["factor"]))
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_vocab_size(config["vocab_size"])
-    file_type = "ALL_F32" if precision == "f32" else f"MOSTLY_{precision.upper()}"
-    writer.add_file_type(gguf.LlamaFileType[file_type])
+    writer.add_file_type(file_type)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
 
 
