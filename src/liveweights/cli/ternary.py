@@ -245,10 +245,11 @@ def export(
     groups are written as several smaller ones, never the other way. What is not ternary is in 16
     bits. The rules of use for `export` are applied; see docs/terms.md.
     """
-    from liveweights.weights.ternary.blocks import SIZES
+    from liveweights.weights.ternary.blocks import SIZES, BlockType
     from liveweights.weights.ternary.writing import write_gguf
 
-    blocks = next((known for known in SIZES if known == kind), None)
+    known: dict[str, BlockType] = {name: name for name in SIZES}
+    blocks = known.get(kind)
     if blocks is None and kind != "auto":
         raise refuse(f"--type is {kind!r}: it may be auto or one of {', '.join(SIZES)}")
     settings = read_config(config, home)
