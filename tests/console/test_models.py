@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import msgspec
 from tests.serve.api.doubles import BASE, NEXT, ScriptedEngine, make_tokenizer
 
 from liveweights.catalog.licences import Duty
@@ -144,3 +145,16 @@ def test_what_is_not_known_is_said_to_be_so() -> None:
     assert facts["maker"] == facts["licence"] == facts["price of a million tokens"] == "unknown"
     assert facts["accepted"] == facts["last verdict"] == "-"
     assert len(table_row(model)) == len(COLUMNS)
+
+
+def test_one_that_is_not_visible_is_listed_for_the_operator_alone() -> None:
+    hidden = msgspec.structs.replace(PROFILE, visible=False)
+    tokenizer, router = make_tokenizer(), Router()
+    router.set("tiny", BASE)
+    models = Models(make_model(ScriptedEngine(tokenizer), router, tokenizer))
+    listing = Listing(models, HostedModels(), Terms(), profiles={"tiny": hidden})
+    assert listing.read("acme") == []
+    (model,) = listing.read()
+    assert listing.find("tiny", "acme").id == "tiny"
+    assert dict(list_model_facts(model))["listed"] == "no: it answers those who name it"
+    assert dict(list_model_facts(listing.find("tiny")))["answers"] == BASE
