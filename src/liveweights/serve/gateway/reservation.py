@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from liveweights.meter.charges import bound
 from liveweights.meter.limits import Permit
-from liveweights.serve.gateway.counts import Count, asked_text, count_bytes
+from liveweights.serve.gateway.counts import Count, count_bytes
 from liveweights.serve.gateway.question import Question
 
 
@@ -23,7 +23,7 @@ async def reserve(
     ``models`` that may answer. Raises LimitReached, LeasesAway."""
     nanos = 0
     if permit.has_budget:
-        prompt = count(asked_text(question.prompt_json()))
+        prompt = question.count_prompt(count)
         output = question.choices * (question.reserved or longest)
         now = datetime.now(UTC)
         nanos = max(bound(permit.find_price(model, now), prompt, output) for model in models)
