@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import httpx
@@ -92,6 +93,10 @@ def test_no_answer_is_lost_when_told_to_end_while_the_database_hangs(
                 gateway = await start(place, client)
                 reaction = {"generation": generation, "signal": "accepted"}
                 assert (await client.post("/v1/feedback", json=reaction)).status_code == 201
+                since = int(time.time()) - 3600
+                page = (await client.get("/v1/usage", params={"start_time": since})).json()
+                results = [result for bucket in page["data"] for result in bucket["results"]]
+                assert sum(result["num_model_requests"] for result in results) == 1
                 gateway.send_signal(signal.SIGTERM)
                 await gateway.wait()
 

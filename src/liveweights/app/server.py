@@ -234,6 +234,8 @@ async def run_gateway(place: Place, report: Report) -> None:
         directory = Directory(pool, place.dsn, make_keys(config.api))
         await stack.enter_async_context(directory)
         authenticator = make_authenticator(config.api, keys=directory.keys)
+        tariffs = await open_tariffs(stack, pool)
+        limiter = await open_limiter(stack, pool, place, directory, tariffs)
         app = create_gateway(
             upstream,
             writer,
@@ -242,10 +244,11 @@ async def run_gateway(place: Place, report: Report) -> None:
             access=access,
             count=count,
             authenticator=authenticator,
-            limiter=await open_limiter(
-                stack, pool, place, directory, await open_tariffs(stack, pool)
-            ),
-            pages=admin_routes(pool, authenticator),
+            limiter=limiter,
+            pages=[
+                *billing_routes(pool, authenticator, limiter),
+                *admin_routes(pool, authenticator),
+            ],
         )
         report.ready()
         # The upstream's own headers are passed on.

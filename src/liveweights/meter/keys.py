@@ -112,7 +112,8 @@ class Keys:
         id = id_of(given)
         if not self._required and id is None:
             return ANYBODY
-        key = self._given.get(digest_of(given)) or self._stored.get(id or "") or NO_KEY
+        short = self._given.get(digest_of(given)) if self._given else None
+        key = short or self._stored.get(id or "") or NO_KEY
         now = self._clock()
         if not (key.fits(given, now) and given and key is not NO_KEY):
             return None

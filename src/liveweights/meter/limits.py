@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from liveweights.meter.allotments import (
     NO_CURRENCY,
@@ -77,8 +77,7 @@ class Spending:
     used: int
 
 
-@dataclass(frozen=True, slots=True)
-class Take:
+class Take(NamedTuple):
     """``amount`` of a holding, once ``needed`` of it is there. With 0 what was used beyond the
     limit has to have come back, with ``NOTHING`` it does not matter what is there."""
 

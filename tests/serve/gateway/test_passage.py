@@ -34,4 +34,4 @@ def test_what_is_estimated_is_counted_again_only_where_more_was_said() -> None:
     say(" no")
     (row,) = passage.finish()
     assert row.usage == passage.usage() == first | {"completion_tokens": 6}
-    assert counted == ["ask", "yes", "ask", "yes no"]
+    assert counted == ["ask", "yes", "yes no"]

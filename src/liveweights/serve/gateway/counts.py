@@ -68,8 +68,8 @@ def texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         if not value.startswith("data:"):
             yield value
-    elif isinstance(value, Mapping):
-        for member in cast(Mapping[str, Any], value).values():
+    elif isinstance(value, dict):
+        for member in cast(dict[str, Any], value).values():
             yield from texts(member)
     elif isinstance(value, list):
         for item in cast(list[Any], value):

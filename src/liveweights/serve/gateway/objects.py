@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeGuard, cast
 
 COLLECTIONS = (
@@ -77,6 +78,7 @@ class Target:
         return (self.kind, method, self.below) in _GROWING
 
 
+@lru_cache(maxsize=1024)
 def find_target(path: str) -> Target:
     """Of a path that is clear (see ``paths``) and has no escapes."""
     rest = path[len("/v1/") :]

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from liveweights.record.generation import Counts, Generation, Surface, count_used
 from liveweights.serve.api.caller import Caller
 from liveweights.serve.api.identifiers import make_id
-from liveweights.serve.gateway.counts import Count, asked_text, count_bytes, fill
+from liveweights.serve.gateway.counts import Count, count_bytes, fill
 from liveweights.serve.gateway.fit import fit, fit_counts
 from liveweights.serve.gateway.objects import ITEMS, Reference, is_id
 from liveweights.serve.gateway.question import Question
@@ -155,7 +155,7 @@ class Passage:
             known.setdefault("prompt_tokens", len(ids))
         return fill(
             known,
-            prompt_tokens=lambda: self._count(asked_text(self._question.prompt_json())),
+            prompt_tokens=lambda: self._question.count_prompt(self._count),
             completion_tokens=lambda: sum(
                 self._count(choice.reasoning() + choice.text()) for choice in said
             ),

@@ -9,6 +9,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from liveweights.record.clean import INT4
 from liveweights.record.generation import Surface
+from liveweights.serve.gateway.counts import Count, asked_text
 
 RECORDED: dict[str, Surface] = {
     "/v1/chat/completions": "chat",
@@ -92,10 +93,12 @@ vLLM's and llama.cpp's names; and the values with which they do not."""
 class Question:
     """A request that can be recorded. What is not of its type is left out."""
 
-    __slots__ = ("_body",)
+    __slots__ = ("_asked", "_body", "_prompt")
 
     def __init__(self, body: _Body) -> None:
         self._body = body
+        self._prompt: str | None = None
+        self._asked: int | None = None
 
     @property
     def model(self) -> str:
@@ -104,7 +107,9 @@ class Question:
 
     def put_to(self, model: str) -> Question:
         """The same, asked of another model."""
-        return Question(msgspec.structs.replace(self._body, model=model))
+        same = Question(msgspec.structs.replace(self._body, model=model))
+        same._prompt, same._asked = self._prompt, self._asked
+        return same
 
     @property
     def temperature(self) -> float | None:
@@ -162,6 +167,17 @@ class Question:
 
     def prompt_json(self) -> str:
         """What was asked, as one JSON object with the request's own words."""
+        if self._prompt is None:
+            self._prompt = self._write_prompt()
+        return self._prompt
+
+    def count_prompt(self, count: Count) -> int:
+        """About how many tokens were asked. It is counted once, with the first ``count``."""
+        if self._asked is None:
+            self._asked = count(asked_text(self.prompt_json()))
+        return self._asked
+
+    def _write_prompt(self) -> str:
         asked = {name: getattr(self._body, name) for name in _Asked.__struct_fields__}
         given = {name: value for name, value in asked.items() if value is not UNSET}
         return msgspec.json.encode(given).decode("utf-8", "replace")

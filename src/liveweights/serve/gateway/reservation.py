@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from liveweights.meter.charges import bound
 from liveweights.meter.limits import QUOTA, LimitReached, Permit
-from liveweights.serve.gateway.counts import Count, asked_text, count_bytes
+from liveweights.serve.gateway.counts import Count, count_bytes
 from liveweights.serve.gateway.question import Question
 
 
@@ -63,5 +63,5 @@ def _most(
 def estimate(question: Question, longest: int, count: Count = count_bytes) -> tuple[int, int]:
     """At most so many tokens: of the prompt, by ``count``, and of all choices, of ``longest`` each
     where the request does not say."""
-    prompt = count(asked_text(question.prompt_json()))
+    prompt = question.count_prompt(count)
     return prompt, question.choices * (question.reserved or longest)
