@@ -24,7 +24,7 @@ from liveweights.config import Config
 from liveweights.console.entry import Entry
 from liveweights.console.models import model_routes
 from liveweights.console.pages import Console
-from liveweights.console.subject import Subject
+from liveweights.console.subject import Known, Subject, know_nothing
 from liveweights.cycle.status import read_status
 from liveweights.http.authentication import Authenticator, for_readers
 from liveweights.http.errors import ApiError
@@ -104,14 +104,13 @@ def _local(config: Config) -> list[str]:
     return [name for name in config.names() if name not in hosted]
 
 
-def describe_subject(config: Config, home: Path, listing: Listing | None = None) -> Subject:
-    """What the console is about; without a ``listing`` nothing is known of the models."""
-    known = {} if listing is None else {"known": listing.read}
+def describe_subject(config: Config, home: Path, known: Known = know_nothing) -> Subject:
+    """What the console is about."""
     return Subject(
         workers={model.alias: config.for_worker(model.alias) for model in config.list_models()},
         hosted=[model.alias for model in config.list_hosted()],
         home=home,
-        **known,
+        known=known,
     )
 
 
@@ -157,7 +156,7 @@ async def run_api(place: Place, report: Report) -> None:
         entry = Entry(pool, authenticator, config.api)
 
         def now() -> Subject:
-            return describe_subject(lineup.config, place.home, listing)
+            return describe_subject(lineup.config, place.home, listing.read)
 
         console = Console(pool, now, entry, writer)
         app = create_app(

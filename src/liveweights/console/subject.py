@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.http.errors import ApiError
@@ -12,7 +13,12 @@ from liveweights.learn.rewards import RewardMap
 from liveweights.serve.api.objects import Model
 
 
-def _nothing(tenant: str | None) -> Sequence[Model]:
+Known: TypeAlias = Callable[[str | None], Sequence[Model]]
+"""What is known of the models, to a tenant with its prices."""
+
+
+def know_nothing(tenant: str | None) -> Sequence[Model]:
+    """Of no model."""
     return ()
 
 
@@ -20,12 +26,12 @@ def _nothing(tenant: str | None) -> Sequence[Model]:
 class Subject:
     """The models of a service: ``workers`` has what the cycles of local ones go by, by their public
     names; and the names of ``hosted`` ones. ``home`` is where running steps say how far they
-    are. ``known`` gives what is known of the models, to a tenant with its prices."""
+    are. ``known`` says what is known of them."""
 
     workers: Mapping[str, WorkerSettings]
     hosted: Sequence[str] = ()
     home: Path
-    known: Callable[[str | None], Sequence[Model]] = _nothing
+    known: Known = know_nothing
 
     @property
     def names(self) -> list[str]:
