@@ -12,7 +12,6 @@ from liveweights.http.errors import ApiError
 from liveweights.learn.rewards import RewardMap
 from liveweights.serve.api.objects import Model
 
-
 Known: TypeAlias = Callable[[str | None], Sequence[Model]]
 """What is known of the models, to a tenant with its prices."""
 
