@@ -10,11 +10,14 @@ from liveweights.console.plots import (
     NAME,
     PLOT,
     ROW,
+    TALL,
     Change,
     Interval,
+    Path,
     draw_changes,
     draw_counts,
     draw_intervals,
+    draw_paths,
 )
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]))
@@ -83,3 +86,22 @@ def test_without_an_interval_the_mean_is_drawn() -> None:
     tree = read(draw_intervals([Interval("<b>", 0.5, None, None)], "l"))
     assert [text.text for text in tree.iter("text")] == ["<b>", "+0.5000"]
     assert len(list(tree.iter("circle"))) == 1
+
+
+@given(st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=30), VALUES)
+def test_what_reaches_the_bound_is_drawn_on_it(
+    values: list[tuple[float, float]], bound: float
+) -> None:
+    ours, theirs = zip(*values, strict=True)
+    tree = ElementTree.fromstring(draw_paths([Path("a", ours), Path("b", theirs)], bound, "l"))
+    line = float(
+        next(one for one in tree.iter("line") if one.get("class") == "bound").get("y1", "")
+    )
+    lines = list(tree.iter("polyline"))
+    for path, drawn in zip((ours, theirs), lines, strict=True):
+        points = [tuple(map(float, point.split(","))) for point in drawn.get("points", "").split()]
+        assert len(points) == len(path)
+        assert [x for x, _ in points] == sorted(x for x, _ in points)
+        for value, (_, y) in zip(path, points, strict=True):
+            assert 0 <= y <= TALL
+            assert y <= line if value >= bound else y >= line

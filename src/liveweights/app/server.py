@@ -29,7 +29,7 @@ from liveweights.console.entry import Entry
 from liveweights.console.models import model_routes
 from liveweights.console.pages import Console
 from liveweights.console.sources import Sources
-from liveweights.console.subject import Subject
+from liveweights.console.subject import Known, Subject, know_nothing
 from liveweights.cycle.status import read_status
 from liveweights.http.authentication import Authenticator, for_readers
 from liveweights.http.errors import ApiError
@@ -112,10 +112,9 @@ def _local(config: Config) -> list[str]:
 
 
 def describe_subject(
-    config: Config, home: Path, sources: Sources, listing: Listing | None = None
+    config: Config, home: Path, sources: Sources, known: Known = know_nothing
 ) -> Subject:
-    """What the console is about; without a ``listing`` nothing is known of the models."""
-    known = {} if listing is None else {"known": listing.read}
+    """What the console is about."""
     return Subject(
         workers={model.alias: config.for_worker(model.alias) for model in config.list_models()},
         hosted=[model.alias for model in config.list_hosted()],
@@ -123,7 +122,7 @@ def describe_subject(
         billing=config.billing,
         databases=home / "databases",
         sources=sources,
-        **known,
+        known=known,
     )
 
 
@@ -171,7 +170,7 @@ async def run_api(place: Place, report: Report) -> None:
         sources = make_sources(lambda: lineup.config, place.home)
 
         def now() -> Subject:
-            return describe_subject(lineup.config, place.home, sources, listing)
+            return describe_subject(lineup.config, place.home, sources, listing.read)
 
         console = Console(pool, now, entry, writer)
         app = create_app(

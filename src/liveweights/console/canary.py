@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
+
+import msgspec
 
 from liveweights.console.forms import Done, Form
 from liveweights.console.person import Person
@@ -27,15 +29,40 @@ MOVES: dict[str, Action] = {
 """As the commands are called."""
 
 
+POINTS = 200
+"""Of a path that is shown, evenly among all and with the last."""
+
+
+class Wealth(msgspec.Struct, frozen=True, kw_only=True):
+    """The natural logarithms of the e-values after ``comparison`` comparisons of the arms."""
+
+    comparison: int
+    worse: float
+    not_worse: float
+
+
 async def read_standing(
     conn: Connection, alias: Alias, worker: WorkerSettings
-) -> tuple[str, dict[str, Any]]:
-    """What the canary does next and waits for, and the evidence: rewards, e-values, guards."""
+) -> tuple[str, dict[str, Any], tuple[Wealth, ...]]:
+    """What the canary does next and waits for, the evidence (rewards, e-values, guards), and the
+    path of the e-values."""
     judged = await live.weigh(
         conn, alias, rewards=worker.rewards, canary=worker.canary, gate=worker.gate
     )
     move = judged.move
-    return f"{move.action}: {move.reason}", live.describe(judged.look, worker.canary)
+    path = [
+        Wealth(comparison=number, worse=worse, not_worse=not_worse)
+        for number, (worse, not_worse) in enumerate(judged.look.comparison.log_wealth, 1)
+    ]
+    evidence = live.describe(judged.look, worker.canary)
+    return f"{move.action}: {move.reason}", evidence, thin(path, POINTS)
+
+
+def thin(path: Sequence[Wealth], most: int) -> tuple[Wealth, ...]:
+    """At most so many of its points, evenly, the last among them."""
+    if len(path) <= most:
+        return tuple(path)
+    return tuple(path[(place + 1) * len(path) // most - 1] for place in range(most))
 
 
 async def steer_canary(

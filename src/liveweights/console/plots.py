@@ -35,6 +35,14 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Path:
+    """Values one after the other, drawn as ``kind``."""
+
+    kind: str
+    values: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
 class Scale:
     """Where a value of ``low`` to ``high`` is, in pixels from the left."""
 
@@ -97,6 +105,35 @@ def draw_changes(changes: Sequence[Change], label: str) -> Markup:
     return _svg(rows, label)
 
 
+TALL = 160
+"""Pixels: height of paths."""
+
+
+def draw_paths(paths: Sequence[Path], bound: float, label: str) -> Markup:
+    """Paths of equally many values side by side, and the ``bound`` that one of them may reach."""
+    values = [bound, 0.0, *(value for path in paths for value in path.values)]
+    low, high = min(values), max(values)
+    longest = max((len(path.values) for path in paths), default=0)
+    width, across = NAME + PLOT + FIGURE, Scale(0, max(1, longest - 1))
+
+    def down(value: float) -> float:
+        return round(TALL - 8 - (TALL - 16) * (value - low) / ((high - low) or 1.0), 1)
+
+    def along(place: int) -> float:
+        return round((across.place(place) - NAME) / PLOT * width, 1)
+
+    drawn = [
+        _line("zero", 0, down(0.0), width, down(0.0)),
+        _line("bound", 0, down(bound), width, down(bound)),
+    ]
+    for path in paths:
+        points = " ".join(
+            f"{along(place)},{down(value)}" for place, value in enumerate(path.values)
+        )
+        drawn.append(Markup('<polyline class="{}" points="{}"/>').format(path.kind, points))
+    return _frame(drawn, label, width, TALL)
+
+
 def _side_of(one: Interval) -> str:
     assert one.low is not None
     assert one.high is not None
@@ -115,9 +152,12 @@ def _row(place: int, name: str, figure: str, drawn: Markup) -> Markup:
 
 
 def _svg(rows: Sequence[Markup], label: str) -> Markup:
-    width, height = NAME + PLOT + FIGURE, max(1, len(rows)) * ROW
+    return _frame(rows, label, NAME + PLOT + FIGURE, max(1, len(rows)) * ROW)
+
+
+def _frame(parts: Sequence[Markup], label: str, width: int, height: int) -> Markup:
     head = Markup(
         '<svg class="chart" width="{0}" height="{1}" viewBox="0 0 {0} {1}" role="img"'
         ' aria-label="{2}">'
     ).format(width, height, label)
-    return Markup("\n").join([head, *rows, Markup("</svg>")])
+    return Markup("\n").join([head, *parts, Markup("</svg>")])

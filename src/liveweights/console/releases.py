@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,12 +10,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
+from markupsafe import Markup
 
-from liveweights.console.canary import read_standing
+from liveweights.console.canary import Wealth, read_standing
 from liveweights.console.cursor import PARAM, ROWS, cut_page, read_number
 from liveweights.console.forms import Done, Form
 from liveweights.console.path import Station, read_path
 from liveweights.console.person import Person
+from liveweights.console.plots import Path, draw_paths
 from liveweights.console.subject import Asked, Subject, missing
 from liveweights.http.errors import ApiError, bad_request
 from liveweights.release import aliases
@@ -52,10 +55,23 @@ class Releases(msgspec.Struct, frozen=True, kw_only=True):
     held: bool
     waits: str | None
     evidence: dict[str, Any] | None
+    wealth: tuple[Wealth, ...]
     path: tuple[Station, ...]
     targets: tuple[str, ...]
     changes: tuple[Change, ...]
     next: str | None
+
+    @property
+    def plot(self) -> Markup | None:
+        """The path of the e-values as SVG; None before the arms were compared."""
+        if not self.wealth or self.evidence is None:
+            return None
+        paths = (
+            Path("bad", [one.worse for one in self.wealth]),
+            Path("good", [one.not_worse for one in self.wealth]),
+        )
+        bound = math.log(self.evidence["numbers"]["needed"])
+        return draw_paths(paths, bound, "E-values of the canary, and what is needed")
 
 
 LIST = """
@@ -78,9 +94,9 @@ async def read_releases(conn: Connection, subject: Subject, asked: Asked) -> Rel
     names = Change.__struct_fields__
     one_more = [Change(**dict(zip(names, row, strict=True))) for row in await cursor.fetchall()]
     shown, following = cut_page(one_more, ROWS, lambda change: str(change.id))
-    waits, evidence = None, None
+    waits, evidence, wealth = None, None, ()
     if alias.canary:
-        waits, evidence = await read_standing(conn, alias, worker)
+        waits, evidence, wealth = await read_standing(conn, alias, worker)
     return Releases(
         model=alias.name,
         version=alias.version,
@@ -92,6 +108,7 @@ async def read_releases(conn: Connection, subject: Subject, asked: Asked) -> Rel
         held=alias.held,
         waits=waits,
         evidence=evidence,
+        wealth=wealth,
         path=await read_path(conn, alias.name, alias.canary or alias.live),
         targets=tuple(await rollback_targets(conn, alias.name)),
         changes=shown,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from liveweights.console.sources import Sources
 from liveweights.cycle.settings import WorkerSettings
@@ -13,8 +14,12 @@ from liveweights.learn.rewards import RewardMap
 from liveweights.meter.levies import BillingSettings
 from liveweights.serve.api.objects import Model
 
+Known: TypeAlias = Callable[[str | None], Sequence[Model]]
+"""What is known of the models, to a tenant with its prices."""
 
-def _nothing(tenant: str | None) -> Sequence[Model]:
+
+def know_nothing(tenant: str | None) -> Sequence[Model]:
+    """Of no model."""
     return ()
 
 
@@ -22,9 +27,9 @@ def _nothing(tenant: str | None) -> Sequence[Model]:
 class Subject:
     """The models of a service: ``workers`` has what the cycles of local ones go by, by their public
     names; and the names of ``hosted`` ones. ``home`` is where running steps say how far they
-    are; ``known`` gives what is known of the models, to a tenant with its prices. ``billing`` is
-    what invoices are made by, ``databases`` the folder of those for agents, ``sources`` what pages
-    read beside the database."""
+    are. ``known`` says what is known of them. ``billing`` is what invoices are made by,
+    ``databases`` the folder of those for agents, ``sources`` what pages read beside the
+    database."""
 
     workers: Mapping[str, WorkerSettings]
     hosted: Sequence[str] = ()
@@ -32,7 +37,7 @@ class Subject:
     billing: BillingSettings
     databases: Path
     sources: Sources
-    known: Callable[[str | None], Sequence[Model]] = _nothing
+    known: Known = know_nothing
 
     @property
     def names(self) -> list[str]:

@@ -58,11 +58,13 @@ class CanaryNumbers(msgspec.Struct, frozen=True, kw_only=True):
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """What the rewards say: which hypothesis fell first, if one did; and whether the time or the
-    rewards in which it has to be decided are used up."""
+    rewards in which it has to be decided are used up. ``log_wealth`` are the natural logarithms of
+    both e-values after each comparison: that it is worse, and that it is not."""
 
     proof: Literal["worse", "not worse"] | None
     at_limit: bool
     numbers: CanaryNumbers
+    log_wealth: tuple[tuple[float, float], ...] = ()
 
 
 def compare_arms(
@@ -113,9 +115,10 @@ def compare_arms(
     )
     never, threshold = len(differences_K), -math.log(settings.alpha)
     worse_at, not_worse_at = _first(worse_K, threshold), _first(not_worse_K, threshold)
+    path = tuple(zip(worse_K.tolist(), not_worse_K.tolist(), strict=True))
     if worse_at < never and worse_at <= not_worse_at:
-        return Comparison("worse", at_limit, numbers)
-    return Comparison("not worse" if not_worse_at < never else None, at_limit, numbers)
+        return Comparison("worse", at_limit, numbers, path)
+    return Comparison("not worse" if not_worse_at < never else None, at_limit, numbers, path)
 
 
 def count_units(rewards: Sequence[Reward], now: float, settings: CanarySettings) -> list[Unit]:
