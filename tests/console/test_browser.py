@@ -197,6 +197,8 @@ def test_pages_are_for_everyone(browser: Any, site: str, scheme: str) -> None:
     for path in (
         *("/", "/answers", address, "/checkpoints", f"/checkpoints/{B}", "/cycles", "/cycles/1"),
         *("/releases", "/playground", "/?model=upstream"),
+        *("/episodes", "/exposure", "/exposure?without=maker%3DHugging%20Face", "/adoption"),
+        *("/bills", "/bills/m", "/databases", "/usage", "/budgets", "/invoices", "/keys"),
     ):
         page.goto(path)
         wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
