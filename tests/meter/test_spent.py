@@ -56,7 +56,7 @@ def test_what_leases_used_is_spent_of_the_window_that_is_now(database_dsn: str) 
             (None, "credit", 100, 500),
         ]
         assert [one.share for one in found] == [0.9, 0.25, 0.2]
-        assert [one.ends for one in found][0] == today + timedelta(days=1)
+        assert found[0].ends == today + timedelta(days=1)
         assert found[2].ends is None
 
     asyncio.run(run())
