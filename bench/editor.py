@@ -126,7 +126,7 @@ async def read_examples(dsn: str, user: str) -> dict[str, Example]:
             generation = await read.generation(conn, id)
             assert generation is not None
             said = await read.feedback(conn, id)
-            found[json.dumps(generation.prompt_ids)] = Example(generation, tuple(said))
+            found[json.dumps(list(generation.prompt_ids))] = Example(generation, tuple(said))
     return found
 
 
@@ -146,7 +146,7 @@ def learnt(examples: Sequence[Example]) -> Counter[str]:
 
     rows = build_rows(examples, Baseline({}, {}), RewardMap(), LearnSettings(), encode=encode)
     return Counter(
-        json.dumps([row.role, row.prompt_ids, row.answer_ids, round(row.weight, 6)])
+        json.dumps([row.role, list(row.prompt_ids), list(row.answer_ids), round(row.weight, 6)])
         for row in rows.rows
     )
 

@@ -4,10 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liveweights.access.sessions import (
+    ERRAND_SECONDS,
     SECONDS,
     begin_session,
     form_token,
+    open_errand,
     open_session,
+    seal_errand,
     seal_session,
 )
 
@@ -45,3 +48,15 @@ def test_sessions_differ_and_a_form_is_of_one() -> None:
     assert len(tokens) == 4
     # What signs a form signs no session.
     assert form_token(one.id, SECRET) not in seal_session(one, SECRET)
+
+
+@given(content=st.binary(max_size=500))
+def test_an_errand_is_brought_back_in_time_and_is_no_session(content: bytes) -> None:
+    text = seal_errand(content, SECRET, 1000.0)
+    assert open_errand(text, SECRET, 1000.0) == content
+    assert open_errand(text, SECRET, 1000.0 + ERRAND_SECONDS) is None
+    assert open_errand(text, OTHER, 1000.0) is None
+    assert open_session(text, SECRET, 1000.0) is None
+    assert (
+        open_errand(seal_session(begin_session("a", "1", 1000.0), SECRET), SECRET, 1000.0) is None
+    )

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from tests.weights.gguf_files import write_gguf
 
-from liveweights.app.start import CannotLearn, find_base
+from liveweights.access.oidc_settings import OidcSettings
+from liveweights.app.start import REFUSALS, CannotLearn, find_base, make_provider
 from liveweights.config import Config
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.models import BrokenModel
@@ -51,3 +52,10 @@ def test_what_does_not_go_with_a_gguf_is_refused(
 ) -> None:
     with pytest.raises(error, match=why):
         look(write_gguf(tmp_path / "own.gguf"), learns=True, **table)
+
+
+def test_a_provider_of_the_console_that_is_not_whole_is_refused() -> None:
+    assert make_provider(Config()) is None
+    half = Config(oidc=OidcSettings(issuer="https://id.acme.test"))
+    with pytest.raises(REFUSALS, match=r"\[oidc\]"):
+        make_provider(half)

@@ -406,6 +406,8 @@ def test_pages_are_for_everyone(browser: Any, site: str, scheme: str) -> None:
         address.replace("answers", "conversations"),
         *("/comparison", f"/comparison?left={A}&right={B}", "/models", "/models/m"),
         *("/users", "/audit", "/answers/nothing", "/login"),
+        *("/episodes", "/exposure", "/exposure?without=maker%3DHugging%20Face", "/adoption"),
+        *("/bills", "/bills/m", "/databases", "/usage", "/budgets", "/invoices", "/keys"),
     ):
         page.goto(path)
         if path == "/playground":

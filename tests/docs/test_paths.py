@@ -28,7 +28,8 @@ from liveweights.serve.models import Models
 NAMED = re.compile(
     r"(?:(?:GET|POST|DELETE) |`|https?://(?:127\.0\.0\.1|localhost):8090|localhost:8090)"
     r"(/(?:v1|insight|releases|answers|checkpoints|cycles|home|live|playground|status|metrics"
-    r"|healthz|infill|openapi|login|invite|users|audit)[\w/{}.@-]*)"
+    r"|healthz|infill|openapi|login|invite|users|audit|episodes|exposure|adoption|bills|databases"
+    r"|usage|budgets|invoices|keys)[\w/{}.@-]*)"
 )
 OTHERS = ("gateway.md", "settings.md", "CHANGELOG.md")
 """These name paths of other servers, too, or of former times."""

@@ -14,7 +14,6 @@ import msgspec
 from starlette.datastructures import QueryParams
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from liveweights.access.oidc import Provider
 from liveweights.agent.shed import Shed
 from liveweights.agent.tool import Agent
 from liveweights.app.lineup import Lineup
@@ -22,6 +21,7 @@ from liveweights.app.place import Place
 from liveweights.app.report import Report
 from liveweights.app.sampler import keep_sampling
 from liveweights.app.sources import make_sources
+from liveweights.app.start import make_provider
 from liveweights.app.terms import Lookout, make_terms
 from liveweights.app.wiring import open_limiter, open_recorder, open_tariffs
 from liveweights.config import Config
@@ -165,8 +165,7 @@ async def run_api(place: Place, report: Report) -> None:
         authenticator = make_authenticator(config.api, place.key, keys=directory.keys)
         limiter = await open_limiter(stack, pool, place, directory, tariffs)
         responses = ResponseStore(pool)
-        provider = Provider(config.oidc) if config.oidc.issuer else None
-        entry = Entry(pool, authenticator, config.api, provider=provider)
+        entry = Entry(pool, authenticator, config.api, provider=make_provider(config))
         sources = make_sources(lambda: lineup.config, place.home)
 
         def now() -> Subject:

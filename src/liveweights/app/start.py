@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 
+from liveweights.access.oidc import OidcUnavailable, Provider
 from liveweights.app.billing import PricesRefused
 from liveweights.app.profiles import CatalogueRefused
 from liveweights.catalog.card import read_card
@@ -70,6 +71,7 @@ REFUSALS = (
     MigrationError,
     ModelNotFound,
     NoBinaries,
+    OidcUnavailable,
     OSError,
     PlaceError,
     PricesRefused,
@@ -78,6 +80,12 @@ REFUSALS = (
     UnsupportedServer,
 )
 """All that keeps a service from starting; each says why in a sentence."""
+
+
+def make_provider(config: Config) -> Provider | None:
+    """By whose word people sign in to the console; None where there is nobody of the kind. Raises
+    OidcUnavailable."""
+    return Provider(config.oidc) if config.oidc.issuer else None
 
 
 async def check_port(host: str, port: int) -> None:

@@ -25,7 +25,7 @@ from liveweights.app.relay import check_relay
 from liveweights.app.report import Listener
 from liveweights.app.restarts import GaveUp, Restarts, describe, explain
 from liveweights.app.running import url_of, write_running
-from liveweights.app.start import check_database, check_port, find_base, settle
+from liveweights.app.start import check_database, check_port, find_base, make_provider, settle
 from liveweights.app.terms import check_closed, find_closed
 from liveweights.app.welcome import welcome
 from liveweights.config import Config
@@ -75,6 +75,7 @@ class Supervisor:
         GaveUp, with everything ended, when a part does not stay alive.
         """
         check_relay(self._config)
+        make_provider(self._config)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stopping.set)
