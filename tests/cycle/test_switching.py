@@ -26,7 +26,7 @@ from liveweights.weights.registry import register
 from .product import BASE, Product, write_base
 from .test_worker import on_product
 
-NEW = "new@000000000000"
+NEW = f"new@{BASE.rpartition('@')[2]}"
 SWITCH = Switch(base=NEW, model="/models/new", former=BASE, former_model="old", reason="cheaper")
 CONFIG = Config(
     cycle=CycleSettings(rest=0.0, min_feedback=10_000), learn=LearnSettings(held_back_share=0.5)
