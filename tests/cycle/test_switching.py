@@ -153,6 +153,21 @@ def test_what_users_said_is_learnt_again_in_words(
 
 
 @pytest.mark.database
+def test_where_a_user_is_forgotten_meanwhile_it_begins_anew(
+    database_dsn: str, tmp_path: Any
+) -> None:
+    async def test(product: Product) -> None:
+        first = await begin(product)
+        async with product.pool.connection() as conn:
+            await ledger.restart(conn, [first.id], "a user was forgotten")
+        again = await product.worker().turn()
+        assert again is not None
+        assert again.id > first.id
+        assert read_switch(again) == SWITCH
+
+    on_product(database_dsn, tmp_path, test, CONFIG)
+
+
 def test_one_command_goes_back(database_dsn: str, tmp_path: Any) -> None:
     async def test(product: Product) -> None:
         async with product.pool.connection() as conn:
