@@ -118,11 +118,8 @@ def _write_base(source: Source, file: Path) -> Path:
     return file
 
 
-def ask_llama(
-    model: Path, adapter: Path | None, ids: list[int] = IDS, shown: list[int] | None = None
-) -> dict[int, float]:
-    """Log-probabilities of the likeliest tokens after ``ids``, by llama.cpp as its wheel has it.
-    ``shown`` is a token that is whole text."""
+def ask_llama(model: Path, adapter: Path | None, ids: list[int] = IDS) -> dict[int, float]:
+    """Log-probabilities of the likeliest tokens after ``ids``, by llama.cpp as its wheel has it."""
 
     async def ask() -> dict[int, float]:
         host = Host(
@@ -137,8 +134,7 @@ def ask_llama(
         process = LlamaProcess("exported", host)
         await process.start()
         # What is drawn has to be whole text, else it is withheld; log-probabilities are as before.
-        bias = [[*(shown or encode("a")), 1e3]]
-        body = {"prompt": ids, "n_predict": 1, "n_probs": 64, "logit_bias": bias}
+        body = {"prompt": ids, "n_predict": 1, "n_probs": 64, "logit_bias": [[*encode("a"), 1e3]]}
         try:
             async with process.request("POST", "/completion", body) as response:
                 response.raise_for_status()

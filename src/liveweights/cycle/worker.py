@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import psycopg
 
-from liveweights.cycle import ledger
+from liveweights.cycle import ledger, switching
 from liveweights.cycle.ledger import Cycle, LostLease
 from liveweights.cycle.next_turn import read_next
 from liveweights.cycle.pauses import goes_on, read_pause
@@ -24,6 +24,7 @@ from liveweights.cycle.restarting import clear, is_clear
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.states import BROKEN_OFF, decide_start
 from liveweights.cycle.steps import AWAY, Steps
+from liveweights.cycle.switching import read_switch
 from liveweights.cycle.updating import LearnerFailed
 from liveweights.gate.drafts import remove_drafts
 from liveweights.gate.questions import NotAnswered
@@ -129,7 +130,7 @@ class Worker:
             pause = await read_pause(conn, self.alias)
             if cycle is None:
                 again = await self._clear(conn)
-                cycle = None if pause else await self._start(conn, now or again)
+                cycle = None if pause else await self._start(conn, now, again)
         if is_cancelled():  # and it was lost on the way: see `_break_off`
             raise asyncio.CancelledError
         if cycle is None or not goes_on(pause, cycle.state):
@@ -193,12 +194,12 @@ class Worker:
             step.cancel()
             await asyncio.wait({step}, timeout=self.settings.cycle.poll)
 
-    async def _clear(self, conn: Connection) -> bool:
-        """Whether the last cycle was restarted. Of one that was broken off nothing is left then."""
+    async def _clear(self, conn: Connection) -> Cycle | None:
+        """The last cycle, if it was restarted. Of one that was broken off nothing is left then."""
         last = await ledger.last_broken_off(conn, self.alias)
         if last is not None and not await is_clear(conn, self.home, last):
             await clear(conn, self.home, last)
-        return last is not None and last.outcome == "restarted"
+        return last if last is not None and last.outcome == "restarted" else None
 
     def _make_way(self, holder: tuple[str, datetime] | None) -> None:
         """One that was killed lets the lease run out; one that renews it is there to stay."""
@@ -233,10 +234,13 @@ class Worker:
         for one in gone:
             log.info("%s was pruned, %.1f MB", one.id, one.size / 1e6)
 
-    async def _start(self, conn: Connection, now: bool) -> Cycle | None:
+    async def _start(self, conn: Connection, now: bool, again: Cycle | None) -> Cycle | None:
+        """Begin a cycle if one is due, or the one that was restarted ``again``."""
+        if again is not None and (switch := read_switch(again)) is not None:
+            return await switching.begin(conn, self.settings, switch)
         news, attempt = await read_next(conn, self.settings)
         start = decide_start(news, self.settings.cycle, pause=attempt.pause, wanted=attempt.wanted)
-        if not now and not start.is_due:
+        if not (now or again or start.is_due):
             return None
         log.info("a cycle begins: %d answers were judged since the last", news.judged)
         if attempt.why:
