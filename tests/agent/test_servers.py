@@ -54,6 +54,11 @@ def key() -> str:
     return os.environ.get("TOOL_KEY", "") + "|" + os.environ.get("OTHER_SECRET", "")
 
 @server.tool()
+def flood() -> str:
+    """More than anybody reads."""
+    return "x" * 5_000_000
+
+@server.tool()
 def leave() -> str:
     """Ends the server."""
     os._exit(0)
@@ -166,6 +171,17 @@ def test_only_what_the_operator_allows_is_listed(tmp_path: Path) -> None:
             return await toolset.list()
 
     assert [tool.name for tool in asyncio.run(work()).tools] == ["capital"]
+
+
+def test_a_flood_over_standard_input_is_ended(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with open_server(over_stdio(tmp_path)) as toolset:
+            with pytest.raises(ToolError):
+                await toolset.call("flood", {})
+            with pytest.raises(ToolError):
+                await toolset.call("capital", {"name": "Italy"})  # it has been ended
+
+    asyncio.run(work())
 
 
 def test_a_server_that_ends_is_an_error_and_nobody_is_cancelled(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -21,7 +20,6 @@ class Outcome:
 
     output: str
     failed: bool
-    seconds: float
 
 
 async def make_call(
@@ -29,7 +27,6 @@ async def make_call(
 ) -> Outcome:
     """Call the tool ``name`` with a JSON object, for so long at most; what it gives is cut to so
     many characters."""
-    began = time.perf_counter()
     failed = True
     try:
         given = _read(arguments)
@@ -40,8 +37,7 @@ async def make_call(
         output = f"error: the tool did not answer within {seconds:.3g} seconds"
     except ToolError as error:
         output = f"error: {error}"
-    text = clean_text(shorten(output, characters))
-    return Outcome(text, failed, time.perf_counter() - began)
+    return Outcome(clean_text(shorten(output, characters)), failed)
 
 
 def _read(arguments: str) -> Mapping[str, Any]:

@@ -13,21 +13,26 @@ from liveweights.agent.tool import Listed, ToolError, describe, read_count, read
 from liveweights.documents.search import Passage, find_text, open_document, search
 from liveweights.store.database import Pool
 
+LONGEST = 200
+"""Characters of what is looked for."""
 TOOLS = (
     describe(
         "search",
         "Search all documents; gives the passages that fit best, each with the id of its document.",
+        LONGEST,
         query="What to look for, in a few words.",
     ),
     describe(
         "open",
         "Read a document by its id, from a character on.",
+        LONGEST,
         id="The document's id, as search gives it.",
         start="Optional: the character to begin at (number)",
     ),
     describe(
         "find",
         "Find where a text stands in a document.",
+        LONGEST,
         id="The document's id, as search gives it.",
         text="The text to find.",
     ),

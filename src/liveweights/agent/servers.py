@@ -10,6 +10,8 @@ import asyncio
 import json
 import os
 import re
+import shutil
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import msgspec
 
+from liveweights.agent import sieve
 from liveweights.agent.settings import ToolServer
 from liveweights.agent.tool import Described, Listed, ToolError, Toolset
 
@@ -187,9 +190,10 @@ def connect_server(server: ToolServer, seconds: float) -> Connect:
                 yield client
             return
         environment = dict(_keys(server))
-        program = StdioServerParameters(
-            command=server.command[0], args=list(server.command[1:]), env=environment
-        )
+        if shutil.which(server.command[0]) is None:
+            raise FileNotFoundError(f"there is no program {server.command[0]!r}")
+        arguments = ["-I", "-S", sieve.__file__, str(LARGEST_MESSAGE), *server.command]
+        program = StdioServerParameters(command=sys.executable, args=arguments, env=environment)
         with _open_nowhere() as nowhere:
             transport = stdio_client(program, errlog=nowhere)
             async with Client(transport, read_timeout_seconds=seconds) as client:

@@ -87,11 +87,15 @@ def read_count(arguments: Mapping[str, Any], name: str, default: int) -> int:
     return value
 
 
-def describe(name: str, description: str, /, **parameters: str) -> Described:
+def describe(
+    name: str, description: str, longest: int | None = None, /, **parameters: str
+) -> Described:
     """A tool of texts and numbers: each parameter's description, which ends with ``(number)`` where
-    it is one; those that begin with ``Optional`` need not be given."""
+    it is one; those that begin with ``Optional`` need not be given. Texts have ``longest``
+    characters at most, where a model is held to the schema: a small one may never end one."""
+    text: dict[str, Any] = {"type": "string"} | ({"maxLength": longest} if longest else {})
     properties = {
-        key: {"type": "integer" if told.endswith("(number)") else "string", "description": told}
+        key: ({"type": "integer"} if told.endswith("(number)") else text) | {"description": told}
         for key, told in parameters.items()
     }
     return Described(
@@ -101,6 +105,7 @@ def describe(name: str, description: str, /, **parameters: str) -> Described:
             "type": "object",
             "properties": properties,
             "required": _needed(parameters.items()),
+            "additionalProperties": False,
         },
     )
 

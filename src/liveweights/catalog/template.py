@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import pickle
+import re
 import signal
 import sys
 from collections.abc import Generator, Mapping
@@ -166,8 +167,28 @@ def rendering(tokenizer: Tokenizer, settings: TemplateSettings | None = None) ->
                 runner.run(template.close())
 
 
+_NO_CONTENT = re.compile(r"""(\w+)\[(['"])content\2\]\s+is\s+(not\s+)?none\b""")
+
+
+def without_none(template: str) -> str:
+    """A template that tells calls by content that is none, as DeepSeek V3's does: Transformers
+    leaves out what is none, so here it is content that is empty beside calls."""
+
+    def told(match: re.Match[str]) -> str:
+        name, no = match[1], "" if match[3] else "not "
+        empty = f"({name}.content or not {name}.tool_calls)"
+        return f"({no}{empty})"
+
+    return _NO_CONTENT.sub(told, template)
+
+
 def _templates(tokenizer: Tokenizer) -> tuple[str, str]:
     """Without tools and with them, as Transformers chooses among several."""
+    plain, tools = map(without_none, _given(tokenizer))
+    return plain, tools
+
+
+def _given(tokenizer: Tokenizer) -> tuple[str, str]:
     given = tokenizer.chat_template
     if not isinstance(given, dict):
         return str(given), str(given)

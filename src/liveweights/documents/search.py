@@ -65,14 +65,13 @@ with asked as (
 )
 select f.name || '/' || d.path, d.title, t.start, t.body
 from fitting t join documents d on d.id = t.document join document_folders f on f.name = d.folder
-where {ALLOWED} and (%(folder)s::text is null or f.name = %(folder)s)
+where {ALLOWED}
 order by t.hits desc, t.fit desc, 1, t.start limit %(most)s
 """
 PARTS: LiteralString = f"""
 select f.name || '/' || d.path, d.title, p.start, p.body
 from passages p join documents d on d.id = p.document join document_folders f on f.name = d.folder
-where {ALLOWED} and (%(folder)s::text is null or f.name = %(folder)s)
-    and word_similarity(%(query)s, p.body) >= %(like)s
+where {ALLOWED} and word_similarity(%(query)s, p.body) >= %(like)s
 order by word_similarity(%(query)s, p.body) desc, 1, p.start limit %(most)s
 """
 OPEN: LiteralString = f"""
@@ -82,17 +81,9 @@ where {ALLOWED} and f.name || '/' || d.path = %(document)s
 """
 
 
-async def search(
-    conn: Connection, query: str, tenant: str, *, folder: str | None = None, most: int = SHOWN
-) -> list[Passage]:
+async def search(conn: Connection, query: str, tenant: str) -> list[Passage]:
     """The passages that fit ``query`` best, of folders that ``tenant`` may search."""
-    values = {
-        "query": query[:LONGEST],
-        "tenant": tenant,
-        "folder": folder,
-        "most": most,
-        "like": LIKE,
-    }
+    values = {"query": query[:LONGEST], "tenant": tenant, "most": SHOWN, "like": LIKE}
     rows = await (await conn.execute(WORDS, values)).fetchall()
     if not rows and await _has_trigrams(conn):
         rows = await (await conn.execute(PARTS, values)).fetchall()

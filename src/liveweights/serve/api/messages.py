@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -58,6 +60,17 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
     """The last message, of the assistant, is the beginning of the answer."""
 
 
+_JOINED = re.compile(
+    r"""\+\s*\w+(?:\.\w+|\[['"]\w+['"]\])*(?:\.|\[['"])arguments(?:['"]\])?\s*(?:\+|\}\})"""
+)
+
+
+@cache
+def _joins_arguments(template: str) -> bool:
+    """Whether it takes a call's arguments for a text, as DeepSeek V3's does."""
+    return _JOINED.search(template) is not None
+
+
 def conversation(messages: list[Message], template: str) -> list[dict[str, Any]]:
     """Messages as templates expect them. Raises ApiError 400."""
     if not messages:
@@ -90,6 +103,9 @@ def conversation(messages: list[Message], template: str) -> list[dict[str, Any]]
             given = zip(message.tool_calls, calls, strict=True)
             called |= {call.id: told["function"]["name"] for call, told in given}
             turn["tool_calls"] = calls
+            if _joins_arguments(template):
+                for told in calls:
+                    _as_text(told["function"])
         if role == "tool":
             turn |= _answered(message, called, where)
         turns.append(turn)
@@ -108,6 +124,11 @@ def _called(call: CalledTool, where: str) -> dict[str, Any]:
             arguments = given.arguments  # the model's own slip; it shall see it
         function = {"name": given.name, "arguments": arguments}
     return {"id": _template_id(call.id), "type": "function", "function": function}
+
+
+def _as_text(function: dict[str, Any]) -> None:
+    if not isinstance(function["arguments"], str):
+        function["arguments"] = json.dumps(function["arguments"], ensure_ascii=False)
 
 
 def _answered(message: Message, called: dict[str, str], where: str) -> dict[str, str]:

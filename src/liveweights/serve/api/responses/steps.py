@@ -151,9 +151,9 @@ class Episode:
         if why is None and left <= 0:
             why = "there is no time left"
         if why is not None:
-            return Outcome(f"error: {why}", True, 0.0)
+            return Outcome(f"error: {why}", True)
         settings = self.agent.settings
-        outcome = Outcome("", True, 0.0)
+        outcome = Outcome("", True)
         async with self.exchange.waited_for() as watch:
             outcome = await run_call(
                 self.kits,
