@@ -224,7 +224,7 @@ def main() -> None:
     options = arguments(
         __doc__ or "",
         tokens=(61_440, "tokens to train on"),
-        rate=(3e-4, "the optimizer's step size"),
+        rate=(1e-4, "the optimizer's step size"),
         folder=("", "where work is kept; empty: in the cache"),
         plot=("", "draw the curve: .svg, .png or .pdf"),
     )
