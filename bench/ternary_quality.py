@@ -150,15 +150,16 @@ def distil(
     return found
 
 
-def extrapolate(found: Sequence[Quality], goal: float) -> tuple[float, float]:
+def extrapolate(found: Sequence[Quality], goal: float) -> tuple[float, float] | None:
     """The power of tokens by which the perplexity on code falls, from the last three points, and
-    the tokens at which it would be ``goal`` were it to go on so; infinity where it rises."""
+    the tokens at which it would be ``goal`` were it to go on so; None where these do not fall."""
     last = found[-3:]
+    values = [one.code for one in last]
+    if len(last) < 3 or values != sorted(values, reverse=True) or values[0] == values[-1]:
+        return None
     x = np.log([one.tokens for one in last])
     y = np.log([one.code for one in last])
     slope, offset = np.polyfit(x, y, 1)
-    if slope >= 0:
-        return float(slope), math.inf
     return float(slope), math.exp((math.log(goal) - offset) / slope)
 
 
@@ -202,8 +203,11 @@ def run(options: Namespace) -> dict[str, Any]:
     found += trained
     figures: dict[str, Any] = {"threads": torch.get_num_threads(), "each": map(asdict, found)}
     figures["each"] = list(figures["each"])
-    if len(trained) >= 3:
-        power, tokens = extrapolate(trained, 2 * found[0].code)
+    law = extrapolate(trained, 2 * found[0].code)
+    if law is None:
+        print("the last points do not fall: they are continued by nothing")
+    else:
+        power, tokens = law
         speed = trained[-1].tokens / trained[-1].seconds
         figures |= {"power": power, "tokens_to_twice_dense": tokens, "tokens_per_second": speed}
         print(
@@ -220,7 +224,7 @@ def main() -> None:
     options = arguments(
         __doc__ or "",
         tokens=(61_440, "tokens to train on"),
-        rate=(3e-4, "the optimizer's step size"),
+        rate=(1e-4, "the optimizer's step size"),
         folder=("", "where work is kept; empty: in the cache"),
         plot=("", "draw the curve: .svg, .png or .pdf"),
     )
