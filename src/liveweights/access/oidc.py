@@ -1,5 +1,7 @@
 """Signing in with OpenID Connect (Core 1.0): the code flow with PKCE (RFC 7636), by Authlib."""
 
+# The extra that this needs may not be installed where types are checked.
+# pyright: reportMissingImports=false, reportGeneralTypeIssues=false
 from __future__ import annotations
 
 import asyncio
