@@ -43,7 +43,7 @@ test-slow: $(DEV) ## the tests that take minutes each
 	$@/bin/pip install --quiet --progress-bar on "$(VLLM)" || { rm -rf $@; exit 1; }
 	$@/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 
-.venv-litellm: ## an environment with LiteLLM's proxy, a peer in bench/gateway.py
+.venv-litellm: ## an environment with LiteLLM's proxy, a peer in bench/gateway.py and bench/bills.py
 	$(PYTHON) -m venv $@
 	$@/bin/pip install --quiet --progress-bar on "$(LITELLM)" || { rm -rf $@; exit 1; }
 
