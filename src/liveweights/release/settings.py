@@ -194,6 +194,17 @@ class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
             description="Former live checkpoints per alias that stay resident, for rollback.",
         ),
     ] = 1
+    max_tenant_adapters: Annotated[
+        int,
+        msgspec.Meta(
+            ge=2,
+            le=4096,
+            description="Most checkpoints of tenants that are resident at once, beside"
+            " `max_resident`, where `learn.per_tenant` is set: the one that was asked for longest"
+            " ago is unloaded, once its last answer has ended. Its tenant's next request is"
+            " answered by the shared checkpoint while its own is loaded again.",
+        ),
+    ] = 16
     load_waiting: Annotated[
         int,
         msgspec.Meta(

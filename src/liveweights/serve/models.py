@@ -131,13 +131,15 @@ class Models:
         raise UnknownModel(name)
 
     @contextmanager
-    def pin(self, name: str, session: str | None) -> Generator[tuple[Model, Pin]]:
+    def pin(
+        self, name: str, session: str | None, tenant: str | None = None
+    ) -> Generator[tuple[Model, Pin]]:
         """One model and one checkpoint of it, which is held for as long as the context lasts.
 
         Raises UnknownModel, NotReady, as ``Router.pin`` does.
         """
         model = self.find(name)
-        with model.router.pin(name, session) as pin:
+        with model.router.pin(name, session, tenant) as pin:
             yield model, pin
 
     def routes(self) -> list[Route]:
@@ -155,7 +157,7 @@ class Models:
             for checkpoint in sorted(model.engine.resident())
         }
 
-    def draw_shadow(self, name: str, answered_by: str) -> str | None:
+    def draw_shadow(self, name: str, answered_by: str, tenant: str | None = None) -> str | None:
         """See ``Router.draw_shadow``."""
-        drawn = (model.router.draw_shadow(name, answered_by) for model in self._models)
+        drawn = (model.router.draw_shadow(name, answered_by, tenant) for model in self._models)
         return next((checkpoint for checkpoint in drawn if checkpoint is not None), None)

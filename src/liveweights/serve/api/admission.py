@@ -161,7 +161,8 @@ async def _pin(
             async with AsyncExitStack() as attempt:
                 if model.share is not None:
                     await _await_load(model.share, attempt, exchange)
-                pin = attempt.enter_context(model.router.pin(name, caller.sticky))
+                tenant = None if caller.own else caller.tenant
+                pin = attempt.enter_context(model.router.pin(name, caller.sticky, tenant))
                 stack.push_async_exit(attempt.pop_all())
                 return model, pin
         except UnknownModel:
