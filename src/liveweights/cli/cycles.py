@@ -48,6 +48,9 @@ def status(
     else:
         say(_wait(status["next"]))
     show(status["cycles"], ("id", "state", "standing", "candidate", "reason"), False)
+    if status["tenants"]:
+        say("what tenants have of their own; `liveweights status --model ALIAS` shows one:")
+        show(status["tenants"], ("tenant", "alias", "live", "canary"), False)
 
 
 def cycle(

@@ -23,7 +23,7 @@ async def found_branches(conn: Connection, model: str, least: int) -> list[Alias
         shared = await aliases.read(conn, model)
     except UnknownAlias:
         return []  # no instance has begun to serve it
-    there = {branch.tenant for branch in await aliases.read_branches(conn) if branch.model == model}
+    there = {branch.tenant for branch in await aliases.read_branches(conn, model)}
     readable = await read_readable(conn, model)
     made: list[Alias] = []
     for tenant in await find_reacting(conn, model, least):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -36,12 +37,40 @@ async def read_all(conn: Connection) -> list[Alias]:
     return [Alias(*row) for row in await cursor.fetchall()]
 
 
-async def read_branches(conn: Connection) -> list[Alias]:
-    """Every tenant's branch, by name."""
+async def read_branches(conn: Connection, model: str | None = None) -> list[Alias]:
+    """Every tenant's branch, or all of one model, by name."""
     cursor = await conn.execute(
-        f"select {COLUMNS} from aliases where tenant is not null order by name".encode()
+        f"select {COLUMNS} from aliases where tenant is not null"
+        " and (%(model)s::text is null or model = %(model)s) order by name".encode(),
+        {"model": model},
     )
     return [Alias(*row) for row in await cursor.fetchall()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """What a tenant has of its own of a model: ``live`` is None where the shared checkpoint
+    answers."""
+
+    tenant: str
+    alias: str
+    live: str | None
+    canary: str | None
+    share: float
+
+
+async def read_own(conn: Connection, model: str) -> list[Own]:
+    """What every tenant that has a branch of the model has, by tenant."""
+    return [
+        Own(
+            tenant=branch.tenant or "",
+            alias=branch.name,
+            live=branch.live if await owner_of(conn, branch.live) else None,
+            canary=branch.canary,
+            share=round(branch.share, 4),
+        )
+        for branch in await read_branches(conn, model)
+    ]
 
 
 async def create(conn: Connection, name: str, live: str, *, reason: str = "first start") -> Alias:
