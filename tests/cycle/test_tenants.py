@@ -190,7 +190,8 @@ def test_what_a_tenant_learns_is_bit_for_bit_what_it_would_be_alone(
                 "acme", "acme", None,
             ]  # fmt: skip
             cursor = await conn.execute(
-                "select distinct c.alias, g.tenant from cycle_rows r join cycles c on c.id = r.cycle"
+                "select distinct c.alias, g.tenant"
+                " from cycle_rows r join cycles c on c.id = r.cycle"
                 " join generations g on g.id = r.generation where c.tenant is not null"
             )
             read = set(await cursor.fetchall())
