@@ -278,7 +278,7 @@ def test_forgetting_a_tenant_removes_what_was_learnt_from_it_alone(
             assert await forget_tenant(conn, "acme") == [acme]
             assert await forget_tenant(conn, "nobody") == []
         # What it said is unread again, and may be learnt from anew.
-        assert await service.turn("code:acme") == acme
+        assert await service.turn("code:acme") not in (acme, bolt)
 
     run(database_dsn, tmp_path, base, model, test)
 
