@@ -5,8 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from liveweights.record.followups import count_follow_ups, read_follow_ups
-from liveweights.record.readable import Readable
 from liveweights.record.generation import Generation
+from liveweights.record.readable import Readable
 
 from .rows import START, make_feedback, make_generation
 from .test_window import ask, claim, claimed, record
