@@ -315,9 +315,8 @@ class Lineup:
                 f"{settings.alias!r} stands on another base than {base.id}, with what was learnt "
                 f"there: add {settings.base} under another name"
             ) from None
-        engine = await asyncio.to_thread(
-            with_context, base, settings.engine, residents=config.deployment.max_resident
-        )
+        residents = config.deployment.most(per_tenant=settings.learn.per_tenant)
+        engine = await asyncio.to_thread(with_context, base, settings.engine, residents=residents)
         fitted = msgspec.structs.replace(settings, engine=engine)
         seat = await self._open_local(fitted, base, version)
         seat.settings = settings  # as they are asked for, to be compared with the next

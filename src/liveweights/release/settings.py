@@ -247,6 +247,10 @@ class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         ),
     ] = 30.0
 
+    def most(self, *, per_tenant: bool) -> int:
+        """Checkpoints that are resident at once, of tenants, too, where each has its own."""
+        return self.max_resident + (self.max_tenant_adapters if per_tenant else 0)
+
 
 class SigningSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who made a checkpoint; what it holds is checked before every load in any case."""
