@@ -224,6 +224,10 @@ def test_a_branch_is_made_once_a_tenant_has_said_enough(
             assert made.name == "code:acme"
             assert await found_branches(conn, "code", 6) == []
             assert await found_branches(conn, "never served", 1) == []
+            await conn.execute("update generations set consent = true")
+            await aliases.create(conn, "code:bolt", base.id)  # a model that is called so
+            assert await found_branches(conn, "code", 6) == []
+            assert (await aliases.read(conn, "code:bolt")).tenant is None
 
     run(database_dsn, tmp_path, base, model, test)
 

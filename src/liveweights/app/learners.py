@@ -157,6 +157,7 @@ class Learners:
             for name, least in models.items():
                 for branch in await found_branches(conn, name, least):
                     log.info("%s has enough feedback to learn from it alone", branch.tenant)
+            await conn.commit()  # before the workers look for them
         if not models and not self._of_tenants:
             return
         wanted = {b.name for b in await aliases.read_branches(conn) if b.model in models}

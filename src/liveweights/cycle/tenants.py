@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -9,16 +10,18 @@ from liveweights.cycle import ledger
 from liveweights.record.read import count_judged, find_reacting
 from liveweights.record.readable import read_readable
 from liveweights.release import aliases
-from liveweights.release.alias import Alias, UnknownAlias
+from liveweights.release.alias import Alias, AliasError, UnknownAlias
 from liveweights.store.database import Connection
 from liveweights.weights.registry import mark_owned_pruned
 
+log = logging.getLogger(__name__)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def found_branches(conn: Connection, model: str, least: int) -> list[Alias]:
     """Make a branch of ``model`` for every tenant that has none and reacted to ``least`` answers
-    that may be learnt from; the branches that were made."""
+    that may be learnt from; the branches that were made. Where an alias of that name is something
+    else, that is said."""
     try:
         shared = await aliases.read(conn, model)
     except UnknownAlias:
@@ -30,8 +33,12 @@ async def found_branches(conn: Connection, model: str, least: int) -> list[Alias
         if not tenant or tenant in there:
             continue
         own = replace(readable, tenant=tenant)
-        if await count_judged(conn, own, EPOCH) >= least:
+        if await count_judged(conn, own, EPOCH) < least:
+            continue
+        try:
             made.append(await aliases.create_branch(conn, shared.name, tenant))
+        except AliasError as error:
+            log.error("%s does not get its own: %s", tenant, error)
     return made
 
 
