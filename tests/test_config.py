@@ -300,3 +300,26 @@ def test_some_keys_are_of_both_kinds(tmp_path: Path) -> None:
     assert (again.list_models(), again.list_hosted()) == (config.list_models(), (big,))
     # Whom it leaves answering to and who sees it load nothing anew.
     assert code.runs_like(msgspec.structs.replace(code, fallback=(), visible=True))
+
+
+def test_a_tenants_branch_goes_by_the_settings_of_its_model(tmp_path: Path) -> None:
+    config = read(
+        tmp_path, "[models.code]\n[models.code.learn]\nper_tenant = true\n[models.chat]\n"
+    )
+    own, shared = config.for_worker("code:acme"), config.for_worker("code")
+    assert (own.alias, own.model, own.tenant) == ("code:acme", "code", "acme")
+    assert (shared.alias, shared.model, shared.tenant) == ("code", "code", None)
+    assert own.learn == shared.learn
+    assert (own.cycle.min_feedback, shared.cycle.min_feedback) == (200, 1000)
+    with pytest.raises(ConfigError, match="no model is called 'other:acme'"):
+        config.find_model("other:acme")
+
+
+def test_a_model_that_is_called_like_a_branch_is_a_model(tmp_path: Path) -> None:
+    config = read(tmp_path, '[models.code]\n[models."code:acme"]\n')
+    assert config.for_worker("code:acme").tenant is None
+
+
+def test_whole_models_of_each_tenant_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="per_tenant of 'code' needs"):
+        read(tmp_path, '[learn]\nper_tenant = true\nupdater = "full"\n')

@@ -28,6 +28,7 @@ from liveweights.meter.money import NANOS
 from liveweights.meter.prices import Price
 from liveweights.meter.settings import WarningSettings
 from liveweights.record.settings import RecordSettings
+from liveweights.release.alias import name_branch
 from liveweights.release.settings import (
     CanarySettings,
     DeploymentSettings,
@@ -337,7 +338,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def check_models(self) -> None:
         """Raises ConfigError for a table that does not fit its kind of model, or the others."""
-        self.list_models()
+        for model in self.list_models():
+            if model.learn.per_tenant and model.learn.updater != "lora":
+                raise ConfigError(
+                    f'learn.per_tenant of {model.alias!r} needs `updater = "lora"`: adapters of'
+                    " tenants share one base in memory, whole models would not"
+                )
         hosted = [one.alias for one in self.list_hosted()]
         tables = self._given()
         for name in self.models.keys() - tables.keys() - {MEMORY}:
@@ -424,8 +430,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return {model.alias: model.rewards for model in self.list_models()}
 
     def find_model(self, alias: str | None = None) -> ModelSettings:
-        """The local model of that public name; without a name, the only one. Raises
-        ConfigError."""
+        """The local model of that public name; without a name, the only one. A tenant's branch goes
+        by the settings of its model. Raises ConfigError."""
         models = self.list_models()
         if alias in {hosted.alias for hosted in self.list_hosted()}:
             raise ConfigError(
@@ -434,6 +440,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if not models:
             raise ConfigError("all models are hosted: none has a base, cycles or releases")
         named = [model for model in models if alias in (None, model.alias)]
+        if alias is not None and not named:
+            model = next((m for m in models if alias.startswith(name_branch(m.alias, ""))), None)
+            if model is not None:
+                return msgspec.structs.replace(model, alias=alias)
         if len(named) != 1:
             listed = ", ".join(model.alias for model in models)
             what = "say which model is meant" if named else f"no model is called {alias!r}"
@@ -441,12 +451,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return named[0]
 
     def for_worker(self, alias: str | None = None) -> WorkerSettings:
-        """What the cycles of a model go by. Raises ConfigError, as ``find_model`` does."""
+        """What the cycles of a model, or of a tenant's branch of it, go by. Raises ConfigError, as
+        ``find_model`` does."""
         model = self.find_model(alias)
+        tenant = self._find_tenant(model.alias)
+        cycle = self.cycle
+        if tenant is not None:
+            enough = min(cycle.min_feedback, model.learn.tenant_min_feedback)
+            cycle = msgspec.structs.replace(cycle, min_feedback=enough)
         return WorkerSettings(
             alias=model.alias,
+            tenant=tenant,
             learn_from=model.learn_from,
-            cycle=self.cycle,
+            cycle=cycle,
             learn=model.learn,
             rewards=model.rewards,
             gate=model.gate,
@@ -457,6 +474,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             template=model.template,
             cache=self.cache_folder(),
         )
+
+    def _find_tenant(self, name: str) -> str | None:
+        """Whose branch an alias is, by its name; None for a model's own."""
+        if name in self._tables():
+            return None
+        begins = (name_branch(model, "") for model in self._tables())
+        return next((name.removeprefix(one) for one in begins if name.startswith(one)), None)
 
     def with_engine(self, alias: str, engine: EngineSettings) -> Config:
         """The same, with the model of that public name run so. Raises ConfigError."""

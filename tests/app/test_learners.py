@@ -8,18 +8,22 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.record.rows import make_feedback, make_generation
 
 from liveweights.app import learners
 from liveweights.app.learners import Learners, find_learners
 from liveweights.app.place import Place
 from liveweights.config import Config, ModelTable
 from liveweights.cycle import ledger
+from liveweights.meter.tenants import Terms, create_tenant, remove_tenant
+from liveweights.record.batch import prepare, store
+from liveweights.record.binary import encode
 from liveweights.release import aliases
 from liveweights.release import models as rows
 from liveweights.store.database import Pool, open_pool
 from liveweights.terms.rules import Conditions, Rule
 from liveweights.weights.checkpoint import Checkpoint
-from liveweights.weights.registry import register
+from liveweights.weights.registry import read_owners, register
 
 BASE = "base@000000000000"
 BARRED = Rule(
@@ -74,6 +78,64 @@ def test_a_row_learns_while_it_is_there_and_the_terms_let_it_be_loaded(
             await rows.remove(conn, "more")
         await until(lambda names: not names, pool)
         assert not running.done()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await here.close()
+        await pool.close()
+
+    asyncio.run(go())
+
+
+def test_a_tenant_that_has_said_enough_learns_until_it_is_removed(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learners, "LOOK", 0.05)
+    monkeypatch.setattr(learners, "LOOK_FOR_TENANTS", 0.05)
+    learn = {"per_tenant": True, "tenant_min_feedback": 2}
+    config = msgspec.convert({"learn": learn, "cycle": {"poll": 0.05}}, Config)
+
+    async def until(what: Callable[[set[str]], bool], pool: Pool) -> None:
+        async with asyncio.timeout(30):
+            while True:
+                async with pool.connection() as conn:
+                    cursor = await conn.execute("select name from leases where expires > now()")
+                    if what({name for (name,) in await cursor.fetchall()}):
+                        return
+                await asyncio.sleep(0.02)
+
+    async def say(pool: Pool, tenant: str, number: int) -> None:
+        id = f"{tenant}-{number}"
+        made = make_generation(id, alias="code", checkpoint=BASE, tenant=tenant)
+        async with pool.connection() as conn:
+            await prepare(conn)
+            await store(conn, [encode(made)], [make_feedback(f"f-{id}", id, tenant=tenant)])
+
+    async def go() -> None:
+        pool = await open_pool(database_dsn)
+        async with pool.connection() as conn:
+            await register(conn, Checkpoint(BASE, "base", Path("/")), {})
+            await aliases.create(conn, "code", BASE)
+            await create_tenant(conn, "acme", Terms())
+        place = Place(config, tmp_path, database_dsn)
+        here = Learners(pool, place, url="http://127.0.0.1:9", owner="one", known={})
+        running = asyncio.create_task(here.run())
+        await say(pool, "acme", 1)
+        await say(pool, "bolt", 1)
+        await until(lambda names: names == {"cycle/code"}, pool)
+        await say(pool, "acme", 2)
+        await until(lambda names: names == {"cycle/code", "cycle/code:acme"}, pool)
+        async with pool.connection() as conn:
+            own = Checkpoint("code@00000000acee", "adapter", tmp_path, BASE, BASE)
+            await register(conn, own, {"tenant": "acme"})
+            await aliases.promote(conn, "code:acme", own.id, reason="r")
+            await remove_tenant(conn, "acme")
+        async with asyncio.timeout(30):
+            while True:
+                async with pool.connection() as conn:
+                    if (await aliases.read(conn, "code:acme")).live == BASE:
+                        assert await read_owners(conn) == []
+                        break
+                await asyncio.sleep(0.02)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await here.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import psycopg
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -96,3 +97,34 @@ def test_what_cannot_be_ends_in_one_sentence(words: tuple[str, ...], reason: str
     message = refused(*words)
     assert reason in message
     assert len(message.splitlines()) == 1
+
+
+def test_what_was_learnt_from_a_tenant_alone_is_dropped(
+    database_dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(DATABASE_URL, database_dsn)
+    own = "code@00000000acee"
+    (tmp_path / "checkpoints" / own).mkdir(parents=True)
+    with psycopg.connect(database_dsn) as conn:
+        conn.execute(
+            "insert into checkpoints (id, kind, folder, base, parent, card) values"
+            " ('base@0', 'base', '/', null, null, '{}'),"
+            " (%s, 'adapter', '/', 'base@0', 'base@0', '{\"tenant\": \"acme\"}')",
+            (own,),
+        )
+        conn.execute("insert into aliases (name, live) values ('code', 'base@0')")
+        conn.execute(
+            "insert into aliases (name, live, model, tenant)"
+            " values ('code:acme', %s, 'code', 'acme')",
+            (own,),
+        )
+    home = ("--home", str(tmp_path))
+    (told,) = json.loads(good("status", *home, "--json"))["tenants"]
+    assert (told["tenant"], told["alias"], told["live"]) == ("acme", "code:acme", own)
+    assert own in good("status", *home)
+    assert f"code:acme: {own} is live" in good("status", "--model", "code:acme", *home)
+    assert own in good("tenants", "drop-adapters", "acme", *home)
+    assert not (tmp_path / "checkpoints" / own).exists()
+    (told,) = json.loads(good("status", *home, "--json"))["tenants"]
+    assert (told["tenant"], told["live"]) == ("acme", None)
+    assert "no adapter of its own" in good("tenants", "drop-adapters", "bolt", *home)

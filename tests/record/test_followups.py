@@ -6,6 +6,7 @@ from typing import Any
 
 from liveweights.record.followups import count_follow_ups, read_follow_ups
 from liveweights.record.generation import Generation
+from liveweights.record.readable import Readable
 
 from .rows import START, make_feedback, make_generation
 from .test_window import ask, claim, claimed, record
@@ -61,6 +62,6 @@ def test_follow_ups_are_news(database_dsn: str) -> None:
 
     def since(seconds: float) -> int:
         moment = START + timedelta(seconds=seconds)
-        return ask(database_dsn, lambda conn: count_follow_ups(conn, "live", moment))
+        return ask(database_dsn, lambda conn: count_follow_ups(conn, Readable("live"), moment))
 
     assert (since(0), since(2.5), since(3)) == (2, 1, 0)

@@ -4,13 +4,15 @@ import asyncio
 import subprocess
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from liveweights.serve.router import NotReady, Router, UnknownModel, position
+from liveweights.serve.router import NotReady, Route, Router, UnknownModel, position
+from liveweights.weights.checkpoint import Checkpoint
 
 NAMES = st.text(min_size=1, max_size=20)
 LIVE, CANARY = "old@000000000000", "new@000000000000"
@@ -231,3 +233,73 @@ def test_a_checkpoint_that_is_meant_is_held_if_it_is_there() -> None:
         assert router.in_use(LIVE) == 1
     with pytest.raises(NotReady), router.pin("code", None, CANARY):
         pass
+
+
+def own(live: str, canary: str | None = None, share: float = 0.0, tenant: str = "acme") -> Route:
+    return Route(f"m:{tenant}", live, canary, share, 0, model="m", tenant=tenant)
+
+
+def pinned(router: Router, tenant: str | None, model: str = "m", session: str = "s") -> str:
+    with router.pin(model, session, tenant) as pin:
+        assert pin.alias == model
+        return pin.checkpoint
+
+
+def test_a_tenant_is_answered_by_its_own_and_nobody_else_is() -> None:
+    router = Router()
+    router.set("m", "shared")
+    router.set_branches([own("a"), own("b", tenant="bolt")])
+    router.resident(["shared", "a", "b"])
+    asked = {tenant: pinned(router, tenant) for tenant in ("acme", "bolt", "cord", None)}
+    assert asked == {"acme": "a", "bolt": "b", "cord": "shared", None: "shared"}
+    assert [route.name for route in router.routes()] == ["m"]
+
+
+def test_a_tenants_canary_is_the_tenants() -> None:
+    router = Router()
+    router.set("m", "shared")
+    router.set_branches([own("a", "a2", 0.5)])
+    router.resident(["shared", "a", "a2"])
+    sessions = [str(number) for number in range(200)]
+    assert {pinned(router, "acme", session=one) for one in sessions} == {"a", "a2"}
+    assert {pinned(router, "bolt", session=one) for one in sessions} == {"shared"}
+
+
+def test_what_is_not_loaded_is_asked_for_once_and_the_shared_one_answers() -> None:
+    router, woken = Router(), list[str]()
+    router.wake = lambda: woken.append("now")
+    router.set("m", "shared")
+    router.set_branches([own("a"), own("b", tenant="bolt")])
+    router.resident(["shared"])
+    assert [pinned(router, "acme") for _ in range(3)] == ["shared"] * 3
+    assert woken == ["now"]
+    assert pinned(router, "bolt") == "shared"
+    assert pinned(router, "acme") == "shared"
+    assert router.recent() == [("m", "acme"), ("m", "bolt")]
+    router.resident(["shared", "a"])
+    assert pinned(router, "acme") == "a"
+    router.resident(["shared"])
+    assert pinned(router, "acme") == "shared"
+    assert woken == ["now"] * 3  # once for each time that it went
+
+
+def test_a_tenants_checkpoint_is_asked_for_by_id_by_nobody_else() -> None:
+    router = Router()
+    router.set("m", "shared")
+    router.introduce(Checkpoint("a", "adapter", Path("/"), "shared"), tenant="acme")
+    router.resident(["shared", "a"])
+    assert pinned(router, "acme", "a") == "a"
+    assert pinned(router, None, "a") == "a"  # the service itself, such as its gate
+    with pytest.raises(UnknownModel):
+        pinned(router, "bolt", "a")
+
+
+def test_a_shadow_is_that_of_the_branch_that_answered() -> None:
+    router = Router()
+    router.set("m", "shared", "s2", 0.0, 1.0)
+    branch = Route("m:acme", "a", "a2", 0.0, 0, 1.0, model="m", tenant="acme")
+    router.set_branches([branch])
+    router.resident(["shared", "s2", "a", "a2"])
+    assert router.draw_shadow("m", "a", "acme") == "a2"
+    assert router.draw_shadow("m", "shared", "bolt") == "s2"
+    assert router.draw_shadow("m", "shared", "acme") == "s2"  # before its own was loaded

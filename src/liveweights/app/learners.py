@@ -12,18 +12,24 @@ from liveweights.app.profiles import CatalogueRefused, Known, read_known
 from liveweights.app.terms import make_terms
 from liveweights.config import Config, ModelTable, read_tables
 from liveweights.cycle.switching import Standing, read_bases
+from liveweights.cycle.tenants import forget_tenant, found_branches
 from liveweights.cycle.worker import Worker
 from liveweights.holder import Held
+from liveweights.meter.tenants import read_tenants
 from liveweights.release import aliases
 from liveweights.release import models as rows
 from liveweights.release.alias import UnknownAlias
 from liveweights.release.deployer import AWAY
+from liveweights.release.retention import remove_pruned
 from liveweights.store.database import Connection, Pool
+from liveweights.weights.registry import Registry, read_owners
 
 log = logging.getLogger(__name__)
 
 LOOK = 3.0
 """Seconds between looks at the rows."""
+LOOK_FOR_TENANTS = 30.0
+"""Seconds between looks for tenants that have said enough to learn from it alone."""
 HELD = 60.0
 """Seconds after which a model is asked for again that the worker of another service lets learn."""
 
@@ -61,6 +67,9 @@ class Learners:
         ]
         self._added: dict[str, tuple[int, Worker, asyncio.Task[None]]] = {}
         """By name: the row's version."""
+        self._of_tenants: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
+        """By the name of the branch."""
+        self._looked_for_tenants = float("-inf")
 
     def _make(self, config: Config, name: str) -> Worker:
         return Worker(
@@ -88,7 +97,8 @@ class Learners:
 
     async def close(self) -> None:
         """Let go of all cycles."""
-        for _, worker, task in self._added.values():
+        running = [(worker, task) for _, worker, task in self._added.values()]
+        for worker, task in (*running, *self._of_tenants.values()):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await worker.close()
@@ -100,6 +110,7 @@ class Learners:
             try:
                 async with self._pool.connection() as conn:
                     await self._reconcile(conn)
+                    await self._follow_tenants(conn)
             except AWAY as error:
                 log.warning("models that learn stay as they are, the database is away: %s", error)
             except (CatalogueRefused, OSError) as error:
@@ -134,6 +145,49 @@ class Learners:
                 worker = self._make(config, name)
                 task = asyncio.create_task(_run(worker))
                 self._added[name] = there[name].version, worker, task
+
+    async def _follow_tenants(self, conn: Connection) -> None:
+        """Let every tenant with enough feedback learn for itself, where the model is to."""
+        config = self._place.config.with_models(self._tables)
+        models = {
+            model.alias: model.learn.tenant_min_feedback
+            for model in config.list_models()
+            if model.learns and model.learn.per_tenant and model.engine.kind != "openai"
+        }
+        now = asyncio.get_running_loop().time()
+        if now >= self._looked_for_tenants + LOOK_FOR_TENANTS:
+            self._looked_for_tenants = now
+            await self._forget_removed(conn)
+            for name, least in models.items():
+                for branch in await found_branches(conn, name, least):
+                    log.info("%s has enough feedback to learn from it alone", branch.tenant)
+            await conn.commit()  # before the workers look for them
+        if not models and not self._of_tenants:
+            return
+        wanted = {b.name for b in await aliases.read_branches(conn) if b.model in models}
+        for name in self._of_tenants.keys() - wanted:
+            worker, task = self._of_tenants.pop(name)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await worker.close()
+        for name in wanted - self._of_tenants.keys():
+            worker = self._make(config, name)
+            self._of_tenants[name] = worker, asyncio.create_task(_run(worker))
+        for _, task in self._of_tenants.values():
+            if task.done():
+                task.result()  # raises, as above
+
+    async def _forget_removed(self, conn: Connection) -> None:
+        """What was learnt from a tenant alone goes with it."""
+        owners = await read_owners(conn)
+        removed = [t.name for t in await read_tenants(conn, owners) if t.removed_at is not None]
+        for tenant in removed:
+            await forget_tenant(conn, tenant)
+            log.info("%s was removed, and with it what was learnt from it alone", tenant)
+        if removed:
+            place = self._place
+            registry = Registry(place.home / "checkpoints")
+            await remove_pruned(conn, registry, place.config.cache_folder())
 
     async def _know(self, tables: dict[str, ModelTable], bases: dict[str, Standing]) -> None:
         """Let the terms go by what the rows say now, and by the bases that aliases stand on. Raises

@@ -429,7 +429,7 @@ class Lineup:
         *,
         beside: bool = False,
     ) -> Seat:
-        residents = self._place.config.deployment.max_resident
+        residents = self._place.config.deployment.most(per_tenant=settings.learn.per_tenant)
         engine = await asyncio.to_thread(with_context, base, settings.engine, residents=residents)
         fitted = msgspec.structs.replace(settings, engine=engine)
         seat = await self._open_local(fitted, base, version, beside=beside)

@@ -129,7 +129,7 @@ class Supervisor:
                 )
                 log.info("serving %s as %s", live, model.alias)
                 # Once, so that a part that is started again does not choose otherwise.
-                residents = config.deployment.max_resident
+                residents = config.deployment.most(per_tenant=model.learn.per_tenant)
                 engine = await asyncio.to_thread(
                     with_context, base, model.engine, residents=residents
                 )

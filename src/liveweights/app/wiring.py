@@ -88,6 +88,20 @@ def make_engine(base: Checkpoint, model: ModelSettings, cache: Path) -> Engine:
     return TorchEngine(base, cache, model.engine)
 
 
+def holds_adapters(settings: ModelSettings) -> bool:
+    """Whether its engine holds several adapters at once, as tenants' own need; where it does not,
+    that is said."""
+    if settings.engine.kind != "openai":
+        return True
+    log.warning(
+        "learn.per_tenant of %s changes nothing: engine.kind = 'openai' serves one fixed"
+        " checkpoint, so that every tenant is answered by the shared one; llama, torch, openvino,"
+        " ternary and vllm hold several adapters",
+        settings.alias,
+    )
+    return False
+
+
 async def open_model(
     stack: AsyncExitStack,
     pool: Pool,
@@ -111,6 +125,7 @@ async def open_model(
         stack.callback(memory.leave, share)
     stack.push_async_callback(engine.close)
     router = Router()
+    per_tenant = settings.learn.per_tenant and holds_adapters(settings)
     public = path_of(config.signing.public_key)
     deployer = await stack.enter_async_context(
         Deployer(
@@ -128,6 +143,7 @@ async def open_model(
             cache=cache,
             base=base,
             handed_over=lambda name: name != settings.alias or handed_over(router),
+            per_tenant=per_tenant,
         )
     )
     tokenizer = cast(Any, load_tokenizer(base))

@@ -185,7 +185,7 @@ def _properties(model: Model, base: Model) -> Iterator[Property]:
     yield _property("created-at", model.created_at.isoformat())
     if model.signed is not None:
         yield _property("signed", str(model.signed).lower())
-    for name in ("code", "parameters", "context"):
+    for name in ("code", "tenant", "parameters", "context"):
         if (value := model.card.get(name)) is not None:
             yield _property(name, str(value))
     if model.outcome:

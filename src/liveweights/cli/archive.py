@@ -167,10 +167,10 @@ def _unlearn(config: Config, home: Path, done: Done) -> tuple[list[Unlearnt], st
     where = home.resolve()
 
     async def ask(conn: Connection) -> None:
-        known = {alias.name for alias in await aliases.read_all(conn)}
-        for model in config.list_models():
-            if model.alias in known:
-                worker = config.for_worker(model.alias)
+        local = {model.alias for model in config.list_models()}
+        for alias in await aliases.read_all(conn):
+            if alias.model in local:
+                worker = config.for_worker(alias.name)
                 one = await unlearn(conn, worker, where, done.forgotten.checkpoints)
                 unlearnt.extend([one] if one is not None else [])
 

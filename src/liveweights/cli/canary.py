@@ -124,7 +124,7 @@ def start(
         async with conn.transaction():
             await get(conn, checkpoint)
             if gated:
-                await aliases.require_same_base(conn, await aliases.read(conn, name), checkpoint)
+                await aliases.require_fits(conn, await aliases.read(conn, name), checkpoint)
                 trial = note_trial(Trial(needs="better", reason=reason))
                 return await ledger.begin_trial(conn, name, checkpoint, trial)
             cycle = await ledger.begin_release(conn, name, checkpoint, reason)

@@ -52,6 +52,9 @@ def status(
     if status["paused"]:
         say(_tell_pause(status["paused"]))
     show(status["cycles"], ("id", "state", "standing", "candidate", "reason"), False)
+    if status["tenants"]:
+        say("what tenants have of their own; `liveweights status --model ALIAS` shows one:")
+        show(status["tenants"], ("tenant", "alias", "live", "canary"), False)
 
 
 def cycle(

@@ -68,6 +68,13 @@ def merge(
         if first.id == second.id:
             raise ValueError(f"both are {first.id}")
         cards = await read_cards(conn, [first.id, second.id])
+        owners = {cards[part].get("tenant") for part in (first.id, second.id)}
+        if len(owners) > 1:
+            raise ValueError(
+                "they have learnt from what different tenants said: merged, what is one tenant's"
+                " own would answer others"
+            )
+        (owner,) = owners
         parts = {first: weight, second: other_weight}
         with tempfile.TemporaryDirectory() as staging:
             rank = merge_adapters(
@@ -96,6 +103,7 @@ def merge(
                     "density": density,
                     "seed": seed,
                     "rank": rank,
+                    **({"tenant": owner} if owner else {}),
                 },
             )
         await register(conn, stored)

@@ -22,7 +22,9 @@ from liveweights.meter.budgets import show_budgets
 from liveweights.meter.money import parse_money, show_money
 from liveweights.meter.settings import show_limits
 from liveweights.meter.tenants import Tenant, TenantName, Terms
+from liveweights.release.retention import remove_pruned
 from liveweights.store.database import Connection
+from liveweights.weights.registry import Registry
 
 tenants = typer.Typer(
     no_args_is_help=True,
@@ -190,6 +192,37 @@ def remove(name: Name, home: Home = HOME, config: Settings = None) -> None:
 
     revoked = query(read_config(config), home, ask)
     say(f"{name} is removed; {revoked} keys are revoked")
+
+
+@tenants.command()
+def drop_adapters(
+    name: Name, home: Home = HOME, config: Settings = None, as_json: Json = False
+) -> None:
+    """Take back and delete what was learnt from a tenant alone (`learn.per_tenant`).
+
+    Its requests are answered by the shared checkpoint from then on. Its feedback stays, so that a
+    new adapter may be learnt from it, and what the shared checkpoint learnt from it: for both see
+    `liveweights forget`. Removing a tenant does the same.
+    """
+    # Cycles bring what learns: only where it is needed.
+    from liveweights.cycle.tenants import forget_tenant
+
+    settings = read_config(config, home)
+
+    async def ask(conn: Connection) -> list[str]:
+        gone = await forget_tenant(conn, name)
+        await conn.commit()
+        registry = Registry(home.resolve() / "checkpoints")
+        await remove_pruned(conn, registry, settings.cache_folder())
+        return gone
+
+    gone = query(settings, home, ask)
+    if as_json:
+        show_json(gone)
+        return
+    for checkpoint in gone:
+        say(f"{checkpoint} is deleted")
+    say(f"{name} is answered by what all have" if gone else f"{name} had no adapter of its own")
 
 
 def _said(

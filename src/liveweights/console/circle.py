@@ -94,6 +94,8 @@ class Circle(msgspec.Struct, frozen=True, kw_only=True):
     hour: Traffic
     day: Traffic
     alarms: tuple[str, ...]
+    tenants: tuple[aliases.Own, ...] = ()
+    """What each has of its own."""
 
 
 def foresee(news: News, attempt: Attempt, settings: CycleSettings, now: datetime) -> Next:
@@ -183,6 +185,7 @@ async def read_circle(conn: Connection, subject: Subject, model: str) -> Circle:
         hour=spans["hour"],
         day=spans["day"],
         alarms=find_alarms(spans["hour"], ended, raised, failed),
+        tenants=tuple(await aliases.read_own(conn, model)),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 
 from liveweights.cycle.held_back import read_earlier
 from liveweights.cycle.ledger import Cycle
@@ -13,11 +14,11 @@ from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.translation import translate
 from liveweights.cycle.trial import recomputes
 from liveweights.learn.baseline import Baseline
-from liveweights.learn.job import Job, spread
+from liveweights.learn.job import Job, Weights, spread
 from liveweights.learn.settings import LearnSettings
 from liveweights.record.followups import read_follow_ups
 from liveweights.record.window import read
-from liveweights.release.aliases import root_of
+from liveweights.release.aliases import owner_of, root_of
 from liveweights.store.database import Connection
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.registry import get
@@ -29,11 +30,25 @@ class Start:
     """What an update starts from: weights and what they are on, a baseline, and settings. With
     ``until`` what users of chats said next is read up to then."""
 
-    incumbent: Checkpoint
+    origin: Checkpoint
     base: Checkpoint
     baseline: Baseline
     learn: LearnSettings
     until: datetime | None = None
+
+
+async def is_own(conn: Connection, cycle: Cycle) -> bool:
+    """Whether the cycle goes on from its incumbent: in a tenant's branch only from what has learnt
+    from that tenant alone."""
+    return cycle.tenant is None or await owner_of(conn, cycle.incumbent) == cycle.tenant
+
+
+async def _find_weights(conn: Connection, id: str, cache: Path) -> Weights:
+    checkpoint, find = await get(conn, id), partial(get, conn)
+    if checkpoint.kind != "adapter" or checkpoint.base is None:
+        return Weights(base=str((await make_whole(checkpoint, find, cache)).folder))
+    base = await make_whole(await get(conn, checkpoint.base), find, cache)
+    return Weights(base=str(base.folder), adapter=str(checkpoint.folder))
 
 
 async def make_job(conn: Connection, cycle: Cycle, settings: WorkerSettings, start: Start) -> Job:
@@ -44,13 +59,15 @@ async def make_job(conn: Connection, cycle: Cycle, settings: WorkerSettings, sta
         for split in ("train", "held_back")
     ]
     whole = await make_whole(start.base, partial(get, conn), settings.cache)
-    incumbent = start.incumbent
+    origin = start.origin
+    own = await is_own(conn, cycle)
     return Job(
         base=str(whole.folder),
-        parent=str(incumbent.folder) if incumbent.kind == "adapter" else None,
+        parent=str(origin.folder) if origin.kind == "adapter" else None,
         # Whose answers are those of the weights that it starts from.
-        incumbent=cycle.incumbent,
-        train=[as_lesson(one, cycle.alias) for one in claimed],
+        incumbent=cycle.incumbent if own else origin.id,
+        rival=None if own else await _find_weights(conn, cycle.incumbent, settings.cache),
+        train=[as_lesson(one, settings.model) for one in claimed],
         held_back=spread(held_back, settings.learn.max_scored),
         follow_ups=await read_follow_ups(conn, cycle.id, start.until),
         # A cycle that was computed anew knows as much of its users as the one before it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,24 +13,26 @@ from psycopg.types.json import Jsonb
 from liveweights.cycle.states import BROKEN_OFF, News, Outcome, State, check
 from liveweights.holder import Holder
 from liveweights.learn.baseline import Baseline
-from liveweights.record.bases import read_foreign
+from liveweights.record.bases import read_owned
 from liveweights.record.followups import count_follow_ups
 from liveweights.record.read import count_judged, first_answered
+from liveweights.record.readable import Readable, read_readable
 from liveweights.release.alias import AliasError, UnknownAlias
-from liveweights.release.aliases import abort_canary, read
+from liveweights.release.aliases import abort_canary, follow_shared, read
 from liveweights.release.deployments import let_go
 from liveweights.store.database import Connection
 
 COLUMNS = (
     "id, alias, state, incumbent, candidate, outcome, reason, learning, verdict, canary,"
-    " withdrawn_at is not null"
+    " withdrawn_at is not null, tenant"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
     """One turn of the circle. ``learning``, ``verdict`` and ``canary`` are what each step found;
-    ``withdrawn`` says that what it released is no part of what is live."""
+    ``withdrawn`` says that what it released is no part of what is live. ``tenant``: whose rows
+    alone it reads; None: those of all."""
 
     id: int
     alias: str
@@ -43,6 +45,7 @@ class Cycle:
     verdict: dict[str, Any] | None
     canary: dict[str, Any] | None
     withdrawn: bool = False
+    tenant: str | None = None
 
 
 class LostLease(RuntimeError):
@@ -130,25 +133,27 @@ async def read_news(conn: Connection, alias: str, teacher: str = "") -> News:
     One that was restarted counts as if it had not been.
     """
     cursor = await conn.execute(
-        "select max(started_at), now() - max(ended_at), now(),"
-        " (select live from standing where alias = %(alias)s)"
+        "select max(started_at), now() - max(ended_at), now()"
         " from cycles where alias = %(alias)s and outcome is distinct from 'restarted'",
         {"alias": alias},
     )
     row = await cursor.fetchone()
     assert row is not None
-    started, ended, now, live = row
-    names = [alias, teacher] if teacher else [alias]
-    answered = [await first_answered(conn, name) for name in names]
+    started, ended, now = row
+    own = await read_readable(conn, alias)
+    sources = [own, Readable(teacher, own.tenant)] if teacher else [own]
+    answered = [await first_answered(conn, source) for source in sources]
     moment = started or min((one for one in answered if one is not None), default=None)
     if moment is None:
         return News(0, 0, 0.0, math.inf)
-    foreign = await read_foreign(conn, live)
-    strange = [] if await has_switched(conn, alias) else foreign
-    judged = [await count_judged(conn, name, moment, strange) for name in names]
+    # What teaches in words may be of any base.
+    every = await has_switched(conn, alias)
+    if every:
+        sources[0] = replace(own, foreign=await read_owned(conn, own.tenant))
+    judged = [await count_judged(conn, source, moment) for source in sources]
     return News(
         judged=sum(judged),
-        followed=await count_follow_ups(conn, alias, moment, foreign),
+        followed=await count_follow_ups(conn, own, moment),
         since_start=(now - moment).total_seconds(),
         since_end=math.inf if ended is None else ended.total_seconds(),
     )
@@ -182,9 +187,10 @@ async def last_held_back(conn: Connection, alias: str) -> int | None:
 
 async def begin(conn: Connection, alias: str, settings: dict[str, Any]) -> Cycle:
     """Open a cycle against what is live now. A second open one is refused by a unique index."""
+    await follow_shared(conn, alias)
     cursor = await conn.execute(
-        "insert into cycles (alias, state, incumbent, settings)"
-        " select alias, 'claiming', live, %s from standing where alias = %s"
+        "insert into cycles (alias, tenant, state, incumbent, settings)"
+        " select alias, tenant, 'claiming', live, %s from standing where alias = %s"
         f" returning {COLUMNS}".encode(),
         (Jsonb(settings), alias),
     )
@@ -204,8 +210,8 @@ async def begin_trial(
     """
     await _require_none_open(conn, alias)
     cursor = await conn.execute(
-        "insert into cycles (alias, state, incumbent, candidate, settings, learning)"
-        " select alias, 'claiming', live, %(candidate)s, '{}', %(learning)s from standing"
+        "insert into cycles (alias, tenant, state, incumbent, candidate, settings, learning)"
+        " select alias, tenant, 'claiming', live, %(candidate)s, '{}', %(learning)s from standing"
         f" where alias = %(alias)s and live <> %(candidate)s returning {COLUMNS}".encode(),
         {"candidate": candidate, "learning": Jsonb(learning), "alias": alias},
     )
@@ -277,10 +283,11 @@ async def write_recomputed(
     if (row := await cursor.fetchone()) is not None:
         return row[0]
     cursor = await conn.execute(
-        "insert into cycles (alias, state, incumbent, candidate, outcome, reason, settings,"
+        "insert into cycles (alias, tenant, state, incumbent, candidate, outcome, reason, settings,"
         " learning, started_at, ended_at, withdrawn_at)"
-        " select alias, 'ended', %(incumbent)s, %(candidate)s, 'promoted', %(reason)s, settings,"
-        " %(learning)s, started_at, ended_at, now() from cycles where id = %(id)s returning id",
+        " select alias, tenant, 'ended', %(incumbent)s, %(candidate)s, 'promoted', %(reason)s,"
+        " settings, %(learning)s, started_at, ended_at, now() from cycles where id = %(id)s"
+        " returning id",
         {
             "incumbent": incumbent,
             "candidate": candidate,
@@ -301,8 +308,8 @@ async def begin_release(conn: Connection, alias: str, candidate: str, reason: st
     """
     await _require_none_open(conn, alias)
     cursor = await conn.execute(
-        "insert into cycles (alias, state, incumbent, candidate, settings, verdict)"
-        " select alias, 'canary', live, %s, '{}', %s from standing where alias = %s"
+        "insert into cycles (alias, tenant, state, incumbent, candidate, settings, verdict)"
+        " select alias, tenant, 'canary', live, %s, '{}', %s from standing where alias = %s"
         f" returning {COLUMNS}".encode(),
         (candidate, Jsonb({"outcome": "SKIPPED", "reasons": [reason]}), alias),
     )

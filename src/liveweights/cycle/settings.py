@@ -74,7 +74,8 @@ class CycleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
     """What the cycles of one alias go by. ``learn_from`` is the alias of a hosted model whose
-    answers teach, too, empty for none; ``cache`` is the folder of converted models."""
+    answers teach, too, empty for none; ``cache`` is the folder of converted models. With a
+    ``tenant`` the alias is that one's own branch of ``model``."""
 
     alias: str
     learn_from: str
@@ -88,3 +89,9 @@ class WorkerSettings:
     engine: EngineSettings
     template: TemplateSettings
     cache: Path
+    tenant: str | None = None
+
+    @property
+    def model(self) -> str:
+        """The public name that answers are recorded under, and that terms are asked about."""
+        return self.alias if self.tenant is None else self.alias.removesuffix(f":{self.tenant}")

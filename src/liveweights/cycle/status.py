@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ ASKING: tuple[State, ...] = ("calibrating", "gating")
 
 
 async def read_status(conn: Connection, settings: WorkerSettings, home: Path) -> dict[str, Any]:
-    """Alias, open cycle or what the next one waits for, who paused learning, last cycles and
-    counts. Raises UnknownAlias."""
+    """Alias, open cycle or what the next one waits for, who paused learning, last cycles, counts,
+    and what tenants have of their own. Raises UnknownAlias."""
     name = settings.alias
     alias = await aliases.read(conn, name)
     cycles = await ledger.recent(conn, name)
@@ -40,6 +41,7 @@ async def read_status(conn: Connection, settings: WorkerSettings, home: Path) ->
         "cycle": shown,
         "next": None if current else await _read_next(conn, settings),
         "cycles": [_describe(cycle) for cycle in cycles],
+        "tenants": [asdict(own) for own in await aliases.read_own(conn, name)],
         "releases": await count_promotions(conn, name),
         "generations": generations,
         "feedback": feedback,

@@ -20,7 +20,7 @@ import psycopg
 from liveweights import __version__
 from liveweights.cycle import ledger, live
 from liveweights.cycle.held_back import read_cases
-from liveweights.cycle.jobs import Start, make_job
+from liveweights.cycle.jobs import Start, is_own, make_job
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.lessons import Lessons
 from liveweights.cycle.next_turn import read_attempt
@@ -114,7 +114,7 @@ class Steps:
         learn, trial, switch = self.settings.learn, read_trial(cycle), read_switch(cycle)
         async with self.pool.connection() as conn:
             await self.terms.renew(conn)
-            lessons = Lessons(self.terms, cycle.alias)
+            lessons = Lessons(self.terms, self.settings.model)
             claimed = await claim(
                 conn,
                 cycle.id,
@@ -140,13 +140,11 @@ class Steps:
             return await self._relearn(cycle, switch)
         folder = self._folder(cycle)
         async with self.pool.connection() as conn:
-            incumbent = await get(conn, cycle.incumbent)
-            adapted = incumbent.base if incumbent.kind == "adapter" else None
-            base = await get(conn, adapted) if adapted else incumbent
+            origin, base = await self._find_origin(conn, cycle)
             licence = await read_licence(conn, base.id)
         if not is_done(folder):
             async with self.updating:
-                await self._update(cycle, folder, await self._read_start(cycle, incumbent, base))
+                await self._update(cycle, folder, await self._read_start(cycle, origin, base))
         remove_job(folder)  # of a worker that was killed
         result = read_result(folder)
         report = msgspec.to_builtins(result.report)
@@ -159,7 +157,7 @@ class Steps:
         if not result.report.taught:
             reason = f"no signal: none of {result.report.rows} rows taught anything"
             return await self.end(cycle, "no_signal", reason, learning=report)
-        checkpoint = await self._store(cycle, result, base, parent=incumbent.id, licence=licence)
+        checkpoint = await self._store(cycle, result, base, parent=origin.id, licence=licence)
         async with self.pool.connection() as conn:
             await leave_out(conn, cycle.id, result.left_out)
             reason = await self._register(conn, cycle, checkpoint)
@@ -193,7 +191,7 @@ class Steps:
         if claimed.train:
             if not is_done(folder):
                 start = Start(
-                    incumbent=base,
+                    origin=base,
                     base=base,
                     baseline=Baseline({}, {}),
                     learn=self.settings.learn,
@@ -225,8 +223,9 @@ class Steps:
             "cycle": cycle.id,
             "code": __version__,
             "licence": licence,
-            "origin": self._origin(cycle),
-            "owed": Lessons(self.terms, cycle.alias).owed(self.settings.learn_from),
+            "origin": self._origin(),
+            "owed": Lessons(self.terms, self.settings.model).owed(self.settings.learn_from),
+            **({"tenant": cycle.tenant} if cycle.tenant else {}),
             "learnt_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "report": msgspec.to_builtins(result.report),
         }
@@ -257,14 +256,25 @@ class Steps:
                 conn, cycle, "calibrating", learning={**(cycle.learning or {}), **report}
             )
 
-    def _origin(self, cycle: Cycle) -> str:
-        teacher = self.settings.learn_from
+    def _origin(self) -> str:
+        settings = self.settings
+        teacher = settings.learn_from
         taught = f", and from answers of {teacher} that users took" if teacher else ""
-        return f"learnt from feedback to {cycle.alias}{taught}"
+        alone = "" if settings.tenant is None else " of one tenant alone"
+        return f"learnt from feedback{alone} to {settings.model}{taught}"
+
+    async def _find_origin(self, conn: Connection, cycle: Cycle) -> tuple[Checkpoint, Checkpoint]:
+        """What the update begins with, and the weights that its adapter is on: the incumbent, but
+        what others' feedback went into is no part of what is one tenant's own."""
+        origin = await get(conn, cycle.incumbent)
+        if cycle.tenant is not None and not await is_own(conn, cycle):
+            origin = await get(conn, await aliases.root_of(conn, origin.id) or origin.id)
+        adapted = origin.base if origin.kind == "adapter" else None
+        return origin, await get(conn, adapted) if adapted else origin
 
     async def _update(self, cycle: Cycle, folder: Path, start: Start) -> None:
         hash_folder = self.settings.cache / HASHES
-        for one in {start.incumbent, start.base}:
+        for one in {start.origin, start.base}:
             await asyncio.to_thread(signing.check, one, None, hash_folder)
         try:
             async with self.pool.connection() as conn:
@@ -281,11 +291,11 @@ class Steps:
         why = await taken_back(conn, cycle.alias, candidate.id)
         return None if why is None else f"the same weights were taken back before: {why}"
 
-    async def _read_start(self, cycle: Cycle, incumbent: Checkpoint, base: Checkpoint) -> Start:
+    async def _read_start(self, cycle: Cycle, origin: Checkpoint, base: Checkpoint) -> Start:
         async with self.pool.connection() as conn:
             attempt = await read_attempt(conn, self.settings, cycle.id)
             return Start(
-                incumbent=incumbent,
+                origin=origin,
                 base=base,
                 baseline=await ledger.read_baseline(conn, cycle.alias),
                 learn=attempt.change(self.settings.learn),
@@ -348,18 +358,21 @@ class Steps:
         )
 
     async def _await_loaded(self, cycle: Cycle) -> Cycle | None:
-        """Until every instance can answer with the candidate; the cycle where that ended it."""
+        """Until every instance can answer with the candidate, and in a tenant's branch, which may
+        be asleep, with the incumbent; the cycle where that ended it."""
         assert cycle.candidate is not None
+        asked = (cycle.candidate, *((cycle.incumbent,) if cycle.tenant else ()))
         patience = asyncio.timeout(self.settings.cycle.load_seconds)
         try:
             async with patience:
                 while True:
                     async with self.pool.connection() as conn:
-                        ready = await deployments.ready(conn, cycle.candidate)
-                    if ready.everywhere:
+                        found = [await deployments.ready(conn, one) for one in asked]
+                    if all(ready.everywhere for ready in found):
                         return None
-                    if ready.failed:
-                        why = "; ".join(f"{i}: {e}" for i, e in ready.failed.items())
+                    failed = {i: e for ready in found for i, e in ready.failed.items()}
+                    if failed:
+                        why = "; ".join(f"{i}: {e}" for i, e in failed.items())
                         return await self.end(cycle, "rejected", f"it cannot be served: {why}")
                     await asyncio.sleep(0.2)
         except TimeoutError:
@@ -452,7 +465,7 @@ class Steps:
         terms = self.terms
         async with self.pool.connection() as conn:
             await terms.renew(conn)
-            by = terms.permit(cycle.alias, terms.ask("release"))
+            by = terms.permit(self.settings.model, terms.ask("release", cycle.tenant))
             await terms.write(conn)
         return None if by is None else f"terms do not allow a release: {by} (rule {by.rule})"
 

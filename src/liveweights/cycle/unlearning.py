@@ -37,7 +37,7 @@ from liveweights.weights.content import HASHES
 from liveweights.weights.registry import Registry, get, read_cards, read_parents, register
 from liveweights.weights.tensors import Tensors
 
-KEPT = ("licence", "origin", "owed")
+KEPT = ("licence", "origin", "owed", "tenant")
 """What the card of a checkpoint says that holds for one that is computed anew as well."""
 REASON = "a user whose rows it had learnt from was forgotten"
 
@@ -91,6 +91,8 @@ async def unlearn(
     Raises CannotUnlearn, LearnerFailed, UnknownAlias, NotRegistered, Tampered, DeltaError.
     """
     was = (await aliases.read(conn, settings.alias)).live
+    if settings.tenant is not None and await aliases.owner_of(conn, was) is None:
+        return None  # it is what all have, and unlearnt with the model's own alias
     turns, clean = await _find_turns(conn, settings.alias, influenced)
     if not turns:
         return None
@@ -233,7 +235,7 @@ class _Bench:
             raise CannotUnlearn(
                 f"the settings that cycle {cycle.id} had are not understood any more: {error}"
             ) from error
-        return Start(incumbent=incumbent, base=base, baseline=baseline, learn=learn, until=ended)
+        return Start(origin=incumbent, base=base, baseline=baseline, learn=learn, until=ended)
 
     async def _learn(self, job: Job, folder: Path, read: Collection[Checkpoint]) -> Result:
         for one in read:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from pathlib import Path
 
+import msgspec
 import torch
 from torch import Tensor
 
 from liveweights.learn.drift import measure_drift
 from liveweights.learn.head import scaled_logprobs
-from liveweights.learn.job import HeldBack, Moved
+from liveweights.learn.job import HeldBack, Moved, Weights
 from liveweights.learn.policy import Policy
 from liveweights.learn.rewards import RewardMap, reward
 from liveweights.learn.rows import Encode, answer_place, written_ids
+from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import TokenRow, pack
 from liveweights.learn.truth import truth
 from liveweights.record.example import Example
@@ -87,6 +90,25 @@ def make_questions(
             )
         )
     return questions
+
+
+def ask_weights(
+    weights: Weights,
+    questions: Sequence[Question],
+    settings: LearnSettings,
+    passed: Callable[[int, int], None] | None = None,
+) -> Scores:
+    """Ask other weights than those that are learnt; they are loaded for it, and let go.
+
+    Raises OSError or ValueError where a folder holds no loadable weights.
+    """
+    # An adapter that was not moved yet costs least memory, and changes nothing.
+    frozen = msgspec.structs.replace(settings, updater="lora")
+    adapter = Path(weights.adapter) if weights.adapter else None
+    policy = Policy(Path(weights.base), adapter, frozen)
+    if passed is not None:
+        policy.passed = passed
+    return score_questions(policy, questions, settings.nodes)
 
 
 def score_questions(policy: Policy, questions: Sequence[Question], nodes: int) -> Scores:

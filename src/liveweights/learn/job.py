@@ -37,7 +37,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     ``base`` is a folder of whole weights: the incumbent's own, or those that its adapter, which
     is in ``parent`` then, is on. With a ``candidate`` nothing is learnt: the held-back rows are
-    scored under the incumbent and under that.
+    scored under the incumbent and under that. With a ``rival`` the update does not begin with the
+    incumbent, and that is what its held-back rows are compared with.
     """
 
     base: str
@@ -57,6 +58,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     ways: str = ""
     """Folder of the ways of computing that were found before; see `ways`."""
     candidate: Weights | None = None
+    rival: Weights | None = None
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

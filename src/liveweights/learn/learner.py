@@ -17,6 +17,7 @@ from liveweights.learn.dialogue import add_follow_ups, read_dialogue
 from liveweights.learn.evidence import (
     Question,
     Scores,
+    ask_weights,
     compare,
     make_questions,
     measure_divergence,
@@ -113,16 +114,18 @@ def learn(job: Job, folder: Path) -> Result:
     kind: Kind = "adapter"
     threads.settle()
     if any(row.weight != 0.0 for row in built.rows):
+        out = frozenset(built.left_out)
+        judges = [example for example in job.held_back if example.generation.id not in out]
+        examples = add_follow_ups(judges, job.follow_ups, dialogue, tokenizer.decode)
+        questions = make_questions(examples, job.rewards, encode)
+        # Before the policy is made: of two models in memory one is enough.
+        rival = ask_weights(job.rival, questions, settings).questions if job.rival else None
         policy = Policy(
             Path(job.base),
             Path(job.parent) if job.parent else None,
             settings,
             Path(job.ways) if job.ways else None,
         )
-        out = frozenset(built.left_out)
-        judges = [example for example in job.held_back if example.generation.id not in out]
-        examples = add_follow_ups(judges, job.follow_ups, dialogue, tokenizer.decode)
-        questions = make_questions(examples, job.rewards, encode)
         watched = questions or make_questions(spread(job.train, WATCHED), job.rewards, encode)
         work = Work(len(watched), len(built.rows) // PART, settings.epochs * len(built.rows))
         tracker = Tracker(work, lambda progress: write_file(folder / PROGRESS, progress))
@@ -142,8 +145,9 @@ def learn(job: Job, folder: Path) -> Result:
         tracker.begin("measuring", len(watched))
         kept = _keep_near(policy, start, watched, before=before, settings=settings)
         if questions:
-            scores = zip(questions, before.questions, kept.scores.questions, strict=True)
-            held = [compare(question, then, now) for question, then, now in scores]
+            then = rival or before.questions
+            scores = zip(questions, then, kept.scores.questions, strict=True)
+            held = [compare(question, was, now) for question, was, now in scores]
         report = msgspec.structs.replace(
             made,
             signals=built.counts,

@@ -5,25 +5,20 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import msgspec
-
 from liveweights.catalog.template import rendering
 from liveweights.learn.dialogue import add_follow_ups, read_dialogue
 from liveweights.learn.evidence import (
-    Question,
     Scores,
+    ask_weights,
     compare,
     make_questions,
     measure_divergence,
     most_moved,
-    score_questions,
 )
 from liveweights.learn.job import PROGRESS, RESULT, Job, Report, Result, Weights
 from liveweights.learn.learner import write_file
 from liveweights.learn.passages import with_prompt_ids
-from liveweights.learn.policy import Policy
 from liveweights.learn.progress import Tracker, Work
-from liveweights.learn.settings import LearnSettings
 from liveweights.learn.threads import Threads
 from liveweights.weights.models import read_tokenizer
 
@@ -49,12 +44,10 @@ def score(job: Job, candidate: Weights, folder: Path) -> Result:
     tracker = Tracker(
         Work(len(questions), 0, 0), lambda progress: write_file(folder / PROGRESS, progress)
     )
-    # An adapter that was not moved yet costs least memory, and changes nothing.
-    settings = msgspec.structs.replace(job.settings, updater="lora")
     incumbent = Weights(base=job.base, adapter=job.parent)
 
     def ask(weights: Weights) -> Scores:
-        return _ask(weights, questions, settings, tracker)
+        return ask_weights(weights, questions, job.settings, tracker.passed)
 
     tracker.begin("scoring", len(questions))
     before = ask(incumbent)
@@ -74,12 +67,3 @@ def score(job: Job, candidate: Weights, folder: Path) -> Result:
     result = Result(report=report, held_back=held, baseline_weight={}, baseline_total={})
     write_file(folder / RESULT, result)
     return result
-
-
-def _ask(
-    weights: Weights, questions: list[Question], settings: LearnSettings, tracker: Tracker
-) -> Scores:
-    adapter = Path(weights.adapter) if weights.adapter else None
-    policy = Policy(Path(weights.base), adapter, settings)
-    policy.passed = tracker.passed
-    return score_questions(policy, questions, settings.nodes)

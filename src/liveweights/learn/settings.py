@@ -300,6 +300,25 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             " work makes these faster. It runs at low priority: answers go first.",
         ),
     ] = 0
+    per_tenant: Annotated[
+        bool,
+        Meta(
+            description="Whether each tenant gets an adapter of its own, learnt from its own"
+            " feedback alone, gated and released for it alone; until it has one, the shared"
+            " checkpoint answers it. See docs/tenants.md."
+        ),
+    ] = False
+    tenant_min_feedback: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=bounds.COUNT,
+            description="Answers with a reaction that a tenant must have given before its first"
+            " cycle, and that start its next one before its time. A quarter is held back: with 200,"
+            " 50 judge the candidate; with much fewer no gate tells better from worse, and a cycle"
+            " costs the same.",
+        ),
+    ] = 200
     seed: Annotated[
         int,
         Meta(

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import completed
+from liveweights.record.readable import TENANT, read_branch
 from liveweights.store.database import Connection
 
 
@@ -41,9 +42,9 @@ class JudgedAnswer:
         return self.finish_reason == "cancelled"
 
 
-WHERE = """
-g.alias = %(alias)s and g.checkpoint = any(%(checkpoints)s) and g.created_at > %(since)s
-and g.created_at <= coalesce(%(until)s::timestamptz, 'infinity')
+WHERE = f"""
+g.alias = %(model)s and {TENANT} and g.checkpoint = any(%(checkpoints)s)
+and g.created_at > %(since)s and g.created_at <= coalesce(%(until)s::timestamptz, 'infinity')
 """
 
 
@@ -55,9 +56,12 @@ async def read_answers(
     *,
     until: datetime | None = None,
 ) -> list[JudgedAnswer]:
-    """What these checkpoints answered as ``alias`` in that time, oldest first."""
+    """What these checkpoints answered as ``alias`` in that time, oldest first; of a tenant's branch
+    what they answered to that tenant."""
+    model, tenant = await read_branch(conn, alias)
     values = {
-        "alias": alias,
+        "model": model,
+        "tenant": tenant,
         "checkpoints": list(checkpoints),
         "since": since,
         "until": until,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 
+from liveweights.record.readable import READABLE, Readable
 from liveweights.store.database import Connection
 
 # The next request of a session. Whether it goes on with the same conversation is for the reader
@@ -26,15 +26,14 @@ where r.cycle = %(cycle)s and g.endpoint = 'chat' and g.session is not null
   and n.created_at <= coalesce(%(until)s::timestamptz, 'infinity')
 """
 
-COUNT = """
-select count(*) from generations n
-where n.alias = %(alias)s and n.endpoint = 'chat' and n.consent and n.created_at > %(moment)s
-  and n.checkpoint <> all(%(foreign)s::text[])
+COUNT = f"""
+select count(*) from generations g
+where {READABLE} and g.endpoint = 'chat' and g.created_at > %(moment)s
   and exists (
-      select from generations g
-      where g.tenant = n.tenant and g.session = n.session and g.alias = n.alias
-        and g.endpoint = 'chat' and g.consent and g.created_at < n.created_at
-        and g.checkpoint <> all(%(foreign)s::text[])
+      select from generations e
+      where e.tenant = g.tenant and e.session = g.session and e.alias = g.alias
+        and e.endpoint = 'chat' and e.consent and e.created_at < g.created_at
+        and e.checkpoint <> all(%(foreign)s::text[])
   )
 """
 
@@ -48,13 +47,9 @@ async def read_follow_ups(
     return dict(await cursor.fetchall())
 
 
-async def count_follow_ups(
-    conn: Connection, alias: str, moment: datetime, foreign: Sequence[str] = ()
-) -> int:
-    """Requests since ``moment`` that came after another one of their chat session; answers of
-    ``foreign`` checkpoints are left out."""
-    values = {"alias": alias, "moment": moment, "foreign": list(foreign)}
-    cursor = await conn.execute(COUNT, values)
+async def count_follow_ups(conn: Connection, readable: Readable, moment: datetime) -> int:
+    """Requests since ``moment`` that came after another one of their chat session."""
+    cursor = await conn.execute(COUNT, {**readable.parameters(), "moment": moment})
     row = await cursor.fetchone()
     assert row is not None
     return row[0]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from liveweights.record.columns import FEEDBACK, GENERATION, feedback_from, generation_from
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
+from liveweights.record.readable import READABLE, TENANT, Readable
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
 
@@ -38,27 +38,36 @@ async def totals(conn: Connection) -> tuple[int, int]:
     return row[0], row[1]
 
 
-async def first_answered(conn: Connection, alias: str) -> datetime | None:
-    """When the alias gave the oldest answer that is kept."""
+async def first_answered(conn: Connection, readable: Readable) -> datetime | None:
+    """When the oldest answer of the model, in a branch to its tenant, was given that is kept."""
     cursor = await conn.execute(
-        "select min(created_at) from generations where alias = %s", (alias,)
+        f"select min(g.created_at) from generations g where g.alias = %(model)s and {TENANT}",
+        readable.parameters(),
     )
     row = await cursor.fetchone()
     return row[0] if row else None
 
 
-async def count_judged(
-    conn: Connection, alias: str, moment: datetime, foreign: Sequence[str]
-) -> int:
-    """Answers of the alias, with consent, to which somebody has reacted since ``moment``; those of
-    ``foreign`` checkpoints are left out."""
+async def find_reacting(conn: Connection, model: str, least: int) -> list[str]:
+    """The tenants who reacted to at least so many answers of the model, whatever became of these,
+    from the rollups: more cannot have said what may be learnt from."""
+    cursor = await conn.execute(
+        "select tenant from counted where not whole and width = 1440 and alias = %s"
+        " group by tenant having sum(reacted) >= %s order by tenant",
+        (model, least),
+    )
+    return [tenant for (tenant,) in await cursor.fetchall()]
+
+
+async def count_judged(conn: Connection, readable: Readable, moment: datetime) -> int:
+    """Answers that may be read to which somebody has reacted since ``moment``."""
     cursor = await conn.execute(
         "select count(distinct f.generation) from feedback_keys k"
         " join feedback f on f.day = k.day and f.generation = k.generation and f.seq = k.seq"
         " join generations g on g.day = f.day and g.id = f.generation"
         " where k.received_at > %(moment)s and f.signal <> 'shown'"
-        " and g.alias = %(alias)s and g.consent and g.checkpoint <> all(%(foreign)s::text[])",
-        {"moment": moment, "alias": alias, "foreign": list(foreign)},
+        f" and {READABLE}",
+        {**readable.parameters(), "moment": moment},
     )
     row = await cursor.fetchone()
     assert row is not None

@@ -60,7 +60,8 @@ async def read_shadows(
         " s.finish_reason = 'error', s.total_ms, s.output"
         " from shadow_answers s join generations g"
         " on g.day = generation_day(s.generation) and g.id = s.generation"
-        " where s.checkpoint = %s and s.alias = %s and s.created_at > %s order by s.created_at",
+        " where s.checkpoint = %s and s.alias = (select model from standing where alias = %s)"
+        " and s.created_at > %s order by s.created_at",
         (checkpoint, alias, since),
     )
     rows = await cursor.fetchall()

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import date
 from typing import LiteralString
 
-from liveweights.record.bases import read_foreign
+from liveweights.record.bases import read_owned
 from liveweights.record.columns import FEEDBACK, GENERATION, feedback_from, generation_from
 from liveweights.record.example import Example
 from liveweights.record.feedback import Feedback
 from liveweights.record.followups import NEXT
 from liveweights.record.holds import hold
+from liveweights.record.readable import READABLE, TENANT, read_branch, read_readable
 from liveweights.record.split import Split, split_key, split_of
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
@@ -53,35 +54,42 @@ with unread as (
     join feedback f on f.day = k.day and f.generation = k.generation and f.seq = k.seq
     where f.signal <> 'shown' and not exists (
         select from consumed
-        where consumed.feedback = k.seq and consumed.cycle <> all(%(before)s::bigint[]))
+        where consumed.feedback = k.seq and consumed.cycle <> all(%(before)s::bigint[])
+          and consumed.tenant is not distinct from %(tenant)s::text)
     group by k.day, k.generation
 ), candidates as (
     select g.id, g.alias, g.tenant, g.session, g.user_id, u.arrived
     from unread u join generations g on g.day = u.day and g.id = u.generation
-    where g.alias = %(alias)s and g.consent and g.checkpoint <> all(%(foreign)s::text[])
+    where g.alias = %(model)s and g.consent and g.checkpoint <> all(%(strange)s::text[])
+        and {TENANT}
     union all
     select g.id, g.alias, g.tenant, g.session, g.user_id, g.created_at
     from generations g
-    where g.alias = %(alias)s and g.consent and g.checkpoint <> all(%(strange)s::text[])
+    where {READABLE}
       and g.output = '' and g.finish_reason not in ('cancelled', 'error')
       and g.selection is null
       and not exists (
           select from feedback f
           where f.day = g.day and f.generation = g.id and f.signal <> 'shown')
-      and not exists (select from consumed where consumed.generation = g.id)
+      and not exists (
+          select from consumed where consumed.generation = g.id
+            and consumed.tenant is not distinct from %(tenant)s::text)
     union all
     select g.id, g.alias, g.tenant, g.session, g.user_id, n.created_at
     from generations g cross join lateral ({NEXT}) n
-    where g.alias = %(alias)s and g.consent and g.checkpoint <> all(%(strange)s::text[])
+    where {READABLE}
       and g.endpoint = 'chat' and g.session is not null and g.output <> ''
       and not exists (
           select from feedback f
           where f.day = g.day and f.generation = g.id and f.signal <> 'shown')
-      and not exists (select from consumed where consumed.generation = g.id)
+      and not exists (
+          select from consumed where consumed.generation = g.id
+            and consumed.tenant is not distinct from %(tenant)s::text)
     union all
     select g.id, g.alias, g.tenant, g.session, g.user_id, max(k.received_at)
     from feedback_keys k join generations g on g.day = k.day and g.id = k.generation
-    where g.alias = %(teacher)s::text and g.consent and g.output <> '' and g.finish_reason = 'stop'
+    where g.alias = %(teacher)s::text and g.consent and {TENANT}
+      and g.output <> '' and g.finish_reason = 'stop'
       and exists (
           select from outcomes o
           where o.day = g.day and o.generation = g.id
@@ -95,6 +103,7 @@ select id, alias, tenant, session, user_id from candidates
 order by exists (
     select from cycle_rows r join turns c on c.id = r.cycle
     where r.generation = candidates.id
+        and c.tenant is not distinct from %(tenant)s::text
         and (coalesce(c.outcome, '') not in ('promoted', 'restarted') or c.withdrawn_at is not null)
 ), arrived, id
 """
@@ -151,10 +160,9 @@ limit %(most)s
 
 # Newest first, and a few times as many as are wanted: which side of the split a session is on is
 # known outside.
-UNJUDGED = """
+UNJUDGED = f"""
 select g.day, g.id from generations g
-where g.alias = %(alias)s and g.consent and g.endpoint = 'completion'
-    and g.checkpoint <> all(%(foreign)s::text[])
+where {READABLE} and g.endpoint = 'completion'
     and g.created_at < %(before)s
     and not exists (
         select from feedback f where f.day = g.day and f.generation = g.id and f.signal <> 'shown')
@@ -176,7 +184,7 @@ from voters v cross join lateral (
             where f.day = g.day and f.generation = g.id and f.episode is not null
             order by f.seq desc limit 1), g.id)
         from generations g
-        where g.tenant = v.tenant and g.user_id = v.user_id and g.alias = %(alias)s
+        where g.tenant = v.tenant and g.user_id = v.user_id and g.alias = %(model)s
           and exists (
               select from cycle_rows r join feedback f
                   on f.day = r.day and f.generation = r.generation and f.seq = r.feedback
@@ -221,6 +229,9 @@ async def claim(
     session (else a user, else a row) is wholly on one side of the split. A cycle that has rows
     keeps them as they are.
 
+    Cycles of a tenant's branch read that tenant's rows alone, and rows are read by them and by the
+    model's own cycles, each for themselves.
+
     ``teacher`` is another alias: of its answers those that users took are learnt from, on their
     side of the split, and nothing is judged on them. What may not be learnt from stays unread.
 
@@ -237,15 +248,15 @@ async def claim(
         raise UnknownCycle(f"there is no cycle {cycle} of alias {alias!r}")
     if (claimed := await count(conn, cycle)).total:
         return claimed
-    strange = await read_foreign(conn, onto or row[0])
+    readable = await read_readable(conn, alias, onto or row[0])
     before = [] if onto is None else await _read_before(conn, alias, cycle)
+    strange = await read_owned(conn, readable.tenant) if others else readable.foreign
     room: dict[Split, int] = {"train": max_rows, "held_back": max_held_back}
     ids: list[str] = []
     splits: list[Split] = []
     async with conn.cursor(name="candidates") as candidates:
         values = {
-            "alias": alias,
-            "foreign": [] if others else strange,
+            **readable.parameters(),
             "strange": strange,
             "teacher": teacher,
             "before": before,
@@ -253,7 +264,7 @@ async def claim(
         await candidates.execute(CANDIDATES.encode(), values)
         async for id, model, tenant, session, user in candidates:
             split = split_of(split_key(tenant, session, user, id), held_back_share)
-            taught = model != alias
+            taught = model != readable.model
             if (taught and split == "held_back") or not may_learn(model, tenant):
                 continue
             if room[split]:
@@ -311,7 +322,8 @@ async def count_earlier(
 ) -> dict[tuple[str, str], int]:
     """How many answers and episodes of earlier cycles of the alias, ``most`` at most, each of those
     (tenant, user) reacted to who are named in what the cycle claimed; nobody without any."""
-    cursor = await conn.execute(EARLIER, {"cycle": cycle, "alias": alias, "most": most})
+    model, _ = await read_branch(conn, alias)
+    cursor = await conn.execute(EARLIER, {"cycle": cycle, "model": model, "most": most})
     return {(tenant, user): count for tenant, user, count in await cursor.fetchall()}
 
 
@@ -369,8 +381,8 @@ async def read_unjudged(conn: Connection, alias: str, cycle: int, most: int) -> 
     )
     if (row := await cursor.fetchone()) is None:
         raise UnknownCycle(f"there is no cycle {cycle} of alias {alias!r}")
-    foreign = await read_foreign(conn, row[0])
-    which = {"alias": alias, "before": row[1], "foreign": foreign, "most": most}
+    readable = await read_readable(conn, alias, row[0])
+    which = {**readable.parameters(), "before": row[1], "most": most}
     cursor = await conn.execute(UNJUDGED, which)
     chosen = await cursor.fetchall()
     values = {"days": [day for day, _ in chosen], "ids": [id for _, id in chosen]}

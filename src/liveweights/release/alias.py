@@ -10,11 +10,18 @@ CHANNEL = "liveweights_aliases"
 Change = Literal[
     "create", "canary", "step", "hold", "resume", "promote", "abort", "rollback", "switch"
 ]
-COLUMNS = "name, live, canary, canary_share, version, shadow_share, held, stepped_at, by_answer"
+COLUMNS = (
+    "name, live, canary, canary_share, version, shadow_share, held, stepped_at, by_answer,"
+    " coalesce(model, name), tenant"
+)
 
 
 class AliasError(ValueError):
     """The change does not fit what the alias is now; the message says why."""
+
+
+class AnotherTenant(AliasError):
+    """The checkpoint has learnt from a tenant's feedback alone, and the alias is not that one's."""
 
 
 class UnknownAlias(LookupError):
@@ -36,7 +43,8 @@ class Alias:
     ``shadow`` of the requests that the live checkpoint answers are also put to the canary, whose
     answer nobody sees. A canary that is ``held`` takes no step and is not promoted by itself;
     ``stepped_at`` is when its share last changed or its hold ended. ``by_answer``: the share is of
-    the answers, each drawn for itself, not of the sessions.
+    the answers, each drawn for itself, not of the sessions. A tenant's branch has a ``tenant``, and
+    answers as ``model``, to that tenant.
     """
 
     name: str
@@ -48,6 +56,13 @@ class Alias:
     held: bool = False
     stepped_at: datetime | None = None
     by_answer: bool = False
+    model: str = ""
+    tenant: str | None = None
+
+
+def name_branch(model: str, tenant: str) -> str:
+    """The alias of a tenant's own branch of a model."""
+    return f"{model}:{tenant}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -14,9 +15,11 @@ from liveweights.release.alias import (
     Alias,
     AliasError,
     AnotherBase,
+    AnotherTenant,
     Change,
     StaleVersion,
     UnknownAlias,
+    name_branch,
 )
 from liveweights.release.history import last_on, rollback_targets
 from liveweights.store.database import Connection
@@ -34,6 +37,42 @@ async def read_all(conn: Connection) -> list[Alias]:
     return [Alias(*row) for row in await cursor.fetchall()]
 
 
+async def read_branches(conn: Connection, model: str | None = None) -> list[Alias]:
+    """Every tenant's branch, or all of one model, by name."""
+    cursor = await conn.execute(
+        f"select {COLUMNS} from aliases where tenant is not null"
+        " and (%(model)s::text is null or model = %(model)s) order by name".encode(),
+        {"model": model},
+    )
+    return [Alias(*row) for row in await cursor.fetchall()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """What a tenant has of its own of a model: ``live`` is None where the shared checkpoint
+    answers."""
+
+    tenant: str
+    alias: str
+    live: str | None
+    canary: str | None
+    share: float
+
+
+async def read_own(conn: Connection, model: str) -> list[Own]:
+    """What every tenant that has a branch of the model has, by tenant."""
+    return [
+        Own(
+            tenant=branch.tenant or "",
+            alias=branch.name,
+            live=branch.live if await owner_of(conn, branch.live) else None,
+            canary=branch.canary,
+            share=round(branch.share, 4),
+        )
+        for branch in await read_branches(conn, model)
+    ]
+
+
 async def create(conn: Connection, name: str, live: str, *, reason: str = "first start") -> Alias:
     """Make the alias if it is not there; one that is there is returned as it stands."""
     async with _transaction(conn, live):
@@ -45,6 +84,73 @@ async def create(conn: Connection, name: str, live: str, *, reason: str = "first
         if await cursor.fetchone():
             await _note(conn, name, "create", live, previous=None, reason=reason)
         return await _select(conn, name, lock=False)
+
+
+async def create_branch(conn: Connection, model: str, tenant: str) -> Alias:
+    """Make a tenant's own branch of a model if it is not there: it begins with what all have.
+
+    Raises UnknownAlias where the model has none, and AliasError where the name is another's.
+    """
+    name, shared = name_branch(model, tenant), await read(conn, model)
+    async with _transaction(conn, shared.live):
+        cursor = await conn.execute(
+            "insert into aliases (name, live, model, tenant) values (%s, %s, %s, %s)"
+            " on conflict (name) do nothing returning name",
+            (name, shared.live, model, tenant),
+        )
+        if await cursor.fetchone():
+            reason = f"{tenant} gets its own adapter of {model}"
+            await _note(conn, name, "create", shared.live, previous=None, reason=reason)
+        branch = await _select(conn, name, lock=False)
+    if (branch.model, branch.tenant) != (model, tenant):
+        raise AliasError(
+            f"{name!r} is a name of its own already, so that it cannot be the branch of {model!r}"
+            f" for {tenant!r}: call that model otherwise"
+        )
+    return branch
+
+
+async def follow_shared(conn: Connection, name: str) -> None:
+    """Let a branch stand where its model does, unless something of its own is live on the model's
+    base; of any other alias nothing is changed."""
+    async with conn.transaction():
+        alias = await _select(conn, name, lock=True)
+        if alias.tenant is None:
+            return
+        shared = await read(conn, alias.model)
+        root = await root_of(conn, shared.live)
+        if root is not None and root != await root_of(conn, alias.live):
+            reason = f"{alias.model} stands on another base"
+            alias = await switch(conn, name, root, reason=reason)
+        if await owner_of(conn, alias.live) is None and alias.live != shared.live:
+            reason = f"what {alias.model} has now: nothing of its own is live"
+            await promote(conn, name, shared.live, reason=reason)
+
+
+async def retire(conn: Connection, tenant: str, reason: str) -> list[Alias]:
+    """Let every branch of a tenant end with what all have; the branches that there were.
+
+    Their cycles are withdrawn, so that what they read is unread again.
+    """
+    async with conn.transaction():
+        cursor = await conn.execute(
+            f"select {COLUMNS} from aliases where tenant = %s order by name".encode(), (tenant,)
+        )
+        branches = [Alias(*row) for row in await cursor.fetchall()]
+        for branch in branches:
+            shared = await read(conn, branch.model)
+            root = await root_of(conn, shared.live)
+            if root is not None and root != await root_of(conn, branch.live):
+                await switch(conn, branch.name, root, reason=reason)
+            await rollback(conn, branch.name, shared.live, reason=reason)
+    return branches
+
+
+async def owner_of(conn: Connection, checkpoint: str) -> str | None:
+    """The tenant from whose feedback alone a checkpoint has learnt; None: it is everybody's."""
+    cursor = await conn.execute("select tenant from ancestry where id = %s", (checkpoint,))
+    row = await cursor.fetchone()
+    return row[0] if row else None
 
 
 async def root_of(conn: Connection, checkpoint: str) -> str | None:
@@ -95,6 +201,7 @@ async def start_canary(
     """
     async with _transaction(conn, checkpoint):
         alias = await _select(conn, name, lock=True, version=version)
+        await require_own(conn, alias, checkpoint)
         if not across and alias.canary != checkpoint:
             await require_same_base(conn, alias, checkpoint)
         same = abs(alias.share - share) < 1e-6 and abs(alias.shadow - shadow) < 1e-6
@@ -179,6 +286,7 @@ async def promote(
         alias = await _select(conn, name, lock=True, version=version)
         if alias.live == checkpoint:
             return alias
+        await require_own(conn, alias, checkpoint)
         if alias.canary != checkpoint:
             await require_same_base(conn, alias, checkpoint)
         stays = await root_of(conn, checkpoint) == await root_of(conn, alias.live)
@@ -250,7 +358,7 @@ async def rollback(
             raise AliasError(f"{name!r} has had no checkpoint before {alias.live}; say which one")
         if target == alias.live:
             return await abort_canary(conn, name, reason=reason, evidence=evidence)
-        await require_same_base(conn, alias, target)
+        await require_fits(conn, alias, target)
         await _end_other_canary(conn, alias, target, f"rolled back to {target}")
         await _note(
             conn, name, "rollback", target, previous=alias.live, reason=reason, evidence=evidence
@@ -259,8 +367,25 @@ async def rollback(
         return await _point(conn, name, target)
 
 
+async def require_fits(conn: Connection, alias: Alias, checkpoint: str) -> None:
+    """Raise AnotherBase where a checkpoint cannot answer under the alias, and AnotherTenant where
+    it may not."""
+    await require_own(conn, alias, checkpoint)
+    await require_same_base(conn, alias, checkpoint)
+
+
+async def require_own(conn: Connection, alias: Alias, checkpoint: str) -> None:
+    """Raise AnotherTenant where a checkpoint may not answer under the alias."""
+    owner = await owner_of(conn, checkpoint)
+    if owner is not None and owner != alias.tenant:
+        raise AnotherTenant(
+            f"{checkpoint} has learnt from what {owner!r} said alone, and {alias.name!r} is not"
+            " its own branch: nobody else is answered by it"
+        )
+
+
 async def require_same_base(conn: Connection, alias: Alias, checkpoint: str) -> None:
-    """Raise AnotherBase where a checkpoint cannot answer under the alias."""
+    """Raise AnotherBase where a checkpoint does not build on what the alias stands on."""
     wanted, has = await root_of(conn, checkpoint), await root_of(conn, alias.live)
     if wanted is not None and wanted != has:
         raise AnotherBase(

@@ -6,6 +6,12 @@ import msgspec
 
 from liveweights.store.database import Connection
 
+UNDER = """
+alias = (select model from standing where alias = %(alias)s)
+and coalesce(tenant = (select tenant from standing where alias = %(alias)s), true)
+"""
+"""Answers that were given under an alias; a tenant's branch is part of its model's."""
+
 
 class Audience(msgspec.Struct, frozen=True, kw_only=True):
     """Who was answered by a checkpoint through an alias; the nameless count one by one."""
@@ -28,7 +34,7 @@ async def read_crowd(conn: Connection, alias: str, seconds: float) -> Crowd:
     cursor = await conn.execute(
         "select count(distinct (tenant, coalesce(session, user_id, id))),"
         " count(*) filter (where created_at > now() - make_interval(secs => %(seconds)s))"
-        " from recorded where alias = %(alias)s and created_at > now() - interval '1 day'",
+        f" from recorded where {UNDER} and created_at > now() - interval '1 day'",
         {"alias": alias, "seconds": seconds},
     )
     row = await cursor.fetchone()
@@ -41,7 +47,7 @@ async def count_audience(conn: Connection, alias: str, checkpoint: str) -> Audie
     cursor = await conn.execute(
         "select count(*), count(distinct (tenant, coalesce(session, user_id, id))),"
         " count(distinct (tenant, coalesce(user_id, session, id)))"
-        " from recorded where alias = %(alias)s and checkpoint = %(id)s and created_at >="
+        f" from recorded where {UNDER} and checkpoint = %(id)s and created_at >="
         " (select min(at) from releases where alias = %(alias)s and checkpoint = %(id)s)",
         {"alias": alias, "id": checkpoint},
     )

@@ -16,12 +16,12 @@ import psycopg
 
 from liveweights.engines.protocol import Engine
 from liveweights.release import deployments
-from liveweights.release.alias import CHANNEL, Alias
+from liveweights.release.alias import CHANNEL, Alias, name_branch
 from liveweights.release.deployments import Desired, State
 from liveweights.release.probe import ProbeReport, probe
 from liveweights.release.settings import DeploymentSettings
 from liveweights.serve.memory.memory import NoRoom, Share, Unloaded
-from liveweights.serve.router import Router
+from liveweights.serve.router import Route, Router
 from liveweights.store.database import Pool, listen
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.probes import read_probes
@@ -72,6 +72,9 @@ class Deployer:
 
     With a ``share`` of the memory, nothing is held while that sleeps, and what is loaded is granted
     before: as many bytes as ``expect`` says. Former checkpoints are not kept then.
+
+    ``per_tenant``: tenants' branches are served, too. What they have of their own is loaded when
+    the tenant asks, and what was asked for longest ago makes room (``order_own``).
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class Deployer:
         share: Share | None = None,
         expect: Expect = lambda checkpoint, base: 0,
         handed_over: Callable[[str], bool] = lambda name: True,
+        per_tenant: bool = False,
     ) -> None:
         self._pool = pool
         self._dsn = dsn
@@ -107,6 +111,7 @@ class Deployer:
         self._share = share
         self._expect = expect
         self._handed_over = handed_over
+        self._per_tenant = per_tenant
         self._settings = settings or DeploymentSettings()
         self._slots: dict[str, Slot] = {}
         self._attempts: dict[str, int] = {}
@@ -118,6 +123,7 @@ class Deployer:
         self._tasks: list[asyncio.Task[None]] = []
         if share is not None:
             share.wake = self._wake.set
+        router.wake = self._wake.set
 
     async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._listen())]
@@ -188,9 +194,10 @@ class Deployer:
 
     def _reconcile(self, desired: Desired) -> None:
         """Decide and start; no I/O, so that an alias change takes effect at once."""
-        wanted = self._wanted(desired)
+        own = self._wanted_own(desired)
+        wanted = [*self._wanted(desired), *own]
         self._forget(desired, wanted)
-        self._start_loading(desired, wanted)
+        self._start_loading(desired, wanted, own=frozenset(own))
         self._route(desired)
         routed = {
             checkpoint
@@ -213,9 +220,16 @@ class Deployer:
         keep = self._settings.keep_previous if self._share is None else 0
         return deployments.order(desired, keep, self._settings.max_resident)
 
+    def _wanted_own(self, desired: Desired) -> list[str]:
+        """Of tenants' branches."""
+        if not self._awake or not self._per_tenant:
+            return []
+        recent = [name_branch(*which) for which in self._router.recent()]
+        return deployments.order_own(desired, recent, self._settings.max_tenant_adapters)
+
     def _settle(self, share: Share, desired: Desired) -> None:
         """Tell those who wait for the model, and for memory, what there is now."""
-        lives = (alias.live for alias in desired.aliases)
+        lives = (alias.live for alias in desired.shared)
         failures = (self._slots[live].error for live in lives if live in self._slots)
         share.settle(
             there=any(self._is_ready(route.live) for route in self._router.routes()),
@@ -240,7 +254,7 @@ class Deployer:
         for checkpoint in resident - self._slots.keys() - set(wanted):
             self._slots[checkpoint] = Slot("ready")  # a stranger; it is drained at once
 
-    def _start_loading(self, desired: Desired, wanted: list[str]) -> None:
+    def _start_loading(self, desired: Desired, wanted: list[str], *, own: frozenset[str]) -> None:
         for checkpoint in wanted:
             slot = self._slots.get(checkpoint)
             if slot and slot.state == "draining" and not slot.unloading and slot.task:
@@ -249,18 +263,23 @@ class Deployer:
         if any(slot.state == "loading" for slot in self._slots.values()):
             return  # one at a time, the most needed first
         missing = [checkpoint for checkpoint in wanted if checkpoint not in self._slots]
-        held = sum(slot.state != "failed" for slot in self._slots.values())
-        lives = {alias.live for alias in desired.aliases}
+        held = [one for one, slot in self._slots.items() if slot.state != "failed"]
+        of_tenants = sum(one in own or one in desired.owned for one in held)
+        lives = {alias.live for alias in desired.shared}
         for checkpoint in missing:
-            # A live checkpoint may exceed the limit while the one before it drains.
-            if held < self._settings.max_resident or checkpoint in lives:
+            if checkpoint in own:
+                fits = of_tenants < self._settings.max_tenant_adapters
+            else:
+                # A live checkpoint may exceed the limit while the one before it drains.
+                fits = len(held) - of_tenants < self._settings.max_resident or checkpoint in lives
+            if fits:
                 slot = Slot("loading", asked=desired.versions.get(checkpoint, ()))
                 slot.task = asyncio.create_task(self._load(checkpoint, slot))
                 self._slots[checkpoint] = slot
                 return
 
     def _route(self, desired: Desired) -> None:
-        for alias in desired.aliases:
+        for alias in desired.shared:
             if not self._is_ready(alias.live):
                 self._stand_in(alias, desired)
                 continue
@@ -276,7 +295,22 @@ class Deployer:
                 by_answer=alias.by_answer,
                 elsewhere=elsewhere,
             )
-        names = {alias.name for alias in desired.aliases}
+        if self._per_tenant:
+            self._router.set_branches(
+                Route(
+                    alias.name,
+                    alias.live,
+                    alias.canary,
+                    alias.share,
+                    int(time.time()),
+                    alias.shadow,
+                    alias.by_answer,
+                    model=alias.model,
+                    tenant=alias.tenant,
+                )
+                for alias in desired.branches
+            )
+        names = {alias.name for alias in desired.shared}
         for route in self._router.routes():
             if route.name not in names and self._handed_over(route.name):
                 self._router.remove(route.name)
@@ -321,7 +355,8 @@ class Deployer:
             for one in (base, checkpoint):
                 if self._check and one:
                     await asyncio.to_thread(self._check, one)
-            self._router.introduce(checkpoint, read_selection(checkpoint.folder))
+            owner = (self._desired.owned if self._desired else {}).get(checkpoint_id)
+            self._router.introduce(checkpoint, read_selection(checkpoint.folder), tenant=owner)
             whole_base = await self._whole(base) if base else None
             whole = await self._whole(checkpoint)
             if self._share is not None:

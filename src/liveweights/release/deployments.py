@@ -49,7 +49,8 @@ class Desired:
     ``versions`` changes for a checkpoint whenever a row that asks for it changes. ``withdrawn``
     are what each alias was rolled back from, ``stand_ins`` what else it ever had, newest first.
     ``guests`` are canaries of aliases that stand on another base, ``elsewhere`` those of these
-    aliases that are on another.
+    aliases that are on another. ``owned`` are the checkpoints of tenants among these, with whose
+    they are.
     """
 
     aliases: tuple[Alias, ...]
@@ -60,6 +61,28 @@ class Desired:
     stand_ins: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     guests: tuple[str, ...] = ()
     elsewhere: frozenset[str] = frozenset()
+    owned: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def shared(self) -> tuple[Alias, ...]:
+        """The aliases that are no tenant's branch."""
+        return tuple(alias for alias in self.aliases if alias.tenant is None)
+
+    @property
+    def branches(self) -> tuple[Alias, ...]:
+        """The branches that have something of their own, live or as a canary: the others' tenants
+        get what all get."""
+        return tuple(
+            alias
+            for alias in self.aliases
+            if alias.tenant is not None and (alias.live in self.owned or alias.canary in self.owned)
+        )
+
+    @property
+    def judged(self) -> tuple[Alias, ...]:
+        """The branches of tenants for whom a candidate is held warm."""
+        whose = {self.owned[one] for one in self.warm if one in self.owned}
+        return tuple(alias for alias in self.aliases if alias.tenant in whose)
 
 
 async def ready(conn: Connection, checkpoint: str) -> Readiness:
@@ -128,33 +151,41 @@ async def read_desired(
     checkpoint that is let go once it is live is seen as one or the other.
     """
     cursor = await conn.execute(
-        "select checkpoint, until::text from warm join ancestry c on c.id = checkpoint"
+        "select checkpoint, until::text, c.tenant from warm join ancestry c on c.id = checkpoint"
         " where until > now() and (%(base)s::text is null or c.root = %(base)s)"
         " order by until desc",
         {"base": base},
     )
     warm = await cursor.fetchall()
     cursor = await conn.execute(
-        f"select {ALIAS_COLUMNS}, l.root, c.root, r.action, r.checkpoint, r.previous, r.reason"
+        f"select {ALIAS_COLUMNS}, l.root, c.root, l.tenant, c.tenant,"
+        " r.action, r.checkpoint, r.previous, r.reason"
         " from aliases left join releases r on r.alias = name"
         " join ancestry l on l.id = live left join ancestry c on c.id = canary"
         " where (%(base)s::text is null or l.root = %(base)s or c.root = %(base)s)"
-        " and not name = any(%(others)s)"
-        " and (name = %(model)s or not exists (select from models m where m.name = aliases.name))"
+        " and not coalesce(model, name) = any(%(others)s)"
+        " and (coalesce(model, name) = %(model)s"
+        "  or not exists (select from models m"
+        "   where m.name = coalesce(aliases.model, aliases.name)))"
         " order by name, r.id".encode(),
         {"base": base, "others": list(others), "model": model or ""},
     )
+    rows = await cursor.fetchall()
     by_name: dict[str, Alias] = {}
     histories: dict[str, list[Release]] = {}
     guests: dict[str, str] = {}
     elsewhere: set[str] = set()
-    for *columns, stands, tries, action, checkpoint, previous, reason in await cursor.fetchall():
+    owned = {checkpoint: tenant for checkpoint, _, tenant in warm if tenant is not None}
+    for *columns, stands, tries, live_of, canary_of, action, checkpoint, previous, reason in rows:
         alias = Alias(*columns)
         if base is not None and alias.canary and stands != tries:
             if tries == base:
                 guests[alias.canary] = f"{alias.name}:{alias.version}"
                 continue
             elsewhere.add(alias.canary)
+        for one, tenant in ((alias.live, live_of), (alias.canary, canary_of)):
+            if one is not None and tenant is not None:
+                owned[one] = tenant
         by_name[alias.name] = alias
         history = histories.setdefault(alias.name, [])
         if action:
@@ -168,17 +199,18 @@ async def read_desired(
                 versions[checkpoint] = versions.get(checkpoint, ()) + asked
     for checkpoint, asked in guests.items():
         versions[checkpoint] = (*versions.get(checkpoint, ()), asked)
-    for checkpoint, until in warm:
+    for checkpoint, until, _ in warm:
         versions[checkpoint] = (*versions.get(checkpoint, ()), f"warm:{until}")
     return Desired(
         aliases=aliases,
-        warm=tuple(checkpoint for checkpoint, _ in warm),
+        warm=tuple(checkpoint for checkpoint, _, _ in warm),
         former={alias: former_lives(history) for alias, history in histories.items()},
         versions=versions,
         withdrawn={alias: withdrawn(history) for alias, history in histories.items()},
         stand_ins={alias: stand_ins(history) for alias, history in histories.items()},
         guests=tuple(guests),
         elsewhere=frozenset(elsewhere),
+        owned=owned,
     )
 
 
@@ -206,19 +238,39 @@ def stand_ins(releases: Sequence[Release]) -> list[str]:
 
 
 def order(desired: Desired, keep_previous: int, max_resident: int) -> list[str]:
-    """The checkpoints that should be resident, most needed first, at most ``max_resident``.
+    """The checkpoints that should be resident, most needed first, at most ``max_resident``; those
+    of tenants' branches have an order of their own.
 
     Live ones are never cut; then come canaries (shadows too, and those of aliases that stand on
     another base), warm ones and former live ones.
     """
-    lives = [alias.live for alias in desired.aliases]
-    others = [alias.canary for alias in desired.aliases if alias.canary]
+    lives = [alias.live for alias in desired.shared]
+    others = [alias.canary for alias in desired.shared if alias.canary]
     others = [canary for canary in others if canary not in desired.elsewhere]
-    others += [*desired.guests, *desired.warm]
-    for alias in desired.aliases:
+    others += [*desired.guests, *(one for one in desired.warm if one not in desired.owned)]
+    for alias in desired.shared:
         others += desired.former.get(alias.name, [])[:keep_previous]
     wanted = list(dict.fromkeys([*lives, *others]))
     return wanted[: max(max_resident, len(set(lives)))]
+
+
+def order_own(desired: Desired, recent: Sequence[str], most: int) -> list[str]:
+    """The checkpoints of tenants' branches that should be resident, at most ``most``: candidates
+    that are judged, with what they are compared with, then what the branches ``recent`` have, the
+    one that was asked for last first. One that nobody asked for is not among them."""
+    shared = {alias.live for alias in desired.shared}
+    by_name = {alias.name: alias for alias in desired.branches}
+    used = [by_name[name] for name in recent if name in by_name]
+    groups = [[one] for one in desired.warm if one in desired.owned]
+    groups += [[alias.live] for alias in desired.judged]
+    groups += [[alias.live, *([alias.canary] if alias.canary else [])] for alias in used]
+    wanted: list[str] = []
+    for group in groups:
+        more = [one for one in group if one not in wanted and one not in shared]
+        if len(wanted) + len(more) > most:
+            break
+        wanted += more
+    return wanted
 
 
 async def report(

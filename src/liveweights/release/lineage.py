@@ -17,7 +17,7 @@ class Ancestor(msgspec.Struct, frozen=True, kw_only=True):
     ``parents`` is what it was made from: what it goes on from, what it is on, all parts of a merge.
     ``generations`` counts the answers that the update read, ``held_back`` those that judged it;
     ``feedback`` counts reactions of either. ``feedback_ids`` are filled on request. ``withdrawn``:
-    it was released, and taken back since.
+    it was released, and taken back since. ``tenant``: it has learnt from that one's feedback alone.
     """
 
     id: str
@@ -33,6 +33,7 @@ class Ancestor(msgspec.Struct, frozen=True, kw_only=True):
     held_back: int = 0
     feedback: int = 0
     feedback_ids: tuple[str, ...] = ()
+    tenant: str | None = None
 
 
 class Lineage(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,14 +50,14 @@ with recursive walk as (
     union
     select d.parent, depth + 1 from descent d join walk on d.id = walk.id
 ), chain as (
-    select a.id, a.kind, a.created_at, w.depth
+    select a.id, a.kind, a.created_at, a.tenant, w.depth
     from (select id, max(depth) as depth from walk group by id) w join ancestry a on a.id = w.id
 )
 select chain.id, chain.kind, chain.created_at, cycle.id, cycle.outcome,
     cycle.withdrawn_at is not null, cycle.verdict,
     count(distinct r.generation) filter (where r.split = 'train'),
     count(distinct r.generation) filter (where r.split = 'held_back'),
-    count(distinct r.feedback)
+    count(distinct r.feedback), chain.tenant
 from chain
 left join lateral (
     -- A later cycle that learnt the same bits again did not make this checkpoint.
@@ -64,7 +65,7 @@ left join lateral (
     where candidate = chain.id order by id limit 1
 ) cycle on true
 left join claimed r on r.cycle = cycle.id
-group by chain.id, chain.kind, chain.created_at, chain.depth,
+group by chain.id, chain.kind, chain.created_at, chain.tenant, chain.depth,
     cycle.id, cycle.outcome, cycle.withdrawn_at, cycle.verdict
 order by chain.depth, chain.id
 """
@@ -82,7 +83,7 @@ async def read_lineage(
     parents: dict[str, list[str]] = dict(await cursor.fetchall())
     chain: list[Ancestor] = []
     for id_, kind, created, cycle, outcome, withdrawn, verdict, *counts in rows:
-        generations, held_back, feedback = counts
+        generations, held_back, feedback, tenant = counts
         gate = verdict or {}
         chain.append(
             Ancestor(
@@ -99,6 +100,7 @@ async def read_lineage(
                 held_back=held_back,
                 feedback=feedback,
                 feedback_ids=await _feedback_ids(conn, cycle) if feedback_ids and cycle else (),
+                tenant=tenant,
             )
         )
     return Lineage(checkpoint=checkpoint_id, base=chain[-1].id, chain=tuple(chain))

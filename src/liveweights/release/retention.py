@@ -154,6 +154,14 @@ async def prune(
             if doomed.id not in await read_needed(conn, settings.rollback_targets):
                 await mark_pruned(conn, doomed.id)
     await conn.commit()
+    gone = await remove_pruned(conn, registry, cache)
+    registry.sweep()
+    return gone
+
+
+async def remove_pruned(conn: Connection, registry: Registry, cache: Path) -> list[Doomed]:
+    """Take away the files of checkpoints that are marked so, with what was made of them for an
+    engine."""
     gone: list[Doomed] = []
     for id_ in await read_pruned(conn):
         size = registry.remove(id_)
@@ -162,7 +170,6 @@ async def prune(
             made.unlink(missing_ok=True)
         if size:
             gone.append(Doomed(id_, size, "pruned"))
-    registry.sweep()
     return gone
 
 

@@ -194,6 +194,17 @@ class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
             description="Former live checkpoints per alias that stay resident, for rollback.",
         ),
     ] = 1
+    max_tenant_adapters: Annotated[
+        int,
+        msgspec.Meta(
+            ge=2,
+            le=4096,
+            description="Most checkpoints of tenants that are resident at once, beside"
+            " `max_resident`, where `learn.per_tenant` is set: the one that was asked for longest"
+            " ago is unloaded, once its last answer has ended. Its tenant's next request is"
+            " answered by the shared checkpoint while its own is loaded again.",
+        ),
+    ] = 16
     load_waiting: Annotated[
         int,
         msgspec.Meta(
@@ -235,6 +246,10 @@ class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
             description="Longest pause, in seconds, before loading is retried.",
         ),
     ] = 30.0
+
+    def most(self, *, per_tenant: bool) -> int:
+        """Checkpoints that are resident at once, of tenants, too, where each has its own."""
+        return self.max_resident + (self.max_tenant_adapters if per_tenant else 0)
 
 
 class SigningSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

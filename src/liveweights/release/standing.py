@@ -38,6 +38,11 @@ async def stand(
             alias = await aliases.read(conn, name)
         except UnknownAlias:
             alias = None
+        if alias is not None and alias.tenant is not None:
+            raise AliasError(
+                f"{name!r} is what {alias.tenant!r} has of its own of {alias.model!r}: call the"
+                " model otherwise"
+            )
         root = await aliases.root_of(conn, alias.live) if alias else None
         if alias and root != base.id and await _remove_unserved(conn, name):
             alias = None

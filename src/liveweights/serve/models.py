@@ -126,23 +126,27 @@ class Models:
                 return model
         raise UnknownModel(name)
 
-    def choose(self, name: str, session: str | None) -> list[tuple[Model, str | None]]:
-        """Who answers a request of the session for that name, the next where one cannot: a model
-        with the checkpoint of it that is meant, None where its router says. A canary on another
+    def choose(
+        self, name: str, session: str | None, tenant: str | None = None
+    ) -> list[tuple[Model, str | None]]:
+        """Who answers a tenant's request of the session for that name, the next where one cannot: a
+        model with the checkpoint of it that is meant, None where its router says. A canary on another
         base is another model's. Raises UnknownModel."""
         model = self.find(name)
-        canary = model.router.draw_elsewhere(name, session)
+        canary = model.router.draw_elsewhere(name, session, tenant)
         others = [one for one in self._models if canary is not None and one.router.ready(canary)]
         return [*((other, canary) for other in others[:1]), (model, None)]
 
     @contextmanager
-    def pin(self, name: str, session: str | None) -> Generator[tuple[Model, Pin]]:
+    def pin(
+        self, name: str, session: str | None, tenant: str | None = None
+    ) -> Generator[tuple[Model, Pin]]:
         """One model and one checkpoint of it, which is held for as long as the context lasts.
 
         Raises UnknownModel, NotReady, as ``Router.pin`` does.
         """
         model = self.find(name)
-        with model.router.pin(name, session) as pin:
+        with model.router.pin(name, session, tenant) as pin:
             yield model, pin
 
     def routes(self) -> list[Route]:
@@ -166,9 +170,9 @@ class Models:
             for checkpoint in sorted(model.engine.resident())
         }
 
-    def draw_shadow(self, name: str, answered_by: str) -> str | None:
+    def draw_shadow(self, name: str, answered_by: str, tenant: str | None = None) -> str | None:
         """See ``Router.draw_shadow``."""
-        drawn = (model.router.draw_shadow(name, answered_by) for model in self._models)
+        drawn = (model.router.draw_shadow(name, answered_by, tenant) for model in self._models)
         checkpoint = next((one for one in drawn if one is not None), None)
         there = checkpoint is not None and any(m.router.ready(checkpoint) for m in self._models)
         return checkpoint if there else None

@@ -6,9 +6,9 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.selection import Selection
@@ -39,6 +39,9 @@ class Route:
     """Whether ``share`` is of the answers, each drawn for itself, whatever its session."""
     elsewhere: bool = False
     """Whether ``canary`` is on another base, so that another model's router has it."""
+    model: str = ""
+    tenant: str | None = None
+    """Of a tenant's own branch: whose it is, and the public name under which it answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ class Router:
     """In memory, without I/O, for use from one event loop.
 
     ``set`` vouches that the alias's checkpoints can answer; ``resident`` replaces what is known
-    to be able to, which are also the checkpoints that can be asked for by id.
+    to be able to, which are also the checkpoints that can be asked for by id: those of a tenant by
+    that tenant alone, and by the service itself, which is nobody's (None).
     """
 
     def __init__(self) -> None:
@@ -74,6 +78,14 @@ class Router:
         self._resident: frozenset[str] = frozenset()
         self._known: dict[str, Checkpoint] = {}
         self._selections: dict[str, Selection | None] = {}
+        self._owners: dict[str, str] = {}
+        self._branches: dict[tuple[str, str], Route] = {}
+        self._asked: dict[tuple[str, str], None] = {}
+        """Branches that were asked for, in the order in which they last were."""
+        self._missed = set[tuple[str, str]]()
+        """Those that could not answer when they were."""
+        self.wake: Callable[[], None] = lambda: None
+        """Called when a branch is asked for that has to be loaded first."""
         self._in_use: dict[str, int] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
 
@@ -99,14 +111,47 @@ class Router:
     def remove(self, alias: str) -> None:
         self._routes.pop(alias, None)
 
+    def set_branches(self, routes: Iterable[Route]) -> None:
+        """All branches of tenants that have something of their own, whether it can answer now or
+        not; where it cannot, its tenant is answered as all others are."""
+        before = self._branches
+        self._branches = {}
+        for route in routes:
+            assert route.tenant is not None
+            key = route.model, route.tenant
+            since = before[key].since if key in before else route.since
+            self._branches[key] = replace(route, since=since)
+        self._asked = {key: None for key in self._asked if key in self._branches}
+        self._missed &= self._branches.keys()
+
+    def branches(self) -> tuple[Route, ...]:
+        """Of tenants; loaded or not."""
+        return tuple(self._branches.values())
+
+    def branch_of(self, model: str, tenant: str | None) -> Route | None:
+        """What a tenant has of its own of a model."""
+        return None if tenant is None else self._branches.get((model, tenant))
+
+    def recent(self) -> list[tuple[str, str]]:
+        """The branches that were asked for, by model and tenant, the last one first."""
+        return list(reversed(self._asked))
+
     def resident(self, ids: Iterable[str]) -> None:
         self._resident = frozenset(ids)
 
-    def introduce(self, checkpoint: Checkpoint, selection: Selection | None = None) -> None:
-        """Say what a checkpoint was made from, for those who ask about it, and when it shows what
-        it drafts."""
+    def introduce(
+        self,
+        checkpoint: Checkpoint,
+        selection: Selection | None = None,
+        *,
+        tenant: str | None = None,
+    ) -> None:
+        """Say what a checkpoint was made from, for those who ask about it, when it shows what it
+        drafts, and whose it is, if it is a tenant's."""
         self._known[checkpoint.id] = checkpoint
         self._selections[checkpoint.id] = selection
+        if tenant is not None:
+            self._owners[checkpoint.id] = tenant
 
     def known(self, checkpoint: str) -> Checkpoint | None:
         return self._known.get(checkpoint)
@@ -122,15 +167,22 @@ class Router:
         return checkpoint in self._resident
 
     @contextmanager
-    def pin(self, model: str, session: str | None, checkpoint: str | None = None) -> Generator[Pin]:
+    def pin(
+        self,
+        model: str,
+        session: str | None,
+        tenant: str | None = None,
+        checkpoint: str | None = None,
+    ) -> Generator[Pin]:
         """Hold one checkpoint for as long as the context lasts: ``checkpoint``, if it is given.
 
-        A session sticks to its side of a canary; without one, and where the share is of answers,
-        the side is drawn. A canary that cannot answer is passed over for the live one. Raises
-        UnknownModel, NotReady.
+        Else it is ``tenant``'s own of the model, where there is one that can answer. A session
+        sticks to its side of a canary; without one, and where the share is of answers, the side is
+        drawn. A canary that cannot answer is passed over for the live one. Raises UnknownModel,
+        NotReady.
         """
         if checkpoint is None:
-            checkpoint = self._resolve(model, session)
+            checkpoint = self._resolve(model, session, tenant)
         elif checkpoint not in self._resident:
             raise NotReady(f"{checkpoint}, which {model!r} tries, is not loaded")
         pin = Pin(model, checkpoint, self._selections.get(checkpoint))
@@ -140,10 +192,10 @@ class Router:
         finally:
             self._release(pin.checkpoint)
 
-    def _resolve(self, model: str, session: str | None) -> str:
-        route = self._routes.get(model)
+    def _resolve(self, model: str, session: str | None, tenant: str | None) -> str:
+        route = self._own_route(model, tenant) or self._routes.get(model)
         if route is None:
-            if model in self._resident:
+            if model in self._resident and self.may_ask(model, tenant):
                 return model
             raise UnknownModel(model)
         canary = route.canary if route.canary in self._resident else None
@@ -153,17 +205,44 @@ class Router:
             raise NotReady(f"{route.live}, which {model!r} points at, is not loaded")
         return route.live
 
-    def draw_elsewhere(self, model: str, session: str | None) -> str | None:
-        """The canary on another base that a request of the session is for; None where this router
-        has what answers."""
+    def draw_elsewhere(
+        self, model: str, session: str | None, tenant: str | None = None
+    ) -> str | None:
+        """The canary on another base that a tenant's request of the session is for; None where this
+        router has what answers."""
+        if self._own_route(model, tenant) is not None:
+            return None
         route = self._routes.get(model)
         if route is None or route.canary is None or not route.elsewhere:
             return None
         return route.canary if _is_drawn(route, route.canary, session) else None
 
-    def draw_shadow(self, model: str, answered_by: str) -> str | None:
-        """The checkpoint to put a request to that ``answered_by`` has answered, by chance."""
-        route = self._routes.get(model)
+    def may_ask(self, checkpoint: str, tenant: str | None) -> bool:
+        """Whether a tenant, or the service itself (None), may ask for a checkpoint by its id."""
+        owner = self._owners.get(checkpoint)
+        return owner is None or tenant is None or tenant == owner
+
+    def _own_route(self, model: str, tenant: str | None) -> Route | None:
+        """The tenant's branch, if it can answer; that it was asked for is noted."""
+        if tenant is None or (route := self._branches.get((model, tenant))) is None:
+            return None
+        key = model, tenant
+        self._asked.pop(key, None)
+        self._asked[key] = None
+        is_whole = route.canary is None or route.canary in self._resident
+        if route.live in self._resident and is_whole:
+            self._missed.discard(key)
+        elif key not in self._missed:  # once: many may ask before it is loaded
+            self._missed.add(key)
+            self.wake()
+        return route if route.live in self._resident else None
+
+    def draw_shadow(self, model: str, answered_by: str, tenant: str | None = None) -> str | None:
+        """The checkpoint to put a request of ``tenant`` to that ``answered_by`` has answered, by
+        chance."""
+        route = self.branch_of(model, tenant)
+        if route is None or answered_by not in (route.live, route.canary):
+            route = self._routes.get(model)
         if route is None or route.canary is None or answered_by != route.live:
             return None
         there = route.elsewhere or route.canary in self._resident

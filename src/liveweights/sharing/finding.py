@@ -46,7 +46,7 @@ async def find_source(
 async def find_alias_on(conn: Connection, root: str) -> str | None:
     """The first alias whose live checkpoint began with that base; None where no one's did."""
     for alias in await aliases.read_all(conn):
-        if await aliases.root_of(conn, alias.live) == root:
+        if alias.tenant is None and await aliases.root_of(conn, alias.live) == root:
             return alias.name
     return None
 

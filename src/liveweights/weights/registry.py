@@ -299,6 +299,25 @@ async def mark_pruned(conn: Connection, checkpoint_id: str) -> None:
     await conn.execute("update checkpoints set pruned_at = now() where id = %s", (checkpoint_id,))
 
 
+async def read_owners(conn: Connection) -> list[str]:
+    """The tenants from whose feedback alone a checkpoint has learnt that is not pruned."""
+    cursor = await conn.execute(
+        "select distinct tenant from checkpoints where tenant is not null and pruned_at is null"
+        " order by tenant"
+    )
+    return [tenant for (tenant,) in await cursor.fetchall()]
+
+
+async def mark_owned_pruned(conn: Connection, tenant: str) -> list[str]:
+    """Note the same of all that has learnt from a tenant alone; the ids."""
+    cursor = await conn.execute(
+        "update checkpoints set pruned_at = coalesce(pruned_at, now()) where tenant = %s"
+        " returning id",
+        (tenant,),
+    )
+    return sorted([id for (id,) in await cursor.fetchall()])
+
+
 async def read_pruned(conn: Connection) -> list[str]:
     """Ids of those that are marked so."""
     cursor = await conn.execute("select id from checkpoints where pruned_at is not null")

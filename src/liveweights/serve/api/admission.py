@@ -154,9 +154,10 @@ async def _pin(
 ) -> tuple[Model, Pin]:
     """Raises ApiError 404, 408, 503, ClientGone: of the first name that is no hosted model's."""
     refusal: ApiError | None = None
+    tenant = None if caller.own else caller.tenant
     for name in names:
         try:
-            choices = service.models.choose(name, caller.sticky)
+            choices = service.models.choose(name, caller.sticky, tenant)
         except UnknownModel:
             continue
         for model, checkpoint in choices:
@@ -164,7 +165,9 @@ async def _pin(
                 async with AsyncExitStack() as attempt:
                     if model.share is not None:
                         await _await_load(model.share, attempt, exchange)
-                    pin = attempt.enter_context(model.router.pin(name, caller.sticky, checkpoint))
+                    pin = attempt.enter_context(
+                        model.router.pin(name, caller.sticky, tenant, checkpoint)
+                    )
                     stack.push_async_exit(attempt.pop_all())
                     return model, pin
             except UnknownModel:

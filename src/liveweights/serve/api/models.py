@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from starlette.types import Receive, Scope, Send
 
 from liveweights.http.authentication import Authenticator
@@ -14,7 +16,7 @@ from liveweights.http.wire import reply
 from liveweights.meter.limits import Limiter
 from liveweights.meter.price_book import NOTHING_HELD
 from liveweights.meter.tariffs import Tariffs
-from liveweights.serve.api.objects import Canary, ModelList
+from liveweights.serve.api.objects import Branch, Canary, ModelList
 from liveweights.serve.api.objects import Model as ModelObject
 from liveweights.serve.api.pricing import find_pricing
 from liveweights.serve.api.profile import (
@@ -28,7 +30,7 @@ from liveweights.serve.api.refusals import model_not_found
 from liveweights.serve.hosted.model import Hosted
 from liveweights.serve.hosted.models import HostedModels
 from liveweights.serve.models import Model, Models
-from liveweights.serve.router import Route, UnknownModel
+from liveweights.serve.router import Route, Router, UnknownModel
 from liveweights.terms.current import Terms
 from liveweights.terms.decision import Decision
 
@@ -78,6 +80,8 @@ class Listing:
             model = self._models.find(name)
         except UnknownModel:
             raise model_not_found(name) from None
+        if not model.router.may_ask(name, tenant):
+            raise model_not_found(name)
         routes = {route.name: route for route in model.router.routes()}
         known = name if name in routes else next(iter(routes), name)
         route = routes.get(name) or Route(name, name, None, 0.0, 0)
@@ -86,6 +90,9 @@ class Listing:
     def _describe(self, known: str, route: Route, model: Model, tenant: str | None) -> ModelObject:
         """Of a model of ours, of which most is known under the name ``known``; the tokens of its
         context by both names that clients look for."""
+        own = model.router.branch_of(known, tenant) if known == route.name else None
+        if own is not None:
+            route = replace(own, name=known)
         registered = model.router.known(route.live)
         context = model.engine.context_length
         return ModelObject(
@@ -97,8 +104,10 @@ class Listing:
             context_length=context,
             max_model_len=context,
             canary=Canary(route.canary, route.share) if route.canary else None,
-            state=model.state(route.live),
+            state="cold" if own and not model.router.ready(own.live) else model.state(route.live),
             capabilities=find_capabilities(model),
+            tenant=UNSET if own is None or own.tenant is None else own.tenant,
+            tenants=UNSET if tenant is not None else _list_branches(model.router, known),
             **self._known(known, tenant),
         )
 
@@ -163,6 +172,20 @@ class ModelsEndpoint:
         else:
             body = self._listing.find(name, tenant)
         await reply(send, 200, msgspec.json.encode(body))
+
+
+def _list_branches(router: Router, model: str) -> list[Branch] | UnsetType:
+    branches = [
+        Branch(
+            route.tenant or "",
+            route.live,
+            Canary(route.canary, route.share) if route.canary else None,
+            router.ready(route.live),
+        )
+        for route in router.branches()
+        if route.model == model
+    ]
+    return branches or UNSET
 
 
 def find_capabilities(model: Model) -> Capabilities:

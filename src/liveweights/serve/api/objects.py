@@ -187,11 +187,21 @@ class Canary(msgspec.Struct):
     share: float
 
 
+class Branch(msgspec.Struct):
+    """What a tenant has of its own of a model; ``loaded``: its next request is answered by it."""
+
+    tenant: str
+    checkpoint: str
+    canary: Canary | None
+    loaded: bool
+
+
 class Model(msgspec.Struct, kw_only=True):
     """``root`` is the checkpoint whose architecture it has, of a hosted model its name at its
     upstream; ``base`` is its hub id, as far as it is known; ``parent`` is what it was learnt from.
     ``notices`` are what its licence asks to be shown, ``warnings`` what rules of use say. One that
-    is not ``visible`` is listed for the operator alone."""
+    is not ``visible`` is listed for the operator alone. ``tenant``: the checkpoint is that one's
+    own, who asks; ``tenants``, which the operator sees, are all that have one."""
 
     id: str
     created: int
@@ -218,6 +228,8 @@ class Model(msgspec.Struct, kw_only=True):
     accept_rate: AcceptRate | None
     latency: Latency | None
     visible: bool = True
+    tenant: str | UnsetType = UNSET
+    tenants: Sequence[Branch] | UnsetType = UNSET
 
 
 class ModelList(msgspec.Struct):

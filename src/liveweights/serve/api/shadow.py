@@ -55,7 +55,7 @@ class Shadow:
 
     def offer(self, draft: Draft) -> None:
         """Ask the canary too, if the alias has a shadow and chance wills it. Returns at once."""
-        checkpoint = self._models.draw_shadow(draft.alias, draft.checkpoint)
+        checkpoint = self._models.draw_shadow(draft.alias, draft.checkpoint, draft.caller.tenant)
         if checkpoint is None or not draft.caller.consent or self._waiting.full():
             return
         if self._models.find(checkpoint).engine is not draft.engine and not _is_plain(draft):
