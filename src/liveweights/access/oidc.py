@@ -123,7 +123,8 @@ class Provider:
             raise OidcRefused("The provider has not verified your email.")
         return name
 
-    def _client(self) -> AsyncOAuth2Client:
+    def _client(self) -> Any:
+        """An AsyncOAuth2Client; its stubs leave out that it is a client of httpx2, to be closed."""
         from authlib.integrations.httpx_client import AsyncOAuth2Client
 
         settings = self.settings
