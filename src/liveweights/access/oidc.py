@@ -121,7 +121,8 @@ class Provider:
             raise OidcRefused("The provider has not verified your email.")
         return name
 
-    def _client(self) -> AsyncOAuth2Client:
+    def _client(self) -> Any:
+        """An AsyncOAuth2Client; its type stub does not know ``async with``."""
         from authlib.integrations.httpx_client import AsyncOAuth2Client
 
         settings = self.settings
