@@ -1,7 +1,5 @@
 """Signing in with OpenID Connect (Core 1.0): the code flow with PKCE (RFC 7636), by Authlib."""
 
-# The extra that this needs may not be installed where types are checked.
-# pyright: reportMissingImports=false, reportGeneralTypeIssues=false
 from __future__ import annotations
 
 import asyncio
@@ -124,7 +122,7 @@ class Provider:
         return name
 
     def _client(self) -> Any:
-        """An AsyncOAuth2Client; its stubs leave out that it is a client of httpx2, to be closed."""
+        """An AsyncOAuth2Client; its type stub does not know ``async with``."""
         from authlib.integrations.httpx_client import AsyncOAuth2Client
 
         settings = self.settings
