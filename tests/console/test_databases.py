@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
-import pytest
 from tests.agentdb.conftest import SETTINGS, server_folder
 
 from liveweights.agentdb.service import Databases
@@ -20,15 +19,13 @@ from .people import BEARER, enter, token_of
 from .test_pages import check_safe
 
 
-def test_databases_are_seen_paused_and_deleted(
-    database_dsn: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_databases_are_seen_paused_and_deleted(database_dsn: str) -> None:
     async def go(folder: Path) -> None:
         pool = await open_pool(database_dsn)
         await story.tell(pool, datetime.now(UTC), answers=3)
         async with Writer(pool, linger=0.0) as writer:
-            monkeypatch.setattr(story, "SUBJECT", replace(story.SUBJECT, databases=folder))
-            _, app = story.make_console(pool, writer)
+            subject = replace(story.SUBJECT, databases=folder)
+            _, app = story.make_console(pool, writer, subject=subject)
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url="http://here:8090") as asks:
                 await look(asks, folder)

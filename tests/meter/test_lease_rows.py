@@ -184,7 +184,8 @@ def test_what_a_killed_process_had_is_spent_by_others(database_dsn: str) -> None
         row = conn.execute("select rest, used from allowances where name = 'all'").fetchone()
         assert row is not None
         assert row == (MOST - before - told["spent"], before + told["spent"])
-        # Too little for one more, but for what those that were running then gave back.
+        # Refused with less left than one reserves; of what the others reserved until then they
+        # give back up to half.
         assert 0 <= row[0] < RESERVED + (CONCURRENCY - 1) * RESERVED // 2
 
 

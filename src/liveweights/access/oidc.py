@@ -1,7 +1,5 @@
 """Signing in with OpenID Connect (Core 1.0): the code flow with PKCE (RFC 7636), by Authlib."""
 
-# The extra that this needs may not be installed where types are checked.
-# pyright: reportMissingImports=false, reportGeneralTypeIssues=false
 from __future__ import annotations
 
 import asyncio
@@ -123,7 +121,8 @@ class Provider:
             raise OidcRefused("The provider has not verified your email.")
         return name
 
-    def _client(self) -> AsyncOAuth2Client:
+    def _client(self) -> Any:
+        """An AsyncOAuth2Client; its type stub does not know ``async with``."""
         from authlib.integrations.httpx_client import AsyncOAuth2Client
 
         settings = self.settings
