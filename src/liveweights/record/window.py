@@ -257,6 +257,7 @@ async def claim(
     async with conn.cursor(name="candidates") as candidates:
         values = {
             **readable.parameters(),
+            "alias": alias,
             "strange": strange,
             "teacher": teacher,
             "before": before,

@@ -158,11 +158,14 @@ async def read_desired(
     )
     warm = await cursor.fetchall()
     cursor = await conn.execute(
-        f"select {ALIAS_COLUMNS}, l.root, c.root, l.tenant, c.tenant,"
+        f"select {ALIAS_COLUMNS}, live_root, canary_root, live_of, canary_of,"
         " r.action, r.checkpoint, r.previous, r.reason"
         " from aliases left join releases r on r.alias = name"
-        " join ancestry l on l.id = live left join ancestry c on c.id = canary"
-        " where (%(base)s::text is null or l.root = %(base)s or c.root = %(base)s)"
+        " join (select id, root, tenant from ancestry) l (live_id, live_root, live_of)"
+        " on live_id = live"
+        " left join (select id, root, tenant from ancestry) c (canary_id, canary_root, canary_of)"
+        " on canary_id = canary"
+        " where (%(base)s::text is null or live_root = %(base)s or canary_root = %(base)s)"
         " and not coalesce(model, name) = any(%(others)s)"
         " and (coalesce(model, name) = %(model)s"
         "  or not exists (select from models m"
