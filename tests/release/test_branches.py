@@ -166,7 +166,7 @@ async def give_their_own(c: Circle) -> None:
 
 
 def answer(c: Circle, tenant: str | None) -> str:
-    with c.router.pin("m", None, tenant) as pin:
+    with c.router.pin("m", None, tenant=tenant) as pin:
         return pin.checkpoint
 
 
@@ -183,7 +183,7 @@ def test_tenants_adapters_are_loaded_when_asked_for_and_the_oldest_makes_room(
             await c.until(lambda: answer(c, "acme") == A)
             assert answer(c, "bolt") == BASE
             await c.until(lambda: answer(c, "bolt") == B)
-            with c.router.pin("m", None, "acme") as held:
+            with c.router.pin("m", None, tenant="acme") as held:
                 assert held.checkpoint == A
                 await c.until(lambda: answer(c, "bolt") == B)
                 assert answer(c, "cord") == BASE

@@ -228,10 +228,10 @@ def test_a_canary_on_another_base_is_another_routers() -> None:
 def test_a_checkpoint_that_is_meant_is_held_if_it_is_there() -> None:
     router = Router()
     router.set("code", LIVE)
-    with router.pin("code", None, LIVE) as pin:
+    with router.pin("code", None, checkpoint=LIVE) as pin:
         assert (pin.alias, pin.checkpoint) == ("code", LIVE)
         assert router.in_use(LIVE) == 1
-    with pytest.raises(NotReady), router.pin("code", None, CANARY):
+    with pytest.raises(NotReady), router.pin("code", None, checkpoint=CANARY):
         pass
 
 
@@ -240,7 +240,7 @@ def own(live: str, canary: str | None = None, share: float = 0.0, tenant: str = 
 
 
 def pinned(router: Router, tenant: str | None, model: str = "m", session: str = "s") -> str:
-    with router.pin(model, session, tenant) as pin:
+    with router.pin(model, session, tenant=tenant) as pin:
         assert pin.alias == model
         return pin.checkpoint
 
@@ -303,3 +303,13 @@ def test_a_shadow_is_that_of_the_branch_that_answered() -> None:
     assert router.draw_shadow("m", "a", "acme") == "a2"
     assert router.draw_shadow("m", "shared", "bolt") == "s2"
     assert router.draw_shadow("m", "shared", "acme") == "s2"  # before its own was loaded
+
+
+def test_who_has_a_branch_is_not_drawn_to_a_canary_on_another_base() -> None:
+    router = Router()
+    router.set("m", "shared", CANARY, 1.0, elsewhere=True)
+    router.set_branches([own("a")])
+    router.resident(["shared", "a"])
+    assert router.draw_elsewhere("m", "s", "bolt") == CANARY
+    assert router.draw_elsewhere("m", "s", "acme") is None
+    assert pinned(router, "acme") == "a"

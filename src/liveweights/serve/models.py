@@ -129,9 +129,9 @@ class Models:
     def choose(
         self, name: str, session: str | None, tenant: str | None = None
     ) -> list[tuple[Model, str | None]]:
-        """Who answers a tenant's request of the session for that name, the next where one cannot: a
-        model with the checkpoint of it that is meant, None where its router says. A canary on another
-        base is another model's. Raises UnknownModel."""
+        """Who answers a tenant's request of the session for that name, the next where one cannot:
+        a model with the checkpoint of it that is meant, None where its router says. A canary on
+        another base is another model's. Raises UnknownModel."""
         model = self.find(name)
         canary = model.router.draw_elsewhere(name, session, tenant)
         others = [one for one in self._models if canary is not None and one.router.ready(canary)]
@@ -146,7 +146,7 @@ class Models:
         Raises UnknownModel, NotReady, as ``Router.pin`` does.
         """
         model = self.find(name)
-        with model.router.pin(name, session, tenant) as pin:
+        with model.router.pin(name, session, tenant=tenant) as pin:
             yield model, pin
 
     def routes(self) -> list[Route]:

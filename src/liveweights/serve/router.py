@@ -171,6 +171,7 @@ class Router:
         self,
         model: str,
         session: str | None,
+        *,
         tenant: str | None = None,
         checkpoint: str | None = None,
     ) -> Generator[Pin]:

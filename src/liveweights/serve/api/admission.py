@@ -166,7 +166,7 @@ async def _pin(
                     if model.share is not None:
                         await _await_load(model.share, attempt, exchange)
                     pin = attempt.enter_context(
-                        model.router.pin(name, caller.sticky, tenant, checkpoint)
+                        model.router.pin(name, caller.sticky, tenant=tenant, checkpoint=checkpoint)
                     )
                     stack.push_async_exit(attempt.pop_all())
                     return model, pin
