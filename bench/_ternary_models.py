@@ -121,7 +121,7 @@ def _parameters(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(shape.config())
+        model: Any = AutoModelForCausalLM.from_config(shape.config(), trust_remote_code=False)
     return ((name, tuple(p.shape)) for name, p in model.named_parameters())
 
 

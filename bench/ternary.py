@@ -124,7 +124,7 @@ def make_model(shape: Shape) -> Any:
     from liveweights.weights.ternary.layout import Layout
 
     with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(shape.config())
+        model: Any = AutoModelForCausalLM.from_config(shape.config(), trust_remote_code=False)
     replace_layers(model, Layout(group_size=GROUP), torch.float32)
     model.to_empty(device="cpu")
     model.eval().requires_grad_(False)

@@ -10,10 +10,11 @@ import pytest
 
 from liveweights.config import Config
 from liveweights.cycle import ledger, switching
+from liveweights.cycle.bases import Switch, read_bases, read_switch
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.next_turn import read_next
 from liveweights.cycle.settings import CycleSettings
-from liveweights.cycle.switching import Refused, Switch, Wish, decide, passes, read_switch
+from liveweights.cycle.switching import Refused, Wish, decide, passes
 from liveweights.gate.verdict import Evidence, Verdict
 from liveweights.learn.job import RESULT, WEIGHTS, Job, Report, Result, read_job
 from liveweights.learn.settings import LearnSettings
@@ -143,7 +144,7 @@ def test_what_users_said_is_learnt_again_in_words(
             assert not example.generation.logprobs
         async with product.pool.connection() as conn:
             assert await aliases.root_of(conn, cycle.candidate or "") == NEW
-            standing = (await switching.read_bases(conn))["code"]
+            standing = (await read_bases(conn))["code"]
             assert (standing.stands, standing.tries) == (BASE, NEW)
             _, attempt = await read_next(conn, product.config.for_worker())
         assert attempt.seed == 1  # for the one that was cancelled; the switch says nothing
@@ -185,11 +186,11 @@ def test_one_command_goes_back(database_dsn: str, tmp_path: Any) -> None:
                 " ended_at = now() where id = %s",
                 (NEW, second.id),
             )
-            standing = (await switching.read_bases(conn))["code"]
+            standing = (await read_bases(conn))["code"]
             assert (standing.stands, standing.tries) == (NEW, None)
             assert standing.models == {NEW: "/models/new", BASE: "old"}
             assert await ledger.has_switched(conn, "code")
             assert (await switching.go_back(conn, "code", reason="users complain")).live == BASE
-            assert (await switching.read_bases(conn))["code"].stands == BASE
+            assert (await read_bases(conn))["code"].stands == BASE
 
     on_product(database_dsn, tmp_path, test, CONFIG)

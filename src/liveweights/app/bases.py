@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from liveweights.config import Config
-from liveweights.cycle.switching import Standing
+from liveweights.cycle.bases import Standing
 
 
 def at_bases(config: Config, bases: Mapping[str, Standing]) -> Config:

@@ -11,7 +11,7 @@ from liveweights.app.place import Place
 from liveweights.app.profiles import CatalogueRefused, Known, read_known
 from liveweights.app.terms import Lookout, find_closed
 from liveweights.config import Config, ModelTable
-from liveweights.cycle.switching import Standing
+from liveweights.cycle.bases import Standing
 from liveweights.serve.models import Model
 from liveweights.store.database import Pool
 from liveweights.terms.decision import Match

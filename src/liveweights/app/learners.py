@@ -11,7 +11,7 @@ from liveweights.app.place import Place
 from liveweights.app.profiles import CatalogueRefused, Known, read_known
 from liveweights.app.terms import make_terms
 from liveweights.config import Config, ModelTable, read_tables
-from liveweights.cycle.switching import Standing, read_bases
+from liveweights.cycle.bases import Standing, read_bases
 from liveweights.cycle.tenants import forget_tenant, found_branches
 from liveweights.cycle.worker import Worker
 from liveweights.holder import Held

@@ -23,8 +23,8 @@ from liveweights.app.terms import Lookout, describe
 from liveweights.app.wiring import open_hosted, open_model
 from liveweights.catalog.card import read_card
 from liveweights.config import Config, ConfigError, ModelSettings, ModelTable, read_table
-from liveweights.cycle.switching import Standing as Stands
-from liveweights.cycle.switching import read_bases
+from liveweights.cycle.bases import Standing as Stands
+from liveweights.cycle.bases import read_bases
 from liveweights.engines.context import with_context
 from liveweights.release import models as rows
 from liveweights.release.alias import AnotherBase

@@ -29,7 +29,7 @@ from liveweights.app.start import check_database, check_port, find_base, make_pr
 from liveweights.app.terms import check_closed, find_closed
 from liveweights.app.welcome import welcome
 from liveweights.config import Config
-from liveweights.cycle.switching import read_bases
+from liveweights.cycle.bases import read_bases
 from liveweights.engines.context import with_context
 from liveweights.file_modes import make_home
 from liveweights.holder import Holder, hold_home

@@ -23,7 +23,7 @@ from liveweights.config import (
     read_table,
     read_tables,
 )
-from liveweights.cycle.switching import Standing, read_bases
+from liveweights.cycle.bases import Standing, read_bases
 from liveweights.meter.price_rows import CurrencyError
 from liveweights.release.alias import AliasError
 from liveweights.release.models import Row, read_rows

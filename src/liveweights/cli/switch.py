@@ -28,8 +28,9 @@ from liveweights.cli.output import say, show_json
 from liveweights.cli.rules import read_terms
 from liveweights.config import Config, ModelSettings
 from liveweights.cycle import ledger, switching
+from liveweights.cycle.bases import Switch, read_bases, read_switch
 from liveweights.cycle.ledger import Cycle
-from liveweights.cycle.switching import Refused, Switch, Wish, read_switch
+from liveweights.cycle.switching import Refused, Wish
 from liveweights.exposure.proportions import Rate, difference_of, rate_of
 from liveweights.release import aliases
 from liveweights.store.database import Connection
@@ -132,7 +133,7 @@ def _begin(config: Config, home: Path, model: ModelSettings, name: str, reason: 
                 return open_
             assert found is not None
             await register(conn, found, card)
-            known = (await switching.read_bases(conn)).get(model.alias)
+            known = (await read_bases(conn)).get(model.alias)
             wanted = Switch(
                 base=found.id,
                 model=name,

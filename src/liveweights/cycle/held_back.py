@@ -8,8 +8,8 @@ earlier ones, so they favour it if anything.
 from __future__ import annotations
 
 from liveweights.catalog.template import TemplateSettings
+from liveweights.cycle.bases import read_switch
 from liveweights.cycle.ledger import Cycle
-from liveweights.cycle.switching import read_switch
 from liveweights.cycle.translation import translate
 from liveweights.gate.cases import CYCLES, make_cases
 from liveweights.gate.scoring import Case

@@ -6,11 +6,11 @@ import msgspec
 
 from liveweights.cycle import ledger
 from liveweights.cycle.attempt import Attempt, plan
+from liveweights.cycle.bases import read_switch
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.pauses import require_no_pause
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.states import News
-from liveweights.cycle.switching import read_switch
 from liveweights.cycle.trial import read_trial, recomputes
 from liveweights.store.database import Connection
 

@@ -19,6 +19,7 @@ import psycopg
 
 from liveweights import __version__
 from liveweights.cycle import ledger, live
+from liveweights.cycle.bases import Switch, read_switch
 from liveweights.cycle.held_back import read_cases
 from liveweights.cycle.jobs import Start, is_own, make_job
 from liveweights.cycle.ledger import Cycle
@@ -28,7 +29,7 @@ from liveweights.cycle.progress import tell_asked
 from liveweights.cycle.restarting import work_folder
 from liveweights.cycle.scoring import score
 from liveweights.cycle.settings import WorkerSettings
-from liveweights.cycle.switching import Switch, passes, read_switch
+from liveweights.cycle.switching import passes
 from liveweights.cycle.trial import read_trial
 from liveweights.cycle.updating import is_done, read_result, remove_job, run_learner, write_job
 from liveweights.gate.advice import advise

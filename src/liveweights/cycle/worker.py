@@ -17,6 +17,7 @@ import msgspec
 import psycopg
 
 from liveweights.cycle import ledger, switching
+from liveweights.cycle.bases import read_switch
 from liveweights.cycle.ledger import Cycle, LostLease
 from liveweights.cycle.next_turn import read_next
 from liveweights.cycle.pauses import goes_on, read_pause
@@ -24,7 +25,6 @@ from liveweights.cycle.restarting import clear, is_clear
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.states import BROKEN_OFF, decide_start
 from liveweights.cycle.steps import AWAY, Steps
-from liveweights.cycle.switching import read_switch
 from liveweights.cycle.updating import LearnerFailed
 from liveweights.gate.drafts import remove_drafts
 from liveweights.gate.questions import NotAnswered
