@@ -191,6 +191,16 @@ def test_any_answer_is_the_same_streamed_and_whole(
         assert expected[3] == 0
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+@pytest.mark.parametrize("text", ["<<think>", "<think<think>", "<", "</", "</thin' k"])
+def test_what_looks_like_a_mark_after_a_quoted_end_is_told_once(text: str, size: int) -> None:
+    one = TRANSCRIPTS["qwq"]
+    answer = f"'</think>{text}"
+    for stream in (False, True):
+        thought, said, *_ = told(api_of(one, answer, cuts=[size] * 30), "chat", stream=stream)
+        assert (thought, said) == ("'", text)
+
+
 def test_a_summary_is_told_where_one_is_asked_for() -> None:
     one = TRANSCRIPTS["qwen3"]
     asked = {"reasoning": {"effort": "high", "summary": "auto"}}

@@ -144,7 +144,7 @@ class TagSplitter:
         if self._state == "start":
             self._waiting.append(token)
         pieces = self._scanner.push(token)
-        if self._quoting and not pieces:
+        if self._quoting and not pieces and not token.text:  # a text is the scanner's to tell
             self._waiting.append(token)
         return self._take(pieces, token)
 
