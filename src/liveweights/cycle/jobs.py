@@ -21,7 +21,7 @@ from liveweights.record.window import read
 from liveweights.release.aliases import owner_of, root_of
 from liveweights.store.database import Connection
 from liveweights.weights.checkpoint import Checkpoint
-from liveweights.weights.registry import get
+from liveweights.weights.registry import get, get_on_base
 from liveweights.weights.whole import make_whole
 
 
@@ -44,11 +44,10 @@ async def is_own(conn: Connection, cycle: Cycle) -> bool:
 
 
 async def _find_weights(conn: Connection, id: str, cache: Path) -> Weights:
-    checkpoint, find = await get(conn, id), partial(get, conn)
-    if checkpoint.kind != "adapter" or checkpoint.base is None:
-        return Weights(base=str((await make_whole(checkpoint, find, cache)).folder))
-    base = await make_whole(await get(conn, checkpoint.base), find, cache)
-    return Weights(base=str(base.folder), adapter=str(checkpoint.folder))
+    checkpoint, base = await get_on_base(conn, id)
+    whole = await make_whole(base, partial(get, conn), cache)
+    adapter = None if checkpoint is base else str(checkpoint.folder)
+    return Weights(base=str(whole.folder), adapter=adapter)
 
 
 async def make_job(conn: Connection, cycle: Cycle, settings: WorkerSettings, start: Start) -> Job:

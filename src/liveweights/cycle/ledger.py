@@ -147,8 +147,7 @@ async def read_news(conn: Connection, alias: str, teacher: str = "") -> News:
     if moment is None:
         return News(0, 0, 0.0, math.inf)
     # What teaches in words may be of any base.
-    every = await has_switched(conn, alias)
-    if every:
+    if await has_switched(conn, alias):
         sources[0] = replace(own, foreign=await read_owned(conn, own.tenant))
     judged = [await count_judged(conn, source, moment) for source in sources]
     return News(

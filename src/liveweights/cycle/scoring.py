@@ -17,7 +17,7 @@ from liveweights.store.database import Connection, Pool
 from liveweights.weights import signing
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import HASHES
-from liveweights.weights.registry import get
+from liveweights.weights.registry import get, get_on_base
 from liveweights.weights.whole import make_whole
 
 
@@ -50,8 +50,8 @@ async def _make_job(
     examples = await read_held_back(
         conn, cycle.alias, cycle.id, cycles=CYCLES, most=settings.learn.max_scored
     )
-    incumbent, base = await _find(conn, cycle.incumbent)
-    candidate, its_base = await _find(conn, cycle.candidate)
+    incumbent, base = await get_on_base(conn, cycle.incumbent)
+    candidate, its_base = await get_on_base(conn, cycle.candidate)
     read = tuple(dict.fromkeys((incumbent, base, candidate, its_base)))
     find = partial(get, conn)
     ours, theirs = [await make_whole(one, find, settings.cache) for one in (base, its_base)]
@@ -73,11 +73,3 @@ async def _make_job(
         ),
     )
     return job, read
-
-
-async def _find(conn: Connection, id: str) -> tuple[Checkpoint, Checkpoint]:
-    """A checkpoint, and what its adapter is on: itself where it is none."""
-    checkpoint = await get(conn, id)
-    if checkpoint.kind == "adapter" and checkpoint.base is not None:
-        return checkpoint, await get(conn, checkpoint.base)
-    return checkpoint, checkpoint

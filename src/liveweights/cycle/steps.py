@@ -53,7 +53,7 @@ from liveweights.terms.current import Terms
 from liveweights.weights import signing
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import HASHES
-from liveweights.weights.registry import CARD, Registry, get, read_licence, register
+from liveweights.weights.registry import CARD, Registry, get, get_on_base, read_licence, register
 from liveweights.weights.selection import Selection, read_selection, write_selection
 
 log = logging.getLogger(__name__)
@@ -267,11 +267,10 @@ class Steps:
     async def _find_origin(self, conn: Connection, cycle: Cycle) -> tuple[Checkpoint, Checkpoint]:
         """What the update begins with, and the weights that its adapter is on: the incumbent, but
         what others' feedback went into is no part of what is one tenant's own."""
-        origin = await get(conn, cycle.incumbent)
-        if cycle.tenant is not None and not await is_own(conn, cycle):
-            origin = await get(conn, await aliases.root_of(conn, origin.id) or origin.id)
-        adapted = origin.base if origin.kind == "adapter" else None
-        return origin, await get(conn, adapted) if adapted else origin
+        origin = cycle.incumbent
+        if not await is_own(conn, cycle):
+            origin = await aliases.root_of(conn, origin) or origin
+        return await get_on_base(conn, origin)
 
     async def _update(self, cycle: Cycle, folder: Path, start: Start) -> None:
         hash_folder = self.settings.cache / HASHES

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, LiteralString
 
-import psycopg
 from psycopg.types.json import Jsonb
 
+from liveweights.record.connection import connect
 from liveweights.record.errors import (
     ConversationTooLong,
-    StoreAway,
     UnknownConversation,
     UnknownItem,
-    Unstorable,
 )
 from liveweights.record.forget import NOT_FORGOTTEN, forgotten_key
-from liveweights.record.refused import reason_of
 from liveweights.record.response import Conversation
 from liveweights.store.database import Connection, Pool
-from liveweights.store.faults import Fault, fault_of
 
 LONGEST = 4000
 """Items that a conversation may have."""
@@ -69,16 +64,6 @@ class ConversationStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncGenerator[Connection]:
-        try:
-            async with self._pool.connection() as conn:
-                yield conn
-        except psycopg.Error as error:
-            if fault_of(error) is Fault.REQUEST:
-                raise Unstorable(f"the database does not take it: {reason_of(error)}") from error
-            raise StoreAway(f"the database is away: {reason_of(error)}") from error
-
     async def create(self, conversation: Conversation, items: Sequence[dict[str, Any]]) -> None:
         """Raises Unstorable, ConversationTooLong."""
         values = (
@@ -87,23 +72,23 @@ class ConversationStore:
             conversation.created_at,
             Jsonb(conversation.metadata),
         )
-        async with self._connection() as conn:
+        async with connect(self._pool) as conn:
             await conn.execute("insert into conversations values (%s, %s, %s, %s)", values)
             await self._add(conn, conversation.tenant, conversation.id, items, None)
 
     async def read(self, tenant: str, id: str) -> Conversation:
-        async with self._connection() as conn:
+        async with connect(self._pool) as conn:
             return await self._find(conn, tenant, id)
 
     async def update(self, tenant: str, id: str, metadata: dict[str, str]) -> Conversation:
-        async with self._connection() as conn:
+        async with connect(self._pool) as conn:
             await self._find(conn, tenant, id)
             change = "update conversations set metadata = %s where id = %s"
             await conn.execute(change, (Jsonb(metadata), id))
             return await self._find(conn, tenant, id)
 
     async def delete(self, tenant: str, id: str) -> None:
-        async with self._connection() as conn:
+        async with connect(self._pool) as conn:
             await self._find(conn, tenant, id)
             await conn.execute("delete from conversations where id = %s", (id,))
 
@@ -112,7 +97,7 @@ class ConversationStore:
     ) -> None:
         """One that is there already stays as it is; what a user asked before being forgotten is not
         kept. Raises Unstorable, ConversationTooLong."""
-        async with self._connection() as conn:
+        async with connect(self._pool) as conn:
             await self._find(conn, tenant, id)
             await self._add(conn, tenant, id, items, user)
 
@@ -125,7 +110,7 @@ class ConversationStore:
         self, tenant: str, id: str, *, limit: int, after: str | None = None, newest: bool = False
     ) -> ItemPage:
         """So many, from the one after the item ``after`` on. Raises UnknownItem."""
-        async with self._connection() as conn:
+        async with connect(self._pool) as conn:
             await self._find(conn, tenant, id)
             if after is not None:
                 await self._find_item(conn, id, after)
@@ -136,13 +121,13 @@ class ConversationStore:
 
     async def read_item(self, tenant: str, id: str, item: str) -> dict[str, Any]:
         """Raises UnknownItem."""
-        async with self._connection() as conn:
+        async with connect(self._pool) as conn:
             await self._find(conn, tenant, id)
             return await self._find_item(conn, id, item)
 
     async def delete_item(self, tenant: str, id: str, item: str) -> Conversation:
         """Raises UnknownItem."""
-        async with self._connection() as conn:
+        async with connect(self._pool) as conn:
             conversation = await self._find(conn, tenant, id)
             await self._find_item(conn, id, item)
             gone = "delete from conversation_items where conversation = %s and id = %s"

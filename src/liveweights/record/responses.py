@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, LiteralString
 
-import psycopg
 from psycopg.types.json import Jsonb
 
-from liveweights.record.errors import ConversationTooLong, StoreAway, UnknownResponse, Unstorable
+from liveweights.record.connection import connect
+from liveweights.record.errors import ConversationTooLong, StoreAway, UnknownResponse
 from liveweights.record.forget import NOT_FORGOTTEN, forgotten_key
-from liveweights.record.refused import reason_of
 from liveweights.record.response import StoredResponse
-from liveweights.store.database import Connection, Pool
-from liveweights.store.faults import Fault, fault_of
+from liveweights.store.database import Pool
 
 log = logging.getLogger(__name__)
 
@@ -86,19 +82,9 @@ class ResponseStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncGenerator[Connection]:
-        try:
-            async with self._pool.connection() as conn:
-                yield conn
-        except psycopg.Error as error:
-            if fault_of(error) is Fault.REQUEST:
-                raise Unstorable(f"the database does not take it: {reason_of(error)}") from error
-            raise StoreAway(f"the database is away: {reason_of(error)}") from error
-
     async def add(self, response: StoredResponse) -> None:
         """Return once durable; what a user asked before being forgotten is not kept."""
-        async with self._connection() as conn:
+        async with connect(self._pool) as conn:
             await conn.execute(
                 INSERT,
                 (
@@ -116,7 +102,7 @@ class ResponseStore:
 
     async def read(self, tenant: str, id: str) -> dict[str, Any]:
         """The answer as it was sent. Raises UnknownResponse."""
-        async with self._connection() as conn:
+        async with connect(self._pool) as conn:
             cursor = await conn.execute(
                 "select body from responses where tenant = %s and id = %s", (tenant, id)
             )
@@ -130,7 +116,7 @@ class ResponseStore:
 
         Raises UnknownResponse, also where an earlier answer was deleted; ConversationTooLong.
         """
-        async with self._connection() as conn:
+        async with connect(self._pool) as conn:
             cursor = await conn.execute(
                 CONVERSATION,
                 {"tenant": tenant, "id": id, "longest": LONGEST, "largest": LARGEST},
@@ -147,7 +133,7 @@ class ResponseStore:
     async def episode(self, tenant: str, id: str) -> str:
         """What its first answer's request called the conversation up to ``id`` in
         ``metadata.episode``, else that answer's id. Raises UnknownResponse."""
-        async with self._connection() as conn:
+        async with connect(self._pool) as conn:
             values = {"tenant": tenant, "id": id, "longest": LONGEST}
             row = await (await conn.execute(ROOT, values)).fetchone()
         if row is None:
@@ -156,7 +142,7 @@ class ResponseStore:
 
     async def delete(self, tenant: str, id: str) -> None:
         """Raises UnknownResponse."""
-        async with self._connection() as conn:
+        async with connect(self._pool) as conn:
             cursor = await conn.execute(
                 "delete from responses where tenant = %s and id = %s", (tenant, id)
             )
@@ -167,7 +153,7 @@ class ResponseStore:
         """Delete answers that are older, and that no younger one goes on from, and conversations
         in which nothing younger was said; how many."""
         age = {"age": timedelta(days=days)}
-        async with self._connection() as conn:
+        async with connect(self._pool) as conn:
             answers = await conn.execute(EXPIRE, age)
             conversations = await conn.execute(EXPIRE_CONVERSATIONS, age)
         return answers.rowcount + conversations.rowcount

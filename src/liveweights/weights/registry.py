@@ -279,6 +279,15 @@ async def get(conn: Connection, checkpoint_id: str) -> Checkpoint:
     return Checkpoint(row[0], row[1], Path(row[2]), row[3], row[4])
 
 
+async def get_on_base(conn: Connection, checkpoint_id: str) -> tuple[Checkpoint, Checkpoint]:
+    """A registered checkpoint, and what its adapter is on: itself where it is none. Raises
+    NotRegistered."""
+    checkpoint = await get(conn, checkpoint_id)
+    if checkpoint.kind == "adapter" and checkpoint.base is not None:
+        return checkpoint, await get(conn, checkpoint.base)
+    return checkpoint, checkpoint
+
+
 async def read_licence(conn: Connection, checkpoint_id: str) -> str:
     """The licence that a registered checkpoint's card names; ``unknown`` where it names none."""
     cursor = await conn.execute(
