@@ -40,7 +40,7 @@ def test_a_model_looks_something_up_and_every_step_is_in_the_database(
     (tmp_path / "gateway.md").write_text("# Gateway\n\nThe gateway listens on port 8731.\n")
     tokenizer: Any = load_tokenizer(base)
 
-    async def use(client: AsyncOpenAI) -> None:
+    async def use(client: AsyncOpenAI, writer: Writer) -> None:
         async with client.responses.stream(
             model="live",
             input="On which port does the gateway listen?",
@@ -59,6 +59,7 @@ def test_a_model_looks_something_up_and_every_step_is_in_the_database(
         assert made.output
         assert response.status in ("completed", "incomplete")
         assert response.usage is not None
+        await writer.flush()
         check(response.id, response.usage.input_tokens, response.usage.output_tokens)
         await client.post(
             "/feedback",
@@ -102,7 +103,7 @@ def test_a_model_looks_something_up_and_every_step_is_in_the_database(
                     answering(make_server(app)) as url,
                     AsyncOpenAI(base_url=url, api_key="any", max_retries=0) as client,
                 ):
-                    await use(client)
+                    await use(client, writer)
         finally:
             await template.close()
             await engine.close()
