@@ -49,6 +49,8 @@ NEVER = {"every": 1e6, "min_feedback": 1_000_000}
 WANTED_MS = 300.0
 DEBOUNCE = 0.075
 """The editor's own default, which is part of what a developer waits for."""
+TYPED, PACE = 16, 0.15
+"""Characters that are typed before each place, and seconds between two of them."""
 SETTLE = 0.2
 """Seconds until it is told what is left of an accepted suggestion; 30 for people."""
 
@@ -66,12 +68,16 @@ def choose(count: int) -> list[Position]:
     return list(found.values())[:count]
 
 
-async def type_in_editor(url: str, places: Sequence[Position], folder: Path) -> list[float]:
-    """Seconds from the last keystroke before each place to what is shown there."""
+async def type_in_editor(
+    url: str, places: Sequence[Position], folder: Path, *, user: str, typed: int
+) -> list[float]:
+    """Seconds from the last keystroke before each place to what is shown there. The last ``typed``
+    characters are typed, each of them a request as editors send it, which the next one cancels;
+    what stands before them was in the file when it was opened."""
     settings: dict[str, Any] = {
         "url": url,
         "model": MODEL,
-        "user": EDITOR,
+        "user": user,
         "temperature": 0.0,
         "timeout": 60.0,
         "debounce": DEBOUNCE,
@@ -81,12 +87,18 @@ async def type_in_editor(url: str, places: Sequence[Position], folder: Path) -> 
     waited: list[float] = []
     async with language_server(folder, **settings) as client:
         for number, place in enumerate(places):
-            editor = Editor(client, folder / f"file{number}.py", place.prompt[:-1])
+            editor = Editor(client, folder / f"{user}{number}.py", place.prompt[:-typed])
             editor.open()
+            early = list[asyncio.Task[str]]()
+            for letter in place.prompt[-typed:-1]:
+                editor.type(letter)
+                early.append(asyncio.create_task(editor.ask()))
+                await asyncio.sleep(PACE)
             began = time.perf_counter()
             editor.type(place.prompt[-1])
             suggestion = await editor.ask()
             waited.append(time.perf_counter() - began)
+            await asyncio.gather(*early)
             if judge(suggestion, place.expected) == "accepted":
                 await editor.take()
                 editor.type("\n")
@@ -188,7 +200,8 @@ def percentile(seconds: Sequence[float], share: float) -> float:
 
 
 async def run(count: int) -> dict[str, Any]:
-    places = choose(count)
+    chosen = choose(count + count // 4)
+    places, others = chosen[:count], chosen[count:]
     with tempfile.TemporaryDirectory(prefix="liveweights-editor-") as folder:
         home, files = Path(folder) / "home", Path(folder) / "files"
         files.mkdir()
@@ -201,7 +214,8 @@ async def run(count: int) -> dict[str, Any]:
             # The first requests warm caches up; they are of another user.
             await type_in_replay(service.url, places[:2])
             load = os.getloadavg()[0]
-            edited = await type_in_editor(service.url, places, files)
+            opened = await type_in_editor(service.url, others, files, user="opened", typed=1)
+            edited = await type_in_editor(service.url, places, files, user=EDITOR, typed=TYPED)
             asked = await type_in_replay(service.url, places)
             dsn = await asyncio.to_thread(EmbeddedPostgres(home / "postgres").start)
             mine = await read_examples(dsn, EDITOR)
@@ -213,6 +227,7 @@ async def run(count: int) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load before": round(load, 2),
         "editor_ms": {"p50": percentile(edited, 0.5), "p95": percentile(edited, 0.95)},
+        "opened_ms": {"p50": percentile(opened, 0.5), "p95": percentile(opened, 0.95)},
         "request_ms": {"p50": percentile(asked, 0.5), "p95": percentile(asked, 0.95)},
         "compared": compare(mine, other),
     }
@@ -228,6 +243,7 @@ def main() -> None:
         ("milliseconds", "p50", "p95"),
         [
             ("from keystroke to suggestion", *figures["editor_ms"].values()),
+            ("the same, the first in a file", *figures["opened_ms"].values()),
             ("the request by itself, from the replay client", *figures["request_ms"].values()),
         ],
     )

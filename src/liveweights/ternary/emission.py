@@ -82,6 +82,12 @@ def call(b: Any, name: str, result: Any, arguments: Sequence[Any]) -> Any:
     return b.call(function, arguments)
 
 
+def _prefetch(b: Any, pointer: Any) -> None:
+    """Begin to read what will be needed soon; an address that is nobody's does no harm."""
+    read, near, data = (ir.Constant(I32, value) for value in (0, 3, 1))
+    call(b, "llvm.prefetch.p0", ir.VoidType(), [pointer, read, near, data])
+
+
 def spread(b: Any, vector: Any, count: int) -> Any:
     """Each place of a vector, or a lone value, as often as makes ``count`` places."""
     if not isinstance(vector.type, ir.VectorType):
@@ -172,11 +178,12 @@ def _emit_tile(
 
     wide = Strip(instructions.width, instructions.dot)
     operands = (codes, steps, activations, sums)
+    ahead = b.mul(bytes_, number(BLOCK))
     whole = b.and_(columns, number(-wide.columns))
-    totals = _emit_strip(b, wide, group, operands, (number(0), whole))
+    totals = _emit_strip(b, wide, group, operands, (number(0), whole), ahead)
     if wide.width > 16:
         narrow = Strip(16, portable_dot)
-        rest = _emit_strip(b, narrow, group, operands, (whole, columns))
+        rest = _emit_strip(b, narrow, group, operands, (whole, columns), ahead)
         totals = [b.fadd(one, other) for one, other in zip(totals, rest, strict=True)]
     for t, one in enumerate(tokens):
         step = load(b, at(b, job["steps"], b.mul(one, number(4))), F32)
@@ -188,9 +195,15 @@ def _emit_tile(
 
 
 def _emit_strip(
-    b: Any, strip: Strip, group: int, operands: tuple[list[Any], ...], span: tuple[Any, Any]
+    b: Any,
+    strip: Strip,
+    group: int,
+    operands: tuple[list[Any], ...],
+    span: tuple[Any, Any],
+    ahead: Any,
 ) -> list[Any]:
-    """The sums [R * T] of the columns from one on to before another."""
+    """The sums [R * T] of the columns from one on to before another. The codes that lie ``ahead``
+    bytes behind are asked of the memory meanwhile."""
     codes, scales, activations, sums = operands
     tile = len(activations)
     bytes_ = ir.VectorType(I8, strip.width)
@@ -208,7 +221,9 @@ def _emit_strip(
         offset = b.lshr(column, number(2))
         starts = [load(b, at(b, one, offset), words) for one in sums]
         for r, (row, steps) in enumerate(zip(codes, scales, strict=True)):
-            parts = _unpack(b, load(b, at(b, row, offset), bytes_), strip.width)
+            place = at(b, row, offset)
+            _prefetch(b, at(b, place, ahead))
+            parts = _unpack(b, load(b, place, bytes_), strip.width)
             scale = _load_scales(b, steps, column, group, strip)
             for t in range(tile):
                 whole = strip.dot(b, parts, given[t], starts[t])

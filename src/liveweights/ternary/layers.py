@@ -61,8 +61,11 @@ class TernaryLinear(_Stored, torch.nn.Linear):
         self.hold(rows, columns, layout)
 
     def forward(self, input: Tensor) -> Tensor:
-        product: Any = _Product
-        out = product.apply(input, self.codes, self.scales)
+        if input.requires_grad and torch.is_grad_enabled():
+            product: Any = _Product
+            out = product.apply(input, self.codes, self.scales)
+        else:
+            out = _multiply(input, self.codes, self.scales)
         return out if self.bias is None else out + self.bias
 
     @property
@@ -100,15 +103,19 @@ def unpack(codes: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
     return (trits * scales[..., None].to(dtype)).reshape(rows, -1)
 
 
+def _multiply(x: Tensor, codes: Tensor, scales: Tensor) -> Tensor:
+    if x.device.type != "cpu":
+        return torch.nn.functional.linear(x, unpack(codes, scales, x.dtype))
+    x_TK = x.reshape(-1, x.shape[-1]).float().contiguous()
+    out = multiply(x_TK, codes, scales).to(x.dtype)
+    return out.reshape(*x.shape[:-1], -1)
+
+
 class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, codes: Tensor, scales: Tensor) -> Tensor:
         ctx.save_for_backward(codes, scales)
-        if x.device.type != "cpu":
-            return torch.nn.functional.linear(x, unpack(codes, scales, x.dtype))
-        x_TK = x.detach().reshape(-1, x.shape[-1]).float().contiguous()
-        out = multiply(x_TK, codes, scales).to(x.dtype)
-        return out.reshape(*x.shape[:-1], -1)
+        return _multiply(x.detach(), codes, scales)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
