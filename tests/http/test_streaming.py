@@ -19,8 +19,8 @@ PATHS = {
 EVERY_WAY = [(path, stream) for path in PATHS for stream in (True, False)]
 
 
-def request(api: Api, path: str, stream: bool, **more: Any) -> Any:
-    return api.acall("POST", path, PATHS[path] | {"stream": stream}, **more)
+def request(api: Api, path: str, stream: bool, *, n: int = 1, **more: Any) -> Any:
+    return api.acall("POST", path, PATHS[path] | {"stream": stream, "n": n}, **more)
 
 
 @pytest.mark.parametrize(("path", "stream"), EVERY_WAY)
@@ -151,6 +151,30 @@ def test_the_record_is_made_before_the_last_byte() -> None:
 
     asyncio.run(scenario(True))
     asyncio.run(scenario(False))
+
+
+def test_no_choice_is_lost_whose_client_leaves_while_they_are_recorded() -> None:
+    async def scenario() -> None:
+        api = make_api("hi")
+        add, room, waiting = api.recorder.add_generation, asyncio.Event(), asyncio.Event()
+
+        async def crowded(generation: Any, /) -> None:
+            waiting.set()
+            await room.wait()
+            await add(generation)
+
+        api.recorder.add_generation = crowded  # type: ignore[method-assign]
+        hang_up = asyncio.Event()
+        task = asyncio.create_task(request(api, "/v1/completions", False, n=3, hang_up=hang_up))
+        await waiting.wait()
+        hang_up.set()
+        await task
+        room.set()
+        while len(api.recorder.generations) < 3:
+            await asyncio.sleep(0)
+        assert {row.output for row in api.recorder.generations.values()} == {"hi"}
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("stream", [True, False])

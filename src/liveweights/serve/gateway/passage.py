@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -46,6 +47,8 @@ class Passage:
         self.recorded = False
         self.unreadable = False
         """Whether the answer cannot be recorded; it passes none the less."""
+        self.unsent = False
+        """Whether the caller was told that there is none, though the upstream gave it."""
         self.unfit: list[str] = []
         """Fields whose values the record could not take as they were, known after ``finish``."""
         self._reader = Reader(self.transcript)
@@ -56,6 +59,7 @@ class Passage:
         self._count = count
         self._name_version = name_version
         self._checkpoint: str | None = None
+        self._rows: deque[Generation] | None = None
         self._usage: tuple[int, dict[str, int]] = -1, {}
         """After how many bytes of the answer it was counted, and what."""
         self.created_at = datetime.now(UTC)
@@ -97,6 +101,11 @@ class Passage:
     def model(self) -> str:
         """The name that was asked for, else the upstream's, else ``unknown``."""
         return self._question.model or self.transcript.model or "unknown"
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether anything of it has come."""
+        return any(said.begun for said in self.transcript.choices.values())
 
     @property
     def is_versioned(self) -> bool:
@@ -142,8 +151,14 @@ class Passage:
         return self._usage[1]
 
     def counts(self) -> Counts:
-        """What all its choices used, as the record counts it."""
-        return count_used(fit_counts(self.usage()), 0, 0)
+        """What all its choices used, as the record counts it; nothing where nothing came."""
+        if not self.has_answer:
+            return Counts(0, 0, requests=0)
+        return count_used(fit_counts(self._told()), 0, 0)
+
+    def _told(self) -> dict[str, int]:
+        """What is recorded of what it used."""
+        return self.usage() | {"sent_tokens": 0} if self.unsent else self.usage()
 
     def _estimate(self) -> dict[str, int]:
         transcript = self.transcript
@@ -173,11 +188,18 @@ class Passage:
         self.unfit.extend(self.transcript.unfit)
         rows: list[Generation] = []
         for index, said in sorted(self.transcript.choices.items()):
-            if said.reason is not None or said.parts or said.thoughts or said.calls:
+            if said.begun:
                 row, unfit = fit(self._generation(index, said, first=not rows))
                 self.unfit.extend(unfit)
                 rows.append(row)
         return rows
+
+    def pending(self) -> deque[Generation]:
+        """The rows that have yet to join the record, once it has ended: whoever adds one takes it
+        off, so that who is interrupted can go on with the others."""
+        if self._rows is None:
+            self._rows = deque(self.finish())
+        return self._rows
 
     def _generation(self, index: int, said: Said, *, first: bool) -> Generation:
         question, caller, transcript = self._question, self._caller, self.transcript
@@ -217,7 +239,7 @@ class Passage:
             metadata=caller.metadata,
             prompt=question.prompt_json(),
             # What is counted is the whole answer: it stands at its first choice.
-            usage=self.usage() if first else dict.fromkeys(_ELSEWHERE, 0),
+            usage=self._told() if first else dict.fromkeys(_ELSEWHERE, 0),
         )
 
     def _elapsed_ms(self) -> float:
