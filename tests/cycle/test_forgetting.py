@@ -31,7 +31,7 @@ from liveweights.record.refused import refused_generation
 from liveweights.record.response import StoredResponse
 from liveweights.record.responses import ResponseStore
 from liveweights.record.spill import Spill
-from liveweights.release import aliases
+from liveweights.release import aliases, canaries
 from liveweights.release.settings import RetentionSettings
 from liveweights.store.database import Connection
 from liveweights.store.partitions import ensure
@@ -192,7 +192,7 @@ def test_an_open_cycle_ends_and_starts_again_without_the_user(
             if state == "canary":
                 assert first.candidate is not None
                 gating = await ledger.advance(conn, first, "gating")
-                await aliases.start_canary(conn, "code", first.candidate, 0.5, reason="test")
+                await canaries.start_canary(conn, "code", first.candidate, 0.5, reason="test")
                 await ledger.advance(conn, gating, "canary")
         done = await forget(product)
         assert done.restarted == [first.id]

@@ -30,7 +30,7 @@ from liveweights.record.batch import prepare, store
 from liveweights.record.binary import Row
 from liveweights.record.binary import encode as encode_row
 from liveweights.record.feedback import Feedback
-from liveweights.release import aliases
+from liveweights.release import aliases, ancestry, branches, canaries, moves
 from liveweights.release.audience import count_audience, read_crowd
 from liveweights.release.lineage import read_lineage
 from liveweights.release.retention import remove_pruned
@@ -136,7 +136,7 @@ class Service:
         assert cycle.state == "calibrating", cycle.reason
         assert cycle.candidate is not None
         async with self.pool.connection() as conn:
-            await aliases.promote(conn, alias, cycle.candidate, cycle=cycle.id, reason="r")
+            await moves.promote(conn, alias, cycle.candidate, cycle=cycle.id, reason="r")
             await ledger.advance(conn, cycle, "ended", outcome="promoted")
         return cycle.candidate
 
@@ -171,7 +171,7 @@ def test_what_a_tenant_learns_is_bit_for_bit_what_it_would_be_alone(
         tenants = ["acme"] if alone else ["bolt", "acme", "cord"]
         made: list[str] = []
         async with service.pool.connection() as conn:
-            await aliases.create_branch(conn, "code", "acme")
+            await branches.create_branch(conn, "code", "acme")
         for window in (1, 2):
             await service.use(window, tenants)
             if not alone:
@@ -179,7 +179,7 @@ def test_what_a_tenant_learns_is_bit_for_bit_what_it_would_be_alone(
             made.append(await service.turn("code:acme"))
             if not alone and window == 1:
                 async with service.pool.connection() as conn:
-                    await aliases.create_branch(conn, "code", "bolt")
+                    await branches.create_branch(conn, "code", "bolt")
                 await service.turn("code:bolt")
         async with service.pool.connection() as conn:
             cards = await read_cards(conn, made)
@@ -238,11 +238,11 @@ def test_a_canary_of_a_tenant_is_judged_by_that_tenants_answers(
     async def test(service: Service) -> None:
         await service.use(1, ["acme"])
         async with service.pool.connection() as conn:
-            await aliases.create_branch(conn, "code", "acme")
+            await branches.create_branch(conn, "code", "acme")
         own = await service.turn("code:acme")
         async with service.pool.connection() as conn:
-            await aliases.retire(conn, "acme", "start again")
-            await aliases.start_canary(conn, "code:acme", own, 0.5, reason="r")
+            await branches.retire(conn, "acme", "start again")
+            await canaries.start_canary(conn, "code:acme", own, 0.5, reason="r")
             await conn.execute("update releases set at = %s", (START,))
         await service.use(2, ["acme", "bolt"])
         await service.use(3, ["acme"], own)
@@ -267,7 +267,7 @@ def test_forgetting_a_tenant_removes_what_was_learnt_from_it_alone(
         await service.use(1, ["acme", "bolt"])
         async with service.pool.connection() as conn:
             for tenant in ("acme", "bolt"):
-                await aliases.create_branch(conn, "code", tenant)
+                await branches.create_branch(conn, "code", tenant)
         acme, bolt = await service.turn("code:acme"), await service.turn("code:bolt")
         registry = Registry(service.home / "checkpoints")
         async with service.pool.connection() as conn:
@@ -296,7 +296,7 @@ def test_a_user_is_unlearnt_in_the_tenants_own_too(
     async def without(service: Service) -> None:
         await service.use(1, ["acme"])
         async with service.pool.connection() as conn:
-            await aliases.create_branch(conn, "code", "acme")
+            await branches.create_branch(conn, "code", "acme")
             await conn.execute("delete from feedback where generation like 'acme-ada-%'")
             await conn.execute("delete from feedback_keys where generation like 'acme-ada-%'")
         wanted.append(await service.turn("code:acme"))
@@ -304,7 +304,7 @@ def test_a_user_is_unlearnt_in_the_tenants_own_too(
     async def test(service: Service) -> None:
         await service.use(1, ["acme"])
         async with service.pool.connection() as conn:
-            await aliases.create_branch(conn, "code", "acme")
+            await branches.create_branch(conn, "code", "acme")
         was = await service.turn("code:acme")
         async with await service.pool.getconn() as conn:
             done = await forget_user(
@@ -317,7 +317,7 @@ def test_a_user_is_unlearnt_in_the_tenants_own_too(
             unlearnt = await unlearn(conn, settings, service.home, [was])
             assert unlearnt is not None
             assert (unlearnt.was, unlearnt.now) == (was, wanted[0])
-            assert await aliases.owner_of(conn, unlearnt.now) == "acme"
+            assert await ancestry.owner_of(conn, unlearnt.now) == "acme"
             shared = await unlearn(conn, CONFIG.for_worker("code"), service.home, [was])
             assert shared is None
 

@@ -32,7 +32,7 @@ from liveweights.record.batch import prepare, store
 from liveweights.record.binary import Row
 from liveweights.record.binary import encode as encode_row
 from liveweights.record.feedback import Feedback
-from liveweights.release import aliases
+from liveweights.release import aliases, moves
 from liveweights.store.database import Pool, open_pool
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.registry import get, register, register_parents
@@ -134,7 +134,7 @@ class History:
         assert cycle.state == "calibrating", cycle.reason
         assert cycle.candidate is not None
         async with self.pool.connection() as conn:
-            await aliases.promote(conn, "code", cycle.candidate, cycle=cycle.id, reason="r")
+            await moves.promote(conn, "code", cycle.candidate, cycle=cycle.id, reason="r")
             await ledger.advance(conn, cycle, "ended", outcome="promoted")
         return cycle.candidate
 
@@ -213,7 +213,7 @@ def test_weights_are_those_of_a_history_without_the_user(
             told = read_trial(trial)
             assert told is not None
             assert told.needs == "no harm"
-            await aliases.promote(conn, "code", unlearnt.now, cycle=trial.id, reason="no harm")
+            await moves.promote(conn, "code", unlearnt.now, cycle=trial.id, reason="no harm")
             await ledger.advance(conn, trial, "ended", outcome="promoted")
 
     async def were(history: History) -> None:
@@ -277,7 +277,7 @@ def test_what_cannot_be_computed_anew_says_why(
             merged = Checkpoint("tiny@00000000cafe", "adapter", whole.folder, base.id, base.id)
             await register(conn, merged, {})
             await register_parents(conn, merged.id, {learnt: 1.0, base.id: 1.0})
-            await aliases.promote(conn, "code", merged.id, reason="by hand")
+            await moves.promote(conn, "code", merged.id, reason="by hand")
         with pytest.raises(CannotUnlearn, match="tiny@00000000cafe was learnt in no cycle"):
             await history.forget("ada")
 

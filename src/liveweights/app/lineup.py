@@ -22,10 +22,11 @@ from liveweights.app.start import find_base
 from liveweights.app.terms import Lookout, describe
 from liveweights.app.wiring import open_hosted, open_model
 from liveweights.catalog.card import read_card
-from liveweights.config import Config, ConfigError, ModelSettings, ModelTable, read_table
+from liveweights.config import Config
 from liveweights.cycle.bases import Standing as Stands
 from liveweights.cycle.bases import read_bases
 from liveweights.engines.context import with_context
+from liveweights.model_table import ConfigError, ModelSettings, ModelTable, read_table
 from liveweights.release import models as rows
 from liveweights.release.alias import AnotherBase
 from liveweights.release.deployer import AWAY, DATABASE_PATIENCE, Deployer

@@ -19,8 +19,9 @@ from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.library import Library, open_library
 from liveweights.catalog.lookup import locate
 from liveweights.catalog.prices import ListedPrice
-from liveweights.config import Config, ModelSettings
+from liveweights.config import Config
 from liveweights.http.hosts import is_loopback
+from liveweights.model_table import ModelSettings
 from liveweights.serve.api.pricing import DOLLARS, in_dollars
 from liveweights.serve.api.profile import Capabilities, DataPolicy, LicenceTold, Pricing, Profile
 from liveweights.serve.hosted.chains import list_chain

@@ -43,7 +43,7 @@ from liveweights.learn.baseline import Baseline
 from liveweights.learn.job import WEIGHTS, Result
 from liveweights.record.generation import Generation
 from liveweights.record.window import claim, count, leave_out, read
-from liveweights.release import aliases, deployments
+from liveweights.release import aliases, ancestry, deployments
 from liveweights.release.alias import Alias, StaleVersion
 from liveweights.release.audience import count_audience
 from liveweights.release.course import read_reason
@@ -269,7 +269,7 @@ class Steps:
         what others' feedback went into is no part of what is one tenant's own."""
         origin = cycle.incumbent
         if not await is_own(conn, cycle):
-            origin = await aliases.root_of(conn, origin) or origin
+            origin = await ancestry.root_of(conn, origin) or origin
         return await get_on_base(conn, origin)
 
     async def _update(self, cycle: Cycle, folder: Path, start: Start) -> None:
