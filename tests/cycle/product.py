@@ -155,7 +155,7 @@ class Product:
         worker = self.worker()
         for _ in range(turns):
             await self.use(sessions)
-            worker.steps.next_look = 0.0
+            worker.steps.trying.next_look = 0.0
             cycle = await worker.turn()
             if cycle is not None and until(cycle):
                 return cycle

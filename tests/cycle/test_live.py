@@ -126,7 +126,7 @@ def test_a_person_may_hold_it_and_promote_it_with_a_reason(
         worker = product.worker()
         for _ in range(8):
             await product.use(20)
-            worker.steps.next_look = 0.0
+            worker.steps.trying.next_look = 0.0
             cycle = await worker.turn()
             assert cycle is not None
             assert cycle.state == "canary"
@@ -188,7 +188,7 @@ def test_a_shadow_that_is_slow_is_stopped_before_anyone_sees_it(
         for _ in range(40):
             await product.use(5)
             await shade(product, seconds)
-            worker.steps.next_look = 0.0
+            worker.steps.trying.next_look = 0.0
             cycle = await worker.turn()
             assert cycle is not None
             async with product.pool.connection() as conn:

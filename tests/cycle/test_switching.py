@@ -90,7 +90,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
         result = Result(report=report, held_back=[], baseline_weight={}, baseline_total={})
         (folder / RESULT).write_bytes(msgspec.json.encode(result))
 
-    monkeypatch.setattr("liveweights.cycle.steps.run_learner", learn)
+    monkeypatch.setattr("liveweights.cycle.learning.run_learner", learn)
     return jobs
 
 

@@ -15,8 +15,7 @@ from tests.record.test_window import HOUR
 from tests.sharing.tiny import CPU, encode, make_base, read_logprobs
 
 from liveweights.config import Config
-from liveweights.cycle import ledger, live, unlearning
-from liveweights.cycle import steps as steps_module
+from liveweights.cycle import learning, ledger, live, unlearning
 from liveweights.cycle.forgetting import forget_user
 from liveweights.cycle.settings import CycleSettings
 from liveweights.cycle.tenants import forget_tenant, found_branches
@@ -73,7 +72,7 @@ def learn_here(monkeypatch: pytest.MonkeyPatch) -> None:
         JOBS.append(read_job(folder / "job.json"))
         await asyncio.to_thread(learn, JOBS[-1], folder)
 
-    monkeypatch.setattr(steps_module, "run_learner", run)
+    monkeypatch.setattr(learning, "run_learner", run)
     monkeypatch.setattr(unlearning, "run_learner", run)
     JOBS.clear()
 

@@ -17,8 +17,7 @@ from tests.record.test_window import HOUR
 from tests.sharing.tiny import CPU, encode, make_base, read_logprobs
 
 from liveweights.config import Config
-from liveweights.cycle import ledger, unlearning
-from liveweights.cycle import steps as steps_module
+from liveweights.cycle import learning, ledger, unlearning
 from liveweights.cycle.forgetting import forget_user
 from liveweights.cycle.settings import CycleSettings
 from liveweights.cycle.trial import read_trial
@@ -69,7 +68,7 @@ def learn_here(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run(folder: Path) -> None:
         await asyncio.to_thread(learn, read_job(folder / "job.json"), folder)
 
-    monkeypatch.setattr(steps_module, "run_learner", run)
+    monkeypatch.setattr(learning, "run_learner", run)
     monkeypatch.setattr(unlearning, "run_learner", run)
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.record.rows import make_feedback, make_generation
 
 from liveweights.config import Config
-from liveweights.cycle import ledger
+from liveweights.cycle import learning, ledger
 from liveweights.cycle import steps as steps_module
 from liveweights.cycle.updating import LearnerFailed
 from liveweights.holder import Held, Holder
@@ -61,7 +61,7 @@ def same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
             for path in one.iterdir():
                 path.rename(folder / path.name)
 
-    monkeypatch.setattr(steps_module, "run_learner", learn)
+    monkeypatch.setattr(learning, "run_learner", learn)
 
 
 async def turn_until(product: Product, state: str) -> ledger.Cycle:
@@ -118,7 +118,7 @@ def test_what_users_wrote_is_in_a_file_only_while_the_update_runs(
             raise LearnerFailed("no memory")
         pretend_to_learn(folder)
 
-    monkeypatch.setattr(steps_module, "run_learner", learn)
+    monkeypatch.setattr(learning, "run_learner", learn)
 
     async def test(product: Product) -> None:
         await product.use(20)
@@ -254,7 +254,7 @@ def test_a_model_learns_from_what_a_hosted_one_answered(
         seen.append(read_job(folder / "job.json"))
         pretend_to_learn(folder)
 
-    monkeypatch.setattr(steps_module, "run_learner", learn)
+    monkeypatch.setattr(learning, "run_learner", learn)
 
     async def test(product: Product) -> None:
         await answer_elsewhere(product)
@@ -287,7 +287,7 @@ def test_what_may_not_be_learnt_from_stays_unread(database_dsn: str, tmp_path: P
         await answer_elsewhere(product)
         models = [Candidate(facts=unknown_facts(name)) for name in ("code", "big")]
         worker = product.worker()
-        worker.steps.terms = Terms(models, [ban])
+        worker.steps.shop.terms = Terms(models, [ban])
         ended = await worker.turn(now=True)
         assert ended is not None
         assert (ended.outcome, ended.reason) == (
