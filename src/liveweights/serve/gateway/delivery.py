@@ -99,13 +99,13 @@ class Delivery:
     ) -> None:
         body = await answer.whole(LONGEST)
         passage.unsent = send.late
+        send.complete, send.streams = answer.ended, not answer.ended
         if answer.ended:
             passage.add_whole(body)
         else:
             passage.give_up(ValueError(f"it is longer than {LONGEST} bytes"))
         known = await self._record(passage)
         await self._remember(passage)
-        send.rest = 0.0  # whoever leaves from now on leaves nothing that is worth waiting for
         await pass_on(answer, [*headers, *_named(passage)] if known else headers, send, body)
 
     async def _remember(self, passage: Passage) -> None:

@@ -26,7 +26,7 @@ class Listener:
     its upstream computes and charges the whole of it either way.
     """
 
-    __slots__ = ("_send", "abandoned", "gone", "late", "rest", "started", "streams")
+    __slots__ = ("_send", "abandoned", "complete", "gone", "late", "rest", "started", "streams")
 
     def __init__(self, send: Send, *, streams: bool, rest: float) -> None:
         self._send = send
@@ -34,6 +34,8 @@ class Listener:
         self.rest = rest
         self.started = False
         """Whether something has been sent."""
+        self.complete = False
+        """Whether all of it has come, so that it is not late any more."""
         self.gone = False
         """Whether nobody waits any more."""
         self.late = False
@@ -68,10 +70,11 @@ async def while_heard(
     async def watch() -> None:
         try:
             async with asyncio.timeout_at(deadline):
-                while (await receive())["type"] != "http.disconnect":
-                    pass
+                await _leaves(receive)
         except TimeoutError:
-            listener.late = True
+            listener.late = not listener.complete
+            if listener.complete:
+                await _leaves(receive)
         listener.gone = True
         if listener.late:
             await listener.tell()
@@ -94,3 +97,9 @@ async def while_heard(
         if not listener.gone:
             raise
         raise ClientGone from error
+
+
+async def _leaves(receive: Receive) -> None:
+    """Until the client does."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

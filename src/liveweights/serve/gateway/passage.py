@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from liveweights.record.generation import Counts, Generation, Surface, count_used
 from liveweights.serve.api.caller import Caller
 from liveweights.serve.api.identifiers import make_id
-from liveweights.serve.gateway.counts import Count, count_bytes, fill
+from liveweights.serve.gateway.counts import Count, count_bytes, fill, with_thoughts
 from liveweights.serve.gateway.fit import fit, fit_counts
 from liveweights.serve.gateway.objects import ITEMS, Reference, is_id
 from liveweights.serve.gateway.question import Question
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _ELSEWHERE = ("prompt_tokens", "completion_tokens", "requests")
 """What is counted at an answer's first choice."""
+_SAMPLED = ("completion_tokens", "reasoning_tokens")
 NameVersion = Callable[[str, str], str]
 """From the model and the fingerprint that an upstream reports to the id of what answers."""
 
@@ -104,8 +105,10 @@ class Passage:
 
     @property
     def has_answer(self) -> bool:
-        """Whether anything of it has come."""
-        return any(said.begun for said in self.transcript.choices.values())
+        """Whether anything of it has come, or the upstream has counted something of it."""
+        transcript = self.transcript
+        counted = max(map(transcript.usage.get, _SAMPLED, (0, 0)))
+        return counted > 0 or any(said.begun for said in transcript.choices.values())
 
     @property
     def is_versioned(self) -> bool:
@@ -145,7 +148,7 @@ class Passage:
         tokens themselves, or estimated and marked so. Nothing is guessed of what is unreadable."""
         transcript = self.transcript
         if self.unreadable or transcript.usage.keys() >= {"prompt_tokens", "completion_tokens"}:
-            return transcript.usage
+            return with_thoughts(transcript.usage)
         if self._usage[0] != transcript.size:
             self._usage = transcript.size, self._estimate()
         return self._usage[1]
@@ -177,8 +180,8 @@ class Passage:
         )
 
     def finish(self) -> list[Generation]:
-        """The answer has ended or was cut off: a row for each choice that said something, and
-        none where the answer cannot be read.
+        """The answer has ended or was cut off: a row for each choice that said something, one where
+        none did of what the upstream has counted, and none where the answer cannot be read.
 
         Choice 0 has the passage's id, choice N the id with ``.N`` after it.
         """
@@ -187,11 +190,13 @@ class Passage:
             return []
         self.unfit.extend(self.transcript.unfit)
         rows: list[Generation] = []
-        for index, said in sorted(self.transcript.choices.items()):
-            if said.begun:
-                row, unfit = fit(self._generation(index, said, first=not rows))
-                self.unfit.extend(unfit)
-                rows.append(row)
+        begun = [one for one in sorted(self.transcript.choices.items()) if one[1].begun]
+        if not begun and self.has_answer:
+            begun = [(0, Said())]
+        for index, said in begun:
+            row, unfit = fit(self._generation(index, said, first=not rows))
+            self.unfit.extend(unfit)
+            rows.append(row)
         return rows
 
     def pending(self) -> deque[Generation]:

@@ -227,7 +227,7 @@ class Transcript:
             self._said(0).thoughts.append(answer.delta)
         elif answer.response is not None:
             self._response(answer.response, ended=answer.response.status in _STATUS)
-        elif answer.output:
+        elif answer.output or answer.status in _STATUS:
             self._response(answer, ended=True)
         else:
             self._facts(answer)
