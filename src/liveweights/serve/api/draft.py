@@ -36,7 +36,7 @@ class Draft:
     """Which choice of the answer it is."""
     first: bool = True
     """Whether it is its prompt's first choice: the one with which the prompt is counted."""
-    siblings: list[Draft] = field(default_factory=list["Draft"], repr=False)
+    siblings: list[Draft] = field(default_factory=list["Draft"], repr=False, compare=False)
     """All choices of its prompt."""
     reason: StopReason | None = None
     """Why it ended; None while it has not."""
