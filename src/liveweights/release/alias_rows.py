@@ -57,6 +57,8 @@ class pointing:
 
 
 async def select(conn: Connection, name: str, *, lock: bool, version: int | None = None) -> Alias:
+    """The alias as it stands, held by this transaction with ``lock``. Raises UnknownAlias, and
+    StaleVersion where it is not at the ``version`` that was decided on."""
     cursor = await conn.execute(
         f"select {COLUMNS} from aliases where name = %s{' for update' if lock else ''}".encode(),
         (name,),
@@ -83,6 +85,7 @@ async def point(
     held: bool = False,
     by_answer: bool = False,
 ) -> Alias:
+    """Let the row, which this transaction holds, say this; as it is then."""
     cursor = await conn.execute(
         "update aliases set live = %(live)s, canary = %(canary)s, canary_share = %(share)s,"
         " shadow_share = %(shadow)s, held = %(held)s, by_answer = %(by_answer)s,"
@@ -110,6 +113,7 @@ async def withdraw(conn: Connection, name: str, live: str) -> None:
 
 
 async def end_other_canary(conn: Connection, alias: Alias, target: str, reason: str) -> None:
+    """Note that a canary which is not the ``target`` ends."""
     if alias.canary is not None and alias.canary != target:
         await note(conn, alias.name, "abort", alias.canary, previous=alias.live, reason=reason)
 
@@ -126,6 +130,7 @@ async def note(
     evidence: Mapping[str, Any] | None = None,
     share: float | None = None,
 ) -> None:
+    """Write down a change, of which everybody hears once it is committed."""
     built = Jsonb(dict(evidence or {}))
     await conn.execute(
         "insert into releases (alias, action, checkpoint, previous, cycle, reason, evidence, share)"

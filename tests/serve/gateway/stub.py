@@ -44,14 +44,15 @@ def streamed() -> list[bytes]:
 class Stub:
     """``answer`` is what a POST gets: bytes at once, or a list of chunks as events.
 
-    ``gate`` is waited for after the first chunk, of bytes before the head, or ``halfway``;
-    ``break_after`` cuts the connection after so many.
+    ``gate`` is waited for after the first chunk, and ``hold`` before bytes, or ``halfway`` through
+    them; ``break_after`` cuts the connection after so many.
     """
 
     answer: bytes | list[bytes] = field(default_factory=streamed)
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     gate: asyncio.Event | None = None
+    hold: asyncio.Event | None = None
     halfway: bool = False
     break_after: int | None = None
     drop: int = 0
@@ -102,16 +103,16 @@ class Stub:
     async def _whole(
         self, request: web.Request, body: bytes, headers: dict[str, str]
     ) -> web.StreamResponse:
-        if self.gate is None or not self.halfway:
-            if self.gate is not None:
-                await self.gate.wait()
+        if self.hold is None or not self.halfway:
+            if self.hold is not None:
+                await self.hold.wait()
             return web.Response(status=self.status, body=body, headers=headers)
         response = web.StreamResponse(status=self.status, headers=headers)
         response.content_length = len(body)
         await response.prepare(request)
         half = len(body) // 2
         await response.write(body[:half])
-        await self.gate.wait()
+        await self.hold.wait()
         await response.write(body[half:])
         return response
 

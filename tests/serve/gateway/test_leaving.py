@@ -34,6 +34,7 @@ from .stub import USAGE, WORDS, Scene, Stub, scene
 PRICE = replace(price_from(Price(input=0.5, output=2.0, request=0.0001), "big"), since=EPOCH)
 COST = replace(PRICE, side="cost", input=100_000_000, output=300_000_000, request=0)
 MONEY = 10**9
+OPERATOR = "operator-0123456789"
 MESSAGES = [{"role": "user", "content": "Capital?"}]
 PROMPT = count_bytes(asked_text(json.dumps({"messages": MESSAGES})))
 """Tokens of it, where the upstream does not say."""
@@ -97,7 +98,8 @@ class Shop:
         return rows(self.dsn, "select output, finish_reason from generations order by id")
 
     async def metrics(self) -> str:
-        async with self.stage.client.get("/metrics") as answer:
+        headers = {"authorization": f"Bearer {OPERATOR}"}
+        async with self.stage.client.get("/metrics", headers=headers) as answer:
             return await answer.text()
 
 
@@ -107,7 +109,7 @@ async def shop(
 ) -> AsyncIterator[Shop]:
     """``recorder`` stands between the gateway and the writer."""
     key, keys = with_rights(budgets=(Budget(period="all", nanos=MONEY),))
-    api = ApiSettings(require_keys=True, max_chat_tokens=100, **settings)
+    api = ApiSettings(require_keys=True, operator_key=OPERATOR, max_chat_tokens=100, **settings)
     limiter = make_limiter(api, find_price=book.find)
     pool = await open_pool(dsn)
     async with (
@@ -151,7 +153,7 @@ def test_an_answer_in_one_piece_is_read_to_its_end(
     database_dsn: str, halfway: bool, texts: tuple[str, ...]
 ) -> None:
     gate = asyncio.Event()
-    stub = Stub(answer=whole(*texts), gate=gate, halfway=halfway)
+    stub = Stub(answer=whole(*texts), hold=gate, halfway=halfway)
 
     async def act(there: Shop) -> None:
         asking = there.ask(n=len(texts))
@@ -174,7 +176,7 @@ def test_an_answer_in_one_piece_is_read_to_its_end(
 
 def test_it_keeps_its_place_until_then(database_dsn: str) -> None:
     gate = asyncio.Event()
-    stub = Stub(answer=whole("Paris."), gate=gate)
+    stub = Stub(answer=whole("Paris."), hold=gate)
 
     async def act(there: Shop) -> None:
         asking = there.ask()
@@ -193,7 +195,7 @@ def test_it_keeps_its_place_until_then(database_dsn: str) -> None:
 
 
 def test_it_is_given_up_where_it_takes_too_long(database_dsn: str) -> None:
-    stub = Stub(answer=whole("Paris."), gate=asyncio.Event(), halfway=True)
+    stub = Stub(answer=whole("Paris."), hold=asyncio.Event(), halfway=True)
 
     async def act(there: Shop) -> None:
         asking = there.ask()
@@ -211,7 +213,7 @@ def test_it_is_given_up_where_it_takes_too_long(database_dsn: str) -> None:
 
 def test_it_is_given_up_where_it_is_too_long(database_dsn: str) -> None:
     """Nobody reads on what cannot be recorded."""
-    stub = Stub(answer=whole("x" * 3 * LONGEST), gate=asyncio.Event(), halfway=True)
+    stub = Stub(answer=whole("x" * 3 * LONGEST), hold=asyncio.Event(), halfway=True)
 
     async def act(there: Shop) -> None:
         asking = there.ask()
@@ -230,7 +232,7 @@ def test_it_is_given_up_where_it_is_too_long(database_dsn: str) -> None:
 def test_it_is_charged_where_a_stream_was_asked_for(database_dsn: str) -> None:
     """And the upstream gave the whole at once."""
     gate = asyncio.Event()
-    stub = Stub(answer=whole("Paris."), gate=gate, halfway=True)
+    stub = Stub(answer=whole("Paris."), hold=gate, halfway=True)
 
     async def act(there: Shop) -> None:
         asking = there.ask(stream=True)
