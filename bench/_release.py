@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from liveweights.release import aliases, deployments
+from liveweights.release import deployments, moves
 from liveweights.store.database import Pool
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.registry import register
@@ -25,5 +25,5 @@ async def make_live(pool: Pool, checkpoint: Checkpoint, reason: str, look: float
             break
         await asyncio.sleep(look)
     async with pool.connection() as conn:
-        await aliases.promote(conn, "code", checkpoint.id, reason=reason)
+        await moves.promote(conn, "code", checkpoint.id, reason=reason)
         await deployments.let_go(conn, checkpoint.id)

@@ -30,7 +30,7 @@ from _report import Cell, arguments, finish, table
 from liveweights.console.live import EVERY
 from liveweights.cycle import ledger
 from liveweights.cycle.pauses import pause, resume
-from liveweights.release import aliases
+from liveweights.release import aliases, moves
 from liveweights.replay.service import free_port
 from liveweights.store.database import Connection
 from liveweights.store.embedded import EmbeddedPostgres
@@ -97,7 +97,7 @@ async def _tell_history(conn: Connection) -> str:
         cycle = await ledger.begin(conn, "code", {})
         cycle = await ledger.advance(conn, cycle, "learning")
         cycle = await ledger.advance(conn, cycle, "calibrating", candidate=name)
-        await aliases.promote(conn, "code", name, cycle=cycle.id, reason="better")
+        await moves.promote(conn, "code", name, cycle=cycle.id, reason="better")
         await ledger.advance(conn, cycle, "ended", outcome="promoted", reason="better")
         before = name
     return before

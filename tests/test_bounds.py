@@ -15,9 +15,10 @@ from typer.models import ArgumentInfo
 from typer.testing import CliRunner
 
 from liveweights.cli import COMMANDS, app
-from liveweights.config import Config, ConfigError, load_config
+from liveweights.config import Config, load_config
 from liveweights.editor.settings import EditorSettings
 from liveweights.gate.suites import folder, harbor, suite
+from liveweights.model_table import ConfigError
 from liveweights.replay.settings import DemoOptions
 
 READ = (Config, DemoOptions, EditorSettings, folder.Description, suite.Case, harbor._Description)

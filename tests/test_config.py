@@ -6,16 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from liveweights.config import (
-    Config,
-    ConfigError,
-    ModelSettings,
-    load_config,
-    read_table,
-    read_tables,
-)
+from liveweights.config import Config, load_config, read_tables
 from liveweights.engines.settings import EngineSettings
 from liveweights.meter.budgets import Budget
+from liveweights.model_table import ConfigError, read_table
 from liveweights.serve.hosted.settings import MissingKey
 
 THREE = """
@@ -174,78 +168,7 @@ def test_rows_come_after_the_settings_files_models_and_change_none(tmp_path: Pat
     assert short.names() == ("m", "far", "chat")
 
 
-@pytest.mark.parametrize(
-    ("name", "keys", "why"),
-    [
-        ("a", {"basee": "x"}, "the model 'a': .* unknown field `basee`"),
-        ("a", {"upstream": 3}, "the model 'a': .*`models.a.upstream`"),
-        ("", {}, "the model ''"),
-        ("memory_gib", {}, "the name of a number"),
-        ("a", {"openai": {"key": "sk-1"}}, "models.a.openai.key: the database keeps no secrets"),
-    ],
-)
-def test_what_is_wrong_in_a_row_is_told(name: str, keys: dict[str, Any], why: str) -> None:
-    with pytest.raises(ConfigError, match=why) as refused:
-        read_table(name, keys)
-    assert "sk-1" not in str(refused.value)
-
-
-def test_what_runs_for_a_model_goes_on_where_it_only_learns_otherwise() -> None:
-    def model(**keys: Any) -> ModelSettings:
-        return Config().with_models({"a": read_table("a", keys)}).find_model("a")
-
-    before = model(engine={"slots": 2})
-    assert before.runs_like(model(engine={"slots": 2}, learn=False, rewards={"accepted": 0.5}))
-    for other in ({}, {"base": "x"}, {"pinned": True}, {"template": {"seconds": 1.5}}):
-        assert not before.runs_like(model(**{"engine": {"slots": 2}, **other} if other else {}))
-
-
 AT = 'upstream = "http://h"\n'
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        (f'[models.a]\n{AT}base = "x"\n', "models.a is a hosted model, .* cannot have `base`"),
-        (f"[models.a]\n{AT}learn = false\n", "cannot have `learn`"),
-        (f"[models.a]\n{AT}pinned = true\n", "cannot have `pinned`"),
-        (f'[models.a]\n{AT}engine = {{ kind = "torch" }}\n', "cannot have `engine`"),
-        ('[models.a]\nkey_env = "K"\ntimeout = 5\n', "a local model, .* `key_env`, `timeout`"),
-        ('[models.a]\nupstream = "ftp://h"\n', "models"),
-        ('[models.a]\nupstream = "http://user:word@h"\n', "models"),
-        (f"[models.a]\n{AT}timeout = 0\n", "> 0"),
-        (f'[models.a]\n{AT}key_env = "A B"\n', "key_env"),
-        (f'[models.a]\n{AT}fallback = ["b"]\n', "models.a.fallback: no model is called 'b'"),
-        (f'[models.a]\n{AT}fallback = ["a"]\n', "in a circle, a to a"),
-        (
-            f'[models.a]\n{AT}fallback = ["b"]\n[models.b]\n{AT}fallback = ["a"]\n',
-            "in a circle, a to b to a",
-        ),
-        ("[models.a]\nquirks = ['max_tokens']\nbudget = { day = 1 }\n", "`quirks`, `budget`"),
-        (f"[models.a]\n{AT}quirks = ['odd']\n", "quirks"),
-        (f"[models.a]\n{AT}budget = {{ year = 1 }}\n", "budget"),
-        (f"[models.a]\n{AT}budget = {{ day = 0 }}\n", "> 0"),
-        (f"[models.a]\n{AT}context = 3\n", ">= 64"),
-        ('[models.a]\nfallback = ["b"]\n', "models.a.fallback: no model is called 'b'"),
-        (
-            f'[models.a]\nfallback = ["b"]\n[models.b]\n{AT}fallback = ["a"]\n',
-            "in a circle, a to b to a",
-        ),
-        (
-            "[models.a]\ncontext = 512\nengine = { context_length = 256 }\n",
-            "models.a.context is 512, and its engine.context_length is 256",
-        ),
-        (f"[models.auto]\n{AT}", "no model can be called 'auto'"),
-        ('[models.a]\nlearn_from = "b"\n', "models.a.learn_from: no hosted model is called 'b'"),
-        (
-            f'[models.a]\nlearn = false\nlearn_from = "b"\n[models.b]\n{AT}',
-            "models.a.learn_from: the model does not learn",
-        ),
-    ],
-)
-def test_what_is_wrong_in_a_hosted_table_is_told(tmp_path: Path, text: str, why: str) -> None:
-    with pytest.raises(ConfigError, match=why):
-        read(tmp_path, text)
 
 
 def test_a_model_may_learn_from_a_hosted_one(tmp_path: Path) -> None:
@@ -318,8 +241,3 @@ def test_a_tenants_branch_goes_by_the_settings_of_its_model(tmp_path: Path) -> N
 def test_a_model_that_is_called_like_a_branch_is_a_model(tmp_path: Path) -> None:
     config = read(tmp_path, '[models.code]\n[models."code:acme"]\n')
     assert config.for_worker("code:acme").tenant is None
-
-
-def test_whole_models_of_each_tenant_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="per_tenant of 'code' needs"):
-        read(tmp_path, '[learn]\nper_tenant = true\nupdater = "full"\n')

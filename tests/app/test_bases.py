@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liveweights.app.bases import Change, at_bases, plan_change
-from liveweights.config import Config, ModelTable
+from liveweights.config import Config
 from liveweights.cycle.bases import Standing
+from liveweights.model_table import ModelTable
 
 OLD, NEW, THIRD = (f"{name}@000000000000" for name in ("old", "new", "third"))
 CONFIG = Config(models={"code": ModelTable(base="old"), "chat": ModelTable(base="old")})

@@ -13,12 +13,13 @@ from tests.record.rows import make_feedback, make_generation
 from liveweights.app import learners
 from liveweights.app.learners import Learners, find_learners
 from liveweights.app.place import Place
-from liveweights.config import Config, ModelTable
+from liveweights.config import Config
 from liveweights.cycle import ledger
 from liveweights.meter.tenants import Terms, create_tenant, remove_tenant
+from liveweights.model_table import ModelTable
 from liveweights.record.batch import prepare, store
 from liveweights.record.binary import encode
-from liveweights.release import aliases
+from liveweights.release import aliases, moves
 from liveweights.release import models as rows
 from liveweights.store.database import Pool, open_pool
 from liveweights.terms.rules import Conditions, Rule
@@ -127,7 +128,7 @@ def test_a_tenant_that_has_said_enough_learns_until_it_is_removed(
         async with pool.connection() as conn:
             own = Checkpoint("code@00000000acee", "adapter", tmp_path, BASE, BASE)
             await register(conn, own, {"tenant": "acme"})
-            await aliases.promote(conn, "code:acme", own.id, reason="r")
+            await moves.promote(conn, "code:acme", own.id, reason="r")
             await remove_tenant(conn, "acme")
         async with asyncio.timeout(30):
             while True:

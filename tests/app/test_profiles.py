@@ -12,7 +12,8 @@ import pytest
 from liveweights.app.profiles import CatalogueRefused, Known, read_known
 from liveweights.catalog.card_files import FOLDER
 from liveweights.catalog.prices import FILE, ListedPrice, PriceList, Provider, encode_prices
-from liveweights.config import Config, ConfigError
+from liveweights.config import Config
+from liveweights.model_table import ConfigError
 
 FAR = "https://api.example.com/v1"
 PRICES = PriceList(

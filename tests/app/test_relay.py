@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from liveweights.app.relay import check_relay
 from liveweights.cli import app
-from liveweights.config import Config, ConfigError
+from liveweights.config import Config
+from liveweights.model_table import ConfigError
 from liveweights.serve.gateway.settings import UPSTREAM_KEY
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from liveweights.app.running import FILE, read_running, url_of, write_running
-from liveweights.config import Config, ConfigError, load_config
+from liveweights.config import Config, load_config
+from liveweights.model_table import ConfigError
 
 
 def test_a_home_knows_its_settings_and_address_and_no_secret_twice(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from liveweights.app.place import Place
 from liveweights.app.terms import Lookout, make_terms
 from liveweights.catalog.card import read_card
 from liveweights.config import Config
-from liveweights.release import aliases
+from liveweights.release import moves
 from liveweights.release.standing import stand
 from liveweights.serve.api.app import create_app
 from liveweights.store.database import Pool, open_pool
@@ -115,7 +115,7 @@ class Stage:
     async def promote(self, name: str, checkpoint: Checkpoint) -> None:
         async with self.pool.connection() as conn:
             await register(conn, checkpoint)
-            await aliases.promote(conn, name, checkpoint.id, reason="test")
+            await moves.promote(conn, name, checkpoint.id, reason="test")
         await self.serves(name, checkpoint.id)
 
 

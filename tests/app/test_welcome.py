@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 
 from liveweights.app.welcome import welcome
-from liveweights.config import Config, ModelTable
+from liveweights.config import Config
+from liveweights.model_table import ModelTable
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.gateway.settings import GatewaySettings
 

@@ -9,7 +9,8 @@ import pytest
 from tests.docs.pages import ROOT
 
 from liveweights.cli.manual import commands_page, settings_page, takes_of
-from liveweights.config import Config, ModelTable
+from liveweights.config import Config
+from liveweights.model_table import ModelTable
 
 
 class _Price(msgspec.Struct):

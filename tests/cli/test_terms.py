@@ -12,7 +12,8 @@ from typer.testing import CliRunner, Result
 
 from liveweights.cli import app
 from liveweights.cli.reference import toml_of
-from liveweights.config import DATABASE_URL, ConfigError, load_config
+from liveweights.config import DATABASE_URL, load_config
+from liveweights.model_table import ConfigError
 
 RULES = """
 purposes = { acme = "commercial" }

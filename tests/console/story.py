@@ -27,7 +27,7 @@ from liveweights.learn.job import Moved, Report
 from liveweights.meter.levies import BillingSettings
 from liveweights.record import window
 from liveweights.record.writer import Writer
-from liveweights.release import aliases
+from liveweights.release import aliases, canaries, moves
 from liveweights.serve.api.app import make_authenticator
 from liveweights.serve.api.identifiers import identifier
 from liveweights.serve.api.metrics import Metrics
@@ -118,8 +118,8 @@ async def _turn(pool: Pool, now: datetime) -> int:
         )
         for state, columns in steps:
             cycle = await ledger.advance(conn, cycle, state, **columns)
-        await aliases.start_canary(conn, "m", B, 0.1, cycle=cycle.id, reason="the gate passed")
-        await aliases.promote(conn, "m", B, cycle=cycle.id, reason="<b>better</b> live")
+        await canaries.start_canary(conn, "m", B, 0.1, cycle=cycle.id, reason="the gate passed")
+        await moves.promote(conn, "m", B, cycle=cycle.id, reason="<b>better</b> live")
         await ledger.advance(conn, cycle, "ended", outcome="promoted", reason="it is live")
     return cycle.id
 

@@ -23,7 +23,7 @@ from liveweights.cycle.attempt import Attempt
 from liveweights.cycle.settings import CycleSettings
 from liveweights.cycle.states import News, State
 from liveweights.learn.job import PROGRESS, Progress
-from liveweights.release import aliases, deployments
+from liveweights.release import canaries, deployments
 from liveweights.store.database import open_pool
 
 from .story import SUBJECT, tell
@@ -102,7 +102,7 @@ def test_the_circle_as_it_stands(database_dsn: str, tmp_path: Path) -> None:
             assert learning.next is None
             for state in ("calibrating", "warming", "gating", "canary"):
                 opened = await ledger.advance(conn, opened, state, candidate=C)
-            await aliases.start_canary(conn, "m", C, 0.1, reason="the gate passed")
+            await canaries.start_canary(conn, "m", C, 0.1, reason="the gate passed")
             await deployments.report(conn, "here", B, "failed", error="no memory")
             trying = await read_circle(conn, subject, "m")
             assert trying.turn is not None

@@ -11,7 +11,7 @@ from tests.scoreboard.examples import results as make_results
 from tests.scoreboard.examples import run as make_run
 
 from liveweights.console import export
-from liveweights.release import aliases, deployments
+from liveweights.release import canaries, deployments
 from liveweights.scoreboard.rows import keep_results, open_run
 from liveweights.store.database import Pool
 
@@ -350,7 +350,7 @@ def test_an_operator_overrules_a_canary(database_dsn: str) -> None:
         ):
             assert (await client.post("/releases/canary", data=form)).status_code == status, form
         async with pool.connection() as conn:
-            await aliases.start_canary(conn, "m", C, 0.1, reason="the gate passed")
+            await canaries.start_canary(conn, "m", C, 0.1, reason="the gate passed")
         page = (await client.get("/releases")).text
         assert ">Hold</button>" in page
         assert "reward, that it is not worse" in page
@@ -407,7 +407,7 @@ def test_a_canary_says_what_it_waits_for(database_dsn: str) -> None:
     async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
         client.auth = httpx.BasicAuth(*LOGIN)
         async with pool.connection() as conn:
-            await aliases.start_canary(conn, "m", C, 0.1, reason="the gate passed")
+            await canaries.start_canary(conn, "m", C, 0.1, reason="the gate passed")
         told = (await client.get("/releases.json")).json()
         assert (told["canary"], told["share"]) == (C, 0.1)
         assert told["waits"].startswith("wait: ")

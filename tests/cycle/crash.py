@@ -29,6 +29,7 @@ from tests.release.scripted import ScriptedEngine
 from tests.serve.api.doubles import make_tokenizer
 
 from liveweights.config import Config
+from liveweights.cycle import learning
 from liveweights.cycle import steps as steps_module
 from liveweights.cycle.worker import Worker
 from liveweights.engines.protocol import Sampling, Token
@@ -173,7 +174,7 @@ def run_worker(dsn: str, config: Config, home: Path, url: str, plan: Plan, repor
         await Worker(pool, config.for_worker(), home, url, owner="worker").run()
 
     steps_module.Steps.take = stepping  # type: ignore[method-assign]
-    steps_module.run_learner = learn  # type: ignore[attr-defined]
+    learning.run_learner = learn  # type: ignore[attr-defined]
     asyncio.run(go())
 
 

@@ -20,7 +20,7 @@ from liveweights.record.batch import prepare, store
 from liveweights.record.binary import encode
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
-from liveweights.release import aliases
+from liveweights.release import aliases, canaries
 from liveweights.release.rollout import begin, shares
 from liveweights.serve.router import Router
 from liveweights.store.database import Pool
@@ -82,7 +82,7 @@ class Product:
         share, shadow = shares(begin(settings), settings)
         async with self.pool.connection() as conn:
             cycle = await begin_release(conn, self.config.alias, checkpoint, "test")
-            await aliases.start_canary(
+            await canaries.start_canary(
                 conn,
                 self.config.alias,
                 checkpoint,
@@ -155,7 +155,7 @@ class Product:
         worker = self.worker()
         for _ in range(turns):
             await self.use(sessions)
-            worker.steps.next_look = 0.0
+            worker.steps.trying.next_look = 0.0
             cycle = await worker.turn()
             if cycle is not None and until(cycle):
                 return cycle

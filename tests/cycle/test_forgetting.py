@@ -16,8 +16,7 @@ from tests.record.rows import make_feedback, make_generation
 from tests.record.test_rollups import timed_id
 
 from liveweights.config import Config
-from liveweights.cycle import ledger
-from liveweights.cycle import steps as steps_module
+from liveweights.cycle import learning, ledger
 from liveweights.cycle.forgetting import Done, forget_user
 from liveweights.cycle.settings import CycleSettings
 from liveweights.learn.job import Job
@@ -31,7 +30,7 @@ from liveweights.record.refused import refused_generation
 from liveweights.record.response import StoredResponse
 from liveweights.record.responses import ResponseStore
 from liveweights.record.spill import Spill
-from liveweights.release import aliases
+from liveweights.release import aliases, canaries
 from liveweights.release.settings import RetentionSettings
 from liveweights.store.database import Connection
 from liveweights.store.partitions import ensure
@@ -170,7 +169,7 @@ def test_an_open_cycle_ends_and_starts_again_without_the_user(
 ) -> None:
     """A worker is at it: with an update under way, a candidate, or one that users see."""
     learner = Learner(waits=state == "learning")
-    monkeypatch.setattr(steps_module, "run_learner", learner.learn)
+    monkeypatch.setattr(learning, "run_learner", learner.learn)
 
     async def test(product: Product) -> None:
         await use(product)
@@ -192,7 +191,7 @@ def test_an_open_cycle_ends_and_starts_again_without_the_user(
             if state == "canary":
                 assert first.candidate is not None
                 gating = await ledger.advance(conn, first, "gating")
-                await aliases.start_canary(conn, "code", first.candidate, 0.5, reason="test")
+                await canaries.start_canary(conn, "code", first.candidate, 0.5, reason="test")
                 await ledger.advance(conn, gating, "canary")
         done = await forget(product)
         assert done.restarted == [first.id]
@@ -223,7 +222,7 @@ def test_without_a_worker_it_is_taken_back_here(
 ) -> None:
     """One was killed in the middle of an update: its job is there, and its lease runs out."""
     learner = Learner(waits=True)
-    monkeypatch.setattr(steps_module, "run_learner", learner.learn)
+    monkeypatch.setattr(learning, "run_learner", learner.learn)
 
     async def killed(folder: Path) -> None:
         (folder / "left.json").write_bytes((folder / "job.json").read_bytes())
@@ -231,7 +230,7 @@ def test_without_a_worker_it_is_taken_back_here(
 
     async def test(product: Product) -> None:
         await use(product)
-        monkeypatch.setattr(steps_module, "run_learner", killed)
+        monkeypatch.setattr(learning, "run_learner", killed)
         worker = product.worker()
         for _ in range(2):
             with contextlib.suppress(ConnectionAbortedError):
@@ -252,7 +251,7 @@ def test_what_a_failed_update_said_goes_too(
     async def fails(folder: Path) -> None:
         raise ValueError(f"cannot read {canary.TEXT}")
 
-    monkeypatch.setattr(steps_module, "run_learner", fails)
+    monkeypatch.setattr(learning, "run_learner", fails)
 
     async def test(product: Product) -> None:
         await use(product)

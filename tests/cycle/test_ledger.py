@@ -17,7 +17,8 @@ from liveweights.record.binary import encode
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
 from liveweights.release.alias import AliasError
-from liveweights.release.aliases import read, start_canary
+from liveweights.release.aliases import read
+from liveweights.release.canaries import start_canary
 from liveweights.store.database import Connection
 
 

@@ -13,7 +13,7 @@ from liveweights.cycle import live
 from liveweights.cycle.ledger import Cycle, begin_release, current
 from liveweights.record.shadow import keep_shadow
 from liveweights.record.shadow_answer import ShadowAnswer
-from liveweights.release import aliases
+from liveweights.release import aliases, canaries
 from liveweights.release.alias import AliasError, StaleVersion
 from liveweights.release.audience import count_audience
 from liveweights.release.rollout import Move
@@ -126,7 +126,7 @@ def test_a_person_may_hold_it_and_promote_it_with_a_reason(
         worker = product.worker()
         for _ in range(8):
             await product.use(20)
-            worker.steps.next_look = 0.0
+            worker.steps.trying.next_look = 0.0
             cycle = await worker.turn()
             assert cycle is not None
             assert cycle.state == "canary"
@@ -146,7 +146,7 @@ def test_whoever_acts_on_an_old_view_is_refused(database_dsn: str, tmp_path: Pat
         await product.try_out(GOOD)
         async with product.pool.connection() as conn:
             seen = await aliases.read(conn, "code")
-            await aliases.hold_canary(conn, "code", True, reason="r")
+            await canaries.hold_canary(conn, "code", True, reason="r")
             move = Move("promote", "r")
             with pytest.raises(StaleVersion):
                 await live.act(conn, seen, move, product.config.canary, cycle=None, evidence={})
@@ -188,7 +188,7 @@ def test_a_shadow_that_is_slow_is_stopped_before_anyone_sees_it(
         for _ in range(40):
             await product.use(5)
             await shade(product, seconds)
-            worker.steps.next_look = 0.0
+            worker.steps.trying.next_look = 0.0
             cycle = await worker.turn()
             assert cycle is not None
             async with product.pool.connection() as conn:

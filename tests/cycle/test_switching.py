@@ -18,7 +18,7 @@ from liveweights.cycle.switching import Refused, Wish, decide, passes
 from liveweights.gate.verdict import Evidence, Verdict
 from liveweights.learn.job import RESULT, WEIGHTS, Job, Report, Result, read_job
 from liveweights.learn.settings import LearnSettings
-from liveweights.release import aliases
+from liveweights.release import ancestry, canaries, moves
 from liveweights.release.alias import AliasError
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.registry import register
@@ -90,7 +90,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
         result = Result(report=report, held_back=[], baseline_weight={}, baseline_total={})
         (folder / RESULT).write_bytes(msgspec.json.encode(result))
 
-    monkeypatch.setattr("liveweights.cycle.steps.run_learner", learn)
+    monkeypatch.setattr("liveweights.cycle.learning.run_learner", learn)
     return jobs
 
 
@@ -143,7 +143,7 @@ def test_what_users_said_is_learnt_again_in_words(
             assert not example.generation.prompt_ids
             assert not example.generation.logprobs
         async with product.pool.connection() as conn:
-            assert await aliases.root_of(conn, cycle.candidate or "") == NEW
+            assert await ancestry.root_of(conn, cycle.candidate or "") == NEW
             standing = (await read_bases(conn))["code"]
             assert (standing.stands, standing.tries) == (BASE, NEW)
             _, attempt = await read_next(conn, product.config.for_worker())
@@ -179,8 +179,8 @@ def test_one_command_goes_back(database_dsn: str, tmp_path: Any) -> None:
             assert (await ledger.get(conn, "code", first.id)).outcome == "cancelled"
         second = await begin(product)
         async with product.pool.connection() as conn:
-            await aliases.start_canary(conn, "code", NEW, 0.5, reason="r", across=True)
-            await aliases.promote(conn, "code", NEW, cycle=second.id, reason="good")
+            await canaries.start_canary(conn, "code", NEW, 0.5, reason="r", across=True)
+            await moves.promote(conn, "code", NEW, cycle=second.id, reason="good")
             await conn.execute(
                 "update cycles set state = 'ended', outcome = 'promoted', candidate = %s,"
                 " ended_at = now() where id = %s",

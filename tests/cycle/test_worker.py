@@ -9,15 +9,16 @@ import msgspec
 import pytest
 from tests.record.rows import make_feedback, make_generation
 
-from liveweights.config import Config, ModelTable
-from liveweights.cycle import ledger
+from liveweights.config import Config
+from liveweights.cycle import learning, ledger
 from liveweights.cycle import steps as steps_module
 from liveweights.cycle.updating import LearnerFailed
 from liveweights.holder import Held, Holder
 from liveweights.learn.job import Job, read_job
+from liveweights.model_table import ModelTable
 from liveweights.record.batch import prepare, store
 from liveweights.record.binary import encode
-from liveweights.release import aliases
+from liveweights.release import canaries, moves
 from liveweights.release.settings import RetentionSettings, SigningSettings
 from liveweights.store.database import open_pool
 from liveweights.terms.criteria import Candidate
@@ -60,7 +61,7 @@ def same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
             for path in one.iterdir():
                 path.rename(folder / path.name)
 
-    monkeypatch.setattr(steps_module, "run_learner", learn)
+    monkeypatch.setattr(learning, "run_learner", learn)
 
 
 async def turn_until(product: Product, state: str) -> ledger.Cycle:
@@ -76,10 +77,10 @@ async def turn_until(product: Product, state: str) -> ledger.Cycle:
 def test_a_cycle_whose_incumbent_was_taken_back_ends(database_dsn: str, tmp_path: Path) -> None:
     async def test(product: Product) -> None:
         async with product.pool.connection() as conn:
-            await aliases.promote(conn, "code", GOOD, reason="r")
+            await moves.promote(conn, "code", GOOD, reason="r")
             cycle = await ledger.begin(conn, "code", {})
             assert cycle.incumbent == GOOD
-            await aliases.rollback(conn, "code", reason="bad")
+            await moves.rollback(conn, "code", reason="bad")
         ended = await product.worker().turn()
         assert ended is not None
         assert (ended.id, ended.outcome) == (cycle.id, "rejected")
@@ -95,8 +96,8 @@ def test_weights_that_did_harm_are_not_tried_again(database_dsn: str, tmp_path: 
         first = await turn_until(product, "warming")
         assert first.candidate is not None
         async with product.pool.connection() as conn:
-            await aliases.start_canary(conn, "code", first.candidate, 0.1, reason="r")
-            await aliases.abort_canary(conn, "code", reason="slow", evidence={"proven": True})
+            await canaries.start_canary(conn, "code", first.candidate, 0.1, reason="r")
+            await canaries.abort_canary(conn, "code", reason="slow", evidence={"proven": True})
             await ledger.advance(conn, first, "ended", outcome="rolled_back", reason="slow")
         again = await turn_until(product, "ended")
         assert (again.outcome, again.candidate) == ("rejected", first.candidate)
@@ -117,7 +118,7 @@ def test_what_users_wrote_is_in_a_file_only_while_the_update_runs(
             raise LearnerFailed("no memory")
         pretend_to_learn(folder)
 
-    monkeypatch.setattr(steps_module, "run_learner", learn)
+    monkeypatch.setattr(learning, "run_learner", learn)
 
     async def test(product: Product) -> None:
         await product.use(20)
@@ -253,7 +254,7 @@ def test_a_model_learns_from_what_a_hosted_one_answered(
         seen.append(read_job(folder / "job.json"))
         pretend_to_learn(folder)
 
-    monkeypatch.setattr(steps_module, "run_learner", learn)
+    monkeypatch.setattr(learning, "run_learner", learn)
 
     async def test(product: Product) -> None:
         await answer_elsewhere(product)
@@ -286,7 +287,7 @@ def test_what_may_not_be_learnt_from_stays_unread(database_dsn: str, tmp_path: P
         await answer_elsewhere(product)
         models = [Candidate(facts=unknown_facts(name)) for name in ("code", "big")]
         worker = product.worker()
-        worker.steps.terms = Terms(models, [ban])
+        worker.steps.shop.terms = Terms(models, [ban])
         ended = await worker.turn(now=True)
         assert ended is not None
         assert (ended.outcome, ended.reason) == (

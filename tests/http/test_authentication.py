@@ -12,11 +12,12 @@ from tests.meter.stored import NOW, stored, with_rights
 from tests.serve.api.doubles import make_api
 
 from liveweights.app.server import status_routes
-from liveweights.config import Config, ConfigError, load_config
+from liveweights.config import Config, load_config
 from liveweights.http.authentication import Authenticator
 from liveweights.http.errors import ApiError
 from liveweights.meter.keys import Client, Keys, digest_of
 from liveweights.meter.secret import make_key
+from liveweights.model_table import ConfigError
 from liveweights.serve.api.app import make_authenticator
 from liveweights.serve.api.settings import ApiSettings
 

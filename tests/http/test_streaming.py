@@ -10,6 +10,7 @@ from tests.serve.api.doubles import BASE, Answer, Api, make_api
 
 from liveweights.engines.protocol import EngineError, PromptTooLong, UnknownCheckpoint
 from liveweights.http.streaming import while_connected
+from liveweights.record.binary import encode
 from liveweights.record.errors import WriterClosed
 
 PATHS = {
@@ -19,8 +20,8 @@ PATHS = {
 EVERY_WAY = [(path, stream) for path in PATHS for stream in (True, False)]
 
 
-def request(api: Api, path: str, stream: bool, **more: Any) -> Any:
-    return api.acall("POST", path, PATHS[path] | {"stream": stream}, **more)
+def request(api: Api, path: str, stream: bool, *, n: int = 1, **more: Any) -> Any:
+    return api.acall("POST", path, PATHS[path] | {"stream": stream, "n": n}, **more)
 
 
 @pytest.mark.parametrize(("path", "stream"), EVERY_WAY)
@@ -151,6 +152,61 @@ def test_the_record_is_made_before_the_last_byte() -> None:
 
     asyncio.run(scenario(True))
     asyncio.run(scenario(False))
+
+
+def test_no_choice_is_lost_whose_client_leaves_while_they_are_recorded() -> None:
+    async def scenario() -> None:
+        api = make_api("hi")
+        add, room, waiting = api.recorder.add_generation, asyncio.Event(), asyncio.Event()
+
+        async def crowded(generation: Any, /) -> None:
+            waiting.set()
+            await room.wait()
+            await add(generation)
+
+        api.recorder.add_generation = crowded  # type: ignore[method-assign]
+        hang_up = asyncio.Event()
+        task = asyncio.create_task(request(api, "/v1/completions", False, n=3, hang_up=hang_up))
+        await waiting.wait()
+        hang_up.set()
+        await task
+        room.set()
+        while len(api.recorder.generations) < 3:
+            await asyncio.sleep(0)
+        assert {row.output for row in api.recorder.generations.values()} == {"hi"}
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_prompt_is_counted_once_though_its_first_choice_had_not_begun(stream: bool) -> None:
+    """The client leaves when two of three choices have tokens."""
+
+    async def scenario() -> None:
+        pauses, forever = 0, asyncio.Event()
+
+        async def pause() -> None:
+            nonlocal pauses
+            pauses += 1
+            if pauses == 1 or pauses > 5:  # the first choice, and the others after four tokens
+                await forever.wait()
+            await asyncio.sleep(0)
+
+        api, hang_up = make_api("hello", pause=pause), asyncio.Event()
+        task = asyncio.create_task(
+            request(api, "/v1/completions", stream, n=3, hang_up=hang_up, answer=Answer())
+        )
+        while pauses < 7:
+            await asyncio.sleep(0)
+        hang_up.set()
+        await task
+        rows = [encode(row).counts for row in api.recorder.generations.values()]
+        assert len(rows) == 2
+        assert sum(counts.output for counts in rows) == 4
+        prompt = len(next(iter(api.recorder.generations.values())).prompt_ids)
+        assert sorted((counts.prompt, counts.requests) for counts in rows) == [(0, 0), (prompt, 1)]
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("stream", [True, False])

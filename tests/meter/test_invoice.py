@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from zoneinfo import ZoneInfo
 
@@ -11,11 +11,13 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.meter.test_periods import ZONES
 
 from liveweights.meter.invoice import Charges, Invoice, Month, Statement, make_statements
 from liveweights.meter.invoice_pages import COLUMNS, page, show_price, show_share, shown, table
 from liveweights.meter.invoice_pdf import write_pdf
 from liveweights.meter.levies import BillingSettings, Levy
+from liveweights.meter.periods import find_window
 from liveweights.meter.prices import EPOCH, PriceRow
 
 PRICES = {n: PriceRow(id=n, since=EPOCH, input=n * 10**8, output=10**9) for n in (1, 2)}
@@ -135,6 +137,24 @@ def test_a_month_is_of_the_tenants_time_zone(zone: str, month: str, since: str, 
     assert found.until == datetime.fromisoformat(until).replace(tzinfo=UTC)
     assert found.next.since == found.until
     assert str(found) == month
+
+
+@given(st.sampled_from(ZONES), st.integers(2000 * 12, 2037 * 12 - 1))
+def test_a_month_begins_when_a_clock_on_the_wall_first_shows_its_first_day(
+    zone: str, number: int
+) -> None:
+    """Found by looking at the clock every half minute; a budget's month is the same."""
+    where, (year, month) = ZoneInfo(zone), divmod(number, 12)
+    first = date(year, month + 1, 1)
+    look = datetime(year, month + 1, 1, tzinfo=UTC) - timedelta(hours=26)
+    while look.astimezone(where).date() < first:
+        look += timedelta(seconds=30)
+    found = Month.parse(f"{first:%Y-%m}", where)
+    assert found.since == look
+    window = find_window("month", where, look)
+    assert (window.begins, window.ends) == (found.since, found.until)
+    just_before = find_window("month", where, look - timedelta(microseconds=1))
+    assert just_before.ends == found.since == found.before.until
 
 
 @pytest.mark.parametrize("text", ["2026-13", "2026-00", "2026-1", "x", "", "2026-10-01", "0000-01"])

@@ -68,7 +68,7 @@ def test_a_float_says_15_digits_of_an_amount(nanos: int) -> None:
 
 
 def test_currencies_have_their_own_smallest_amounts() -> None:
-    assert [minor_digits(code) for code in ("USD", "JPY", "KWD")] == [2, 0, 3]
+    assert [minor_digits(code) for code in ("USD", "JPY", "KWD", "CLF")] == [2, 0, 3, 4]
     assert to_minor(1_005_000_000, "USD") == 100  # 1.005: the even one of 1.00 and 1.01
     assert to_minor(1_015_000_000, "USD") == 102
     assert to_minor(-1_015_000_000, "USD") == -102

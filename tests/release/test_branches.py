@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.release.scripted import ScriptedEngine
 from tests.release.test_deployer import BASE, QUICK, TOPS, A, B, C, Circle, D
 
-from liveweights.release import aliases
+from liveweights.release import aliases, branches, canaries, moves
 from liveweights.release.alias import Alias, AliasError, AnotherTenant
 from liveweights.release.deployer import Deployer
 from liveweights.release.deployments import Desired, order, order_own
@@ -94,21 +94,21 @@ def test_a_branch_begins_with_what_all_have_and_follows_until_it_has_its_own(
 ) -> None:
     async def test(c: Circle) -> None:
         async with c.pool.connection() as conn:
-            made = await aliases.create_branch(conn, "m", "acme")
+            made = await branches.create_branch(conn, "m", "acme")
             assert (made.name, made.live, made.model, made.tenant) == ("m:acme", BASE, "m", "acme")
-            assert await aliases.create_branch(conn, "m", "acme") == made
-            await aliases.promote(conn, "m", D, reason="better for all")
+            assert await branches.create_branch(conn, "m", "acme") == made
+            await moves.promote(conn, "m", D, reason="better for all")
             assert (await aliases.read(conn, "m:acme")).live == BASE
-            await aliases.follow_shared(conn, "m:acme")
+            await branches.follow_shared(conn, "m:acme")
             assert (await aliases.read(conn, "m:acme")).live == D
-            await aliases.promote(conn, "m:acme", A, reason="better for acme")
-            await aliases.follow_shared(conn, "m:acme")
-            await aliases.follow_shared(conn, "m")
+            await moves.promote(conn, "m:acme", A, reason="better for acme")
+            await branches.follow_shared(conn, "m:acme")
+            await branches.follow_shared(conn, "m")
             assert (await aliases.read(conn, "m:acme")).live == A
             assert (await aliases.read(conn, "m")).live == D
-            (own,) = await aliases.read_own(conn, "m")
+            (own,) = await branches.read_own(conn, "m")
             assert (own.tenant, own.live, own.canary) == ("acme", A, None)
-            (ended,) = await aliases.retire(conn, "acme", "gone")
+            (ended,) = await branches.retire(conn, "acme", "gone")
             assert ended.name == "m:acme"
             assert (await aliases.read(conn, "m:acme")).live == D
             cursor = await conn.execute(
@@ -129,15 +129,15 @@ def test_what_is_a_tenants_own_answers_under_no_other_alias(
 ) -> None:
     async def test(c: Circle) -> None:
         async with c.pool.connection() as conn:
-            await aliases.create_branch(conn, "m", "acme")
+            await branches.create_branch(conn, "m", "acme")
             for name, checkpoint in (("m", A), ("m:acme", B)):
                 with pytest.raises(AnotherTenant, match="nobody else is answered by it"):
-                    await aliases.promote(conn, name, checkpoint, reason="by hand")
+                    await moves.promote(conn, name, checkpoint, reason="by hand")
                 with pytest.raises(AnotherTenant):
-                    await aliases.start_canary(conn, name, checkpoint, 0.5, reason="by hand")
+                    await canaries.start_canary(conn, name, checkpoint, 0.5, reason="by hand")
             await aliases.create(conn, "m:bolt", BASE)
             with pytest.raises(AliasError, match="call that model otherwise"):
-                await aliases.create_branch(conn, "m", "bolt")
+                await branches.create_branch(conn, "m", "bolt")
 
     run(database_dsn, tmp_path, test)
 
@@ -161,8 +161,8 @@ def deploy(c: Circle, most: int = 16, *, per_tenant: bool = True) -> Deployer:
 async def give_their_own(c: Circle) -> None:
     async with c.pool.connection() as conn:
         for checkpoint, tenant in OWNERS.items():
-            await aliases.create_branch(conn, "m", tenant)
-            await aliases.promote(conn, f"m:{tenant}", checkpoint, reason="test")
+            await branches.create_branch(conn, "m", tenant)
+            await moves.promote(conn, f"m:{tenant}", checkpoint, reason="test")
 
 
 def answer(c: Circle, tenant: str | None) -> str:
@@ -208,7 +208,7 @@ def test_a_tenant_that_is_retired_is_answered_as_all_are(database_dsn: str, tmp_
             answer(c, "acme")
             await c.until(lambda: answer(c, "acme") == A)
             async with c.pool.connection() as conn:
-                await aliases.retire(conn, "acme", "gone")
+                await branches.retire(conn, "acme", "gone")
             await c.until(lambda: answer(c, "acme") == BASE and A not in c.engine.resident())
 
     run(database_dsn, tmp_path, test)

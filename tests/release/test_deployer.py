@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.release.scripted import ScriptedEngine
 
-from liveweights.release import aliases
+from liveweights.release import aliases, canaries, moves
 from liveweights.release.deployer import Deployer
 from liveweights.release.deployments import keep_warm, let_go, ready
 from liveweights.release.settings import DeploymentSettings
@@ -92,7 +92,7 @@ class Circle:
 
     async def promote(self, checkpoint: str) -> None:
         async with self.pool.connection() as conn:
-            await aliases.promote(conn, "m", checkpoint, reason="test")
+            await moves.promote(conn, "m", checkpoint, reason="test")
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_promotion_is_loaded_probed_routed_to_and_the_one_before_is_kept(circl
             assert c.engine.bases[A] == BASE
             assert deployer.states() == {BASE: "ready", A: "ready"}
             async with c.pool.connection() as conn:
-                await aliases.rollback(conn, "m", reason="test")
+                await moves.rollback(conn, "m", reason="test")
             await c.serves(BASE)
             assert c.engine.loaded == [BASE, A]  # nothing had to be loaded for it
             await c.until(lambda: c.engine.unloaded == [A])
@@ -151,14 +151,14 @@ def test_sessions_reach_a_canary_only_when_it_is_ready(circle) -> None:
             await c.serves(BASE)
             c.engine.gate.clear()
             async with c.pool.connection() as conn:
-                await aliases.start_canary(conn, "m", A, 0.5, reason="test")
+                await canaries.start_canary(conn, "m", A, 0.5, reason="test")
             await c.until(lambda: deployer.states().get(A) == "loading")
             sessions = [str(number) for number in range(64)]
             assert {c.answers(s) for s in sessions} == {BASE}
             c.engine.gate.set()
             await c.until(lambda: {c.answers(s) for s in sessions} == {BASE, A})
             async with c.pool.connection() as conn:
-                await aliases.abort_canary(conn, "m", reason="test")
+                await canaries.abort_canary(conn, "m", reason="test")
             await c.until(lambda: {c.answers(s) for s in sessions} == {BASE})
             await c.until(lambda: c.engine.resident() == {BASE})
 
@@ -252,7 +252,7 @@ def test_a_request_in_flight_keeps_its_checkpoint_and_may_be_rolled_back_to(circ
                 await asyncio.sleep(0.1)
                 assert BASE in c.engine.resident()
                 async with c.pool.connection() as conn:
-                    await aliases.rollback(conn, "m", reason="test")
+                    await moves.rollback(conn, "m", reason="test")
                 await c.serves(BASE)
                 assert c.engine.loaded == [BASE, A]
                 await c.promote(A)
@@ -272,7 +272,7 @@ def test_what_was_rolled_back_from_stops_answering_before_the_other_is_loaded(ci
             await c.until(lambda: set(deployer.states()) == {B, C})
             c.engine.gate.clear()  # A would take for ever to load
             async with c.pool.connection() as conn:
-                await aliases.rollback(conn, "m", A, reason="C is bad")
+                await moves.rollback(conn, "m", A, reason="C is bad")
             await c.serves(B)
             await asyncio.sleep(0.2)
             assert c.answers() == B
@@ -432,13 +432,13 @@ def test_a_canary_takes_memory_too_and_without_room_cannot_be_served(circle) -> 
             async with c.deployer(share=share) as deployer:
                 async with share.use():
                     async with c.pool.connection() as conn:
-                        await aliases.start_canary(conn, "m", A, 0.5, reason="test")
+                        await canaries.start_canary(conn, "m", A, 0.5, reason="test")
                     await c.until(lambda: deployer.states() == states)  # noqa: B023
                 assert c.answers() in states
                 if room == 1:
                     assert "needs" in deployer.failures()[A]
                 async with c.pool.connection() as conn:
-                    await aliases.abort_canary(conn, "m", reason="test")
+                    await canaries.abort_canary(conn, "m", reason="test")
             await c.engine.close()
 
     circle(test)

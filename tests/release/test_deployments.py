@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from liveweights.release import aliases
+from liveweights.release import aliases, canaries, moves
 from liveweights.release.deployments import Desired, keep_warm, let_go, order, read_desired
 from liveweights.store.database import Connection
 from liveweights.weights.checkpoint import Checkpoint
@@ -55,7 +55,7 @@ def test_an_alias_and_its_history_are_of_one_moment(database_dsn: str, at: int) 
         await _release(conn, A, B, C)
 
     async def roll_back(conn: Connection) -> None:
-        await aliases.rollback(conn, "m", A, reason="C is bad")
+        await moves.rollback(conn, "m", A, reason="C is bad")
 
     desired = read_amid(database_dsn, at, prepare, roll_back)
     (alias,) = desired.aliases
@@ -71,7 +71,7 @@ def test_what_goes_from_warm_to_live_is_wanted_at_every_moment(database_dsn: str
         await keep_warm(conn, B, 60)
 
     async def promote(conn: Connection) -> None:
-        await aliases.promote(conn, "m", B, reason="good")
+        await moves.promote(conn, "m", B, reason="good")
         await let_go(conn, B)
 
     assert B in order(read_amid(database_dsn, at, prepare, promote), 0, 4)
@@ -85,7 +85,7 @@ async def _release(conn: Connection, *checkpoints: str) -> None:
             await aliases.create(conn, "m", checkpoint)
         else:
             await register(conn, Checkpoint(checkpoint, "adapter", Path("/"), A, A), {})
-            await aliases.promote(conn, "m", checkpoint, reason="good")
+            await moves.promote(conn, "m", checkpoint, reason="good")
 
 
 def test_a_canary_on_another_base_is_that_bases_guest(database_dsn: str) -> None:
@@ -95,7 +95,7 @@ def test_a_canary_on_another_base_is_that_bases_guest(database_dsn: str) -> None
             other, learnt = (f"{name}@111111111111" for name in ("other", "learnt"))
             await register(conn, Checkpoint(other, "base", Path("/")), {})
             await register(conn, Checkpoint(learnt, "adapter", Path("/"), other, other), {})
-            await aliases.start_canary(conn, "m", learnt, 0.5, reason="r", across=True)
+            await canaries.start_canary(conn, "m", learnt, 0.5, reason="r", across=True)
             here, there = [await read_desired(conn, base) for base in (A, other)]
             assert [alias.canary for alias in here.aliases] == [learnt]
             assert order(here, 0, 4) == [A]
@@ -103,7 +103,7 @@ def test_a_canary_on_another_base_is_that_bases_guest(database_dsn: str) -> None
             assert not there.aliases
             assert order(there, 0, 4) == [learnt]
             assert there.versions[learnt] == ("m:2",)
-            await aliases.promote(conn, "m", learnt, reason="good")
+            await moves.promote(conn, "m", learnt, reason="good")
             here, there = [await read_desired(conn, base) for base in (A, other)]
             assert order(here, 4, 4) == []
             assert order(there, 4, 4) == [learnt]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.weights.test_registry import adapter
 
 from liveweights.cycle.ledger import advance, begin
-from liveweights.release import aliases
+from liveweights.release import aliases, canaries, moves
 from liveweights.release.alias import AliasError
 from liveweights.release.deployments import keep_warm
 from liveweights.release.retention import (
@@ -122,9 +122,9 @@ def test_everything_that_is_needed_stays_and_says_why(database_dsn: str, tmp_pat
         conn = disk.conn
         first, second, third, canary, warm, idle = [await disk.add(n) for n in range(6)]
         for checkpoint in (first, second, third):
-            await aliases.promote(conn, "m", checkpoint, reason="r")
+            await moves.promote(conn, "m", checkpoint, reason="r")
         await begin(conn, "m", {})
-        await aliases.start_canary(conn, "m", canary, 0.1, reason="r")
+        await canaries.start_canary(conn, "m", canary, 0.1, reason="r")
         await keep_warm(conn, warm, 60)
         needed = await read_needed(conn, 1)
         assert needed[third] == "live on 'm'"
@@ -145,7 +145,7 @@ def test_a_delta_keeps_the_weights_that_it_changes(database_dsn: str, tmp_path: 
     async def test(disk: Disk) -> None:
         parent = await disk.add(0)
         delta = await disk.add(1, parent=parent, delta=True)
-        await aliases.promote(disk.conn, "m", delta, reason="r")
+        await moves.promote(disk.conn, "m", delta, reason="r")
         assert await disk.prune() == []
 
     on_disk(database_dsn, tmp_path, test)
@@ -155,18 +155,18 @@ def test_what_was_pruned_can_be_named_but_not_had(database_dsn: str, tmp_path: P
     async def test(disk: Disk) -> None:
         old, new, gone = await disk.add(0), await disk.add(1), await disk.add(2)
         for checkpoint in (gone, old, new):
-            await aliases.promote(disk.conn, "m", checkpoint, reason="r")
+            await moves.promote(disk.conn, "m", checkpoint, reason="r")
         assert await disk.prune() == [gone]
         for change in (
-            aliases.rollback(disk.conn, "m", gone, reason="r"),
-            aliases.promote(disk.conn, "m", gone, reason="r"),
-            aliases.start_canary(disk.conn, "m", gone, 0.1, reason="r"),
+            moves.rollback(disk.conn, "m", gone, reason="r"),
+            moves.promote(disk.conn, "m", gone, reason="r"),
+            canaries.start_canary(disk.conn, "m", gone, 0.1, reason="r"),
         ):
             with pytest.raises(AliasError, match="pruned on"):
                 await change
-        assert (await aliases.rollback(disk.conn, "m", reason="r")).live == old
+        assert (await moves.rollback(disk.conn, "m", reason="r")).live == old
         # The next former one is gone: the rollback goes past it to what is there.
-        assert (await aliases.rollback(disk.conn, "m", reason="r")).live == BASE
+        assert (await moves.rollback(disk.conn, "m", reason="r")).live == BASE
 
     on_disk(database_dsn, tmp_path, test)
 

@@ -16,7 +16,7 @@ from liveweights.config import Config
 from liveweights.learn.rewards import RewardMap
 from liveweights.record.answers import JudgedAnswer
 from liveweights.record.feedback import Feedback
-from liveweights.release import aliases
+from liveweights.release import moves
 from liveweights.release.page import draw_history, to_html, to_markdown
 from liveweights.release.scorecard import (
     Row,
@@ -150,7 +150,7 @@ def test_the_scorecard_of_a_canary_says_for_whom_and_how_many(
                 await product.try_out(name)
                 await product.run(40, 40, lambda cycle: cycle.state == "ended")
             async with pool.connection() as conn:
-                await aliases.rollback(conn, "code", reason="<script> trial")
+                await moves.rollback(conn, "code", reason="<script> trial")
                 with pytest.raises(NotRegistered):
                     await read_scorecard(conn, "nobody@1", {})
                 ids = await read_history(conn, "code")

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from liveweights.release import aliases, deployments
+from liveweights.release import aliases, ancestry, canaries, deployments, moves
 from liveweights.release.alias import AliasError, AnotherBase
 from liveweights.release.deployments import read_desired, ready, stand_ins
 from liveweights.release.history import read_history, rollback_targets
@@ -91,8 +91,8 @@ def test_a_switch_there_and_back_keeps_what_was_learnt(database_dsn: str) -> Non
         await serve(conn, ONE.id)
         for checkpoint in (LEARNT, DEEPER):
             await register(conn, checkpoint, {})
-            await aliases.promote(conn, "code", checkpoint.id, reason="good")
-        assert await aliases.root_of(conn, DEEPER.id) == ONE.id
+            await moves.promote(conn, "code", checkpoint.id, reason="good")
+        assert await ancestry.root_of(conn, DEEPER.id) == ONE.id
         await deployments.withdraw(conn, "host:1")
 
         assert await start(conn, TWO, switch=True) == TWO.id
@@ -106,9 +106,9 @@ def test_a_switch_there_and_back_keeps_what_was_learnt(database_dsn: str) -> Non
         assert await rollback_targets(conn, "code") == []
         assert stand_ins(history) == [TWO.id]
         for move in (
-            aliases.rollback(conn, "code", LEARNT.id, reason="test"),
-            aliases.promote(conn, "code", LEARNT.id, reason="test"),
-            aliases.start_canary(conn, "code", LEARNT.id, 0.1, reason="test"),
+            moves.rollback(conn, "code", LEARNT.id, reason="test"),
+            moves.promote(conn, "code", LEARNT.id, reason="test"),
+            canaries.start_canary(conn, "code", LEARNT.id, 0.1, reason="test"),
         ):
             with pytest.raises(AnotherBase, match=f"builds on {ONE.id}"):
                 await move

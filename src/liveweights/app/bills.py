@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from liveweights import __version__
+from liveweights.app.cards import find_card
 from liveweights.bom.facts import Hosted, Service
-from liveweights.bom.origin import find_origin
+from liveweights.bom.origin import make_origin
 from liveweights.bom.packages import list_packages
 from liveweights.bom.read import Known
-from liveweights.catalog.catalogue import Catalogue
+from liveweights.catalog.library import open_library
 from liveweights.config import Config
 
 CONTROLS: tuple[str, ...] = (
@@ -23,7 +25,8 @@ CONTROLS: tuple[str, ...] = (
 
 def know_service(config: Config, home: Path) -> Known:
     """Raises CatalogueError."""
-    catalogue = Catalogue(home)
+    library = open_library(home, datetime.now(UTC).date())
+    catalogue = library.catalogue
     controls = list(CONTROLS)
     if config.signing.public_key:
         controls.append("only checkpoints that the service's key has signed are loaded")
@@ -40,7 +43,7 @@ def know_service(config: Config, home: Path) -> Known:
                 alias=one.alias,
                 model=one.model,
                 url=one.upstream,
-                origin=find_origin(catalogue, {}, [one.model]),
+                origin=make_origin(catalogue, find_card(library, one, config.cache_folder())),
             )
             for one in config.list_hosted()
         ),

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from liveweights.app.cards import read_prices
 from liveweights.app.serving import list_served
-from liveweights.catalog.catalogue import Catalogue
-from liveweights.catalog.prices import PriceList
+from liveweights.catalog.library import Library, open_library
 from liveweights.config import Config
 from liveweights.exposure.facts import Served
 from liveweights.exposure.losses import list_losses
@@ -33,17 +33,13 @@ NEEDED: tuple[Action, ...] = ("load", "route")
 """What a substitute must be allowed to do."""
 
 
-class PricesRefused(ValueError):
-    """The home's list of prices is not understood."""
-
-
 async def read_exposure(
     conn: Connection, settings: Config, home: Path, window: Window, gone: Sequence[Without]
 ) -> Exposure:
     """In whole days (UTC); with what would take the place of what is imagined to be ``gone``.
-    ``settings`` have all models of the service. Raises CatalogueError, PricesRefused."""
-    known = Catalogue(home)
-    served = await asyncio.to_thread(list_served, settings, known)
+    ``settings`` have all models of the service. Raises CatalogueError."""
+    library = open_library(home, datetime.now(UTC).date())
+    served = await asyncio.to_thread(list_served, settings, library)
     traffic = await read_traffic(conn, window.since, window.until)
     learnt = await read_learnt(conn)
     report = make_exposure(
@@ -53,12 +49,12 @@ async def read_exposure(
         await read_figures(conn, window.until),
         since=window.since.date(),
         until=(window.until - timedelta(microseconds=1)).date(),
-        rules=list_rules(served, known),
+        rules=list_rules(served, library.catalogue),
     )
     if not gone:
         return report
     today = datetime.now(UTC).date()
-    options = await asyncio.to_thread(_options, settings, home, known, served)
+    options = await asyncio.to_thread(_options, settings, library, served)
     overrides = [one.override for one in await read_overrides(conn, today)]
     book = Book([one.model.facts for one in options], settings.terms, overrides=overrides)
     losses = await asyncio.to_thread(
@@ -84,11 +80,9 @@ def _denied_by(book: Book, settings: Config, name: str, today: date) -> str | No
     return None
 
 
-def _options(
-    settings: Config, home: Path, known: Catalogue, served: Sequence[Served]
-) -> list[Option]:
+def _options(settings: Config, library: Library, served: Sequence[Served]) -> list[Option]:
     """The models of the service, then all others of the catalogue."""
-    listed = _prices(home)
+    known, listed = library.catalogue, read_prices(library)
     hosted = {one.alias: one for one in settings.list_hosted()}
     options: list[Option] = []
     for model in served:
@@ -104,12 +98,3 @@ def _options(
             prices = known.prices(card, listed)
             options.append(Option(model=model, is_served=False, prices=prices))
     return options
-
-
-def _prices(home: Path) -> PriceList:
-    from liveweights.catalog.price_library import current_prices
-
-    try:
-        return current_prices(home, datetime.now(UTC).date())
-    except (OSError, ValueError) as error:
-        raise PricesRefused(str(error)) from error

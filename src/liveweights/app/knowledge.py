@@ -10,8 +10,9 @@ from liveweights.app.bases import at_bases
 from liveweights.app.place import Place
 from liveweights.app.profiles import CatalogueRefused, Known, read_known
 from liveweights.app.terms import Lookout, find_closed
-from liveweights.config import Config, ModelTable
+from liveweights.config import Config
 from liveweights.cycle.bases import Standing
+from liveweights.model_table import ModelTable
 from liveweights.serve.models import Model
 from liveweights.store.database import Pool
 from liveweights.terms.decision import Match

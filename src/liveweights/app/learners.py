@@ -10,13 +10,14 @@ from liveweights.app.bases import at_bases
 from liveweights.app.place import Place
 from liveweights.app.profiles import CatalogueRefused, Known, read_known
 from liveweights.app.terms import make_terms
-from liveweights.config import Config, ModelTable, read_tables
+from liveweights.config import Config, read_tables
 from liveweights.cycle.bases import Standing, read_bases
 from liveweights.cycle.tenants import forget_tenant, found_branches
 from liveweights.cycle.worker import Worker
 from liveweights.holder import Held
 from liveweights.meter.tenants import read_tenants
-from liveweights.release import aliases
+from liveweights.model_table import ModelTable
+from liveweights.release import aliases, branches
 from liveweights.release import models as rows
 from liveweights.release.alias import UnknownAlias
 from liveweights.release.deployer import AWAY
@@ -164,7 +165,7 @@ class Learners:
             await conn.commit()  # before the workers look for them
         if not models and not self._of_tenants:
             return
-        wanted = {b.name for b in await aliases.read_branches(conn) if b.model in models}
+        wanted = {b.name for b in await branches.read_branches(conn) if b.model in models}
         for name in self._of_tenants.keys() - wanted:
             worker, task = self._of_tenants.pop(name)
             task.cancel()

@@ -5,106 +5,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-import msgspec
-
-from liveweights.app.bases import at_bases, plan_change
+from liveweights.app.bases import at_bases
 from liveweights.app.billing import settle_billing
+from liveweights.app.chores import Chores
+from liveweights.app.crossing import Crossing
 from liveweights.app.knowledge import Knowledge
+from liveweights.app.opening import POLL, Opener
 from liveweights.app.place import Place
-from liveweights.app.start import find_base
-from liveweights.app.terms import Lookout, describe
-from liveweights.app.wiring import open_hosted, open_model
-from liveweights.catalog.card import read_card
-from liveweights.config import Config, ConfigError, ModelSettings, ModelTable, read_table
+from liveweights.app.seat import RETRY, Failure, NotAllowed, Seat
+from liveweights.app.terms import Lookout
+from liveweights.config import Config
 from liveweights.cycle.bases import Standing as Stands
 from liveweights.cycle.bases import read_bases
-from liveweights.engines.context import with_context
+from liveweights.model_table import ConfigError, ModelSettings, ModelTable, read_table
 from liveweights.release import models as rows
-from liveweights.release.alias import AnotherBase
-from liveweights.release.deployer import AWAY, DATABASE_PATIENCE, Deployer
+from liveweights.release.deployer import AWAY, DATABASE_PATIENCE
 from liveweights.release.models import Row, Standing
-from liveweights.release.standing import stand
-from liveweights.serve.hosted.model import Hosted
 from liveweights.serve.hosted.models import HostedModels
 from liveweights.serve.hosted.settings import HostedSettings
-from liveweights.serve.memory.memory import Memory
-from liveweights.serve.models import Model, Models
-from liveweights.serve.router import Router
+from liveweights.serve.models import Models
 from liveweights.store.database import Pool, listen
-from liveweights.terms.decision import Match
 from liveweights.weights.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT = 3.0
 """Seconds between looks at the rows, where nobody says that they have changed."""
-RETRY = 30.0
-"""Seconds after which a model that could not be opened is tried again."""
-POLL = 0.1
-"""Seconds between looks whether a model is loaded, or nobody uses it any more."""
-
-
-class CannotReplace(RuntimeError):
-    """A model's new settings do not work; it goes on with those of before."""
-
-
-class NotAllowed(RuntimeError):
-    """The terms do not let a model be loaded."""
-
-    def __init__(self, name: str, by: Match) -> None:
-        super().__init__(describe(name, by))
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class Seat:
-    """A model as this instance runs it, local or hosted. ``version`` is its row's; None of the
-    settings file's. What ``stack`` holds is closed once nobody uses it."""
-
-    settings: ModelSettings | HostedSettings
-    version: int | None
-    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
-    base: Checkpoint | None = None
-    model: Model | None = None
-    deployer: Deployer | None = None
-    hosted: Hosted | None = None
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether it answers under its name."""
-        name, model = self.settings.alias, self.model
-        return model is not None and any(
-            route.name == name and model.router.ready(route.live) for route in model.router.routes()
-        )
-
-    def standing(self, instance: str) -> Standing:
-        """What is told of it."""
-        name = self.settings.alias
-        if self.model is None or self.deployer is None:
-            return Standing(instance, name, "hosted", self.version)
-        routes = [route for route in self.model.router.routes() if route.name == name]
-        state = self.model.state(routes[0].live) if routes else "loading"
-        error = next(iter(self.deployer.failures().values()), None)
-        if state == "loading" and error is not None:
-            state = "failed"
-        return Standing(instance, name, state, self.version, error if state != "ready" else None)
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why the row's ``version`` does not run here, and when it is tried again (loop's time).
-    ``denied``: because of the terms, which is a row."""
-
-    version: int
-    error: str
-    retry_at: float
-    denied: bool
 
 
 class Lineup:
@@ -135,28 +65,19 @@ class Lineup:
         self._pool = pool
         self._place = place
         self._instance = instance
-        self._memory: Memory | None = None
-        if (budget := config.memory_bytes()) is not None:
-            deployment = config.deployment
-            self._memory = Memory(
-                budget,
-                most_waiting=deployment.load_waiting,
-                seconds=deployment.load_seconds,
-            )
         self._own = frozenset(config.names())
         self._seats: dict[str, Seat] = {}
-        self._changing: dict[str, asyncio.Task[None]] = {}
+        self._wake = asyncio.Event()
+        self._changing = Chores(self._wake.set)
+        self._opener = Opener(pool, place, self.models, self.hosted, instance=instance)
+        self._crossing = Crossing(
+            self.models, self._opener, self._knowledge, self._seats, self._wake.set
+        )
         self._stands: dict[str, Stands] = {}
-        self._beside: dict[str, Seat] = {}
-        """Models on the base that their alias goes over to, or comes from."""
-        self._moving: dict[str, asyncio.Task[None]] = {}
-        self._move_again: dict[str, float] = {}
-        """When, on the loop's clock, a base is tried again that could not be opened."""
         self._failures: dict[str, Failure] = {}
         self._ignored = set[str]()
         self._reported: list[Standing] | None = None
         self._reported_at = float("-inf")
-        self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -164,15 +85,15 @@ class Lineup:
         await self._knowledge.begin()
         try:
             for settings, base in zip(place.list_models(), self._bases, strict=True):
-                self._put(await self._open_local(settings, base, None))
+                self._put(await self._opener.open_local(settings, base, None))
             for settings in place.list_hosted():
-                self._put(await self._open_hosted(settings, None))
+                self._put(await self._opener.open_upstream(settings, None))
         except BaseException:
             await self._close_all()
             raise
         running = [self._follow(), self._listen()]
-        if self._memory is not None:
-            running.append(self._memory.run())
+        if self._opener.memory is not None:
+            running.append(self._opener.memory.run())
         self._tasks = [asyncio.create_task(work) for work in running]
         return self
 
@@ -182,7 +103,7 @@ class Lineup:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        running = [*self._tasks, *self._changing.values(), *self._moving.values()]
+        running = [*self._tasks, *self._changing.tasks(), *self._crossing.chores.tasks()]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -203,7 +124,7 @@ class Lineup:
         told = {name: seat.standing(self._instance) for name, seat in self._seats.items()}
         for name, failure in self._failures.items():
             told[name] = Standing(self._instance, name, "failed", failure.version, failure.error)
-        for name in self._changing.keys() - told.keys():
+        for name in set(self._changing) - told.keys():
             told[name] = Standing(self._instance, name, "loading")
         return [told[name] for name in sorted(told)]
 
@@ -217,7 +138,7 @@ class Lineup:
             self._knowledge.stand(bases)
             await self._knowledge.renew()
         self._reconcile({row.name: row for row in there})
-        self._move()
+        self._crossing.step(self._stands, self._changing)
         await self._report()
 
     async def _follow(self) -> None:
@@ -255,100 +176,11 @@ class Lineup:
                 self._failures.pop(name, None)
                 self._knowledge.forgive(name)
                 if seat is not None:
-                    self._start(name, self._remove(seat))
+                    self._changing.start(name, self._remove(seat))
             elif seat is not None and seat.version == row.version:
                 self._failures.pop(name, None)
             elif failure is None or failure.version != row.version or now >= failure.retry_at:
-                self._start(name, self._enter(row, seat))
-
-    def _move(self) -> None:
-        """Begin what brings models to the bases that their aliases stand on, or are taken to."""
-        now = asyncio.get_running_loop().time()
-        for name, standing in self._stands.items():
-            seat, beside = self._seats.get(name), self._beside.get(name)
-            busy = name in self._changing or name in self._moving
-            if seat is None or seat.base is None or busy or now < self._move_again.get(name, 0):
-                continue
-            change = plan_change(
-                standing,
-                answers=seat.base.id,
-                beside=beside.base.id if beside and beside.base else None,
-                is_ready=beside is not None and beside.is_ready,
-            )
-            if change is None:
-                continue
-            if change.kind == "open":
-                work = self._open_beside(seat, change.base, standing.models.get(change.base))
-                self._start(name, work, self._moving)
-            elif beside is not None and change.kind == "take over":
-                self._seats[name], self._beside[name] = beside, seat
-                if beside.model is not None:
-                    self._knowledge.local[name] = beside.model
-                    self._knowledge.tell()
-                log.info("the model %s answers on %s", name, change.base)
-                self._wake.set()
-            elif beside is not None:
-                self._start(name, self._close_beside(beside), self._moving)
-
-    async def _open_beside(self, seat: Seat, base: str, model: str | None) -> None:
-        """Open the model on another base beside the one that answers."""
-        settings = seat.settings
-        assert isinstance(settings, ModelSettings)
-        name = settings.alias
-        try:
-            if model is None:
-                raise ConfigError(f"no switch says what {base} is called")
-            known = await self._knowledge.look_up_on(name, model)
-            if (by := await self._knowledge.ask_terms(known, noted=False)) is not None:
-                raise NotAllowed(name, by)
-            settings = msgspec.structs.replace(settings, base=model)
-            cache = self._place.config.cache_folder()
-            found = await find_base(settings, cache, learns=settings.learns)
-            if found.id != base:
-                raise ConfigError(f"{model} is {found.id} here, not {base}")
-            other = await self._open_fitted(settings, found, seat.version, beside=True)
-        except Exception as error:
-            # Any failure of one model is its own: it is reported and the others go on.
-            self._move_again[name] = asyncio.get_running_loop().time() + RETRY
-            log.error("the model %s cannot be opened on %s: %s", name, base, error)
-            return
-        assert other.model is not None
-        self.models.add(other.model)
-        self._beside[name] = other
-
-    async def _close_beside(self, beside: Seat) -> None:
-        assert beside.model is not None
-        assert beside.base is not None
-        self.models.remove(beside.model)
-        del self._beside[beside.settings.alias]
-        await self._drain(beside)
-        log.info("the model %s is closed on %s", beside.settings.alias, beside.base.id)
-
-    def _is_handed_over(self, name: str, router: Router) -> bool:
-        """Whether another model answers under the name than that of the router."""
-        return any(
-            route.name == name and model.router.ready(route.live)
-            for model in self.models
-            if model.router is not router
-            for route in model.router.routes()
-        )
-
-    def _start(
-        self,
-        name: str,
-        work: Coroutine[Any, Any, None],
-        under: dict[str, asyncio.Task[None]] | None = None,
-    ) -> None:
-        tasks = self._changing if under is None else under
-        task = tasks[name] = asyncio.create_task(work)
-
-        def done(task: asyncio.Task[None]) -> None:
-            del tasks[name]
-            self._wake.set()
-            if not task.cancelled() and (error := task.exception()) is not None:
-                log.error("what ran for the model %s did not end well", name, exc_info=error)
-
-        task.add_done_callback(done)
+                self._changing.start(name, self._enter(row, seat))
 
     async def _enter(self, row: Row, before: Seat | None) -> None:
         """Let the model go by the row."""
@@ -361,7 +193,7 @@ class Lineup:
                 if before is None:
                     knowledge.deny(name, table, known, by)
                 raise NotAllowed(name, by)
-            if before is not None and _runs_on(before, settings):
+            if before is not None and before.runs_on(settings):
                 before.settings, before.version = settings, row.version
                 self._failures.pop(name, None)
                 knowledge.adopt(name, table, known)
@@ -370,9 +202,9 @@ class Lineup:
                 return
             place = self._place
             await settle_billing(place.dsn, place.config, place.home)
-            seat = await self._open(settings, row.version)
+            seat = await self._opener.open(settings, row.version)
             if before is not None:
-                await self._until_ready(seat)
+                await self._opener.until_ready(seat)
         except Exception as error:
             # Any failure of one model is its own: it is reported and the others go on.
             loop = asyncio.get_running_loop()
@@ -389,7 +221,7 @@ class Lineup:
         log.info("the model %s goes by version %d of what was added", name, row.version)
         await knowledge.renew()
         if before is not None:
-            await self._drain(before)
+            await self._opener.drain(before)
 
     def _is_noted(self, row: Row) -> bool:
         """Whether the terms denied this version before: each denial is a row once."""
@@ -403,87 +235,6 @@ class Lineup:
         config = self._place.config.with_models({name: table})
         named = [one for one in config.list_hosted() if one.alias == name]
         return named[0] if named else at_bases(config, self._stands).find_model(name)
-
-    async def _open(self, settings: ModelSettings | HostedSettings, version: int) -> Seat:
-        if isinstance(settings, HostedSettings):
-            return await self._open_hosted(settings, version)
-        config = self._place.config
-        cache = config.cache_folder()
-        base = await find_base(settings, cache, learns=settings.learns)
-        facts = await asyncio.to_thread(read_card, base, cache)
-        try:
-            async with self._pool.connection() as conn:
-                await stand(conn, settings.alias, base, facts, model=settings.base)
-        except AnotherBase:
-            raise ConfigError(
-                f"{settings.alias!r} stands on another base than {base.id}, with what was learnt "
-                f"there: add {settings.base} under another name"
-            ) from None
-        return await self._open_fitted(settings, base, version)
-
-    async def _open_fitted(
-        self,
-        settings: ModelSettings,
-        base: Checkpoint,
-        version: int | None,
-        *,
-        beside: bool = False,
-    ) -> Seat:
-        residents = self._place.config.deployment.most(per_tenant=settings.learn.per_tenant)
-        engine = await asyncio.to_thread(with_context, base, settings.engine, residents=residents)
-        fitted = msgspec.structs.replace(settings, engine=engine)
-        seat = await self._open_local(fitted, base, version, beside=beside)
-        seat.settings = settings  # as they are asked for, to be compared with the next
-        return seat
-
-    async def _open_local(
-        self,
-        settings: ModelSettings,
-        base: Checkpoint,
-        version: int | None,
-        *,
-        beside: bool = False,
-    ) -> Seat:
-        seat = Seat(settings=settings, version=version, base=base)
-        # What takes a model's place is another instance of it for a while.
-        suffix = "" if version is None else f".{version}"
-        if beside:
-            suffix += f"+{base.id.rpartition('@')[2]}"
-        try:
-            seat.model, seat.deployer = await open_model(
-                seat.stack,
-                self._pool,
-                self._place,
-                settings,
-                base=base,
-                instance=f"{self._instance}/{settings.alias}{suffix}",
-                memory=self._memory,
-                handed_over=partial(self._is_handed_over, settings.alias),
-            )
-        except BaseException:
-            await seat.stack.aclose()
-            raise
-        return seat
-
-    async def _open_hosted(self, settings: HostedSettings, version: int | None) -> Seat:
-        seat = Seat(settings=settings, version=version)
-        try:
-            seat.hosted = await open_hosted(seat.stack, self._pool, self._place.config, settings)
-        except BaseException:
-            await seat.stack.aclose()
-            raise
-        return seat
-
-    async def _until_ready(self, seat: Seat) -> None:
-        """Return when it can answer, or is loaded when it is asked for. Raises CannotReplace."""
-        try:
-            while (standing := seat.standing(self._instance)).state == "loading":
-                await asyncio.sleep(POLL)
-            if standing.state == "failed":
-                raise CannotReplace(standing.error or "it cannot be loaded")
-        except BaseException:
-            await seat.stack.aclose()
-            raise
 
     def _put(self, seat: Seat, in_place_of: Seat | None = None) -> None:
         """From now on it answers under its name."""
@@ -515,22 +266,8 @@ class Lineup:
         self._knowledge.tell()
         log.info("the model %s answers no more", name)
         await self._knowledge.renew()
-        if (beside := self._beside.get(name)) is not None and name not in self._moving:
-            await self._close_beside(beside)
-        await self._drain(seat)
-
-    async def _drain(self, seat: Seat) -> None:
-        """Close it once nobody uses it, and not before: who came before is answered."""
-        try:
-            if seat.hosted is not None:
-                await self.hosted.drained(seat.hosted)
-            elif seat.model is not None:
-                share = seat.model.share
-                while share is not None and share.users:
-                    await asyncio.sleep(POLL)
-                await seat.model.router.all_drained()
-        finally:
-            await seat.stack.aclose()
+        await self._crossing.leave(name)
+        await self._opener.drain(seat)
 
     async def _report(self) -> None:
         """Tell what has changed, and all once per heartbeat."""
@@ -542,13 +279,5 @@ class Lineup:
         self._reported, self._reported_at = told, now
 
     async def _close_all(self) -> None:
-        for seat in reversed([*self._seats.values(), *self._beside.values()]):
+        for seat in reversed([*self._seats.values(), *self._crossing.beside.values()]):
             await seat.stack.aclose()
-
-
-def _runs_on(seat: Seat, settings: ModelSettings | HostedSettings) -> bool:
-    """Whether what runs for the seat does for other settings, too."""
-    before = seat.settings
-    if isinstance(before, ModelSettings) and isinstance(settings, ModelSettings):
-        return before.runs_like(settings)
-    return before == settings

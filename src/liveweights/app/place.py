@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 
 from liveweights.app.profiles import Known
-from liveweights.config import Config, ModelSettings
+from liveweights.config import Config
+from liveweights.model_table import ModelSettings
 from liveweights.serve.hosted.settings import HostedSettings
 from liveweights.terms.decision import Match
 

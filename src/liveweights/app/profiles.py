@@ -3,8 +3,7 @@ the settings themselves."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,14 +12,15 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from liveweights.app.cards import find_card, find_listed
 from liveweights.catalog.card_files import CatalogueError
 from liveweights.catalog.cards import Card
 from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.library import Library, open_library
-from liveweights.catalog.lookup import locate
 from liveweights.catalog.prices import ListedPrice
-from liveweights.config import Config, ModelSettings
+from liveweights.config import Config
 from liveweights.http.hosts import is_loopback
+from liveweights.model_table import ModelSettings
 from liveweights.serve.api.pricing import DOLLARS, in_dollars
 from liveweights.serve.api.profile import Capabilities, DataPolicy, LicenceTold, Pricing, Profile
 from liveweights.serve.hosted.chains import list_chain
@@ -28,11 +28,6 @@ from liveweights.serve.hosted.settings import HostedSettings
 from liveweights.terms.criteria import Candidate
 from liveweights.terms.facts import Facts, facts_of, kind_of, unknown_facts
 from liveweights.terms.needs import Ability
-from liveweights.weights.content import HASHES, NotPlainFile, hash_file, hash_files
-from liveweights.weights.gguf_header import split_files
-from liveweights.weights.tensors import BrokenFile
-
-log = logging.getLogger(__name__)
 
 
 class CatalogueRefused(RuntimeError):
@@ -72,7 +67,7 @@ def _read(config: Config, library: Library) -> Iterator[Known]:
     hosted = config.list_hosted()
     fallbacks = {one.alias: one.fallback for one in (*config.list_models(), *hosted)}
     for model in config.list_models():
-        card = find_card(known, model, config.cache_folder())
+        card = _card(library, model, config.cache_folder())
         sent_to = _sent_to(model)
         data = DataPolicy(teaches=tuple(teaches.get(model.alias, ())), sent_to=sent_to)
         profile = msgspec.structs.replace(
@@ -96,8 +91,8 @@ def _read(config: Config, library: Library) -> Iterator[Known]:
             ),
         )
     for model in hosted:
-        listed = library.prices.find_by_address(model.upstream, model.model)
-        card = find_hosted(known, model, listed)
+        listed = find_listed(library, model)
+        card = _card(library, model, config.cache_folder())
         data = DataPolicy(
             teaches=tuple(teaches.get(model.alias, ())),
             sent_to=urlsplit(model.upstream).hostname or model.upstream,
@@ -127,34 +122,9 @@ def _read(config: Config, library: Library) -> Iterator[Known]:
         )
 
 
-def find_card(known: Catalogue, model: ModelSettings, cache: Path) -> Card | None:
-    """Of the files of a folder or of a GGUF, else of a base's name, which may be a folder's."""
-    path = Path(model.base).expanduser()
-    located = locate(known, [model.base], _hash_weights(path, cache / HASHES))
+def _card(library: Library, model: ModelSettings | HostedSettings, cache: Path) -> Card | None:
+    located = find_card(library, model, cache)
     return located and located.card
-
-
-def find_hosted(
-    known: Catalogue, model: HostedSettings, listed: ListedPrice | None = None
-) -> Card | None:
-    """Of what its provider sells under that name, by the list; else of the name at the
-    upstream."""
-    sold = listed and known.find_sold(listed.provider, listed.model)
-    located = None if sold else locate(known, [model.model])
-    return sold or (located and located.card)
-
-
-def _hash_weights(path: Path, hashes: Path) -> Mapping[str, str]:
-    """SHA-256 by name; none of what is not there, or cannot be read, which is told where it is
-    loaded."""
-    try:
-        if (path / "config.json").is_file():
-            return hash_files(path.resolve(), hashes)
-        if path.suffix == ".gguf" and path.is_file():
-            return {file.name: hash_file(file, hashes) for file in split_files(path.resolve())}
-    except (BrokenFile, NotPlainFile, OSError) as error:
-        log.warning("by its files it is not known what %s is: %s", path, error)
-    return {}
 
 
 def _stated(capabilities: tuple[str, ...] | None) -> Capabilities | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from liveweights.config import Config, ConfigError
+from liveweights.config import Config
 from liveweights.http.hosts import is_loopback
+from liveweights.model_table import ConfigError
 from liveweights.serve.gateway.settings import UPSTREAM_KEY
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from liveweights.config import Config, ConfigError
+from liveweights.config import Config
+from liveweights.model_table import ConfigError
 
 FILE = "service.json"
 SECRETS = (("api", "keys"), ("api", "operator_key"), ("oidc", "client_secret"))

@@ -60,7 +60,7 @@ from liveweights.serve.api.models import Listing
 from liveweights.serve.api.shadow import Shadow
 from liveweights.serve.gateway.access import Access
 from liveweights.serve.gateway.app import create_gateway
-from liveweights.serve.gateway.counts import find_counter
+from liveweights.serve.gateway.counts import Count, find_counter
 from liveweights.serve.gateway.upstream import Upstream
 from liveweights.serve.models import Models
 from liveweights.store.database import Pool, open_pool
@@ -221,36 +221,40 @@ async def run_gateway(place: Place, report: Report) -> None:
     count = find_counter(config.gateway.tokenizer)
     sockets = bind(config.api.host, config.api.port)
     async with AsyncExitStack() as stack:
-        pool = await open_pool(place.dsn)
-        stack.push_async_callback(pool.close)
-        upstream = await stack.enter_async_context(Upstream(config.gateway))
-        owners = await stack.enter_async_context(OwnerStore(pool, upstream.address))
-        access = Access(config.gateway, owners)
-        key = config.gateway.upstream_key()
-        writer = await open_recorder(stack, pool, place, "gateway")
-        stack.callback(asyncio.create_task(keep_closing(pool)).cancel)
-        directory = Directory(pool, place.dsn, make_keys(config.api))
-        await stack.enter_async_context(directory)
-        authenticator = make_authenticator(config.api, keys=directory.keys)
-        tariffs = await open_tariffs(stack, pool)
-        limiter = await open_limiter(stack, pool, place, directory, tariffs)
-        app = create_gateway(
-            upstream,
-            writer,
-            config.api,
-            key=key,
-            access=access,
-            count=count,
-            authenticator=authenticator,
-            limiter=limiter,
-            pages=[
-                *billing_routes(pool, authenticator, limiter),
-                *admin_routes(pool, authenticator),
-            ],
-        )
+        app = await open_gateway(stack, place, count)
         report.ready()
         # The upstream's own headers are passed on.
         await _listen(app, config, sockets, report, signed=False)
+
+
+async def open_gateway(stack: AsyncExitStack, place: Place, count: Count) -> ASGIApp:
+    """The gateway of the settings, which ends with ``stack``."""
+    config = place.config
+    pool = await open_pool(place.dsn)
+    stack.push_async_callback(pool.close)
+    upstream = await stack.enter_async_context(Upstream(config.gateway))
+    owners = await stack.enter_async_context(OwnerStore(pool, upstream.address))
+    writer = await open_recorder(stack, pool, place, "gateway")
+    stack.callback(asyncio.create_task(keep_closing(pool)).cancel)
+    directory = Directory(pool, place.dsn, make_keys(config.api))
+    await stack.enter_async_context(directory)
+    authenticator = make_authenticator(config.api, keys=directory.keys)
+    tariffs = await open_tariffs(stack, pool)
+    limiter = await open_limiter(stack, pool, place, directory, tariffs)
+    return create_gateway(
+        upstream,
+        writer,
+        config.api,
+        key=config.gateway.upstream_key(),
+        access=Access(config.gateway, owners),
+        count=count,
+        authenticator=authenticator,
+        limiter=limiter,
+        pages=[
+            *billing_routes(pool, authenticator, limiter),
+            *admin_routes(pool, authenticator),
+        ],
+    )
 
 
 async def _listen(

@@ -5,27 +5,34 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from liveweights.adoption.relative import Tracked
-from liveweights.bom.origin import find_origin
+from liveweights.app.cards import find_card
 from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.filters import UNKNOWN
+from liveweights.catalog.library import Library
+from liveweights.catalog.lookup import Located
 from liveweights.config import Config
 from liveweights.exposure.facts import HERE, Served
 from liveweights.terms.facts import facts_of, unknown_facts
 
 
-def list_served(settings: Config, known: Catalogue) -> list[Served]:
-    """The models of the service, local ones first, each with the card that has its name. Raises
-    CatalogueError."""
-    here = settings.bom.hardware or UNKNOWN
+def list_served(settings: Config, library: Library) -> list[Served]:
+    """The models of the service, local ones first, each with its card. Raises CatalogueError."""
+    cache, known = settings.cache_folder(), library.catalogue
     local = [
-        _serve(known, one.alias, one.base, upstream=HERE, hardware=here)
+        _serve(
+            known,
+            one.alias,
+            find_card(library, one, cache),
+            upstream=HERE,
+            hardware=settings.bom.hardware or UNKNOWN,
+        )
         for one in settings.list_models()
     ]
     hosted = [
         _serve(
             known,
             one.alias,
-            one.model,
+            find_card(library, one, cache),
             upstream=urlsplit(one.upstream).hostname or "",
             hardware=UNKNOWN,
         )
@@ -44,8 +51,9 @@ def list_tracked(known: Catalogue) -> list[Tracked]:
     ]
 
 
-def _serve(known: Catalogue, alias: str, name: str, *, upstream: str, hardware: str) -> Served:
-    origin = find_origin(known, {}, [name])
-    card = origin.card if origin else None
+def _serve(
+    known: Catalogue, alias: str, located: Located | None, *, upstream: str, hardware: str
+) -> Served:
+    card = located.card if located else None
     facts = facts_of(known, card, alias) if card else unknown_facts(alias)
     return Served(facts=facts, card=card, upstream=upstream, hardware=hardware)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from liveweights.adoption.relative import Tracked
@@ -12,6 +13,7 @@ from liveweights.app.exposure import read_exposure
 from liveweights.app.serving import list_served, list_tracked
 from liveweights.bom.read import Known
 from liveweights.catalog.catalogue import Catalogue
+from liveweights.catalog.library import open_library
 from liveweights.config import Config
 from liveweights.console.sources import Sources
 from liveweights.exposure.facts import Served
@@ -28,7 +30,8 @@ def make_sources(now: Callable[[], Config], home: Path) -> Sources:
         return await read_exposure(conn, now(), home, window, gone)
 
     async def served() -> list[Served]:
-        return await asyncio.to_thread(list_served, now(), Catalogue(home))
+        library = open_library(home, datetime.now(UTC).date())
+        return await asyncio.to_thread(list_served, now(), library)
 
     async def tracked() -> list[Tracked]:
         return await asyncio.to_thread(list_tracked, Catalogue(home))

@@ -15,10 +15,11 @@ from liveweights.app.billing import PricesRefused
 from liveweights.app.profiles import CatalogueRefused
 from liveweights.catalog.card import read_card
 from liveweights.catalog.check import check_model
-from liveweights.config import Config, ConfigError, ModelSettings
+from liveweights.config import Config
 from liveweights.cycle import ledger
 from liveweights.holder import Held, Holder
 from liveweights.http.server import PortTaken, bind
+from liveweights.model_table import ConfigError, ModelSettings
 from liveweights.release.alias import AliasError
 from liveweights.release.standing import stand
 from liveweights.serve.gateway.counts import UnreadableTokenizer

@@ -24,7 +24,7 @@ from liveweights.catalog.template import (
     TemplateSettings,
     has_template,
 )
-from liveweights.config import Config, ModelSettings
+from liveweights.config import Config
 from liveweights.engines.footprint import expect_bytes
 from liveweights.engines.llama.engine import LlamaEngine
 from liveweights.engines.protocol import Engine, Measured
@@ -34,6 +34,7 @@ from liveweights.meter.ledger import Ledger
 from liveweights.meter.limits import Limiter
 from liveweights.meter.tariffs import Tariffs
 from liveweights.meter.webhook import Webhook
+from liveweights.model_table import ModelSettings
 from liveweights.record.owners import OwnerStore
 from liveweights.record.spill import Spill
 from liveweights.record.writer import Writer

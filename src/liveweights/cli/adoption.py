@@ -18,6 +18,7 @@ from liveweights.adoption.snapshots import COLUMNS, Snapshot, SnapshotError, par
 from liveweights.app.serving import list_served, list_tracked
 from liveweights.catalog.card_files import CatalogueError
 from liveweights.catalog.catalogue import Catalogue
+from liveweights.catalog.library import open_library
 from liveweights.catalog.names import UnknownModel
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
 from liveweights.cli.output import say, show, show_json
@@ -51,7 +52,7 @@ def own_adoption(
     settings = read_config(config)
     try:
         window = make_window(since, until, "1d")
-        served = list_served(settings, Catalogue(home))
+        served = list_served(settings, open_library(home, datetime.now(UTC).date()))
     except (WindowError, CatalogueError) as error:
         raise refuse(str(error)) from error
 

@@ -22,11 +22,12 @@ from liveweights.cli.context import (
 )
 from liveweights.cli.output import say, show, show_json
 from liveweights.cli.rules import read_terms
-from liveweights.config import Config, ModelSettings
+from liveweights.config import Config
 from liveweights.cycle import ledger, live
 from liveweights.cycle.override import override
 from liveweights.cycle.trial import Trial, note_trial
-from liveweights.release import aliases
+from liveweights.model_table import ModelSettings
+from liveweights.release import aliases, ancestry
 from liveweights.release.alias import Alias
 from liveweights.release.audience import count_audience
 from liveweights.release.rollout import IllegalMove, Move
@@ -124,7 +125,7 @@ def start(
         async with conn.transaction():
             await get(conn, checkpoint)
             if gated:
-                await aliases.require_fits(conn, await aliases.read(conn, name), checkpoint)
+                await ancestry.require_fits(conn, await aliases.read(conn, name), checkpoint)
                 trial = note_trial(Trial(needs="better", reason=reason))
                 return await ledger.begin_trial(conn, name, checkpoint, trial)
             cycle = await ledger.begin_release(conn, name, checkpoint, reason)

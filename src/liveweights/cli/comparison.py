@@ -9,10 +9,10 @@ from pathlib import Path
 
 import aiohttp
 
-from liveweights.config import ModelSettings
 from liveweights.cycle import ledger
 from liveweights.gate.findings import Finding
 from liveweights.gate.suites.battery import Progress, run_battery
+from liveweights.model_table import ModelSettings
 from liveweights.record.example import Example
 from liveweights.record.window import read
 from liveweights.release import aliases, deployments

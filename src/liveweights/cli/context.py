@@ -15,16 +15,10 @@ import typer
 from liveweights import bounds
 from liveweights.app.bases import at_bases
 from liveweights.app.running import read_running, url_of
-from liveweights.config import (
-    Config,
-    ConfigError,
-    ModelSettings,
-    load_config,
-    read_table,
-    read_tables,
-)
+from liveweights.config import Config, load_config, read_tables
 from liveweights.cycle.bases import Standing, read_bases
 from liveweights.meter.price_rows import CurrencyError
+from liveweights.model_table import ConfigError, ModelSettings, read_table
 from liveweights.release.alias import AliasError
 from liveweights.release.models import Row, read_rows
 from liveweights.store.database import BadAddress, Connection, check_dsn

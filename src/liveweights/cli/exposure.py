@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from liveweights.app.exposure import PricesRefused, read_exposure
+from liveweights.app.exposure import read_exposure
 from liveweights.catalog.card_files import CatalogueError
 from liveweights.cli.context import (
     HOME,
@@ -53,7 +53,7 @@ def exposure(
         gone = [parse_without(text) for text in without or ()]
         window = make_window(since, until, "1d")
         report = _read(settings, home, window, gone)
-    except (WithoutError, WindowError, CatalogueError, PricesRefused) as error:
+    except (WithoutError, WindowError, CatalogueError) as error:
         raise refuse(str(error)) from error
     if as_json:
         show_json(report)

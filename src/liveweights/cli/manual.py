@@ -10,7 +10,8 @@ import typer
 from msgspec import inspect
 
 from liveweights.cli.reference import describe, toml_value
-from liveweights.config import Config, ModelTable
+from liveweights.config import Config
+from liveweights.model_table import ModelTable
 
 
 def manual(

@@ -16,7 +16,8 @@ from liveweights.cli.context import HOME, Home, Json, Settings, query, read_conf
 from liveweights.cli.model_facts import NoService, fetch_models, show_facts
 from liveweights.cli.output import say, show, show_json
 from liveweights.cli.reference import toml_value
-from liveweights.config import Config, ConfigError, ModelTable, read_table
+from liveweights.config import Config
+from liveweights.model_table import ConfigError, ModelTable, read_table
 from liveweights.release import aliases
 from liveweights.release import models as rows
 from liveweights.release.model_facts import COLUMNS as FACTS

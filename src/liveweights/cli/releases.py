@@ -9,7 +9,7 @@ import typer
 
 from liveweights.cli.context import HOME, Home, Json, Settings, find_model, query, read_config
 from liveweights.cli.output import say, show, show_json
-from liveweights.release import aliases
+from liveweights.release import moves
 from liveweights.release.lineage import list_checkpoints, read_lineage
 
 Name = Annotated[str, typer.Argument(help="Alias; default: the configured one.")]
@@ -61,5 +61,5 @@ def rollback(
     """Make an earlier checkpoint live again, at once."""
     settings = read_config(config, home)
     name = alias or find_model(settings, None).alias
-    moved = query(settings, home, lambda conn: aliases.rollback(conn, name, to, reason=reason))
+    moved = query(settings, home, lambda conn: moves.rollback(conn, name, to, reason=reason))
     say(f"{moved.name}: {moved.live} is live")

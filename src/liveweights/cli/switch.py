@@ -26,13 +26,14 @@ from liveweights.cli.context import (
 )
 from liveweights.cli.output import say, show_json
 from liveweights.cli.rules import read_terms
-from liveweights.config import Config, ModelSettings
+from liveweights.config import Config
 from liveweights.cycle import ledger, switching
 from liveweights.cycle.bases import Switch, read_bases, read_switch
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.switching import Refused, Wish
 from liveweights.exposure.proportions import Rate, difference_of, rate_of
-from liveweights.release import aliases
+from liveweights.model_table import ModelSettings
+from liveweights.release import aliases, ancestry
 from liveweights.store.database import Connection
 from liveweights.terms.current import Terms
 from liveweights.terms.rules import Action
@@ -114,7 +115,7 @@ def _begin(config: Config, home: Path, model: ModelSettings, name: str, reason: 
         await conn.commit()  # each denial is a row, whatever comes of it
         async with conn.transaction():
             live = (await aliases.read(conn, model.alias)).live
-            stands = await aliases.root_of(conn, live) or live
+            stands = await ancestry.root_of(conn, live) or live
             open_ = await ledger.current(conn, model.alias)
             begins = switching.decide(
                 Wish(
@@ -206,7 +207,7 @@ async def read_report(conn: Connection, alias: str) -> dict[str, Any]:
     return {
         "alias": alias,
         "live": live,
-        "stands": await aliases.root_of(conn, live),
+        "stands": await ancestry.root_of(conn, live),
         "switch": wanted,
         "cycle": cycle.id,
         "state": cycle.outcome or cycle.state,

@@ -17,7 +17,7 @@ from liveweights.cycle.pauses import Pause, read_pause
 from liveweights.cycle.settings import CycleSettings
 from liveweights.cycle.states import News, State, due_in
 from liveweights.cycle.status import progress_of
-from liveweights.release import aliases
+from liveweights.release import aliases, branches
 from liveweights.release.alias import Alias, UnknownAlias
 from liveweights.release.deployments import ready
 from liveweights.store.database import Connection
@@ -94,7 +94,7 @@ class Circle(msgspec.Struct, frozen=True, kw_only=True):
     hour: Traffic
     day: Traffic
     alarms: tuple[str, ...]
-    tenants: tuple[aliases.Own, ...] = ()
+    tenants: tuple[branches.Own, ...] = ()
     """What each has of its own."""
 
 
@@ -185,7 +185,7 @@ async def read_circle(conn: Connection, subject: Subject, model: str) -> Circle:
         hour=spans["hour"],
         day=spans["day"],
         alarms=find_alarms(spans["hour"], ended, raised, failed),
-        tenants=tuple(await aliases.read_own(conn, model)),
+        tenants=tuple(await branches.read_own(conn, model)),
     )
 
 

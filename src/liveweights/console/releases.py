@@ -20,7 +20,7 @@ from liveweights.console.person import Person
 from liveweights.console.plots import Path, draw_paths
 from liveweights.console.subject import Asked, Subject, missing
 from liveweights.http.errors import ApiError, bad_request
-from liveweights.release import aliases
+from liveweights.release import aliases, moves
 from liveweights.release.alias import AliasError, UnknownAlias
 from liveweights.release.history import rollback_targets
 from liveweights.store.database import Connection
@@ -126,7 +126,7 @@ async def roll_back(
     if version is not None and not re.fullmatch("[0-9]{1,18}", version):
         raise bad_request(f"'version' is {version[:50]!r}; it is a number.", "version")
     try:
-        await aliases.rollback(
+        await moves.rollback(
             conn,
             name,
             form.get("to"),

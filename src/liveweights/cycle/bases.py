@@ -9,7 +9,7 @@ import msgspec
 
 from liveweights.cycle import ledger
 from liveweights.cycle.ledger import Cycle
-from liveweights.release import aliases
+from liveweights.release import aliases, ancestry
 from liveweights.store.database import Connection
 
 
@@ -49,7 +49,7 @@ async def read_bases(conn: Connection) -> dict[str, Standing]:
     bases: dict[str, Standing] = {}
     for name, cycles in told.items():
         alias = await aliases.read(conn, name)
-        stands = await aliases.root_of(conn, alias.live)
+        stands = await ancestry.root_of(conn, alias.live)
         if stands is not None:
             bases[name] = Standing(stands, *_read_models(cycles))
     return bases

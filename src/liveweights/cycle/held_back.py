@@ -17,7 +17,7 @@ from liveweights.learn.settings import LearnSettings
 from liveweights.learn.voters import find_voters, user_of
 from liveweights.record.generation import Generation
 from liveweights.record.window import count_earlier, read_held_back, read_unjudged
-from liveweights.release.aliases import root_of
+from liveweights.release.ancestry import root_of
 from liveweights.store.database import Connection
 
 LOOKED_AT = 8

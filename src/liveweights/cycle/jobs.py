@@ -18,7 +18,7 @@ from liveweights.learn.job import Job, Weights, spread
 from liveweights.learn.settings import LearnSettings
 from liveweights.record.followups import read_follow_ups
 from liveweights.record.window import read
-from liveweights.release.aliases import owner_of, root_of
+from liveweights.release.ancestry import owner_of, root_of
 from liveweights.store.database import Connection
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.registry import get, get_on_base

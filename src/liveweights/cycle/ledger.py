@@ -18,7 +18,9 @@ from liveweights.record.followups import count_follow_ups
 from liveweights.record.read import count_judged, first_answered
 from liveweights.record.readable import Readable, read_readable
 from liveweights.release.alias import AliasError, UnknownAlias
-from liveweights.release.aliases import abort_canary, follow_shared, read
+from liveweights.release.aliases import read
+from liveweights.release.branches import follow_shared
+from liveweights.release.canaries import abort_canary
 from liveweights.release.deployments import let_go
 from liveweights.store.database import Connection
 

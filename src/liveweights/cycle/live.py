@@ -13,7 +13,7 @@ from liveweights.gate.settings import GateSettings
 from liveweights.learn.rewards import RewardMap, reward
 from liveweights.record.answers import read_answers
 from liveweights.record.shadow import Outcome, read_shadows
-from liveweights.release import aliases
+from liveweights.release import canaries, moves
 from liveweights.release.alias import Alias
 from liveweights.release.audience import read_crowd
 from liveweights.release.canary import Arm, Reward, compare_arms
@@ -123,7 +123,7 @@ async def start(
     few = crowd.sessions < settings.few_sessions
     first = begin(settings, first_step(crowd, settings) if few else 0)
     share, shadow = shares(first, settings)
-    return await aliases.start_canary(
+    return await canaries.start_canary(
         conn,
         alias,
         candidate,
@@ -159,17 +159,17 @@ async def act(
             return alias
         case "step":
             share, shadow = shares(after, settings)
-            return await aliases.start_canary(
+            return await canaries.start_canary(
                 conn, alias.name, alias.canary, share, shadow=shadow, evidence=evidence, **how
             )
         case "hold" | "resume":
-            return await aliases.hold_canary(
+            return await canaries.hold_canary(
                 conn, alias.name, after.held, cycle=cycle, reason=move.reason
             )
         case "promote":
-            return await aliases.promote(conn, alias.name, alias.canary, evidence=evidence, **how)
+            return await moves.promote(conn, alias.name, alias.canary, evidence=evidence, **how)
         case "rollback":
-            return await aliases.abort_canary(
+            return await canaries.abort_canary(
                 conn, alias.name, checkpoint=alias.canary, evidence=evidence, **how
             )
 

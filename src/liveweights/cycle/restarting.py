@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from liveweights.cycle.ledger import Cycle
-from liveweights.release import aliases, deployments
+from liveweights.release import aliases, canaries, deployments
 from liveweights.store.database import Connection
 
 
@@ -30,7 +30,7 @@ async def clear(conn: Connection, home: Path, cycle: Cycle) -> None:
     """End its canary, let its candidate go, and remove its files, in this order: where the files
     are gone, all is. For whoever has the lease of the alias's cycles, while no step runs."""
     if cycle.candidate is not None:
-        await aliases.abort_canary(
+        await canaries.abort_canary(
             conn,
             cycle.alias,
             checkpoint=cycle.candidate,

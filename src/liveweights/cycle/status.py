@@ -14,7 +14,7 @@ from liveweights.cycle.progress import read_progress
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.states import State, decide_start
 from liveweights.record.read import totals
-from liveweights.release import aliases
+from liveweights.release import aliases, branches
 from liveweights.release.history import count_promotions
 from liveweights.store.database import Connection
 
@@ -41,7 +41,7 @@ async def read_status(conn: Connection, settings: WorkerSettings, home: Path) ->
         "cycle": shown,
         "next": None if current else await _read_next(conn, settings),
         "cycles": [_describe(cycle) for cycle in cycles],
-        "tenants": [asdict(own) for own in await aliases.read_own(conn, name)],
+        "tenants": [asdict(own) for own in await branches.read_own(conn, name)],
         "releases": await count_promotions(conn, name),
         "generations": generations,
         "feedback": feedback,

@@ -13,7 +13,7 @@ from liveweights.cycle.bases import Switch, read_switch
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.gate.verdict import Verdict
-from liveweights.release import aliases
+from liveweights.release import aliases, ancestry, moves
 from liveweights.release.alias import Alias, AliasError
 from liveweights.store.database import Connection
 
@@ -97,13 +97,13 @@ async def go_back(conn: Connection, alias: str, *, reason: str) -> Alias:
             await ledger.cancel(conn, alias, reason)
             return await aliases.read(conn, alias)
         before = await aliases.read(conn, alias)
-        root = await aliases.root_of(conn, before.live)
+        root = await ancestry.root_of(conn, before.live)
         for cycle in await ledger.switches(conn, alias):
             switch = read_switch(cycle)
             if cycle.outcome == "promoted" and switch is not None and switch.base == root:
                 if open_ is not None:
                     await ledger.cancel(conn, alias, reason)
-                return await aliases.switch(conn, alias, switch.former, reason=reason)
+                return await moves.switch(conn, alias, switch.former, reason=reason)
     raise AliasError(
         f"no switch brought {alias!r} to {root}: there is nothing to go back to;"
         f" `liveweights switch {alias} BASE` is how it gets another base"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from liveweights.cycle import ledger
 from liveweights.record.read import count_judged, find_reacting
 from liveweights.record.readable import read_readable
-from liveweights.release import aliases
+from liveweights.release import aliases, branches
 from liveweights.release.alias import Alias, AliasError, UnknownAlias
 from liveweights.store.database import Connection
 from liveweights.weights.registry import mark_owned_pruned
@@ -26,7 +26,7 @@ async def found_branches(conn: Connection, model: str, least: int) -> list[Alias
         shared = await aliases.read(conn, model)
     except UnknownAlias:
         return []  # no instance has begun to serve it
-    there = {branch.tenant for branch in await aliases.read_branches(conn, model)}
+    there = {branch.tenant for branch in await branches.read_branches(conn, model)}
     readable = await read_readable(conn, model)
     made: list[Alias] = []
     for tenant in await find_reacting(conn, model, least):
@@ -36,7 +36,7 @@ async def found_branches(conn: Connection, model: str, least: int) -> list[Alias
         if await count_judged(conn, own, EPOCH) < least:
             continue
         try:
-            made.append(await aliases.create_branch(conn, shared.name, tenant))
+            made.append(await branches.create_branch(conn, shared.name, tenant))
         except AliasError as error:
             log.error("%s does not get its own: %s", tenant, error)
     return made
@@ -52,7 +52,7 @@ async def forget_tenant(conn: Connection, tenant: str) -> list[str]:
     """
     reason = f"the adapters of {tenant} were forgotten"
     async with conn.transaction():
-        for branch in await aliases.retire(conn, tenant, reason):
+        for branch in await branches.retire(conn, tenant, reason):
             open_ = await ledger.current(conn, branch.name)
             if open_ is not None:
                 await ledger.cancel(conn, branch.name, reason)

@@ -29,7 +29,7 @@ from liveweights.learn.baseline import Baseline
 from liveweights.learn.job import WEIGHTS, Job, Result
 from liveweights.learn.settings import LearnSettings
 from liveweights.record.window import copy_claim, find_gone, leave_out
-from liveweights.release import aliases
+from liveweights.release import aliases, ancestry, moves
 from liveweights.store.database import Connection
 from liveweights.weights import signing
 from liveweights.weights.checkpoint import Checkpoint
@@ -91,7 +91,7 @@ async def unlearn(
     Raises CannotUnlearn, LearnerFailed, UnknownAlias, NotRegistered, Tampered, DeltaError.
     """
     was = (await aliases.read(conn, settings.alias)).live
-    if settings.tenant is not None and await aliases.owner_of(conn, was) is None:
+    if settings.tenant is not None and await ancestry.owner_of(conn, was) is None:
         return None  # it is what all have, and unlearnt with the model's own alias
     turns, clean = await _find_turns(conn, settings.alias, influenced)
     if not turns:
@@ -157,7 +157,7 @@ async def _release(conn: Connection, alias: str, now: Checkpoint, *, is_new: boo
         if await ledger.current(conn, alias) is not None:
             await ledger.cancel(conn, alias, REASON)
         if not is_new:
-            await aliases.rollback(conn, alias, now.id, reason=REASON)
+            await moves.rollback(conn, alias, now.id, reason=REASON)
             return None
         trial = note_trial(Trial(needs="no harm", reason=REASON))
         return (await ledger.begin_trial(conn, alias, now.id, trial)).id

@@ -24,8 +24,9 @@ from liveweights.cycle.pauses import goes_on, read_pause
 from liveweights.cycle.restarting import clear, is_clear
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.states import BROKEN_OFF, decide_start
-from liveweights.cycle.steps import AWAY, Steps
+from liveweights.cycle.steps import Steps
 from liveweights.cycle.updating import LearnerFailed
+from liveweights.cycle.workshop import AWAY, Workshop
 from liveweights.gate.drafts import remove_drafts
 from liveweights.gate.questions import NotAnswered
 from liveweights.gate.suites.suite import SuiteError
@@ -78,7 +79,7 @@ class Worker:
     steps: Steps = field(init=False)
 
     def __post_init__(self) -> None:
-        self.steps = Steps(
+        shop = Workshop(
             self.pool,
             self.settings,
             self.home,
@@ -87,6 +88,7 @@ class Worker:
             updating=self.updating,
             terms=self.terms,
         )
+        self.steps = Steps(shop)
 
     @property
     def alias(self) -> str:
@@ -168,7 +170,7 @@ class Worker:
 
     async def _fail(self, cycle: Cycle, why: str) -> Cycle:
         log.error("cycle %d failed while %s: %s", cycle.id, cycle.state, why)
-        return await self.steps.end(cycle, "failed", why)
+        return await self.steps.shop.end(cycle, "failed", why)
 
     async def _watch(
         self, cycle: Cycle, step: asyncio.Future[Cycle], broken_off: asyncio.Future[Cycle]
@@ -227,7 +229,9 @@ class Worker:
             async with self.pool.connection() as conn:
                 await remove_work(conn, self.home, settings.retention.cycles)
                 await remove_drafts(conn, self.alias)
-                gone = await prune(conn, self.steps.registry, settings.cache, settings.retention)
+                gone = await prune(
+                    conn, self.steps.shop.registry, settings.cache, settings.retention
+                )
         except OSError as error:
             log.warning("nothing was pruned: %s", error)
             return

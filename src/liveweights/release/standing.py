@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from liveweights.release import aliases
+from liveweights.release import aliases, ancestry, moves
 from liveweights.release.alias import AliasError, AnotherBase, UnknownAlias
 from liveweights.release.deployments import ALIVE
 from liveweights.store.database import Connection
@@ -43,7 +43,7 @@ async def stand(
                 f"{name!r} is what {alias.tenant!r} has of its own of {alias.model!r}: call the"
                 " model otherwise"
             )
-        root = await aliases.root_of(conn, alias.live) if alias else None
+        root = await ancestry.root_of(conn, alias.live) if alias else None
         if alias and root != base.id and await _remove_unserved(conn, name):
             alias = None
         if alias and root != base.id:
@@ -54,7 +54,7 @@ async def stand(
         if alias is None:
             return (await aliases.create(conn, name, base.id)).live
         if root != base.id:
-            return (await aliases.switch(conn, name, base.id, reason=f"started with {model}")).live
+            return (await moves.switch(conn, name, base.id, reason=f"started with {model}")).live
         return alias.live
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from liveweights.release import aliases
+from liveweights.release import aliases, ancestry
 from liveweights.release.alias import UnknownAlias
 from liveweights.sharing.source import Source
 from liveweights.store.database import Connection
@@ -35,7 +35,7 @@ async def find_source(
     base = checkpoint
     if checkpoint.kind == "adapter" and checkpoint.base is not None:
         base = await get(conn, checkpoint.base)
-    root = await get(conn, await aliases.root_of(conn, checkpoint.id) or base.id)
+    root = await get(conn, await ancestry.root_of(conn, checkpoint.id) or base.id)
     for one in dict.fromkeys((checkpoint, base, root)):
         signing.check(one, public, cache / HASHES)
     base, root = [await make_whole(one, partial(get, conn), cache) for one in (base, root)]
@@ -46,7 +46,7 @@ async def find_source(
 async def find_alias_on(conn: Connection, root: str) -> str | None:
     """The first alias whose live checkpoint began with that base; None where no one's did."""
     for alias in await aliases.read_all(conn):
-        if alias.tenant is None and await aliases.root_of(conn, alias.live) == root:
+        if alias.tenant is None and await ancestry.root_of(conn, alias.live) == root:
             return alias.name
     return None
 

@@ -30,7 +30,7 @@ from liveweights.learn.rewards import RewardMap
 from liveweights.record.conversations import ConversationStore
 from liveweights.record.responses import ResponseStore
 from liveweights.record.writer import Writer
-from liveweights.release import aliases
+from liveweights.release import moves
 from liveweights.serve.api.app import create_app, make_authenticator, make_limiter
 from liveweights.serve.api.models import Listing
 from liveweights.serve.api.settings import ApiSettings
@@ -162,7 +162,7 @@ async def _ask(
 @pytest.fixture
 def service(database_dsn: str) -> Any:
     """A function that asks the whole service, and checks what every answer is."""
-    with_alias(database_dsn, lambda conn: aliases.promote(conn, "m", B, reason="better"))
+    with_alias(database_dsn, lambda conn: moves.promote(conn, "m", B, reason="better"))
     record(database_dsn, make_generation("g"), make_feedback("f", "g"))
     with asyncio.Runner() as runner:
 

@@ -44,14 +44,16 @@ def streamed() -> list[bytes]:
 class Stub:
     """``answer`` is what a POST gets: bytes at once, or a list of chunks as events.
 
-    ``gate`` is waited for after the first chunk; ``break_after`` cuts the connection after so
-    many.
+    ``gate`` is waited for after the first chunk, and ``hold`` before bytes, or ``halfway`` through
+    them; ``break_after`` cuts the connection after so many.
     """
 
     answer: bytes | list[bytes] = field(default_factory=streamed)
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     gate: asyncio.Event | None = None
+    hold: asyncio.Event | None = None
+    halfway: bool = False
     break_after: int | None = None
     drop: int = 0
     """Connections to close without an answer, from now on."""
@@ -76,7 +78,11 @@ class Stub:
             return web.json_response({"object": "list", "data": [{"id": "big-1"}]})
         if isinstance(self.answer, bytes):
             headers = {"content-type": "application/json", **self.headers}
-            return web.Response(status=self.status, body=self.answer, headers=headers)
+            try:
+                return await self._whole(request, self.answer, headers)
+            except (ConnectionResetError, asyncio.CancelledError):
+                self.left.set()
+                raise
         response = web.StreamResponse(
             status=self.status, headers={"content-type": "text/event-stream", **self.headers}
         )
@@ -92,6 +98,22 @@ class Stub:
         except (ConnectionResetError, asyncio.CancelledError):
             self.left.set()
             raise
+        return response
+
+    async def _whole(
+        self, request: web.Request, body: bytes, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        if self.hold is None or not self.halfway:
+            if self.hold is not None:
+                await self.hold.wait()
+            return web.Response(status=self.status, body=body, headers=headers)
+        response = web.StreamResponse(status=self.status, headers=headers)
+        response.content_length = len(body)
+        await response.prepare(request)
+        half = len(body) // 2
+        await response.write(body[:half])
+        await self.hold.wait()
+        await response.write(body[half:])
         return response
 
 

@@ -82,6 +82,10 @@ class Server:
     fingerprint: str | None = None
     pieces: list[bytes] | None = None
     """What a stream consists of, each piece by itself."""
+    gate: asyncio.Event | None = None
+    """What the second half of a whole answer waits for."""
+    left: bool = False
+    """Whether the other side did not wait for that."""
     port: int = 0
     listening: asyncio.Server | None = None
 
@@ -149,7 +153,10 @@ class Server:
             writer.write(chunked + _chunk(STREAM[: len(STREAM) // 2]))
         elif self.fault == "none" and not stream:
             whole = self._named(WHOLE)
-            writer.write(start + b"content-length: %d\r\n\r\n" % len(whole) + whole)
+            half = len(whole) // 2
+            writer.write(start + b"content-length: %d\r\n\r\n" % len(whole) + whole[:half])
+            await self._wait(reader, writer)
+            writer.write(whole[half:])
         elif self.fault == "none":
             writer.write(chunked)
             for part in self.pieces or map(self._named, streamed()):
@@ -158,6 +165,16 @@ class Server:
                     await writer.drain()
                     await asyncio.sleep(0.02 if self.pieces else 0)
             writer.write(b"0\r\n\r\n")
+
+    async def _wait(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.gate is None:
+            return
+        await writer.drain()
+        leaves, opens = asyncio.create_task(reader.read()), asyncio.create_task(self.gate.wait())
+        await asyncio.wait({leaves, opens}, return_when=asyncio.FIRST_COMPLETED)
+        self.left = leaves.done()
+        leaves.cancel()
+        opens.cancel()
 
     def _named(self, part: bytes) -> bytes:
         if self.fingerprint is None:

@@ -251,7 +251,7 @@ def test_a_caller_that_leaves_during_the_trial_leaves_it_to_the_next() -> None:
         breaker.pause, breaker.until = PAUSE, 0.0
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
-                await stage.ask()
+                await stage.ask(stream=True)
         while breaker.trying:
             await asyncio.sleep(0.01)
         await server.become("none")

@@ -198,10 +198,14 @@ async def _generate_together(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if emit is None:
-            for draft in drafts:
-                if draft.reason is not None:
-                    broken_off = not (whole or client.gone)
-                    await _record(service, draft, draft.reason, broken_off=broken_off)
+            broken_off = not (whole or client.gone)
+            if not whole:
+                for draft in drafts:
+                    draft.stand_in()
+            ended = [(draft, draft.reason) for draft in drafts if draft.reason is not None]
+            records = (_record(service, *one, broken_off=broken_off) for one in ended)
+            # Whoever gives up waiting for one of them must not lose the others.
+            await asyncio.shield(asyncio.gather(*records))
 
 
 async def generate(service: Service, draft: Draft, emit: Emit | None, client: Client) -> None:
@@ -242,6 +246,7 @@ async def _sample(
                     draft.sent += 1
         raise EngineError("the answer ended without a reason to stop")
     except asyncio.CancelledError:
+        draft.stand_in()
         await _record(service, draft, "cancelled", broken_off=not client.gone)
         raise
     except (PromptTooLong, InvalidConstraint):

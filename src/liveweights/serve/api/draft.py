@@ -36,6 +36,8 @@ class Draft:
     """Which choice of the answer it is."""
     first: bool = True
     """Whether it is its prompt's first choice: the one with which the prompt is counted."""
+    siblings: list[Draft] = field(default_factory=list["Draft"], repr=False, compare=False)
+    """All choices of its prompt."""
     reason: StopReason | None = None
     """Why it ended; None while it has not."""
     id: str = field(default_factory=lambda: make_id("gen"))
@@ -53,13 +55,17 @@ class Draft:
     """By what it is charged."""
     charged: int = 0
     """Nanos, once it has ended."""
+    ended: bool = False
     splits: Callable[[], Splitter] | None = None
     """Makes what parts it from what is thought before it; None where nothing is."""
+    _asks: bool = field(init=False)
+    """Whether the request is counted with it."""
     _splitter: Splitter | None = field(init=False)
     _thought: list[str] = field(init=False, default_factory=list[str])
     _said: list[str] = field(init=False, default_factory=list[str])
 
     def __post_init__(self) -> None:
+        self._asks = self.index == 0
         self._splitter = None if self.splits is None else self.splits()
 
     def add(self, token: Token) -> Token:
@@ -129,7 +135,7 @@ class Draft:
         """What it used, as the record counts it."""
         prompt = len(self.prompt_ids) if self.first else 0
         output, thought = len(self.tokens), self.thought_tokens
-        return Counts(prompt, output, reasoning=thought, requests=int(self.index == 0))
+        return Counts(prompt, output, reasoning=thought, requests=int(self._asks))
 
     def cost(self, *, broken_off: bool = False) -> int:
         """What it is charged, in nanos; ``broken_off``: by us."""
@@ -156,10 +162,19 @@ class Draft:
             usage["sent_tokens"] = self.sent
         return usage
 
+    def stand_in(self) -> None:
+        """All choices end now: be the first, where that has not begun and so is in no record."""
+        first = next((one for one in self.siblings if one.first), None)
+        begun = bool(self.tokens) and not self.ended
+        if begun and first is not None and not (first.tokens or first.ended):
+            self.first, first.first = True, False
+            self._asks, first._asks = first._asks, self._asks
+
     def finish(self, reason: str, *, broken_off: bool = False) -> Generation:
         """The record. ``reason`` is ``stop``, ``length``, ``cancelled`` or ``error``;
         ``broken_off``: by us, so that the client has no more than what was sent."""
         sampling, caller = self.sampling, self.caller
+        self.ended = True
         if self._splitter is not None:
             self._keep(self._splitter.finish())  # nothing more, where it ended by itself
         self.charged = self.cost(broken_off=broken_off)
@@ -219,12 +234,13 @@ def make_drafts(
     """
     drafts: list[Draft] = []
     for prompt_ids, sampling in prompts:
+        siblings: list[Draft] = []
         for number in range(choices):
             seed = sampling.seed
             if seed is not None:
                 seed = (seed + number + INT64) % (2 * INT64) - INT64
             how = replace(sampling, seed=seed)
-            drafts.append(
+            siblings.append(
                 Draft(
                     engine=engine,
                     alias=pin.alias,
@@ -233,11 +249,13 @@ def make_drafts(
                     prompt_ids=prompt_ids,
                     sampling=how,
                     caller=caller,
-                    index=len(drafts),
+                    index=len(drafts) + number,
                     first=number == 0,
                     may_be_silent=silence,
                     silence=Silence.begin(pin.selection, how) if silence else None,
                     splits=splits,
+                    siblings=siblings,
                 )
             )
+        drafts += siblings
     return drafts

@@ -115,6 +115,16 @@ class ApiSettings(ServerSettings, frozen=True, kw_only=True, forbid_unknown_fiel
             "(seconds) can only shorten it.",
         ),
     ] = 600.0
+    abandoned_seconds: Annotated[
+        float,
+        msgspec.Meta(
+            ge=0,
+            le=bounds.SECONDS,
+            description="Longest time that an upstream's answer which is not streamed is read on "
+            "once its client has left or its deadline has passed, so that it is recorded: the "
+            "upstream charges for all of it. What has not come by then is not recorded.",
+        ),
+    ] = 600.0
     origins: Annotated[
         list[Annotated[str, msgspec.Meta(min_length=1, max_length=512)]],
         msgspec.Meta(

@@ -26,6 +26,7 @@ from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.gateway.access import Access
 from liveweights.serve.gateway.counts import Count, count_bytes
 from liveweights.serve.gateway.metrics import GatewayMetrics
+from liveweights.serve.gateway.openapi import describe_gateway
 from liveweights.serve.gateway.proxy import Gateway, Proxy
 from liveweights.serve.gateway.upstream import Upstream, UpstreamAway
 
@@ -61,6 +62,16 @@ class HealthEndpoint:
         body = {"status": "ok" if well else "unavailable", "upstream": self._upstream.address}
         body |= {} if well else {"why": why}
         await reply(send, 200 if well else 503, msgspec.json.encode(body))
+
+
+class DescriptionEndpoint:
+    """GET /openapi.json"""
+
+    def __init__(self, document: bytes) -> None:
+        self._document = document
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(send, 200, self._document)
 
 
 class MetricsEndpoint:
@@ -115,6 +126,10 @@ def create_gateway(
         Route("GET", "/healthz", HealthEndpoint(upstream, recorder)),
         Route("GET", "/metrics", for_readers(authenticator, exposed)),
         Route(ANY, "/v1/*", Proxy(gateway)),
+        *pages,
     ]
-    app = Application([*routes, *pages], metrics, Hosts(settings.hosts, settings.host), REFUSALS)
+    document = describe_gateway(upstream.settings, routes, by_key=settings.asks_for_keys)
+    described = Route("GET", "/openapi.json", DescriptionEndpoint(document))
+    hosts = Hosts(settings.hosts, settings.host)
+    app = Application([*routes, described], metrics, hosts, REFUSALS)
     return with_origins(app, settings.origins)

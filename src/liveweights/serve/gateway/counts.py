@@ -62,6 +62,16 @@ def fill(usage: Mapping[str, int], **missing: Callable[[], int]) -> dict[str, in
     return {**usage, **lacking, ESTIMATED: 1} if lacking else dict(usage)
 
 
+def with_thoughts(usage: Mapping[str, int]) -> dict[str, int]:
+    """``usage`` as OpenAI counts: what was thought is among ``completion_tokens``. xAI counts it
+    beside them, and both in the total (https://docs.x.ai, "Consumption and Rate Limits")."""
+    thought, answered = usage.get("reasoning_tokens", 0), usage.get("completion_tokens", 0)
+    total = usage.get("prompt_tokens", 0) + answered + thought
+    if thought <= 0 or (thought <= answered and usage.get("total_tokens") != total):
+        return dict(usage)
+    return {**usage, "completion_tokens": answered + thought}
+
+
 def texts(value: Any) -> Iterator[str]:
     """Every text in a JSON value, but for data that is written as a URL: the roles and names among
     them stand for the few tokens that a template puts around each message."""

@@ -15,6 +15,7 @@ from liveweights.serve.api.recorder import Recorder
 from liveweights.serve.gateway.access import Access
 from liveweights.serve.gateway.answer import Answer
 from liveweights.serve.gateway.headers import RawHeader
+from liveweights.serve.gateway.listener import Listener
 from liveweights.serve.gateway.metrics import GatewayMetrics
 from liveweights.serve.gateway.passage import Passage
 from liveweights.serve.gateway.transcript import LONGEST
@@ -45,21 +46,27 @@ class Delivery:
     access: Access | None
 
     async def deliver(
-        self, answer: Answer, headers: list[RawHeader], send: Send, passage: Passage | None
+        self, answer: Answer, headers: list[RawHeader], send: Listener, passage: Passage | None
     ) -> None:
-        """The whole answer under these headers; without ``passage`` nothing is recorded."""
+        """The whole answer under these headers; without ``passage`` nothing is recorded. Raises
+        ClientGone once nobody waits for it; an answer in one piece is recorded before."""
         if passage is None:
             await pass_on(answer, headers, send)
-        elif answer.head.content_type == "text/event-stream":
+            return
+        send.streams = answer.head.content_type == "text/event-stream"
+        if send.streams:
             await self._pass_events(answer, headers, send, passage)
         else:
             await self._pass_whole(answer, headers, send, passage)
 
-    async def settle(self, passage: Passage, permit: Permit) -> None:
+    async def settle(self, passage: Passage, permit: Permit, *, abandoned: bool) -> None:
         """However the delivery ended: what was cut short, by either side, is recorded, and what
-        was used is charged."""
+        was used is charged. ``abandoned``: it was not waited for any longer."""
         try:
-            if not passage.recorded:
+            if abandoned and not passage.has_answer:
+                self.metrics.unrecorded.labels("abandoned").inc()
+                log.warning("%s: the answer of %s did not come in time", passage.id, passage.model)
+            elif not passage.recorded:
                 await self._record(passage)
         finally:
             permit.charge(passage.model, passage.counts(), passage.created_at)
@@ -88,9 +95,11 @@ class Delivery:
             await send_chunk(send, chunk, more=not ended)
 
     async def _pass_whole(
-        self, answer: Answer, headers: list[RawHeader], send: Send, passage: Passage
+        self, answer: Answer, headers: list[RawHeader], send: Listener, passage: Passage
     ) -> None:
         body = await answer.whole(LONGEST)
+        passage.unsent = send.late
+        send.complete, send.streams = answer.ended, not answer.ended
         if answer.ended:
             passage.add_whole(body)
         else:
@@ -108,16 +117,17 @@ class Delivery:
     async def _record(self, passage: Passage) -> bool:
         """Whether it joined the record. Whatever goes wrong here is counted, and the answer
         passes: the upstream has given it, and somebody pays for it."""
-        passage.recorded = True
         metrics = self.metrics
         try:
             async with asyncio.timeout(RECORD_SECONDS):
                 await self._add(passage)
-        except Exception as error:
+        except Exception as error:  # not a cancellation: then ``settle`` goes on with the rest
+            passage.recorded = True
             reason = _reason(error)
             metrics.unrecorded.labels(reason).inc()
             log.error("%s: the answer passes unrecorded (%s)", passage.id, reason, exc_info=error)
             return False
+        passage.recorded = True
         if passage.unreadable:
             metrics.unrecorded.labels("unreadable").inc()
         return not passage.unreadable
@@ -125,13 +135,16 @@ class Delivery:
     async def _add(self, passage: Passage) -> None:
         metrics = self.metrics
         model = metrics.model(passage.model)
-        for generation in passage.finish():
+        rows = passage.pending()
+        while rows:
+            generation = rows[0]
+            await self.recorder.add_generation(generation)
+            rows.popleft()
             metrics.generations.labels(
                 model,
                 metrics.checkpoint(generation.checkpoint),
                 metrics.reason(generation.finish_reason),
             ).inc()
-            await self.recorder.add_generation(generation)
         for field in passage.unfit:
             metrics.unfit.labels(field).inc()
         counts = passage.counts()

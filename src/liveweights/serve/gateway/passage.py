@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from liveweights.record.generation import Counts, Generation, Surface, count_used
 from liveweights.serve.api.caller import Caller
 from liveweights.serve.api.identifiers import make_id
-from liveweights.serve.gateway.counts import Count, count_bytes, fill
+from liveweights.serve.gateway.counts import Count, count_bytes, fill, with_thoughts
 from liveweights.serve.gateway.fit import fit, fit_counts
 from liveweights.serve.gateway.objects import ITEMS, Reference, is_id
 from liveweights.serve.gateway.question import Question
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _ELSEWHERE = ("prompt_tokens", "completion_tokens", "requests")
 """What is counted at an answer's first choice."""
+_SAMPLED = ("completion_tokens", "reasoning_tokens")
 NameVersion = Callable[[str, str], str]
 """From the model and the fingerprint that an upstream reports to the id of what answers."""
 
@@ -46,6 +48,8 @@ class Passage:
         self.recorded = False
         self.unreadable = False
         """Whether the answer cannot be recorded; it passes none the less."""
+        self.unsent = False
+        """Whether the caller was told that there is none, though the upstream gave it."""
         self.unfit: list[str] = []
         """Fields whose values the record could not take as they were, known after ``finish``."""
         self._reader = Reader(self.transcript)
@@ -56,6 +60,7 @@ class Passage:
         self._count = count
         self._name_version = name_version
         self._checkpoint: str | None = None
+        self._rows: deque[Generation] | None = None
         self._usage: tuple[int, dict[str, int]] = -1, {}
         """After how many bytes of the answer it was counted, and what."""
         self.created_at = datetime.now(UTC)
@@ -99,6 +104,13 @@ class Passage:
         return self._question.model or self.transcript.model or "unknown"
 
     @property
+    def has_answer(self) -> bool:
+        """Whether anything of it has come, or the upstream has counted something of it."""
+        transcript = self.transcript
+        counted = max(map(transcript.usage.get, _SAMPLED, (0, 0)))
+        return counted > 0 or any(said.begun for said in transcript.choices.values())
+
+    @property
     def is_versioned(self) -> bool:
         """Whether what answers has an id."""
         return self._name_version is not None
@@ -136,14 +148,20 @@ class Passage:
         tokens themselves, or estimated and marked so. Nothing is guessed of what is unreadable."""
         transcript = self.transcript
         if self.unreadable or transcript.usage.keys() >= {"prompt_tokens", "completion_tokens"}:
-            return transcript.usage
+            return with_thoughts(transcript.usage)
         if self._usage[0] != transcript.size:
             self._usage = transcript.size, self._estimate()
         return self._usage[1]
 
     def counts(self) -> Counts:
-        """What all its choices used, as the record counts it."""
-        return count_used(fit_counts(self.usage()), 0, 0)
+        """What all its choices used, as the record counts it; nothing where nothing came."""
+        if not self.has_answer:
+            return Counts(0, 0, requests=0)
+        return count_used(fit_counts(self._told()), 0, 0)
+
+    def _told(self) -> dict[str, int]:
+        """What is recorded of what it used."""
+        return self.usage() | {"sent_tokens": 0} if self.unsent else self.usage()
 
     def _estimate(self) -> dict[str, int]:
         transcript = self.transcript
@@ -162,8 +180,8 @@ class Passage:
         )
 
     def finish(self) -> list[Generation]:
-        """The answer has ended or was cut off: a row for each choice that said something, and
-        none where the answer cannot be read.
+        """The answer has ended or was cut off: a row for each choice that said something, one where
+        none did of what the upstream has counted, and none where the answer cannot be read.
 
         Choice 0 has the passage's id, choice N the id with ``.N`` after it.
         """
@@ -172,12 +190,21 @@ class Passage:
             return []
         self.unfit.extend(self.transcript.unfit)
         rows: list[Generation] = []
-        for index, said in sorted(self.transcript.choices.items()):
-            if said.reason is not None or said.parts or said.thoughts or said.calls:
-                row, unfit = fit(self._generation(index, said, first=not rows))
-                self.unfit.extend(unfit)
-                rows.append(row)
+        begun = [one for one in sorted(self.transcript.choices.items()) if one[1].begun]
+        if not begun and self.has_answer:
+            begun = [(0, Said())]
+        for index, said in begun:
+            row, unfit = fit(self._generation(index, said, first=not rows))
+            self.unfit.extend(unfit)
+            rows.append(row)
         return rows
+
+    def pending(self) -> deque[Generation]:
+        """The rows that have yet to join the record, once it has ended: whoever adds one takes it
+        off, so that who is interrupted can go on with the others."""
+        if self._rows is None:
+            self._rows = deque(self.finish())
+        return self._rows
 
     def _generation(self, index: int, said: Said, *, first: bool) -> Generation:
         question, caller, transcript = self._question, self._caller, self.transcript
@@ -217,7 +244,7 @@ class Passage:
             metadata=caller.metadata,
             prompt=question.prompt_json(),
             # What is counted is the whole answer: it stands at its first choice.
-            usage=self.usage() if first else dict.fromkeys(_ELSEWHERE, 0),
+            usage=self._told() if first else dict.fromkeys(_ELSEWHERE, 0),
         )
 
     def _elapsed_ms(self) -> float:

@@ -26,6 +26,7 @@ from liveweights.serve.gateway.answer import Answer
 from liveweights.serve.gateway.counts import Count
 from liveweights.serve.gateway.delivery import Delivery, is_readable, pass_on
 from liveweights.serve.gateway.headers import from_upstream, to_upstream
+from liveweights.serve.gateway.listener import Listener, while_heard
 from liveweights.serve.gateway.metrics import GatewayMetrics
 from liveweights.serve.gateway.objects import Target, find_made
 from liveweights.serve.gateway.passage import Passage
@@ -174,15 +175,20 @@ class Proxy:
                 longest=settings.max_chat_tokens,
                 count=gateway.count,
             )
+        streams = question is None or question.streams
+        listener = Listener(send, streams=streams, rest=settings.abandoned_seconds)
         try:
-            async with while_connected(receive), self._ask(scope, body, plain=True) as answer:
+            async with (
+                while_heard(receive, listener),
+                self._ask(scope, body, plain=True) as answer,
+            ):
                 if not is_readable(answer):
                     passage = None
                 passed = from_upstream(answer.head.raw_headers)
-                await self._delivery.deliver(answer, passed, send, passage)
+                await self._delivery.deliver(answer, passed, listener, passage)
         finally:
             if passage is not None:
-                await self._delivery.settle(passage, permit)
+                await self._delivery.settle(passage, permit, abandoned=listener.abandoned)
 
     @asynccontextmanager
     async def _ask(

@@ -45,6 +45,7 @@ class _Body(_Asked, kw_only=True):
     user: Any = None
     metadata: Any = None
     store: Any = None
+    stream: Any = None
     n: Any = None
 
     # What is drawn from, see ``_PLAIN``.
@@ -146,6 +147,11 @@ class Question:
     @property
     def choices(self) -> int:
         return self._body.n if type(self._body.n) is int and 0 < self._body.n <= MOST else 1
+
+    @property
+    def streams(self) -> bool:
+        """Whether the answer shall come in pieces."""
+        return bool(self._body.stream)
 
     @property
     def user(self) -> str | None:

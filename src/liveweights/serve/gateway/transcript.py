@@ -133,6 +133,11 @@ class Said:
     raw_logprobs: list[float] = field(default_factory=list[float])
     reason: str | None = None
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything of it has come."""
+        return bool(self.reason is not None or self.parts or self.thoughts or self.calls)
+
     def text(self) -> str:
         """What the user saw; calls of tools follow it as JSON."""
         text = "".join(self.parts)
@@ -222,7 +227,7 @@ class Transcript:
             self._said(0).thoughts.append(answer.delta)
         elif answer.response is not None:
             self._response(answer.response, ended=answer.response.status in _STATUS)
-        elif answer.output:
+        elif answer.output or answer.status in _STATUS:
             self._response(answer, ended=True)
         else:
             self._facts(answer)

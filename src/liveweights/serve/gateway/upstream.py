@@ -25,7 +25,7 @@ class Upstream:
     """Passes requests on; use as ``async with``."""
 
     def __init__(self, settings: GatewaySettings) -> None:
-        self._settings = settings
+        self.settings = settings
         self.address = settings.upstream.rstrip("/").removesuffix("/v1")
         self._session: aiohttp.ClientSession | None = None
 
@@ -34,8 +34,8 @@ class Upstream:
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),
             timeout=aiohttp.ClientTimeout(
                 total=None,
-                sock_connect=self._settings.connect_seconds,
-                sock_read=self._settings.silent_seconds,
+                sock_connect=self.settings.connect_seconds,
+                sock_read=self.settings.silent_seconds,
             ),
             auto_decompress=False,
             skip_auto_headers=("user-agent", "accept", "accept-encoding", "content-type"),
@@ -66,7 +66,7 @@ class Upstream:
         UpstreamAway until the answer begins, aiohttp.ClientError after that.
         """
         head = await self._open(method, target, headers, body)
-        answer = Answer(head, self._settings.silent_seconds)
+        answer = Answer(head, self.settings.silent_seconds)
         try:
             yield answer
         finally:

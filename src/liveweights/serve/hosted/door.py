@@ -15,8 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from liveweights.http.authentication import Authenticator
 from liveweights.http.errors import RETRY, ApiError
-from liveweights.http.exchange import deadline_of, too_late
-from liveweights.http.streaming import while_connected
+from liveweights.http.exchange import deadline_of
 from liveweights.http.wire import ClientGone, check_json, read_body
 from liveweights.meter.keys import Client
 from liveweights.meter.limits import Limiter, LimitReached, Permit
@@ -30,6 +29,7 @@ from liveweights.serve.api.refusals import unavailable
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.gateway.answer import Answer
 from liveweights.serve.gateway.delivery import Delivery, is_readable, pass_on
+from liveweights.serve.gateway.listener import Listener, while_heard
 from liveweights.serve.gateway.metrics import GatewayMetrics
 from liveweights.serve.gateway.objects import find_target, may_refer
 from liveweights.serve.gateway.passage import Passage
@@ -74,18 +74,6 @@ class _Asked:
     permit: Permit
     caller: Caller | None
     question: Question | None
-
-
-@dataclass(slots=True)
-class _Sent:
-    """What the caller is sent, and whether that has begun."""
-
-    send: Send
-    started: bool = False
-
-    async def __call__(self, message: Message) -> None:
-        self.started = True
-        await self.send(message)
 
 
 class Door:
@@ -160,18 +148,11 @@ class Door:
         chain = await self._reach(asked, arrival.names)
         if question is not None:
             chain = await reserve_affordable(permit, question, chain, longest=self._longest)
-        answered = _Sent(send)
-        limit = asyncio.timeout_at(deadline)
-        try:
-            async with limit, while_connected(receive):
-                return await self._ask_in_turn(asked, chain, answered)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            if answered.started:
-                raise ClientGone from None  # what cannot be completed is cut
-            raise too_late() from None
-        return None  # the caller has left
+        streams = question is None or question.streams
+        listener = Listener(send, streams=streams, rest=settings.abandoned_seconds)
+        async with while_heard(receive, listener, deadline):
+            return await self._ask_in_turn(asked, chain, listener)
+        return None  # nobody waits for it any more
 
     async def _reach(self, asked: _Asked, chain: Sequence[str]) -> Sequence[str]:
         """The part of ``chain`` that can know the objects which the request names. Raises
@@ -186,13 +167,13 @@ class Door:
         named = await access.check_body(asked.client.tenant, path, asked.body)
         return chain[:1] if named else chain
 
-    async def _ask_in_turn(self, asked: _Asked, chain: Sequence[str], send: _Sent) -> str | None:
+    async def _ask_in_turn(self, asked: _Asked, chain: Sequence[str], send: Listener) -> str | None:
         """None once one has answered, else the local model whose turn it is. Raises ApiError 502
         where none answers, LimitReached where the last has spent its budget, LeasesAway,
         ClientGone where one breaks off."""
         place = self._next(asked, chain, 0)
         fault: ApiError | LimitReached = _resting(chain[0], asked.hosted)
-        while place is not None:
+        while place is not None and not send.gone:
             model = asked.hosted.get(chain[place])
             if model is None:
                 return chain[place]
@@ -215,7 +196,7 @@ class Door:
         return self._service.models.can_answer(name)
 
     async def _ask(
-        self, model: Hosted, asked: _Asked, rest: Sequence[str], send: _Sent
+        self, model: Hosted, asked: _Asked, rest: Sequence[str], send: Listener
     ) -> ApiError | LimitReached | None:
         """None once the model has answered, if with an error that none of the ``rest`` can be
         asked to make up for; else what is said where nobody answers. Raises LeasesAway."""
@@ -257,7 +238,7 @@ class Door:
     def _longest(self) -> int:
         return self._service.settings.max_chat_tokens
 
-    async def _deliver(self, answer: Answer, model: Hosted, asked: _Asked, send: _Sent) -> None:
+    async def _deliver(self, answer: Answer, model: Hosted, asked: _Asked, send: Listener) -> None:
         """From the first byte on. Raises ClientGone when the upstream breaks off, or where
         nothing was sent yet, ApiError 502."""
         tenant = asked.client.tenant
@@ -281,7 +262,7 @@ class Door:
         model: Hosted,
         headers: list[tuple[bytes, bytes]],
         asked: _Asked,
-        send: Send,
+        send: Listener,
     ) -> None:
         service, path = self._service, asked.scope["path"]
         delivery = Delivery(service.recorder, service.metrics, model.access)
@@ -299,7 +280,7 @@ class Door:
         try:
             await delivery.deliver(answer, headers, send, passage)
         finally:
-            await delivery.settle(passage, asked.permit)
+            await delivery.settle(passage, asked.permit, abandoned=send.abandoned)
 
 
 def _resting(name: str, hosted: Mapping[str, Hosted]) -> ApiError:

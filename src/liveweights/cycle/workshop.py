@@ -1,0 +1,68 @@
+"""What the steps of a cycle share: where they work, and how a cycle ends."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psycopg
+
+from liveweights.cycle import ledger
+from liveweights.cycle.ledger import Cycle
+from liveweights.cycle.restarting import work_folder
+from liveweights.cycle.settings import WorkerSettings
+from liveweights.release import deployments
+from liveweights.release.history import taken_back
+from liveweights.store.database import Connection, Pool
+from liveweights.terms.current import Terms
+from liveweights.weights import signing
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.registry import Registry, register
+
+AWAY = (psycopg.OperationalError, psycopg.InterfaceError, aiohttp.ClientError, TimeoutError)
+"""What passes: the database or the service is away."""
+
+
+@dataclass(slots=True)
+class Workshop:
+    """Of one alias's cycles; ``url`` is the public API that the gate asks, under the service's own
+    ``key``."""
+
+    pool: Pool
+    settings: WorkerSettings
+    home: Path
+    url: str
+    key: str
+    updating: asyncio.Lock
+    """Held during an update: those of several models take turns, the longest waiting first."""
+    terms: Terms
+
+    @property
+    def registry(self) -> Registry:
+        """Where candidates are stored; signed, if there is a key."""
+        key = self.settings.signing.key
+        sign = partial(signing.sign, private=Path(key).expanduser()) if key else None
+        return Registry(self.home / "checkpoints", sign)
+
+    def folder(self, cycle: Cycle) -> Path:
+        """Where the update's files are."""
+        return work_folder(self.home, cycle.id)
+
+    async def register(self, conn: Connection, cycle: Cycle, candidate: Checkpoint) -> str | None:
+        """Make a candidate known; why it is not tried again, if it was taken back before."""
+        await register(conn, candidate)
+        why = await taken_back(conn, cycle.alias, candidate.id)
+        return None if why is None else f"the same weights were taken back before: {why}"
+
+    async def end(self, cycle: Cycle, outcome: str, reason: str, **columns: Any) -> Cycle:
+        """The cycle has come to this."""
+        async with self.pool.connection() as conn:
+            if cycle.candidate:
+                await deployments.let_go(conn, cycle.candidate)
+            return await ledger.advance(
+                conn, cycle, "ended", outcome=outcome, reason=reason, **columns
+            )
