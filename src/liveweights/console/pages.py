@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from urllib.parse import quote
 
 import msgspec
 import psycopg
@@ -18,7 +17,6 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights.access.audit import write_entry
-from liveweights.access.links import link_of
 from liveweights.access.roles import Role
 from liveweights.console import (
     adoption,
@@ -44,7 +42,7 @@ from liveweights.console.cursor import PARAM
 from liveweights.console.cycles import STEER, read_cycle, read_cycles
 from liveweights.console.entry import Entry
 from liveweights.console.export import read_lines, send_lines
-from liveweights.console.forms import Form
+from liveweights.console.forms import Form, Sent
 from liveweights.console.headers import HEADERS, HTML
 from liveweights.console.home import read_home
 from liveweights.console.lineage import read_lineage
@@ -89,7 +87,7 @@ LISTS = (
     Page("/usage", "usage.html", usage.read_usage, ("since", "until", "by", PARAM), tenants=True),
     Page("/budgets", "budgets.html", usage.read_budgets, (PARAM,), tenants=True),
     Page("/invoices", "invoices.html", invoices.read_invoices, ("tenant", PARAM), tenants=True),
-    Page("/users", "users.html", users.show_users, needed="admin"),
+    Page("/users", "users.html", users.read_users, needed="admin"),
     Page("/audit", "audit.html", read_audit, (PARAM,), needed="admin"),
 )
 SINGLE = (
@@ -115,7 +113,7 @@ SINGLE = (
         "/invoices", "invoice.html", invoices.read_one, encodings=invoices.ENCODINGS, tenants=True
     ),
 )
-FORMS = (STEER, ROLL_BACK, OVERRULE)
+FORMS = (STEER, ROLL_BACK, OVERRULE, databases.CHANGE, keys.CHANGE, users.CHANGE)
 HOME = Page("/", "home.html", read_home)
 
 
@@ -128,7 +126,7 @@ class Console:
         self._pool = pool
         self._now = now
         self._entry = entry
-        self._recorder = recorder
+        self._rating = rating.make_form(recorder)
         self._slots = Slots(AT_ONCE, WAITING)
         self._glances: dict[str, Glance[str]] = {}
         self.feed = Feed(self._glance)
@@ -146,11 +144,7 @@ class Console:
             *(Route("GET", f"{page.path}.json", self._show(page, "json")) for page in LISTS),
             *(Route("GET", page.path + "/{id}", self._show_one(page)) for page in SINGLE),
             Route("GET", "/answers.jsonl", self._for_people(self._export, tenants=True)),
-            Route("POST", "/answers/{id}", self._for_people(self._rate, "rater", tenants=True)),
-            *(Route("POST", form.path, self._take(form)) for form in FORMS),
-            Route("POST", "/databases", self._for_people(self._change_databases, "operator")),
-            Route("POST", "/keys", self._for_people(self._change_keys, "admin")),
-            Route("POST", "/users", self._for_people(self._change_users, "admin")),
+            *(Route("POST", form.path, self._take(form)) for form in (*FORMS, self._rating)),
             Mount(PREFIX, [Route("GET", "/{name}", serve_asset)]),
         ]
 
@@ -183,7 +177,6 @@ class Console:
     async def _send(self, page: Page, kind: str, id_: str, scope: Scope, send: Send) -> None:
         subject = self._now()
         asked = self._ask(scope, subject, page.query, id_)
-        model, person = asked.model, scope["person"]
         async with self._connection() as conn:
             data = await page.read(conn, subject, asked)
         if kind == "json":
@@ -192,8 +185,8 @@ class Console:
             content = await asyncio.to_thread(encoding.write, data)
             await reply(send, 200, content, HEADERS, content_type=encoding.content_type)
         else:
-            shown = getattr(data, "model", model)
-            html = self._render(page.template, page.section, shown, person, page=data)
+            shown = getattr(data, "model", asked.model)
+            html = self._render(page.template, page.section, shown, scope["person"], page=data)
             await reply(send, 200, html.encode(), HEADERS, content_type=HTML)
 
     def _ask(self, scope: Scope, subject: Subject, known: Sequence[str], id_: str = "") -> Asked:
@@ -264,70 +257,32 @@ class Console:
 
         async def take(scope: Scope, receive: Receive, send: Send) -> None:
             person: Person = scope["person"]
-            sent = await self._entry.read_form(scope, receive, person, form.fields)
+            given = await self._entry.read_form(scope, receive, person, form.fields)
+            subject, url = self._now(), _url_of(Headers(scope=scope))
+            sent = Sent(person=person, fields={**given, **scope["path_params"]}, url=url)
             async with self._connection() as conn:
-                done = await form.do(conn, self._now(), person, sent)
-                details = {**sent, **done.details}
-                await write_entry(conn, person.name, done.action, done.target, details)
-            await _see(send, done.place)
-
-        return self._for_people(take, form.needed)
-
-    async def _rate(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """POST /answers/ID: feedback of a rater. Raises ApiError as ``rating.read_rating``."""
-        person: Person = scope["person"]
-        id_: str = scope["path_params"]["id"]
-        form = await self._entry.read_form(scope, receive, person, rating.FORM)
-        async with self._connection() as conn:
-            feedback = await rating.read_rating(conn, person, id_, form)
-        await rating.rate(self._recorder, feedback)
-        async with self._connection() as conn:
-            details = {"signal": form["signal"], "feedback": feedback.id}
-            await write_entry(conn, person.name, "rate", id_, details)
-        await _see(send, f"/answers/{quote(id_)}#feedback")
-
-    async def _change_users(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """POST /users. Raises ApiError as ``users.change_users``."""
-        person: Person = scope["person"]
-        form = await self._entry.read_form(scope, receive, person, users.FORM)
-        async with self._connection() as conn:
-            name, token = await users.change_users(conn, person, form)
-            if token is None:
-                await _see(send, "/users")
+                done = await form.do(conn, subject, sent)
+                if not done.noted:
+                    kept = {name: given[name] for name in given if name not in form.unkept}
+                    details = {**kept, **done.details}
+                    await write_entry(conn, person.name, done.action, done.target, details)
+                if done.after is not None:
+                    await done.after()
+            if done.once is None:
+                await reply(send, 303, b"", (*HEADERS, (b"location", done.place.encode())))
                 return
-            page = await users.read_users(conn)
-        headers = Headers(scope=scope)
-        url = headers.get("origin") or f"http://{headers.get('host', '')}"
-        values = {"page": page, "link": link_of(url, token), "invited": name}
-        html = self._render("users.html", "users", self._now().names[0], person, **values)
-        await reply(send, 200, html.encode(), HEADERS, content_type=HTML)
+            # Shown only when it is stored.
+            (page,) = (page for page in LISTS if page.path == form.path)
+            asked = self._ask({**scope, "query_string": b""}, subject, ())
+            async with self._connection() as conn:
+                data = await page.read(conn, subject, asked)
+            values = {"page": data, **done.once}
+            html = self._render(page.template, page.section, asked.model, person, **values)
+            await reply(send, 200, html.encode(), HEADERS, content_type=HTML)
 
-    async def _change_databases(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """POST /databases. Raises ApiError as ``databases.change_databases``."""
-        person: Person = scope["person"]
-        form = await self._entry.read_form(scope, receive, person, databases.FORM)
-        async with self._connection() as conn:
-            await databases.change_databases(conn, self._now().databases, person, form)
-        await _see(send, "/databases")
-
-    async def _change_keys(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """POST /keys. Raises ApiError as ``keys.change_keys``."""
-        person: Person = scope["person"]
-        form = await self._entry.read_form(scope, receive, person, keys.FORM)
-        async with self._connection() as conn:
-            made = await keys.change_keys(conn, person, form)
-        if made is None:
-            await _see(send, "/keys")
-            return
-        # The key is shown only once it is stored.
-        subject = self._now()
-        asked = Asked(subject.names[0], "", {}, self._entry.authenticator.asks_for_keys)
-        async with self._connection() as conn:
-            page = await keys.read_keys(conn, subject, asked)
-        html = self._render("keys.html", "keys", asked.model, person, page=page, made=made)
-        await reply(send, 200, html.encode(), HEADERS, content_type=HTML)
+        return self._for_people(take, form.needed, form.tenants)
 
 
-async def _see(send: Send, place: str) -> None:
-    """Show the browser the page where the change is seen."""
-    await reply(send, 303, b"", (*HEADERS, (b"location", place.encode())))
+def _url_of(headers: Headers) -> str:
+    """Where a browser reaches the service: it says so with its forms."""
+    return headers.get("origin") or f"http://{headers.get('host', '')}"
