@@ -18,6 +18,7 @@ from liveweights.record.errors import TooManySteps
 from liveweights.record.example import Episode as Task
 from liveweights.record.example import Example
 from liveweights.record.feedback import Feedback
+from liveweights.record.names import read_model
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
 
@@ -118,14 +119,15 @@ async def read_episode(conn: Connection, subject: Subject, asked: Asked) -> Epis
     if not examples:
         raise missing(f"The tenant {tenant[:128]!r} has no episode {asked.id[:128]!r} on record.")
     answers = [one.generation for one in examples]
-    worker = subject.workers.get(answers[0].alias)
+    model = await read_model(conn, answers[0].alias)
+    worker = subject.workers.get(model)
     credits = assign_credit(examples, worker.rewards, worker.learn) if worker else []
     passed = read_number(asked.get(PARAM)) or 0
     page = examples[passed : passed + STEPS + 1]
     shown, following = cut_page(page, STEPS, lambda _: str(passed + STEPS))
     said = Task(tenant, asked.id, tuple(examples)).said()
     return Episode(
-        model=answers[0].alias,
+        model=model,
         name=asked.id,
         tenant=tenant,
         began=answers[0].created_at,

@@ -12,10 +12,11 @@ import msgspec
 from liveweights.record.columns import FEEDBACK, GENERATION, feedback_from, generation_from
 from liveweights.record.example import Example
 from liveweights.record.feedback import Feedback
+from liveweights.record.names import NAMES
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
 
-LIST: LiteralString = """
+LIST: LiteralString = f"""
 with episodes as (
     select tenant, metadata ->> 'episode' as name, min(created_at) as began,
         max(created_at) as ended, count(*) as steps, sum(output_tokens(g))::bigint as tokens,
@@ -23,7 +24,7 @@ with episodes as (
         (array_agg(id order by created_at desc, id desc))[1] as last,
         md5(tenant || chr(31) || (metadata ->> 'episode')) as key
     from generations g
-    where metadata ->> 'episode' is not null and alias = %(alias)s
+    where metadata ->> 'episode' is not null and alias in ({NAMES})
         and (%(tenant)s::text is null or tenant = %(tenant)s)
     group by 1, 2
 )
@@ -64,8 +65,8 @@ async def list_episodes(
     tenant: str | None = None,
     before: tuple[datetime, str] | None = None,
 ) -> list[ListedEpisode]:
-    """At most ``count`` of those with answers of ``alias``, the last active first; ``before`` is
-    end and key of the one that they follow."""
+    """At most ``count`` of those with answers of the model ``alias``, the last active first;
+    ``before`` is end and key of the one that they follow."""
     at, key = before or (None, None)
     cursor = await conn.execute(
         LIST, {"alias": alias, "tenant": tenant, "at": at, "key": key, "count": count}
