@@ -75,7 +75,7 @@ LISTS = (
     Page("/checkpoints", "checkpoints.html", read_checkpoints, (PARAM,)),
     Page("/cycles", "cycles.html", read_cycles, (PARAM,)),
     Page("/releases", "releases.html", read_releases, (PARAM,)),
-    Page("/lineage", "lineage.html", read_lineage, (PARAM,), within="releases"),
+    Page("/lineage", "lineage.html", read_lineage, (PARAM,)),
     Page("/comparison", "comparison.html", read_comparison, SIDES, within="releases"),
     Page("/scoreboard", "scoreboard.html", read_scoreboard),
     Page("/episodes", "episodes.html", episodes.read_episodes, ("tenant", PARAM), tenants=True),

@@ -1,17 +1,12 @@
-"""Episodes as lists and pages show them."""
+"""Episodes as lists show them."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
 from datetime import datetime
 from typing import LiteralString
 
 import msgspec
 
-from liveweights.record.columns import FEEDBACK, GENERATION, feedback_from, generation_from
-from liveweights.record.example import Example
-from liveweights.record.feedback import Feedback
 from liveweights.record.names import NAMES
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
@@ -79,25 +74,3 @@ async def list_episodes(
         id: {"outcome": signal, "value": value} for id, signal, value in await cursor.fetchall()
     }
     return [ListedEpisode(**row, **said.get(str(row["last"]), {})) for row in rows]
-
-
-async def read_examples(conn: Connection, ids: Sequence[str]) -> list[Example]:
-    """The answers of these ids with all that was said of each, in the order of ``ids``; those that
-    were removed are left out."""
-    which = (sorted({day_of(id) for id in ids}), list(ids))
-    columns = ", ".join(GENERATION)
-    cursor = await conn.execute(
-        f"select {columns} from generations where day = any(%s) and id = any(%s)".encode(), which
-    )
-    answers = {one.id: one for row in await cursor.fetchall() if (one := generation_from(row))}
-    columns = ", ".join(FEEDBACK)
-    cursor = await conn.execute(
-        f"select {columns} from feedback where day = any(%s) and generation = any(%s)"
-        " order by seq".encode(),
-        which,
-    )
-    said: defaultdict[str, list[Feedback]] = defaultdict(list)
-    for row in await cursor.fetchall():
-        one = feedback_from(row)
-        said[one.generation].append(one)
-    return [Example(answers[id], tuple(said[id])) for id in ids if id in answers]
