@@ -79,7 +79,30 @@ async def _run(dsn: str, options: Any) -> None:
     async with _console(dsn) as (process, client):
         figures["pages"] = await _time_pages(client, addresses, options)
         figures["watching"] = await _watch(dsn, process, client, options)
+    figures["beyond"] = _list_beyond(figures)
+    for line in figures["beyond"]:
+        print(f"beyond its bound: {line}")
     finish("console", options, figures, {})
+
+
+def _list_beyond(figures: dict[str, Any]) -> list[str]:
+    """What does not stay below its bound."""
+    pages = [
+        f"{name}: {one[figure]:.4g} {unit}"
+        for name, one in figures["pages"].items()
+        for figure, bound, unit in (
+            ("kilobytes", "kilobytes", "kB"),
+            ("p50_ms", "milliseconds", "ms at the median"),
+        )
+        if one[figure] >= BOUNDS[bound]
+    ]
+    watching = [
+        f"while {name}: {percent:.3g}% of a core"
+        for name, one in figures["watching"].items()
+        if (percent := one["console_percent"] + one["database_percent"])
+        >= BOUNDS["percent_of_a_core"]
+    ]
+    return pages + watching
 
 
 async def _tell_history(conn: Connection) -> str:
@@ -126,6 +149,19 @@ async def _list_addresses(conn: Connection, last: str) -> dict[str, str]:
         "lineage": "/lineage",
         "two checkpoints": f"/comparison?left={BASE}&right={last}",
         "playground": "/playground",
+        "scoreboard": "/scoreboard",
+        "episodes": "/episodes",
+        "exposure": "/exposure",
+        "adoption": "/adoption",
+        "bills": "/bills",
+        "a bill": "/bills/code",
+        "databases": "/databases",
+        "usage": "/usage",
+        "usage by key": "/usage?by=key",
+        "budgets": "/budgets",
+        "invoices": "/invoices",
+        "keys": "/keys",
+        "users": "/users",
         "audit": "/audit",
     }
 
