@@ -7,12 +7,11 @@ reads both. Errors are pages for browsers and error objects for everybody else.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from functools import partial
 
 import msgspec
-import psycopg
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -55,17 +54,16 @@ from liveweights.console.releases import ROLL_BACK, read_releases
 from liveweights.console.scores import read_scoreboard
 from liveweights.console.subject import Asked, Subject
 from liveweights.console.templates import render
-from liveweights.http.errors import ApiError, too_many
+from liveweights.http.connections import Connections
+from liveweights.http.errors import ApiError
 from liveweights.http.glance import Glance
 from liveweights.http.routes import Mount, Route, Routes
-from liveweights.http.slots import QueueFull, Slots
 from liveweights.http.wire import read_query, reply
 from liveweights.serve.api.recorder import Recorder
-from liveweights.store.database import Connection, Pool
+from liveweights.store.database import Pool
 
-AT_ONCE, WAITING = 2, 32
-"""Pages; their connections to the database are those of all that users wait for."""
 LONGEST_SECONDS = 10
+"""Of a statement for a page."""
 JSON, MARKDOWN = b"application/json", b"text/markdown"
 
 
@@ -123,11 +121,10 @@ class Console:
     def __init__(
         self, pool: Pool, now: Callable[[], Subject], entry: Entry, recorder: Recorder
     ) -> None:
-        self._pool = pool
+        self._connections = Connections(pool, longest=LONGEST_SECONDS)
         self._now = now
         self._entry = entry
         self._rating = rating.make_form(recorder)
-        self._slots = Slots(AT_ONCE, WAITING)
         self._glances: dict[str, Glance[str]] = {}
         self.feed = Feed(self._glance)
 
@@ -148,18 +145,6 @@ class Console:
             Mount(PREFIX, [Route("GET", "/{name}", serve_asset)]),
         ]
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncGenerator[Connection]:
-        try:
-            async with self._slots.hold(1), self._pool.connection() as conn:
-                await conn.execute(f"set local statement_timeout = '{LONGEST_SECONDS}s'".encode())
-                yield conn
-        except QueueFull as error:
-            raise too_many(f"Too many pages at once: {error}.", "queue", 2.0) from None
-        except psycopg.errors.QueryCanceled:
-            message = f"The page takes more than {LONGEST_SECONDS} s; ask for less, or by fewer."
-            raise ApiError(408, message, type="timeout_error", code="deadline_exceeded") from None
-
     def _show(self, page: Page, kind: str) -> ASGIApp:
         async def show(scope: Scope, receive: Receive, send: Send) -> None:
             await self._send(page, kind, "", scope, send)
@@ -177,7 +162,7 @@ class Console:
     async def _send(self, page: Page, kind: str, id_: str, scope: Scope, send: Send) -> None:
         subject = self._now()
         asked = self._ask(scope, subject, page.query, id_)
-        async with self._connection() as conn:
+        async with self._connections.take() as conn:
             data = await page.read(conn, subject, asked)
         if kind == "json":
             await reply(send, 200, msgspec.json.encode(data), HEADERS, content_type=JSON)
@@ -203,7 +188,7 @@ class Console:
         if scope["method"] == "HEAD":
             await reply(send, 200, b"", HEADERS, content_type=b"application/jsonl")
             return
-        async with aclosing(read_lines(self._connection, subject, asked)) as lines:
+        async with aclosing(read_lines(self._connections.take, subject, asked)) as lines:
             await send_lines(send, lines)
 
     def _render(
@@ -240,7 +225,7 @@ class Console:
         return self._glances[model]
 
     async def _look(self, model: str) -> str:
-        async with self._connection() as conn:
+        async with self._connections.take() as conn:
             circle = await read_circle(conn, self._now(), model)
         return render("circle.html", circle=circle, steps=STEPS)
 
@@ -260,7 +245,7 @@ class Console:
             given = await self._entry.read_form(scope, receive, person, form.fields)
             subject, url = self._now(), _url_of(Headers(scope=scope))
             sent = Sent(person=person, fields={**given, **scope["path_params"]}, url=url)
-            async with self._connection() as conn:
+            async with self._connections.take() as conn:
                 done = await form.do(conn, subject, sent)
                 if not done.noted:
                     kept = {name: given[name] for name in given if name not in form.unkept}
@@ -274,7 +259,7 @@ class Console:
             # Shown only when it is stored.
             (page,) = (page for page in LISTS if page.path == form.path)
             asked = self._ask({**scope, "query_string": b""}, subject, ())
-            async with self._connection() as conn:
+            async with self._connections.take() as conn:
                 data = await page.read(conn, subject, asked)
             values = {"page": data, **done.once}
             html = self._render(page.template, page.section, asked.model, person, **values)
