@@ -131,6 +131,6 @@ def test_a_bill_is_the_commands_document(
         monkeypatch.setattr(document, "find_spec", lambda name: None)
         missing = await client.get("/bills")
         assert (missing.status_code, "liveweights[bom]" in missing.text) == (404, True)
-        assert 'href="/bills' not in (await client.get("/cycles")).text
+        assert 'href="/bills' not in (await client.get("/scoreboard")).text
 
     on_pages(database_dsn, test, answers=3)
