@@ -39,6 +39,8 @@ from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.registry import register
 
 DAYS = 14
+PATIENCE = 30
+"""Seconds that a page may take until it is given up."""
 KEY = "bench-0123456789abcdef"
 BASE = "m@ffffffffffff"
 BOUNDS = {"kilobytes": 100, "milliseconds": 50, "percent_of_a_core": 1.0}
@@ -176,7 +178,10 @@ async def _console(dsn: str) -> AsyncIterator[tuple[psutil.Process, httpx.AsyncC
     url = f"http://127.0.0.1:{port}"
     try:
         async with httpx.AsyncClient(
-            base_url=url, headers=headers, timeout=60, limits=httpx.Limits(max_connections=None)
+            base_url=url,
+            headers=headers,
+            timeout=PATIENCE,
+            limits=httpx.Limits(max_connections=None),
         ) as client:
             for _ in range(600):
                 with contextlib.suppress(httpx.ConnectError):
@@ -192,13 +197,21 @@ async def _console(dsn: str) -> AsyncIterator[tuple[psutil.Process, httpx.AsyncC
 async def _time_pages(
     client: httpx.AsyncClient, addresses: dict[str, str], options: Any
 ) -> dict[str, dict[str, float]]:
-    """Each in turn, so that none finds the caches as the one before it left them."""
+    """Each in turn, so that none finds the caches as the one before it left them. One that does not
+    answer in time is not asked for again."""
     took: dict[str, list[float]] = {name: [] for name in addresses}
     size: dict[str, float] = {}
     for turn in range(options.times + 1):
         for name, address in addresses.items():
+            if took[name] == [1000.0 * PATIENCE]:
+                continue
             began = time.perf_counter()
-            page = await client.get(address)
+            try:
+                page = await client.get(address)
+            except httpx.ReadTimeout:
+                took[name], size[name] = [1000.0 * PATIENCE], 0.0
+                print(f"{name} did not answer within {PATIENCE} s", flush=True)
+                continue
             spent = 1000 * (time.perf_counter() - began)
             assert page.status_code == 200, (address, page.text)
             size[name] = len(page.content) / 1000
