@@ -175,13 +175,13 @@ async def _console(dsn: str) -> AsyncIterator[tuple[psutil.Process, httpx.AsyncC
     command = [sys.executable, str(Path(__file__).with_name("_console.py")), dsn, str(port), KEY]
     child = await asyncio.create_subprocess_exec(*command)
     headers = {"authorization": f"Bearer {KEY}", "accept": "text/html"}
-    url = f"http://127.0.0.1:{port}"
+    url, limits = f"http://127.0.0.1:{port}", httpx.Limits(max_connections=None)
     try:
         async with httpx.AsyncClient(
             base_url=url,
             headers=headers,
             timeout=PATIENCE,
-            limits=httpx.Limits(max_connections=None),
+            limits=limits,
         ) as client:
             for _ in range(600):
                 with contextlib.suppress(httpx.ConnectError):
