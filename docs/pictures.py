@@ -53,7 +53,7 @@ def walk(page: Any, model: str) -> Iterator[str]:
         page.wait_for_timeout(500)  # the plot is drawn
         yield name
         for start, linked in LINKED.items():
-            link = page.locator(f'main a[href^="{start}"]').first
+            link = page.locator(f'main a[href^="{start}"]:not([href$="="])').first
             if linked not in pages and link.count():
                 pages[linked] = link.get_attribute("href")
                 waiting.append((linked, pages[linked]))
@@ -68,7 +68,8 @@ def talk(page: Any) -> None:
     page.get_by_label("Message").fill(ASKED)
     page.get_by_role("button", name="Send", exact=True).click()
     page.get_by_text("Answered.", exact=True).wait_for(timeout=60_000)
-    page.locator(".said .t").first.hover()
+    page.locator(".said").focus()
+    page.keyboard.press("ArrowRight")
 
 
 def sign_in(page: Any, key: str) -> None:
