@@ -7,10 +7,11 @@ import socket
 import sys
 from pathlib import Path
 
+from liveweights.app.server import describe_subject
+from liveweights.app.sources import make_sources
 from liveweights.config import Config
 from liveweights.console.entry import Entry
 from liveweights.console.pages import Console
-from liveweights.console.subject import Subject
 from liveweights.http.application import Application
 from liveweights.http.hosts import Hosts
 from liveweights.http.server import Server
@@ -23,8 +24,8 @@ from liveweights.store.database import open_pool
 
 async def serve(dsn: str, port: int, key: str) -> None:
     settings = ApiSettings(operator_key=key, port=port)
-    worker = Config(alias="code").for_worker("code")
-    subject = Subject(workers={"code": worker}, home=Path("/nowhere"))
+    config, home = Config(alias="code", api=settings), Path("/nowhere")
+    subject = describe_subject(config, home, make_sources(lambda: config, home))
     pool = await open_pool(dsn)
     async with Writer(pool) as writer:
         entry = Entry(pool, make_authenticator(settings), settings)

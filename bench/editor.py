@@ -4,7 +4,9 @@ The same keystrokes go through ``liveweights lsp``, driven by a client of the pr
 the replay client, at one service with the packaged model that learns nothing meanwhile. Both ask
 at temperature 0 for the same places, so that both get the same suggestions; a developer takes what
 is what the file has, and writes on otherwise. Compared are the answers, the rows of feedback, the
-rewards, and the rows that an update would be made of.
+rewards, and the rows that an update would be made of; with --learn also what the same update makes
+of either's rows, beside the base, where nobody typed. A developer types some 200 keystrokes a
+minute.
 """
 
 from __future__ import annotations
@@ -16,13 +18,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from _lessons import learn_from
 from _models import PACKAGED, find_model
 from _report import arguments, finish, table
 from liveweights.config import Config
@@ -33,7 +36,7 @@ from liveweights.learn.settings import LearnSettings
 from liveweights.record import read
 from liveweights.record.example import Example
 from liveweights.replay.client import Client
-from liveweights.replay.corpus import Corpus
+from liveweights.replay.corpus import Corpus, Split
 from liveweights.replay.developer import Position, judge
 from liveweights.replay.service import Service, free_port, write_config
 from liveweights.replay.settings import TrafficSettings
@@ -47,17 +50,18 @@ from tests.editor.editor import Editor, language_server
 MODEL, EDITOR, REPLAY = "code", "editor", "replay"
 NEVER = {"every": 1e6, "min_feedback": 1_000_000}
 WANTED_MS = 300.0
+PACE = 200
+"""Keystrokes a minute."""
 DEBOUNCE = 0.075
 """The editor's own default, which is part of what a developer waits for."""
-TYPED, PACE = 16, 0.15
-"""Characters that are typed before each place, and seconds between two of them."""
+TYPED, BURST = 16, 0.15
+"""Characters that are typed at once before each place, and seconds between two of them."""
 SETTLE = 0.2
 """Seconds until it is told what is left of an accepted suggestion; 30 for people."""
 
 
-def choose(count: int) -> list[Position]:
+def choose(split: Split, count: int) -> list[Position]:
     """Places of several files, each asked for once."""
-    split = Corpus.find().split(0)
     settings = TrafficSettings()
     found: dict[str, Position] = {}
     for places in islice(sessions(split.training, settings), 4 * count):
@@ -66,6 +70,17 @@ def choose(count: int) -> list[Position]:
         if len(found) >= count:
             break
     return list(found.values())[:count]
+
+
+def count_keystrokes(split: Split, places: Sequence[Position]) -> int:
+    """Characters of the files from the line of the first place of each to the end of its last."""
+    texts = {file.name: file.text.splitlines(keepends=True) for file in split.training}
+    lines: dict[str, list[int]] = {}
+    for place in places:
+        lines.setdefault(place.file, []).append(place.line)
+    return sum(
+        len("".join(texts[file][min(typed) - 1 : max(typed)])) for file, typed in lines.items()
+    )
 
 
 async def type_in_editor(
@@ -93,7 +108,7 @@ async def type_in_editor(
             for letter in place.prompt[-typed:-1]:
                 editor.type(letter)
                 early.append(asyncio.create_task(editor.ask()))
-                await asyncio.sleep(PACE)
+                await asyncio.sleep(BURST)
             began = time.perf_counter()
             editor.type(place.prompt[-1])
             suggestion = await editor.ask()
@@ -133,7 +148,9 @@ async def read_examples(dsn: str, user: str) -> dict[str, Example]:
     """What is recorded of one user, by prompt."""
     found: dict[str, Example] = {}
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
-        cursor = await conn.execute("select id from recorded where user_id = %s", (user,))
+        cursor = await conn.execute(
+            "select id from recorded where user_id = %s order by created_at, id", (user,)
+        )
         for (id,) in await cursor.fetchall():
             generation = await read.generation(conn, id)
             assert generation is not None
@@ -199,8 +216,10 @@ def percentile(seconds: Sequence[float], share: float) -> float:
     return 1000 * ordered[int(share * (len(ordered) - 1))] if ordered else float("nan")
 
 
-async def run(count: int) -> dict[str, Any]:
-    chosen = choose(count + count // 4)
+async def run(count: int, measured: int) -> dict[str, Any]:
+    """``measured`` are the held-out files in which what is learnt is measured; 0: nothing is."""
+    split = Corpus.find().split(0)
+    chosen = choose(split, count + count // 4)
     places, others = chosen[:count], chosen[count:]
     with tempfile.TemporaryDirectory(prefix="liveweights-editor-") as folder:
         home, files = Path(folder) / "home", Path(folder) / "files"
@@ -222,8 +241,14 @@ async def run(count: int) -> dict[str, Any]:
             other = await read_examples(dsn, REPLAY)
         finally:
             await asyncio.to_thread(service.stop)
+        # In the order of the replay, so that the same places are held back.
+        sides = {"editor": [mine[one] for one in other if one in mine], "replay": [*other.values()]}
+        lessons = await learn_from(sides, Path(folder) / "lessons", measured) if measured else {}
+    keystrokes = count_keystrokes(split, places)
     figures: dict[str, Any] = {
         "places": len(places),
+        "keystrokes": keystrokes,
+        "minutes": round(keystrokes / PACE),
         "cores": os.cpu_count(),
         "load before": round(load, 2),
         "editor_ms": {"p50": percentile(edited, 0.5), "p95": percentile(edited, 0.95)},
@@ -231,13 +256,33 @@ async def run(count: int) -> dict[str, Any]:
         "request_ms": {"p50": percentile(asked, 0.5), "p95": percentile(asked, 0.95)},
         "compared": compare(mine, other),
     }
+    if lessons:
+        figures["learnt"] = {name: lesson.as_dict() for name, lesson in lessons.items()}
+        figures["same checkpoint"] = len({one.checkpoint for one in lessons.values()}) == 1
     figures["wanted"] = figures["editor_ms"]["p50"] < WANTED_MS
     return figures
 
 
+def show_base(base: Mapping[str, Any]) -> tuple[str | float, ...]:
+    return "nobody: the base", base["reward"], "", "", f"{base['accepted']} of {base['shown']}"
+
+
+def show_lesson(name: str, lesson: Mapping[str, Any]) -> tuple[str | float, ...]:
+    last, more = lesson["last"], lesson["reward_diff"]
+    reach = f"{more['low']:+.3f} to {more['high']:+.3f}" if more["low"] is not None else "–"
+    return name, last["reward"], more["mean"], reach, f"{last['accepted']} of {last['shown']}"
+
+
 def main() -> None:
-    options = arguments(__doc__ or "", places=(120, "places at which is asked"))
-    figures = asyncio.run(run(8 if options.quick else options.places))
+    options = arguments(
+        __doc__ or "",
+        places=(120, "places at which is asked"),
+        learn=(False, "also learn from both sides' rows, and measure what comes of it"),
+        files=(100, "held-out files that it is measured in, six places each"),
+    )
+    if options.quick:
+        options.places, options.files = 8, 4
+    figures = asyncio.run(run(options.places, options.files if options.learn else 0))
     table(
         f"{figures['places']} places, {figures['cores']} cores, load {figures['load before']}",
         ("milliseconds", "p50", "p95"),
@@ -252,6 +297,13 @@ def main() -> None:
         ("", "count"),
         [(name, str(value)) for name, value in figures["compared"].items()],
     )
+    if options.learn:
+        table(
+            f"{figures['minutes']} minutes of typing, learnt from, beside the base",
+            ("rows of", "mean reward", "more than the base's", "95%", "accepted of shown"),
+            [show_base(figures["learnt"]["replay"]["base"])]
+            + [show_lesson(name, lesson) for name, lesson in figures["learnt"].items()],
+        )
     finish("editor", options, figures, {})
 
 

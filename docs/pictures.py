@@ -1,9 +1,11 @@
-"""Take the pictures of the console's pages, light and dark, for docs/images.
+"""Take pictures of every page of the console, light and dark, for docs/images.
 
     python docs/pictures.py URL OPERATOR_KEY [MODEL]
 
 The service at URL has answered and learnt, as after `liveweights demo --keep`, and has an
-operator's key (`[api] operator_key`). Needs the extra ``browser`` and Debian's Chromium.
+operator's key (`[api] operator_key`). Pages about one thing are found by the links to them. The
+pictures of a phone's window begin with `phone-`; git keeps those that the README shows. Needs the
+extra ``browser`` and Debian's Chromium.
 """
 
 from __future__ import annotations
@@ -11,34 +13,52 @@ from __future__ import annotations
 import base64
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import sync_playwright
 
+from liveweights.console.pages import LISTS, SINGLE
+
 FOLDER = Path(__file__).parent / "images"
-SIZE = {"width": 1200, "height": 820}
+WINDOWS: dict[str, dict[str, Any]] = {
+    "": {"viewport": {"width": 1200, "height": 820}},
+    "phone-": {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True},
+}
+"""By what the names of their pictures begin with."""
 QUALITY = 72
 """Of WebP: a picture has some 30 KB."""
 ASKED = "def mean(values):\n    return"
+LINKED = {
+    **{f"{page.path}/": page.template.removesuffix(".html") for page in SINGLE},
+    "/models/": "model",
+    "/comparison?": "two",
+}
+"""How addresses of pages about one thing begin, and what their pictures are called."""
 
 
-def list_pages(home: Mapping[str, Any], releases: Mapping[str, Any], model: str) -> dict[str, str]:
-    """Names of pictures, and the addresses of their pages: the path of the first page, walked."""
-    lists = ("answers", "checkpoints", "cycles", "lineage", "playground", "releases", "scoreboard")
-    pages = {name: f"/{name}?model={model}" for name in lists}
-    pages |= {"home": f"/?model={model}", "models": "/models", "model": f"/models/{model}"}
-    pages |= {"users": "/users", "audit": "/audit"}
-    for station in home["path"]:
-        if station["name"] in ("answer", "checkpoint", "cycle") and station["href"]:
-            pages[station["name"]] = station["href"]
-    if "answer" in pages:
-        pages["conversation"] = pages["answer"].replace("/answers/", "/conversations/")
-    others = (releases["canary"], *releases["targets"])
-    if beside := next((one for one in others if one), None):
-        pages["comparison"] = f"/comparison?model={model}&left={beside}&right={releases['live']}"
-    return pages
+def walk(page: Any, model: str) -> Iterator[str]:
+    """Open every page, one after the other; the names of their pictures."""
+    pages = {"home": f"/?model={model}", "models": "/models"}
+    pages |= {one.path.strip("/"): f"{one.path}?model={model}" for one in LISTS}
+    waiting = list(pages.items())
+    for name, address in waiting:
+        answer = page.goto(address)
+        if answer is None or answer.status != 200:
+            print(f"{name}: {address} is not there", file=sys.stderr)
+            continue
+        if name == "playground":
+            talk(page)
+        page.wait_for_timeout(500)  # the plot is drawn
+        yield name
+        for start, linked in LINKED.items():
+            link = page.locator(f'main a[href^="{start}"]:not([href$="="])').first
+            if linked not in pages and link.count():
+                pages[linked] = link.get_attribute("href")
+                waiting.append((linked, pages[linked]))
+    for linked in set(LINKED.values()) - pages.keys():
+        print(f"{linked}: no page links to one", file=sys.stderr)
 
 
 def talk(page: Any) -> None:
@@ -48,49 +68,47 @@ def talk(page: Any) -> None:
     page.get_by_label("Message").fill(ASKED)
     page.get_by_role("button", name="Send", exact=True).click()
     page.get_by_text("Answered.", exact=True).wait_for(timeout=60_000)
-    page.locator(".said .t").first.hover()
+    page.locator(".said").focus()
+    page.keyboard.press("ArrowRight")
 
 
-def take(page: Any, file: Path) -> None:
+def sign_in(page: Any, key: str) -> None:
+    """As the operator."""
+    page.get_by_label("Name").fill("operator")
+    page.get_by_label("Password").fill(key)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign out").wait_for()
+
+
+def take(page: Any, name: str) -> None:
     """What the window shows, as WebP."""
     shot = page.context.new_cdp_session(page).send(
         "Page.captureScreenshot", {"format": "webp", "quality": QUALITY}
     )
-    file.write_bytes(base64.b64decode(shot["data"]))
+    (FOLDER / f"{name}.webp").write_bytes(base64.b64decode(shot["data"]))
+    print(name)
 
 
-def main(url: str, key: str, model: str) -> None:
+def main(url: str, key: str, model: str = "code") -> None:
     FOLDER.mkdir(exist_ok=True)
     with sync_playwright() as driver:
         chromium = driver.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
         for scheme in ("light", "dark"):
-            context = chromium.new_context(base_url=url, viewport=SIZE, color_scheme=scheme)
-            page = context.new_page()
-            page.goto("/login")
-            take(page, FOLDER / f"login-{scheme}.webp")
-            page.get_by_label("Name").fill("operator")
-            page.get_by_label("Password").fill(key)
-            page.get_by_role("button", name="Sign in").click()
-            page.get_by_role("button", name="Sign out").wait_for()
-            home = context.request.get(f"/home.json?model={model}").json()
-            releases = context.request.get(f"/releases.json?model={model}").json()
-            pages = list_pages(home, releases, model)
-            for name, address in pages.items():
-                answer = page.goto(address)
-                if answer is None or answer.status != 200:
-                    print(f"{name}: {address} is not there", file=sys.stderr)
-                    continue
-                if name == "playground":
-                    talk(page)
-                page.wait_for_timeout(500)  # the plot is drawn
-                take(page, FOLDER / f"{name}-{scheme}.webp")
-                print(f"{name}, {scheme}")
+            for window, shape in WINDOWS.items():
+                context = chromium.new_context(base_url=url, color_scheme=scheme, **shape)
+                page = context.new_page()
+                page.goto("/login")
+                take(page, f"{window}login-{scheme}")
+                sign_in(page, key)
+                for name in walk(page, model):
+                    take(page, f"{window}{name}-{scheme}")
+                context.close()
         chromium.close()
 
 
 if __name__ == "__main__":
     if len(sys.argv) not in (3, 4):
         raise SystemExit(__doc__)
-    main(sys.argv[1], sys.argv[2], sys.argv[3] if len(sys.argv) == 4 else "code")
+    main(*sys.argv[1:])

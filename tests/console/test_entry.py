@@ -217,7 +217,10 @@ def test_a_rater_says_what_an_answer_is_worth(database_dsn: str) -> None:
         }
         assert "<script>alert" not in (await client.get(f"/answers/{newest}")).text
         audit = (await client.get("/audit.json", headers=BEARER)).json()["entries"]
-        assert [one["target"] for one in audit if one["action"] == "rate"] == [newest] * 2
+        rated = [one for one in audit if one["action"] == "rate"]
+        assert [one["target"] for one in rated] == [newest] * 2
+        # The audit loses nothing, so it is not told what a user may want deleted.
+        assert [set(one["details"]) for one in rated] == [{"signal", "feedback"}] * 2
         await enter(client, pool, "eve", "rater", "nobody's")
         token = token_of((await client.get("/answers")).text)
         sent = {"signal": "good", "csrf": token}

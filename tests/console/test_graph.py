@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.console.graph import LABEL, Layout, Node, draw, lay_out, place_of, sort_down
+from liveweights.console.graph import LETTER, Layout, Node, draw, lay_out, place_of, sort_down
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1)
 
@@ -92,7 +92,8 @@ def test_a_picture_has_every_word_and_nothing_outside(
     width, height = float(svg.get("width", "")), float(svg.get("height", ""))
     dots = [(float(one.get("cx", "")), float(one.get("cy", ""))) for one in svg.iter("circle")]
     assert dots == [place_of(row, lane) for row, lane in enumerate(layout.lanes)]
-    assert all(0 < x < width - LABEL and 0 < y < height for x, y in dots)
+    room = LETTER * max((len(word) for word in words), default=0)
+    assert all(0 < x < width - room and 0 < y < height for x, y in dots)
     assert len(list(svg.iter("path"))) == len(layout.lines)
 
 

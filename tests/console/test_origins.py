@@ -126,11 +126,11 @@ def test_a_bill_is_the_commands_document(
             assert len(page.content) < 100_000
         (ours,) = [one for one in told["materials"] if one["id"] == B]
         assert (ours["cycle"], ours["verdict"]) == (cycle, "PASS")
-        assert "/bills" in (await client.get("/cycles")).text
+        assert "/bills" in (await client.get("/scoreboard")).text
         assert (await client.get("/bills/nobody@000000000000")).status_code == 404
         monkeypatch.setattr(document, "find_spec", lambda name: None)
         missing = await client.get("/bills")
         assert (missing.status_code, "liveweights[bom]" in missing.text) == (404, True)
-        assert 'href="/bills' not in (await client.get("/cycles")).text
+        assert 'href="/bills' not in (await client.get("/scoreboard")).text
 
     on_pages(database_dsn, test, answers=3)

@@ -19,8 +19,7 @@ from liveweights.console.entry import Entry
 from liveweights.console.pages import Console
 from liveweights.insight.billing import billing_routes
 from liveweights.insight.endpoint import insight_routes
-from liveweights.insight.episodes import episode_routes
-from liveweights.insight.generations import generation_routes
+from liveweights.insight.lookups import lookup_routes
 from liveweights.learn.rewards import RewardMap
 from liveweights.serve.api.app import create_app, make_authenticator, make_limiter
 from liveweights.serve.api.settings import ApiSettings
@@ -48,8 +47,7 @@ def service() -> ASGIApp:
     pages = [
         *billing_routes(NOBODY, authenticator, limiter),
         *insight_routes(NOBODY, authenticator, limiter, RewardMap()),
-        *generation_routes(NOBODY, authenticator, limiter),
-        *episode_routes(NOBODY, authenticator, limiter),
+        *lookup_routes(NOBODY, authenticator, limiter),
         *Console(NOBODY, lambda: subject, entry, NOBODY).routes(),
         *status_routes(NOBODY, home, authenticator, now=lambda: config),
     ]

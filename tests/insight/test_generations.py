@@ -14,8 +14,7 @@ from tests.serve.api.doubles import Answer, make_tokenizer
 from liveweights.http.application import Application
 from liveweights.http.hosts import Hosts
 from liveweights.insight.endpoint import insight_routes
-from liveweights.insight.episodes import episode_routes
-from liveweights.insight.generations import generation_routes
+from liveweights.insight.lookups import lookup_routes
 from liveweights.learn.rewards import RewardMap
 from liveweights.serve.api.app import make_authenticator, make_limiter
 from liveweights.serve.api.metrics import Metrics
@@ -43,8 +42,7 @@ def get(
         pool = await open_pool(dsn)
         authenticator, limiter = make_authenticator(settings), make_limiter(settings)
         routes = [
-            *generation_routes(pool, authenticator, limiter),
-            *episode_routes(pool, authenticator, limiter),
+            *lookup_routes(pool, authenticator, limiter),
             *insight_routes(pool, authenticator, limiter, RewardMap()),
         ]
         scope = {

@@ -39,8 +39,7 @@ from liveweights.http.server import Server, bind
 from liveweights.http.wire import reply
 from liveweights.insight.billing import billing_routes
 from liveweights.insight.endpoint import insight_routes
-from liveweights.insight.episodes import episode_routes
-from liveweights.insight.generations import generation_routes
+from liveweights.insight.lookups import lookup_routes
 from liveweights.meter.directory import Directory
 from liveweights.meter.ledger_days import keep_closing
 from liveweights.record.conversations import ConversationStore
@@ -189,8 +188,7 @@ async def run_api(place: Place, report: Report) -> None:
             pages=[
                 *billing_routes(pool, authenticator, limiter),
                 *insight_routes(pool, authenticator, limiter, config.rewards),
-                *generation_routes(pool, authenticator, limiter),
-                *episode_routes(pool, authenticator, limiter),
+                *lookup_routes(pool, authenticator, limiter),
                 *console.routes(),
                 *model_routes(listing, entry),
                 *status_routes(pool, place.home, authenticator, now=lambda: lineup.config),

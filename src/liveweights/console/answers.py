@@ -17,6 +17,7 @@ from liveweights.http.errors import bad_request
 from liveweights.record import read
 from liveweights.record.feedback import Signal
 from liveweights.record.listing import Listed, Selection, list_answers
+from liveweights.record.names import read_model
 from liveweights.record.search import SCANNED, Wanted, search_answers
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
@@ -149,12 +150,13 @@ async def read_answer(conn: Connection, subject: Subject, asked: Asked) -> Answe
     prompt = await cursor.fetchone()
     cursor = await conn.execute(LESSONS, (day_of(one.id), one.id))
     lessons = await cursor.fetchall()
+    model = await read_model(conn, one.alias)
     path: tuple[Station, ...] = ()
     if asked.tenant is None:
-        path = await read_path(conn, one.alias, one.checkpoint, (one.id, one.created_at))
+        path = await read_path(conn, model, one.checkpoint, (one.id, one.created_at))
     return Answer(
         id=one.id,
-        model=one.alias,
+        model=model,
         checkpoint=one.checkpoint,
         created_at=one.created_at,
         path=path,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 
-from liveweights.console.forms import Done, Form
-from liveweights.console.person import Person
+from liveweights.console.forms import Done, Form, Sent
 from liveweights.console.subject import Subject
 from liveweights.cycle import live
 from liveweights.cycle.override import override
@@ -65,20 +64,18 @@ def thin(path: Sequence[Wealth], most: int) -> tuple[Wealth, ...]:
     return tuple(path[(place + 1) * len(path) // most - 1] for place in range(most))
 
 
-async def steer_canary(
-    conn: Connection, subject: Subject, person: Person, form: Mapping[str, str]
-) -> Done:
+async def steer_canary(conn: Connection, subject: Subject, sent: Sent) -> Done:
     """``hold``, ``resume``, ``step``, ``promote`` or ``abort`` it for a reason. Raises ApiError:
     400, 404 for no such model, 409 where it cannot be done (any more)."""
-    name = subject.find(form.get("model"))
+    name = subject.find(sent.get("model"))
     worker = subject.workers.get(name)
     if worker is None:
         raise ApiError(409, f"{name!r} is hosted: it has no canary.", code="not_done")
-    action = MOVES.get(form.get("do", ""))
+    action = MOVES.get(sent.text("do"))
     if action is None:
-        message = f"'do' is {form.get('do', '')[:50]!r}; there are {', '.join(MOVES)}."
+        message = f"'do' is {sent.text('do')[:50]!r}; there are {', '.join(MOVES)}."
         raise bad_request(message, "do")
-    reason = form.get("reason", "").strip()
+    reason = sent.text("reason").strip()
     if not reason:
         raise bad_request("A canary is overruled for a reason, which is kept.", "reason")
     try:
@@ -93,7 +90,7 @@ async def steer_canary(
     except (AliasError, IllegalMove) as error:
         raise ApiError(409, f"{error}", code="not_done") from None
     place = f"/releases?{urlencode({'model': name})}"
-    return Done(action=f"{form['do']} canary", target=name, place=place)
+    return Done(action=f"{sent.text('do')} canary", target=name, place=place)
 
 
 OVERRULE = Form(path="/releases/canary", fields=("model", "do", "reason"), do=steer_canary)

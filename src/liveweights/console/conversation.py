@@ -14,6 +14,7 @@ from liveweights.console.subject import Asked, Subject, missing
 from liveweights.console.whole import Whole, read_whole
 from liveweights.record import read
 from liveweights.record.conversation import list_session
+from liveweights.record.names import read_model
 from liveweights.store.database import Connection
 
 TURNS = 20
@@ -62,7 +63,7 @@ async def read_conversation(conn: Connection, subject: Subject, asked: Asked) ->
     shown, following = cut_page(one_more, TURNS, lambda row: write_moment(row.created_at, row.id))
     whole = await read_whole(conn, one_more)
     return Conversation(
-        model=one.alias,
+        model=await read_model(conn, one.alias),
         id=one.id,
         session=one.session,
         tenant=one.tenant,

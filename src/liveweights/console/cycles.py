@@ -13,9 +13,8 @@ import msgspec
 from markupsafe import Markup
 
 from liveweights.console.cursor import PARAM, ROWS, cut_page, read_number
-from liveweights.console.forms import Done, Form
+from liveweights.console.forms import Done, Form, Sent
 from liveweights.console.path import Station, read_path
-from liveweights.console.person import Person
 from liveweights.console.plots import (
     Change,
     Interval,
@@ -168,16 +167,14 @@ async def read_cycles(conn: Connection, subject: Subject, asked: Asked) -> Cycle
     )
 
 
-async def steer(
-    conn: Connection, subject: Subject, person: Person, form: Mapping[str, str]
-) -> Done:
+async def steer(conn: Connection, subject: Subject, sent: Sent) -> Done:
     """``begin`` a cycle now, ``cancel`` the open one for a reason, ``pause`` learning for one, or
     ``resume`` it. Raises ApiError: 400, 404 for no such model, 409 where it cannot be done."""
-    name = subject.find(form.get("model"))
+    name = subject.find(sent.get("model"))
     worker = subject.workers.get(name)
     if worker is None:
         raise ApiError(409, f"{name!r} is hosted: it has no cycles.", code="not_done")
-    do, reason = form.get("do"), form.get("reason", "").strip()
+    do, reason = sent.get("do"), sent.text("reason").strip()
     if do in ("cancel", "pause") and not reason:
         raise bad_request(f"To {do} needs a reason, which is kept.", "reason")
     try:
@@ -187,7 +184,7 @@ async def steer(
             case "cancel":
                 return _of_cycle(do, name, await ledger.cancel(conn, name, reason))
             case "pause":
-                await pause(conn, name, reason, actor=person.name)
+                await pause(conn, name, reason, actor=sent.person.name)
             case "resume":
                 await resume(conn, name)
             case other:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
 import msgspec
 
-from liveweights.access.audit import write_entry
 from liveweights.agentdb.endpoint import has_host
 from liveweights.agentdb.errors import HostError, NoDatabase, Refused
 from liveweights.agentdb.peek import peek
 from liveweights.agentdb.rows import Database
 from liveweights.agentdb.service import Databases as Service
 from liveweights.console.cursor import PARAM, ROWS, cut_page, read_number
-from liveweights.console.person import Person
+from liveweights.console.forms import Done, Form, Sent
 from liveweights.console.subject import Asked, Subject
 from liveweights.http.errors import ApiError, bad_request
 from liveweights.store.database import Connection
-
-FORM = ("do", "owner", "name")
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,24 +53,28 @@ async def read_databases(conn: Connection, subject: Subject, asked: Asked) -> Da
     )
 
 
-async def change_databases(
-    conn: Connection, folder: Path, person: Person, form: Mapping[str, str]
-) -> None:
+async def change_databases(conn: Connection, subject: Subject, sent: Sent) -> Done:
     """Pause or delete one. Raises ApiError: 400, 404 for no such database, 409 where it cannot be
     done."""
-    do, owner, name = form.get("do"), form.get("owner", ""), form.get("name", "")
+    do, owner, name = sent.get("do"), sent.text("owner"), sent.text("name")
     if do not in ("pause", "delete"):
         raise bad_request(f"'do' is {(do or '')[:50]!r}: pause or delete.", "do")
-    if not has_host(folder):
+    if not has_host(subject.databases):
         raise ApiError(409, "The server of the databases does not run.", code="not_done")
-    await write_entry(conn, person.name, f"{do} database", name, {"owner": owner})
-    try:
-        async with Service(folder, owner=owner) as service:
-            if do == "pause":
-                await service.pause(name)
-            elif not await service.delete(name):
-                raise NoDatabase(f"{owner} has no database {name[:63]!r}")
-    except NoDatabase as error:
-        raise ApiError(404, f"{error}.", code="not_found") from None
-    except (Refused, HostError) as error:
-        raise ApiError(409, f"{error}.", code="not_done") from None
+
+    async def change() -> None:
+        try:
+            async with Service(subject.databases, owner=owner) as service:
+                if do == "pause":
+                    await service.pause(name)
+                elif not await service.delete(name):
+                    raise NoDatabase(f"{owner} has no database {name[:63]!r}")
+        except NoDatabase as error:
+            raise ApiError(404, f"{error}.", code="not_found") from None
+        except (Refused, HostError) as error:
+            raise ApiError(409, f"{error}.", code="not_done") from None
+
+    return Done(action=f"{do} database", target=name, place="/databases", after=change)
+
+
+CHANGE = Form(path="/databases", fields=("do", "owner", "name"), do=change_databases)

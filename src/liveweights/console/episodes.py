@@ -12,12 +12,12 @@ from liveweights.console.cursor import PARAM, ROWS, cut_page, read_moment, read_
 from liveweights.console.subject import Asked, Subject, missing
 from liveweights.learn.conduct import find_calls
 from liveweights.learn.credit import Credit, assign_credit
-from liveweights.record.episode_listing import ListedEpisode, list_episodes, read_examples
-from liveweights.record.episodes import find_steps
+from liveweights.record import episodes as record
+from liveweights.record.episode_listing import ListedEpisode, list_episodes
 from liveweights.record.errors import TooManySteps
-from liveweights.record.example import Episode as Task
 from liveweights.record.example import Example
 from liveweights.record.feedback import Feedback
+from liveweights.record.names import read_model
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
 
@@ -111,21 +111,21 @@ async def read_episode(conn: Connection, subject: Subject, asked: Asked) -> Epis
     """GET /episodes/NAME and GET /episodes/NAME.json. Raises ApiError 400, 404."""
     tenant = asked.tenant or asked.get("tenant") or TENANT
     try:
-        ids = await find_steps(conn, tenant, asked.id, session=False)
+        task = await record.read_episode(conn, tenant, asked.id)
     except TooManySteps as error:
         raise missing(f"It cannot be shown: {error}.") from None
-    examples = await read_examples(conn, ids)
-    if not examples:
+    if task is None:
         raise missing(f"The tenant {tenant[:128]!r} has no episode {asked.id[:128]!r} on record.")
+    examples = task.steps
     answers = [one.generation for one in examples]
-    worker = subject.workers.get(answers[0].alias)
+    model = await read_model(conn, answers[0].alias)
+    worker = subject.workers.get(model)
     credits = assign_credit(examples, worker.rewards, worker.learn) if worker else []
     passed = read_number(asked.get(PARAM)) or 0
     page = examples[passed : passed + STEPS + 1]
     shown, following = cut_page(page, STEPS, lambda _: str(passed + STEPS))
-    said = Task(tenant, asked.id, tuple(examples)).said()
     return Episode(
-        model=answers[0].alias,
+        model=model,
         name=asked.id,
         tenant=tenant,
         began=answers[0].created_at,
@@ -134,7 +134,7 @@ async def read_episode(conn: Connection, subject: Subject, asked: Asked) -> Epis
         tokens=sum(_output_tokens(one) for one in examples),
         calls=sum(len(find_calls(one.output)) for one in answers),
         credit=worker.learn.credit if worker else None,
-        outcomes=tuple(_reaction(f, f.id.removesuffix(f"/{f.generation}")) for f in said),
+        outcomes=tuple(_reaction(f, f.id.removesuffix(f"/{f.generation}")) for f in task.said()),
         steps=await _steps(conn, examples, shown, passed, credits),
         next=following,
     )

@@ -13,24 +13,54 @@ from liveweights.store.database import Connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What ``person`` filled in, with what the address says; ``url`` is where they reach the
+    service."""
+
+    person: Person
+    fields: Mapping[str, str]
+    url: str
+
+    def get(self, name: str) -> str | None:
+        """A field, None where it is empty."""
+        return self.fields.get(name)
+
+    def text(self, name: str) -> str:
+        """A field, "" where it is empty."""
+        return self.fields.get(name, "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
     """``action`` on ``target`` for the audit, with ``details`` beside the form's, and the
-    ``place`` where the change is seen."""
+    ``place`` where the change is seen.
+
+    ``noted``: the audit has its row already. ``after`` is what happens beyond the database's
+    transaction, once the row is written; if it fails, the row is taken back. ``once`` is what the
+    form's page is told besides, and only in the answer to the form.
+    """
 
     action: str
     target: str
     place: str
     details: Mapping[str, object] = field(default_factory=dict[str, object])
+    noted: bool = False
+    after: Callable[[], Awaitable[None]] | None = None
+    once: Mapping[str, object] | None = None
 
 
-Do: TypeAlias = Callable[[Connection, Subject, Person, Mapping[str, str]], Awaitable[Done]]
+Do: TypeAlias = Callable[[Connection, Subject, Sent], Awaitable[Done]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """POST ``path`` with these ``fields`` by who has the role ``needed``."""
+    """POST ``path`` with these ``fields`` by who has the role ``needed``; ``tenants``: users of one
+    tenant send it, too. Fields that are ``unkept`` are not for the audit, which loses nothing:
+    words that a user may want deleted."""
 
     path: str
     fields: tuple[str, ...]
     do: Do
     needed: Role = "operator"
+    tenants: bool = False
+    unkept: tuple[str, ...] = ()

@@ -15,8 +15,8 @@ from markupsafe import Markup
 
 ROW, LANE, EDGE, RADIUS = 34, 20, 16, 6
 """Pixels: height of a row, width of a lane, margin, and size of a dot."""
-LABEL = 560
-"""Pixels of a label."""
+LETTER = 8
+"""Pixels that a letter of a label takes at most, on the whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +144,8 @@ def _free(taken: Collection[int], first: int) -> int:
 def draw(layout: Layout, label: str) -> Markup:
     """As SVG, with a link for each node; every word in it is escaped."""
     left = 2 * EDGE + layout.width * LANE
-    width, height = left + LABEL, EDGE + max(1, len(layout.nodes)) * ROW
+    letters = max((len(node.id) + len(node.note) for node in layout.nodes), default=0)
+    width, height = left + LETTER * (letters + 2), EDGE + max(1, len(layout.nodes)) * ROW
     parts = [
         Markup(
             '<svg class="graph" width="{0}" height="{1}" viewBox="0 0 {0} {1}" role="group"'

@@ -9,9 +9,8 @@ from typing import Any
 
 import msgspec
 
-from liveweights.access.audit import write_entry
 from liveweights.console.cursor import PARAM, ROWS, cut_page, read_moment, write_moment
-from liveweights.console.person import Person
+from liveweights.console.forms import Done, Form, Sent
 from liveweights.console.subject import Asked, Subject
 from liveweights.http.errors import ApiError, bad_request
 from liveweights.meter import key_rows
@@ -24,7 +23,19 @@ from liveweights.meter.settings import show_limits
 from liveweights.meter.tenants import TenantError, read_tenants
 from liveweights.store.database import Connection
 
-FORM = ("do", "tenant", "name", "use", "only", "days", "period", "amount", "key", "minutes", "why")
+FIELDS = (
+    "do",
+    "tenant",
+    "name",
+    "use",
+    "only",
+    "days",
+    "period",
+    "amount",
+    "key",
+    "minutes",
+    "why",
+)
 LONGEST_DAYS = 36_500
 LISTED = 200
 """Tenants that the form proposes."""
@@ -85,18 +96,17 @@ async def read_keys(conn: Connection, subject: Subject, asked: Asked) -> Keys:
     )
 
 
-async def change_keys(conn: Connection, person: Person, form: Mapping[str, str]) -> Made | None:
-    """Do what the form says; what was made, if anything was. Raises ApiError: 400, 404 for no such
-    key or tenant, 409 where it cannot be done."""
+async def change_keys(conn: Connection, subject: Subject, sent: Sent) -> Done:
+    """Create, rotate or revoke one. Raises ApiError: 400, 404 for no such key or tenant, 409 where
+    it cannot be done."""
     try:
-        match form.get("do"):
+        match sent.get("do"):
             case "create":
-                return await _create(conn, person, form)
+                return await _create(conn, sent.fields)
             case "rotate":
-                return await _rotate(conn, person, form)
+                return await _rotate(conn, sent.fields)
             case "revoke":
-                await _revoke(conn, person, form)
-                return None
+                return await _revoke(conn, sent.fields)
             case other:
                 shown = (other or "")[:50]
                 raise bad_request(f"'do' is {shown!r}: create, rotate or revoke.", "do")
@@ -106,35 +116,41 @@ async def change_keys(conn: Connection, person: Person, form: Mapping[str, str])
         raise ApiError(409, str(error), code="not_done") from None
 
 
-async def _create(conn: Connection, person: Person, form: Mapping[str, str]) -> Made:
+CHANGE = Form(path="/keys", fields=FIELDS, do=change_keys, needed="admin")
+
+
+async def _create(conn: Connection, form: Mapping[str, str]) -> Done:
     rights = read_rights(form)
-    name = _check("name", form.get("name", ""), KeyName)
     days = read_whole(form, "days", 1, LONGEST_DAYS)
     row, key = await key_rows.create_key(
         conn,
         form.get("tenant", ""),
-        name=name,
+        name=_check("name", form.get("name", ""), KeyName),
         expires_at=None if days is None else datetime.now(UTC) + timedelta(days=days),
         rights=rights,
     )
-    details = {"key": row.prefix, "name": name, "rights": msgspec.to_builtins(rights)}
-    await write_entry(conn, person.name, "create key", row.tenant, details)
-    return Made(key=key, row=row)
+    return _tell("create", row, Made(key=key, row=row), rights=msgspec.to_builtins(rights))
 
 
-async def _rotate(conn: Connection, person: Person, form: Mapping[str, str]) -> Made:
+async def _rotate(conn: Connection, form: Mapping[str, str]) -> Done:
     minutes = read_whole(form, "minutes", 0, LONGEST_GRACE // 60) or 0
     row, key = await key_rows.rotate_key(conn, form.get("key", ""), timedelta(minutes=minutes))
-    details = {"key": row.prefix, "minutes": minutes}
-    await write_entry(conn, person.name, "rotate key", row.tenant, details)
-    return Made(key=key, row=row)
+    return _tell("rotate", row, Made(key=key, row=row), minutes=minutes)
 
 
-async def _revoke(conn: Connection, person: Person, form: Mapping[str, str]) -> None:
+async def _revoke(conn: Connection, form: Mapping[str, str]) -> Done:
     why = _check("why", form.get("why", ""), Why)
-    row = await key_rows.revoke_key(conn, form.get("key", ""), why)
-    details = {"key": row.prefix, "why": why}
-    await write_entry(conn, person.name, "revoke key", row.tenant, details)
+    return _tell("revoke", await key_rows.revoke_key(conn, form.get("key", ""), why), None)
+
+
+def _tell(do: str, row: KeyRow, made: Made | None, **details: object) -> Done:
+    return Done(
+        action=f"{do} key",
+        target=row.tenant,
+        place="/keys",
+        details={"key": row.prefix, **details},
+        once={"made": made} if made else None,
+    )
 
 
 def read_rights(form: Mapping[str, str]) -> Rights:

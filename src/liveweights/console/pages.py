@@ -7,18 +7,15 @@ reads both. Errors are pages for browsers and error objects for everybody else.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from functools import partial
-from urllib.parse import quote
 
 import msgspec
-import psycopg
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights.access.audit import write_entry
-from liveweights.access.links import link_of
 from liveweights.access.roles import Role
 from liveweights.console import (
     adoption,
@@ -44,7 +41,7 @@ from liveweights.console.cursor import PARAM
 from liveweights.console.cycles import STEER, read_cycle, read_cycles
 from liveweights.console.entry import Entry
 from liveweights.console.export import read_lines, send_lines
-from liveweights.console.forms import Form
+from liveweights.console.forms import Form, Sent
 from liveweights.console.headers import HEADERS, HTML
 from liveweights.console.home import read_home
 from liveweights.console.lineage import read_lineage
@@ -57,17 +54,16 @@ from liveweights.console.releases import ROLL_BACK, read_releases
 from liveweights.console.scores import read_scoreboard
 from liveweights.console.subject import Asked, Subject
 from liveweights.console.templates import render
-from liveweights.http.errors import ApiError, too_many
+from liveweights.http.connections import Connections
+from liveweights.http.errors import ApiError
 from liveweights.http.glance import Glance
 from liveweights.http.routes import Mount, Route, Routes
-from liveweights.http.slots import QueueFull, Slots
 from liveweights.http.wire import read_query, reply
 from liveweights.serve.api.recorder import Recorder
-from liveweights.store.database import Connection, Pool
+from liveweights.store.database import Pool
 
-AT_ONCE, WAITING = 2, 32
-"""Pages; their connections to the database are those of all that users wait for."""
 LONGEST_SECONDS = 10
+"""Of a statement for a page."""
 JSON, MARKDOWN = b"application/json", b"text/markdown"
 
 
@@ -77,7 +73,7 @@ LISTS = (
     Page("/checkpoints", "checkpoints.html", read_checkpoints, (PARAM,)),
     Page("/cycles", "cycles.html", read_cycles, (PARAM,)),
     Page("/releases", "releases.html", read_releases, (PARAM,)),
-    Page("/lineage", "lineage.html", read_lineage, (PARAM,), within="releases"),
+    Page("/lineage", "lineage.html", read_lineage, (PARAM,)),
     Page("/comparison", "comparison.html", read_comparison, SIDES, within="releases"),
     Page("/scoreboard", "scoreboard.html", read_scoreboard),
     Page("/episodes", "episodes.html", episodes.read_episodes, ("tenant", PARAM), tenants=True),
@@ -89,7 +85,7 @@ LISTS = (
     Page("/usage", "usage.html", usage.read_usage, ("since", "until", "by", PARAM), tenants=True),
     Page("/budgets", "budgets.html", usage.read_budgets, (PARAM,), tenants=True),
     Page("/invoices", "invoices.html", invoices.read_invoices, ("tenant", PARAM), tenants=True),
-    Page("/users", "users.html", users.show_users, needed="admin"),
+    Page("/users", "users.html", users.read_users, needed="admin"),
     Page("/audit", "audit.html", read_audit, (PARAM,), needed="admin"),
 )
 SINGLE = (
@@ -115,7 +111,7 @@ SINGLE = (
         "/invoices", "invoice.html", invoices.read_one, encodings=invoices.ENCODINGS, tenants=True
     ),
 )
-FORMS = (STEER, ROLL_BACK, OVERRULE)
+FORMS = (STEER, ROLL_BACK, OVERRULE, databases.CHANGE, keys.CHANGE, users.CHANGE)
 HOME = Page("/", "home.html", read_home)
 
 
@@ -125,11 +121,10 @@ class Console:
     def __init__(
         self, pool: Pool, now: Callable[[], Subject], entry: Entry, recorder: Recorder
     ) -> None:
-        self._pool = pool
+        self._connections = Connections(pool, longest=LONGEST_SECONDS)
         self._now = now
         self._entry = entry
-        self._recorder = recorder
-        self._slots = Slots(AT_ONCE, WAITING)
+        self._rating = rating.make_form(recorder)
         self._glances: dict[str, Glance[str]] = {}
         self.feed = Feed(self._glance)
 
@@ -146,25 +141,9 @@ class Console:
             *(Route("GET", f"{page.path}.json", self._show(page, "json")) for page in LISTS),
             *(Route("GET", page.path + "/{id}", self._show_one(page)) for page in SINGLE),
             Route("GET", "/answers.jsonl", self._for_people(self._export, tenants=True)),
-            Route("POST", "/answers/{id}", self._for_people(self._rate, "rater", tenants=True)),
-            *(Route("POST", form.path, self._take(form)) for form in FORMS),
-            Route("POST", "/databases", self._for_people(self._change_databases, "operator")),
-            Route("POST", "/keys", self._for_people(self._change_keys, "admin")),
-            Route("POST", "/users", self._for_people(self._change_users, "admin")),
+            *(Route("POST", form.path, self._take(form)) for form in (*FORMS, self._rating)),
             Mount(PREFIX, [Route("GET", "/{name}", serve_asset)]),
         ]
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncGenerator[Connection]:
-        try:
-            async with self._slots.hold(1), self._pool.connection() as conn:
-                await conn.execute(f"set local statement_timeout = '{LONGEST_SECONDS}s'".encode())
-                yield conn
-        except QueueFull as error:
-            raise too_many(f"Too many pages at once: {error}.", "queue", 2.0) from None
-        except psycopg.errors.QueryCanceled:
-            message = f"The page takes more than {LONGEST_SECONDS} s; ask for less, or by fewer."
-            raise ApiError(408, message, type="timeout_error", code="deadline_exceeded") from None
 
     def _show(self, page: Page, kind: str) -> ASGIApp:
         async def show(scope: Scope, receive: Receive, send: Send) -> None:
@@ -183,8 +162,7 @@ class Console:
     async def _send(self, page: Page, kind: str, id_: str, scope: Scope, send: Send) -> None:
         subject = self._now()
         asked = self._ask(scope, subject, page.query, id_)
-        model, person = asked.model, scope["person"]
-        async with self._connection() as conn:
+        async with self._connections.take() as conn:
             data = await page.read(conn, subject, asked)
         if kind == "json":
             await reply(send, 200, msgspec.json.encode(data), HEADERS, content_type=JSON)
@@ -192,8 +170,8 @@ class Console:
             content = await asyncio.to_thread(encoding.write, data)
             await reply(send, 200, content, HEADERS, content_type=encoding.content_type)
         else:
-            shown = getattr(data, "model", model)
-            html = self._render(page.template, page.section, shown, person, page=data)
+            shown = getattr(data, "model", asked.model)
+            html = self._render(page.template, page.section, shown, scope["person"], page=data)
             await reply(send, 200, html.encode(), HEADERS, content_type=HTML)
 
     def _ask(self, scope: Scope, subject: Subject, known: Sequence[str], id_: str = "") -> Asked:
@@ -210,7 +188,7 @@ class Console:
         if scope["method"] == "HEAD":
             await reply(send, 200, b"", HEADERS, content_type=b"application/jsonl")
             return
-        async with aclosing(read_lines(self._connection, subject, asked)) as lines:
+        async with aclosing(read_lines(self._connections.take, subject, asked)) as lines:
             await send_lines(send, lines)
 
     def _render(
@@ -247,7 +225,7 @@ class Console:
         return self._glances[model]
 
     async def _look(self, model: str) -> str:
-        async with self._connection() as conn:
+        async with self._connections.take() as conn:
             circle = await read_circle(conn, self._now(), model)
         return render("circle.html", circle=circle, steps=STEPS)
 
@@ -264,70 +242,32 @@ class Console:
 
         async def take(scope: Scope, receive: Receive, send: Send) -> None:
             person: Person = scope["person"]
-            sent = await self._entry.read_form(scope, receive, person, form.fields)
-            async with self._connection() as conn:
-                done = await form.do(conn, self._now(), person, sent)
-                details = {**sent, **done.details}
-                await write_entry(conn, person.name, done.action, done.target, details)
-            await _see(send, done.place)
-
-        return self._for_people(take, form.needed)
-
-    async def _rate(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """POST /answers/ID: feedback of a rater. Raises ApiError as ``rating.read_rating``."""
-        person: Person = scope["person"]
-        id_: str = scope["path_params"]["id"]
-        form = await self._entry.read_form(scope, receive, person, rating.FORM)
-        async with self._connection() as conn:
-            feedback = await rating.read_rating(conn, person, id_, form)
-        await rating.rate(self._recorder, feedback)
-        async with self._connection() as conn:
-            details = {"signal": form["signal"], "feedback": feedback.id}
-            await write_entry(conn, person.name, "rate", id_, details)
-        await _see(send, f"/answers/{quote(id_)}#feedback")
-
-    async def _change_users(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """POST /users. Raises ApiError as ``users.change_users``."""
-        person: Person = scope["person"]
-        form = await self._entry.read_form(scope, receive, person, users.FORM)
-        async with self._connection() as conn:
-            name, token = await users.change_users(conn, person, form)
-            if token is None:
-                await _see(send, "/users")
+            given = await self._entry.read_form(scope, receive, person, form.fields)
+            subject, url = self._now(), _url_of(Headers(scope=scope))
+            sent = Sent(person=person, fields={**given, **scope["path_params"]}, url=url)
+            async with self._connections.take() as conn:
+                done = await form.do(conn, subject, sent)
+                if not done.noted:
+                    kept = {name: given[name] for name in given if name not in form.unkept}
+                    details = {**kept, **done.details}
+                    await write_entry(conn, person.name, done.action, done.target, details)
+                if done.after is not None:
+                    await done.after()
+            if done.once is None:
+                await reply(send, 303, b"", (*HEADERS, (b"location", done.place.encode())))
                 return
-            page = await users.read_users(conn)
-        headers = Headers(scope=scope)
-        url = headers.get("origin") or f"http://{headers.get('host', '')}"
-        values = {"page": page, "link": link_of(url, token), "invited": name}
-        html = self._render("users.html", "users", self._now().names[0], person, **values)
-        await reply(send, 200, html.encode(), HEADERS, content_type=HTML)
+            # Shown only when it is stored.
+            (page,) = (page for page in LISTS if page.path == form.path)
+            asked = self._ask({**scope, "query_string": b""}, subject, ())
+            async with self._connections.take() as conn:
+                data = await page.read(conn, subject, asked)
+            values = {"page": data, **done.once}
+            html = self._render(page.template, page.section, asked.model, person, **values)
+            await reply(send, 200, html.encode(), HEADERS, content_type=HTML)
 
-    async def _change_databases(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """POST /databases. Raises ApiError as ``databases.change_databases``."""
-        person: Person = scope["person"]
-        form = await self._entry.read_form(scope, receive, person, databases.FORM)
-        async with self._connection() as conn:
-            await databases.change_databases(conn, self._now().databases, person, form)
-        await _see(send, "/databases")
-
-    async def _change_keys(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """POST /keys. Raises ApiError as ``keys.change_keys``."""
-        person: Person = scope["person"]
-        form = await self._entry.read_form(scope, receive, person, keys.FORM)
-        async with self._connection() as conn:
-            made = await keys.change_keys(conn, person, form)
-        if made is None:
-            await _see(send, "/keys")
-            return
-        # The key is shown only once it is stored.
-        subject = self._now()
-        asked = Asked(subject.names[0], "", {}, self._entry.authenticator.asks_for_keys)
-        async with self._connection() as conn:
-            page = await keys.read_keys(conn, subject, asked)
-        html = self._render("keys.html", "keys", asked.model, person, page=page, made=made)
-        await reply(send, 200, html.encode(), HEADERS, content_type=HTML)
+        return self._for_people(take, form.needed, form.tenants)
 
 
-async def _see(send: Send, place: str) -> None:
-    """Show the browser the page where the change is seen."""
-    await reply(send, 303, b"", (*HEADERS, (b"location", place.encode())))
+def _url_of(headers: Headers) -> str:
+    """Where a browser reaches the service: it says so with its forms."""
+    return headers.get("origin") or f"http://{headers.get('host', '')}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -14,9 +13,8 @@ from markupsafe import Markup
 
 from liveweights.console.canary import Wealth, read_standing
 from liveweights.console.cursor import PARAM, ROWS, cut_page, read_number
-from liveweights.console.forms import Done, Form
+from liveweights.console.forms import Done, Form, Sent
 from liveweights.console.path import Station, read_path
-from liveweights.console.person import Person
 from liveweights.console.plots import Path, draw_paths
 from liveweights.console.subject import Asked, Subject, missing
 from liveweights.http.errors import ApiError, bad_request
@@ -116,21 +114,19 @@ async def read_releases(conn: Connection, subject: Subject, asked: Asked) -> Rel
     )
 
 
-async def roll_back(
-    conn: Connection, subject: Subject, person: Person, form: Mapping[str, str]
-) -> Done:
+async def roll_back(conn: Connection, subject: Subject, sent: Sent) -> Done:
     """Do what the form says. Raises ApiError: 400, 404 for no such model, 409 where it cannot be
     done (any more)."""
-    name = subject.find(form.get("model"))
-    version = form.get("version")
+    name = subject.find(sent.get("model"))
+    version = sent.get("version")
     if version is not None and not re.fullmatch("[0-9]{1,18}", version):
         raise bad_request(f"'version' is {version[:50]!r}; it is a number.", "version")
     try:
         await moves.rollback(
             conn,
             name,
-            form.get("to"),
-            reason=form.get("reason") or "by hand, on the page",
+            sent.get("to"),
+            reason=sent.get("reason") or "by hand, on the page",
             version=None if version is None else int(version),
         )
     except (AliasError, NotRegistered, UnknownAlias) as error:

@@ -10,6 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from liveweights.console.assets import address_of
+from liveweights.console.navigation import list_groups
 from liveweights.meter.money import show_minor, show_money
 
 LONG, SHORT = 20_000, 1_400
@@ -46,7 +47,9 @@ def _environment() -> jinja2.Environment:
         size=size,
         words=words,
     )
-    cast(dict[str, Any], environment.globals).update(asset=address_of, LONG=LONG, SHORT=SHORT)
+    cast(dict[str, Any], environment.globals).update(
+        asset=address_of, list_groups=list_groups, LONG=LONG, SHORT=SHORT
+    )
     return environment
 
 

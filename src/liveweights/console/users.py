@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 
+from liveweights.access.links import link_of
 from liveweights.access.roles import ROLES, Role
 from liveweights.access.users import (
     UnknownUser,
@@ -17,12 +16,10 @@ from liveweights.access.users import (
     remove_user,
     set_role,
 )
-from liveweights.console.person import Person
+from liveweights.console.forms import Done, Form, Sent
 from liveweights.console.subject import Asked, Subject
 from liveweights.http.errors import ApiError, bad_request
 from liveweights.store.database import Connection
-
-FORM = ("name", "role", "tenant", "do")
 
 
 class Users(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,30 +29,24 @@ class Users(msgspec.Struct, frozen=True, kw_only=True):
     roles: tuple[Role, ...] = ROLES
 
 
-async def read_users(conn: Connection) -> Users:
-    """Everybody."""
+async def read_users(conn: Connection, subject: Subject, asked: Asked) -> Users:
+    """GET /users and GET /users.json: everybody."""
     return Users(users=tuple(await list_users(conn)))
 
 
-async def show_users(conn: Connection, subject: Subject, asked: Asked) -> Users:
-    """GET /users and GET /users.json"""
-    return await read_users(conn)
-
-
-async def change_users(
-    conn: Connection, person: Person, form: Mapping[str, str]
-) -> tuple[str, str | None]:
-    """Do what the form says; whom it was about, and the token of an invitation if there is one now.
-    Raises ApiError: 400, 404 for no such user, 409 where it cannot be done."""
-    name, tenant, actor = form.get("name", ""), form.get("tenant"), person.name
+async def change_users(conn: Connection, subject: Subject, sent: Sent) -> Done:
+    """Add a user or invite one, with a link that is shown once; change or remove one. Raises
+    ApiError: 400, 404 for no such user, 409 where it cannot be done."""
+    do, name, tenant = sent.get("do"), sent.text("name"), sent.get("tenant")
+    actor, token = sent.person.name, None
     try:
-        match form.get("do"):
+        match do:
             case "add":
-                return name, await add_user(conn, name, _role(form), tenant=tenant, actor=actor)
+                token = await add_user(conn, name, _role(sent), tenant=tenant, actor=actor)
             case "invite":
-                return name, await invite_user(conn, name, actor=actor)
+                token = await invite_user(conn, name, actor=actor)
             case "change":
-                await set_role(conn, name, _role(form), tenant=tenant, actor=actor)
+                await set_role(conn, name, _role(sent), tenant=tenant, actor=actor)
             case "remove":
                 await remove_user(conn, name, actor=actor)
             case other:
@@ -65,11 +56,17 @@ async def change_users(
         raise ApiError(409, str(error), code="not_done") from None
     except UnknownUser as error:
         raise ApiError(404, str(error), code="not_found") from None
-    return name, None
+    once = {"link": link_of(sent.url, token), "invited": name} if token else None
+    return Done(action=f"{do} user", target=name, place="/users", noted=True, once=once)
 
 
-def _role(form: Mapping[str, str]) -> Role:
-    given = form.get("role", "")
+CHANGE = Form(
+    path="/users", fields=("name", "role", "tenant", "do"), do=change_users, needed="admin"
+)
+
+
+def _role(sent: Sent) -> Role:
+    given = sent.text("role")
     for role in ROLES:
         if role == given:
             return role

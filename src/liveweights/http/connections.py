@@ -20,20 +20,30 @@ class Connections:
     """So few at once, and each statement so short, that nobody's questions keep the others from
     theirs. For use from one event loop."""
 
-    def __init__(self, pool: Pool, *, at_once: int = AT_ONCE, waiting: int = WAITING) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        at_once: int = AT_ONCE,
+        waiting: int = WAITING,
+        longest: int | None = None,
+    ) -> None:
+        """``longest``: seconds of a statement; None: ``LONGEST_SECONDS``."""
         self._pool = pool
+        self._longest = longest
         self._slots = Slots(at_once, waiting)
 
     @asynccontextmanager
     async def take(self, tenant: str = "") -> AsyncGenerator[Connection]:
         """One, in a transaction. Raises ApiError 429 where too many wait, 408 where a statement
         takes too long."""
+        longest = self._longest or LONGEST_SECONDS
         try:
             async with self._slots.hold(1, tenant=tenant), self._pool.connection() as conn:
-                await conn.execute(f"set local statement_timeout = '{LONGEST_SECONDS}s'".encode())
+                await conn.execute(f"set local statement_timeout = '{longest}s'".encode())
                 yield conn
         except QueueFull as error:
-            raise too_many(f"Too many questions at once: {error}.", "queue", 2.0) from None
+            raise too_many(f"Too many ask at once: {error}.", "queue", 2.0) from None
         except psycopg.errors.QueryCanceled:
-            message = f"The answer takes more than {LONGEST_SECONDS} s; ask about a shorter time."
+            message = f"It takes more than {longest} s; ask for less, or about a shorter time."
             raise ApiError(408, message, type="timeout_error", code="deadline_exceeded") from None

@@ -1,21 +1,17 @@
-"""Episodes as lists and pages show them."""
+"""Episodes as lists show them."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
 from datetime import datetime
 from typing import LiteralString
 
 import msgspec
 
-from liveweights.record.columns import FEEDBACK, GENERATION, feedback_from, generation_from
-from liveweights.record.example import Example
-from liveweights.record.feedback import Feedback
+from liveweights.record.names import NAMES
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
 
-LIST: LiteralString = """
+LIST: LiteralString = f"""
 with episodes as (
     select tenant, metadata ->> 'episode' as name, min(created_at) as began,
         max(created_at) as ended, count(*) as steps, sum(output_tokens(g))::bigint as tokens,
@@ -23,7 +19,7 @@ with episodes as (
         (array_agg(id order by created_at desc, id desc))[1] as last,
         md5(tenant || chr(31) || (metadata ->> 'episode')) as key
     from generations g
-    where metadata ->> 'episode' is not null and alias = %(alias)s
+    where metadata ->> 'episode' is not null and alias in ({NAMES})
         and (%(tenant)s::text is null or tenant = %(tenant)s)
     group by 1, 2
 )
@@ -64,8 +60,8 @@ async def list_episodes(
     tenant: str | None = None,
     before: tuple[datetime, str] | None = None,
 ) -> list[ListedEpisode]:
-    """At most ``count`` of those with answers of ``alias``, the last active first; ``before`` is
-    end and key of the one that they follow."""
+    """At most ``count`` of those with answers of the model ``alias``, the last active first;
+    ``before`` is end and key of the one that they follow."""
     at, key = before or (None, None)
     cursor = await conn.execute(
         LIST, {"alias": alias, "tenant": tenant, "at": at, "key": key, "count": count}
@@ -78,25 +74,3 @@ async def list_episodes(
         id: {"outcome": signal, "value": value} for id, signal, value in await cursor.fetchall()
     }
     return [ListedEpisode(**row, **said.get(str(row["last"]), {})) for row in rows]
-
-
-async def read_examples(conn: Connection, ids: Sequence[str]) -> list[Example]:
-    """The answers of these ids with all that was said of each, in the order of ``ids``; those that
-    were removed are left out."""
-    which = (sorted({day_of(id) for id in ids}), list(ids))
-    columns = ", ".join(GENERATION)
-    cursor = await conn.execute(
-        f"select {columns} from generations where day = any(%s) and id = any(%s)".encode(), which
-    )
-    answers = {one.id: one for row in await cursor.fetchall() if (one := generation_from(row))}
-    columns = ", ".join(FEEDBACK)
-    cursor = await conn.execute(
-        f"select {columns} from feedback where day = any(%s) and generation = any(%s)"
-        " order by seq".encode(),
-        which,
-    )
-    said: defaultdict[str, list[Feedback]] = defaultdict(list)
-    for row in await cursor.fetchall():
-        one = feedback_from(row)
-        said[one.generation].append(one)
-    return [Example(answers[id], tuple(said[id])) for id in ids if id in answers]

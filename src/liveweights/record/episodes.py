@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import LiteralString
 
+from liveweights.record.columns import FEEDBACK, GENERATION, feedback_from, generation_from
 from liveweights.record.errors import TooManySteps
-from liveweights.record.feedback import MOST_STEPS
+from liveweights.record.example import Episode, Example
+from liveweights.record.feedback import MOST_STEPS, Feedback
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
 
@@ -47,3 +51,33 @@ async def find_steps(conn: Connection, tenant: str, name: str, *, session: bool)
         kind = "session" if session else "episode"
         raise TooManySteps(f"the {kind} {name!r} has more than {MOST_STEPS} answers")
     return steps
+
+
+async def read_episode(conn: Connection, tenant: str, name: str) -> Episode | None:
+    """The tenant's episode with all that was said of it; None where there is no such one. Raises
+    TooManySteps."""
+    ids = await find_steps(conn, tenant, name, session=False)
+    steps = await read_examples(conn, ids)
+    return Episode(tenant, name, tuple(steps)) if steps else None
+
+
+async def read_examples(conn: Connection, ids: Sequence[str]) -> list[Example]:
+    """The answers of these ids with all that was said of each, in the order of ``ids``; those that
+    were removed are left out."""
+    which = (sorted({day_of(id) for id in ids}), list(ids))
+    columns = ", ".join(GENERATION)
+    cursor = await conn.execute(
+        f"select {columns} from generations where day = any(%s) and id = any(%s)".encode(), which
+    )
+    answers = {one.id: one for row in await cursor.fetchall() if (one := generation_from(row))}
+    columns = ", ".join(FEEDBACK)
+    cursor = await conn.execute(
+        f"select {columns} from feedback where day = any(%s) and generation = any(%s)"
+        " order by seq".encode(),
+        which,
+    )
+    said: defaultdict[str, list[Feedback]] = defaultdict(list)
+    for row in await cursor.fetchall():
+        one = feedback_from(row)
+        said[one.generation].append(one)
+    return [Example(answers[id], tuple(said[id])) for id in ids if id in answers]

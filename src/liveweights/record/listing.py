@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from liveweights.record.names import NAMES
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
 
@@ -18,8 +19,9 @@ EXCERPT = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Answers of ``alias``; what is None leaves the choice open. ``before`` is time and id of the
-    answer that those of the next page are older than."""
+    """Answers of the model ``alias``, also of its checkpoints that were asked for by their ids;
+    what is None leaves the choice open. ``before`` is time and id of the answer that those of the
+    next page are older than."""
 
     alias: str
     checkpoint: str | None = None
@@ -58,7 +60,7 @@ select id, created_at, checkpoint, endpoint, tenant, user_id, session, finish_re
 from generations g
 """
 CHOSEN = """
-where alias = %(alias)s
+where alias = named.name
     and (%(checkpoint)s::text is null or checkpoint = %(checkpoint)s)
     and (%(tenant)s::text is null or tenant = %(tenant)s)
     and (%(user)s::text is null or user_id = %(user)s)
@@ -67,11 +69,22 @@ where alias = %(alias)s
     and created_at < coalesce((
         -- What was replaced long ago is not looked for among all since.
         select max(bucket) + interval '1 hour' from counted
-        where whole and width = 60 and alias = %(alias)s and checkpoint = %(checkpoint)s
+        where whole and width = 60 and alias = named.name and checkpoint = %(checkpoint)s
     ), 'infinity')
     and (%(at)s::timestamptz is null or (created_at, id) < (%(at)s, %(id)s))
 order by created_at desc, id desc limit %(count)s
 """
+
+
+def choose(shown: str) -> str:
+    """The newest of what ``shown`` (the beginning of a query of answers) shows of those that are
+    chosen. The newest of each name are found by themselves: that is what there is an index for."""
+    return f"""
+select one.* from ({NAMES}) named, lateral ({shown} {CHOSEN}) one
+order by created_at desc, id desc limit %(count)s
+"""
+
+
 JUDGED = """
 select generation, feedback, accepted, rejected, decided_by from outcomes
 where day = any(%s) and generation = any(%s)
@@ -80,11 +93,11 @@ where day = any(%s) and generation = any(%s)
 
 async def list_answers(conn: Connection, chosen: Selection, count: int) -> list[Listed]:
     """At most ``count`` of the answers, newest first."""
-    return await read_listed(conn, f"{SHOWN}{CHOSEN}", parameters_of(chosen) | {"count": count})
+    return await read_listed(conn, choose(SHOWN), parameters_of(chosen) | {"count": count})
 
 
 def parameters_of(chosen: Selection) -> dict[str, Any]:
-    """Those of ``CHOSEN``, but for ``count``."""
+    """Those of ``choose``, but for ``count``."""
     at, id_ = chosen.before or (None, None)
     return {
         "alias": chosen.alias,
@@ -100,7 +113,7 @@ def parameters_of(chosen: Selection) -> dict[str, Any]:
 async def read_listed(
     conn: Connection, statement: str, parameters: Mapping[str, Any]
 ) -> list[Listed]:
-    """The answers of a statement that begins with ``SHOWN``."""
+    """The answers of a statement with the columns of ``SHOWN``."""
     cursor = await conn.execute(statement.encode(), parameters)
     names = Listed.__struct_fields__
     rows = [dict(zip(names, row, strict=False)) for row in await cursor.fetchall()]

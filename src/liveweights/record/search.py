@@ -11,10 +11,10 @@ from datetime import datetime
 
 from liveweights.record.feedback import Signal
 from liveweights.record.listing import (
-    CHOSEN,
     SHOWN,
     Listed,
     Selection,
+    choose,
     parameters_of,
     read_listed,
 )
@@ -44,18 +44,21 @@ class Look:
     reached: tuple[datetime, str] | None
 
 
+SCAN = """
+select g.id, created_at,
+    (%(slower)s::float8 is null or total_ms >= %(slower)s)
+    and (%(signal)s::text is null or exists (
+        select from feedback f
+        where f.day = g.day and f.generation = g.id and f.signal = %(signal)s))
+    and (%(text)s::text is null or output ilike %(text)s or exists (
+        select from feedback f
+        where f.day = g.day and f.generation = g.id and f.text ilike %(text)s))
+    as met
+from generations g
+"""
 LOOK = f"""
 with scanned as materialized (
-    select g.id, created_at,
-        (%(slower)s::float8 is null or total_ms >= %(slower)s)
-        and (%(signal)s::text is null or exists (
-            select from feedback f
-            where f.day = g.day and f.generation = g.id and f.signal = %(signal)s))
-        and (%(text)s::text is null or output ilike %(text)s or exists (
-            select from feedback f
-            where f.day = g.day and f.generation = g.id and f.text ilike %(text)s))
-        as met
-    from generations g {CHOSEN}
+    {choose(SCAN)}
 ), newest as (
     select id, created_at from scanned where met order by created_at desc, id desc limit %(most)s
 )

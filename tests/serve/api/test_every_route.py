@@ -24,8 +24,7 @@ from liveweights.console.models import model_routes
 from liveweights.console.pages import Console
 from liveweights.insight.catalogue import QUESTIONS
 from liveweights.insight.endpoint import insight_routes
-from liveweights.insight.episodes import episode_routes
-from liveweights.insight.generations import generation_routes
+from liveweights.insight.lookups import lookup_routes
 from liveweights.learn.rewards import RewardMap
 from liveweights.record.conversations import ConversationStore
 from liveweights.record.responses import ResponseStore
@@ -192,8 +191,7 @@ def service(database_dsn: str) -> Any:
                 authenticator=authenticator,
                 pages=[
                     *insight_routes(pool, authenticator, make_limiter(CONFIG.api), RewardMap()),
-                    *generation_routes(pool, authenticator, make_limiter(CONFIG.api)),
-                    *episode_routes(pool, authenticator, make_limiter(CONFIG.api)),
+                    *lookup_routes(pool, authenticator, make_limiter(CONFIG.api)),
                     *Console(pool, lambda: subject, entry, writer).routes(),
                     *model_routes(Listing(models, HostedModels(), Terms()), entry),
                     *status_routes(pool, home, authenticator, now=lambda: CONFIG),

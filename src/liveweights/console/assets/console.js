@@ -2,11 +2,18 @@
 // page says the same: times in UTC, figures in tables, lists by links.
 
 const zoned = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const ofThisYear = new Intl.DateTimeFormat(undefined, {
+  month: "short", day: "numeric", hour: "numeric", minute: "2-digit",
+});
 
 function showTimes(root) {
   const times = [...root.querySelectorAll("time")];
   if (root.matches && root.matches("time")) times.push(root);
-  for (const time of times) time.textContent = zoned.format(new Date(time.dateTime));
+  for (const time of times) {
+    const at = new Date(time.dateTime);
+    const format = at.getFullYear() === new Date().getFullYear() ? ofThisYear : zoned;
+    time.textContent = format.format(at);
+  }
 }
 
 function colourOf(name) {
