@@ -17,7 +17,11 @@ from liveweights.serve.api.messages import Message, conversation
 from liveweights.serve.api.parts import PartReader, Parts, take_apart
 from liveweights.serve.api.syntax.deepseek import DeepSeek
 from liveweights.serve.api.syntax.find import find_syntax, find_thinker
+from liveweights.serve.api.syntax.glm import Glm
 from liveweights.serve.api.syntax.hermes import Hermes
+from liveweights.serve.api.syntax.kimi import Kimi
+from liveweights.serve.api.syntax.minimax import MiniMax
+from liveweights.serve.api.syntax.qwen3_coder import Qwen3Coder
 from liveweights.serve.api.tools import CalledFunction, CalledTool
 
 FOLDER = Path(__file__).parent / "templates"
@@ -28,13 +32,23 @@ CALLS = [
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "string"}}}
 FUNCTION = {"name": "get_weather", "description": "Look.", "parameters": SCHEMA}
 TOOLS: list[dict[str, Any]] = [{"type": "function", "function": FUNCTION}]
-ENDS = ("<|im_end|>", "<｜end▁of▁sentence｜>", "<｜Assistant｜>")
-SYNTAX = {"qwen3": Hermes, "deepseek_v3": DeepSeek}
+ENDS = ("<|im_end|>", "<｜end▁of▁sentence｜>", "<｜Assistant｜>", "<|assistant|>", "[e~[")
+SYNTAX = {
+    "qwen3": Hermes,
+    "qwen3_coder": Qwen3Coder,
+    "deepseek_v3": DeepSeek,
+    "kimi_k2": Kimi,
+    "kimi_k2_thinking": Kimi,
+    "glm_4_6": Glm,
+    "glm_4_7_flash": Glm,
+    "minimax_m2": MiniMax,
+}
+THINKING = ("qwen3", "kimi_k2_thinking", "glm_4_6", "glm_4_7_flash", "minimax_m2")
+THOUGHT = "She wants Rome's."
 
 
-def written(name: str, answer: Message) -> str:
-    """What the template writes of ``answer`` after the prompt that asks for it, as the API has it
-    written."""
+def rendered(name: str, answer: Message) -> tuple[str, str]:
+    """A prompt, and what the template writes of ``answer`` after it, as the API has it written."""
     template = (FOLDER / f"{name}.jinja").read_text()
     tokenizer = make_tokenizer(template=template)
     asked = Message("user", "What is the weather?")
@@ -53,7 +67,7 @@ def written(name: str, answer: Message) -> str:
     told = whole[len(prompt) :]
     for end in ENDS:
         told = told.partition(end)[0]
-    return told
+    return prompt, told
 
 
 def pieces(text: str, size: int) -> Iterator[Token]:
@@ -62,11 +76,14 @@ def pieces(text: str, size: int) -> Iterator[Token]:
         yield Token(0, text[start : start + size], -0.1, -0.1, (), stop)
 
 
-def read(name: str, text: str, size: int) -> Parts:
+def read(name: str, answer: Message, size: int) -> Parts:
+    """``answer`` as it is read, in pieces of so many characters, where a model of the family writes
+    it."""
+    prompt, text = rendered(name, answer)
     tokenizer = make_tokenizer(template=(FOLDER / f"{name}.jinja").read_text())
     syntax, thinker = find_syntax(tokenizer), find_thinker(tokenizer)
     assert isinstance(syntax, SYNTAX[name])
-    splitter = None if thinker is None else thinker.splitter("free")
+    splitter = None if thinker is None else thinker.splitter(thinker.prompted(prompt, None))
     reader = PartReader(splitter, syntax.reader({"get_weather": SCHEMA}))
     return take_apart(list(pieces(text, size)), reader)
 
@@ -80,22 +97,18 @@ def call_of(name: str, arguments: dict[str, Any]) -> CalledTool:
 @pytest.mark.parametrize("name", SYNTAX)
 def test_calls_that_the_template_writes_are_read(name: str, count: int, size: int) -> None:
     calls = [call_of(*one) for one in CALLS[:count]]
-    text = written(name, Message("assistant", tool_calls=calls))
-    said = read(name, text, size)
+    said = read(name, Message("assistant", tool_calls=calls, reasoning_content=THOUGHT), size)
     assert [(one.name, json.loads(one.arguments)) for one in said.calls] == CALLS[:count]
     assert not said.text.strip()
 
 
 @pytest.mark.parametrize("size", [1, 3, 10_000])
-def test_what_qwen_thought_and_said_before_its_calls_is_read(size: int) -> None:
-    answer = Message(
-        "assistant",
-        "I look.",
-        reasoning_content="She wants Rome's.",
-        tool_calls=[call_of(*CALLS[0])],
-    )
-    said = read("qwen3", written("qwen3", answer), size)
-    assert said.thought.strip() == "She wants Rome's."
+@pytest.mark.parametrize("name", THINKING)
+def test_what_was_thought_and_said_before_a_call_is_read(name: str, size: int) -> None:
+    calls = [call_of(*CALLS[0])]
+    answer = Message("assistant", "I look.", reasoning_content=THOUGHT, tool_calls=calls)
+    said = read(name, answer, size)
+    assert said.thought.strip() == THOUGHT
     assert said.text.strip() == "I look."
     assert len(said.calls) == 1
 
@@ -103,10 +116,10 @@ def test_what_qwen_thought_and_said_before_its_calls_is_read(size: int) -> None:
 def test_calls_are_told_to_a_template_that_asks_for_no_content() -> None:
     """DeepSeek's V3 writes calls only where there is no content, and takes arguments for a text."""
     answer = Message("assistant", "", tool_calls=[call_of(*one) for one in CALLS])
-    assert written("deepseek_v3", answer).count("get_weather") == 2
+    assert rendered("deepseek_v3", answer)[1].count("get_weather") == 2
 
 
 @pytest.mark.parametrize("name", SYNTAX)
 def test_a_text_is_a_text(name: str) -> None:
-    said = read(name, written(name, Message("assistant", "Sunny.")), 1)
+    said = read(name, Message("assistant", "Sunny.", reasoning_content=THOUGHT), 1)
     assert (said.text.strip(), said.calls) == ("Sunny.", [])
