@@ -5,22 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.serve.api.doubles import make_tokenizer
+from tests.serve.api.test_family_grammars import accepts
 
 from liveweights.catalog.template import ChatTemplate
-from liveweights.engines.protocol import Token
+from liveweights.engines.protocol import Constraint, Token
 from liveweights.serve.api.messages import Message, conversation
 from liveweights.serve.api.parts import PartReader, Parts, take_apart
+from liveweights.serve.api.syntax import deepseek, glm, hermes, kimi, minimax, qwen3_coder
 from liveweights.serve.api.syntax.deepseek import DeepSeek
 from liveweights.serve.api.syntax.find import find_syntax, find_thinker
 from liveweights.serve.api.syntax.glm import Glm
 from liveweights.serve.api.syntax.hermes import Hermes
 from liveweights.serve.api.syntax.kimi import Kimi
 from liveweights.serve.api.syntax.minimax import MiniMax
+from liveweights.serve.api.syntax.protocol import Function
 from liveweights.serve.api.syntax.qwen3_coder import Qwen3Coder
 from liveweights.serve.api.tools import CalledFunction, CalledTool
 
@@ -38,17 +43,30 @@ SYNTAX = {
     "qwen3_coder": Qwen3Coder,
     "deepseek_v3": DeepSeek,
     "kimi_k2": Kimi,
-    "kimi_k2_thinking": Kimi,
     "glm_4_6": Glm,
     "glm_4_7_flash": Glm,
     "minimax_m2": MiniMax,
 }
-THINKING = ("qwen3", "kimi_k2_thinking", "glm_4_6", "glm_4_7_flash", "minimax_m2")
+BEGINS = {
+    Hermes: hermes.BEGIN,
+    Qwen3Coder: qwen3_coder.BEGIN,
+    DeepSeek: deepseek.CALLS_BEGIN,
+    Kimi: kimi.SECTION_BEGIN,
+    Glm: glm.BEGIN,
+    MiniMax: minimax.BEGIN,
+}
+THINKING = ("qwen3", "glm_4_6", "glm_4_7_flash", "minimax_m2")
 THOUGHT = "She wants Rome's."
 
 
 def rendered(name: str, answer: Message) -> tuple[str, str]:
     """A prompt, and what the template writes of ``answer`` after it, as the API has it written."""
+    return render_encoded(name, msgspec.json.encode(answer))
+
+
+@cache
+def render_encoded(name: str, encoded: bytes) -> tuple[str, str]:
+    answer = msgspec.json.decode(encoded, type=Message)
     template = (FOLDER / f"{name}.jinja").read_text()
     tokenizer = make_tokenizer(template=template)
     asked = Message("user", "What is the weather?")
@@ -111,6 +129,20 @@ def test_what_was_thought_and_said_before_a_call_is_read(name: str, size: int) -
     assert said.thought.strip() == THOUGHT
     assert said.text.strip() == "I look."
     assert len(said.calls) == 1
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("name", SYNTAX)
+def test_a_constrained_call_is_written_as_the_template_has_it(name: str, count: int) -> None:
+    calls = [call_of("get_weather", {"city": "Rome"})] * count
+    answer = Message("assistant", tool_calls=calls, reasoning_content=THOUGHT)
+    text = rendered(name, answer)[1]
+    syntax = find_syntax(make_tokenizer(template=(FOLDER / f"{name}.jinja").read_text()))
+    assert syntax is not None
+    told = text[text.index(BEGINS[type(syntax)]) :].rstrip()
+    tool = Function("get_weather", "Look.", SCHEMA, strict=True)
+    grammar = syntax.grammar([tool], text=None, required=True, parallel=count > 1)
+    assert accepts(Constraint("lark", grammar), told), told
 
 
 def test_calls_are_told_to_a_template_that_asks_for_no_content() -> None:
