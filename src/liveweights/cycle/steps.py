@@ -20,7 +20,7 @@ import psycopg
 from liveweights import __version__
 from liveweights.cycle import ledger, live
 from liveweights.cycle.bases import Switch, read_switch
-from liveweights.cycle.held_back import read_cases
+from liveweights.cycle.held_back import has_episodes, read_cases
 from liveweights.cycle.jobs import Start, is_own, make_job
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.lessons import Lessons
@@ -415,6 +415,8 @@ class Steps:
     async def _gate(self, cycle: Cycle) -> Cycle:
         assert cycle.candidate is not None
         settings, folder = self.settings, self._folder(cycle)
+        async with self.pool.connection() as conn:
+            examples = await read(conn, cycle.id, "held_back")
         judging = Judging(
             drafting=self._drafting(cycle),
             settings=settings.gate,
@@ -422,9 +424,8 @@ class Steps:
             values=values_of(settings.rewards),
             folder=folder,
             kept_loaded=self._kept_loaded,
+            episodes=has_episodes(cycle, examples),
         )
-        async with self.pool.connection() as conn:
-            examples = await read(conn, cycle.id, "held_back")
         selections = Selections(
             candidate=await self._read_selection(cycle.candidate),
             incumbent=await self._read_selection(cycle.incumbent),
