@@ -68,6 +68,7 @@ async def run(
                     "steps": len(examples),
                     "sampled": dict(shares(done)),
                     "held_out": dict(shares(after)),
+                    "change": compare(before, after),
                     "taught": report.taught,
                     "divergence": report.divergence,
                     "scale": report.scale,

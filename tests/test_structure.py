@@ -47,6 +47,7 @@ SHARED = {
     "learn.drift",
     "learn.job",
     "learn.passages",
+    "learn.refusals",
     "learn.rewards",
     "learn.settings",
     "learn.shares",

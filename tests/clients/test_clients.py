@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -38,6 +39,22 @@ def test_a_tool_is_called_and_its_answer_is_told(client: Client, dialect: str, h
     first, second = (api.engine.tokenizer.decode(ids) for _, ids, _ in api.engine.calls)
     assert "How is the weather in Rome?" in first
     assert "sunny in Rome" in second
+
+
+def test_the_agents_sdk_runs_as_the_page_says(tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (recipe,) = (block for block in blocks if "from agents import" in block)
+    sdk = next(client for client in CLIENTS if client.name == "OpenAI Agents SDK")
+    program = tmp_path / "recipe.py"
+    api = make_api([CALL, ANSWER], context_length=100_000)
+    with serving(api.app) as url:
+        recipe = recipe.replace("http://127.0.0.1:8090/v1", url)
+        program.write_text(recipe.replace('model="code"', 'model="tiny"'))
+        command = [str(sdk.installed() / "bin" / "python"), str(program)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert ended.stdout.strip() == ANSWER
+    assert "sunny in Rome" in api.engine.tokenizer.decode(api.engine.calls[1][1])
 
 
 def test_the_page_names_them_with_their_versions() -> None:

@@ -21,6 +21,7 @@ from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.trial import Need, Trial, note_trial
 from liveweights.cycle.worker import Worker
 from liveweights.gate.settings import GateSettings
+from liveweights.gate.suites.search import open_search
 from liveweights.learn.job import HeldBack, Report, Result
 from liveweights.learn.settings import LearnSettings
 from liveweights.record.window import claim
@@ -65,9 +66,12 @@ def gate(
     *,
     terms: Terms | None = None,
     trial: Trial | None = None,
+    chats: Answer | None = None,
 ) -> Gating:
     """One gate over ``ROWS`` held-back rows whose users wrote "right" and the row's number, and
-    over those of the gates before it; of a candidate that was brought, with a ``trial``."""
+    over those of the gates before it; of a candidate that was brought, with a ``trial``. With
+    ``chats`` the rows are episodes of chats, of which only the outcome was told, and that is what
+    the service says to a question."""
     asked: list[dict[str, Any]] = []
 
     async def serve(request: web.Request) -> web.Response:
@@ -78,15 +82,22 @@ def gate(
         told = {"token_logprobs": [-0.5]} if "logprobs" in body else None
         return web.json_response({"choices": [{"text": text, "logprobs": told}]})
 
+    async def chat(request: web.Request) -> web.Response:
+        body = await request.json()
+        assert chats is not None
+        message = {"content": chats(body["model"], body["messages"][-1]["content"])}
+        return web.json_response({"choices": [{"message": message}]})
+
     async def run() -> Cycle:
         app = web.Application()
+        app.router.add_post("/v1/chat/completions", chat)
         app.router.add_post("/v1/completions", serve)
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         pool = await open_pool(dsn)
         try:
-            cycle = await _until_gating(dsn, home, candidate, trial)
+            cycle = await _until_gating(dsn, home, candidate, trial, chats is not None)
             url = f"http://127.0.0.1:{runner.addresses[0][1]}"
             config = Config(gate=settings, learn=LearnSettings(held_back_share=SHARE))
             settled = config.for_worker()
@@ -103,7 +114,9 @@ def gate(
     return Gating(asyncio.run(run()), asked, home)
 
 
-async def _until_gating(dsn: str, home: Path, candidate: str, trial: Trial | None) -> Cycle:
+async def _until_gating(
+    dsn: str, home: Path, candidate: str, trial: Trial | None, chats: bool
+) -> Cycle:
     pool = await open_pool(dsn)
     async with pool.connection() as conn:
         first = len(await ledger.recent(conn, "code")) * ROWS
@@ -112,12 +125,18 @@ async def _until_gating(dsn: str, home: Path, candidate: str, trial: Trial | Non
             name = f"gen{i}"
             await writer.add_generation(
                 make_generation(
-                    name, alias="code", checkpoint=OLD, prompt_ids=[i], session=f"s{i // 4}"
+                    name,
+                    alias="code",
+                    checkpoint=OLD,
+                    prompt_ids=[i],
+                    session=f"s{i // 4}",
+                    endpoint="chat" if chats else "completion",
                 )
             )
-            await writer.add_feedback(
-                make_feedback(f"f{i}", name, signal="correction", text=f"right {i}")
-            )
+            said: dict[str, Any] = {"signal": "correction", "text": f"right {i}"}
+            if chats:
+                said = {"signal": "reward", "value": 1.0, "episode": f"e{i // 2}"}
+            await writer.add_feedback(make_feedback(f"f{i}", name, **said))
     await pool.close()
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
         for checkpoint, kind, base in ((OLD, "base", None), (candidate, "adapter", OLD)):
@@ -244,6 +263,52 @@ def test_a_suite_that_cannot_be_used_fails_the_cycle_by_name(
     )
     assert found.cycle.outcome == "failed"
     assert "there is no suite 'no-such-suite'" in (found.cycle.reason or "")
+
+
+def searched(model: str, question: str, good: str) -> str:
+    """What is asked for in the suite, from one of the two; as long an excuse from the other."""
+    (target,) = (c.target for c in open_search().cases() if c.messages[0]["content"] == question)  # type: ignore[index]
+    return f"It is {target}, no doubt." if model == good else "It is not known at all."
+
+
+def test_outcomes_alone_release_what_does_better_on_whole_episodes(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    found = gate(
+        database_dsn,
+        tmp_path,
+        lambda m, p: "never asked",
+        settings(episodes=("search",)),
+        chats=lambda model, question: searched(model, question, NEW),
+    )
+    assert found.cycle.state == "canary", found.cycle.reason
+    assert found.asked == []
+    assert found.cycle.verdict is not None
+    assert found.cycle.verdict["reasons"][0].startswith("search is better: +1.0000 [")
+    evidence = found.cycle.verdict["evidence"]
+    (finding,) = evidence["suites"]
+    assert (finding["aim"], finding["difference"]["sessions"]) == ("no_harm", 12)
+    assert evidence["monitors"]["candidate"]["answers"] == 84
+
+
+def test_what_does_worse_on_whole_episodes_is_not_released(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    found = gate(
+        database_dsn,
+        tmp_path,
+        lambda m, p: "never asked",
+        settings(episodes=("search",)),
+        chats=lambda model, question: searched(model, question, OLD),
+    )
+    assert found.cycle.outcome == "rejected"
+    assert "FAIL: search is worse: -1.0000" in (found.cycle.reason or "")
+
+
+def test_without_episodes_none_are_asked(database_dsn: str, tmp_path: Path) -> None:
+    found = gate(database_dsn, tmp_path, lambda m, p: answers(m, p, True), settings())
+    assert found.cycle.state == "canary", found.cycle.reason
+    assert (found.cycle.verdict or {})["evidence"]["suites"] == []
 
 
 def test_fewer_accepted_is_harm_though_the_reward_is_better(

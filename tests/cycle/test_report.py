@@ -10,8 +10,12 @@ import psycopg
 import pytest
 
 from liveweights.cli.evidence import show_report
+from liveweights.console.cycles import plot_report
 from liveweights.cycle import ledger
 from liveweights.cycle.report import read_report
+from liveweights.gate.findings import Measured, judge
+from liveweights.gate.settings import GateSettings
+from liveweights.gate.verdict import Evidence, decide
 from liveweights.learn.job import Moved, Report
 from liveweights.record.feedback import Feedback
 from liveweights.record.forget import forget
@@ -128,3 +132,29 @@ def test_people_see_rows_masks_alarms_and_examples(
     alarm, outlier = "alarm: server and trainer differ", "0123456789ab, 5.5 standard errors"
     for words in ("2 off_policy", alarm, outlier, "gen_1"):
         assert words in shown
+
+
+def test_people_see_what_suites_said(
+    database_dsn: str, cycle: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = Measured(
+        suite="search",
+        version="1",
+        margin=0.1,
+        aim="no_harm",
+        candidate=[1.0, 1.0, 0.0, 1.0],
+        incumbent=[0.0, 1.0, 0.0, 0.0],
+        groups=["a", "a", "b", "c"],
+        planned=84,
+    )
+    findings = judge([measured], 0.95, 0.8)
+    left_out = ("terminal was left out: no bubblewrap",)
+    verdict = decide(Evidence(suites=findings, left_out=left_out), GateSettings())
+    report = ask(database_dsn, lambda conn: read_report(conn, "code", cycle))
+    show_report({**report, "verdict": msgspec.to_builtins(verdict)})
+    shown = capsys.readouterr().out
+    for words in ("search", "INCONCLUSIVE", "0.250 -> 0.750", "+0.500 [", *left_out):
+        assert words in shown
+    judged = plot_report({"verdict": msgspec.to_builtins(verdict)}).judged
+    assert judged is not None
+    assert "score on search" in judged

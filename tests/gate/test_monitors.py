@@ -80,9 +80,16 @@ def test_questions_end_in_a_question_mark(answer: str, asks: bool) -> None:
     assert measure_habits([answer]).questions == float(asks)
 
 
+def test_a_model_that_begins_to_decline_is_told() -> None:
+    declining = [*ANSWERS[:30], *["I'm sorry, I cannot do that."] * 10]
+    (sentence,) = watch(declining, ANSWERS, SETTINGS).broken
+    assert sentence.startswith("refusals rose from 0% to 25%; at most 10%")
+    assert watch(ANSWERS, declining, SETTINGS).ok
+
+
 def test_a_sentinel_of_ones_own_is_watched() -> None:
     settings = GateSettings(sentinels={"apology": "(?i)sorry|apologi"})
-    sorry = [*ANSWERS[:30], *["Sorry, I cannot do that."] * 10]
+    sorry = [*ANSWERS[:30], *["Sorry that it took so long."] * 10]
     assert watch(ANSWERS, ANSWERS, settings).ok
     (sentence,) = watch(sorry, ANSWERS, settings).broken
     assert sentence.startswith("sentinel 'apology' rose from 0% to 25%")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from liveweights.gate.findings import Aim, Finding, Standing
 from liveweights.gate.monitors import Habits, Monitors
 from liveweights.gate.offpolicy import OffPolicy
 from liveweights.gate.settings import GateSettings
@@ -70,6 +71,48 @@ def test_outcomes(
     assert verdict.outcome == outcome, verdict.reasons
     assert any(words in reason for reason in verdict.reasons), verdict.reasons
     assert len(verdict.causes) == (0 if outcome == "PASS" else len(verdict.reasons))
+
+
+def finding(standing: Standing, aim: Aim = "no_harm") -> Finding:
+    return Finding(
+        suite="search",
+        version="1",
+        standing=standing,
+        reason=f"search {standing}",
+        margin=0.1,
+        aim=aim,
+        difference=EQUAL,
+        worse=1.0,
+        better=1.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("given_evidence", "found", "outcome", "words"),
+    [
+        (evidence(BETTER, EQUAL), finding("INCONCLUSIVE"), "PASS", "search INCONCLUSIVE"),
+        (evidence(BETTER, EQUAL), finding("WORSE"), "FAIL", "search WORSE"),
+        (evidence(), finding("BETTER"), "PASS", "search BETTER"),
+        (evidence(), finding("NOT_WORSE"), "INCONCLUSIVE", "search NOT_WORSE"),
+        (evidence(FEW, None), finding("BETTER"), "PASS", "not judged: held-back reward: 20 cases"),
+        # Only where nothing could be measured on what users did.
+        (evidence(EQUAL, None), finding("BETTER"), "INCONCLUSIVE", "shows no improvement"),
+        # A suite that was asked for by name is no improvement, and has to be shown not to be worse.
+        (evidence(), finding("BETTER", "not_worse"), "INCONCLUSIVE", "not measured"),
+        (
+            evidence(BETTER, EQUAL),
+            finding("INCONCLUSIVE", "not_worse"),
+            "INCONCLUSIVE",
+            "search INCONCLUSIVE",
+        ),
+    ],
+)
+def test_whole_episodes_may_harm_and_may_be_the_improvement(
+    given_evidence: Evidence, found: Finding, outcome: str, words: str
+) -> None:
+    verdict = decide(msgspec.structs.replace(given_evidence, suites=(found,)), SETTINGS)
+    assert verdict.outcome == outcome, verdict.reasons
+    assert any(words in reason for reason in verdict.reasons), verdict.reasons
 
 
 def test_harm_elsewhere_stops_an_improvement() -> None:

@@ -129,6 +129,30 @@ def test_tools_that_fail_and_episodes_that_loop(database_dsn: str) -> None:
         ("m@1", 2, 5, 5, 0.2, 0.5),
         ("m@2", 1, 1, 0, None, 0.0),
     ]
+    assert [(r.answers, r.refused, r.refused_low) for r in found] == [(0, None, None)] * 2
+
+
+def test_answers_that_decline_with_their_interval(database_dsn: str) -> None:
+    said = {"checkpoint": "m@1", "endpoint": "chat"}
+    record(
+        database_dsn,
+        *(answer(f"r{n}", 1, output="I'm sorry, I can't do that.", **said) for n in range(2)),
+        *(answer(f"a{n}", 1, output="Sorry for the delay: it is 4.", **said) for n in range(18)),
+        answer("silent", 1, output="", **said),
+        answer("away", 1, output="I cannot", finish_reason="cancelled", **said),
+        answer("old", 400, output="I cannot.", **said),
+        answer("code", 1, output="I cannot.", checkpoint="m@1"),
+        answer("other", 1, output="Yes.", checkpoint="m@2", endpoint="chat", alias="b"),
+    )
+    found = ask(database_dsn, lambda conn: questions.tools(conn, window()))
+    assert [(r.key, r.answers, r.refused) for r in found] == [("m@1", 20, 0.1), ("m@2", 1, 0.0)]
+    # Wilson's interval for 2 of 20, as tables give it.
+    first = found[0]
+    assert first.refused_low == pytest.approx(0.028, abs=1e-3)
+    assert first.refused_high == pytest.approx(0.301, abs=1e-3)
+    assert (first.calls, first.looping) == (0, None)
+    only = ask(database_dsn, lambda conn: questions.tools(conn, window(alias="b"), by="alias"))
+    assert [(r.key, r.answers) for r in only] == [("b", 1)]
 
 
 def test_usage_per_tenant(database_dsn: str) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import aiohttp
 
 from liveweights.cycle import ledger
-from liveweights.gate.findings import Finding
-from liveweights.gate.suites.battery import Progress, run_battery
+from liveweights.gate.findings import Finding, judge
+from liveweights.gate.suites.battery import Asking, Progress, run_battery
 from liveweights.model_table import ModelSettings
 from liveweights.record.example import Example
 from liveweights.record.window import read
@@ -58,16 +58,17 @@ async def compare(
                 await _wait(session, url, name, load_seconds)
             if "held-back" in model.gate.suites:
                 examples = await read_held_back(conn, model.alias)
-        return await run_battery(
-            url,
-            candidate,
-            incumbent,
-            model.gate,
+        asking = Asking(
+            url=url,
+            candidate=candidate,
+            incumbent=incumbent,
+            key=key,
             folder=folder,
             examples=examples,
-            key=key,
             progress=progress,
         )
+        measured = await run_battery(asking, model.gate)
+        return judge(measured, model.gate.confidence, model.gate.power)
 
 
 async def _answers(session: aiohttp.ClientSession, url: str, name: str) -> bool:

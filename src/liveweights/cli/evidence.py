@@ -46,6 +46,7 @@ def show_report(report: Mapping[str, Any]) -> None:
     learning = report["learning"] or {}
     if trial := learning.get("trial"):
         say(f"nothing is learnt: it judges what was brought ({trial['reason']})")
+    _show_suites((report["verdict"] or {}).get("evidence", {}))
     if "rows" not in learning:
         say("nothing has been learnt yet" if trial is None else "nothing was scored yet")
         return
@@ -78,6 +79,20 @@ def show_report(report: Mapping[str, Any]) -> None:
         show_calibration(calibration)
     if learning.get("moved"):
         _show_moved(learning["moved"])
+
+
+def _show_suites(evidence: Mapping[str, Any]) -> None:
+    rows: list[tuple[object, ...]] = []
+    for finding in evidence.get("suites", ()):
+        found = finding["difference"]
+        ends = "" if found["low"] is None else f" [{found['low']:+.3f}, {found['high']:+.3f}]"
+        scores = f"{found['incumbent']:.3f} -> {found['candidate']:.3f}"
+        change = f"{found['mean']:+.3f}{ends}"
+        rows.append((finding["suite"], finding["standing"], scores, change, found["cases"]))
+    if rows:
+        show_table(("suite", "standing", "scores", "change", "cases"), rows)
+    for reason in evidence.get("left_out", ()):
+        say(reason)
 
 
 def _counted(counts: Mapping[str, int]) -> str:

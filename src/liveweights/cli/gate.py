@@ -91,6 +91,7 @@ def gate(
     chosen = msgspec.structs.replace(
         asked.gate,
         suites=tuple(suite),
+        episodes=(),
         better=tuple(suite) if better else (),
         margins={} if margin is None else dict.fromkeys(suite, margin),
         suite_cases=cases,

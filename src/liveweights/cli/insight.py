@@ -105,7 +105,8 @@ def tools(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """Which models call tools wrongly, or the same one again and again (by checkpoint)."""
+    """Which models call tools wrongly, or the same one again and again, or decline (by
+    checkpoint)."""
     about = _About(since, until, None, by, alias, tenant)
     _answer("tools", about, home, config, as_json, as_csv)
 

@@ -125,6 +125,11 @@ def plot_report(report: Mapping[str, Any]) -> Plots:
         for name, told in MEASURED.items()
         if (found := evidence.get(name)) is not None
     ]
+    for finding in evidence.get("suites") or ():
+        found = finding["difference"]
+        judged.append(
+            Interval(f"score on {finding['suite']}", found["mean"], found["low"], found["high"])
+        )
     return Plots(
         read=_draw_counts(learning.get("signals"), "Reactions that were read, by signal"),
         left_out=_draw_counts(learning.get("masks"), "What was left out, by the reason"),

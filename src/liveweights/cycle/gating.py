@@ -13,7 +13,7 @@ import msgspec
 from liveweights import __version__
 from liveweights.cycle import ledger, live
 from liveweights.cycle.bases import read_switch
-from liveweights.cycle.held_back import read_cases
+from liveweights.cycle.held_back import has_episodes, read_cases
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.progress import tell_asked
 from liveweights.cycle.settings import WorkerSettings
@@ -165,6 +165,8 @@ class Gating:
         """Ask the gate; what passes begins its canary."""
         assert cycle.candidate is not None
         settings, folder = self.settings, self.shop.folder(cycle)
+        async with self.shop.pool.connection() as conn:
+            examples = await read(conn, cycle.id, "held_back")
         judging = Judging(
             drafting=self._drafting(cycle),
             settings=settings.gate,
@@ -172,9 +174,8 @@ class Gating:
             values=values_of(settings.rewards),
             folder=folder,
             kept_loaded=self._kept_loaded,
+            episodes=has_episodes(cycle, examples),
         )
-        async with self.shop.pool.connection() as conn:
-            examples = await read(conn, cycle.id, "held_back")
         selections = Selections(
             candidate=await self._read_selection(cycle.candidate),
             incumbent=await self._read_selection(cycle.incumbent),

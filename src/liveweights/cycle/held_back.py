@@ -7,6 +7,8 @@ earlier ones, so they favour it if anything.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from liveweights.catalog.template import TemplateSettings
 from liveweights.cycle.bases import read_switch
 from liveweights.cycle.ledger import Cycle
@@ -15,6 +17,7 @@ from liveweights.gate.cases import CYCLES, make_cases
 from liveweights.gate.scoring import Case
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.voters import find_voters, user_of
+from liveweights.record.example import Example, find_episodes
 from liveweights.record.generation import Generation
 from liveweights.record.window import count_earlier, read_held_back, read_unjudged
 from liveweights.release.ancestry import root_of
@@ -52,6 +55,12 @@ async def read_cases(
         others = await translate(conn, others, base, template)
         cases += make_cases(others, settings.held_back_share)[:left]
     return cases
+
+
+def has_episodes(cycle: Cycle, held_back: Sequence[Example]) -> bool:
+    """Whether the cycle learnt from whole episodes, or held some back."""
+    learnt = (cycle.learning or {}).get("conduct")
+    return learnt is not None or bool(find_episodes(held_back))
 
 
 async def _read_base(conn: Connection, cycle: Cycle) -> str:

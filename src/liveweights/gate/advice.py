@@ -29,7 +29,7 @@ def _advise(cause: Cause, settings: GateSettings) -> str:
         case "suites":
             return (
                 "a smaller learn.kl_target forgets less; gate.margins says what loss is no harm,"
-                " gate.suite_cases how many cases are asked"
+                " gate.suite_cases and gate.episode_seconds how many cases are asked"
             )
         case "cases":
             return (

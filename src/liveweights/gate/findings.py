@@ -13,7 +13,7 @@ from liveweights.gate.holm import holm
 from liveweights.gate.mcnemar import mid_p
 from liveweights.gate.statistics import Difference, adjusted_difference, cases_needed, tails
 
-Aim = Literal["not_worse", "better"]
+Aim = Literal["not_worse", "better", "no_harm"]
 Standing = Literal["BETTER", "NOT_WORSE", "WORSE", "INCONCLUSIVE"]
 
 
@@ -22,8 +22,9 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
     ``groups`` names what each case depends on; None: every case is independent of the others.
     ``margin`` is the loss of mean score that is no harm, and with the aim "better" also the gain
-    that is worth finding. ``planned`` is how many cases would have been asked, had harm not been
-    plain before (``stopped``).
+    that is worth finding; with "no_harm" it is enough not to be worse. ``planned`` is how many
+    cases would have been asked, had harm not been plain before (``stopped``), or the time been up.
+    ``answers`` are of the candidate and of the incumbent, the first sample of each case.
     """
 
     suite: str
@@ -36,6 +37,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     planned: int
     stopped: bool = False
     seconds: float = 0.0
+    answers: list[tuple[str, str]] = []
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +163,8 @@ def _say(suite: Measured, d: Difference, standing: Standing, needed: int | None)
     )
     if suite.stopped:
         return f"{summary}; stopped after {len(suite.candidate)} of {suite.planned} cases"
+    if d.cases < suite.planned:
+        summary += f"; {d.cases} of {suite.planned} cases in the time given"
     if standing != "INCONCLUSIVE":
         return summary
     if needed is None:

@@ -12,11 +12,12 @@ import msgspec
 from liveweights.gate.calibration import cross_fit, show
 from liveweights.gate.drafting import Drafting
 from liveweights.gate.evidence import Drawn, Selections, gather
-from liveweights.gate.findings import Finding
+from liveweights.gate.findings import Measured, judge
+from liveweights.gate.monitors import Monitors, watch
 from liveweights.gate.scoring import Case, Values
 from liveweights.gate.settings import GateSettings
-from liveweights.gate.suites.battery import run_battery
-from liveweights.gate.verdict import Verdict, decide
+from liveweights.gate.suites.battery import Asking, list_episodes, run_battery, run_episodes
+from liveweights.gate.verdict import Evidence, Verdict, decide
 from liveweights.learn.job import HeldBack
 from liveweights.learn.settings import LearnSettings
 from liveweights.record.example import Example
@@ -26,7 +27,8 @@ from liveweights.record.generation import Generation
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judging:
     """How a candidate is judged. The suites' answers are kept in ``folder``, and while they are
-    asked, which may take hours, the candidate is kept loaded by ``kept_loaded``."""
+    asked, which may take hours, the candidate is kept loaded by ``kept_loaded``. With ``episodes``,
+    where it learnt from some or is judged by some, those of whole episodes are asked, too."""
 
     drafting: Drafting
     settings: GateSettings
@@ -34,6 +36,7 @@ class Judging:
     values: Values
     folder: Path
     kept_loaded: Callable[[str], AbstractAsyncContextManager[None]]
+    episodes: bool = False
 
     async def judge(
         self,
@@ -67,12 +70,51 @@ class Judging:
             selections=selections,
             drawn=await self._draw(rows, cases),
         )
-        verdict = decide(evidence, self.settings)
-        if verdict.outcome == "PASS" and self.settings.suites:
-            findings = await self._ask_suites(examples)
-            evidence = msgspec.structs.replace(evidence, suites=findings)
-            verdict = decide(evidence, self.settings)
+        return await self._ask_suites(evidence, examples)
+
+    async def _ask_suites(self, evidence: Evidence, examples: Sequence[Example]) -> Verdict:
+        """The verdict with what suites say, each asked where nothing speaks against the candidate
+        before: those of whole episodes first, which may be the improvement that is missing, then
+        the others where all else passes."""
+        drafting, settings = self.drafting, self.settings
+        verdict = decide(evidence, settings)
+        with_episodes = self.episodes and bool(list_episodes(settings))
+        if verdict.outcome == "FAIL" or not (with_episodes or settings.suites):
+            return verdict
+        asking = Asking(
+            url=drafting.url,
+            candidate=drafting.candidate,
+            incumbent=drafting.incumbent,
+            key=drafting.key,
+            folder=self.folder / "gate",
+            examples=examples,
+        )
+        episodes: tuple[Measured, ...] = ()
+        async with self.kept_loaded(drafting.candidate):
+            if with_episodes:
+                episodes, left_out = await run_episodes(asking, settings)
+                evidence = self._with(evidence, episodes)
+                evidence = msgspec.structs.replace(
+                    evidence,
+                    left_out=left_out,
+                    monitors=evidence.monitors or self._watch(episodes),
+                )
+                verdict = decide(evidence, settings)
+            if verdict.outcome == "PASS" and settings.suites:
+                others = await run_battery(asking, settings, beside=len(episodes))
+                verdict = decide(self._with(evidence, (*episodes, *others)), settings)
         return verdict
+
+    def _with(self, evidence: Evidence, measured: Sequence[Measured]) -> Evidence:
+        findings = judge(measured, self.settings.confidence, self.settings.power)
+        return msgspec.structs.replace(evidence, suites=findings)
+
+    def _watch(self, episodes: Sequence[Measured]) -> Monitors | None:
+        """The habits of how episodes end, where no prompt could be asked again."""
+        pairs = [pair for measured in episodes for pair in measured.answers]
+        if not pairs:
+            return None
+        return watch([ours for ours, _ in pairs], [theirs for _, theirs in pairs], self.settings)
 
     async def _draw(
         self, rows: Sequence[HeldBack], cases: Sequence[tuple[Case, Generation]]
@@ -90,16 +132,3 @@ class Judging:
             candidate={id: draft.text for id, draft in candidate.items()},
             incumbent={id: draft.text for id, draft in incumbent.items()},
         )
-
-    async def _ask_suites(self, examples: Sequence[Example]) -> tuple[Finding, ...]:
-        drafting = self.drafting
-        async with self.kept_loaded(drafting.candidate):
-            return await run_battery(
-                drafting.url,
-                drafting.candidate,
-                drafting.incumbent,
-                self.settings,
-                folder=self.folder / "gate",
-                examples=examples,
-                key=drafting.key,
-            )

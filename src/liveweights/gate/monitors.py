@@ -1,4 +1,5 @@
-"""Signs that a candidate games its reward: silence, length, repetition, questions, broken calls."""
+"""Signs that a candidate games its reward: silence, length, repetition, questions, broken calls,
+refusals."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import msgspec
 
 from liveweights.gate.settings import GateSettings
 from liveweights.learn.conduct import has_invalid_call
+from liveweights.learn.refusals import is_refusal
 
 WORDS = re.compile(r"\w+|[^\w\s]")
 GRAM = 4
@@ -26,6 +28,7 @@ class Habits(msgspec.Struct, frozen=True, kw_only=True):
     repetition: float
     questions: float = 0.0
     invalid_calls: float = 0.0
+    refusals: float = 0.0
     sentinels: dict[str, float] = {}
 
 
@@ -43,8 +46,8 @@ class Monitors(msgspec.Struct, frozen=True, kw_only=True):
 
 def measure_habits(answers: Sequence[str], sentinels: Mapping[str, str] | None = None) -> Habits:
     """Share of silent answers, mean length of the others, share of repeated 4-grams, of answers
-    that end in a question, of answers with a tool call that cannot be read, and of answers in
-    which a sentinel (name to regular expression) is found.
+    that end in a question, with a tool call that cannot be read, that decline, and in which a
+    sentinel (name to regular expression) is found.
 
     A 4-gram of words and punctuation marks is repeated if it stood in the same answer before
     (the measure of Welleck et al. 2020, arXiv 1908.04319, section 6.1, "seq-rep-4").
@@ -67,6 +70,7 @@ def measure_habits(answers: Sequence[str], sentinels: Mapping[str, str] | None =
         repetition=repeated / grams if grams else 0.0,
         questions=share(QUESTION.search),
         invalid_calls=share(has_invalid_call),
+        refusals=share(is_refusal),
         sentinels={
             name: share(re.compile(pattern).search) for name, pattern in (sentinels or {}).items()
         },
@@ -114,6 +118,7 @@ def _judge(ours: Habits, theirs: Habits, settings: GateSettings) -> list[str]:
                 ours.invalid_calls,
                 settings.max_invalid_call_rise,
             ),
+            ("refusals", theirs.refusals, ours.refusals, settings.max_refusal_rise),
             *(
                 (f"sentinel {name!r}", theirs.sentinels[name], share, settings.max_sentinel_rise)
                 for name, share in ours.sentinels.items()

@@ -173,6 +173,14 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             description="Largest rise of the share of answers with a tool call that is not JSON."
         ),
     ] = 0.02
+    max_refusal_rise: Annotated[
+        Share,
+        msgspec.Meta(
+            description=(
+                "Largest rise of the share of answers that decline, by how English refusals begin."
+            )
+        ),
+    ] = 0.1
     sentinels: Annotated[
         dict[str, str],
         msgspec.Meta(
@@ -195,6 +203,25 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             )
         ),
     ] = ()
+    episodes: Annotated[
+        tuple[str, ...],
+        msgspec.Meta(
+            description=(
+                "Suites of whole tasks with tools, asked beside those where the cycle has episodes"
+                " and nothing else fails. A candidate that is worse on one is not released; being"
+                " better on one is the improvement where none could be measured on held-back rows."
+                " What cannot be run here is left out."
+            )
+        ),
+    ] = ("tools", "search", "terminal")
+    episode_seconds: Annotated[
+        float,
+        msgspec.Meta(
+            gt=0,
+            le=bounds.SECONDS,
+            description="Most seconds for these together; what was answered by then counts.",
+        ),
+    ] = 600.0
     better: Annotated[
         tuple[str, ...],
         msgspec.Meta(description="Those of them on which it must be better."),
@@ -227,7 +254,8 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                     f"gate.sentinels.{name} is no regular expression: {error}"
                 ) from error
         for key, names in (("better", self.better), ("margins", self.margins)):
-            if unknown := [name for name in names if name not in self.suites]:
+            known = (*self.suites, *(self.episodes if key == "margins" else ()))
+            if unknown := [name for name in names if name not in known]:
                 raise ValueError(f"gate.{key} names {unknown[0]!r}, which gate.suites does not")
         for name, margin in self.margins.items():
             if not 0 < margin < 1:

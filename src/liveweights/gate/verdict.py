@@ -43,7 +43,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     ``accepted``: accepted answers per case where the truth is known, the incumbent's times
     `GateSettings.keep_accepted`.
     ``offpolicy``: reward of recorded answers, reweighted as `GateSettings.estimator` says.
-    ``suites``: what the configured suites say; without them none was asked.
+    ``suites``: what the configured suites say; without them none was asked. Those of whole
+    episodes have the aim "no_harm"; ``left_out`` says which of these could not be asked, and why.
     """
 
     reward: Difference | None = None
@@ -53,6 +54,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     drift: Drift | None = None
     monitors: Monitors | None = None
     suites: tuple[Finding, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,10 +72,11 @@ def decide(evidence: Evidence, settings: GateSettings) -> Verdict:
 
     FAIL: there is evidence of harm (an interval wholly below what its margin allows, a suite on
     which it is worse), or a monitor or the drift is out of bounds. PASS: no harm, monitors and
-    drift were measured and are in bounds, every suite that was asked is within its margin, and an
-    improvement is shown: the lower end of its interval is above 0. Which improvement counts is
-    fixed by `GateSettings.primary` and the number of cases, never by how the results turned out,
-    so that equal candidates pass at most at the nominal rate.
+    drift were measured and are in bounds, every suite that was asked is within its margin (those of
+    whole episodes need only not be worse), and an improvement is shown: the lower end of its
+    interval is above 0. Which improvement counts is fixed by `GateSettings.primary` and the number
+    of cases, never by how the results turned out, so that equal candidates pass at most at the
+    nominal rate; with too few cases for either it is that of whole episodes.
     INCONCLUSIVE: neither; the reasons say what is missing.
     """
     harms = _harms(evidence, settings)
@@ -82,8 +85,9 @@ def decide(evidence: Evidence, settings: GateSettings) -> Verdict:
     gains, missing = _gains(evidence, settings)
     missing += _unmeasured(evidence, settings)
     if gains and not missing:
-        shown = [finding.reason for finding in evidence.suites]
-        return Verdict(outcome="PASS", reasons=(*gains, *shown), evidence=evidence)
+        shown = [f.reason for f in evidence.suites if f.reason not in gains]
+        reasons = (*gains, *shown, *evidence.left_out)
+        return Verdict(outcome="PASS", reasons=reasons, evidence=evidence)
     return _tell("INCONCLUSIVE", missing, evidence)
 
 
@@ -160,7 +164,11 @@ def _gains(evidence: Evidence, settings: GateSettings) -> tuple[list[str], list[
         else:
             shown.append((name, difference, effect))
     if not shown:
-        return [], short
+        better = [f.reason for f in _episodes(evidence) if f.standing == "BETTER"]
+        if better:
+            return better + [f"not judged: {reason}" for _, reason in short], []
+        unclear = [f.reason for f in _episodes(evidence)]
+        return [], short + _points("effect", [*unclear, *evidence.left_out])
     if settings.primary == "reward":
         shown = shown[:1]
     confidence = 1 - (1 - settings.confidence) / len(shown)
@@ -178,6 +186,10 @@ def _gains(evidence: Evidence, settings: GateSettings) -> tuple[list[str], list[
     return [], missing + short
 
 
+def _episodes(evidence: Evidence) -> list[Finding]:
+    return [finding for finding in evidence.suites if finding.aim == "no_harm"]
+
+
 def _unmeasured(evidence: Evidence, settings: GateSettings) -> list[Point]:
     missing: list[Point] = []
     if evidence.drift is None:
@@ -188,7 +200,11 @@ def _unmeasured(evidence: Evidence, settings: GateSettings) -> list[Point]:
         seen = evidence.monitors.candidate.answers
         reason = f"the monitors saw {seen} answers and need {settings.min_answers}"
         missing.append(("answers", reason))
-    unclear = [f.reason for f in evidence.suites if f.standing == "INCONCLUSIVE"]
+    unclear = [
+        finding.reason
+        for finding in evidence.suites
+        if finding.standing == "INCONCLUSIVE" and finding.aim != "no_harm"
+    ]
     return missing + _points("suites", unclear)
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from liveweights.learn.credit import outcome_of
+from liveweights.learn.refusals import is_refusal
 from liveweights.learn.rewards import RewardMap
 from liveweights.record.example import Episode
 
@@ -23,12 +24,6 @@ CALLS = (
     re.compile(r"\[TOOL_CALLS\](.*?)(?:\n|$)", re.DOTALL),
     re.compile(r"<\|python_tag\|>(.*?)(?:<\||$)", re.DOTALL),
 )
-REFUSAL = re.compile(
-    r"^\W*(i['’]?m (sorry|unable|afraid)|sorry\b|i (cannot|can['’]?t|won['’]?t|am unable|am sorry)"
-    r"|unfortunately,? i\b|as an ai\b)",
-    re.IGNORECASE,
-)
-"""How English refusals begin."""
 
 
 class Conduct(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +52,7 @@ def measure_conduct(episodes: Sequence[Episode], rewards: RewardMap) -> Conduct 
         outcome=sum(value for _, value in judged) / len(judged),
         invalid_calls=sum(map(has_invalid_call, calling)) / len(calling) if calling else 0.0,
         loops=sum(map(_is_loop, answers)) / len(judged),
-        refusals=sum(REFUSAL.search(own[-1]) is not None for own in answers) / len(judged),
+        refusals=sum(is_refusal(own[-1]) for own in answers) / len(judged),
     )
 
 

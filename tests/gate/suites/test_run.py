@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,7 +15,14 @@ from liveweights.gate.suites.journal import Head, Journal, digest
 from liveweights.gate.suites.model import Refused
 from liveweights.gate.suites.questions import Questions, exact
 from liveweights.gate.suites.run import Plan, run_suite
-from liveweights.gate.suites.suite import Attempt, Card, Case, Model, SuiteError
+from liveweights.gate.suites.suite import (
+    Attempt,
+    Card,
+    Case,
+    Model,
+    NothingMeasured,
+    SuiteError,
+)
 
 CARD = Card(name="letters", version="1", title="t", licence="CC0-1.0")
 ONE = Plan(concurrency=1)
@@ -98,6 +107,33 @@ def test_plain_harm_ends_a_run_early_and_is_found_again_by_the_judge() -> None:
     assert (finding.standing, finding.stopped) == ("WORSE", True)
     unstopped = asyncio.run(run_suite(letters(60), new, always("old", "yes"), Plan()))
     assert len(unstopped.candidate) == 60
+
+
+@dataclass
+class Stuck(ScriptedModel):
+    """Answers so many, and then none."""
+
+    answers: int = 0
+
+    async def complete(self, prompt: str | list[int], **how: Any) -> str:
+        if len(self.asked) >= self.answers:
+            await asyncio.Event().wait()
+        return await ScriptedModel.complete(self, prompt, **how)
+
+
+def test_where_the_time_is_up_what_both_have_answered_counts() -> None:
+    new = Stuck("new", lambda prompt, seed: "yes", answers=6)
+    plan = Plan(seconds=5.0, concurrency=1, aim="no_harm")
+    measured = asyncio.run(run_suite(letters(), new, always("old", "no"), plan))
+    assert measured.candidate == [1.0] * 6
+    assert measured.answers == [("yes", "no")] * 6
+    # Of all kinds, not the first ones.
+    assert {prompt for prompt, _ in new.asked} != {f"p{i}" for i in range(6)}
+    (finding,) = judge([measured], 0.95, 0.8)
+    assert "6 of 20 cases in the time given" in finding.reason
+    none = Stuck("new", lambda prompt, seed: "yes")
+    with pytest.raises(NothingMeasured, match="no case was answered in time"):
+        asyncio.run(run_suite(letters(), none, always("old", "no"), Plan(seconds=0.1)))
 
 
 def test_equal_models_are_stopped_at_most_at_the_stated_rate() -> None:

@@ -325,6 +325,7 @@ def test_hermes_may_speak_before_a_strict_call() -> None:
         ("<｜tool▁calls▁begin｜>", deepseek.DeepSeek),
         ("<|channel|>", harmony.Harmony),
         ("{% if tools %}(unheard of){% endif %}", type(None)),
+        ("{% if tools %}]<]minimax[>[<tool_call>{% endif %}", type(None)),
     ],
 )
 def test_the_template_tells_the_syntax(

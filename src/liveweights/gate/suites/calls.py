@@ -16,12 +16,14 @@ left out (as the Berkeley Function-Calling Leaderboard writes it)."""
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """``expected`` calls in any order; none at all where no tool fits."""
+    """``expected`` calls in any order; none at all where no tool fits. Questions of one ``group``
+    are alike."""
 
     id: str
     messages: list[dict[str, str]]
     tools: list[dict[str, Any]]
     expected: list[dict[str, dict[str, list[Any]]]]
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Calls:
 
     def cases(self) -> Sequence[Case]:
         return [
-            Case(id=one.id, messages=one.messages, target=one.expected, group=None)
+            Case(id=one.id, messages=one.messages, target=one.expected, group=one.group)
             for one in self.questions.values()
         ]
 

@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 from liveweights.gate.findings import Aim, Measured, is_harmed
 from liveweights.gate.suites.journal import Journal, Pair
 from liveweights.gate.suites.model import Refused
-from liveweights.gate.suites.suite import Attempt, Case, Model, Suite, SuiteError
+from liveweights.gate.suites.suite import (
+    Attempt,
+    Case,
+    Model,
+    NothingMeasured,
+    Suite,
+    SuiteError,
+)
 
 Progress = Callable[[int, int], None]
 CHECK = 5
@@ -24,7 +31,8 @@ class Plan:
     """What is fixed before the first case is asked.
 
     ``margin`` None takes the card's, ``cases`` 0 all of them. ``stop_at`` is the chance of
-    stopping early for harm that is not there; 0 always asks every case.
+    stopping early for harm that is not there; 0 always asks every case. With ``seconds`` only what
+    both have answered by then counts, of cases that are asked in an order of chance.
     """
 
     seed: int = 0
@@ -33,6 +41,7 @@ class Plan:
     aim: Aim = "not_worse"
     concurrency: int = 2
     stop_at: float = 0.0
+    seconds: float | None = None
 
 
 @dataclass(slots=True)
@@ -56,6 +65,7 @@ class _Run:
         ours: list[float] = []
         theirs: list[float] = []
         groups: list[str] = []
+        answers: list[tuple[str, str]] = []
         for case in self.cases:
             pairs = [self.done.get((case.id, sample)) for sample in range(card.samples)]
             whole = [pair for pair in pairs if pair is not None]
@@ -64,6 +74,7 @@ class _Run:
             ours.append(sum(pair.candidate.score for pair in whole) / len(whole))
             theirs.append(sum(pair.incumbent.score for pair in whole) / len(whole))
             groups.append(case.group or case.id)
+            answers.append((whole[0].candidate.answer, whole[0].incumbent.answer))
         grouped = any(case.group is not None for case in self.cases)
         return Measured(
             suite=card.name,
@@ -76,6 +87,7 @@ class _Run:
             planned=len(self.cases),
             stopped=self.stopped,
             seconds=time.monotonic() - self.began,
+            answers=answers,
         )
 
 
@@ -92,10 +104,11 @@ async def run_suite(
 
     Who goes first alternates. An attempt that takes longer than the card allows, or that the
     service refuses as unfit, scores 0; any other failure is raised. Stops before the end only
-    where harm is plain (`is_harmed`). Raises SuiteError for a suite without cases, with two of one
-    id, or refused as a whole.
+    where harm is plain (`is_harmed`), or the plan's time is up. Raises SuiteError for a suite
+    without cases or with two of one id, NothingMeasured for one that is refused as a whole or of
+    which nothing was answered in time.
     """
-    cases = read_cases(suite, plan.cases)
+    cases = _choose(suite, plan)
     run = _Run(suite, plan, cases, {} if journal is None else journal.read())
     run.look()
     total = len(cases) * suite.card.samples
@@ -127,16 +140,32 @@ async def run_suite(
                 run.look()
 
     workers = [asyncio.create_task(work()) for _ in range(max(1, plan.concurrency))]
+    patience = asyncio.timeout(plan.seconds)
     try:
-        await asyncio.gather(*workers)
+        async with patience:
+            await asyncio.gather(*workers)
+    except TimeoutError:
+        if not patience.expired():
+            raise
     finally:
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
     refusals = [pair.incumbent.detail for pair in run.done.values()]
-    if all(detail.startswith(REFUSED) for detail in refusals):
-        raise SuiteError(f"the suite {suite.card.name}: every case was {refusals[0]}")
-    return run.measured()
+    if refusals and all(detail.startswith(REFUSED) for detail in refusals):
+        raise NothingMeasured(f"the suite {suite.card.name}: every case was {refusals[0]}")
+    measured = run.measured()
+    if not measured.candidate:
+        raise NothingMeasured(f"the suite {suite.card.name}: no case was answered in time")
+    return measured
+
+
+def _choose(suite: Suite, plan: Plan) -> Sequence[Case]:
+    """In the suite's order; where there may not be time for all, in one that favours no kind."""
+    if plan.seconds is None:
+        return read_cases(suite, plan.cases)
+    mixed = sorted(read_cases(suite), key=lambda case: seed_for(plan.seed, case.id, 0))
+    return mixed[: plan.cases] if plan.cases else mixed
 
 
 async def attempt_case(suite: Suite, case: Case, model: Model, seed: int) -> Attempt:

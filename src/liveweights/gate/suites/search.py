@@ -96,6 +96,7 @@ class Search:
             *(case.messages or []),
         ]
         used = 0
+        last = ""
         for _ in range(TURNS):
             reply = await model.use_tools(
                 messages,
@@ -108,12 +109,13 @@ class Search:
                 score, _ = await contains(reply.text, case)
                 return Attempt(score=score, answer=reply.text, detail=f"{used} calls")
             used += len(reply.calls)
+            last = "; ".join(f"{call.name}({call.arguments})" for call in reply.calls)
             messages.append(_turn(reply.text, reply.calls))
             messages += [
                 {"role": "tool", "tool_call_id": call.id, "content": self.use(call)}
                 for call in reply.calls
             ]
-        return Attempt(score=0.0, answer="", detail="out of turns")
+        return Attempt(score=0.0, answer=last, detail="out of turns")
 
     def use(self, call: ToolCall) -> str:
         """What a call gives: JSON, or what is wrong with it in words."""
@@ -148,7 +150,8 @@ def find_documents(query: str, documents: Iterable[Document]) -> list[Document]:
 
 
 def make_world(seed: int = SEED) -> tuple[dict[str, Document], list[Case]]:
-    """Documents about towns, firms and people, and questions about them."""
+    """Documents about towns, firms and people, and questions about them. Those that go by way of
+    one firm are a group."""
     rng = random.Random(seed)
     names = _names(rng, FIRMS + TOWNS)
     firms, towns = names[:FIRMS], names[FIRMS:]
@@ -172,16 +175,22 @@ def make_world(seed: int = SEED) -> tuple[dict[str, Document], list[Case]]:
         for number, (title, text) in enumerate(texts.items())
     }
     asked = [
-        *((f"For which firm does {person} work?", work[person]) for person in people),
-        *((f"What does the firm {firm} make?", goods[firm]) for firm in firms),
-        *((f"In which town is the seat of the firm that {person} works for?", seats[work[person]])
+        *((f"For which firm does {person} work?", work[person], work[person])
           for person in people),
+        *((f"What does the firm {firm} make?", goods[firm], firm) for firm in firms),
+        *((f"In which town is the seat of the firm that {person} works for?", seats[work[person]],
+           work[person]) for person in people),
         *((f"In which year was the town founded in which the firm {firm} has its seat?",
-           str(founded[seats[firm]])) for firm in firms),
+           str(founded[seats[firm]]), firm) for firm in firms),
     ]  # fmt: skip
     cases = [
-        Case(id=f"q{number}", messages=[{"role": "user", "content": text}], target=target)
-        for number, (text, target) in enumerate(asked)
+        Case(
+            id=f"q{number}",
+            messages=[{"role": "user", "content": text}],
+            target=target,
+            group=firm,
+        )
+        for number, (text, target, firm) in enumerate(asked)
     ]
     return documents, cases
 

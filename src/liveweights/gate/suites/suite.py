@@ -133,3 +133,7 @@ class Suite(Protocol):
 
 class SuiteError(ValueError):
     """A suite cannot be used; the message says what is wrong with it, where, and what to do."""
+
+
+class NothingMeasured(SuiteError):
+    """A suite can be used, but not with this service, or not in the time given."""

@@ -62,7 +62,8 @@ IDLE = (
 
 
 def read_questions() -> dict[str, Question]:
-    """`EACH` of four kinds: one tool, one of four, two calls, and none that fits."""
+    """`EACH` of four kinds: one tool, one of four, two calls, and none that fits. Those with the
+    same first call, or the same words, are a group."""
     questions = [
         *_make("simple", offered=1, calls=1),
         *_make("multiple", offered=4, calls=1),
@@ -87,6 +88,7 @@ def _make(kind: str, *, offered: int, calls: int) -> Iterator[Question]:
             messages=[{"role": "user", "content": text}],
             tools=[describe(tool) for tool in tools],
             expected=[expected for _, expected in asked],
+            group=next(iter(asked[0][1])),
         )
 
 
@@ -96,6 +98,7 @@ def _idle() -> Iterator[Question]:
         yield Question(
             id=f"irrelevance/{number}",
             messages=[{"role": "user", "content": IDLE[number % len(IDLE)]}],
+            group=f"irrelevance/{number % len(IDLE)}",
             tools=[describe(tool) for tool in rng.sample(TOOLS, 2)],
             expected=[],
         )

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar, get_args
 import msgspec
 
 from liveweights.insight.window import Window
+from liveweights.learn.refusals import PATTERN, REACH
 from liveweights.learn.rewards import RewardMap
 from liveweights.store.database import Connection
 
@@ -56,14 +57,20 @@ class Silence(msgspec.Struct, frozen=True):
 
 class Tools(msgspec.Struct, frozen=True):
     """Calls of tools in answers of /v1/responses that were kept: of those that the server made the
-    share that failed, and of the episodes with calls the share that made one again and again."""
+    share that failed, and of the episodes with calls the share that made one again and again. Of
+    all ``answers`` of chats that say something, the share that declines (`learn.refusals`), within
+    ``refused_low`` and ``refused_high``."""
 
     key: str
     episodes: int
     calls: int
     served: int
     failed: float | None
-    looping: float
+    looping: float | None
+    answers: int
+    refused: float | None
+    refused_low: float | None
+    refused_high: float | None
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -198,8 +205,10 @@ async def silence(conn: Connection, window: Window, *, by: By = "surface") -> li
 
 
 async def tools(conn: Connection, window: Window, *, by: ToolsBy = "checkpoint") -> list[Tools]:
-    """Who calls tools wrongly, or in a loop."""
-    return await _ask(conn, "tools", Tools, window, by=by)
+    """Who calls tools wrongly, or in a loop, and who declines. Reads kept and raw answers, not
+    rollups."""
+    refusal = {"refusal": PATTERN, "reach": REACH}
+    return await _ask(conn, "tools", Tools, window, by=by, **refusal)
 
 
 async def usage(conn: Connection, window: Window, *, by: By = "tenant") -> list[Usage]:

@@ -48,13 +48,15 @@ def find_syntax(tokenizer: Tokenizer) -> Syntax | None:
     marks = vocabulary.get(hermes.BEGIN), vocabulary.get(hermes.END)
     if not takes_tools(template):
         return hermes.Hermes(*marks)
+    if minimax.M3 in template:
+        return None
     if minimax.BEGIN in template:
         return minimax.MiniMax(vocabulary)
     if nemotron.BEGIN in template:
         return nemotron.Nemotron(vocabulary)
     if hermes.BEGIN in template:
         if glm.KEY_BEGIN in template:
-            return glm.Glm(vocabulary)
+            return glm.Glm(vocabulary, packed=glm.PACKED in template)
         if qwen3_coder.FUNCTION in template:
             return qwen3_coder.Qwen3Coder(vocabulary)
         return hermes.Hermes(*marks)

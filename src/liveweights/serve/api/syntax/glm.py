@@ -1,12 +1,12 @@
 """GLM's syntax (4.5 and later): a name, then keys and values between tags.
 
-https://huggingface.co/zai-org/GLM-4.5, chat template.
+https://huggingface.co/zai-org/GLM-4.5 and .../GLM-4.7, chat templates.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from liveweights.serve.api.syntax.protocol import Call, Function
 from liveweights.serve.api.syntax.sectioned import Sectioned, any_of, one_or_more
@@ -23,12 +23,23 @@ _TAGGING = Tagging(
     after="</arg_value>\n",
     tail="",
 )
+_PACKED = Tagging(
+    head="{}", before="<arg_key>{}</arg_key><arg_value>", after="</arg_value>", tail=""
+)
+PACKED = "</arg_value><arg_key>"
+"""In templates that write no line breaks between the tags."""
 
 
 class Glm(Sectioned):
+    """``packed``: without line breaks, as 4.7 has it."""
+
     begin, end = BEGIN, END
     others = (KEY_BEGIN, KEY_END, VALUE_BEGIN, VALUE_END)
     quotes = False
+
+    def __init__(self, vocabulary: Mapping[str, int], *, packed: bool = False) -> None:
+        super().__init__(vocabulary)
+        self._packed = packed
 
     def parse(self, body: str, names: Collection[str]) -> list[Call] | None:
         match = _BODY.fullmatch(body)
@@ -37,10 +48,12 @@ class Glm(Sectioned):
         return make_call(match[1], _PAIR.findall(match[2]), names)
 
     def calls(self, functions: Sequence[Function], *, parallel: bool) -> list[str]:
+        between = "" if self._packed else '"\\n"'
+        tagging = _PACKED if self._packed else _TAGGING
         rules = [
-            "calls: " + one_or_more("one", '"\\n"', parallel=parallel),
+            "calls: " + one_or_more("one", between, parallel=parallel),
             f"one: {self.mark(BEGIN)} ({any_of(functions)}) {self.mark(END)}",
         ]
         for i, function in enumerate(functions):
-            rules += _TAGGING.rules(i, function)
+            rules += tagging.rules(i, function)
         return rules

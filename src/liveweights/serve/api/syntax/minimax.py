@@ -13,6 +13,8 @@ from liveweights.serve.api.syntax.sectioned import Sectioned, any_of
 from liveweights.serve.api.syntax.tagged import Tagging, make_call
 
 BEGIN, END = "<minimax:tool_call>", "</minimax:tool_call>"
+M3 = "]<]minimax[>["
+"""Before each tag of M3's calls, whose arguments are tags within tags: another syntax."""
 _INVOKE = re.compile(r"\s*<invoke name=\"?([^>\"\n]+)\"?>(.*?)</invoke>\s*", re.DOTALL)
 _PARAMETER = re.compile(r"\s*<parameter name=\"?([^>\"\n]+)\"?>(.*?)</parameter>\s*", re.DOTALL)
 _TAGGING = Tagging(
