@@ -143,7 +143,7 @@ class Running:
                     return await self.client.status()
                 await asyncio.sleep(0.1)
 
-    async def next_cycle(self, after: int, seconds: float = 240) -> int:
+    async def next_cycle(self, after: int, seconds: float = 600) -> int:
         """The first cycle with a larger id, once it has begun; a database that was killed leaves
         ids out. Raises TimeoutError."""
         async with asyncio.timeout(seconds):
@@ -153,7 +153,7 @@ class Running:
                     return min(later)
                 await asyncio.sleep(0.05)
 
-    async def until(self, cycle: int, *states: str, seconds: float = 240) -> str:
+    async def until(self, cycle: int, *states: str, seconds: float = 600) -> str:
         """Wait until the cycle is in one of the states; which one. Raises TimeoutError."""
         async with asyncio.timeout(seconds):
             while True:
@@ -189,6 +189,7 @@ async def running(model: Path | None = None, **changes: dict[str, Any]) -> Async
                 yield run
             finally:
                 working.cancel()
+                await asyncio.gather(working, return_exceptions=True)
     except BaseException:
         print(service.log.read_text(errors="replace")[-6000:])
         raise

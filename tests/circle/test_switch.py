@@ -23,7 +23,7 @@ from liveweights.replay.client import Client, Reaction
 from liveweights.replay.service import Service, free_port, write_config
 from liveweights.store.embedded import EmbeddedPostgres
 
-pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 BARRED = """
 [[terms]]
@@ -77,6 +77,7 @@ async def running() -> AsyncGenerator[tuple[Running, str, str]]:
                 yield run, old, new
             finally:
                 working.cancel()
+                await asyncio.gather(working, return_exceptions=True)
     except BaseException:
         print(service.log.read_text(errors="replace")[-8000:])
         raise

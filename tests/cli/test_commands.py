@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import tomllib
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
+from liveweights import cli
 from liveweights.app.running import write_running
 from liveweights.cli import app
 from liveweights.config import DATABASE_URL, Config
@@ -70,3 +72,20 @@ def test_a_home_answers_for_its_service_by_its_settings(
     assert "http://127.0.0.1:1 cannot be reached" in result.output
     again = ["gate", "knowledge", "--candidate", "mine", "--home", str(tmp_path)]
     assert "http://127.0.0.1:1 cannot be reached" in runner.invoke(app, again).output
+
+
+def test_every_command_with_a_home_reads_the_settings_of_its_service() -> None:
+    found = 0
+    for file in Path(cli.__file__).parent.glob("*.py"):
+        if file.name == "service.py":
+            continue  # it starts one
+        for function in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            if "home" not in {one.arg for one in function.args.args}:
+                continue
+            for call in ast.walk(function):
+                if isinstance(call, ast.Call) and ast.unparse(call.func) == "read_config":
+                    found += 1
+                    assert len(call.args) == 2, f"{file.name}: {function.name}"
+    assert found > 40

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 from safetensors.torch import load_file, save_file
+from tests.hub_server import Hub
+from tests.hub_server import running as running_hub
 from tests.record.rows import make_feedback, make_generation
 from tests.record.test_window import claim, record
 from tests.sharing.tiny import CANARY, make_base, write_adapter, write_memory
@@ -27,6 +31,8 @@ from liveweights.weights.registry import Registry, register
 from liveweights.weights.signing import check_folder, make_keys
 
 pytest.importorskip("cyclonedx", reason="pip install 'liveweights[bom]'")
+
+Done = subprocess.CompletedProcess[str]
 
 
 def run(*words: str) -> Result:
@@ -133,6 +139,37 @@ def test_an_export_says_what_it_is_and_comes_in_elsewhere(service: Service) -> N
     )
     assert taken.exit_code == 0, taken.output
     assert "rank 4, 10 modules" in taken.stdout
+
+
+def test_an_export_goes_to_a_hub_and_comes_back(service: Service, tmp_path: Path) -> None:
+    def ask(hub: Hub, *words: str, token: str | None = "writer") -> Done:
+        # The client reads where the hub is when it is imported.
+        start = [sys.executable, "-c", "from liveweights.cli import main; main()"]
+        return subprocess.run(
+            [*start, *words, *service.options],
+            env=hub.environment(tmp_path, token), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    with running_hub() as hub:
+        to = ("export", "live", "--to", "hf://org/learnt")
+        refused = ask(hub, *to, token=None)
+        assert refused.returncode == 2
+        assert "--to hf://org/learnt: there is no token to write with" in refused.stderr
+        done = ask(hub, *to, "--json")
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        made = hub.repositories["org/learnt"]
+        assert told["to"] == f"hf://org/learnt@{made.head}"
+        assert made.private
+        files = made.commits[made.head]
+        assert json.loads(files["card.json"])["id"] == service.learnt.id
+        assert files["README.md"].startswith(b"---\nlicense: apache-2.0\n")
+        assert "is there already, with README.md and more" in ask(hub, *to).stderr
+        come = ask(
+            hub, "import-checkpoint", told["to"], "--base", "live", "--licence", "apache-2.0"
+        )
+        assert come.returncode == 0, come.stderr
+        assert "rank 4, 10 modules" in come.stdout
 
 
 def test_whole_weights_leave_and_come_in_as_a_difference(service: Service) -> None:
@@ -252,7 +289,9 @@ def test_what_cannot_be_exported_says_why(service: Service) -> None:
     (service.home / "there").mkdir()
     for words, why in (
         (("out", "--as", "zip"), "there are peft, merged, gguf, gguf-adapter"),
-        (("out", "--as", "gguf", "--precision", "q2"), "there are q8_0, q4_0, f16, f32"),
+        (("out", "--as", "gguf", "--precision", "q2"), "there are q8_0, q5_1, q5_0, q4_1, q4_0,"),
+        (("out", "--precision", "f16"), "--precision is for gguf and gguf-adapter"),
+        (("out", "--public"), "is for repositories on a hub"),
         (("there",), "name a new folder"),
         (("out", "--canaries", str(service.home / "none")), "No such file"),
     ):
@@ -267,7 +306,9 @@ def test_what_cannot_be_exported_says_why(service: Service) -> None:
     wrong = run("merge", "live", service.base.id, *service.options)
     assert "is no adapter on" in wrong.stderr
     wrong = run("merge", "live", "live", "--method", "slerp", *service.options)
-    assert "--method slerp: there are svd" in wrong.stderr
+    assert "--method slerp: PEFT does not have it, and mergekit" in wrong.stderr
+    wrong = run("merge", "live", "live", "--method", "best", *service.options)
+    assert "--method best: there are svd" in wrong.stderr
 
 
 def test_rules_of_use_keep_weights_here(service: Service) -> None:

@@ -13,12 +13,13 @@ import torch
 
 from liveweights.engines.llama.host import Host
 from liveweights.engines.llama.process import LlamaProcess
-from liveweights.sharing.forms import CannotExport, Form, write_form
+from liveweights.sharing.forms import PRECISIONS, CannotExport, Form, write_form
 from liveweights.sharing.source import Source
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.delta import encode as encode_delta
 from liveweights.weights.delta import restore
 from liveweights.weights.foreign import check_adapter
+from liveweights.weights.gguf import Precision
 from liveweights.weights.gguf_header import read_header
 
 from .tiny import encode, make_base, read_logprobs, write_adapter
@@ -109,6 +110,42 @@ def test_llama_cpp_computes_the_same(
     assert len(theirs) > 50
     wanted = ours[-1].numpy()
     assert max(abs(wanted[id] - value) for id, value in theirs.items()) < 2e-2
+
+
+ERRORS: dict[str, float] = {"f32": 1e-7, "f16": 1e-3, "bf16": 5e-3, "q8_0": 0.01}
+"""Of what is stored, as a share of what it stands for; those with fewer bits err by more."""
+
+
+@pytest.mark.parametrize("form", ["gguf", "gguf-adapter"])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_gguf_is_of_the_precision_that_is_asked_for(
+    source: Source, ours: torch.Tensor, tmp_path: Path, form: Form, precision: Precision
+) -> None:
+    import gguf
+
+    (exact,) = write(source, form, tmp_path / "exact").glob("*.gguf")
+    (file,) = write(source, form, tmp_path / "out", precision=precision).glob("*.gguf")
+    assert f".{precision}." in file.name
+    wanted = {one.name: one for one in gguf.GGUFReader(exact).tensors}
+    stored = gguf.GGUFReader(file).tensors
+    assert {one.name for one in stored} == wanted.keys()
+    # Vectors stay as they are, and blocks do not divide the four columns of an adapter's B.
+    ends = ("attn_q.weight", "attn_q.weight.lora_a")
+    kinds = {one.tensor_type.name.lower() for one in stored if one.name.endswith(ends)}
+    assert kinds == {precision}
+    for one in stored:
+        values = gguf.dequantize(one.data, one.tensor_type).ravel()
+        meant = gguf.dequantize(wanted[one.name].data, wanted[one.name].tensor_type).ravel()
+        error = np.linalg.norm(values - meant) / np.linalg.norm(meant)
+        assert error < ERRORS.get(precision, 0.15), one.name
+    theirs = (
+        ask_llama(file, None)
+        if form == "gguf"
+        else ask_llama(_write_base(source, tmp_path / "base.gguf"), file)
+    )
+    logprobs = ours[-1].numpy()
+    apart = [abs(logprobs[id] - value) for id, value in theirs.items()]
+    assert sum(apart) / len(apart) < (2e-2 if precision in ERRORS else 0.3)
 
 
 def _write_base(source: Source, file: Path) -> Path:

@@ -49,7 +49,7 @@ def own_adoption(
 ) -> None:
     """What share of answers, tokens, revenue and learnt checkpoints models of each country, maker
     or family have, week by week."""
-    settings = read_config(config)
+    settings = read_config(config, home)
     try:
         window = make_window(since, until, "1d")
         served = list_served(settings, open_library(home, datetime.now(UTC).date()))
@@ -100,7 +100,7 @@ def import_figures(
 ) -> None:
     """Keep published counts of downloads and derivatives, each with its day and source. The same
     again replaces what that source said of that day. Exit code 1: some could not be had."""
-    settings = read_config(config)
+    settings = read_config(config, home)
     failed: list[str] = []
     try:
         if source == HUB:
@@ -144,7 +144,7 @@ def relative(
 ) -> None:
     """How downloads so many days after the release compare with the median of the ten most
     downloaded of the size (the ATOM project's relative adoption metric)."""
-    settings = read_config(config)
+    settings = read_config(config, home)
     try:
         known = Catalogue(home)
         wanted = known.find(model).hub_id if model else None

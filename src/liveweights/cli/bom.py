@@ -134,7 +134,9 @@ def verify_bom(
 
     Ends with status 1, naming what is wrong.
     """
-    settings = with_all_added(read_config(config, home), home) if record else read_config(config)
+    settings = read_config(config, home)
+    if record:
+        settings = with_all_added(settings, home)
     file = path / FILE if path.is_dir() else path
     public = key or (Path(settings.signing.public_key) if settings.signing.public_key else None)
     wrong: list[str] = []

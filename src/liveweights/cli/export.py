@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -34,13 +34,25 @@ from liveweights.weights import hub, signing
 from liveweights.weights.models import ModelNotFound
 from liveweights.weights.staging import publish, staged
 
+if TYPE_CHECKING:
+    from liveweights.sharing.forms import Form
+    from liveweights.weights.gguf import Precision
+
 SHOWN = 10
 """Rows that are named."""
+DEFAULTS: Mapping[Form, Precision] = {"gguf": "q8_0", "gguf-adapter": "f32"}
+"""Precision of the forms that have one to choose."""
 
 
 def export(
     subject: Annotated[str, typer.Argument(help="A checkpoint, NAME@HASH, or an alias.")],
-    to: Annotated[Path, typer.Option(help="Folder to write; it must not exist.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="Folder to write, which must not exist, or hf://ORG/NAME: a repository on a hub"
+            " that has nothing in it or is not there."
+        ),
+    ],
     form: Annotated[
         str,
         typer.Option(
@@ -49,7 +61,13 @@ def export(
             " gguf-adapter: the adapter for llama.cpp.",
         ),
     ] = "peft",
-    precision: Annotated[str, typer.Option(help="Of gguf: f32, f16, q8_0 or q4_0.")] = "q8_0",
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="Of what llama.cpp reads: q8_0, q5_1, q5_0, q4_1, q4_0, bf16, f16 or f32."
+            " Default: q8_0 for gguf, f32 for gguf-adapter."
+        ),
+    ] = None,
     ngram: Annotated[
         int,
         typer.Option(
@@ -68,6 +86,13 @@ def export(
         Path | None,
         typer.Option(help="Strings that were put among the feedback, one a line: none may come."),
     ] = None,
+    public: Annotated[
+        bool,
+        typer.Option(
+            "--public",
+            help="Everybody may see the repository that is made on a hub; without it only you.",
+        ),
+    ] = False,
     home: Home = HOME,
     config: Settings = None,
     as_json: Json = False,
@@ -78,18 +103,20 @@ def export(
     Before that the rules of use for `export` are applied, and the checkpoint is shown beginnings of
     what users wrote: where it goes on word for word and its base does not, nothing is written, the
     rows are named, and the command ends with status 1.
+
+    A hub is that of HF_ENDPOINT, and is written to with the token of `hf auth login` or HF_TOKEN.
     """
     # Torch and Transformers are slow to import: only where they are needed.
     from liveweights.sharing.check import check_repetition
-    from liveweights.sharing.forms import FORMS, PRECISIONS, write_form
+    from liveweights.sharing.forms import FORMS, write_form
 
     if form not in FORMS:
         raise refuse(f"--as {form}: there are {', '.join(FORMS)}")
-    if precision not in PRECISIONS:
-        raise refuse(f"--precision {precision}: there are {', '.join(PRECISIONS)}")
-    if to.exists():
-        raise refuse(f"--to {to} is there already; name a new folder")
-    chosen, at = FORMS[FORMS.index(form)], PRECISIONS[PRECISIONS.index(precision)]
+    chosen = FORMS[FORMS.index(form)]
+    at = _read_precision(chosen, precision)
+    target = _read_target(to)
+    if public and isinstance(target, Path):
+        raise refuse(f"--public is for repositories on a hub, and --to {to} is a folder")
     settings = with_all_added(read_config(config, home), home)
     try:
         planted = canaries.read_text(encoding="utf-8").splitlines() if canaries else []
@@ -103,24 +130,74 @@ def export(
         exported = Exported(
             checkpoint=known.source.checkpoint,
             form=chosen,
-            precision=precision if chosen == "gguf" else None,
+            precision=at,
             base_name=known.base_name,
             licence=known.licence,
             base_files=known.base_card.get("files") or {},
             check=check,
         )
-        with staged(to) as place:
+        here = target if isinstance(target, Path) else settings.cache_folder() / "upload"
+        with staged(here) as place:
             folder = place / "export"
             folder.mkdir()
-            write_form(known.source, chosen, folder, precision=at, base_name=exported.base_name)
+            write_form(
+                known.source, chosen, folder, precision=at or "f32", base_name=exported.base_name
+            )
             (folder / FILE).write_bytes(bill)
             write_card(exported, known.card, folder)
             if settings.signing.key:
                 signing.sign(folder, Path(settings.signing.key).expanduser())
-            publish(folder, to)
-    except (OSError, ValueError, ModelNotFound, signing.SigningUnavailable) as error:
+            left = _leave(folder, target, exported, public=public)
+    except (OSError, ValueError, hub.HubError, ModelNotFound, signing.SigningUnavailable) as error:
         raise refuse(f"{subject}: {error}") from error
-    _tell(exported, to, signed=bool(settings.signing.key), as_json=as_json)
+    _tell(exported, left, signed=bool(settings.signing.key), as_json=as_json)
+
+
+def _read_precision(form: Form, precision: str | None) -> Precision | None:
+    """That of the form; None where it has none to choose."""
+    from liveweights.sharing.forms import PRECISIONS
+
+    if form not in DEFAULTS:
+        if precision is not None:
+            raise refuse(f"--precision is for {' and '.join(DEFAULTS)}; {form} stays as it is")
+        return None
+    if precision is None:
+        return DEFAULTS[form]
+    if precision not in PRECISIONS:
+        raise refuse(f"--precision {precision}: there are {', '.join(PRECISIONS)}")
+    return PRECISIONS[PRECISIONS.index(precision)]
+
+
+def _read_target(to: str) -> Path | hub.Address:
+    """Where it goes, which is free; ends the command before anything is computed where not."""
+    if to.startswith(hub.SCHEME):
+        from liveweights.sharing.hub import check_room
+
+        try:
+            address = hub.Address.parse(to)
+            check_room(address)
+        except hub.HubError as error:
+            raise refuse(f"--to {to}: {error}") from error
+        return address
+    folder = Path(to)
+    if folder.exists():
+        raise refuse(f"--to {to} is there already; name a new folder")
+    return folder
+
+
+def _leave(
+    folder: Path, target: Path | hub.Address, exported: Exported, *, public: bool
+) -> dict[str, str]:
+    """Give what was written to whom it is for; what it is found by then. Raises OSError,
+    HubError."""
+    if isinstance(target, Path):
+        publish(folder, target)
+        return {"to": str(target)}
+    from liveweights.sharing.hub import upload
+
+    message = f"{exported.checkpoint.id} as {exported.form}"
+    done = upload(folder, target, public=public, message=message)
+    return {"to": f"{hub.SCHEME}{target.repository}@{done.commit}", "url": done.url}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,14 +269,15 @@ def _refuse_repeated(check: Repetition, most: float) -> None:
     raise typer.Exit(1)
 
 
-def _tell(exported: Exported, to: Path, *, signed: bool, as_json: bool) -> None:
+def _tell(exported: Exported, left: Mapping[str, str], *, signed: bool, as_json: bool) -> None:
     check = exported.check
     if as_json:
         show_json(
             {
                 "checkpoint": exported.checkpoint.id,
                 "form": exported.form,
-                "to": str(to),
+                "precision": exported.precision,
+                **left,
                 "signed": signed,
                 "licence": exported.licence,
                 "base": exported.base_name,
@@ -207,7 +285,7 @@ def _tell(exported: Exported, to: Path, *, signed: bool, as_json: bool) -> None:
             }
         )
         return
-    say(f"{to}: {exported.checkpoint.id} as {exported.form}{', signed' if signed else ''}")
+    say(f"{left['to']}: {exported.checkpoint.id} as {exported.form}{', signed' if signed else ''}")
     say(f"licence: {exported.licence}, that of {exported.base_name}")
     say(
         f"of {check.texts} texts that users wrote {check.asked} were looked at; "

@@ -67,7 +67,7 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Make a key, and print it: this once."""
-    settings = read_config(config)
+    settings = read_config(config, home)
     limits = change_limits(
         None,
         requests=requests_per_minute,
@@ -108,7 +108,7 @@ def list_keys(
     async def ask(conn: Connection) -> list[KeyRow]:
         return await key_rows.read_keys(conn, tenant=tenant, ended=everything)
 
-    found = query(read_config(config), home, ask)
+    found = query(read_config(config, home), home, ask)
     if as_json:
         show_json(found)
         return
@@ -123,7 +123,7 @@ def show_key(key: Key, home: Home = HOME, config: Settings = None, as_json: Json
     async def ask(conn: Connection) -> KeyRow:
         return await key_rows.read_key(conn, key)
 
-    row = query(read_config(config), home, ask)
+    row = query(read_config(config, home), home, ask)
     if as_json:
         show_json(row)
         return
@@ -145,7 +145,7 @@ def rotate(
     as_json: Json = False,
 ) -> None:
     """Give a key another secret, and print it: this once. Its rights and budgets stay."""
-    settings = read_config(config)
+    settings = read_config(config, home)
 
     async def ask(conn: Connection) -> tuple[KeyRow, str]:
         return await key_rows.rotate_key(conn, key, timedelta(minutes=grace))
@@ -166,7 +166,7 @@ def revoke(
     async def ask(conn: Connection) -> KeyRow:
         return await key_rows.revoke_key(conn, key, why)
 
-    row = query(read_config(config), home, ask)
+    row = query(read_config(config, home), home, ask)
     say(f"{row.prefix} of {row.tenant} is revoked")
 
 

@@ -14,7 +14,7 @@ import typer
 from liveweights import bounds
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
 from liveweights.cli.output import say, show_json
-from liveweights.sharing.method import METHODS
+from liveweights.sharing.method import ELSEWHERE, METHODS
 from liveweights.store.database import Connection
 from liveweights.weights import signing
 from liveweights.weights.checkpoint import Checkpoint
@@ -55,7 +55,8 @@ def merge(
     from liveweights.sharing.probing import write_probes
 
     if method not in METHODS:
-        raise refuse(f"--method {method}: there are {', '.join(METHODS)}")
+        why = f"{ELSEWHERE[method]}. There" if method in ELSEWHERE else "there"
+        raise refuse(f"--method {method}: {why} are {', '.join(METHODS)}")
     chosen = METHODS[METHODS.index(method)]
     settings = read_config(config, home)
     key = settings.signing.key

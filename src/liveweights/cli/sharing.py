@@ -45,7 +45,7 @@ def import_checkpoint(
     compute with it is kept, so that an engine that computes something else is found out. It answers
     nobody yet: `liveweights canary start --gate` judges it and tries it on live traffic.
     """
-    settings = read_config(config)
+    settings = read_config(config, home)
     key = settings.signing.key
     sign = partial(signing.sign, private=Path(key).expanduser()) if key else None
     registry = Registry(home.resolve() / "checkpoints", sign)

@@ -71,7 +71,7 @@ def create(
     async def ask(conn: Connection) -> Tenant:
         return await rows.create_tenant(conn, name, terms)
 
-    tenant = query(read_config(config), home, ask)
+    tenant = query(read_config(config, home), home, ask)
     say(f"the tenant {tenant.name} is there; `liveweights keys create {tenant.name}` makes a key")
 
 
@@ -89,7 +89,7 @@ def list_tenants(
     async def ask(conn: Connection) -> list[Tenant]:
         return await rows.read_tenants(conn)
 
-    found = query(read_config(config), home, ask)
+    found = query(read_config(config, home), home, ask)
     shown = [tenant for tenant in found if everything or tenant.removed_at is None]
     if as_json:
         show_json(shown)
@@ -107,7 +107,7 @@ def show_tenant(
     async def ask(conn: Connection) -> Tenant:
         return await rows.read_tenant(conn, name)
 
-    tenant = query(read_config(config), home, ask)
+    tenant = query(read_config(config, home), home, ask)
     if as_json:
         show_json(tenant)
         return
@@ -154,7 +154,7 @@ def set_tenant(
             limits = None if no_limits else change_limits(tenant.limits, **said)
             return await rows.set_tenant(conn, name, {**changes, "limits": limits})
 
-    say(f"{query(read_config(config), home, ask).name} is changed")
+    say(f"{query(read_config(config, home), home, ask).name} is changed")
 
 
 @tenants.command()
@@ -179,7 +179,7 @@ def credit(
     async def ask(conn: Connection) -> Tenant:
         return await rows.add_credit(conn, name, nanos, why)
 
-    tenant = query(read_config(config), home, ask)
+    tenant = query(read_config(config, home), home, ask)
     say(f"{name} has paid {show_money(tenant.credit or 0)} {tenant.currency} in advance so far")
 
 
@@ -190,7 +190,7 @@ def remove(name: Name, home: Home = HOME, config: Settings = None) -> None:
     async def ask(conn: Connection) -> int:
         return await rows.remove_tenant(conn, name)
 
-    revoked = query(read_config(config), home, ask)
+    revoked = query(read_config(config, home), home, ask)
     say(f"{name} is removed; {revoked} keys are revoked")
 
 

@@ -24,7 +24,7 @@ _KEPT = ("cycle", "code", "licence", "origin", "owed", "learnt_at", "foreign", "
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
     """What is said of an export. ``base_files`` are the SHA-256 of the files of the base that the
-    weights are on, by name; ``precision`` is that of a whole GGUF."""
+    weights are on, by name; ``precision`` is that of a GGUF."""
 
     checkpoint: Checkpoint
     form: Form
@@ -67,7 +67,7 @@ def _describe(exported: Exported, card: Mapping[str, Any]) -> str:
     checkpoint, check = exported.checkpoint, exported.check
     head = ["---"]
     if re.fullmatch(r"[\w.-]+", exported.licence):
-        head.append(f"license: {exported.licence}")
+        head.append(f"license: {exported.licence.lower()}")  # as hubs spell them
     if re.fullmatch(r"[\w.-]+/[\w.-]+", exported.base_name):
         head.append(f"base_model: {exported.base_name}")
     if exported.form == "peft":
@@ -76,7 +76,7 @@ def _describe(exported: Exported, card: Mapping[str, Any]) -> str:
         "peft": "A LoRA adapter for PEFT",
         "merged": "Whole weights as safetensors",
         "gguf": f"Whole weights as GGUF, {exported.precision}",
-        "gguf-adapter": "A LoRA adapter as GGUF",
+        "gguf-adapter": f"A LoRA adapter as GGUF, {exported.precision}",
     }[exported.form]
     owed = [f"- owed: {text}" for text in card.get("owed") or ()]
     return "\n".join(

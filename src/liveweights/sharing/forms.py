@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from liveweights.sharing.source import Source
-from liveweights.weights.adapters import to_gguf_adapter
+from liveweights.weights.adapters import write_gguf_adapter
 from liveweights.weights.content import SOURCE, covered_files, source_files, weight_files
 from liveweights.weights.foreign import CONFIG, copy_adapter
 from liveweights.weights.gguf import Precision, write_gguf
@@ -37,7 +37,7 @@ def write_form(
 ) -> None:
     """Write the checkpoint's files to ``folder``, which is there and empty.
 
-    ``base_name`` is what PEFT is told to look for the base under; ``precision`` is that of a whole
+    ``base_name`` is what PEFT is told to look for the base under; ``precision`` is that of a
     GGUF. Raises CannotExport, UnsupportedByLlamaCpp, OSError, ValueError.
     """
     checkpoint = source.checkpoint
@@ -63,9 +63,8 @@ def write_form(
                 whole = replace(checkpoint, kind="full", folder=Path(place))
                 write_gguf(whole, folder / f"{checkpoint.id}.{precision}.gguf", precision)
         case "gguf-adapter":
-            with tempfile.TemporaryDirectory(dir=folder.parent) as place:
-                made = to_gguf_adapter(checkpoint, source.base, Path(place))
-                shutil.copyfile(made, folder / f"{checkpoint.id}.lora.gguf")
+            file = folder / f"{checkpoint.id}.{precision}.lora.gguf"
+            write_gguf_adapter(checkpoint, source.base, file, precision)
     for pattern in _TERMS:
         for file in sorted(source.root.folder.glob(pattern)):
             shutil.copyfile(file, folder / file.name)

@@ -18,3 +18,8 @@ Method = Literal[
     "magnitude-prune-svd",
 ]
 METHODS: tuple[Method, ...] = get_args(Method)
+ELSEWHERE = {
+    "slerp": "PEFT does not have it, and mergekit, which has, cannot be installed beside today's"
+    " Transformers; how to use it on exported weights is in docs/sharing.md"
+}
+"""Known ways that PEFT does not have, and what to do."""

@@ -12,10 +12,12 @@ import numpy as np
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.gguf import (
     LAYOUT,
+    Precision,
     UnsupportedByLlamaCpp,
     architecture_of,
     heads_to_permute,
     permute_heads,
+    type_of,
 )
 from liveweights.weights.staging import exclusive, publish, staged
 from liveweights.weights.tensors import open_tensors
@@ -36,12 +38,17 @@ def to_gguf_adapter(adapter: Checkpoint, base: Checkpoint, cache: Path) -> Path:
         if not target.is_file():
             with staged(target) as folder:
                 made = folder / "adapter.gguf"
-                _write(adapter, base, made)
+                write_gguf_adapter(adapter, base, made, "f32")
                 publish(made, target)
     return target
 
 
-def _write(adapter: Checkpoint, base: Checkpoint, path: Path) -> None:
+def write_gguf_adapter(
+    adapter: Checkpoint, base: Checkpoint, path: Path, precision: Precision
+) -> None:
+    """Write the GGUF of a LoRA ``adapter`` on ``base`` with factors of that precision; those whose
+    rows blocks of 32 do not divide are float16 where blocks are asked for, as in llama.cpp's own
+    conversion. Raises UnsupportedByLlamaCpp, OSError."""
     import gguf
     import torch
 
@@ -56,6 +63,7 @@ def _write(adapter: Checkpoint, base: Checkpoint, path: Path) -> None:
     names = gguf.get_tensor_name_map(
         gguf.MODEL_ARCH[architecture.upper()], config["num_hidden_layers"]
     )
+    kind = gguf.GGMLQuantizationType[precision.upper()]
     alpha = float(settings["lora_alpha"])
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_type(gguf.GGUFType.ADAPTER)
@@ -75,7 +83,10 @@ def _write(adapter: Checkpoint, base: Checkpoint, path: Path) -> None:
                 # llama.cpp scales by alpha / rank; what PEFT scales by otherwise goes into B.
                 rank = values.shape[1]
                 values = values * np.float32(_scale(settings, module, rank) / (alpha / rank))
-            writer.add_tensor(f"{to}.{factor.lower()}", np.ascontiguousarray(values))
+            values = np.ascontiguousarray(values)
+            name = f"{to}.{factor.lower()}"
+            as_type = type_of(name, values.shape, kind)
+            writer.add_tensor(name, gguf.quantize(values, as_type), raw_dtype=as_type)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -22,10 +22,13 @@ from liveweights.weights.staging import exclusive, publish, staged
 from liveweights.weights.tensors import open_tensors
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gguf import GGUFWriter
     from numpy.typing import NDArray
 
-Precision = Literal["q8_0", "q4_0", "f16", "f32"]
+Precision = Literal["q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "bf16", "f16", "f32"]
+"""What the `gguf` package writes of floats."""
 LAYOUT = 1
 """Raised when the conversion changes, so that an older cache is not taken for the new one."""
 
@@ -161,15 +164,12 @@ def _plan(
                 if to is None:
                     raise UnsupportedByLlamaCpp(base.id, f"no place for the tensor {name!r}")
                 shape = tensors.get_slice(name).get_shape()
-                as_type = _type_of(to, shape, kind)
+                as_type = type_of(to, shape, kind)
                 block, size = gguf.GGML_QUANT_SIZES[as_type]
-                count = math.prod(shape)
-                # For a quantised type the writer takes the shape of the bytes.
-                stored = [*shape[:-1], shape[-1] // block * size] if block > 1 else shape
-                dtype = np.dtype(np.float16 if as_type.name == "F16" else np.float32)
-                raw = as_type if block > 1 else None
-                stored_dtype = np.dtype(np.uint8) if raw is not None else dtype
-                writer.add_tensor_info(to, stored, stored_dtype, count // block * size, raw)
+                length = math.prod(shape) // block * size
+                # The writer takes the shape of the bytes.
+                stored = [*shape[:-1], shape[-1] // block * size]
+                writer.add_tensor_info(to, stored, np.dtype(np.uint8), length, as_type)
                 plan.append((file, name, as_type))
     return writer, config, ARCHITECTURES[config["model_type"]], plan
 
@@ -196,16 +196,19 @@ def open_writer(
     return writer, names
 
 
-def _type_of(name: str, shape: list[int], wanted: Any) -> Any:
-    """Vectors stay float32; rows that blocks of 32 do not divide, float16. The embeddings are
-    often the output layer too, where four bits cost too much."""
+def type_of(name: str, shape: Sequence[int], wanted: Any) -> Any:
+    """What a tensor of that name in GGUF and ``shape`` is stored as, where ``wanted`` is for most.
+
+    Vectors stay float32; rows that blocks of 32 do not divide, float16. The embeddings are often
+    the output layer too, where four bits cost too much.
+    """
     import gguf
 
     if len(shape) < 2:
         return gguf.GGMLQuantizationType.F32
     if wanted.name.startswith("Q") and shape[-1] % 32:
         return gguf.GGMLQuantizationType.F16
-    if wanted.name == "Q4_0" and name in {"token_embd.weight", "output.weight"}:
+    if wanted.name.startswith("Q4") and name in {"token_embd.weight", "output.weight"}:
         return gguf.GGMLQuantizationType.Q8_0
     return wanted
 
