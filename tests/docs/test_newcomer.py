@@ -50,7 +50,7 @@ ELSEWHERE = (
 """What starts a service or needs what a reader brings; other tests run these."""
 MAY_REFUSE = (
     *("canary", "rollback", "archive", "restore", "terms end", "lineage", "scorecard"),
-    *("models show", "tenants create", "ledger reverse"),
+    *("models show", "tenants create", "ledger reverse", "switch"),
 )
 """What says in a sentence that there is nothing to do it with."""
 CYCLES = ("cycle --now", "cycle --follow", "cycle --cancel")
