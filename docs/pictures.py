@@ -51,6 +51,8 @@ def walk(page: Any, model: str) -> Iterator[str]:
         if name == "playground":
             talk(page)
         page.wait_for_timeout(500)  # the plot is drawn
+        if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
+            print(f"{name}: wider than the window", file=sys.stderr)
         yield name
         for start, linked in LINKED.items():
             link = page.locator(f'main a[href^="{start}"]:not([href$="="])').first
