@@ -150,7 +150,9 @@ def _licence_of(origin: Origin) -> DisjunctiveLicense:
 
 
 def _pedigree(chain: list[Model]) -> Pedigree | None:
-    """Everything that it came from, each with its purl; ``notes`` give the order."""
+    """What it was made from, each with its purl; what these were made from stands at themselves,
+    so that a document grows with the chain and not with its square. ``notes`` give the whole order.
+    """
     ancestors = [
         Component(
             type=ComponentType.MACHINE_LEARNING_MODEL,
@@ -160,10 +162,12 @@ def _pedigree(chain: list[Model]) -> Pedigree | None:
             hashes=[_hash(digest) for name, digest in one.files.items() if _is_weights(name)],
         )
         for one in chain[1:]
+        if one.id in chain[0].parents
     ]
     origin = chain[-1].origin
     made_from = list(origin.ancestors) if origin else []
-    ancestors += [_of_card(card) for card in made_from]
+    if len(chain) == 1:
+        ancestors += [_of_card(card) for card in made_from]
     if not ancestors:
         return None
     names = [*(one.id for one in chain), *(card.hub_id for card in made_from)]
