@@ -140,6 +140,8 @@ def test_a_constrained_call_is_written_as_the_template_has_it(name: str, count: 
     syntax = find_syntax(make_tokenizer(template=(FOLDER / f"{name}.jinja").read_text()))
     assert syntax is not None
     told = text[text.index(BEGINS[type(syntax)]) :].rstrip()
+    if isinstance(syntax, DeepSeek) and not told.endswith(deepseek.CALLS_END):
+        told += deepseek.CALLS_END  # V3's template ends only several calls
     tool = Function("get_weather", "Look.", SCHEMA, strict=True)
     grammar = syntax.grammar([tool], text=None, required=True, parallel=count > 1)
     assert accepts(Constraint("lark", grammar), told), told
