@@ -103,11 +103,8 @@ async def check_papers(run: Running, learnt: str, folder: Path, public: Path) ->
 
 async def export(run: Running, learnt: str, folder: Path) -> None:
     for form, words in (("peft", ()), ("gguf", ("--precision", "f32")), ("gguf-adapter", ())):
-        told = json.loads(
-            await command(
-                run, "export", learnt, "--as", form, *words, "--to", str(folder / form), "--json"
-            )
-        )
+        place = ("--to", str(folder / form), "--texts", "64", "--json")
+        told = json.loads(await command(run, "export", learnt, "--as", form, *words, *place))
         assert told["signed"]
         assert told["private_data"]["repeated"] == []
         assert {BILL, "README.md", "model.sig"} <= {one.name for one in (folder / form).iterdir()}

@@ -223,6 +223,12 @@ def test_what_it_repeats_keeps_it_here(service: Service) -> None:
     assert service.export("out", *words).exit_code == 0
 
 
+def test_a_gguf_is_told_of_as_json_alone(service: Service) -> None:
+    done = service.export("out", "--as", "gguf", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["precision"] == "q8_0"
+
+
 def test_rows_that_are_gone_are_counted(service: Service) -> None:
     async def go() -> None:
         async with await psycopg.AsyncConnection.connect(service.dsn) as conn:

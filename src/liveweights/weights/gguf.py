@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
@@ -128,7 +129,8 @@ def _write(base: Checkpoint, path: Path, precision: Precision, *, served: bool =
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
-    with Progress() as progress:
+    # What a command says on stdout may be JSON.
+    with Progress(console=Console(stderr=True)) as progress:
         for file, name, as_type in progress.track(
             plan, description=escape(f"Quantising {clean(base.name)} to {precision.upper()}")
         ):

@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from liveweights.weights.download import NAME, downloaded_gguf
@@ -54,7 +55,7 @@ def convert(gguf_file: Path, cache: Path) -> Path:
 
 def _write(gguf_file: Path, folder: Path) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns) as progress:
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task(f"Converting {NAME}: loading libraries", total=5)
 
         def step(what: str) -> None:
