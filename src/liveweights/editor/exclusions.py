@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from pathspec import GitIgnoreSpec
+from pathspec import GitIgnoreSpec, RegexPattern
 
 IGNORE = ".gitignore"
 
@@ -45,9 +45,24 @@ def _is_ignored(place: str, ignored: Sequence[Ignored]) -> bool:
         prefix = "" if rules.folder == PurePosixPath() else f"{rules.folder}/"
         if not place.startswith(prefix) or place == prefix:
             continue
-        included = _compile(rules.lines).check_file(place[len(prefix) :]).include
+        included = _decide(rules.lines, place[len(prefix) :])
         decided = decided if included is None else included
     return decided
+
+
+def _decide(lines: tuple[str, ...], place: str) -> bool | None:
+    """Whether the last of these rules that is about ``place`` itself ignores it; None where none
+    is. A rule about a folder above it says nothing here: that folder is asked about first."""
+    for pattern in reversed(list(_compile(lines).patterns)):
+        assert isinstance(pattern, RegexPattern)
+        found = pattern.match_file(place)
+        if found is None:
+            continue
+        # The expressions name the slash that ends a folder's name.
+        marks = [found.match.end(name) for name, text in found.match.groupdict().items() if text]
+        if all(end == len(place) for end in marks):
+            return pattern.include
+    return None
 
 
 @lru_cache(maxsize=256)
