@@ -57,14 +57,15 @@ CYCLES = ("cycle --now", "cycle --follow", "cycle --cancel")
 """Run once, in order."""
 AHEAD = ("tenants create",)
 """What other pages suppose was done."""
-TOMORROW = datetime.now(UTC).date() + timedelta(days=1)
+SOON = datetime.now(UTC).date() + timedelta(days=2)
+"""A day that has begun in no time zone."""
 WORDS = {
     "code@1a2b3c4d5e6f": "LIVE",
     "NAME@HASH": "LIVE",
     "USER": "u-0",
     "--show 3": "--show 1",
-    "--from 2026-11-01": f"--from {TOMORROW}",
-    "--from 2026-12-01": f"--from {TOMORROW}",
+    "--from 2026-11-01": f"--from {SOON}",
+    "--from 2026-12-01": f"--from {SOON}",
     "acme-2026-10.pdf": "{folder}/acme-2026-10.pdf",
 }
 
