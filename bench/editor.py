@@ -33,7 +33,7 @@ from liveweights.learn.baseline import Baseline
 from liveweights.learn.rewards import RewardMap, reward
 from liveweights.learn.rows import build_rows
 from liveweights.learn.settings import LearnSettings
-from liveweights.record import read
+from liveweights.record.episodes import read_examples
 from liveweights.record.example import Example
 from liveweights.replay.client import Client
 from liveweights.replay.corpus import Corpus, Split
@@ -144,19 +144,14 @@ async def type_in_replay(url: str, places: Sequence[Position]) -> list[float]:
     return waited
 
 
-async def read_examples(dsn: str, user: str) -> dict[str, Example]:
+async def examples_of(dsn: str, user: str) -> dict[str, Example]:
     """What is recorded of one user, by prompt."""
-    found: dict[str, Example] = {}
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
         cursor = await conn.execute(
             "select id from recorded where user_id = %s order by created_at, id", (user,)
         )
-        for (id,) in await cursor.fetchall():
-            generation = await read.generation(conn, id)
-            assert generation is not None
-            said = await read.feedback(conn, id)
-            found[json.dumps(list(generation.prompt_ids))] = Example(generation, tuple(said))
-    return found
+        examples = await read_examples(conn, [id for (id,) in await cursor.fetchall()])
+    return {json.dumps(list(one.generation.prompt_ids)): one for one in examples}
 
 
 def said(example: Example, without: frozenset[str] = frozenset()) -> list[tuple[str, str | None]]:
@@ -237,8 +232,8 @@ async def run(count: int, measured: int) -> dict[str, Any]:
             edited = await type_in_editor(service.url, places, files, user=EDITOR, typed=TYPED)
             asked = await type_in_replay(service.url, places)
             dsn = await asyncio.to_thread(EmbeddedPostgres(home / "postgres").start)
-            mine = await read_examples(dsn, EDITOR)
-            other = await read_examples(dsn, REPLAY)
+            mine = await examples_of(dsn, EDITOR)
+            other = await examples_of(dsn, REPLAY)
         finally:
             await asyncio.to_thread(service.stop)
         # In the order of the replay, so that the same places are held back.

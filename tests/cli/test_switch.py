@@ -102,7 +102,7 @@ def test_a_switch_is_told_and_undone(options: list[str], database_dsn: str, tmp_
         "base": base, "model": new, "former": OLD, "former_model": "old", "reason": "cheaper",
     }  # fmt: skip
     assert json.loads(run("switch", "live", new, "--json", *options).stdout)["id"] == cycle["id"]
-    settings = read_config(Path(options[3]))
+    settings = read_config(Path(options[3]), None)
     assert with_all_added(settings, tmp_path).find_model("live").base == "old"
 
     # As if it had been tried and everyone were answered there.

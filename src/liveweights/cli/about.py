@@ -11,7 +11,7 @@ from liveweights.cli.reference import toml_of
 
 def show_config(config: Settings = None) -> None:
     """Print the settings in force, with every key."""
-    typer.echo(toml_of(read_config(config)))
+    typer.echo(toml_of(read_config(config, None)))
 
 
 def version() -> None:

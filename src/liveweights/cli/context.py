@@ -55,9 +55,10 @@ T = TypeVar("T")
 HOME = Path("runs/home")
 
 
-def read_config(path: Path | None, home: Path | None = None, **changes: Any) -> Config:
+def read_config(path: Path | None, home: Path | None, **changes: Any) -> Config:
     """The settings file, or without one the settings of the service of ``home``, with what the
-    command line changes; ends the command if it is wrong."""
+    command line changes; ends the command if it is wrong. ``home`` is None for what asks no
+    service."""
     try:
         running = read_running(home.resolve()) if path is None and home is not None else None
         config = running.config if running else load_config(path)

@@ -72,6 +72,7 @@ def up(
         raise refuse("--ray needs Ray: pip install 'liveweights[ray]'")
     settings = read_config(
         config,
+        None,
         model=model,
         alias=alias,
         engine={"kind": engine, "precision": _precision(precision)},
@@ -98,6 +99,7 @@ def serve(
     """Serve and record, without the worker: nothing is learnt."""
     settings = read_config(
         config,
+        None,
         model=model,
         alias=alias,
         engine={"kind": engine, "precision": _precision(precision)},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -69,6 +69,36 @@ class Client:
     gone: bool = False
 
 
+async def disconnected(receive: Receive) -> None:
+    """Return once the client has gone away. The body must have been read."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+@asynccontextmanager
+async def until(watch: Callable[[], Awaitable[None]]) -> AsyncGenerator[asyncio.Timeout]:
+    """Cancels the block within one step of ``watch`` returning, and swallows only that: then what
+    is given has ``expired``."""
+    # A timeout without a deadline is the standard library's correctly nesting cancellation:
+    # it tells this cancellation from anyone else's.
+    scope = asyncio.timeout(None)
+
+    async def cut_short() -> None:
+        await watch()
+        scope.reschedule(asyncio.get_running_loop().time())
+
+    try:
+        async with scope:
+            watcher = asyncio.create_task(cut_short())
+            try:
+                yield scope
+            finally:
+                watcher.cancel()
+    except TimeoutError:
+        if not scope.expired():
+            raise
+
+
 @asynccontextmanager
 async def while_connected(receive: Receive) -> AsyncGenerator[Client]:
     """Cancels the block within one step of the client going away, and swallows only that.
@@ -76,24 +106,11 @@ async def while_connected(receive: Receive) -> AsyncGenerator[Client]:
     The body must have been read. Afterwards ``gone`` says whether the block was cut short.
     """
     client = Client()
-    # A timeout without a deadline is the standard library's correctly nesting cancellation:
-    # it tells this cancellation from anyone else's.
-    scope = asyncio.timeout(None)
 
     async def watch() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        await disconnected(receive)
         client.gone = True  # whoever is cancelled by it can see why
-        scope.reschedule(asyncio.get_running_loop().time())
 
-    try:
-        async with scope:
-            watcher = asyncio.create_task(watch())
-            try:
-                yield client
-            finally:
-                watcher.cancel()
-    except TimeoutError:
-        if not scope.expired():
-            raise
+    async with until(watch) as scope:
+        yield client
     client.gone = scope.expired()

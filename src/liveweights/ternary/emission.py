@@ -180,10 +180,10 @@ def _emit_tile(
     operands = (codes, steps, activations, sums)
     ahead = b.mul(bytes_, number(BLOCK))
     whole = b.and_(columns, number(-wide.columns))
-    totals = _emit_strip(b, wide, group, operands, (number(0), whole), ahead)
+    totals = _emit_strip(b, wide, group, operands, span=(number(0), whole), ahead=ahead)
     if wide.width > 16:
         narrow = Strip(16, portable_dot)
-        rest = _emit_strip(b, narrow, group, operands, (whole, columns), ahead)
+        rest = _emit_strip(b, narrow, group, operands, span=(whole, columns), ahead=ahead)
         totals = [b.fadd(one, other) for one, other in zip(totals, rest, strict=True)]
     for t, one in enumerate(tokens):
         step = load(b, at(b, job["steps"], b.mul(one, number(4))), F32)
@@ -199,6 +199,7 @@ def _emit_strip(
     strip: Strip,
     group: int,
     operands: tuple[list[Any], ...],
+    *,
     span: tuple[Any, Any],
     ahead: Any,
 ) -> list[Any]:

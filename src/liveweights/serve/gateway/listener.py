@@ -10,6 +10,7 @@ from starlette.types import Message, Receive, Send
 
 from liveweights.http.errors import ApiError
 from liveweights.http.exchange import too_late
+from liveweights.http.streaming import disconnected, until
 from liveweights.http.wire import ClientGone, reply
 from liveweights.meter.leases import LeasesAway
 from liveweights.meter.limits import LimitReached
@@ -64,42 +65,26 @@ async def while_heard(
     and swallows only that: since the client went away, or since the ``deadline`` (in the event
     loop's time), of which it is told. The body must have been read. Raises ClientGone for what a
     client would be told that is not there any more."""
-    # See ``while_connected``.
-    scope = asyncio.timeout(None)
 
     async def watch() -> None:
         try:
             async with asyncio.timeout_at(deadline):
-                await _leaves(receive)
+                await disconnected(receive)
         except TimeoutError:
             listener.late = not listener.complete
             if listener.complete:
-                await _leaves(receive)
+                await disconnected(receive)
         listener.gone = True
         if listener.late:
             await listener.tell()
         if not listener.streams:
             await asyncio.sleep(listener.rest)
             listener.abandoned = True
-        scope.reschedule(asyncio.get_running_loop().time())
 
     try:
-        async with scope:
-            watcher = asyncio.create_task(watch())
-            try:
-                yield
-            finally:
-                watcher.cancel()
-    except TimeoutError:
-        if not scope.expired():
-            raise
+        async with until(watch):
+            yield
     except _TOLD as error:
         if not listener.gone:
             raise
         raise ClientGone from error
-
-
-async def _leaves(receive: Receive) -> None:
-    """Until the client does."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
