@@ -9,7 +9,7 @@ import pytest
 from tests.circle.service import rows, running
 from tests.weights.gguf_files import write_gguf
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_a_gguf_file_learns_and_its_checkpoint_answers(tmp_path: Path) -> None:

@@ -68,12 +68,19 @@ def test_every_token_comes_with_the_probability_of_the_trained_weights(
     tokenizer: Any = load_tokenizer(base)
     prompt = tokenizer.encode(PROMPT)
 
+    def halves(tokens: list[Token]) -> int:
+        """Those that end within a letter, which its server would keep to itself."""
+        return sum(is_partial(tokenizer, token.id) for token in tokens)
+
     async def answers() -> tuple[list[Token], list[Token], float]:
         engine = LlamaEngine(base, tmp_path / "cache", SETTINGS, tokenizer)
         try:
             await engine.load(base)
-            free = Sampling(max_tokens=96, temperature=1.0, top_k=64, seed=1)
-            free = await ask(engine, base.id, prompt, free)
+            for seed in range(20):  # what a seed draws is the processor's affair
+                drawn = Sampling(max_tokens=96, temperature=1.0, top_k=64, seed=seed)
+                free = await ask(engine, base.id, prompt, drawn)
+                if halves(free) > 2:
+                    break
             guided = Sampling(max_tokens=24, temperature=1.0, seed=1, logit_bias=((3, -5.0),))
             return free, await ask(engine, base.id, prompt, guided), engine.tolerance
         finally:
@@ -81,8 +88,7 @@ def test_every_token_comes_with_the_probability_of_the_trained_weights(
 
     free, guided, tolerance = asyncio.run(answers())
     model = load_model(base.folder, torch.float32, torch.device("cpu"))
-    half = [is_partial(tokenizer, token.id) for token in free]
-    assert sum(half) > 2  # what its server would have kept to itself
+    assert halves(free) > 2
     for tokens, most in ((free, 96), (guided, 24)):
         assert len(tokens) == most or tokens[-1].stop == "stop"
         assert error_of(model, prompt, tokens) <= tolerance
