@@ -21,7 +21,7 @@ from tests.learn.families import make_config, make_family, write_family
 from liveweights.replay.client import Client, Reaction, Status
 from liveweights.replay.service import Service, free_port, write_config
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(600)]
 
 OPERATOR = "0123456789abcdef-operator"
 BARRED = """

@@ -203,6 +203,7 @@ def test_another_model_on_a_used_home_is_served_only_where_that_is_said(folder: 
     assert "stands on two@" in folder.refused(one, "home")
 
 
+@pytest.mark.slow
 def test_on_one_database_apis_stand_beside_each_other_and_workers_do_not(
     folder: Folder, postgres: str
 ) -> None:

@@ -63,6 +63,7 @@ def test_what_a_reaction_sends() -> None:
     assert signals(Reaction(None, "2")) == [("correction", "2")]
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_people_talk_and_the_checkpoint_learns(
     base: Checkpoint, model_cache: Path, tmp_path: Path
