@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liveweights.scoreboard.ranking import Column, combine, rank, turn
+from liveweights.scoreboard.combination import combine, turn
+from liveweights.scoreboard.ranking import Column, rank
 
 
 def column(model: str, values: list[float]) -> Column:
