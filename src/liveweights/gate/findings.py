@@ -11,8 +11,7 @@ import msgspec
 from liveweights.gate.evalues import beta_binomial
 from liveweights.gate.holm import holm
 from liveweights.gate.mcnemar import mid_p
-from liveweights.gate.randomisation import randomised_difference
-from liveweights.gate.statistics import Difference, cases_needed, tails
+from liveweights.gate.statistics import Difference, adjusted_difference, cases_needed, tails
 
 Aim = Literal["not_worse", "better", "no_harm"]
 Standing = Literal["BETTER", "NOT_WORSE", "WORSE", "INCONCLUSIVE"]
@@ -91,7 +90,7 @@ def judge(suites: Sequence[Measured], confidence: float, power: float) -> tuple[
     """
     alpha = (1 - confidence) / 2
     differences = [
-        randomised_difference(s.candidate, s.incumbent, s.groups, confidence) for s in suites
+        adjusted_difference(s.candidate, s.incumbent, s.groups, confidence) for s in suites
     ]
     pairs = [tails(difference) for difference in differences]
     worse = holm([below for below, _ in pairs])
@@ -170,8 +169,6 @@ def _say(suite: Measured, d: Difference, standing: Standing, needed: int | None)
         return summary
     if needed is None:
         return f"{summary}; the cases come from one group, so there is no spread to see"
-    if d.low is None:
-        return f"{summary}; the cases come from {d.sessions} groups, too few to tell anything"
     if needed > d.cases:
         return f"{summary}; it would take about {needed} cases"
     return f"{summary}; enough cases, and no clear result"

@@ -21,7 +21,6 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     ``low`` and ``high`` are None where there are fewer than two sessions. ``changed`` counts the
     cases on which the two differ, ``wins`` those on which the candidate is higher. ``shift`` is
     how far the interval's middle lies from the mean: only `adjusted_difference` moves it.
-    ``flipped``: p-values as those of `tails`, by swapping whole sessions (`randomisation`).
     """
 
     mean: float
@@ -36,7 +35,6 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     candidate: float
     incumbent: float
     shift: float = 0.0
-    flipped: tuple[float, float] | None = None
 
     @property
     def middle(self) -> float:
@@ -112,8 +110,7 @@ def paired_difference(
 
 
 def at_confidence(difference: Difference, confidence: float) -> Difference:
-    """The same difference with its interval drawn at another two-sided confidence, by Student's t
-    alone."""
+    """The same difference with its interval drawn at another two-sided confidence."""
     if difference.standard_error is None:
         return msgspec.structs.replace(difference, confidence=confidence)
     quantile = student_quantile(0.5 + confidence / 2, difference.sessions - 1)
@@ -164,15 +161,13 @@ def adjusted_difference(
 def tails(difference: Difference) -> tuple[float, float]:
     """One-sided p-values of "not worse" and of "not better": small ones speak against them.
 
-    Student's t with the difference's own error, or those of swapped sessions where they are larger;
-    (1, 1) where there is no error.
+    Student's t with the difference's own error; (1, 1) where there is none.
     """
     if not difference.standard_error:
         return 1.0, 1.0
     t = difference.middle / difference.standard_error
     below = student_cdf(t, difference.sessions - 1)
-    flipped_below, flipped_above = difference.flipped or (0.0, 0.0)
-    return max(below, flipped_below), max(1 - below, flipped_above)
+    return below, 1 - below
 
 
 def clustered_error(values_B: FloatArray, groups_B: NDArray[np.int64]) -> float | None:

@@ -50,5 +50,4 @@ def turn(one: Difference) -> Difference:
         wins=one.changed - one.wins,
         candidate=one.incumbent,
         incumbent=one.candidate,
-        flipped=one.flipped and one.flipped[::-1],
     )

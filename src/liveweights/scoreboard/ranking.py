@@ -9,9 +9,9 @@ from statistics import NormalDist
 import msgspec
 
 from liveweights.gate.holm import holm
-from liveweights.gate.randomisation import randomised_difference, smallest_p, widen
-from liveweights.gate.statistics import Difference, paired_difference, tails, wilson
+from liveweights.gate.statistics import Difference, paired_difference, wilson
 from liveweights.scoreboard.letters import assign_letters
+from liveweights.scoreboard.randomisation import randomised_difference, smallest_p, widen
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,25 +81,33 @@ def rank(
     cases = sorted(columns[0].scores) if columns else []
     if not cases:
         raise ValueError("there are no cases to compare")
-    sessions = [groups.get(case, case) for case in cases]
-    count = len(set(sessions))
+    groups_C = [groups.get(case, case) for case in cases]
+    count = len(set(groups_C))
     values = {column.model: [column.scores[case] for case in cases] for column in columns}
     best = sorted(values, key=lambda model: (-sum(values[model]), model))
     numbers = list(combinations(range(len(best)), 2))
-    differences = [
-        randomised_difference(values[best[i]], values[best[j]], sessions, confidence)
-        for i, j in numbers
-    ]
-    adjusted = holm([min(1.0, 2 * min(tails(one))) for one in differences])
+
+    def compare(one: int, other: int, confidence: float) -> tuple[Difference, float]:
+        return randomised_difference(values[best[one]], values[best[other]], groups_C, confidence)
+
+    compared = [compare(*pair, confidence) for pair in numbers]
+    differences = [difference for difference, _ in compared]
+    adjusted = holm([p for _, p in compared])
     apart = {
         pair
         for pair, p, one in zip(numbers, adjusted, differences, strict=True)
         if p <= 1 - confidence and one.standard_error
     }
+    detectable = None
+    if numbers:
+        # Of the pair with the widest error, at the level of Holm's first step.
+        errors = [one.standard_error or 0.0 for one in differences]
+        widest = numbers[errors.index(max(errors))]
+        detectable = _detectable(compare(*widest, 1 - (1 - confidence) / len(numbers))[0], power)
     letters = assign_letters(len(best), apart)
     places: list[Place] = []
     for number, model in enumerate(best):
-        low, high = _interval(values[model], sessions if count < len(cases) else None, confidence)
+        low, high = _interval(values[model], groups_C, confidence)
         places.append(
             Place(
                 model=model,
@@ -114,14 +122,6 @@ def rank(
         Pair(ahead=best[i], behind=best[j], difference=one, p=p, apart=(i, j) in apart)
         for (i, j), one, p in zip(numbers, differences, adjusted, strict=True)
     )
-    detectable = None
-    if numbers:
-        # Of the pair with the widest error, at the level of Holm's first step.
-        errors = [one.standard_error or 0.0 for one in differences]
-        i, j = numbers[errors.index(max(errors))]
-        level = 1 - (1 - confidence) / len(numbers)
-        strict = randomised_difference(values[best[i]], values[best[j]], sessions, level)
-        detectable = _detectable(strict, power)
     return Ranking(
         places=tuple(places),
         pairs=pairs,
@@ -135,15 +135,15 @@ def rank(
 
 
 def _interval(
-    scores_B: Sequence[float], sessions_B: Sequence[str] | None, confidence: float
+    scores_C: Sequence[float], groups_C: Sequence[str], confidence: float
 ) -> tuple[float, float]:
     """Of a mean score: Wilson's where cases are independent and right or wrong, else the wider of
     Student's t, clustered by group, and that of swapped groups, within [0, 1]."""
-    if sessions_B is None and set(scores_B) <= {0.0, 1.0}:
-        return wilson(round(sum(scores_B)), len(scores_B), confidence)
-    zeros = [0.0] * len(scores_B)
-    clustered = paired_difference(scores_B, zeros, sessions_B, confidence)
-    mean = widen(clustered, scores_B, zeros, sessions_B)
+    if len(set(groups_C)) == len(scores_C) and set(scores_C) <= {0.0, 1.0}:
+        return wilson(round(sum(scores_C)), len(scores_C), confidence)
+    zeros = [0.0] * len(scores_C)
+    clustered = paired_difference(scores_C, zeros, groups_C, confidence)
+    mean, _ = widen(clustered, scores_C, zeros, groups_C)
     if mean.low is None or mean.high is None:
         return 0.0, 1.0
     return max(0.0, mean.low), min(1.0, mean.high)

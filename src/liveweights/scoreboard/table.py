@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from liveweights.gate.randomisation import randomised_difference
 from liveweights.gate.statistics import Difference
+from liveweights.scoreboard.randomisation import randomised_difference
 from liveweights.scoreboard.ranking import Column, Ranking, rank
 from liveweights.scoreboard.results import Conditions, Result, Scored
 
@@ -149,7 +149,7 @@ def _noise(model: str, first: Scored, second: Scored, confidence: float) -> Nois
     before, after = means(first), means(second)
     cases = sorted(before.keys() & after.keys())
     groups = _groups([first])
-    difference = randomised_difference(
+    difference, _ = randomised_difference(
         [after[case] for case in cases],
         [before[case] for case in cases],
         [groups.get(case, case) for case in cases],

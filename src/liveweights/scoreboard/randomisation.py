@@ -17,7 +17,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from liveweights.gate.statistics import Difference, FloatArray, adjusted_difference, group
+from liveweights.gate.statistics import (
+    Difference,
+    FloatArray,
+    adjusted_difference,
+    group,
+    tails,
+)
 
 BITS = 16
 """All flips of up to so many groups are looked at; of more groups 2^BITS flips."""
@@ -26,43 +32,45 @@ BITS = 16
 def randomised_difference(
     candidate_B: Sequence[float] | FloatArray,
     incumbent_B: Sequence[float] | FloatArray,
-    sessions_B: Sequence[Hashable] | None = None,
+    groups_B: Sequence[Hashable],
     confidence: float = 0.95,
-) -> Difference:
-    """As `adjusted_difference`, and where several cases share a session also safe if sessions are
-    few or uneven (`widen`). Raises ValueError as that does."""
-    difference = adjusted_difference(candidate_B, incumbent_B, sessions_B, confidence)
-    return widen(difference, candidate_B, incumbent_B, sessions_B)
+) -> tuple[Difference, float]:
+    """`adjusted_difference`, widened by swapped groups, and its p-value (`widen`). Raises
+    ValueError as that does."""
+    difference = adjusted_difference(candidate_B, incumbent_B, groups_B, confidence)
+    return widen(difference, candidate_B, incumbent_B, groups_B)
 
 
 def widen(
     difference: Difference,
     candidate_B: Sequence[float] | FloatArray,
     incumbent_B: Sequence[float] | FloatArray,
-    sessions_B: Sequence[Hashable] | None,
-) -> Difference:
-    """``difference`` with the wider of its own interval and that of swapped sessions, which has
-    every value that the sign-flip test does not reject, and with the p-values of that test.
+    groups_B: Sequence[Hashable],
+) -> tuple[Difference, float]:
+    """``difference`` with the wider of its own interval and that of swapped groups, which has every
+    value that the sign-flip test does not reject; and the two-sided p-value of "no difference", the
+    larger of both, at most 1 - confidence exactly if 0 is outside.
 
-    The same where every case is a session of its own. Without an interval where the sessions are
+    Its own alone where every case is a group of its own. Without an interval where the groups are
     so few that the test rejects nothing at that confidence.
     """
-    if difference.low is None or difference.high is None or difference.sessions == difference.cases:
-        return difference
+    below, above = tails(difference)
+    if difference.low is None or difference.high is None:
+        return difference, 1.0
+    if difference.sessions == difference.cases:
+        return difference, min(1.0, 2 * min(below, above))
     values = np.asarray(candidate_B, dtype=np.float64) - np.asarray(incumbent_B, dtype=np.float64)
-    means, flips = typical_values(values, group(sessions_B, len(values)))
+    means, flips = typical_values(values, group(groups_B, len(values)))
     none = flips - len(means)
+    below = max(below, float(none + (means >= 0).sum()) / flips)
+    above = max(above, float(none + (means <= 0).sum()) / flips)
     beyond = math.floor(flips * (1 - difference.confidence) / 2) - none
-    enough = beyond >= 0
-    return msgspec.structs.replace(
+    widened = msgspec.structs.replace(
         difference,
-        low=min(difference.low, float(means[beyond])) if enough else None,
-        high=max(difference.high, float(means[-1 - beyond])) if enough else None,
-        flipped=(
-            float(none + (means >= 0).sum()) / flips,
-            float(none + (means <= 0).sum()) / flips,
-        ),
+        low=None if beyond < 0 else min(difference.low, float(means[beyond])),
+        high=None if beyond < 0 else max(difference.high, float(means[-1 - beyond])),
     )
+    return widened, min(1.0, 2 * min(below, above))
 
 
 def smallest_p(groups: int) -> float:
