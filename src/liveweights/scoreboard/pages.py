@@ -61,8 +61,8 @@ def notes(table: Table) -> list[str]:
         )
     if ranking and ranking.detectable is not None:
         said.append(
-            f"A true difference of {ranking.detectable:.3f} between two of them would be found"
-            f" {ranking.power:.0%} of the time."
+            f"A true difference of {ranking.detectable:.3f} between any two of them would be found"
+            f" {ranking.power:.0%} of the time or more often."
         )
     for noise in table.noise:
         low, high = noise.difference.low, noise.difference.high

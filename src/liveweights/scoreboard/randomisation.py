@@ -88,7 +88,7 @@ def typical_values(values_B: FloatArray, groups_B: NDArray[np.int64]) -> tuple[F
     """
     sizes = tuple(np.bincount(groups_B).tolist())
     swapped = _count_swapped(sizes)
-    sums = _add_swapped(np.bincount(groups_B, weights=values_B))
+    sums = _add_swapped(np.bincount(groups_B, weights=values_B).astype(np.float64))
     some = swapped > 0
     # Rounded, so that what cancels out is 0.
     return np.sort((sums[some] / swapped[some]).round(12)), len(sums)
