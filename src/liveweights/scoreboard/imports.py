@@ -22,9 +22,9 @@ from liveweights.scoreboard.instances import IDS, find_id
 from liveweights.scoreboard.results import Conditions, Result, ScoreboardError
 
 OUTCOMES = ("resolved", "score", "reward", "passed")
-FAILED = ("submitted_ids", "completed_ids", "unresolved_ids")
+ENOUGH = ("submitted_ids", "completed_ids", "unresolved_ids")
 """Lists of a report of which one at least names what was tried and not resolved."""
-TRIED = (*FAILED, "error_ids", "empty_patch_ids")
+TRIED = (*ENOUGH, "error_ids", "empty_patch_ids")
 _REPOSITORY = re.compile(r"(?:instance_)?([\w.-]+?__[\w.-]+?)-[0-9a-f]+(?:-|$)")
 
 
@@ -100,14 +100,15 @@ def _read(value: object, *, has_all: bool) -> list[Result]:
 
 def _read_report(report: Mapping[str, Any], *, has_all: bool) -> list[Result]:
     name = "resolved_ids" if "resolved_ids" in report else "resolved"
-    if not has_all and not any(isinstance(report.get(one), list) for one in FAILED):
+    if not has_all and not any(isinstance(report.get(one), list) for one in ENOUGH):
         raise ScoreboardError(
             f"it names what was resolved (`{name}`), but not all that was tried, so that everything"
             " would seem solved; give the ids of all instances (--instances FILE), or a report with"
-            f" one of {', '.join(FAILED)}"
+            f" one of {', '.join(ENOUGH)}"
         )
     resolved = {str(one) for one in report[name]}
-    tried = {str(one) for name in TRIED for one in report.get(name) or ()} | resolved
+    lists = [report[one] for one in TRIED if isinstance(report.get(one), list)]
+    tried = {str(one) for ids in lists for one in ids} | resolved
     return [_result(one, one in resolved) for one in tried]
 
 
