@@ -171,3 +171,21 @@ def test_results_of_others_are_kept_in_tables_of_their_own(home: list[str], tmp_
     own = run("import", str(broken), "--model", "x", "--suite", "swe", "--source", "own", *home)
     assert own.exit_code == 2
     assert run("compare", "one", "x", *home).exit_code == 2
+
+
+def test_a_list_of_what_was_resolved_needs_all_instances(home: list[str], tmp_path: Path) -> None:
+    file, ids = tmp_path / "results.json", tmp_path / "ids.txt"
+    file.write_text(
+        json.dumps({"no_generation": [], "no_logs": ["a__b-1"], "resolved": ["a__b-1"]})
+    )
+    words = ("import", str(file), "--model", "x", "--suite", "swe", "--source", "a lab", *home)
+    refused = run(*words)
+    assert (refused.exit_code, "--instances FILE" in refused.stderr) == (2, True)
+    ids.write_text("a__b-1\na__b-2\n")
+    kept = run(*words, "--instances", str(ids))
+    assert "2 results of x on swe kept; 1 solved" in kept.stdout
+    ids.write_text("a__b-2")
+    strange = run(*words, "--instances", str(ids))
+    assert (strange.exit_code, "a__b-1 is none of the 1 instances" in strange.stderr) == (2, True)
+    ids.unlink()
+    assert run(*words, "--instances", str(ids)).exit_code == 2

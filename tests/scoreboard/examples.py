@@ -31,9 +31,12 @@ def results(scores: list[float], **more: Any) -> list[Result]:
 
 
 def scored(model: str, scores: list[float], number: int = 1, **changes: Any) -> Scored:
-    more = {name: changes.pop(name) for name in ("nanos", "seconds_each") if name in changes}
+    more = {
+        name: changes.pop(name) for name in ("nanos", "seconds_each", "group") if name in changes
+    }
     listed = results(
         scores,
+        group=more.get("group"),
         nanos=more.get("nanos"),
         seconds=more.get("seconds_each"),
         prompt_tokens=10,

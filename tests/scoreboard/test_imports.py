@@ -31,6 +31,49 @@ def test_every_shape_gives_the_same_results(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"resolved_ids": [ONE]}),
+        json.dumps({"resolved": [ONE], "no_generation": [], "no_logs": [ONE]}),
+        json.dumps({"resolved_ids": [ONE], "submitted_ids": [ONE]}),
+        json.dumps({ONE: True}),
+    ],
+)
+def test_what_has_no_result_failed_where_all_instances_are_given(text: str) -> None:
+    results = parse_results(text, [ONE, TWO])
+    assert [(one.case, one.score, one.group) for one in results] == [
+        (TWO, 0.0, "django__django"),
+        (ONE, 1.0, "ansible__ansible"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        {"resolved_ids": [ONE]},
+        {"resolved_ids": [ONE], "error_ids": [], "empty_patch_ids": [TWO], "total_instances": 2},
+        {"resolved": [ONE], "no_generation": [TWO], "no_logs": []},
+    ],
+)
+def test_what_names_only_the_resolved_is_not_taken_for_all(report: dict[str, object]) -> None:
+    with pytest.raises(ScoreboardError, match=r"not all that was tried.*--instances FILE"):
+        parse_results(json.dumps(report))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (json.dumps({"resolved": [ONE]}), f"{ONE} is none of the 1 instances"),
+        (json.dumps({"resolved_ids": [ONE, "b"]}), "and 1 more"),
+        (json.dumps({ONE: False, TWO: True}), f"{ONE} is none of"),
+    ],
+)
+def test_a_result_of_no_instance_is_refused(text: str, why: str) -> None:
+    with pytest.raises(ScoreboardError, match=why):
+        parse_results(text, [TWO])
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
         ("nothing", "no JSON"),

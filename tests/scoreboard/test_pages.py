@@ -45,6 +45,20 @@ def test_notes_say_what_a_reader_has_to_know() -> None:
         assert words in said
 
 
+def test_groups_that_are_too_few_are_said_to_be() -> None:
+    (table,) = make_tables(
+        [
+            *(scored("a", GOOD, group="g"), scored("b", BAD, group="g")),
+            scored("a", GOOD, group="g", repeat=1, number=2),
+        ]
+    )
+    said = " ".join(notes(table))
+    assert "No two of 2 models can be told apart, whatever they score" in said
+    assert "would be found" not in said
+    assert "with other seeds: +0.000, 0% of the cases ended otherwise" in said
+    assert {(row["low"], row["high"]) for row in rows([table])} == {("0.000", "1.000")}
+
+
 def test_imports_are_marked_by_who_published_them() -> None:
     (table,) = make_tables([scored("a", GOOD, source="a lab", harness="theirs")])
     assert "theirs, as published by a lab" in notes(table)[0]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liveweights.scoreboard.ranking import Column, combine, rank, turn
+from liveweights.scoreboard.ranking import Column, rank
 
 
 def column(model: str, values: list[float]) -> Column:
@@ -37,6 +37,29 @@ def test_cases_of_one_group_count_as_one() -> None:
     alone = rank(columns, {})
     tied = rank(columns, {f"c{i}": f"g{i // 20}" for i in range(40)})
     assert (alone.pairs[0].apart, tied.pairs[0].apart) == (True, False)
+    assert (alone.groups, alone.least_p) == (40, 0.0)
+    assert (tied.groups, tied.least_p, tied.detectable) == (2, 0.5, None)
+
+
+def test_groups_that_tell_two_models_apart_may_be_too_few_for_many() -> None:
+    """Of eight groups the smallest p-value is 2 / 2^8: too large for Holm's first of ten pairs."""
+    groups = {f"c{i}": f"g{i // 10}" for i in range(80)}
+    columns = [column(f"m{i}", [1.0] * 80 if i == 0 else [0.0] * 80) for i in range(5)]
+    two, five = rank(columns[:2], groups), rank(columns, groups)
+    assert (two.places[1].rank, two.least_p <= 0.05) == (2, True)
+    assert ({place.rank for place in five.places}, five.least_p > 0.05) == ({1}, True)
+    assert five.detectable is None
+
+
+def test_groups_in_any_order_give_the_same_table() -> None:
+    rng = np.random.default_rng(5)
+    columns = draw(rng, [0.4, 0.5], 120)
+    groups = {f"c{i}": f"g{i % 30}" for i in range(120)}
+    mixed = [
+        Column(model=one.model, scores=dict(sorted(one.scores.items(), reverse=True)))
+        for one in columns
+    ]
+    assert rank(mixed, dict(reversed(groups.items()))) == rank(columns, groups)
 
 
 def test_other_cases_are_not_compared() -> None:
@@ -84,16 +107,6 @@ def test_what_is_detectable_is_found_about_as_often_as_it_says() -> None:
     assert 0.7 <= hits / 400 <= 0.9
 
 
-def test_suites_of_equal_weight_are_combined() -> None:
-    first = rank([column("a", [1.0] * 30 + [0.0] * 30), column("b", [0.0] * 60)], {})
-    second = rank([column("a", [0.0] * 20 + [1.0] * 20), column("b", [1.0] * 20 + [0.0] * 20)], {})
-    (pair,) = combine([first, second])
-    assert (pair.ahead, pair.behind, pair.apart) == ("a", "b", True)
-    assert pair.difference.mean == pytest.approx(0.25)
-    assert pair.difference.cases == 100
-    assert combine([]) == ()
-
-
 scores = st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=2, max_size=20)
 
 
@@ -104,5 +117,3 @@ def test_the_order_of_models_changes_nothing(first: list[float], data: st.DataOb
     columns = [column("a", first), column("b", second)]
     one, other = rank(columns, {}), rank(columns[::-1], {})
     assert one == other
-    back, difference = turn(turn(one.pairs[0].difference)), one.pairs[0].difference
-    assert (back.mean, back.low, back.high) == (difference.mean, difference.low, difference.high)

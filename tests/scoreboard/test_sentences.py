@@ -46,3 +46,20 @@ def test_suites_are_named_and_the_largest_of_each_counts() -> None:
 def test_what_both_have_not_finished_is_refused() -> None:
     with pytest.raises(ScoreboardError, match="run --models a,b"):
         compare(make_tables([scored("a", GOOD), scored("b", BAD, suite="other")]), "a", "b")
+
+
+def test_too_few_groups_are_named() -> None:
+    tables = make_tables([scored("a", GOOD, group="g"), scored("b", BAD, group="g")])
+    verdict = compare(tables, "a", "b")
+    assert (
+        verdict.standing,
+        "too few groups to say whether a is better than b" in verdict.sentence,
+    ) == (
+        "tied",
+        True,
+    )
+
+
+def test_nothing_is_compared_with_itself() -> None:
+    with pytest.raises(ScoreboardError, match="compared with itself"):
+        compare(make_tables([scored("a", GOOD)]), "a", "a")

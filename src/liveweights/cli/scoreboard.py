@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import typer
 
@@ -45,6 +46,7 @@ Suites = Annotated[
     str, typer.Option(help="Names, with commas; `liveweights suites` lists the built-in ones.")
 ]
 Form = Literal["table", "json", "csv", "markdown"]
+T = TypeVar("T")
 
 
 @scoreboard.command()
@@ -184,22 +186,29 @@ def import_results(
     source: Annotated[str, typer.Option(help="Who published them, and where.")],
     version: Annotated[str, typer.Option(help="Of the suite.")] = "1",
     harness: Annotated[str, typer.Option(help="What put the cases.")] = "unknown",
+    instances: Annotated[
+        Path | None,
+        typer.Option(
+            help="Ids of all instances, one a line or as JSON (lines); those without a result score"
+            " 0. Needed where a file names only what was resolved."
+        ),
+    ] = None,
     home: Home = HOME,
     config: Settings = None,
 ) -> None:
     """Keep results per instance that others published: the same statistics, in tables of their own.
 
-    Read are {"ID": true}, objects with `resolved` or `score`, and reports with `resolved_ids`.
+    Read are {"ID": true}, objects with `resolved` or `score`, reports with `resolved_ids` and the
+    ids that were tried, and, with --instances, lists of `resolved` ids alone.
     """
     from liveweights.scoreboard.imports import conditions_for, parse_results
+    from liveweights.scoreboard.instances import parse_instances
 
     if source == OWN:
         raise refuse(f"--source {OWN} is what was asked here; name who published the file")
     settings = read_config(config, home)
-    try:
-        results = parse_results(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ScoreboardError) as error:
-        raise refuse(f"{file}: {error}") from error
+    ids = _parse(instances, parse_instances) if instances else ()
+    results = _parse(file, lambda text: parse_results(text, ids))
     conditions = conditions_for(
         results, suite=suite, version=version, harness=harness, source=source
     )
@@ -259,6 +268,13 @@ def remove(
             f"there is no run {run_id}; `liveweights scoreboard list` shows those there are"
         )
     say(f"run {run_id} is removed")
+
+
+def _parse(file: Path, parse: Callable[[str], T]) -> T:
+    try:
+        return parse(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ScoreboardError) as error:
+        raise refuse(f"{file}: {error}") from error
 
 
 async def _read(conn: Connection, models: tuple[str, ...], suites: tuple[str, ...]) -> list[Table]:

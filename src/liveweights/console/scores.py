@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
 from liveweights.console.subject import Asked, Subject
@@ -29,6 +31,7 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
 
 async def read_scoreboard(conn: Connection, subject: Subject, asked: Asked) -> Scores:
     """GET /scoreboard and GET /scoreboard.json"""
-    tables = make_tables(await read_scored(conn))
+    # All pairs of all tables take a while, and others are to be answered meanwhile.
+    tables = await asyncio.to_thread(make_tables, await read_scored(conn))
     shown = [Shown(table=one, rows=rows([one]), notes=notes(one)) for one in tables]
     return Scores(model=asked.model, tables=tuple(shown))

@@ -1,9 +1,10 @@
 """Results per instance that others published, into the same rows.
 
-Three shapes are read: ``{"ID": true, ...}`` with truth values, scores in [0, 1] or objects with
+Four shapes are read: ``{"ID": true, ...}`` with truth values, scores in [0, 1] or objects with
 ``resolved`` (SWE-bench Pro's ``eval_results.json``; the leaderboard's ``per_instance_details``); a
-report with ``resolved_ids`` and the ids that were tried (SWE-bench's harness); and JSON lines or a
-list of objects with an id and ``resolved`` or ``score``.
+report with ``resolved_ids`` and the ids that were tried (SWE-bench's harness); the ``resolved`` ids
+alone, to which all ids have to be given (``results.json`` of SWE-bench/experiments); and JSON lines
+or a list of objects with an id and ``resolved`` or ``score``.
 """
 
 from __future__ import annotations
@@ -11,31 +12,37 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, cast
 
 import msgspec
 
+from liveweights.scoreboard.instances import IDS, find_id
 from liveweights.scoreboard.results import Conditions, Result, ScoreboardError
 
-IDS = ("instance_id", "case", "id", "task_id")
 OUTCOMES = ("resolved", "score", "reward", "passed")
-TRIED = ("submitted_ids", "completed_ids", "unresolved_ids", "error_ids", "empty_patch_ids")
+ENOUGH = ("submitted_ids", "completed_ids", "unresolved_ids")
+"""Lists of a report of which one at least names what was tried and not resolved."""
+TRIED = (*ENOUGH, "error_ids", "empty_patch_ids")
 _REPOSITORY = re.compile(r"(?:instance_)?([\w.-]+?__[\w.-]+?)-[0-9a-f]+(?:-|$)")
 
 
-def parse_results(text: str) -> list[Result]:
+def parse_results(text: str, instances: Sequence[str] = ()) -> list[Result]:
     """One per instance, by id; those of one repository (``owner__name-...``) are a group.
 
-    Raises ScoreboardError for a text that has none of the shapes, an outcome that is no score in
-    [0, 1], or an id that is there twice.
+    ``instances`` are the ids of all; those without a result score 0. Raises ScoreboardError for a
+    text that has none of the shapes, an outcome that is no score in [0, 1], an id that is there
+    twice or is none of ``instances``, and results that name only what was resolved, without them.
     """
     try:
         value = msgspec.json.decode(text)
     except msgspec.DecodeError as error:
         value = _parse_lines(text, error)
-    results = sorted(_read(value), key=lambda one: one.case)
+    results = _read(value, has_all=bool(instances))
+    if instances:
+        results += _fail_others(results, instances)
+    results.sort(key=lambda one: one.case)
     if not results:
         raise ScoreboardError("there are no results in it")
     for one, other in pairwise(results):
@@ -77,12 +84,12 @@ def _parse_lines(text: str, whole: Exception) -> list[Any]:
     return values
 
 
-def _read(value: object) -> list[Result]:
+def _read(value: object, *, has_all: bool) -> list[Result]:
     match value:
-        case {"resolved_ids": list()}:
-            return _read_report(cast(dict[str, Any], value))
+        case {"resolved_ids": list()} | {"resolved": list()}:
+            return _read_report(cast(dict[str, Any], value), has_all=has_all)
         case {"per_instance_details": dict() as inner} | {"results": (dict() | list()) as inner}:
-            return _read(cast(object, inner))
+            return _read(cast(object, inner), has_all=has_all)
         case dict():
             return [_result(str(id_), one) for id_, one in cast(dict[str, Any], value).items()]
         case list():
@@ -91,17 +98,37 @@ def _read(value: object) -> list[Result]:
             raise ScoreboardError("it is neither an object nor a list of results")
 
 
-def _read_report(report: Mapping[str, Any]) -> list[Result]:
-    resolved = {str(one) for one in report["resolved_ids"]}
-    tried = {str(one) for name in TRIED for one in report.get(name) or ()} | resolved
+def _read_report(report: Mapping[str, Any], *, has_all: bool) -> list[Result]:
+    name = "resolved_ids" if "resolved_ids" in report else "resolved"
+    if not has_all and not any(isinstance(report.get(one), list) for one in ENOUGH):
+        raise ScoreboardError(
+            f"it names what was resolved (`{name}`), but not all that was tried, so that everything"
+            " would seem solved; give the ids of all instances (--instances FILE), or a report with"
+            f" one of {', '.join(ENOUGH)}"
+        )
+    resolved = {str(one) for one in report[name]}
+    lists = [report[one] for one in TRIED if isinstance(report.get(one), list)]
+    tried = {str(one) for ids in lists for one in ids} | resolved
     return [_result(one, one in resolved) for one in tried]
+
+
+def _fail_others(results: Sequence[Result], instances: Sequence[str]) -> list[Result]:
+    """Results of 0 for the instances that have none."""
+    there = {one.case for one in results}
+    strange = sorted(there - set(instances))
+    if strange:
+        raise ScoreboardError(
+            f"{strange[0]} is none of the {len(instances)} instances that were given"
+            + (f", and {len(strange) - 1} more" if len(strange) > 1 else "")
+        )
+    return [_result(one, False) for one in instances if one not in there]
 
 
 def _read_item(number: int, item: object) -> Result:
     if not isinstance(item, dict):
         raise ScoreboardError(f"result {number} is no object")
     values = cast(dict[str, Any], item)
-    id_ = next((values[name] for name in IDS if name in values), None)
+    id_ = find_id(values)
     if id_ is None:
         raise ScoreboardError(f"result {number} has none of {', '.join(IDS)}")
     return _result(str(id_), values)

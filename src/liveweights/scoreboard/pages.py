@@ -53,16 +53,23 @@ def notes(table: Table) -> list[str]:
             f"Models that share a letter are not told apart at {ranking.confidence:.0%} (all pairs,"
             " Holm); a rank counts the models that are shown to be ahead."
         )
+    if ranking and ranking.least_p > 1 - ranking.confidence:
+        said.append(
+            f"No two of {len(ranking.places)} models can be told apart, whatever they score: the"
+            f" smallest p-value that cases of so few groups ({ranking.groups}) allow is"
+            f" {ranking.least_p:.2g}."
+        )
     if ranking and ranking.detectable is not None:
         said.append(
-            f"A true difference of {ranking.detectable:.3f} between two of them would be found"
-            f" {ranking.power:.0%} of the time."
+            f"A true difference of {ranking.detectable:.3f} between any two of them would be found"
+            f" {ranking.power:.0%} of the time or more often."
         )
     for noise in table.noise:
-        low, high = noise.difference.low or 0.0, noise.difference.high or 0.0
+        low, high = noise.difference.low, noise.difference.high
+        ends = "" if low is None or high is None else f" [{low:+.3f}, {high:+.3f}]"
         said.append(
-            f"{noise.model} a second time, with other seeds: {noise.difference.mean:+.3f}"
-            f" [{low:+.3f}, {high:+.3f}], {noise.changed:.0%} of the cases ended otherwise."
+            f"{noise.model} a second time, with other seeds: {noise.difference.mean:+.3f}{ends},"
+            f" {noise.changed:.0%} of the cases ended otherwise."
         )
     for one in table.open:
         said.append(

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from liveweights.gate.statistics import cases_needed
-from liveweights.scoreboard.ranking import Ranking, combine, turn
+from liveweights.gate.statistics import Difference, cases_needed
+from liveweights.scoreboard.combination import combine, turn
+from liveweights.scoreboard.ranking import Ranking
 from liveweights.scoreboard.results import ScoreboardError
 from liveweights.scoreboard.table import Table
 
@@ -28,39 +29,35 @@ def compare(tables: Sequence[Table], model: str, baseline: str, power: float = 0
     """Whether ``model`` is better than ``baseline`` over the suites that both have finished, each
     of equal weight; of a suite that was asked in several ways, the one with the most cases. Raises
     ScoreboardError where there is none."""
+    if model == baseline:
+        raise ScoreboardError(f"{model} is compared with itself; name two models")
     rankings: dict[str, Ranking] = {}
     for table in tables:
         suite, ranking = table.conditions.suite, table.ranking
         both = ranking and {model, baseline} <= {one.model for one in ranking.places}
         if ranking and both and (suite not in rankings or rankings[suite].cases < ranking.cases):
-            rankings[suite] = _only(ranking, model, baseline)
+            rankings[suite] = ranking
     if not rankings:
         raise ScoreboardError(
             f"there is no suite that both {model} and {baseline} have finished; `liveweights"
             f" scoreboard run --models {model},{baseline}` asks them"
         )
-    pairs = combine(list(rankings.values()))
+    difference = combine([_difference(one, model, baseline) for one in rankings.values()])
     suites = list(rankings)
     where = " and ".join(filter(None, (", ".join(suites[:-1]), suites[-1])))
-    if not pairs:
+    if difference is None or difference.low is None or difference.high is None:
         sentence = (
-            f"On {where} the cases come from one group, so it cannot be said whether {model} is"
-            f" better than {baseline}."
+            f"On {where} the cases come from too few groups to say whether {model} is better than"
+            f" {baseline}."
         )
         return Verdict("tied", sentence)
-    pair = pairs[0]
-    ahead = pair.ahead == model
-    difference = pair.difference if ahead else turn(pair.difference)
-    standing: Standing = "tied"
-    more = ""
-    if pair.apart:
-        standing = "better" if ahead else "worse"
-        words = f"{model} is {standing} than {baseline}"
-    else:
+    low, high = difference.low, difference.high
+    standing: Standing = "better" if low > 0 else "worse" if high < 0 else "tied"
+    words, more = f"{model} is {standing} than {baseline}", ""
+    if standing == "tied":
         words = f"{model} and {baseline} are not told apart"
-        needed = cases_needed(pair.difference, EFFECT, power)
+        needed = cases_needed(difference, EFFECT, power)
         more = f"; a difference of {EFFECT:g} would take about {needed} cases" if needed else ""
-    low, high = difference.low or 0.0, difference.high or 0.0
     sentence = (
         f"On {where} ({difference.cases} cases), {words}: {difference.candidate:.3f} against"
         f" {difference.incumbent:.3f}, a difference of {difference.mean:+.3f} [{low:+.3f},"
@@ -69,14 +66,7 @@ def compare(tables: Sequence[Table], model: str, baseline: str, power: float = 0
     return Verdict(standing, sentence)
 
 
-def _only(ranking: Ranking, one: str, other: str) -> Ranking:
-    """The pair alone: nothing else is claimed, so nothing else is corrected for."""
-    pairs = tuple(pair for pair in ranking.pairs if {pair.ahead, pair.behind} == {one, other})
-    return Ranking(
-        places=ranking.places,
-        pairs=pairs,
-        cases=ranking.cases,
-        confidence=ranking.confidence,
-        power=ranking.power,
-        detectable=None,
-    )
+def _difference(ranking: Ranking, model: str, baseline: str) -> Difference:
+    """Of this pair alone: nothing else is claimed, so nothing else is corrected for."""
+    pair = next(pair for pair in ranking.pairs if {pair.ahead, pair.behind} == {model, baseline})
+    return pair.difference if pair.ahead == model else turn(pair.difference)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from liveweights.gate.statistics import Difference, paired_difference
+from liveweights.gate.statistics import Difference
+from liveweights.scoreboard.randomisation import randomised_difference
 from liveweights.scoreboard.ranking import Column, Ranking, rank
 from liveweights.scoreboard.results import Conditions, Result, Scored
 
@@ -148,7 +149,7 @@ def _noise(model: str, first: Scored, second: Scored, confidence: float) -> Nois
     before, after = means(first), means(second)
     cases = sorted(before.keys() & after.keys())
     groups = _groups([first])
-    difference = paired_difference(
+    difference, _ = randomised_difference(
         [after[case] for case in cases],
         [before[case] for case in cases],
         [groups.get(case, case) for case in cases],
