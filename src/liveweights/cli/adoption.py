@@ -125,7 +125,9 @@ def import_figures(
 
     async def keep(conn: Connection) -> tuple[int, Event]:
         count = await keep_snapshots(conn, counted)
-        return count, Event("import figures", Path(source).name, {"figures": count, "models": model})
+        return count, Event(
+            "import figures", Path(source).name, {"figures": count, "models": model}
+        )
 
     count = change(settings, home, keep) if counted else 0
     for fault in failed:

@@ -64,7 +64,7 @@ def merge(
     sign = partial(signing.sign, private=Path(key).expanduser()) if key else None
     registry = Registry(home.resolve() / "checkpoints", sign)
 
-    async def do(conn: Connection) -> tuple[tuple[Checkpoint, int], Event]:
+    async def do(conn: Connection) -> tuple[tuple[Checkpoint, int], Event | None]:
         sources = [await find_source(conn, name, settings.cache_folder()) for name in (one, other)]
         first, second = (source.checkpoint for source in sources)
         if first.id == second.id:
@@ -108,10 +108,10 @@ def merge(
                     **({"tenant": owner} if owner else {}),
                 },
             )
-        await register(conn, stored)
+        new = await register(conn, stored)
         await register_parents(conn, stored.id, merged_of)
         details = {"merged_of": merged_of, "method": chosen}
-        return (stored, rank), Event("merge adapters", stored.id, details)
+        return (stored, rank), Event("merge adapters", stored.id, details) if new else None
 
     try:
         stored, rank = change(settings, home, do)

@@ -51,7 +51,7 @@ def import_checkpoint(
     sign = partial(signing.sign, private=Path(key).expanduser()) if key else None
     registry = Registry(home.resolve() / "checkpoints", sign)
 
-    async def do(conn: Connection) -> tuple[tuple[Checkpoint, _Taken], Event]:
+    async def do(conn: Connection) -> tuple[tuple[Checkpoint, _Taken], Event | None]:
         on = await _find_base(conn, base)
         folder = _find(source, settings)
         # A card leaves with its checkpoint: no path of this machine is in it.
@@ -71,7 +71,8 @@ def import_checkpoint(
                 parent=on.id,
                 card={**card, **taken.card},
             )
-        await register(conn, stored)
+        if not await register(conn, stored):
+            return (stored, taken), None
         return (stored, taken), Event("import checkpoint", stored.id, {**card, "base": on.id})
 
     try:

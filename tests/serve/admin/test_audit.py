@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from tests.audit import read_audit
 
-from liveweights.access.audit import Entry, read_entries
 from liveweights.http.routes import Table
 from liveweights.meter.key_rows import create_key
 from liveweights.meter.tenants import Terms, create_tenant
@@ -63,14 +63,6 @@ def prepare(dsn: str) -> tuple[str, str]:
     return asyncio.run(go())
 
 
-def entries(dsn: str) -> list[Entry]:
-    async def go() -> list[Entry]:
-        async with await Connection.connect(dsn) as conn:
-            return await read_entries(conn, None, 99)
-
-    return asyncio.run(go())
-
-
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.action)
 def test_each_change_has_one_row(database_dsn: str, case: Case) -> None:
     id, key = prepare(database_dsn)
@@ -83,7 +75,7 @@ def test_each_change_has_one_row(database_dsn: str, case: Case) -> None:
 
     secrets = [key, OPERATOR]
     on_admin(database_dsn, change)
-    (entry,) = entries(database_dsn)
+    (entry,) = read_audit(database_dsn)
     assert (entry.actor, entry.action, entry.target) == ("operator key", case.action, case.target)
     assert case.body.items() <= {"name": "bolt", "tenant": "acme", **entry.details}.items()
     assert not any(secret in str(entry.details) for secret in secrets)
@@ -107,7 +99,7 @@ def test_what_is_refused_has_none(database_dsn: str, case: Case) -> None:
         assert nobody.status_code == 401
 
     on_admin(database_dsn, fail)
-    assert entries(database_dsn) == []
+    assert read_audit(database_dsn) == []
 
 
 def test_a_change_without_its_row_is_none(database_dsn: str) -> None:
@@ -123,7 +115,7 @@ def test_a_change_without_its_row_is_none(database_dsn: str) -> None:
         assert unchanged.status_code == 200
 
     on_admin(database_dsn, test)
-    assert entries(database_dsn) == []
+    assert read_audit(database_dsn) == []
 
 
 def test_every_address_that_changes_something_is_tried_here() -> None:
