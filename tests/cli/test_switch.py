@@ -104,9 +104,7 @@ def test_a_switch_is_told_and_undone(options: list[str], database_dsn: str, tmp_
         "base": base, "model": new, "former": OLD, "former_model": "old", "reason": "cheaper",
     }  # fmt: skip
     assert json.loads(run("switch", "live", new, "--json", *options).stdout)["id"] == cycle["id"]
-    assert read_changes(database_dsn) == [
-        ("command", "switch base", "live")
-    ]  # the second went on with it
+    assert read_changes(database_dsn) == [("command", "switch base", "live")]
     settings = read_config(Path(options[3]), None)
     assert with_all_added(settings, tmp_path).find_model("live").base == "old"
 
