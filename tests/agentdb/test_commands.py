@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.audit import read_audit, read_changes
 from typer.testing import CliRunner
 
 from liveweights.cli import app
+from liveweights.config import DATABASE_URL
 
 Ask = Callable[..., tuple[int, str]]
 
@@ -47,6 +49,31 @@ def test_from_a_script_to_a_fork_and_away(ask: Ask, tmp_path: Path) -> None:
     assert ask("limit", "attempt", "--size-mb", "64")[0] == 0
     expected = "attempt is deleted\nshop is deleted\nnone was not there\n"
     assert ask("delete", "attempt", "shop", "none") == (0, expected)
+
+
+def test_a_service_in_the_home_has_them_in_its_audit(
+    ask: Ask, database_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DATABASE_URL, database_dsn)
+    assert ask("create", "first")[0] == 0
+    assert ask("freeze", "first")[0] == 0
+    assert ask("fork", "first", "second")[0] == 0
+    assert ask("pause", "second")[0] == 0
+    assert ask("limit", "second", "--size-mb", "64")[0] == 0
+    assert ask("fork", "none", "third")[0] == 2
+    assert ask("delete", "first", "second", "second") == (
+        *(0, "first is deleted\nsecond is deleted\nsecond was not there\n"),
+    )
+    assert read_changes(database_dsn) == [
+        ("command", "create database", "first"),
+        ("command", "freeze database", "first"),
+        ("command", "fork database", "second"),
+        ("command", "pause database", "second"),
+        ("command", "limit database", "second"),
+        ("command", "delete database", "first"),
+        ("command", "delete database", "second"),
+    ]
+    assert read_audit(database_dsn)[0].details["owner"] == "operator"
 
 
 def test_what_is_wrong_is_said(ask: Ask) -> None:

@@ -8,12 +8,16 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import psycopg
 import pytest
+from tests.audit import read_changes
 from tests.weights.gguf_files import write_gguf
 
 from liveweights.access.oidc_settings import OidcSettings
-from liveweights.app.start import REFUSALS, CannotLearn, find_base, make_provider
+from liveweights.app.start import REFUSALS, CannotLearn, find_base, make_provider, settle
 from liveweights.config import Config
+from liveweights.holder import Holder
+from liveweights.release.alias import AnotherBase
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.models import BrokenModel
 
@@ -52,6 +56,35 @@ def test_what_does_not_go_with_a_gguf_is_refused(
 ) -> None:
     with pytest.raises(error, match=why):
         look(write_gguf(tmp_path / "own.gguf"), learns=True, **table)
+
+
+def test_a_start_that_switches_an_alias_is_in_the_audit(database_dsn: str, tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "own.gguf")
+    base = look(file, learns=False)
+    with psycopg.connect(database_dsn) as conn:
+        conn.execute(
+            "insert into checkpoints (id, kind, folder, card) values ('m@1', 'base', '/', '{}')"
+        )
+        conn.execute("insert into aliases (name, live, served_at) values ('own', 'm@1', now())")
+    config = msgspec.convert({"models": {"own": {"base": str(file)}}}, Config)
+
+    def start(*, switch: bool) -> str:
+        going = settle(
+            database_dsn,
+            config,
+            config.find_model(),
+            base,
+            holder=Holder.me("home"),
+            roles=("api",),
+            switch=switch,
+        )
+        return asyncio.run(going)
+
+    with pytest.raises(AnotherBase):
+        start(switch=False)
+    assert read_changes(database_dsn) == []
+    assert [start(switch=True), start(switch=True)] == [base.id, base.id]
+    assert read_changes(database_dsn) == [("command", "switch base", "own")]
 
 
 def test_a_provider_of_the_console_that_is_not_whole_is_refused() -> None:

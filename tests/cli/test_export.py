@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 from safetensors.torch import load_file, save_file
+from tests.audit import read_changes
 from tests.hub_server import Hub
 from tests.hub_server import running as running_hub
 from tests.record.rows import make_feedback, make_generation
@@ -268,6 +269,8 @@ def test_a_merge_has_two_parents_and_what_one_learnt_is_in_it(service: Service) 
             return (await forget(conn, "default", "u1")).checkpoints
 
     assert set(asyncio.run(go())) == {service.learnt.id, merged}
+    made = [(action, target) for _, action, target in read_changes(service.dsn)]
+    assert made == [("import checkpoint", id), ("merge adapters", merged)]
     same = run("merge", "live", service.learnt.id, *service.options)
     assert same.exit_code == 2
     assert "both are" in same.stderr

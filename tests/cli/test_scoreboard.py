@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from tests.audit import read_changes
 from typer.testing import CliRunner, Result
 
 from liveweights.cli import app
@@ -88,7 +89,7 @@ def run(*words: str) -> Result:
 
 
 def test_a_run_is_asked_once_shown_compared_and_removed(
-    url: str, suite: str, home: list[str], tmp_path: Path
+    url: str, suite: str, home: list[str], tmp_path: Path, database_dsn: str
 ) -> None:
     ask = ("run", "--models", "good,bad", "--suites", suite, "--url", url, *home)
     stopped = run(*ask, "--most-money", "0.00003")
@@ -129,6 +130,10 @@ def test_a_run_is_asked_once_shown_compared_and_removed(
     ]
     assert run("remove", str(runs[0]["id"]), *home).exit_code == 0
     assert run("remove", str(runs[0]["id"]), *home).exit_code == 2
+    assert read_changes(database_dsn) == [
+        *[("command", "score models", "mine")] * 3,
+        ("command", "remove scores", f"run {runs[0]['id']}"),
+    ]
 
 
 @pytest.mark.parametrize(

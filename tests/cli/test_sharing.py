@@ -10,6 +10,7 @@ import psycopg
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.audit import read_changes
 from tests.learn.families import make_family
 from typer.testing import CliRunner, Result
 
@@ -68,6 +69,7 @@ def test_an_adapter_is_stored_by_its_content_with_foreign_lineage(
     ):
         again = run(*words, *more)
         assert why in again.output
+    assert read_changes(database_dsn) == [("command", "import checkpoint", id)]
     (folder / "weights.pt").write_bytes(b"")
     refused = run(*words, "--base", "live")
     assert refused.exit_code == 2

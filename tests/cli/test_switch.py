@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
+from tests.audit import read_changes
 from tests.learn.families import make_config, write_family
 from tests.record.rows import make_feedback, make_generation
 from tests.record.test_window import record
@@ -87,6 +88,7 @@ def test_what_is_refused_says_why_and_begins_nothing(
     assert [one["rule"] for one in denials] == ["no-qwen"]
     with psycopg.connect(database_dsn) as conn:
         assert conn.execute("select count(*) from cycles").fetchone() == (0,)
+    assert read_changes(database_dsn) == []
     record(database_dsn, make_generation("g1", alias="live", endpoint="chat"))
     assert "has no chat template" in refusal("switch", "live", new, *options)
 
@@ -102,6 +104,7 @@ def test_a_switch_is_told_and_undone(options: list[str], database_dsn: str, tmp_
         "base": base, "model": new, "former": OLD, "former_model": "old", "reason": "cheaper",
     }  # fmt: skip
     assert json.loads(run("switch", "live", new, "--json", *options).stdout)["id"] == cycle["id"]
+    assert read_changes(database_dsn) == [("command", "switch base", "live")]
     settings = read_config(Path(options[3]), None)
     assert with_all_added(settings, tmp_path).find_model("live").base == "old"
 
@@ -134,4 +137,5 @@ def test_a_switch_is_told_and_undone(options: list[str], database_dsn: str, tmp_
 
     back = run("switch", "live", "--back", "--reason", "nicer there", *options)
     assert back.stdout == f"live: {LEARNT} is live\n"
+    assert read_changes(database_dsn)[1:] == [("command", "switch back", "live")]
     assert with_all_added(settings, tmp_path).find_model("live").base == "old"

@@ -30,7 +30,7 @@ async def enter(
 ) -> None:
     """Be a new user."""
     async with pool.connection() as conn:
-        token = await add_user(conn, name, role, tenant=tenant, actor="test")
+        token = await add_user(conn, name, role, tenant=tenant)
     client.cookies.clear()
     assert (await accept(client, token)).status_code == 303
 

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from tests.release.test_aliases import A, B
 
-from liveweights.access.audit import read_entries
-from liveweights.access.users import add_user, invite_first, remove_user, set_role
+from liveweights.access.audit import Event, read_entries, write_entry
+from liveweights.access.users import invite_first, remove_user, set_role
 from liveweights.console.login import place_of
 from liveweights.store.database import Pool
 
@@ -114,7 +114,7 @@ def test_a_change_needs_the_role_and_the_token_of_its_form(database_dsn: str) ->
         assert (await client.get("/releases.json")).json()["live"] == A
         # Another role, or none any more, counts from the next request on.
         async with pool.connection() as conn:
-            await set_role(conn, "bob", "viewer", actor="test")
+            await set_role(conn, "bob", "viewer")
         assert (await client.get("/releases.json")).status_code == 401
         entries = (await client.get("/audit.json", headers=BEARER)).json()["entries"]
         done = next(one for one in entries if one["action"] == "roll back")
@@ -182,7 +182,7 @@ def test_a_user_of_one_tenant_sees_its_answers_only(database_dsn: str) -> None:
         home = await client.get("/", headers=BROWSER)
         assert (home.status_code, home.headers["location"]) == (303, "/answers")
         async with pool.connection() as conn:
-            await remove_user(conn, "eve", actor="test")
+            await remove_user(conn, "eve")
         assert (await client.get("/answers.json")).status_code == 401
 
     on_pages(database_dsn, test, answers=3)
@@ -244,7 +244,7 @@ def test_changes_are_read_page_by_page(database_dsn: str) -> None:
     async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
         async with pool.connection() as conn:
             for number in range(30):
-                await add_user(conn, f"u{number}", "viewer", actor="😀" * 50)
+                await write_entry(conn, "😀" * 50, Event("add user", f"u{number}"))
             assert len(await read_entries(conn, None, 99)) == 30
         first = (await client.get("/audit.json", headers=BEARER)).json()
         query = {"before": first["next"]}

@@ -70,7 +70,7 @@ async def sign_in(browser: httpx.AsyncClient, place: str = "/cycles") -> httpx.R
 
 async def add(pool: Pool, name: str = ADA, **said: Any) -> None:
     async with pool.connection() as conn:
-        await add_user(conn, name, **{"role": "operator", "actor": "test", **said})
+        await add_user(conn, name, **{"role": "operator", **said})
 
 
 def test_who_is_known_to_the_provider_and_here_signs_in(database_dsn: str) -> None:
@@ -92,12 +92,12 @@ def test_who_is_known_to_the_provider_and_here_signs_in(database_dsn: str) -> No
         assert again.headers["location"] == "/"
         assert provider.asked.count("/.well-known/openid-configuration") == 1
         async with pool.connection() as conn:
-            await set_role(conn, ADA, "viewer", actor="test")
+            await set_role(conn, ADA, "viewer")
         assert (await browser.get("/cycles.json")).status_code == 401
         await sign_in(browser)
         assert (await browser.get("/cycles.json")).status_code == 200
         async with pool.connection() as conn:
-            await remove_user(conn, ADA, actor="test")
+            await remove_user(conn, ADA)
         assert (await browser.get("/cycles.json")).status_code == 401
         assert (await sign_in(browser)).status_code == 403
 

@@ -15,6 +15,7 @@ from liveweights.cycle.settings import CycleSettings
 from liveweights.cycle.trial import read_trial
 from liveweights.cycle.unlearning import CannotUnlearn, Unlearnt, unlearn
 from liveweights.release import aliases, moves
+from liveweights.store.database import Also, Connection
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.registry import get, register, register_parents
 
@@ -27,14 +28,20 @@ def speak(*users: str) -> list[Speaker]:
     return [Speaker(user, user, user) for user in users]
 
 
-async def forget(history: History, user: str) -> Unlearnt | None:
+async def forget(history: History, user: str, also: Also | None = None) -> Unlearnt | None:
     async with await history.pool.getconn() as conn:
         done = await forget_user(
-            conn, history.home, "default", user, archive=history.home / "a", is_embedded=False
+            conn,
+            history.home,
+            "default",
+            user,
+            archive=history.home / "a",
+            is_embedded=False,
+            also=also,
         )
         await conn.commit()
-        settings = CONFIG.for_worker()
-        return await unlearn(conn, settings, history.home, done.forgotten.checkpoints)
+        settings, influenced = CONFIG.for_worker(), done.forgotten.checkpoints
+        return await unlearn(conn, settings, history.home, influenced, also=also)
 
 
 def test_weights_are_those_of_a_history_without_the_user(
@@ -107,7 +114,13 @@ def test_where_nothing_is_left_to_learn_from_the_weights_before_are_live_again(
     async def test(history: History) -> None:
         await history.use(1, speak("ada"))
         learnt = await history.turn()
-        unlearnt = await forget(history, "ada")
+        told: list[str] = []
+
+        async def also(conn: Connection) -> None:
+            told.append((await aliases.read(conn, "code")).live)
+
+        unlearnt = await forget(history, "ada", also)
+        assert told == [learnt, learnt]
         assert unlearnt is not None
         assert (unlearnt.was, unlearnt.now, unlearnt.trial) == (learnt, tiny.base.id, None)
         assert [one.taught for one in unlearnt.turns] == [0]

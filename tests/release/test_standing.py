@@ -95,8 +95,14 @@ def test_a_switch_there_and_back_keeps_what_was_learnt(database_dsn: str) -> Non
         assert await ancestry.root_of(conn, DEEPER.id) == ONE.id
         await deployments.withdraw(conn, "host:1")
 
-        assert await start(conn, TWO, switch=True) == TWO.id
-        assert await start(conn, TWO, switch=True) == TWO.id  # again changes nothing
+        told: list[str] = []
+
+        async def also(conn: Connection) -> None:
+            told.append((await aliases.read(conn, "code")).live)
+
+        assert await start(conn, TWO, switch=True, also=also) == TWO.id
+        assert await start(conn, TWO, switch=True, also=also) == TWO.id  # again changes nothing
+        assert told == [DEEPER.id]
         history = await read_history(conn, "code")
         assert [(r.action, r.checkpoint) for r in history][-2:] == [
             ("promote", DEEPER.id),

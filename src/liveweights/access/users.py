@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from liveweights.access.audit import write_entry
+from liveweights.access.audit import COMMAND, OPERATOR_KEY, Event, write_entry
 from liveweights.access.roles import OF_TENANTS, Role
 from liveweights.store.database import Connection
 
@@ -58,15 +58,15 @@ def check_user(name: str, role: Role, tenant: str | None) -> None:
     """Raises UserError."""
     if not _NAME.fullmatch(name) or name != name.strip():
         raise UserError("A user's name has 1 to 128 characters, on one line, without outer spaces.")
+    if name in (COMMAND, OPERATOR_KEY):
+        raise UserError(f"Nobody is called {name!r}: the audit says so of others.")
     if tenant is not None and role not in OF_TENANTS:
         raise UserError(f"A user of one tenant is {' or '.join(OF_TENANTS)}, not {role}.")
     if tenant is not None and not 0 < len(tenant) <= 512:
         raise UserError("A tenant's name has 1 to 512 characters.")
 
 
-async def add_user(
-    conn: Connection, name: str, role: Role, *, tenant: str | None = None, actor: str
-) -> str:
+async def add_user(conn: Connection, name: str, role: Role, *, tenant: str | None = None) -> str:
     """A user without a password, and the token of an invitation to choose one. Raises
     UserError."""
     check_user(name, role, tenant)
@@ -78,16 +78,14 @@ async def add_user(
         )
         if await cursor.fetchone() is None:
             raise UserError(f"There is a user {name!r} already.")
-        await write_entry(conn, actor, "add user", name, {"role": role, "tenant": tenant})
         return await _invite(conn, name)
 
 
-async def invite_user(conn: Connection, name: str, *, actor: str) -> str:
+async def invite_user(conn: Connection, name: str) -> str:
     """The token of an invitation to choose another password, which ends the ones before it. Raises
     UnknownUser."""
     async with conn.transaction():
         await find_user(conn, name)
-        await write_entry(conn, actor, "invite user", name)
         return await _invite(conn, name)
 
 
@@ -147,14 +145,13 @@ async def accept_invitation(conn: Connection, token: str, password: str) -> User
             "where name = %s",
             (password, row[0]),
         )
-        await write_entry(conn, row[0], "choose password", row[0])
+        await write_entry(conn, row[0], Event("choose password", row[0]))
         return await find_user(conn, row[0])
 
 
-async def set_role(
-    conn: Connection, name: str, role: Role, *, tenant: str | None = None, actor: str
-) -> None:
-    """Give a user another role, which ends its sessions. Raises UserError, UnknownUser."""
+async def set_role(conn: Connection, name: str, role: Role, *, tenant: str | None = None) -> User:
+    """Give a user another role, which ends its sessions; the user as it was. Raises UserError,
+    UnknownUser."""
     check_user(name, role, tenant)
     async with conn.transaction():
         before = await find_user(conn, name, lock=True)
@@ -165,18 +162,17 @@ async def set_role(
             "changed_at = now() where name = %s",
             (role, tenant, name),
         )
-        details = {"role": role, "tenant": tenant, "was": before.role, "of": before.tenant}
-        await write_entry(conn, actor, "change user", name, details)
+    return before
 
 
-async def remove_user(conn: Connection, name: str, *, actor: str) -> None:
-    """End a user and its sessions. Raises UnknownUser, UserError."""
+async def remove_user(conn: Connection, name: str) -> User:
+    """End a user and its sessions; who it was. Raises UnknownUser, UserError."""
     async with conn.transaction():
         before = await find_user(conn, name, lock=True)
         if before.role == "admin":
             await _check_last(conn, name)
         await conn.execute("delete from console_users where name = %s", (name,))
-        await write_entry(conn, actor, "remove user", name, {"role": before.role})
+    return before
 
 
 async def _check_last(conn: Connection, name: str) -> None:

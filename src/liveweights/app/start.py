@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
 
+from liveweights.access.audit import Event
+from liveweights.access.commands import note
 from liveweights.access.oidc import OidcUnavailable, Provider
 from liveweights.app.billing import PricesRefused
 from liveweights.app.profiles import CatalogueRefused
@@ -175,7 +178,16 @@ async def settle(
             await ensure_ahead(conn)
             if "worker" in roles:
                 await _require_no_worker(conn, model.alias, holder)
-            return await stand(conn, model.alias, base, facts, model=model.base, switch=switch)
+            event = Event("switch base", model.alias, {"base": base.id})
+            return await stand(
+                conn,
+                model.alias,
+                base,
+                facts,
+                model=model.base,
+                switch=switch,
+                also=partial(note, event=event),
+            )
     finally:
         await pool.close()
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 import typer
 
+from liveweights.access.audit import Event
 from liveweights.adoption.hub import NotCounted, fetch_snapshots
 from liveweights.adoption.own import Week, list_weeks
 from liveweights.adoption.plot import draw_weeks
@@ -20,7 +21,7 @@ from liveweights.catalog.card_files import CatalogueError
 from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.library import open_library
 from liveweights.catalog.names import UnknownModel
-from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.cli.context import HOME, Home, Json, Settings, change, query, read_config, refuse
 from liveweights.cli.output import say, show, show_json
 from liveweights.exposure.read import read_traffic
 from liveweights.insight.window import WindowError, make_window
@@ -122,10 +123,13 @@ def import_figures(
     except (CatalogueError, UnknownModel) as error:
         raise refuse(str(error)) from error
 
-    async def keep(conn: Connection) -> int:
-        return await keep_snapshots(conn, counted)
+    async def keep(conn: Connection) -> tuple[int, Event]:
+        count = await keep_snapshots(conn, counted)
+        return count, Event(
+            "import figures", Path(source).name, {"figures": count, "models": model}
+        )
 
-    count = query(settings, home, keep) if counted else 0
+    count = change(settings, home, keep) if counted else 0
     for fault in failed:
         say(fault, fg="yellow", err=True)
     say(f"{count} figures kept")

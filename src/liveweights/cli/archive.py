@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 import typer
 
+from liveweights.access.audit import Event
+from liveweights.access.commands import note
 from liveweights.cli.context import (
     HOME,
     Home,
@@ -19,6 +22,7 @@ from liveweights.cli.context import (
     read_config,
     refuse,
     with_all_added,
+    write,
 )
 from liveweights.cli.output import say, show, show_json
 from liveweights.config import Config
@@ -56,16 +60,21 @@ def archive(
     folder = record.archive_folder(home.resolve()) if record.archive else None
     given = [_day(text) for text in days or []]
 
-    async def ask(conn: Connection) -> list[Archived]:
-        if listed:
-            return await archives.read_archives(conn)
+    async def also(conn: Connection, gone: Archived) -> None:
+        details = {"generations": gone.generations, "files": [*gone.files]}
+        await note(conn, Event("archive day", f"{gone.day}", details))
+
+    async def work(conn: Connection) -> list[Archived]:
         today = datetime.now(UTC).date()
         chosen = given or await archives.find_due(conn, record, today)
         if late := [day for day in chosen if day >= today]:
             raise ArchiveError(f"{late[0]} is not over")
-        return [await archives.archive(conn, day, folder) for day in chosen]
+        return [await archives.archive(conn, day, folder, also=also) for day in chosen]
 
-    archived = _run(settings, home, ask)
+    if listed:
+        archived = query(settings, home, archives.read_archives)
+    else:
+        archived = _write(settings, home, work)
     _show(archived, as_json)
     if not (listed or as_json or given or record.days):
         say("[record] days is 0: days stay in Postgres until they are named here")
@@ -82,10 +91,17 @@ def restore(
     folder = settings.record.archive_folder(home.resolve())
     chosen = [_day(text) for text in days]
 
-    async def ask(conn: Connection) -> list[Archived]:
-        return [await archives.restore(conn, day, folder) for day in chosen]
+    async def bring(conn: Connection, day: date) -> Archived:
+        async with conn.transaction():
+            back = await archives.restore(conn, day, folder)
+            details = {"generations": back.generations, "files": [*back.files]}
+            await note(conn, Event("restore day", f"{day}", details))
+        return back
 
-    _show(_run(settings, home, ask), as_json)
+    async def work(conn: Connection) -> list[Archived]:
+        return [await bring(conn, day) for day in chosen]
+
+    _show(_write(settings, home, work), as_json)
 
 
 def forget(
@@ -115,7 +131,11 @@ def forget(
     settings = with_all_added(read_config(config, home), home)
     where = home.resolve()
 
-    async def ask(conn: Connection) -> Done:
+    async def also(conn: Connection) -> None:
+        # Not whom: rows of the audit stay for ever.
+        await note(conn, Event("forget user", tenant, {"unlearn": unlearn}))
+
+    async def work(conn: Connection) -> Done:
         return await forget_user(
             conn,
             where,
@@ -123,9 +143,10 @@ def forget(
             user,
             archive=settings.record.archive_folder(where),
             is_embedded=settings.database_url() is None,
+            also=also,
         )
 
-    done = _run(settings, home, ask)
+    done = _write(settings, home, work)
     unlearnt, failure = _unlearn(settings, home, done) if unlearn else ([], None)
     gone = done.forgotten
     if as_json:
@@ -166,16 +187,18 @@ def _unlearn(config: Config, home: Path, done: Done) -> tuple[list[Unlearnt], st
     unlearnt: list[Unlearnt] = []
     where = home.resolve()
 
-    async def ask(conn: Connection) -> None:
+    async def work(conn: Connection) -> None:
         local = {model.alias for model in config.list_models()}
         for alias in await aliases.read_all(conn):
             if alias.model in local:
                 worker = config.for_worker(alias.name)
-                one = await unlearn(conn, worker, where, done.forgotten.checkpoints)
+                also = partial(note, event=Event("unlearn user", alias.name))
+                influenced = done.forgotten.checkpoints
+                one = await unlearn(conn, worker, where, influenced, also=also)
                 unlearnt.extend([one] if one is not None else [])
 
     try:
-        query(config, home, ask)
+        write(config, home, work)
     except (OSError, ValueError, LearnerFailed) as error:
         return unlearnt, str(error)
     return unlearnt, None
@@ -197,9 +220,9 @@ def _tell(one: Unlearnt) -> None:
         say(f"{one.alias}: {one.now} is live again")
 
 
-def _run(config: Config, home: Path, ask: Callable[[Connection], Awaitable[T]]) -> T:
+def _write(config: Config, home: Path, work: Callable[[Connection], Awaitable[T]]) -> T:
     try:
-        return query(config, home, ask)
+        return write(config, home, work)
     except (ArchiveError, ParquetUnavailable) as error:
         raise refuse(str(error)) from error
 

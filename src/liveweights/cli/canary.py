@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from liveweights.access.actions import OfReleases
+from liveweights.access.audit import Event
 from liveweights.cli.context import (
     HOME,
     Home,
     Json,
     Model,
     Settings,
+    change,
     find_model,
     query,
     read_config,
@@ -21,18 +23,15 @@ from liveweights.cli.context import (
     with_added,
 )
 from liveweights.cli.output import say, show, show_json
-from liveweights.cli.rules import read_terms
-from liveweights.config import Config
+from liveweights.cli.rules import find_denial, read_terms
 from liveweights.cycle import ledger, live
 from liveweights.cycle.override import override
 from liveweights.cycle.trial import Trial, note_trial
-from liveweights.model_table import ModelSettings
 from liveweights.release import aliases, ancestry
 from liveweights.release.alias import Alias
 from liveweights.release.audience import count_audience
-from liveweights.release.rollout import IllegalMove, Move
+from liveweights.release.rollout import Action, IllegalMove, Move
 from liveweights.store.database import Connection
-from liveweights.terms.decision import Match
 from liveweights.weights.registry import get
 
 canary = typer.Typer(
@@ -113,34 +112,30 @@ def start(
     it."""
     settings = with_added(read_config(config, home), model, home)
     name = find_model(settings, model).alias
-    terms = read_terms(settings, home)
+    denied = find_denial(settings, home, read_terms(settings, home), name, "release")
+    if denied is not None:
+        raise refuse(f"terms do not allow a release of {name}: {denied} (rule {denied.rule})")
 
-    async def ask(conn: Connection) -> Alias | Match | ledger.Cycle:
-        async with conn.transaction():
-            await terms.renew(conn)
-            denied = terms.permit(name, terms.ask("release"))
-            await terms.write(conn)
-        if denied is not None:
-            return denied
-        async with conn.transaction():
-            await get(conn, checkpoint)
-            if gated:
-                await ancestry.require_fits(conn, await aliases.read(conn, name), checkpoint)
-                trial = note_trial(Trial(needs="better", reason=reason))
-                return await ledger.begin_trial(conn, name, checkpoint, trial)
-            cycle = await ledger.begin_release(conn, name, checkpoint, reason)
-            return await live.start(
-                conn,
-                name,
-                checkpoint,
-                settings.canary,
-                cycle=cycle.id,
-                reason=f"by hand: {reason}",
-            )
+    async def do(conn: Connection) -> tuple[Alias | ledger.Cycle, Event]:
+        await get(conn, checkpoint)
+        details = {"checkpoint": checkpoint, "gated": gated, "reason": reason}
+        noted = Event("start canary", name, details)
+        if gated:
+            await ancestry.require_fits(conn, await aliases.read(conn, name), checkpoint)
+            trial = note_trial(Trial(needs="better", reason=reason))
+            return await ledger.begin_trial(conn, name, checkpoint, trial), noted
+        cycle = await ledger.begin_release(conn, name, checkpoint, reason)
+        started = await live.start(
+            conn,
+            name,
+            checkpoint,
+            settings.canary,
+            cycle=cycle.id,
+            reason=f"by hand: {reason}",
+        )
+        return started, noted
 
-    begun = query(settings, home, ask)
-    if isinstance(begun, Match):
-        raise refuse(f"terms do not allow a release of {name}: {begun} (rule {begun.rule})")
+    begun = change(settings, home, do)
     if isinstance(begun, ledger.Cycle):
         say(f"{name}: cycle {begun.id} judges {checkpoint}; `liveweights status` shows how it goes")
     else:
@@ -150,19 +145,19 @@ def start(
 @canary.command()
 def step(reason: Reason, model: Model = None, home: Home = HOME, config: Settings = None) -> None:
     """Go on to the next share now."""
-    _override(Move("step", f"by hand: {reason}"), model, home, config)
+    _override("step canary", "step", reason, model, home, config)
 
 
 @canary.command()
 def hold(reason: Reason, model: Model = None, home: Home = HOME, config: Settings = None) -> None:
     """Stay at this share; only proven harm still ends the canary."""
-    _override(Move("hold", f"by hand: {reason}"), model, home, config)
+    _override("hold canary", "hold", reason, model, home, config)
 
 
 @canary.command()
 def resume(reason: Reason, model: Model = None, home: Home = HOME, config: Settings = None) -> None:
     """End a hold."""
-    _override(Move("resume", f"by hand: {reason}"), model, home, config)
+    _override("resume canary", "resume", reason, model, home, config)
 
 
 @canary.command()
@@ -170,42 +165,41 @@ def promote(
     reason: Reason, model: Model = None, home: Home = HOME, config: Settings = None
 ) -> None:
     """Give it to everyone now."""
-    _override(Move("promote", f"by hand: {reason}"), model, home, config)
+    _override("promote canary", "promote", reason, model, home, config)
 
 
 @canary.command()
 def abort(reason: Reason, model: Model = None, home: Home = HOME, config: Settings = None) -> None:
     """Take it from everyone now."""
-    _override(Move("rollback", f"by hand: {reason}"), model, home, config)
+    _override("abort canary", "rollback", reason, model, home, config)
 
 
-def _override(move: Move, model: str | None, home: Path, path: Path | None) -> None:
+def _override(
+    action: OfReleases, move: Action, reason: str, model: str | None, home: Path, path: Path | None
+) -> None:
     settings = with_added(read_config(path, home), model, home)
-    alias = query(settings, home, _act(settings, find_model(settings, model), move))
+    chosen = find_model(settings, model)
+
+    async def do(conn: Connection) -> tuple[Alias, Event]:
+        moved = await override(
+            conn,
+            chosen.alias,
+            Move(move, f"by hand: {reason}"),
+            rewards=chosen.rewards,
+            canary=settings.canary,
+            gate=chosen.gate,
+        )
+        return moved, Event(action, chosen.alias, {"reason": reason})
+
+    try:
+        alias = change(settings, home, do)
+    except IllegalMove as error:
+        raise refuse(str(error)) from error
     if alias.canary:
         held = ", held" if alias.held else ""
         say(f"{alias.name}: {alias.canary} is tried on {_share(alias)}{held}")
     else:
         say(f"{alias.name}: {alias.live} is live")
-
-
-def _act(
-    settings: Config, model: ModelSettings, move: Move
-) -> Callable[[Connection], Awaitable[Alias]]:
-    async def ask(conn: Connection) -> Alias:
-        try:
-            return await override(
-                conn,
-                model.alias,
-                move,
-                rewards=model.rewards,
-                canary=settings.canary,
-                gate=model.gate,
-            )
-        except IllegalMove as error:
-            raise refuse(str(error)) from error
-
-    return ask
 
 
 def _share(alias: Alias) -> str:

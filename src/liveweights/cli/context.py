@@ -13,6 +13,8 @@ import psycopg
 import typer
 
 from liveweights import bounds
+from liveweights.access.audit import Do
+from liveweights.access.commands import carry_out_command
 from liveweights.app.bases import at_bases
 from liveweights.app.running import read_running, url_of
 from liveweights.config import Config, load_config, read_tables
@@ -161,22 +163,45 @@ async def open_server(config: Config, home: Path) -> AsyncGenerator[str]:
 
 
 @asynccontextmanager
-async def open_database(config: Config, home: Path) -> AsyncGenerator[Connection]:
-    """A connection to the service's database."""
+async def open_database(
+    config: Config, home: Path, *, writes: bool = False
+) -> AsyncGenerator[Connection]:
+    """A connection to the service's database, in which Postgres refuses every change but where it
+    ``writes``: whoever does has the audit to think of (``access.commands.note``)."""
     async with (
         open_server(config, home) as dsn,
         await psycopg.AsyncConnection.connect(dsn) as conn,
     ):
+        if not writes:
+            await conn.set_read_only(True)
         yield conn
 
 
 def query(config: Config, home: Path, ask: Callable[[Connection], Awaitable[T]]) -> T:
-    """Ask the service's database; ends the command where there is no answer."""
+    """Ask the service's database, and change nothing; ends the command where there is no answer."""
+    return _run(config, home, ask, writes=False)
+
+
+def change(config: Config, home: Path, do: Do[T]) -> T:
+    """Change something in the service's database, in one transaction with its row of the audit;
+    ends the command where that cannot be done."""
+    return write(config, home, lambda conn: carry_out_command(conn, do))
+
+
+def write(config: Config, home: Path, do: Callable[[Connection], Awaitable[T]]) -> T:
+    """As ``change``, for what takes several transactions, or is a record of another kind: ``do``
+    notes by itself what it changes (``access.commands.note``)."""
+    return _run(config, home, do, writes=True)
+
+
+def _run(
+    config: Config, home: Path, do: Callable[[Connection], Awaitable[T]], *, writes: bool
+) -> T:
     where = home.resolve()
 
     async def run() -> T:
-        async with open_database(config, where) as conn:
-            return await ask(conn)
+        async with open_database(config, where, writes=writes) as conn:
+            return await do(conn)
 
     try:
         return asyncio.run(run())

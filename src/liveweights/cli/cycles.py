@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from liveweights import bounds
-from liveweights.access.audit import COMMAND, write_entry
+from liveweights.access.audit import COMMAND, Event
 from liveweights.cli.context import (
     HOME,
     Home,
     Json,
     Model,
     Settings,
+    change,
     find_model,
     query,
     read_config,
@@ -25,9 +26,11 @@ from liveweights.cli.evidence import show_report
 from liveweights.cli.follow import describe, follow_cycle
 from liveweights.cli.output import say, show, show_json
 from liveweights.cycle import ledger
+from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.next_turn import begin_now
 from liveweights.cycle.pauses import Pause, pause, resume
 from liveweights.cycle.report import read_report
+from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.status import read_status
 from liveweights.store.database import Connection
 
@@ -108,23 +111,20 @@ def cycle(
     if cancel is not None:
         if not cancel.strip():
             raise refuse("--cancel needs a reason: it is kept with the cycle")
-        ended = query(settings, home, lambda conn: ledger.cancel(conn, alias, cancel))
+        ended = change(settings, home, lambda conn: _cancel(conn, alias, cancel))
         show_json(ended) if as_json else say(f"cycle {ended.id} is cancelled: {ended.reason}")
         return
 
     if hold is not None and go_on:
         raise refuse("--pause or --resume, not both")
     if hold is not None or go_on:
-        paused = query(settings, home, lambda conn: _pause(conn, alias, None if go_on else hold))
+        paused = change(settings, home, lambda conn: _pause(conn, alias, None if go_on else hold))
         show_json(paused) if as_json else say(_tell_pause(paused) if paused else "learning goes on")
         return
 
-    async def ask(conn: Connection) -> dict[str, Any]:
-        if now:
-            await begin_now(conn, worker)
-        return await read_status(conn, worker, home)
-
-    status = query(settings, home, ask)
+    if now:
+        change(settings, home, lambda conn: _begin(conn, worker))
+    status = query(settings, home, lambda conn: read_status(conn, worker, home))
     cycle = status["cycle"]
     if follow and cycle is not None and not as_json:
         follow_cycle(lambda: query(settings, home, lambda conn: read_status(conn, worker, home)))
@@ -138,16 +138,26 @@ def cycle(
         say(_tell_pause(status["paused"]))
 
 
-async def _pause(conn: Connection, alias: str, reason: str | None) -> Pause | None:
+async def _begin(conn: Connection, worker: WorkerSettings) -> tuple[Cycle, Event | None]:
+    open_ = await ledger.current(conn, worker.alias)
+    cycle = await begin_now(conn, worker)
+    if open_ is not None:
+        return cycle, None
+    return cycle, Event("begin cycle", worker.alias, {"cycle": cycle.id})
+
+
+async def _cancel(conn: Connection, alias: str, reason: str) -> tuple[Cycle, Event]:
+    ended = await ledger.cancel(conn, alias, reason)
+    return ended, Event("cancel cycle", alias, {"cycle": ended.id, "reason": reason})
+
+
+async def _pause(conn: Connection, alias: str, reason: str | None) -> tuple[Pause | None, Event]:
     """For the reason, or no longer where there is none; what holds then."""
-    async with conn.transaction():
-        if reason is None:
-            await resume(conn, alias)
-            await write_entry(conn, COMMAND, "resume learning", alias)
-            return None
-        paused = await pause(conn, alias, reason, actor=COMMAND)
-        await write_entry(conn, COMMAND, "pause learning", alias, {"reason": paused.reason})
-        return paused
+    if reason is None:
+        await resume(conn, alias)
+        return None, Event("resume learning", alias)
+    paused = await pause(conn, alias, reason, actor=COMMAND)
+    return paused, Event("pause learning", alias, {"reason": paused.reason})
 
 
 def _tell_pause(paused: Pause) -> str:

@@ -7,24 +7,38 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 import psycopg
 import typer
 
 from liveweights import bounds
+from liveweights.access.actions import OfDatabases
+from liveweights.access.audit import Event
+from liveweights.access.commands import note
 from liveweights.agentdb import attach
 from liveweights.agentdb.errors import HostError, NoDatabase, Refused
 from liveweights.agentdb.host import Host
 from liveweights.agentdb.rows import OPERATOR, Database
 from liveweights.agentdb.service import Address, Databases
-from liveweights.agentdb.settings import MIB
-from liveweights.cli.context import HOME, Home, Json, Settings, read_config, refuse
+from liveweights.agentdb.settings import MIB, DatabaseSettings
+from liveweights.cli.context import (
+    HOME,
+    Home,
+    Json,
+    Settings,
+    is_nowhere,
+    read_config,
+    refuse,
+    write,
+)
 from liveweights.cli.output import say, show, show_json, show_table
 from liveweights.store import binaries
 from liveweights.store.account import AccountError
+from liveweights.store.database import Connection
 from liveweights.store.embedded import ServerError
 from liveweights.store.place import PlaceError
 from liveweights.terminal import start_logging
@@ -57,18 +71,36 @@ T = TypeVar("T")
 COLUMNS = ("name", "owner", "state", "level", "size", "limit", "source", "expires_at", "used_at")
 
 
-def _ask(
-    home: Path, config: Path | None, owner: str, work: Callable[[Databases], Awaitable[T]]
-) -> T:
-    """Do something with an owner's databases; ends the command where that cannot be done."""
-    settings = read_config(config, home).databases
+Work: TypeAlias = Callable[[Databases], Awaitable[T]]
 
-    async def run() -> T:
+
+def _ask(home: Path, config: Path | None, owner: str, work: Work[T]) -> T:
+    """Ask an owner's databases; ends the command where that cannot be done."""
+    return asyncio.run(_work(home, read_config(config, home).databases, owner, work))
+
+
+def _change(home: Path, config: Path | None, owner: str, event: Event, work: Work[T]) -> T:
+    """As ``_ask``. Where ``home`` has a service, too, its audit has a row first, which is taken
+    back if it cannot be done."""
+    settings = read_config(config, home)
+
+    async def do(conn: Connection) -> T:
+        await note(conn, event)
+        return await _work(home, settings.databases, owner, work)
+
+    if is_nowhere(settings, home):
+        return _ask(home, config, owner, work)
+    return write(settings, home, do)
+
+
+def _told(action: OfDatabases, name: str, owner: str) -> Event:
+    return Event(action, name, {"owner": owner})
+
+
+async def _work(home: Path, settings: DatabaseSettings, owner: str, work: Work[T]) -> T:
+    try:
         async with Databases(folder_of(home), settings, owner=owner) as databases:
             return await work(databases)
-
-    try:
-        return asyncio.run(run())
     except (Refused, NoDatabase, HostError) as error:
         raise refuse(str(error)) from error
     except psycopg.Error as error:
@@ -122,7 +154,7 @@ def create(
         made = await databases.create(name, script=text, ttl=ttl, size_mb=size_mb, idle=idle)
         return made, await databases.connect(name)
 
-    _say(*_ask(home, config, owner, work), as_json)
+    _say(*_change(home, config, owner, _told("create database", name, owner), work), as_json)
 
 
 @db.command()
@@ -143,7 +175,7 @@ def fork(
         made = await databases.fork(source, name, ttl=ttl, size_mb=size_mb, idle=idle)
         return made, await databases.connect(name)
 
-    _say(*_ask(home, config, owner, work), as_json)
+    _say(*_change(home, config, owner, _told("fork database", name, owner), work), as_json)
 
 
 @db.command()
@@ -158,7 +190,11 @@ def freeze(
 
     What the operator has frozen can be forked by every owner.
     """
-    _say(_ask(home, config, owner, lambda databases: databases.freeze(name)), None, as_json)
+
+    async def work(databases: Databases) -> Database:
+        return await databases.freeze(name)
+
+    _say(_change(home, config, owner, _told("freeze database", name, owner), work), None, as_json)
 
 
 @db.command("list")
@@ -247,7 +283,11 @@ def pause(
     as_json: Json = False,
 ) -> None:
     """End its sessions and close it until `connect` or `sql`. Again is harmless."""
-    _say(_ask(home, config, owner, lambda databases: databases.pause(name)), None, as_json)
+
+    async def work(databases: Databases) -> Database:
+        return await databases.pause(name)
+
+    _say(_change(home, config, owner, _told("pause database", name, owner), work), None, as_json)
 
 
 @db.command()
@@ -261,13 +301,11 @@ def limit(
     as_json: Json = False,
 ) -> None:
     """Change how long it lives, from now, and how large it may be."""
-    database = _ask(
-        home,
-        config,
-        OPERATOR,
-        lambda databases: databases.limit(name, owner=owner, ttl=ttl, size_mb=size_mb),
-    )
-    _say(database, None, as_json)
+
+    async def work(databases: Databases) -> Database:
+        return await databases.limit(name, owner=owner, ttl=ttl, size_mb=size_mb)
+
+    _say(_change(home, config, OPERATOR, _told("limit database", name, owner), work), None, as_json)
 
 
 @db.command()
@@ -279,12 +317,15 @@ def delete(
 ) -> None:
     """Remove databases with everything in them. Again is harmless."""
 
-    async def work(databases: Databases) -> None:
-        for name in names:
-            existed = await databases.delete(name)
-            say(f"{name} {'is deleted' if existed else 'was not there'}")
-
-    _ask(home, config, owner, work)
+    there = {one.name for one in _ask(home, config, owner, lambda databases: databases.list())}
+    for name in names:
+        if name in there:
+            there.remove(name)
+            event = _told("delete database", name, owner)
+            _change(home, config, owner, event, partial(Databases.delete, name=name))
+            say(f"{name} is deleted")
+        else:
+            say(f"{name} was not there")
 
 
 @db.command()
@@ -320,8 +361,19 @@ def stop(
     config: Settings = None,
 ) -> None:
     """Stop the server of the databases; they are there again at the next command."""
-    settings = read_config(config, home).databases
-    asyncio.run(attach.stop(folder_of(home), settings, destroy=destroy))
+    settings = read_config(config, home)
+
+    async def run() -> None:
+        await attach.stop(folder_of(home), settings.databases, destroy=destroy)
+
+    async def do(conn: Connection) -> None:
+        await note(conn, Event("destroy databases", "databases"))
+        await run()
+
+    if destroy and not is_nowhere(settings, home):
+        write(settings, home, do)
+    else:
+        asyncio.run(run())
 
 
 @db.command()

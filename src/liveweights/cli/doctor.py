@@ -11,7 +11,8 @@ import msgspec
 import typer
 
 from liveweights import bounds
-from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config
+from liveweights.access.audit import Event
+from liveweights.cli.context import HOME, Home, Json, Settings, change, query, read_config
 from liveweights.cli.output import say, show_json
 from liveweights.cli.quarantine import describe
 from liveweights.record import quarantine, rollups
@@ -135,16 +136,21 @@ def rebuild_rollups(
 ) -> None:
     """Compare all rollups with the raw rows that are there, or count them anew."""
 
-    async def work(conn: Connection) -> list[rollups.Difference]:
+    async def count(conn: Connection) -> tuple[None, Event | None]:
         since = await rollups.oldest(conn)
         if since is None:
-            return []
-        if rebuild:
-            await rollups.rebuild(conn, since)
-            await conn.commit()
-        return await rollups.differences(conn, since)
+            return None, None
+        await rollups.rebuild(conn, since)
+        return None, Event("rebuild rollups", "rollups", {"since": since})
 
-    buckets = query(read_config(config, home), home, work)
+    async def compare(conn: Connection) -> list[rollups.Difference]:
+        since = await rollups.oldest(conn)
+        return [] if since is None else await rollups.differences(conn, since)
+
+    settings = read_config(config, home)
+    if rebuild:
+        change(settings, home, count)
+    buckets = query(settings, home, compare)
     if as_json:
         show_json(buckets)
     else:

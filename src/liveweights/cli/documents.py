@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from liveweights.access.audit import Event
 from liveweights.cli.bars import case_bars
-from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.cli.context import HOME, Home, Json, Settings, change, query, read_config, refuse
 from liveweights.cli.output import say, show, show_json
 from liveweights.documents.index import (
     Folder,
@@ -53,17 +54,19 @@ def add(
         raise refuse(f"{name!r} cannot name a folder: use letters, digits, _ . and -; --name NAME")
     bars = case_bars(hidden=as_json)
 
-    async def ask(conn: Connection) -> Indexed:
+    async def do(conn: Connection) -> tuple[Indexed, Event]:
         task = bars.add_task(name)
 
         def each(done: int, of: int) -> None:
             bars.update(task, completed=done, total=of)
 
-        return await add_folder(conn, place, name=name, tenants=tenant or (), each=each)
+        indexed = await add_folder(conn, place, name=name, tenants=tenant or (), each=each)
+        details = {"place": str(place), "tenants": tenant or ()}
+        return indexed, Event("add documents", name, details)
 
     with bars:
         try:
-            indexed = query(read_config(config, home), home, ask)
+            indexed = change(read_config(config, home), home, do)
         except OSError as error:
             raise refuse(str(error)) from error
     if as_json:
@@ -111,10 +114,11 @@ def remove(
 ) -> None:
     """Take a folder out of the index; its files stay where they are."""
 
-    async def ask(conn: Connection) -> bool:
-        return await remove_folder(conn, name)
+    async def do(conn: Connection) -> tuple[bool, Event | None]:
+        was = await remove_folder(conn, name)
+        return was, Event("remove documents", name) if was else None
 
-    if not query(read_config(config, home), home, ask):
+    if not change(read_config(config, home), home, do):
         raise refuse(f"no folder is called {name!r}: liveweights documents list")
     say(f"{name} is removed")
 

@@ -105,7 +105,7 @@ def gate(
         with bar:
             findings = asyncio.run(
                 compare(
-                    lambda: open_database(settings, where),
+                    lambda: open_database(settings, where, writes=True),
                     msgspec.structs.replace(asked, gate=chosen),
                     url,
                     candidate,

@@ -11,6 +11,8 @@ from typing import Annotated
 import msgspec
 import typer
 
+from liveweights.access.audit import Event
+from liveweights.access.commands import note
 from liveweights.app.imports import Imported, ImportRefused, check_days, write_logs
 from liveweights.cli.context import (
     HOME,
@@ -50,11 +52,12 @@ def import_logs(
     reader = LogReader(alias or find_model(settings, None).alias, tenant, settings.api)
     if not file.is_file():
         raise refuse(f"there is no file {file}")
-    days, oldest = _check(file, reader)
+    days, count = _check(file, reader)
     if check:
         say(f"{file} is in order")
         return
     kept = settings.record.days
+    oldest = min(days, default=None)
     if kept and oldest and oldest < datetime.now(UTC).date() - timedelta(days=kept):
         say(
             f"the oldest answers are of {oldest}: [record] days = {kept} takes them out of "
@@ -68,6 +71,9 @@ def import_logs(
             pool = await open_pool(dsn)
             try:
                 await check_days(pool, days)
+                async with pool.connection() as conn:  # it is written in many transactions
+                    details = {"tenant": tenant, "lines": count}
+                    await note(conn, Event("import logs", reader.alias, details))
                 lines = (reader.read(line) for _, line in _lines(file))
                 return await write_logs(pool, lines)
             finally:
@@ -90,8 +96,9 @@ def import_logs(
         say(f"{imported.forgotten} answers of users who were forgotten are left out")
 
 
-def _check(file: Path, reader: LogReader) -> tuple[set[date], date | None]:
-    """The days that the lines are of. Ends the command where a line cannot be read."""
+def _check(file: Path, reader: LogReader) -> tuple[set[date], int]:
+    """The days that the lines are of, and how many there are. Ends the command where a line cannot
+    be read."""
     days = set[date]()
     bad: list[str] = []
     count = 0
@@ -105,7 +112,7 @@ def _check(file: Path, reader: LogReader) -> tuple[set[date], date | None]:
         more = [f"... and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
         head = f"{len(bad)} of {count} lines of {file} cannot be read, so none was written:"
         raise refuse("\n".join([head, *bad[:SHOWN], *more]))
-    return days, min(days, default=None)
+    return days, count
 
 
 def _lines(file: Path) -> Iterator[tuple[int, bytes]]:

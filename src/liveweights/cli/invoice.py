@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from liveweights.cli.context import HOME, Home, Settings, query, read_config, refuse
+from liveweights.access.audit import Event
+from liveweights.cli.context import HOME, Home, Settings, change, query, read_config, refuse
 from liveweights.cli.output import say, show_csv, show_json, show_table
 from liveweights.meter.invoice import Invoice, Month
 from liveweights.meter.invoice_pages import COLUMNS, facts, page, shown, table, title
@@ -52,14 +53,20 @@ def invoice(
     except ValueError as error:
         raise refuse(str(error)) from error
 
-    async def run(conn: Connection) -> Invoice:
+    async def read(conn: Connection) -> Invoice:
         wanted = await find_month(conn, tenant, month, billing)
-        await conn.commit()
-        make = close_invoice if close else read_invoice
-        return await make(conn, tenant, wanted, billing)
+        return await read_invoice(conn, tenant, wanted, billing)
+
+    async def freeze(conn: Connection) -> tuple[Invoice, Event | None]:
+        wanted = await find_month(conn, tenant, month, billing)
+        before = await read_invoice(conn, tenant, wanted, billing)
+        made = await close_invoice(conn, tenant, wanted, billing)
+        if before.number is not None:
+            return made, None
+        return made, Event("close invoice", tenant, {"month": month, "number": made.number})
 
     try:
-        made = query(settings, home, run)
+        made = change(settings, home, freeze) if close else query(settings, home, read)
         _write(made, form, output)
     except (InvoiceError, PdfUnavailable) as error:
         raise refuse(str(error)) from error

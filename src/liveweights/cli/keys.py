@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.access.audit import Event
+from liveweights.cli.context import HOME, Home, Json, Settings, change, query, read_config, refuse
 from liveweights.cli.output import say, show, show_json
 from liveweights.cli.rights import (
     AtOnce,
@@ -85,12 +86,14 @@ def create(
     _check_text(name, "--name", 128)
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
 
-    async def ask(conn: Connection) -> tuple[KeyRow, str]:
-        return await key_rows.create_key(
+    async def do(conn: Connection) -> tuple[tuple[KeyRow, str], Event]:
+        made = await key_rows.create_key(
             conn, tenant, name=name, expires_at=expires_at, rights=rights
         )
+        details = {"key": made[0].prefix, "name": name, "expires_at": expires_at, "rights": rights}
+        return made, Event("create key", tenant, details)
 
-    _tell(query(settings, home, ask), settings, as_json)
+    _tell(change(settings, home, do), settings, as_json)
 
 
 @keys.command("list")
@@ -147,10 +150,12 @@ def rotate(
     """Give a key another secret, and print it: this once. Its rights and budgets stay."""
     settings = read_config(config, home)
 
-    async def ask(conn: Connection) -> tuple[KeyRow, str]:
-        return await key_rows.rotate_key(conn, key, timedelta(minutes=grace))
+    async def do(conn: Connection) -> tuple[tuple[KeyRow, str], Event]:
+        row, new = await key_rows.rotate_key(conn, key, timedelta(minutes=grace))
+        details = {"key": row.prefix, "grace_seconds": 60 * grace}
+        return (row, new), Event("rotate key", row.tenant, details)
 
-    _tell(query(settings, home, ask), settings, as_json)
+    _tell(change(settings, home, do), settings, as_json)
 
 
 @keys.command()
@@ -163,10 +168,11 @@ def revoke(
     """End a key: within a second it opens nothing more, on every instance."""
     _check_text(why, "--why", 500)
 
-    async def ask(conn: Connection) -> KeyRow:
-        return await key_rows.revoke_key(conn, key, why)
+    async def do(conn: Connection) -> tuple[KeyRow, Event]:
+        row = await key_rows.revoke_key(conn, key, why)
+        return row, Event("revoke key", row.tenant, {"key": row.prefix, "why": why})
 
-    row = query(read_config(config, home), home, ask)
+    row = change(read_config(config, home), home, do)
     say(f"{row.prefix} of {row.tenant} is revoked")
 
 

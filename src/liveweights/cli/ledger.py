@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.access.audit import Event
+from liveweights.access.commands import note
+from liveweights.cli.context import (
+    HOME,
+    Home,
+    Json,
+    Settings,
+    change,
+    query,
+    read_config,
+    refuse,
+    write,
+)
 from liveweights.cli.output import say, show, show_json
 from liveweights.insight.window import WindowError, parse_time
 from liveweights.meter.exports import (
@@ -91,14 +104,16 @@ def _tell(proof: Proof, other: list[str]) -> None:
 def list_days(home: Home = HOME, config: Settings = None, as_json: Json = False) -> None:
     """Seal the days that are over, and list all with their hashes: keep one elsewhere."""
 
+    async def also(conn: Connection, days: Sequence[SealedDay]) -> None:
+        await note(conn, Event("seal days", "ledger", {"days": [one.day for one in days]}))
+
     async def run(conn: Connection) -> list[SealedDay]:
-        await conn.commit()
-        await close_days(conn)
+        await close_days(conn, also=also)
         return await read_days(conn)
 
     found = [
         {**asdict(one), "hash": one.hash.hex(), "closed_at": f"{one.closed_at:%Y-%m-%d %H:%M}"}
-        for one in query(read_config(config, home), home, run)
+        for one in write(read_config(config, home), home, run)
         if one.day != OPENING
     ]
     show(found, ("day", "entries", "hash", "closed_at"), as_json)
@@ -116,11 +131,11 @@ def reverse_charges(
     if not reason.strip():
         raise refuse("--reason says why; it may not be empty")
 
-    async def run(conn: Connection) -> int:
-        await conn.commit()
-        return await reverse(conn, answers, reason)
+    async def do(conn: Connection) -> tuple[int, Event]:
+        count = await reverse(conn, answers, reason)
+        return count, Event("reverse charges", "ledger", {"answers": answers, "reason": reason})
 
-    say(f"{query(read_config(config, home), home, run)} charges are taken back")
+    say(f"{change(read_config(config, home), home, do)} charges are taken back")
 
 
 @ledger.command()

@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from liveweights import bounds
-from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.access.audit import Event
+from liveweights.cli.context import HOME, Home, Json, Settings, change, read_config, refuse
 from liveweights.cli.output import say, show_json
 from liveweights.sharing.method import ELSEWHERE, METHODS
 from liveweights.store.database import Connection
@@ -63,7 +64,7 @@ def merge(
     sign = partial(signing.sign, private=Path(key).expanduser()) if key else None
     registry = Registry(home.resolve() / "checkpoints", sign)
 
-    async def ask(conn: Connection) -> tuple[Checkpoint, int]:
+    async def do(conn: Connection) -> tuple[tuple[Checkpoint, int], Event | None]:
         sources = [await find_source(conn, name, settings.cache_folder()) for name in (one, other)]
         first, second = (source.checkpoint for source in sources)
         if first.id == second.id:
@@ -107,12 +108,13 @@ def merge(
                     **({"tenant": owner} if owner else {}),
                 },
             )
-        await register(conn, stored)
+        new = await register(conn, stored)
         await register_parents(conn, stored.id, merged_of)
-        return stored, rank
+        details = {"merged_of": merged_of, "method": chosen}
+        return (stored, rank), Event("merge adapters", stored.id, details) if new else None
 
     try:
-        stored, rank = query(settings, home, ask)
+        stored, rank = change(settings, home, do)
     except (OSError, ValueError, signing.SigningUnavailable) as error:
         raise refuse(f"{one} and {other}: {error}") from error
     if as_json:

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from liveweights import bounds
-from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.access.audit import Event
+from liveweights.cli.context import HOME, Home, Json, Settings, change, query, read_config, refuse
 from liveweights.cli.model_facts import NoService, fetch_models, show_facts
 from liveweights.cli.output import say, show, show_json
 from liveweights.cli.reference import toml_value
@@ -179,12 +180,11 @@ def add(
     settings = read_config(config, home)
     given = change_keys({}, parse_keys(keys or []))
 
-    async def ask(conn: Connection) -> int:
-        async with conn.transaction():
-            _check(settings, await rows.read_rows(conn), name, given)
-            return await rows.add(conn, name, given)
+    async def do(conn: Connection) -> tuple[int, Event]:
+        _check(settings, await rows.read_rows(conn), name, given)
+        return await rows.add(conn, name, given), Event("add model", name, given)
 
-    _await(settings, home, name, query(settings, home, ask), wait)
+    _await(settings, home, name, change(settings, home, do), wait)
 
 
 @models.command("set")
@@ -198,15 +198,14 @@ def set_keys(
     if not given:
         raise refuse("say what is to be changed, such as learn=false")
 
-    async def ask(conn: Connection) -> int:
-        async with conn.transaction():
-            there = await rows.read_rows(conn)
-            before = next((row.settings for row in there if row.name == name), {})
-            after = change_keys(before, given)
-            _check(settings, there, name, after)
-            return await rows.change(conn, name, after)
+    async def do(conn: Connection) -> tuple[int, Event]:
+        there = await rows.read_rows(conn)
+        before = next((row.settings for row in there if row.name == name), {})
+        after = change_keys(before, given)
+        _check(settings, there, name, after)
+        return await rows.change(conn, name, after), Event("change model", name, given)
 
-    _await(settings, home, name, query(settings, home, ask), wait)
+    _await(settings, home, name, change(settings, home, do), wait)
 
 
 @models.command()
@@ -215,16 +214,15 @@ def remove(name: Name, wait: Wait = 60.0, home: Home = HOME, config: Settings = 
     recorded and learnt stays, and is there again if it is added again."""
     settings = read_config(config, home)
 
-    async def ask(conn: Connection) -> int:
-        async with conn.transaction():
-            _refuse_own(settings, name)
-            there = await rows.read_rows(conn)
-            for other in there:
-                if name in other.settings.get("fallback", ()):
-                    raise refuse(f"{other.name} falls back on {name}: change that one first")
-            return await rows.remove(conn, name)
+    async def do(conn: Connection) -> tuple[int, Event]:
+        _refuse_own(settings, name)
+        there = await rows.read_rows(conn)
+        for other in there:
+            if name in other.settings.get("fallback", ()):
+                raise refuse(f"{other.name} falls back on {name}: change that one first")
+        return await rows.remove(conn, name), Event("remove model", name)
 
-    _await(settings, home, name, query(settings, home, ask), wait, gone=True)
+    _await(settings, home, name, change(settings, home, do), wait, gone=True)
 
 
 def parse_keys(keys: list[str]) -> dict[str, Any]:

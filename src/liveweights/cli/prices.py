@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.access.audit import Event
+from liveweights.cli.context import HOME, Home, Json, Settings, change, query, read_config, refuse
 from liveweights.cli.output import say, show
 from liveweights.meter.invoice_pages import show_price
 from liveweights.meter.money import parse_money, scaled
@@ -118,12 +119,12 @@ def add(
         request=_nanos("request", request),
     )
 
-    async def run(conn: Connection) -> PriceRow:
-        async with conn.transaction():
-            return await add_price(conn, price, default=since is None)
+    async def do(conn: Connection) -> tuple[PriceRow, Event]:
+        added = await add_price(conn, price, default=since is None)
+        return added, Event("add price", model, asdict(added))
 
     try:
-        added = query(read_config(config, home), home, run)
+        added = change(read_config(config, home), home, do)
     except PriceError as error:
         raise refuse(str(error)) from error
     say(f"price {added.id} holds from {added.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC on")
@@ -141,12 +142,12 @@ def plan(
     """Put a tenant on a plan, whose prices it pays from then on."""
     when = _time(since, zone)
 
-    async def run(conn: Connection) -> datetime:
-        async with conn.transaction():
-            return await assign_plan(conn, tenant, name, when)
+    async def do(conn: Connection) -> tuple[datetime, Event]:
+        begins = await assign_plan(conn, tenant, name, when)
+        return begins, Event("assign plan", tenant, {"plan": name, "since": begins})
 
     try:
-        begins = query(read_config(config, home), home, run)
+        begins = change(read_config(config, home), home, do)
     except PriceError as error:
         raise refuse(str(error)) from error
     what = f"the plan {name!r}" if name else "no plan"

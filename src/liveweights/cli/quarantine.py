@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.access.audit import Event
+from liveweights.access.commands import note
+from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse, write
 from liveweights.cli.output import say, show_json
 from liveweights.record import quarantine as table
 from liveweights.record.quarantine import Kept
@@ -32,18 +34,27 @@ def quarantine(
     if numbers and not drop:
         raise refuse("numbers say which rows to drop; add --drop")
 
+    async def look(conn: Connection) -> dict[str, Any]:
+        return {"rows": await table.read(conn)}
+
     async def work(conn: Connection) -> dict[str, Any]:
         done: dict[str, Any] = {}
+        await conn.set_autocommit(True)
         if retry:
-            await conn.set_autocommit(True)
+            if count := await table.count(conn):  # each row is a transaction
+                await note(conn, Event("retry quarantine", "quarantine", {"rows": count}))
             done["stored"], done["refused_again"] = await table.retry(conn)
-            await conn.set_autocommit(False)
         if drop:
-            wanted = numbers or [row.number for row in await table.read(conn)]
-            done["dropped"] = await table.drop(conn, wanted)
-        return {**done, "rows": await table.read(conn)}
+            async with conn.transaction():
+                wanted = numbers or [row.number for row in await table.read(conn)]
+                done["dropped"] = await table.drop(conn, wanted)
+                if done["dropped"]:
+                    details = {"rows": done["dropped"], "numbers": numbers}
+                    await note(conn, Event("drop quarantine", "quarantine", details))
+        return done | await look(conn)
 
-    kept = query(read_config(config, home), home, work)
+    settings = read_config(config, home)
+    kept = write(settings, home, work) if retry or drop else query(settings, home, look)
     if as_json:
         show_json(kept)
         return

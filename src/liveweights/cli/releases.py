@@ -7,10 +7,22 @@ from typing import Annotated
 import msgspec
 import typer
 
-from liveweights.cli.context import HOME, Home, Json, Settings, find_model, query, read_config
+from liveweights.access.audit import Event
+from liveweights.cli.context import (
+    HOME,
+    Home,
+    Json,
+    Settings,
+    change,
+    find_model,
+    query,
+    read_config,
+)
 from liveweights.cli.output import say, show, show_json
 from liveweights.release import moves
+from liveweights.release.alias import Alias
 from liveweights.release.lineage import list_checkpoints, read_lineage
+from liveweights.store.database import Connection
 
 Name = Annotated[str, typer.Argument(help="Alias; default: the configured one.")]
 
@@ -61,5 +73,10 @@ def rollback(
     """Make an earlier checkpoint live again, at once."""
     settings = read_config(config, home)
     name = alias or find_model(settings, None).alias
-    moved = query(settings, home, lambda conn: moves.rollback(conn, name, to, reason=reason))
+
+    async def do(conn: Connection) -> tuple[Alias, Event]:
+        moved = await moves.rollback(conn, name, to, reason=reason)
+        return moved, Event("roll back", name, {"to": moved.live, "reason": reason})
+
+    moved = change(settings, home, do)
     say(f"{moved.name}: {moved.live} is live")

@@ -8,7 +8,7 @@ from liveweights.app.profiles import CatalogueRefused, read_known
 from liveweights.app.terms import make_terms
 from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.lookup import locate
-from liveweights.cli.context import query, refuse
+from liveweights.cli.context import is_nowhere, refuse, write
 from liveweights.cli.output import say
 from liveweights.config import Config
 from liveweights.store.database import Connection
@@ -16,6 +16,7 @@ from liveweights.terms.criteria import Candidate
 from liveweights.terms.current import Terms
 from liveweights.terms.decision import Decision, Match
 from liveweights.terms.facts import facts_of, unknown_facts
+from liveweights.terms.rules import Action
 
 
 def read_terms(config: Config, home: Path) -> Terms:
@@ -25,6 +26,20 @@ def read_terms(config: Config, home: Path) -> Terms:
         return make_terms(config, read_known(config, home))
     except (CatalogueRefused, OSError) as error:
         raise refuse(str(error)) from error
+
+
+def find_denial(
+    config: Config, home: Path, terms: Terms, model: str, action: Action
+) -> Match | None:
+    """The rule that denies it, which becomes a row whatever comes of it; None: it may be done."""
+
+    async def ask(conn: Connection) -> Match | None:
+        await terms.renew(conn)
+        denied = terms.permit(model, terms.ask(action))
+        await terms.write(conn)
+        return denied
+
+    return write(config, home, ask)
 
 
 def check_export(config: Config, home: Path, model: str) -> None:
@@ -37,17 +52,10 @@ def check_export(config: Config, home: Path, model: str) -> None:
     except ValueError as error:
         raise refuse(str(error)) from error
     terms = Terms([Candidate(facts=facts)], config.terms, purposes=config.purposes)
-
-    async def ask(conn: Connection) -> Match | None:
-        await terms.renew(conn)
-        denied = terms.permit(model, terms.ask("export"))
-        await terms.write(conn)
-        return denied
-
-    if config.database_url() is None and not (home / "postgres").exists():
+    if is_nowhere(config, home):
         denied = terms.permit(model, terms.ask("export"))
     else:
-        denied = query(config, home, ask)
+        denied = find_denial(config, home, terms, model, "export")
     if denied is not None:
         raise refuse(f"terms do not allow an export of {model}: {denied} (rule {denied.rule})")
     _tell(terms.decide(model, terms.ask("export")))

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeVar
 import typer
 
 from liveweights import __version__, bounds
+from liveweights.access.audit import Event
 from liveweights.cli.context import (
     HOME,
     ApiKey,
@@ -20,6 +21,7 @@ from liveweights.cli.context import (
     Json,
     Settings,
     Url,
+    change,
     find_url,
     open_database,
     query,
@@ -111,7 +113,7 @@ def run(
         hardware=hardware or describe_processor(),
     )
     try:
-        outcome = asyncio.run(score(plan, lambda: open_database(settings, where)))
+        outcome = asyncio.run(score(plan, lambda: open_database(settings, where, writes=True)))
     except (ScoreboardError, SuiteError, SandboxUnavailable, Refused, LookupError) as error:
         raise refuse(str(error)) from error
     except (ClientError, TimeoutError) as error:
@@ -220,10 +222,13 @@ def import_results(
         hardware="unknown",
     )
 
-    async def keep(conn: Connection) -> None:
-        await keep_results(conn, await open_run(conn, scored), results)
+    async def keep(conn: Connection) -> tuple[None, Event]:
+        run = await open_run(conn, scored)
+        await keep_results(conn, run, results)
+        details = {"run": run, "suite": suite, "source": source, "results": len(results)}
+        return None, Event("import scores", model, details)
 
-    query(settings, home, keep)
+    change(settings, home, keep)
     solved = sum(one.score for one in results)
     say(f"{len(results)} results of {model} on {suite} kept; {solved:g} solved")
 
@@ -263,7 +268,12 @@ def remove(
 ) -> None:
     """Remove a run with its scores."""
     settings = read_config(config, home)
-    if not query(settings, home, lambda conn: remove_run(conn, run_id)):
+
+    async def do(conn: Connection) -> tuple[bool, Event | None]:
+        was = await remove_run(conn, run_id)
+        return was, Event("remove scores", f"run {run_id}") if was else None
+
+    if not change(settings, home, do):
         raise refuse(
             f"there is no run {run_id}; `liveweights scoreboard list` shows those there are"
         )

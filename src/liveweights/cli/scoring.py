@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import msgspec
 
 from liveweights import __version__
+from liveweights.access.audit import Event
+from liveweights.access.commands import note
 from liveweights.cli.bars import case_bars
 from liveweights.cli.comparison import read_held_back
 from liveweights.gate.suites.catalogue import open_suite
@@ -73,7 +75,10 @@ async def score(plan: Plan, open_database: Open) -> Outcome:
                 examples = await read_held_back(conn, _learner(plan.models))
             async with open_suite(name, examples) as suite, _bar(suite.card.name) as progress:
                 asked.append(suite.card.name)
-                entries = await _enter(conn, plan, suite, entrants, models)
+                async with conn.transaction():
+                    entries = await _enter(conn, plan, suite, entrants, models)
+                    details = {"models": plan.models, "runs": [one.run for one in entries]}
+                    await note(conn, Event("score models", suite.card.name, details))
 
                 async def keep(run: int, result: Result) -> None:
                     await keep_results(conn, run, [result])

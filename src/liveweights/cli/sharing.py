@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from liveweights.cli.context import HOME, Home, Settings, query, read_config, refuse
+from liveweights.access.audit import Event
+from liveweights.cli.context import HOME, Home, Settings, change, read_config, refuse
 from liveweights.cli.output import say
 from liveweights.config import Config
 from liveweights.release import aliases
@@ -50,7 +51,7 @@ def import_checkpoint(
     sign = partial(signing.sign, private=Path(key).expanduser()) if key else None
     registry = Registry(home.resolve() / "checkpoints", sign)
 
-    async def ask(conn: Connection) -> tuple[Checkpoint, _Taken]:
+    async def do(conn: Connection) -> tuple[tuple[Checkpoint, _Taken], Event | None]:
         on = await _find_base(conn, base)
         folder = _find(source, settings)
         # A card leaves with its checkpoint: no path of this machine is in it.
@@ -70,11 +71,12 @@ def import_checkpoint(
                 parent=on.id,
                 card={**card, **taken.card},
             )
-        await register(conn, stored)
-        return stored, taken
+        if not await register(conn, stored):
+            return (stored, taken), None
+        return (stored, taken), Event("import checkpoint", stored.id, {**card, "base": on.id})
 
     try:
-        stored, taken = query(settings, home, ask)
+        stored, taken = change(settings, home, do)
     except (OSError, ValueError, signing.SigningUnavailable) as error:
         raise refuse(f"{source}: {error}") from error
     if named := taken.card.get("says_base"):

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from liveweights.access.audit import Event
 from liveweights.app.start import REFUSALS, find_base
 from liveweights.catalog.card import read_card
 from liveweights.catalog.template import has_template
@@ -18,11 +19,13 @@ from liveweights.cli.context import (
     Home,
     Json,
     Settings,
+    change,
     find_model,
     query,
     read_config,
     refuse,
     with_added,
+    write,
 )
 from liveweights.cli.output import say, show_json
 from liveweights.cli.rules import read_terms
@@ -34,6 +37,7 @@ from liveweights.cycle.switching import Refused, Wish
 from liveweights.exposure.proportions import Rate, difference_of, rate_of
 from liveweights.model_table import ModelSettings
 from liveweights.release import aliases, ancestry
+from liveweights.release.alias import Alias
 from liveweights.store.database import Connection
 from liveweights.terms.current import Terms
 from liveweights.terms.rules import Action
@@ -84,7 +88,7 @@ def switch(
     if back:
         if base is not None:
             raise refuse("--back goes where the alias came from: leave NEW_BASE out")
-        now = query(settings, home, lambda conn: switching.go_back(conn, alias, reason=reason))
+        now = change(settings, home, lambda conn: _go_back(conn, alias, reason))
         show_json(now) if as_json else say(f"{alias}: {now.live} is live")
         return
     if base is None:
@@ -110,44 +114,51 @@ def _begin(config: Config, home: Path, model: ModelSettings, name: str, reason: 
     # Rules look at the facts of the base that is asked for.
     terms = read_terms(config.with_base(model.alias, name), home) if found else Terms()
 
-    async def ask(conn: Connection) -> Cycle:
-        denied = await _read_denied(conn, terms, model.alias)
-        await conn.commit()  # each denial is a row, whatever comes of it
-        async with conn.transaction():
-            live = (await aliases.read(conn, model.alias)).live
-            stands = await ancestry.root_of(conn, live) or live
-            open_ = await ledger.current(conn, model.alias)
-            begins = switching.decide(
-                Wish(
-                    alias=model.alias,
-                    model=name,
-                    stands=stands,
-                    asked=found.id if found else None,
-                    absent=absent,
-                    denied=denied,
-                    chats=await _answers_chats(conn, model.alias),
-                    can_chat=can_chat,
-                    open=open_,
-                )
-            )
-            if begins == "goes on" and open_ is not None:
-                return open_
-            assert found is not None
-            await register(conn, found, card)
-            known = (await read_bases(conn)).get(model.alias)
-            wanted = Switch(
-                base=found.id,
+    # Each denial is a row, whatever comes of it.
+    denied = write(config, home, lambda conn: _read_denied(conn, terms, model.alias))
+
+    async def do(conn: Connection) -> tuple[Cycle, Event | None]:
+        live = (await aliases.read(conn, model.alias)).live
+        stands = await ancestry.root_of(conn, live) or live
+        open_ = await ledger.current(conn, model.alias)
+        begins = switching.decide(
+            Wish(
+                alias=model.alias,
                 model=name,
-                former=stands,
-                former_model=(known and known.models.get(stands)) or model.base,
-                reason=reason,
+                stands=stands,
+                asked=found.id if found else None,
+                absent=absent,
+                denied=denied,
+                chats=await _answers_chats(conn, model.alias),
+                can_chat=can_chat,
+                open=open_,
             )
-            return await switching.begin(conn, config.for_worker(model.alias), wanted)
+        )
+        if begins == "goes on" and open_ is not None:
+            return open_, None
+        assert found is not None
+        await register(conn, found, card)
+        known = (await read_bases(conn)).get(model.alias)
+        wanted = Switch(
+            base=found.id,
+            model=name,
+            former=stands,
+            former_model=(known and known.models.get(stands)) or model.base,
+            reason=reason,
+        )
+        cycle = await switching.begin(conn, config.for_worker(model.alias), wanted)
+        details = {"cycle": cycle.id, "base": found.id, "reason": reason}
+        return cycle, Event("switch base", model.alias, details)
 
     try:
-        return query(config, home, ask)
+        return change(config, home, do)
     except Refused as error:
         raise refuse(str(error)) from error
+
+
+async def _go_back(conn: Connection, alias: str, reason: str) -> tuple[Alias, Event]:
+    now = await switching.go_back(conn, alias, reason=reason)
+    return now, Event("switch back", alias, {"to": now.live, "reason": reason})
 
 
 def _find(config: Config, model: ModelSettings, name: str) -> tuple[Checkpoint | None, str]:

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.access.audit import Event
+from liveweights.cli.context import HOME, Home, Json, Settings, change, query, read_config, refuse
 from liveweights.cli.output import say, show, show_json
 from liveweights.cli.rights import (
     AtOnce,
@@ -68,10 +69,11 @@ def create(
     except msgspec.ValidationError as error:
         raise refuse(f"the name {name[:128]!r}: {error}") from None
 
-    async def ask(conn: Connection) -> Tenant:
-        return await rows.create_tenant(conn, name, terms)
+    async def do(conn: Connection) -> tuple[Tenant, Event]:
+        made = await rows.create_tenant(conn, name, terms)
+        return made, Event("create tenant", name, msgspec.structs.asdict(terms))
 
-    tenant = query(read_config(config, home), home, ask)
+    tenant = change(read_config(config, home), home, do)
     say(f"the tenant {tenant.name} is there; `liveweights keys create {tenant.name}` makes a key")
 
 
@@ -148,13 +150,13 @@ def set_tenant(
         raise refuse("nothing was said that could be changed")
     _terms(changes)
 
-    async def ask(conn: Connection) -> Tenant:
-        async with conn.transaction():
-            tenant = await rows.read_tenant(conn, name, lock=True)
-            limits = None if no_limits else change_limits(tenant.limits, **said)
-            return await rows.set_tenant(conn, name, {**changes, "limits": limits})
+    async def do(conn: Connection) -> tuple[Tenant, Event]:
+        tenant = await rows.read_tenant(conn, name, lock=True)
+        limits = None if no_limits else change_limits(tenant.limits, **said)
+        given = {**changes, "limits": limits} if limits != tenant.limits else changes
+        return await rows.set_tenant(conn, name, given), Event("change tenant", name, given)
 
-    say(f"{query(read_config(config, home), home, ask).name} is changed")
+    say(f"{change(read_config(config, home), home, do).name} is changed")
 
 
 @tenants.command()
@@ -176,10 +178,11 @@ def credit(
     if not nanos or not why.strip() or len(why) > 500 or "\0" in why:
         raise refuse("the amount is not 0, and --why has 1 to 500 characters")
 
-    async def ask(conn: Connection) -> Tenant:
-        return await rows.add_credit(conn, name, nanos, why)
+    async def do(conn: Connection) -> tuple[Tenant, Event]:
+        tenant = await rows.add_credit(conn, name, nanos, why)
+        return tenant, Event("add credit", name, {"nanos": nanos, "why": why})
 
-    tenant = query(read_config(config, home), home, ask)
+    tenant = change(read_config(config, home), home, do)
     say(f"{name} has paid {show_money(tenant.credit or 0)} {tenant.currency} in advance so far")
 
 
@@ -187,10 +190,11 @@ def credit(
 def remove(name: Name, home: Home = HOME, config: Settings = None) -> None:
     """End a tenant: all of its keys are revoked. What was recorded, and what is owed, stays."""
 
-    async def ask(conn: Connection) -> int:
-        return await rows.remove_tenant(conn, name)
+    async def do(conn: Connection) -> tuple[int, Event]:
+        revoked = await rows.remove_tenant(conn, name)
+        return revoked, Event("remove tenant", name, {"revoked": revoked})
 
-    revoked = query(read_config(config, home), home, ask)
+    revoked = change(read_config(config, home), home, do)
     say(f"{name} is removed; {revoked} keys are revoked")
 
 
@@ -209,14 +213,16 @@ def drop_adapters(
 
     settings = read_config(config, home)
 
-    async def ask(conn: Connection) -> list[str]:
+    async def do(conn: Connection) -> tuple[list[str], Event | None]:
         gone = await forget_tenant(conn, name)
-        await conn.commit()
+        return gone, Event("drop adapters", name, {"checkpoints": gone}) if gone else None
+
+    async def tidy(conn: Connection) -> None:
         registry = Registry(home.resolve() / "checkpoints")
         await remove_pruned(conn, registry, settings.cache_folder())
-        return gone
 
-    gone = query(settings, home, ask)
+    gone = change(settings, home, do)
+    query(settings, home, tidy)
     if as_json:
         show_json(gone)
         return

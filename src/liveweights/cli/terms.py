@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from liveweights import bounds
+from liveweights.access.audit import Event
 from liveweights.app.profiles import CatalogueRefused, read_known
 from liveweights.catalog.card_files import CatalogueError
 from liveweights.catalog.catalogue import Catalogue
@@ -20,6 +21,7 @@ from liveweights.cli.context import (
     Home,
     Json,
     Settings,
+    change,
     is_nowhere,
     query,
     read_config,
@@ -183,10 +185,12 @@ def override(
     for fault in find_idle([one], (*settings.terms, *DEFAULTS)):
         raise refuse(fault)
 
-    async def add(conn: Connection) -> int:
-        return await rows.add_override(conn, one)
+    async def add(conn: Connection) -> tuple[int, Event]:
+        number = await rows.add_override(conn, one)
+        return number, Event("override rule", model, {"number": number, **asdict(one)})
 
-    say(f"override {query(settings, home, add)}: {rule} is set aside for {model} until {one.until}")
+    number = change(settings, home, add)
+    say(f"override {number}: {rule} is set aside for {model} until {one.until}")
 
 
 @terms.command("overrides")
@@ -225,10 +229,11 @@ def end_override(
     if not who.strip():
         raise refuse("--who says who takes it back; it may not be empty")
 
-    async def end(conn: Connection) -> None:
-        await rows.end_override(conn, number, who)
+    async def end(conn: Connection) -> tuple[None, Event]:
+        model = await rows.end_override(conn, number, who)
+        return None, Event("end override", model, {"number": number, "who": who})
 
-    query(read_config(config, home), home, end)
+    change(read_config(config, home), home, end)
     say(f"override {number} is taken back")
 
 

@@ -8,7 +8,9 @@ from typing import Annotated
 import msgspec
 import typer
 
-from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.access.audit import Event
+from liveweights.access.commands import note
+from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse, write
 from liveweights.cli.output import say, show, show_json
 from liveweights.config import Config
 from liveweights.release import retention
@@ -33,13 +35,20 @@ def prune(
     settings = read_config(config, home)
     stored = Registry(home.resolve() / "checkpoints")
 
-    async def ask(conn: Connection) -> list[retention.Doomed]:
-        if dry_run:
-            return await retention.find_doomed(conn, stored, settings.retention)
-        await retention.remove_work(conn, home.resolve(), settings.retention.cycles)
-        return await retention.prune(conn, stored, settings.cache_folder(), settings.retention)
+    async def look(conn: Connection) -> list[retention.Doomed]:
+        return await retention.find_doomed(conn, stored, settings.retention)
 
-    doomed = [msgspec.to_builtins(one) for one in query(settings, home, ask)]
+    async def also(conn: Connection, one: retention.Doomed) -> None:
+        await note(conn, Event("prune checkpoint", one.id, {"why": one.why}))
+
+    async def work(conn: Connection) -> list[retention.Doomed]:
+        await retention.remove_work(conn, home.resolve(), settings.retention.cycles)
+        return await retention.prune(
+            conn, stored, settings.cache_folder(), settings.retention, also=also
+        )
+
+    found = query(settings, home, look) if dry_run else write(settings, home, work)
+    doomed = [msgspec.to_builtins(one) for one in found]
     if as_json:
         show_json(doomed)
         return

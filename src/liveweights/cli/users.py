@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
-from liveweights.access.audit import COMMAND
+from liveweights.access.audit import Do, Event
 from liveweights.access.links import link_of
 from liveweights.access.roles import Role
 from liveweights.access.users import (
@@ -25,6 +24,7 @@ from liveweights.cli.context import (
     Home,
     Json,
     Settings,
+    change,
     find_url,
     query,
     read_config,
@@ -68,20 +68,21 @@ def add(
 ) -> None:
     """Add a user, and print a link by which they choose a password: once, within 24 hours."""
 
-    async def ask(conn: Connection) -> str:
-        return await add_user(conn, name, role, tenant=tenant, actor=COMMAND)
+    async def do(conn: Connection) -> tuple[str, Event]:
+        token = await add_user(conn, name, role, tenant=tenant)
+        return token, Event("add user", name, {"role": role, "tenant": tenant})
 
-    _tell(_ask(home, config, ask), url, home, config)
+    _tell(_change(home, config, do), url, home, config)
 
 
 @users.command()
 def invite(name: Name, url: Url = "", home: Home = HOME, config: Settings = None) -> None:
     """Print another link; it ends the one before. The password stays until another is chosen."""
 
-    async def ask(conn: Connection) -> str:
-        return await invite_user(conn, name, actor=COMMAND)
+    async def do(conn: Connection) -> tuple[str, Event]:
+        return await invite_user(conn, name), Event("invite user", name)
 
-    _tell(_ask(home, config, ask), url, home, config)
+    _tell(_change(home, config, do), url, home, config)
 
 
 @users.command("set")
@@ -94,10 +95,12 @@ def set_user(
 ) -> None:
     """Give a user another role; they sign in again."""
 
-    async def ask(conn: Connection) -> None:
-        await set_role(conn, name, role, tenant=tenant, actor=COMMAND)
+    async def do(conn: Connection) -> tuple[None, Event]:
+        was = await set_role(conn, name, role, tenant=tenant)
+        details = {"role": role, "tenant": tenant, "was": was.role, "of": was.tenant}
+        return None, Event("change user", name, details)
 
-    _ask(home, config, ask)
+    _change(home, config, do)
     say(f"{name} is {role}")
 
 
@@ -105,17 +108,18 @@ def set_user(
 def remove(name: Name, home: Home = HOME, config: Settings = None) -> None:
     """End a user, and what they are signed in with, at once."""
 
-    async def ask(conn: Connection) -> None:
-        await remove_user(conn, name, actor=COMMAND)
+    async def do(conn: Connection) -> tuple[None, Event]:
+        was = await remove_user(conn, name)
+        return None, Event("remove user", name, {"was": was.role, "of": was.tenant})
 
-    _ask(home, config, ask)
+    _change(home, config, do)
     say(f"{name} is removed")
 
 
 @users.command("list")
 def list_all(home: Home = HOME, config: Settings = None, as_json: Json = False) -> None:
     """List the users, by name."""
-    listed: list[User] = _ask(home, config, list_users)
+    listed: list[User] = query(read_config(config, home), home, list_users)
     if as_json:
         show_json(listed)
         return
@@ -132,9 +136,9 @@ def list_all(home: Home = HOME, config: Settings = None, as_json: Json = False) 
     show(rows, ("name", "role", "tenant", "password", "added"), False)
 
 
-def _ask(home: Path, config: Path | None, ask: Callable[[Connection], Awaitable[T]]) -> T:
+def _change(home: Path, config: Path | None, do: Do[T]) -> T:
     try:
-        return query(read_config(config, home), home, ask)
+        return change(read_config(config, home), home, do)
     except UserError as error:
         raise refuse(str(error)) from error
 

@@ -8,6 +8,8 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from liveweights.access.actions import OfReleases
+from liveweights.access.audit import Event
 from liveweights.console.forms import Done, Form, Sent
 from liveweights.console.subject import Subject
 from liveweights.cycle import live
@@ -18,14 +20,14 @@ from liveweights.release.alias import Alias, AliasError
 from liveweights.release.rollout import Action, IllegalMove, Move
 from liveweights.store.database import Connection
 
-MOVES: dict[str, Action] = {
-    "hold": "hold",
-    "resume": "resume",
-    "step": "step",
-    "promote": "promote",
-    "abort": "rollback",
+MOVES: dict[str, tuple[Action, OfReleases]] = {
+    "hold": ("hold", "hold canary"),
+    "resume": ("resume", "resume canary"),
+    "step": ("step", "step canary"),
+    "promote": ("promote", "promote canary"),
+    "abort": ("rollback", "abort canary"),
 }
-"""As the commands are called."""
+"""As the commands are called: what is done, and what the audit says of it."""
 
 
 POINTS = 200
@@ -71,8 +73,8 @@ async def steer_canary(conn: Connection, subject: Subject, sent: Sent) -> Done:
     worker = subject.workers.get(name)
     if worker is None:
         raise ApiError(409, f"{name!r} is hosted: it has no canary.", code="not_done")
-    action = MOVES.get(sent.text("do"))
-    if action is None:
+    chosen = MOVES.get(sent.text("do"))
+    if chosen is None:
         message = f"'do' is {sent.text('do')[:50]!r}; there are {', '.join(MOVES)}."
         raise bad_request(message, "do")
     reason = sent.text("reason").strip()
@@ -82,7 +84,7 @@ async def steer_canary(conn: Connection, subject: Subject, sent: Sent) -> Done:
         await override(
             conn,
             name,
-            Move(action, f"by hand, on the page: {reason}"),
+            Move(chosen[0], f"by hand, on the page: {reason}"),
             rewards=worker.rewards,
             canary=worker.canary,
             gate=worker.gate,
@@ -90,7 +92,7 @@ async def steer_canary(conn: Connection, subject: Subject, sent: Sent) -> Done:
     except (AliasError, IllegalMove) as error:
         raise ApiError(409, f"{error}", code="not_done") from None
     place = f"/releases?{urlencode({'model': name})}"
-    return Done(action=f"{sent.text('do')} canary", target=name, place=place)
+    return Done(event=Event(chosen[1], name), place=place)
 
 
 OVERRULE = Form(path="/releases/canary", fields=("model", "do", "reason"), do=steer_canary)

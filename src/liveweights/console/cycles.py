@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import msgspec
 from markupsafe import Markup
 
+from liveweights.access.audit import Event
 from liveweights.console.cursor import PARAM, ROWS, cut_page, read_number
 from liveweights.console.forms import Done, Form, Sent
 from liveweights.console.path import Station, read_path
@@ -185,26 +186,27 @@ async def steer(conn: Connection, subject: Subject, sent: Sent) -> Done:
     try:
         match do:
             case "begin":
-                return _of_cycle(do, name, await begin_now(conn, worker))
+                open_ = await ledger.current(conn, name)
+                cycle = await begin_now(conn, worker)
+                event = Event("begin cycle", name, {"cycle": cycle.id}) if not open_ else None
+                return Done(event=event, place=f"/cycles/{cycle.id}")
             case "cancel":
-                return _of_cycle(do, name, await ledger.cancel(conn, name, reason))
+                cycle = await ledger.cancel(conn, name, reason)
+                event = Event("cancel cycle", name, {"cycle": cycle.id})
+                return Done(event=event, place=f"/cycles/{cycle.id}")
             case "pause":
                 await pause(conn, name, reason, actor=sent.person.name)
+                event = Event("pause learning", name)
             case "resume":
                 await resume(conn, name)
+                event = Event("resume learning", name)
             case other:
                 message = f"'do' is {(other or '')[:50]!r}: begin, cancel, pause or resume."
                 raise bad_request(message, "do")
     except (AliasError, UnknownAlias) as error:
         raise ApiError(409, f"{error}", code="not_done") from None
     place = f"/cycles?{urlencode({'model': name})}"
-    return Done(action=f"{do} learning", target=name, place=place)
-
-
-def _of_cycle(do: str, name: str, cycle: ledger.Cycle) -> Done:
-    return Done(
-        action=f"{do} cycle", target=name, place=f"/cycles/{cycle.id}", details={"cycle": cycle.id}
-    )
+    return Done(event=event, place=place)
 
 
 STEER = Form(path="/cycles", fields=("model", "do", "reason"), do=steer)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from liveweights.access.actions import OfDatabases
+from liveweights.access.audit import Event
 from liveweights.agentdb.endpoint import has_host
 from liveweights.agentdb.errors import HostError, NoDatabase, Refused
 from liveweights.agentdb.peek import peek
@@ -14,6 +16,8 @@ from liveweights.console.forms import Done, Form, Sent
 from liveweights.console.subject import Asked, Subject
 from liveweights.http.errors import ApiError, bad_request
 from liveweights.store.database import Connection
+
+ACTIONS: dict[str, OfDatabases] = {"pause": "pause database", "delete": "delete database"}
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +61,8 @@ async def change_databases(conn: Connection, subject: Subject, sent: Sent) -> Do
     """Pause or delete one. Raises ApiError: 400, 404 for no such database, 409 where it cannot be
     done."""
     do, owner, name = sent.get("do"), sent.text("owner"), sent.text("name")
-    if do not in ("pause", "delete"):
+    action = ACTIONS.get(do or "")
+    if action is None:
         raise bad_request(f"'do' is {(do or '')[:50]!r}: pause or delete.", "do")
     if not has_host(subject.databases):
         raise ApiError(409, "The server of the databases does not run.", code="not_done")
@@ -74,7 +79,7 @@ async def change_databases(conn: Connection, subject: Subject, sent: Sent) -> Do
         except (Refused, HostError) as error:
             raise ApiError(409, f"{error}.", code="not_done") from None
 
-    return Done(action=f"{do} database", target=name, place="/databases", after=change)
+    return Done(event=Event(action, name), place="/databases", after=change)
 
 
 CHANGE = Form(path="/databases", fields=("do", "owner", "name"), do=change_databases)

@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from liveweights.access.audit import OPERATOR_KEY
 from liveweights.access.oidc import Provider
 from liveweights.access.roles import Role
 from liveweights.access.sessions import (
@@ -37,7 +38,7 @@ from liveweights.store.database import Pool
 
 TOKEN = "csrf"
 """The field of every form that changes something."""
-OPERATOR, GUEST = "operator key", "guest"
+GUEST = "guest"
 Refuse: TypeAlias = Callable[[Scope, Send, ApiError], Awaitable[None]]
 _CHALLENGE = (b"www-authenticate", b'Basic realm="liveweights", charset="UTF-8"')
 
@@ -108,7 +109,7 @@ class Entry:
         if "authorization" in headers:
             await self.authenticator.check_operator(scope)
             token = None if bearer(headers) else form_token(self._of_key(), await self.secret())
-            return Person(name=OPERATOR, role="admin", known="key", token=token)
+            return Person(name=OPERATOR_KEY, role="admin", known="key", token=token)
         if (person := await self._by_session(scope)) is not None:
             return person
         if await self.is_open():
@@ -127,7 +128,7 @@ class Entry:
         if not session.name:
             if not self.authenticator.has_operator or session.version != await self.version():
                 return None
-            return Person(name=OPERATOR, role="admin", known="session", token=token)
+            return Person(name=OPERATOR_KEY, role="admin", known="session", token=token)
         try:
             async with self.pool.connection() as conn:
                 user = await find_user(conn, session.name)

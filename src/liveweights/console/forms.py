@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
+from liveweights.access.audit import Event
 from liveweights.access.roles import Role
 from liveweights.console.person import Person
 from liveweights.console.subject import Subject
@@ -32,19 +33,16 @@ class Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """``action`` on ``target`` for the audit, with ``details`` beside the form's, and the
-    ``place`` where the change is seen.
+    """The ``event`` for the audit, whose details are beside the form's, None where all is as it
+    was; and the ``place`` where the change is seen.
 
-    ``noted``: the audit has its row already. ``after`` is what happens beyond the database's
-    transaction, once the row is written; if it fails, the row is taken back. ``once`` is what the
-    form's page is told besides, and only in the answer to the form.
+    ``after`` is what happens beyond the database's transaction, once the row is written; if it
+    fails, the row is taken back. ``once`` is what the form's page is told besides, and only in the
+    answer to the form.
     """
 
-    action: str
-    target: str
+    event: Event | None
     place: str
-    details: Mapping[str, object] = field(default_factory=dict[str, object])
-    noted: bool = False
     after: Callable[[], Awaitable[None]] | None = None
     once: Mapping[str, object] | None = None
 

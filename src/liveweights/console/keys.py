@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from liveweights.access.actions import OfKeys
+from liveweights.access.audit import Event
 from liveweights.console.cursor import PARAM, ROWS, cut_page, read_moment, write_moment
 from liveweights.console.forms import Done, Form, Sent
 from liveweights.console.subject import Asked, Subject
@@ -129,26 +131,24 @@ async def _create(conn: Connection, form: Mapping[str, str]) -> Done:
         expires_at=None if days is None else datetime.now(UTC) + timedelta(days=days),
         rights=rights,
     )
-    return _tell("create", row, Made(key=key, row=row), rights=msgspec.to_builtins(rights))
+    return _tell("create key", row, Made(key=key, row=row), rights=msgspec.to_builtins(rights))
 
 
 async def _rotate(conn: Connection, form: Mapping[str, str]) -> Done:
     minutes = read_whole(form, "minutes", 0, LONGEST_GRACE // 60) or 0
     row, key = await key_rows.rotate_key(conn, form.get("key", ""), timedelta(minutes=minutes))
-    return _tell("rotate", row, Made(key=key, row=row), minutes=minutes)
+    return _tell("rotate key", row, Made(key=key, row=row), minutes=minutes)
 
 
 async def _revoke(conn: Connection, form: Mapping[str, str]) -> Done:
     why = _check("why", form.get("why", ""), Why)
-    return _tell("revoke", await key_rows.revoke_key(conn, form.get("key", ""), why), None)
+    return _tell("revoke key", await key_rows.revoke_key(conn, form.get("key", ""), why), None)
 
 
-def _tell(do: str, row: KeyRow, made: Made | None, **details: object) -> Done:
+def _tell(action: OfKeys, row: KeyRow, made: Made | None, **details: object) -> Done:
     return Done(
-        action=f"{do} key",
-        target=row.tenant,
+        event=Event(action, row.tenant, {"key": row.prefix, **details}),
         place="/keys",
-        details={"key": row.prefix, **details},
         once={"made": made} if made else None,
     )
 

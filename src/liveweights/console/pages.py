@@ -245,12 +245,11 @@ class Console:
             given = await self._entry.read_form(scope, receive, person, form.fields)
             subject, url = self._now(), _url_of(Headers(scope=scope))
             sent = Sent(person=person, fields={**given, **scope["path_params"]}, url=url)
-            async with self._connections.take() as conn:
+            async with self._connections.take(writes=True) as conn:
                 done = await form.do(conn, subject, sent)
-                if not done.noted:
+                if done.event is not None:
                     kept = {name: given[name] for name in given if name not in form.unkept}
-                    details = {**kept, **done.details}
-                    await write_entry(conn, person.name, done.action, done.target, details)
+                    await write_entry(conn, person.name, done.event, kept)
                 if done.after is not None:
                     await done.after()
             if done.once is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from urllib.parse import quote
 
+from liveweights.access.audit import Event
 from liveweights.console.forms import Done, Form, Sent
 from liveweights.console.subject import Subject, missing
 from liveweights.http.errors import ApiError, bad_request
@@ -56,10 +57,8 @@ def make_form(recorder: Recorder) -> Form:
         """Raises ApiError as ``read_rating`` and ``keep``."""
         feedback = await read_rating(conn, sent)
         return Done(
-            action="rate",
-            target=sent.fields["id"],
+            event=Event("rate", sent.fields["id"], {"feedback": feedback.id}),
             place=f"/answers/{quote(sent.fields['id'])}#feedback",
-            details={"feedback": feedback.id},
             after=partial(keep, recorder, feedback),
         )
 

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import msgspec
 from markupsafe import Markup
 
+from liveweights.access.audit import Event
 from liveweights.console.canary import Wealth, read_standing
 from liveweights.console.cursor import PARAM, ROWS, cut_page, read_number
 from liveweights.console.forms import Done, Form, Sent
@@ -132,7 +133,7 @@ async def roll_back(conn: Connection, subject: Subject, sent: Sent) -> Done:
     except (AliasError, NotRegistered, UnknownAlias) as error:
         raise ApiError(409, f"{error}", code="no_rollback") from None
     place = f"/releases?{urlencode({'model': name})}"
-    return Done(action="roll back", target=name, place=place)
+    return Done(event=Event("roll back", name), place=place)
 
 
 ROLL_BACK = Form(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from liveweights.access.audit import Event
 from liveweights.access.links import link_of
 from liveweights.access.roles import ROLES, Role
 from liveweights.access.users import (
@@ -38,17 +39,21 @@ async def change_users(conn: Connection, subject: Subject, sent: Sent) -> Done:
     """Add a user or invite one, with a link that is shown once; change or remove one. Raises
     ApiError: 400, 404 for no such user, 409 where it cannot be done."""
     do, name, tenant = sent.get("do"), sent.text("name"), sent.get("tenant")
-    actor, token = sent.person.name, None
+    token = None
     try:
         match do:
             case "add":
-                token = await add_user(conn, name, _role(sent), tenant=tenant, actor=actor)
+                token = await add_user(conn, name, _role(sent), tenant=tenant)
+                event = Event("add user", name)
             case "invite":
-                token = await invite_user(conn, name, actor=actor)
+                token = await invite_user(conn, name)
+                event = Event("invite user", name)
             case "change":
-                await set_role(conn, name, _role(sent), tenant=tenant, actor=actor)
+                was = await set_role(conn, name, _role(sent), tenant=tenant)
+                event = Event("change user", name, {"was": was.role, "of": was.tenant})
             case "remove":
-                await remove_user(conn, name, actor=actor)
+                was = await remove_user(conn, name)
+                event = Event("remove user", name, {"was": was.role, "of": was.tenant})
             case other:
                 shown = (other or "")[:50]
                 raise bad_request(f"'do' is {shown!r}: add, invite, change or remove.", "do")
@@ -57,7 +62,7 @@ async def change_users(conn: Connection, subject: Subject, sent: Sent) -> Done:
     except UnknownUser as error:
         raise ApiError(404, str(error), code="not_found") from None
     once = {"link": link_of(sent.url, token), "invited": name} if token else None
-    return Done(action=f"{do} user", target=name, place="/users", noted=True, once=once)
+    return Done(event=event, place="/users", once=once)
 
 
 CHANGE = Form(

@@ -18,7 +18,7 @@ from liveweights.record.archive import forget_everywhere
 from liveweights.record.clean import clip_person
 from liveweights.record.forget import Forgotten, Traces
 from liveweights.record.leftovers import drop_spilled
-from liveweights.store.database import Connection
+from liveweights.store.database import Also, Connection
 from liveweights.store.erasure import erase
 from liveweights.store.partitions import TABLES, partition
 
@@ -44,11 +44,19 @@ class Done:
 
 
 async def forget_user(
-    conn: Connection, home: Path, tenant: str, user: str, *, archive: Path, is_embedded: bool
+    conn: Connection,
+    home: Path,
+    tenant: str,
+    user: str,
+    *,
+    archive: Path,
+    is_embedded: bool,
+    also: Also | None = None,
 ) -> Done:
     """Remove the user's rows everywhere, then what was made of them in files: those of cycles that
     had read them, rows that wait on disk, and the bytes that an embedded server would leave.
-    ``archive`` is the folder of whole days.
+    ``archive`` is the folder of whole days. ``also`` is awaited in the transaction that removes the
+    rows.
 
     An open cycle that had read them ends, without a release, and the next begins with the rest.
     ``conn`` is outside any transaction. Raises ArchiveError, ParquetUnavailable.
@@ -56,12 +64,14 @@ async def forget_user(
     traces: list[Traces] = []
     restarted: list[Cycle] = []
 
-    async def also(conn: Connection, trace: Traces) -> None:
+    async def end_cycles(conn: Connection, trace: Traces) -> None:
         traces.append(trace)
         restarted.extend(await ledger.restart(conn, trace.cycles, REASON))
         await ledger.remove_messages(conn, trace.cycles)
+        if also is not None:
+            await also(conn)
 
-    forgotten, brought = await forget_everywhere(conn, tenant, user, archive, also=also)
+    forgotten, brought = await forget_everywhere(conn, tenant, user, archive, also=end_cycles)
     left: list[str] = []
     for cycle in restarted:
         left += await _take_back(conn, home, cycle)

@@ -30,7 +30,7 @@ from liveweights.learn.job import WEIGHTS, Job, Result
 from liveweights.learn.settings import LearnSettings
 from liveweights.record.window import copy_claim, find_gone, leave_out
 from liveweights.release import aliases, ancestry, moves
-from liveweights.store.database import Connection
+from liveweights.store.database import Also, Connection
 from liveweights.weights import signing
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import HASHES
@@ -80,14 +80,20 @@ class Unlearnt:
 
 
 async def unlearn(
-    conn: Connection, settings: WorkerSettings, home: Path, influenced: Collection[str]
+    conn: Connection,
+    settings: WorkerSettings,
+    home: Path,
+    influenced: Collection[str],
+    *,
+    also: Also | None = None,
 ) -> Unlearnt | None:
     """Compute anew what is live under the alias of ``settings``, without what was removed from the
     record, and let the gate judge it; None where nothing ``influenced`` is live.
 
     Other weights are judged by a cycle of the alias, which replaces the open one, if there is one;
     they are released if no harm is seen. Where nothing is left to learn from, what was live before
-    is so at once. ``conn`` is outside any transaction. Doing it again computes the same again.
+    is so at once; ``also`` is awaited in the transaction of either. ``conn`` is outside any
+    transaction. Doing it again computes the same again.
     Raises CannotUnlearn, LearnerFailed, UnknownAlias, NotRegistered, Tampered, DeltaError.
     """
     was = (await aliases.read(conn, settings.alias)).live
@@ -102,7 +108,7 @@ async def unlearn(
     for turn in turns:
         recomputed, now, baseline = await bench.recompute(turn, now, baseline)
         done.append(recomputed)
-    trial = await _release(conn, settings.alias, now, is_new=now != clean)
+    trial = await _release(conn, settings.alias, now, is_new=now != clean, also=also)
     return Unlearnt(alias=settings.alias, was=was, now=now.id, turns=tuple(done), trial=trial)
 
 
@@ -148,12 +154,16 @@ async def _find_baseline(conn: Connection, alias: str, checkpoint: Checkpoint) -
     return Baseline({}, {})
 
 
-async def _release(conn: Connection, alias: str, now: Checkpoint, *, is_new: bool) -> int | None:
+async def _release(
+    conn: Connection, alias: str, now: Checkpoint, *, is_new: bool, also: Also | None
+) -> int | None:
     """Let the gate judge what was computed, or go back to what was there; the cycle that does."""
     await conn.commit()
     async with conn.transaction():
         if (await aliases.read(conn, alias)).live == now.id:
             return None
+        if also is not None:
+            await also(conn)
         if await ledger.current(conn, alias) is not None:
             await ledger.cancel(conn, alias, REASON)
         if not is_new:

@@ -34,13 +34,17 @@ class Connections:
         self._slots = Slots(at_once, waiting)
 
     @asynccontextmanager
-    async def take(self, tenant: str = "") -> AsyncGenerator[Connection]:
-        """One, in a transaction. Raises ApiError 429 where too many wait, 408 where a statement
-        takes too long."""
+    async def take(self, tenant: str = "", *, writes: bool = False) -> AsyncGenerator[Connection]:
+        """One, in a transaction, in which Postgres refuses every change but where it ``writes``:
+        whoever does has the audit to think of. Raises ApiError 429 where too many wait, 408 where a
+        statement takes too long."""
         longest = self._longest or LONGEST_SECONDS
+        begin = f"set local statement_timeout = '{longest}s'"
+        if not writes:
+            begin += "; set transaction read only"
         try:
             async with self._slots.hold(1, tenant=tenant), self._pool.connection() as conn:
-                await conn.execute(f"set local statement_timeout = '{longest}s'".encode())
+                await conn.execute(begin.encode(), prepare=False)  # they are two statements
                 yield conn
         except QueueFull as error:
             raise too_many(f"Too many ask at once: {error}.", "queue", 2.0) from None

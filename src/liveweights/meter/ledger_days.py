@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import LiteralString, cast
@@ -51,6 +52,9 @@ class SealedDay:
     closed_at: datetime
 
 
+Also = Callable[[Connection, Sequence[SealedDay]], Awaitable[None]]
+
+
 async def read_days(conn: Connection) -> list[SealedDay]:
     """In order, the opening first."""
     cursor = await conn.execute("select day, entries, hash, closed_at from ledger_days order by 1")
@@ -67,9 +71,9 @@ async def hash_day(conn: Connection, day: date, before: bytes) -> tuple[int, byt
     return count, digest.digest()
 
 
-async def close_days(conn: Connection) -> list[SealedDay]:
-    """Seal every day that is over, all in one transaction; those that were. ``conn`` is outside
-    any transaction."""
+async def close_days(conn: Connection, *, also: Also | None = None) -> list[SealedDay]:
+    """Seal every day that is over, all in one transaction, in which ``also`` is awaited if there
+    were any; those that were. ``conn`` is outside any transaction."""
     closed: list[SealedDay] = []
     async with conn.transaction():
         cursor = await conn.execute(OVER)
@@ -95,6 +99,8 @@ async def close_days(conn: Connection) -> list[SealedDay]:
             )
             (closed_at,) = cast(tuple[datetime], await cursor.fetchone())
             closed.append(SealedDay(day, count, before, closed_at))
+        if also is not None and closed:
+            await also(conn, closed)
     return closed
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -72,8 +72,14 @@ async def find_due(conn: Connection, settings: RecordSettings, today: date) -> l
     return [day for day in await days(conn) if day < last and day not in back]
 
 
-async def archive(conn: Connection, day: date, folder: Path | None) -> Archived:
+AlsoArchived = Callable[[Connection, Archived], Awaitable[None]]
+
+
+async def archive(
+    conn: Connection, day: date, folder: Path | None, *, also: AlsoArchived | None = None
+) -> Archived:
     """Take ``day`` out of Postgres, with its files in ``folder`` first; None drops it for good.
+    ``also`` is awaited in the transaction that does.
 
     ``conn`` is outside any transaction. Killed anywhere, the rows are in Postgres, in complete
     files, or in both; the same call goes on. Writers wait for a moment at the end.
@@ -95,6 +101,8 @@ async def archive(conn: Connection, day: date, folder: Path | None) -> Archived:
                 await conn.execute("lock table generations, feedback in access exclusive mode")
                 if (counts, last) == await _look(conn, day):
                     await _drop(conn, day, counts, files)
+                    if also is not None:
+                        await also(conn, await _find(conn, day))
                     break
         except psycopg.errors.LockNotAvailable:
             await asyncio.sleep(0.1 * (attempt + 1))

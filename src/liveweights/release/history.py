@@ -36,14 +36,14 @@ def former_lives(releases: Sequence[Release]) -> list[str]:
     return stack[-2::-1]
 
 
-async def rollback_targets(conn: Connection, name: str) -> list[str]:
-    """The former live checkpoints that are still on disk, nearest first.
-
-    Inside a transaction they are kept from being pruned until it ends.
-    """
+async def rollback_targets(conn: Connection, name: str, *, lock: bool = False) -> list[str]:
+    """The former live checkpoints that are still on disk, nearest first; with ``lock`` they are
+    kept from being pruned until the transaction ends."""
     former = former_lives(await read_history(conn, name))
+    locking = " for share" if lock else ""
     cursor = await conn.execute(
-        "select id from ancestry where id = any(%s) and pruned_at is null for share", (former,)
+        f"select id from ancestry where id = any(%s) and pruned_at is null{locking}".encode(),
+        (former,),
     )
     kept = {id_ for (id_,) in await cursor.fetchall()}
     return [checkpoint for checkpoint in former if checkpoint in kept]

@@ -68,7 +68,7 @@ async def rollback(
     """
     async with pointing(conn, to):
         alias = await select(conn, name, lock=True, version=version)
-        target = to or next(iter(await rollback_targets(conn, name)), None)
+        target = to or next(iter(await rollback_targets(conn, name, lock=True)), None)
         if target is None:
             raise AliasError(f"{name!r} has had no checkpoint before {alias.live}; say which one")
         if target == alias.live:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -33,6 +33,9 @@ class Doomed:
     id: str
     size: int
     why: str
+
+
+Also = Callable[[Connection, Doomed], Awaitable[None]]
 
 
 def choose(
@@ -140,19 +143,27 @@ async def find_doomed(
 
 
 async def prune(
-    conn: Connection, registry: Registry, cache: Path, settings: RetentionSettings
+    conn: Connection,
+    registry: Registry,
+    cache: Path,
+    settings: RetentionSettings,
+    *,
+    also: Also | None = None,
 ) -> list[Doomed]:
     """Take what the policy lets go; what was made of it for an engine goes too.
 
     A checkpoint is marked in the database before its files go, with its row locked against every
     alias change, and everything is looked at again under that lock: what became needed stays.
-    A crash in between leaves files that the next call removes.
+    ``also`` is awaited in the transaction that marks it. A crash in between leaves files that the
+    next call removes.
     """
     for doomed in await find_doomed(conn, registry, settings):
         async with conn.transaction():
             await conn.execute("select 1 from ancestry where id = %s for update", (doomed.id,))
             if doomed.id not in await read_needed(conn, settings.rollback_targets):
                 await mark_pruned(conn, doomed.id)
+                if also is not None:
+                    await also(conn, doomed)
     await conn.commit()
     gone = await remove_pruned(conn, registry, cache)
     registry.sweep()

@@ -10,7 +10,7 @@ import psycopg
 from liveweights.release import aliases, ancestry, moves
 from liveweights.release.alias import AliasError, AnotherBase, UnknownAlias
 from liveweights.release.deployments import ALIVE
-from liveweights.store.database import Connection
+from liveweights.store.database import Also, Connection
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.registry import register, unregister
 
@@ -23,13 +23,15 @@ async def stand(
     *,
     model: str,
     switch: bool = False,
+    also: Also | None = None,
 ) -> str:
     """Register ``base`` and let the alias ``name`` stand on it; what is live of it then.
 
     An alias that is not there is made. One that never had an answer to give, because its first
     start failed, is made anew. One that stands on another base is left alone, and nothing is
-    registered, unless ``switch`` says so. ``model`` is how the user calls the base. Raises
-    AnotherBase, and AliasError where instances serve what would be switched away from.
+    registered, unless ``switch`` says so: then ``also`` is awaited in the transaction that lets it
+    go over. ``model`` is how the user calls the base. Raises AnotherBase, and AliasError where
+    instances serve what would be switched away from.
     """
     async with conn.transaction():
         # One start after the other: each sees what the one before it has settled.
@@ -54,6 +56,8 @@ async def stand(
         if alias is None:
             return (await aliases.create(conn, name, base.id)).live
         if root != base.id:
+            if also is not None:
+                await also(conn)
             return (await moves.switch(conn, name, base.id, reason=f"started with {model}")).live
         return alias.live
 

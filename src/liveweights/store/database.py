@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeAlias
 
 import psycopg
 from psycopg import AsyncConnection, sql
@@ -14,6 +14,8 @@ from psycopg_pool import AsyncConnectionPool
 
 Connection = AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
+Also: TypeAlias = Callable[[Connection], Awaitable[None]]
+"""What is done besides, in the same transaction."""
 
 
 class BadAddress(ValueError):

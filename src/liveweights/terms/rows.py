@@ -87,15 +87,17 @@ async def add_override(conn: Connection, one: Override) -> int:
     return row[0]
 
 
-async def end_override(conn: Connection, number: int, who: str) -> None:
-    """Take it back; the row stays. Raises NoSuchOverride."""
+async def end_override(conn: Connection, number: int, who: str) -> str:
+    """Take it back; the row stays. The model that it was for. Raises NoSuchOverride."""
     cursor = await conn.execute(
         "update terms_overrides set ended_at = now(), ended_by = %s"
-        " where number = %s and ended_at is null",
+        " where number = %s and ended_at is null returning model",
         (who, number),
     )
-    if not cursor.rowcount:
+    row = await cursor.fetchone()
+    if row is None:
         raise NoSuchOverride(f"there is no override {number} that could be taken back")
+    return row[0]
 
 
 async def read_overrides(conn: Connection, day: datetime.date | None = None) -> list[Kept]:

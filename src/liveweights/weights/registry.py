@@ -216,8 +216,9 @@ def _hash(folder: Path) -> dict[str, str]:
 
 async def register(
     conn: Connection, checkpoint: Checkpoint, card: Mapping[str, Any] | None = None
-) -> None:
-    """Tell the database of a checkpoint; ``card`` is read from its folder where None.
+) -> bool:
+    """Tell the database of a checkpoint; ``card`` is read from its folder where None. Whether that
+    changed anything.
 
     Doing it again only notes where the folder is now. Raises NotRegistered where base or parent
     are not known yet.
@@ -226,7 +227,7 @@ async def register(
         card = json.loads((checkpoint.folder / CARD).read_text())
     try:
         async with conn.transaction():
-            await conn.execute(
+            cursor = await conn.execute(
                 "insert into checkpoints (id, kind, folder, base, parent, card)"
                 " values (%s, %s, %s, %s, %s, %s)"
                 " on conflict (id) do update set folder = excluded.folder"
@@ -245,6 +246,7 @@ async def register(
             f"{checkpoint.id} cannot be registered before its base and parent:"
             f" {error.diag.message_detail}"
         ) from error
+    return cursor.rowcount > 0
 
 
 async def register_parents(

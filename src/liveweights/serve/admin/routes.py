@@ -12,14 +12,17 @@ import psycopg
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
+from liveweights.access.audit import OPERATOR_KEY, Do, Event, carry_out
 from liveweights.http.authentication import Authenticator
 from liveweights.http.connections import Connections
 from liveweights.http.errors import ApiError, bad_request, database_away
 from liveweights.http.routes import Mount, Route, Routes
 from liveweights.http.wire import check_json, decode, read_body, read_query, reply
 from liveweights.meter import key_rows, tenants
+from liveweights.meter.key_rows import KeyRow
 from liveweights.meter.price_rows import CurrencyError
 from liveweights.meter.rights import Rights
+from liveweights.meter.tenants import Tenant
 from liveweights.serve.admin.objects import (
     KeyList,
     MadeKey,
@@ -40,20 +43,22 @@ PRIVATE = ((b"cache-control", b"no-store"),)
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
 
 T = TypeVar("T", bound=msgspec.Struct)
+Done = TypeVar("Done")
 
 
 class Admin:
-    """Each raises ApiError 401 without the operator's key."""
+    """Each raises ApiError 401 without the operator's key. What changes something says so for the
+    audit, in the same transaction."""
 
     def __init__(self, pool: Pool, authenticator: Authenticator) -> None:
         self._connections = Connections(pool)
         self._authenticator = authenticator
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncGenerator[Connection]:
+    async def _connection(self, *, writes: bool = False) -> AsyncGenerator[Connection]:
         """Raises ApiError 400 (currencies differ), 404 (it is not there), 408, 429, 503."""
         try:
-            async with self._connections.take() as conn:
+            async with self._connections.take(writes=writes) as conn:
                 yield conn
         except AWAY:
             raise database_away("Keys and tenants cannot be read or changed") from None
@@ -61,6 +66,11 @@ class Admin:
             raise bad_request(_sentence(error), "currency", "currency_mismatch") from None
         except LookupError as error:
             raise ApiError(404, _sentence(error), code="not_found") from None
+
+    async def _change(self, do: Do[Done]) -> Done:
+        """Raises ApiError as ``_connection``."""
+        async with self._connection(writes=True) as conn:
+            return await carry_out(conn, OPERATOR_KEY, do)
 
     async def _read(self, scope: Scope, receive: Receive, type: type[T]) -> T:
         """The body; an empty one says nothing. Raises ApiError 400, 413, 415."""
@@ -82,9 +92,13 @@ class Admin:
         asked = await self._read(scope, receive, NewTenant)
         said = msgspec.structs.asdict(asked)
         name = said.pop("name")
+
+        async def create(conn: Connection) -> tuple[Tenant, Event]:
+            made = await tenants.create_tenant(conn, name, tenants.Terms(**said))
+            return made, Event("create tenant", name, said)
+
         try:
-            async with self._connection() as conn:
-                tenant = await tenants.create_tenant(conn, name, tenants.Terms(**said))
+            tenant = await self._change(create)
         except ApiError as error:
             if error.status == 404:
                 raise ApiError(409, error.message, param="name", code="name_taken") from None
@@ -102,17 +116,24 @@ class Admin:
         """PATCH /admin/tenants/{tenant}"""
         await self._authenticator.check_operator(scope)
         name = _named(scope, "tenant")
-        asked = await self._read(scope, receive, TenantChange)
-        async with self._connection() as conn:
-            tenant = await tenants.set_tenant(conn, name, asked.given())
-        await _answer(send, 200, tenant)
+        given = (await self._read(scope, receive, TenantChange)).given()
+
+        async def change(conn: Connection) -> tuple[Tenant, Event | None]:
+            tenant = await tenants.set_tenant(conn, name, given)
+            return tenant, Event("change tenant", name, given) if given else None
+
+        await _answer(send, 200, await self._change(change))
 
     async def remove_tenant(self, scope: Scope, receive: Receive, send: Send) -> None:
         """DELETE /admin/tenants/{tenant}"""
         await self._authenticator.check_operator(scope)
         name = _named(scope, "tenant")
-        async with self._connection() as conn:
+
+        async def remove(conn: Connection) -> tuple[int, Event]:
             revoked = await tenants.remove_tenant(conn, name)
+            return revoked, Event("remove tenant", name, {"revoked": revoked})
+
+        revoked = await self._change(remove)
         await _answer(send, 200, RemovedTenant(name=name, revoked=revoked))
 
     async def add_credit(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -124,9 +145,12 @@ class Admin:
         asked = await self._read(scope, receive, NewCredit)
         if not asked.nanos:
             raise bad_request("'nanos' is 0: nothing was paid.", "nanos", "invalid_value")
-        async with self._connection() as conn:
+
+        async def add(conn: Connection) -> tuple[Tenant, Event]:
             tenant = await tenants.add_credit(conn, name, asked.nanos, asked.why)
-        await _answer(send, 200, tenant)
+            return tenant, Event("add credit", name, msgspec.structs.asdict(asked))
+
+        await _answer(send, 200, await self._change(add))
 
     async def list_keys(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /admin/keys, with ``?tenant=`` those of one."""
@@ -147,7 +171,8 @@ class Admin:
             if ends <= datetime.now(UTC):
                 raise bad_request("'expires_at' is over already.", "expires_at", "invalid_value")
         _check_route(asked.rights)
-        async with self._connection() as conn:
+
+        async def create(conn: Connection) -> tuple[MadeKey, Event]:
             row, key = await key_rows.create_key(
                 conn,
                 asked.tenant,
@@ -155,7 +180,10 @@ class Admin:
                 expires_at=asked.expires_at,
                 rights=asked.rights,
             )
-        await _answer(send, 201, MadeKey(key=key, row=row))
+            details = {"key": row.prefix, **msgspec.structs.asdict(asked)}
+            return MadeKey(key=key, row=row), Event("create key", row.tenant, details)
+
+        await _answer(send, 201, await self._change(create))
 
     async def show_key(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /admin/keys/{key}"""
@@ -169,16 +197,23 @@ class Admin:
         await self._authenticator.check_operator(scope)
         name, _, verb = _named(scope, "key").rpartition("/")
         if verb == "rotate":
-            asked = await self._read(scope, receive, Rotation)
-            grace = timedelta(seconds=asked.grace_seconds)
-            async with self._connection() as conn:
-                row, key = await key_rows.rotate_key(conn, name, grace)
-            await _answer(send, 200, MadeKey(key=key, row=row))
+            seconds = (await self._read(scope, receive, Rotation)).grace_seconds
+
+            async def rotate(conn: Connection) -> tuple[MadeKey, Event]:
+                row, key = await key_rows.rotate_key(conn, name, timedelta(seconds=seconds))
+                details = {"key": row.prefix, "grace_seconds": seconds}
+                return MadeKey(key=key, row=row), Event("rotate key", row.tenant, details)
+
+            await _answer(send, 200, await self._change(rotate))
         elif verb == "revoke":
             why = (await self._read(scope, receive, Revocation)).why
-            async with self._connection() as conn:
+
+            async def revoke(conn: Connection) -> tuple[KeyRow, Event]:
                 row = await key_rows.revoke_key(conn, name, why)
-            await _answer(send, 200, row)
+                details = {"key": row.prefix, "why": why}
+                return row, Event("revoke key", row.tenant, details)
+
+            await _answer(send, 200, await self._change(revoke))
         else:
             raise _unknown(scope)
 
