@@ -130,19 +130,22 @@ def compute_elsewhere(folder: Path, base: Path, ids: Sequence[list[int]]) -> lis
     return theirs
 
 
-async def learn_twice(run: Running) -> None:
-    """Until two candidates were promoted."""
+async def learn_twice(run: Running) -> str:
+    """Learn until two candidates were promoted, and no more; what is served from then on."""
     async with asyncio.timeout(1200):
         while (await run.status()).releases < 2:
             await asyncio.sleep(0.5)
+        await command(run, "cycle", "--pause", "what is served is shared")
+        while (status := await run.status()).cycle is not None:
+            await asyncio.sleep(0.5)
+    assert status.live is not None
+    return status.live
 
 
 async def learn_and_share(model: Path, folder: Path, private: Path, public: Path) -> str:
     keys = {"key": str(private), "public_key": str(public)}
     async with running(model, signing=keys, **SMALL) as run:
-        await learn_twice(run)
-        learnt = (await run.status()).live
-        assert learnt is not None
+        learnt = await learn_twice(run)
         ((base,),) = rows(
             run,
             "select b.folder from checkpoints c join checkpoints b on b.id = c.base"
