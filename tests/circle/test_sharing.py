@@ -136,6 +136,8 @@ async def learn_twice(run: Running) -> str:
         while (await run.status()).releases < 2:
             await asyncio.sleep(0.5)
         await command(run, "cycle", "--pause", "what is served is shared")
+        if (await run.status()).cycle is not None:
+            await command(run, "cycle", "--cancel", "what is served is shared")
         while (status := await run.status()).cycle is not None:
             await asyncio.sleep(0.5)
     assert status.live is not None
