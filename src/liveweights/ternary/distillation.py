@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from liveweights.machine import available_memory
+from liveweights.ternary.job import STEP
 from liveweights.ternary.layers import TernaryLinear
 from liveweights.weights.staging import publish, staged
 from liveweights.weights.ternary.matrix import TernaryMatrix
@@ -94,8 +95,9 @@ def place_latents(weight_NK: Tensor, packed: TernaryLinear) -> Tensor:
 
 def _round_input(x: Tensor) -> Tensor:
     """As the kernels round, with a gradient as if they did not."""
-    step = x.detach().abs().amax(dim=-1, keepdim=True).clamp(min=1e-30) / 127
-    return x + ((x.detach() / step).round() * step - x.detach())
+    given = x.detach().unflatten(-1, (-1, STEP))
+    step = given.abs().amax(dim=-1, keepdim=True).clamp(min=1e-30) / 127
+    return x + (((given / step).round() * step).flatten(-2) - x.detach())
 
 
 def divergence(

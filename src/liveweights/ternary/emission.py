@@ -7,7 +7,8 @@ A token's activations are K bytes in the order in which a kernel reads them: of 
 for each of four shifts, W bytes, of which 16 neighbours each belong to 64 columns (``matrix``).
 What does not fill a vector comes after that, 64 columns each in their own order. Beside them are
 K/16 sums: minus the sum of the 4 by 4 activations that a place of the vector gets, so that codes,
-which are trits plus one, give what the trits would.
+which are trits plus one, give what the trits would; and K/64 steps, by which 64 columns' bytes are
+multiplied.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 from llvmlite import ir
 
 from liveweights.ternary.instructions import Instructions, portable_dot
-from liveweights.ternary.job import BLOCK, JOB
+from liveweights.ternary.job import BLOCK, JOB, STEP
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 F16, F32 = ir.HalfType(), ir.FloatType()
@@ -119,7 +120,7 @@ def emit_product(instructions: Instructions, group: int, tile: int) -> str:
     """``product(job)``: takes blocks of rows for as long as there are any, and writes what each
     gives for every token, ``tile`` tokens at a time.
 
-    ``out`` [T, N] float32 = steps [T] * sum over groups of scale * (trits . activations).
+    ``out`` [T, N] float32 = sum over 64 columns each of scale * step * (trits . activations).
     """
     module = ir.Module("product")
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER]), "product")
@@ -170,14 +171,15 @@ def _emit_tile(
     rows = [b.add(row, number(r)) for r in range(BLOCK)]
     rows = [b.select(b.icmp_signed("<", one, last), one, last) for one in rows]
     tokens = [b.add(token, number(t)) for t in range(tile)]
-    bytes_, scales = b.lshr(columns, number(2)), b.sdiv(columns, number(group))
+    bytes_, groups = b.lshr(columns, number(2)), b.sdiv(columns, number(group))
     codes = [at(b, job["codes"], b.mul(one, bytes_)) for one in rows]
-    steps = [at(b, job["scales"], b.mul(b.mul(one, scales), number(2))) for one in rows]
+    scales = [at(b, job["scales"], b.mul(b.mul(one, groups), number(2))) for one in rows]
     activations = [at(b, job["activations"], b.mul(one, columns)) for one in tokens]
     sums = [at(b, job["sums"], b.mul(one, bytes_)) for one in tokens]
+    steps = [at(b, job["steps"], b.mul(one, b.lshr(columns, number(4)))) for one in tokens]
 
     wide = Strip(instructions.width, instructions.dot)
-    operands = (codes, steps, activations, sums)
+    operands = (codes, scales, activations, sums, steps)
     ahead = b.mul(bytes_, number(BLOCK))
     whole = b.and_(columns, number(-wide.columns))
     totals = _emit_strip(b, wide, group, operands, span=(number(0), whole), ahead=ahead)
@@ -186,12 +188,10 @@ def _emit_tile(
         rest = _emit_strip(b, narrow, group, operands, span=(whole, columns), ahead=ahead)
         totals = [b.fadd(one, other) for one, other in zip(totals, rest, strict=True)]
     for t, one in enumerate(tokens):
-        step = load(b, at(b, job["steps"], b.mul(one, number(4))), F32)
         for r, written in enumerate(rows):
             offset = b.mul(b.add(b.mul(one, job["width"]), written), number(4))
-            value = b.fmul(totals[r * tile + t], step)
             target = b.bitcast(at(b, job["out"], offset), F32.as_pointer())
-            b.store(value, target, align=4)
+            b.store(totals[r * tile + t], target, align=4)
 
 
 def _emit_strip(
@@ -205,7 +205,7 @@ def _emit_strip(
 ) -> list[Any]:
     """The sums [R * T] of the columns from one on to before another. The codes that lie ``ahead``
     bytes behind are asked of the memory meanwhile."""
-    codes, scales, activations, sums = operands
+    codes, scales, activations, sums, steps = operands
     tile = len(activations)
     bytes_ = ir.VectorType(I8, strip.width)
     words, floats = ir.VectorType(I32, strip.lanes), ir.VectorType(F32, strip.lanes)
@@ -221,14 +221,15 @@ def _emit_strip(
         ]
         offset = b.lshr(column, number(2))
         starts = [load(b, at(b, one, offset), words) for one in sums]
-        for r, (row, steps) in enumerate(zip(codes, scales, strict=True)):
+        stepped = [_load_steps(b, one, column, strip) for one in steps]
+        for r, (row, scaled) in enumerate(zip(codes, scales, strict=True)):
             place = at(b, row, offset)
             _prefetch(b, at(b, place, ahead))
             parts = _unpack(b, load(b, place, bytes_), strip.width)
-            scale = _load_scales(b, steps, column, group, strip)
+            scale = _load_scales(b, scaled, column, group, strip)
             for t in range(tile):
                 whole = strip.dot(b, parts, given[t], starts[t])
-                value = b.sitofp(whole, floats)
+                value = b.fmul(b.sitofp(whole, floats), stepped[t])
                 total = turn.values[r * tile + t]
                 name = f"llvm.fma.v{strip.lanes}f32"
                 turn.handed.append(call(b, name, floats, [value, scale, total]))
@@ -246,13 +247,20 @@ def _unpack(b: Any, packed: Any, width: int) -> list[Any]:
     return [b.and_(one, mask) for one in shifted]
 
 
-def _load_scales(b: Any, steps: Any, column: Any, group: int, strip: Strip) -> Any:
+def _load_steps(b: Any, steps: Any, column: Any, strip: Strip) -> Any:
+    """The step of each place of the vector, float32."""
+    count = strip.columns // STEP
+    kind: Any = F32 if count == 1 else ir.VectorType(F32, count)
+    return spread(b, load(b, at(b, steps, b.lshr(column, number(4))), kind), strip.lanes)
+
+
+def _load_scales(b: Any, scales: Any, column: Any, group: int, strip: Strip) -> Any:
     """The scale of each place of the vector, float32."""
     count = max(1, strip.columns // group)
     offset = b.mul(b.lshr(column, number(group.bit_length() - 1)), number(2))
     kind: Any = F16 if count == 1 else ir.VectorType(F16, count)
     to: Any = F32 if count == 1 else ir.VectorType(F32, count)
-    return spread(b, b.fpext(load(b, at(b, steps, offset), kind), to), strip.lanes)
+    return spread(b, b.fpext(load(b, at(b, scales, offset), kind), to), strip.lanes)
 
 
 def _add_up(b: Any, vector: Any, lanes: int) -> Any:
@@ -268,7 +276,7 @@ def _add_up(b: Any, vector: Any, lanes: int) -> Any:
 
 def emit_rounding(width: int) -> str:
     """``round(x, tokens, columns, activations, sums, steps)``: ``x`` [T, K] float32 as bytes and a
-    step per token, x ~ byte * step with step = max |x| / 127, in the order for ``width``."""
+    step per 64 columns, x ~ byte * step with step = max |x| / 127, in the order for ``width``."""
     module = ir.Module("rounding")
     kinds = [POINTER, I64, I64, POINTER, POINTER, POINTER]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), "round")
@@ -278,44 +286,34 @@ def emit_rounding(width: int) -> str:
     with loop(b, number(0), tokens, 1) as turn:
         begin = b.mul(turn.index, columns)
         values = at(b, x, b.mul(begin, number(4)))
-        largest = _emit_largest(b, values, columns)
-        limit = ir.Constant(F32, 127.0)
-        step = at(b, steps, b.mul(turn.index, number(4)))
-        b.store(b.fdiv(largest, limit), b.bitcast(step, F32.as_pointer()), align=4)
-        none = b.fcmp_ordered("==", largest, ir.Constant(F32, 0.0))
-        inverse = b.select(none, ir.Constant(F32, 0.0), b.fdiv(limit, largest))
-        targets = at(b, activations, begin), at(b, sums, b.lshr(begin, number(2)))
+        targets = (
+            at(b, activations, begin),
+            at(b, sums, b.lshr(begin, number(2))),
+            at(b, steps, b.lshr(begin, number(4))),
+        )
         for strip, span in ((width, (number(0), whole)), (16, (whole, columns))):
             with loop(b, *span, 4 * strip) as block, loop(b, number(0), number(strip), 16) as part:
-                _emit_chunk(b, values, inverse, targets, (strip, block.index, part.index))
+                _emit_chunk(b, values, targets, (strip, block.index, part.index))
     b.ret_void()
     return str(module)
 
 
-def _emit_largest(b: Any, values: Any, columns: Any) -> Any:
-    """The largest magnitude of a token's values: as integers they are in the same order."""
-    words = ir.VectorType(I32, 16)
-    mask = ir.Constant(words, [0x7FFFFFFF] * 16)
-    with loop(b, number(0), columns, 16, [ir.Constant(words, [0] * 16)]) as turn:
-        loaded = load(b, at(b, values, b.mul(turn.index, number(4))), words)
-        turn.handed.append(
-            call(b, "llvm.umax.v16i32", words, [turn.values[0], b.and_(loaded, mask)])
-        )
-    return b.bitcast(call(b, "llvm.vector.reduce.umax.v16i32", I32, turn.values), F32)
-
-
-def _emit_chunk(
-    b: Any, values: Any, inverse: Any, targets: tuple[Any, Any], place: tuple[int, Any, Any]
-) -> None:
-    """64 columns: 16 bytes for each shift, and four sums."""
-    activations, sums = targets
+def _emit_chunk(b: Any, values: Any, targets: tuple[Any, ...], place: tuple[int, Any, Any]) -> None:
+    """64 columns: 16 bytes for each shift, four sums, and a step."""
+    activations, sums, steps = targets
     strip, block, part = place
     column = b.add(block, b.mul(part, number(4)))
     floats, words = ir.VectorType(F32, 16), ir.VectorType(I32, 16)
+    offsets = [b.mul(b.add(column, number(16 * shift)), number(4)) for shift in range(4)]
+    given = [load(b, at(b, values, offset), floats) for offset in offsets]
+    largest, limit = _find_largest(b, given), ir.Constant(F32, 127.0)
+    step = b.bitcast(at(b, steps, b.lshr(column, number(4))), F32.as_pointer())
+    b.store(b.fdiv(largest, limit), step, align=4)
+    none = b.fcmp_ordered("==", largest, ir.Constant(F32, 0.0))
+    inverse = spread(b, b.select(none, ir.Constant(F32, 0.0), b.fdiv(limit, largest)), 16)
     total: Any = ir.Constant(words, [0] * 16)
-    for shift in range(4):
-        offset = b.mul(b.add(column, number(16 * shift)), number(4))
-        scaled = b.fmul(load(b, at(b, values, offset), floats), spread(b, inverse, 16))
+    for shift, value in enumerate(given):
+        scaled = b.fmul(value, inverse)
         rounded = b.fptosi(call(b, "llvm.rint.v16f32", floats, [scaled]), words)
         total = b.add(total, rounded)
         target = at(b, activations, b.add(block, b.add(number(strip * shift), part)))
@@ -328,3 +326,14 @@ def _emit_chunk(
         added = b.sub(added, b.shuffle_vector(total, total, picked))
     target = at(b, sums, b.lshr(column, number(2)))
     b.store(added, b.bitcast(target, fours.as_pointer()), align=4)
+
+
+def _find_largest(b: Any, vectors: Sequence[Any]) -> Any:
+    """The largest magnitude in vectors [16]: as integers magnitudes are in the same order."""
+    words = ir.VectorType(I32, 16)
+    mask = ir.Constant(words, [0x7FFFFFFF] * 16)
+    largest: Any = ir.Constant(words, [0] * 16)
+    for vector in vectors:
+        magnitude = b.and_(b.bitcast(vector, words), mask)
+        largest = call(b, "llvm.umax.v16i32", words, [largest, magnitude])
+    return b.bitcast(call(b, "llvm.vector.reduce.umax.v16i32", I32, [largest]), F32)

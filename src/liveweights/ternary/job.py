@@ -4,6 +4,8 @@ from __future__ import annotations
 
 BLOCK = 4
 """Rows that are computed together."""
+STEP = 64
+"""Columns of which a token's activations are rounded with one step."""
 JOB = ("codes", "scales", "activations", "sums", "steps", "out", "rows", "columns", "tokens",
        "width", "taken", "share")  # fmt: skip
 """The 64-bit fields of a job: six addresses; N, K, how many tokens, values from one token's output

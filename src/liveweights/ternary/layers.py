@@ -44,7 +44,7 @@ class _Stored(torch.nn.Module):
 class TernaryLinear(_Stored, torch.nn.Linear):
     """``torch.nn.Linear`` with frozen ternary weights.
 
-    On a CPU activations are rounded to bytes, one step per token, and the kernels multiply. On
+    On a CPU activations are rounded to bytes, a step per 64 of them, and the kernels multiply. On
     other devices weights are dequantised for each call. Gradients pass to the input as through the
     unrounded product; weights get none.
     """

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from liveweights.ternary.compilation import chosen, product, rounding
 from liveweights.ternary.instructions import Instructions
-from liveweights.ternary.job import BLOCK, JOB
+from liveweights.ternary.job import BLOCK, JOB, STEP
 from liveweights.ternary.threads import runner
 from liveweights.weights.ternary.matrix import TernaryMatrix
 
@@ -34,8 +34,8 @@ def multiply(
     """[T, N] float32 of ``x_TK`` float32, contiguous; ``codes`` and ``scales`` as ``TernaryMatrix``
     has them.
 
-    Each token's activations are rounded to bytes with one step (max |x| / 127); what they give with
-    the weights is exact within a group, and summed in float32. Raises NoCompiler.
+    64 of a token's activations each are rounded to bytes with one step (max |x| / 127); what they
+    give with the weights is exact, and summed in float32. Raises NoCompiler.
     """
     instructions = instructions or chosen()
     tokens, columns = x_TK.shape
@@ -43,7 +43,7 @@ def multiply(
     tile = next((tile for tile in TILES if tokens <= tile), TILES[-1])
     padded = -(-tokens // tile) * tile
     # One piece of memory: bytes, sums and steps. What is padded is computed and not looked at.
-    room = torch.empty(padded * (columns + columns // 4 + 4), dtype=torch.uint8)
+    room = torch.empty(padded * (columns + columns // 4 + columns // 16), dtype=torch.uint8)
     activations = room.data_ptr()
     sums = activations + padded * columns
     steps = sums + padded * (columns // 4)
@@ -57,8 +57,8 @@ def multiply(
         count = min(panel, padded - begin)
         job = _Job(
             codes.data_ptr(), scales.data_ptr(), activations + begin * columns,
-            sums + begin * (columns // 4), steps + begin * 4, out.data_ptr() + begin * rows * 4,
-            rows, columns, count, rows, 0, share,
+            sums + begin * (columns // 4), steps + begin * (columns // 16),
+            out.data_ptr() + begin * rows * 4, rows, columns, count, rows, 0, share,
         )  # fmt: skip
         if threads == 1:
             code.call(ctypes.addressof(job))
@@ -70,20 +70,22 @@ def multiply(
 def round_activations(
     x_TK: NDArray[np.float32],
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Bytes [T, K] and steps [T], as the kernels round."""
-    largest = np.abs(x_TK).max(axis=-1)
+    """Bytes [T, K] and steps [T, K/64], as the kernels round."""
+    blocks = x_TK.reshape(len(x_TK), -1, STEP)
+    largest = np.abs(blocks).max(axis=-1)
     inverse = np.divide(np.float32(127), largest, out=np.zeros_like(largest), where=largest != 0)
-    return np.rint(x_TK * inverse[:, None]).astype(np.int8), largest / np.float32(127)
+    bytes_ = np.rint(blocks * inverse[..., None]).astype(np.int8)
+    return bytes_.reshape(x_TK.shape), largest / np.float32(127)
 
 
 def multiply_exactly(x_TK: NDArray[np.float32], matrix: TernaryMatrix) -> NDArray[np.float64]:
-    """What ``multiply`` computes, [T, N], by plain arithmetic: whole numbers within a group, and
-    sums in float64. Kernels may differ from it by their summing in float32."""
-    bytes_TK, steps_T = round_activations(x_TK)
+    """What ``multiply`` computes, [T, N], by plain arithmetic: whole numbers of 64 columns each,
+    and sums in float64. Kernels may differ from it by their summing in float32."""
+    bytes_TK, steps = round_activations(x_TK)
     rows, columns = matrix.shape
-    groups = columns // matrix.group
-    trits = matrix.trits().reshape(rows, groups, matrix.group).astype(np.int64)
-    grouped = bytes_TK.reshape(-1, groups, matrix.group).astype(np.int64)
-    whole_TNG = np.einsum("tgk,ngk->tng", grouped, trits)
-    sums_TN = (whole_TNG * matrix.scales.astype(np.float64)).sum(axis=-1)
-    return sums_TN * steps_T[:, None].astype(np.float64)
+    blocks = columns // STEP
+    trits = matrix.trits().reshape(rows, blocks, STEP).astype(np.int64)
+    given = bytes_TK.reshape(-1, blocks, STEP).astype(np.int64)
+    whole_TNB = np.einsum("tbk,nbk->tnb", given, trits)
+    scales_NB = matrix.scales.astype(np.float64).repeat(matrix.group // STEP, axis=1)
+    return (whole_TNB * scales_NB * steps.astype(np.float64)[:, None]).sum(axis=-1)

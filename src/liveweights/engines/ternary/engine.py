@@ -44,8 +44,8 @@ class TernaryEngine(TorchEngine):
     @property
     def tolerance(self) -> float:
         """Mean absolute difference in nats between raw log-probabilities here and those of the same
-        weights with activations in float32."""
-        return 0.1
+        weights with activations in float32: 0.15 of a ternary SmolLM2-135M (docs/ternary.md)."""
+        return 0.2
 
     def _read(self, folder: Path) -> tuple[Any, Choices]:
         if read_layout(folder) is None:
