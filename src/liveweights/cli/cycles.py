@@ -139,11 +139,9 @@ def cycle(
 
 
 async def _begin(conn: Connection, worker: WorkerSettings) -> tuple[Cycle, Event | None]:
-    open_ = await ledger.current(conn, worker.alias)
-    cycle = await begin_now(conn, worker)
-    if open_ is not None:
-        return cycle, None
-    return cycle, Event("begin cycle", worker.alias, {"cycle": cycle.id})
+    cycle, began = await begin_now(conn, worker)
+    event = Event("begin cycle", worker.alias, {"cycle": cycle.id}) if began else None
+    return cycle, event
 
 
 async def _cancel(conn: Connection, alias: str, reason: str) -> tuple[Cycle, Event]:

@@ -89,7 +89,7 @@ def _change(home: Path, config: Path | None, owner: str, event: Event, work: Wor
         return await _work(home, settings.databases, owner, work)
 
     if is_nowhere(settings, home):
-        return _ask(home, config, owner, work)
+        return asyncio.run(_work(home, settings.databases, owner, work))
     return write(settings, home, do)
 
 

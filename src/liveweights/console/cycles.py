@@ -186,9 +186,8 @@ async def steer(conn: Connection, subject: Subject, sent: Sent) -> Done:
     try:
         match do:
             case "begin":
-                open_ = await ledger.current(conn, name)
-                cycle = await begin_now(conn, worker)
-                event = Event("begin cycle", name, {"cycle": cycle.id}) if not open_ else None
+                cycle, began = await begin_now(conn, worker)
+                event = Event("begin cycle", name, {"cycle": cycle.id}) if began else None
                 return Done(event=event, place=f"/cycles/{cycle.id}")
             case "cancel":
                 cycle = await ledger.cancel(conn, name, reason)

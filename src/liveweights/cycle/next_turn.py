@@ -25,16 +25,16 @@ async def read_next(conn: Connection, settings: WorkerSettings) -> tuple[News, A
     return news, plan(past, settings.learn, settings.gate)
 
 
-async def begin_now(conn: Connection, settings: WorkerSettings) -> Cycle:
-    """The open cycle of an alias; one that begins now, due or not, where none is open. Raises
-    AliasError while learning is paused."""
+async def begin_now(conn: Connection, settings: WorkerSettings) -> tuple[Cycle, bool]:
+    """The open cycle of an alias; one that begins now, due or not, where none is open; and whether
+    it began now. Raises AliasError while learning is paused."""
     await require_no_pause(conn, settings.alias)
     cycle = await ledger.current(conn, settings.alias)
     if cycle is not None:
-        return cycle
+        return cycle, False
     _, attempt = await read_next(conn, settings)
     learn = msgspec.to_builtins(attempt.change(settings.learn))
-    return await ledger.begin(conn, settings.alias, learn)
+    return await ledger.begin(conn, settings.alias, learn), True
 
 
 async def read_attempt(conn: Connection, settings: WorkerSettings, cycle: int) -> Attempt:
