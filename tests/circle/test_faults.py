@@ -14,7 +14,7 @@ from tests.circle.service import Part, Running, rows, running
 
 from liveweights.weights.registry import Registry, verify
 
-pytestmark = [pytest.mark.fault, pytest.mark.model]
+pytestmark = [pytest.mark.fault, pytest.mark.model, pytest.mark.alone]
 
 STATES = ("learning", "warming", "gating", "canary")
 PARTS: tuple[Part, ...] = ("engine", "api", "worker", "postgres")

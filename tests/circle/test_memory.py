@@ -23,7 +23,7 @@ from liveweights.serve.api.app import create_app
 from liveweights.store.database import open_pool
 from liveweights.weights.models import find
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
 ENGINE = {"kind": "torch", "context_length": 64, "threads": 1, "slots": 2, "cache_mib": 0}
 MODELS, USERS, REQUESTS = 10, 6, 15
 

@@ -22,7 +22,7 @@ from liveweights.weights.registry import Registry, verify
 from .crash import STARTING, Plan, end, fork, run_api, run_users, run_worker, until
 from .product import BASE, write_base
 
-pytestmark = [pytest.mark.fault, pytest.mark.forks]
+pytestmark = [pytest.mark.fault, pytest.mark.forks, pytest.mark.alone]
 
 MOST_STARTING = 16
 """Steps of a look that finds nothing to do; further ones are the same again."""

@@ -27,7 +27,7 @@ from liveweights.replay.client import Client
 from liveweights.replay.service import Service, free_port, write_config
 from liveweights.store.embedded import EmbeddedPostgres
 
-pytestmark = [pytest.mark.model, pytest.mark.fault]
+pytestmark = [pytest.mark.model, pytest.mark.fault, pytest.mark.alone]
 
 EXAMPLES = ROOT / "examples"
 SHOWN = "http://127.0.0.1:8090/v1"

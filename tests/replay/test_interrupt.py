@@ -14,6 +14,7 @@ import pytest
 pytestmark = [
     pytest.mark.model,
     pytest.mark.fault,
+    pytest.mark.alone,
     pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="processes are read there"),
 ]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
