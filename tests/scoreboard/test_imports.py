@@ -60,6 +60,13 @@ def test_what_names_only_the_resolved_is_not_taken_for_all(report: dict[str, obj
         parse_results(json.dumps(report))
 
 
+def test_instances_that_were_not_tried_are_not_left_out() -> None:
+    report = json.dumps({"resolved_ids": [ONE], "submitted_ids": [ONE], "total_instances": 2})
+    with pytest.raises(ScoreboardError, match=r"of 2 instances .* names 1 .*--instances FILE"):
+        parse_results(report)
+    assert [one.score for one in parse_results(report, [ONE, TWO])] == [0.0, 1.0]
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

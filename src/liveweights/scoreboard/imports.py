@@ -33,7 +33,8 @@ def parse_results(text: str, instances: Sequence[str] = ()) -> list[Result]:
 
     ``instances`` are the ids of all; those without a result score 0. Raises ScoreboardError for a
     text that has none of the shapes, an outcome that is no score in [0, 1], an id that is there
-    twice or is none of ``instances``, and results that name only what was resolved, without them.
+    twice or is none of ``instances``, and, without ``instances``, for a report that names only what
+    was resolved, or fewer instances than it is of.
     """
     try:
         value = msgspec.json.decode(text)
@@ -109,6 +110,12 @@ def _read_report(report: Mapping[str, Any], *, has_all: bool) -> list[Result]:
     resolved = {str(one) for one in report[name]}
     lists = [report[one] for one in TRIED if isinstance(report.get(one), list)]
     tried = {str(one) for ids in lists for one in ids} | resolved
+    total = report.get("total_instances")
+    if not has_all and isinstance(total, int) and len(tried) < total:
+        raise ScoreboardError(
+            f"it is of {total} instances (`total_instances`), but names {len(tried)} that were"
+            " tried; give the ids of all that count (--instances FILE): others score 0"
+        )
     return [_result(one, one in resolved) for one in tried]
 
 
