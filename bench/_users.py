@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import _npm
+from _looks import Looks
 from _rows import Row
 from liveweights.record.example import Example
 from liveweights.replay.asker import Manners
@@ -80,13 +82,15 @@ class Users(Protocol):
 class Developers:
     """They type files of packages; measured where nobody typed."""
 
-    def __init__(self, row: Row, sizes: Sizes, circle: Circle, cache: Path) -> None:
+    def __init__(
+        self, row: Row, sizes: Sizes, circle: Circle, *, cache: Path, looks: Looks
+    ) -> None:
         if row.language == "python":
             split = Corpus.find().split(SEED)
         else:
             found = _npm.find_corpus(cache)
             split = found.split(SEED, held_out_packages=HELD_OUT_SCRIPTS)
-        self._circle = circle
+        self._row, self._circle, self._looks = row, circle, looks
         self._react = with_corrections if row.signals == "corrections" else clicks_only
         self._typed = sessions(split.training, circle.traffic)
         unseen = split.held_out_packages
@@ -107,7 +111,9 @@ class Developers:
 
     async def look(self, whole: bool) -> Measurement:
         places = self._places if whole else self._places[: self._watched]
-        return await self._circle.measure(self._circle.live, places)
+        look = partial(self._circle.measure, self._circle.live, places)
+        base = self._circle.live is self._circle.base
+        return await (self._looks.find(self._row, places, look) if base else look())
 
     def watch(self, incumbent: Measurement, candidate: Measurement) -> dict[str, Any]:
         before = incumbent.outcomes[: self._watched]

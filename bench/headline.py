@@ -8,7 +8,8 @@ candidate goes live.
 
 --row NAME runs one row of the matrix (--rows tells them), each of which varies one thing of the
 usual one, or a pair; --matrix runs them all, each in a process of its own, and with --json FILE
-goes on where it was. Options that are given change the row.
+goes on where it was; what a base did is kept beside it, in FILE's .looks.json, for rows that begin
+with the same one. Options that are given change the row.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from _child import run_child
+from _looks import Looks
 from _models import find_model
 from _report import arguments, finish, table
 from _rows import ROWS, Row, changed, find_row
@@ -41,7 +43,9 @@ _ROW_S = "; empty: the row's"
 _ROW_N = "; negative: the row's"
 
 
-async def run(row: Row, sizes: Sizes, threads: int, folder: Path) -> dict[str, Any]:
+async def run(
+    row: Row, sizes: Sizes, threads: int, *, folder: Path, looks: Looks
+) -> dict[str, Any]:
     """One row, start to end; what `_tables` shows."""
     cache = Config().cache_folder()
     base = find_model(row.model, cache)
@@ -53,7 +57,9 @@ async def run(row: Row, sizes: Sizes, threads: int, folder: Path) -> dict[str, A
     settings = row.settings(threads)
     circle = Circle(engine, load_tokenizer(base), base, folder, settings=settings)
     users: Users = (
-        People(row, sizes, circle) if row.kind == "chat" else Developers(row, sizes, circle, cache)
+        People(row, sizes, circle)
+        if row.kind == "chat"
+        else Developers(row, sizes, circle, cache=cache, looks=looks)
     )
     spent = Stopwatch()
     cycles: list[dict[str, Any]] = []
@@ -163,8 +169,10 @@ def main() -> None:
     if options.matrix:
         sys.exit(run_matrix(options, known, sizes))
     row = with_options(find_row("chat" if options.chat else options.row), options)
+    looks = Looks(options.json and options.json.with_suffix(".looks.json"))
     with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(run(row, sizes, options.threads, Path(folder)))
+        running = run(row, sizes, options.threads, folder=Path(folder), looks=looks)
+        found = asyncio.run(running)
     show_row(found)
     known[row.name] = found
     finish("headline", options, {"rows": known}, {"published": PUBLISHED})
