@@ -3,6 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from tests.learn.updaters.conformance import UpdaterConformance
 
 from liveweights.learn.policy import Policy
@@ -32,6 +34,18 @@ class TestLora(UpdaterConformance):
         }
         of["mlp"] = [n for n in names if n not in {*of["attention"], *of["experts"]}]
         assert {part for part, found in of.items() if found} == set(adapt)
+
+    def test_it_is_stored_in_two_bytes_a_weight(
+        self, base: Path, settings: LearnSettings, tmp_path: Path
+    ) -> None:
+        policy = Policy(base, None, settings)
+        policy.updater.finish()
+        policy.updater.save(tmp_path / "made")
+        stored = load_file(tmp_path / "made" / "adapter_model.safetensors")
+        assert {weight.dtype for weight in stored.values()} == {torch.float16}
+        assert sum(w.numel() for w in stored.values()) == sum(
+            p.numel() for p in policy.parameters()
+        )
 
 
 def test_a_model_without_the_part_is_refused(dense: Path) -> None:
