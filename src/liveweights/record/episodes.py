@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
 from typing import LiteralString
 
-from liveweights.record.columns import FEEDBACK, GENERATION, feedback_from, generation_from
 from liveweights.record.errors import TooManySteps
-from liveweights.record.example import Episode, Example
-from liveweights.record.feedback import MOST_STEPS, Feedback
+from liveweights.record.example import Episode
+from liveweights.record.examples import read_examples
+from liveweights.record.feedback import MOST_STEPS
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
 
@@ -59,25 +57,3 @@ async def read_episode(conn: Connection, tenant: str, name: str) -> Episode | No
     ids = await find_steps(conn, tenant, name, session=False)
     steps = await read_examples(conn, ids)
     return Episode(tenant, name, tuple(steps)) if steps else None
-
-
-async def read_examples(conn: Connection, ids: Sequence[str]) -> list[Example]:
-    """The answers of these ids with all that was said of each, in the order of ``ids``; those that
-    were removed are left out."""
-    which = (sorted({day_of(id) for id in ids}), list(ids))
-    columns = ", ".join(GENERATION)
-    cursor = await conn.execute(
-        f"select {columns} from generations where day = any(%s) and id = any(%s)".encode(), which
-    )
-    answers = {one.id: one for row in await cursor.fetchall() if (one := generation_from(row))}
-    columns = ", ".join(FEEDBACK)
-    cursor = await conn.execute(
-        f"select {columns} from feedback where day = any(%s) and generation = any(%s)"
-        " order by seq".encode(),
-        which,
-    )
-    said: defaultdict[str, list[Feedback]] = defaultdict(list)
-    for row in await cursor.fetchall():
-        one = feedback_from(row)
-        said[one.generation].append(one)
-    return [Example(answers[id], tuple(said[id])) for id in ids if id in answers]

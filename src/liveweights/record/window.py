@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import LiteralString
 
 from liveweights.record.bases import read_owned
-from liveweights.record.columns import FEEDBACK, GENERATION, feedback_from, generation_from
 from liveweights.record.example import Example
-from liveweights.record.feedback import Feedback
+from liveweights.record.examples import select_examples
 from liveweights.record.followups import NEXT
 from liveweights.record.holds import hold
 from liveweights.record.readable import READABLE, TENANT, read_branch, read_readable
@@ -345,7 +344,7 @@ async def read(conn: Connection, cycle: int, split: Split) -> list[Example]:
     values = {"days": [day for (day,) in await cursor.fetchall()], "cycle": cycle, "split": split}
     claimed = "(select day, generation{} from cycle_rows where cycle = %(cycle)s"
     claimed = f"{claimed} and split = %(split)s)"
-    return await _examples(
+    return await select_examples(
         conn,
         f"g.day = any(%(days)s) and (f.day, f.generation, f.seq) in {claimed.format(', feedback')}",
         f"g.day = any(%(days)s) and (g.day, g.id) in {claimed.format('')}",
@@ -365,7 +364,7 @@ async def read_held_back(
     cursor = await conn.execute(HELD_BACK, which)
     chosen = await cursor.fetchall()
     values = {"days": [day for day, _ in chosen], "ids": [id for _, id in chosen], "cycle": cycle}
-    return await _examples(
+    return await select_examples(
         conn,
         "g.day = any(%(days)s) and g.id = any(%(ids)s) and exists (select from cycle_rows r"
         " where r.generation = g.id and r.feedback = f.seq and r.cycle <= %(cycle)s)",
@@ -387,35 +386,5 @@ async def read_unjudged(conn: Connection, alias: str, cycle: int, most: int) -> 
     cursor = await conn.execute(UNJUDGED, which)
     chosen = await cursor.fetchall()
     values = {"days": [day for day, _ in chosen], "ids": [id for _, id in chosen]}
-    return await _examples(conn, "false", "g.day = any(%(days)s) and g.id = any(%(ids)s)", values)
-
-
-async def _examples(
-    conn: Connection,
-    which_feedback: str,
-    which_generations: str,
-    values: Mapping[str, object],
-    *,
-    experts: bool = False,
-) -> list[Example]:
-    columns = ", ".join(f"f.{name}" for name in FEEDBACK)
-    cursor = await conn.execute(
-        f"select {columns} from feedback f "
-        "join generations g on g.day = f.day and g.id = f.generation "
-        f"where {which_feedback} order by f.seq".encode(),
-        values,
-    )
-    by_generation: dict[str, list[Feedback]] = {}
-    async for row in cursor:
-        feedback = feedback_from(row)
-        by_generation.setdefault(feedback.generation, []).append(feedback)
-    columns = ", ".join(
-        "null" if name == "experts" and not experts else f"g.{name}" for name in GENERATION
-    )
-    cursor = await conn.execute(
-        f"select {columns} from generations g where {which_generations} "
-        "order by g.created_at, g.id".encode(),
-        values,
-    )
-    generations = [generation_from(row) async for row in cursor]
-    return [Example(g, tuple(by_generation.get(g.id, ()))) for g in generations]
+    which = "g.day = any(%(days)s) and g.id = any(%(ids)s)"
+    return await select_examples(conn, "false", which, values)
