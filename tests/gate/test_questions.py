@@ -5,11 +5,11 @@ import math
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientError, web
 from tests.record.rows import make_generation
 
 from liveweights.gate.calibration import Draft
-from liveweights.gate.questions import ask, served
+from liveweights.gate.questions import NotAnswered, NotReady, ask, served
 from liveweights.gate.scoring import Case
 
 MODEL = "m@000000000001"
@@ -57,6 +57,8 @@ def put(*generations: Any) -> tuple[dict[str, Draft], list[Any]]:
 
     async def answer(request: web.Request) -> web.Response:
         prompts.append((await request.json())["prompt"])
+        if prompts[-1] == [503]:
+            return web.json_response({"error": {"message": "starting"}}, status=503)
         if len(prompts[-1]) > 10:
             refused = {"error": {"message": "too long", "code": "context_length_exceeded"}}
             return web.json_response(refused, status=400)
@@ -92,5 +94,15 @@ def test_what_is_too_long_for_this_model_is_not_answered() -> None:
     long = make_generation("long", prompt_ids=[], prompt='{"prompt": "0123456789x"}')
     assert put(long, make_generation("ids"))[0] == {"ids": Draft(" 1", -3.0)}
     # What a model of ours took before fits: a refusal is a fault.
-    with pytest.raises(ExceptionGroup, match="TaskGroup"):
+    with pytest.raises(NotAnswered, match="did not answer the gate"):
         put(make_generation("own", prompt_ids=list(range(11))))
+
+
+def test_a_service_that_cannot_answer_now_is_waited_for() -> None:
+    with pytest.raises(NotReady, match="starting"):
+        put(make_generation("busy", prompt_ids=[503]), make_generation("ids", prompt_ids=[1]))
+    gone = make_generation("gone")
+    with pytest.raises(ClientError):
+        asyncio.run(
+            ask("http://127.0.0.1:9", MODEL, [(Case(gone.id, "s", None), gone)], concurrency=1)
+        )

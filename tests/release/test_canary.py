@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liveweights.gate.evalues import interval, wealth
-from liveweights.release.canary import Reward, compare, compare_arms, count_units
+from liveweights.release.canary import Arm, Reward, compare, compare_arms, count_units
 from liveweights.release.decision import Decision, decide_by_rewards
 from liveweights.release.settings import CanarySettings
 
@@ -202,9 +203,14 @@ def test_a_small_share_is_compared_with_all_live_units_of_its_time() -> None:
     assert compare(count_units(rewards, 10.0, SETTINGS)).tolist() == [0.5]
 
 
-def test_rewards_out_of_range_are_refused_with_what_to_do() -> None:
-    with pytest.raises(ValueError, match=r"widen canary.lowest"):
-        decide([Reward("live", None, 0.9, 0.0)], 1.0, SETTINGS)
+@given(st.lists(st.tuples(st.sampled_from(["live", "canary"]), st.floats(-1.0, 1.0)), max_size=30))
+def test_rewards_out_of_range_count_as_its_ends(found: list[tuple[Arm, float]]) -> None:
+    given = [Reward(arm, None, value, float(at)) for at, (arm, value) in enumerate(found)]
+    within = [replace(one, value=min(max(one.value, -0.25), 0.75)) for one in given]
+    assert compare_arms(given, 99.0, SETTINGS) == compare_arms(within, 99.0, SETTINGS)
+
+
+def test_a_range_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="must be below"):
         CanarySettings(lowest=1.0, highest=0.0)
     with pytest.raises(ValueError, match="margin"):

@@ -195,6 +195,8 @@ def test_only_open_and_the_last_cycles_keep_what_their_update_read(
             weights.mkdir(parents=True)
             (weights.parent / "job.json").write_text("what users wrote")
             (weights.parent / "gate.json").write_text("kept")
+            (weights.parent / "resume.pt").write_text("what a killed update goes on from")
+            (weights.parent / "resume.partial").write_text("half of it")
             if len(cycles) < 3:
                 await advance(disk.conn, cycle, "ended", outcome="no_signal")
         await remove_work(disk.conn, tmp_path, keep=2)
@@ -205,5 +207,6 @@ def test_only_open_and_the_last_cycles_keep_what_their_update_read(
     first, *others = cycles
     assert left == {
         f"{first}/gate.json",
+        *(f"{others[-1]}/{name}" for name in ("resume.pt", "resume.partial")),
         *(f"{one}/{name}" for one in others for name in ("weights", "job.json", "gate.json")),
     }

@@ -59,7 +59,8 @@ class Gating:
                 return await ledger.advance(conn, cycle, "warming")
         if (ended := await self._await_loaded(cycle)) is not None:
             return ended
-        asked = await drafting.draft(cases)
+        async with self._kept_loaded(cycle.candidate):
+            asked = await drafting.draft(cases)
         incumbent = await self._read_selection(cycle.incumbent)
         settings = self.settings
         calibration = await asyncio.to_thread(
@@ -106,9 +107,12 @@ class Gating:
         )
 
     async def _await_loaded(self, cycle: Cycle) -> Cycle | None:
-        """Until every instance can answer with the candidate, and in a tenant's branch, which may
-        be asleep, with the incumbent; the cycle where that ended it."""
+        """Until every instance can answer with the candidate, which they are asked to hold, and in
+        a tenant's branch, which may be asleep, with the incumbent; the cycle where that ended
+        it."""
         assert cycle.candidate is not None
+        async with self.shop.pool.connection() as conn:
+            await deployments.keep_warm(conn, cycle.candidate, 2 * self.settings.cycle.load_seconds)
         asked = (cycle.candidate, *((cycle.incumbent,) if cycle.tenant else ()))
         patience = asyncio.timeout(self.settings.cycle.load_seconds)
         try:
@@ -164,6 +168,9 @@ class Gating:
     async def judge(self, cycle: Cycle) -> Cycle:
         """Ask the gate; what passes begins its canary."""
         assert cycle.candidate is not None
+        # It may have been a long time since it was, if this goes on from before a restart.
+        if (ended := await self._await_loaded(cycle)) is not None:
+            return ended
         settings, folder = self.settings, self.shop.folder(cycle)
         async with self.shop.pool.connection() as conn:
             examples = await read(conn, cycle.id, "held_back")
@@ -173,7 +180,6 @@ class Gating:
             learn=settings.learn,
             values=values_of(settings.rewards),
             folder=folder,
-            kept_loaded=self._kept_loaded,
             episodes=has_episodes(cycle, examples),
         )
         selections = Selections(
@@ -183,7 +189,9 @@ class Gating:
         switch = read_switch(cycle)
         # Of another base the log-probabilities are of other tokens: only answers compare.
         rows = read_result(folder).held_back if switch is None else []
-        verdict = await judging.judge(rows, examples, await self._read_cases(cycle), selections)
+        cases = await self._read_cases(cycle)
+        async with self._kept_loaded(cycle.candidate):
+            verdict = await judging.judge(rows, examples, cases, selections)
         built = msgspec.to_builtins(verdict)
         if not self._passes(cycle, verdict):
             help_ = "; ".join(advise(verdict.causes, settings.gate))
@@ -228,6 +236,7 @@ class Gating:
             yield
         finally:
             keeping.cancel()
+            await asyncio.wait({keeping})  # it is let go of next
 
     async def _keep_loaded(self, checkpoint: str) -> None:
         seconds = self.settings.cycle.load_seconds

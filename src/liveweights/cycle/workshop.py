@@ -15,7 +15,8 @@ from liveweights.cycle import ledger
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.restarting import work_folder
 from liveweights.cycle.settings import WorkerSettings
-from liveweights.release import deployments
+from liveweights.gate.questions import NotReady
+from liveweights.release import canaries, deployments
 from liveweights.release.history import taken_back
 from liveweights.store.database import Connection, Pool
 from liveweights.terms.current import Terms
@@ -23,7 +24,10 @@ from liveweights.weights import signing
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.registry import Registry, register
 
-AWAY = (psycopg.OperationalError, psycopg.InterfaceError, aiohttp.ClientError, TimeoutError)
+AWAY = (
+    *(psycopg.OperationalError, psycopg.InterfaceError),
+    *(aiohttp.ClientError, TimeoutError, NotReady),
+)
 """What passes: the database or the service is away."""
 
 
@@ -59,8 +63,12 @@ class Workshop:
         return None if why is None else f"the same weights were taken back before: {why}"
 
     async def end(self, cycle: Cycle, outcome: str, reason: str, **columns: Any) -> Cycle:
-        """The cycle has come to this."""
+        """The cycle has come to this; its canary, if one runs, is nobody's then, and ends too."""
         async with self.pool.connection() as conn:
+            if cycle.candidate and cycle.state == "canary":
+                await canaries.abort_canary(
+                    conn, cycle.alias, checkpoint=cycle.candidate, cycle=cycle.id, reason=reason
+                )
             if cycle.candidate:
                 await deployments.let_go(conn, cycle.candidate)
             return await ledger.advance(

@@ -13,6 +13,9 @@ from liveweights.gate.scoring import Case
 from liveweights.record.generation import Generation
 from liveweights.store.database import Pool
 
+PART = 64
+"""Drafts that are kept together: what is lost when the service or the worker is killed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drafting:
@@ -92,6 +95,9 @@ class Drafting:
                 known.setdefault(case.generation, draft)
         drafted(len(known))
         left = [pair for pair in cases if pair[0].generation not in known]
-        new = await self.ask(checkpoint, left, answered=lambda: drafted(1))
-        await self.keep(checkpoint, new)
-        return known | new
+        for place in range(0, len(left), PART):
+            part = left[place : place + PART]
+            new = await self.ask(checkpoint, part, answered=lambda: drafted(1))
+            await self.keep(checkpoint, new)
+            known |= new
+        return known

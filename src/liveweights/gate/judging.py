@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +25,7 @@ from liveweights.record.generation import Generation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judging:
-    """How a candidate is judged. The suites' answers are kept in ``folder``, and while they are
-    asked, which may take hours, the candidate is kept loaded by ``kept_loaded``. With ``episodes``,
+    """How a candidate is judged. The suites' answers are kept in ``folder``. With ``episodes``,
     where it learnt from some or is judged by some, those of whole episodes are asked, too."""
 
     drafting: Drafting
@@ -35,7 +33,6 @@ class Judging:
     learn: LearnSettings
     values: Values
     folder: Path
-    kept_loaded: Callable[[str], AbstractAsyncContextManager[None]]
     episodes: bool = False
 
     async def judge(
@@ -90,19 +87,18 @@ class Judging:
             examples=examples,
         )
         episodes: tuple[Measured, ...] = ()
-        async with self.kept_loaded(drafting.candidate):
-            if with_episodes:
-                episodes, left_out = await run_episodes(asking, settings)
-                evidence = self._with(evidence, episodes)
-                evidence = msgspec.structs.replace(
-                    evidence,
-                    left_out=left_out,
-                    monitors=evidence.monitors or self._watch(episodes),
-                )
-                verdict = decide(evidence, settings)
-            if verdict.outcome == "PASS" and settings.suites:
-                others = await run_battery(asking, settings, beside=len(episodes))
-                verdict = decide(self._with(evidence, (*episodes, *others)), settings)
+        if with_episodes:
+            episodes, left_out = await run_episodes(asking, settings)
+            evidence = self._with(evidence, episodes)
+            evidence = msgspec.structs.replace(
+                evidence,
+                left_out=left_out,
+                monitors=evidence.monitors or self._watch(episodes),
+            )
+            verdict = decide(evidence, settings)
+        if verdict.outcome == "PASS" and settings.suites:
+            others = await run_battery(asking, settings, beside=len(episodes))
+            verdict = decide(self._with(evidence, (*episodes, *others)), settings)
         return verdict
 
     def _with(self, evidence: Evidence, measured: Sequence[Measured]) -> Evidence:

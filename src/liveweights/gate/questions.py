@@ -24,6 +24,14 @@ class NotAnswered(RuntimeError):
     """A checkpoint did not answer what a gate asked; the message says why."""
 
 
+class NotReady(RuntimeError):
+    """The service cannot answer with the checkpoint now: it starts, or has too much to do."""
+
+
+_NOT_READY = frozenset({404, 408, 429, 502, 503, 504})
+"""404: the checkpoint has not been loaded yet."""
+
+
 def served(checkpoint: str, case: Case, generation: Generation) -> Draft | None:
     """What `ask` would get from ``checkpoint``, where it is what a user got; None elsewhere.
 
@@ -62,7 +70,8 @@ async def ask(
     Prompts go out as the token ids that were served, or as they were asked where those are not
     known; of these, what is too long for this model is not answered. An answer ends where a user
     of it would stop reading: at the end of the line, if what the user wrote was one line.
-    Calls ``answered`` after each. Raises aiohttp.ClientError, and NotAnswered for a refusal.
+    Calls ``answered`` after each. Raises NotReady, aiohttp.ClientError and TimeoutError, which
+    pass, and NotAnswered for a refusal.
     """
     gate = asyncio.Semaphore(concurrency)
     headers = {"x-training-consent": "no", "x-surface": "gate"}
@@ -92,7 +101,8 @@ async def ask(
                 why = await response.text()
                 if not generation.prompt_ids and "context_length_exceeded" in why:
                     return  # another model took it: none of ours can be asked
-                raise NotAnswered(f"{checkpoint} did not answer the gate: {why}")
+                error = NotReady if response.status in _NOT_READY else NotAnswered
+                raise error(f"{checkpoint} did not answer the gate: {why}")
             choice: dict[str, Any] = (await response.json())["choices"][0]
         text: str = choice["text"]
         drafts[generation.id] = Draft(text.removeprefix(generation.healed), _confidence(choice))
@@ -100,12 +110,13 @@ async def ask(
             answered()
 
     timeout = aiohttp.ClientTimeout(total=120)
-    async with (
-        aiohttp.ClientSession(headers=headers, timeout=timeout) as session,
-        asyncio.TaskGroup() as group,
-    ):
-        for case, generation in cases:
-            group.create_task(one(session, case, generation))
+    async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for case, generation in cases:
+                    group.create_task(one(session, case, generation))
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
     return drafts
 
 

@@ -158,8 +158,7 @@ def _read(question: Question, scores: Iterator[Tensor]) -> Scored:
 
 def hash_cluster(generation: Generation) -> str:
     """What the row varies with, without its name: results are kept longer than users' rows."""
-    name = f"{generation.tenant}\0{generation.cluster}"
-    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return hashlib.sha256(generation.cluster.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def compare(question: Question, before: Scored, after: Scored) -> HeldBack:

@@ -14,7 +14,8 @@ from liveweights.store.database import Connection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedAnswer:
-    """``session`` is the user where there is no session: what keeps answers together."""
+    """``session`` is the tenant's session, or its user where there is none: what keeps answers
+    together. None where nothing does."""
 
     id: str
     checkpoint: str
@@ -87,7 +88,8 @@ async def read_answers(
             )
         )
     cursor = await conn.execute(
-        "select g.id, g.checkpoint, g.created_at, g.tenant, coalesce(g.session, g.user_id),"
+        "select g.id, g.checkpoint, g.created_at, g.tenant,"
+        " g.tenant || '/' || coalesce(g.session, g.user_id),"
         " g.surface, g.language, g.output, g.finish_reason, g.total_ms"
         f" from generations g where {WHERE} order by g.created_at, g.id".encode(),
         values,

@@ -115,8 +115,8 @@ class Generation:
 
     @property
     def cluster(self) -> str:
-        """What varies together: its session, else its user, else the row alone."""
-        return self.session or self.user or self.id
+        """What varies together: the tenant's session, else its user, else the row alone."""
+        return f"{self.tenant}/{self.session or self.user or self.id}"
 
     @property
     def withheld(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import msgspec
@@ -88,14 +88,9 @@ def compare_arms(
     margin" is; whichever came first, "worse" if both came at once. At the limit the sessions that
     are still open count as they are.
 
-    Raises ValueError for a reward outside [lowest, highest].
+    A reward beyond lowest or highest counts as that.
     """
-    for reward in rewards:
-        if not settings.lowest <= reward.value <= settings.highest:
-            raise ValueError(
-                f"a reward of {reward.value} is outside"
-                f" [{settings.lowest}, {settings.highest}]; widen canary.lowest or canary.highest"
-            )
+    rewards = [_within(reward, settings) for reward in rewards]
     seconds = now if seconds is None else seconds
     of_canary = sum(reward.arm == "canary" for reward in rewards)
     at_limit = of_canary >= settings.max_rewards or seconds >= settings.max_seconds
@@ -119,6 +114,10 @@ def compare_arms(
     if worse_at < never and worse_at <= not_worse_at:
         return Comparison("worse", at_limit, numbers, path)
     return Comparison("not worse" if not_worse_at < never else None, at_limit, numbers, path)
+
+
+def _within(reward: Reward, settings: CanarySettings) -> Reward:
+    return replace(reward, value=min(max(reward.value, settings.lowest), settings.highest))
 
 
 def count_units(rewards: Sequence[Reward], now: float, settings: CanarySettings) -> list[Unit]:

@@ -21,14 +21,14 @@ class Course:
 
 def chart(changes: Sequence[tuple[str, float | None, datetime]], now: datetime) -> Course:
     """The course from a canary's releases (action, share, time), oldest first."""
-    shown = next((at for _, share, at in changes if share), None)
-    seconds, running = 0.0, shown
-    for action, _, at in changes:
-        if shown is None or at < shown:
-            continue
-        if action == "hold" and running:
+    shown = running = None
+    seconds, held = 0.0, False
+    for action, share, at in changes:
+        shown = at if shown is None and share else shown
+        held = action == "hold" or (held and action != "resume")
+        if held and running:
             seconds, running = seconds + (at - running).total_seconds(), None
-        elif action == "resume" and running is None:
+        elif shown and not held and running is None:
             running = at
     if running:
         seconds += (now - running).total_seconds()

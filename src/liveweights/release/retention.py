@@ -184,20 +184,27 @@ async def remove_pruned(conn: Connection, registry: Registry, cache: Path) -> li
     return gone
 
 
+RESUMED = ("resume.pt", "*.partial")
+"""What only an update that was killed needs, to go on."""
 WORK = ("job.json", "result.json", "progress.json", "weights")
 """What an update reads and leaves behind; the weights are in the registry by then."""
 
 
 async def remove_work(conn: Connection, home: Path, keep: int) -> None:
-    """Remove the updates' files of all ended cycles but the last ``keep`` of each alias."""
+    """Remove the updates' files of all ended cycles but the last ``keep`` of each alias, and of
+    these too what only an open one needs."""
     cursor = await conn.execute(
-        "select id from (select id, ended_at, row_number() over"
+        "select id, ended_at is null from (select id, ended_at, row_number() over"
         "  (partition by alias order by ended_at desc nulls first) as place from turns) c"
         " where ended_at is null or place <= %s",
         (keep,),
     )
-    kept = {str(id_) for (id_,) in await cursor.fetchall()}
+    kept = {str(id_): is_open for id_, is_open in await cursor.fetchall()}
     for folder in (home / "cycles").glob("*"):
+        if kept.get(folder.name):
+            continue
+        for file in (file for pattern in RESUMED for file in folder.glob(pattern)):
+            file.unlink(missing_ok=True)
         if folder.name in kept:
             continue
         for name in WORK[:-1]:

@@ -97,13 +97,17 @@ class CanarySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     lowest: Annotated[
         float,
         msgspec.Meta(
-            ge=-bounds.WEIGHT, le=bounds.WEIGHT, description="Lowest reward of one answer."
+            ge=-bounds.WEIGHT,
+            le=bounds.WEIGHT,
+            description="Lowest reward of one answer; what is lower counts as this.",
         ),
     ] = -1.0
     highest: Annotated[
         float,
         msgspec.Meta(
-            ge=-bounds.WEIGHT, le=bounds.WEIGHT, description="Highest reward of one answer."
+            ge=-bounds.WEIGHT,
+            le=bounds.WEIGHT,
+            description="Highest reward of one answer; what is higher counts as this.",
         ),
     ] = 1.0
     few_sessions: Annotated[
