@@ -20,6 +20,7 @@ from liveweights.cycle import ledger
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.trial import Need, Trial, note_trial
 from liveweights.cycle.worker import Worker
+from liveweights.gate.questions import NotReady
 from liveweights.gate.settings import GateSettings
 from liveweights.gate.suites.search import open_search
 from liveweights.learn.job import HeldBack, Report, Result
@@ -67,17 +68,20 @@ def gate(
     terms: Terms | None = None,
     trial: Trial | None = None,
     chats: Answer | None = None,
+    away: int = 0,
 ) -> Gating:
     """One gate over ``ROWS`` held-back rows whose users wrote "right" and the row's number, and
     over those of the gates before it; of a candidate that was brought, with a ``trial``. With
     ``chats`` the rows are episodes of chats, of which only the outcome was told, and that is what
-    the service says to a question."""
+    the service says to a question. It is away after it answered ``away`` times, once."""
     asked: list[dict[str, Any]] = []
 
     async def serve(request: web.Request) -> web.Response:
         body = await request.json()
         assert request.headers["authorization"] == "Bearer the service's own"
         asked.append(body)
+        if len(asked) == away:
+            return web.json_response({"error": {"message": "it restarts"}}, status=503)
         text = answer(body["model"], body["prompt"])
         told = {"token_logprobs": [-0.5]} if "logprobs" in body else None
         return web.json_response({"choices": [{"text": text, "logprobs": told}]})
@@ -103,6 +107,9 @@ def gate(
             settled = config.for_worker()
             key = "the service's own"
             worker = Worker(pool, settled, home, url, key, terms=terms or Terms())
+            if away:
+                with pytest.raises(NotReady, match="it restarts"):
+                    await worker.turn()
             await worker.turn()
             async with pool.connection() as conn:
                 (found,) = [c for c in await ledger.recent(conn, "code") if c.id == cycle.id]
@@ -147,6 +154,11 @@ async def _until_gating(
             )
         await conn.execute(
             "insert into aliases (name, live) values ('code', %s) on conflict do nothing", (OLD,)
+        )
+        await conn.execute(
+            "insert into deployments (instance, checkpoint, state, updated_at) values"
+            " ('one', %s, 'ready', now() + interval '1 hour')",
+            (candidate,),
         )
         cycle = await ledger.begin(conn, "code", {})
         await claim(
@@ -384,3 +396,13 @@ def test_harm_is_harm_whoever_brought_it(database_dsn: str, tmp_path: Path) -> N
     found = gate(database_dsn, tmp_path, reply, settings(), trial=trial)
     assert found.cycle.outcome == "rejected"
     assert (found.cycle.verdict or {})["outcome"] == "FAIL"
+
+
+def test_a_service_that_goes_away_meanwhile_is_asked_again_what_it_did_not_answer(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    reply: Answer = lambda m, p: answers(m, p, True)  # noqa: E731
+    once = gate(database_dsn, tmp_path, reply, settings(), away=2 * ROWS - 1)
+    assert once.cycle.state == "canary", once.cycle.reason
+    # One of the two checkpoints had answered all, and is not asked again.
+    assert len(once.asked) < 3 * ROWS + 8

@@ -10,7 +10,7 @@ import pytest
 from tests.record.rows import make_feedback, make_generation
 
 from liveweights.config import Config
-from liveweights.cycle import learning, ledger
+from liveweights.cycle import learning, ledger, trying
 from liveweights.cycle import steps as steps_module
 from liveweights.cycle.updating import LearnerFailed
 from liveweights.holder import Held, Holder
@@ -18,7 +18,7 @@ from liveweights.learn.job import Job, read_job
 from liveweights.model_table import ModelTable
 from liveweights.record.batch import prepare, store
 from liveweights.record.binary import encode
-from liveweights.release import canaries, moves
+from liveweights.release import aliases, canaries, moves
 from liveweights.release.settings import RetentionSettings, SigningSettings
 from liveweights.store.database import open_pool
 from liveweights.terms.criteria import Candidate
@@ -300,3 +300,29 @@ def test_what_may_not_be_learnt_from_stays_unread(database_dsn: str, tmp_path: P
             assert await cursor.fetchall() == [("big", "learn", "default", "no-copies")]
 
     on_product(database_dsn, tmp_path, test, TAUGHT)
+
+
+@pytest.mark.usefixtures("same_weights")
+def test_a_cycle_that_fails_leaves_no_canary_to_users(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> ledger.Cycle:
+        raise ValueError("what nobody foresaw")
+
+    async def test(product: Product) -> None:
+        await product.use(20)
+        cycle = await turn_until(product, "warming")
+        assert cycle.candidate is not None
+        async with product.pool.connection() as conn:
+            await canaries.start_canary(conn, "code", cycle.candidate, 0.1, reason="r")
+            for state in ("gating", "canary"):
+                cycle = await ledger.advance(conn, cycle, state)
+        monkeypatch.setattr(trying.Trying, "look", fail)
+        ended = await product.worker().turn()
+        assert ended is not None
+        assert (ended.state, ended.outcome) == ("ended", "failed")
+        async with product.pool.connection() as conn:
+            assert (await aliases.read(conn, "code")).canary is None
+            await canaries.start_canary(conn, "code", GOOD, 0.1, reason="the next one may begin")
+
+    on_product(database_dsn, tmp_path, test)

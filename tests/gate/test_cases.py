@@ -23,8 +23,8 @@ def test_what_the_user_last_wrote_is_the_truth() -> None:
     known, unknown = make_generation("a", session="s1"), make_generation("b", session="s2")
     cases = make_cases([example(known, "one", "two"), example(unknown)], 0.9999)
     assert [(case.generation, case.session, case.truth) for case, _ in cases] == [
-        ("a", "s1", "two"),
-        ("b", "s2", None),
+        ("a", "default/s1", "two"),
+        ("b", "default/s2", None),
     ]
 
 

@@ -27,13 +27,13 @@ def test_known_completions_become_cases_that_a_session_groups() -> None:
         ]
     )
     first, second = suite.cases()
-    assert (first.id, first.group, first.stop, first.max_tokens) == ("a", "s", ["\n"], 16)
+    assert (first.id, first.group, first.stop, first.max_tokens) == ("a", "default/s", ["\n"], 16)
     assert (second.id, second.stop, second.max_tokens) == ("b", [], 8)
     measured = asyncio.run(
         run_suite(suite, always("new", "x x = 1  "), always("old", "y\nz"), Plan())
     )
     assert (measured.candidate, measured.incumbent) == ([1.0, 0.0], [0.0, 1.0])
-    assert measured.groups == ["s", "s"]
+    assert measured.groups == ["default/s", "default/s"]
 
 
 def test_of_users_cases_only_scores_are_kept(tmp_path: Path) -> None:

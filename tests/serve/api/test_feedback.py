@@ -302,6 +302,6 @@ def test_an_episode_stays_together_without_a_session() -> None:
     api.chat(metadata={"episode": "e"})
     api.chat(metadata={"episode": "e"}, user="ada")
     assert [(g.cluster, g.session) for g in api.recorder.generations.values()] == [
-        ("e", "e"),
-        ("ada", None),
+        ("default/e", "e"),
+        ("default/ada", None),
     ]
