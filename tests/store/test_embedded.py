@@ -388,24 +388,53 @@ def test_an_unknown_user_is_an_error(make: Make, monkeypatch: pytest.MonkeyPatch
         make().start()
 
 
-@as_root
-def test_an_ordinary_user_runs_it_as_himself(folder: Path) -> None:
-    """The whole launcher in a process of user ``nobody``."""
-    where = folder / "own"
+ASKS = (
+    "import sys; from pathlib import Path; "
+    "from liveweights.store.embedded import EmbeddedPostgres\n"
+    "with EmbeddedPostgres(Path(sys.argv[1])) as s:\n"
+    "    import psycopg; print(psycopg.connect(s.dsn).execute('select 41 + 1').fetchone())"
+)
+
+
+def make_nobody(where: Path) -> Account:
+    """The user ``nobody``, whose the folder is then."""
     where.mkdir()
     account = Account.named("nobody")
     account.take(where)
     ready = account.run(["/bin/sh", "-c", '"$0" -c "import psycopg"', sys.executable])
     if ready[0] != 0:
         pytest.skip("the user nobody cannot reach this Python")
-    code = (
-        "import sys; from pathlib import Path; "
-        "from liveweights.store.embedded import EmbeddedPostgres\n"
-        "with EmbeddedPostgres(Path(sys.argv[1])) as s:\n"
-        "    import psycopg; print(psycopg.connect(s.dsn).execute('select 41 + 1').fetchone())"
-    )
-    status, output = account.run([sys.executable, "-c", code, where / "postgres"])
+    return account
+
+
+@as_root
+def test_an_ordinary_user_runs_it_as_himself(folder: Path) -> None:
+    """The whole launcher in a process of user ``nobody``."""
+    where = folder / "own"
+    account = make_nobody(where)
+    status, output = account.run([sys.executable, "-c", ASKS, where / "postgres"])
     assert (status, output.strip()) == (0, "(42,)")
+
+
+@as_root
+@pytest.mark.parametrize("known", [True, False], ids=["known at the start", "not known then"])
+def test_a_service_attaches_to_what_a_command_of_roots_has_started(
+    make: Make, folder: Path, known: bool
+) -> None:
+    where = folder / "own"
+    account = make_nobody(where)
+    ask = [sys.executable, "-c", ASKS, where / "postgres"]
+    assert account.run(ask)[0] == 0  # the service has run before
+    server = make(where / "postgres")
+    server.start()
+    if not known:  # a user whom the system made later
+        admitted = server.folder_on_disk / "data" / "pg_ident.conf"
+        account.write(admitted, 'users "root" liveweights\n')
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGHUP)
+    status, output = account.run(ask)
+    assert (status, output.strip()) == (0, "(42,)")
+    assert value(server.dsn, "select 1") == 1
 
 
 def test_the_log_is_kept_small(make: Make, folder: Path) -> None:

@@ -30,7 +30,7 @@ def know_service(config: Config, home: Path) -> Known:
     controls = list(CONTROLS)
     if config.signing.public_key:
         controls.append("only checkpoints that the service's key has signed are loaded")
-    if config.api.keys:
+    if config.api.asks_for_keys:
         controls.append("every request needs a key")
     return Known(
         catalogue=catalogue,

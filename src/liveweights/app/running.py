@@ -29,10 +29,12 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_running(home: Path, config: Config, url: str) -> None:
-    """In a file for its owner's eyes only: the database's address may hold a password."""
+    """In a file for its owner's eyes only: the database's address may hold a password. Keys are not
+    in it, but whether one is asked for."""
     settings: dict[str, Any] = msgspec.to_builtins(config)
     for section, key in SECRETS:
         settings.get(section, {}).pop(key, None)
+    settings["api"]["require_keys"] = config.api.asks_for_keys
     draft = home / f"{FILE}.new"
     draft.unlink(missing_ok=True)
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

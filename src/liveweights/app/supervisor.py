@@ -23,7 +23,7 @@ from liveweights.app.place import Place
 from liveweights.app.profiles import Known
 from liveweights.app.relay import check_relay
 from liveweights.app.report import Listener
-from liveweights.app.restarts import GaveUp, Restarts, describe, explain
+from liveweights.app.restarts import LONGEST, GaveUp, Restarts, describe, explain
 from liveweights.app.running import url_of, write_running
 from liveweights.app.start import check_database, check_port, find_base, make_provider, settle
 from liveweights.app.terms import check_closed, find_closed
@@ -36,14 +36,18 @@ from liveweights.holder import Holder, hold_home
 from liveweights.machine import yielding_environment
 from liveweights.serve.gateway.counts import find_counter
 from liveweights.service_key import make_key
-from liveweights.store.embedded import EmbeddedPostgres
+from liveweights.store.account import AccountError
+from liveweights.store.embedded import EmbeddedPostgres, ServerError
 from liveweights.store.migrate import migrate
+from liveweights.store.place import PlaceError
 from liveweights.terminal import clean
 from liveweights.terms.decision import Match
 from liveweights.weights.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+RESTARTS = (ServerError, AccountError, PlaceError, OSError)
+"""Why a server that ran before could not be started again."""
 
 
 class Supervisor:
@@ -137,8 +141,13 @@ class Supervisor:
             minders = [asyncio.create_task(self._mind(role, place)) for role in self._roles]
             if self._postgres:
                 minders.append(asyncio.create_task(self._mind_postgres(self._postgres)))
-            await self._stopping.wait()
-            await asyncio.gather(*minders)
+            stopped = asyncio.create_task(self._stopping.wait())
+            await asyncio.wait({stopped, *minders}, return_when=asyncio.FIRST_COMPLETED)
+            # A minder that ends by itself would leave its part to nobody. All end before Postgres.
+            self._stopping.set()
+            for ended in await asyncio.gather(*minders, return_exceptions=True):
+                if isinstance(ended, BaseException):
+                    raise ended
         finally:
             if self._postgres:
                 await asyncio.to_thread(self._postgres.stop)
@@ -255,12 +264,17 @@ class Supervisor:
 
     async def _mind_postgres(self, postgres: EmbeddedPostgres) -> None:
         while not self._stopping.is_set():
-            if not await asyncio.to_thread(postgres.is_running):
-                log.error("postgres is gone or going; starting it again")
-                await asyncio.to_thread(postgres.start)
-            await asyncio.to_thread(postgres.trim_log)
+            pause = 0.5
+            try:
+                if not await asyncio.to_thread(postgres.is_running):
+                    log.error("postgres is gone or going; starting it again")
+                    await asyncio.to_thread(postgres.start)
+                await asyncio.to_thread(postgres.trim_log)
+            except RESTARTS as error:  # a full disk, say: that passes
+                log.error("postgres could not be started, which is tried again: %s", error)
+                pause = LONGEST
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), 0.5)
+                await asyncio.wait_for(self._stopping.wait(), pause)
 
 
 async def _wait_until_deaf(listener: Listener, patience: float) -> None:

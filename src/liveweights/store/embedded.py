@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -178,6 +178,8 @@ class EmbeddedPostgres:
                 self._initialise(self._place, programs)
                 self._launch(self._place, programs)
                 self._wait(self._place)
+            else:
+                self._join(self._place)
             self._create_database(self._place)
         return self.dsn
 
@@ -305,15 +307,32 @@ class EmbeddedPostgres:
             + [f"--{name}={value}" for name, value in settings.items()]
         )
 
-    def _admit(self, where: place.Place) -> None:
-        """Let root and this process's user connect, and whom ``access`` admits."""
-        names = {"root", pwd.getpwuid(os.geteuid()).pw_name}
+    def _admit(self, where: place.Place, others: Collection[str] = ()) -> None:
+        """Let root, this process's user, the owner of the data and ``others`` connect, and whom
+        ``access`` admits."""
+        own = {_name_of(os.geteuid()), _name_of(where.account.uid)}
+        names = {"root", *others} | {name for name in own if name}
         files = {
             "pg_hba.conf": self._access.hba(DATABASE),
             "pg_ident.conf": "".join(f'users "{name}" {DATABASE}\n' for name in sorted(names)),
         }
         for name, text in files.items():
             where.account.write(where.data / name, text)
+
+    def _join(self, where: place.Place) -> None:
+        """Let this process's user, too, connect to a server that another user has started."""
+        written = (where.data / "pg_ident.conf").read_text()
+        admitted = [line.split('"')[1] for line in written.splitlines() if '"' in line]
+        if (pid := self.pid) is None or _name_of(os.geteuid()) in (None, *admitted):
+            return
+        self._admit(where, admitted)
+        _signal(pid, signal.SIGHUP)
+        deadline = time.monotonic() + 10.0
+        while time.monotonic() < deadline:  # it reads them when it gets round to it
+            with contextlib.suppress(psycopg.OperationalError):
+                psycopg.connect(self._dsn(where, "postgres")).close()
+                return
+            time.sleep(0.05)
 
     def _wait(self, where: place.Place) -> bool:
         """Until the server accepts connections. False if it was somebody else's and has ended."""
@@ -348,6 +367,14 @@ class EmbeddedPostgres:
                 f"cannot connect to the server in {where.root}: {error}. Its log ends with:\n"
                 f"{_log_tail(where.log)}"
             ) from error
+
+
+def _name_of(uid: int) -> str | None:
+    """None for a user who is not on this machine now."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return None
 
 
 def _make_passable(folder: Path) -> None:
