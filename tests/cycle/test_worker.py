@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from tests.record.rows import make_feedback, make_generation
 from liveweights.config import Config
 from liveweights.cycle import learning, ledger, trying
 from liveweights.cycle import steps as steps_module
+from liveweights.cycle import worker as worker_module
+from liveweights.cycle.settings import CycleSettings
 from liveweights.cycle.updating import LearnerFailed
 from liveweights.holder import Held, Holder
 from liveweights.learn.job import Job, read_job
@@ -326,3 +329,42 @@ def test_a_cycle_that_fails_leaves_no_canary_to_users(
             await canaries.start_canary(conn, "code", GOOD, 0.1, reason="the next one may begin")
 
     on_product(database_dsn, tmp_path, test)
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_a_full_disk_is_waited_for_and_a_file_that_is_gone_is_not(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passes: bool
+) -> None:
+    failures = [OSError(errno.ENOSPC, "No space left on device")] if passes else []
+
+    async def learn(folder: Path) -> None:
+        if failures:
+            raise failures.pop()
+        if not passes:
+            raise FileNotFoundError("job.json")
+        pretend_to_learn(folder)
+
+    monkeypatch.setattr(learning, "run_learner", learn)
+    monkeypatch.setattr(worker_module, "PAUSE", 0.0)
+
+    async def test(product: Product) -> None:
+        await product.use(20)
+        async with product.pool.connection() as conn:
+            cycle = await ledger.begin(conn, "code", {})
+        running = asyncio.create_task(product.worker().run())
+        wanted = {"warming", "gating", "canary"} if passes else {"ended"}
+        async with asyncio.timeout(60):
+            while True:
+                async with product.pool.connection() as conn:
+                    now = await ledger.get(conn, "code", cycle.id)
+                if now.state in wanted:
+                    break
+                await asyncio.sleep(0.05)
+        assert not running.done()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert (now.outcome, now.reason) == (
+            (None, None) if passes else ("failed", "FileNotFoundError: job.json")
+        )
+
+    on_product(database_dsn, tmp_path, test, Config(cycle=CycleSettings(poll=0.05)))

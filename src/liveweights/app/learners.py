@@ -106,8 +106,15 @@ class Learners:
         for worker in self._workers:
             await worker.close()
 
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        added = [task for _, _, task in self._added.values()]
+        return [*added, *(task for _, task in self._of_tenants.values())]
+
     async def _follow(self) -> None:
         while True:
+            for task in self._tasks():
+                if task.done():
+                    task.result()  # raises: what ends one worker ends all: they are started again
             try:
                 async with self._pool.connection() as conn:
                     await self._reconcile(conn)
@@ -133,8 +140,6 @@ class Learners:
             if self._terms.decide(name, asked).outcome != "deny"
         }
         for name, (version, worker, task) in list(self._added.items()):
-            if task.done():
-                task.result()  # raises: what ends one worker ends all, and they are started again
             if name not in learners or there[name].version != version:
                 # A cycle that is open stays as it is; the next worker, if there is one, goes on.
                 task.cancel()
@@ -174,9 +179,6 @@ class Learners:
         for name in wanted - self._of_tenants.keys():
             worker = self._make(config, name)
             self._of_tenants[name] = worker, asyncio.create_task(_run(worker))
-        for _, task in self._of_tenants.values():
-            if task.done():
-                task.result()  # raises, as above
 
     async def _forget_removed(self, conn: Connection) -> None:
         """What was learnt from a tenant alone goes with it."""

@@ -7,6 +7,7 @@ state with what it found. Killed anywhere, the next worker goes on from the comm
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 from dataclasses import dataclass, field
@@ -50,6 +51,10 @@ FAILED = (
     *(NotPlainFile, BrokenFile, BrokenSelection, DeltaError),
 )
 """What ends a cycle with its reason: the update, what the gate asks, or files of weights."""
+
+SHORT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""What a machine may be out of for a while: disk, open files, memory."""
+PAUSE = 10.0
 
 
 def is_cancelled() -> bool:
@@ -103,6 +108,11 @@ class Worker:
                 log.warning("waiting: %s: %s", type(error).__name__, error)
             except LostLease as error:
                 log.warning("%s", error)
+            except OSError as error:
+                if error.errno not in SHORT:
+                    raise
+                log.error("waiting: %s", error)
+                await asyncio.sleep(PAUSE)
             if is_cancelled():
                 raise asyncio.CancelledError
             await asyncio.sleep(self.settings.cycle.poll)
@@ -148,6 +158,11 @@ class Worker:
             return after
         except FAILED as error:
             return await self._fail(cycle, str(error))
+        except OSError as error:
+            if isinstance(error, AWAY) or error.errno in SHORT:
+                raise
+            log.exception("cycle %d cannot go on with its files", cycle.id)
+            return await self._fail(cycle, f"{type(error).__name__}: {error}")
         except psycopg.Error as error:
             if fault_of(error) is not Fault.REQUEST:
                 raise  # the step is taken again
