@@ -18,6 +18,7 @@ from liveweights.learn.job import HeldBack, Moved, Weights
 from liveweights.learn.policy import Policy
 from liveweights.learn.rewards import RewardMap, reward
 from liveweights.learn.rows import Encode, answer_place, written_ids
+from liveweights.learn.sampled import find_behaviour, find_temperature
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import TokenRow, pack
 from liveweights.learn.truth import truth
@@ -42,7 +43,7 @@ class Question:
 
     @property
     def temperature(self) -> float:
-        return self.generation.temperature or 1.0
+        return find_temperature(self.generation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ def compare(question: Question, before: Scored, after: Scored) -> HeldBack:
         temperature=generation.temperature,
         candidate_answer=after.answer,
         incumbent_answer=before.answer,
-        behaviour=generation.logprobs if generation.temperature > 0 else generation.raw_logprobs,
+        behaviour=find_behaviour(generation),
         candidate_truth=after.truth,
         incumbent_truth=before.truth,
         shown=generation.selection,

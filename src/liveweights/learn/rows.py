@@ -14,6 +14,7 @@ from liveweights.learn.credit import Credit, assign_credit
 from liveweights.learn.dialogue import Dialogue, hindsight_prompt
 from liveweights.learn.guards import Vote, outliers
 from liveweights.learn.rewards import RewardMap
+from liveweights.learn.sampled import find_behaviour, find_temperature, is_narrowed
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.shares import bound
 from liveweights.learn.truth import last_correction
@@ -33,7 +34,8 @@ class Row:
     without log-probabilities), each of either sign, and not negative for a ``correction`` and a
     ``hindsight`` row. ``behaviour`` are the recorded log-probabilities of a served answer's
     ``answer_ids`` and ``temperature`` what they were sampled at. ``teacher_ids`` is a hindsight
-    row's prompt with the user's reaction. ``fresh`` rows were served by the incumbent.
+    row's prompt with the user's reaction. ``fresh`` rows were served by the incumbent,
+    as it would have spoken by itself.
     ``experts`` are those that served ``answer_ids``, where they were recorded (packed, see
     ``engines.experts``).
     """
@@ -197,18 +199,16 @@ def _answer(
     answer = generation.output_ids or encode(generation.healed + generation.output)
     if not answer:
         return None
-    sampled = generation.temperature > 0
-    behaviour = generation.logprobs if sampled else generation.raw_logprobs
+    behaviour = find_behaviour(generation)
     if len(behaviour) != len(answer):
         row = _row(generation, voter, role="preference", answer_ids=answer, weight=advantage)
         return replace(row, experts=generation.experts)
-    # A greedy choice has probability 1; what drifts between checkpoints is the raw distribution.
     return replace(
         _row(generation, voter, role="policy", answer_ids=answer, weight=advantage),
         experts=generation.experts,
         behaviour=behaviour,
-        temperature=generation.temperature if sampled else 1.0,
-        fresh=generation.checkpoint == incumbent,
+        temperature=find_temperature(generation),
+        fresh=generation.checkpoint == incumbent and not is_narrowed(generation),
     )
 
 
