@@ -261,6 +261,9 @@ def test_what_a_failed_update_said_goes_too(
             if cycle is not None and cycle.outcome == "failed":
                 break
         assert canary.TEXT in (cycle.reason or "")
+        killed = tmp_path / "unlearning" / "7" / "job.json"
+        killed.parent.mkdir(parents=True)
+        killed.write_text(canary.TEXT)
         assert (await forget(product)).restarted == []
 
     on_product(database_dsn, tmp_path, test, CONFIG)

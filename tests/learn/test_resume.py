@@ -71,4 +71,5 @@ def test_keeping_takes_a_small_part_of_the_time(tmp_path: Path) -> None:
     assert kept is not None
     assert kept.numbers["count"] == 0
     assert resume.load("g") is None
+    assert Resume(tmp_path / "resume.pt", "from other weights").load("f") is None
     assert Resume(tmp_path / "none.pt").load("f") is None

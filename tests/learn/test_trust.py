@@ -61,3 +61,11 @@ def test_the_way_back_is_exact(stored: torch.dtype) -> None:
     assert torch.allclose(moved[0], start + 0.1, atol=1e-6)
     line.scale(0.0)
     assert torch.equal(moved[0], start)
+
+
+def test_there_is_a_way_back_from_weights_that_are_no_numbers() -> None:
+    weights = torch.tensor([1.0, 2.0])
+    start = Start([weights])
+    weights.copy_(torch.tensor([float("nan"), float("inf")]))
+    start.scale(0.0)
+    assert weights.tolist() == [1.0, 2.0]

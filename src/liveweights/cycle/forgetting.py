@@ -13,7 +13,7 @@ from pathlib import Path
 
 from liveweights.cycle import ledger
 from liveweights.cycle.ledger import Cycle
-from liveweights.cycle.restarting import clear, is_clear, work_folder
+from liveweights.cycle.restarting import clear, is_clear, unlearning_folder, work_folder
 from liveweights.record.archive import forget_everywhere
 from liveweights.record.clean import clip_person
 from liveweights.record.forget import Forgotten, Traces
@@ -78,6 +78,8 @@ async def forget_user(
     cycles = {cycle for one in traces for cycle in one.cycles} - {one.id for one in restarted}
     for cycle in cycles:
         await asyncio.to_thread(shutil.rmtree, work_folder(home, cycle), ignore_errors=True)
+    # Left by an unlearning that was killed; one that goes on has read the user's rows.
+    await asyncio.to_thread(shutil.rmtree, unlearning_folder(home), ignore_errors=True)
     owner = tenant, clip_person(user)
     left += await asyncio.to_thread(drop_spilled, home / "spill", owner, PATIENCE)
     if is_embedded:

@@ -17,6 +17,11 @@ def work_folder(home: Path, cycle: int) -> Path:
     return home / "cycles" / str(cycle)
 
 
+def unlearning_folder(home: Path) -> Path:
+    """Where cycles are computed anew; nothing in it outlives that."""
+    return home / "unlearning"
+
+
 async def is_clear(conn: Connection, home: Path, cycle: Cycle) -> bool:
     """Whether nothing is left of a cycle that was broken off."""
     if await asyncio.to_thread(work_folder(home, cycle.id).exists):

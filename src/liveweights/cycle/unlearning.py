@@ -22,6 +22,7 @@ from liveweights import __version__
 from liveweights.cycle import ledger
 from liveweights.cycle.jobs import Start, make_job
 from liveweights.cycle.ledger import Cycle
+from liveweights.cycle.restarting import unlearning_folder
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.trial import Trial, note_trial, read_trial, recomputes
 from liveweights.cycle.updating import read_result, remove_job, run_learner, write_job
@@ -193,7 +194,7 @@ class _Bench:
             base = await get(conn, incumbent.base)
         start = await self._make_start(cycle, incumbent, base, baseline)
         job = await make_job(conn, cycle, self.settings, start)
-        folder = self.home / "unlearning" / str(cycle.id)
+        folder = unlearning_folder(self.home) / str(cycle.id)
         await conn.commit()
         try:
             result = await self._learn(job, folder, {incumbent, base}) if job.train else None

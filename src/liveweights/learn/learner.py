@@ -139,7 +139,8 @@ def learn(job: Job, folder: Path) -> Result:
             threads.settle()
 
         # Processes that share an update hold a part of it each, and begin anew together.
-        resume = Resume(folder / RESUME) if sharing.processes() == 1 else None
+        origin = f"{job.base} {job.parent or ''}"
+        resume = Resume(folder / RESUME, origin) if sharing.processes() == 1 else None
         tracker.begin("comparing")
         made = update(policy, built.rows, settings, tell, resume)
         tracker.begin("measuring", len(watched))

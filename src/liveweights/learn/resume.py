@@ -31,10 +31,12 @@ class Kept:
 
 class Resume:
     """A file that holds one state of an update, whole or not at all. A state is taken by the same
-    job only: the one whose ``fingerprint`` it has."""
+    job only: one that begins with the same weights (``origin``) and has the same
+    ``fingerprint``."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, origin: str = "") -> None:
         self._file = file
+        self._origin = origin
         self._next = 0.0
 
     def load(self, fingerprint: str) -> Kept | None:
@@ -44,7 +46,7 @@ class Resume:
             state: Any = torch.load(self._file, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             return None
-        if state["fingerprint"] != fingerprint:
+        if state["fingerprint"] != [self._origin, fingerprint]:
             log.info("what was kept of an update is of another one; this one begins anew")
             return None
         return Kept(cast("list[Tensor]", state["parameters"]), state["optimizer"], state["numbers"])
@@ -64,7 +66,7 @@ class Resume:
         partial.parent.mkdir(parents=True, exist_ok=True)
         torch.save(
             {
-                "fingerprint": fingerprint,
+                "fingerprint": [self._origin, fingerprint],
                 "parameters": [parameter.detach().cpu() for parameter in parameters],
                 "optimizer": optimizer,
                 "numbers": numbers,

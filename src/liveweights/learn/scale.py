@@ -37,7 +37,8 @@ def learn_on_ray(job_file: Path, folder: Path, workers: int) -> None:
             _work,
             train_loop_config={"job": str(job_file.resolve()), "folder": str(folder.resolve())},
             scaling_config=train.ScalingConfig(num_workers=workers, use_gpu=gpus),
-            torch_config=torch.TorchConfig(backend="nccl" if gpus else "gloo"),
+            # What is counted lies in the machine's memory, also where weights are on a GPU.
+            torch_config=torch.TorchConfig(backend="cpu:gloo,cuda:nccl" if gpus else "gloo"),
             run_config=train.RunConfig(storage_path=str(folder.resolve() / "ray")),
         ).fit()
     finally:
@@ -45,6 +46,11 @@ def learn_on_ray(job_file: Path, folder: Path, workers: int) -> None:
 
 
 def _work(places: Mapping[str, Any]) -> None:
+    import torch
+
+    given = import_module("ray.train.torch").get_device()
+    if given.type == "cuda":
+        torch.cuda.set_device(given)  # its own, which "cuda" names from now on
     from liveweights.learn.job import read_job
     from liveweights.learn.learner import learn
 

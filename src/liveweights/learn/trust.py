@@ -34,9 +34,12 @@ class Start:
 
     @torch.no_grad()
     def scale(self, factor: float) -> None:
-        """Make every parameter start + factor * (now - start)."""
+        """Make every parameter start + factor * (now - start); at 0 also where now is no number."""
         for parameter, start in zip(self._parameters, self._start, strict=True):
-            parameter.lerp_(start.to(parameter.dtype), 1.0 - factor)
+            if factor == 0.0:
+                parameter.copy_(start)
+            else:
+                parameter.lerp_(start.to(parameter.dtype), 1.0 - factor)
 
 
 @dataclass(frozen=True, slots=True)

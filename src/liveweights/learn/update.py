@@ -209,9 +209,11 @@ def _fingerprint(taught: Sequence[Row], settings: LearnSettings) -> str:
     """Of what an update's steps are made from."""
     digest = hashlib.sha256(msgspec.json.encode(settings))
     for row in taught:
-        digest.update(
-            repr((row.role, row.weight, row.temperature, row.prompt_ids, row.answer_ids)).encode()
+        made_of = (
+            *(row.role, row.weight, row.temperature, row.prompt_ids, row.answer_ids),
+            *(row.behaviour, row.teacher_ids, row.fresh),
         )
+        digest.update(repr(made_of).encode())
     return digest.hexdigest()
 
 
