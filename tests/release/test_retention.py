@@ -100,6 +100,10 @@ class Disk:
         gguf = self.cache / "gguf" / f"{made.id}.lora.v1.gguf"
         gguf.parent.mkdir(parents=True, exist_ok=True)
         gguf.write_bytes(b"x" * 100)
+        for kind in ("whole", "openvino"):
+            folder = self.cache / kind / f"{made.id}{'.v1' if kind == 'openvino' else ''}"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "model").write_bytes(b"x" * 100)
         return made.id
 
     async def prune(self) -> list[str]:
@@ -134,8 +138,8 @@ def test_everything_that_is_needed_stays_and_says_why(database_dsn: str, tmp_pat
         assert needed[BASE].startswith("part of")
         assert set(await disk.prune()) == {first, idle}
         assert set(disk.registry.checkpoints()) == {second, third, canary, warm}
-        assert not list((disk.cache / "gguf").glob(f"{idle}*"))
-        assert list((disk.cache / "gguf").glob(f"{third}*"))
+        assert not list(disk.cache.glob(f"*/{idle}*"))
+        assert len(list(disk.cache.glob(f"*/{third}*"))) == 3
         assert await disk.prune() == []
 
     on_disk(database_dsn, tmp_path, test)
@@ -167,6 +171,8 @@ def test_what_was_pruned_can_be_named_but_not_had(database_dsn: str, tmp_path: P
         assert (await moves.rollback(disk.conn, "m", reason="r")).live == old
         # The next former one is gone: the rollback goes past it to what is there.
         assert (await moves.rollback(disk.conn, "m", reason="r")).live == BASE
+        assert await disk.add(2) == gone  # stored once more it is there again
+        assert (await moves.promote(disk.conn, "m", gone, reason="r")).live == gone
 
     on_disk(database_dsn, tmp_path, test)
 

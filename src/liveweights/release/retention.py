@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -176,16 +177,29 @@ async def remove_pruned(conn: Connection, registry: Registry, cache: Path) -> li
     gone: list[Doomed] = []
     for id_ in await read_pruned(conn):
         size = registry.remove(id_)
-        for made in (cache / "gguf").glob(f"{id_}.*"):
-            size += made.stat().st_size
-            made.unlink(missing_ok=True)
+        for kind in MADE:
+            for made in (cache / kind).glob(f"{id_}*"):
+                size += await asyncio.to_thread(_remove, made)
         if size:
             gone.append(Doomed(id_, size, "pruned"))
     return gone
 
 
-RESUMED = ("resume.pt", "*.partial")
-"""What only an update that was killed needs, to go on."""
+def _remove(made: Path) -> int:
+    """A file or a folder; the bytes that it had."""
+    files = [made, *made.rglob("*")] if made.is_dir() else [made]
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    if made.is_dir():
+        shutil.rmtree(made, ignore_errors=True)
+    else:
+        made.unlink(missing_ok=True)
+    return size
+
+
+MADE = ("gguf", "openvino", "whole")
+"""Folders of the cache: what was made of checkpoints, named after them."""
+RESUMED = ("resume.pt", "*.partial", "tmp*")
+"""What only an update that goes on needs, and what a killed one leaves half written."""
 WORK = ("job.json", "result.json", "progress.json", "weights")
 """What an update reads and leaves behind; the weights are in the registry by then."""
 
@@ -203,8 +217,8 @@ async def remove_work(conn: Connection, home: Path, keep: int) -> None:
     for folder in (home / "cycles").glob("*"):
         if kept.get(folder.name):
             continue
-        for file in (file for pattern in RESUMED for file in folder.glob(pattern)):
-            file.unlink(missing_ok=True)
+        for made in (made for pattern in RESUMED for made in folder.glob(pattern)):
+            _remove(made)
         if folder.name in kept:
             continue
         for name in WORK[:-1]:

@@ -220,8 +220,8 @@ async def register(
     """Tell the database of a checkpoint; ``card`` is read from its folder where None. Whether that
     changed anything.
 
-    Doing it again only notes where the folder is now. Raises NotRegistered where base or parent
-    are not known yet.
+    Doing it again only notes where the folder is now, and that what was pruned is there again.
+    Raises NotRegistered where base or parent are not known yet.
     """
     if card is None:
         card = json.loads((checkpoint.folder / CARD).read_text())
@@ -230,8 +230,8 @@ async def register(
             cursor = await conn.execute(
                 "insert into checkpoints (id, kind, folder, base, parent, card)"
                 " values (%s, %s, %s, %s, %s, %s)"
-                " on conflict (id) do update set folder = excluded.folder"
-                " where checkpoints.folder <> excluded.folder",
+                " on conflict (id) do update set folder = excluded.folder, pruned_at = null"
+                " where checkpoints.folder <> excluded.folder or checkpoints.pruned_at is not null",
                 (
                     checkpoint.id,
                     checkpoint.kind,
