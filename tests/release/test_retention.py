@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -171,6 +172,7 @@ def test_what_was_pruned_can_be_named_but_not_had(database_dsn: str, tmp_path: P
         assert (await moves.rollback(disk.conn, "m", reason="r")).live == old
         # The next former one is gone: the rollback goes past it to what is there.
         assert (await moves.rollback(disk.conn, "m", reason="r")).live == BASE
+        shutil.rmtree(tmp_path / "s2")
         assert await disk.add(2) == gone  # stored once more it is there again
         assert (await moves.promote(disk.conn, "m", gone, reason="r")).live == gone
 
