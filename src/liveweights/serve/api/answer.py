@@ -249,9 +249,9 @@ async def _sample(
         draft.stand_in()
         await _record(service, draft, "cancelled", broken_off=not client.gone)
         raise
-    except (PromptTooLong, InvalidConstraint):
-        raise  # the request's own fault
-    except Exception:
+    except Exception as error:
+        if isinstance(error, (PromptTooLong, InvalidConstraint)) and not draft.tokens:
+            raise  # the request's own fault, found out before anything was sampled
         # What the user saw of a streamed answer can still draw feedback, and a canary is judged
         # by its failures.
         await _record(service, draft, "error", broken_off=True)
