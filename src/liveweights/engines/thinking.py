@@ -16,8 +16,9 @@ Decode = Callable[[Sequence[int]], str]
 
 @dataclass(frozen=True, slots=True)
 class ThinkingBudget:
-    """At most ``tokens`` of thinking, and the character that they end in to its end. ``end`` are the ids that end it, spelled ``mark``; ``begin``
-    those that an answer begins with which has been thought out, None where the prompt has them."""
+    """At most ``tokens`` of thinking, and what completes the character that they end in. ``end``
+    are the ids that end it, spelled ``mark``; ``begin`` those that an answer begins with which has
+    been thought out, None where the prompt has them."""
 
     tokens: int
     end: tuple[int, ...]
