@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from liveweights.editor.context import (
     CHARACTERS,
+    Context,
     Other,
     cut_overlap,
     is_worth_asking,
@@ -13,24 +16,31 @@ from liveweights.editor.context import (
 
 LINES = "\n".join(f"value_{number} = compute(value_{number - 1})" for number in range(1, 400))
 TEXT = st.text(st.sampled_from("ab_ \n"), max_size=300)
+KEY = "-----BEGIN RSA PRIVATE KEY-----\n" + "MIIBwidthheight\n" * 40
+
+
+def chosen(text: str, offset: int, **how: Any) -> Context:
+    context = select(text, offset, **{"infill": False, **how})
+    assert context is not None
+    return context
 
 
 def test_what_stands_before_is_sent_whole_while_it_fits() -> None:
-    context = select("a = 1\nb =", 9, tokens=64, infill=False)
+    context = chosen("a = 1\nb =", 9, tokens=64)
     assert (context.before, context.after) == ("a = 1\nb =", "")
 
 
 def test_a_long_prompt_begins_at_a_line_and_stays_there_while_the_cursor_moves() -> None:
     starts = set[str]()
     for offset in range(6000, 6190, 10):
-        context = select(LINES, offset, tokens=128, infill=False)
+        context = chosen(LINES, offset, tokens=128)
         starts.add(context.before.split("\n")[0])
         assert LINES[:offset].endswith("\n" + context.before)
     assert len(starts) <= 2
 
 
 def test_a_model_that_fills_in_is_told_what_stands_behind() -> None:
-    context = select(LINES, 6000, tokens=128, infill=True)
+    context = chosen(LINES, 6000, tokens=128, infill=True)
     assert LINES[6000:].startswith(context.after)
     assert len(context.after) == 96
 
@@ -42,6 +52,9 @@ def test_the_budget_holds(
     offset = min(offset, len(text))
     files = [Other(f"{number}.py", other) for number, other in enumerate(others)]
     context = select(text, offset, tokens=tokens, infill=infill, others=files)
+    if context is None:
+        assert not text[:offset].endswith(tuple("ab_"))
+        return
     assert len(context.before) + len(context.after) <= tokens * CHARACTERS
     assert text[:offset].endswith(context.before.rpartition("\n\n")[2])
     if not files:
@@ -54,8 +67,37 @@ def test_of_other_files_the_piece_that_has_most_in_common_stands_last() -> None:
     nearer = "def total_price(orders, discount):\n    return sum(orders) - discount\n"
     far = "class Window:\n    handle = None\n"
     others = [Other("a.py", nearer), Other("b.py", far), Other("c.py", near)]
-    before = select(text, len(text), tokens=400, infill=False, language="python", others=others)
+    before = chosen(text, len(text), tokens=400, language="python", others=others)
     assert before.before == f"# c.py\n{near}\n# a.py\n{nearer}\n{text}"
+
+
+def test_a_line_with_a_secret_is_seen_whole_where_the_window_cuts_it() -> None:
+    secret = 'password = "hunter2-and-more"\n'
+    assert select("a = 1\n" + secret, 6 + 20, tokens=64, infill=True) is None
+    text = "a = 1\n" + "b = 2\n" * 6 + secret
+    assert chosen(text, 6, tokens=64, infill=True).after == "b = 2\n" * 6
+
+
+def test_of_a_key_that_the_window_cuts_nothing_is_sent() -> None:
+    text = f"{KEY}-----END RSA PRIVATE KEY-----\na = 1\n"
+    assert chosen(text, len(text), tokens=100).before == "a = 1\n"
+    assert select(KEY, len(KEY), tokens=100, infill=False) is None
+
+
+def test_other_files_are_judged_as_what_they_are() -> None:
+    text = "password = settings.password\nuser = settings.user\nprint("
+    piece = "user: settings\npassword: Tr0ub4dor-and-3\nprint: user\n"
+    for name, sent in (("config.yaml", False), ("config.py", True)):
+        before = chosen(
+            text, len(text), tokens=400, name="a.py", others=[Other(name, piece)]
+        ).before
+        assert ("Tr0ub4dor" in before) == sent
+
+
+def test_no_piece_of_another_file_is_within_a_key() -> None:
+    text = "width height MIIBwidthheight\n"
+    before = chosen(text, len(text), tokens=400, others=[Other("notes.txt", KEY)]).before
+    assert before == text
 
 
 def test_where_it_is_worth_asking() -> None:

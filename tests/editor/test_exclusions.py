@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from liveweights.editor.exclusions import Ignored, find_root, read_ignored, why_excluded
 from liveweights.editor.settings import EXCLUDED
 
+ROOT = PurePosixPath("/home/me/project")
+
 
 def why(path: str, *rules: tuple[str, str], patterns: tuple[str, ...] = ()) -> str | None:
     ignored = [Ignored(PurePosixPath(folder), tuple(lines.split("\n"))) for folder, lines in rules]
-    return why_excluded(PurePosixPath(path), ignored, patterns)
+    return why_excluded(ROOT / path, ROOT, ignored, patterns)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,12 @@ def test_what_usually_holds_secrets(path: str) -> None:
 @pytest.mark.parametrize("path", ["main.py", "environment.py", "keys.py"])
 def test_what_does_not(path: str) -> None:
     assert why(path, patterns=EXCLUDED) is None
+
+
+@pytest.mark.parametrize("path", ["/home/me/.ssh/github", "/home/me/.AWS/sso/cache"])
+def test_a_folder_that_is_named_is_excluded_also_where_it_is_the_root(path: str) -> None:
+    file = PurePosixPath(path)
+    assert why_excluded(file, file.parent, [], EXCLUDED)
 
 
 def test_deeper_rules_go_over_those_above_but_an_ignored_folder_stays() -> None:
@@ -62,8 +70,7 @@ def test_git_itself_says_the_same(
     asked = subprocess.run(
         ["git", "-C", str(repository), "check-ignore", "-q", "--no-index", str(path)], check=False
     )
-    relative = PurePosixPath(path.relative_to(repository).as_posix())
-    ours = why_excluded(relative, read_ignored(path, repository), ())
+    ours = why_excluded(path, repository, read_ignored(path, repository), ())
     for file in written:
         file.unlink()
     if len(names) > 1:

@@ -3,8 +3,10 @@ from __future__ import annotations
 import socket
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from liveweights.editor.secrets import after_secrets, before_secrets, has_secret
+from liveweights.editor.secrets import find_end, find_start, has_secret
 
 KEY = 'aws_key = "AKIA' + 'QYLPMN5HFIQR7XYA"\n'
 PRIVATE = "-----BEGIN RSA PRIVATE KEY-----\nMIIB\nAAAA\n-----END RSA PRIVATE KEY-----\n"
@@ -22,14 +24,48 @@ def test_lines_with_secrets(line: str) -> None:
 )
 def test_lines_without(text: str) -> None:
     assert not has_secret(text, "a.py")
-    assert after_secrets(text, "a.py") == before_secrets(text, "a.py") == text
+    assert find_start(text, "a.py", 0, len(text)) == 0
+    assert find_end(text, "a.py", 0, len(text)) == len(text)
 
 
 @pytest.mark.parametrize("secret", [KEY, PRIVATE])
 def test_neither_side_holds_it(secret: str) -> None:
     text = f"a = 1\n{secret}b = 2\n{secret}c = 3\n"
-    assert after_secrets(text, "a.py") == "c = 3\n"
-    assert before_secrets(text, "a.py") == "a = 1\n"
+    assert text[find_start(text, "a.py", 0, len(text)) :] == "c = 3\n"
+    assert text[: find_end(text, "a.py", 0, len(text))] == "a = 1\n"
+
+
+@pytest.mark.parametrize("closed", ['"', '!x"', '!x")', "", ")"])
+def test_of_a_line_with_a_secret_no_part_is_harmless(closed: str) -> None:
+    text = f'a = 1\npassword = "hunter2!{closed}\nb = 2\n'
+    for offset in range(text.index("password") + 1, text.index("\nb")):
+        assert find_start(text, "a.py", 0, offset) == offset
+        assert find_end(text, "a.py", offset, len(text)) == offset
+
+
+@given(st.integers(0, 80), st.integers(0, 80))
+def test_a_key_is_one_wherever_it_is_cut(start: int, size: int) -> None:
+    text = f"a = 1\n{PRIVATE}b = 2\n"
+    lines = text.splitlines(keepends=True)
+    before = [len("".join(lines[:number])) for number in range(len(lines))]
+    cut = text[start : start + size]
+    key = [
+        line
+        for at, line in zip(before, lines, strict=True)
+        if at < start + size and at + len(line) > start and line not in ("a = 1\n", "b = 2\n")
+    ]
+    assert has_secret(text, "a.py", start, min(len(text), start + size)) == bool(key and cut)
+
+
+def test_a_key_without_its_end_goes_on() -> None:
+    text = "-----BEGIN PRIVATE KEY-----\n" + "MIIB\n" * 400
+    assert has_secret(text, "a.py", len(text) - 5)
+    assert not has_secret(text[28:], "a.py", 1000)
+
+
+def test_half_a_secret_before_the_cursor_is_one_whatever_follows() -> None:
+    text = 'password = "hunter2! = f(x)'
+    assert find_start(text, "a.py", 0, 20) == 20
 
 
 def test_nobody_is_asked_whether_it_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,4 +77,5 @@ def test_nobody_is_asked_whether_it_is_in_use(monkeypatch: pytest.MonkeyPatch) -
 
 def test_values_without_quotes_are_read_where_files_have_them() -> None:
     assert has_secret("password: hunter2-and-more\n", "a.yaml")
+    assert has_secret("password: hunter2-and-more\n", "A.YAML")
     assert not has_secret("password = request.password\n", "a.py")

@@ -23,6 +23,7 @@ def react(
     folder: Path,
     act: Callable[[Editor], Awaitable[None]],
     *texts: str,
+    before: str = BEFORE,
     **settings: Any,
 ) -> list[tuple[str, str | None]]:
     """The rows of what somebody does with the suggestion in an open file; the model is silent
@@ -34,7 +35,7 @@ def react(
             serving(dsn, texts) as (url, _),
             language_server(folder, url=url, **settings) as client,
         ):
-            editor = Editor(client, folder / "area.py", BEFORE)
+            editor = Editor(client, folder / "area.py", before)
             editor.open()
             assert await editor.ask() == texts[0]
             await act(editor)
@@ -277,16 +278,44 @@ class TestNothingLeaves:
         assert self.count(tmp_path, "area.py", exclude=["*.py"]) == 0
         assert self.count(tmp_path, ".env") == 0
 
-    def test_of_a_line_with_a_secret(self, tmp_path: Path) -> None:
-        secret = 'password = "hunter2-and-more"'
-        assert self.count(tmp_path, text=secret) == 0
+    def test_of_a_line_with_a_password(self, tmp_path: Path) -> None:
+        assert self.count(tmp_path, text='password = "hunter2-and-more"') == 0
+
+    def test_of_a_password_that_is_being_written(self, tmp_path: Path) -> None:
+        assert self.count(tmp_path, text='password = "hunter2-and') == 0
+
+    def test_below_a_folder_that_a_pattern_names(self, tmp_path: Path) -> None:
+        (tmp_path / ".ssh").mkdir()
+        assert self.count(tmp_path / ".ssh", "github") == 0
 
 
-def test_a_correction_with_a_secret_stays_here(database_dsn: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("before", "written"),
+    [
+        (BEFORE, ' password = "hunter2-and-more"\n'),
+        ("a = 1\npassword =", ' "hunter2!xyz"\n'),
+        ("a = 1\npassword =", ' "hunter2!xyz\n'),
+    ],
+)
+def test_a_correction_with_a_password_stays_here(
+    database_dsn: str, tmp_path: Path, before: str, written: str
+) -> None:
     async def act(editor: Editor) -> None:
-        editor.type(' password = "hunter2-and-more"\n')
+        editor.type(written)
 
-    assert react(database_dsn, tmp_path, act) == [("rejected", None)]
+    assert react(database_dsn, tmp_path, act, before=before) == [("rejected", None)]
+
+
+def test_what_is_left_of_an_answer_stays_here_where_it_is_a_password(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    async def act(editor: Editor) -> None:
+        await editor.take()
+        editor.replace(editor.cursor - 4, editor.cursor - 1, "hunter2!xyz")
+        editor.save()
+
+    rows = react(database_dsn, tmp_path, act, ' "me!"', before="a = 1\npassword =", settle=600)
+    assert rows == [("accepted", None)]
 
 
 def test_with_the_service_away_nothing_shows_and_the_log_is_told_once(tmp_path: Path) -> None:
@@ -362,6 +391,23 @@ def test_consent_that_is_withdrawn_counts_at_once(database_dsn: str, tmp_path: P
 
     asyncio.run(scenario())
     assert read_feedback(database_dsn) == []
+
+
+def test_consent_that_is_withdrawn_before_it_asks_counts(database_dsn: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with (
+            serving(database_dsn, [WHOLE]) as (url, engine),
+            language_server(tmp_path, url=url, debounce=1) as client,
+        ):
+            editor = Editor(client, tmp_path / "area.py", BEFORE)
+            editor.open()
+            asking = asyncio.create_task(editor.ask())
+            await asyncio.sleep(0)
+            configure(client, {"liveweights": {"consent": False}})
+            assert await asking == ""
+            assert engine.calls == []
+
+    asyncio.run(scenario())
 
 
 def configure(client: Client, settings: dict[str, Any]) -> None:

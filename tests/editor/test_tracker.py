@@ -78,8 +78,16 @@ class Typist:
             step: Step = act(self.track)
             self.track = step.track
             self.told += [(one.signal, one.text) for one in step.verdicts]
-            assert all(isinstance(one, Verdict) for one in step.verdicts)
+            assert all(_is_where_it_says(one) for one in step.verdicts)
         return self
+
+
+def _is_where_it_says(verdict: Verdict) -> bool:
+    if verdict.text is None:
+        return verdict.source is None
+    assert verdict.source is not None
+    document, start, end = verdict.source
+    return verdict.text.removesuffix("\n") in document[start:end]
 
 
 WHOLE = " width * height"

@@ -4,6 +4,8 @@ import asyncio
 import json
 import random
 import string
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, cast
 
@@ -14,6 +16,7 @@ from tests.serve.api.doubles import make_tokenizer
 
 from liveweights.engines.guide import Guide, GuideMaker, ShortestFirst
 from liveweights.engines.protocol import Constraint, InvalidConstraint
+from liveweights.engines.thinking import BudgetKeeper, ThinkingBudget
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.models import end_of_text_ids, load_tokenizer
 
@@ -61,6 +64,59 @@ def test_a_tokenizer_that_cannot_be_constrained_is_told_when_asked() -> None:
 
     with pytest.raises(InvalidConstraint):
         asyncio.run(scenario())
+
+
+def test_a_forced_token_waits_for_the_one_before() -> None:
+    """The matcher is in one thread at a time."""
+
+    class Matcher:
+        busy = False
+
+        def consume_token(self, token: int) -> None:
+            assert not self.busy
+            self.busy = True
+            time.sleep(0.05)
+            self.busy = False
+
+        def compute_bitmask(self) -> bytes:
+            return b"\xff" * (SIZE // 8 + 1)
+
+        def is_error(self) -> bool:
+            return False
+
+        def is_accepting(self) -> bool:
+            return True
+
+    a, b = TOKENIZER.encode("ab")
+    keeper = BudgetKeeper(ThinkingBudget(0, (a, b), "ab"), TOKENIZER.decode)
+    with ThreadPoolExecutor(2) as masks:
+        guide = Guide(Matcher(), frozenset({END}), masks, "it", thinking=keeper)
+        for token in (a, b):
+            assert guide.allowed(SIZE).nonzero()[0].tolist() == [token]
+            guide.push(token)
+        assert guide.allowed(SIZE).all()
+
+
+@pytest.mark.parametrize("budget", [1, 2, 3, 4])
+def test_a_budget_that_ends_within_a_character_lets_it_end(budget: int) -> None:
+    parrot, end = TOKENIZER.encode("\U0001f99c"), TOKENIZER.encode("!")
+    assert len(parrot) == 4
+    thinking = ThinkingBudget(budget, tuple(end), "!")
+    guide = make(Constraint("lark", 'start: /[^!]*/ "!" "yes"', "the schema", thinking=thinking))
+    for token in (*parrot, *end):
+        assert guide.allowed(SIZE)[token]
+        guide.push(token)
+    assert names(guide) == {"y"}
+
+
+def test_it_does_not_let_more_than_a_character_be_written() -> None:
+    half = TOKENIZER.encode("\U0001f99c")[:1]
+    keeper = BudgetKeeper(ThinkingBudget(1, (7,), "!"), TOKENIZER.decode)
+    forced = list[int | None]()
+    for _ in range(5):
+        forced.append(keeper.forced)
+        keeper.push(half[0])
+    assert forced == [None, None, None, None, 7]
 
 
 @given(st.integers(1, 3), st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=20))

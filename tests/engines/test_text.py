@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models
+from transformers import PreTrainedTokenizerFast
 
 from liveweights.engines.text import TextStream, heal
 from liveweights.engines.text import _WindowDecoder as WindowDecoder  # pyright: ignore
+from liveweights.weights.gguf_pieces import BYTE_TOKENS
 
 pytestmark = pytest.mark.model
 
@@ -116,3 +119,37 @@ def test_heal_cuts_one_space(prompt: str, expected: tuple[str, str]) -> None:
 @given(prompt=st.text())
 def test_heal_loses_nothing(prompt: str) -> None:
     assert "".join(heal(prompt)) == prompt
+
+
+PIECES = ("▁", "▁return", "▁w", "▁*", "▁h", "w", "a", "▁a", ")", *BYTE_TOKENS)
+FALLBACK = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+
+
+def sentencepiece(decoder: Any) -> Any:
+    """Whole tokens of SentencePiece's, which a hub's folder decodes so."""
+    vocabulary = {piece: id for id, piece in enumerate(PIECES)}
+    backend: Any = Tokenizer(models.BPE(vocab=vocabulary, merges=[], byte_fallback=True))
+    backend.decoder = decoder
+    return PreTrainedTokenizerFast(tokenizer_object=backend)
+
+
+DECODERS = {
+    "Llama 2": decoders.Sequence([*FALLBACK, decoders.Strip(" ", 1, 0)]),
+    "GGUF": decoders.Sequence(FALLBACK),
+    "Metaspace": decoders.Metaspace(),
+}
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_the_space_that_an_answer_begins_with_is_its_own(name: str) -> None:
+    tokenizer = sentencepiece(DECODERS[name])
+    ids = [PIECES.index(piece) for piece in ("▁w", "▁*", "▁h")]
+    assert pieces(tokenizer, ids) == [" w", " *", " h", ""]
+    assert "".join(pieces(tokenizer, ids, skip=" ")) == "w * h"
+    assert "".join(pieces(tokenizer, [PIECES.index("w"), PIECES.index(")")])) == "w)"
+
+
+def test_half_a_character_at_the_beginning_is_not_shown() -> None:
+    tokenizer = sentencepiece(DECODERS["Llama 2"])
+    ids = [PIECES.index(f"<0x{byte:02X}>") for byte in "é".encode()]
+    assert pieces(tokenizer, ids) == ["", "é", ""]

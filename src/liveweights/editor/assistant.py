@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from liveweights.editor import secrets
 from liveweights.editor.context import (
-    CHARACTERS,
     Context,
     Other,
     cut_overlap,
@@ -24,6 +22,7 @@ from liveweights.editor.documents import Document
 from liveweights.editor.guard import name_of, why_not
 from liveweights.editor.outbox import Outbox
 from liveweights.editor.pauses import Pauses
+from liveweights.editor.secrets import has_secret
 from liveweights.editor.service import Answer, Away, Refused, Service
 from liveweights.editor.settings import EditorSettings
 from liveweights.editor.text import Change, Encoding, Place, offset_of
@@ -63,8 +62,8 @@ class Assistant:
         self._away_until = 0.0
 
     async def configure(self, settings: EditorSettings) -> None:
-        """From now on these settings hold. What was to be told under others, with or without
-        consent, is told no more."""
+        """From now on these settings hold. What was to be asked or told under others, with or
+        without consent, is asked and told no more."""
         if settings == self.settings:
             return
         former, self.settings = self._service, settings
@@ -72,7 +71,8 @@ class Assistant:
         self._outbox.clear()
         self._logged.clear()
         self._away_until = 0.0
-        for document in self._documents.values():
+        for uri, document in self._documents.items():
+            self._stop_asking(uri)
             document.tracks.clear()
         await former.close()
 
@@ -123,7 +123,11 @@ class Assistant:
         offered = document.offered(offset)
         if offered != NOTHING or monotonic() < self._away_until:
             return offered
-        if self._refuse(document) or not self._has_context(document, offset):
+        if why := self._refuse(document):
+            self._log_once(f"nothing is suggested: {why}")
+            return NOTHING
+        # If nothing before the cursor may be sent, not even the model is asked about.
+        if self._select(document, offset, infill=False) is None:
             return NOTHING
         version = document.version
         task = asyncio.create_task(self._ask(document, offset, wait=not invoked))
@@ -143,7 +147,10 @@ class Assistant:
             await asyncio.sleep(self.settings.debounce)
         try:
             infill = await self._service.fills_in()
-            context = self._select(document, offset, infill=infill)
+            if not is_worth_asking(document.text, offset, infill=infill):
+                return None
+            others = self._others(document)
+            context = self._select(document, offset, infill=infill, others=others)
             if context is None:
                 return None
             answer = await self._service.complete(
@@ -156,28 +163,18 @@ class Assistant:
         self._pauses.succeed()
         return _Asked(answer, infill)
 
-    def _has_context(self, document: Document, offset: int) -> bool:
-        """Whether anything before the cursor may be sent; if not, not even the model is asked
-        about."""
-        start = max(0, offset - self.settings.context_tokens * CHARACTERS)
-        return bool(secrets.after_secrets(document.text[start:offset], document.uri).strip())
-
-    def _select(self, document: Document, offset: int, *, infill: bool) -> Context | None:
-        """What may be sent, without a line that holds a secret; None where nothing is left."""
-        if not is_worth_asking(document.text, offset, infill=infill):
-            return None
-        context = select(
+    def _select(
+        self, document: Document, offset: int, *, infill: bool, others: Sequence[Other] = ()
+    ) -> Context | None:
+        return select(
             document.text,
             offset,
             tokens=self.settings.context_tokens,
             infill=infill,
+            name=name_of(document.uri, self.folders),
             language=document.language,
-            others=self._others(document),
+            others=others,
         )
-        before = secrets.after_secrets(context.before, document.uri)
-        if not before.strip():
-            return None
-        return Context(before, secrets.before_secrets(context.after, document.uri))
 
     def _others(self, document: Document) -> list[Other]:
         return [
@@ -209,9 +206,8 @@ class Assistant:
         if any(verdict.signal == "accepted" for verdict in verdicts):
             loop = asyncio.get_running_loop()
             loop.call_later(self.settings.settle, self._tick, document)
-        self._outbox.add(
-            [one for one in verdicts if not secrets.has_secret(one.text or "", document.uri)]
-        )
+        name = name_of(document.uri, self.folders)
+        self._outbox.add([one for one in verdicts if not _has_secret(one, name)])
 
     def _tick(self, document: Document) -> None:
         # A timer may ring a moment before its time by another clock.
@@ -227,3 +223,11 @@ class Assistant:
         if text not in self._logged:
             self._logged.add(text)
             self._log(text)
+
+
+def _has_secret(verdict: Verdict, name: str) -> bool:
+    """Whether what a verdict tells is, or stands on a line with, a secret."""
+    there = verdict.source is not None and has_secret(
+        verdict.source.document, name, verdict.source.start, verdict.source.end
+    )
+    return there or has_secret(verdict.text or "", name)

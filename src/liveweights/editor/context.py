@@ -1,5 +1,5 @@
 """Which text a suggestion is asked with: what stands before and behind the cursor, and pieces of
-other open files. Pure.
+other open files, without a line that holds a secret. Pure.
 
 Tokens are counted as ``CHARACTERS`` characters each, which is short for code, so that a budget is
 rather not used up than exceeded.
@@ -8,10 +8,11 @@ rather not used up than exceeded.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from liveweights.editor.secrets import find_end, find_start, has_secret
 from liveweights.editor.text import end_of_line
 
 CHARACTERS = 3
@@ -45,8 +46,9 @@ class Context:
 
 class _Piece(NamedTuple):
     overlap: float
-    name: str
-    text: str
+    other: Other
+    start: int
+    end: int
 
 
 def is_worth_asking(text: str, offset: int, *, infill: bool) -> bool:
@@ -63,10 +65,12 @@ def select(
     *,
     tokens: int,
     infill: bool,
+    name: str = "",
     language: str = "",
     others: Sequence[Other] = (),
-) -> Context:
-    """The context at ``offset``, of at most ``tokens`` tokens.
+) -> Context | None:
+    """The context at ``offset`` of the file ``name``, of at most ``tokens`` tokens; None where
+    nothing before the cursor may be sent.
 
     Where the model fills in, a quarter is for what stands behind the cursor. Of the rest at most a
     quarter is for pieces of ``others``, where some have enough in common with what is written. What
@@ -74,13 +78,18 @@ def select(
     all of the next prompt computed already.
     """
     room = tokens * CHARACTERS
-    after = text[offset : offset + room // 4] if infill else ""
-    room -= len(after)
+    end = min(len(text), offset + room // 4) if infill else offset
+    room -= end - offset
+
+    def before(window: int) -> int:
+        return find_start(text, name, _window_start(text, offset, window), offset)
+
     line = text.rfind("\n", 0, offset) + 1
-    start = _window_start(text, offset, room - room // 4)
-    pieces = _find_pieces(text[start:line], others, room // 4, language)
-    start = _window_start(text, offset, room - room // 4 if pieces else room)
-    return Context(pieces + text[start:offset], after)
+    pieces = _find_pieces(text[before(room - room // 4) : line], others, room // 4, language)
+    start = before(room - room // 4 if pieces else room)
+    if not text[start:offset].strip():
+        return None
+    return Context(pieces + text[start:offset], text[offset : find_end(text, name, offset, end)])
 
 
 def cut_overlap(answer: str, tail: str) -> tuple[str, str]:
@@ -105,26 +114,33 @@ def _window_start(text: str, offset: int, window: int) -> int:
 
 
 def _find_pieces(query: str, others: Sequence[Other], room: int, language: str) -> str:
-    """The pieces that have most in common with ``query``, the best one last."""
+    """The pieces that have most in common with ``query``, the best one last. One with a line that
+    holds a secret is none."""
     words = set(_WORD.findall(query))
     pieces = [
-        _Piece(overlap, other.name, piece)
+        _Piece(overlap, other, start, end)
         for other in others
-        for piece in _split(other.text)
-        if (overlap := _overlap(words, piece)) >= LEAST_OVERLAP
+        for start, end in _split(other.text)
+        if (overlap := _overlap(words, other.text[start:end])) >= LEAST_OVERLAP
     ]
     kept = list[str]()
-    for piece in sorted(pieces, reverse=True):
-        told = _comment(piece.name, language) + piece.text.strip("\n") + "\n\n"
-        if len(told) <= room:
+    for _, other, start, end in sorted(pieces, reverse=True):
+        told = _comment(other.name, language) + other.text[start:end].strip("\n") + "\n\n"
+        if len(told) <= room and not has_secret(other.text, other.name, start, end):
             kept.append(told)
             room -= len(told)
     return "".join(reversed(kept))
 
 
-def _split(text: str) -> list[str]:
-    lines = text.splitlines(keepends=True)
-    return ["".join(lines[start : start + LINES]) for start in range(0, len(lines), LINES)]
+def _split(text: str) -> Iterator[tuple[int, int]]:
+    """Where each piece begins and ends."""
+    start = 0
+    while start < len(text):
+        end = start
+        for _ in range(LINES):
+            end = min(len(text), end_of_line(text, end) + 1)
+        yield start, end
+        start = end
 
 
 def _overlap(words: set[str], piece: str) -> float:

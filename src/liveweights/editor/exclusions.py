@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from pathspec import GitIgnoreSpec, RegexPattern
 
@@ -22,19 +22,24 @@ class Ignored:
 
 
 def why_excluded(
-    path: PurePosixPath, ignored: Sequence[Ignored], patterns: Sequence[str]
+    path: PurePath, root: PurePath, ignored: Sequence[Ignored], patterns: Sequence[str]
 ) -> str | None:
-    """Why nothing of ``path``, relative to its root, may be sent; None if all of it may.
+    """Why nothing of ``path``, which is below ``root``, may be sent; None if all of it may.
 
     ``ignored`` are the files above it, from the root on. As in git (gitignore(5)) the last rule
     that matches decides, deeper files after those above them, and nothing below an ignored folder
     comes back. ``patterns`` are in the same syntax, and letters of either case are alike in them.
+    They hold from the root on, and from the root of all files on: whoever opens ``~/.ssh`` as a
+    folder has not left it.
     """
+    relative = PurePosixPath(path.relative_to(root).as_posix())
     lowered = _compile(tuple(line.lower() for line in patterns))
-    if lowered.match_file(str(path).lower()):
+    if lowered.match_file(str(relative).lower()):
         return "it matches a pattern of `exclude`"
-    folders = [f"{folder}/" for folder in reversed(path.parents) if folder != PurePosixPath()]
-    if any(_is_ignored(place, ignored) for place in (*folders, str(path))):
+    if lowered.match_file(path.relative_to(path.anchor).as_posix().lower()):
+        return "a folder above it matches a pattern of `exclude`"
+    folders = [f"{folder}/" for folder in reversed(relative.parents) if folder != PurePosixPath()]
+    if any(_is_ignored(place, ignored) for place in (*folders, str(relative))):
         return f"git ignores it ({IGNORE})"
     return None
 

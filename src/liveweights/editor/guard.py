@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -39,5 +39,4 @@ def why_not(uri: str, language: str, settings: EditorSettings, folders: Sequence
         ignored = read_ignored(path, root)
     except OSError as error:
         return f"what git ignores cannot be read: {error}"
-    relative = PurePosixPath(path.relative_to(root).as_posix())
-    return why_excluded(relative, ignored, settings.exclude) or ""
+    return why_excluded(path, root, ignored, settings.exclude) or ""

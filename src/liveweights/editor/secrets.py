@@ -14,47 +14,71 @@ from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_cla
 from detect_secrets.filters import heuristic
 from detect_secrets.plugins.base import BasePlugin
 
+from liveweights.editor.text import end_of_line
+
 LONGEST = 4096
 """A longer line is not read, and not sent either."""
-_BEGIN = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY")
-_END = re.compile(r"-----END [A-Z ]*PRIVATE KEY")
+QUOTES = "\"'`"
+_BEGIN = re.compile(r"-{4,5} ?BEGIN [A-Z0-9 ]*PRIVATE KEY")
+_END = re.compile(r"-{4,5} ?END [A-Z0-9 ]*PRIVATE KEY")
 
 
-def has_secret(text: str, name: str) -> bool:
-    """Whether any line of ``text`` holds one; ``name`` is the file's, whose ending says whether
-    values there have quotes."""
-    return any(secret for _, secret in _lines(text, name))
+def has_secret(text: str, name: str, start: int = 0, end: int | None = None) -> bool:
+    """Whether any line of ``text`` of which a part lies between ``start`` and ``end`` holds one.
+
+    Lines are judged whole, and as part of the private key that they stand in, if they do. ``name``
+    is the file's, whose ending says whether values there have quotes.
+    """
+    return any(secret for _, _, secret in _lines(text, name, start, end))
 
 
-def after_secrets(text: str, name: str) -> str:
-    """What follows the last line with a secret."""
-    kept = list[str]()
-    for line, secret in _lines(text, name):
+def find_start(text: str, name: str, start: int, offset: int) -> int:
+    """Where what may be sent of ``text[start:offset]`` begins: behind its last line with a
+    secret."""
+    for line, end, secret in _lines(text, name, start, offset):
+        # What is still being written may be one before the end of its line is.
+        if secret or (end > offset and _is_secret_line(text[line:offset], name)):
+            start = min(end, offset)
+    return start
+
+
+def find_end(text: str, name: str, offset: int, end: int) -> int:
+    """Where what may be sent of ``text[offset:end]`` ends: before its first line with a secret."""
+    for line, _, secret in _lines(text, name, offset, end):
         if secret:
-            kept.clear()
-        else:
-            kept.append(line)
-    return "".join(kept)
+            return max(line, offset)
+    return end
 
 
-def before_secrets(text: str, name: str) -> str:
-    """What stands before the first line with a secret."""
-    kept = list[str]()
-    for line, secret in _lines(text, name):
-        if secret:
-            break
-        kept.append(line)
-    return "".join(kept)
+def _lines(
+    text: str, name: str, start: int, end: int | None = None
+) -> Iterator[tuple[int, int, bool]]:
+    """Where each line with a part of ``text[start:end]`` begins and ends, its end included, and
+    whether it is or holds a secret: a private key has many."""
+    end = len(text) if end is None else end
+    keys = list(_keys(text))
+    line = text.rfind("\n", 0, start) + 1
+    while start < end and line < end:
+        stop = end_of_line(text, line)
+        in_key = any(first <= line < last for first, last in keys)
+        yield line, stop + 1, in_key or _is_secret_line(text[line:stop], name)
+        line = stop + 1
 
 
-def _lines(text: str, name: str) -> Iterator[tuple[str, bool]]:
-    """Each line with its end, and whether it is or holds a secret: a private key has many."""
-    suffix = PurePath(name).suffix
-    in_key = False
-    for line in text.splitlines(keepends=True):
-        in_key = in_key or bool(_BEGIN.search(line))
-        yield line, in_key or _is_secret(line.rstrip("\r\n"), suffix)
-        in_key = in_key and not _END.search(line)
+def _keys(text: str) -> Iterator[tuple[int, int]]:
+    """Where the lines of each private key begin and end. One whose end is missing goes on."""
+    place = 0
+    while begin := _BEGIN.search(text, place):
+        end = _END.search(text, begin.end())
+        place = len(text) if end is None else end_of_line(text, end.end())
+        yield text.rfind("\n", 0, begin.start()) + 1, place
+
+
+def _is_secret_line(line: str, name: str) -> bool:
+    """Of a quote that is not closed yet it is asked what it will be."""
+    suffix = PurePath(name).suffix.lower()
+    closed = [line + quote for quote in QUOTES if line.count(quote) % 2]
+    return any(_is_secret(one, suffix) for one in (line, *closed))
 
 
 @lru_cache(maxsize=16_384)

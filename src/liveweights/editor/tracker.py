@@ -13,8 +13,8 @@ is told as what survived.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
 
 from liveweights.editor.text import Edit, common, end_of_line
 
@@ -35,13 +35,23 @@ class Suggestion:
     infill: bool = False
 
 
+class Span(NamedTuple):
+    """A part of a document."""
+
+    document: str
+    start: int
+    end: int
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One signal of ``POST /v1/feedback``."""
+    """One signal of ``POST /v1/feedback``. ``source`` is where its text stands, by whose lines it
+    is judged whether it may be told."""
 
     generation: str
     signal: Signal
     text: str | None = None
+    source: Span | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +145,7 @@ def saved(track: Track, text: str) -> Step:
     if track.phase != "settling":
         return Step(track)
     left = _left_of(track, text)
-    told = () if left == track.told else (_verdict(track, "edited", left),)
+    told = () if left == track.told else (_edited(track, text, left),)
     return Step(None if track.settled else replace(track, told=left), told)
 
 
@@ -144,7 +154,7 @@ def ticked(track: Track, text: str, now: float, settle: float) -> Step:
     if track.phase != "settling" or track.settled or now < track.accepted_at + settle:
         return Step(track)
     left = _left_of(track, text)
-    return Step(replace(track, settled=True, told=left), (_verdict(track, "edited", left),))
+    return Step(replace(track, settled=True, told=left), (_edited(track, text, left),))
 
 
 def closed(track: Track, text: str, now: float) -> Step:
@@ -152,7 +162,7 @@ def closed(track: Track, text: str, now: float) -> Step:
     if track.phase != "settling":
         return Step(None, leave(track, text, now).verdicts)
     left = _left_of(track, text)
-    return Step(None, () if left == track.told else (_verdict(track, "edited", left),))
+    return Step(None, () if left == track.told else (_edited(track, text, left),))
 
 
 def leave(track: Track, text: str, now: float, *, lost: bool = False) -> Step:
@@ -164,10 +174,10 @@ def leave(track: Track, text: str, now: float, *, lost: bool = False) -> Step:
     tail = "" if newline >= 0 else text[track.end : end_of_line(text, track.end)]
     if suggestion.text and not lost and _agree(written, tail, suggestion):
         return _accept(track, text, now)
-    corrected = () if lost or not region else _correct(track, written, tail)
+    corrected = () if lost or not region else _correct(track, text, written, tail)
     if track.taken:
         part = suggestion.text[: track.taken]
-        told = (_verdict(track, "accepted"), _verdict(track, "edited", part))
+        told = (_verdict(track, "accepted"), _edited(track, text, part))
         following = replace(
             track,
             phase="settling",
@@ -187,14 +197,24 @@ def _agree(written: str, tail: str, suggestion: Suggestion) -> bool:
     )
 
 
-def _correct(track: Track, written: str, tail: str) -> tuple[Verdict, ...]:
+def _correct(track: Track, document: str, written: str, tail: str) -> tuple[Verdict, ...]:
     """A model that was not told what stands behind the cursor goes on to the line's end."""
     text = written if track.suggestion.infill else written + tail + "\n"
-    return (_verdict(track, "correction", text),) if text.strip() else ()
+    return (_verdict(track, "correction", text, document),) if text.strip() else ()
 
 
-def _verdict(track: Track, signal: Signal, text: str | None = None) -> Verdict:
-    return Verdict(track.suggestion.generation, signal, text)
+def _edited(track: Track, document: str, left: str) -> Verdict:
+    return _verdict(track, "edited", left, document)
+
+
+def _verdict(
+    track: Track, signal: Signal, text: str | None = None, document: str | None = None
+) -> Verdict:
+    """``text`` is what stands in ``document`` from the track's start on."""
+    source = None
+    if text is not None and document is not None:
+        source = Span(document, track.start, track.start + len(text))
+    return Verdict(track.suggestion.generation, signal, text, source)
 
 
 def _accept(track: Track, text: str, now: float) -> Step:

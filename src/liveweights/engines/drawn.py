@@ -40,9 +40,9 @@ def drawn_token(
     """The ``count``-th token of an answer, drawn from the first ``size`` candidates by min_p and
     top_p.
 
-    ``ended`` says that it is an end-of-text token.
+    ``ended`` says that it is an end-of-text token, which is no text whatever it spells.
     """
-    visible = text.push(step.id)
+    visible = "" if ended else text.push(step.id)
     stop: StopReason | None = None
     if not text.stopped and (ended or count == sampling.max_tokens):
         visible += text.finish()

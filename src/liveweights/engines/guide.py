@@ -83,7 +83,9 @@ class Guide:
         """Take the token that was drawn."""
         if self._thinking is not None:
             self._thinking.push(token)
-        if self._matcher is not None:
+        if self._next is not None:
+            # Where a token was forced nobody has waited, and the matcher takes one at a time.
+            self._next.result()
             self._next = self._masks.submit(self._compute, token)
 
     def _compute(self, token: int | None) -> tuple[NDArray[np.uint8], bool, str | None]:

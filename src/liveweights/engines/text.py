@@ -115,16 +115,22 @@ class _ByteDecoder:
 
 
 class _WindowDecoder:
-    """For any other tokenizer: decode all ids again, and show what has become certain."""
+    """For any other tokenizer: decode all ids again, and show what has become certain.
+
+    They are decoded behind a letter, which is taken off again: many decoders drop the space that a
+    text begins with, and an answer goes on in the middle of one.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer: Any = tokenizer
-        self._ids: list[int] = []
+        letter: list[int] = self._tokenizer.encode("a", add_special_tokens=False)
+        self._ids = letter[-1:]
+        self._begin = self._decode()
         self._shown = ""
 
     def push(self, token_id: int) -> str:
         self._ids.append(token_id)
-        text = self._decode()
+        text = self._text()
         # A replacement character at the end may be the first half of a whole one, and a
         # decoder may still change a space there.
         certain = text.rstrip(HALF)
@@ -134,8 +140,11 @@ class _WindowDecoder:
         return new
 
     def finish(self) -> str:
-        text = self._decode().rstrip(HALF)
+        text = self._text().rstrip(HALF)
         return text[len(self._shown) :] if text.startswith(self._shown) else ""
+
+    def _text(self) -> str:
+        return self._decode().removeprefix(self._begin)
 
     def _decode(self) -> str:
         return self._tokenizer.decode(

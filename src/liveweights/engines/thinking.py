@@ -6,14 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from liveweights.engines.text import HALF
+
 QUOTES = frozenset("\"'`")
+PARTS = 4
+"""Bytes of the longest character of UTF-8, and so the tokens that it may be cut into."""
 Decode = Callable[[Sequence[int]], str]
 
 
 @dataclass(frozen=True, slots=True)
 class ThinkingBudget:
-    """At most ``tokens`` of thinking. ``end`` are the ids that end it, spelled ``mark``; ``begin``
-    those that an answer begins with which has been thought out, None where the prompt has them."""
+    """At most ``tokens`` of thinking, and what completes the character that they end in. ``end``
+    are the ids that end it, spelled ``mark``; ``begin`` those that an answer begins with which has
+    been thought out, None where the prompt has them."""
 
     tokens: int
     end: tuple[int, ...]
@@ -34,7 +39,7 @@ class BudgetKeeper:
     @property
     def forced(self) -> int | None:
         """The token that has to be next; None where any may come."""
-        if self._forced is None and len(self._ids) == self._spent():
+        if self._forced is None and self._beyond() >= 0 and not self._is_within_character():
             self._forced = list(reversed(self._budget.end)) if self._thinks() else []
         return self._forced[-1] if self._forced else None
 
@@ -44,8 +49,13 @@ class BudgetKeeper:
         elif self._forced is None:
             self._ids.append(token)
 
-    def _spent(self) -> int:
-        return self._budget.tokens + len(self._budget.begin or ())
+    def _beyond(self) -> int:
+        """Tokens above the budget."""
+        return len(self._ids) - self._budget.tokens - len(self._budget.begin or ())
+
+    def _is_within_character(self) -> bool:
+        """Whether the next token has to complete one: nothing else can follow its first bytes."""
+        return self._beyond() < PARTS - 1 and self._decode(self._ids).endswith(HALF)
 
     def _thinks(self) -> bool:
         """Whether the answer is in its thinking still: it began with it, if the prompt did not, and

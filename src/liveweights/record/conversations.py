@@ -16,7 +16,8 @@ from liveweights.record.errors import (
     UnknownItem,
 )
 from liveweights.record.forget import NOT_FORGOTTEN, forgotten_key
-from liveweights.record.response import Conversation
+from liveweights.record.response import Conversation, StoredResponse
+from liveweights.record.responses import insert
 from liveweights.store.database import Connection, Pool
 
 LONGEST = 4000
@@ -93,13 +94,22 @@ class ConversationStore:
             await conn.execute("delete from conversations where id = %s", (id,))
 
     async def add(
-        self, tenant: str, id: str, items: Sequence[dict[str, Any]], user: str | None = None
+        self,
+        tenant: str,
+        id: str,
+        items: Sequence[dict[str, Any]],
+        *,
+        user: str | None = None,
+        response: StoredResponse | None = None,
     ) -> None:
-        """One that is there already stays as it is; what a user asked before being forgotten is not
-        kept. Raises Unstorable, ConversationTooLong."""
+        """Together with the ``response`` that they are of, or not at all. One that is there already
+        stays as it is; what a user asked before being forgotten is not kept. Raises Unstorable,
+        ConversationTooLong."""
         async with connect(self._pool) as conn:
             await self._find(conn, tenant, id)
             await self._add(conn, tenant, id, items, user)
+            if response is not None:
+                await insert(conn, response)
 
     async def items(self, tenant: str, id: str) -> list[dict[str, Any]]:
         """All of them, the oldest first."""

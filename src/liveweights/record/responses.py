@@ -13,7 +13,7 @@ from liveweights.record.connection import connect
 from liveweights.record.errors import ConversationTooLong, StoreAway, UnknownResponse
 from liveweights.record.forget import NOT_FORGOTTEN, forgotten_key
 from liveweights.record.response import StoredResponse
-from liveweights.store.database import Pool
+from liveweights.store.database import Connection, Pool
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +73,24 @@ delete from conversations c where created_at < now() - %(age)s and not exists (
 EVERY = 3600.0
 
 
+async def insert(conn: Connection, response: StoredResponse) -> None:
+    """Within a transaction; what a user asked before being forgotten is not kept."""
+    await conn.execute(
+        INSERT,
+        (
+            response.id,
+            response.tenant,
+            response.user,
+            response.previous,
+            response.created_at,
+            Jsonb(response.input),
+            Jsonb(response.body),
+            forgotten_key(response.tenant, response.user),
+            response.created_at,
+        ),
+    )
+
+
 class ResponseStore:
     """What was stored is durable; any instance on the same database can go on from it.
 
@@ -85,20 +103,7 @@ class ResponseStore:
     async def add(self, response: StoredResponse) -> None:
         """Return once durable; what a user asked before being forgotten is not kept."""
         async with connect(self._pool) as conn:
-            await conn.execute(
-                INSERT,
-                (
-                    response.id,
-                    response.tenant,
-                    response.user,
-                    response.previous,
-                    response.created_at,
-                    Jsonb(response.input),
-                    Jsonb(response.body),
-                    forgotten_key(response.tenant, response.user),
-                    response.created_at,
-                ),
-            )
+            await insert(conn, response)
 
     async def read(self, tenant: str, id: str) -> dict[str, Any]:
         """The answer as it was sent. Raises UnknownResponse."""

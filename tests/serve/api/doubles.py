@@ -298,7 +298,8 @@ class MemoryPage:
 class MemoryConversations:
     """The ConversationStore's promises, without a database."""
 
-    def __init__(self) -> None:
+    def __init__(self, responses: MemoryResponses | None = None) -> None:
+        self.responses = responses
         self.rows: dict[tuple[str, str], Conversation] = {}
         self.said: dict[str, dict[str, dict[str, Any]]] = {}
 
@@ -330,9 +331,19 @@ class MemoryConversations:
         del self.rows[tenant, id], self.said[id]
 
     async def add(
-        self, tenant: str, id: str, items: Sequence[dict[str, Any]], user: str | None = None, /
+        self,
+        tenant: str,
+        id: str,
+        items: Sequence[dict[str, Any]],
+        /,
+        *,
+        user: str | None = None,
+        response: StoredResponse | None = None,
     ) -> None:
         self._get(tenant, id)
+        if response is not None:
+            assert self.responses is not None
+            await self.responses.add(response)
         for item in items:
             self.said[id].setdefault(item["id"], item)
 
@@ -473,6 +484,6 @@ def make_api(
         authenticator=make_authenticator(settings or ApiSettings(), service_key, keys=keys),
         limiter=limiter,
         agent=agent,
-        conversations=MemoryConversations(),
+        conversations=MemoryConversations(responses),
     )
     return Api(scripted, recorder, router, app, responses)

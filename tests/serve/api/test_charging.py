@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from liveweights.engines.protocol import EngineError
+import pytest
+
+from liveweights.engines.protocol import EngineError, InvalidConstraint
 from liveweights.meter.charges import assess
 from liveweights.meter.keys import ANYBODY, NOBODY
 from liveweights.meter.limits import Limiter
@@ -126,6 +128,12 @@ def test_an_answer_that_failed_before_anything_was_sent_costs_nothing() -> None:
         assert all_charged(api) == 0
 
 
+def test_a_constraint_that_cannot_be_begun_leaves_nothing() -> None:
+    api = make_priced(fail_at=0, error=InvalidConstraint("it is not understood"))
+    assert api.complete().status == 400
+    assert not api.recorder.generations
+
+
 def test_a_choice_that_was_ready_costs_nothing_where_another_one_failed() -> None:
     api = make_priced(["a", "long enough"], fail_at=5, error=EngineError("it broke"))
     assert api.complete(n=2).status >= 500
@@ -134,8 +142,9 @@ def test_a_choice_that_was_ready_costs_nothing_where_another_one_failed() -> Non
     assert all_charged(api) == 0
 
 
-def test_a_stream_that_we_break_off_costs_what_was_sent() -> None:
-    api = make_priced(fail_at=4, error=EngineError("it broke"))
+@pytest.mark.parametrize("error", [EngineError("it broke"), InvalidConstraint("nothing follows")])
+def test_a_stream_that_we_break_off_costs_what_was_sent(error: Exception) -> None:
+    api = make_priced(fail_at=4, error=error)
     answer = api.complete(stream=True)
     sent = [event for event in answer.events() if event.get("choices")]
     g = api.recorder.only()

@@ -283,6 +283,16 @@ def test_several_choices_are_several_generations() -> None:
     assert body["usage"] == usage_of(4, 18)
 
 
+def test_a_header_names_no_more_answers_than_clients_take() -> None:
+    api = make_api("hello")
+    answer = api.complete(["say:"] * 8, n=16)
+    assert len(answer.json()["choices"]) == 128
+    assert "x-generation-id" not in answer.headers
+    assert sum(len(name) + len(value) for name, value in answer.headers.items()) < 8000
+    named = api.complete(["say:"] * 6, n=16).headers["x-generation-id"]
+    assert named.count("gen_") == 96
+
+
 def test_several_prompts_are_answered_in_order() -> None:
     api = make_api("hello")
     body = api.complete(["a ", "bc"], n=2).json()

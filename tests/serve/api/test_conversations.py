@@ -13,9 +13,14 @@ from openai import OpenAI
 
 from liveweights.record import conversations
 from liveweights.record.conversations import ConversationStore
-from liveweights.record.errors import ConversationTooLong, UnknownConversation, UnknownItem
+from liveweights.record.errors import (
+    ConversationTooLong,
+    UnknownConversation,
+    UnknownItem,
+    Unstorable,
+)
 from liveweights.record.forget import forget
-from liveweights.record.response import Conversation
+from liveweights.record.response import Conversation, StoredResponse
 from liveweights.record.responses import ResponseStore
 from liveweights.serve.api.recorder import Conversations
 from liveweights.store.database import Pool, open_pool
@@ -93,6 +98,14 @@ def test_answers_go_on_from_it_and_are_added(
     assert one.session == other.session
 
 
+def test_a_response_that_cannot_be_stored_adds_nothing(client: OpenAI, api: Api) -> None:
+    made = client.conversations.create(items=[HI])
+    api.responses.away = True
+    with pytest.raises(openai.APIStatusError):
+        client.responses.create(model="tiny", input="And I?", conversation=made.id)
+    assert len(list(client.conversations.items.list(made.id))) == 1
+
+
 def test_an_answer_that_was_not_given_is_not_added(client: OpenAI, api: Api) -> None:
     made = client.conversations.create(items=[HI])
     api.engine.fail_at = 2
@@ -144,7 +157,7 @@ class ConversationsConformance:
     def test_items_keep_their_order_and_are_there_once(self) -> None:
         async def work(store: Conversations) -> None:
             await store.create(Conversation("c", "t", NOW, {"a": "b"}), [item("1"), item("2")])
-            await store.add("t", "c", [item("3"), item("2")], "ada")
+            await store.add("t", "c", [item("3"), item("2")], user="ada")
             assert [one["id"] for one in await store.items("t", "c")] == ["1", "2", "3"]
             page = await store.page("t", "c", limit=2, after=None, newest=True)
             assert ([one["id"] for one in page.items], page.more) == (["3", "2"], True)
@@ -215,7 +228,7 @@ def test_who_is_forgotten_is_in_no_conversation(database_dsn: str) -> None:
     async def work(store: ConversationStore, pool: Pool) -> None:
         for id, user in (("a", "ada"), ("b", "bob")):
             await store.create(Conversation(id, "t", NOW, {}), [item("1")])
-            await store.add("t", id, [item("2")], user)
+            await store.add("t", id, [item("2")], user=user)
         async with pool.connection() as conn:
             await forget(conn, "t", "ada")
         with pytest.raises(UnknownConversation):
@@ -238,5 +251,23 @@ def test_old_ones_expire_and_long_ones_are_refused(
         with pytest.raises(ConversationTooLong):
             await store.add("t", "used", [item("2"), item("3")])
         assert len(await store.items("t", "used")) == 1
+
+    use_store(database_dsn, work)
+
+
+def test_items_are_added_with_their_response_or_not_at_all(database_dsn: str) -> None:
+    def stored(id: str, body: dict[str, Any]) -> StoredResponse:
+        return StoredResponse(
+            id=id, tenant="t", user=None, previous=None, created_at=NOW, input=[], body=body
+        )
+
+    async def work(store: ConversationStore, pool: Pool) -> None:
+        await store.create(Conversation("c", "t", NOW, {}), [item("1")])
+        with pytest.raises(Unstorable):
+            await store.add("t", "c", [item("2")], response=stored("r", {"text": "a\0b"}))
+        assert len(await store.items("t", "c")) == 1
+        await store.add("t", "c", [item("2")], response=stored("r", {"text": "ab"}))
+        assert len(await store.items("t", "c")) == 2
+        assert await ResponseStore(pool).read("t", "r") == {"text": "ab"}
 
     use_store(database_dsn, work)

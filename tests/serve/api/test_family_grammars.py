@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.serve.api.doubles import make_tokenizer
@@ -111,3 +113,23 @@ def test_an_answer_that_did_not_think_is_not_cut() -> None:
     budget = TAGS.budget(5, "free", encode)
     assert accepts(Constraint("any", thinking=budget), "A long answer without a thought.")
     assert not accepts(Constraint("any", thinking=budget), "<think>abcdefghij")
+
+
+@pytest.mark.parametrize(
+    ("schema", "right", "wrong"),
+    [
+        ({"type": ["string", "null"]}, ["Rome", "12345", "null"], []),
+        ({"anyOf": [{"enum": ["Rome", "Bonn"]}, {"type": "null"}]}, ["Bonn", "null"], ["Paris"]),
+        ({"anyOf": [{"type": "string"}, {"type": "integer"}]}, ['"Rome"', "12"], ["Rome"]),
+    ],
+)
+def test_a_text_that_may_be_null_is_written_as_a_text(
+    schema: dict[str, Any], right: list[str], wrong: list[str]
+) -> None:
+    parameters = {**WEATHER.parameters, "properties": {"city": schema}}
+    function = replace(WEATHER, parameters=parameters)
+    syntax, call = next((s, c) for s, c in CALLS if isinstance(s, Qwen3Coder))
+    source = syntax.grammar([function], text=None, required=True, parallel=False)
+    for value in (*right, *wrong):
+        told = accepts(Constraint("lark", source), call.replace("Rome", value))
+        assert told == (value in right), value

@@ -15,6 +15,7 @@ from openai.types.responses.response_output_item import McpCall, McpListTools
 from liveweights.agent.decision import LAST
 from liveweights.agent.settings import AgentSettings
 from liveweights.agent.tool import Agent, ToolError, describe
+from liveweights.meter.keys import ANYBODY
 from liveweights.meter.limits import Limiter
 from liveweights.meter.settings import RateLimits
 from liveweights.serve.api.settings import ApiSettings
@@ -264,7 +265,18 @@ def test_a_context_that_is_full_ends_it() -> None:
     assert body["usage"]["output_tokens"] > 0
 
 
-def test_the_key_is_charged_with_every_step() -> None:
+@pytest.mark.parametrize("says", [["Rome."], [call("a"), call("b"), call("c"), "Rome."]])
+def test_the_key_is_charged_with_every_step_once(says: list[str]) -> None:
+    limiter = Limiter(RateLimits(tokens_per_minute=100_000), {}, lambda: 0.0)
+    api, _ = api_with(says, limiter=limiter, settings={"tokens": 1000})
+    assert respond(api).status == 200
+    rows = api.recorder.generations.values()
+    assert len(rows) == len(says)
+    used = sum(len(row.prompt_ids) + len(row.output_ids) for row in rows)
+    assert limiter.account(ANYBODY).by_name["tokens"].left(0.0) == 100_000 - used
+
+
+def test_steps_use_up_what_the_key_has() -> None:
     limits = RateLimits(tokens_per_minute=2500)
     says = [call("a"), call("b"), call("c"), "Rome."]
     api, _ = api_with(says, limiter=Limiter(limits, {}), settings={"tokens": 1000})

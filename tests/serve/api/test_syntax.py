@@ -334,3 +334,24 @@ def test_the_template_tells_the_syntax(
     tokenizer = make_tokenizer()
     monkeypatch.setattr(tokenizer, "chat_template", template)
     assert isinstance(find_syntax(tokenizer), kind)
+
+
+HALVES = {
+    "hermes": '<tool_call>\n{"name": "get_weather", "arguments": {"city": VALUE}}\n</tool_call>',
+    "mistral": '[TOOL_CALLS]get_weather[ARGS]{"city": VALUE}',
+}
+
+
+@pytest.mark.parametrize("family", HALVES)
+def test_half_a_surrogate_is_told_as_what_unicode_has_for_it(family: str) -> None:
+    syntax, _ = FORMS[family]
+    text = HALVES[family].replace("VALUE", r'"x\ud83d y\ud83d\ude00"')
+    assert said(syntax, text) == [("get_weather", {"city": "x\ufffd y\U0001f600"})]
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+@pytest.mark.parametrize("family", HALVES)
+def test_what_is_no_json_is_no_call(family: str, number: str) -> None:
+    syntax, _ = FORMS[family]
+    text = HALVES[family].replace("VALUE", number)
+    assert said(syntax, text) == [text]

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
-import msgspec
 
 from liveweights.engines.context import with_context
 from liveweights.engines.drawn import Step, candidate_count
 from liveweights.engines.guide import GuideMaker
 from liveweights.engines.limits import check_request
+from liveweights.engines.llama.events import Candidate, decode_event, possible_ends, read_steps
 from liveweights.engines.llama.guided import GuidedDraws
 from liveweights.engines.llama.host import Host
 from liveweights.engines.llama.parity import check_parity
@@ -33,7 +33,7 @@ from liveweights.engines.protocol import (
 )
 from liveweights.engines.resumed import Interrupted, generate_resumed
 from liveweights.engines.settings import EngineSettings
-from liveweights.engines.text import TextStream, special_ids
+from liveweights.engines.text import TextStream
 from liveweights.machine import resident_memory
 from liveweights.weights.adapters import to_gguf_adapter
 from liveweights.weights.checkpoint import Checkpoint
@@ -51,35 +51,6 @@ _TOLERANCE = {"f32": 0.02, "f16": 0.02, "q8_0": 0.2, "q4_0": 0.8}
 _OWN_TOLERANCE = 0.1
 """Of a GGUF with quantised values: float32 is computed with the same values, so that what differs
 is the rounding of activations to eight bits."""
-
-
-class _Candidate(msgspec.Struct):
-    id: int
-    logprob: float
-
-
-class _Scored(msgspec.Struct):
-    id: int
-    logprob: float
-    top_logprobs: list[_Candidate] = []
-
-    @property
-    def step(self) -> Step:
-        best = tuple((candidate.id, candidate.logprob) for candidate in self.top_logprobs)
-        return Step(self.id, self.logprob, best)
-
-
-class _Event(msgspec.Struct):
-    """One line of the server's stream; the last one has ``stop``."""
-
-    tokens: list[int] = []
-    stop: bool = False
-    stop_type: str = "none"
-    completion_probabilities: list[_Scored] = []
-    error: dict[str, Any] | None = None
-
-
-_decode_event = msgspec.json.Decoder(_Event).decode
 
 
 class LlamaEngine:
@@ -107,7 +78,7 @@ class LlamaEngine:
         self._settings = with_context(base, settings or EngineSettings())
         self._cache = cache
         self._tokenizer = tokenizer or load_tokenizer(base)
-        self._special = special_ids(self._tokenizer)
+        self._may_end = possible_ends(self._tokenizer)
         precision = self._settings.precision
         self._precision: Precision | None = None if precision == "auto" else precision
         """None until it is chosen."""
@@ -291,39 +262,23 @@ class LlamaEngine:
             "seed": seed & 0x7FFFFFFF,
             "n_probs": max(size, sampling.top_logprobs),
         }
-        held: Step | None = None
         try:
             async with child.request("POST", "/completion", request) as response:
                 if response.status != 200:
                     raise _refusal(child.checkpoint_id, response.status, await response.text())
-                async for line in response.content:
-                    event = _event(line)
-                    if event is None:
-                        continue
-                    if event.error is not None:
-                        raise EngineError(f"{child.checkpoint_id}: {event.error}")
-                    for step in (scored.step for scored in event.completion_probabilities):
-                        if held is not None:
-                            yield held, False
-                        held = step
-                        # Only a special token can be the end of text; the next event says.
-                        if step.id not in self._special:
-                            held = None
-                            yield step, False
-                    if event.stop:
-                        if held is not None:
-                            yield held, event.stop_type == "eos"
-                        return
+                steps = read_steps(response.content, self._may_end, child.checkpoint_id)
+                async with aclosing(steps):
+                    async for step in steps:
+                        yield step
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
             raise Interrupted(repr(error)) from error
-        raise Interrupted("the answer broke off")
 
     async def _guided_steps(
         self, child: LlamaProcess, ids: list[int], draws: GuidedDraws
     ) -> AsyncGenerator[tuple[Step, bool]]:
         """As ``_steps``, one request a step; the prompt cache makes a step cost one token."""
 
-        async def ask(how: dict[str, Any]) -> list[_Candidate]:
+        async def ask(how: dict[str, Any]) -> list[Candidate]:
             request = {
                 "prompt": ids,
                 "n_predict": 1,
@@ -336,24 +291,17 @@ class LlamaEngine:
                 async with child.request("POST", "/completion", request) as response:
                     if response.status != 200:
                         raise _refusal(child.checkpoint_id, response.status, await response.text())
-                    event = _decode_event(await response.read())
+                    event = decode_event(await response.read())
             except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
                 raise Interrupted(repr(error)) from error
             (scored,) = event.completion_probabilities
-            return [_Candidate(scored.id, scored.logprob), *scored.top_logprobs]
+            return [Candidate(scored.id, scored.logprob), *scored.top_logprobs]
 
         ids = list(ids)
         while True:
             token, drawn, raw, top = await draws.draw(ask)
             ids.append(token)
             yield Step(token, raw, tuple(top), drawn=drawn), token in self._ends
-
-
-def _event(line: bytes) -> _Event | None:
-    kind, _, data = line.strip().partition(b":")
-    if kind == b"error":
-        return _Event(error={"message": data.decode(errors="replace")})
-    return _decode_event(data) if kind == b"data" else None
 
 
 def _refusal(checkpoint_id: str, status: int, body: str) -> Exception:

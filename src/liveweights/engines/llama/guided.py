@@ -88,7 +88,9 @@ class GuidedDraws:
 
     async def _free(self, ask: Ask, allowed_V: Any) -> tuple[int, float, float, list[Any]]:
         for width in (self._width, self._vocabulary):
-            _, *top = await ask({"n_probs": width})
+            _, *found = await ask({"n_probs": width})
+            # Weights may have rows for more tokens than the tokenizer has.
+            top = [c for c in found if c.id < self._vocabulary]
             raw_V = np.full(self._vocabulary, -np.inf)
             raw_V[[c.id for c in top]] = [c.logprob for c in top]
             logits_V = biased_logits(raw_V, self._sampling.logit_bias, allowed_V, self._penalties)

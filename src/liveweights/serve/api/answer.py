@@ -38,6 +38,8 @@ from liveweights.serve.api.shadow import Shadow
 from liveweights.serve.models import Models
 
 log = logging.getLogger(__name__)
+MOST_NAMED = 100
+"""Answers that a header names: clients take headers of 8 KB, some of no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,9 +251,9 @@ async def _sample(
         draft.stand_in()
         await _record(service, draft, "cancelled", broken_off=not client.gone)
         raise
-    except (PromptTooLong, InvalidConstraint):
-        raise  # the request's own fault
-    except Exception:
+    except Exception as error:
+        if isinstance(error, (PromptTooLong, InvalidConstraint)) and not draft.tokens:
+            raise  # the request's own fault, found out before anything was sampled
         # What the user saw of a streamed answer can still draw feedback, and a canary is judged
         # by its failures.
         await _record(service, draft, "error", broken_off=True)
@@ -286,11 +288,13 @@ async def _record(service: Service, draft: Draft, reason: str, *, broken_off: bo
 def head_of(
     service: Service, drafts: Sequence[Draft], exchange: Exchange
 ) -> list[tuple[bytes, bytes]]:
-    """Headers that say which answers these are, which checkpoint of which model gave them, and what
-    its terms ask to be said."""
+    """Headers that say which answers these are, unless they are many, which checkpoint of which
+    model gave them, and what its terms ask to be said."""
     first = drafts[0]
+    named = drafts if len(drafts) <= MOST_NAMED else ()
+    ids = ", ".join(draft.id for draft in named).encode()
     return [
-        (b"x-generation-id", ", ".join(draft.id for draft in drafts).encode()),
+        *([(b"x-generation-id", ids)] if ids else []),
         (b"x-checkpoint", first.checkpoint.encode()),
         model_header(first.alias),
         *service.choices.headers(first.alias, first.caller.tenant),

@@ -91,9 +91,17 @@ class Conversations(Protocol):
     async def delete(self, tenant: str, id: str, /) -> None: ...
 
     async def add(
-        self, tenant: str, id: str, items: Sequence[dict[str, Any]], user: str | None = None, /
+        self,
+        tenant: str,
+        id: str,
+        items: Sequence[dict[str, Any]],
+        /,
+        *,
+        user: str | None = None,
+        response: StoredResponse | None = None,
     ) -> None:
-        """Returns once durable. One that is there already stays as it is."""
+        """Returns once durable, with the ``response`` that they are of. One that is there already
+        stays as it is."""
         ...
 
     async def items(self, tenant: str, id: str, /) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from liveweights.serve.api.chat import prepare
 from liveweights.serve.api.draft import Draft
 from liveweights.serve.api.identifiers import generation_of, response_of
 from liveweights.serve.api.messages import Message
-from liveweights.serve.api.recorder import Conversations, Responses
+from liveweights.serve.api.recorder import Conversations
 from liveweights.serve.api.responses.conversations import known, make_items
 from liveweights.serve.api.responses.items import KINDS, Item, to_messages
 from liveweights.serve.api.responses.kept import reachable, storable
@@ -111,18 +111,25 @@ class ResponsesEndpoint:
         caller: Caller,
         new: list[Item],
     ) -> None:
-        """Store the answer, where it is to be. Raises ApiError."""
+        """Store the answer, where it is to be: in the conversation and by itself at once, so that
+        who tries again has added nothing yet. Raises ApiError."""
         store, conversation = self._service.responses, request.conversation_id()
         if caller.own:
             return
+        response = None
+        if store is not None and request.store is not False:
+            response = _stored(shape, draft, caller, new)
         if conversation is not None:
             output: list[dict[str, Any]] = msgspec.to_builtins(shape.response.output)
             asked = [item for item in new if item.type in KINDS]  # others are left out, and named
             said = [*make_items(asked, "input"), *storable(output)]
             with known():
-                await self._conversations().add(caller.tenant, conversation, said, caller.user)
-        if store is not None and request.store is not False:
-            await _keep(store, shape, draft, caller, new)
+                await self._conversations().add(
+                    caller.tenant, conversation, said, user=caller.user, response=response
+                )
+        elif store is not None and response is not None:
+            with reachable():
+                await store.add(response)
 
     async def _earlier(self, request: ResponsesRequest, caller: Caller) -> list[Item]:
         """What was said before this turn. Raises ApiError 400, 503."""
@@ -179,22 +186,17 @@ class ResponsesEndpoint:
         return False
 
 
-async def _keep(
-    store: Responses, shape: ResponseShape, draft: Draft, caller: Caller, new: list[Item]
-) -> None:
+def _stored(shape: ResponseShape, draft: Draft, caller: Caller, new: list[Item]) -> StoredResponse:
     response = shape.response
-    with reachable():
-        await store.add(
-            StoredResponse(
-                id=response.id,
-                tenant=caller.tenant,
-                user=caller.user,
-                previous=response.previous_response_id,
-                created_at=draft.created_at,
-                input=msgspec.to_builtins(new),
-                body=storable(msgspec.to_builtins(response)),
-            )
-        )
+    return StoredResponse(
+        id=response.id,
+        tenant=caller.tenant,
+        user=caller.user,
+        previous=response.previous_response_id,
+        created_at=draft.created_at,
+        input=msgspec.to_builtins(new),
+        body=storable(msgspec.to_builtins(response)),
+    )
 
 
 class ResponseEndpoint:

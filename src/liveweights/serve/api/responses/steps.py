@@ -210,7 +210,7 @@ class Episode:
 
     async def _sample(self, draft: Draft) -> None:
         shape, exchange = self.shape, self.exchange
-        async with turn(self.service, self.caller, [draft], exchange, before=self.drafts):
+        async with turn(self.service, self.caller, [draft], exchange, before=tuple(self.drafts)):
             if not self.drafts:
                 self.telling.head = head_of(self.service, [draft], exchange)
                 await self.telling.tell(shape.begin())

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Collection, Sequence
 
+from liveweights.serve.api.syntax.arguments import JSON, write_arguments
 from liveweights.serve.api.syntax.protocol import (
     ALONE,
     NO_BARE_CALL,
@@ -60,15 +61,14 @@ def _parse(text: str, names: Collection[str]) -> list[Call] | None:
     if text.lstrip().startswith(("[", "{")):
         return read_calls(text, names)
     calls: list[Call] = []
-    decoder = json.JSONDecoder()
     at = 0
     while match := _NAMED.match(text, at):
         try:
-            arguments, at = decoder.raw_decode(text, match.end())
+            arguments, at = JSON.raw_decode(text, match.end())
         except (ValueError, RecursionError):
             return None
         if match[1] not in names:
             return None
-        calls.append(Call(match[1], json.dumps(arguments, ensure_ascii=False)))
+        calls.append(Call(match[1], write_arguments(arguments)))
         at += len(TRIGGER) if text.startswith(TRIGGER, at) else 0
     return calls if calls and not text[at:].strip() else None

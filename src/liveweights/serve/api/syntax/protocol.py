@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, cast
 
 from liveweights.engines.json_schema import json_rule
 from liveweights.engines.protocol import STRING_CHARACTERS, Token
+from liveweights.serve.api.syntax.arguments import JSON, write_arguments
 
 ID_LENGTH = 9  # Mistral's templates take no other
 _ALPHABET = string.ascii_letters + string.digits
@@ -139,7 +140,6 @@ def read_calls(text: str, names: Collection[str]) -> list[Call] | None:
 
     None if there is anything else, or a tool that does not exist.
     """
-    decoder = json.JSONDecoder()
     calls: list[Call] = []
     at = 0
     while at < len(text):
@@ -147,7 +147,7 @@ def read_calls(text: str, names: Collection[str]) -> list[Call] | None:
             at += 1
             continue
         try:
-            value, at = decoder.raw_decode(text, at)
+            value, at = JSON.raw_decode(text, at)
         except (ValueError, RecursionError):
             return None
         for item in cast(list[Any], value) if isinstance(value, list) else [value]:
@@ -168,12 +168,12 @@ def _call(value: Any, names: Collection[str]) -> Call | None:
         return None
     if isinstance(arguments, str):
         try:
-            arguments = json.loads(arguments)
+            arguments = JSON.decode(arguments)
         except (ValueError, RecursionError):
             return None
     if not isinstance(arguments, dict):
         return None
-    return Call(name, json.dumps(arguments, ensure_ascii=False))
+    return Call(name, write_arguments(cast(dict[str, Any], arguments)))
 
 
 def quoted(text: str) -> str:

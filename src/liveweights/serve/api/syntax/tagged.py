@@ -1,16 +1,17 @@
 """Arguments that are written one by one between tags, not as a JSON object.
 
-Texts stand as they are, everything else as JSON; which of the two a value is, its schema says.
+Texts stand as they are, everything else as JSON; which of the two a value is, its schema says. Of a
+text that may be null, ``null`` is that.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from liveweights.engines.json_schema import json_rule
+from liveweights.serve.api.syntax.arguments import JSON, write_arguments
 from liveweights.serve.api.syntax.protocol import Call, Function, in_pattern, quoted
 
 Schema = Mapping[str, Any]
@@ -26,7 +27,7 @@ def make_call(
     told = cast(Schema, schemas[name]) if isinstance(schemas, Mapping) else {}
     properties = _properties(told)
     arguments = {key: _value(text, properties.get(key)) for key, text in written}
-    return [Call(name, json.dumps(arguments, ensure_ascii=False))]
+    return [Call(name, write_arguments(arguments))]
 
 
 def _properties(schema: Schema) -> dict[str, Any]:
@@ -35,23 +36,86 @@ def _properties(schema: Schema) -> dict[str, Any]:
 
 
 def _value(text: str, schema: Any) -> Any:
+    """Where a text may stand, one that reads as what may not is one."""
     if _is_text(schema):
-        return text
+        return None if text == "null" and "null" in (_kinds(schema) or ()) else text
     try:
-        return json.loads(text)
+        value = JSON.decode(text)
     except (ValueError, RecursionError):
         return text  # the model's own slip, or a text whose schema does not say so
+    kinds = _kinds(schema)
+    if kinds is None or "string" not in kinds or kinds & _kinds_of(value):
+        return value
+    return text
 
 
 def _is_text(schema: Any) -> bool:
-    """Whether a value is a text and nothing else."""
+    """Whether a value is a text, or null, and nothing else: it is written as it is."""
+    kinds = _kinds(schema)
+    return kinds is not None and "string" in kinds and kinds <= {"string", "null"}
+
+
+def _kinds(schema: Any) -> frozenset[str] | None:
+    """The types of JSON that a schema admits; None where it does not say in one of the usual
+    ways."""
     if not isinstance(schema, dict):
-        return False
+        return None
     told = cast(dict[str, Any], schema)
-    if told.get("type") == "string":
-        return True
-    values = told.get("enum")
-    return isinstance(values, list) and all(isinstance(v, str) for v in cast(list[Any], values))
+    match told:
+        case {"type": str(kind)}:
+            return frozenset((kind,))
+        case {"type": list(kinds)}:
+            return frozenset(map(str, cast(list[Any], kinds)))
+        case {"enum": list(values)}:
+            return frozenset[str]().union(*map(_kinds_of, cast(list[Any], values)))
+        case {"const": value}:
+            return _kinds_of(value)
+        case {"anyOf": list(several)} | {"oneOf": list(several)}:
+            each = [_kinds(one) for one in cast(list[Any], several)]
+            known = [kinds for kinds in each if kinds is not None]
+            return frozenset[str]().union(*known) if len(known) == len(each) else None
+        case _:
+            return None
+
+
+def _kinds_of(value: Any) -> frozenset[str]:
+    """What a schema may call a value's type."""
+    match value:
+        case None:
+            return frozenset(("null",))
+        case bool():
+            return frozenset(("boolean",))
+        case str():
+            return frozenset(("string",))
+        case int():
+            return frozenset(("integer", "number"))
+        case float():
+            return frozenset(("number", "integer") if value.is_integer() else ("number",))
+        case list():
+            return frozenset(("array",))
+        case _:
+            return frozenset(("object",))
+
+
+def _choices(schema: Any) -> list[str] | None:
+    """How the texts that a value may be are written; None where it may be any."""
+    match schema:
+        case {"enum": list(values)}:
+            return [_spelled(one) for one in cast(list[Any], values)]
+        case {"const": value}:
+            return [_spelled(value)]
+        case {"type": "null"}:
+            return ["null"]
+        case {"anyOf": list(several)} | {"oneOf": list(several)}:
+            each = [_choices(one) for one in cast(list[Any], several)]
+            known = [one for one in each if one is not None]
+            return sum(known, list[str]()) if len(known) == len(each) else None
+        case _:
+            return None
+
+
+def _spelled(value: Any) -> str:
+    return "null" if value is None else str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +154,9 @@ class Tagging:
         after = quoted(self.after)
         if not _is_text(schema):
             return [f"{rule}_value: {rule}_json {after}", f"{rule}_json: {json_rule(schema)}"]
-        values = cast(dict[str, Any], schema).get("enum")
-        if isinstance(values, list):
-            choices = " | ".join(quoted(str(value)) for value in cast(list[Any], values))
-            return [f"{rule}_value: ({choices}) {after}"]
+        choices = _choices(schema)
+        if choices:
+            return [f"{rule}_value: ({' | '.join(map(quoted, choices))}) {after}"]
         return [self._text_rule(f"{rule}_value")]
 
     def _text_rule(self, rule: str) -> str:

@@ -1,0 +1,38 @@
+"""A call's arguments as JSON text, and back: nothing that is no JSON, and nothing that UTF-8 cannot
+spell."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+_HALF_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise ValueError(f"{number[:50]} is beyond all floats")
+    return value
+
+
+JSON = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+"""Takes neither NaN nor infinities, as Python's does. Its methods raise ValueError and
+RecursionError."""
+
+
+def write_arguments(arguments: dict[str, Any]) -> str:
+    """As JSON text. Half a surrogate, which models can write as an escape, becomes U+FFFD: no
+    encoding of Unicode can say it."""
+    return whole_characters(json.dumps(arguments, ensure_ascii=False))
+
+
+def whole_characters(text: str) -> str:
+    """The same with U+FFFD for every half of a surrogate pair."""
+    return _HALF_SURROGATE.sub("\ufffd", text)
