@@ -121,6 +121,7 @@ def test_an_export_says_what_it_is_and_comes_in_elsewhere(service: Service) -> N
     }
     card = json.loads((folder / "card.json").read_text())
     assert (card["id"], card["base"], card["form"]) == (service.learnt.id, service.base.id, "peft")
+    assert card["root"] == service.base.id
     assert card["base_files"]["model.safetensors"]
     assert card["files"].keys() == {
         "adapter_config.json",

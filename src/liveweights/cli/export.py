@@ -129,6 +129,7 @@ def export(
         bill = write_bill(settings, home, known.source.checkpoint.id)
         exported = Exported(
             checkpoint=known.source.checkpoint,
+            root=known.source.root.id,
             form=chosen,
             precision=at,
             base_name=known.base_name,

@@ -24,9 +24,10 @@ _KEPT = ("cycle", "code", "licence", "origin", "owed", "learnt_at", "foreign", "
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
     """What is said of an export. ``base_files`` are the SHA-256 of the files of the base that the
-    weights are on, by name; ``precision`` is that of a GGUF."""
+    weights are on, by name; ``root`` is where learning began; ``precision`` is that of a GGUF."""
 
     checkpoint: Checkpoint
+    root: str
     form: Form
     precision: str | None
     base_name: str
@@ -49,6 +50,7 @@ def write_card(exported: Exported, card: Mapping[str, Any], folder: Path) -> Non
         "id": checkpoint.id,
         "kind": checkpoint.kind,
         "base": checkpoint.base,
+        "root": exported.root,
         "parent": checkpoint.parent,
         "licence": exported.licence,
         "form": exported.form,
