@@ -13,7 +13,7 @@ from tests.learn.families import make_family
 
 from liveweights.learn.policy import Policy, steps
 from liveweights.learn.settings import LearnSettings
-from liveweights.learn.tree import TokenRow
+from liveweights.learn.tree import TokenRow, pack
 
 SETTINGS = LearnSettings(rank=4)
 SHARED = list(range(1, 25))
@@ -103,6 +103,16 @@ def test_checkpointed_activations_give_the_same_gradients_from_less_memory(
     assert held(tight) < held(plain) / 2
 
 
+def test_a_pass_that_is_longer_than_foreseen_keeps_no_activations(
+    folders: dict[str, Path],
+) -> None:
+    plain = Policy(folders["llama"], None, SETTINGS)
+    # Enough for passes of two tokens.
+    room = 3 * held(plain) / sum(len(r.prompt_ids) + len(r.answer_ids) for r in ROWS) / 2**30
+    tight = Policy(folders["llama"], None, LearnSettings(rank=4, nodes=2, memory_gib=room))
+    assert held(tight) < held(plain) / 2
+
+
 def held(policy: Policy) -> int:
     """Bytes that a pass over the rows keeps for its backward pass."""
     kept = 0
@@ -132,7 +142,7 @@ def test_steps_have_every_row_once_and_enough_rows(
     lengths: list[int], fewest: int, seed: int
 ) -> None:
     rows = [TokenRow([number] * length, [1]) for number, length in enumerate(lengths)]
-    found = list(steps(rows, 64, fewest, torch.Generator().manual_seed(seed)))
+    found = list(steps(pack(rows, 64), fewest, torch.Generator().manual_seed(seed)))
     counts = [sum(map(len, step)) for step in found]
     assert sorted(row for step in found for group in step for row in group) == [*range(len(rows))]
     assert min(counts) >= min(fewest, len(rows))

@@ -76,6 +76,15 @@ def test_packing_keeps_every_row_once_and_in_order(rows: list[TokenRow], budget:
             assert len(build([rows[i] for i in group]).token_N) <= budget
 
 
+@given(paths, st.integers(1, 60))
+def test_padded_rows_are_packed_by_what_they_take(rows: list[TokenRow], budget: int) -> None:
+    groups = pack(rows, budget, shared=False)
+    assert [index for group in groups for index in group] == list(range(len(rows)))
+    for group in groups:
+        widths = [len(rows[i].prompt_ids) + len(rows[i].answer_ids) - 1 for i in group]
+        assert len(group) == 1 or len(group) * max(widths) <= budget
+
+
 @given(paths, st.integers(1, 30))
 def test_splitting_keeps_every_row_once(rows: list[TokenRow], size: int) -> None:
     groups = split(rows, size)

@@ -20,7 +20,7 @@ from liveweights.learn.rewards import RewardMap, reward
 from liveweights.learn.rows import Encode, answer_place, written_ids
 from liveweights.learn.sampled import find_behaviour, find_temperature
 from liveweights.learn.settings import LearnSettings
-from liveweights.learn.tree import TokenRow, pack
+from liveweights.learn.tree import TokenRow
 from liveweights.learn.truth import truth
 from liveweights.record.example import Example
 from liveweights.record.generation import Generation
@@ -208,7 +208,7 @@ def score_with_entropy(
     next token (T,) at temperature 1, in nats."""
     scores: list[Tensor] = [torch.empty(0)] * len(paths)
     entropies: list[Tensor] = [torch.empty(0)] * len(paths)
-    for indices in pack(paths, nodes):
+    for indices in policy.pack(paths, nodes):
         logits_TV, target_T, row_T = policy.logits([paths[i] for i in indices])
         heat_T = torch.tensor([temperatures[i] for i in indices])[row_T]
         score_T = scaled_logprobs(logits_TV, target_T, heat_T)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -64,14 +65,16 @@ class Policy:
         """Told after each pass that only scores: rows of it, and in all that were asked for."""
         self.layout: Layout = "rows"
         self.headless = False
+        self._most_nodes = math.inf
+        """Whose activations a pass may keep; those of longer ones are computed twice."""
         attention.register()
         way = self._find_way(
             ways and file_of(ways, base, settings, dtype=self.dtype, device=str(self.device))
         )
         self.layout, self.headless = way.layout, way.headless
         self._take_attention()
-        if way.bytes_per_node * settings.nodes > settings.memory_gib * _GIB:
-            self._checkpoint_activations()
+        self._most_nodes = settings.memory_gib * _GIB / max(way.bytes_per_node, 1.0)
+        self._stay_within(settings.nodes)
         if sharing.processes() > 1:
             sharing.shard(self._body(), self.device)
 
@@ -119,6 +122,10 @@ class Policy:
             logprobs_T = token_logprobs(self._hidden(batch), head, batch.target_T, heat_T)
         return logprobs_T.cpu(), batch.row_T
 
+    def pack(self, paths: Sequence[TokenRow], nodes: int) -> list[list[int]]:
+        """Passes of at most ``nodes`` tokens each, or of one row; see `tree.pack`."""
+        return pack(paths, nodes, shared=self.layout != "rows")
+
     @torch.no_grad()
     def score(
         self,
@@ -134,7 +141,7 @@ class Policy:
         is to be kept, gradient steps will send their tokens through the experts that they go
         through now: those that served them where that is known (``route_as_served``).
         """
-        groups = pack(paths, nodes)
+        groups = self.pack(paths, nodes)
         ours = sharing.share(groups)
         most = -(-len(groups) // sharing.processes())
         scores: list[Tensor] = []
@@ -187,6 +194,8 @@ class Policy:
 
     def _lay_out(self, paths: Sequence[TokenRow]) -> Batch:
         batch = lay_out(paths, self.layout, self._config, device=self.device, dtype=self._dtype)
+        if torch.is_grad_enabled() and sharing.processes() == 1:
+            self._stay_within(batch.inputs["input_ids"].numel())
         forced = self.keeps_routing and (torch.is_grad_enabled() or self._keeping)
         self._routing.force(self._choices(paths, batch) if forced else None)
         return batch
@@ -293,6 +302,12 @@ class Policy:
         del logprobs_T
         return sum(held.values()) / 31
 
+    def _stay_within(self, nodes: int) -> None:
+        """From the first pass that is too long on, activations are not kept."""
+        if nodes > self._most_nodes:
+            self._most_nodes = math.inf
+            self._checkpoint_activations()
+
     def _checkpoint_activations(self) -> None:
         from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -329,12 +344,11 @@ def _key(path: TokenRow) -> tuple[int, ...]:
 
 
 def steps(
-    paths: Sequence[TokenRow], nodes: int, fewest: int, generator: torch.Generator
+    groups: Sequence[list[int]], fewest: int, generator: torch.Generator
 ) -> Iterator[list[list[int]]]:
-    """The gradient steps of one epoch, in random order: trees of at most ``nodes`` nodes, as many
-    as it takes for ``fewest`` rows. What is left at the end belongs to the last step."""
-    groups = pack(paths, nodes)
-    left = len(paths)
+    """The gradient steps of one epoch, in random order: of passes (``Policy.pack``) as many as it
+    takes for ``fewest`` rows. What is left at the end belongs to the last step."""
+    left = sum(map(len, groups))
     step: list[list[int]] = []
     for place in torch.randperm(len(groups), generator=generator).tolist():
         step.append(groups[place])

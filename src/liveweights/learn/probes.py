@@ -15,7 +15,7 @@ from torch import Tensor
 
 from liveweights.learn.dialogue import Dialogue
 from liveweights.learn.policy import Policy
-from liveweights.learn.tree import TokenRow, pack
+from liveweights.learn.tree import TokenRow
 from liveweights.weights.probes import Precision, Probe, Probes
 
 TOKENS = 16
@@ -92,7 +92,7 @@ def _next_tokens(policy: Policy, prompts: Sequence[list[int]], nodes: int) -> li
     """Log-probabilities of the token after each prompt (V,)."""
     logprobs: list[Tensor] = [torch.empty(0)] * len(prompts)
     paths = [TokenRow(prompt, [0]) for prompt in prompts]
-    for indices in pack(paths, nodes):
+    for indices in policy.pack(paths, nodes):
         logits_TV, _, _ = policy.logits([paths[i] for i in indices])
         for index, logits_V in zip(indices, logits_TV, strict=True):
             logprobs[index] = logits_V.log_softmax(-1)

@@ -125,12 +125,15 @@ class TreeBuilder:
         )
 
 
-def pack(paths: Sequence[TokenRow], budget: int) -> list[list[int]]:
-    """Group neighbouring rows into trees of at most ``budget`` nodes (one row may exceed it).
+def pack(paths: Sequence[TokenRow], budget: int, *, shared: bool = True) -> list[list[int]]:
+    """Group neighbouring rows into trees of at most ``budget`` nodes (one row may exceed it), or,
+    where nothing is ``shared``, into so many tokens of rows that are padded to the longest.
 
     Rows that should share must be neighbours (sort by session, then time). Returns the indices
     of each group; every index occurs once.
     """
+    if not shared:
+        return _pack_padded(paths, budget)
     groups: list[list[int]] = []
     builder = TreeBuilder()
     for index, path in enumerate(paths):
@@ -138,6 +141,18 @@ def pack(paths: Sequence[TokenRow], budget: int) -> list[list[int]]:
             groups.append([])
             builder = TreeBuilder()
         builder.add(path)
+        groups[-1].append(index)
+    return groups
+
+
+def _pack_padded(paths: Sequence[TokenRow], budget: int) -> list[list[int]]:
+    groups: list[list[int]] = []
+    width = 0
+    for index, path in enumerate(paths):
+        width = max(width, length := len(path.prompt_ids) + len(path.answer_ids) - 1)
+        if not groups or (len(groups[-1]) + 1) * width > budget:
+            groups.append([])
+            width = length
         groups[-1].append(index)
     return groups
 

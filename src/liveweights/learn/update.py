@@ -101,9 +101,8 @@ def update(
     if kept:
         _take_up(policy, optimizer, kept)
     for _ in range(settings.epochs if taught else 0):
-        planned = list(
-            steps([token_rows[i] for i in taught], settings.nodes, settings.step_rows, generator)
-        )
+        passes = policy.pack([token_rows[i] for i in taught], settings.nodes)
+        planned = list(steps(passes, settings.step_rows, generator))
         length = settings.epochs * len(planned)
         if pace is None:
             pace = Pace(sum(schedule(step, length) for step in range(length)), settings.kl_target)
