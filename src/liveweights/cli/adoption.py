@@ -21,7 +21,17 @@ from liveweights.catalog.card_files import CatalogueError
 from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.library import open_library
 from liveweights.catalog.names import UnknownModel
-from liveweights.cli.context import HOME, Home, Json, Settings, change, query, read_config, refuse
+from liveweights.cli.context import (
+    HOME,
+    Home,
+    Json,
+    Settings,
+    change,
+    query,
+    read_config,
+    refuse,
+    with_all_added,
+)
 from liveweights.cli.output import say, show, show_json
 from liveweights.exposure.read import read_traffic
 from liveweights.insight.window import WindowError, make_window
@@ -50,7 +60,7 @@ def own_adoption(
 ) -> None:
     """What share of answers, tokens, revenue and learnt checkpoints models of each country, maker
     or family have, week by week."""
-    settings = read_config(config, home)
+    settings = with_all_added(read_config(config, home), home)
     try:
         window = make_window(since, until, "1d")
         served = list_served(settings, open_library(home, datetime.now(UTC).date()))

@@ -21,6 +21,7 @@ from liveweights.cli.context import (
     read_config,
     refuse,
     with_added,
+    with_all_added,
 )
 from liveweights.cli.output import say, show, show_json
 from liveweights.cli.rules import find_denial, read_terms
@@ -110,7 +111,7 @@ def start(
 ) -> None:
     """Try a checkpoint on live traffic, without the gate or after it; the running worker watches
     it."""
-    settings = with_added(read_config(config, home), model, home)
+    settings = with_all_added(read_config(config, home), home)
     name = find_model(settings, model).alias
     denied = find_denial(settings, home, read_terms(settings, home), name, "release")
     if denied is not None:

@@ -27,6 +27,7 @@ from liveweights.cli.context import (
     query,
     read_config,
     refuse,
+    with_all_added,
 )
 from liveweights.cli.output import say, show, show_csv, show_json
 from liveweights.machine import describe_processor
@@ -152,8 +153,9 @@ def show_tables(
         say(f"wrote {plot}", err=True)
     _print(tables, form)
     if published:
-        named = {one.alias: one.base for one in settings.list_models()}
-        named |= {one.alias: one.model for one in settings.list_hosted()}
+        every = with_all_added(settings, home)
+        named = {one.alias: one.base for one in every.list_models()}
+        named |= {one.alias: one.model for one in every.list_hosted()}
         shown = {one.model for table in tables for one in table.costs}
         _print_published({name: named[name] for name in sorted(shown & set(named))}, home, form)
 
