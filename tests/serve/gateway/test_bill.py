@@ -150,7 +150,6 @@ ASKED_TOKENS = -(-len(f"user\n{ASKED}".encode()) // 4)
 def ask(upstream: Upstream) -> Passage:
     said = {"model": "m", "n": upstream.choices, "messages": [{"role": "user", "content": ASKED}]}
     question = read_question(json.dumps(said).encode())
-    assert question is not None
     return Passage(question, "chat", CALLER)
 
 
@@ -208,7 +207,6 @@ def test_a_stream_that_was_left_is_charged_for_what_was_sent(upstream: Upstream,
 def test_a_response_of_which_nothing_is_shown_is_charged(status: str) -> None:
     """All that it may use was thought, and no item tells of it."""
     question = read_question(b'{"model": "m", "input": "Why?", "max_output_tokens": 64}')
-    assert question is not None
     usage = {"input_tokens": 7, "output_tokens": 64, "total_tokens": 71}
     usage |= {"output_tokens_details": {"reasoning_tokens": 64}}
     body = {"id": "resp_1", "model": "m", "status": status, "output": [], "usage": usage}
@@ -220,7 +218,6 @@ def test_a_response_of_which_nothing_is_shown_is_charged(status: str) -> None:
 def test_what_was_counted_is_charged_though_nothing_was_said() -> None:
     """Its client left while the model thought, and the upstream counts with every piece."""
     question = read_question(b'{"model": "m", "messages": [], "stream": true}')
-    assert question is not None
     usage = {"prompt_tokens": 12, "completion_tokens": 0, "total_tokens": 329}
     usage |= {"completion_tokens_details": {"reasoning_tokens": 317}}
     chunk = {"model": "m", "choices": [{"index": 0, "delta": {"content": ""}}], "usage": usage}

@@ -19,7 +19,6 @@ def test_what_is_estimated_is_counted_again_only_where_more_was_said() -> None:
         return len(text)
 
     question = read_question(b'{"model": "m", "prompt": "ask"}')
-    assert question is not None
     passage = Passage(question, "completion", CALLER, count=count)
 
     def say(text: str) -> None:

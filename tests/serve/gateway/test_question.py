@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from liveweights.http.errors import ApiError
 from liveweights.serve.gateway.question import read_question
 
 
@@ -21,7 +22,6 @@ from liveweights.serve.gateway.question import read_question
 )
 def test_the_models_own_distribution_is_drawn_from(asked: dict[str, Any]) -> None:
     question = read_question(json.dumps(asked).encode())
-    assert question is not None
     assert question.plain
 
 
@@ -43,5 +43,30 @@ def test_the_models_own_distribution_is_drawn_from(asked: dict[str, Any]) -> Non
 )
 def test_another_distribution_is_drawn_from(asked: dict[str, Any]) -> None:
     question = read_question(json.dumps(asked).encode())
-    assert question is not None
     assert not question.plain
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"{", b"[]", b"3", b"\xff", b"\xef\xbb\xbf{}", b'{"x": NaN}', b'{"x": -Infinity}'),
+        *(b'{"seed": 1e999}', b'{"typical_p": 1e999}', b'{"x": "\\ud83d}', b"\x1f\x8b\x08"),
+        *("{}".encode("utf-16"), b'{"x": ' + b"[" * 99_999 + b"]" * 99_999 + b"}"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(body: bytes) -> None:
+    with pytest.raises(ApiError) as refused:
+        read_question(body)
+    assert refused.value.status == 400
+
+
+def test_half_of_a_surrogate_pair_is_read() -> None:
+    question = read_question(rb'{"prompt": "cut \ud83d", "user": "\ud83d\ude00 \ude00"}')
+    assert json.loads(question.prompt_json()) == {"prompt": "cut \ufffd"}
+    assert question.user == "\U0001f600 \ufffd"
+    assert question.count_prompt(len) == len("cut \ufffd")
+
+
+def test_a_number_beyond_all_bounds_in_a_message_is_counted_as_it_is_written() -> None:
+    question = read_question(b'{"messages": [{"content": "hi", "x": 1e999}]}')
+    assert question.count_prompt(len) == len(question.prompt_json())

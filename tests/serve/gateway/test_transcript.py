@@ -127,6 +127,18 @@ def test_logprobs_of_unknown_tokens_are_not_kept() -> None:
     assert transcript.choices[0].tokens() == ([], [])
 
 
+@pytest.mark.parametrize("wrong", ["NaN", "-Infinity", "1e999", r'"\ud83d"', r'["\ude00 x"]'])
+def test_what_is_no_json_anywhere_costs_nothing_else(wrong: str) -> None:
+    """Servers in Python write such numbers, and servers in JavaScript such texts."""
+    logprobs = '{"content": [{"token": "x", "logprob": %s}]}' % wrong  # noqa: UP031
+    choice = r'{"index": 0, "message": {"content": "cut \ud83d"}, "logprobs": ' + logprobs + "}"
+    usage = '{"prompt_tokens": 3, "completion_tokens": 5}'
+    transcript = Transcript()
+    transcript.add_whole(f'{{"x": {wrong}, "choices": [{choice}], "usage": {usage}}}'.encode())
+    assert transcript.usage == {"prompt_tokens": 3, "completion_tokens": 5}
+    assert transcript.choices[0].text() == "cut \ufffd"
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"choices": 3}', b"\xff"])
 def test_what_cannot_be_read_says_so(data: bytes) -> None:
     with pytest.raises(Unreadable):

@@ -578,3 +578,18 @@ def test_an_answer_that_takes_for_ever_ends_at_the_deadline() -> None:
         assert response.status == 400
 
     play(act, settings=ApiSettings(deadline_seconds=0.6))
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"model": "big", "typical_p": 1e999}', b'{"model": "big", "messages": "\\ud83d"}']
+)
+def test_what_cannot_be_read_is_not_passed_on_where_answers_are_recorded(body: bytes) -> None:
+    async def act(stage: Stage) -> None:
+        headers = {"content-type": "application/json"}
+        for path, passes in (("chat/completions", False), ("embeddings", b"1e999" in body)):
+            asked = len(stage.servers["big"].requests)
+            async with stage.client.post(f"/v1/{path}", data=body, headers=headers) as response:
+                assert response.status == (200 if passes else 400)
+            assert len(stage.servers["big"].requests) - asked == passes
+
+    play(act)

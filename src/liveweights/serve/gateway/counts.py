@@ -73,23 +73,27 @@ def with_thoughts(usage: Mapping[str, int]) -> dict[str, int]:
 
 
 def texts(value: Any) -> Iterator[str]:
-    """Every text in a JSON value, but for data that is written as a URL: the roles and names among
-    them stand for the few tokens that a template puts around each message."""
-    if isinstance(value, str):
-        if not value.startswith("data:"):
-            yield value
-    elif isinstance(value, dict):
-        for member in cast(dict[str, Any], value).values():
-            yield from texts(member)
-    elif isinstance(value, list):
-        for item in cast(list[Any], value):
-            yield from texts(item)
+    """Every text in a JSON value, however deep, but for data that is written as a URL: the roles
+    and names among them stand for the few tokens that a template puts around each message."""
+    waiting: list[Any] = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            if not one.startswith("data:"):
+                yield one
+        elif isinstance(one, dict):
+            waiting.extend(reversed(cast(dict[str, Any], one).values()))
+        elif isinstance(one, list):
+            waiting.extend(reversed(cast(list[Any], one)))
 
 
 def asked_text(prompt_json: str) -> str:
     """What was asked, without JSON's own signs but for those of the tools; see
     ``Question.prompt_json``."""
-    asked: dict[str, Any] = msgspec.json.decode(prompt_json)
+    try:
+        asked: dict[str, Any] = msgspec.json.decode(prompt_json)
+    except (msgspec.DecodeError, RecursionError):
+        return prompt_json  # a number beyond all bounds: it counts as it is written
     tools = asked.pop("tools", None)
     said = list(texts(asked))
     if tools:

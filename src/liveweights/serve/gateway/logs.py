@@ -108,9 +108,10 @@ class LogReader:
         return Logged(generations, feedback)
 
     def _generations(self, told: _Line) -> Iterator[Generation]:
-        question = read_question(bytes(told.request))
-        if question is None:
-            raise LogError("'request' is not a request of OpenAI's dialect with a 'model'")
+        try:
+            question = read_question(bytes(told.request))
+        except ApiError as error:
+            raise LogError(f"'request' is not understood: {error.message}") from error
         if not FIRST <= told.created_at <= datetime.now(UTC):
             raise LogError(f"created_at is {told.created_at}: not a time since 2015")
         named = {"session": told.session, "surface": told.surface, "language": told.language}

@@ -7,6 +7,9 @@ from typing import Any, cast
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from liveweights.http.errors import bad_request
+from liveweights.http.surrogates import without_halves
+from liveweights.http.wire import invalid, not_json
 from liveweights.record.clean import INT4
 from liveweights.record.generation import Surface
 from liveweights.serve.gateway.counts import Count, asked_text
@@ -69,6 +72,8 @@ class _Body(_Asked, kw_only=True):
     json_schema: Any = None
     grammar: Any = None
 
+
+_decode = msgspec.json.Decoder(_Body).decode
 
 _PLAIN: dict[str, tuple[Any, ...]] = {
     "temperature": (1,),
@@ -199,12 +204,20 @@ class Question:
             return []
 
 
-def read_question(body: bytes) -> Question | None:
-    """None for what no server will answer, or not in a way that is understood here."""
+def read_question(body: bytes) -> Question:
+    """Raises ApiError 400 for what is no JSON object: some servers would answer it, and nobody
+    could say what it may use. Half of a surrogate pair is read as U+FFFD."""
     try:
-        return Question(msgspec.json.decode(body, type=_Body))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+        return Question(_decode(body))
+    except msgspec.ValidationError as error:
+        raise invalid(error, body, _Body) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        mended = without_halves(body)
+        if mended == body:
+            raise not_json(error) from None
+        return read_question(mended)
+    except RecursionError:
+        raise bad_request("The request body is nested too deeply.") from None
 
 
 def _number(value: Any) -> float | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import msgspec
 
+from liveweights.http.surrogates import without_halves
 from liveweights.serve.gateway.events import DONE
 
 
@@ -213,10 +215,8 @@ class Transcript:
             raise Unreadable(f"it is longer than {LONGEST} bytes")
         try:
             answer = _decode(data)
-        except msgspec.ValidationError as error:
-            answer = self._mended(data, error)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Unreadable(str(error)) from error
+            answer = self._mended(data, error)
         for choice in answer.choices:
             self._choice(choice)
         if answer.prompt_token_ids:
@@ -232,21 +232,22 @@ class Transcript:
         else:
             self._facts(answer)
 
-    def _mended(self, data: bytes, error: msgspec.ValidationError) -> _Answer:
-        """Without the members that are not of their type; what was said matters more."""
+    def _mended(self, data: bytes, error: Exception) -> _Answer:
+        """Without the members that are not of their type, numbers that are none and characters
+        that are half; what was said matters more."""
+        text = without_halves(data).decode(errors="replace")
         try:
-            value = msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as worse:
-            raise Unreadable(str(worse)) from worse
+            value = json.loads(text, parse_constant=_nothing)
+        except (ValueError, RecursionError) as worse:
+            raise Unreadable(str(error)) from worse
         for _ in range(_MENDED):
-            place = _remove(value, str(error))
-            if place is None:
-                break
-            self.unfit.append(place)
             try:
                 return msgspec.convert(value, _Answer)
-            except msgspec.ValidationError as next_error:
-                error = next_error
+            except msgspec.ValidationError as wrong:
+                place = _remove(value, str(wrong))
+                if place is None:
+                    raise Unreadable(str(wrong)) from wrong
+                self.unfit.append(place)
         raise Unreadable(str(error)) from error
 
     def _said(self, index: int) -> Said:
@@ -317,6 +318,10 @@ class Transcript:
                 _join(said.calls, len(said.calls), call)
         said.reason = _STATUS.get(response.status or "", "stop")
         self.done = True
+
+
+def _nothing(constant: str) -> None:
+    """In place of Python's ``NaN`` and ``Infinity``."""
 
 
 def _texts(content: Any) -> list[str]:
