@@ -282,3 +282,18 @@ def test_headers_that_would_make_another_request_of_it_stay_here() -> None:
 def test_tenants_need_somebody_to_tell_them_apart() -> None:
     with pytest.raises(ValueError, match="access"):
         create_gateway(None, None, KEYS)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("keys", [KEYS, ApiSettings()])
+def test_an_answer_that_is_made_in_the_background_is_not_begun(keys: ApiSettings) -> None:
+    """It would be there for any later request, unrecorded."""
+
+    async def act(stage: Scene) -> None:
+        asked = {"model": "big", "input": "hi", "background": True}
+        status, body = await ask(stage, "a", "POST", "/v1/responses", asked)
+        assert (status, body["error"]["param"]) == (400, "background")
+        assert not reached(stage)
+        status, _ = await ask(stage, "a", "POST", "/v1/responses", asked | {"background": False})
+        assert status == 200
+
+    play(act, settings=keys)

@@ -14,7 +14,7 @@ from liveweights.record.errors import WriterClosed
 from liveweights.record.writer import Writer
 from liveweights.serve.api.caller import Caller
 from liveweights.serve.gateway.passage import Passage
-from liveweights.serve.gateway.question import read_question
+from liveweights.serve.gateway.question import CHATS, read_question
 from liveweights.store.database import open_pool
 
 from . import hostile
@@ -88,7 +88,7 @@ def test_the_database_takes_every_row(
     caller = Caller(tenant="t", user=None, session=None, surface="", language="", consent=True)
     rows: list[Any] = []
     for question, answer in said:
-        asked = read_question(hostile.encode(question))
+        asked = read_question(hostile.encode(question), CHATS)
         passage = Passage(asked, "chat", caller)
         passage.add_whole(hostile.encode(answer))
         rows += passage.finish()

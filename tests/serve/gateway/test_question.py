@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from liveweights.http.errors import ApiError
-from liveweights.serve.gateway.question import read_question
+from liveweights.serve.gateway.question import CHATS, COMPLETIONS, RESPONSES, read_question
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from liveweights.serve.gateway.question import read_question
     ],
 )
 def test_the_models_own_distribution_is_drawn_from(asked: dict[str, Any]) -> None:
-    question = read_question(json.dumps(asked).encode())
+    question = read_question(json.dumps(asked).encode(), CHATS)
     assert question.plain
 
 
@@ -42,7 +42,7 @@ def test_the_models_own_distribution_is_drawn_from(asked: dict[str, Any]) -> Non
     ],
 )
 def test_another_distribution_is_drawn_from(asked: dict[str, Any]) -> None:
-    question = read_question(json.dumps(asked).encode())
+    question = read_question(json.dumps(asked).encode(), CHATS)
     assert not question.plain
 
 
@@ -56,17 +56,32 @@ def test_another_distribution_is_drawn_from(asked: dict[str, Any]) -> None:
 )
 def test_what_cannot_be_read_is_refused(body: bytes) -> None:
     with pytest.raises(ApiError) as refused:
-        read_question(body)
+        read_question(body, CHATS)
     assert refused.value.status == 400
 
 
 def test_half_of_a_surrogate_pair_is_read() -> None:
-    question = read_question(rb'{"prompt": "cut \ud83d", "user": "\ud83d\ude00 \ude00"}')
+    question = read_question(rb'{"prompt": "cut \ud83d", "user": "\ud83d\ude00 \ude00"}', CHATS)
     assert json.loads(question.prompt_json()) == {"prompt": "cut \ufffd"}
     assert question.user == "\U0001f600 \ufffd"
     assert question.count_prompt(len) == len("cut \ufffd")
 
 
 def test_a_number_beyond_all_bounds_in_a_message_is_counted_as_it_is_written() -> None:
-    question = read_question(b'{"messages": [{"content": "hi", "x": 1e999}]}')
+    question = read_question(b'{"messages": [{"content": "hi", "x": 1e999}]}', CHATS)
     assert question.count_prompt(len) == len(question.prompt_json())
+
+
+@pytest.mark.parametrize("value", [True, 1, "true", "no", {}])
+def test_nothing_is_answered_in_the_background(value: Any) -> None:
+    body = json.dumps({"background": value}).encode()
+    with pytest.raises(ApiError, match="background") as refused:
+        read_question(body, RESPONSES).check()
+    assert (refused.value.status, refused.value.param) == (400, "background")
+    for path in (CHATS, COMPLETIONS):  # where it means nothing
+        read_question(body, path).check()
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"background": false}', b'{"background": null}'])
+def test_what_is_not_in_the_background_is_answered(body: bytes) -> None:
+    read_question(body, RESPONSES).check()

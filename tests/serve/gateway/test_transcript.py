@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from liveweights.serve.gateway.transcript import Transcript, Unreadable
+from liveweights.serve.gateway.transcript import CHOICES, Transcript, Unreadable
 
 
 def test_a_response_in_events() -> None:
@@ -125,6 +125,18 @@ def test_logprobs_of_unknown_tokens_are_not_kept() -> None:
     transcript = Transcript()
     transcript.add_event(json.dumps({"choices": [choice]}).encode())
     assert transcript.choices[0].tokens() == ([], [])
+
+
+@pytest.mark.parametrize("index", [-1, CHOICES, CHOICES + 1, 10**9])
+def test_choices_without_end_are_counted(index: int) -> None:
+    transcript = Transcript()
+    usage = {"prompt_tokens": 3, "completion_tokens": 5}
+    choices = [{"index": n, "text": f"{n}", "token_ids": [n]} for n in (0, index, index)]
+    transcript.add_whole(json.dumps({"choices": choices, "usage": usage}).encode())
+    assert (list(transcript.choices), transcript.usage) == ([0], usage)
+    assert [said.text() for said in transcript.said] == ["0", f"{index}{index}"]
+    assert transcript.said[1].ids == [index, index]
+    assert transcript.unfit == ["choices"]
 
 
 @pytest.mark.parametrize("wrong", ["NaN", "-Infinity", "1e999", r'"\ud83d"', r'["\ude00 x"]'])

@@ -593,3 +593,12 @@ def test_what_cannot_be_read_is_not_passed_on_where_answers_are_recorded(body: b
             assert len(stage.servers["big"].requests) - asked == passes
 
     play(act)
+
+
+def test_a_hosted_model_makes_no_answer_in_the_background() -> None:
+    async def act(stage: Stage) -> None:
+        response, body = await stage.ask("responses", input="hi", background=True)
+        assert (response.status, b"background" in body) == (400, True)
+        assert not stage.servers["big"].requests
+
+    play(act)

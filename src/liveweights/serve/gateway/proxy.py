@@ -158,7 +158,8 @@ class Proxy:
         body = await read_body(scope, receive, settings.max_body_bytes)
         if gateway.access is not None:
             await gateway.access.check_body(client.tenant, scope["path"], body)
-        question = read_question(body)
+        question = read_question(body, scope["path"])
+        question.check()
         check_model(client, question.model)
         caller = identify(headers, question.user, question.said, client, settings, strict=False)
         passage: Passage | None = Passage(

@@ -7,18 +7,15 @@ from typing import Any, cast
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from liveweights.http.errors import bad_request
+from liveweights.http.errors import bad_request, unsupported
 from liveweights.http.surrogates import without_halves
 from liveweights.http.wire import invalid, not_json
 from liveweights.record.clean import INT4
 from liveweights.record.generation import Surface
 from liveweights.serve.gateway.counts import Count, asked_text
 
-RECORDED: dict[str, Surface] = {
-    "/v1/chat/completions": "chat",
-    "/v1/responses": "chat",
-    "/v1/completions": "completion",
-}
+CHATS, RESPONSES, COMPLETIONS = "/v1/chat/completions", "/v1/responses", "/v1/completions"
+RECORDED: dict[str, Surface] = {CHATS: "chat", RESPONSES: "chat", COMPLETIONS: "completion"}
 """The paths whose answers are recorded, and as what."""
 
 
@@ -49,6 +46,7 @@ class _Body(_Asked, kw_only=True):
     metadata: Any = None
     store: Any = None
     stream: Any = None
+    background: Any = None
     n: Any = None
 
     # What is drawn from, see ``_PLAIN``.
@@ -97,12 +95,14 @@ vLLM's and llama.cpp's names; and the values with which they do not."""
 
 
 class Question:
-    """A request that can be recorded. What is not of its type is left out."""
+    """A request to one of the paths whose answers are recorded. What is not of its type is left
+    out."""
 
-    __slots__ = ("_asked", "_body", "_prompt")
+    __slots__ = ("_asked", "_body", "_path", "_prompt")
 
-    def __init__(self, body: _Body) -> None:
+    def __init__(self, body: _Body, path: str) -> None:
         self._body = body
+        self._path = path
         self._prompt: str | None = None
         self._asked: int | None = None
 
@@ -113,7 +113,7 @@ class Question:
 
     def put_to(self, model: str) -> Question:
         """The same, asked of another model."""
-        same = Question(msgspec.structs.replace(self._body, model=model))
+        same = Question(msgspec.structs.replace(self._body, model=model), self._path)
         same._prompt, same._asked = self._prompt, self._asked
         return same
 
@@ -157,6 +157,16 @@ class Question:
     def streams(self) -> bool:
         """Whether the answer shall come in pieces."""
         return bool(self._body.stream)
+
+    def check(self) -> None:
+        """Raises ApiError 400 for a response in the background: it is answered at once, without
+        anything that could be recorded, and the answer is there for any later request."""
+        if self._path == RESPONSES and self._body.background not in (None, False):
+            message = (
+                "Answers are recorded and charged here as they pass, which those made in the "
+                "background do not; ask without 'background', with 'stream' where it takes long."
+            )
+            raise unsupported("background", message)
 
     @property
     def user(self) -> str | None:
@@ -204,18 +214,19 @@ class Question:
             return []
 
 
-def read_question(body: bytes) -> Question:
-    """Raises ApiError 400 for what is no JSON object: some servers would answer it, and nobody
-    could say what it may use. Half of a surrogate pair is read as U+FFFD."""
+def read_question(body: bytes, path: str) -> Question:
+    """What is asked of ``path``, one of ``RECORDED``. Raises ApiError 400 for what is no JSON
+    object: some servers would answer it, and nobody could say what it may use. Half of a surrogate
+    pair is read as U+FFFD."""
     try:
-        return Question(_decode(body))
+        return Question(_decode(body), path)
     except msgspec.ValidationError as error:
         raise invalid(error, body, _Body) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         mended = without_halves(body)
         if mended == body:
             raise not_json(error) from None
-        return read_question(mended)
+        return read_question(mended, path)
     except RecursionError:
         raise bad_request("The request body is nested too deeply.") from None
 

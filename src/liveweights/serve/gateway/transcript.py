@@ -116,9 +116,10 @@ _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 _STATUS = {"completed": "stop", "incomplete": "length"}
 
 CHOICES = 128
-"""The most that one answer may have: OpenAI's own limit."""
+"""The most of one answer that are kept apart, OpenAI's own limit of ``n``. A list of prompts has as
+many as it likes."""
 LONGEST = 1 << 24
-"""Characters, bytes or tokens of an answer that are kept of it at most."""
+"""Bytes of an answer that are kept at most; of what follows is known how much was used."""
 _MENDED = 16
 
 
@@ -175,12 +176,14 @@ class Transcript:
     """What has been said so far. Raises Unreadable for what is not understood."""
 
     __slots__ = (
-        *("choices", "done", "fingerprint", "id", "items", "model", "prompt_ids", "size"),
+        *("choices", "done", "fingerprint", "id", "items", "model", "prompt_ids", "rest", "size"),
         *("unfit", "usage"),
     )
 
     def __init__(self) -> None:
         self.choices: dict[int, Said] = {}
+        self.rest = Said()
+        """All choices beyond ``CHOICES``, as one: they are counted and not recorded."""
         self.id: str | None = None
         """The upstream's, of the whole answer."""
         self.items: list[str] = []
@@ -197,6 +200,12 @@ class Transcript:
         self.done = False
         """Whether the upstream has said all that it wants to."""
 
+    @property
+    def said(self) -> list[Said]:
+        """All that counts."""
+        rest = [self.rest] if self.rest.begun or self.rest.ids else []
+        return [*self.choices.values(), *rest]
+
     def add_event(self, data: bytes) -> None:
         """The data of one event."""
         if data == DONE:
@@ -211,12 +220,13 @@ class Transcript:
 
     def _add(self, data: bytes) -> None:
         self.size += len(data)
-        if self.size > LONGEST:
-            raise Unreadable(f"it is longer than {LONGEST} bytes")
         try:
             answer = _decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             answer = self._mended(data, error)
+        if self.size > LONGEST:
+            self._count(answer)
+            return
         for choice in answer.choices:
             self._choice(choice)
         if answer.prompt_token_ids:
@@ -231,6 +241,19 @@ class Transcript:
             self._response(answer, ended=True)
         else:
             self._facts(answer)
+
+    def _count(self, answer: _Answer) -> None:
+        """What is said of an answer that is too long to be kept further."""
+        if "output" not in self.unfit:
+            self.unfit.append("output")
+        for choice in answer.choices:
+            said = self._said(choice.index)
+            said.reason = choice.finish_reason or said.reason
+        whole = answer if answer.response is None else answer.response
+        self._facts(whole)
+        if (reason := _STATUS.get(whole.status or "")) is not None:
+            self._said(0).reason = reason
+            self.done = True
 
     def _mended(self, data: bytes, error: Exception) -> _Answer:
         """Without the members that are not of their type, numbers that are none and characters
@@ -254,7 +277,9 @@ class Transcript:
         said = self.choices.get(index)
         if said is None:
             if not 0 <= index < CHOICES:
-                raise Unreadable(f"it has a choice {index}")
+                if "choices" not in self.unfit:
+                    self.unfit.append("choices")
+                return self.rest
             said = self.choices[index] = Said()
         return said
 

@@ -139,9 +139,11 @@ class Door:
         if first not in hosted and self._can_be_asked(hosted, first):
             return first
         client, permit = arrival.client, arrival.permit
-        question = read_question(body) if scope["path"] in RECORDED else None
+        path = scope["path"]
+        question = read_question(body, path) if path in RECORDED else None
         caller: Caller | None = None
         if question is not None:
+            question.check()
             said = Headers(scope=scope)
             caller = identify(said, question.user, question.said, client, settings, strict=False)
         asked = _Asked(scope, body, hosted, client, permit, caller, question)
