@@ -19,6 +19,9 @@ Scripts with several bytes to a character have fewer characters to a token."""
 READ = 1 << 16
 """Characters that a tokenizer is given; what follows counts in proportion."""
 
+_LINKS = ("url", "image_url", "audio_url", "video_url", "file_url", "file_data")
+"""Members where a file may stand as a `data:` URL. Anywhere else that is a text like others."""
+
 
 class UnreadableTokenizer(ValueError):
     """The settings name a tokenizer that cannot be read."""
@@ -73,18 +76,22 @@ def with_thoughts(usage: Mapping[str, int]) -> dict[str, int]:
 
 
 def texts(value: Any) -> Iterator[str]:
-    """Every text in a JSON value, however deep, but for data that is written as a URL: the roles
-    and names among them stand for the few tokens that a template puts around each message."""
+    """Every text in a JSON value, however deep, but for data in place of a link: the roles and
+    names among them stand for the few tokens that a template puts around each message."""
     waiting: list[Any] = [value]
     while waiting:
         one = waiting.pop()
         if isinstance(one, str):
-            if not one.startswith("data:"):
-                yield one
+            yield one
         elif isinstance(one, dict):
-            waiting.extend(reversed(cast(dict[str, Any], one).values()))
+            members = cast(dict[str, Any], one).items()
+            waiting.extend(reversed([one for name, one in members if not _is_data(name, one)]))
         elif isinstance(one, list):
             waiting.extend(reversed(cast(list[Any], one)))
+
+
+def _is_data(name: str, value: Any) -> bool:
+    return name in _LINKS and isinstance(value, str) and value.startswith("data:")
 
 
 def asked_text(prompt_json: str) -> str:

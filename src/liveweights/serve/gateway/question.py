@@ -13,14 +13,19 @@ from liveweights.http.wire import invalid, not_json
 from liveweights.record.clean import INT4
 from liveweights.record.generation import Surface
 from liveweights.serve.gateway.counts import Count, asked_text
+from liveweights.serve.gateway.extent import ONE, Prompts, count_answers, find_limit, measure
 
 CHATS, RESPONSES, COMPLETIONS = "/v1/chat/completions", "/v1/responses", "/v1/completions"
 RECORDED: dict[str, Surface] = {CHATS: "chat", RESPONSES: "chat", COMPLETIONS: "completion"}
 """The paths whose answers are recorded, and as what."""
 
-
-MOST = 1024
-"""Choices of an answer that are believed."""
+_LIMITS = {
+    CHATS: ("max_completion_tokens", "max_tokens", "n_predict"),
+    RESPONSES: ("max_output_tokens",),
+    COMPLETIONS: ("max_tokens", "n_predict"),
+}
+"""What limits an answer's tokens there; `n_predict` is llama.cpp's."""
+_ANSWERS = ("n", "best_of")
 
 
 class _Asked(msgspec.Struct, omit_defaults=True):
@@ -42,12 +47,14 @@ class _Body(_Asked, kw_only=True):
     max_tokens: Any = None
     max_completion_tokens: Any = None
     max_output_tokens: Any = None
+    n_predict: Any = None
     user: Any = None
     metadata: Any = None
     store: Any = None
     stream: Any = None
     background: Any = None
     n: Any = None
+    best_of: Any = None
 
     # What is drawn from, see ``_PLAIN``.
     temperature: Any = None
@@ -98,13 +105,14 @@ class Question:
     """A request to one of the paths whose answers are recorded. What is not of its type is left
     out."""
 
-    __slots__ = ("_asked", "_body", "_path", "_prompt")
+    __slots__ = ("_asked", "_body", "_path", "_prompt", "_prompts")
 
     def __init__(self, body: _Body, path: str) -> None:
         self._body = body
         self._path = path
         self._prompt: str | None = None
         self._asked: int | None = None
+        self._prompts: Prompts | None = None
 
     @property
     def model(self) -> str:
@@ -114,7 +122,7 @@ class Question:
     def put_to(self, model: str) -> Question:
         """The same, asked of another model."""
         same = Question(msgspec.structs.replace(self._body, model=model), self._path)
-        same._prompt, same._asked = self._prompt, self._asked
+        same._prompt, same._asked, same._prompts = self._prompt, self._asked, self._prompts
         return same
 
     @property
@@ -137,21 +145,19 @@ class Question:
 
     @property
     def limit(self) -> int:
-        """Most tokens of the answer, 0 where none was given."""
-        body = self._body
-        for value in (body.max_completion_tokens, body.max_tokens, body.max_output_tokens):
-            if type(value) in (int, float) and value:
-                return int(value)
-        return 0
+        """Most tokens of each answer, 0 where none was given."""
+        return find_limit(getattr(self._body, name) for name in _LIMITS[self._path])
 
     @property
     def reserved(self) -> int:
         """The same, as far as tokens are counted."""
-        return min(max(self.limit, 0), INT4)
+        return min(self.limit, INT4)
 
     @property
     def choices(self) -> int:
-        return self._body.n if type(self._body.n) is int and 0 < self._body.n <= MOST else 1
+        """How many answers are sampled, to all prompts."""
+        each = count_answers(getattr(self._body, name) for name in _ANSWERS)
+        return each * self._measured().number
 
     @property
     def streams(self) -> bool:
@@ -195,8 +201,17 @@ class Question:
     def count_prompt(self, count: Count) -> int:
         """About how many tokens were asked. It is counted once, with the first ``count``."""
         if self._asked is None:
-            self._asked = count(asked_text(self.prompt_json()))
+            self._asked = count(asked_text(self.prompt_json())) + self._measured().ids
         return self._asked
+
+    def _measured(self) -> Prompts:
+        if self._prompts is None:
+            prompt = self._body.prompt
+            if isinstance(prompt, UnsetType) or self._path != COMPLETIONS:
+                self._prompts = ONE
+            else:
+                self._prompts = measure(bytes(prompt))
+        return self._prompts
 
     def _write_prompt(self) -> str:
         asked = {name: getattr(self._body, name) for name in _Asked.__struct_fields__}
