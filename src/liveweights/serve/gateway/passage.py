@@ -136,12 +136,14 @@ class Passage:
 
     @property
     def made(self) -> list[Reference]:
-        """What the upstream keeps of the answer, as far as it has been said."""
-        kept = self._question.store
-        if self._kind is None or not (self._kind == "responses" if kept is None else kept):
+        """What the upstream knows of the answer, as far as it has been said: the whole if it keeps
+        it, and its parts in any case, which a later request may repeat."""
+        if self._kind is None:
             return []
-        found = [(self._kind, self.transcript.id), *((ITEMS, id) for id in self.transcript.items)]
-        return [(kind, id) for kind, id in found if id is not None and is_id(id)]
+        kept, found = self._question.store, [(ITEMS, id) for id in self.transcript.items]
+        if self.transcript.id and (self._kind == "responses" if kept is None else kept):
+            found.append((self._kind, self.transcript.id))
+        return [(kind, id) for kind, id in found if is_id(id)]
 
     def usage(self) -> dict[str, int]:
         """What the upstream counted of what has been said so far; what it did not is known by the

@@ -39,6 +39,7 @@ class _Message(msgspec.Struct):
     content: Any = None
     reasoning_content: Any = None
     reasoning: Any = None
+    audio: Any = None
     tool_calls: list[_Call] | None = None
 
 
@@ -187,7 +188,7 @@ class Transcript:
         self.id: str | None = None
         """The upstream's, of the whole answer."""
         self.items: list[str] = []
-        """Ids of a response's items."""
+        """Ids of a response's items, and of what was spoken."""
         self.size = 0
         """Bytes read."""
         self.unfit: list[str] = []
@@ -311,6 +312,8 @@ class Transcript:
                 said.parts.extend(_texts(message.content))
             if thought := message.reasoning_content or message.reasoning:
                 said.thoughts.extend(_texts(thought))
+            if message.audio:
+                self._spoken(message.audio)
             if message.tool_calls:
                 for place, call in enumerate(message.tool_calls):
                     index = place if call.index is None else call.index
@@ -324,6 +327,11 @@ class Transcript:
             ids = ids or found
         if ids:
             said.ids.extend(ids)
+
+    def _spoken(self, audio: Any) -> None:
+        id = audio.get("id") if isinstance(audio, dict) else None
+        if isinstance(id, str) and id not in self.items:
+            self.items.append(id)
 
     def _response(self, response: _Response, *, ended: bool) -> None:
         self._facts(response)
