@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -73,6 +74,28 @@ def test_a_stream_passes_byte_for_byte_and_is_recorded_and_rated() -> None:
         async with stage.client.get("/metrics") as answer:
             text = await answer.text()
         assert 'liveweights_tokens_total{kind="completion",model="big"} 6.0' in text
+
+    play(act)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_time_of_an_answer_begins_before_its_upstream_is_asked(stream: bool) -> None:
+    async def act(stage: Stage) -> None:
+        server, times = stage.servers["big"], list[float]()
+        answer = server._answer
+
+        async def late(*args: Any, **how: Any) -> None:
+            asked_at = datetime.now(UTC).timestamp(), time.perf_counter()
+            await asyncio.sleep(0.05)
+            times.extend((asked_at[0], (time.perf_counter() - asked_at[1]) * 1000))
+            await answer(*args, **how)
+
+        server._answer = late  # type: ignore[method-assign]
+        assert (await stage.ask(stream=stream))[0].status == 200
+        asked_at, waited = times
+        row = stage.recorder.only()
+        assert row.created_at.timestamp() <= asked_at
+        assert waited <= row.first_token_ms <= row.total_ms
 
     play(act)
 
