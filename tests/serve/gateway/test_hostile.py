@@ -155,7 +155,9 @@ def test_an_answer_without_end_is_not_kept_in_memory(monkeypatch: pytest.MonkeyP
         async with scene(Stub(answer=body)) as stage, asyncio.timeout(20):
             response, came = await stage.ask()
             assert (response.status, came) == (200, body)
-            assert not stage.recorder.generations
+            row = stage.recorder.only()
+            used = {"prompt_tokens": 7, "completion_tokens": 6}
+            assert (row.output, row.usage) == ("", used)
 
     asyncio.run(run())
 

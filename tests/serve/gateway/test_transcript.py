@@ -139,6 +139,25 @@ def test_choices_without_end_are_counted(index: int) -> None:
     assert transcript.unfit == ["choices"]
 
 
+@pytest.mark.parametrize("size", [1, 7, 50, 1000])
+@pytest.mark.parametrize("last", [True, False])
+def test_what_a_long_answer_used_is_found_wherever_it_stands(size: int, last: bool) -> None:
+    usage = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
+    said = {"choices": [{"text": json.dumps({"usage": {"completion_tokens": 9}}) * 90}]}
+    body = json.dumps(said | {"usage": usage} if last else {"usage": usage} | said).encode()
+    transcript = Transcript()
+    for start in range(0, len(body), size):
+        transcript.skim(body[start : start + size])
+    assert (transcript.usage, transcript.unfit) == (usage, ["output"])
+
+
+@pytest.mark.parametrize("body", [b"", b'"usage"', b'"usage": 3', b'"usage": {"a":', b"\xff" * 99])
+def test_a_long_answer_may_say_nothing_of_it(body: bytes) -> None:
+    transcript = Transcript()
+    transcript.skim(body)
+    assert transcript.usage == {}
+
+
 @pytest.mark.parametrize("wrong", ["NaN", "-Infinity", "1e999", r'"\ud83d"', r'["\ude00 x"]'])
 def test_what_is_no_json_anywhere_costs_nothing_else(wrong: str) -> None:
     """Servers in Python write such numbers, and servers in JavaScript such texts."""

@@ -93,6 +93,11 @@ class Passage:
         except Unreadable as error:
             self.give_up(error)
 
+    def skim(self, part: bytes) -> None:
+        """A part has come of an answer in one piece that is too long to be kept."""
+        self._first_byte_ms = self._first_byte_ms or self._elapsed_ms()
+        self.transcript.skim(part)
+
     def give_up(self, error: Exception) -> None:
         """It passes, but no more of it can be read."""
         self.unreadable = True

@@ -122,6 +122,10 @@ many as it likes."""
 LONGEST = 1 << 24
 """Bytes of an answer that are kept at most; of what follows is known how much was used."""
 _MENDED = 16
+_USED = b'"usage"'
+"""A member's name: within a text its quotes would have backslashes before them."""
+_WINDOW = 1 << 12
+_members = json.JSONDecoder()
 
 
 @dataclass(slots=True)
@@ -178,7 +182,7 @@ class Transcript:
 
     __slots__ = (
         *("choices", "done", "fingerprint", "id", "items", "model", "prompt_ids", "rest", "size"),
-        *("unfit", "usage"),
+        *("unfit", "usage", "_held"),
     )
 
     def __init__(self) -> None:
@@ -198,6 +202,7 @@ class Transcript:
         self.fingerprint: str | None = None
         """OpenAI's ``system_fingerprint``."""
         self.prompt_ids: list[int] = []
+        self._held = b""
         self.done = False
         """Whether the upstream has said all that it wants to."""
 
@@ -243,10 +248,27 @@ class Transcript:
         else:
             self._facts(answer)
 
+    def skim(self, part: bytes) -> None:
+        """A part of a whole answer that is too long to be read: what it says of what was used."""
+        self._note("output")
+        window = self._held + part
+        self._held = window[-_WINDOW:]
+        _, named, rest = window.rpartition(_USED)
+        if named:
+            text = rest[:_WINDOW].decode(errors="replace").lstrip().removeprefix(":").lstrip()
+            try:
+                usage, _ = _members.raw_decode(text)
+            except (ValueError, RecursionError):
+                return  # its end may come with the next part
+            self._facts(_Response(usage=usage if isinstance(usage, dict) else None))
+
+    def _note(self, member: str) -> None:
+        if member not in self.unfit:
+            self.unfit.append(member)
+
     def _count(self, answer: _Answer) -> None:
         """What is said of an answer that is too long to be kept further."""
-        if "output" not in self.unfit:
-            self.unfit.append("output")
+        self._note("output")
         for choice in answer.choices:
             said = self._said(choice.index)
             said.reason = choice.finish_reason or said.reason
@@ -278,8 +300,7 @@ class Transcript:
         said = self.choices.get(index)
         if said is None:
             if not 0 <= index < CHOICES:
-                if "choices" not in self.unfit:
-                    self.unfit.append("choices")
+                self._note("choices")
                 return self.rest
             said = self.choices[index] = Said()
         return said
