@@ -118,6 +118,66 @@ def test_a_response_is_its_makers_also_as_the_one_before() -> None:
     play(act, Stub(answer=json.dumps(whole).encode()))
 
 
+@pytest.mark.parametrize("path", ["", "/compact", "/input_tokens"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"previous_response_id": "resp_b"},
+        {"input": [{"type": "image_generation_call", "id": "ig_b"}]},
+        {"input": [{"content": [{"type": "input_file", "file_id": "file-b"}]}]},
+    ],
+)
+def test_no_request_about_responses_names_what_others_made(path: str, body: Any) -> None:
+    owners = MemoryOwners()
+    made = (("responses", "resp_b"), ("responses/items", "ig_b"), ("files", "file-b"))
+    owners.tenants.update(dict.fromkeys(made, "b"))
+
+    async def act(stage: Scene) -> None:
+        asked = {"model": "big", **body}
+        assert (await ask(stage, "a", "POST", f"/v1/responses{path}", asked))[0] == 404
+        assert not reached(stage)
+        assert (await ask(stage, "b", "POST", f"/v1/responses{path}", asked))[0] == 200
+        assert reached(stage) == [f"POST /v1/responses{path}"]
+        assert set(owners.tenants) == set(made)  # an action makes nothing
+
+    play(act, owners=owners)
+
+
+def test_items_are_their_makers_also_of_an_answer_that_is_not_kept() -> None:
+    output = [{"type": "web_search_call", "id": "ws_1"}]
+    whole = {"id": "resp_1", "model": "m", "status": "completed", "output": output}
+
+    async def act(stage: Scene) -> None:
+        asked = {"model": "big", "input": "hi", "store": False}
+        assert (await ask(stage, "a", "POST", "/v1/responses", asked))[0] == 200
+        again = asked | {"input": output}
+        assert (await ask(stage, "a", "POST", "/v1/responses", again))[0] == 200
+        assert (await ask(stage, "b", "POST", "/v1/responses", again))[0] == 404
+        assert (await ask(stage, "a", "GET", "/v1/responses/resp_1"))[0] == 404
+
+    play(act, Stub(answer=json.dumps(whole).encode()))
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_what_was_spoken_is_its_makers(streamed: bool) -> None:
+    said = {"content": None, "audio": {"id": "audio_1", "transcript": "yes"}}
+    choice = {"index": 0, "finish_reason": "stop", ("delta" if streamed else "message"): said}
+    body = json.dumps({"id": "c1", "model": "m", "choices": [choice]}).encode()
+    stub = Stub(answer=[b"data: " + body + b"\n\n", b"data: [DONE]\n\n"] if streamed else body)
+
+    async def act(stage: Scene) -> None:
+        asked: dict[str, Any] = {"model": "big", "stream": streamed, "messages": []}
+        headers = {"authorization": "Bearer key-a"}
+        async with stage.client.post("/v1/chat/completions", json=asked, headers=headers) as came:
+            await came.read()
+        stage.stub.answer = b"{}"
+        asked["messages"] = [{"role": "assistant", "audio": {"id": "audio_1"}}]
+        assert (await ask(stage, "b", "POST", "/v1/chat/completions", asked))[0] == 404
+        assert (await ask(stage, "a", "POST", "/v1/chat/completions", asked))[0] == 200
+
+    play(act, stub)
+
+
 def test_a_response_in_events_is_known_before_its_id_is_told() -> None:
     def event(kind: str, status: str) -> bytes:
         response = {"id": "resp_1", "model": "m", "status": status, "output": []}
@@ -282,3 +342,18 @@ def test_headers_that_would_make_another_request_of_it_stay_here() -> None:
 def test_tenants_need_somebody_to_tell_them_apart() -> None:
     with pytest.raises(ValueError, match="access"):
         create_gateway(None, None, KEYS)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("keys", [KEYS, ApiSettings()])
+def test_an_answer_that_is_made_in_the_background_is_not_begun(keys: ApiSettings) -> None:
+    """It would be there for any later request, unrecorded."""
+
+    async def act(stage: Scene) -> None:
+        asked = {"model": "big", "input": "hi", "background": True}
+        status, body = await ask(stage, "a", "POST", "/v1/responses", asked)
+        assert (status, body["error"]["param"]) == (400, "background")
+        assert not reached(stage)
+        status, _ = await ask(stage, "a", "POST", "/v1/responses", asked | {"background": False})
+        assert status == 200
+
+    play(act, settings=keys)

@@ -4,6 +4,7 @@ meant: whatever its dialect of counting, however many choices, wherever the clie
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
@@ -18,7 +19,8 @@ from liveweights.meter.prices import EPOCH, PriceRow
 from liveweights.record.binary import encode
 from liveweights.serve.api.caller import Caller
 from liveweights.serve.gateway.passage import Passage
-from liveweights.serve.gateway.question import read_question
+from liveweights.serve.gateway.question import CHATS, COMPLETIONS, read_question
+from liveweights.serve.gateway.transcript import CHOICES
 
 CALLER = Caller(tenant="t", user=None, session=None, surface="", language="", consent=True)
 PRICE = PriceRow(
@@ -149,8 +151,7 @@ ASKED_TOKENS = -(-len(f"user\n{ASKED}".encode()) // 4)
 
 def ask(upstream: Upstream) -> Passage:
     said = {"model": "m", "n": upstream.choices, "messages": [{"role": "user", "content": ASKED}]}
-    question = read_question(json.dumps(said).encode())
-    assert question is not None
+    question = read_question(json.dumps(said).encode(), CHATS)
     return Passage(question, "chat", CALLER)
 
 
@@ -207,8 +208,7 @@ def test_a_stream_that_was_left_is_charged_for_what_was_sent(upstream: Upstream,
 @pytest.mark.parametrize("status", ["completed", "incomplete"])
 def test_a_response_of_which_nothing_is_shown_is_charged(status: str) -> None:
     """All that it may use was thought, and no item tells of it."""
-    question = read_question(b'{"model": "m", "input": "Why?", "max_output_tokens": 64}')
-    assert question is not None
+    question = read_question(b'{"model": "m", "input": "Why?", "max_output_tokens": 64}', CHATS)
     usage = {"input_tokens": 7, "output_tokens": 64, "total_tokens": 71}
     usage |= {"output_tokens_details": {"reasoning_tokens": 64}}
     body = {"id": "resp_1", "model": "m", "status": status, "output": [], "usage": usage}
@@ -219,8 +219,7 @@ def test_a_response_of_which_nothing_is_shown_is_charged(status: str) -> None:
 
 def test_what_was_counted_is_charged_though_nothing_was_said() -> None:
     """Its client left while the model thought, and the upstream counts with every piece."""
-    question = read_question(b'{"model": "m", "messages": [], "stream": true}')
-    assert question is not None
+    question = read_question(b'{"model": "m", "messages": [], "stream": true}', CHATS)
     usage = {"prompt_tokens": 12, "completion_tokens": 0, "total_tokens": 329}
     usage |= {"completion_tokens_details": {"reasoning_tokens": 317}}
     chunk = {"model": "m", "choices": [{"index": 0, "delta": {"content": ""}}], "usage": usage}
@@ -229,3 +228,62 @@ def test_what_was_counted_is_charged_though_nothing_was_said() -> None:
     (row,) = passage.finish()
     assert (row.output, row.finish_reason) == ("", "cancelled")
     assert charged(passage) == bill(12, 0, 317, 317)
+
+
+@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize("size", [CHOICES, CHOICES + 1, 3 * CHOICES])
+def test_all_answers_to_a_list_of_prompts_are_charged(size: int, counted: bool) -> None:
+    asked = {"model": "m", "prompt": ["four"] * size}
+    question = read_question(json.dumps(asked).encode(), COMPLETIONS)
+    choices = [{"index": n, "text": "four", "finish_reason": "stop"} for n in range(size)]
+    usage = {"prompt_tokens": 9 * size, "completion_tokens": 7 * size}
+    body = {"model": "m", "choices": choices, "usage": usage if counted else None}
+    passage = Passage(question, "completion", CALLER)
+    passage.add_whole(json.dumps(body).encode())
+    prompt = -(-(5 * size - 1) // 4)  # and a line's end between two
+    # What goes beyond the choices that are kept is estimated in one.
+    assert charged(passage) == (
+        bill(9 * size, 0, 7 * size, 0) if counted else bill(prompt, 0, size, 0)
+    )
+    assert len(passage.finish()) == CHOICES
+
+
+def stream_of(pieces: int, counted: bool) -> Iterator[bytes]:
+    """Each event is much longer than its text, as with log-probabilities of other tokens."""
+    for _ in range(pieces):
+        choice = {"index": 0, "delta": {"content": "four"}, "x": "x" * 1000}
+        yield b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
+    if counted:
+        usage = {"prompt_tokens": 12, "completion_tokens": 3 * pieces}
+        yield b"data: " + json.dumps({"choices": [], "usage": usage}).encode() + b"\n\n"
+    yield b"data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_stream_that_is_too_long_to_be_kept_is_charged(
+    counted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("transcript", "passage"):
+        monkeypatch.setattr(f"liveweights.serve.gateway.{place}.LONGEST", 100_000)
+    question = read_question(b'{"model": "m", "messages": [], "stream": true}', CHATS)
+    passage = Passage(question, "chat", CALLER)
+    for event in stream_of(500, counted):
+        passage.add_chunk(event)
+    passage.add_chunk(b"")
+    (row,) = passage.finish()
+    assert 0 < len(row.output) < 4 * 100
+    assert passage.unfit == ["output"]
+    used = row.usage["completion_tokens"]
+    assert used == 1500 if counted else abs(used - 500) <= 10
+    assert charged(passage) > 0
+
+
+def test_what_was_read_before_an_event_that_cannot_be_is_charged() -> None:
+    question = read_question(b'{"model": "m", "messages": [], "stream": true}', CHATS)
+    passage = Passage(question, "chat", CALLER)
+    for event in stream_of(3, counted=False):
+        passage.add_chunk(event if event.startswith(b"data: {") else b"data: nothing\n\n")
+    passage.add_chunk(b"")
+    (row,) = passage.finish()
+    assert (row.output, passage.unreadable) == ("fourfourfour", True)
+    assert charged(passage) == bill(0, 0, 3, 0)

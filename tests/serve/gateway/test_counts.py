@@ -16,6 +16,7 @@ from liveweights.serve.gateway.counts import (
     count_bytes,
     fill,
     find_counter,
+    texts,
 )
 
 
@@ -84,3 +85,10 @@ def test_what_was_asked_is_its_words() -> None:
         *("system", "Be brief.", "user", "text", "Hello", "image_url"),
         '[{"type":"function"}]',
     ]
+
+
+def test_no_json_is_too_deep() -> None:
+    deep: Any = "a"
+    for _ in range(20_000):
+        deep = [deep]
+    assert list(texts([deep, {"x": ["b", "c"]}])) == ["a", "b", "c"]

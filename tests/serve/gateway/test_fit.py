@@ -17,7 +17,7 @@ from liveweights.record.tally import tally
 from liveweights.serve.api.caller import Caller
 from liveweights.serve.gateway.fit import fit
 from liveweights.serve.gateway.passage import Passage
-from liveweights.serve.gateway.question import read_question
+from liveweights.serve.gateway.question import CHATS, read_question
 
 from . import hostile
 
@@ -78,9 +78,7 @@ def test_what_does_not_fit_is_clipped_or_left_out(
 def test_whatever_an_upstream_says_the_record_takes(
     question: dict[str, Any], said: list[dict[str, Any]], streamed: bool
 ) -> None:
-    asked = read_question(hostile.encode(question))
-    if asked is None:
-        return
+    asked = read_question(hostile.encode(question), CHATS)
     passage = Passage(asked, "chat", CALLER, "responses")
     if streamed:
         for answer in said:
@@ -94,8 +92,7 @@ def test_whatever_an_upstream_says_the_record_takes(
 
 @given(st.lists(st.binary(max_size=60), max_size=4))
 def test_nor_does_it_matter_whether_it_is_json(parts: list[bytes]) -> None:
-    asked = read_question(b'{"model": "m"}')
-    assert asked is not None
+    asked = read_question(b'{"model": "m"}', CHATS)
     passage = Passage(asked, "chat", CALLER)
     for part in parts:
         passage.add_chunk(part)

@@ -14,7 +14,7 @@ from liveweights.record.errors import WriterClosed
 from liveweights.record.writer import Writer
 from liveweights.serve.api.caller import Caller
 from liveweights.serve.gateway.passage import Passage
-from liveweights.serve.gateway.question import read_question
+from liveweights.serve.gateway.question import CHATS, read_question
 from liveweights.store.database import open_pool
 
 from . import hostile
@@ -88,11 +88,10 @@ def test_the_database_takes_every_row(
     caller = Caller(tenant="t", user=None, session=None, surface="", language="", consent=True)
     rows: list[Any] = []
     for question, answer in said:
-        asked = read_question(hostile.encode(question))
-        if asked is not None:
-            passage = Passage(asked, "chat", caller)
-            passage.add_whole(hostile.encode(answer))
-            rows += passage.finish()
+        asked = read_question(hostile.encode(question), CHATS)
+        passage = Passage(asked, "chat", caller)
+        passage.add_whole(hostile.encode(answer))
+        rows += passage.finish()
 
     async def run() -> None:
         pool = await open_pool(database_dsn)
@@ -156,7 +155,9 @@ def test_an_answer_without_end_is_not_kept_in_memory(monkeypatch: pytest.MonkeyP
         async with scene(Stub(answer=body)) as stage, asyncio.timeout(20):
             response, came = await stage.ask()
             assert (response.status, came) == (200, body)
-            assert not stage.recorder.generations
+            row = stage.recorder.only()
+            used = {"prompt_tokens": 7, "completion_tokens": 6}
+            assert (row.output, row.usage) == ("", used)
 
     asyncio.run(run())
 

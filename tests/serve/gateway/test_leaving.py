@@ -211,8 +211,30 @@ def test_it_is_given_up_where_it_takes_too_long(database_dsn: str) -> None:
     play(database_dsn, act, stub, abandoned_seconds=0.3)
 
 
-def test_it_is_given_up_where_it_is_too_long(database_dsn: str) -> None:
-    """Nobody reads on what cannot be recorded."""
+@pytest.mark.parametrize("left", [True, False])
+def test_it_is_charged_where_it_is_too_long_to_be_kept(database_dsn: str, left: bool) -> None:
+    gate = asyncio.Event()
+    stub = Stub(answer=whole("x" * 3 * LONGEST), hold=gate, halfway=True)
+
+    async def act(there: Shop) -> None:
+        asking = there.ask()
+        await until(lambda: bool(stub.requests))
+        if left:
+            await leave(asking)
+            await asyncio.sleep(0.1)
+        gate.set()
+        if not left:
+            response, body = await asking
+            assert (response.status, body) == (200, stub.answer)
+        assert await there.spent() == ALL[1]
+        await there.writer.flush()
+        assert (there.recorded(), there.booked()) == ([("", "cancelled")], [ALL])
+        assert 'liveweights_unfit_values_total{field="output"} 1.0' in await there.metrics()
+
+    play(database_dsn, act, stub)
+
+
+def test_a_long_one_is_given_up_where_it_takes_too_long(database_dsn: str) -> None:
     stub = Stub(answer=whole("x" * 3 * LONGEST), hold=asyncio.Event(), halfway=True)
 
     async def act(there: Shop) -> None:
@@ -221,12 +243,10 @@ def test_it_is_given_up_where_it_is_too_long(database_dsn: str) -> None:
         await leave(asking)
         await stub.left.wait()
         assert await there.spent() == 0
-        await there.writer.flush()
-        assert (there.recorded(), there.booked()) == ([], [])
-        counted = 'liveweights_unrecorded_answers_total{reason="unreadable"} 1.0'
+        counted = 'liveweights_unrecorded_answers_total{reason="abandoned"} 1.0'
         assert counted in await there.metrics()
 
-    play(database_dsn, act, stub)
+    play(database_dsn, act, stub, abandoned_seconds=0.5)
 
 
 def test_it_is_charged_where_a_stream_was_asked_for(database_dsn: str) -> None:

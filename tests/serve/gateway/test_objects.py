@@ -28,7 +28,8 @@ from liveweights.serve.gateway.objects import (
         ("/v1/files/file-1/content", Target("files", "file-1", "content")),
         ("/v1/fine_tuning/jobs/j/events", Target("fine_tuning/jobs", "j", "events")),
         ("/v1/chat/completions/c", Target("chat/completions", "c")),
-        ("/v1/responses/compact", Target()),
+        ("/v1/responses/compact", Target("responses", below="compact")),
+        ("/v1/responses/input_tokens", Target("responses", below="input_tokens")),
         ("/v1/filesystem", Target()),
         ("/v1/models/files/x", Target()),
     ],
@@ -63,6 +64,39 @@ def test_targets(path: str, target: Target) -> None:
         ({"input": [{"type": "reasoning", "id": "rs_1", "summary": []}]}, [(ITEMS, "rs_1")]),
         ({"input": [{"type": "reasoning", "id": "rs_1", "encrypted_content": "x"}]}, []),
         ({"input": [{"role": "assistant", "id": "msg_1", "content": "said"}]}, []),
+        *(
+            ({"input": [{"id": "x_1", **item}]}, [(ITEMS, "x_1")])
+            for item in (
+                {"type": "image_generation_call"},
+                {"type": "image_generation_call", "result": "iVBORw0KGgo="},
+                {"type": "web_search_call", "status": "completed", "action": {"type": "search"}},
+                {"type": "file_search_call", "queries": ["a"], "results": None},
+                {"type": "code_interpreter_call", "code": "1", "outputs": None},
+                {"type": "mcp_call", "arguments": "{}", "output": None},
+                {"type": "message"},
+                {"type": "function_call", "call_id": "call_1"},
+                {"type": "reasoning", "encrypted_content": ""},
+                {"type": "of some later day", "content": "said", "role": "assistant"},
+                {"role": "assistant"},
+                {"role": "assistant", "content": None},
+            )
+        ),
+        *(
+            ({"input": [{"id": "x_1", **item}]}, [])
+            for item in (
+                {"type": "message", "role": "user", "content": []},
+                {"type": "function_call", "call_id": "call_1", "arguments": ""},
+                {"type": "function_call_output", "call_id": "call_1", "output": "yes"},
+                {"type": "compaction", "encrypted_content": "x"},
+            )
+        ),
+        (
+            {"input": [{"type": "mcp_approval_response", "approval_request_id": "mcpr_1"}]},
+            [(ITEMS, "mcpr_1")],
+        ),
+        ({"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]}, [(ITEMS, "audio_1")]),
+        ({"audio": {"voice": "alloy", "format": "wav"}}, []),
+        ({"audio": "UklGRg=="}, []),
         ({"metadata": {"file_id": "mine"}}, []),
         ({"tools": [{"parameters": {"properties": {"file_id": {"type": "string"}}}}]}, []),
         ({"messages": [{"content": '{"file_id": "file-1"}'}]}, []),
@@ -78,6 +112,13 @@ def test_references(body: Any, named: list[tuple[str, str]]) -> None:
 def test_both_of_two_members_of_one_name_count() -> None:
     body = b'{"previous_response_id": "mine", "previous_response_id": "yours"}'
     assert find_references(body) == [("responses", "mine"), ("responses", "yours")]
+
+
+def test_an_item_of_two_kinds_is_looked_up_unless_it_is_whole_as_either() -> None:
+    head = b'{"input": [{"id": "x_1", "type": "message", "content": "a", '
+    assert find_references(head + b'"type": "image_generation_call"}]}') == [(ITEMS, "x_1")]
+    assert find_references(head + b'"Content": null}]}') == [(ITEMS, "x_1")]
+    assert find_references(head + b'"type": "message"}]}') == []
 
 
 def test_a_name_that_is_spelt_with_escapes_is_found() -> None:

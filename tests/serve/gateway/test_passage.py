@@ -6,7 +6,7 @@ import json
 
 from liveweights.serve.api.caller import Caller
 from liveweights.serve.gateway.passage import Passage
-from liveweights.serve.gateway.question import read_question
+from liveweights.serve.gateway.question import CHATS, read_question
 
 CALLER = Caller(tenant="t", user=None, session=None, surface="", language="", consent=True)
 
@@ -18,8 +18,7 @@ def test_what_is_estimated_is_counted_again_only_where_more_was_said() -> None:
         counted.append(text)
         return len(text)
 
-    question = read_question(b'{"model": "m", "prompt": "ask"}')
-    assert question is not None
+    question = read_question(b'{"model": "m", "prompt": "ask"}', CHATS)
     passage = Passage(question, "completion", CALLER, count=count)
 
     def say(text: str) -> None:

@@ -277,7 +277,7 @@ def test_errors_pass_and_are_not_answers() -> None:
     play(act, Stub(answer=body, status=429, headers={"retry-after": "7"}))
 
 
-@pytest.mark.parametrize("body", [b"{", b'{"model": 5}', b"\xff", b""])
+@pytest.mark.parametrize("body", [b'{"model": 5}', b'{"max_tokens": [1]}'])
 def test_what_is_not_understood_is_the_upstreams_business(body: bytes) -> None:
     async def act(stage: Scene) -> None:
         async with stage.client.post("/v1/completions", data=body, headers=JSON) as response:
@@ -286,6 +286,38 @@ def test_what_is_not_understood_is_the_upstreams_business(body: bytes) -> None:
         assert not stage.recorder.generations
 
     play(act, Stub(answer=b"{}", status=400))
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"\xff", b"", b'{"model": "big", "x": NaN}', b'{"model": "big", "seed": 1e999}']
+)
+@pytest.mark.parametrize("path", ["chat/completions", "completions", "responses"])
+def test_what_cannot_be_read_is_not_passed_on_where_answers_are_recorded(
+    path: str, body: bytes
+) -> None:
+    """The upstream might answer it, and nobody would know what it used."""
+
+    async def act(stage: Scene) -> None:
+        async with stage.client.post(f"/v1/{path}", data=body, headers=JSON) as response:
+            assert response.status == 400
+            assert (await response.json())["error"]["type"] == "invalid_request_error"
+        assert not stage.stub.requests
+
+    play(act, Stub(answer=b"{}"))
+
+
+def test_a_text_that_was_cut_within_a_character_passes_and_is_recorded() -> None:
+    """As clients in JavaScript cut it."""
+    body = rb'{"model": "big", "messages": [{"role": "user", "content": "cut \ud83d"}]}'
+
+    async def act(stage: Scene) -> None:
+        async with stage.client.post("/v1/chat/completions", data=body, headers=JSON) as response:
+            assert response.status == 200
+        assert stage.stub.requests[-1][3] == body
+        asked = json.loads(stage.recorder.only().prompt)
+        assert asked["messages"][0]["content"] == "cut \ufffd"
+
+    play(act)
 
 
 def test_an_answer_in_another_dialect_passes_unrecorded() -> None:
@@ -503,7 +535,7 @@ def test_a_key_that_is_for_certain_models_gets_no_other(
         async with stage.client.post(
             "/v1/chat/completions", data=b"{", headers=JSON | headers
         ) as answer:
-            assert answer.status == (400 if models else 200)
+            assert answer.status == 400
         assert all("authorization" not in headers for _, _, headers, _ in stage.stub.requests)
 
     by = make_authenticator(settings, keys=keys)
@@ -539,6 +571,70 @@ def test_an_answer_costs_what_its_upstream_counted_and_is_reserved_before() -> N
 
     by = make_authenticator(settings, keys=keys)
     play(act, settings=settings, authenticator=by, limiter=limiter)
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "status"),
+    [
+        ("chat/completions", {"max_tokens": 100}, 200),  # 12,000 nanos or less
+        ("chat/completions", {"max_tokens": 100, "max_completion_tokens": 1000}, 429),
+        ("chat/completions", {"max_tokens": 100, "n": 2000}, 429),
+        ("completions", {"prompt": "a", "max_tokens": 100}, 200),
+        ("completions", {"prompt": "a", "max_tokens": 1000, "max_completion_tokens": 1}, 429),
+        ("completions", {"prompt": ["a"] * 2, "max_tokens": 100}, 429),
+        ("completions", {"prompt": "a", "max_tokens": 100, "best_of": 2}, 429),
+        ("completions", {"prompt": [5] * 1000, "max_tokens": 100}, 429),
+        ("responses", {"input": "a", "max_output_tokens": 100, "max_tokens": 1000}, 200),
+        ("responses", {"input": "a", "max_output_tokens": 1000, "max_tokens": 1}, 429),
+        ("responses", {"input": "data:" + "a" * 4000, "max_output_tokens": 100}, 429),
+    ],
+)
+def test_all_that_a_request_may_use_is_reserved(
+    path: str, asked: dict[str, Any], status: int
+) -> None:
+    key, keys = with_rights(budgets=(Budget(period="all", nanos=13_000),))
+    settings = ApiSettings(require_keys=True)
+    limiter = make_limiter(settings, find_price=PriceBook([PRICE]).find)
+
+    async def act(stage: Scene) -> None:
+        response, _ = await stage.ask(path, headers={"authorization": f"Bearer {key}"}, **asked)
+        assert (response.status, bool(stage.stub.requests)) == (status, status == 200)
+
+    by = make_authenticator(settings, keys=keys)
+    play(act, settings=settings, authenticator=by, limiter=limiter)
+
+
+@pytest.mark.parametrize("model", [{}, {"model": ""}, {"model": None}, {"model": 5}])
+def test_a_budget_needs_the_models_name(model: dict[str, Any]) -> None:
+    """What the upstream chooses has a price that is known too late."""
+    body = json.dumps({"messages": [], "max_tokens": 1000, **model}).encode()
+    settings = ApiSettings(require_keys=True)
+
+    async def ask(budgets: tuple[Budget, ...], status: int) -> None:
+        key, keys = with_rights(budgets=budgets)
+        by = make_authenticator(settings, keys=keys)
+        limiter = make_limiter(settings, find_price=PriceBook([PRICE]).find)
+        async with scene(settings=settings, authenticator=by, limiter=limiter) as stage:
+            headers = JSON | {"authorization": f"Bearer {key}"}
+            url = "/v1/chat/completions"
+            async with stage.client.post(url, data=body, headers=headers) as response:
+                assert response.status == status
+                if status == 400:
+                    assert (await response.json())["error"]["param"] == "model"
+            assert bool(stage.stub.requests) == (status == 200)
+
+    asyncio.run(ask((Budget(period="all", nanos=1),), 400))
+    asyncio.run(ask((), 200))
+
+
+def test_tokens_of_all_choices_are_reserved() -> None:
+    async def act(stage: Scene) -> None:
+        response, _ = await stage.ask(max_tokens=20)  # used: 13
+        assert response.status == 200
+        response, body = await stage.ask(max_tokens=10, n=3)
+        assert (response.status, json.loads(body)["error"]["type"]) == (429, "tokens")
+
+    play(act, settings=ApiSettings(limits=RateLimits(tokens_per_minute=40)))
 
 
 def test_what_came_from_a_cache_and_what_was_thought_is_charged_at_its_own_price() -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from liveweights.serve.gateway.transcript import Transcript, Unreadable
+from liveweights.serve.gateway.transcript import CHOICES, Transcript, Unreadable
 
 
 def test_a_response_in_events() -> None:
@@ -125,6 +125,49 @@ def test_logprobs_of_unknown_tokens_are_not_kept() -> None:
     transcript = Transcript()
     transcript.add_event(json.dumps({"choices": [choice]}).encode())
     assert transcript.choices[0].tokens() == ([], [])
+
+
+@pytest.mark.parametrize("index", [-1, CHOICES, CHOICES + 1, 10**9])
+def test_choices_without_end_are_counted(index: int) -> None:
+    transcript = Transcript()
+    usage = {"prompt_tokens": 3, "completion_tokens": 5}
+    choices = [{"index": n, "text": f"{n}", "token_ids": [n]} for n in (0, index, index)]
+    transcript.add_whole(json.dumps({"choices": choices, "usage": usage}).encode())
+    assert (list(transcript.choices), transcript.usage) == ([0], usage)
+    assert [said.text() for said in transcript.said] == ["0", f"{index}{index}"]
+    assert transcript.said[1].ids == [index, index]
+    assert transcript.unfit == ["choices"]
+
+
+@pytest.mark.parametrize("size", [1, 7, 50, 1000])
+@pytest.mark.parametrize("last", [True, False])
+def test_what_a_long_answer_used_is_found_wherever_it_stands(size: int, last: bool) -> None:
+    usage = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
+    said = {"choices": [{"text": json.dumps({"usage": {"completion_tokens": 9}}) * 90}]}
+    body = json.dumps(said | {"usage": usage} if last else {"usage": usage} | said).encode()
+    transcript = Transcript()
+    for start in range(0, len(body), size):
+        transcript.skim(body[start : start + size])
+    assert (transcript.usage, transcript.unfit) == (usage, ["output"])
+
+
+@pytest.mark.parametrize("body", [b"", b'"usage"', b'"usage": 3', b'"usage": {"a":', b"\xff" * 99])
+def test_a_long_answer_may_say_nothing_of_it(body: bytes) -> None:
+    transcript = Transcript()
+    transcript.skim(body)
+    assert transcript.usage == {}
+
+
+@pytest.mark.parametrize("wrong", ["NaN", "-Infinity", "1e999", r'"\ud83d"', r'["\ude00 x"]'])
+def test_what_is_no_json_anywhere_costs_nothing_else(wrong: str) -> None:
+    """Servers in Python write such numbers, and servers in JavaScript such texts."""
+    logprobs = '{"content": [{"token": "x", "logprob": %s}]}' % wrong  # noqa: UP031
+    choice = r'{"index": 0, "message": {"content": "cut \ud83d"}, "logprobs": ' + logprobs + "}"
+    usage = '{"prompt_tokens": 3, "completion_tokens": 5}'
+    transcript = Transcript()
+    transcript.add_whole(f'{{"x": {wrong}, "choices": [{choice}], "usage": {usage}}}'.encode())
+    assert transcript.usage == {"prompt_tokens": 3, "completion_tokens": 5}
+    assert transcript.choices[0].text() == "cut \ufffd"
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"choices": 3}', b"\xff"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -73,6 +74,28 @@ def test_a_stream_passes_byte_for_byte_and_is_recorded_and_rated() -> None:
         async with stage.client.get("/metrics") as answer:
             text = await answer.text()
         assert 'liveweights_tokens_total{kind="completion",model="big"} 6.0' in text
+
+    play(act)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_time_of_an_answer_begins_before_its_upstream_is_asked(stream: bool) -> None:
+    async def act(stage: Stage) -> None:
+        server, times = stage.servers["big"], list[float]()
+        answer = server._answer
+
+        async def late(*args: Any, **how: Any) -> None:
+            asked_at = datetime.now(UTC).timestamp(), time.perf_counter()
+            await asyncio.sleep(0.05)
+            times.extend((asked_at[0], (time.perf_counter() - asked_at[1]) * 1000))
+            await answer(*args, **how)
+
+        server._answer = late  # type: ignore[method-assign]
+        assert (await stage.ask(stream=stream))[0].status == 200
+        asked_at, waited = times
+        row = stage.recorder.only()
+        assert row.created_at.timestamp() <= asked_at
+        assert waited <= row.first_token_ms <= row.total_ms
 
     play(act)
 
@@ -578,3 +601,27 @@ def test_an_answer_that_takes_for_ever_ends_at_the_deadline() -> None:
         assert response.status == 400
 
     play(act, settings=ApiSettings(deadline_seconds=0.6))
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"model": "big", "typical_p": 1e999}', b'{"model": "big", "messages": "\\ud83d"}']
+)
+def test_what_cannot_be_read_is_not_passed_on_where_answers_are_recorded(body: bytes) -> None:
+    async def act(stage: Stage) -> None:
+        headers = {"content-type": "application/json"}
+        for path, passes in (("chat/completions", False), ("embeddings", b"1e999" in body)):
+            asked = len(stage.servers["big"].requests)
+            async with stage.client.post(f"/v1/{path}", data=body, headers=headers) as response:
+                assert response.status == (200 if passes else 400)
+            assert len(stage.servers["big"].requests) - asked == passes
+
+    play(act)
+
+
+def test_a_hosted_model_makes_no_answer_in_the_background() -> None:
+    async def act(stage: Stage) -> None:
+        response, body = await stage.ask("responses", input="hi", background=True)
+        assert (response.status, b"background" in body) == (400, True)
+        assert not stage.servers["big"].requests
+
+    play(act)

@@ -57,7 +57,7 @@ class Access:
         for an object that is not the tenant's, 503."""
         method = "GET" if method == "HEAD" else method
         target = find_target(path)
-        listing = target.kind is not None and not target.id and method == "GET"
+        listing = target.kind is not None and not (target.id or target.below) and method == "GET"
         if "%" in path and not path.startswith("/v1/models/"):
             raise _closed(tenant, method, path)
         if not any(

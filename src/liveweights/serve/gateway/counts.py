@@ -19,6 +19,9 @@ Scripts with several bytes to a character have fewer characters to a token."""
 READ = 1 << 16
 """Characters that a tokenizer is given; what follows counts in proportion."""
 
+_LINKS = ("url", "image_url", "audio_url", "video_url", "file_url", "file_data")
+"""Members where a file may stand as a `data:` URL. Anywhere else that is a text like others."""
+
 
 class UnreadableTokenizer(ValueError):
     """The settings name a tokenizer that cannot be read."""
@@ -73,23 +76,31 @@ def with_thoughts(usage: Mapping[str, int]) -> dict[str, int]:
 
 
 def texts(value: Any) -> Iterator[str]:
-    """Every text in a JSON value, but for data that is written as a URL: the roles and names among
-    them stand for the few tokens that a template puts around each message."""
-    if isinstance(value, str):
-        if not value.startswith("data:"):
-            yield value
-    elif isinstance(value, dict):
-        for member in cast(dict[str, Any], value).values():
-            yield from texts(member)
-    elif isinstance(value, list):
-        for item in cast(list[Any], value):
-            yield from texts(item)
+    """Every text in a JSON value, however deep, but for data in place of a link: the roles and
+    names among them stand for the few tokens that a template puts around each message."""
+    waiting: list[Any] = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            members = cast(dict[str, Any], one).items()
+            waiting.extend(reversed([one for name, one in members if not _is_data(name, one)]))
+        elif isinstance(one, list):
+            waiting.extend(reversed(cast(list[Any], one)))
+
+
+def _is_data(name: str, value: Any) -> bool:
+    return name in _LINKS and isinstance(value, str) and value.startswith("data:")
 
 
 def asked_text(prompt_json: str) -> str:
     """What was asked, without JSON's own signs but for those of the tools; see
     ``Question.prompt_json``."""
-    asked: dict[str, Any] = msgspec.json.decode(prompt_json)
+    try:
+        asked: dict[str, Any] = msgspec.json.decode(prompt_json)
+    except (msgspec.DecodeError, RecursionError):
+        return prompt_json  # a number beyond all bounds: it counts as it is written
     tools = asked.pop("tools", None)
     said = list(texts(asked))
     if tools:

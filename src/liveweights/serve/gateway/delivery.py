@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 
 from starlette.types import Send
 
 from liveweights.http.streaming import send_chunk
+from liveweights.http.wire import ClientGone
 from liveweights.meter.limits import Permit
 from liveweights.record.errors import WriterClosed
 from liveweights.serve.api.recorder import Recorder
@@ -99,14 +101,40 @@ class Delivery:
     ) -> None:
         body = await answer.whole(LONGEST)
         passage.unsent = send.late
-        send.complete, send.streams = answer.ended, not answer.ended
-        if answer.ended:
-            passage.add_whole(body)
-        else:
-            passage.give_up(ValueError(f"it is longer than {LONGEST} bytes"))
+        send.complete = answer.ended
+        if not answer.ended:
+            await self._pass_long(answer, headers, send, passage, first=body)
+            return
+        passage.add_whole(body)
         known = await self._record(passage)
         await self._remember(passage)
         await pass_on(answer, [*headers, *_named(passage)] if known else headers, send, body)
+
+    async def _pass_long(
+        self,
+        answer: Answer,
+        headers: list[RawHeader],
+        send: Listener,
+        passage: Passage,
+        *,
+        first: bytes,
+    ) -> None:
+        """One that is too long to be kept, of which ``first`` was read already. What it used is
+        charged, and is read to its end for that."""
+        with suppress(ClientGone):
+            await _start(send, answer, headers)
+        part = first
+        while True:
+            passage.skim(part)
+            if answer.ended:
+                if not passage.has_answer:
+                    passage.give_up(ValueError(f"it is longer than {LONGEST} bytes"))
+                await self._record(passage)
+            with suppress(ClientGone):
+                await send_chunk(send, part, more=not answer.ended)
+            if answer.ended:
+                return
+            part = await answer.part()
 
     async def _remember(self, passage: Passage) -> None:
         """Whose the answer is, if the upstream keeps it."""

@@ -21,13 +21,19 @@ from liveweights.http.wire import StoredName, StoredText
 from liveweights.meter.keys import Client
 from liveweights.record.clean import InvalidRow, check_feedback, clean_generation
 from liveweights.record.feedback import Feedback, Signal
-from liveweights.record.generation import Generation, Surface
+from liveweights.record.generation import Generation
 from liveweights.serve.api.caller import identify
 from liveweights.serve.api.feedback import FeedbackRequest, make_feedback, read_subject
 from liveweights.serve.api.identifiers import identifier
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.gateway.passage import Passage
-from liveweights.serve.gateway.question import read_question
+from liveweights.serve.gateway.question import (
+    CHATS,
+    COMPLETIONS,
+    RECORDED,
+    RESPONSES,
+    read_question,
+)
 
 FIRST = datetime(2015, 1, 1, tzinfo=UTC)
 """Nothing was logged before: an earlier date is a mistake of units or of the clock."""
@@ -108,9 +114,11 @@ class LogReader:
         return Logged(generations, feedback)
 
     def _generations(self, told: _Line) -> Iterator[Generation]:
-        question = read_question(bytes(told.request))
-        if question is None:
-            raise LogError("'request' is not a request of OpenAI's dialect with a 'model'")
+        try:
+            path = _path(told.request)
+            question = read_question(bytes(told.request), path)
+        except (msgspec.MsgspecError, ApiError) as error:
+            raise LogError(f"'request' is not understood: {error}") from error
         if not FIRST <= told.created_at <= datetime.now(UTC):
             raise LogError(f"created_at is {told.created_at}: not a time since 2015")
         named = {"session": told.session, "surface": told.surface, "language": told.language}
@@ -119,7 +127,7 @@ class LogReader:
             metadata["training"] = "yes" if told.training else "no"
         client = Client(self.tenant)
         caller = identify(Headers(), told.user or question.user, metadata, client, self.settings)
-        passage = Passage(question, _surface(told.request), caller)
+        passage = Passage(question, RECORDED[path], caller)
         passage.add_whole(bytes(told.response))
         parts = (told.request, told.response, msgspec.json.encode((caller.user, caller.session)))
         first = self._id("gen", told, told.id or hashlib.sha256(b"\0".join(parts)).hexdigest())
@@ -175,10 +183,13 @@ class LogReader:
         return identifier(prefix, milliseconds, int.from_bytes(digest[:10]))
 
 
-def _surface(request: Raw) -> Surface:
+def _path(request: Raw) -> str:
+    """Where it was asked."""
     kind = msgspec.json.decode(request, type=_Kind)
-    if kind.messages is not None or kind.input is not None:
-        return "chat"
+    if kind.messages is not None:
+        return CHATS
+    if kind.input is not None:
+        return RESPONSES
     if kind.prompt is not None:
-        return "completion"
+        return COMPLETIONS
     raise LogError("'request' has no 'messages', 'input' or 'prompt'")

@@ -16,7 +16,8 @@ COLLECTIONS = (
 """Below /v1/: a POST there makes an object, which is then at its id below."""
 
 ITEMS = "responses/items"
-"""Parts of a response's output have ids of their own, by which a later input may name them."""
+"""Parts of an answer have ids of their own, by which a later input may name them: items of a
+response, and what was spoken in a chat."""
 
 _GROWING = {
     *(("batches", "GET", ""), ("batches", "POST", "cancel")),
@@ -39,14 +40,33 @@ _REFERENCES = {
     "vector_store_ids": "vector_stores",
     "container": "containers",
     "container_id": "containers",
+    "approval_request_id": ITEMS,
+    "audio": ITEMS,
 }
-_BY_ID = ("conversation", "container")
+_BY_ID = ("conversation", "container", "audio")
 """Their value may also be an object with an ``id``."""
+_NO_ID = ("audio",)
+"""A text there is no id."""
 _MADE = {"output_file_id": "files", "error_file_id": "files"}
 _OPAQUE = ("metadata", "parameters", "schema")
 """Members that hold what the caller likes: nothing in them is looked up."""
 _LISTED = ("input", "items")
 """Members that list a conversation's items."""
+_CONTENT = {
+    "message": "content",
+    "custom_tool_call": "input",
+    "apply_patch_call": "operation",
+    "mcp_list_tools": "tools",
+    "mcp_call": "output",
+    **dict.fromkeys(("reasoning", "compaction"), "encrypted_content"),
+    **dict.fromkeys(("function_call", "mcp_approval_request"), "arguments"),
+    **dict.fromkeys(("computer_call", "local_shell_call", "shell_call"), "action"),
+    **dict.fromkeys(("function_call_output", "custom_tool_call_output"), "output"),
+    **dict.fromkeys(("computer_call_output", "local_shell_call_output"), "output"),
+    **dict.fromkeys(("shell_call_output", "apply_patch_call_output"), "output"),
+}
+"""By type of item, the member that says all of it. Of any other, such as an image that was made or
+a search, an upstream may know more than the item says, by its id."""
 # Escapes may spell any of the names, and so may the two letters that fold to "s" and "k".
 _MAY_REFER = re.compile(
     rb'\\u(?:00|017f|212a)|\xc5\xbf|\xe2\x84\xaa|"(?:'
@@ -63,7 +83,7 @@ Reference = tuple[str, str]
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a path below /v1/ is about. ``kind`` is a collection, or None; ``id`` is empty for the
-    collection itself; ``below`` is what follows the id."""
+    collection itself and for what it can do; ``below`` is what follows the id, or the latter."""
 
     kind: str | None = None
     id: str = ""
@@ -74,7 +94,7 @@ class Target:
         if self.kind is None:
             return False
         if not self.id:
-            return method == "POST"
+            return method == "POST" and not self.below
         return (self.kind, method, self.below) in _GROWING
 
 
@@ -88,7 +108,7 @@ def find_target(path: str) -> Target:
             continue
         id, _, below = tail[1:].partition("/")
         if (kind, id) in _ACTIONS:
-            return Target()
+            return Target(kind, below=id)
         return Target(kind, id, below)
     return Target()
 
@@ -159,7 +179,7 @@ def _walk(value: Any) -> Iterator[Reference]:
 
 def _ids(name: str, value: Any) -> Iterator[str]:
     if isinstance(value, str):
-        yield value
+        yield from () if name in _NO_ID else (value,)
     elif isinstance(value, _Pairs):
         yield from _said(value, "id") if name in _BY_ID else ()
     elif isinstance(value, list):
@@ -169,13 +189,19 @@ def _ids(name: str, value: Any) -> Iterator[str]:
 def _items(values: list[Any]) -> Iterator[str]:
     """Of items that are named rather than repeated: the upstream puts their content in."""
     for value in values:
-        if isinstance(value, _Pairs):
-            types = set(_said(value, "type"))
-            named = not types or "item_reference" in types
-            if (named and not _said(value, "role")) or (
-                "reasoning" in types and not _said(value, "encrypted_content")
-            ):
-                yield from _said(value, "id")
+        if isinstance(value, _Pairs) and not _is_whole(value):
+            yield from _said(value, "id")
+
+
+def _is_whole(item: _Pairs) -> bool:
+    types = _said(item, "type") or (["message"] if _said(item, "role") else [])
+    return bool(types) and all(_has(item, _CONTENT.get(one, "")) for one in types)
+
+
+def _has(item: _Pairs, name: str) -> bool:
+    values = [value for key, value in item if key.casefold() == name]
+    nothing = (None, "") if name == "encrypted_content" else (None,)
+    return bool(values) and not any(value in nothing for value in values)
 
 
 def _said(members: _Pairs, name: str) -> list[str]:

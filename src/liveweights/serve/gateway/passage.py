@@ -16,7 +16,7 @@ from liveweights.serve.gateway.fit import fit, fit_counts
 from liveweights.serve.gateway.objects import ITEMS, Reference, is_id
 from liveweights.serve.gateway.question import Question
 from liveweights.serve.gateway.reader import Reader
-from liveweights.serve.gateway.transcript import Said, Transcript, Unreadable
+from liveweights.serve.gateway.transcript import LONGEST, Said, Transcript, Unreadable
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Passage:
         self.transcript = Transcript()
         self.recorded = False
         self.unreadable = False
-        """Whether the answer cannot be recorded; it passes none the less."""
+        """Whether the answer cannot be read, or not to its end; it passes none the less."""
         self.unsent = False
         """Whether the caller was told that there is none, though the upstream gave it."""
         self.unfit: list[str] = []
@@ -93,8 +93,13 @@ class Passage:
         except Unreadable as error:
             self.give_up(error)
 
+    def skim(self, part: bytes) -> None:
+        """A part has come of an answer in one piece that is too long to be kept."""
+        self._first_byte_ms = self._first_byte_ms or self._elapsed_ms()
+        self.transcript.skim(part)
+
     def give_up(self, error: Exception) -> None:
-        """It passes, but it cannot be recorded."""
+        """It passes, but no more of it can be read."""
         self.unreadable = True
         log.warning("%s: the answer of %s cannot be read: %s", self.id, self.model, error)
 
@@ -108,7 +113,7 @@ class Passage:
         """Whether anything of it has come, or the upstream has counted something of it."""
         transcript = self.transcript
         counted = max(map(transcript.usage.get, _SAMPLED, (0, 0)))
-        return counted > 0 or any(said.begun for said in transcript.choices.values())
+        return counted > 0 or any(said.begun for said in transcript.said)
 
     @property
     def is_versioned(self) -> bool:
@@ -136,18 +141,20 @@ class Passage:
 
     @property
     def made(self) -> list[Reference]:
-        """What the upstream keeps of the answer, as far as it has been said."""
-        kept = self._question.store
-        if self._kind is None or not (self._kind == "responses" if kept is None else kept):
+        """What the upstream knows of the answer, as far as it has been said: the whole if it keeps
+        it, and its parts in any case, which a later request may repeat."""
+        if self._kind is None:
             return []
-        found = [(self._kind, self.transcript.id), *((ITEMS, id) for id in self.transcript.items)]
-        return [(kind, id) for kind, id in found if id is not None and is_id(id)]
+        kept, found = self._question.store, [(ITEMS, id) for id in self.transcript.items]
+        if self.transcript.id and (self._kind == "responses" if kept is None else kept):
+            found.append((self._kind, self.transcript.id))
+        return [(kind, id) for kind, id in found if is_id(id)]
 
     def usage(self) -> dict[str, int]:
         """What the upstream counted of what has been said so far; what it did not is known by the
-        tokens themselves, or estimated and marked so. Nothing is guessed of what is unreadable."""
+        tokens themselves, or estimated and marked so."""
         transcript = self.transcript
-        if self.unreadable or transcript.usage.keys() >= {"prompt_tokens", "completion_tokens"}:
+        if transcript.usage.keys() >= {"prompt_tokens", "completion_tokens"}:
             return with_thoughts(transcript.usage)
         if self._usage[0] != transcript.size:
             self._usage = transcript.size, self._estimate()
@@ -165,29 +172,29 @@ class Passage:
 
     def _estimate(self) -> dict[str, int]:
         transcript = self.transcript
-        said = transcript.choices.values()
+        said = transcript.said
         known = dict(transcript.usage)
-        if all(choice.ids for choice in said):
+        more = max(transcript.size, LONGEST)
+        if all(choice.ids for choice in said) and more == LONGEST:
             known.setdefault("completion_tokens", sum(len(choice.ids) for choice in said))
         if ids := transcript.prompt_ids or self._question.prompt_ids():
             known.setdefault("prompt_tokens", len(ids))
         return fill(
             known,
             prompt_tokens=lambda: self._question.count_prompt(self._count),
-            completion_tokens=lambda: sum(
-                self._count(choice.reasoning() + choice.text()) for choice in said
+            # What is too long to be kept counts in proportion.
+            completion_tokens=lambda: (
+                -(-sum(self._count(one.reasoning() + one.text()) for one in said) * more // LONGEST)
             ),
         )
 
     def finish(self) -> list[Generation]:
         """The answer has ended or was cut off: a row for each choice that said something, one where
-        none did of what the upstream has counted, and none where the answer cannot be read.
+        none did of what the upstream has counted, and none where nothing of it could be read.
 
         Choice 0 has the passage's id, choice N the id with ``.N`` after it.
         """
         self.look()
-        if self.unreadable:
-            return []
         self.unfit.extend(self.transcript.unfit)
         rows: list[Generation] = []
         begun = [one for one in sorted(self.transcript.choices.items()) if one[1].begun]

@@ -158,25 +158,21 @@ class Proxy:
         body = await read_body(scope, receive, settings.max_body_bytes)
         if gateway.access is not None:
             await gateway.access.check_body(client.tenant, scope["path"], body)
-        question = read_question(body)
-        passage: Passage | None = None
-        if question is None and client.rights.models:
-            raise bad_request(
-                "The request body does not name its model in a way that is understood."
-            )
-        if question is not None:
-            check_model(client, question.model)
-            caller = identify(headers, question.user, question.said, client, settings, strict=False)
-            passage = Passage(question, endpoint, caller, target.kind, count=gateway.count)
-            await reserve(
-                permit,
-                question,
-                [question.model],
-                longest=settings.max_chat_tokens,
-                count=gateway.count,
-            )
-        streams = question is None or question.streams
-        listener = Listener(send, streams=streams, rest=settings.abandoned_seconds)
+        question = read_question(body, scope["path"])
+        question.check()
+        check_model(client, question.model)
+        caller = identify(headers, question.user, question.said, client, settings, strict=False)
+        passage: Passage | None = Passage(
+            question, endpoint, caller, target.kind, count=gateway.count
+        )
+        await reserve(
+            permit,
+            question,
+            [question.model],
+            longest=settings.max_chat_tokens,
+            count=gateway.count,
+        )
+        listener = Listener(send, streams=question.streams, rest=settings.abandoned_seconds)
         try:
             async with (
                 while_heard(receive, listener),

@@ -7,20 +7,25 @@ from typing import Any, cast
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from liveweights.http.errors import bad_request, unsupported
+from liveweights.http.surrogates import without_halves
+from liveweights.http.wire import invalid, not_json
 from liveweights.record.clean import INT4
 from liveweights.record.generation import Surface
 from liveweights.serve.gateway.counts import Count, asked_text
+from liveweights.serve.gateway.extent import ONE, Prompts, count_answers, find_limit, measure
 
-RECORDED: dict[str, Surface] = {
-    "/v1/chat/completions": "chat",
-    "/v1/responses": "chat",
-    "/v1/completions": "completion",
-}
+CHATS, RESPONSES, COMPLETIONS = "/v1/chat/completions", "/v1/responses", "/v1/completions"
+RECORDED: dict[str, Surface] = {CHATS: "chat", RESPONSES: "chat", COMPLETIONS: "completion"}
 """The paths whose answers are recorded, and as what."""
 
-
-MOST = 1024
-"""Choices of an answer that are believed."""
+_LIMITS = {
+    CHATS: ("max_completion_tokens", "max_tokens", "n_predict"),
+    RESPONSES: ("max_output_tokens",),
+    COMPLETIONS: ("max_tokens", "n_predict"),
+}
+"""What limits an answer's tokens there; `n_predict` is llama.cpp's."""
+_ANSWERS = ("n", "best_of")
 
 
 class _Asked(msgspec.Struct, omit_defaults=True):
@@ -42,11 +47,14 @@ class _Body(_Asked, kw_only=True):
     max_tokens: Any = None
     max_completion_tokens: Any = None
     max_output_tokens: Any = None
+    n_predict: Any = None
     user: Any = None
     metadata: Any = None
     store: Any = None
     stream: Any = None
+    background: Any = None
     n: Any = None
+    best_of: Any = None
 
     # What is drawn from, see ``_PLAIN``.
     temperature: Any = None
@@ -70,6 +78,8 @@ class _Body(_Asked, kw_only=True):
     grammar: Any = None
 
 
+_decode = msgspec.json.Decoder(_Body).decode
+
 _PLAIN: dict[str, tuple[Any, ...]] = {
     "temperature": (1,),
     "top_p": (1,),
@@ -92,14 +102,17 @@ vLLM's and llama.cpp's names; and the values with which they do not."""
 
 
 class Question:
-    """A request that can be recorded. What is not of its type is left out."""
+    """A request to one of the paths whose answers are recorded. What is not of its type is left
+    out."""
 
-    __slots__ = ("_asked", "_body", "_prompt")
+    __slots__ = ("_asked", "_body", "_path", "_prompt", "_prompts")
 
-    def __init__(self, body: _Body) -> None:
+    def __init__(self, body: _Body, path: str) -> None:
         self._body = body
+        self._path = path
         self._prompt: str | None = None
         self._asked: int | None = None
+        self._prompts: Prompts | None = None
 
     @property
     def model(self) -> str:
@@ -108,8 +121,8 @@ class Question:
 
     def put_to(self, model: str) -> Question:
         """The same, asked of another model."""
-        same = Question(msgspec.structs.replace(self._body, model=model))
-        same._prompt, same._asked = self._prompt, self._asked
+        same = Question(msgspec.structs.replace(self._body, model=model), self._path)
+        same._prompt, same._asked, same._prompts = self._prompt, self._asked, self._prompts
         return same
 
     @property
@@ -132,26 +145,34 @@ class Question:
 
     @property
     def limit(self) -> int:
-        """Most tokens of the answer, 0 where none was given."""
-        body = self._body
-        for value in (body.max_completion_tokens, body.max_tokens, body.max_output_tokens):
-            if type(value) in (int, float) and value:
-                return int(value)
-        return 0
+        """Most tokens of each answer, 0 where none was given."""
+        return find_limit(getattr(self._body, name) for name in _LIMITS[self._path])
 
     @property
     def reserved(self) -> int:
         """The same, as far as tokens are counted."""
-        return min(max(self.limit, 0), INT4)
+        return min(self.limit, INT4)
 
     @property
     def choices(self) -> int:
-        return self._body.n if type(self._body.n) is int and 0 < self._body.n <= MOST else 1
+        """How many answers are sampled, to all prompts."""
+        each = count_answers(getattr(self._body, name) for name in _ANSWERS)
+        return each * self._measured().number
 
     @property
     def streams(self) -> bool:
         """Whether the answer shall come in pieces."""
         return bool(self._body.stream)
+
+    def check(self) -> None:
+        """Raises ApiError 400 for a response in the background: it is answered at once, without
+        anything that could be recorded, and the answer is there for any later request."""
+        if self._path == RESPONSES and self._body.background not in (None, False):
+            message = (
+                "Answers are recorded and charged here as they pass, which those made in the "
+                "background do not; ask without 'background', with 'stream' where it takes long."
+            )
+            raise unsupported("background", message)
 
     @property
     def user(self) -> str | None:
@@ -180,8 +201,17 @@ class Question:
     def count_prompt(self, count: Count) -> int:
         """About how many tokens were asked. It is counted once, with the first ``count``."""
         if self._asked is None:
-            self._asked = count(asked_text(self.prompt_json()))
+            self._asked = count(asked_text(self.prompt_json())) + self._measured().ids
         return self._asked
+
+    def _measured(self) -> Prompts:
+        if self._prompts is None:
+            prompt = self._body.prompt
+            if isinstance(prompt, UnsetType) or self._path != COMPLETIONS:
+                self._prompts = ONE
+            else:
+                self._prompts = measure(bytes(prompt))
+        return self._prompts
 
     def _write_prompt(self) -> str:
         asked = {name: getattr(self._body, name) for name in _Asked.__struct_fields__}
@@ -199,12 +229,21 @@ class Question:
             return []
 
 
-def read_question(body: bytes) -> Question | None:
-    """None for what no server will answer, or not in a way that is understood here."""
+def read_question(body: bytes, path: str) -> Question:
+    """What is asked of ``path``, one of ``RECORDED``. Raises ApiError 400 for what is no JSON
+    object: some servers would answer it, and nobody could say what it may use. Half of a surrogate
+    pair is read as U+FFFD."""
     try:
-        return Question(msgspec.json.decode(body, type=_Body))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+        return Question(_decode(body), path)
+    except msgspec.ValidationError as error:
+        raise invalid(error, body, _Body) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        mended = without_halves(body)
+        if mended == body:
+            raise not_json(error) from None
+        return read_question(mended, path)
+    except RecursionError:
+        raise bad_request("The request body is nested too deeply.") from None
 
 
 def _number(value: Any) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from liveweights.http.errors import bad_request
 from liveweights.meter.charges import bound
 from liveweights.meter.limits import QUOTA, LimitReached, Permit
 from liveweights.serve.gateway.counts import Count, count_bytes
@@ -19,9 +20,13 @@ async def reserve(
     count: Count = count_bytes,
 ) -> None:
     """Tokens as far as the request limits them; money for what `estimate` says, by the dearest
-    prices of the ``models`` that may answer. Raises LimitReached, LeasesAway."""
+    prices of the ``models`` that may answer. Raises LimitReached, LeasesAway; ApiError 400 for a
+    request that leaves the model to the upstream, where it matters what that costs."""
+    if permit.has_budget and not question.model:
+        message = "Name the 'model': what its answer may cost is reserved of a budget before."
+        raise bad_request(message, "model", "missing_required_parameter")
     nanos = max(_most(permit, question, models, longest, count).values(), default=0)
-    await permit.reserve(question.reserved, nanos)
+    await permit.reserve(question.choices * question.reserved, nanos)
 
 
 async def reserve_affordable(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import msgspec
 
+from liveweights.http.surrogates import without_halves
 from liveweights.serve.gateway.events import DONE
 
 
@@ -37,6 +39,7 @@ class _Message(msgspec.Struct):
     content: Any = None
     reasoning_content: Any = None
     reasoning: Any = None
+    audio: Any = None
     tool_calls: list[_Call] | None = None
 
 
@@ -114,10 +117,15 @@ _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 _STATUS = {"completed": "stop", "incomplete": "length"}
 
 CHOICES = 128
-"""The most that one answer may have: OpenAI's own limit."""
+"""The most of one answer that are kept apart, OpenAI's own limit of ``n``. A list of prompts has as
+many as it likes."""
 LONGEST = 1 << 24
-"""Characters, bytes or tokens of an answer that are kept of it at most."""
+"""Bytes of an answer that are kept at most; of what follows is known how much was used."""
 _MENDED = 16
+_USED = b'"usage"'
+"""A member's name: within a text its quotes would have backslashes before them."""
+_WINDOW = 1 << 12
+_members = json.JSONDecoder()
 
 
 @dataclass(slots=True)
@@ -173,16 +181,18 @@ class Transcript:
     """What has been said so far. Raises Unreadable for what is not understood."""
 
     __slots__ = (
-        *("choices", "done", "fingerprint", "id", "items", "model", "prompt_ids", "size"),
-        *("unfit", "usage"),
+        *("choices", "done", "fingerprint", "id", "items", "model", "prompt_ids", "rest", "size"),
+        *("unfit", "usage", "_held"),
     )
 
     def __init__(self) -> None:
         self.choices: dict[int, Said] = {}
+        self.rest = Said()
+        """All choices beyond ``CHOICES``, as one: they are counted and not recorded."""
         self.id: str | None = None
         """The upstream's, of the whole answer."""
         self.items: list[str] = []
-        """Ids of a response's items."""
+        """Ids of a response's items, and of what was spoken."""
         self.size = 0
         """Bytes read."""
         self.unfit: list[str] = []
@@ -192,8 +202,15 @@ class Transcript:
         self.fingerprint: str | None = None
         """OpenAI's ``system_fingerprint``."""
         self.prompt_ids: list[int] = []
+        self._held = b""
         self.done = False
         """Whether the upstream has said all that it wants to."""
+
+    @property
+    def said(self) -> list[Said]:
+        """All that counts."""
+        rest = [self.rest] if self.rest.begun or self.rest.ids else []
+        return [*self.choices.values(), *rest]
 
     def add_event(self, data: bytes) -> None:
         """The data of one event."""
@@ -209,14 +226,13 @@ class Transcript:
 
     def _add(self, data: bytes) -> None:
         self.size += len(data)
-        if self.size > LONGEST:
-            raise Unreadable(f"it is longer than {LONGEST} bytes")
         try:
             answer = _decode(data)
-        except msgspec.ValidationError as error:
-            answer = self._mended(data, error)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Unreadable(str(error)) from error
+            answer = self._mended(data, error)
+        if self.size > LONGEST:
+            self._count(answer)
+            return
         for choice in answer.choices:
             self._choice(choice)
         if answer.prompt_token_ids:
@@ -232,28 +248,60 @@ class Transcript:
         else:
             self._facts(answer)
 
-    def _mended(self, data: bytes, error: msgspec.ValidationError) -> _Answer:
-        """Without the members that are not of their type; what was said matters more."""
+    def skim(self, part: bytes) -> None:
+        """A part of a whole answer that is too long to be read: what it says of what was used."""
+        self._note("output")
+        window = self._held + part
+        self._held = window[-_WINDOW:]
+        _, named, rest = window.rpartition(_USED)
+        if named:
+            text = rest[:_WINDOW].decode(errors="replace").lstrip().removeprefix(":").lstrip()
+            try:
+                usage, _ = _members.raw_decode(text)
+            except (ValueError, RecursionError):
+                return  # its end may come with the next part
+            self._facts(_Response(usage=usage if isinstance(usage, dict) else None))
+
+    def _note(self, member: str) -> None:
+        if member not in self.unfit:
+            self.unfit.append(member)
+
+    def _count(self, answer: _Answer) -> None:
+        """What is said of an answer that is too long to be kept further."""
+        self._note("output")
+        for choice in answer.choices:
+            said = self._said(choice.index)
+            said.reason = choice.finish_reason or said.reason
+        whole = answer if answer.response is None else answer.response
+        self._facts(whole)
+        if (reason := _STATUS.get(whole.status or "")) is not None:
+            self._said(0).reason = reason
+            self.done = True
+
+    def _mended(self, data: bytes, error: Exception) -> _Answer:
+        """Without the members that are not of their type, numbers that are none and characters
+        that are half; what was said matters more."""
+        text = without_halves(data).decode(errors="replace")
         try:
-            value = msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as worse:
-            raise Unreadable(str(worse)) from worse
+            value = json.loads(text, parse_constant=_nothing)
+        except (ValueError, RecursionError) as worse:
+            raise Unreadable(str(error)) from worse
         for _ in range(_MENDED):
-            place = _remove(value, str(error))
-            if place is None:
-                break
-            self.unfit.append(place)
             try:
                 return msgspec.convert(value, _Answer)
-            except msgspec.ValidationError as next_error:
-                error = next_error
+            except msgspec.ValidationError as wrong:
+                place = _remove(value, str(wrong))
+                if place is None:
+                    raise Unreadable(str(wrong)) from wrong
+                self.unfit.append(place)
         raise Unreadable(str(error)) from error
 
     def _said(self, index: int) -> Said:
         said = self.choices.get(index)
         if said is None:
             if not 0 <= index < CHOICES:
-                raise Unreadable(f"it has a choice {index}")
+                self._note("choices")
+                return self.rest
             said = self.choices[index] = Said()
         return said
 
@@ -285,6 +333,8 @@ class Transcript:
                 said.parts.extend(_texts(message.content))
             if thought := message.reasoning_content or message.reasoning:
                 said.thoughts.extend(_texts(thought))
+            if message.audio:
+                self._spoken(message.audio)
             if message.tool_calls:
                 for place, call in enumerate(message.tool_calls):
                     index = place if call.index is None else call.index
@@ -298,6 +348,11 @@ class Transcript:
             ids = ids or found
         if ids:
             said.ids.extend(ids)
+
+    def _spoken(self, audio: Any) -> None:
+        id = audio.get("id") if isinstance(audio, dict) else None
+        if isinstance(id, str) and id not in self.items:
+            self.items.append(id)
 
     def _response(self, response: _Response, *, ended: bool) -> None:
         self._facts(response)
@@ -317,6 +372,10 @@ class Transcript:
                 _join(said.calls, len(said.calls), call)
         said.reason = _STATUS.get(response.status or "", "stop")
         self.done = True
+
+
+def _nothing(constant: str) -> None:
+    """In place of Python's ``NaN`` and ``Infinity``."""
 
 
 def _texts(content: Any) -> list[str]:

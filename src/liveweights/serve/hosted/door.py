@@ -139,9 +139,11 @@ class Door:
         if first not in hosted and self._can_be_asked(hosted, first):
             return first
         client, permit = arrival.client, arrival.permit
-        question = read_question(body) if scope["path"] in RECORDED else None
+        path = scope["path"]
+        question = read_question(body, path) if path in RECORDED else None
         caller: Caller | None = None
         if question is not None:
+            question.check()
             said = Headers(scope=scope)
             caller = identify(said, question.user, question.said, client, settings, strict=False)
         asked = _Asked(scope, body, hosted, client, permit, caller, question)
@@ -204,6 +206,7 @@ class Door:
             await self._spend(model, asked)
         except LimitReached as spent:
             return spent
+        passage = self._passage(model, asked)  # whose time begins before the upstream is asked
         trial = model.breaker.begin()
         async with AsyncExitStack() as stack:
             try:
@@ -223,8 +226,21 @@ class Door:
                 log.warning("the upstream of %s answers %d", model.alias, status)
                 if self._next(asked, rest, 0) is not None:
                     return _away(model.alias)
-            await self._deliver(answer, model, asked, send)
+            await self._deliver(answer, model, asked, send, passage=passage)
         return None
+
+    def _passage(self, model: Hosted, asked: _Asked) -> Passage | None:
+        """None where its answer is no generation."""
+        if asked.question is None or asked.caller is None:
+            return None
+        path = asked.scope["path"]
+        return Passage(
+            asked.question.put_to(model.alias),
+            RECORDED[path],
+            asked.caller,
+            find_target(path).kind,
+            name_version=model.note_version,
+        )
 
     async def _spend(self, model: Hosted, asked: _Asked) -> None:
         """Reserve the most that the answer can cost of the model's own budgets. Raises
@@ -238,7 +254,15 @@ class Door:
     def _longest(self) -> int:
         return self._service.settings.max_chat_tokens
 
-    async def _deliver(self, answer: Answer, model: Hosted, asked: _Asked, send: Listener) -> None:
+    async def _deliver(
+        self,
+        answer: Answer,
+        model: Hosted,
+        asked: _Asked,
+        send: Listener,
+        *,
+        passage: Passage | None,
+    ) -> None:
         """From the first byte on. Raises ClientGone when the upstream breaks off, or where
         nothing was sent yet, ApiError 502."""
         tenant = asked.client.tenant
@@ -248,39 +272,21 @@ class Door:
         try:
             if answer.head.status >= 400:
                 await _deliver_error(answer, model, headers, send)
-            else:
-                await self._deliver_answer(answer, model, headers, asked, send)
+                return
+            service = self._service
+            delivery = Delivery(service.recorder, service.metrics, model.access)
+            if passage is None or not is_readable(answer):
+                await delivery.deliver(answer, headers, send, None)
+                return
+            try:
+                await delivery.deliver(answer, headers, send, passage)
+            finally:
+                await delivery.settle(passage, asked.permit, abandoned=send.abandoned)
         except (aiohttp.ClientError, TimeoutError) as error:
             log.warning("the upstream of %s broke off its answer: %s", model.alias, error)
             if send.started:
                 raise ClientGone from error  # the connection is cut, as it was cut for us
             raise _broken(model.alias) from error
-
-    async def _deliver_answer(
-        self,
-        answer: Answer,
-        model: Hosted,
-        headers: list[tuple[bytes, bytes]],
-        asked: _Asked,
-        send: Listener,
-    ) -> None:
-        service, path = self._service, asked.scope["path"]
-        delivery = Delivery(service.recorder, service.metrics, model.access)
-        if asked.question is None or asked.caller is None or not is_readable(answer):
-            await delivery.deliver(answer, headers, send, None)
-            return
-        question = asked.question.put_to(model.alias)
-        passage = Passage(
-            question,
-            RECORDED[path],
-            asked.caller,
-            find_target(path).kind,
-            name_version=model.note_version,
-        )
-        try:
-            await delivery.deliver(answer, headers, send, passage)
-        finally:
-            await delivery.settle(passage, asked.permit, abandoned=send.abandoned)
 
 
 def _resting(name: str, hosted: Mapping[str, Hosted]) -> ApiError:
