@@ -31,7 +31,8 @@ from liveweights.meter.price_rows import (
 from liveweights.meter.prices import EPOCH, Price, PriceRow, price_from
 from liveweights.meter.reversals import ReversalError, reverse
 from liveweights.meter.tenants import Terms, create_tenant, set_tenant
-from liveweights.record.archive import archive, forget_everywhere, restore
+from liveweights.record.archive import archive, restore
+from liveweights.record.forgotten_files import forget_everywhere
 from liveweights.record.generation import Generation
 from liveweights.record.writer import Writer
 from liveweights.store.database import Connection, open_pool

@@ -226,7 +226,7 @@ def test_a_closed_day_is_archived_and_brought_back(
     assert ask_alone(columns_dsn, answers) == ask_alone(plain_dsn, answers) == before
     assert ask_alone(columns_dsn, close) == 1
     assert ask_alone(columns_dsn, answers) == before
-    dropped = ask_alone(columns_dsn, lambda conn: archive(conn, day, None))
+    dropped = ask_alone(columns_dsn, lambda conn: archive(conn, day, tmp_path, keep=False))
     assert (dropped.generations, dropped.files) == (one.generations, {})
 
 

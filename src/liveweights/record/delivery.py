@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -26,7 +26,7 @@ from liveweights.record.refused import (
 from liveweights.record.spill import Spill
 from liveweights.store.database import Connection, Pool, connect_like
 from liveweights.store.faults import Fault, fault_of
-from liveweights.store.partitions import UNDATED, ensure
+from liveweights.store.partitions import UNDATED, day_of, ensure
 
 log = logging.getLogger(__name__)
 
@@ -176,6 +176,16 @@ class Delivery:
         if not part.items:
             return []
         conn = await self._connected()
+        try:
+            return await self._write(conn, part)
+        except psycopg.errors.CheckViolation:
+            # Partitions that were there may have gone to the archive since.
+            days = _days_of(part.items) & self._days
+            if not await ensure(conn, days):
+                raise
+            return await self._write(conn, part)
+
+    async def _write(self, conn: Connection, part: Part) -> list[Fate]:
         rows = [item for item in part.items if isinstance(item, Row)]
         pending = [item for item in part.items if isinstance(item, Pending)]
         refused = [item for item in part.items if isinstance(item, Refused)]
@@ -266,6 +276,11 @@ class Delivery:
         else:
             self._buffer.remove(rows)
             self._wake()
+
+
+def _days_of(items: Iterable[Item]) -> set[date]:
+    rows = {item.day for item in items if isinstance(item, Row)}
+    return rows | {day_of(item.feedback.generation) for item in items if isinstance(item, Pending)}
 
 
 def _refused(item: Item, error: Exception) -> Refused:
