@@ -31,6 +31,7 @@ from liveweights.meter.price_rows import (
 from liveweights.meter.prices import EPOCH, Price, PriceRow, price_from
 from liveweights.meter.reversals import ReversalError, reverse
 from liveweights.meter.tenants import Terms, create_tenant, set_tenant
+from liveweights.record import quarantine
 from liveweights.record.archive import archive, restore
 from liveweights.record.forgotten_files import forget_everywhere
 from liveweights.record.generation import Generation
@@ -103,6 +104,37 @@ def test_what_was_removed_since_is_not_charged_again(database_dsn: str) -> None:
     record(database_dsn, make_generation("a"), make_generation("b"))
     assert rows(database_dsn, "select id from ledger order by id") == [("a",), ("b",)]
     assert rows(database_dsn, "select count(*) from quarantine") == [(0,)]
+
+
+def test_an_answer_from_quarantine_is_charged_once_and_an_imported_one_not(
+    database_dsn: str,
+) -> None:
+    add(database_dsn, replace(PRICE, since=EPOCH))
+    with psycopg.connect(database_dsn) as conn:
+        conn.execute("alter table generations add constraint nope check (output <> 'poison')")
+
+    async def work() -> None:
+        pool = await open_pool(database_dsn)
+        async with Writer(pool, linger=0, gather=0, charge=Ledger()) as writer:
+            await writer.add_generation(make_generation("asked", output="poison"))
+        async with Writer(pool, charge=Ledger(imported=True), imported=True) as writer:
+            await writer.add_generation(make_generation("imported", output="poison"))
+        await pool.close()
+
+    async def retry(conn: Connection) -> tuple[int, int]:
+        await conn.set_autocommit(True)
+        charges = {"charge": Ledger(), "charge_imported": Ledger(imported=True)}
+        assert await quarantine.retry(conn, **charges) == (0, 2)
+        await conn.execute("alter table generations drop constraint nope")
+        return await quarantine.retry(conn, **charges)
+
+    asyncio.run(work())
+    assert run(database_dsn, retry) == (2, 0)
+    found = rows(database_dsn, "select id, rule, amount from ledger order by id")
+    assert found == [("asked", "sampled", AMOUNT), ("imported", "imported", 0)]
+    costs = rows(database_dsn, "select id, cost_nanos from generations order by id")
+    assert costs == [("asked", AMOUNT), ("imported", 0)]
+    assert run(database_dsn, prove).holds
 
 
 def test_archives_and_the_forgotten_keep_money_right(database_dsn: str, tmp_path: Path) -> None:

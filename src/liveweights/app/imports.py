@@ -69,7 +69,7 @@ async def write_logs(
         gone = await read_forgotten(conn)
     # What the operator has is taken, however much it is.
     ledger = Ledger(imported=True)
-    async with Writer(pool, charge=ledger, most_feedback=bounds.COUNT) as writer:
+    async with Writer(pool, charge=ledger, imported=True, most_feedback=bounds.COUNT) as writer:
         done, left = 0, iter(lines)
         while piece := list(islice(left, PIECE)):
             await _write(pool, writer, list(_kept(piece, gone, imported)), imported)

@@ -75,10 +75,7 @@ def archive(
             for day in chosen
         ]
 
-    if listed:
-        archived = query(settings, home, read_archives)
-    else:
-        archived = _write(settings, home, work)
+    archived = query(settings, home, read_archives) if listed else _write(settings, home, work)
     _show(archived, as_json)
     if not (listed or as_json or given or record.days):
         say("[record] days is 0: days stay in Postgres until they are named here")

@@ -57,9 +57,11 @@ class Delivery:
         resolve: Callable[[Pending, Fate | Exception], None],
         wake: Callable[[], None],
         charge: Charge | None = None,
+        imported: bool = False,
     ) -> None:
         """``resolve`` is told the fate of each feedback, or why it was refused; ``wake`` is called
-        when there is more room or more is ``settled``."""
+        when there is more room or more is ``settled``. ``imported``: the answers were given
+        elsewhere before, which is kept of those that are refused."""
         self._pool = pool
         self._buffer = buffer
         self._spill = spill
@@ -68,6 +70,7 @@ class Delivery:
         self._resolve = resolve
         self._wake = wake
         self._charge = charge
+        self._imported = imported
         self._conn: Connection | None = None
         self._columnstore = False
         self._days: set[date] = {UNDATED}
@@ -240,7 +243,8 @@ class Delivery:
                 self._buffer.halve()
             return
         (item,) = part.items
-        if await self._quarantine(_refused(item, error), certain=certain):
+        row = replace(_refused(item, error), imported=self._imported)
+        if await self._quarantine(row, certain=certain):
             if isinstance(item, Pending):
                 self._resolve(item, error)
             await self._settle()
