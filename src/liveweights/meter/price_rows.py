@@ -17,7 +17,7 @@ it before it says what an answer costs."""
 _NAMES: tuple[LiteralString, ...] = (
     *("id", "since", "side", "model", "tenant", "plan", "currency"),
     *("input", "cached_input", "output", "reasoning", "request", "markup_ppm", "withheld"),
-    *("source", "note"),
+    *("source", "note", "withdrawn"),
 )
 assert [field.name for field in fields(PriceRow)] == list(_NAMES)
 _SELECT: LiteralString = f"select {', '.join(_NAMES)} from prices"
@@ -144,13 +144,16 @@ async def settle_prices(
     conn: Connection, wanted: Mapping[str, PriceRow], source: Source, side: Side
 ) -> int:
     """Let what ``source`` says of models be what it says now, from now on: add what is other than
-    the last time, and nothing where a model is no longer among them. In the caller's transaction;
-    how many rows were added."""
+    the last time, and withdraw it where a model is no longer among them. In the caller's
+    transaction; how many rows were added."""
     last = await _last(conn, source, side)
-    empty = {model: PriceRow(since=EPOCH, model=model, side=side, source=source) for model in last}
+    gone = {
+        model: PriceRow(since=EPOCH, model=model, side=side, source=source, withdrawn=True)
+        for model in last
+    }
     changed = [
         price
-        for model, price in sorted((empty | dict(wanted)).items())
+        for model, price in sorted((gone | dict(wanted)).items())
         if not _is_same(price, last.get(model))
     ]
     if not changed:
@@ -197,7 +200,8 @@ async def _check_budgets(conn: Connection, tenant: str | None, since: datetime) 
 
 async def _check_markup(conn: Connection, price: PriceRow) -> None:
     book = await read_book(conn)
-    models = {one.model for one in book.prices if one.side == "cost"}
+    costs = book.list_costs(price.since)
+    models = {one.model for one in costs}
     for model in models if price.model is None else {price.model}:
         held = None if model is None else book.find(price.tenant or "", model, price.since)
         if held is None or held.cost is None or held.cost.currency != price.currency:
