@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from liveweights.meter.price_rows import check_currency
 from liveweights.meter.rights import EVERYTHING, Rights
 from liveweights.meter.secret import PREFIX, Stored, id_of, make_id, make_key, seal, visible
-from liveweights.meter.tenants import read_tenant
+from liveweights.meter.tenants import Unreadable, read_tenant
 from liveweights.store.database import Connection
 
 KeyName = Annotated[str, Meta(pattern=r"^[^\x00]*$", max_length=128)]
@@ -145,8 +145,15 @@ async def read_key(conn: Connection, key: str) -> KeyRow:
     return await _read(conn, _id(key), lock=False)
 
 
-async def read_sealed(conn: Connection, ids: Sequence[str] | None = None) -> list[SealedKey]:
-    """Of these ids, or all."""
+async def read_sealed(
+    conn: Connection,
+    ids: Sequence[str] | None = None,
+    *,
+    unreadable: Unreadable | None = None,
+) -> list[SealedKey]:
+    """Of these ids, or all. ``unreadable`` is told of rows that another version or somebody's SQL
+    has written and this one does not know how to read; they are left out. Without it they raise
+    msgspec.ValidationError."""
     cursor = await conn.execute(
         f"select {_COLUMNS}, {_SECRETS} from api_keys"
         " where %(ids)s::text[] is null or id = any(%(ids)s)".encode(),
@@ -155,7 +162,14 @@ async def read_sealed(conn: Connection, ids: Sequence[str] | None = None) -> lis
     found: list[SealedKey] = []
     for *shown, salt, hash, previous_salt, previous_hash in await cursor.fetchall():
         previous = None if previous_hash is None else Stored(previous_salt, previous_hash)
-        found.append(SealedKey(_row(shown), Stored(salt, hash), previous))
+        try:
+            row = _row(shown)
+        except msgspec.ValidationError as error:
+            if unreadable is None:
+                raise
+            unreadable(shown[0], error)
+        else:
+            found.append(SealedKey(row, Stored(salt, hash), previous))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, cast
@@ -81,14 +81,30 @@ def _tenant(row: tuple[Any, ...]) -> Tenant:
     return msgspec.convert(dict(zip(_COLUMNS, row, strict=True)), Tenant)
 
 
-async def read_tenants(conn: Connection, names: list[str] | None = None) -> list[Tenant]:
-    """Those of these names, or all, by name; also those that were removed."""
+Unreadable = Callable[[str, msgspec.ValidationError], None]
+"""Told the name of a row that cannot be read, and why."""
+
+
+async def read_tenants(
+    conn: Connection, names: list[str] | None = None, *, unreadable: Unreadable | None = None
+) -> list[Tenant]:
+    """Those of these names, or all, by name; also those that were removed. ``unreadable`` is told
+    of rows that another version or somebody's SQL has written and this one does not know how to
+    read; they are left out. Without it they raise msgspec.ValidationError."""
     cursor = await conn.execute(
         f"{_SELECT} where %(names)s::text[] is null or name = any(%(names)s)"
         " order by name".encode(),
         {"names": names},
     )
-    return [_tenant(row) for row in await cursor.fetchall()]
+    found: list[Tenant] = []
+    for row in await cursor.fetchall():
+        try:
+            found.append(_tenant(row))
+        except msgspec.ValidationError as error:
+            if unreadable is None:
+                raise
+            unreadable(row[0], error)
+    return found
 
 
 async def read_tenant(conn: Connection, name: str, *, lock: bool = False) -> Tenant:
