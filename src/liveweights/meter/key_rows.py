@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 from psycopg.types.json import Jsonb
 
-from liveweights.meter.price_rows import check_currency
+from liveweights.meter.price_rows import check_currency, reserve_prices
 from liveweights.meter.rights import EVERYTHING, Rights
 from liveweights.meter.secret import PREFIX, Stored, id_of, make_id, make_key, seal, visible
 from liveweights.meter.tenants import Unreadable, read_tenant
@@ -89,6 +89,7 @@ async def create_key(
 ) -> tuple[KeyRow, str]:
     """The row and the key, which nobody can be told again. Raises TenantError, CurrencyError."""
     async with conn.transaction():
+        await reserve_prices(conn)
         await read_tenant(conn, tenant, lock=True)
         for _ in range(ATTEMPTS):
             id = make_id()

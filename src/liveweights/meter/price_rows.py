@@ -133,8 +133,9 @@ async def assign_plan(
 
 async def check_currency(conn: Connection, tenant: str | None = None) -> None:
     """What the tenant (None: each) may spend is in the currency of the prices that it pays, from
-    now on. In the caller's transaction: no price is added before its end. Raises CurrencyError."""
-    await conn.execute("lock table prices, plan_changes in share mode")
+    now on. In the caller's transaction, which has called ``reserve_prices`` before it locked
+    anything: no price is added before its end. Raises CurrencyError."""
+    await reserve_prices(conn)
     cursor = await conn.execute("select clock_timestamp()")
     (now,) = cast(tuple[datetime], await cursor.fetchone())
     await _check_budgets(conn, tenant, now)
@@ -146,6 +147,7 @@ async def settle_prices(
     """Let what ``source`` says of models be what it says now, from now on: add what is other than
     the last time, and withdraw it where a model is no longer among them. In the caller's
     transaction; how many rows were added."""
+    await reserve_prices(conn)
     last = await _last(conn, source, side)
     gone = {
         model: PriceRow(since=EPOCH, model=model, side=side, source=source, withdrawn=True)
@@ -159,11 +161,9 @@ async def settle_prices(
     if not changed:
         return 0
     now = await _hold(conn)
-    last = await _last(conn, source, side)  # another process may have been first
-    added = [price for price in changed if not _is_same(price, last.get(price.model or ""))]
-    for price in added:
+    for price in changed:
         await _insert(conn, replace(price, since=now, source=source, side=side))
-    return len(added)
+    return len(changed)
 
 
 async def settle_sold(conn: Connection, sold: Iterable[Sold]) -> None:
@@ -176,6 +176,13 @@ async def settle_sold(conn: Connection, sold: Iterable[Sold]) -> None:
             " is distinct from (excluded.origin, excluded.licence)",
             (one.model, one.origin, one.licence),
         )
+
+
+async def reserve_prices(conn: Connection) -> None:
+    """Nobody else adds a price or a plan before the caller's transaction ends; answers are charged
+    meanwhile. Whoever will lock rows of tenants, too, or add a plan, comes here first: in one order
+    for all, nobody waits in a circle."""
+    await conn.execute("lock table prices, plan_changes in share row exclusive mode")
 
 
 async def _hold(conn: Connection) -> datetime:

@@ -13,7 +13,7 @@ from msgspec import Meta
 from psycopg.types.json import Jsonb
 
 from liveweights.meter.budgets import Budgets, check_budgets
-from liveweights.meter.price_rows import check_currency
+from liveweights.meter.price_rows import check_currency, reserve_prices
 from liveweights.meter.settings import RateLimits
 from liveweights.store.database import Connection
 
@@ -128,6 +128,7 @@ async def create_tenant(conn: Connection, name: str, terms: Terms) -> Tenant:
     another currency than its prices'."""
     values = _values(msgspec.structs.asdict(terms))
     async with conn.transaction():
+        await reserve_prices(conn)
         cursor = await conn.execute(
             "insert into tenants (name, time_zone, currency, plan, note, limits, budgets) values"
             " (%(name)s, %(time_zone)s, %(currency)s, %(plan)s, %(note)s, %(limits)s, %(budgets)s)"
@@ -145,6 +146,7 @@ async def set_tenant(conn: Connection, name: str, changes: Mapping[str, Any]) ->
     """Change some of its ``Terms``. Raises TenantError, ValueError for what does not fit them,
     CurrencyError."""
     async with conn.transaction():
+        await reserve_prices(conn)
         tenant = await read_tenant(conn, name, lock=True)
         known = {field: getattr(tenant, field) for field in Terms.__struct_fields__}
         terms = msgspec.convert(msgspec.to_builtins({**known, **changes}), Terms)
@@ -162,6 +164,7 @@ async def add_credit(conn: Connection, name: str, nanos: int, why: str) -> Tenan
     """So much was paid in advance, or below 0, is taken back. From the first time on the tenant is
     answered only until its credit is used up. Raises TenantError, CurrencyError."""
     async with conn.transaction():
+        await reserve_prices(conn)
         await read_tenant(conn, name, lock=True)
         await conn.execute(
             "insert into tenant_credits (tenant, nanos, why) values (%s, %s, %s)",
