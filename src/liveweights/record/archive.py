@@ -118,7 +118,7 @@ async def restore(
                 raise ArchiveError(
                     f"{day} is in Postgres since {archived.restored_at:%Y-%m-%d %H:%M}"
                 )
-            await asyncio.to_thread(check_files, folder, archived)
+            await asyncio.to_thread(check_files, folder, archived.files)
             await _read(conn, folder, archived)
         await set_restored(conn, day, borrowed=borrow)
         done = await find_archived(conn, day)
@@ -152,10 +152,10 @@ async def _write(
     the only place of what is in it."""
     seen = await look(conn, day)
     await conn.commit()
-    late = before is not None and before.is_away
-    if folder is None or (late and not any(seen.counts)):
+    away = before if before is not None and before.is_away else None
+    if folder is None or (away and not any(seen.counts)):
         return seen, {}
-    part = 1 + max(map(part_of, before.files), default=0) if late else 1
+    part = 1 + max(map(part_of, away.files), default=0) if away else 1
     return await write_files(conn, day, folder, part)
 
 

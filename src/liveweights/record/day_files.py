@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from liveweights.record.archive_rows import Archived, ArchiveError
+from liveweights.record.archive_rows import ArchiveError
 from liveweights.record.parquet import hash_of, write_table
 from liveweights.store.database import Connection
 from liveweights.store.partitions import TABLES
@@ -59,9 +59,9 @@ def remove_files(folder: Path, day: date, keep: Iterable[str]) -> None:
             file.unlink()
 
 
-def check_files(folder: Path, archived: Archived) -> None:
-    """Raises ArchiveError where a file is not as it was written."""
-    for name, digest in archived.files.items():
+def check_files(folder: Path, files: Mapping[str, str]) -> None:
+    """``files`` are SHA-256 by name. Raises ArchiveError where one is not as it was written."""
+    for name, digest in files.items():
         file = folder / name
         if not file.is_file():
             raise ArchiveError(f"{file} is missing")

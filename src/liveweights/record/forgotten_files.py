@@ -68,25 +68,27 @@ async def _find_days(
 ) -> list[date]:
     """Those whose files have rows of the user, or of a chat of the user's, which may have gone on
     on another day without a name."""
+    answers = {one.day: list_parts(one.files, "generations") for one in archives}
     for one in archives:
-        await asyncio.to_thread(check_files, folder, one)
+        files = {name: one.files[name] for name in answers[one.day]}
+        await asyncio.to_thread(check_files, folder, files)
     sessions = set(chats)
     theirs: Conditions = [("tenant", "=", tenant), ("user_id", "=", user)]
     days: set[date] = set()
-    for one in archives:
-        for file in list_parts(one.files, "generations"):
+    for day, names in answers.items():
+        for name in names:
             rows = await asyncio.to_thread(
-                find_values, folder / file, ("endpoint", "session"), theirs
+                find_values, folder / name, ("endpoint", "session"), theirs
             )
-            days |= {one.day} if rows else set()
+            days |= {day} if rows else set()
             sessions |= {session for endpoint, session in rows if endpoint == "chat" and session}
     within: Conditions = [
         ("tenant", "=", tenant), ("endpoint", "=", "chat"), ("session", "in", sessions),
     ]  # fmt: skip
-    for one in archives if sessions else ():
-        for file in list_parts(one.files, "generations"):
-            rows = await asyncio.to_thread(find_values, folder / file, ("user_id",), within)
-            days |= {one.day} if (None,) in rows else set()
+    for day, names in answers.items() if sessions else ():
+        for name in names:
+            rows = await asyncio.to_thread(find_values, folder / name, ("user_id",), within)
+            days |= {day} if (None,) in rows else set()
     return sorted(days)
 
 
@@ -111,7 +113,7 @@ async def _is_current(conn: Connection, folder: Path, one: Archived) -> bool:
     if not there:
         return True
     try:
-        await asyncio.to_thread(check_files, folder, one)
+        await asyncio.to_thread(check_files, folder, one.files)
     except ArchiveError:
         return False
     if {file.name for file in there} != set(one.files):
