@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -201,7 +202,7 @@ def count_rows(folder: Path) -> dict[str, int]:
 def test_two_processes_archive_a_day_once(database_dsn: str, tmp_path: Path) -> None:
     write(database_dsn)
 
-    async def both() -> list[Archived | BaseException]:
+    async def both() -> Sequence[Archived | BaseException]:
         pool = await open_pool(database_dsn)
 
         async def one() -> Archived:

@@ -93,6 +93,20 @@ def test_a_chat_that_went_on_on_another_day_without_a_name_is_the_users(
     assert users(tmp_path) == set()
 
 
+def test_files_that_a_killed_process_left_are_gone(database_dsn: str, tmp_path: Path) -> None:
+    write(database_dsn)
+    ask(database_dsn, lambda conn: archive(conn, BOTH[0], tmp_path))
+    for name in ("2026-02-01.generations.2.parquet", "2026-02-02.feedback.parquet.partial"):
+        (tmp_path / name).write_text("ada")
+    (tmp_path / "2025-01-01.feedback.parquet").touch()  # of a day that this database never had
+    assert forget(database_dsn, tmp_path).left == []
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "2025-01-01.feedback.parquet",
+        "2026-02-01.feedback.parquet",
+        "2026-02-01.generations.parquet",
+    }
+
+
 def test_another_tenants_user_of_that_name_stays_where_it_is(
     database_dsn: str, tmp_path: Path
 ) -> None:

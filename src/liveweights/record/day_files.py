@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -57,6 +57,23 @@ def remove_files(folder: Path, day: date, keep: Iterable[str]) -> None:
     for file in find_files(folder, day):
         if file.name not in kept:
             file.unlink()
+
+
+def find_leftovers(folder: Path, named: Container[str], days: Container[date | None]) -> list[Path]:
+    """Files of ``days`` that nothing names: a process was killed before it could, or before they
+    were complete."""
+    return sorted(
+        file
+        for file in folder.glob("*.parquet*")
+        if file.name not in named and _day_in(file.name) in days
+    )
+
+
+def _day_in(name: str) -> date | None:
+    try:
+        return date.fromisoformat(name.partition(".")[0])
+    except ValueError:
+        return None
 
 
 def check_files(folder: Path, files: Mapping[str, str]) -> None:

@@ -12,10 +12,11 @@ from liveweights.record.archive import archive, restore, rewrite
 from liveweights.record.archive_lock import locked
 from liveweights.record.archive_rows import Archived, ArchiveError, read_archives
 from liveweights.record.clean import clip_person
-from liveweights.record.day_files import check_files, find_files, list_parts
+from liveweights.record.day_files import check_files, find_files, find_leftovers, list_parts
 from liveweights.record.forget import Also, Forgotten, forget, read_chats
 from liveweights.record.parquet import Conditions, find_values, iter_values, require_parquet
 from liveweights.store.database import Connection
+from liveweights.store.partitions import days
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,13 @@ async def forget_everywhere(
                     f"the files of {one.day} may still hold rows that are removed: {error}; then"
                     " forget the user once more"
                 )
+        try:
+            await _remove_leftovers(conn, folder)
+        except OSError as error:
+            left.append(
+                f"files that a killed process left in {folder} may hold rows that are removed:"
+                f" {error}"
+            )
         return ForgottenEverywhere(forgotten, written, left)
 
 
@@ -74,13 +82,13 @@ async def _find_days(
         await asyncio.to_thread(check_files, folder, files)
     sessions = set(chats)
     theirs: Conditions = [("tenant", "=", tenant), ("user_id", "=", user)]
-    days: set[date] = set()
+    found: set[date] = set()
     for day, names in answers.items():
         for name in names:
             rows = await asyncio.to_thread(
                 find_values, folder / name, ("endpoint", "session"), theirs
             )
-            days |= {day} if rows else set()
+            found |= {day} if rows else set()
             sessions |= {session for endpoint, session in rows if endpoint == "chat" and session}
     within: Conditions = [
         ("tenant", "=", tenant), ("endpoint", "=", "chat"), ("session", "in", sessions),
@@ -88,8 +96,8 @@ async def _find_days(
     for day, names in answers.items() if sessions else ():
         for name in names:
             rows = await asyncio.to_thread(find_values, folder / name, ("user_id",), within)
-            days |= {day} if (None,) in rows else set()
-    return sorted(days)
+            found |= {day} if (None,) in rows else set()
+    return sorted(found)
 
 
 async def _renew(conn: Connection, folder: Path, one: Archived) -> bool:
@@ -104,6 +112,16 @@ async def _renew(conn: Connection, folder: Path, one: Archived) -> bool:
     else:
         await rewrite(conn, one.day, folder)
     return True
+
+
+async def _remove_leftovers(conn: Connection, folder: Path) -> None:
+    """Postgres has the rows of such files, or had them until now."""
+    archives = await read_archives(conn)
+    named = {name for one in archives for name in one.files}
+    known = {one.day for one in archives} | set(await days(conn))
+    await conn.commit()
+    for file in await asyncio.to_thread(find_leftovers, folder, named, known):
+        file.unlink()
 
 
 async def _is_current(conn: Connection, folder: Path, one: Archived) -> bool:
