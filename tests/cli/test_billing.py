@@ -148,6 +148,8 @@ def test_the_ledger_is_handed_on(service: list[str], database_dsn: str, tmp_path
         ("a", "0.003"),
         ("b", "0.003"),
     ]
+    to_come = ["--until", "2126-01-01"]
+    assert "still to come" in run(*words, *to_come, code=2).output
     customers = tmp_path / "customers.json"
     customers.write_text('{"default": "cus_9"}')
     words = ["ledger", "export", "stripe", "--since", "2025-12-01", "--customers", str(customers)]

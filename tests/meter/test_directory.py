@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import psycopg
+import pytest
 
 from liveweights.meter import key_rows, tenants
 from liveweights.meter.directory import Directory
@@ -60,6 +61,50 @@ def test_keys_and_tenants_are_as_the_database_has_them(database_dsn: str) -> Non
         await pool.close()
 
     asyncio.run(run())
+
+
+def test_rows_that_cannot_be_read_keep_no_others_from_being_heard(
+    database_dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a newer version may have written them, before a process starts and while it runs."""
+    spoil_key = "update api_keys set rights = rights || '{\"newer\": 1}' where id = %s"
+    spoil_tenant = "update tenants set limits = '{\"newer\": 1}' where name = %s"
+
+    async def run() -> None:
+        pool = await open_pool(database_dsn)
+        keys, connect = Keys({}, required=True), psycopg.AsyncConnection.connect
+        async with await connect(database_dsn, autocommit=True) as conn:
+            opens: dict[str, tuple[str, str]] = {}
+            for name in ("broken", "late", "acme"):
+                await tenants.create_tenant(conn, name, Terms())
+                row, key = await key_rows.create_key(conn, name)
+                opens[name] = row.id, key
+            spoilt, gone = await key_rows.create_key(conn, "acme")
+            await conn.execute(spoil_key, (spoilt.id,))
+            await conn.execute(spoil_tenant, ("broken",))
+            async with Directory(pool, database_dsn, keys) as directory:
+                assert keys.find(gone) is None
+                assert keys.find(opens["broken"][1]) is None  # without its limits
+                assert keys.find(opens["acme"][1]) is not None
+                await conn.execute(spoil_tenant, ("late",))
+                await conn.execute(spoil_key, (opens["acme"][0],))
+                await until(lambda: keys.find(opens["acme"][1]) is None)
+                assert keys.find(opens["late"][1]) is not None
+                assert directory.tenants["late"].limits is None  # as it was
+                await key_rows.revoke_key(conn, opens["late"][0])
+                await until(lambda: ended(keys, opens["late"][1]))
+                await conn.execute("update tenants set limits = null")
+                await until(lambda: keys.find(opens["broken"][1]) is not None)
+        await pool.close()
+
+    asyncio.run(run())
+    for text in (
+        "keys of the tenant broken open nothing",
+        "the tenant late is taken as it was",
+        "opens nothing, its row cannot be read",
+        "newer",
+    ):
+        assert text in caplog.text
 
 
 def ended(keys: Keys, key: str) -> bool:

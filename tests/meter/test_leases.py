@@ -153,3 +153,13 @@ def test_most_of_a_budget_is_told_once() -> None:
         pool, leases, grant = exchange(pool, leases, ask, me="a", now=0.0, warn_at=0.8)
         told.append(grant.warn)
     assert told == [False, True, False, False]
+
+
+def test_a_budget_that_was_raised_is_told_of_again() -> None:
+    pool, leases = new_pool(limit(100), 0.0), dict[str, Lease]()
+    told = []
+    for most, used in ((100, 80), (150, 0), (150, 39), (150, 1), (150, 1), (300, 0), (125, 0)):
+        ask = Ask(limit(most), used=used)
+        pool, leases, grant = exchange(pool, leases, ask, me="a", now=0.0, warn_at=0.8)
+        told.append(grant.warn)
+    assert told == [True, False, False, True, False, False, True]

@@ -28,10 +28,12 @@ from liveweights.meter.price_rows import (
     settle_prices,
     settle_sold,
 )
-from liveweights.meter.prices import EPOCH, Price, PriceRow, price_from
+from liveweights.meter.prices import EPOCH, Price, PriceRow, Side, Source, price_from
 from liveweights.meter.reversals import ReversalError, reverse
 from liveweights.meter.tenants import Terms, create_tenant, set_tenant
-from liveweights.record.archive import archive, forget_everywhere, restore
+from liveweights.record import quarantine
+from liveweights.record.archive import archive, restore
+from liveweights.record.forgotten_files import forget_everywhere
 from liveweights.record.generation import Generation
 from liveweights.record.writer import Writer
 from liveweights.store.database import Connection, open_pool
@@ -102,6 +104,37 @@ def test_what_was_removed_since_is_not_charged_again(database_dsn: str) -> None:
     record(database_dsn, make_generation("a"), make_generation("b"))
     assert rows(database_dsn, "select id from ledger order by id") == [("a",), ("b",)]
     assert rows(database_dsn, "select count(*) from quarantine") == [(0,)]
+
+
+def test_an_answer_from_quarantine_is_charged_once_and_an_imported_one_not(
+    database_dsn: str,
+) -> None:
+    add(database_dsn, replace(PRICE, since=EPOCH))
+    with psycopg.connect(database_dsn) as conn:
+        conn.execute("alter table generations add constraint nope check (output <> 'poison')")
+
+    async def work() -> None:
+        pool = await open_pool(database_dsn)
+        async with Writer(pool, linger=0, gather=0, charge=Ledger()) as writer:
+            await writer.add_generation(make_generation("asked", output="poison"))
+        async with Writer(pool, charge=Ledger(imported=True), imported=True) as writer:
+            await writer.add_generation(make_generation("imported", output="poison"))
+        await pool.close()
+
+    async def retry(conn: Connection) -> tuple[int, int]:
+        await conn.set_autocommit(True)
+        charges = {"charge": Ledger(), "charge_imported": Ledger(imported=True)}
+        assert await quarantine.retry(conn, **charges) == (0, 2)
+        await conn.execute("alter table generations drop constraint nope")
+        return await quarantine.retry(conn, **charges)
+
+    asyncio.run(work())
+    assert run(database_dsn, retry) == (2, 0)
+    found = rows(database_dsn, "select id, rule, amount from ledger order by id")
+    assert found == [("asked", "sampled", AMOUNT), ("imported", "imported", 0)]
+    costs = rows(database_dsn, "select id, cost_nanos from generations order by id")
+    assert costs == [("asked", AMOUNT), ("imported", 0)]
+    assert run(database_dsn, prove).holds
 
 
 def test_archives_and_the_forgotten_keep_money_right(database_dsn: str, tmp_path: Path) -> None:
@@ -280,6 +313,51 @@ def test_the_settings_file_is_a_short_form(database_dsn: str) -> None:
         ("new", AMOUNT),
         ("old", 0),
     ]
+
+
+@pytest.mark.parametrize("side", ["sale", "cost"])
+def test_what_a_source_has_withdrawn_holds_no_longer(database_dsn: str, side: Side) -> None:
+    """The price for all models holds then, and what was charged stays as it was."""
+    source: Source = "settings" if side == "sale" else "list"
+    wanted = {"live": PriceRow(since=EPOCH, side=side, model="live", source=source, input=10**9)}
+
+    async def settle(conn: Connection, rows: dict[str, PriceRow]) -> int:
+        return await settle_prices(conn, rows, source, side)
+
+    def ask(id: str) -> None:
+        record(database_dsn, make_generation(id, created_at=datetime.now(UTC)))
+
+    add(database_dsn, PriceRow(since=EPOCH, side=side, input=7 * 10**9))
+    assert run(database_dsn, lambda conn: settle(conn, wanted)) == 1
+    ask("particular")
+    with psycopg.connect(database_dsn) as conn:  # as before there were withdrawals
+        conn.execute(
+            "insert into prices (since, side, model, currency, input, cached_input, output,"
+            " reasoning, request, withheld, source)"
+            " values (clock_timestamp(), %s, 'live', 'USD', 0, 0, 0, 0, 0, 'free', %s)",
+            (side, source),
+        )
+    ask("zero")
+    assert run(database_dsn, lambda conn: settle(conn, {})) == 1
+    assert run(database_dsn, lambda conn: settle(conn, {})) == 0
+    ask("general")
+    column = "amount" if side == "sale" else "cost"
+    found = dict(rows(database_dsn, f"select id, {column} / 1000 from ledger"))
+    assert found == {"particular": 3, "zero": 0, "general": 21}
+    assert run(database_dsn, prove).holds
+    assert run(database_dsn, lambda conn: settle(conn, wanted)) == 1
+    ask("again")
+    assert dict(rows(database_dsn, f"select id, {column} / 1000 from ledger"))["again"] == 3
+
+
+def test_a_markup_on_all_models_needs_no_cost_that_was_withdrawn(database_dsn: str) -> None:
+    listed = PriceRow(
+        since=EPOCH, side="cost", model="gone", source="list", input=1, currency="EUR"
+    )
+    add(database_dsn, PriceRow(since=EPOCH, side="cost", model="live", input=10**9))
+    for wanted in ({"gone": listed}, dict[str, PriceRow]()):
+        run(database_dsn, lambda conn, w=wanted: settle_prices(conn, w, "list", "cost"))
+    add(database_dsn, PriceRow(since=datetime.now(UTC), markup_ppm=200_000))
 
 
 def test_origins_stand_beside_charges(database_dsn: str) -> None:

@@ -16,6 +16,7 @@ from liveweights.meter.charges import Counts
 from liveweights.meter.keys import Client
 from liveweights.meter.leases import Ask, Grant, LeasesAway, MemoryLeases
 from liveweights.meter.limits import (
+    QUIET,
     QUOTA,
     FindPrice,
     Limiter,
@@ -251,7 +252,7 @@ def tenants(*known: Tenant, **how: Any) -> Limiter:
     return Limiter(
         RateLimits(),
         {},
-        Clock(),
+        how.pop("clock", None) or Clock(),
         find_tenant=by_name.get,
         today=how.pop("today", lambda: NOON),
         **how,
@@ -348,6 +349,51 @@ def test_a_budget_that_is_spent_is_told_once() -> None:
     (spending,) = told
     assert (spending.tenant, spending.currency, spending.used) == ("acme", "EUR", 100)
     assert spending.limit.place == ("tenant acme", "day", NOON - timedelta(hours=13))
+
+
+def test_a_spent_budget_is_told_of_although_another_key_was_quiet() -> None:
+    told: list[Spending] = []
+    key = Client("acme", "a", rights=Rights(budgets=(Budget(period="all", nanos=30),)))
+
+    async def work() -> None:
+        clock = Clock()
+        limiter = tenants(ACME, clock=clock, spent=told.append)
+        permit = await limiter.begin(key)
+        await permit.reserve(10, 30)
+        limits = RateLimits(requests_per_minute=5)
+        limiter.account(Client("other", "quiet", rights=Rights(limits=limits)))
+        clock.now += QUIET + 1
+        limiter._forget(clock())
+        permit.cost = 30
+        permit.close()
+        await limiter.give_back()
+
+    run(work)
+    assert [(one.tenant, one.currency, one.limit.owner) for one in told] == [
+        ("acme", "EUR", "key a")
+    ]
+
+
+def test_what_a_request_uses_counts_although_its_allowance_had_been_quiet() -> None:
+    """It is forgotten while the request waits for its turn, between the door and its first take."""
+
+    async def work() -> None:
+        clock = Clock()
+        limiter = tenants(ACME, clock=clock)
+        client = Client("acme", "a")
+        permit = await limiter.begin(client)
+        clock.now += QUIET + 1
+        limiter._forget(clock())
+        await permit.reserve(10, 60)
+        with pytest.raises(LimitReached):
+            await spend(limiter, client, 41, 0)
+        permit.cost = 60
+        permit.close()
+        await limiter.give_back()
+        (money,) = (await limiter.look(client)).money
+        assert money.holding.total == 60
+
+    run(work)
 
 
 class Away:

@@ -22,6 +22,7 @@ def books(draw: st.DrawFn) -> tuple[list[PriceRow], list[PlanChange]]:
     for number in range(draw(st.integers(0, 8))):
         side = draw(st.sampled_from(["sale", "sale", "cost"]))
         whose = draw(st.sampled_from(["all", "tenant", "plan"])) if side == "sale" else "all"
+        source = draw(st.sampled_from(["operator", "settings"]))
         rows.append(
             PriceRow(
                 id=number + 1,
@@ -30,7 +31,8 @@ def books(draw: st.DrawFn) -> tuple[list[PriceRow], list[PlanChange]]:
                 model=draw(st.none() | names),
                 tenant=draw(names) if whose == "tenant" else None,
                 plan=draw(names) if whose == "plan" else None,
-                source=draw(st.sampled_from(["operator", "settings"])),
+                source=source,
+                withdrawn=source == "settings" and draw(st.booleans()),
                 currency=draw(st.sampled_from(["USD", "EUR"])),
                 input=draw(st.sampled_from([0, 1])),
             )
@@ -62,8 +64,9 @@ def search(
             of_model = [row for row in mine if row.model == wanted]
             for source in ("operator", "settings"):
                 those = [row for row in of_model if row.source == source]
-                if those:
-                    return max(those, key=lambda row: (row.since, row.id))
+                last = max(those, key=lambda row: (row.since, row.id), default=None)
+                if last is not None and not last.withdrawn:
+                    return last
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,13 @@ import psycopg
 import pytest
 
 from liveweights.engines.experts import Experts
-from liveweights.record import archive as archives
-from liveweights.record import read, rollups
-from liveweights.record.archive import ArchiveError, archive, find_due, forget_everywhere, restore
+from liveweights.record import day_files, quarantine, read, rollups
+from liveweights.record.archive import archive, restore, rewrite
+from liveweights.record.archive_rows import Archived, ArchiveError, read_archives
 from liveweights.record.errors import UnknownGeneration
-from liveweights.record.settings import RecordSettings
 from liveweights.record.writer import Writer
 from liveweights.store.database import Connection, open_pool
+from liveweights.store.partitions import ensure
 
 from .rows import make_feedback, make_generation
 from .test_rollups import timed_id
@@ -129,7 +130,7 @@ def test_what_is_written_while_a_day_is_archived_is_not_lost(
     database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(database_dsn)
-    real, calls = archives.write_table, 0
+    real, calls = day_files.write_table, 0
 
     async def slow(conn: Connection, table: str, day: date, file: Path) -> int:
         nonlocal calls
@@ -139,27 +140,9 @@ def test_what_is_written_while_a_day_is_archived_is_not_lost(
             await asyncio.to_thread(record, database_dsn, make_feedback("x", timed_id(DAY, 0)))
         return written
 
-    monkeypatch.setattr(archives, "write_table", slow)
+    monkeypatch.setattr(day_files, "write_table", slow)
     done = ask(database_dsn, lambda conn: archive(conn, DAY.date(), tmp_path))
     assert (done.feedback, calls) == (2 * ROWS + 1, 4)
-
-
-def test_the_policy_takes_old_days_but_none_that_were_brought_back(
-    database_dsn: str, tmp_path: Path
-) -> None:
-    write(database_dsn)
-
-    def due(today: date, days: int) -> list[date]:
-        return ask(database_dsn, lambda c: find_due(c, RecordSettings(days=days), today))
-
-    first, second = DAY.date(), NEXT.date()
-    assert due(date(2026, 2, 12), 0) == []
-    assert due(date(2026, 2, 12), 10) == [first]
-    assert due(date(2026, 2, 13), 10) == [first, second]
-    ask(database_dsn, lambda conn: archive(conn, first, tmp_path))
-    assert due(date(2026, 2, 13), 10) == [second]
-    ask(database_dsn, lambda conn: restore(conn, first, tmp_path))
-    assert due(date(2026, 2, 13), 10) == [second]
 
 
 def test_rollups_of_an_archived_day_cannot_be_rebuilt_away(
@@ -167,7 +150,7 @@ def test_rollups_of_an_archived_day_cannot_be_rebuilt_away(
 ) -> None:
     write(database_dsn)
     before = dump(database_dsn)["rollups"]
-    ask(database_dsn, lambda conn: archive(conn, DAY.date(), None))
+    ask(database_dsn, lambda conn: archive(conn, DAY.date(), tmp_path, keep=False))
     with pytest.raises(psycopg.errors.RaiseException, match="2026-02-01 are archived"):
         ask(database_dsn, rollups.rebuild)
     later = datetime(2026, 2, 2, tzinfo=UTC)
@@ -179,7 +162,7 @@ def test_what_cannot_be_archived_or_restored_says_why(database_dsn: str, tmp_pat
     write(database_dsn)
     day = DAY.date()
 
-    def bring() -> archives.Archived:
+    def bring() -> Archived:
         return ask(database_dsn, lambda conn: restore(conn, day, tmp_path))
 
     with pytest.raises(ArchiveError, match="no rows of 2020-01-01"):
@@ -199,22 +182,159 @@ def test_what_cannot_be_archived_or_restored_says_why(database_dsn: str, tmp_pat
     bring()
     with pytest.raises(ArchiveError, match="is in Postgres since"):
         bring()
-    ask(database_dsn, lambda conn: archive(conn, day, None))
+    ask(database_dsn, lambda conn: archive(conn, day, tmp_path, keep=False))
     with pytest.raises(ArchiveError, match="dropped without a file"):
         bring()
 
 
-def test_a_user_is_forgotten_in_the_files_too(database_dsn: str, tmp_path: Path) -> None:
+def write_late(dsn: str, *numbers: int) -> None:
+    """Answers of the first day that come now, one reaction each."""
+    for number in numbers:
+        id = timed_id(DAY, number)
+        record(dsn, make_generation(id, created_at=DAY), make_feedback(f"late{number}", id))
+
+
+def count_rows(folder: Path) -> dict[str, int]:
+    pq = pytest.importorskip("pyarrow.parquet")
+    return {file.name: pq.read_metadata(file).num_rows for file in sorted(folder.iterdir())}
+
+
+def test_two_processes_archive_a_day_once(database_dsn: str, tmp_path: Path) -> None:
     write(database_dsn)
-    for day in (DAY.date(), NEXT.date()):
-        ask(database_dsn, lambda conn, day=day: archive(conn, day, tmp_path))
-    found, brought = ask(
-        database_dsn, lambda conn: forget_everywhere(conn, "default", "ada", tmp_path)
-    )
-    assert (found.generations, brought) == (5, [DAY.date(), NEXT.date()])
-    assert dump(database_dsn)["generations"] == []
-    for day in (DAY.date(), NEXT.date()):
-        ask(database_dsn, lambda conn, day=day: restore(conn, day, tmp_path))
-    users = [row[16] for row in dump(database_dsn)["generations"]]
-    assert users == ["bob"] * 5
+
+    async def both() -> Sequence[Archived | BaseException]:
+        pool = await open_pool(database_dsn)
+
+        async def one() -> Archived:
+            async with pool.connection() as conn:
+                return await archive(conn, DAY.date(), tmp_path)
+
+        try:
+            return await asyncio.gather(one(), one(), return_exceptions=True)
+        finally:
+            await pool.close()
+
+    first, second = sorted(asyncio.run(both()), key=lambda one: isinstance(one, ArchiveError))
+    assert isinstance(first, Archived)
+    assert "no rows of 2026-02-01" in str(second)
+    assert [*count_rows(tmp_path).values()] == [2 * ROWS, ROWS]
+    back = ask(database_dsn, lambda conn: restore(conn, DAY.date(), tmp_path))
+    assert (back.generations, back.feedback) == (ROWS, 2 * ROWS)
+
+
+def test_late_rows_go_to_further_files_and_come_back_with_the_others(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    write(database_dsn)
+    day = DAY.date()
+    ask(database_dsn, lambda conn: archive(conn, day, tmp_path))
+    first = count_rows(tmp_path)
+    write_late(database_dsn, 77)
+    done = ask(database_dsn, lambda conn: archive(conn, day, tmp_path))
+    assert (done.generations, done.feedback) == (ROWS + 1, 2 * ROWS + 1)
+    write_late(database_dsn, 78, 0)  # 0 is in the first files already: a writer was killed
+    done = ask(database_dsn, lambda conn: archive(conn, day, tmp_path))
+    late = {"2026-02-01.feedback.2.parquet": 1, "2026-02-01.generations.2.parquet": 1}
+    later = {"2026-02-01.feedback.3.parquet": 2, "2026-02-01.generations.3.parquet": 2}
+    assert count_rows(tmp_path) == first | late | later
+    assert sorted(done.files) == sorted(first | late | later)
+    write_late(database_dsn, 79)
+    ask(database_dsn, lambda conn: restore(conn, day, tmp_path))
+    ids = [row[0] for row in dump(database_dsn)["generations"] if row[1].date() == day]
+    numbers = [0, 1, 2, 3, 4, 77, 78, 79]
+    assert len(ids) == len(set(ids)) == len(numbers)
+    assert len(dump(database_dsn)["feedback_keys"]) == 4 * ROWS + 4
+    # Whole again, in the first files alone.
+    done = ask(database_dsn, lambda conn: archive(conn, day, tmp_path))
+    assert (done.generations, done.feedback) == (ROWS + 3, 2 * ROWS + 4)
+    assert count_rows(tmp_path) == {
+        "2026-02-01.feedback.parquet": 2 * ROWS + 4,
+        "2026-02-01.generations.parquet": ROWS + 3,
+    }
+
+
+def test_an_answer_from_quarantine_does_not_cost_its_day(database_dsn: str, tmp_path: Path) -> None:
+    with psycopg.connect(database_dsn) as conn:
+        conn.execute("alter table generations add constraint nope check (output <> 'poison')")
+    write(database_dsn)
+    id = timed_id(DAY, 77)
+    record(database_dsn, make_generation(id, created_at=DAY, output="poison"))
+    with psycopg.connect(database_dsn) as conn:
+        conn.execute("alter table generations drop constraint nope")
+    ask(database_dsn, lambda conn: archive(conn, DAY.date(), tmp_path))
+
+    async def retry(conn: Connection) -> tuple[int, int]:
+        await conn.set_autocommit(True)
+        return await quarantine.retry(conn)
+
+    assert ask(database_dsn, retry) == (1, 0)
+    done = ask(database_dsn, lambda conn: archive(conn, DAY.date(), tmp_path))
+    assert done.generations == ROWS + 1
+    ask(database_dsn, lambda conn: restore(conn, DAY.date(), tmp_path))
     assert ask(database_dsn, rollups.differences) == []
+    kept = ask(database_dsn, lambda conn: read.generation(conn, id))
+    assert kept is not None
+
+
+def test_late_rows_are_dropped_beside_files_that_stay(database_dsn: str, tmp_path: Path) -> None:
+    write(database_dsn)
+    day = DAY.date()
+    before = ask(database_dsn, lambda conn: archive(conn, day, tmp_path))
+    write_late(database_dsn, 77)
+    assert ask(database_dsn, lambda c: archive(c, day, tmp_path, keep=False)) == before
+    ask(database_dsn, lambda conn: restore(conn, day, tmp_path))
+    # For good means: no copy stays that nothing names.
+    gone = ask(database_dsn, lambda c: archive(c, day, tmp_path, keep=False))
+    assert (gone.generations, gone.files, [*tmp_path.iterdir()]) == (ROWS, {}, [])
+    write_late(database_dsn, 77)
+    gone = ask(database_dsn, lambda c: archive(c, day, tmp_path, keep=False))
+    assert (gone.generations, gone.files) == (ROWS + 1, {})
+
+
+def test_an_empty_partition_of_an_archived_day_makes_no_files(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    write(database_dsn)
+    before = ask(database_dsn, lambda conn: archive(conn, DAY.date(), tmp_path))
+    files = count_rows(tmp_path)
+    ask(database_dsn, lambda conn: ensure(conn, [DAY.date()]))
+    assert ask(database_dsn, lambda conn: archive(conn, DAY.date(), tmp_path)) == before
+    assert count_rows(tmp_path) == files
+
+
+def test_a_writer_that_knew_the_day_before_it_went_makes_it_anew(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    write(database_dsn)
+    late = timed_id(DAY, 78)
+
+    async def main() -> None:
+        pool = await open_pool(database_dsn)
+        async with Writer(pool, linger=0.0) as writer:
+            await writer.add_generation(make_generation(timed_id(DAY, 77), created_at=DAY))
+            await writer.flush()
+            async with pool.connection() as conn:
+                await archive(conn, DAY.date(), tmp_path)
+            await writer.add_generation(make_generation(late, created_at=DAY))
+            await writer.add_feedback(make_feedback("late", late))
+        await pool.close()
+
+    asyncio.run(main())
+    assert ask(database_dsn, lambda conn: read.generation(conn, late)) is not None
+    assert ask(database_dsn, quarantine.count) == 0
+
+
+def test_the_files_of_a_day_that_is_back_are_written_anew(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    write(database_dsn)
+    day = DAY.date()
+    ask(database_dsn, lambda conn: archive(conn, day, tmp_path))
+    with pytest.raises(ArchiveError, match="is not in Postgres"):
+        ask(database_dsn, lambda conn: rewrite(conn, day, tmp_path))
+    back = ask(database_dsn, lambda conn: restore(conn, day, tmp_path))
+    write_late(database_dsn, 77)
+    done = ask(database_dsn, lambda conn: rewrite(conn, day, tmp_path))
+    assert (done.generations, done.restored_at) == (ROWS + 1, back.restored_at)
+    assert count_rows(tmp_path)["2026-02-01.generations.parquet"] == ROWS + 1
+    assert ask(database_dsn, read_archives) == [done]

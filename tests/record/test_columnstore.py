@@ -16,13 +16,14 @@ from liveweights.gate.drafts import keep_drafts, read_drafts
 from liveweights.insight.catalogue import QUESTIONS
 from liveweights.insight.window import make_window
 from liveweights.learn.rewards import RewardMap
-from liveweights.record import read, rollups, window
+from liveweights.record import quarantine, read, rollups, window
 from liveweights.record.archive import archive, restore
 from liveweights.record.batch import Fate, find_new, prepare, store
 from liveweights.record.binary import encode
 from liveweights.record.feedback import Feedback
 from liveweights.record.forget import Forgotten, forget
 from liveweights.record.generation import Generation
+from liveweights.record.refused import refused_feedback
 from liveweights.store.columnstore import close_days
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of, ensure
@@ -226,8 +227,21 @@ def test_a_closed_day_is_archived_and_brought_back(
     assert ask_alone(columns_dsn, answers) == ask_alone(plain_dsn, answers) == before
     assert ask_alone(columns_dsn, close) == 1
     assert ask_alone(columns_dsn, answers) == before
-    dropped = ask_alone(columns_dsn, lambda conn: archive(conn, day, None))
+    dropped = ask_alone(columns_dsn, lambda conn: archive(conn, day, tmp_path, keep=False))
     assert (dropped.generations, dropped.files) == (one.generations, {})
+
+
+def test_feedback_comes_out_of_quarantine_for_closed_days(columns_dsn: str) -> None:
+    ask_alone(columns_dsn, close)
+    said = make_feedback("late", GENERATIONS[0].id, tenant=GENERATIONS[0].tenant)
+
+    async def retry(conn: Connection) -> tuple[int, int]:
+        await conn.commit()
+        await conn.set_autocommit(True)
+        await quarantine.keep(conn, refused_feedback(said, None, ValueError("then")))
+        return await quarantine.retry(conn)
+
+    assert ask_alone(columns_dsn, retry) == (1, 0)
 
 
 def test_a_cycle_claims_and_reads_closed_days(columns_dsn: str, plain_dsn: str) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from liveweights import bounds
 from liveweights.meter.ledger import Ledger
-from liveweights.record.archive import read_archives
+from liveweights.record.archive_rows import read_archives
 from liveweights.record.batch import FIND
 from liveweights.record.clean import InvalidRow
 from liveweights.record.errors import ConflictingFeedback
@@ -45,7 +45,7 @@ async def check_days(pool: Pool, days: Iterable[date]) -> None:
     """Raises ImportRefused where the rows of one of ``days`` are archived: a day leaves Postgres
     as a whole, and comes back so."""
     async with pool.connection() as conn:
-        gone = {one.day for one in await read_archives(conn) if one.restored_at is None}
+        gone = {one.day for one in await read_archives(conn) if one.is_away}
     if found := sorted(gone & set(days)):
         raise ImportRefused(
             f"the rows of {', '.join(map(str, found))} are archived: bring the days back with "
@@ -69,7 +69,7 @@ async def write_logs(
         gone = await read_forgotten(conn)
     # What the operator has is taken, however much it is.
     ledger = Ledger(imported=True)
-    async with Writer(pool, charge=ledger, most_feedback=bounds.COUNT) as writer:
+    async with Writer(pool, charge=ledger, imported=True, most_feedback=bounds.COUNT) as writer:
         done, left = 0, iter(lines)
         while piece := list(islice(left, PIECE)):
             await _write(pool, writer, list(_kept(piece, gone, imported)), imported)

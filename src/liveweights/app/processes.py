@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 async def run_worker(place: Place, report: Report) -> None:
     from liveweights.app.learners import Learners
-    from liveweights.record.archive import keep_archiving
+    from liveweights.record.archive_upkeep import keep_archiving
 
     pool = await open_pool(place.dsn)
     api, record = place.config.api, place.config.record

@@ -27,7 +27,8 @@ from liveweights.cli.context import (
 from liveweights.cli.output import say, show, show_json
 from liveweights.config import Config
 from liveweights.record import archive as archives
-from liveweights.record.archive import Archived, ArchiveError
+from liveweights.record.archive_rows import Archived, ArchiveError, read_archives
+from liveweights.record.archive_upkeep import find_due
 from liveweights.record.parquet import ParquetUnavailable
 from liveweights.release import aliases
 from liveweights.store.database import Connection
@@ -53,11 +54,11 @@ def archive(
     """Write days that are over to Parquet files and take their rows out of Postgres.
 
     Rollups stay, so every question that they answer is answered as before. DuckDB, pandas and
-    Spark read the files: select * from 'runs/home/archive/*.generations.parquet'.
+    Spark read the files: select * from 'runs/home/archive/*.generations*.parquet'.
     """
     settings = read_config(config, home)
     record = settings.record
-    folder = record.archive_folder(home.resolve()) if record.archive else None
+    folder = record.archive_folder(home.resolve())
     given = [_day(text) for text in days or []]
 
     async def also(conn: Connection, gone: Archived) -> None:
@@ -66,15 +67,15 @@ def archive(
 
     async def work(conn: Connection) -> list[Archived]:
         today = datetime.now(UTC).date()
-        chosen = given or await archives.find_due(conn, record, today)
+        chosen = given or await find_due(conn, record, today)
         if late := [day for day in chosen if day >= today]:
             raise ArchiveError(f"{late[0]} is not over")
-        return [await archives.archive(conn, day, folder, also=also) for day in chosen]
+        return [
+            await archives.archive(conn, day, folder, keep=record.archive, also=also)
+            for day in chosen
+        ]
 
-    if listed:
-        archived = query(settings, home, archives.read_archives)
-    else:
-        archived = _write(settings, home, work)
+    archived = query(settings, home, read_archives) if listed else _write(settings, home, work)
     _show(archived, as_json)
     if not (listed or as_json or given or record.days):
         say("[record] days is 0: days stay in Postgres until they are named here")
@@ -91,15 +92,12 @@ def restore(
     folder = settings.record.archive_folder(home.resolve())
     chosen = [_day(text) for text in days]
 
-    async def bring(conn: Connection, day: date) -> Archived:
-        async with conn.transaction():
-            back = await archives.restore(conn, day, folder)
-            details = {"generations": back.generations, "files": [*back.files]}
-            await note(conn, Event("restore day", f"{day}", details))
-        return back
+    async def also(conn: Connection, back: Archived) -> None:
+        details = {"generations": back.generations, "files": [*back.files]}
+        await note(conn, Event("restore day", f"{back.day}", details))
 
     async def work(conn: Connection) -> list[Archived]:
-        return [await bring(conn, day) for day in chosen]
+        return [await archives.restore(conn, day, folder, also=also) for day in chosen]
 
     _show(_write(settings, home, work), as_json)
 

@@ -27,12 +27,14 @@ from liveweights.cli.context import (
     write,
 )
 from liveweights.cli.output import say, show, show_json
-from liveweights.insight.window import WindowError, parse_time
+from liveweights.insight.window import NOW, WindowError, parse_time
 from liveweights.meter.exports import (
     METERS,
     STRIPE,
+    ExportError,
     cloud_event,
     read_charges,
+    settle_until,
     stripe_row,
 )
 from liveweights.meter.ledger_days import OPENING, SealedDay, close_days, read_days
@@ -143,10 +145,13 @@ def export(
     form: Annotated[
         Form, typer.Argument(help="CloudEvents, one a line, or a CSV file of meter events.")
     ],
-    since: Annotated[str, typer.Option(help="90m, 12h, 7d, 2w ago, or a date or time (UTC).")] = (
-        "1d"
-    ),
-    until: Annotated[str, typer.Option(help="As --since; before this.")] = "now",
+    since: Annotated[
+        str,
+        typer.Option(help="Booked since: 90m, 12h, 7d, 2w ago, or a date or time (UTC)."),
+    ] = "1d",
+    until: Annotated[
+        str, typer.Option(help="As --since; booked before this, which may not be to come.")
+    ] = NOW,
     tenant: Annotated[str | None, typer.Option(help="One tenant; default: all.")] = None,
     event_name: Annotated[str, typer.Option(help="The name of the meter at Stripe.")] = (
         "liveweights"
@@ -158,7 +163,12 @@ def export(
     home: Home = HOME,
     config: Settings = None,
 ) -> None:
-    """Print every charge of a time for another billing system, which counts each id once."""
+    """Print every charge that was booked in a time, for another billing system.
+
+    An answer is booked when it ends, or later where the database was away. Exports that follow one
+    another, each --since the --until of the one before, have each charge exactly once; the end of
+    this one is printed to stderr.
+    """
     now = datetime.now(UTC)
     try:
         start, end = parse_time(since, now), parse_time(until, now)
@@ -168,19 +178,25 @@ def export(
         raise refuse(f"{meter[:50]!r} is no meter; there are {', '.join(METERS)}")
     ids = _customers(customers)
 
-    async def run(conn: Connection) -> None:
-        charges = read_charges(conn, start, end, tenant)
+    async def run(conn: Connection) -> datetime:
+        settled = await settle_until(conn, None if until == NOW else end)
+        charges = read_charges(conn, start, settled, tenant)
         if form == "openmeter":
             async for charge in charges:
                 print(escape_json(json.dumps(cloud_event(charge))))
-            return
+            return settled
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(STRIPE)
         async for charge in charges:
             if row := stripe_row(charge, event_name, meter, ids):
                 writer.writerow(row)
+        return settled
 
-    query(read_config(config, home), home, run)
+    try:
+        settled = query(read_config(config, home), home, run)
+    except ExportError as error:
+        raise refuse(str(error)) from error
+    say(f"all that was booked before {settled.astimezone(UTC).isoformat()} is there", err=True)
 
 
 def _customers(file: Path | None) -> dict[str, str]:

@@ -164,9 +164,9 @@ def list_plans(home: Home = HOME, config: Settings = None, as_json: Json = False
 
 
 def _is_past(price: PriceRow, among: list[PriceRow], now: datetime) -> bool:
-    """Whether another one has taken its place."""
+    """Whether another one has taken its place, or it says that none has."""
     place = _place(price)
-    return any(
+    return (price.withdrawn and price.since <= now) or any(
         _place(other) == place
         and (price.since, price.id) < (other.since, other.id)
         and other.since <= now
@@ -181,6 +181,8 @@ def _place(price: PriceRow) -> tuple[object, ...]:
 def _shown(price: PriceRow) -> dict[str, Any]:
     whose = price.tenant or (f"plan {price.plan}" if price.plan is not None else "everybody")
     said = f"{price.currency} {show_price(price)}"
+    if price.withdrawn:
+        said = "withdrawn"
     if price.withheld == "charged":
         said += "; also what is not shown"
     return {

@@ -10,6 +10,7 @@ from liveweights.access.audit import Event
 from liveweights.access.commands import note
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse, write
 from liveweights.cli.output import say, show_json
+from liveweights.meter.ledger import Ledger
 from liveweights.record import quarantine as table
 from liveweights.record.quarantine import Kept
 from liveweights.store.database import Connection
@@ -43,7 +44,9 @@ def quarantine(
         if retry:
             if count := await table.count(conn):  # each row is a transaction
                 await note(conn, Event("retry quarantine", "quarantine", {"rows": count}))
-            done["stored"], done["refused_again"] = await table.retry(conn)
+            done["stored"], done["refused_again"] = await table.retry(
+                conn, charge=Ledger(), charge_imported=Ledger(imported=True)
+            )
         if drop:
             async with conn.transaction():
                 wanted = numbers or [row.number for row in await table.read(conn)]

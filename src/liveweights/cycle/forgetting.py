@@ -14,9 +14,9 @@ from pathlib import Path
 from liveweights.cycle import ledger
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.restarting import clear, is_clear, unlearning_folder, work_folder
-from liveweights.record.archive import forget_everywhere
 from liveweights.record.clean import clip_person
 from liveweights.record.forget import Forgotten, Traces
+from liveweights.record.forgotten_files import forget_everywhere
 from liveweights.record.leftovers import drop_spilled
 from liveweights.store.database import Also, Connection
 from liveweights.store.erasure import erase
@@ -71,8 +71,8 @@ async def forget_user(
         if also is not None:
             await also(conn)
 
-    forgotten, brought = await forget_everywhere(conn, tenant, user, archive, also=end_cycles)
-    left: list[str] = []
+    done = await forget_everywhere(conn, tenant, user, archive, also=end_cycles)
+    left = [*done.left]
     for cycle in restarted:
         left += await _take_back(conn, home, cycle)
     cycles = {cycle for one in traces for cycle in one.cycles} - {one.id for one in restarted}
@@ -84,7 +84,7 @@ async def forget_user(
     left += await asyncio.to_thread(drop_spilled, home / "spill", owner, PATIENCE)
     if is_embedded:
         left += await _erase(conn, {day for one in traces for day in one.days})
-    return Done(forgotten, brought, [cycle.id for cycle in restarted], left)
+    return Done(done.forgotten, done.days, [cycle.id for cycle in restarted], left)
 
 
 async def _take_back(conn: Connection, home: Path, cycle: Cycle) -> list[str]:

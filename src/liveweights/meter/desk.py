@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from liveweights.meter.holdings import Holding
-from liveweights.meter.leases import Ask, Grant, LeasesAway, LeaseStore, Limit, MemoryLeases
+from liveweights.meter.leases import Ask, Grant, LeasesAway, LeaseStore, MemoryLeases
 
 log = logging.getLogger(__name__)
 
-Warn = Callable[[Limit, Grant], None]
+Warn = Callable[[Holding, Grant], None]
 
 
 class Desk:
@@ -122,4 +122,4 @@ class Desk:
         for (holding, ask), grant in zip(asks.items(), grants, strict=True):
             holding.granted(ask, grant, asked_at=asked_at, now=now)
             if grant.warn:
-                self._warn(ask.limit, grant)
+                self._warn(holding, grant)

@@ -7,6 +7,7 @@ import logging
 from types import TracebackType
 from typing import Self
 
+import msgspec
 import psycopg
 
 from liveweights.meter.key_rows import read_sealed
@@ -30,7 +31,8 @@ class Directory:
 
     Once entered, everything has been read. A change is heard of at once (NOTIFY), so that a key
     which is revoked opens nothing more within a second. While the database is away, what was last
-    known holds.
+    known holds. A key whose row cannot be read opens nothing; of such a tenant what was last known
+    holds, and where nothing is, its keys open nothing.
     """
 
     def __init__(self, pool: Pool, dsn: str, keys: Keys) -> None:
@@ -78,6 +80,10 @@ class Directory:
                 log.warning("keys and tenants cannot be read again: %s", error)
                 notice = ""
                 await asyncio.sleep(RETRY_SECONDS)
+            except psycopg.Error:
+                # Whatever it was, the next change has to be heard, and all is read again anyway.
+                log.exception("keys and tenants cannot be read")
+                return
 
     async def _read(self, notice: str) -> None:
         """What ``key ID`` or ``tenant NAME`` says has changed; everything for an empty one."""
@@ -85,13 +91,30 @@ class Directory:
         # One after the other: what was read before a change must not replace what was read after.
         async with self._reading, self._pool.connection() as conn:
             if kind == "key":
-                self.keys.update([name], await read_sealed(conn, [name]))
+                self.keys.update([name], await read_sealed(conn, [name], unreadable=_tell_of_key))
             elif kind == "tenant":
                 await self._read_tenants(conn, [name])
             else:
                 await self._read_tenants(conn, None)
-                self.keys.replace(await read_sealed(conn))
+                self.keys.replace(await read_sealed(conn, unreadable=_tell_of_key))
 
     async def _read_tenants(self, conn: Connection, names: list[str] | None) -> None:
-        found = {one.name: one for one in await read_tenants(conn, names)}
-        self.tenants = found if names is None else self.tenants | found
+        lost: list[str] = []
+
+        def tell(name: str, error: msgspec.ValidationError) -> None:
+            lost.append(name)
+            if name in self.tenants:
+                log.error("the tenant %s is taken as it was, it cannot be read: %s", name, error)
+            else:
+                log.error("keys of the tenant %s open nothing, it cannot be read: %s", name, error)
+
+        found = {one.name: one for one in await read_tenants(conn, names, unreadable=tell)}
+        kept = {name: self.tenants[name] for name in lost if name in self.tenants}
+        others = self.tenants if names is not None else {}
+        closed = self.keys.closed - set(names) if names is not None else frozenset[str]()
+        self.keys.closed = closed | (set(lost) - kept.keys())
+        self.tenants = others | kept | found
+
+
+def _tell_of_key(id: str, error: msgspec.ValidationError) -> None:
+    log.error("the key %s opens nothing, its row cannot be read: %s", id, error)

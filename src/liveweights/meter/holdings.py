@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from liveweights.meter.leases import MINUTE, TERM, Ask, Grant, Limit
 
@@ -12,6 +13,14 @@ KEPT = 4
 """How many times that is kept; what is beyond it goes back."""
 
 
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """Whose money it is, and in which currency."""
+
+    tenant: str
+    currency: str
+
+
 class Holding:
     """``held`` is leased; of that ``reserved`` is what running requests may use, and ``used`` what
     requests have used since it was last said. Times are in seconds on the process's own clock."""
@@ -19,10 +28,13 @@ class Holding:
     __slots__ = (
         *("limit", "held", "reserved", "used", "lately", "until"),
         *("rest", "others", "total", "told_at", "refused", "refused_until"),
+        *("payer", "__weakref__"),
     )
 
     def __init__(self, limit: Limit, now: float) -> None:
         self.limit = limit
+        self.payer: Payer | None = None
+        """Of a tenant's money, who is told when most of it is spent."""
         self.held = 0
         self.reserved = 0
         self.used = 0

@@ -11,10 +11,10 @@ import msgspec
 from msgspec import Meta
 from psycopg.types.json import Jsonb
 
-from liveweights.meter.price_rows import check_currency
+from liveweights.meter.price_rows import check_currency, reserve_prices
 from liveweights.meter.rights import EVERYTHING, Rights
 from liveweights.meter.secret import PREFIX, Stored, id_of, make_id, make_key, seal, visible
-from liveweights.meter.tenants import read_tenant
+from liveweights.meter.tenants import Unreadable, read_tenant
 from liveweights.store.database import Connection
 
 KeyName = Annotated[str, Meta(pattern=r"^[^\x00]*$", max_length=128)]
@@ -89,6 +89,7 @@ async def create_key(
 ) -> tuple[KeyRow, str]:
     """The row and the key, which nobody can be told again. Raises TenantError, CurrencyError."""
     async with conn.transaction():
+        await reserve_prices(conn)
         await read_tenant(conn, tenant, lock=True)
         for _ in range(ATTEMPTS):
             id = make_id()
@@ -145,8 +146,15 @@ async def read_key(conn: Connection, key: str) -> KeyRow:
     return await _read(conn, _id(key), lock=False)
 
 
-async def read_sealed(conn: Connection, ids: Sequence[str] | None = None) -> list[SealedKey]:
-    """Of these ids, or all."""
+async def read_sealed(
+    conn: Connection,
+    ids: Sequence[str] | None = None,
+    *,
+    unreadable: Unreadable | None = None,
+) -> list[SealedKey]:
+    """Of these ids, or all. ``unreadable`` is told of rows that another version or somebody's SQL
+    has written and this one does not know how to read; they are left out. Without it they raise
+    msgspec.ValidationError."""
     cursor = await conn.execute(
         f"select {_COLUMNS}, {_SECRETS} from api_keys"
         " where %(ids)s::text[] is null or id = any(%(ids)s)".encode(),
@@ -155,7 +163,14 @@ async def read_sealed(conn: Connection, ids: Sequence[str] | None = None) -> lis
     found: list[SealedKey] = []
     for *shown, salt, hash, previous_salt, previous_hash in await cursor.fetchall():
         previous = None if previous_hash is None else Stored(previous_salt, previous_hash)
-        found.append(SealedKey(_row(shown), Stored(salt, hash), previous))
+        try:
+            row = _row(shown)
+        except msgspec.ValidationError as error:
+            if unreadable is None:
+                raise
+            unreadable(shown[0], error)
+        else:
+            found.append(SealedKey(row, Stored(salt, hash), previous))
     return found
 
 

@@ -91,6 +91,8 @@ class Keys:
             if (name := digest_of(key))
         }
         self._stored: dict[str, Key] = {}
+        self.closed: frozenset[str] = frozenset()
+        """Tenants whose keys open nothing: what they may spend cannot be read."""
 
     def __bool__(self) -> bool:
         """Whether every request needs one."""
@@ -116,6 +118,8 @@ class Keys:
         key = short or self._stored.get(id or "") or NO_KEY
         now = self._clock()
         if not (key.fits(given, now) and given and key is not NO_KEY):
+            return None
+        if key.tenant in self.closed:
             return None
         key.check(now)
         return Client(key.tenant, key.name, rights=key.rights)

@@ -47,7 +47,8 @@ class Limit:
 @dataclass(frozen=True, slots=True)
 class Pool:
     """``rest`` is below 0 where more was used than there was. ``at``: when what comes back was
-    last counted, in seconds of Unix time. ``warned``: that most of it is spent has been said."""
+    last counted, in seconds of Unix time. ``warned``: it has been said that most is spent, of as
+    much as it is now."""
 
     most: int
     rest: int
@@ -145,9 +146,10 @@ def exchange(
     if held:
         left[me] = Lease(held, now + TERM)
     used = pool.used + ask.used
-    warn = limit.kind == "money" and not pool.warned and used > 0 and used >= warn_at * limit.most
-    changed = Pool(limit.most, rest, at, used, pool.warned or warn)
-    return changed, left, Grant(held, rest, others, used, at, warn)
+    # A budget that was raised since it was warned of is warned of again when most of it is spent.
+    due = limit.kind == "money" and used > 0 and used >= warn_at * limit.most
+    changed = Pool(limit.most, rest, at, used, warned=due)
+    return changed, left, Grant(held, rest, others, used, at, warn=due and not pool.warned)
 
 
 def _come_back(

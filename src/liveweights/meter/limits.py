@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
+from weakref import WeakValueDictionary
 
 from liveweights.meter.allotments import (
     NO_CURRENCY,
@@ -21,7 +22,7 @@ from liveweights.meter.allotments import (
 from liveweights.meter.budgets import Budget
 from liveweights.meter.charges import Counted, assess, bound_cost, cost_of
 from liveweights.meter.desk import Desk
-from liveweights.meter.holdings import Holding
+from liveweights.meter.holdings import Holding, Payer
 from liveweights.meter.keys import Client
 from liveweights.meter.leases import MINUTE, Grant, LeaseStore, Limit, MemoryLeases, wait_for
 from liveweights.meter.money import show_money
@@ -199,7 +200,7 @@ class Permit:
         purse, self._purse = self._purse, None
         if purse is not None:
             for money in purse.account.money:
-                money.holding.settle(purse.reserved, purse.cost)
+                self._limiter.settle(money.holding, purse.reserved, purse.cost)
 
     def headers(self) -> Headers:
         return self._account.headers(self._limiter.clock())
@@ -207,11 +208,11 @@ class Permit:
     def close(self) -> None:
         """The request has ended: what it has not used is given back."""
         if holding := self._account.by_name.get("concurrency"):
-            holding.settle(1, 0)
+            self._limiter.settle(holding, 1, 0)
         if holding := self._account.by_name.get("tokens"):
-            holding.settle(self.reserved, self.used)
+            self._limiter.settle(holding, self.reserved, self.used)
         for money in self._account.money:
-            money.holding.settle(self._money, self.cost)
+            self._limiter.settle(money.holding, self._money, self.cost)
         self._leave_purse()
 
 
@@ -263,6 +264,8 @@ class Limiter:
         self._accounts: dict[tuple[str, str], Account] = {}
         self._purses: dict[tuple[str, Budgets], Account] = {}
         self._holdings: dict[object, Holding] = {}
+        # Of a place there is one holding for as long as a request that is under way has it.
+        self._known = WeakValueDictionary[object, Holding]()
         self._unlimited = Account(None, Rights(), "", None)
 
     async def begin(self, client: Client) -> Permit:
@@ -277,7 +280,7 @@ class Limiter:
         ]
         await self.take(account, takes)
         if holding := account.by_name.get("requests"):
-            holding.settle(1, 1)
+            self.settle(holding, 1, 1)
         return Permit(self, account, client.tenant)
 
     async def charge(
@@ -287,7 +290,7 @@ class Limiter:
         account = self.account(client)
         if holding := account.by_name.get(name):
             await self.take(account, [Take(holding, amount, holding.need(amount))])
-            holding.settle(amount, amount)
+            self.settle(holding, amount, amount)
 
     async def take(self, account: Account, takes: Sequence[Take]) -> None:
         """All of it or nothing. Raises LimitReached, LeasesAway."""
@@ -308,6 +311,7 @@ class Limiter:
             await asyncio.sleep(pause)
         for one in takes:
             one.holding.take(one.amount)
+            self._holdings[one.holding.limit.place] = one.holding
 
     def _short(self, takes: Sequence[Take]) -> list[Take]:
         """What this process does not have."""
@@ -343,7 +347,9 @@ class Limiter:
         for limit in allotment.limits:
             account.by_name[limit.name] = self._holding(limit)
         for limit, ends in allotment.money:
-            account.money.append(Money(self._holding(limit), ends))
+            holding = self._holding(limit)
+            holding.payer = Payer(client.tenant, allotment.currency)
+            account.money.append(Money(holding, ends))
         self._accounts[client.tenant, client.key] = account
         return account
 
@@ -367,14 +373,20 @@ class Limiter:
         return list_limits(client, tenant, default, self._today())
 
     def _holding(self, limit: Limit) -> Holding:
-        holding = self._holdings.get(limit.place)
+        holding = self._known.get(limit.place)
         if holding is None:
-            holding = self._holdings[limit.place] = Holding(limit, self.clock())
+            holding = self._known[limit.place] = Holding(limit, self.clock())
         elif holding.limit.most != limit.most:
             holding.rest += limit.most - holding.limit.most
             holding.limit = limit
             holding.refused_until = -math.inf
+        self._holdings[limit.place] = holding
         return holding
+
+    def settle(self, holding: Holding, reserved: int, used: int) -> None:
+        """A request that had ``reserved`` has ended, and has ``used`` so much."""
+        holding.settle(reserved, used)
+        self._holdings[holding.limit.place] = holding  # it may have been quiet for long
 
     async def look(self, client: Client) -> Account:
         """The account, with what others have used of it until now. Raises LeasesAway."""
@@ -418,13 +430,10 @@ class Limiter:
         ]
         await self._desk.report(holdings, give_back=True)
 
-    def _warn(self, limit: Limit, grant: Grant) -> None:
-        if self._spent is None:
-            return
-        for (tenant, _), account in self._accounts.items():
-            if any(money.holding.limit.place == limit.place for money in account.money):
-                self._spent(Spending(tenant, account.currency, limit, grant.used))
-                return
+    def _warn(self, holding: Holding, grant: Grant) -> None:
+        payer = holding.payer
+        if self._spent is not None and payer is not None:
+            self._spent(Spending(payer.tenant, payer.currency, holding.limit, grant.used))
 
     def _refusal(self, account: Account, lacking: Take) -> LimitReached:
         holding, needed = lacking.holding, lacking.needed

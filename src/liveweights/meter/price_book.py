@@ -53,7 +53,7 @@ NOTHING_HELD = Held(None, None)
 class PriceBook:
     """All prices and plans that there are. The most particular price holds: one for the tenant,
     else for its plan, else for everybody; of these one for the model, else for all models; of
-    these the operator's; of these the latest."""
+    these the operator's; of these the latest. What a source has withdrawn holds no longer."""
 
     def __init__(self, prices: Iterable[PriceRow] = (), plans: Iterable[PlanChange] = ()) -> None:
         self.prices = tuple(prices)
@@ -89,6 +89,10 @@ class PriceBook:
             (p for p in paid if p is not None and p.currency != currency and not p.is_nothing), None
         )
 
+    def list_costs(self, at: datetime) -> list[PriceRow]:
+        """What upstreams ask at that time, also where something more particular holds."""
+        return _latest(p for p in self.prices if p.side == "cost" and p.since <= at)
+
     def _draw(self, tenant: str, model: str) -> Timeline:
         fitting = [
             price
@@ -114,7 +118,15 @@ def _best(prices: Iterable[PriceRow], side: Side, plan: str, at: datetime) -> Pr
         for price in prices
         if price.side == side and price.since <= at and price.plan in (None, plan)
     )
-    return max(holding, key=_rank, default=None)
+    return max(_latest(holding), key=_rank, default=None)
+
+
+def _latest(prices: Iterable[PriceRow]) -> list[PriceRow]:
+    """What each source says last of a model and of whoever pays; nothing where it has withdrawn."""
+    latest: dict[tuple[object, ...], PriceRow] = {}
+    for price in sorted(prices, key=lambda price: (price.since, price.id)):
+        latest[price.source, price.model, price.tenant, price.plan] = price
+    return [price for price in latest.values() if not price.withdrawn]
 
 
 def _rank(price: PriceRow) -> tuple[int, bool, bool, int, int]:

@@ -17,7 +17,7 @@ it before it says what an answer costs."""
 _NAMES: tuple[LiteralString, ...] = (
     *("id", "since", "side", "model", "tenant", "plan", "currency"),
     *("input", "cached_input", "output", "reasoning", "request", "markup_ppm", "withheld"),
-    *("source", "note"),
+    *("source", "note", "withdrawn"),
 )
 assert [field.name for field in fields(PriceRow)] == list(_NAMES)
 _SELECT: LiteralString = f"select {', '.join(_NAMES)} from prices"
@@ -133,8 +133,9 @@ async def assign_plan(
 
 async def check_currency(conn: Connection, tenant: str | None = None) -> None:
     """What the tenant (None: each) may spend is in the currency of the prices that it pays, from
-    now on. In the caller's transaction: no price is added before its end. Raises CurrencyError."""
-    await conn.execute("lock table prices, plan_changes in share mode")
+    now on. In the caller's transaction, which has called ``reserve_prices`` before it locked
+    anything: no price is added before its end. Raises CurrencyError."""
+    await reserve_prices(conn)
     cursor = await conn.execute("select clock_timestamp()")
     (now,) = cast(tuple[datetime], await cursor.fetchone())
     await _check_budgets(conn, tenant, now)
@@ -144,23 +145,25 @@ async def settle_prices(
     conn: Connection, wanted: Mapping[str, PriceRow], source: Source, side: Side
 ) -> int:
     """Let what ``source`` says of models be what it says now, from now on: add what is other than
-    the last time, and nothing where a model is no longer among them. In the caller's transaction;
-    how many rows were added."""
+    the last time, and withdraw it where a model is no longer among them. In the caller's
+    transaction; how many rows were added."""
+    await reserve_prices(conn)
     last = await _last(conn, source, side)
-    empty = {model: PriceRow(since=EPOCH, model=model, side=side, source=source) for model in last}
+    gone = {
+        model: PriceRow(since=EPOCH, model=model, side=side, source=source, withdrawn=True)
+        for model in last
+    }
     changed = [
         price
-        for model, price in sorted((empty | dict(wanted)).items())
+        for model, price in sorted((gone | dict(wanted)).items())
         if not _is_same(price, last.get(model))
     ]
     if not changed:
         return 0
     now = await _hold(conn)
-    last = await _last(conn, source, side)  # another process may have been first
-    added = [price for price in changed if not _is_same(price, last.get(price.model or ""))]
-    for price in added:
+    for price in changed:
         await _insert(conn, replace(price, since=now, source=source, side=side))
-    return len(added)
+    return len(changed)
 
 
 async def settle_sold(conn: Connection, sold: Iterable[Sold]) -> None:
@@ -173,6 +176,13 @@ async def settle_sold(conn: Connection, sold: Iterable[Sold]) -> None:
             " is distinct from (excluded.origin, excluded.licence)",
             (one.model, one.origin, one.licence),
         )
+
+
+async def reserve_prices(conn: Connection) -> None:
+    """Nobody else adds a price or a plan before the caller's transaction ends; answers are charged
+    meanwhile. Whoever will lock rows of tenants, too, or add a plan, comes here first: in one order
+    for all, nobody waits in a circle."""
+    await conn.execute("lock table prices, plan_changes in share row exclusive mode")
 
 
 async def _hold(conn: Connection) -> datetime:
@@ -197,7 +207,8 @@ async def _check_budgets(conn: Connection, tenant: str | None, since: datetime) 
 
 async def _check_markup(conn: Connection, price: PriceRow) -> None:
     book = await read_book(conn)
-    models = {one.model for one in book.prices if one.side == "cost"}
+    costs = book.list_costs(price.since)
+    models = {one.model for one in costs}
     for model in models if price.model is None else {price.model}:
         held = None if model is None else book.find(price.tenant or "", model, price.since)
         if held is None or held.cost is None or held.cost.currency != price.currency:

@@ -72,7 +72,8 @@ class PriceRow:
 
     ``input``, ``cached_input``, ``output`` and ``reasoning`` are nanos per million tokens,
     ``request`` nanos. ``markup_ppm``: what the upstream asks is charged with so many millionths on
-    top; None: it is not. None as ``model``, ``tenant`` or ``plan``: any.
+    top; None: it is not. None as ``model``, ``tenant`` or ``plan``: any. ``withdrawn``: from then
+    on its source asks nothing for the model, and what else there is holds.
     """
 
     id: int = 0
@@ -91,6 +92,7 @@ class PriceRow:
     withheld: Withheld = "free"
     source: Source = "operator"
     note: str = ""
+    withdrawn: bool = False
 
     @property
     def is_nothing(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, cast
@@ -13,7 +13,7 @@ from msgspec import Meta
 from psycopg.types.json import Jsonb
 
 from liveweights.meter.budgets import Budgets, check_budgets
-from liveweights.meter.price_rows import check_currency
+from liveweights.meter.price_rows import check_currency, reserve_prices
 from liveweights.meter.settings import RateLimits
 from liveweights.store.database import Connection
 
@@ -81,14 +81,30 @@ def _tenant(row: tuple[Any, ...]) -> Tenant:
     return msgspec.convert(dict(zip(_COLUMNS, row, strict=True)), Tenant)
 
 
-async def read_tenants(conn: Connection, names: list[str] | None = None) -> list[Tenant]:
-    """Those of these names, or all, by name; also those that were removed."""
+Unreadable = Callable[[str, msgspec.ValidationError], None]
+"""Told the name of a row that cannot be read, and why."""
+
+
+async def read_tenants(
+    conn: Connection, names: list[str] | None = None, *, unreadable: Unreadable | None = None
+) -> list[Tenant]:
+    """Those of these names, or all, by name; also those that were removed. ``unreadable`` is told
+    of rows that another version or somebody's SQL has written and this one does not know how to
+    read; they are left out. Without it they raise msgspec.ValidationError."""
     cursor = await conn.execute(
         f"{_SELECT} where %(names)s::text[] is null or name = any(%(names)s)"
         " order by name".encode(),
         {"names": names},
     )
-    return [_tenant(row) for row in await cursor.fetchall()]
+    found: list[Tenant] = []
+    for row in await cursor.fetchall():
+        try:
+            found.append(_tenant(row))
+        except msgspec.ValidationError as error:
+            if unreadable is None:
+                raise
+            unreadable(row[0], error)
+    return found
 
 
 async def read_tenant(conn: Connection, name: str, *, lock: bool = False) -> Tenant:
@@ -112,6 +128,7 @@ async def create_tenant(conn: Connection, name: str, terms: Terms) -> Tenant:
     another currency than its prices'."""
     values = _values(msgspec.structs.asdict(terms))
     async with conn.transaction():
+        await reserve_prices(conn)
         cursor = await conn.execute(
             "insert into tenants (name, time_zone, currency, plan, note, limits, budgets) values"
             " (%(name)s, %(time_zone)s, %(currency)s, %(plan)s, %(note)s, %(limits)s, %(budgets)s)"
@@ -129,6 +146,7 @@ async def set_tenant(conn: Connection, name: str, changes: Mapping[str, Any]) ->
     """Change some of its ``Terms``. Raises TenantError, ValueError for what does not fit them,
     CurrencyError."""
     async with conn.transaction():
+        await reserve_prices(conn)
         tenant = await read_tenant(conn, name, lock=True)
         known = {field: getattr(tenant, field) for field in Terms.__struct_fields__}
         terms = msgspec.convert(msgspec.to_builtins({**known, **changes}), Terms)
@@ -146,6 +164,7 @@ async def add_credit(conn: Connection, name: str, nanos: int, why: str) -> Tenan
     """So much was paid in advance, or below 0, is taken back. From the first time on the tenant is
     answered only until its credit is used up. Raises TenantError, CurrencyError."""
     async with conn.transaction():
+        await reserve_prices(conn)
         await read_tenant(conn, name, lock=True)
         await conn.execute(
             "insert into tenant_credits (tenant, nanos, why) values (%s, %s, %s)",

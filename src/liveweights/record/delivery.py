@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -26,7 +26,7 @@ from liveweights.record.refused import (
 from liveweights.record.spill import Spill
 from liveweights.store.database import Connection, Pool, connect_like
 from liveweights.store.faults import Fault, fault_of
-from liveweights.store.partitions import UNDATED, ensure
+from liveweights.store.partitions import UNDATED, day_of, ensure
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +57,11 @@ class Delivery:
         resolve: Callable[[Pending, Fate | Exception], None],
         wake: Callable[[], None],
         charge: Charge | None = None,
+        imported: bool = False,
     ) -> None:
         """``resolve`` is told the fate of each feedback, or why it was refused; ``wake`` is called
-        when there is more room or more is ``settled``."""
+        when there is more room or more is ``settled``. ``imported``: the answers were given
+        elsewhere before, which is kept of those that are refused."""
         self._pool = pool
         self._buffer = buffer
         self._spill = spill
@@ -68,6 +70,7 @@ class Delivery:
         self._resolve = resolve
         self._wake = wake
         self._charge = charge
+        self._imported = imported
         self._conn: Connection | None = None
         self._columnstore = False
         self._days: set[date] = {UNDATED}
@@ -176,6 +179,16 @@ class Delivery:
         if not part.items:
             return []
         conn = await self._connected()
+        try:
+            return await self._write(conn, part)
+        except psycopg.errors.CheckViolation:
+            # Partitions that were there may have gone to the archive since.
+            days = _days_of(part.items) & self._days
+            if not await ensure(conn, days):
+                raise
+            return await self._write(conn, part)
+
+    async def _write(self, conn: Connection, part: Part) -> list[Fate]:
         rows = [item for item in part.items if isinstance(item, Row)]
         pending = [item for item in part.items if isinstance(item, Pending)]
         refused = [item for item in part.items if isinstance(item, Refused)]
@@ -230,7 +243,8 @@ class Delivery:
                 self._buffer.halve()
             return
         (item,) = part.items
-        if await self._quarantine(_refused(item, error), certain=certain):
+        row = replace(_refused(item, error), imported=self._imported)
+        if await self._quarantine(row, certain=certain):
             if isinstance(item, Pending):
                 self._resolve(item, error)
             await self._settle()
@@ -266,6 +280,11 @@ class Delivery:
         else:
             self._buffer.remove(rows)
             self._wake()
+
+
+def _days_of(items: Iterable[Item]) -> set[date]:
+    rows = {item.day for item in items if isinstance(item, Row)}
+    return rows | {day_of(item.feedback.generation) for item in items if isinstance(item, Pending)}
 
 
 def _refused(item: Item, error: Exception) -> Refused:

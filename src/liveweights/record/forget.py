@@ -190,8 +190,7 @@ async def forget(
             await lift_limit(conn)
             await hold_alone(conn)
         who: dict[str, Any] = {"tenant": tenant, "user": user}
-        cursor = await conn.execute(CHATS, who)
-        who["chats"] = [session for (session,) in await cursor.fetchall()]
+        who["chats"] = await read_chats(conn, tenant, user)
         cursor = await conn.execute(FIND if columnstore else LOCK, who)
         ids = [id for (id,) in await cursor.fetchall()]
         cursor = await conn.execute(CYCLES, {**who, "ids": ids})
@@ -210,6 +209,12 @@ async def forget(
         cursor = await conn.execute(INFLUENCED, (digest,))
         checkpoints = [id for (id,) in await cursor.fetchall()]
     return Forgotten(len(ids), feedback, checkpoints)
+
+
+async def read_chats(conn: Connection, tenant: str, user: str) -> list[str]:
+    """The sessions of the user's chats that are in Postgres."""
+    cursor = await conn.execute(CHATS, {"tenant": tenant, "user": user})
+    return [session for (session,) in await cursor.fetchall()]
 
 
 async def remove_late(conn: Connection, rows: Sequence[Row]) -> None:

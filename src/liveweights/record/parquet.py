@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from psycopg import sql
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 ROWS = 4096
 """Rows that are in memory at a time."""
+Conditions: TypeAlias = list[tuple[str, str, Any]]
+"""A column, a comparison (``=``, ``in``) and what with."""
 
 
 class ParquetUnavailable(RuntimeError):
@@ -85,16 +87,40 @@ async def read_table(conn: Connection, file: Path, table: str) -> int:
     return count
 
 
-def find_value(file: Path, column: str, value: str) -> bool:
-    """Whether a row of the file has ``value`` in ``column``."""
-    import pyarrow.compute as pc
+async def merge_table(conn: Connection, file: Path, table: str) -> None:
+    """Insert those rows of the file into ``table`` that are not there, in the caller's
+    transaction."""
+    import pyarrow.parquet as pq
+
+    names = sql.SQL(", ").join(map(sql.Identifier, pq.read_schema(file).names))
+    into = sql.Identifier(table)
+    await conn.execute(
+        sql.SQL("create temp table arriving as select {} from {} with no data").format(names, into)
+    )
+    await read_table(conn, file, "arriving")
+    await conn.execute(
+        sql.SQL("insert into {} ({}) select {} from arriving on conflict do nothing").format(
+            into, names, names
+        )
+    )
+    await conn.execute("drop table arriving")
+
+
+def find_values(file: Path, columns: Sequence[str], conditions: Conditions) -> set[tuple[Any, ...]]:
+    """What the rows of the file that meet all ``conditions`` have in ``columns``."""
+    import pyarrow.parquet as pq
+
+    found = pq.read_table(file, columns=list(columns), filters=conditions)
+    return set(_rows(found.to_pydict().values()))
+
+
+def iter_values(file: Path, column: str) -> Iterator[list[Any]]:
+    """The column's values, some thousands at a time."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(file) as source:
-        return any(
-            pc.any(pc.equal(batch.column(0), value)).as_py()  # type: ignore[attr-defined]
-            for batch in source.iter_batches(ROWS, columns=[column])
-        )
+        for batch in source.iter_batches(ROWS, columns=[column]):
+            yield batch.column(0).to_pylist()
 
 
 def hash_of(file: Path) -> str:

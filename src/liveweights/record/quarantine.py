@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from liveweights.record.batch import Fate, find_new, prepare, store
+from liveweights.record.batch import Charge, Fate, find_new, prepare, store
 from liveweights.record.binary import decode
 from liveweights.record.refused import COPY, REACTION, Kind, Reaction, Refused
 from liveweights.store.database import Connection
@@ -17,8 +17,9 @@ from liveweights.store.faults import Fault, fault_of
 from liveweights.store.partitions import ensure
 
 INSERT = """
-insert into quarantine (kind, id, generation, tenant, user_id, reason, form, data)
-values (%(kind)s, %(id)s, %(generation)s, %(tenant)s, %(user)s, %(reason)s, %(form)s, %(data)s)
+insert into quarantine (kind, id, generation, tenant, user_id, reason, form, data, imported)
+values (%(kind)s, %(id)s, %(generation)s, %(tenant)s, %(user)s, %(reason)s, %(form)s, %(data)s,
+    %(imported)s)
 """
 
 
@@ -64,10 +65,14 @@ async def drop(conn: Connection, numbers: Sequence[int]) -> int:
     return cursor.rowcount
 
 
-async def retry(conn: Connection) -> tuple[int, int]:
+async def retry(
+    conn: Connection, *, charge: Charge | None = None, charge_imported: Charge | None = None
+) -> tuple[int, int]:
     """Offer every row to its table again, oldest first: how many are there now and how many were
-    refused again. ``conn`` is in autocommit. Raises psycopg.Error where the server is away."""
-    await prepare(conn)
+    refused again. Answers are booked by ``charge`` as a writer's are, those of an import by
+    ``charge_imported``. ``conn`` is in autocommit. Raises psycopg.Error where the server is
+    away."""
+    columnstore = await prepare(conn)
     cursor = await conn.execute(
         "select number from quarantine where form = any(%s) order by number", ([COPY, REACTION],)
     )
@@ -75,7 +80,14 @@ async def retry(conn: Connection) -> tuple[int, int]:
     for (number,) in await cursor.fetchall():
         try:
             async with conn.transaction():
-                done = await _retry_one(conn, number)
+                row = await _take(conn, number)
+                if done := row is not None and await _offer(
+                    conn,
+                    row,
+                    charge=charge_imported if row.imported else charge,
+                    columnstore=columnstore,
+                ):
+                    await drop(conn, [number])
         except Exception as error:
             if fault_of(error) is Fault.SERVER:
                 raise
@@ -84,24 +96,32 @@ async def retry(conn: Connection) -> tuple[int, int]:
     return taken, still
 
 
-async def _retry_one(conn: Connection, number: int) -> bool:
-    """In the caller's transaction, which also takes it out of quarantine."""
+@dataclass(frozen=True, slots=True)
+class _Row:
+    form: str
+    data: bytes
+    imported: bool
+
+
+async def _take(conn: Connection, number: int) -> _Row | None:
+    """One row, which nobody else takes before the caller's transaction ends."""
     cursor = await conn.execute(
-        "select form, data from quarantine where number = %s for update", (number,)
+        "select form, data, imported from quarantine where number = %s for update", (number,)
     )
     kept: tuple[Any, ...] | None = await cursor.fetchone()
-    if kept is None:
-        return False
-    form, data = kept[0], bytes(kept[1])
-    if form == COPY:
-        row = decode(data)
-        await ensure(conn, [row.day])
-        if new := await find_new(conn, [row]):
-            await store(conn, new, ())
-    else:
-        reaction = msgspec.json.decode(data, type=Reaction)
-        (fate,) = await store(conn, (), [reaction.feedback], survived=[reaction.survived])
-        if fate not in (Fate.NEW, Fate.REPEAT):
-            return False
-    await drop(conn, [number])
-    return True
+    return None if kept is None else _Row(kept[0], bytes(kept[1]), kept[2])
+
+
+async def _offer(conn: Connection, row: _Row, *, charge: Charge | None, columnstore: bool) -> bool:
+    """Whether it is in its table now, in the caller's transaction."""
+    if row.form == COPY:
+        generation = decode(row.data)
+        await ensure(conn, [generation.day])
+        if new := await find_new(conn, [generation]):
+            await store(conn, new, (), again=True, columnstore=columnstore, charge=charge)
+        return True
+    reaction = msgspec.json.decode(row.data, type=Reaction)
+    (fate,) = await store(
+        conn, (), [reaction.feedback], survived=[reaction.survived], columnstore=columnstore
+    )
+    return fate in (Fate.NEW, Fate.REPEAT)

@@ -25,7 +25,8 @@ Kind = Literal["generation", "feedback"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Refused:
-    """A row and why it was refused. ``generation`` is its own id, or what the feedback is about."""
+    """A row and why it was refused. ``generation`` is its own id, or what the feedback is about;
+    ``imported``: the answer was given elsewhere before."""
 
     kind: Kind
     id: str
@@ -35,6 +36,7 @@ class Refused:
     reason: str
     form: str
     data: bytes
+    imported: bool = False
 
 
 class Reaction(msgspec.Struct):

@@ -70,7 +70,7 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         bool,
         Meta(
             description="Write a day to Parquet files before it goes (needs liveweights[archive]); "
-            "false: its rows are dropped for good."
+            "false: its rows are dropped for good, and files that are there stay."
         ),
     ] = True
     folder: Annotated[

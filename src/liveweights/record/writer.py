@@ -82,11 +82,13 @@ class Writer:
         late_after: float = 60.0,
         most_feedback: int = counts.MOST,
         charge: Charge | None = None,
+        imported: bool = False,
         spill: Spill | None = None,
     ) -> None:
         """``most_feedback`` is how much one generation takes; a backlog older than ``late_after``
         seconds is late. ``charge`` says what generations cost, and joins the transaction that
-        stores them; without it they cost nothing."""
+        stores them; without it they cost nothing. ``imported``: they were given elsewhere before,
+        which is kept of those that Postgres refuses."""
         self._linger = linger
         self._gather = max(linger, gather) if linger else 0.0
         self._batch = batch_rows, batch_bytes
@@ -108,6 +110,7 @@ class Writer:
             resolve=self._resolve,
             wake=self._wake,
             charge=charge,
+            imported=imported,
         )
         self._added = 0
         self._last_count = 0

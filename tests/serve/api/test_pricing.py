@@ -40,10 +40,8 @@ def test_the_ledgers_price_comes_before_what_is_known_beside_it() -> None:
     assert find_pricing(NOTHING_HELD, None) is None
 
 
-def test_a_price_that_the_settings_file_has_no_more_is_none() -> None:
-    gone = PriceRow(id=8, since=SINCE, model="code", source="settings")
-    assert find_pricing(Held(gone, None), LISTED) is LISTED
-    given = replace(gone, source="operator")  # somebody gives it away
+def test_what_is_given_away_is_said_to_cost_nothing() -> None:
+    given = PriceRow(id=8, since=SINCE, model="code", source="settings")
     found = find_pricing(Held(given, None), LISTED)
     assert found is not None
     assert (found.input, found.output) == (0.0, 0.0)

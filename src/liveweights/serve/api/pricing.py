@@ -21,8 +21,7 @@ def find_pricing(held: Held, known: Pricing | None) -> Pricing | None:
     """By the price that holds in the ledger, with what the upstream asks where that is passed on;
     where there is none, as is ``known`` from the settings or a provider's list."""
     price = held.price
-    # The settings file had a price, and has it no more.
-    if price is None or (price.is_nothing and price.source == "settings"):
+    if price is None:
         return known
     return Pricing(
         input=_of(held, price, _INPUT),
