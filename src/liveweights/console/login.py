@@ -21,6 +21,7 @@ from liveweights.access.sessions import begin_session
 from liveweights.access.users import (
     UnknownUser,
     accept_invitation,
+    find_added,
     find_user,
     has_users,
     read_invitation,
@@ -118,7 +119,7 @@ class Login:
         try:
             name = await provider.finish(attempt, answer)
             async with entry.pool.connection() as conn:
-                user = await find_user(conn, name)
+                user = await find_added(conn, name)
         except (OidcRefused, UnknownUser) as error:
             status = 403 if isinstance(error, UnknownUser) else 401
             why = f"{error} An admin adds users." if name else str(error)
