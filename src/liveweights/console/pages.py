@@ -177,8 +177,8 @@ class Console:
     def _ask(self, scope: Scope, subject: Subject, known: Sequence[str], id_: str = "") -> Asked:
         """Raises ApiError 400, 404."""
         query = read_query(scope, ("model", *known))
-        model = subject.find(query.get("model"))
         person: Person = scope["person"]
+        model = subject.find(query.get("model"), person.tenant)
         return Asked(model, id_, query, self._entry.authenticator.asks_for_keys, person.tenant)
 
     async def _export(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -195,7 +195,7 @@ class Console:
         self, template: str, section: str, model: str, person: Person, **values: object
     ) -> str:
         values |= {"person": person, "section": section, "steps": STEPS}
-        return render(template, model=model, models=self._now().names, **values)
+        return render(template, model=model, models=self._now().list_names(person.tenant), **values)
 
     def _for_people(
         self, endpoint: ASGIApp, needed: Role = "viewer", tenants: bool = False
@@ -214,8 +214,9 @@ class Console:
         return self._entry.guard(answer, needed, tenants, refuse=self._refuse)
 
     async def _refuse(self, scope: Scope, send: Send, error: ApiError) -> None:
-        name = self._now().names[0]
-        html = self._render("error.html", "", name, scope["person"], error=error)
+        person: Person = scope["person"]
+        name = self._now().find(None, person.tenant)
+        html = self._render("error.html", "", name, person, error=error)
         headers = (*HEADERS, *error.headers)
         await reply(send, error.status, html.encode(), headers, content_type=HTML)
 

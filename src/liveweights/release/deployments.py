@@ -103,16 +103,17 @@ async def ready(conn: Connection, checkpoint: str) -> Readiness:
     )
 
 
-async def list_ready(conn: Connection, alias: str) -> list[str]:
+async def list_ready(conn: Connection, alias: str, tenant: str | None = None) -> list[str]:
     """Every checkpoint on the base of what the alias has live that an instance whose heartbeat is
-    fresh can answer with, newest first."""
+    fresh can answer with, newest first; for a ``tenant`` without those of others."""
     cursor = await conn.execute(
         "select a.id from ancestry a where a.root = (select root from ancestry where id ="
         "  (select live from standing where alias = %(alias)s))"
         " and exists (select from deployments d where d.checkpoint = a.id and d.state = 'ready'"
         "  and d.updated_at > now() - make_interval(secs => %(alive)s))"
+        " and (%(tenant)s::text is null or coalesce(a.tenant, %(tenant)s) = %(tenant)s)"
         " order by a.created_at desc, a.id desc",
-        {"alias": alias, "alive": ALIVE},
+        {"alias": alias, "alive": ALIVE, "tenant": tenant},
     )
     return [checkpoint for (checkpoint,) in await cursor.fetchall()]
 
