@@ -110,6 +110,24 @@ def test_who_is_known_to_the_provider_and_here_signs_in(database_dsn: str) -> No
     on_provider(database_dsn, test)
 
 
+def test_where_tls_ends_before_the_service_the_cookies_stay_in_it(database_dsn: str) -> None:
+    async def test(browser: httpx.AsyncClient, pool: Pool, provider: providers.Provider) -> None:
+        await add(pool)
+        leave = await browser.get("/login/oidc")
+        async with httpx.AsyncClient() as outside:
+            back = (await outside.get(leave.headers["location"])).headers["location"]
+        # What the proxy passes on: no TLS, and a browser that follows a link says no origin.
+        errand = leave.headers["set-cookie"].partition(";")[0]
+        asked = back.removeprefix("https://here:8090")
+        entered = await browser.get(asked, headers={"cookie": errand})
+        assert entered.status_code == 303
+        kept = [one for one in entered.headers.get_list("set-cookie") if "Max-Age=0" not in one]
+        for cookie in (leave.headers["set-cookie"], *kept):
+            assert "Secure" in cookie.split("; ")
+
+    on_provider(database_dsn, test, url="https://here:8090")
+
+
 def test_a_user_of_one_tenant_stays_one(database_dsn: str) -> None:
     async def test(browser: httpx.AsyncClient, pool: Pool, provider: providers.Provider) -> None:
         await add(pool, "17", role="viewer", tenant="acme")

@@ -10,7 +10,7 @@ import msgspec
 from starlette.datastructures import Headers, QueryParams
 from starlette.types import Receive, Scope, Send
 
-from liveweights.access.oidc import CALLBACK, Attempt, OidcRefused
+from liveweights.access.oidc import CALLBACK, PLACE, Attempt, OidcRefused
 from liveweights.access.passwords import (
     WeakPassword,
     check_password,
@@ -28,7 +28,7 @@ from liveweights.access.users import (
     read_password,
 )
 from liveweights.console.entry import Entry, check_origin, drop_cookie, drop_errand
-from liveweights.console.headers import HEADERS, HTML
+from liveweights.console.headers import HEADERS, HTML, locate
 from liveweights.console.person import Person
 from liveweights.console.templates import render
 from liveweights.http.errors import ApiError, too_many
@@ -38,7 +38,6 @@ from liveweights.http.wire import read_form, read_query, reply
 
 AT_ONCE, WAITING = 2, 16
 """Passwords that are hashed; each takes 64 MiB."""
-PLACE = "/login/oidc"
 _PLACE = re.compile(r"/(?![/\\])[^\s\\\x00-\x1f]{0,1000}")
 
 
@@ -228,5 +227,4 @@ async def _reply(send: Send, status: int, page: str, *cookies: tuple[bytes, byte
 
 
 async def _go(send: Send, place: str, *cookies: tuple[bytes, bytes]) -> None:
-    location = (b"location", place.encode("ascii", "ignore"))
-    await reply(send, 303, b"", (*HEADERS, location, *cookies))
+    await reply(send, 303, b"", (*HEADERS, locate(place), *cookies))

@@ -42,7 +42,7 @@ from liveweights.console.cycles import STEER, read_cycle, read_cycles
 from liveweights.console.entry import Entry
 from liveweights.console.export import read_lines, send_lines
 from liveweights.console.forms import Form, Sent
-from liveweights.console.headers import HEADERS, HTML
+from liveweights.console.headers import HEADERS, HTML, locate
 from liveweights.console.home import read_home
 from liveweights.console.lineage import read_lineage
 from liveweights.console.live import EVERY, Feed
@@ -254,7 +254,7 @@ class Console:
                 if done.after is not None:
                     await done.after()
             if done.once is None:
-                await reply(send, 303, b"", (*HEADERS, (b"location", done.place.encode())))
+                await reply(send, 303, b"", (*HEADERS, locate(done.place)))
                 return
             # Shown only when it is stored.
             (page,) = (page for page in LISTS if page.path == form.path)
