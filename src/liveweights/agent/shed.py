@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from liveweights.agent.library import Library
 from liveweights.agent.python import Python
 from liveweights.agent.servers import Connect, connect_server, connected
-from liveweights.agent.settings import AgentSettings
+from liveweights.agent.settings import BUILT_IN, DOCUMENTS, PYTHON, AgentSettings
 from liveweights.agent.thread import on_thread
 from liveweights.agent.tool import ToolError, Toolset, UnknownTools
 from liveweights.agentdb.settings import DatabaseSettings
@@ -23,8 +23,6 @@ from liveweights.store.database import Pool
 if TYPE_CHECKING:
     from mcp import Client
 
-DOCUMENTS, PYTHON, DATABASES = "documents", "python", "databases"
-BUILT_IN = (DOCUMENTS, PYTHON, DATABASES)
 WITHHELD = ("connect_database",)
 """It gives an address on this machine with its password: nothing for whoever asks from outside."""
 LARGEST_CHARACTER = 4
