@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from liveweights.agent.library import Library
-from liveweights.agent.python import Python
+from liveweights.agent.python import Python, share_of
 from liveweights.agent.servers import Connect, connect_server, connected
 from liveweights.agent.settings import BUILT_IN, DOCUMENTS, PYTHON, AgentSettings
 from liveweights.agent.thread import on_thread
@@ -77,7 +77,7 @@ class Shed:
         elif label == DOCUMENTS:
             yield Library(self._pool, tenant)
         elif label == PYTHON:
-            yield Python(await self._find_sandbox(), Limits(seconds=seconds))
+            yield Python(await self._find_sandbox(), Limits(seconds=share_of(seconds)))
         else:
             connect = self._connect_databases(tenant)
             async with on_thread(
