@@ -206,6 +206,7 @@ def test_a_rater_says_what_an_answer_is_worth(database_dsn: str) -> None:
             ({"signal": "comment"}, 400),
             ({"signal": "great"}, 400),
             ({"signal": "comment", "text": "x" * 2001}, 400),
+            ({"signal": "comment", "text": "猫\r\n" * 1000}, 303),
         ):
             done = await client.post(f"/answers/{newest}", data=form | sent)
             assert done.status_code == status, sent
@@ -215,13 +216,14 @@ def test_a_rater_says_what_an_answer_is_worth(database_dsn: str) -> None:
         assert {(one["signal"], one["value"], one["text"]) for one in told} == {
             ("thumbs", -1.0, None),
             ("correction", None, words),
+            ("comment", None, "猫\n" * 1000),
         }
         assert "<script>alert" not in (await client.get(f"/answers/{newest}")).text
         audit = (await client.get("/audit.json", headers=BEARER)).json()["entries"]
         rated = [one for one in audit if one["action"] == "rate"]
-        assert [one["target"] for one in rated] == [newest] * 2
+        assert [one["target"] for one in rated] == [newest] * 3
         # The audit loses nothing, so it is not told what a user may want deleted.
-        assert [set(one["details"]) for one in rated] == [{"signal", "feedback"}] * 2
+        assert [set(one["details"]) for one in rated] == [{"signal", "feedback"}] * 3
         await enter(client, pool, "eve", "rater", "nobody's")
         token = token_of((await client.get("/answers")).text)
         sent = {"signal": "good", "csrf": token}
