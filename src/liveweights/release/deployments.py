@@ -131,6 +131,15 @@ async def keep_warm(conn: Connection, checkpoint: str, seconds: float) -> None:
     await conn.execute("select pg_notify(%s, '')", (CHANNEL,))
 
 
+async def is_warm(conn: Connection, checkpoint: str) -> bool:
+    """Whether somebody asks every instance to hold it."""
+    cursor = await conn.execute(
+        "select exists (select from warm where checkpoint = %s and until > now())", (checkpoint,)
+    )
+    row = await cursor.fetchone()
+    return row is not None and row[0]
+
+
 async def let_go(conn: Connection, checkpoint: str) -> None:
     """Take `keep_warm` back; what is not held warm is ignored."""
     await conn.execute("delete from warm where checkpoint = %s", (checkpoint,))
