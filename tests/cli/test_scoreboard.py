@@ -220,6 +220,29 @@ def test_results_of_others_are_kept_in_tables_of_their_own(home: list[str], tmp_
     assert run("compare", "one", "x", *home).exit_code == 2
 
 
+def test_corrected_results_are_not_said_to_be_kept(
+    home: list[str], tmp_path: Path, database_dsn: str
+) -> None:
+    file = tmp_path / "results.json"
+    words = ("import", str(file), "--model", "x", "--suite", "swe", "--source", "a lab", *home)
+    file.write_text(json.dumps({"a__b-1": True, "a__b-2": False}))
+    assert "2 results of x on swe kept; 1 solved" in run(*words).stdout
+    assert "0 results of x on swe kept, 2 were there already; 1 solved" in run(*words).stdout
+    file.write_text(json.dumps({"a__b-1": True, "a__b-2": True}))
+    (kept,) = json.loads(run("list", "--json", *home).stdout)
+    refused = run(*words)
+    told = f"a__b-2 scored 0 in run {kept['id']}, and 1 here"
+    assert (refused.exit_code, told in refused.stderr) == (2, True)
+    assert f"scoreboard remove {kept['id']}" in refused.stderr
+    assert run("remove", str(kept["id"]), *home).exit_code == 0
+    assert "2 results of x on swe kept; 2 solved" in run(*words).stdout
+    assert [action for _, action, _ in read_changes(database_dsn)] == [
+        "import scores",
+        "remove scores",
+        "import scores",
+    ]
+
+
 def test_a_list_of_what_was_resolved_needs_all_instances(home: list[str], tmp_path: Path) -> None:
     file, ids = tmp_path / "results.json", tmp_path / "ids.txt"
     file.write_text(
