@@ -27,6 +27,7 @@ from _report import Cell, arguments, finish, table
 from liveweights.insight.catalogue import QUESTIONS
 from liveweights.insight.questions import accept_rate
 from liveweights.insight.window import Window, make_window
+from liveweights.insight.worths import Worths
 from liveweights.learn.rewards import RewardMap
 from liveweights.meter.ledger import Ledger
 from liveweights.meter.price_rows import settle_prices
@@ -160,7 +161,8 @@ async def _compare(
 
     async def rollups() -> list[Any]:
         return [
-            (r.at, r.key, r.generations, r.accepted) for r in await accept_rate(conn, window, MAP)
+            (r.at, r.key, r.generations, r.accepted)
+            for r in await accept_rate(conn, window, Worths(MAP))
         ]
 
     async def from_raw() -> list[Any]:
@@ -251,7 +253,7 @@ async def _all_questions(
         times: list[float] = []
         for _ in range(3 if options.quick or name == "unhappy" else 10):
             began = time.perf_counter()
-            await question.ask(conn, window, MAP, question.by)
+            await question.ask(conn, window, Worths(MAP), question.by)
             times.append(1000 * (time.perf_counter() - began))
         figures[f"{name}_ms"] = {"p50": statistics.median(times), "p95": _p95(times)}
         lines.append((name, statistics.median(times), _p95(times)))

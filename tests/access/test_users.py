@@ -13,6 +13,7 @@ from liveweights.access.users import (
     UserError,
     accept_invitation,
     add_user,
+    find_added,
     find_user,
     has_users,
     invite_first,
@@ -25,6 +26,7 @@ from liveweights.access.users import (
     set_role,
 )
 from liveweights.store.database import Connection
+from liveweights.store.migrate import migrate, packaged
 
 
 def on_database(dsn: str, test: Callable[[Connection], Awaitable[None]]) -> None:
@@ -85,6 +87,35 @@ def test_a_user_is_invited_once_and_no_change_is_lost(database_dsn: str) -> None
     on_database(database_dsn, test)
 
 
+def test_whom_a_start_made_is_told_from_whom_somebody_added(database_dsn: str) -> None:
+    async def test(conn: Connection) -> None:
+        link = await invite_first(conn)
+        assert link is not None
+        with pytest.raises(UnknownUser, match="Nobody added"):
+            await find_added(conn, "admin")
+        made = await find_user(conn, "admin")
+        await add_user(conn, "admin", "viewer")  # it takes the place of the one that was made
+        added = await find_added(conn, "admin")
+        assert (added.role, added.stamp == made.stamp) == ("viewer", False)
+        with pytest.raises(UnknownUser):
+            await read_invitation(conn, link)
+        # Another start does not make an admin of whom somebody added as a viewer.
+        assert await invite_first(conn) is None
+        assert (await find_user(conn, "admin")).role == "viewer"
+        await set_role(conn, "admin", "admin")
+        assert await invite_first(conn) is not None
+        await remove_user(conn, "admin")
+        link = await invite_first(conn)
+        assert link is not None
+        await accept_invitation(conn, link, "hash")
+        with pytest.raises(UserError, match="already"):
+            await add_user(conn, "admin", "viewer")
+        with pytest.raises(UnknownUser, match="Nobody added"):
+            await find_added(conn, "admin")
+
+    on_database(database_dsn, test)
+
+
 def test_what_cannot_be_done_is_refused(database_dsn: str) -> None:
     async def test(conn: Connection) -> None:
         token = await invite_first(conn)
@@ -120,3 +151,22 @@ def test_what_cannot_be_done_is_refused(database_dsn: str) -> None:
             await accept_invitation(conn, late, "hash")
 
     on_database(database_dsn, test)
+
+
+def test_the_admin_whom_a_start_of_before_made_is_known_as_such(empty_dsn: str) -> None:
+    every = packaged()
+    place = next(n for n, one in enumerate(every) if one.name.endswith("_added_users.sql"))
+    migrate(empty_dsn, every[:place])
+    with psycopg.connect(empty_dsn) as conn:
+        conn.execute(
+            "insert into console_users (name, role) values ('admin', 'admin'), ('a', 'admin')"
+        )
+    migrate(empty_dsn)
+
+    async def test(conn: Connection) -> None:
+        assert [(one.name, one.added) for one in await list_users(conn)] == [
+            ("a", True),
+            ("admin", False),
+        ]
+
+    on_database(empty_dsn, test)

@@ -8,8 +8,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from liveweights.agent.python import Python
+from liveweights.agent.calls import Outcome, make_call
+from liveweights.agent.python import Python, share_of
+from liveweights.agent.settings import AgentSettings
+from liveweights.agent.shed import Shed
 from liveweights.agent.tool import ToolError, Toolset
 from liveweights.gate.sandbox import Limits, SandboxUnavailable, open_sandbox
 
@@ -84,6 +89,26 @@ def test_a_program_without_an_end_is_ended(code: str, limits: Limits, told: str)
     except ToolError as error:
         said = str(error)
     assert told in said.lower().replace("memoryerror", "memory")
+
+
+def test_what_was_printed_before_the_time_was_over_is_told(tmp_path: Path) -> None:
+    settings = AgentSettings(python=True, call_seconds=8.0)
+    shed = Shed(settings, None, tmp_path)  # type: ignore[arg-type]
+    arguments = '{"code": "print(6 * 7)\\nwhile True: pass"}'
+
+    async def work() -> Outcome:
+        async with opened(), shed.open("python", "acme") as toolset:
+            return await make_call(toolset, "python", arguments, seconds=8.0, characters=1000)
+
+    told = asyncio.run(work())
+    assert told.failed
+    assert told.output == "error: it ran out of time. Until then it printed:\n42"
+
+
+@given(st.floats(min_value=1e-3, max_value=1e9))
+def test_a_program_has_less_time_than_its_call(seconds: float) -> None:
+    assert 0 < share_of(seconds) < seconds
+    assert seconds - share_of(seconds) <= 2.0 + 1e-6
 
 
 def test_half_a_character_is_refused() -> None:

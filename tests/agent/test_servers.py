@@ -15,6 +15,7 @@ import pytest
 
 pytest.importorskip("mcp")
 import mcp_types
+import msgspec
 from mcp import Client
 from mcp.server import MCPServer
 from mcp.server.lowlevel import Server
@@ -140,6 +141,17 @@ class TestDatabases(ToolsetConformance):
             await toolset.call("create_database", {"name": "mine"})
             with pytest.raises(ToolError, match="syntax"):
                 await toolset.call("run_sql", {"name": "mine", "sql": "selekt"})
+
+        self.use(work)
+
+    def test_an_answer_that_no_model_reads_is_not_read_for_it(self) -> None:
+        async def work(toolset: Toolset) -> None:
+            await toolset.call("create_database", {"name": "mine"})
+            sql = "select array_agg(1) from generate_series(1, 100000); select 'é'"
+            told = await toolset.call("run_sql", {"name": "mine", "sql": sql})
+            much, little = msgspec.json.decode(f"[{told.replace('}' + chr(10) + '{', '},{')}]")
+            assert (much["rows"], much["truncated"]) == ([], True)
+            assert (little["rows"], little["truncated"]) == ([["é"]], False)
 
         self.use(work)
 

@@ -18,12 +18,15 @@ import pytest
 from tests.serve.gateway.stub import Stub, serve_stub
 
 from liveweights import deadlines
+from liveweights.access.oidc_settings import OidcSettings
+from liveweights.access.users import list_users
 from liveweights.app.place import Place
 from liveweights.app.supervisor import Supervisor
 from liveweights.config import Config
 from liveweights.replay.service import free_port
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.gateway.settings import GatewaySettings
+from liveweights.store.database import Connection
 from liveweights.store.embedded import EmbeddedPostgres
 
 
@@ -168,3 +171,18 @@ async def start(place: Place, client: httpx.AsyncClient) -> asyncio.subprocess.P
             except httpx.TransportError:
                 pass
             await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("issuer", ["", "https://id.acme.test"])
+def test_a_start_invites_an_admin_only_where_no_provider_says_who_people_are(
+    database_dsn: str, tmp_path: Path, issuer: str
+) -> None:
+    supervisor = Supervisor(Config(oidc=OidcSettings(issuer=issuer)), tmp_path)
+    supervisor._dsn = database_dsn
+
+    async def start() -> tuple[bool, list[str]]:
+        invited = await supervisor._invite() is not None
+        async with await Connection.connect(database_dsn) as conn:
+            return invited, [one.name for one in await list_users(conn)]
+
+    assert asyncio.run(start()) == ((False, []) if issuer else (True, ["admin"]))

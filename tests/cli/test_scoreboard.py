@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
+import psycopg
 import pytest
 from tests.audit import read_changes
 from typer.testing import CliRunner, Result
 
 from liveweights.cli import app
 from liveweights.config import DATABASE_URL
+from liveweights.release import deployments
+from liveweights.store.database import Connection
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.registry import register
 
 CARD = """
 scorer = "exact"
@@ -26,15 +32,22 @@ title = "t"
 licence = "MIT"
 """
 MODELS = {
-    "good": {"id": "good", "checkpoint": "good@1", "pricing": {"input": 1.0, "output": 2.0}},
+    "good": {
+        "id": "good",
+        "checkpoint": "good@1",
+        "owned_by": "liveweights",
+        "pricing": {"input": 1.0, "output": 2.0},
+    },
     "bad": {"id": "bad", "checkpoint": "bad@1", "data": {"sent_to": "api.example.com"}},
 }
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Two models: "good" answers yes, "bad" no."""
+    """Two models: "good" answers yes, by the id of its checkpoint; "bad", which somebody else
+    hosts, no."""
 
     asked: ClassVar[Counter[str]] = Counter()
+    meanwhile: ClassVar[Callable[[], None] | None] = None
 
     def do_GET(self) -> None:
         name = self.path.rpartition("/")[2]
@@ -43,7 +56,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.asked[body["model"]] += 1
-        said = "yes" if body["model"] == "good" else "no"
+        if Handler.meanwhile:
+            Handler.meanwhile()
+        said = "yes" if body["model"] == "good@1" else "no"
         usage = {"prompt_tokens": 4, "completion_tokens": 1}
         self._reply(200, {"choices": [{"text": said}], "usage": usage})
 
@@ -62,6 +77,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def url() -> Iterator[str]:
     Handler.asked.clear()
+    Handler.meanwhile = None
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -95,14 +111,14 @@ def test_a_run_is_asked_once_shown_compared_and_removed(
     stopped = run(*ask, "--most-money", "0.00003")
     assert (stopped.exit_code, "stopped: 3e-05 of money are spent" in stopped.stderr) == (3, True)
     assert "good is not ranked" in stopped.stderr
-    before = Handler.asked["good"]
+    before = Handler.asked["good@1"]
     assert 5 <= before < 40
     done = run(*ask, "--twice", "good")
     assert done.exit_code == 0, done.output
-    assert (Handler.asked["good"], Handler.asked["bad"]) == (80, 40)
+    assert Handler.asked == {"good@1": 80, "bad": 40}
     assert "good a second time, with other seeds: +0.000" in done.stderr
     assert run(*ask).exit_code == 0
-    assert Handler.asked["good"] == 80
+    assert Handler.asked["good@1"] == 80
 
     (table,) = json.loads(run("show", "--format", "json", *home).stdout)
     places = {one["model"]: one for one in table["ranking"]["places"]}
@@ -134,6 +150,32 @@ def test_a_run_is_asked_once_shown_compared_and_removed(
         *[("command", "score models", "mine")] * 3,
         ("command", "remove scores", f"run {runs[0]['id']}"),
     ]
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_the_checkpoint_that_is_scored_is_held_meanwhile(
+    url: str, suite: str, home: list[str], database_dsn: str, others: bool
+) -> None:
+    seen: list[list[str]] = []
+
+    def read_warm() -> list[str]:
+        with psycopg.connect(database_dsn) as conn:
+            return [name for (name,) in conn.execute("select checkpoint from warm")]
+
+    async def prepare() -> None:
+        async with await Connection.connect(database_dsn) as conn:
+            await register(conn, Checkpoint("good@1", "base", Path("/")), {})
+            if others:
+                await deployments.keep_warm(conn, "good@1", 60)
+
+    asyncio.run(prepare())
+    Handler.meanwhile = lambda: seen.append(read_warm())
+    done = run(
+        "run", "--models", "good,bad", "--suites", suite, "--cases", "3", "--url", url, *home
+    )
+    assert done.exit_code == 0, done.output
+    assert seen == [["good@1"]] * 6
+    assert read_warm() == (["good@1"] if others else [])
 
 
 @pytest.mark.parametrize(
@@ -176,6 +218,29 @@ def test_results_of_others_are_kept_in_tables_of_their_own(home: list[str], tmp_
     own = run("import", str(broken), "--model", "x", "--suite", "swe", "--source", "own", *home)
     assert own.exit_code == 2
     assert run("compare", "one", "x", *home).exit_code == 2
+
+
+def test_corrected_results_are_not_said_to_be_kept(
+    home: list[str], tmp_path: Path, database_dsn: str
+) -> None:
+    file = tmp_path / "results.json"
+    words = ("import", str(file), "--model", "x", "--suite", "swe", "--source", "a lab", *home)
+    file.write_text(json.dumps({"a__b-1": True, "a__b-2": False}))
+    assert "2 results of x on swe kept; 1 solved" in run(*words).stdout
+    assert "0 results of x on swe kept, 2 were there already; 1 solved" in run(*words).stdout
+    file.write_text(json.dumps({"a__b-1": True, "a__b-2": True}))
+    (kept,) = json.loads(run("list", "--json", *home).stdout)
+    refused = run(*words)
+    told = f"a__b-2 scored 0 in run {kept['id']}, and 1 here"
+    assert (refused.exit_code, told in refused.stderr) == (2, True)
+    assert f"scoreboard remove {kept['id']}" in refused.stderr
+    assert run("remove", str(kept["id"]), *home).exit_code == 0
+    assert "2 results of x on swe kept; 2 solved" in run(*words).stdout
+    assert [action for _, action, _ in read_changes(database_dsn)] == [
+        "import scores",
+        "remove scores",
+        "import scores",
+    ]
 
 
 def test_a_list_of_what_was_resolved_needs_all_instances(home: list[str], tmp_path: Path) -> None:

@@ -142,14 +142,16 @@ def make_console(
     return console, Application(console.routes(), Metrics(), Hosts(()))
 
 
-def on_pages(dsn: str, test: Test, *, key: str = KEY, answers: int = 60) -> None:
+def on_pages(
+    dsn: str, test: Test, *, key: str = KEY, answers: int = 60, subject: Subject = SUBJECT
+) -> None:
     """Runs ``test`` with a client, the pool, and the cycle's number."""
 
     async def go() -> None:
         pool = await open_pool(dsn)
         cycle = await tell(pool, datetime.now(UTC), answers=answers)
         async with Writer(pool, linger=0.0) as writer:
-            _, app = make_console(pool, writer, key)
+            _, app = make_console(pool, writer, key, subject=subject)
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url="http://here:8090") as asks:
                 await test(asks, pool, cycle)

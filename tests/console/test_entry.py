@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 import pytest
@@ -205,6 +206,7 @@ def test_a_rater_says_what_an_answer_is_worth(database_dsn: str) -> None:
             ({"signal": "comment"}, 400),
             ({"signal": "great"}, 400),
             ({"signal": "comment", "text": "x" * 2001}, 400),
+            ({"signal": "comment", "text": "猫\r\n" * 1000}, 303),
         ):
             done = await client.post(f"/answers/{newest}", data=form | sent)
             assert done.status_code == status, sent
@@ -214,13 +216,14 @@ def test_a_rater_says_what_an_answer_is_worth(database_dsn: str) -> None:
         assert {(one["signal"], one["value"], one["text"]) for one in told} == {
             ("thumbs", -1.0, None),
             ("correction", None, words),
+            ("comment", None, "猫\n" * 1000),
         }
         assert "<script>alert" not in (await client.get(f"/answers/{newest}")).text
         audit = (await client.get("/audit.json", headers=BEARER)).json()["entries"]
         rated = [one for one in audit if one["action"] == "rate"]
-        assert [one["target"] for one in rated] == [newest] * 2
+        assert [one["target"] for one in rated] == [newest] * 3
         # The audit loses nothing, so it is not told what a user may want deleted.
-        assert [set(one["details"]) for one in rated] == [{"signal", "feedback"}] * 2
+        assert [set(one["details"]) for one in rated] == [{"signal", "feedback"}] * 3
         await enter(client, pool, "eve", "rater", "nobody's")
         token = token_of((await client.get("/answers")).text)
         sent = {"signal": "good", "csrf": token}
@@ -233,11 +236,31 @@ def test_a_rater_says_what_an_answer_is_worth(database_dsn: str) -> None:
     ("asked", "place"),
     [
         ("/answers?user=x&before=1~y", "/answers?user=x&before=1~y"),
+        ("/é/evil.test", "/é/evil.test"),
         *((bad, "/") for bad in (None, "", "x", "//evil", "/\\evil", "http://evil", "/a\r\nb: c")),
     ],
 )
 def test_nobody_is_sent_elsewhere_after_signing_in(asked: str | None, place: str) -> None:
     assert place_of(asked) == place
+
+
+def test_whoever_signs_in_comes_to_the_page_that_was_asked_for(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        await enter(client, pool, "ada", "viewer")
+        client.cookies.clear()
+        form = {"name": "ada", "password": PASSWORD}
+        for asked in ("/invoices/M%C3%BCller/2026-10", "/%C3%A9/evil.test/login"):
+            sent = form | {"next": unquote(asked)}
+            entered = await client.post("/login", data=sent, headers=OWN)
+            assert entered.headers["location"] == asked
+        client.cookies.clear()
+        asked = "/invoices/M%C3%BCller%20%26%20100%25/2026-10"
+        closed = await client.get(asked, headers=BROWSER)
+        told = parse_qs(urlsplit(closed.headers["location"]).query)["next"][0]
+        entered = await client.post("/login", data=form | {"next": told}, headers=OWN)
+        assert entered.headers["location"] == asked
+
+    on_pages(database_dsn, test, answers=3)
 
 
 def test_changes_are_read_page_by_page(database_dsn: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ from tests.serve.api.doubles import BASE, NEXT, ScriptedEngine, make_tokenizer
 
 from liveweights.catalog.licences import Duty
 from liveweights.console.entry import Entry
+from liveweights.console.login import Login
 from liveweights.console.models import model_routes
 from liveweights.http.application import Application
 from liveweights.http.hosts import Hosts
@@ -38,10 +40,14 @@ from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.hosted.models import HostedModels
 from liveweights.serve.models import Models, make_model
 from liveweights.serve.router import Router
+from liveweights.store.database import open_pool
 from liveweights.terms.criteria import Candidate
 from liveweights.terms.current import Terms
 from liveweights.terms.facts import Facts, Origin
 from liveweights.terms.rules import Conditions, Rule
+from liveweights.weights.checkpoint import Checkpoint
+
+from .people import enter
 
 KEY = "s3cret-0123456789"
 SHOW = Duty(kind="display-name", text="Show <b>Mine</b>.", threshold="always")
@@ -127,6 +133,45 @@ def test_the_price_is_the_ledgers_for_whoever_asks() -> None:
     assert (own.input, own.version) == (0.5, "price 4")
     page = get("/models/tiny", listing).text
     assert "1 USD in, 0 USD out (price 3, since 2026-11-01T00:00:00+00:00)" in page
+
+
+def test_users_of_a_tenant_are_told_what_it_is_told(database_dsn: str) -> None:
+    tokenizer, router = make_tokenizer(), Router()
+    router.set("tiny", BASE)
+    router.set("veiled", BASE)
+    router.resident([BASE, NEXT])
+    router.introduce(Checkpoint(NEXT, "adapter", Path("/"), BASE), tenant="bolt")
+    row = PriceRow(id=3, since=datetime(2026, 11, 1, tzinfo=UTC), model="tiny", input=NANOS)
+    nothing: Any = None  # nothing is read anew
+    listing = Listing(
+        Models(make_model(ScriptedEngine(tokenizer), router, tokenizer)),
+        HostedModels(),
+        Terms(),
+        profiles={"veiled": msgspec.structs.replace(PROFILE, visible=False)},
+        tariffs=Tariffs(nothing, PriceBook([row, replace(row, id=4, tenant="acme", input=2)])),
+    )
+
+    async def go() -> None:
+        pool = await open_pool(database_dsn)
+        settings = ApiSettings(operator_key=KEY)
+        entry = Entry(pool, make_authenticator(settings), settings)
+        routes = [*Login(entry).routes(), *model_routes(listing, entry)]
+        transport = httpx.ASGITransport(Application(routes, Metrics(), Hosts(())))
+        async with httpx.AsyncClient(transport=transport, base_url="http://here:8090") as client:
+            await enter(client, pool, "root", "admin")
+            assert "veiled" in (await client.get("/models")).text
+            assert "(price 3," in (await client.get("/models/tiny")).text
+            assert (await client.get(f"/models/{NEXT}")).status_code == 200
+            for tenant, status in (("acme", 404), ("bolt", 200)):
+                await enter(client, pool, tenant, "viewer", tenant)
+                page = (await client.get("/models")).text
+                assert ("tiny" in page, "veiled" in page) == (True, False)
+                assert (await client.get(f"/models/{NEXT}")).status_code == status
+                price = 4 if tenant == "acme" else 3
+                assert f"(price {price}," in (await client.get("/models/tiny")).text
+        await pool.close()
+
+    asyncio.run(go())
 
 
 def test_they_are_for_the_operator() -> None:

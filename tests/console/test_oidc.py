@@ -19,7 +19,13 @@ from tests.access.provider import CLIENT, PERSON, SECRET
 
 from liveweights.access.oidc import OidcUnavailable, Provider
 from liveweights.access.oidc_settings import OidcSettings
-from liveweights.access.users import add_user, remove_user, set_role
+from liveweights.access.users import (
+    accept_invitation,
+    add_user,
+    invite_first,
+    remove_user,
+    set_role,
+)
 from liveweights.record.writer import Writer
 from liveweights.store.database import Pool, open_pool
 
@@ -104,6 +110,24 @@ def test_who_is_known_to_the_provider_and_here_signs_in(database_dsn: str) -> No
     on_provider(database_dsn, test)
 
 
+def test_where_tls_ends_before_the_service_the_cookies_stay_in_it(database_dsn: str) -> None:
+    async def test(browser: httpx.AsyncClient, pool: Pool, provider: providers.Provider) -> None:
+        await add(pool)
+        leave = await browser.get("/login/oidc")
+        async with httpx.AsyncClient() as outside:
+            back = (await outside.get(leave.headers["location"])).headers["location"]
+        # What the proxy passes on: no TLS, and a browser that follows a link says no origin.
+        errand = leave.headers["set-cookie"].partition(";")[0]
+        asked = back.removeprefix("https://here:8090")
+        entered = await browser.get(asked, headers={"cookie": errand})
+        assert entered.status_code == 303
+        kept = [one for one in entered.headers.get_list("set-cookie") if "Max-Age=0" not in one]
+        for cookie in (leave.headers["set-cookie"], *kept):
+            assert "Secure" in cookie.split("; ")
+
+    on_provider(database_dsn, test, url="https://here:8090")
+
+
 def test_a_user_of_one_tenant_stays_one(database_dsn: str) -> None:
     async def test(browser: httpx.AsyncClient, pool: Pool, provider: providers.Provider) -> None:
         await add(pool, "17", role="viewer", tenant="acme")
@@ -157,6 +181,32 @@ def test_what_does_not_hold_signs_nobody_in(
         assert "<b>no</b>" not in refused.text
         assert (await browser.get("/cycles.json")).status_code == 401
         assert not any(value for name, value in browser.cookies.items())
+
+    on_provider(database_dsn, test)
+
+
+def test_nobody_signs_in_as_the_admin_whom_a_start_made(database_dsn: str) -> None:
+    async def test(browser: httpx.AsyncClient, pool: Pool, provider: providers.Provider) -> None:
+        provider.person["preferred_username"] = "admin"
+        async with pool.connection() as conn:
+            link = await invite_first(conn)
+        assert link is not None
+        refused = await sign_in(browser)
+        assert (refused.status_code, "Nobody added" in refused.text) == (403, True)
+        async with pool.connection() as conn:
+            await accept_invitation(conn, link, "hash")
+        assert (await sign_in(browser)).status_code == 403
+        async with pool.connection() as conn:
+            await add_user(conn, "root", "admin")
+        provider.person["preferred_username"] = "root"
+        assert (await sign_in(browser)).status_code == 303
+
+    on_provider(database_dsn, test, claim="preferred_username")
+
+
+def test_who_signs_in_elsewhere_is_not_told_of_a_link(database_dsn: str) -> None:
+    async def test(browser: httpx.AsyncClient, pool: Pool, provider: providers.Provider) -> None:
+        assert "invite admin" not in (await browser.get("/login")).text
 
     on_provider(database_dsn, test)
 

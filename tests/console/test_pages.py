@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import httpx
+import msgspec
 import pytest
 from tests.release.test_aliases import A, B, C
 from tests.scoreboard.examples import results as make_results
@@ -13,9 +15,11 @@ from tests.scoreboard.examples import run as make_run
 from liveweights.console import export
 from liveweights.release import canaries, deployments
 from liveweights.scoreboard.rows import keep_results, open_run
+from liveweights.serve.api.objects import Model
 from liveweights.store.database import Pool
 
-from .story import KEY, LOGIN, on_pages
+from .people import enter
+from .story import KEY, LOGIN, SUBJECT, on_pages
 
 BROWSER = {"accept": "text/html,application/xhtml+xml"}
 
@@ -337,6 +341,45 @@ def test_who_can_be_asked_is_who_can_answer(database_dsn: str) -> None:
         assert f"{A}, 50% of 2 taken [" in page
 
     on_pages(database_dsn, test, answers=3)
+
+
+def test_users_of_a_tenant_are_not_told_of_what_is_others(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        async with pool.connection() as conn:
+            owned = '{"tenant": "bolt"}'
+            await conn.execute("update checkpoints set card = card || %s where id = %s", (owned, C))
+            for checkpoint in (A, C):
+                await deployments.report(conn, "here", checkpoint, "ready")
+        for tenant, told in (("acme", {B, A}), ("bolt", {B, A, C})):
+            await enter(client, pool, tenant, "viewer", tenant)
+            page = (await client.get("/playground.json")).json()
+            assert {one["name"] for one in page["choices"]} - {"m"} == told
+            for path in ("/playground", "/answers", "/keys", "/cycles"):
+                assert "upstream" not in (await client.get(path, headers=BROWSER)).text, path
+
+    def know(tenant: str | None) -> list[Model]:
+        told = msgspec.convert(
+            {
+                "id": "m",
+                "created": 0,
+                "checkpoint": B,
+                "root": A,
+                "parent": None,
+                "canary": None,
+                "context_length": 512,
+                "max_model_len": 512,
+                "state": "ready",
+                **dict.fromkeys(("base", "maker", "country", "licence", "pricing", "verdict")),
+                **dict.fromkeys(("accept_rate", "latency")),
+                **dict.fromkeys(("duties", "notices", "warnings"), ()),
+                "capabilities": {},
+                "data": {},
+            },
+            Model,
+        )
+        return [told, msgspec.structs.replace(told, id="upstream")] if tenant is None else [told]
+
+    on_pages(database_dsn, test, answers=3, subject=replace(SUBJECT, known=know))
 
 
 def test_an_operator_overrules_a_canary(database_dsn: str) -> None:

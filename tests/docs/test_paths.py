@@ -20,6 +20,7 @@ from liveweights.console.pages import Console
 from liveweights.insight.billing import billing_routes
 from liveweights.insight.endpoint import insight_routes
 from liveweights.insight.lookups import lookup_routes
+from liveweights.insight.worths import Worths
 from liveweights.learn.rewards import RewardMap
 from liveweights.serve.api.app import create_app, make_authenticator, make_limiter
 from liveweights.serve.api.settings import ApiSettings
@@ -46,7 +47,7 @@ def service() -> ASGIApp:
     entry = Entry(NOBODY, authenticator, settings)
     pages = [
         *billing_routes(NOBODY, authenticator, limiter),
-        *insight_routes(NOBODY, authenticator, limiter, RewardMap()),
+        *insight_routes(NOBODY, authenticator, limiter, lambda: Worths(RewardMap())),
         *lookup_routes(NOBODY, authenticator, limiter),
         *Console(NOBODY, lambda: subject, entry, NOBODY).routes(),
         *status_routes(NOBODY, home, authenticator, now=lambda: config),

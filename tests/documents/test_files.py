@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,24 @@ def test_neither_hidden_files_nor_links_are_followed(tmp_path: Path) -> None:
     assert found == ["b.txt", "sub/a.txt"]
     with pytest.raises(NotADirectoryError):
         list_files(folder / "none")
+
+
+def make_unreadable(folder: Path) -> None:
+    """Something below whose path is longer than any that can be opened, also by root."""
+    place = os.open(folder, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("x" * 250, dir_fd=place)
+        below = os.open("x" * 250, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = below
+    os.close(place)
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    make_unreadable(tmp_path)
+    with pytest.raises(OSError, match="too long"):
+        list_files(tmp_path)
 
 
 @given(st.text(st.sampled_from("a \n"), max_size=8000))

@@ -14,6 +14,8 @@ from liveweights.documents.index import Indexed, add_folder, list_folders, remov
 from liveweights.documents.search import find_text, open_document, search
 from liveweights.store.database import Connection
 
+from .test_files import make_unreadable
+
 T = TypeVar("T")
 
 
@@ -81,6 +83,15 @@ def test_only_what_changed_is_read_again(database_dsn: str, folder: Path) -> Non
     assert [skipped.path for skipped in again.skipped] == ["picture"]
     assert find(database_dsn, "violins") == ["docs/ada.md"]
     assert find(database_dsn, "boats") == []
+
+
+def test_what_cannot_be_read_changes_nothing(database_dsn: str, folder: Path) -> None:
+    add(database_dsn, folder)
+    (folder / "ada.md").unlink()
+    make_unreadable(folder)
+    with pytest.raises(OSError, match="too long"):
+        add(database_dsn, folder)
+    assert find(database_dsn, "Ada Vantor") == ["docs/ada.md"]
 
 
 def test_a_folder_is_its_tenants_only(database_dsn: str, folder: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 import pytest
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 from liveweights.http import wire
 from liveweights.http.errors import ApiError
 from liveweights.http.wire import (
+    LONGEST_FIELD,
     ClientGone,
     StoredText,
     check_depth,
     check_storable,
     decode,
     read_body,
+    read_form,
     read_query,
 )
 
@@ -163,3 +166,25 @@ def test_queries_have_known_parameters_once() -> None:
         with pytest.raises(ApiError) as caught:
             read(query)
         assert caught.value.status == 400
+
+
+def take_form(text: str, known: tuple[str, ...] = ("text", "csrf")) -> dict[str, str]:
+    body = urlencode({"text": text, "csrf": "x" * 100}).encode()
+    scope = {"type": "http", "headers": [(b"content-type", b"application/x-www-form-urlencoded")]}
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body}
+
+    return asyncio.run(read_form(scope, receive, known))
+
+
+@pytest.mark.parametrize("character", ["a", "é", "猫", "😀"])
+def test_a_field_is_as_long_in_every_script(character: str) -> None:
+    assert take_form(character * LONGEST_FIELD)["text"] == character * LONGEST_FIELD
+    with pytest.raises(ApiError, match="longer than 2000"):
+        take_form(character * (LONGEST_FIELD + 1))
+
+
+def test_lines_of_a_field_are_those_of_the_page() -> None:
+    assert take_form("a\r\n\r\nb\rc\n")["text"] == "a\n\nb\rc\n"
+    assert take_form("a\r\n" * (LONGEST_FIELD // 2))["text"] == "a\n" * (LONGEST_FIELD // 2)

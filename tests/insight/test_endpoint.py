@@ -17,6 +17,7 @@ from liveweights.http.application import Application
 from liveweights.http.hosts import Hosts
 from liveweights.insight.catalogue import QUESTIONS
 from liveweights.insight.endpoint import insight_routes
+from liveweights.insight.worths import Worths
 from liveweights.learn.rewards import RewardMap
 from liveweights.meter.settings import RateLimits
 from liveweights.serve.api.app import make_authenticator, make_limiter
@@ -54,7 +55,10 @@ def get(
         authenticator = make_authenticator(settings or ApiSettings())
         app = Application(
             insight_routes(
-                pool, authenticator, make_limiter(settings or ApiSettings()), RewardMap()
+                pool,
+                authenticator,
+                make_limiter(settings or ApiSettings()),
+                lambda: Worths(RewardMap()),
             ),
             Metrics(),
             Hosts(()),
@@ -123,7 +127,9 @@ def test_questions_have_a_limit_per_key(database_dsn: str) -> None:
     async def main() -> list[int]:
         pool = await open_pool(database_dsn)
         limiter = make_limiter(limits)
-        routes = insight_routes(pool, make_authenticator(limits), limiter, RewardMap())
+        routes = insight_routes(
+            pool, make_authenticator(limits), limiter, lambda: Worths(RewardMap())
+        )
         app, found = Application(routes, Metrics(), Hosts(())), []
 
         async def send(message: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from liveweights.http.application import Application
 from liveweights.http.hosts import Hosts
 from liveweights.insight.endpoint import insight_routes
 from liveweights.insight.lookups import lookup_routes
+from liveweights.insight.worths import Worths
 from liveweights.learn.rewards import RewardMap
 from liveweights.serve.api.app import make_authenticator, make_limiter
 from liveweights.serve.api.metrics import Metrics
@@ -43,7 +44,7 @@ def get(
         authenticator, limiter = make_authenticator(settings), make_limiter(settings)
         routes = [
             *lookup_routes(pool, authenticator, limiter),
-            *insight_routes(pool, authenticator, limiter, RewardMap()),
+            *insight_routes(pool, authenticator, limiter, lambda: Worths(RewardMap())),
         ]
         scope = {
             "type": "http",

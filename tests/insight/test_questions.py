@@ -15,6 +15,7 @@ from tests.record.test_window import ask, record
 
 from liveweights.insight import questions
 from liveweights.insight.window import make_window
+from liveweights.insight.worths import Worths
 from liveweights.learn.rewards import RewardMap
 from liveweights.record.engine_metrics import Sample, keep_sample
 from liveweights.record.generation import Generation
@@ -24,7 +25,7 @@ from liveweights.store.database import Connection, open_pool
 from liveweights.store.partitions import ensure
 
 NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
-MAP = RewardMap()
+MAP = Worths(RewardMap())
 
 
 def answer(id: str, hours_ago: float, **changes: Any) -> Generation:
@@ -78,6 +79,36 @@ def test_one_bad_answer_is_no_unhappy_user(database_dsn: str) -> None:
         pytest.approx(0.207, abs=1e-3),
     ]
     assert found[0].reward == pytest.approx((0.75 - 9 * 0.25) / 10)
+
+
+def test_reactions_are_worth_to_each_model_what_it_learns(database_dsn: str) -> None:
+    rows: list[Any] = []
+    for alias in ("strict", "kind", "hosted"):
+        for n, signal in enumerate(("accepted", "rejected", "")):
+            name = f"{alias}{n}"
+            rows.append(answer(name, 1.5, alias=alias, user=alias, output="x" if signal else ""))
+            if signal:
+                rows.append(make_feedback(f"f{name}", name, signal=signal))
+    record(database_dsn, *rows)
+    worths = Worths(
+        RewardMap(accepted=0.3, rejected=-0.3, silence=0.0),
+        {
+            "strict": RewardMap(accepted=-0.1, rejected=-1.0, silence=0.5),
+            "kind": RewardMap(accepted=1.0, rejected=0.2, silence=0.0),
+            "none": RewardMap(),
+        },
+    )
+    found = ask(
+        database_dsn,
+        lambda conn: questions.accept_rate(conn, window("1d", step="1d"), worths, by="alias"),
+    )
+    assert {r.key: r.reward for r in found} == {
+        "strict": pytest.approx((-0.1 - 1.0 + 0.5) / 3),
+        "kind": pytest.approx((1.0 + 0.2) / 3),
+        "hosted": pytest.approx(0.0),
+    }
+    unhappy = ask(database_dsn, lambda conn: questions.unhappy(conn, window(), worths))
+    assert {(r.user, r.unwelcome) for r in unhappy} == {("strict", 2), ("hosted", 1)}
 
 
 def test_silence_against_the_window_before(database_dsn: str) -> None:

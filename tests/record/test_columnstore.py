@@ -15,6 +15,7 @@ from liveweights.gate.calibration import Draft
 from liveweights.gate.drafts import keep_drafts, read_drafts
 from liveweights.insight.catalogue import QUESTIONS
 from liveweights.insight.window import make_window
+from liveweights.insight.worths import Worths
 from liveweights.learn.rewards import RewardMap
 from liveweights.record import quarantine, read, rollups, window
 from liveweights.record.archive import archive, restore
@@ -110,7 +111,7 @@ async def answers(conn: Connection) -> dict[str, Any]:
     for name, question in QUESTIONS.items():
         for step in ("1h", "1d"):
             over = make_window(f"{DAYS}d", now=now, step=step)
-            rows = await question.ask(conn, over, RewardMap(), question.by)
+            rows = await question.ask(conn, over, Worths(RewardMap()), question.by)
             found[f"{name} {step}"] = sorted(rows, key=repr)
     for view, order in VIEWS.items():
         cursor = await conn.execute(f"select * from {view} order by {order}".encode())

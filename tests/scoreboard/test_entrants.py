@@ -23,6 +23,13 @@ def test_hosted_is_what_is_sent_elsewhere() -> None:
     assert not Entrant("a").hosted
 
 
+def test_a_local_model_is_asked_by_its_checkpoint() -> None:
+    local = Entrant("code", "code@1", owned_by="liveweights")
+    assert (local.asked, local.held) == ("code@1", "code@1")
+    for elsewhere in (Entrant("big", "big@1", owned_by="hosted"), Entrant("big", "big@1")):
+        assert (elsewhere.asked, elsewhere.held) == ("big", None)
+
+
 def test_tokens_add_up_until_one_is_not_known() -> None:
     counter = Counter()
     counter.add({"prompt_tokens": 3, "completion_tokens": 2})

@@ -4,10 +4,12 @@ import asyncio
 
 import msgspec
 import psycopg
+import pytest
 from tests.scoreboard.examples import results, run
 
-from liveweights.scoreboard.results import Run
+from liveweights.scoreboard.results import Run, ScoreboardError
 from liveweights.scoreboard.rows import (
+    add_results,
     keep_results,
     open_run,
     read_run,
@@ -38,6 +40,21 @@ def test_a_run_is_gone_on_with_and_read_as_it_was_kept(database_dsn: str) -> Non
             assert [one.run.model for one in await read_scored(conn)] == ["code", "code", "them"]
             assert await remove_run(conn, first)
             assert not await remove_run(conn, first)
+
+    asyncio.run(scene())
+
+
+def test_other_scores_of_others_are_refused(database_dsn: str) -> None:
+    async def scene() -> None:
+        async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
+            listed = results([1.0, 0.0, 0.5])
+            number = await open_run(conn, run("them", None, source="a lab"))
+            assert await add_results(conn, number, listed[:2]) == 2
+            assert await add_results(conn, number, listed) == 1
+            changed = [msgspec.structs.replace(one, score=0.25) for one in listed]
+            with pytest.raises(ScoreboardError, match=f"run {number}, and 0.25 here, and 2 more"):
+                await add_results(conn, number, changed)
+            assert list((await read_run(conn, number)).values()) == listed
 
     asyncio.run(scene())
 

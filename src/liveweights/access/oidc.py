@@ -17,7 +17,8 @@ from liveweights.http.hosts import is_loopback
 if TYPE_CHECKING:
     from authlib.integrations.httpx_client import AsyncOAuth2Client
 
-CALLBACK = "/login/oidc/callback"
+PLACE = "/login/oidc"
+CALLBACK = f"{PLACE}/callback"
 SCOPES = {"email": "openid email", "preferred_username": "openid profile", "sub": "openid"}
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA")
 """Of signatures that are taken; none that a secret shared with others makes."""

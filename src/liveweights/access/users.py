@@ -30,12 +30,14 @@ class UnknownUser(LookupError):
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
-    """One user, without the password. ``tenant``: sees only this one's answers; None: all."""
+    """One user, without the password. ``tenant``: sees only this one's answers; None: all.
+    ``added``: by somebody; else the start made it."""
 
     name: str
     role: Role
     tenant: str | None
     has_password: bool
+    added: bool
     version: int
     created_at: datetime
     changed_at: datetime
@@ -47,7 +49,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.created_at.timestamp():.6f}-{self.version}"
 
 
-_COLUMNS = "name, role, tenant, password is not null, version, created_at, changed_at"
+_COLUMNS = "name, role, tenant, password is not null, added, version, created_at, changed_at"
 
 
 def _user(row: tuple[Any, ...]) -> User:
@@ -67,13 +69,15 @@ def check_user(name: str, role: Role, tenant: str | None) -> None:
 
 
 async def add_user(conn: Connection, name: str, role: Role, *, tenant: str | None = None) -> str:
-    """A user without a password, and the token of an invitation to choose one. Raises
-    UserError."""
+    """A user without a password, and the token of an invitation to choose one. It takes the place
+    of one whom a start made and whom nobody has been yet. Raises UserError."""
     check_user(name, role, tenant)
     async with conn.transaction():
         cursor = await conn.execute(
             "insert into console_users (name, role, tenant) values (%s, %s, %s) "
-            "on conflict do nothing returning name",
+            "on conflict (name) do update set role = excluded.role, tenant = excluded.tenant, "
+            "added = true, version = console_users.version + 1, changed_at = now() "
+            "where not console_users.added and console_users.password is null returning name",
             (name, role, tenant),
         )
         if await cursor.fetchone() is None:
@@ -90,16 +94,19 @@ async def invite_user(conn: Connection, name: str) -> str:
 
 
 async def invite_first(conn: Connection) -> str | None:
-    """The token of an invitation for the first admin; None where somebody has a password."""
+    """The token of an invitation for the first admin; None where somebody has a password, and
+    where somebody added a user of that name as anything else."""
     async with conn.transaction():
         if await has_users(conn):
             return None
         await conn.execute(
-            "insert into console_users (name, role) values (%s, 'admin') "
-            "on conflict (name) do update set role = 'admin', tenant = null",
+            "insert into console_users (name, role, added) values (%s, 'admin', false) "
+            "on conflict (name) do update set role = 'admin', tenant = null "
+            "where not console_users.added",
             (FIRST,),
         )
-        return await _invite(conn, FIRST)
+        first = await find_user(conn, FIRST)
+        return await _invite(conn, FIRST) if first.role == "admin" else None
 
 
 async def _invite(conn: Connection, name: str) -> str:
@@ -195,6 +202,14 @@ async def find_user(conn: Connection, name: str, *, lock: bool = False) -> User:
     if row is None:
         raise UnknownUser(f"There is no user {name[:128]!r}.")
     return _user(row)
+
+
+async def find_added(conn: Connection, name: str) -> User:
+    """Raises UnknownUser, also of whom nobody added: a name that others give says nothing there."""
+    user = await find_user(conn, name)
+    if not user.added:
+        raise UnknownUser(f"Nobody added the user {name[:128]!r}.")
+    return user
 
 
 async def list_users(conn: Connection) -> list[User]:

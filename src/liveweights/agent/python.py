@@ -22,6 +22,14 @@ ENDS = {
     "processes": "it started too many processes",
     "output": "it printed too much",
 }
+REST, MOST_REST = 0.25, 2.0
+"""The share of a call, and its seconds at most, that are kept to end a program and to tell what it
+printed."""
+
+
+def share_of(seconds: float) -> float:
+    """Seconds that a program may run within a call of ``seconds``."""
+    return seconds - min(MOST_REST, REST * seconds)
 
 
 class Python:
@@ -41,8 +49,9 @@ class Python:
             code = read_text(arguments, "code").encode()
         except UnicodeEncodeError:
             raise ToolError("'code' has half a character in it") from None
-        # From standard input: a program may be longer than an argument.
-        command = [self._sandbox.python, "-I", "-"]
+        # From standard input: a program may be longer than an argument. Unbuffered: one that is
+        # ended has printed what it says that it printed.
+        command = [self._sandbox.python, "-I", "-u", "-"]
         return show(await self._sandbox.run(command, stdin=code, limits=self._limits))
 
 

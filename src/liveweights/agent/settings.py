@@ -11,6 +11,9 @@ from liveweights import bounds
 from liveweights.bounds import SECONDS
 
 Label = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
+DOCUMENTS, PYTHON, DATABASES = "documents", "python", "databases"
+BUILT_IN = (DOCUMENTS, PYTHON, DATABASES)
+"""Labels of the service's own sets of tools, each a switch of ``AgentSettings``."""
 
 
 class ToolServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,8 +67,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     servers: Annotated[
         dict[Label, ToolServer],
         Meta(
-            description="Label to a server of the Model Context Protocol that requests may name; "
-            "needs the extra `mcp`."
+            description="Label to a server of the Model Context Protocol that requests may name, "
+            "none of `documents`, `python` and `databases`; needs the extra `mcp`."
         ),
     ] = msgspec.field(default_factory=dict[str, ToolServer])
     steps: Annotated[
@@ -109,3 +112,11 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             description="Characters of what a tool gives that the model reads; the rest is cut.",
         ),
     ] = 16_384
+
+    def __post_init__(self) -> None:
+        taken = [label for label in BUILT_IN if label in self.servers]
+        if taken:
+            raise ValueError(
+                f"no server can be called {taken[0]!r}: this service's own tools are "
+                f"({', '.join(BUILT_IN)}); give [agent.servers.{taken[0]}] another name"
+            )

@@ -6,13 +6,15 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from liveweights.agent.library import Library
-from liveweights.agent.python import Python
+from liveweights.agent.python import Python, share_of
 from liveweights.agent.servers import Connect, connect_server, connected
-from liveweights.agent.settings import AgentSettings
+from liveweights.agent.settings import BUILT_IN, DOCUMENTS, PYTHON, AgentSettings
+from liveweights.agent.thread import on_thread
 from liveweights.agent.tool import ToolError, Toolset, UnknownTools
 from liveweights.agentdb.settings import DatabaseSettings
 from liveweights.gate.sandbox import Limits, Sandbox, SandboxUnavailable, open_sandbox
@@ -21,10 +23,10 @@ from liveweights.store.database import Pool
 if TYPE_CHECKING:
     from mcp import Client
 
-DOCUMENTS, PYTHON, DATABASES = "documents", "python", "databases"
-BUILT_IN = (DOCUMENTS, PYTHON, DATABASES)
 WITHHELD = ("connect_database",)
 """It gives an address on this machine with its password: nothing for whoever asks from outside."""
+LARGEST_CHARACTER = 4
+"""Bytes in UTF-8."""
 
 
 class Shed:
@@ -69,15 +71,18 @@ class Shed:
         if label in settings.servers:
             server = settings.servers[label]
             connect = connect_server(server, seconds)
-            async with connected(connect, seconds=seconds, allowed=server.tools) as toolset:
+            there = partial(connected, connect, seconds=seconds, allowed=server.tools)
+            async with on_thread(there) as toolset:
                 yield toolset
         elif label == DOCUMENTS:
             yield Library(self._pool, tenant)
         elif label == PYTHON:
-            yield Python(await self._find_sandbox(), Limits(seconds=seconds))
+            yield Python(await self._find_sandbox(), Limits(seconds=share_of(seconds)))
         else:
             connect = self._connect_databases(tenant)
-            async with connected(connect, seconds=60.0, withheld=WITHHELD) as toolset:
+            async with on_thread(
+                partial(connected, connect, seconds=60.0, withheld=WITHHELD)
+            ) as toolset:
                 yield toolset
 
     async def _find_sandbox(self) -> Sandbox:
@@ -95,9 +100,13 @@ class Shed:
             from mcp import Client
 
             from liveweights.agentdb.service import Databases
+            from liveweights.agentdb.session import ANSWER
             from liveweights.agentdb.tools import serve
 
-            databases = Databases(self._folder, self._databases, owner=owner_of(tenant))
+            # What a model does not read is not read for it.
+            answer = min(ANSWER, LARGEST_CHARACTER * self._settings.characters)
+            owner = owner_of(tenant)
+            databases = Databases(self._folder, self._databases, owner=owner, answer=answer)
             async with Client(serve(databases)) as client:
                 yield client
 

@@ -90,19 +90,25 @@ class Databases:
     The server is started when it is not running, and outlives this object; so do the databases,
     until they expire. An owner sees its own databases, and may fork those and what the operator has
     frozen. Only the owner ``operator`` lists everybody's, changes limits, and may exceed those that
-    ``settings`` sets for agents.
+    ``settings`` sets for agents. ``answer`` is how many bytes of what statements give are kept.
 
     Methods raise NoDatabase, Refused, HostError; ``sql`` also psycopg.Error.
     """
 
     def __init__(
-        self, folder: Path, settings: DatabaseSettings | None = None, *, owner: str = OPERATOR
+        self,
+        folder: Path,
+        settings: DatabaseSettings | None = None,
+        *,
+        owner: str = OPERATOR,
+        answer: int = session.ANSWER,
     ) -> None:
         if not NAME.fullmatch(owner):
             raise Refused(f"{owner!r} cannot be an owner: use small letters, digits, _ . and -")
         self.folder = folder.absolute()
         self.settings = checked(settings or DatabaseSettings())
         self.owner = owner
+        self.answer = answer
         self._endpoint: Endpoint | None = None
         self._pool: Pool | None = None
         self._secret = ""
@@ -205,6 +211,7 @@ class Databases:
             text,
             rows=rows or self.settings.rows,
             seconds=seconds or self.settings.statement_seconds,
+            answer=self.answer,
         )
 
     async def pause(self, name: str) -> Database:

@@ -14,8 +14,11 @@ ANSWER = 16 * 2**20
 """Most bytes of all results together that are kept, whatever the number of rows."""
 
 
-async def run(dsn: str, text: str, *, rows: int, seconds: float) -> list[Result]:
-    """The result of every statement in ``text``, see ``liveweights.store.results``.
+async def run(
+    dsn: str, text: str, *, rows: int, seconds: float, answer: int = ANSWER
+) -> list[Result]:
+    """The result of every statement in ``text``, see ``liveweights.store.results``; of all together
+    ``answer`` bytes are kept.
 
     Raises psycopg.Error, and Refused after ``seconds``, on COPY from or to the client, and for what
     cannot be sent or read.
@@ -24,7 +27,7 @@ async def run(dsn: str, text: str, *, rows: int, seconds: float) -> list[Result]
     conn = await AsyncConnection.connect(dsn, autocommit=True, client_encoding="utf8")
     try:
         async with asyncio.timeout(seconds):
-            return await results.run(conn, text, Bounds(rows, ANSWER))
+            return await results.run(conn, text, Bounds(rows, answer))
     except TimeoutError:
         raise Refused(
             f"it ran longer than {seconds:g} s and was cancelled; connect to the database "

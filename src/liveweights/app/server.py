@@ -40,6 +40,7 @@ from liveweights.http.wire import reply
 from liveweights.insight.billing import billing_routes
 from liveweights.insight.endpoint import insight_routes
 from liveweights.insight.lookups import lookup_routes
+from liveweights.insight.worths import Worths
 from liveweights.meter.directory import Directory
 from liveweights.meter.ledger_days import keep_closing
 from liveweights.record.conversations import ConversationStore
@@ -170,6 +171,9 @@ async def run_api(place: Place, report: Report) -> None:
         def now() -> Subject:
             return describe_subject(lineup.config, place.home, sources, listing.read)
 
+        def worths() -> Worths:
+            return Worths(lineup.config.rewards, lineup.config.rewards_by_alias())
+
         console = Console(pool, now, entry, writer)
         app = create_app(
             models,
@@ -187,7 +191,7 @@ async def run_api(place: Place, report: Report) -> None:
             conversations=ConversationStore(pool),
             pages=[
                 *billing_routes(pool, authenticator, limiter),
-                *insight_routes(pool, authenticator, limiter, config.rewards),
+                *insight_routes(pool, authenticator, limiter, worths),
                 *lookup_routes(pool, authenticator, limiter),
                 *console.routes(),
                 *model_routes(listing, entry),

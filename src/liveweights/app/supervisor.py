@@ -257,7 +257,8 @@ class Supervisor:
     async def _invite(self) -> str | None:
         """The token by which the console's first admin is made, where somebody has to be."""
         config = self._config
-        if self._dsn is None or config.api.operator_key or config.gateway.upstream:
+        known = config.api.operator_key or config.oidc.issuer
+        if self._dsn is None or known or config.gateway.upstream:
             return None
         async with await psycopg.AsyncConnection.connect(self._dsn) as conn:
             return await invite_first(conn)

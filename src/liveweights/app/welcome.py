@@ -51,7 +51,7 @@ def _console(config: Config, url: str, invitation: str | None) -> str:
         return f"in a browser: {url}/ (any user name; the password is [api] operator_key)"
     if invitation is None:
         return f"in a browser: {url}/ (for users of the console: `liveweights users`)"
-    known = api.asks_for_keys or api.open or config.oidc.issuer
+    known = api.asks_for_keys or api.open
     looking = "" if known else " (who is on this machine may look)"
     link = link_of(url, invitation)
     return f"in a browser: {url}/{looking}\nto change things there, be its admin, once: {link}"

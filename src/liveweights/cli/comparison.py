@@ -54,7 +54,7 @@ async def compare(
             conn = await stack.enter_async_context(open_database())
             incumbent = incumbent or (await aliases.read(conn, model.alias)).live
             for name in absent:
-                await stack.enter_async_context(_held(conn, name))
+                await stack.enter_async_context(hold(conn, name))
                 await _wait(session, url, name, load_seconds)
             if "held-back" in model.gate.suites:
                 examples = await read_held_back(conn, model.alias)
@@ -79,14 +79,18 @@ async def _answers(session: aiohttp.ClientSession, url: str, name: str) -> bool:
 
 
 @asynccontextmanager
-async def _held(conn: Connection, name: str) -> AsyncGenerator[None]:
+async def hold(conn: Connection, name: str) -> AsyncGenerator[None]:
+    """Have every instance hold a checkpoint meanwhile. Who holds it already, such as a gate, is who
+    lets it go. Raises NotRegistered."""
     await get(conn, name)
+    is_others = await deployments.is_warm(conn, name)
     await deployments.keep_warm(conn, name, WARM)
     await conn.commit()
     try:
         yield
     finally:
-        await deployments.let_go(conn, name)
+        if not is_others:
+            await deployments.let_go(conn, name)
         await conn.commit()
 
 

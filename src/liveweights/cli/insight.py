@@ -18,6 +18,7 @@ from liveweights.cli.output import say, show, show_csv, show_json
 from liveweights.insight.catalogue import KEYS, MONEY_KEYS, QUESTIONS, TOOL_KEYS, check_key
 from liveweights.insight.sparkline import sparkline
 from liveweights.insight.window import make_window
+from liveweights.insight.worths import Worths
 from liveweights.terminal import clean
 
 BARS = 40
@@ -240,7 +241,8 @@ def _answer(
         )
     except ValueError as error:
         raise refuse(str(error)) from error
-    answers = query(settings, home, lambda conn: question.ask(conn, window, settings.rewards, by))
+    worths = Worths(settings.rewards, settings.rewards_by_alias())
+    answers = query(settings, home, lambda conn: question.ask(conn, window, worths, by))
     rows: list[dict[str, Any]] = [
         msgspec.to_builtins(row, builtin_types=(datetime,)) for row in answers
     ]

@@ -32,7 +32,7 @@ from liveweights.cli.context import (
 from liveweights.cli.output import say, show, show_csv, show_json
 from liveweights.machine import describe_processor
 from liveweights.scoreboard.results import OWN, Run, ScoreboardError
-from liveweights.scoreboard.rows import keep_results, open_run, read_scored, remove_run
+from liveweights.scoreboard.rows import add_results, open_run, read_scored, remove_run
 from liveweights.scoreboard.table import Table, make_tables
 from liveweights.service_key import key_for
 from liveweights.store.database import Connection
@@ -224,15 +224,19 @@ def import_results(
         hardware="unknown",
     )
 
-    async def keep(conn: Connection) -> tuple[None, Event]:
+    async def keep(conn: Connection) -> tuple[int, Event | None]:
         run = await open_run(conn, scored)
-        await keep_results(conn, run, results)
-        details = {"run": run, "suite": suite, "source": source, "results": len(results)}
-        return None, Event("import scores", model, details)
+        new = await add_results(conn, run, results)
+        details = {"run": run, "suite": suite, "source": source, "results": new}
+        return new, Event("import scores", model, details) if new else None
 
-    change(settings, home, keep)
+    try:
+        new = change(settings, home, keep)
+    except ScoreboardError as error:
+        raise refuse(f"{file}: {error}") from error
     solved = sum(one.score for one in results)
-    say(f"{len(results)} results of {model} on {suite} kept; {solved:g} solved")
+    before = f", {len(results) - new} were there already" if new < len(results) else ""
+    say(f"{new} results of {model} on {suite} kept{before}; {solved:g} solved")
 
 
 @scoreboard.command("list")

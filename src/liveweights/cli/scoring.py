@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -12,7 +12,7 @@ from liveweights import __version__
 from liveweights.access.audit import Event
 from liveweights.access.commands import note
 from liveweights.cli.bars import case_bars
-from liveweights.cli.comparison import read_held_back
+from liveweights.cli.comparison import hold, read_held_back
 from liveweights.gate.suites.catalogue import open_suite
 from liveweights.gate.suites.model import ApiModel, open_models
 from liveweights.gate.suites.suite import Suite
@@ -22,6 +22,7 @@ from liveweights.scoreboard.entrants import Entrant, find_entrants
 from liveweights.scoreboard.results import Result, Run, ScoreboardError
 from liveweights.scoreboard.rows import keep_results, open_run, read_run
 from liveweights.store.database import Connection
+from liveweights.weights.registry import NotRegistered
 
 Open = Callable[[], AbstractAsyncContextManager[Connection]]
 
@@ -66,9 +67,14 @@ async def score(plan: Plan, open_database: Open) -> Outcome:
     asked: list[str] = []
     async with (
         open_database() as conn,
-        open_models(plan.url, plan.models, plan.key) as models,
+        open_models(plan.url, [one.asked for one in entrants], plan.key) as models,
+        AsyncExitStack() as stack,
     ):
         await conn.set_autocommit(True)
+        for one in {one.held for one in entrants if one.held}:
+            # A service with another database is asked all the same, as long as it holds it.
+            with suppress(NotRegistered):
+                await stack.enter_async_context(hold(conn, one))
         for name in plan.suites:
             examples: Sequence[Example] = ()
             if name == "held-back":

@@ -13,7 +13,7 @@ from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights.access.audit import OPERATOR_KEY
-from liveweights.access.oidc import Provider
+from liveweights.access.oidc import CALLBACK, PLACE, Provider
 from liveweights.access.roles import Role
 from liveweights.access.sessions import (
     ERRAND_SECONDS,
@@ -26,7 +26,7 @@ from liveweights.access.sessions import (
     seal_session,
 )
 from liveweights.access.users import UnknownUser, find_user, has_users, read_secret
-from liveweights.console.headers import HEADERS
+from liveweights.console.headers import HEADERS, locate
 from liveweights.console.person import Person
 from liveweights.http.authentication import Authenticator, bearer
 from liveweights.http.errors import ApiError
@@ -165,12 +165,23 @@ class Entry:
         """The header by which a browser keeps the session: no script reads it, and no other site's
         form comes with it."""
         text = seal_session(session, await self.secret())
-        return _cookie(scope, cookie_name(scope), text, SECONDS)
+        return _cookie(cookie_name(scope), text, SECONDS, secure=self._is_secure(scope))
 
     async def make_errand(self, scope: Scope, content: bytes) -> tuple[bytes, bytes]:
         """The header by which a browser keeps something for a few minutes that it cannot change."""
         text = seal_errand(content, await self.secret(), self._clock())
-        return _cookie(scope, _errand_name(scope), text, ERRAND_SECONDS)
+        return _cookie(_errand_name(scope), text, ERRAND_SECONDS, secure=self._is_secure(scope))
+
+    def _is_secure(self, scope: Scope) -> bool:
+        """Whether the browser uses TLS. Where that ends in front of the service the browser still
+        says so with a form; without one it is known of whoever is at the URL that the provider
+        sends people back to."""
+        headers = Headers(scope=scope)
+        if scope.get("scheme") == "https" or headers.get("origin", "").startswith("https://"):
+            return True
+        url = urlsplit(self.provider.settings.url if self.provider else "")
+        there = scope["path"] in (PLACE, CALLBACK) or headers.get("host") == url.netloc
+        return url.scheme == "https" and there
 
     async def read_errand(self, scope: Scope) -> bytes | None:
         """What ``make_errand`` gave to this browser; None where that is over, or was another's."""
@@ -219,20 +230,20 @@ def _elsewhere(scope: Scope, error: ApiError) -> tuple[bytes, bytes] | None:
         return b"hx-redirect", b"/login"
     if scope["method"] in ("GET", "HEAD") and "text/html" in headers.get("accept", ""):
         query = scope.get("query_string", b"").decode("latin-1")
-        asked = scope["path"] + (f"?{query}" if query else "")
+        asked = quote(scope["path"]) + (f"?{query}" if query else "")
         to = "/login" if asked == "/" else f"/login?next={quote(asked[:1000], safe='/')}"
-        return b"location", to.encode()
+        return locate(to)
     return None
 
 
 def drop_cookie(scope: Scope) -> tuple[bytes, bytes]:
     """The header by which a browser forgets the session."""
-    return _cookie(scope, cookie_name(scope), "", 0)
+    return _cookie(cookie_name(scope), "", 0)
 
 
 def drop_errand(scope: Scope) -> tuple[bytes, bytes]:
     """The header by which a browser forgets what ``Entry.make_errand`` gave it."""
-    return _cookie(scope, _errand_name(scope), "", 0)
+    return _cookie(_errand_name(scope), "", 0)
 
 
 def cookie_name(scope: Scope) -> str:
@@ -245,10 +256,7 @@ def _errand_name(scope: Scope) -> str:
     return f"{cookie_name(scope)}_errand"
 
 
-def _cookie(scope: Scope, name: str, text: str, seconds: int) -> tuple[bytes, bytes]:
-    # Where TLS ends in front of the service, the browser still says what it used.
-    origin = Headers(scope=scope).get("origin", "")
-    secure = scope.get("scheme") == "https" or origin.startswith("https://")
+def _cookie(name: str, text: str, seconds: int, *, secure: bool = False) -> tuple[bytes, bytes]:
     parts = [f"{name}={text}", "Path=/", "HttpOnly", "SameSite=Lax"]
     parts += [f"Max-Age={seconds}", *(["Secure"] if secure else [])]
     return b"set-cookie", "; ".join(parts).encode()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
+RESERVED = "%/:?#[]@!$&'()*+,;="
+"""Characters that say something in a URL, or are part of what is encoded already (RFC 3986)."""
+
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -26,3 +31,9 @@ that does not come from here: what users wrote could not, even were it not escap
 NOT_KEPT = (b"cache-control", b"no-store")
 HEADERS = (*GUARDED, NOT_KEPT)
 HTML = b"text/html; charset=utf-8"
+
+
+def locate(place: str) -> tuple[bytes, bytes]:
+    """The header that sends a browser to ``place``, a URL or a path. What is no ASCII is encoded
+    and never left out: without the é, /é/host would be another host."""
+    return b"location", quote(place, safe=RESERVED).encode()

@@ -12,6 +12,7 @@ from liveweights.console.subject import Asked, Subject
 from liveweights.gate.statistics import wilson
 from liveweights.insight import questions
 from liveweights.insight.window import make_window
+from liveweights.insight.worths import Worths
 from liveweights.learn.rewards import RewardMap
 from liveweights.store.database import Connection
 
@@ -56,8 +57,8 @@ async def read_home(conn: Connection, subject: Subject, asked: Asked) -> Home:
     """GET / and GET /home.json"""
     circle = await read_circle(conn, subject, asked.model)
     window = make_window(SINCE, step="1h", alias=asked.model)
-    worth = subject.rewards.get(asked.model, RewardMap())
-    buckets = await questions.accept_rate(conn, window, worth, by="checkpoint")
+    worths = Worths(RewardMap(), subject.rewards)
+    buckets = await questions.accept_rate(conn, window, worths, by="checkpoint")
     rates = sum_up(buckets)
     shown = {rate.checkpoint for rate in rates}
     through = circle.live or (rates[0].checkpoint if rates else None)

@@ -94,7 +94,7 @@ async def read_keys(conn: Connection, subject: Subject, asked: Asked) -> Keys:
         next=following,
         asked_for=asked.keyed,
         tenants=tuple(tenants[:LISTED]),
-        names=tuple(subject.names),
+        names=tuple(subject.list_names(asked.tenant)),
     )
 
 

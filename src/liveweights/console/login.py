@@ -10,7 +10,7 @@ import msgspec
 from starlette.datastructures import Headers, QueryParams
 from starlette.types import Receive, Scope, Send
 
-from liveweights.access.oidc import CALLBACK, Attempt, OidcRefused
+from liveweights.access.oidc import CALLBACK, PLACE, Attempt, OidcRefused
 from liveweights.access.passwords import (
     WeakPassword,
     check_password,
@@ -21,13 +21,14 @@ from liveweights.access.sessions import begin_session
 from liveweights.access.users import (
     UnknownUser,
     accept_invitation,
+    find_added,
     find_user,
     has_users,
     read_invitation,
     read_password,
 )
 from liveweights.console.entry import Entry, check_origin, drop_cookie, drop_errand
-from liveweights.console.headers import HEADERS, HTML
+from liveweights.console.headers import HEADERS, HTML, locate
 from liveweights.console.person import Person
 from liveweights.console.templates import render
 from liveweights.http.errors import ApiError, too_many
@@ -37,7 +38,6 @@ from liveweights.http.wire import read_form, read_query, reply
 
 AT_ONCE, WAITING = 2, 16
 """Passwords that are hashed; each takes 64 MiB."""
-PLACE = "/login/oidc"
 _PLACE = re.compile(r"/(?![/\\])[^\s\\\x00-\x1f]{0,1000}")
 
 
@@ -118,7 +118,7 @@ class Login:
         try:
             name = await provider.finish(attempt, answer)
             async with entry.pool.connection() as conn:
-                user = await find_user(conn, name)
+                user = await find_added(conn, name)
         except (OidcRefused, UnknownUser) as error:
             status = 403 if isinstance(error, UnknownUser) else 401
             why = f"{error} An admin adds users." if name else str(error)
@@ -227,5 +227,4 @@ async def _reply(send: Send, status: int, page: str, *cookies: tuple[bytes, byte
 
 
 async def _go(send: Send, place: str, *cookies: tuple[bytes, bytes]) -> None:
-    location = (b"location", place.encode("ascii", "ignore"))
-    await reply(send, 303, b"", (*HEADERS, location, *cookies))
+    await reply(send, 303, b"", (*HEADERS, locate(place), *cookies))

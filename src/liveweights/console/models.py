@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from liveweights.console.entry import Entry
 from liveweights.console.headers import HEADERS, HTML
+from liveweights.console.person import Person
 from liveweights.console.templates import render
 from liveweights.http.routes import Mount, Route, Routes
 from liveweights.http.wire import reply
@@ -30,18 +31,20 @@ class ModelPages:
 
     async def overview(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /models"""
-        models = self._listing.read()
+        person: Person = scope["person"]
+        models = self._listing.read(person.tenant)
         rows = [table_row(model) for model in models]
         await _reply(scope, send, "models.html", models, columns=COLUMNS, rows=rows)
 
     async def model(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /models/NAME. Raises ApiError 404."""
-        one = self._listing.find(scope["path_params"]["model"])
+        person: Person = scope["person"]
+        one = self._listing.find(scope["path_params"]["model"], person.tenant)
         await _reply(
             scope,
             send,
             "model.html",
-            self._listing.read(),
+            self._listing.read(person.tenant),
             one=one,
             local=_is_local(one),
             facts=list_model_facts(one),
@@ -64,7 +67,8 @@ def _is_local(model: Model) -> bool:
 
 
 def model_routes(listing: Listing, entry: Entry) -> Routes:
-    """The pages, for everybody who may enter."""
+    """The pages, for everybody who may enter; users of one tenant are told what it is told at
+    `/v1/models`."""
     pages = ModelPages(listing)
     overview = entry.guard(pages.overview, tenants=True)
     one = entry.guard(pages.model, tenants=True)

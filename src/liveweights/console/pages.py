@@ -42,7 +42,7 @@ from liveweights.console.cycles import STEER, read_cycle, read_cycles
 from liveweights.console.entry import Entry
 from liveweights.console.export import read_lines, send_lines
 from liveweights.console.forms import Form, Sent
-from liveweights.console.headers import HEADERS, HTML
+from liveweights.console.headers import HEADERS, HTML, locate
 from liveweights.console.home import read_home
 from liveweights.console.lineage import read_lineage
 from liveweights.console.live import EVERY, Feed
@@ -177,8 +177,8 @@ class Console:
     def _ask(self, scope: Scope, subject: Subject, known: Sequence[str], id_: str = "") -> Asked:
         """Raises ApiError 400, 404."""
         query = read_query(scope, ("model", *known))
-        model = subject.find(query.get("model"))
         person: Person = scope["person"]
+        model = subject.find(query.get("model"), person.tenant)
         return Asked(model, id_, query, self._entry.authenticator.asks_for_keys, person.tenant)
 
     async def _export(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -195,7 +195,7 @@ class Console:
         self, template: str, section: str, model: str, person: Person, **values: object
     ) -> str:
         values |= {"person": person, "section": section, "steps": STEPS}
-        return render(template, model=model, models=self._now().names, **values)
+        return render(template, model=model, models=self._now().list_names(person.tenant), **values)
 
     def _for_people(
         self, endpoint: ASGIApp, needed: Role = "viewer", tenants: bool = False
@@ -214,8 +214,9 @@ class Console:
         return self._entry.guard(answer, needed, tenants, refuse=self._refuse)
 
     async def _refuse(self, scope: Scope, send: Send, error: ApiError) -> None:
-        name = self._now().names[0]
-        html = self._render("error.html", "", name, scope["person"], error=error)
+        person: Person = scope["person"]
+        name = self._now().find(None, person.tenant)
+        html = self._render("error.html", "", name, person, error=error)
         headers = (*HEADERS, *error.headers)
         await reply(send, error.status, html.encode(), headers, content_type=HTML)
 
@@ -253,7 +254,7 @@ class Console:
                 if done.after is not None:
                     await done.after()
             if done.once is None:
-                await reply(send, 303, b"", (*HEADERS, (b"location", done.place.encode())))
+                await reply(send, 303, b"", (*HEADERS, locate(done.place)))
                 return
             # Shown only when it is stored.
             (page,) = (page for page in LISTS if page.path == form.path)

@@ -61,7 +61,8 @@ from counted where whole and width = 1440 and alias = %s and checkpoint = any(%s
 
 async def read_playground(conn: Connection, subject: Subject, asked: Asked) -> Playground:
     """GET /playground and GET /playground.json"""
-    names = [asked.model, *(name for name in subject.names if name != asked.model)]
+    listed = subject.list_names(asked.tenant)
+    names = [asked.model, *(name for name in listed if name != asked.model)]
     choices: list[Choice] = []
     for name in names:
         choices.append(Choice(name=name, model=name))
@@ -82,7 +83,7 @@ async def _list_checkpoints(conn: Connection, model: str, tenant: str | None) ->
     cursor = await conn.execute("select live, canary from standing where alias = %s", (model,))
     live, canary = await cursor.fetchone() or (None, None)
     ids = [one for one in (live, canary) if one is not None]
-    ids += [one for one in await list_ready(conn, model) if one not in ids]
+    ids += [one for one in await list_ready(conn, model, tenant) if one not in ids]
     clicks: dict[str, tuple[int, int]] = {}
     if tenant is None:
         rows = await (await conn.execute(COUNTS, (model, ids))).fetchall()

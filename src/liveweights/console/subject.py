@@ -49,9 +49,17 @@ class Subject:
         """What reactions are worth, by the names of local models."""
         return {name: worker.rewards for name, worker in self.workers.items()}
 
-    def find(self, asked: str | None) -> str:
-        """The model that is meant: the first, unless another is asked for. Raises ApiError 404."""
-        name = next(iter(self.names), "") if asked is None else asked
+    def list_names(self, tenant: str | None) -> list[str]:
+        """The public names that users of a tenant are told; None: all."""
+        if tenant is None:
+            return self.names
+        told = {model.id for model in self.known(tenant)}
+        return [name for name in self.names if name in told]
+
+    def find(self, asked: str | None, tenant: str | None = None) -> str:
+        """The model that is meant: the first that a tenant is told of (of all where it is told of
+        none), unless another is asked for. Raises ApiError 404."""
+        name = next(iter(self.list_names(tenant) or self.names), "") if asked is None else asked
         if name not in self.names:
             raise ApiError(404, f"No model is called {name[:128]!r}.", code="not_found")
         return name

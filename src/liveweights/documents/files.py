@@ -35,14 +35,19 @@ class Skipped:
 
 def list_files(folder: Path) -> list[Path]:
     """All files below ``folder`` in the order of their paths, but for hidden ones. Links are not
-    followed: they may lead out of it. Raises OSError where it cannot be read."""
+    followed: they may lead out of it. Raises OSError where it, or a folder in it, cannot be read:
+    what cannot be seen is not gone."""
     if not folder.is_dir():
         raise NotADirectoryError(f"there is no folder {folder}")
     found: list[Path] = []
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=_fail):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(place, name) for name in names if not name.startswith(".")]
     return sorted(file for file in found if file.is_file() and not file.is_symlink())
+
+
+def _fail(error: OSError) -> None:
+    raise error
 
 
 def read_file(folder: Path, file: Path) -> File | Skipped:

@@ -25,6 +25,8 @@ StoredName = Annotated[str, msgspec.Meta(pattern=WITHOUT_NUL, min_length=1, max_
 
 MOST_FIELDS, LONGEST_FIELD = 32, 2000
 """Of a query or a form."""
+LARGEST_FORM = 12 * LONGEST_FIELD + 10_000
+"""Bytes: a character of four bytes takes twelve in a form; and what is beside the longest field."""
 
 
 def check_text(text: str, what: str, param: str | None = None) -> None:
@@ -74,9 +76,10 @@ def read_query(scope: Scope, known: Collection[str]) -> dict[str, str]:
 
 
 async def read_form(
-    scope: Scope, receive: Receive, known: Collection[str], limit: int = 10_000
+    scope: Scope, receive: Receive, known: Collection[str], limit: int = LARGEST_FORM
 ) -> dict[str, str]:
-    """A page's form, without what is empty. Raises ApiError 400 as ``read_query``, 413, 415."""
+    """A page's form, without what is empty; lines end as they do in the page, not as forms send
+    them. Raises ApiError 400 as ``read_query``, 413, 415."""
     sent = (await read_body(scope, receive, limit)).decode("latin-1")
     if sent and _media_type(Headers(scope=scope)) != "application/x-www-form-urlencoded":
         message = "The body is a form: send it as 'application/x-www-form-urlencoded'."
@@ -85,7 +88,7 @@ async def read_form(
         pairs = parse_qsl(sent, max_num_fields=MOST_FIELDS)
     except ValueError:
         raise bad_request(f"The form has more than {MOST_FIELDS} fields.") from None
-    return _fields(pairs, known)
+    return _fields([(name, value.replace("\r\n", "\n")) for name, value in pairs], known)
 
 
 def _fields(pairs: Iterable[tuple[str, str]], known: Collection[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import msgspec
 
 from liveweights.insight import questions
 from liveweights.insight.window import Window
-from liveweights.learn.rewards import RewardMap
+from liveweights.insight.worths import Worths
 from liveweights.store.database import Connection
 
 KEYS = ("checkpoint", "tenant", "surface", "alias")
@@ -20,7 +20,7 @@ MONEY_KEYS = ("tenant", "alias", "origin")
 TOOL_KEYS = ("checkpoint", "tenant", "alias")
 """What calls of tools can be."""
 
-Ask = Callable[[Connection, Window, RewardMap, Any], Awaitable[Sequence[msgspec.Struct]]]
+Ask = Callable[[Connection, Window, Worths, Any], Awaitable[Sequence[msgspec.Struct]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,57 +39,57 @@ class Question:
 
 QUESTIONS: dict[str, Question] = {
     "accept-rate": Question(
-        lambda conn, window, rewards, by: questions.accept_rate(conn, window, rewards, by=by),
+        lambda conn, window, worths, by: questions.accept_rate(conn, window, worths, by=by),
         questions.AcceptRate,
         "checkpoint",
         "accept_rate",
     ),
     "unhappy": Question(
-        lambda conn, window, rewards, by: questions.unhappy(conn, window, rewards),
+        lambda conn, window, worths, by: questions.unhappy(conn, window, worths),
         questions.Unhappy,
     ),
     "silence": Question(
-        lambda conn, window, rewards, by: questions.silence(conn, window, by=by),
+        lambda conn, window, worths, by: questions.silence(conn, window, by=by),
         questions.Silence,
         "surface",
     ),
     "tools": Question(
-        lambda conn, window, rewards, by: questions.tools(conn, window, by=by),
+        lambda conn, window, worths, by: questions.tools(conn, window, by=by),
         questions.Tools,
         "checkpoint",
         keys=TOOL_KEYS,
     ),
     "usage": Question(
-        lambda conn, window, rewards, by: questions.usage(conn, window, by=by),
+        lambda conn, window, worths, by: questions.usage(conn, window, by=by),
         questions.Usage,
         "tenant",
     ),
     "revenue": Question(
-        lambda conn, window, rewards, by: questions.revenue(conn, window, by=by),
+        lambda conn, window, worths, by: questions.revenue(conn, window, by=by),
         questions.Revenue,
         "tenant",
         "revenue",
         keys=MONEY_KEYS,
     ),
     "first-token": Question(
-        lambda conn, window, rewards, by: questions.first_token(conn, window, by=by),
+        lambda conn, window, worths, by: questions.first_token(conn, window, by=by),
         questions.FirstToken,
         "checkpoint",
         "p50_ms",
     ),
     "feedback-delay": Question(
-        lambda conn, window, rewards, by: questions.feedback_delay(conn, window, by=by),
+        lambda conn, window, worths, by: questions.feedback_delay(conn, window, by=by),
         questions.FeedbackDelay,
         "surface",
     ),
     "load": Question(
-        lambda conn, window, rewards, by: questions.load(conn, window),
+        lambda conn, window, worths, by: questions.load(conn, window),
         questions.Load,
         drawn="busy",
         counted="samples",
     ),
     "swaps": Question(
-        lambda conn, window, rewards, by: questions.swaps(conn, window),
+        lambda conn, window, worths, by: questions.swaps(conn, window),
         questions.Swap,
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import msgspec
@@ -14,7 +15,7 @@ from liveweights.http.routes import Mount, Route, Routes
 from liveweights.http.wire import read_query, reply
 from liveweights.insight.catalogue import QUESTIONS, Question, check_key
 from liveweights.insight.window import Window, WindowError, make_window
-from liveweights.learn.rewards import RewardMap
+from liveweights.insight.worths import Worths
 from liveweights.meter.limits import Limiter
 from liveweights.store.database import Pool
 
@@ -26,12 +27,13 @@ class InsightEndpoint:
     operator's key they are about all, or the tenant that is asked about."""
 
     def __init__(
-        self, pool: Pool, authenticator: Authenticator, limiter: Limiter, rewards: RewardMap
+        self, pool: Pool, authenticator: Authenticator, limiter: Limiter, now: Callable[[], Worths]
     ) -> None:
+        """``now`` says what reactions are worth when a question is asked: models come and go."""
         self._connections = Connections(pool)
         self._authenticator = authenticator
         self._limiter = limiter
-        self._rewards = rewards
+        self._now = now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = await self._authenticator.authenticate_reader(scope)
@@ -49,7 +51,7 @@ class InsightEndpoint:
         if self._authenticator.asks_for_keys and not client.own:
             window = replace(window, tenant=client.tenant)
         async with self._connections.take(client.tenant) as conn:
-            rows = await QUESTIONS[name].ask(conn, window, self._rewards, by)
+            rows = await QUESTIONS[name].ask(conn, window, self._now(), by)
         answer = {"question": name, "window": window, "by": by, "rows": rows}
         await reply(send, 200, msgspec.json.encode(answer))
 
@@ -66,7 +68,7 @@ def _window(question: Question, given: dict[str, str]) -> Window:
 
 
 def insight_routes(
-    pool: Pool, authenticator: Authenticator, limiter: Limiter, rewards: RewardMap
+    pool: Pool, authenticator: Authenticator, limiter: Limiter, now: Callable[[], Worths]
 ) -> Routes:
-    endpoint = InsightEndpoint(pool, authenticator, limiter, rewards)
+    endpoint = InsightEndpoint(pool, authenticator, limiter, now)
     return [Mount("/insight", [Route("GET", "/{question}", endpoint)])]

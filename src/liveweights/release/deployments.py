@@ -103,16 +103,17 @@ async def ready(conn: Connection, checkpoint: str) -> Readiness:
     )
 
 
-async def list_ready(conn: Connection, alias: str) -> list[str]:
+async def list_ready(conn: Connection, alias: str, tenant: str | None = None) -> list[str]:
     """Every checkpoint on the base of what the alias has live that an instance whose heartbeat is
-    fresh can answer with, newest first."""
+    fresh can answer with, newest first; for a ``tenant`` without those of others."""
     cursor = await conn.execute(
         "select a.id from ancestry a where a.root = (select root from ancestry where id ="
         "  (select live from standing where alias = %(alias)s))"
         " and exists (select from deployments d where d.checkpoint = a.id and d.state = 'ready'"
         "  and d.updated_at > now() - make_interval(secs => %(alive)s))"
+        " and (%(tenant)s::text is null or coalesce(a.tenant, %(tenant)s) = %(tenant)s)"
         " order by a.created_at desc, a.id desc",
-        {"alias": alias, "alive": ALIVE},
+        {"alias": alias, "alive": ALIVE, "tenant": tenant},
     )
     return [checkpoint for (checkpoint,) in await cursor.fetchall()]
 
@@ -128,6 +129,15 @@ async def keep_warm(conn: Connection, checkpoint: str, seconds: float) -> None:
         (checkpoint, seconds),
     )
     await conn.execute("select pg_notify(%s, '')", (CHANNEL,))
+
+
+async def is_warm(conn: Connection, checkpoint: str) -> bool:
+    """Whether somebody asks every instance to hold it."""
+    cursor = await conn.execute(
+        "select exists (select from warm where checkpoint = %s and until > now())", (checkpoint,)
+    )
+    row = await cursor.fetchone()
+    return row is not None and row[0]
 
 
 async def let_go(conn: Connection, checkpoint: str) -> None:

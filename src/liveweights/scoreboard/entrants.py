@@ -24,13 +24,25 @@ class Pricing(msgspec.Struct, frozen=True):
 
 class Entrant(msgspec.Struct, frozen=True):
     """As ``GET /v1/models/NAME`` says it. ``hosted`` models are answered by somebody else's
-    machine."""
+    machine. What a service calls ``liveweights``' own has checkpoints that it loads itself."""
 
     id: str
     checkpoint: str | None = None
     base: str | None = None
     pricing: Pricing | None = None
     data: dict[str, Any] | None = None
+    owned_by: str = ""
+
+    @property
+    def asked(self) -> str:
+        """By which name every case is asked: of a local model the checkpoint whose scores they are,
+        as a canary, or a promotion meanwhile, would answer under its public name, too."""
+        return self.held or self.id
+
+    @property
+    def held(self) -> str | None:
+        """The checkpoint that has to stay loaded meanwhile; None where another service has it."""
+        return self.checkpoint if self.owned_by == "liveweights" else None
 
     @property
     def hosted(self) -> bool:

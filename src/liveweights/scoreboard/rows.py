@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 
 import msgspec
 
-from liveweights.scoreboard.results import OWN, Conditions, Result, Run, Scored, StandingScore
+from liveweights.scoreboard.results import (
+    OWN,
+    Conditions,
+    Result,
+    Run,
+    ScoreboardError,
+    Scored,
+    StandingScore,
+)
 from liveweights.store.database import Connection
 
 _CONDITIONS = Conditions.__struct_fields__
@@ -77,6 +85,23 @@ async def keep_results(conn: Connection, run: int, results: Iterable[Result]) ->
     ]  # fmt: skip
     async with conn.cursor() as cursor:
         await cursor.executemany(KEEP, rows)
+
+
+async def add_results(conn: Connection, run: int, results: Sequence[Result]) -> int:
+    """Store results that others say, and how many of them are new. Raises ScoreboardError where
+    another score of a case is kept: neither is known to be the right one."""
+    kept = await read_run(conn, run)
+    there = [one for one in results if (one.case, one.sample) in kept]
+    other = [one for one in there if kept[one.case, one.sample].score != one.score]
+    if other:
+        first, more = other[0], f", and {len(other) - 1} more" if len(other) > 1 else ""
+        raise ScoreboardError(
+            f"{first.case} scored {kept[first.case, first.sample].score:g} in run {run}, and"
+            f" {first.score:g} here{more}; where these are the right ones remove the others before:"
+            f" liveweights scoreboard remove {run}"
+        )
+    await keep_results(conn, run, results)
+    return len(results) - len(there)
 
 
 async def read_run(conn: Connection, run: int) -> dict[tuple[str, int], Result]:

@@ -25,6 +25,7 @@ from liveweights.console.pages import Console
 from liveweights.insight.catalogue import QUESTIONS
 from liveweights.insight.endpoint import insight_routes
 from liveweights.insight.lookups import lookup_routes
+from liveweights.insight.worths import Worths
 from liveweights.learn.rewards import RewardMap
 from liveweights.record.conversations import ConversationStore
 from liveweights.record.responses import ResponseStore
@@ -190,7 +191,9 @@ def service(database_dsn: str) -> Any:
                 conversations=ConversationStore(pool),
                 authenticator=authenticator,
                 pages=[
-                    *insight_routes(pool, authenticator, make_limiter(CONFIG.api), RewardMap()),
+                    *insight_routes(
+                        pool, authenticator, make_limiter(CONFIG.api), lambda: Worths(RewardMap())
+                    ),
                     *lookup_routes(pool, authenticator, make_limiter(CONFIG.api)),
                     *Console(pool, lambda: subject, entry, writer).routes(),
                     *model_routes(Listing(models, HostedModels(), Terms()), entry),

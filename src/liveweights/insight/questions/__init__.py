@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeVar, get_args
 import msgspec
 
 from liveweights.insight.window import Window
+from liveweights.insight.worths import Worths
 from liveweights.learn.refusals import PATTERN, REACH
-from liveweights.learn.rewards import RewardMap
 from liveweights.store.database import Connection
 
 By = Literal["checkpoint", "tenant", "surface", "alias"]
@@ -186,17 +186,17 @@ def sql(name: str) -> str:
 
 
 async def accept_rate(
-    conn: Connection, window: Window, rewards: RewardMap, *, by: By = "checkpoint"
+    conn: Connection, window: Window, worths: Worths, *, by: By = "checkpoint"
 ) -> list[AcceptRate]:
     """How often answers are taken, and what they are worth, over time."""
-    return await _ask(conn, "accept_rate", AcceptRate, window, by=by, **_worths(rewards))
+    return await _ask(conn, "accept_rate", AcceptRate, window, by=by, **worths.to_parameters())
 
 
 async def unhappy(
-    conn: Connection, window: Window, rewards: RewardMap, *, limit: int = 20
+    conn: Connection, window: Window, worths: Worths, *, limit: int = 20
 ) -> list[Unhappy]:
     """Users with unwelcome answers, the surest first. Reads raw feedback, not rollups."""
-    return await _ask(conn, "unhappy", Unhappy, window, limit=limit, **_worths(rewards))
+    return await _ask(conn, "unhappy", Unhappy, window, limit=limit, **worths.to_parameters())
 
 
 async def silence(conn: Connection, window: Window, *, by: By = "surface") -> list[Silence]:
@@ -276,14 +276,6 @@ async def swaps(conn: Connection, window: Window) -> list[Swap]:
 async def standing(conn: Connection, window: Window) -> list[Standing]:
     """How each model stands that answered in the window, or was ever judged."""
     return await _ask(conn, "standing", Standing, window)
-
-
-def _worths(rewards: RewardMap) -> dict[str, float]:
-    return {
-        "worth_accepted": rewards.accepted,
-        "worth_rejected": rewards.rejected,
-        "worth_silence": rewards.silence,
-    }
 
 
 async def _ask(conn: Connection, name: str, row: type[R], window: Window, **more: Any) -> list[R]:
