@@ -33,11 +33,12 @@ def toml_value(value: object) -> str:
         value = msgspec.to_builtins(value)
     if isinstance(value, dict):
         given = ((key, one) for key, one in value.items() if one is not None)
-        inner = ", ".join(f"{json.dumps(key)} = {toml_value(one)}" for key, one in given)
+        inner = ", ".join(f"{toml_value(key)} = {toml_value(one)}" for key, one in given)
         return f"{{ {inner} }}" if inner else "{}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(toml_value, value))}]"
-    return json.dumps(value)
+    # Characters beyond U+FFFF would be escaped by halves, which TOML does not take.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _table(name: str, table: msgspec.Struct) -> list[str]:

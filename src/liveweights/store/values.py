@@ -36,7 +36,7 @@ def convert(text: str, oid: int) -> Any:
         if oid == info.oid:
             return conversion(text)
         return _array(text, info.delimiter, conversion)
-    except (ValueError, RecursionError):
+    except (ValueError, ArithmeticError, RecursionError):
         return text
 
 
