@@ -34,6 +34,7 @@ from _users import Developers, People, Sizes, Users
 from liveweights.app.wiring import make_engine
 from liveweights.config import Config
 from liveweights.engines.settings import EngineSettings
+from liveweights.gate.calibration import Calibration
 from liveweights.learn.job import Result
 from liveweights.replay.circle import Circle, hold_back
 from liveweights.replay.goals import PUBLISHED
@@ -82,6 +83,7 @@ async def run(
                     "good": used.good,
                     "reactions": sum(bool(example.feedback) for example in used.examples),
                     **learnt(result),
+                    "silence": decided(circle.calibration),
                     "seconds": round(learning, 1),
                     **users.watch(incumbent, candidate),
                 }
@@ -132,6 +134,14 @@ def learnt(result: Result) -> dict[str, Any]:
         "ratio": report.ratio,
         "mismatch": report.mismatch,
     }
+
+
+def decided(calibration: Calibration | None) -> dict[str, Any] | None:
+    """What set the point from which nothing is said, and on how many cases."""
+    if calibration is None:
+        return None
+    names = ("cases", "judged", "held_by", "kept", "kept_low")
+    return {name: getattr(calibration, name) for name in names}
 
 
 def main() -> None:
