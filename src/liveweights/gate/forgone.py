@@ -42,20 +42,20 @@ def forgone_shares(
     if int(right_B.sum()) + always < LEAST_RIGHT:
         return most
     order = np.argsort(confidence_B, kind="stable")
-    right_B = right_B[order].astype(float)
+    taken_B = right_B[order].astype(np.float64)
     spread = max(float(confidence_B.std()), 1e-9)
     scaled_B = (confidence_B[order] - confidence_B.mean()) / spread
     _, session_B = np.unique(np.asarray(sessions_B)[order], return_inverse=True)
     sessions = int(session_B.max()) + 1
     drawn = np.random.default_rng(0).multinomial(sessions, np.full(sessions, 1 / sessions), DRAWS)
-    weight_DB = np.vstack([np.ones(len(order)), drawn[:, session_B]])
-    chance_DB = weight_DB * _calibrate(scaled_B, right_B, weight_DB)
+    weight_DB = np.vstack([np.ones(len(order)), drawn[:, session_B].astype(np.float64)])
+    chance_DB = weight_DB * _calibrate(scaled_B, taken_B, weight_DB)
     whole_D = chance_DB.sum(axis=1) + always
     # A draw may leave out all of the least sure.
     share_DB = np.maximum(np.cumsum(chance_DB, axis=1) / whole_D[:, None], 1e-12)
     away = NormalDist().inv_cdf(0.5 + confidence / 2)
     high_B = share_DB[0] * np.exp(away * np.log(share_DB[1:]).std(axis=0))
-    seen_B = np.cumsum(right_B) / (right_B.sum() + always)
+    seen_B = np.cumsum(taken_B) / (taken_B.sum() + always)
     most[1:] = np.minimum(np.maximum(high_B, seen_B), 1.0)
     return most
 
