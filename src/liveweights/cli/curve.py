@@ -27,6 +27,8 @@ def show_calibration(calibration: Mapping[str, Any]) -> None:
     if (kept := calibration["kept"]) is not None:
         low = calibration["kept_low"]
         rows.append(("accepted for one of the incumbent's", f"{kept:.3f}, at least {low:.3f}"))
+    if (forgone := calibration["forgone"]) is not None:
+        rows.append(("of its own accepted, silence costs", f"at most {forgone:.3f}"))
     show_table(("when it says nothing", ""), rows)
     curves = calibration["incumbent_curve"], calibration["candidate_curve"]
     if not all(curves):

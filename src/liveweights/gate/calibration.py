@@ -2,9 +2,10 @@
 
 Candidate and incumbent draft the same recorded prompts, which neither was trained on, greedily and
 as they are served. What the drafts would have earned is known where the user's wish is. The
-objective is reward; how much of the incumbent's talking a candidate may drop, and how many of the
-completions that users would have accepted it may lose, are bounds, each by the end of its interval.
-Where evidence is too thin for a bound, more is said.
+objective is reward; how much of the incumbent's talking a candidate may drop, and how much its
+silence may cost of the completions that users would have accepted, are bounds, each by the end of
+its interval. Where evidence is too thin for a bound, more is said. What its texts cost, which no
+talking mends, is for the gate to judge.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from liveweights.gate.forgone import forgone_shares
 from liveweights.gate.scoring import Case, Values
 from liveweights.gate.selection import Drafted, fit_selection, show_from
 from liveweights.gate.settings import GateSettings
@@ -56,7 +58,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     ``selection`` is None where everything is shown. ``held_by`` says what set the point: the
     reward, or the bound that made it say more. ``withheld`` is how often either says nothing,
     candidate minus incumbent; ``kept`` the accepted completions of the candidate for one of the
-    incumbent's, with ``kept_low`` the lower end of the interval; None where nothing tells. The
+    incumbent's, with ``kept_low`` the lower end of the interval; ``forgone`` the most of its own
+    accepted completions that its silence costs, by the upper end; None where nothing tells. The
     curves are pairs (share of the drafts that are shown, share of the judged cases in which an
     accepted one is), with the chosen points.
     """
@@ -68,6 +71,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     withheld: Difference | None
     kept: float | None
     kept_low: float | None
+    forgone: float | None
     candidate_curve: list[tuple[float, float]]
     incumbent_curve: list[tuple[float, float]]
     candidate_point: tuple[float, float] | None
@@ -124,6 +128,8 @@ def calibrate(
 ) -> Calibration:
     """Fit the candidate's selection; ``incumbent`` is the other's own."""
     drafts = _Drafts(asked, incumbent, values, learn)
+    if drafts.worth_it:
+        drafts.weigh_silence(settings.confidence)
     fitted = drafts.fit(np.ones(len(asked), bool)) if drafts.worth_it else None
     selection, held_by = (
         _within(drafts, fitted, settings) if fitted is not None else (None, "nothing to fit")
@@ -138,6 +144,7 @@ def calibrate(
         withheld=drafts.withheld(shown, settings.confidence),
         kept=kept,
         kept_low=low,
+        forgone=drafts.forgone(shown) if drafts.worth_it else None,
         candidate_curve=drafts.curve(drafts.confidence, drafts.right),
         incumbent_curve=drafts.curve(drafts.their_confidence, drafts.their_right),
         candidate_point=drafts.point(shown, drafts.right),
@@ -213,6 +220,7 @@ class _Drafts:
             [bool(show(one.incumbent, one.case, incumbent).strip()) for one in asked], bool
         )
         self.selectable = self.may & ~self.blank & ~np.isnan(self.confidence)
+        self._forgone = np.array([0.0])
 
     @property
     def worth_it(self) -> bool:
@@ -279,6 +287,21 @@ class _Drafts:
         )
         return difference.low is not None and difference.low >= 0.0
 
+    def weigh_silence(self, confidence: float) -> None:
+        """Find out what hiding the least sure drafts would cost of the right ones."""
+        among = self.selectable & self.known
+        self._forgone = forgone_shares(
+            self.confidence[among],
+            self.right[among],
+            [session for session, chosen in zip(self.sessions, among, strict=True) if chosen],
+            confidence=confidence,
+            always=int((self.right & self.known & ~among).sum()),
+        )
+
+    def forgone(self, shown: BoolArray) -> float:
+        """The most, by the upper end of the interval, of its own right drafts that are hidden."""
+        return float(self._forgone[int((self.selectable & self.known & ~shown).sum())])
+
     def curve(self, confidence: NDArray[np.float64], right: BoolArray) -> list[tuple[float, float]]:
         """Of drafts that are shown from a falling confidence on."""
         if np.isnan(confidence).any() or not len(confidence):
@@ -320,7 +343,10 @@ def _within(
             held_by = "too few sessions"
         elif withheld.high > settings.max_withheld:
             held_by = "withheld"
-        elif not drafts.keeps(shown, settings.keep_accepted, settings.confidence):
+        elif not (
+            drafts.forgone(shown) <= 1.0 - settings.keep_accepted
+            or drafts.keeps(shown, settings.keep_accepted, settings.confidence)
+        ):
             held_by = "accepted"
         else:
             return selection, held_by

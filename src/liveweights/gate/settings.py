@@ -142,9 +142,10 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Share,
         msgspec.Meta(
             description=(
-                "Accepted completions that a candidate keeps for one of the incumbent's, by the"
-                " lower end of the interval, if saying more can do it: until some fifty accepted"
-                " ones have been held back, nothing is withheld. 0: no such bound."
+                "Share of what users would accept of a candidate that its silence leaves, by the"
+                " end of the interval; or accepted completions that it has for one of the"
+                " incumbent's. Until thirty accepted ones have been held back, nothing is"
+                " withheld. 0: no such bound."
             )
         ),
     ] = 0.95
