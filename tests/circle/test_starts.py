@@ -25,7 +25,7 @@ from tests.learn.families import make_config, make_family, write_family
 from liveweights.replay.service import free_port, write_config
 from liveweights.store.embedded import EmbeddedPostgres
 
-pytestmark = [pytest.mark.fault, pytest.mark.alone, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
 
 COMMAND = [sys.executable, "-c", "from liveweights.cli import main; main()"]
 
