@@ -46,7 +46,7 @@ from liveweights.weights.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-RESTARTS = (ServerError, AccountError, PlaceError, OSError)
+START_FAILURES = (ServerError, AccountError, PlaceError, OSError)
 """Why a server that ran before could not be started again."""
 
 
@@ -271,7 +271,7 @@ class Supervisor:
                     log.error("postgres is gone or going; starting it again")
                     await asyncio.to_thread(postgres.start)
                 await asyncio.to_thread(postgres.trim_log)
-            except RESTARTS as error:  # a full disk, say: that passes
+            except START_FAILURES as error:  # a full disk, say: that passes
                 log.error("postgres could not be started, which is tried again: %s", error)
                 pause = LONGEST
             with suppress(TimeoutError):

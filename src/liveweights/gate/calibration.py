@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from liveweights.gate.forgone import forgone_shares
+from liveweights.gate.forgone import BoolArray, forgone_shares
 from liveweights.gate.scoring import Case, Values
 from liveweights.gate.selection import Drafted, fit_selection, show_from
 from liveweights.gate.settings import GateSettings
@@ -28,7 +28,6 @@ from liveweights.learn.settings import LearnSettings
 from liveweights.learn.shares import bound
 from liveweights.weights.selection import Selection
 
-BoolArray = NDArray[np.bool_]
 FOLDS = 5
 CURVE = 20
 """Points of a curve, from showing nothing to showing everything."""
@@ -128,12 +127,12 @@ def calibrate(
 ) -> Calibration:
     """Fit the candidate's selection; ``incumbent`` is the other's own."""
     drafts = _Drafts(asked, incumbent, values, learn)
+    selection, held_by, forgone = None, "nothing to fit", None
     if drafts.worth_it:
-        drafts.weigh_silence(settings.confidence)
-    fitted = drafts.fit(np.ones(len(asked), bool)) if drafts.worth_it else None
-    selection, held_by = (
-        _within(drafts, fitted, settings) if fitted is not None else (None, "nothing to fit")
-    )
+        fitted = drafts.fit(np.ones(len(asked), bool))
+        costs = drafts.silence_costs(settings.confidence)
+        selection, held_by = _within(drafts, fitted, costs, settings)
+        forgone = float(costs[drafts.hidden(drafts.shown(selection))])
     shown = drafts.shown(selection)
     kept, low = drafts.kept(shown, settings.confidence)
     return Calibration(
@@ -144,7 +143,7 @@ def calibrate(
         withheld=drafts.withheld(shown, settings.confidence),
         kept=kept,
         kept_low=low,
-        forgone=drafts.forgone(shown) if drafts.worth_it else None,
+        forgone=forgone,
         candidate_curve=drafts.curve(drafts.confidence, drafts.right),
         incumbent_curve=drafts.curve(drafts.their_confidence, drafts.their_right),
         candidate_point=drafts.point(shown, drafts.right),
@@ -220,7 +219,6 @@ class _Drafts:
             [bool(show(one.incumbent, one.case, incumbent).strip()) for one in asked], bool
         )
         self.selectable = self.may & ~self.blank & ~np.isnan(self.confidence)
-        self._forgone = np.array([0.0])
 
     @property
     def worth_it(self) -> bool:
@@ -287,10 +285,11 @@ class _Drafts:
         )
         return difference.low is not None and difference.low >= 0.0
 
-    def weigh_silence(self, confidence: float) -> None:
-        """Find out what hiding the least sure drafts would cost of the right ones."""
+    def silence_costs(self, confidence: float) -> NDArray[np.float64]:
+        """At place k the most, by the upper end of the interval, of its own right drafts that are
+        not shown where the k least sure are not."""
         among = self.selectable & self.known
-        self._forgone = forgone_shares(
+        return forgone_shares(
             self.confidence[among],
             self.right[among],
             [session for session, chosen in zip(self.sessions, among, strict=True) if chosen],
@@ -298,9 +297,9 @@ class _Drafts:
             always=int((self.right & self.known & ~among).sum()),
         )
 
-    def forgone(self, shown: BoolArray) -> float:
-        """The most, by the upper end of the interval, of its own right drafts that are hidden."""
-        return float(self._forgone[int((self.selectable & self.known & ~shown).sum())])
+    def hidden(self, shown: BoolArray) -> int:
+        """How many drafts are not shown, of those that `silence_costs` is told of."""
+        return int((self.selectable & self.known & ~shown).sum())
 
     def curve(self, confidence: NDArray[np.float64], right: BoolArray) -> list[tuple[float, float]]:
         """Of drafts that are shown from a falling confidence on."""
@@ -321,10 +320,10 @@ class _Drafts:
 
 
 def _within(
-    drafts: _Drafts, fitted: Selection, settings: GateSettings
+    drafts: _Drafts, fitted: Selection, costs: NDArray[np.float64], settings: GateSettings
 ) -> tuple[Selection | None, str]:
     """The fitted selection, or the nearest that says more and is within the bounds; None where
-    only showing everything is."""
+    only showing everything is. ``costs`` are those of ``silence_costs``."""
     least = fitted.threshold
     sure = np.unique(drafts.confidence[drafts.selectable])[::-1]
     below = sure[sure < least]
@@ -344,7 +343,7 @@ def _within(
         elif withheld.high > settings.max_withheld:
             held_by = "withheld"
         elif not (
-            drafts.forgone(shown) <= 1.0 - settings.keep_accepted
+            costs[drafts.hidden(shown)] <= 1.0 - settings.keep_accepted
             or drafts.keeps(shown, settings.keep_accepted, settings.confidence)
         ):
             held_by = "accepted"

@@ -15,7 +15,9 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from liveweights.gate.evalues import FloatArray
+from liveweights.gate.selection import sigmoid
+
 BoolArray = NDArray[np.bool_]
 
 DRAWS = 200
@@ -65,7 +67,7 @@ def _calibrate(scaled_B: FloatArray, right_B: FloatArray, weight_DB: FloatArray)
     Newton's method."""
     theta_DF = np.zeros((len(weight_DB), 2))
     for _ in range(_STEPS):
-        chance_DB = _sigmoid(theta_DF[:, :1] + theta_DF[:, 1:] * scaled_B)
+        chance_DB = sigmoid(theta_DF[:, :1] + theta_DF[:, 1:] * scaled_B)
         off_DB = weight_DB * (chance_DB - right_B)
         curve_DB = weight_DB * chance_DB * (1 - chance_DB)
         slope_DF = np.stack([off_DB.sum(1), off_DB @ scaled_B], axis=1) + _PRIOR * theta_DF
@@ -80,8 +82,4 @@ def _calibrate(scaled_B: FloatArray, right_B: FloatArray, weight_DB: FloatArray)
         theta_DF -= np.clip(step_DF, -2.0, 2.0)
         if float(np.abs(step_DF).max()) < 1e-8:
             break
-    return _sigmoid(theta_DF[:, :1] + theta_DF[:, 1:] * scaled_B)
-
-
-def _sigmoid(logit: FloatArray) -> FloatArray:
-    return 1.0 / (1.0 + np.exp(-np.clip(logit, -50.0, 50.0)))
+    return sigmoid(theta_DF[:, :1] + theta_DF[:, 1:] * scaled_B)

@@ -71,7 +71,7 @@ def _newton(prior_F: Vector, precision_FF: Matrix, x_BF: Matrix, gain_B: Vector)
 
     theta_F = prior_F.copy()
     for _ in range(_STEPS):
-        show_B = _sigmoid(x_BF @ theta_F)
+        show_B = sigmoid(x_BF @ theta_F)
         slope_F = x_BF.T @ (cost_B * (show_B - better_B)) + precision_FF @ (theta_F - prior_F)
         hessian_FF = (x_BF * (cost_B * show_B * (1 - show_B))[:, None]).T @ x_BF + precision_FF
         step_F = np.linalg.solve(hessian_FF, slope_F)
@@ -84,5 +84,5 @@ def _newton(prior_F: Vector, precision_FF: Matrix, x_BF: Matrix, gain_B: Vector)
     return theta_F
 
 
-def _sigmoid(logit_B: Vector) -> Vector:
+def sigmoid(logit_B: Vector) -> Vector:
     return 1.0 / (1.0 + np.exp(-np.clip(logit_B, -500, 500)))

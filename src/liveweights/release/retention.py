@@ -187,12 +187,12 @@ async def remove_pruned(conn: Connection, registry: Registry, cache: Path) -> li
 
 def _remove(made: Path) -> int:
     """A file or a folder; the bytes that it had."""
-    files = [made, *made.rglob("*")] if made.is_dir() else [made]
-    size = sum(file.stat().st_size for file in files if file.is_file())
     if made.is_dir():
+        size = size_of(made)
         shutil.rmtree(made, ignore_errors=True)
-    else:
-        made.unlink(missing_ok=True)
+        return size
+    size = made.stat().st_size
+    made.unlink(missing_ok=True)
     return size
 
 
@@ -221,6 +221,6 @@ async def remove_work(conn: Connection, home: Path, keep: int) -> None:
             _remove(made)
         if folder.name in kept:
             continue
-        for name in WORK[:-1]:
-            (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / WORK[-1], ignore_errors=True)
+        for name in WORK:
+            if (made := folder / name).exists():
+                _remove(made)

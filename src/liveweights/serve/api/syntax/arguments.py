@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from typing import Any
 
-_HALF_SURROGATE = re.compile("[\ud800-\udfff]")
+from liveweights.record.clean import clean_text
 
 
 def _refuse(constant: str) -> Any:
@@ -30,9 +29,4 @@ RecursionError."""
 def write_arguments(arguments: dict[str, Any]) -> str:
     """As JSON text. Half a surrogate, which models can write as an escape, becomes U+FFFD: no
     encoding of Unicode can say it."""
-    return whole_characters(json.dumps(arguments, ensure_ascii=False))
-
-
-def whole_characters(text: str) -> str:
-    """The same with U+FFFD for every half of a surrogate pair."""
-    return _HALF_SURROGATE.sub("\ufffd", text)
+    return clean_text(json.dumps(arguments, ensure_ascii=False))
