@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.processes import is_alive
 
 from liveweights import machine
 
@@ -141,14 +142,6 @@ def test_processes_are_found_without_proc(tmp_path: Path, monkeypatch: pytest.Mo
 def test_threads_of_a_user_are_counted() -> None:
     assert machine.count_threads(os.getuid()) >= threading.active_count()
     assert machine.count_threads(2**31) == 0
-
-
-def is_alive(pid: int) -> bool:
-    """Whether it has not ended; nobody may be there to reap it in a container."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 @pytest.mark.parametrize("how", ["end_with_parent", "end_when_orphaned"])

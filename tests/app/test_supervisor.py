@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import httpx
-import psutil
 import psycopg
 import pytest
+from tests.processes import list_children
 from tests.serve.gateway.stub import Stub, serve_stub
 
 from liveweights import deadlines
@@ -120,28 +120,19 @@ def test_a_process_that_is_alive_and_answers_nobody_is_ended_and_started_again(
             root = f"http://127.0.0.1:{api.port}"
             async with httpx.AsyncClient(base_url=root, timeout=2) as client:
                 await until_well(client)
-                (first,) = gateways()
+                (first,) = list_children("gateway")
                 os.kill(first, signal.SIGSTOP)
                 with pytest.raises(httpx.TransportError):
                     await client.get("/healthz")
-                while first in gateways():
+                while first in list_children("gateway"):
                     await asyncio.sleep(0.1)
                 await until_well(client)
                 assert not minding.done()
             supervisor._stopping.set()
             await minding
-        assert not gateways()
+        assert not list_children("gateway")
 
     asyncio.run(scenario())
-
-
-def gateways() -> list[int]:
-    """Processes of the role that this one has started and that have not ended."""
-    return [
-        child.pid
-        for child in psutil.Process().children()
-        if child.status() != psutil.STATUS_ZOMBIE and "gateway" in child.cmdline()
-    ]
 
 
 async def until_well(client: httpx.AsyncClient) -> None:

@@ -8,12 +8,12 @@ import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.processes import is_alive, list_children
 from tests.serve.api.doubles import make_tokenizer
 
 from liveweights.catalog.template import (
@@ -41,30 +41,12 @@ def on_bad(text: str) -> str:
 
 
 def children() -> list[int]:
-    """Processes of this one that render, and have not ended; a whole run of tests has others."""
-    me = str(os.getpid())
-    found: list[int] = []
-    for place in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            state, parent, *_ = place.read_text().rpartition(")")[2].split()
-            renders = (
-                b"liveweights.catalog.template_host" in place.with_name("cmdline").read_bytes()
-            )
-            if parent == me and state != "Z" and renders:
-                found.append(int(place.parent.name))
-    return found
+    """Processes of this one that render; a whole run of tests has others."""
+    return list_children("liveweights.catalog.template_host")
 
 
 def proc(pid: int, name: str) -> bytes:
     return Path(f"/proc/{pid}/{name}").read_bytes()
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def use(
@@ -291,7 +273,7 @@ def test_it_ends_with_its_parent() -> None:
         process.kill()
         await process.wait()
         async with asyncio.timeout(60):
-            while any(map(alive, pids)):
+            while any(map(is_alive, pids)):
                 await asyncio.sleep(0.05)
 
     asyncio.run(run())

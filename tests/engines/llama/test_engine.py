@@ -24,6 +24,7 @@ from tests.engines.conformance import (
     Harness,
     shown,
 )
+from tests.processes import is_alive
 
 from liveweights.engines.llama.engine import LlamaEngine
 from liveweights.engines.protocol import EngineError, Sampling, Token
@@ -120,7 +121,7 @@ asyncio.run(main())
         parent.kill()
         parent.wait()
         deadline = time.monotonic() + 10
-        while _alive(child):
+        while is_alive(child):
             assert time.monotonic() < deadline, "the child outlives its parent"
             time.sleep(0.02)
 
@@ -159,11 +160,3 @@ def test_precisions_keep_their_tolerance(
     expected = reference.raw_logprobs(model, prompt, [t.id for t in tokens])
     got = np.array([t.raw_logprob for t in tokens])
     assert float(np.mean(np.abs(got - expected))) <= tolerance
-
-
-def _alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
