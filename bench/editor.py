@@ -144,14 +144,21 @@ async def type_in_replay(url: str, places: Sequence[Position]) -> list[float]:
     return waited
 
 
-async def examples_of(dsn: str, user: str) -> dict[str, Example]:
-    """What is recorded of one user, by prompt."""
+async def examples_of(dsn: str, user: str) -> list[Example]:
+    """What one user was told at each place, in their order: of the answers in the session of a
+    file the last that was spoken of, or the last."""
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
         cursor = await conn.execute(
             "select id from recorded where user_id = %s order by created_at, id", (user,)
         )
         examples = await read_examples(conn, [id for (id,) in await cursor.fetchall()])
-    return {json.dumps(list(one.generation.prompt_ids)): one for one in examples}
+    sessions: dict[str | None, list[Example]] = {}
+    for example in sorted(examples, key=lambda e: (e.generation.created_at, e.generation.id)):
+        sessions.setdefault(example.generation.session, []).append(example)
+    return [
+        max(enumerate(own), key=lambda one: (bool(one[1].feedback), one[0]))[1]
+        for own in sessions.values()
+    ]
 
 
 def said(example: Example, without: frozenset[str] = frozenset()) -> list[tuple[str, str | None]]:
@@ -161,9 +168,8 @@ def said(example: Example, without: frozenset[str] = frozenset()) -> list[tuple[
     )
 
 
-def learnt(examples: Sequence[Example]) -> Counter[str]:
+def learnt(examples: Sequence[Example], tokenizer: Any) -> Counter[str]:
     """The rows of an update without whose they are."""
-    tokenizer = load_tokenizer(find_model(PACKAGED, Config().cache_folder()))
 
     def encode(text: str) -> list[int]:
         return tokenizer.encode(text, add_special_tokens=False)
@@ -175,19 +181,28 @@ def learnt(examples: Sequence[Example]) -> Counter[str]:
     )
 
 
-def compare(mine: dict[str, Example], other: dict[str, Example]) -> dict[str, Any]:
-    """The editor's against the replay's."""
-    pairs = [(mine[prompt], other[prompt]) for prompt in other if prompt in mine]
-    same = [(a, b) for a, b in pairs if a.generation.output == b.generation.output]
+def compare(mine: Sequence[Example], other: Sequence[Example]) -> dict[str, Any]:
+    """The editor's against the replay's. Their texts are compared up to the end of the suggestion:
+    what is typed as it was suggested needs no further request, and the editor makes none."""
+    tokenizer = load_tokenizer(find_model(PACKAGED, Config().cache_folder()))
+
+    def text(example: Example) -> str:
+        g = example.generation
+        return tokenizer.decode(list(g.prompt_ids)) + g.healed + g.output
+
+    pairs = list(zip(mine, other, strict=True))
+    same = [(a, b) for a, b in pairs if text(a) == text(b)]
     rewards = [
         tuple(worth.value if (worth := _reward(one)) is not None else None for one in (a, b))
         for a, b in same
     ]
     kept = frozenset(("edited",))
-    ours, theirs = (learnt([pair[side] for pair in same]) for side in (0, 1))
+    ours, theirs = (learnt([pair[side] for pair in same], tokenizer) for side in (0, 1))
     return {
-        "places": len(other),
-        "asked by both": len(pairs),
+        "places": len(pairs),
+        "asked with the same prompt": sum(
+            a.generation.prompt_ids == b.generation.prompt_ids for a, b in pairs
+        ),
         "same answer": len(same),
         "same rows": sum(said(a) == said(b) for a, b in same),
         "same rows but what survived": sum(said(a, kept) == said(b) for a, b in same),
@@ -236,8 +251,8 @@ async def run(count: int, measured: int) -> dict[str, Any]:
             other = await examples_of(dsn, REPLAY)
         finally:
             await asyncio.to_thread(service.stop)
-        # In the order of the replay, so that the same places are held back.
-        sides = {"editor": [mine[one] for one in other if one in mine], "replay": [*other.values()]}
+        # In the order of the places, so that the same ones are held back.
+        sides = {"editor": mine, "replay": other}
         lessons = await learn_from(sides, Path(folder) / "lessons", measured) if measured else {}
     keystrokes = count_keystrokes(split, places)
     figures: dict[str, Any] = {
