@@ -29,6 +29,27 @@ def test_what_the_user_last_wrote_is_the_truth() -> None:
 
 
 @pytest.mark.parametrize(
+    ("signals", "taken"),
+    [
+        (("accepted",), True),
+        (("accepted", "correction"), True),
+        (("rejected",), False),
+        (("rejected", "correction"), False),
+        (("correction",), False),
+        (("shown",), None),
+    ],
+)
+def test_it_is_known_how_the_served_answer_fared(
+    signals: tuple[str, ...], taken: bool | None
+) -> None:
+    said = [
+        make_feedback(s, "a", signal=s, text="x" if s == "correction" else None) for s in signals
+    ]
+    ((case, _),) = make_cases([Example(make_generation("a"), tuple(said))], 0.9999)
+    assert case.taken is taken
+
+
+@pytest.mark.parametrize(
     "other",
     [
         {"endpoint": "chat"},

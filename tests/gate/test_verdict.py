@@ -161,6 +161,13 @@ def test_a_candidate_that_answers_the_same_is_not_released_for_a_handful_of_luck
     assert "6 cases on which the two differ, at least 10" in verdict.reasons[0]
 
 
+def test_likelihood_alone_does_not_release_what_lost_reward_on_few_cases() -> None:
+    lost = paired_difference([-0.25] * 9 + [0.0] * 191, [0.75] * 9 + [0.0] * 191)
+    verdict = decide(evidence(lost, BETTER), SETTINGS)
+    assert verdict.outcome == "INCONCLUSIVE"
+    assert "held-back reward fell" in verdict.reasons[0]
+
+
 @given(
     st.floats(-0.3, 0.3),
     st.floats(0.001, 0.1),

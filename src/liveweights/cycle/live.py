@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from liveweights.gate.settings import GateSettings
-from liveweights.learn.rewards import RewardMap, reward
+from liveweights.learn.rewards import RewardMap
 from liveweights.record.answers import read_answers
 from liveweights.record.shadow import Outcome, read_shadows
 from liveweights.release import canaries, moves
@@ -20,6 +20,7 @@ from liveweights.release.canary import Arm, Reward, compare_arms
 from liveweights.release.course import Course, read_course
 from liveweights.release.decision import Look, decide, decide_by_rewards
 from liveweights.release.deployments import ready
+from liveweights.release.earnings import judge_answers
 from liveweights.release.guards import Answer, pair, watch_answers
 from liveweights.release.rollout import Move, Rollout, apply, begin, first_step, locate, shares
 from liveweights.release.settings import CanarySettings
@@ -185,17 +186,12 @@ async def _live_answers(
     answers: list[Answer] = []
     earned: list[Reward] = []
     in_step = 0
-    for one in await read_answers(conn, alias.name, list(arms), since):
+    read = await read_answers(conn, alias.name, list(arms), since)
+    for one, worth in zip(read, judge_answers(read, rewards), strict=True):
         arm = arms[one.checkpoint]
         at = (one.created_at - since).total_seconds()
         took = one.total_ms / 1000
         answers.append(Answer(arm, one.session, at, one.failed, one.cancelled, took, one.output))
-        broken_off = one.failed or one.cancelled
-        worth = (
-            None
-            if broken_off
-            else reward(one.output, one.feedback, rewards, completed=one.completed_at)
-        )
         if worth is not None:
             earned.append(Reward(arm, one.session, worth.value, at))
             in_step += arm == "canary" and one.created_at >= stepped

@@ -56,5 +56,10 @@ def _advise(cause: Cause, settings: GateSettings) -> str:
                 f"gate.cases ({settings.cases}) above gate.min_answers ({settings.min_answers}),"
                 " and as many prompts held back"
             )
+        case "untold":
+            return (
+                "feedback of both kinds: `accepted` where an answer was taken, `rejected` where it"
+                " was not, and what users wrote instead as `correction`"
+            )
         case "unmeasured":
             return "more answers that users react to: none of what was held back could be measured"

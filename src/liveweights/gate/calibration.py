@@ -100,6 +100,7 @@ def compare_accepted(
     *,
     share: float,
     confidence: float,
+    weights_B: Sequence[float] | None = None,
 ) -> Difference:
     """How often users would have accepted an answer, less the ``share`` of the incumbent's that has
     to be left; safe where few answers differ."""
@@ -109,6 +110,7 @@ def compare_accepted(
         sessions_B,
         confidence,
         added=1,
+        weights_B=weights_B,
     )
 
 

@@ -42,12 +42,15 @@ def make_cases(
 
 def _make_case(example: Example, voters: Mapping[str, Voter]) -> Case:
     g = example.generation
-    refused = any(f.signal == "rejected" for f in example.feedback)
+    signals = {f.signal for f in example.feedback}
+    refused = "rejected" in signals
+    wish = truth(g.output, example.feedback)
     return Case(
         g.id,
         g.cluster,
-        truth(g.output, example.feedback),
+        wish,
         rejected=g.output if refused and g.output else None,
+        taken=True if "accepted" in signals else False if refused or wish is not None else None,
         may_be_silent=g.selection is not None,
         voter=voters.get(g.id, NOBODY),
     )

@@ -19,6 +19,7 @@ from liveweights.gate.scoring import Case, Values, score_answers
 from liveweights.gate.settings import GateSettings
 from liveweights.gate.statistics import Difference, paired_difference
 from liveweights.gate.verdict import Evidence
+from liveweights.gate.weighting import OneSided, weigh_cases
 from liveweights.learn.drift import measure_drift
 from liveweights.learn.job import HeldBack
 from liveweights.weights.selection import Selection
@@ -65,7 +66,7 @@ def gather(
     estimate needs besides.
     """
     asked = [c for c in cases if c.generation in candidate and c.generation in incumbent]
-    known = [case for case in asked if case.truth is not None]
+    known, weights, untold = _list_known(asked)
     worded = [row for row in rows if row.candidate_truth is not None]
     judged = [
         row
@@ -80,9 +81,11 @@ def gather(
             _earned(known, incumbent, values),
             [case.session for case in known],
             confidence=settings.confidence,
+            weights_B=weights,
         )
         if known
         else None,
+        untold=untold,
         likelihood=paired_difference(
             [row.candidate_truth or 0.0 for row in worded],
             [row.incumbent_truth or 0.0 for row in worded],
@@ -91,7 +94,9 @@ def gather(
         )
         if worded
         else None,
-        accepted=_accepted(known, candidate, incumbent, settings) if known else None,
+        accepted=_accepted(known, weights, candidate, incumbent, settings=settings)
+        if known
+        else None,
         offpolicy=_estimate(judged, settings, selections, drawn),
         drift=measure_drift(
             [row.candidate_answer for row in rows], [row.incumbent_answer for row in rows]
@@ -102,8 +107,23 @@ def gather(
     )
 
 
+def _list_known(asked: Sequence[Case]) -> tuple[list[Case], list[float], str | None]:
+    """The cases whose truth is known with their weights, or why there are none."""
+    try:
+        weighed = zip(asked, weigh_cases(asked), strict=True)
+    except OneSided as why:
+        return [], [], str(why)
+    known = [(case, weight) for case, weight in weighed if weight]
+    return [case for case, _ in known], [weight for _, weight in known], None
+
+
 def _accepted(
-    cases: Sequence[Case], candidate: Answers, incumbent: Answers, settings: GateSettings
+    cases: Sequence[Case],
+    weights: Sequence[float],
+    candidate: Answers,
+    incumbent: Answers,
+    *,
+    settings: GateSettings,
 ) -> Difference:
     def accepted(answers: Answers) -> list[bool]:
         return [is_right(answers[case.generation], case) is True for case in cases]
@@ -114,6 +134,7 @@ def _accepted(
         [case.session for case in cases],
         share=settings.keep_accepted,
         confidence=settings.confidence,
+        weights_B=weights,
     )
 
 

@@ -16,7 +16,8 @@ class Case:
     """A held-back prompt that is asked again, named by the ``generation`` that answered it.
 
     ``truth`` is the text that the user took or wrote, None where nobody knows, and ``rejected`` one
-    that they did not want. Answers of one ``session`` vary together. ``may_be_silent`` says whether
+    that they did not want; ``taken`` says whether they took what was served, None where nobody
+    said. Answers of one ``session`` vary together. ``may_be_silent`` says whether
     the user would rather see nothing than an answer that is not sure, and ``voter`` whose reaction
     it is.
     """
@@ -25,6 +26,7 @@ class Case:
     session: str
     truth: str | None
     rejected: str | None = None
+    taken: bool | None = None
     may_be_silent: bool = False
     voter: Voter = NOBODY
 

@@ -76,11 +76,14 @@ def paired_difference(
     incumbent_B: Sequence[float] | FloatArray,
     sessions_B: Sequence[Hashable] | None = None,
     confidence: float = 0.95,
+    *,
+    weights_B: Sequence[float] | None = None,
 ) -> Difference:
     """Interval for the mean paired difference; cases of one session may depend on one another.
 
-    ``sessions_B`` names the session of each case; None treats cases as independent. The interval
-    is Student's t with one degree of freedom fewer than there are sessions.
+    ``sessions_B`` names the session of each case; None treats cases as independent. ``weights_B``,
+    above 0, say how many cases each stands for in the means. The interval is Student's t with one
+    degree of freedom fewer than there are sessions.
     Raises ValueError where lengths differ or a value is not finite.
     """
     candidate, incumbent = _floats(candidate_B), _floats(incumbent_B)
@@ -93,18 +96,19 @@ def paired_difference(
         raise ValueError("there are no cases to compare")
     differences = candidate - incumbent
     groups = group(sessions_B, len(differences))
+    weights = _weights(weights_B, len(differences))
     difference = Difference(
-        mean=float(differences.mean()),
+        mean=float((weights * differences).mean()),
         low=None,
         high=None,
-        standard_error=clustered_error(differences, groups),
+        standard_error=clustered_error(differences, groups, weights),
         confidence=confidence,
         cases=len(differences),
         sessions=int(groups.max()) + 1,
         changed=int((differences != 0).sum()),
         wins=int((differences > 0).sum()),
-        candidate=float(candidate.mean()),
-        incumbent=float(incumbent.mean()),
+        candidate=float((weights * candidate).mean()),
+        incumbent=float((weights * incumbent).mean()),
     )
     return at_confidence(difference, confidence)
 
@@ -130,6 +134,7 @@ def adjusted_difference(
     confidence: float = 0.95,
     *,
     added: int = 2,
+    weights_B: Sequence[float] | None = None,
 ) -> Difference:
     """As `paired_difference` for scores in [0, 1], and safe where few or no cases differ.
 
@@ -140,7 +145,7 @@ def adjusted_difference(
     often as its level says, and two of each do not. So also a suite on which nothing differs has
     a width. Raises ValueError also for a score outside [0, 1].
     """
-    plain = paired_difference(candidate_B, incumbent_B, sessions_B, confidence)
+    plain = paired_difference(candidate_B, incumbent_B, sessions_B, confidence, weights_B=weights_B)
     candidate, incumbent = _floats(candidate_B), _floats(incumbent_B)
     if min(candidate.min(), incumbent.min()) < 0 or max(candidate.max(), incumbent.max()) > 1:
         raise ValueError("scores must be in [0, 1]")
@@ -150,10 +155,11 @@ def adjusted_difference(
     groups = np.append(
         group(sessions_B, len(candidate)), np.arange(2 * added, dtype=np.int64) + plain.sessions
     )
+    weights = np.append(_weights(weights_B, len(candidate)), np.ones(2 * added))
     moved = msgspec.structs.replace(
         plain,
-        standard_error=clustered_error(differences, groups),
-        shift=float(differences.mean()) - plain.mean,
+        standard_error=clustered_error(differences, groups, weights),
+        shift=float((weights * differences).mean()) - plain.mean,
     )
     return at_confidence(moved, confidence)
 
@@ -170,21 +176,24 @@ def tails(difference: Difference) -> tuple[float, float]:
     return below, 1 - below
 
 
-def clustered_error(values_B: FloatArray, groups_B: NDArray[np.int64]) -> float | None:
-    """Standard error of the mean when values of one group may depend on one another.
+def clustered_error(
+    values_B: FloatArray, groups_B: NDArray[np.int64], weights_B: FloatArray | None = None
+) -> float | None:
+    """Standard error of the (weighted) mean when values of one group may depend on one another.
 
     The delete-one-group jackknife (CV3 of MacKinnon, Nielsen & Webb 2023, "Cluster-robust
     inference"). With groups of equal size it is the clustered standard error of arXiv 2411.00640,
     section 2.2, times sqrt(G / (G - 1)); with unequal ones it errs on the wide side.
     None where there are fewer than two groups.
     """
-    sizes = np.bincount(groups_B).astype(float)
+    weights = np.ones(len(values_B)) if weights_B is None else weights_B
+    sizes = np.bincount(groups_B, weights=weights)
     count = len(sizes)
     if count < 2:
         return None
-    sums = np.bincount(groups_B, weights=values_B)
+    sums = np.bincount(groups_B, weights=weights * values_B)
     without = (sums.sum() - sums) / (sizes.sum() - sizes)
-    centred = without - values_B.mean()
+    centred = without - sums.sum() / sizes.sum()
     return float(math.sqrt((count - 1) / count * float((centred**2).sum())))
 
 
@@ -210,6 +219,16 @@ def cases_needed(difference: Difference, effect: float, power: float) -> int | N
     normal = NormalDist()
     z = normal.inv_cdf(0.5 + difference.confidence / 2) + normal.inv_cdf(power)
     return math.ceil(difference.cases * (z * difference.standard_error / effect) ** 2)
+
+
+def _weights(weights_B: Sequence[float] | None, count: int) -> FloatArray:
+    """With a mean of 1."""
+    if weights_B is None:
+        return np.ones(count)
+    weights = _floats(weights_B)
+    if len(weights) != count or weights.min() <= 0:
+        raise ValueError(f"{count} cases need as many weights above 0")
+    return weights / weights.mean()
 
 
 def _floats(values: Sequence[float] | FloatArray) -> FloatArray:

@@ -29,6 +29,7 @@ Cause = Literal[
     "effect",
     "answers",
     "unmeasured",
+    "untold",
 ]
 """What a candidate failed by, the first seven, or what is missing to tell."""
 Point = tuple[Cause, str]
@@ -38,7 +39,8 @@ Point = tuple[Cause, str]
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Candidate minus incumbent on held-back rows; None is what could not be had.
 
-    ``reward``: reward of answers to the same prompts where the truth is known.
+    ``reward``: reward of answers to the same prompts where the truth is known, each weighed by how
+    many judged ones it stands for (``gate.weighting``); ``untold`` why there is none.
     ``likelihood``: mean log-likelihood per token of accepted and corrected text.
     ``accepted``: accepted answers per case where the truth is known, the incumbent's times
     `GateSettings.keep_accepted`.
@@ -48,6 +50,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     reward: Difference | None = None
+    untold: str | None = None
     likelihood: Difference | None = None
     accepted: Difference | None = None
     offpolicy: OffPolicy | None = None
@@ -74,9 +77,11 @@ def decide(evidence: Evidence, settings: GateSettings) -> Verdict:
     which it is worse), or a monitor or the drift is out of bounds. PASS: no harm, monitors and
     drift were measured and are in bounds, every suite that was asked is within its margin (those of
     whole episodes need only not be worse), and an improvement is shown: the lower end of its
-    interval is above 0. Which improvement counts is fixed by `GateSettings.primary` and the number
-    of cases, never by how the results turned out, so that equal candidates pass at most at the
-    nominal rate; with too few cases for either it is that of whole episodes.
+    interval is above 0. Which improvement counts is fixed by `GateSettings.primary`, the number of
+    cases and on how many the two differ, never by which of them is better there, so that equal
+    candidates pass at most at the nominal rate; with too few cases for either it is that of whole
+    episodes. Where it is not that of the reward, the reward must not have fallen by more than its
+    margin.
     INCONCLUSIVE: neither; the reasons say what is missing.
     """
     harms = _harms(evidence, settings)
@@ -153,11 +158,13 @@ def _gains(evidence: Evidence, settings: GateSettings) -> tuple[list[str], list[
     """What is better, or else what is missing to say so."""
     shown: list[tuple[str, Difference, float | None]] = []
     short: list[Point] = []
-    for name, difference, effect in (
-        ("held-back reward", evidence.reward, settings.smallest_effect),
-        ("likelihood of users' text", evidence.likelihood, None),
+    for name, difference, effect, untold in (
+        ("held-back reward", evidence.reward, settings.smallest_effect, evidence.untold),
+        ("likelihood of users' text", evidence.likelihood, None, None),
     ):
-        shortage = _shortage(difference, settings)
+        shortage: Point | None = _shortage(difference, settings)
+        if untold is not None:
+            shortage = "untold", untold
         if shortage is not None or difference is None:
             cause, lacking = shortage or ("unmeasured", "not measured")
             short.append((cause, f"{name}: {lacking}"))
@@ -179,7 +186,7 @@ def _gains(evidence: Evidence, settings: GateSettings) -> tuple[list[str], list[
         for name, d, effect in shown
     ]
     reward = evidence.reward
-    if gains and settings.primary == "either" and reward and reward.mean < -settings.reward_margin:
+    if gains and reward and reward.mean < -settings.reward_margin:
         return [], [("effect", f"likelihood rose but held-back reward fell: {_say(reward)}")]
     if gains:
         return gains + [f"not judged: {reason}" for _, reason in short], []

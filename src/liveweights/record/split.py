@@ -23,6 +23,10 @@ def split_of(key: str, held_back_share: float) -> Split:
 
     A key that is held back at one share is held back at every larger one.
     """
+    return "held_back" if place_of(key) < held_back_share else "train"
+
+
+def place_of(key: str) -> float:
+    """A number in [0, 1) that is drawn from ``key`` alone."""
     digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
-    position = int.from_bytes(digest[:8], "big") / 2**64
-    return "held_back" if position < held_back_share else "train"
+    return int.from_bytes(digest[:8], "big") / 2**64

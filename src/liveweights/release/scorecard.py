@@ -13,10 +13,11 @@ import numpy as np
 
 from liveweights.gate.distributions import student_quantile
 from liveweights.gate.statistics import clustered_error, group
-from liveweights.learn.rewards import RewardMap, reward
+from liveweights.learn.rewards import RewardMap
 from liveweights.record.answers import JudgedAnswer, read_answers
 from liveweights.release.audience import Audience, count_audience
 from liveweights.release.claim import Improved, Shown, conclude
+from liveweights.release.earnings import judge_answers
 from liveweights.store.database import Connection
 from liveweights.weights.registry import NotRegistered
 
@@ -122,10 +123,9 @@ class Row:
 def judge_rows(answers: Sequence[JudgedAnswer], candidate: str, rewards: RewardMap) -> list[Row]:
     """Answers that were given in full, with what they earned."""
     rows: list[Row] = []
-    for one in answers:
+    for one, worth in zip(answers, judge_answers(answers, rewards), strict=True):
         if one.failed or one.cancelled:
             continue
-        worth = reward(one.output, one.feedback, rewards, completed=one.completed_at)
         clicks = [f.signal for f in one.feedback if f.signal in ("accepted", "rejected")]
         rows.append(
             Row(
