@@ -57,6 +57,8 @@ class Kind:
 
 EQUAL = Kind("equal", wins=0.06, losses=0.06)
 BETTER = Kind("better: 10% more accepts", wins=0.09, losses=0.06)
+MUCH_BETTER = Kind("better: a third more accepts", wins=0.15, losses=0.05)
+MUCH_WORSE = Kind("worse: a third fewer accepts", wins=0.10, losses=0.20)
 WORSE = (
     Kind("wrong sign of the update", wins=0.02, losses=0.14, drift=0.2),
     Kind("collapsed", losses=0.29, repeats=True, drift=3.0, breaks=1.0),
@@ -67,9 +69,15 @@ LIVE_ONLY = Kind("good on held-back rows, bad with users", wins=0.14, losses=0.0
 
 
 def release(
-    rng: np.random.Generator, kind: Kind, cases: int, settings: GateSettings = GATE
+    rng: np.random.Generator,
+    kind: Kind,
+    cases: int,
+    settings: GateSettings = GATE,
+    *,
+    told: float = 1.0,
 ) -> Verdict:
-    """One candidate through the gate."""
+    """One candidate through the gate. Of so large a share of the refused answers users write what
+    they wanted."""
     draws = rng.random(cases)
     theirs = draws < ACCEPTS
     ours = np.where(theirs, draws >= kind.losses, draws >= 1 - kind.wins)
@@ -87,6 +95,7 @@ def release(
         t if hit else "" if silent else "return None and other"
         for t, hit, silent in zip(truth, theirs, was_quiet, strict=True)
     ]
+    known = theirs | (rng.random(cases) < told) if told < 1 else np.ones(cases, bool)
     move = math.sqrt(2 * kind.drift)
     rows = [
         HeldBack(
@@ -103,7 +112,10 @@ def release(
     ]
     evidence = gather(
         rows,
-        [Case(row.generation, row.session, t) for row, t in zip(rows, truth, strict=True)],
+        [
+            Case(row.generation, row.session, t if tells else None, taken=bool(took))
+            for row, t, tells, took in zip(rows, truth, known, theirs, strict=True)
+        ],
         {str(i): text for i, text in enumerate(candidate)},
         {str(i): text for i, text in enumerate(incumbent)},
         values=VALUES,

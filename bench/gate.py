@@ -22,6 +22,8 @@ from _releases import (
     EQUAL,
     GATE,
     LIVE_ONLY,
+    MUCH_BETTER,
+    MUCH_WORSE,
     WORSE,
     canary,
     cases_in_theory,
@@ -32,12 +34,15 @@ from _releases import (
 from _report import arguments, finish, table
 from liveweights.gate.findings import judge
 from liveweights.gate.sandbox import Sandbox, SandboxUnavailable, open_sandbox
+from liveweights.gate.settings import GateSettings
 from liveweights.gate.suites.catalogue import BUILT_IN, open_suite
 from liveweights.gate.suites.model import open_models
 from liveweights.gate.suites.run import Plan, run_suite
 from liveweights.release.settings import CanarySettings
 
 CYCLE = 5400.0
+TOLD = (1.0, 0.3, 0.0)
+"""Of refused answers, the share of which users write what they wanted."""
 PROGRAM = b"print(sum(range(1000)))\n"
 SUITES = ("code", "mathematics", "knowledge", "instructions", "terminal")
 LIVE = CanarySettings(
@@ -82,6 +87,23 @@ async def executions(sandbox: Sandbox, count: int) -> tuple[float, float]:
     return blocks / seconds["sandboxed"], blocks / seconds["bare"]
 
 
+def _told(
+    rng: np.random.Generator, count: int, settings: GateSettings, rows: list[list[Any]]
+) -> dict[str, dict[str, int]]:
+    """Outcomes where users write what they wanted of only some refused answers, or of none."""
+    found: dict[str, dict[str, int]] = {}
+    for kind in (EQUAL, MUCH_BETTER, MUCH_WORSE):
+        for share in TOLD:
+            outcomes = Counter(
+                release(rng, kind, 300, settings, told=share).outcome for _ in range(count)
+            )
+            name = f"{kind.name}, wishes told of {share:.0%} of refusals"
+            found[name] = dict(outcomes)
+            said = ", ".join(f"{outcome} {n}" for outcome, n in sorted(outcomes.items()))
+            rows.append([name, f"at the gate, of {count}", said, ""])
+    return found
+
+
 def releases(count: int) -> dict[str, Any]:
     """Simulated releases of every kind, with theory beside what has one."""
     rng = np.random.default_rng(0)
@@ -100,6 +122,7 @@ def releases(count: int) -> dict[str, Any]:
     theory = looks_in_theory(BETTER, nominal)
     rows.append([BETTER.name, "cases until an e-value finds it", mean, theory])
 
+    told = _told(rng, count, plain, rows)
     outcomes: dict[str, dict[str, int]] = {}
     for kind in WORSE:
         seen = Counter(release(rng, kind, 300).outcome for _ in range(count // 4))
@@ -121,6 +144,7 @@ def releases(count: int) -> dict[str, Any]:
         "better_power": GATE.power,
         "evalue_cases": mean,
         "evalue_cases_theory": theory,
+        "told": told,
         "worse": outcomes,
         "live_only": actions,
         "live_only_exposed": exposed,
