@@ -44,10 +44,8 @@ def find_denial(
         return next(((model, match) for model, match in found if match is not None), None)
 
     async def ask(conn: Connection) -> tuple[str, Match] | None:
-        await terms.renew(conn)
-        denied = look()
-        await terms.write(conn)
-        return denied
+        async with terms.renewed(conn):
+            return look()
 
     return look() if is_nowhere(config, home) else write(config, home, ask)
 

@@ -222,10 +222,8 @@ class Gating:
     async def _deny_release(self, cycle: Cycle) -> str | None:
         """Why the terms do not let the candidate go live; None where they do."""
         terms = self.shop.terms
-        async with self.shop.pool.connection() as conn:
-            await terms.renew(conn)
+        async with self.shop.pool.connection() as conn, terms.renewed(conn):
             by = terms.permit(self.settings.model, terms.ask("release", cycle.tenant))
-            await terms.write(conn)
         return None if by is None else f"terms do not allow a release: {by} (rule {by.rule})"
 
     @asynccontextmanager

@@ -48,9 +48,9 @@ class Learning:
     async def claim_feedback(self, cycle: Cycle) -> Cycle:
         """Claim what nobody has learnt from."""
         learn, trial, switch = self.settings.learn, read_trial(cycle), read_switch(cycle)
-        async with self.shop.pool.connection() as conn:
-            await self.shop.terms.renew(conn)
-            lessons = Lessons(self.shop.terms, self.settings.model)
+        terms = self.shop.terms
+        async with self.shop.pool.connection() as conn, terms.renewed(conn):
+            lessons = Lessons(terms, self.settings.model)
             claimed = await claim(
                 conn,
                 cycle.id,
@@ -63,7 +63,6 @@ class Learning:
                 onto=switch and switch.base,
                 others=switch is not None or await ledger.has_switched(conn, cycle.alias),
             )
-            await self.shop.terms.write(conn)
             if claimed.train or trial is not None or switch is not None:
                 return await ledger.advance(conn, cycle, "learning")
         reason = f"no unread feedback that may be learnt from{lessons.describe()}"

@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-import psycopg
+from psycopg.pq import TransactionStatus
 
 from liveweights.store.database import Connection, Pool
+from liveweights.store.faults import note_fault
 from liveweights.terms.criteria import Candidate
 from liveweights.terms.decision import ALLOWED, Decision, Match, Override, Question
 from liveweights.terms.needs import NOTHING, Needs
@@ -29,7 +30,6 @@ MOST_WAITING = 10_000
 """Denials that wait for a database that is away."""
 KEPT = 50_000
 """Questions that are kept; when there are more, all are made anew."""
-AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
 NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
@@ -37,7 +37,7 @@ class Terms:
     """What the rules say today of the models of a service, and which of them may answer.
 
     ``purposes`` are by tenant; ``closed`` are models that were not loaded, by the rule that denied
-    it. Every denial that is asked for waits here until ``write``. A model that is not among
+    it. Every denial that is asked for waits here for ``renewed``. A model that is not among
     ``candidates`` may be used for anything. For use from one event loop.
     """
 
@@ -126,17 +126,24 @@ class Terms:
             self.roster = self._make()
 
     async def renew(self, conn: Connection) -> None:
-        """Read the overrides that are in force today, and write what was denied. In the caller's
-        transaction."""
+        """Read the overrides that are in force today."""
         kept = await read_overrides(conn, datetime.now(UTC).date())
         self.override(one.override for one in kept)
-        await self.write(conn)
 
-    async def write(self, conn: Connection) -> None:
-        """A row for each denial since the last time. In the caller's transaction."""
-        denied, self._denied = self._denied, []
+    @asynccontextmanager
+    async def renewed(self, conn: Connection) -> AsyncGenerator[None]:
+        """A transaction, the only one of ``conn``, by the overrides in force today; at its end each
+        denial since the last time becomes a row. Where it is not committed they go on waiting."""
+        assert conn.info.transaction_status != TransactionStatus.INTRANS, (
+            "a savepoint commits nothing"
+        )
+        denied: list[tuple[str, Question, Decision]] = []
         try:
-            await add_denials(conn, denied)
+            async with conn.transaction():
+                await self.renew(conn)
+                yield
+                denied, self._denied = self._denied, []
+                await add_denials(conn, denied)
         except BaseException:
             self._denied = [*denied, *self._denied]
             raise
@@ -180,7 +187,8 @@ async def _keep(terms: Terms, pool: Pool) -> None:
 
 async def _renew(terms: Terms, pool: Pool) -> None:
     try:
-        async with pool.connection() as conn:
-            await terms.renew(conn)
-    except AWAY as error:
-        log.warning("overrides of terms are as they were, and denials wait: %s", error)
+        async with pool.connection() as conn, terms.renewed(conn):
+            pass
+    except Exception as error:
+        # Whatever it was, requests go on by what is known, and the next look may find it mended.
+        note_fault(log, error, "overrides of terms are as they were, and denials wait")
