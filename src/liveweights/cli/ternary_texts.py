@@ -44,8 +44,9 @@ def recorded_in(settings: Config, home: Path, wanted: bool) -> ReadRecorded | No
             # Each model's answers are taken as if it learnt from itself: it is the same base.
             lessons: dict[str, Lessons] = {}
 
-            def may_learn(alias: str, tenant: str) -> bool:
-                return lessons.setdefault(alias, Lessons(terms, alias)).may_learn(alias, tenant)
+            def may_learn(alias: str, tenant: str, base: str | None) -> bool:
+                of = lessons.setdefault(alias, Lessons(terms, alias, base))
+                return of.may_learn(alias, tenant, base)
 
             async with terms.renewed(conn):
                 return await read_consented(conn, base, most, may_learn=may_learn)

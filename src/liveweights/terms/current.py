@@ -15,6 +15,8 @@ from liveweights.store.database import Connection, Pool
 from liveweights.store.faults import note_fault
 from liveweights.terms.criteria import Candidate
 from liveweights.terms.decision import ALLOWED, Decision, Match, Override, Question
+from liveweights.terms.evaluation import evaluate
+from liveweights.terms.facts import Facts
 from liveweights.terms.needs import NOTHING, Needs
 from liveweights.terms.purposes import find_purpose
 from liveweights.terms.roster import AUTO, NONE, NoModelFits, Roster
@@ -57,6 +59,7 @@ class Terms:
         self._questions: dict[tuple[Action, str | None, Learner], Question] = {}
         self._day = datetime.now(UTC).date()
         self._denied: list[tuple[str, Question, Decision]] = []
+        self._elsewhere: dict[tuple[str, str], Facts] = {}
         self.roster = self._make()
 
     def ask(
@@ -76,13 +79,18 @@ class Terms:
             )
         return question
 
-    def decide(self, model: str, question: Question) -> Decision:
-        """A look, of which nothing is kept."""
-        return self.roster.book.decide(model, question) if model in self.roster else ALLOWED
+    def decide(self, model: str, question: Question, base: str | None = None) -> Decision:
+        """A look, of which nothing is kept. ``base`` is the id of what the model is on there, of
+        which the facts are looked at where ``know_on`` gave them."""
+        if model not in self.roster:
+            return ALLOWED
+        if base is not None and (facts := self._elsewhere.get((model, base))) is not None:
+            return evaluate(self._rules, facts, question, overrides=self._overrides)
+        return self.roster.book.decide(model, question)
 
-    def permit(self, model: str, question: Question) -> Match | None:
-        """The rule that denies it, which becomes a row; None: it may be done."""
-        decision = self.decide(model, question)
+    def permit(self, model: str, question: Question, base: str | None = None) -> Match | None:
+        """The rule that denies it, which becomes a row; None: it may be done. See ``decide``."""
+        decision = self.decide(model, question, base)
         if decision.outcome != "deny":
             return None
         self._note(model, question, decision)
@@ -112,6 +120,10 @@ class Terms:
         if given != self._overrides:
             self._overrides = given
             self.roster = self._make()
+
+    def know_on(self, facts: Mapping[tuple[str, str], Facts]) -> None:
+        """Facts of models on other bases than they stand on, by public name and base."""
+        self._elsewhere = dict(facts)
 
     def replace(
         self, candidates: Iterable[Candidate], closed: Mapping[str, Match] | None = None
