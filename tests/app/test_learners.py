@@ -11,10 +11,11 @@ import pytest
 from tests.record.rows import make_feedback, make_generation
 
 from liveweights.app import learners
-from liveweights.app.learners import Learners, find_learners
+from liveweights.app.learners import Learners, find_learners, read_elsewhere
 from liveweights.app.place import Place
 from liveweights.config import Config
 from liveweights.cycle import ledger
+from liveweights.cycle.bases import Standing
 from liveweights.meter.tenants import Terms, create_tenant, remove_tenant
 from liveweights.model_table import ModelTable
 from liveweights.record.batch import prepare, store
@@ -45,6 +46,20 @@ def test_those_learn_that_are_local_and_are_to() -> None:
     }
     (name,) = find_learners(CONFIG, tables)
     assert name == "more"
+
+
+def test_models_are_known_on_every_base_that_they_were_on_or_are_taken_to(tmp_path: Path) -> None:
+    def named(*bases: Standing) -> dict[tuple[str, str], str]:
+        stands = dict(zip(("code", "gone"), bases, strict=False))
+        found = read_elsewhere(config, tmp_path, stands)
+        return {key: facts.origins[0].name for key, facts in found.items()}
+
+    config = Config(cache=str(tmp_path))
+    called = {BASE: "Kimi-K2.5", "b@1": "gpt-oss-20b"}
+    assert named(Standing("b@1", None, called)) == {("code", BASE): "moonshotai/Kimi-K2.5"}
+    assert named(Standing(BASE, "b@1", called), Standing(BASE, "b@1", called)) == {
+        ("code", "b@1"): "openai/gpt-oss-20b"
+    }
 
 
 def test_a_row_learns_while_it_is_there_and_the_terms_let_it_be_loaded(

@@ -196,7 +196,7 @@ def test_routes_go_by_the_prices_that_hold_for_everybody(
 
 def test_a_denial_that_is_noted_is_no_row_again(database_dsn: str, known: dict[str, Known]) -> None:
     async def play() -> None:
-        async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
+        async with await psycopg.AsyncConnection.connect(database_dsn, autocommit=True) as conn:
             for noted, rows in (((), 1), (["code"], 1), ((), 2)):
                 assert list(await find_closed(conn, CONFIG, known, noted=noted)) == ["code"]
                 assert len(await read_denials(conn)) == rows

@@ -151,6 +151,9 @@ def test_a_home_s_file_adds_a_model_with_its_licence(tmp_path: Path) -> None:
             "did you mean 'moonshotai/Kimi-K2.5'?",
         ),
         (f"[[models]]\nhub_id = '{KIMI}'\ncontext = 'long'", "$.context"),
+        (f"[[models]]\nhub_id = '{KIMI}'\nsources = 'read by legal'", f"{KIMI}: Expected `object`"),
+        (f"[[models]]\nhub_id = '{KIMI}'\nlicence = 'MIT'\nsources = 5", "$.sources"),
+        (f"[[models]]\nhub_id = '{KIMI}'\nsources = []", "$.sources"),
         ("[[model]]\nhub_id = 'a/b'", "did you mean [[models]]?"),
         ("models = 3", "no list of tables"),
         ("[[models]\n", "cannot be read"),
@@ -165,6 +168,38 @@ def test_what_is_wrong_is_named_with_file_and_entry(tmp_path: Path, text: str, s
     assert str(tmp_path / FOLDER / "mine.toml") in fault
     with pytest.raises(CatalogueError):
         _ = (known.licences, known.cards, known.rules)
+
+
+def test_a_fault_names_the_file_that_gave_the_member(tmp_path: Path) -> None:
+    entry = f"[[models]]\nhub_id = '{KIMI}'\n"
+    known = with_files(
+        tmp_path, a=f"{entry}sources = 'text'", b=f"{entry}licence = 'MIT'", c=f"{entry}vocab = 1"
+    )
+    (fault,) = known.faults()
+    assert fault.startswith(f"{tmp_path / FOLDER / 'a.toml'}: [[models]] {KIMI}: ")
+
+
+def test_what_editors_hide_is_not_read_and_a_link_to_nothing_is_told(tmp_path: Path) -> None:
+    known = with_files(tmp_path, mine="[[models]]\nhub_id = 'a/b'\nname = 'b'\n")
+    (tmp_path / FOLDER / ".#mine.toml").symlink_to("me@host.123:456")
+    (tmp_path / FOLDER / ".mine.toml").write_text("half")
+    assert known.faults() == []
+    assert "a/b" in known.cards
+    (tmp_path / FOLDER / "theirs.toml").symlink_to("nothing")
+    (fault,) = Catalogue(tmp_path).faults()
+    assert "theirs.toml cannot be read" in fault
+
+
+def test_a_base_is_found_whatever_its_case(tmp_path: Path) -> None:
+    mine = "[[models]]\nhub_id = 'a/{0}'\nname = '{0}'\nbase = '{1}'\n"
+    named = {"b": KIMI.upper(), "c": "A/B", "d": "a/E", "e": "A/d"}
+    known = with_files(tmp_path, mine="".join(mine.format(*one) for one in named.items()))
+    kimi = [KIMI, *(one.hub_id for one in known.lineage(known.find(KIMI)))]
+    assert [one.hub_id for one in known.lineage(known.find("a/c"))] == ["a/b", *kimi]
+    assert [one.hub_id for one in known.lineage(known.find("a/d"))] == ["a/e"]  # in a circle
+    assert known.products_on(known.find("a/b")) == [
+        one for one in known.products if one.hub_id == KIMI
+    ]
 
 
 def test_every_fault_is_named(tmp_path: Path) -> None:

@@ -136,6 +136,19 @@ def test_a_process_that_dies_is_replaced() -> None:
     assert not children()
 
 
+def test_one_that_was_ended_while_it_waited_costs_no_answer() -> None:
+    async def work(made: ChatTemplate) -> None:
+        assert await made.render(HI, None) == "ok hi"
+        process = made._short._process
+        assert process is not None
+        os.kill(process.pid, signal.SIGKILL)
+        await process.ended.wait()
+        assert await made.render(HI, None) == "ok hi"
+
+    use(on_bad(""), work)
+    assert not children()
+
+
 def test_long_conversations_are_not_in_the_way_of_short_ones() -> None:
     async def work(made: ChatTemplate) -> None:
         await made.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import shutil
 import subprocess
@@ -328,3 +329,23 @@ def test_rules_of_use_keep_weights_here(service: Service) -> None:
     denied = service.export("out")
     assert denied.exit_code == 2
     assert "not for others (rule ours)" in denied.stderr
+
+
+@pytest.mark.parametrize("on", ['model = ["live"]', 'country = ["CN"]', 'model = ["x/closed"]'])
+def test_rules_know_weights_by_public_name_and_by_their_card(service: Service, on: str) -> None:
+    (service.home / "catalogue").mkdir()
+    digest = hashlib.sha256((service.base.folder / "model.safetensors").read_bytes()).hexdigest()
+    (service.home / "catalogue" / "own.toml").write_text(
+        '[[models]]\nhub_id = "x/closed"\nname = "Closed"\ncountry = "CN"\nlicence = "MIT"\n'
+        f'weights = ["{digest}"]\n'
+    )
+    settings = service.home / "settings.toml"
+    rule = f'[[terms]]\nname = "ours"\nwhen = ["export"]\non = {{ {on} }}\nthen = "deny"\n'
+    settings.write_text(settings.read_text() + rule + 'reason = "not for others"\n')
+    for subject in ("live", service.learnt.id):
+        denied = service.export("out", subject=subject)
+        assert denied.exit_code == 2
+        assert "not for others" in denied.stderr
+    with psycopg.connect(service.dsn) as conn:
+        rows = conn.execute("select model, rule from terms_denials").fetchall()
+    assert rows == [("live", "ours")] * 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -184,7 +186,73 @@ def test_weights_are_not_handed_on_against_the_rules(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["upcycle", "smollm2-135m-instruct", str(target), *where])
     assert result.exit_code == 2
     assert (
-        "terms do not allow an export of smollm2-135m-instruct: stays here (maker Hugging Face) "
-        "(rule ours)" in result.stderr
+        "terms do not allow an export of smollm2-135m-instruct, which the rules know as code: "
+        "stays here (maker Hugging Face) (rule ours)" in result.stderr
     )
     assert not target.exists()
+
+
+@pytest.fixture
+def renamed(tmp_path: Path) -> Path:
+    """A folder whose name says nothing; its weights are those of a card."""
+    folder = tmp_path / "renamed"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"abc")
+    (tmp_path / "catalogue").mkdir()
+    (tmp_path / "catalogue" / "own.toml").write_text(
+        f'[[models]]\nhub_id = "x/closed"\nname = "Closed"\ncountry = "CN"\nlicence = "MIT"\n'
+        f'weights = ["{hashlib.sha256(b"abc").hexdigest()}"]\n'
+    )
+    return folder
+
+
+@pytest.mark.parametrize("on", ['country = ["CN"]', 'model = ["mine"]', 'model = ["x/closed"]'])
+@pytest.mark.parametrize("copied", [False, True])
+def test_an_export_is_asked_about_the_weights_as_the_service_knows_them(
+    renamed: Path, tmp_path: Path, on: str, copied: bool
+) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(
+        f'cache = "{tmp_path / "cache"}"\n[models.mine]\nbase = "{renamed}"\n'
+        f'[[terms]]\nname = "ours"\nwhen = ["load", "export"]\non = {{ {on} }}\n'
+        'then = "deny"\nreason = "stays here"\n'
+    )
+    base = shutil.copytree(renamed, tmp_path / "copy") if copied else renamed
+    where = ["--home", str(tmp_path), "--config", str(file)]
+    assert decisions(run("check", *where, "--json"))["load itself"]["outcome"] == "deny"
+    target = str(tmp_path / "out")
+    for words in (
+        ["upcycle", str(base), target],
+        ["ternary", "convert", str(base), target, "--text", str(file)],
+        ["ternary", "train", str(base), target, target, "--state", target],
+        ["ternary", "export", str(base), target],
+    ):
+        refused = CliRunner().invoke(app, [*words, *where])
+        assert refused.exit_code == 2
+        assert f"an export of {base}, which the rules know as mine: stays here" in refused.stderr
+    file.write_text(file.read_text().replace("[models.mine]", "[models.other]"))
+    if "mine" not in on:
+        refused = CliRunner().invoke(app, ["upcycle", str(base), target, *where])
+        assert "which the rules know as other: stays here" in refused.stderr
+
+
+def test_an_override_of_the_public_name_allows_the_export(
+    database_dsn: str, renamed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DATABASE_URL, database_dsn)
+    file = tmp_path / "settings.toml"
+    file.write_text(
+        f'cache = "{tmp_path / "cache"}"\n[models.mine]\nbase = "{renamed}"\n'
+        '[[terms]]\nname = "ours"\nwhen = ["export"]\nthen = "deny"\nreason = "stays here"\n'
+    )
+    where = ["--home", str(tmp_path), "--config", str(file)]
+    words = ["upcycle", str(renamed), str(tmp_path / "out"), *where]
+    assert "stays here (rule ours)" in CliRunner().invoke(app, words).stderr
+    denials = json.loads(run("denials", *where, "--json").stdout)
+    assert [one["model"] for one in denials] == ["mine"]
+    given = ["override", "mine", "ours", "--who", "ada", "--why", "mail", "--until", TOMORROW]
+    assert run(*given, *where).exit_code == 0
+    result = CliRunner().invoke(app, words)
+    assert "rule ours" not in result.stderr
+    assert "cannot be served" in result.stderr

@@ -37,8 +37,8 @@ def base(database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return base
 
 
-def convert(folder: Path, *words: str) -> Result:
-    (folder / "settings.toml").write_text(f'cache = "{folder / "cache"}"\n')
+def convert(folder: Path, *words: str, rules: str = "") -> Result:
+    (folder / "settings.toml").write_text(f'cache = "{folder / "cache"}"\n{rules}')
     options = ["--group", "64", "--length", "32", "--rows", "8", "--recorded"]
     places = ["--home", str(folder), "--config", str(folder / "settings.toml")]
     target = ["ternary", "convert", str(folder / "dense"), str(folder / "out")]
@@ -64,6 +64,21 @@ def test_answers_with_consent_are_calibrated_on_and_named(
     assert done.exit_code == 0, done.output
     noted = json.loads((tmp_path / "out" / "fitted_to.json").read_text())
     assert noted == {"generations": ["mine2", "mine1", "mine0"]}
+
+
+def test_what_rules_keep_from_learning_is_left_unread_and_noted(
+    database_dsn: str, base: Checkpoint, tmp_path: Path
+) -> None:
+    rule = '[[terms]]\nname = "ours"\nwhen = ["learn"]\nthen = "deny"\nreason = "agreed"\n'
+    for number in range(3):
+        answer(database_dsn, f"mine{number}", base.id, number)
+    rules = f'[models.live]\nbase = "smollm2-135m-instruct"\n{rule}'
+    refused = convert(tmp_path, rules=rules)
+    assert refused.exit_code == 2
+    assert f"nothing is recorded of {base.id}" in " ".join(refused.output.split())
+    with psycopg.connect(database_dsn) as conn:
+        rows = conn.execute("select model, action, rule from terms_denials").fetchall()
+    assert rows == [("live", "learn", "ours")]
 
 
 def test_where_nobody_agreed_nothing_is_written(

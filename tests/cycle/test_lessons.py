@@ -43,7 +43,22 @@ def test_what_is_owed_for_learning_is_known() -> None:
     big = Candidate(facts=Facts(name="big", origins=(origin,)))
     lessons = Lessons(Terms([big, Candidate(facts=unknown_facts("code"))]), "code")
     assert lessons.owed() == []
-    assert lessons.owed("big") == ["its name begins with 'Dear'"]
+    assert lessons.owed([("big", None)]) == ["its name begins with 'Dear'"]
+
+
+def test_on_another_base_a_model_is_another_and_has_the_licence_of_that() -> None:
+    name = Duty(kind="derivative-naming", text="its name begins with 'Dear'")
+    old = Origin(name="o/old", licence="LicenseRef-Own", duties=(BAN, name))
+    terms = Terms([Candidate(facts=unknown_facts("code"))])
+    terms.know_on({("code", "old@1"): Facts(name="code", origins=(old,))})
+    lessons = Lessons(terms, "code", "new@2")
+    for base, may in (("new@2", True), (None, True), ("old@1", False), ("lost@3", True)):
+        assert lessons.may_learn("code", "acme", base) is may
+    assert [asked.learner for _, asked, _ in terms._denied] == ["another"]
+    assert lessons.owed() == []
+    assert lessons.owed([("code", "old@1")]) == ["its name begins with 'Dear'"]
+    assert Lessons(terms, "code", "old@1").may_learn("code", "acme", "old@1")  # from its own
+    assert Lessons(terms, "code", "old@1").owed() == ["its name begins with 'Dear'"]
 
 
 def build(example: Example) -> Rows:

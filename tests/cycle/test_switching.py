@@ -8,20 +8,29 @@ from typing import Any
 import msgspec
 import pytest
 
+from liveweights.catalog.licences import Duty
 from liveweights.config import Config
 from liveweights.cycle import ledger, switching
 from liveweights.cycle.bases import Switch, read_bases, read_switch
 from liveweights.cycle.ledger import Cycle
+from liveweights.cycle.lessons import Lessons
 from liveweights.cycle.next_turn import read_next
 from liveweights.cycle.settings import CycleSettings
 from liveweights.cycle.switching import Refused, Wish, decide, passes
+from liveweights.cycle.worker import Worker
 from liveweights.gate.verdict import Evidence, Verdict
 from liveweights.learn.job import RESULT, WEIGHTS, Job, Report, Result, read_job
 from liveweights.learn.settings import LearnSettings
+from liveweights.record.window import count
 from liveweights.release import ancestry, canaries, moves
 from liveweights.release.alias import AliasError
+from liveweights.terms.criteria import Candidate
+from liveweights.terms.current import Terms
+from liveweights.terms.facts import Facts, Origin
+from liveweights.terms.rows import read_denials
+from liveweights.terms.rules import Conditions, Rule
 from liveweights.weights.checkpoint import Checkpoint
-from liveweights.weights.registry import register
+from liveweights.weights.registry import read_cards, register
 
 from .product import BASE, Product, write_base
 from .test_worker import on_product
@@ -148,6 +157,50 @@ def test_what_users_said_is_learnt_again_in_words(
             assert (standing.stands, standing.tries) == (BASE, NEW)
             _, attempt = await read_next(conn, product.config.for_worker())
         assert attempt.seed == 1  # for the one that was cancelled; the switch says nothing
+
+    on_product(database_dsn, tmp_path, test, CONFIG)
+
+
+@pytest.mark.database
+def test_rules_look_at_the_base_that_answered_and_at_the_one_that_is_gone_to(
+    database_dsn: str, tmp_path: Any, jobs: list[Job], decoded: None
+) -> None:
+    ban = Duty(kind="output-training", text="no other model may learn from its answers")
+    name = Duty(kind="derivative-naming", text="its name begins with 'Dear'")
+
+    def on(*duties: Duty, country: str) -> Facts:
+        licence = Origin(name="o/x", country=country, licence="LicenseRef-Own", duties=duties)
+        return Facts(name="code", origins=(licence,))
+
+    abroad = Conditions(country=("CN",))
+    rule = Rule(name="home", when=("release",), on=abroad, then="deny", reason="stays")
+
+    async def test(product: Product) -> None:
+        terms = Terms([Candidate(facts=on(country="FR"))], [rule])
+        terms.know_on({("code", NEW): on(name, country="CN")})
+        await product.use(12)
+        cycle = await begin(product)
+        settings, url = product.config.for_worker(), "http://127.0.0.1:1"
+        worker = Worker(product.pool, settings, product.home, url, terms=terms)
+        assert await worker.steps.gating._deny_release(cycle) == (
+            "terms do not allow a release: stays (country CN) (rule home)"
+        )
+        for _ in range(2):
+            await worker.turn()
+        assert jobs[-1].train
+        candidate = (await worker.turn() or cycle).candidate
+        async with product.pool.connection() as conn:
+            card = (await read_cards(conn, [candidate or ""]))[candidate or ""]
+            assert card["owed"] == ["its name begins with 'Dear'"]
+            await ledger.restart(conn, [cycle.id], "again")
+        terms.replace([Candidate(facts=on(ban, country="FR"))])
+        assert Lessons(terms, "code", BASE).may_learn("code", "default", BASE)
+        cycle = await worker.turn() or cycle
+        assert (cycle.state, read_switch(cycle)) == ("learning", SWITCH)
+        async with product.pool.connection() as conn:
+            assert (await count(conn, cycle.id)).total == 0
+            denied = [(one.model, one.action, one.rule) for one in await read_denials(conn)]
+        assert denied == [("code", "learn", "output-training"), ("code", "release", "home")]
 
     on_product(database_dsn, tmp_path, test, CONFIG)
 

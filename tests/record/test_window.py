@@ -438,10 +438,10 @@ def test_a_teachers_answers_that_users_took_are_learnt_from(
         make_feedback("abroad", "big-abroad", tenant="abroad"),
         *(make_feedback(id, id) for id in ("big-took", "big-cut", "big-private", "far-took")),
     )
-    asked = set[tuple[str, str]]()
+    asked = set[tuple[str, str, str | None]]()
 
-    def may_learn(alias: str, tenant: str) -> bool:
-        asked.add((alias, tenant))
+    def may_learn(alias: str, tenant: str, base: str | None) -> bool:
+        asked.add((alias, tenant, base))
         return tenant != "abroad"
 
     def learn(cycle: int, share: float = 0.0) -> Claim:
@@ -462,7 +462,8 @@ def test_a_teachers_answers_that_users_took_are_learnt_from(
     cycle = begin_cycle()
     assert learn(cycle) == Claim(train=4, held_back=0)
     assert claimed(database_dsn, cycle) == {"own", "big-took", "big-thumb", "big-kept"}
-    assert asked == {("live", "default"), ("big", "default"), ("big", "abroad")}
+    base = "base@000000000000"
+    assert asked == {("live", "default", base), ("big", "default", base), ("big", "abroad", base)}
     end_cycle(cycle, "promoted")
     assert learn(begin_cycle()).total == 0  # each once
 

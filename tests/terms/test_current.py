@@ -9,8 +9,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import replace as replace_struct
 
-from liveweights.store.database import open_pool
+from liveweights.store.database import Connection, Pool, open_pool
+from liveweights.terms import current
 from liveweights.terms.criteria import Candidate
 from liveweights.terms.current import Terms, kept
 from liveweights.terms.decision import ALLOWED, Match, Override
@@ -94,6 +96,87 @@ def test_models_are_replaced() -> None:
     assert terms.roster is before
     terms.replace([candidate("far", "FR")])
     assert terms.choose("far", "acme") == ("far",)
+
+
+async def read_rows(pool: Pool) -> list[str]:
+    async with pool.connection() as conn:
+        return [one.rule for one in await read_denials(conn)]
+
+
+def test_a_denial_waits_until_its_row_is_committed(database_dsn: str) -> None:
+    async def play() -> None:
+        pool, terms = await open_pool(database_dsn), make()
+        terms.choose("far", "acme")
+        with pytest.raises(psycopg.OperationalError):
+            async with pool.connection() as conn, terms.renewed(conn):
+                await cut(database_dsn, conn)
+        assert len(waiting(terms)) == 1
+        async with pool.connection() as conn, terms.renewed(conn):
+            terms.choose("far", "acme")
+        assert waiting(terms) == []
+        assert await read_rows(pool) == ["no-acme"] * 2
+        async with pool.connection() as conn:
+            await terms.renew(conn)
+            with pytest.raises(AssertionError):
+                async with terms.renewed(conn):
+                    pass
+        await pool.close()
+
+    asyncio.run(play())
+
+
+async def cut(dsn: str, conn: Connection) -> None:
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as other:
+        await other.execute("select pg_terminate_backend(%s)", (conn.info.backend_pid,))
+
+
+def test_a_database_that_takes_nothing_for_a_while_loses_no_denial(
+    database_dsn: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after a failover, for as long as the other server only reads."""
+    monkeypatch.setattr(current, "PAUSE", 0.02)
+
+    async def play() -> None:
+        terms, pool = make(), await open_pool(database_dsn, max_size=1)
+        async with pool.connection() as conn:
+            await conn.set_autocommit(True)
+            await conn.execute("set default_transaction_read_only = on")
+            await conn.set_autocommit(False)
+        terms.choose("far", "acme")
+        async with asyncio.timeout(20), kept(terms, pool):
+            while "read-only transaction" not in caplog.text:
+                await asyncio.sleep(0.02)
+            assert len(waiting(terms)) == 1
+            async with pool.connection() as conn:
+                await conn.execute("set default_transaction_read_only = off")
+            while not await read_rows(pool):
+                await asyncio.sleep(0.02)
+            assert waiting(terms) == []
+        await pool.close()
+
+    asyncio.run(play())
+    assert "Traceback" not in caplog.text
+
+
+def test_what_nobody_foresaw_is_logged_with_its_traceback_and_ends_nothing(
+    database_dsn: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(current, "PAUSE", 0.02)
+    rule = replace_struct(NO_ACME, reason="\0")  # Postgres keeps no text with this
+
+    async def play() -> None:
+        terms, pool = Terms([candidate("far", "CN")], [rule]), await open_pool(database_dsn)
+        async with asyncio.timeout(20), kept(terms, pool):
+            terms.permit("far", terms.ask("route", "acme"))
+            while "Traceback" not in caplog.text:
+                await asyncio.sleep(0.02)
+            async with pool.connection() as conn:
+                await add_override(conn, replace(LIFT, rule="no-acme"))
+            while terms.decide("far", terms.ask("route", "acme")).outcome == "deny":
+                await asyncio.sleep(0.02)
+        await pool.close()
+
+    asyncio.run(play())
 
 
 def test_denials_become_rows_and_overrides_are_heard_of(database_dsn: str) -> None:

@@ -77,6 +77,17 @@ def test_a_base_without_a_card_is_of_its_organisation(known: Catalogue) -> None:
     assert len(facts_of(known, known.find("mine/near")).origins) == 1
 
 
+def test_whose_base_it_is_is_known_whatever_the_case_of_its_name(tmp_path: Path) -> None:
+    (tmp_path / "catalogue").mkdir()
+    for base in ("moonshotai/Kimi-K2.5", "MoonshotAI/kimi-k2.5"):
+        card = f'[[models]]\nhub_id = "mine/x"\nname = "X"\nlicence = "MIT"\nbase = "{base}"\n'
+        (tmp_path / "catalogue" / "own.toml").write_text(card)
+        again = Catalogue(tmp_path)
+        _, origin = facts_of(again, again.find("mine/x")).origins
+        assert (origin.name, origin.country) == ("moonshotai/Kimi-K2.5", "CN")
+        assert origin.duties
+
+
 def test_what_is_not_known_is_said(known: Catalogue) -> None:
     assert unknown_facts("it").origins == (Origin(name="it"),)
     assert unknown_facts("it").origins[0].licence_kind == "unknown"

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.terms.models import COUNTRIES, DAY, KINDS, MAKERS, facts, some
 
+from liveweights.terms import roster as module
 from liveweights.terms.criteria import Candidate
 from liveweights.terms.decision import Question
 from liveweights.terms.facts import Facts, Origin
@@ -217,6 +218,24 @@ def test_if_none_fits_it_says_which_rule_removed_which_model() -> None:
         "route.max_price removed dear (a million tokens of answers cost 20 USD), "
         "secret (its price of answers is not known)"
     )
+
+
+def test_routes_do_not_fill_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT", 3)
+    roster = roster_of(candidate("near", country="US"), candidate("mad", country="CN"))
+    for number in range(10):
+        listed = [f"maker {number} {n}" for n in range(100)]
+        large = Route(deny=Origins(makers=tuple(listed), countries=("CN",)))
+        wide = Route(deny=Origins(makers=(f"{number}" * 1000 + "x",), countries=("CN",)))
+        for route in (large, wide):
+            assert roster.choose(AUTO, ROUTE, route) == ("near",)
+            with pytest.raises(NoModelFits, match=r"deny\.countries removed mad"):
+                roster.choose("mad", ROUTE, route)
+        assert roster._routes == roster._criteria == {}
+    for number in range(1, 10):
+        roster.choose(AUTO, ROUTE, Route(deny=Origins(makers=(f"{number}",))))
+        assert len(roster._routes) <= 3
+        assert len(roster._criteria) <= 3
 
 
 def test_what_a_request_needs_is_a_rule_by_its_name() -> None:

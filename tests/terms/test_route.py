@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -55,6 +56,10 @@ def test_every_member_is_read() -> None:
         ({"min_context": 0}, "min_context: expected `int` >= 1"),
         ({"suite": "code"}, "suite needs min_score beside it"),
         ({"min_score": 0.5}, "min_score needs suite beside it"),
+        ({"deny": {"makers": ["x"] * 257}}, "deny.makers: expected `array` of length <= 256"),
+        ({"deny": {"countries": ["CN"] * 257}}, "deny.countries: expected `array` of length <= 25"),
+        ({"allow": {"licence_kinds": ["open"] * 257}}, "allow.licence_kinds: expected `array` of"),
+        ({"fallback": ["x"] * 257}, "fallback: expected `array` of length <= 256"),
         ({"fallback": "small"}, "fallback: expected `array | null`, got `str`"),
     ],
 )  # fmt: skip
@@ -80,6 +85,25 @@ def test_defaults_stand_where_the_request_says_nothing(ours: set[str], theirs: s
 
 def _whole(names: set[str]) -> set[str]:
     return names | ({"min_score"} if "suite" in names else set())
+
+
+@given(
+    said=st.dictionaries(
+        st.sampled_from(sorted(WHOLE)), st.none() | st.sampled_from([*WHOLE.values(), [], {}])
+    ),
+    ours=st.booleans(),
+)
+def test_whatever_is_said_is_read_or_refused(said: dict[str, Any], ours: bool) -> None:
+    defaults = parse_route(WHOLE) if ours else ANY
+    with suppress(RouteError):
+        parse_route({}, parse_route(said, defaults))
+
+
+@pytest.mark.parametrize("said", [{"suite": None}, {"min_score": None}])
+def test_a_suite_and_its_score_are_taken_back_together(said: dict[str, None]) -> None:
+    route = parse_route(said, parse_route(WHOLE))
+    assert (route.suite, route.min_score) == (None, None)
+    assert route.fallback == ("small",)
 
 
 def test_a_default_may_be_taken_back() -> None:

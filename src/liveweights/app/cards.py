@@ -25,8 +25,7 @@ def find_card(known: Library, model: ModelSettings | HostedSettings, cache: Path
     name at the upstream. None: there is no card. ``cache`` keeps hashes. Raises CatalogueError."""
     catalogue = known.catalogue
     if isinstance(model, ModelSettings):
-        path = Path(model.base).expanduser()
-        return locate(catalogue, [model.base], _hash_weights(path, cache / HASHES))
+        return locate(catalogue, [model.base], hash_base(model.base, cache))
     listed = find_listed(known, model)
     sold = listed and catalogue.find_sold(listed.provider, listed.model)
     return Located(sold, "name") if sold else locate(catalogue, [model.model])
@@ -45,9 +44,10 @@ def read_prices(known: Library) -> PriceList:
         raise CatalogueError([f"{FILE}: {error}"]) from error
 
 
-def _hash_weights(path: Path, hashes: Path) -> Mapping[str, str]:
-    """SHA-256 by name; none of what is not there, or cannot be read, which is told where it is
-    loaded."""
+def hash_base(base: str, cache: Path) -> Mapping[str, str]:
+    """SHA-256 by name, of the files of a folder or GGUF; none of what is not there, or cannot be
+    read, which is told where it is loaded."""
+    path, hashes = Path(base).expanduser(), cache / HASHES
     try:
         if (path / "config.json").is_file():
             return hash_files(path.resolve(), hashes)

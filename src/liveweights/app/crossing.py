@@ -43,6 +43,8 @@ class Crossing:
         self.chores = Chores(changed)
         self._again: dict[str, float] = {}
         """When, on the loop's clock, a base is tried again that could not be opened."""
+        self._denied = set[tuple[str, str]]()
+        """Models and bases that the terms denied when they were last asked: each is a row once."""
 
     def step(self, stands: Mapping[str, Stands], busy: Container[str]) -> None:
         """Begin what brings models to the bases that their aliases stand on, or are taken to; those
@@ -83,8 +85,11 @@ class Crossing:
             if model is None:
                 raise ConfigError(f"no switch says what {base} is called")
             known = await self._knowledge.look_up_on(name, model)
-            if (by := await self._knowledge.ask_terms(known, noted=False)) is not None:
+            noted = (name, base) in self._denied
+            if (by := await self._knowledge.ask_terms(known, noted=noted)) is not None:
+                self._denied.add((name, base))
                 raise NotAllowed(name, by)
+            self._denied.discard((name, base))
             settings = msgspec.structs.replace(settings, base=model)
             cache = self._knowledge.config.cache_folder()
             found = await find_base(settings, cache, learns=settings.learns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 
 from liveweights.app.bases import at_bases
 from liveweights.app.place import Place
@@ -23,6 +24,7 @@ from liveweights.release.alias import UnknownAlias
 from liveweights.release.deployer import AWAY
 from liveweights.release.retention import remove_pruned
 from liveweights.store.database import Connection, Pool
+from liveweights.terms.facts import Facts
 from liveweights.weights.registry import Registry, read_owners
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,21 @@ def find_learners(config: Config, tables: Mapping[str, ModelTable]) -> dict[str,
         name: config.with_models({name: table})
         for name, table in tables.items()
         if not table.upstream and table.learn is not False
+    }
+
+
+def read_elsewhere(
+    config: Config, home: Path, bases: Mapping[str, Standing]
+) -> dict[tuple[str, str], Facts]:
+    """Facts of models on the other bases that they were switched from, or are taken to, by public
+    name and base. Raises CatalogueRefused, OSError."""
+    local = {model.alias for model in config.list_models()}
+    return {
+        (alias, base): read_known(config.with_base(alias, name), home)[alias].candidate.facts
+        for alias, standing in bases.items()
+        if alias in local
+        for base, name in standing.models.items()
+        if base != standing.stands
     }
 
 
@@ -87,6 +104,7 @@ class Learners:
     async def run(self) -> None:
         """Raises Held where the worker of another service advances the cycles of a model of the
         settings file."""
+        await self._look()  # workers go by it
         works = [*(worker.run() for worker in self._workers), self._follow()]
         running = [asyncio.create_task(work) for work in works]
         try:
@@ -115,15 +133,18 @@ class Learners:
             for task in self._tasks():
                 if task.done():
                     task.result()  # raises: what ends one worker ends all: they are started again
-            try:
-                async with self._pool.connection() as conn:
-                    await self._reconcile(conn)
-                    await self._follow_tenants(conn)
-            except AWAY as error:
-                log.warning("models that learn stay as they are, the database is away: %s", error)
-            except (CatalogueRefused, OSError) as error:
-                log.error("models that learn stay as they are: %s", error)
+            await self._look()
             await asyncio.sleep(LOOK)
+
+    async def _look(self) -> None:
+        try:
+            async with self._pool.connection() as conn:
+                await self._reconcile(conn)
+                await self._follow_tenants(conn)
+        except AWAY as error:
+            log.warning("models that learn stay as they are, the database is away: %s", error)
+        except (CatalogueRefused, OSError) as error:
+            log.error("models that learn stay as they are: %s", error)
 
     async def _reconcile(self, conn: Connection) -> None:
         there = {row.name: row for row in await rows.read_rows(conn)}
@@ -200,7 +221,9 @@ class Learners:
         place = self._place
         config = at_bases(place.config.with_models(tables), bases)
         known = await asyncio.to_thread(read_known, config, place.home)
+        elsewhere = await asyncio.to_thread(read_elsewhere, config, place.home, bases)
         self._terms.replace(one.candidate for one in known.values())
+        self._terms.know_on(elsewhere)
         self._tables, self._bases = tables, bases
 
 

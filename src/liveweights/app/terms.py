@@ -9,8 +9,6 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import psycopg
-
 from liveweights.app.profiles import Known
 from liveweights.app.start import CannotStart
 from liveweights.config import Config
@@ -24,6 +22,7 @@ from liveweights.serve.api.pricing import find_pricing, in_dollars
 from liveweights.serve.api.profile import AcceptRate, Latency, Profile, Standing, VerdictTold
 from liveweights.serve.models import Model
 from liveweights.store.database import Connection, Pool
+from liveweights.store.faults import note_fault
 from liveweights.terms.criteria import Candidate
 from liveweights.terms.current import Terms
 from liveweights.terms.decision import Match
@@ -48,18 +47,17 @@ async def find_closed(
     conn: Connection, config: Config, known: Mapping[str, Known], *, noted: Collection[str] = ()
 ) -> dict[str, Match]:
     """Models that the terms do not let be loaded, each by the rule that denies it, which becomes a
-    row, except for those that are ``noted`` already. In the caller's transaction."""
+    row, except for those that are ``noted`` already. ``conn`` has no transaction yet."""
     terms = make_terms(config, known)
-    await terms.renew(conn)
-    asked = terms.ask("load")
     closed: dict[str, Match] = {}
-    for name in known:
-        decision = terms.decide(name, asked)
-        if decision.outcome == "deny" and decision.decided_by is not None:
-            closed[name] = decision.decided_by
-            if name not in noted:
-                terms.permit(name, asked)
-    await terms.write(conn)
+    async with terms.renewed(conn):
+        asked = terms.ask("load")
+        for name in known:
+            decision = terms.decide(name, asked)
+            if decision.outcome == "deny" and decision.decided_by is not None:
+                closed[name] = decision.decided_by
+                if name not in noted:
+                    terms.permit(name, asked)
     return closed
 
 
@@ -107,12 +105,13 @@ class Lookout:
         self.terms.replace(self._candidates(), closed)
 
     async def run(self) -> None:
-        """For ever; a database that is away is waited for."""
+        """For ever; what goes wrong is logged, and tried again."""
         while True:
             try:
                 await self.look()
-            except psycopg.OperationalError as error:
-                log.warning("how the models do is not known at the moment: %s", error)
+            except Exception as error:
+                # Whatever it was, what was known is told until the next look finds it mended.
+                note_fault(log, error, "how the models do is not known at the moment")
             await asyncio.sleep(PAUSE)
 
     async def look(self) -> None:

@@ -5,6 +5,7 @@ Everything stays a table until it is whole: what overrides a card has only some 
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,9 @@ KINDS = {
     "adoption": None,
 }
 """What a file may list, and the member that names an entry."""
+
+_MEMBER = re.compile(r" - at `\$\.(\w+)")
+"""Of an entry, as msgspec names it."""
 
 Table = Mapping[str, Any]
 Tables = dict[str, list[dict[str, Any]]]
@@ -63,14 +67,21 @@ class Entry:
                 merged[name] = {**cast(Table, before), **cast(Table, value)}
             else:
                 merged[name] = value
-        sources = dict[str, Any](merged.get("sources") or {})
-        for name in table:
-            if name not in table.get("sources", {}):
-                sources.pop(name, None)
-        if sources or "sources" in merged:
-            merged["sources"] = sources
+        sources, theirs = merged.get("sources"), table.get("sources", {})
+        # What is no table is found to be wrong once all is whole.
+        if isinstance(sources, dict) and isinstance(theirs, dict):
+            merged["sources"] = {
+                name: source
+                for name, source in cast(Table, sources).items()
+                if name in theirs or name not in table
+            }
         given = {name: file for name in table if name != identity}
         return Entry(merged, self.file, {**self.overrides, **given})
+
+
+def list_own(folder: Path) -> list[Path]:
+    """A home's files of cards, in order; what editors hide beside them is none."""
+    return sorted(file for file in folder.glob("*.toml") if not file.name.startswith("."))
 
 
 def read_file(file: Path) -> Tables:
@@ -137,13 +148,21 @@ def build(
         try:
             built[name] = msgspec.convert(entry.table, type_)
         except msgspec.ValidationError as error:
-            file = [entry.file, *entry.overrides.values()][-1]
+            file = _find_file(entry, str(error))
             hint = ""
             if "missing required" in str(error):  # of what was meant for another entry, perhaps
                 near = get_close_matches(key, entries.keys() - {key}, 1)
                 hint = f"; did you mean {entries[near[0]].table[member]!r}?" if near else ""
             faults.append(f"{file}: [[{kind}]] {name}: {error}{hint}")
     return built
+
+
+def _find_file(entry: Entry, error: str) -> Path:
+    """Which of an entry's files gave the member that an error is about; the last, where it is about
+    the whole."""
+    if found := _MEMBER.search(error):
+        return entry.overrides.get(found[1], entry.file)
+    return [entry.file, *entry.overrides.values()][-1]
 
 
 def build_list(kind: str, files: Lists, type_: type[T], faults: list[str]) -> tuple[T, ...]:

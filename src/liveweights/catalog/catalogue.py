@@ -5,6 +5,7 @@ Each part is read when it is first asked for: models, licences, and what surroun
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -23,6 +24,7 @@ from liveweights.catalog.card_files import (
     Tables,
     build,
     build_list,
+    list_own,
     merge,
     read_file,
 )
@@ -106,6 +108,10 @@ class Catalogue:
         UnknownModel."""
         return self.cards[self._names.find(name)]
 
+    def find_base(self, card: Card) -> Card | None:
+        """The card of what it says that it was derived from, whatever the case of that hub id."""
+        return None if card.base is None else self._by_id.get(card.base.lower())
+
     def find_sold(self, provider: str, model: str) -> Card | None:
         """The card of what a provider sells under that name."""
         sold = (provider.lower(), model.lower())
@@ -140,10 +146,10 @@ class Catalogue:
     def lineage(self, card: Card) -> Iterator[Card]:
         """The cards of what it was derived from, the nearest first, as far as there are cards."""
         seen = {card.hub_id}
-        while card.base is not None and card.base not in seen and card.base in self.cards:
-            card = self.cards[card.base]
-            seen.add(card.hub_id)
-            yield card
+        while (base := self.find_base(card)) is not None and base.hub_id not in seen:
+            seen.add(base.hub_id)
+            yield base
+            card = base
 
     def prices(self, card: Card, listed: PriceList) -> tuple[ListedPrice, ...]:
         """What it costs where it is hosted: by the card itself, else by the list."""
@@ -157,7 +163,8 @@ class Catalogue:
 
     def products_on(self, card: Card) -> list[Product]:
         """Products that build on it, or on the checkpoint that it was derived from."""
-        return [one for one in self.products if one.hub_id in (card.hub_id, card.base or "")]
+        ids = (card.hub_id.lower(), (card.base or "").lower())
+        return [one for one in self.products if one.hub_id and one.hub_id.lower() in ids]
 
     def rules_on(self, card: Card) -> list[Applies]:
         """Rules of origin that are about it or about what it was derived from; those about every
@@ -186,6 +193,10 @@ class Catalogue:
         return build("licences", merge("licences", lists, faults), Licence, faults), faults
 
     @cached_property
+    def _by_id(self) -> dict[str, Card]:
+        return {hub_id.lower(): card for hub_id, card in self.cards.items()}
+
+    @cached_property
     def _names(self) -> Names:
         return Names(self.cards.values())
 
@@ -194,12 +205,12 @@ class Catalogue:
         """A home's files, and what is wrong with those that cannot be read."""
         found: dict[Path, Tables] = {}
         faults: list[str] = []
-        files = self._folder.glob("*.toml") if self._folder else ()
-        for file in sorted(files):
+        for file in list_own(self._folder) if self._folder else ():
             try:
                 found[file] = read_file(file)
             except CatalogueError as error:
-                faults += error.faults
+                if os.path.lexists(file):  # else it went away meanwhile
+                    faults += error.faults
         return found, faults
 
     def _lists(self, kind: str) -> tuple[Lists, list[str]]:

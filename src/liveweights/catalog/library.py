@@ -45,5 +45,13 @@ def _open(home: Path, day: datetime.date, _: Stamp) -> Library:
 
 
 def _stamp(folder: Path) -> Stamp:
-    files = sorted(folder.glob("*"))
-    return tuple((one.name, (s := one.stat()).st_size, s.st_mtime_ns) for one in files)
+    found: list[tuple[str, int, int]] = []
+    for file in sorted(folder.glob("*")):
+        if file.name.startswith("."):  # what editors hide, which is not read
+            continue
+        try:
+            status = file.stat()
+        except FileNotFoundError:  # since the folder was read, or it leads nowhere
+            continue
+        found.append((file.name, status.st_size, status.st_mtime_ns))
+    return tuple(found)

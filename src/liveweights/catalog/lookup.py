@@ -33,7 +33,7 @@ def locate(
 
     Raises CatalogueError.
     """
-    weights = {digest for name, digest in (files or {}).items() if name.endswith(WEIGHTS)}
+    weights = digests(files or {})
     for card in known.cards.values() if weights else ():
         if weights <= {*card.weights}:
             return Located(card, "weights")
@@ -44,6 +44,11 @@ def locate(
             except UnknownModel:
                 continue
     return None
+
+
+def digests(files: Mapping[str, str]) -> set[str]:
+    """Of the files of weights among them."""
+    return {digest for name, digest in files.items() if name.endswith(WEIGHTS)}
 
 
 def _spellings(name: str) -> Iterable[str]:

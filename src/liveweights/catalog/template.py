@@ -71,8 +71,8 @@ def has_template(tokenizer: Tokenizer) -> bool:
 
 class ChatTemplate:
     """A tokenizer's template. Short conversations and long ones each have a process, which is
-    started when it is first needed or by ``start``, and again when a template has ended it; the
-    conversations that wait for it are rendered by the next. One event loop only.
+    started when it is first needed or by ``start``, and again when it has ended; the conversations
+    that wait for it are rendered by the next. One event loop only.
     """
 
     def __init__(self, tokenizer: Tokenizer, settings: TemplateSettings | None = None) -> None:
@@ -222,7 +222,9 @@ class _Line:
 
     async def ask(self, question: bytes) -> tuple[Outcome, str]:
         async with self._turn:
-            process = self._process or await self._start()
+            process = self._process
+            if process is None or process.ended.is_set():  # of another cause than a question
+                process = await self._start()
             done = False
             try:
                 answer = await process.ask(question, self._job.seconds * _WALL + _WALL)

@@ -113,9 +113,10 @@ def start(
     it."""
     settings = with_all_added(read_config(config, home), home)
     name = find_model(settings, model).alias
-    denied = find_denial(settings, home, read_terms(settings, home), name, "release")
+    denied = find_denial(settings, home, read_terms(settings, home), [name], "release")
     if denied is not None:
-        raise refuse(f"terms do not allow a release of {name}: {denied} (rule {denied.rule})")
+        _, by = denied
+        raise refuse(f"terms do not allow a release of {name}: {by} (rule {by.rule})")
 
     async def do(conn: Connection) -> tuple[Alias | ledger.Cycle, Event]:
         await get(conn, checkpoint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -121,7 +121,14 @@ def export(
     try:
         planted = canaries.read_text(encoding="utf-8").splitlines() if canaries else []
         known = _find(settings, home, subject)
-        check_export(settings, home, known.model)
+        check_export(
+            settings,
+            home,
+            subject,
+            models=known.models,
+            names=known.names,
+            folder=known.source.root.folder,
+        )
         check = check_repetition(
             known.source, known.taught, settings.learn, ngram=ngram, most=most, canaries=planted
         )
@@ -204,13 +211,15 @@ def _leave(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
     """What is to leave, and what is known of it: its ``card`` and that of its root, what it
-    learnt from, and the name of the model that rules of use are about."""
+    learnt from, the ``models`` that rules of use are about, by their public names, and the
+    ``names`` of their base, by which there may be a card."""
 
     source: Source
     taught: Taught
     card: Mapping[str, Any]
     base_card: Mapping[str, Any]
-    model: str
+    models: Sequence[str]
+    names: Sequence[str]
 
     @property
     def licence(self) -> str:
@@ -230,7 +239,7 @@ class _Known:
 
 def _find(config: Config, home: Path, subject: str) -> _Known:
     # It reads differences of weights, for which torch is imported.
-    from liveweights.sharing.finding import find_alias_on, find_source, read_card
+    from liveweights.sharing.finding import find_models, find_source, read_card, stands_on
 
     key = config.signing.public_key
     public = Path(key).expanduser() if key else None
@@ -239,14 +248,16 @@ def _find(config: Config, home: Path, subject: str) -> _Known:
         source = await find_source(conn, subject, config.cache_folder(), public)
         root = source.root.id
         base_card = await read_card(conn, root)
-        alias = await find_alias_on(conn, root)
-        bases = {one.alias: one.base for one in config.list_models()}
+        models = await find_models(conn, subject, source)
+        bases = {one.alias: one.base for one in config.list_models() if one.alias in models}
+        named = [bases[name] for name in bases if await stands_on(conn, name, root)]
         return _Known(
             source=source,
             taught=await read_taught(conn, source.checkpoint.id),
             card=await read_card(conn, source.checkpoint.id),
             base_card=base_card,
-            model=bases.get(alias or "") or str(base_card.get("origin") or root),
+            models=models,
+            names=[*named, str(base_card.get("origin") or ""), root],
         )
 
     return query(config, home, ask)

@@ -172,15 +172,14 @@ def _find(config: Config, model: ModelSettings, name: str) -> tuple[Checkpoint |
 
 async def _read_denied(conn: Connection, terms: Terms, alias: str) -> dict[str, str]:
     """What the rules do not allow, each with the rule; denials become rows."""
-    await terms.renew(conn)
     denied: dict[str, str] = {}
-    for action in NEEDED:
-        if (by := terms.permit(alias, terms.ask(action))) is not None:
-            denied.setdefault(action, f"{by} (rule {by.rule})")
-    for tenant in await _read_tenants(conn, alias):
-        if (by := terms.permit(alias, terms.ask("route", tenant))) is not None:
-            denied.setdefault(f"let {tenant} use", f"{by} (rule {by.rule})")
-    await terms.write(conn)
+    async with terms.renewed(conn):
+        for action in NEEDED:
+            if (by := terms.permit(alias, terms.ask(action))) is not None:
+                denied.setdefault(action, f"{by} (rule {by.rule})")
+        for tenant in await _read_tenants(conn, alias):
+            if (by := terms.permit(alias, terms.ask("route", tenant))) is not None:
+                denied.setdefault(f"let {tenant} use", f"{by} (rule {by.rule})")
     return denied
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from liveweights.cli.context import query, with_all_added
+from liveweights.cli.context import with_all_added, write
 from liveweights.cli.rules import read_terms
 from liveweights.config import Config
 from liveweights.cycle.lessons import Lessons
@@ -41,18 +41,17 @@ def recorded_in(settings: Config, home: Path, wanted: bool) -> ReadRecorded | No
 
     def read(base: str, most: int) -> Consented:
         async def ask(conn: Connection) -> Consented:
-            await terms.renew(conn)
             # Each model's answers are taken as if it learnt from itself: it is the same base.
             lessons: dict[str, Lessons] = {}
 
-            def may_learn(alias: str, tenant: str) -> bool:
-                return lessons.setdefault(alias, Lessons(terms, alias)).may_learn(alias, tenant)
+            def may_learn(alias: str, tenant: str, base: str | None) -> bool:
+                of = lessons.setdefault(alias, Lessons(terms, alias, base))
+                return of.may_learn(alias, tenant, base)
 
-            found = await read_consented(conn, base, most, may_learn=may_learn)
-            await terms.write(conn)
-            return found
+            async with terms.renewed(conn):
+                return await read_consented(conn, base, most, may_learn=may_learn)
 
-        return query(config, home, ask)
+        return write(config, home, ask)
 
     return read
 

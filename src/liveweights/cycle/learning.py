@@ -24,7 +24,7 @@ from liveweights.cycle.updating import is_done, read_result, remove_job, run_lea
 from liveweights.cycle.workshop import Workshop
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.job import WEIGHTS, Result
-from liveweights.record.window import claim, count, leave_out
+from liveweights.record.window import claim, count, leave_out, read_teachers
 from liveweights.release import ancestry, deployments
 from liveweights.store.database import Connection
 from liveweights.weights import signing
@@ -48,9 +48,10 @@ class Learning:
     async def claim_feedback(self, cycle: Cycle) -> Cycle:
         """Claim what nobody has learnt from."""
         learn, trial, switch = self.settings.learn, read_trial(cycle), read_switch(cycle)
-        async with self.shop.pool.connection() as conn:
-            await self.shop.terms.renew(conn)
-            lessons = Lessons(self.shop.terms, self.settings.model)
+        terms = self.shop.terms
+        async with self.shop.pool.connection() as conn, terms.renewed(conn):
+            onto = switch.base if switch else await ancestry.root_of(conn, cycle.incumbent)
+            lessons = Lessons(terms, self.settings.model, onto)
             claimed = await claim(
                 conn,
                 cycle.id,
@@ -63,7 +64,6 @@ class Learning:
                 onto=switch and switch.base,
                 others=switch is not None or await ledger.has_switched(conn, cycle.alias),
             )
-            await self.shop.terms.write(conn)
             if claimed.train or trial is not None or switch is not None:
                 return await ledger.advance(conn, cycle, "learning")
         reason = f"no unread feedback that may be learnt from{lessons.describe()}"
@@ -161,7 +161,7 @@ class Learning:
             "code": __version__,
             "licence": licence,
             "origin": self._origin(),
-            "owed": Lessons(self.shop.terms, self.settings.model).owed(self.settings.learn_from),
+            "owed": await self._owed(cycle, base),
             **({"tenant": cycle.tenant} if cycle.tenant else {}),
             "learnt_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "report": msgspec.to_builtins(result.report),
@@ -175,6 +175,15 @@ class Learning:
             parent=parent,
             card=card,
         )
+
+    async def _owed(self, cycle: Cycle, base: Checkpoint) -> list[str]:
+        """What licences ask of what it learnt."""
+        async with self.shop.pool.connection() as conn:
+            root = await ancestry.root_of(conn, base.id)
+            teachers = await read_teachers(conn, cycle.id)
+        if self.settings.learn_from:
+            teachers.append((self.settings.learn_from, None))
+        return Lessons(self.shop.terms, self.settings.model, root).owed(teachers)
 
     async def _score(self, cycle: Cycle) -> Cycle:
         """Score what was held back under the incumbent and a candidate that was brought."""

@@ -23,6 +23,7 @@ from liveweights.meter.leases import (
 from liveweights.meter.limits import Limiter
 from liveweights.store.database import Connection, listen
 from liveweights.store.database import Pool as Connections
+from liveweights.store.faults import note_fault
 
 log = logging.getLogger(__name__)
 
@@ -122,8 +123,9 @@ class LeaseRows:
             try:
                 async with self._connections.connection() as conn:
                     await conn.execute(_FORGET)
-            except AWAY as error:
-                log.warning("old budgets are kept for now: %s", error)
+            except Exception as error:
+                # Whatever it was, the next time may find it mended.
+                note_fault(log, error, "old budgets are kept for now")
 
     async def _exchange(self, conn: Connection, asks: Sequence[Ask]) -> list[Grant]:
         pools, leases, now = await _look(conn, asks)

@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import LiteralString, cast
 
-import psycopg
-from psycopg_pool import PoolTimeout
-
 from liveweights.store.database import Connection, Pool
+from liveweights.store.faults import note_fault
 
 log = logging.getLogger(__name__)
 
@@ -116,8 +114,9 @@ async def keep_closing(pool: Pool) -> None:
                         "the ledger of %s is sealed: %d entries, hash %s",
                         *(day.day, day.entries, day.hash.hex()),
                     )
-        except (psycopg.OperationalError, PoolTimeout) as error:
-            log.warning("days of the ledger are sealed later: %s", error)
+        except Exception as error:
+            # Whatever it was, the next time may find it mended.
+            note_fault(log, error, "days of the ledger are sealed later")
         await asyncio.sleep(EVERY)
 
 

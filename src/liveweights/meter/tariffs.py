@@ -7,12 +7,10 @@ import logging
 from datetime import datetime
 from typing import cast
 
-import psycopg
-from psycopg_pool import PoolTimeout
-
 from liveweights.meter.price_book import Held, PriceBook
 from liveweights.meter.price_rows import LEAD, VERSION, read_book
 from liveweights.store.database import Pool
+from liveweights.store.faults import note_fault
 
 log = logging.getLogger(__name__)
 
@@ -49,5 +47,6 @@ class Tariffs:
             await asyncio.sleep(EVERY)
             try:
                 await self.refresh()
-            except (psycopg.OperationalError, PoolTimeout) as error:
-                log.warning("new prices are read later: %s", error)
+            except Exception as error:
+                # Whatever it was, the next time may find it mended.
+                note_fault(log, error, "new prices are read later")

@@ -39,7 +39,7 @@ async def read_consented(
     async with conn.transaction(), conn.cursor(name="consented") as cursor:
         await cursor.execute(RECENT, {"base": base})
         async for id, alias, tenant, prompt_ids, output_ids in cursor:
-            if not may_learn(alias, tenant):
+            if not may_learn(alias, tenant, base):
                 continue
             ids += [*prompt_ids, *output_ids]
             taken.append(id)

@@ -30,11 +30,11 @@ class Claim:
         return self.train + self.held_back
 
 
-MayLearn = Callable[[str, str], bool]
+MayLearn = Callable[[str, str, str | None], bool]
 """Whether what a model (by its alias) answered to a tenant may be learnt from."""
 
 
-def may_learn_all(alias: str, tenant: str) -> bool:
+def may_learn_all(alias: str, tenant: str, base: str | None) -> bool:
     """Everything may be."""
     return True
 
@@ -57,12 +57,12 @@ with unread as (
           and consumed.tenant is not distinct from %(tenant)s::text)
     group by k.day, k.generation
 ), candidates as (
-    select g.id, g.alias, g.tenant, g.session, g.user_id, u.arrived
+    select g.id, g.alias, g.tenant, g.session, g.user_id, g.checkpoint, u.arrived
     from unread u join generations g on g.day = u.day and g.id = u.generation
     where g.alias = %(model)s and g.consent and g.checkpoint <> all(%(strange)s::text[])
         and {TENANT}
     union all
-    select g.id, g.alias, g.tenant, g.session, g.user_id, g.created_at
+    select g.id, g.alias, g.tenant, g.session, g.user_id, g.checkpoint, g.created_at
     from generations g
     where {READABLE}
       and g.output = '' and g.finish_reason not in ('cancelled', 'error')
@@ -74,7 +74,7 @@ with unread as (
           select from consumed where consumed.generation = g.id
             and consumed.tenant is not distinct from %(tenant)s::text)
     union all
-    select g.id, g.alias, g.tenant, g.session, g.user_id, n.created_at
+    select g.id, g.alias, g.tenant, g.session, g.user_id, g.checkpoint, n.created_at
     from generations g cross join lateral ({NEXT}) n
     where {READABLE}
       and g.endpoint = 'chat' and g.session is not null and g.output <> ''
@@ -85,7 +85,7 @@ with unread as (
           select from consumed where consumed.generation = g.id
             and consumed.tenant is not distinct from %(tenant)s::text)
     union all
-    select g.id, g.alias, g.tenant, g.session, g.user_id, max(k.received_at)
+    select g.id, g.alias, g.tenant, g.session, g.user_id, g.checkpoint, max(k.received_at)
     from feedback_keys k join generations g on g.day = k.day and g.id = k.generation
     where g.alias = %(teacher)s::text and g.consent and {TENANT}
       and g.output <> '' and g.finish_reason = 'stop'
@@ -96,15 +96,16 @@ with unread as (
       and not exists (
           select from consumed join turns on turns.id = consumed.cycle
           where consumed.generation = g.id and turns.alias = %(alias)s)
-    group by g.id, g.alias, g.tenant, g.session, g.user_id
+    group by g.id, g.alias, g.tenant, g.session, g.user_id, g.checkpoint
 )
-select id, alias, tenant, session, user_id from candidates
+select candidates.id, alias, candidates.tenant, session, user_id, ancestry.root
+from candidates left join ancestry on ancestry.id = candidates.checkpoint
 order by exists (
     select from cycle_rows r join turns c on c.id = r.cycle
     where r.generation = candidates.id
         and c.tenant is not distinct from %(tenant)s::text
         and (coalesce(c.outcome, '') not in ('promoted', 'restarted') or c.withdrawn_at is not null)
-), arrived, id
+), arrived, candidates.id
 """
 
 
@@ -262,10 +263,10 @@ async def claim(
             "before": before,
         }
         await candidates.execute(CANDIDATES.encode(), values)
-        async for id, model, tenant, session, user in candidates:
+        async for id, model, tenant, session, user, base in candidates:
             split = split_of(split_key(tenant, session, user, id), held_back_share)
             taught = model != readable.model
-            if (taught and split == "held_back") or not may_learn(model, tenant):
+            if (taught and split == "held_back") or not may_learn(model, tenant, base):
                 continue
             if room[split]:
                 room[split] -= 1
@@ -297,6 +298,19 @@ async def copy_claim(conn: Connection, cycle: int, to: int) -> None:
     cursor = await conn.execute("select distinct day from cycle_rows where cycle = %s", (to,))
     days = [day for (day,) in await cursor.fetchall()]
     await conn.execute(SEAL, {"cycle": to, "days": days})
+
+
+async def read_teachers(conn: Connection, cycle: int) -> list[tuple[str, str | None]]:
+    """Whose answers the cycle learns from: public names, each with the base that answered; None: of
+    no checkpoint here."""
+    cursor = await conn.execute(
+        "select distinct g.alias, a.root from cycle_rows r"
+        " join generations g on g.day = r.day and g.id = r.generation"
+        " left join ancestry a on a.id = g.checkpoint"
+        " where r.cycle = %s and r.split = 'train' order by 1, 2",
+        (cycle,),
+    )
+    return [(alias, base) for alias, base in await cursor.fetchall()]
 
 
 async def find_gone(conn: Connection, cycle: int) -> list[date]:

@@ -44,6 +44,12 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     chain: tuple[Ancestor, ...]
 
 
+MODELS = """
+select distinct coalesce(a.model, a.name)
+from releases r join aliases a on a.name = r.alias join ancestry x on x.id = r.checkpoint
+where {} = %s
+order by 1
+"""
 CHAIN = """
 with recursive walk as (
     select id, 0 as depth from ancestry where id = %(id)s
@@ -126,3 +132,18 @@ async def _feedback_ids(conn: Connection, cycle: int) -> tuple[str, ...]:
         (cycle,),
     )
     return tuple(row[0] for row in await cursor.fetchall())
+
+
+async def models_of(conn: Connection, checkpoint: str) -> list[str]:
+    """The public names that a checkpoint was ever released for, or tried under."""
+    return await _models(conn, "x.id", checkpoint)
+
+
+async def models_on(conn: Connection, root: str) -> list[str]:
+    """The public names that anything on that base was ever released for, or tried under."""
+    return await _models(conn, "x.root", root)
+
+
+async def _models(conn: Connection, column: str, id: str) -> list[str]:
+    cursor = await conn.execute(MODELS.format(column).encode(), (id,))
+    return [row[0] for row in await cursor.fetchall()]

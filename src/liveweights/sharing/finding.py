@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from liveweights.release import aliases, ancestry
+from liveweights.release import aliases, ancestry, lineage
 from liveweights.release.alias import UnknownAlias
 from liveweights.sharing.source import Source
 from liveweights.store.database import Connection
@@ -43,12 +43,22 @@ async def find_source(
     return Source(checkpoint=whole, base=base, root=root)
 
 
-async def find_alias_on(conn: Connection, root: str) -> str | None:
-    """The first alias whose live checkpoint began with that base; None where no one's did."""
-    for alias in await aliases.read_all(conn):
-        if alias.tenant is None and await ancestry.root_of(conn, alias.live) == root:
-            return alias.name
-    return None
+async def find_models(conn: Connection, subject: str, source: Source) -> list[str]:
+    """The public names that the rules of use know what ``subject`` stands for by: an alias's own;
+    of a checkpoint those that it was released for, else those of all that stood on its base."""
+    try:
+        return [(await aliases.read(conn, subject)).model]
+    except UnknownAlias:
+        released = await lineage.models_of(conn, source.checkpoint.id)
+        return released or await lineage.models_on(conn, source.root.id)
+
+
+async def stands_on(conn: Connection, alias: str, root: str) -> bool:
+    """Whether what is live under the alias, if there is one, began with that base."""
+    try:
+        return await ancestry.root_of(conn, (await aliases.read(conn, alias)).live) == root
+    except UnknownAlias:
+        return False
 
 
 async def read_card(conn: Connection, checkpoint: str) -> Mapping[str, Any]:

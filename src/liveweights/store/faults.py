@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from enum import Enum, auto
 
 import psycopg
@@ -47,3 +48,12 @@ def fault_of(error: Exception) -> Fault:
     if isinstance(error, (TypeError, ValueError, ArithmeticError)):
         return Fault.REQUEST
     return Fault.SERVER if isinstance(error, OSError) else Fault.UNCLEAR
+
+
+def note_fault(log: logging.Logger, error: Exception, meanwhile: str) -> None:
+    """Log what a loop that goes on whatever happens has met, with ``meanwhile``, what that means: a
+    line where the server may be better next time, else with the traceback."""
+    if fault_of(error) is Fault.SERVER:
+        log.warning("%s: %s", meanwhile, error)
+    else:
+        log.error("%s", meanwhile, exc_info=error)

@@ -6,11 +6,9 @@ import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
 
-import psycopg
-from psycopg_pool import PoolTimeout
-
 from liveweights.store.columnstore import close_days
 from liveweights.store.database import Pool
+from liveweights.store.faults import note_fault
 from liveweights.store.partitions import drop_before, ensure_ahead
 
 log = logging.getLogger(__name__)
@@ -36,6 +34,7 @@ async def keep_up(pool: Pool, *, metric_days: int, every: float = EVERY) -> None
                 await drop_before(conn, "engine_metrics", today - timedelta(days=metric_days))
                 await conn.commit()
                 await close_days(conn, today - timedelta(days=1))
-        except (psycopg.OperationalError, PoolTimeout) as error:
-            log.warning("upkeep waits for the database: %s", error)
+        except Exception as error:
+            # Whatever it was, the next time may find it mended.
+            note_fault(log, error, "upkeep waits for the database")
         await asyncio.sleep(every)

@@ -9,11 +9,14 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-import psycopg
+from psycopg.pq import TransactionStatus
 
 from liveweights.store.database import Connection, Pool
+from liveweights.store.faults import note_fault
 from liveweights.terms.criteria import Candidate
 from liveweights.terms.decision import ALLOWED, Decision, Match, Override, Question
+from liveweights.terms.evaluation import evaluate
+from liveweights.terms.facts import Facts
 from liveweights.terms.needs import NOTHING, Needs
 from liveweights.terms.purposes import find_purpose
 from liveweights.terms.roster import AUTO, NONE, NoModelFits, Roster
@@ -29,7 +32,6 @@ MOST_WAITING = 10_000
 """Denials that wait for a database that is away."""
 KEPT = 50_000
 """Questions that are kept; when there are more, all are made anew."""
-AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
 NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
@@ -37,7 +39,7 @@ class Terms:
     """What the rules say today of the models of a service, and which of them may answer.
 
     ``purposes`` are by tenant; ``closed`` are models that were not loaded, by the rule that denied
-    it. Every denial that is asked for waits here until ``write``. A model that is not among
+    it. Every denial that is asked for waits here for ``renewed``. A model that is not among
     ``candidates`` may be used for anything. For use from one event loop.
     """
 
@@ -57,6 +59,7 @@ class Terms:
         self._questions: dict[tuple[Action, str | None, Learner], Question] = {}
         self._day = datetime.now(UTC).date()
         self._denied: list[tuple[str, Question, Decision]] = []
+        self._elsewhere: dict[tuple[str, str], Facts] = {}
         self.roster = self._make()
 
     def ask(
@@ -76,13 +79,18 @@ class Terms:
             )
         return question
 
-    def decide(self, model: str, question: Question) -> Decision:
-        """A look, of which nothing is kept."""
-        return self.roster.book.decide(model, question) if model in self.roster else ALLOWED
+    def decide(self, model: str, question: Question, base: str | None = None) -> Decision:
+        """A look, of which nothing is kept. ``base`` is the id of what the model is on there, of
+        which the facts are looked at where ``know_on`` gave them."""
+        if model not in self.roster:
+            return ALLOWED
+        if base is not None and (facts := self._elsewhere.get((model, base))) is not None:
+            return evaluate(self._rules, facts, question, overrides=self._overrides)
+        return self.roster.book.decide(model, question)
 
-    def permit(self, model: str, question: Question) -> Match | None:
-        """The rule that denies it, which becomes a row; None: it may be done."""
-        decision = self.decide(model, question)
+    def permit(self, model: str, question: Question, base: str | None = None) -> Match | None:
+        """The rule that denies it, which becomes a row; None: it may be done. See ``decide``."""
+        decision = self.decide(model, question, base)
         if decision.outcome != "deny":
             return None
         self._note(model, question, decision)
@@ -113,6 +121,10 @@ class Terms:
             self._overrides = given
             self.roster = self._make()
 
+    def know_on(self, facts: Mapping[tuple[str, str], Facts]) -> None:
+        """Facts of models on other bases than they stand on, by public name and base."""
+        self._elsewhere = dict(facts)
+
     def replace(
         self, candidates: Iterable[Candidate], closed: Mapping[str, Match] | None = None
     ) -> None:
@@ -126,17 +138,24 @@ class Terms:
             self.roster = self._make()
 
     async def renew(self, conn: Connection) -> None:
-        """Read the overrides that are in force today, and write what was denied. In the caller's
-        transaction."""
+        """Read the overrides that are in force today."""
         kept = await read_overrides(conn, datetime.now(UTC).date())
         self.override(one.override for one in kept)
-        await self.write(conn)
 
-    async def write(self, conn: Connection) -> None:
-        """A row for each denial since the last time. In the caller's transaction."""
-        denied, self._denied = self._denied, []
+    @asynccontextmanager
+    async def renewed(self, conn: Connection) -> AsyncGenerator[None]:
+        """A transaction, the only one of ``conn``, by the overrides in force today; at its end each
+        denial since the last time becomes a row. Where it is not committed they go on waiting."""
+        assert conn.info.transaction_status != TransactionStatus.INTRANS, (
+            "a savepoint commits nothing"
+        )
+        denied: list[tuple[str, Question, Decision]] = []
         try:
-            await add_denials(conn, denied)
+            async with conn.transaction():
+                await self.renew(conn)
+                yield
+                denied, self._denied = self._denied, []
+                await add_denials(conn, denied)
         except BaseException:
             self._denied = [*denied, *self._denied]
             raise
@@ -180,7 +199,8 @@ async def _keep(terms: Terms, pool: Pool) -> None:
 
 async def _renew(terms: Terms, pool: Pool) -> None:
     try:
-        async with pool.connection() as conn:
-            await terms.renew(conn)
-    except AWAY as error:
-        log.warning("overrides of terms are as they were, and denials wait: %s", error)
+        async with pool.connection() as conn, terms.renewed(conn):
+            pass
+    except Exception as error:
+        # Whatever it was, requests go on by what is known, and the next look may find it mended.
+        note_fault(log, error, "overrides of terms are as they were, and denials wait")

@@ -69,7 +69,7 @@ def _origins(known: Catalogue, card: Card) -> Iterator[Origin]:
     yield _origin(known, card)
     for last in known.lineage(card):
         yield _origin(known, last)
-    if last.base is not None and last.base not in known.cards:
+    if last.base is not None and known.find_base(last) is None:
         yield from _without_card(known, last)
 
 

@@ -18,8 +18,10 @@ from liveweights.terms.rules import Rule
 
 AUTO = "auto"
 """The model that stands for the cheapest that fits."""
-KEPT = 10_000
+KEPT = 2_000
 """Routes that are kept, and orders; when there are more, all are worked out anew."""
+LONGEST = 50
+"""Names of countries, makers, kinds and models in a route that is kept, of 20 characters each."""
 SHOWN = 20
 """Names of models in a message."""
 NONE: Mapping[str, Match] = MappingProxyType({})
@@ -179,11 +181,13 @@ class Roster:
     def _of(self, route: Route) -> tuple[Sieve, ...]:
         found = self._routes.get(route)
         if found is None:
+            asked = tuple(members(route))
+            if not _is_short(route):
+                return tuple(self._make(rule, value) for rule, value in asked)
             if len(self._routes) >= KEPT:
                 self._routes.clear()
                 self._criteria.clear()
-            found = tuple(self._sieve(rule, value) for rule, value in members(route))
-            self._routes[route] = found
+            found = self._routes[route] = tuple(self._sieve(*one) for one in asked)
         return found
 
     def _able(self, abilities: frozenset[Ability]) -> tuple[Sieve, ...]:
@@ -200,9 +204,12 @@ class Roster:
     def _sieve(self, rule: str, value: object) -> Sieve:
         found = self._criteria.get((rule, value))
         if found is None:
-            criterion = make_criterion(rule, value)
-            found = self._criteria[rule, value] = Sieve(criterion, self._where(criterion.fits))
+            found = self._criteria[rule, value] = self._make(rule, value)
         return found
+
+    def _make(self, rule: str, value: object) -> Sieve:
+        criterion = make_criterion(rule, value)
+        return Sieve(criterion, self._where(criterion.fits))
 
     def _where(self, fits: Callable[[Candidate], bool]) -> int:
         found = 0
@@ -210,6 +217,14 @@ class Roster:
             if fits(one):
                 found |= bit
         return found
+
+
+def _is_short(route: Route) -> bool:
+    """Whether it is worth being kept: what people write, not what programs make of long lists."""
+    of = (route.allow, route.deny)
+    listed = [one.countries + one.makers + one.licence_kinds for one in of]
+    texts = [*listed[0], *listed[1], *(route.fallback or ())]
+    return len(texts) <= LONGEST and sum(map(len, texts)) <= LONGEST * 20
 
 
 def _by_context(models: Iterable[tuple[int, Candidate]]) -> tuple[list[int], list[int]]:

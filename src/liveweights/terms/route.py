@@ -16,6 +16,10 @@ Dollars = Annotated[float, Meta(ge=0, le=bounds.WEIGHT)]
 """US dollars for a million tokens."""
 
 
+MOST = 256
+"""Entries of a list: anybody who may ask sends them."""
+
+
 class RouteError(ValueError):
     """A route that is not understood; the message names the member."""
 
@@ -24,10 +28,15 @@ class Origins(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Whose models, and under what licences; ``unknown`` is a value of each."""
 
     countries: Annotated[
-        tuple[Country, ...], Meta(description="ISO 3166-1 alpha-2, or `unknown`.")
+        tuple[Country, ...],
+        Meta(max_length=MOST, description="ISO 3166-1 alpha-2, or `unknown`."),
     ] = ()
-    makers: Annotated[tuple[Text, ...], Meta(description="As cards name them.")] = ()
-    licence_kinds: Annotated[tuple[LicenceKind, ...], Meta(description="Kinds of licences.")] = ()
+    makers: Annotated[
+        tuple[Text, ...], Meta(max_length=MOST, description="As cards name them.")
+    ] = ()
+    licence_kinds: Annotated[
+        tuple[LicenceKind, ...], Meta(max_length=MOST, description="Kinds of licences.")
+    ] = ()
 
 
 ANYBODY = Origins()
@@ -70,7 +79,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Meta(description="Its least score on that suite."),
     ] = None
     fallback: Annotated[
-        tuple[Text, ...] | None,
+        Annotated[tuple[Text, ...], Meta(max_length=MOST)] | None,
         Meta(description="Models that may answer in its place; not set: its own."),
     ] = None
 
@@ -93,9 +102,9 @@ def parse_route(data: Any, defaults: Route = ANY) -> Route:
         if defaults is ANY:
             return route
         given = {name: getattr(route, name) for name in data}
-        # A score is of a suite: both are of one side.
-        if "suite" not in given and "min_score" not in given:
-            given |= {"suite": defaults.suite, "min_score": defaults.min_score}
+        # A score is of a suite: who says one of them, or takes it back, does so with both.
+        if "suite" in given or "min_score" in given:
+            given |= {"suite": route.suite, "min_score": route.min_score}
         return msgspec.structs.replace(defaults, **given)
     except msgspec.ValidationError as error:
         raise RouteError(f"route: {describe(error, Route)}") from error

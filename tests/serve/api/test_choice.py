@@ -280,6 +280,13 @@ def test_a_key_has_models_and_a_route_of_its_own() -> None:
     routed = Client("lab", "k", rights=Rights(route={"deny": {"countries": ["FR"]}}))
     own = Route(max_price=5.0, deny=Origins(countries=("FR",)))
     assert settings.route_of(routed) == own
+    scored = ApiSettings(route=Route(suite="code", min_score=0.5))
+    for stored in ({"suite": None}, {"min_score": None}):
+        freed = Client("lab", "k", rights=Rights(route=stored))
+        assert scored.route_of(freed) == Route()
+        choices = Choices(Terms([candidate("dear", "US", 2.0)]), listed, scored.route_of)
+        assert choices.choose(freed, "dear") == ("dear",)
+        assert choices.choose(Client("lab", "k"), "dear", stored) == ("dear",)
     assert Choices(Terms([candidate("dear", "US", 2.0)]), listed, settings.route_of).choose(
         routed, "dear"
     ) == ("dear",)
