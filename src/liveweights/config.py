@@ -268,6 +268,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         own = msgspec.structs.replace(tables[alias], base=base)
         return self._with_tables({**tables, alias: own})
 
+    def with_port(self, port: int) -> Config:
+        """The same, with the API on that port."""
+        return msgspec.structs.replace(self, api=msgspec.structs.replace(self.api, port=port))
+
     def cache_folder(self) -> Path:
         if self.cache:
             return Path(self.cache).expanduser()

@@ -14,9 +14,18 @@ from tests.audit import read_changes
 from tests.weights.gguf_files import write_gguf
 
 from liveweights.access.oidc_settings import OidcSettings
-from liveweights.app.start import REFUSALS, CannotLearn, find_base, make_provider, settle
+from liveweights.app.start import (
+    REFUSALS,
+    CannotLearn,
+    CannotStart,
+    find_base,
+    find_port,
+    make_provider,
+    settle,
+)
 from liveweights.config import Config
 from liveweights.holder import Holder
+from liveweights.http.server import bind
 from liveweights.release.alias import AnotherBase
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.models import BrokenModel
@@ -92,3 +101,18 @@ def test_a_provider_of_the_console_that_is_not_whole_is_refused() -> None:
     half = Config(oidc=OidcSettings(issuer="https://id.acme.test"))
     with pytest.raises(REFUSALS, match=r"\[oidc\]"):
         make_provider(half)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", ""])
+def test_port_0_is_one_port_that_is_free_on_every_address(host: str) -> None:
+    port = asyncio.run(find_port(host, 0))
+    assert port > 0
+    assert asyncio.run(find_port(host, port)) == port
+
+
+def test_a_port_that_is_taken_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("liveweights.app.start.PORT_PATIENCE", 0.0)
+    (taken,) = bind("127.0.0.1", 0)
+    with taken, pytest.raises(CannotStart, match="is in use"):
+        taken.listen()
+        asyncio.run(find_port("127.0.0.1", taken.getsockname()[1]))

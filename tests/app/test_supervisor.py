@@ -21,6 +21,7 @@ from liveweights import deadlines
 from liveweights.access.oidc_settings import OidcSettings
 from liveweights.access.users import list_users
 from liveweights.app.place import Place
+from liveweights.app.running import read_running
 from liveweights.app.supervisor import Supervisor
 from liveweights.config import Config
 from liveweights.replay.service import free_port
@@ -131,6 +132,36 @@ def test_a_process_that_is_alive_and_answers_nobody_is_ended_and_started_again(
             supervisor._stopping.set()
             await minding
         assert not list_children("gateway")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0"])
+def test_a_service_on_a_port_of_nobodys_choice_is_where_all_say(
+    host: str, database_dsn: str, tmp_path: Path
+) -> None:
+    """Its supervisor, its home, and what each of its processes is told."""
+
+    async def scenario() -> None:
+        async with serve_stub(Stub()) as upstream, asyncio.timeout(250):
+            config = Config(
+                database=database_dsn,
+                gateway=GatewaySettings(upstream=upstream),
+                api=ApiSettings(host=host, port=0, open=True),
+            )
+            supervisor = Supervisor(config, tmp_path, ("gateway",))
+            running = asyncio.create_task(supervisor.run())
+            while (told := read_running(tmp_path)) is None:
+                assert not running.done()
+                await asyncio.sleep(0.05)
+            assert told.url == Place(told.config, tmp_path, "").url
+            async with httpx.AsyncClient(base_url=told.url, timeout=2) as client:
+                await until_well(client)
+            while not supervisor._welcomed:
+                await asyncio.sleep(0.05)
+            assert read_running(tmp_path) == told
+            supervisor._stopping.set()
+            await running
 
     asyncio.run(scenario())
 

@@ -34,13 +34,12 @@ async def run_worker(place: Place, report: Report) -> None:
     from liveweights.record.archive_upkeep import keep_archiving
 
     pool = await open_pool(place.dsn)
-    api, record = place.config.api, place.config.record
-    url = f"http://{api.host}:{api.port}"
+    record = place.config.record
     owner = Holder.me(read_id(place.home)).encode()
     known = place.known
     if known is None:
         known = await asyncio.to_thread(read_known, place.config, place.home)
-    learners = Learners(pool, place, url=url, owner=owner, known=known)
+    learners = Learners(pool, place, url=place.url, owner=owner, known=known)
     report.ready()
     running = [
         asyncio.create_task(work)

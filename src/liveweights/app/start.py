@@ -92,14 +92,17 @@ def make_provider(config: Config) -> Provider | None:
     return Provider(config.oidc) if config.oidc.issuer else None
 
 
-async def check_port(host: str, port: int) -> None:
-    """Raise CannotStart where somebody else listens there."""
+async def find_port(host: str, port: int) -> int:
+    """The port to listen on, for 0 a free one: every process has to know the same. Raises
+    CannotStart where somebody else listens there."""
     deadline = asyncio.get_running_loop().time() + PORT_PATIENCE
     while True:
         try:
+            found = port
             for bound in bind(host, port):
+                found = found or bound.getsockname()[1]
                 bound.close()
-            return
+            return found
         except PortTaken as error:
             if not error.in_use or asyncio.get_running_loop().time() > deadline:
                 raise CannotStart(str(error)) from error
