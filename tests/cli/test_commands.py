@@ -57,14 +57,14 @@ def test_a_home_answers_for_its_service_by_its_settings(
     tmp_path: Path, database_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its alias, its database and its port, without --config."""
-    monkeypatch.delenv(DATABASE_URL, raising=False)
     with psycopg.connect(database_dsn) as conn:
         conn.execute(
             "insert into checkpoints (id, kind, folder, card) values ('m@1', 'base', '/', '{}')"
         )
         conn.execute("insert into aliases (name, live) values ('mine', 'm@1')")
-    config = Config(alias="mine", database=database_dsn)
-    write_running(tmp_path, config, "http://127.0.0.1:1")
+    monkeypatch.setenv(DATABASE_URL, database_dsn)
+    write_running(tmp_path, Config(alias="mine"), "http://127.0.0.1:1")
+    monkeypatch.setenv(DATABASE_URL, "postgresql://another.example/")
     result = runner.invoke(app, ["status", "--home", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert result.output.startswith("mine: m@1 is live")
