@@ -70,10 +70,14 @@ def run(
     test: Callable[[Stage], Awaitable[None]],
     *,
     terms: Sequence[Rule] = (),
+    is_open: bool = False,
 ) -> None:
     @asynccontextmanager
     async def staged() -> AsyncGenerator[Stage]:
-        raw = {"cache": str(folder / "cache"), "engine": ENGINE, "models": models}
+        raw = {
+            **{"cache": str(folder / "cache"), "engine": ENGINE, "models": models},
+            "api": {"open": is_open},
+        }
         config = msgspec.structs.replace(msgspec.convert(raw, Config), terms=tuple(terms))
         pool = await open_pool(dsn)
         try:
@@ -154,6 +158,19 @@ def test_what_does_not_work_is_told_and_the_others_go_on(
         async with asyncio.timeout(30):
             while await told(stage) != "hosted":
                 await asyncio.sleep(0.02)
+
+    run(database_dsn, tmp_path, {"far": FAR}, test, is_open=True)
+
+
+def test_a_row_makes_no_open_relay(database_dsn: str, tmp_path: Path) -> None:
+    async def test(stage: Stage) -> None:
+        keyed = {"engine": {"kind": "openai"}, "openai": {"key": "sk-secret"}}
+        await stage.change(lambda conn: rows.add(conn, "big", {**FAR, "key_env": "BIG_KEY"}))
+        await stage.change(lambda conn: rows.add(conn, "own", keyed))
+        error = (await stage.until("big", "failed", 1)).error or ""
+        assert "models.big.key_env is set and api.keys is not" in error
+        assert "keeps no secrets" in ((await stage.until("own", "failed", 1)).error or "")
+        assert stage.lineup.hosted.get("big") is None
 
     run(database_dsn, tmp_path, {"far": FAR}, test)
 
