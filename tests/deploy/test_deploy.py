@@ -51,6 +51,20 @@ def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
     assert complaints == []
 
 
+def test_the_units_user_is_the_one_that_the_page_makes_and_its_home_is_his() -> None:
+    page = (ROOT / "docs/deploy.md").read_text()
+    made = re.search(r"^sudo useradd (.*)$", page, re.MULTILINE)
+    assert made is not None
+    words = shlex.split(made[1])
+    user = of_unit("User")
+    assert (words[-1], of_unit("Group")) == (user, user)
+    assert "--user-group" in words
+    assert words[words.index("--home-dir") + 1] == f"/var/lib/{of_unit('StateDirectory')}"
+    assert f"sudo -u {user} /opt/liveweights/bin/liveweights" in page
+    # Both would take the folders from whoever runs a command.
+    assert not {"DynamicUser=yes", "PrivateTmp=yes"} & set(UNIT.read_text().splitlines())
+
+
 def test_the_images_file_is_one_that_hadolint_takes() -> None:
     program = shutil.which(
         "hadolint", path=f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin"
