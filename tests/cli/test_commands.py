@@ -86,6 +86,18 @@ def test_a_home_of_somebody_elses_is_said_in_a_sentence(
     assert "run the command as the user of the service, or as root" in result.output
 
 
+@pytest.mark.parametrize(("database", "code"), [("host=127.0.0.1 port=1", 75), ("nonsense", 2)])
+def test_the_exit_code_tells_what_passes_from_what_has_to_be_mended(
+    database: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DATABASE_URL, database)
+    home = str(tmp_path / "home")
+    command = ["up", "--upstream", "http://127.0.0.1:1", "--port", "0", "--home", home]
+    result = runner.invoke(app, command)
+    assert (result.exit_code, type(result.exception)) == (code, SystemExit)
+    assert "database" in result.output
+
+
 def test_an_unknown_precision_is_refused(tmp_path: Path) -> None:
     result = runner.invoke(app, ["serve", "--home", str(tmp_path), "--precision", "q5"])
     assert result.exit_code == 2
