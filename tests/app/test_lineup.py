@@ -75,7 +75,9 @@ def run(
     @asynccontextmanager
     async def staged() -> AsyncGenerator[Stage]:
         raw = {
-            **{"cache": str(folder / "cache"), "engine": ENGINE, "models": models},
+            "cache": str(folder / "cache"),
+            "engine": ENGINE,
+            "models": models,
             "api": {"open": is_open},
         }
         config = msgspec.structs.replace(msgspec.convert(raw, Config), terms=tuple(terms))

@@ -119,9 +119,11 @@ def test_port_0_is_one_port_that_is_free_on_every_address(host: str) -> None:
 def test_a_port_that_is_taken_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("liveweights.app.start.PORT_PATIENCE", 0.0)
     (taken,) = bind("127.0.0.1", 0)
-    with taken, pytest.raises(CannotStart, match="is in use") as raised:
+    with taken:
         taken.listen()
-        asyncio.run(find_port("127.0.0.1", taken.getsockname()[1]))
+        port = taken.getsockname()[1]
+        with pytest.raises(CannotStart, match="is in use") as raised:
+            asyncio.run(find_port("127.0.0.1", port))
     assert not passes(raised.value)
 
 

@@ -108,6 +108,47 @@ def test_no_answer_is_lost_when_told_to_end_while_the_database_hangs(
 
 
 @pytest.mark.fault
+def test_a_start_right_after_the_supervisor_was_killed_waits_for_the_answer_that_is_under_way(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    """The killed one's process answers to the end, and has the record's files meanwhile."""
+
+    async def scenario() -> None:
+        stub = Stub(gate=asyncio.Event())
+        assert stub.gate is not None
+        async with serve_stub(stub) as url, asyncio.timeout(250):
+            api = ApiSettings(port=free_port())
+            config = Config(gateway=GatewaySettings(upstream=url), api=api)
+            place = Place(config, tmp_path, database_dsn)
+            root = f"http://127.0.0.1:{api.port}"
+            async with httpx.AsyncClient(base_url=root, timeout=120) as client:
+                orphan = await start(place, client)
+                body = {
+                    "model": "big",
+                    "messages": [{"role": "user", "content": "?"}],
+                    "stream": True,
+                }
+                asking = asyncio.create_task(client.post("/v1/chat/completions", json=body))
+                while not stub.requests:
+                    await asyncio.sleep(0.05)
+                assert orphan.stdin is not None
+                orphan.stdin.close()  # as by kill -9
+                supervisor = Supervisor(config, tmp_path, ("gateway",))
+                minding = asyncio.create_task(supervisor._mind("gateway", place))
+                await asyncio.sleep(deadlines.DRAIN / 2)  # long enough for a few deaths
+                stub.gate.set()
+                assert (await asking).status_code == 200
+                await orphan.wait()
+                await until_well(client)
+                assert not minding.done()
+                assert supervisor._gave_up is None
+            supervisor._stopping.set()
+            await minding
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.fault
 def test_a_process_that_is_alive_and_answers_nobody_is_ended_and_started_again(
     database_dsn: str, tmp_path: Path
 ) -> None:

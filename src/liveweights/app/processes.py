@@ -22,6 +22,7 @@ from liveweights.engines.protocol import EngineError
 from liveweights.file_modes import close_files
 from liveweights.holder import Held, Holder, read_id
 from liveweights.http.server import PortTaken
+from liveweights.record.spill import SpillUnreadable
 from liveweights.store.database import open_pool
 from liveweights.terminal import start_logging
 from liveweights.weights.models import ModelNotFound
@@ -100,7 +101,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         # uvloop takes a third less CPU for passing bytes on.
         uvloop.run(_until_orphaned(_work(role, place, report)))
-    except (CatalogueRefused, ModelNotFound, Held) as error:
+    except (CatalogueRefused, ModelNotFound, Held, SpillUnreadable) as error:
         return _end_with(report, error, PERMANENT)
     except psycopg.OperationalError as error:
         return _end_with(report, error, AWAY)
