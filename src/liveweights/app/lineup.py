@@ -222,6 +222,8 @@ class Lineup:
         log.info("the model %s goes by version %d of what was added", name, row.version)
         await knowledge.renew()
         if before is not None:
+            if seat.base is None:
+                await self._crossing.leave(name)
             await self._opener.drain(before)
 
     def _is_noted(self, row: Row) -> bool:
