@@ -40,7 +40,7 @@ step() { # step WHAT COMMAND...: one line, with seconds that pass on a terminal
 
 if "$uv" --version >/dev/null 2>&1; then
     installer=uv
-    make_venv() { "$uv" venv --quiet --seed --python "$python" "$venv"; }
+    make_venv() { "$uv" venv --quiet --seed --allow-existing --python "$python" "$venv"; }
     install() { VIRTUAL_ENV=$venv "$uv" pip install --no-deps "$@"; }
     # uv does not read pip's settings: where pip finds files, PyTorch may be, too.
     local_files() { for place in ${PIP_FIND_LINKS:-}; do printf ' --find-links %s' "$place"; done; }
@@ -75,7 +75,8 @@ PYTHON
     echo "liveweights needs Python 3.11 or later; $("$python" --version) was found. Set PYTHON=..." >&2
     exit 1
 }
-[ -x "$venv/bin/python" ] || step "A virtual environment in $venv" make_venv
+# One whose making broke off has a Python, and no pip yet: it is completed.
+"$venv/bin/python" -m pip --version >/dev/null 2>&1 || step "A virtual environment in $venv" make_venv
 has_torch || step "PyTorch ($installer)" torch || {
     echo "PyTorch's CPU build was found neither on the configured package index nor at" \
         "$torch_index: set TORCH_INDEX to an index that has it" >&2

@@ -53,6 +53,8 @@ from liveweights.terms.rules import Purpose, Rule, parse_rules
 from liveweights.weights.download import NAME
 
 DATABASE_URL = "LIVEWEIGHTS_DATABASE_URL"
+EMBEDDED = "embedded"
+"""As ``database``: the embedded server, whatever the environment says."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,7 +73,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = msgspec.field(default_factory=dict[PublicName, ModelTable | Gib])
     database: Annotated[
         str,
-        Meta(description=f"Postgres DSN; empty: ${DATABASE_URL}, else an embedded server."),
+        Meta(
+            description=f"Postgres DSN, or `{EMBEDDED}` for a server of the service's own; empty: "
+            f"${DATABASE_URL}, else the embedded one."
+        ),
     ] = ""
     cache: Annotated[
         str, Meta(description="Where converted models are kept; empty: the user's cache folder.")
@@ -268,6 +273,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         own = msgspec.structs.replace(tables[alias], base=base)
         return self._with_tables({**tables, alias: own})
 
+    def with_port(self, port: int) -> Config:
+        """The same, with the API on that port."""
+        return msgspec.structs.replace(self, api=msgspec.structs.replace(self.api, port=port))
+
     def cache_folder(self) -> Path:
         if self.cache:
             return Path(self.cache).expanduser()
@@ -276,7 +285,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def database_url(self) -> str | None:
         """The given server, None for the embedded one."""
-        return self.database or os.environ.get(DATABASE_URL) or None
+        given = self.database or os.environ.get(DATABASE_URL)
+        return None if given == EMBEDDED else given or None
 
 
 def read_tables(config: Config, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, ModelTable]:

@@ -20,7 +20,7 @@ from liveweights.meter.tenants import Terms, create_tenant, remove_tenant
 from liveweights.model_table import ModelTable
 from liveweights.record.batch import prepare, store
 from liveweights.record.binary import encode
-from liveweights.release import aliases, moves
+from liveweights.release import aliases, branches, moves
 from liveweights.release import models as rows
 from liveweights.store.database import Pool, open_pool
 from liveweights.terms.rules import Conditions, Rule
@@ -152,6 +152,53 @@ def test_a_tenant_that_has_said_enough_learns_until_it_is_removed(
                         assert await read_owners(conn) == []
                         break
                 await asyncio.sleep(0.02)
+        # It has no worker any more, and gets none again.
+        await until(lambda names: names == {"cycle/code"}, pool)
+        assert "code:acme" not in here._of_tenants
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await here.close()
+        await pool.close()
+
+    asyncio.run(go())
+
+
+def test_a_branch_goes_by_what_its_model_was_set_to(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learners, "LOOK", 0.05)
+    learn = {"per_tenant": True, "rank": 3}
+
+    async def until_rank(here: Learners, rank: int) -> None:
+        async with asyncio.timeout(60):
+            while True:
+                running = here._of_tenants.get("more:acme")
+                if running is not None and running[0].settings.learn.rank == rank:
+                    assert running[0].settings.tenant == "acme"
+                    return
+                await asyncio.sleep(0.02)
+
+    async def go() -> None:
+        pool = await open_pool(database_dsn)
+        async with pool.connection() as conn:
+            await register(conn, Checkpoint(BASE, "base", Path("/")), {})
+            await aliases.create(conn, "more", BASE)
+            await branches.create_branch(conn, "more", "acme")
+            await rows.add(conn, "more", {"learn": learn})
+        place = Place(CONFIG, tmp_path, database_dsn)
+        here = Learners(pool, place, url="http://127.0.0.1:9", owner="one", known={})
+        running = asyncio.create_task(here.run())
+        await until_rank(here, 3)
+        worker, task = here._of_tenants["more:acme"]
+        async with pool.connection() as conn:
+            await rows.change(conn, "more", {"learn": learn, "gate": {"cases": 5}})
+        async with asyncio.timeout(60):
+            while not task.done():
+                await asyncio.sleep(0.02)
+        async with pool.connection() as conn:
+            await rows.change(conn, "more", {"learn": learn | {"rank": 4}})
+        await until_rank(here, 4)
+        assert here._of_tenants["more:acme"][0] is not worker
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await here.close()

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -16,19 +17,23 @@ from tests.learn.families import make_family
 from liveweights.app import lineup as lineup_module
 from liveweights.app.lineup import Lineup
 from liveweights.app.place import Place
+from liveweights.app.seat import Seat
 from liveweights.app.terms import Lookout, make_terms
 from liveweights.catalog.card import read_card
 from liveweights.config import Config
 from liveweights.engines.protocol import Sampling
+from liveweights.model_table import ModelTable
 from liveweights.release import models as rows
 from liveweights.release.models import Standing
 from liveweights.release.standing import stand
+from liveweights.serve.router import Router
 from liveweights.store.database import Connection, Pool, open_pool
 from liveweights.terms.current import kept
 from liveweights.terms.decision import Override
 from liveweights.terms.roster import NoModelFits
 from liveweights.terms.rows import add_override, read_denials
 from liveweights.terms.rules import Conditions, Rule
+from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.models import find
 
 pytestmark = pytest.mark.timeout(120)
@@ -70,10 +75,16 @@ def run(
     test: Callable[[Stage], Awaitable[None]],
     *,
     terms: Sequence[Rule] = (),
+    is_open: bool = False,
 ) -> None:
     @asynccontextmanager
     async def staged() -> AsyncGenerator[Stage]:
-        raw = {"cache": str(folder / "cache"), "engine": ENGINE, "models": models}
+        raw = {
+            "cache": str(folder / "cache"),
+            "engine": ENGINE,
+            "models": models,
+            "api": {"open": is_open},
+        }
         config = msgspec.structs.replace(msgspec.convert(raw, Config), terms=tuple(terms))
         pool = await open_pool(dsn)
         try:
@@ -154,6 +165,48 @@ def test_what_does_not_work_is_told_and_the_others_go_on(
         async with asyncio.timeout(30):
             while await told(stage) != "hosted":
                 await asyncio.sleep(0.02)
+
+    run(database_dsn, tmp_path, {"far": FAR}, test, is_open=True)
+
+
+def test_nothing_stays_beside_a_model_that_is_hosted_from_now_on(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    """It was going over to another base."""
+
+    async def test(stage: Stage) -> None:
+        lineup = stage.lineup
+        local = lineup.config.with_models({"big": ModelTable()}).find_model("big")
+        seats: list[Seat] = []
+        closed: list[Seat] = []
+        for _ in range(2):
+            base = Checkpoint(id="a@000000000000", kind="base", folder=tmp_path)
+            model: Any = SimpleNamespace(router=Router(), share=None)
+            seat = Seat(settings=local, version=0, base=base, model=model)
+            seat.stack.callback(closed.append, seat)
+            lineup.models.add(model)
+            seats.append(seat)
+        lineup._seats["big"], lineup._crossing.beside["big"] = seats
+        await stage.change(lambda conn: rows.add(conn, "big", FAR))
+        await stage.until("big", "hosted", 1)
+        async with asyncio.timeout(30):
+            while len(closed) < 2:
+                await asyncio.sleep(0.02)
+        assert not lineup._crossing.beside
+        assert not list(lineup.models)
+
+    run(database_dsn, tmp_path, {"far": FAR}, test)
+
+
+def test_a_row_makes_no_open_relay(database_dsn: str, tmp_path: Path) -> None:
+    async def test(stage: Stage) -> None:
+        keyed = {"engine": {"kind": "openai"}, "openai": {"key": "sk-secret"}}
+        await stage.change(lambda conn: rows.add(conn, "big", {**FAR, "key_env": "BIG_KEY"}))
+        await stage.change(lambda conn: rows.add(conn, "own", keyed))
+        error = (await stage.until("big", "failed", 1)).error or ""
+        assert "models.big.key_env is set and api.keys is not" in error
+        assert "keeps no secrets" in ((await stage.until("own", "failed", 1)).error or "")
+        assert stage.lineup.hosted.get("big") is None
 
     run(database_dsn, tmp_path, {"far": FAR}, test)
 

@@ -21,6 +21,10 @@ def make(**settings: Any) -> Config:
 
 
 GATEWAY = {"upstream": "https://api.example.com/v1"}
+FAR = {"upstream": "https://api.example.com/v1"}
+KEYED = {"key_env": "BIG_KEY"}
+TOOLS = {"url": "https://tools.example.com/mcp", "key_env": "TICKETS_KEY"}
+OPENAI = {"engine": {"kind": "openai"}}
 SECRET = GATEWAY | {"key": "sk-secret"}
 
 
@@ -37,6 +41,11 @@ SECRET = GATEWAY | {"key": "sk-secret"}
         {"openai": {"key": "sk-secret"}},
         {"api": {"host": "0.0.0.0", "keys": {"a-key-of-a-caller": "t"}}},
         {"api": {"host": "0.0.0.0", "open": True}},
+        {"models": {"big": FAR}},
+        {"models": {"big": FAR | KEYED}, "api": {"require_keys": True}},
+        {"models": {"big": FAR | KEYED}, "api": {"open": True}},
+        {"models": {"own": {"openai": {"key": "sk-secret"}}}},
+        {"agent": {"servers": {"tickets": TOOLS | {"tenants": ["acme"]}}}},
     ],
 )
 def test_what_is_no_relay_starts(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,6 +61,18 @@ def test_what_is_no_relay_starts(settings: Any, monkeypatch: pytest.MonkeyPatch)
         ({"gateway": SECRET, "api": {"open": True, "host": "gpu-box"}}, "'gpu-box' is none"),
         ({"engine": {"kind": "openai"}, "openai": {"key": "sk-secret"}}, "openai.key"),
         ({"engine": {"kind": "vllm"}, "vllm": {"key": "sk-secret"}}, "vllm.key"),
+        ({"models": {"far": FAR, "big": FAR | KEYED, "code": {}}}, "models.big.key_env"),
+        (
+            {"models": {"big": FAR | KEYED}, "api": {"open": True, "host": "0.0.0.0"}},
+            "'0.0.0.0' is none",
+        ),
+        ({"models": {"own": OPENAI | {"openai": {"key": "sk-secret"}}}}, "models.own.openai.key"),
+        ({"models": {"own": OPENAI}, "openai": {"key": "sk-secret"}}, "openai.key is set"),
+        (
+            {"models": {"own": {"engine": {"kind": "vllm"}, "vllm": {"key": "sk-secret"}}}},
+            "models.own.vllm.key",
+        ),
+        ({"agent": {"servers": {"tickets": TOOLS}}}, "agent.servers.tickets.key_env"),
     ],
 )
 def test_an_open_relay_does_not(settings: Any, named: str, monkeypatch: pytest.MonkeyPatch) -> None:

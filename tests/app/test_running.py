@@ -4,9 +4,10 @@ import stat
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from liveweights.app.running import FILE, read_running, url_of, write_running
-from liveweights.config import Config, load_config
+from liveweights.config import DATABASE_URL, EMBEDDED, Config, load_config
 from liveweights.model_table import ConfigError
 
 
@@ -34,7 +35,7 @@ def test_a_later_start_is_what_counts(tmp_path: Path) -> None:
     running = read_running(tmp_path)
     assert running is not None
     assert running.url == "http://127.0.0.1:2"
-    assert running.config == Config()
+    assert running.config == Config(database=EMBEDDED, cache=str(Config().cache_folder()))
 
 
 def test_nothing_ran_or_another_version_did(tmp_path: Path) -> None:
@@ -55,3 +56,37 @@ def test_nothing_ran_or_another_version_did(tmp_path: Path) -> None:
 )
 def test_an_address_is_a_url(host: str, url: str) -> None:
     assert url_of(host, 80) == url
+
+
+def test_a_home_knows_the_database_and_cache_that_only_its_services_environment_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DATABASE_URL, "postgresql://me@db.example/wanted")
+    monkeypatch.setenv("PGPASSWORD", "p/a:s'sword ü")
+    monkeypatch.setenv("PGUSER", "not-me")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/var/cache")
+    write_running(tmp_path, Config(), "")
+    for name in (DATABASE_URL, "PGPASSWORD", "PGUSER", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name)
+    running = read_running(tmp_path)
+    assert running is not None
+    dsn = running.config.database_url()
+    assert dsn is not None
+    assert conninfo_to_dict(dsn) == {
+        "host": "db.example",
+        "dbname": "wanted",
+        "user": "me",
+        "password": "p/a:s'sword ü",
+    }
+    assert running.config.cache_folder() == Path("/var/cache/liveweights")
+
+
+def test_a_home_with_an_embedded_database_keeps_to_it_whatever_a_commands_environment_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(DATABASE_URL, raising=False)
+    write_running(tmp_path, Config(), "")
+    monkeypatch.setenv(DATABASE_URL, "postgresql://another.example/")
+    running = read_running(tmp_path)
+    assert running is not None
+    assert running.config.database_url() is None

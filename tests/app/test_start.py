@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,24 @@ from tests.audit import read_changes
 from tests.weights.gguf_files import write_gguf
 
 from liveweights.access.oidc_settings import OidcSettings
-from liveweights.app.start import REFUSALS, CannotLearn, find_base, make_provider, settle
+from liveweights.app.start import (
+    REFUSALS,
+    CannotLearn,
+    CannotStart,
+    check_database,
+    find_base,
+    find_port,
+    make_provider,
+    passes,
+    settle,
+)
 from liveweights.config import Config
-from liveweights.holder import Holder
+from liveweights.holder import Held, Holder
+from liveweights.http.server import bind
+from liveweights.model_table import ConfigError
 from liveweights.release.alias import AnotherBase
+from liveweights.store.embedded import ServerError
+from liveweights.store.place import PlaceError
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.models import BrokenModel
 
@@ -92,3 +107,60 @@ def test_a_provider_of_the_console_that_is_not_whole_is_refused() -> None:
     half = Config(oidc=OidcSettings(issuer="https://id.acme.test"))
     with pytest.raises(REFUSALS, match=r"\[oidc\]"):
         make_provider(half)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", ""])
+def test_port_0_is_one_port_that_is_free_on_every_address(host: str) -> None:
+    port = asyncio.run(find_port(host, 0))
+    assert port > 0
+    assert asyncio.run(find_port(host, port)) == port
+
+
+def test_a_port_that_is_taken_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("liveweights.app.start.PORT_PATIENCE", 0.0)
+    (taken,) = bind("127.0.0.1", 0)
+    with taken:
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(CannotStart, match="is in use") as raised:
+            asyncio.run(find_port("127.0.0.1", port))
+    assert not passes(raised.value)
+
+
+def start_error(dsn: str) -> Exception:
+    with pytest.raises(CannotStart) as raised:
+        asyncio.run(check_database(dsn))
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("error", "does"),
+    [
+        (psycopg.OperationalError("the connection is lost"), True),
+        (psycopg.errors.CannotConnectNow(), True),
+        (psycopg.errors.LockNotAvailable(), True),
+        (psycopg.errors.UniqueViolation(), False),
+        (BlockingIOError(errno.EAGAIN, "no process can be made now"), True),
+        (OSError(errno.ENOSPC, "the disk is full"), True),
+        (OSError(errno.ENOMEM, "no memory"), True),
+        (PermissionError(errno.EACCES, "closed"), False),
+        (FileNotFoundError(errno.ENOENT, "gone"), False),
+        (OSError(errno.EROFS, "read-only"), False),
+        (ServerError("it did not accept connections within 120 s"), True),
+        (PlaceError("cannot be kept there"), False),
+        (ConfigError("no such key"), False),
+        (Held("by another"), False),
+        (CannotStart("the extra is missing"), False),
+    ],
+)
+def test_what_passes_by_itself_is_told_from_what_has_to_be_mended(
+    error: Exception, does: bool
+) -> None:
+    assert passes(error) is does
+
+
+def test_a_database_that_is_not_up_yet_and_an_address_that_is_not_there_yet_pass() -> None:
+    assert passes(start_error("host=127.0.0.1 port=1"))
+    with pytest.raises(CannotStart, match="cannot be had") as raised:
+        asyncio.run(find_port("192.0.2.1", 0))
+    assert passes(raised.value)

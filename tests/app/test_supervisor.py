@@ -21,6 +21,7 @@ from liveweights import deadlines
 from liveweights.access.oidc_settings import OidcSettings
 from liveweights.access.users import list_users
 from liveweights.app.place import Place
+from liveweights.app.running import read_running
 from liveweights.app.supervisor import Supervisor
 from liveweights.config import Config
 from liveweights.replay.service import free_port
@@ -107,6 +108,47 @@ def test_no_answer_is_lost_when_told_to_end_while_the_database_hangs(
 
 
 @pytest.mark.fault
+def test_a_start_right_after_the_supervisor_was_killed_waits_for_the_answer_that_is_under_way(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    """The killed one's process answers to the end, and has the record's files meanwhile."""
+
+    async def scenario() -> None:
+        stub = Stub(gate=asyncio.Event())
+        assert stub.gate is not None
+        async with serve_stub(stub) as url, asyncio.timeout(250):
+            api = ApiSettings(port=free_port())
+            config = Config(gateway=GatewaySettings(upstream=url), api=api)
+            place = Place(config, tmp_path, database_dsn)
+            root = f"http://127.0.0.1:{api.port}"
+            async with httpx.AsyncClient(base_url=root, timeout=120) as client:
+                orphan = await start(place, client)
+                body = {
+                    "model": "big",
+                    "messages": [{"role": "user", "content": "?"}],
+                    "stream": True,
+                }
+                asking = asyncio.create_task(client.post("/v1/chat/completions", json=body))
+                while not any(method == "POST" for method, *_ in stub.requests):
+                    await asyncio.sleep(0.05)
+                assert orphan.stdin is not None
+                orphan.stdin.close()  # as by kill -9
+                supervisor = Supervisor(config, tmp_path, ("gateway",))
+                minding = asyncio.create_task(supervisor._mind("gateway", place))
+                await asyncio.sleep(deadlines.DRAIN / 2)  # long enough for a few deaths
+                stub.gate.set()
+                assert (await asking).status_code == 200
+                await orphan.wait()
+                await until_well(client)
+                assert not minding.done()
+                assert supervisor._gave_up is None
+            supervisor._stopping.set()
+            await minding
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.fault
 def test_a_process_that_is_alive_and_answers_nobody_is_ended_and_started_again(
     database_dsn: str, tmp_path: Path
 ) -> None:
@@ -131,6 +173,36 @@ def test_a_process_that_is_alive_and_answers_nobody_is_ended_and_started_again(
             supervisor._stopping.set()
             await minding
         assert not list_children("gateway")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0"])
+def test_a_service_on_a_port_of_nobodys_choice_is_where_all_say(
+    host: str, database_dsn: str, tmp_path: Path
+) -> None:
+    """Its supervisor, its home, and what each of its processes is told."""
+
+    async def scenario() -> None:
+        async with serve_stub(Stub()) as upstream, asyncio.timeout(250):
+            config = Config(
+                database=database_dsn,
+                gateway=GatewaySettings(upstream=upstream),
+                api=ApiSettings(host=host, port=0, open=True),
+            )
+            supervisor = Supervisor(config, tmp_path, ("gateway",))
+            running = asyncio.create_task(supervisor.run())
+            while (told := read_running(tmp_path)) is None:
+                assert not running.done()
+                await asyncio.sleep(0.05)
+            assert told.url == Place(told.config, tmp_path, "").url
+            async with httpx.AsyncClient(base_url=told.url, timeout=2) as client:
+                await until_well(client)
+            while not supervisor._welcomed:
+                await asyncio.sleep(0.05)
+            assert read_running(tmp_path) == told
+            supervisor._stopping.set()
+            await running
 
     asyncio.run(scenario())
 

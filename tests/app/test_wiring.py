@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from liveweights.app.wiring import open_hosted
+from liveweights.app.wiring import open_hosted, open_spill
 from liveweights.config import Config
+from liveweights.record.spill import Spill, SpillInUse
 from liveweights.serve.hosted.model import Hosted
 from liveweights.serve.hosted.settings import MissingKey
 from liveweights.serve.hosted.version import checkpoint_id
@@ -43,3 +45,21 @@ def test_without_its_key_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BIG_KEY", raising=False)
     with pytest.raises(MissingKey, match="the environment variable BIG_KEY is not set"):
         open_big()
+
+
+def test_rows_on_disk_are_waited_for_until_a_predecessor_lets_go_of_them(tmp_path: Path) -> None:
+    before = Spill(tmp_path)
+
+    async def scenario() -> None:
+        opening = asyncio.create_task(open_spill(tmp_path, 7))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0.5)
+        assert not opening.done()
+        before.close()
+        spill = await opening
+        assert spill.limit == 7
+        with pytest.raises(SpillInUse):
+            await open_spill(tmp_path, 7, patience=0)
+        spill.close()
+
+    asyncio.run(scenario())

@@ -18,6 +18,7 @@ from liveweights.serve.api.profile import Capabilities, DataPolicy
 
 SETTINGS = """
 api.port = 9  # nobody's
+api.open = true
 [models.code]
 [models.far]
 upstream = "http://10.0.0.2:8000"
@@ -119,6 +120,19 @@ def test_what_the_service_says_goes_beside_it() -> None:
     assert join(local, None) == local
     assert {"maker", "price", "data", "error"} < set(COLUMNS)
     assert "model" not in COLUMNS
+
+
+def test_a_model_that_would_answer_everybody_with_a_key_of_the_operators_is_not_added(
+    run, tmp_path: Path
+) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(SETTINGS.replace("api.open = true\n", ""))
+    given = ("upstream=https://api.example.com/v1", "key_env=BIG_KEY")
+    refused = run("add", "big", *given)
+    assert refused.exit_code == 2
+    assert "models.big.key_env is set and api.keys is not" in refused.output
+    assert run("add", "big", given[0], "--wait", "0").exit_code == 0
+    assert run("set", "big", given[1], "--wait", "0").exit_code == 2
 
 
 def test_a_model_is_added_shown_changed_and_removed(run, database_dsn: str) -> None:

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 import yaml
+from psycopg.conninfo import conninfo_to_dict
 from tests.docs.pages import ROOT
 from tests.docs.test_commands import parse
 
 from liveweights import deadlines
 from liveweights.app.relay import check_relay
+from liveweights.app.restarts import AWAY
 from liveweights.config import DATABASE_URL, Config, load_config
 
 DEPLOY = ROOT / "deploy"
@@ -49,6 +51,20 @@ def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     complaints = [line for line in done.stderr.splitlines() if UNIT.name in line]
     assert complaints == []
+
+
+def test_the_units_user_is_the_one_that_the_page_makes_and_its_home_is_his() -> None:
+    page = (ROOT / "docs/deploy.md").read_text()
+    made = re.search(r"^sudo useradd (.*)$", page, re.MULTILINE)
+    assert made is not None
+    words = shlex.split(made[1])
+    user = of_unit("User")
+    assert (words[-1], of_unit("Group")) == (user, user)
+    assert "--user-group" in words
+    assert words[words.index("--home-dir") + 1] == f"/var/lib/{of_unit('StateDirectory')}"
+    assert f"sudo -u {user} /opt/liveweights/bin/liveweights" in page
+    # Both would take the folders from whoever runs a command.
+    assert not {"DynamicUser=yes", "PrivateTmp=yes"} & set(UNIT.read_text().splitlines())
 
 
 def test_the_images_file_is_one_that_hadolint_takes() -> None:
@@ -100,6 +116,22 @@ def test_places_and_names_are_the_same_everywhere() -> None:
     assert f"VOLUME {mounted[0][1]}" in IMAGE
     assert (DEPLOY / SERVICE["build"]["context"] / SERVICE["build"]["dockerfile"]).is_file()
     assert set(COMPOSE["volumes"]) == {"data", "database"}
+
+
+def test_what_passes_is_tried_again_for_ever_and_nothing_else_keeps_it_down() -> None:
+    assert of_unit("Restart") == "on-failure"
+    assert of_unit("RestartPreventExitStatus") == "2"
+    assert AWAY != 2
+    assert all(service["restart"] == "unless-stopped" for service in COMPOSE["services"].values())
+
+
+def test_a_password_with_any_characters_reaches_the_database() -> None:
+    given = SERVICE["environment"]
+    address = conninfo_to_dict(given[DATABASE_URL])
+    made = COMPOSE["services"]["postgres"]["environment"]
+    assert "password" not in address
+    assert given["PGPASSWORD"] == made["POSTGRES_PASSWORD"]
+    assert (address["user"], address["dbname"]) == (made["POSTGRES_USER"], made["POSTGRES_DB"])
 
 
 def test_stopping_gets_the_time_that_it_takes() -> None:

@@ -168,8 +168,25 @@ def test_queries_have_known_parameters_once() -> None:
         assert caught.value.status == 400
 
 
+@pytest.mark.parametrize("sent", ["Störung".encode(), b"St%C3%B6rung"], ids=["as it is", "quoted"])
+def test_queries_and_forms_are_utf8_however_they_are_sent(sent: bytes) -> None:
+    assert read_query({"query_string": b"a=" + sent}, ("a",)) == {"a": "Störung"}
+    assert read_sent(b"text=" + sent) == {"text": "Störung"}
+
+
+@pytest.mark.parametrize("sent", [b"St\xf6rung", b"St%F6rung"], ids=["as it is", "quoted"])
+def test_what_is_no_utf8_is_refused(sent: bytes) -> None:
+    with pytest.raises(ApiError, match="The query is not UTF-8"):
+        read_query({"query_string": b"a=" + sent}, ("a",))
+    with pytest.raises(ApiError, match="The form is not UTF-8"):
+        read_sent(b"text=" + sent)
+
+
 def take_form(text: str, known: tuple[str, ...] = ("text", "csrf")) -> dict[str, str]:
-    body = urlencode({"text": text, "csrf": "x" * 100}).encode()
+    return read_sent(urlencode({"text": text, "csrf": "x" * 100}).encode(), known)
+
+
+def read_sent(body: bytes, known: tuple[str, ...] = ("text", "csrf")) -> dict[str, str]:
     scope = {"type": "http", "headers": [(b"content-type", b"application/x-www-form-urlencoded")]}
 
     async def receive() -> dict[str, Any]:

@@ -355,6 +355,24 @@ def test_a_folder_that_the_server_cannot_reach(make: Make, folder: Path) -> None
 
 
 @as_root
+def test_root_comes_to_a_server_that_runs_where_its_user_could_not_go_now(
+    make: Make, folder: Path
+) -> None:
+    """As in a namespace, or below a folder that was closed since."""
+    server = make()
+    server.start()
+    put(server.dsn, 1)
+    folder.chmod(0o700)
+    other = make()
+    assert total(other.start()) == 1
+    assert not other.owned
+    server.stop()
+    with pytest.raises(PlaceError, match="cannot reach the data"):
+        other.start()
+    folder.chmod(0o711)
+
+
+@as_root
 def test_programs_that_the_server_cannot_reach(
     make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

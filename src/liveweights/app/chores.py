@@ -26,6 +26,12 @@ class Chores:
     def tasks(self) -> list[asyncio.Task[None]]:
         return list(self._tasks.values())
 
+    async def end(self, name: str) -> None:
+        """Cancel what runs for the model, and return when it has ended."""
+        if (task := self._tasks.get(name)) is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """There is none for the model now."""
         task = self._tasks[name] = asyncio.create_task(work)

@@ -41,6 +41,8 @@ class Crossing:
         self.beside: dict[str, Seat] = {}
         """Models on the base that their alias goes over to, or comes from."""
         self.chores = Chores(changed)
+        self._opening = set[str]()
+        """Models of which another base is being opened: that may be broken off."""
         self._again: dict[str, float] = {}
         """When, on the loop's clock, a base is tried again that could not be opened."""
         self._denied = set[tuple[str, str]]()
@@ -65,6 +67,7 @@ class Crossing:
                 continue
             if change.kind == "open":
                 work = self._open(seat, change.base, standing.models.get(change.base))
+                self._opening.add(name)
                 self.chores.start(name, work)
             elif beside is not None and change.kind == "take over":
                 self._seats[name], self.beside[name] = beside, seat
@@ -101,6 +104,12 @@ class Crossing:
             self._again[name] = asyncio.get_running_loop().time() + RETRY
             log.error("the model %s cannot be opened on %s: %s", name, base, error)
             return
+        finally:
+            self._opening.discard(name)
+        if self._seats.get(name) is not seat:
+            # It was removed or changed meanwhile: what takes its place begins anew.
+            await other.stack.aclose()
+            return
         assert other.model is not None
         self._models.add(other.model)
         self.beside[name] = other
@@ -114,6 +123,11 @@ class Crossing:
         log.info("the model %s is closed on %s", beside.settings.alias, beside.base.id)
 
     async def leave(self, name: str) -> None:
-        """Close what is beside a model that is no more."""
+        """Close what is beside a model that is no more, or none of ours any more, and break off
+        what is being opened there."""
+        if name in self._opening:
+            await self.chores.end(name)
+            self._opening.discard(name)
+        self._again.pop(name, None)
         if (beside := self.beside.get(name)) is not None and name not in self.chores:
             await self._close(beside)

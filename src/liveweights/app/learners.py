@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 
 from liveweights.app.bases import at_bases
@@ -16,7 +16,7 @@ from liveweights.cycle.bases import Standing, read_bases
 from liveweights.cycle.tenants import forget_tenant, found_branches
 from liveweights.cycle.worker import Worker
 from liveweights.holder import Held
-from liveweights.meter.tenants import read_tenants
+from liveweights.meter.tenants import read_removed
 from liveweights.model_table import ModelTable
 from liveweights.release import aliases, branches
 from liveweights.release import models as rows
@@ -88,6 +88,8 @@ class Learners:
         self._of_tenants: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
         """By the name of the branch."""
         self._looked_for_tenants = float("-inf")
+        self._forgotten = set[str]()
+        """Removed tenants of which nothing was left."""
 
     def _make(self, config: Config, name: str) -> Worker:
         return Worker(
@@ -181,19 +183,26 @@ class Learners:
             for model in config.list_models()
             if model.learns and model.learn.per_tenant and model.engine.kind != "openai"
         }
+        removed = await read_removed(conn)
         now = asyncio.get_running_loop().time()
         if now >= self._looked_for_tenants + LOOK_FOR_TENANTS:
             self._looked_for_tenants = now
-            await self._forget_removed(conn)
+            await self._forget(conn, removed)
             for name, least in models.items():
-                for branch in await found_branches(conn, name, least):
+                for branch in await found_branches(conn, name, least, without=removed):
                     log.info("%s has enough feedback to learn from it alone", branch.tenant)
             await conn.commit()  # before the workers look for them
         if not models and not self._of_tenants:
             return
-        wanted = {b.name for b in await branches.read_branches(conn) if b.model in models}
-        for name in self._of_tenants.keys() - wanted:
-            worker, task = self._of_tenants.pop(name)
+        wanted = {
+            branch.name
+            for branch in await branches.read_branches(conn)
+            if branch.model in models and branch.tenant not in removed
+        }
+        for name, (worker, task) in list(self._of_tenants.items()):
+            if name in wanted and worker.settings == config.for_worker(name):
+                continue
+            del self._of_tenants[name]
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await worker.close()
@@ -201,14 +210,16 @@ class Learners:
             worker = self._make(config, name)
             self._of_tenants[name] = worker, asyncio.create_task(_run(worker))
 
-    async def _forget_removed(self, conn: Connection) -> None:
-        """What was learnt from a tenant alone goes with it."""
-        owners = await read_owners(conn)
-        removed = [t.name for t in await read_tenants(conn, owners) if t.removed_at is not None]
-        for tenant in removed:
+    async def _forget(self, conn: Connection, removed: Container[str]) -> None:
+        """What was learnt from a tenant alone goes with it, and what its branches have open."""
+        own = set(await read_owners(conn))
+        branched = {b.tenant for b in await branches.read_branches(conn) if b.tenant is not None}
+        gone = {tenant for tenant in own | (branched - self._forgotten) if tenant in removed}
+        for tenant in sorted(gone):
             await forget_tenant(conn, tenant)
             log.info("%s was removed, and with it what was learnt from it alone", tenant)
-        if removed:
+        self._forgotten |= gone
+        if gone:
             place = self._place
             registry = Registry(place.home / "checkpoints")
             await remove_pruned(conn, registry, place.config.cache_folder())

@@ -16,6 +16,7 @@ from liveweights.app.crossing import Crossing
 from liveweights.app.knowledge import Knowledge
 from liveweights.app.opening import POLL, Opener
 from liveweights.app.place import Place
+from liveweights.app.relay import check_relay
 from liveweights.app.seat import RETRY, Failure, NotAllowed, Seat
 from liveweights.app.terms import Lookout
 from liveweights.config import Config
@@ -221,6 +222,8 @@ class Lineup:
         log.info("the model %s goes by version %d of what was added", name, row.version)
         await knowledge.renew()
         if before is not None:
+            if seat.base is None:
+                await self._crossing.leave(name)
             await self._opener.drain(before)
 
     def _is_noted(self, row: Row) -> bool:
@@ -233,6 +236,7 @@ class Lineup:
         if wrong := table.misplaced():
             raise ConfigError(f"models.{name} cannot have {', '.join(wrong)}")
         config = self._place.config.with_models({name: table})
+        check_relay(config)
         named = [one for one in config.list_hosted() if one.alias == name]
         return named[0] if named else at_bases(config, self._stands).find_model(name)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from liveweights.app.profiles import Known
+from liveweights.app.running import url_of
 from liveweights.config import Config
 from liveweights.model_table import ModelSettings
 from liveweights.serve.hosted.settings import HostedSettings
@@ -28,6 +29,11 @@ class Place:
     """Models that were not loaded, by the rule of use that denied it."""
     known: Mapping[str, Known] | None = None
     """What was known at the start of the models of the settings; None: it was not looked up."""
+
+    @property
+    def url(self) -> str:
+        """Where its processes ask its API."""
+        return url_of(self.config.api.host, self.config.api.port)
 
     def list_models(self) -> list[ModelSettings]:
         """Those with a base of ours that may be loaded."""

@@ -22,6 +22,7 @@ from liveweights.engines.protocol import EngineError
 from liveweights.file_modes import close_files
 from liveweights.holder import Held, Holder, read_id
 from liveweights.http.server import PortTaken
+from liveweights.record.spill import SpillUnreadable
 from liveweights.store.database import open_pool
 from liveweights.terminal import start_logging
 from liveweights.weights.models import ModelNotFound
@@ -34,13 +35,12 @@ async def run_worker(place: Place, report: Report) -> None:
     from liveweights.record.archive_upkeep import keep_archiving
 
     pool = await open_pool(place.dsn)
-    api, record = place.config.api, place.config.record
-    url = f"http://{api.host}:{api.port}"
+    record = place.config.record
     owner = Holder.me(read_id(place.home)).encode()
     known = place.known
     if known is None:
         known = await asyncio.to_thread(read_known, place.config, place.home)
-    learners = Learners(pool, place, url=url, owner=owner, known=known)
+    learners = Learners(pool, place, url=place.url, owner=owner, known=known)
     report.ready()
     running = [
         asyncio.create_task(work)
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         # uvloop takes a third less CPU for passing bytes on.
         uvloop.run(_until_orphaned(_work(role, place, report)))
-    except (CatalogueRefused, ModelNotFound, Held) as error:
+    except (CatalogueRefused, ModelNotFound, Held, SpillUnreadable) as error:
         return _end_with(report, error, PERMANENT)
     except psycopg.OperationalError as error:
         return _end_with(report, error, AWAY)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from liveweights.config import Config
 from liveweights.http.hosts import is_loopback
+from liveweights.meter.keys import NOBODY
 from liveweights.model_table import ConfigError
 from liveweights.serve.gateway.settings import UPSTREAM_KEY
 
@@ -43,12 +46,26 @@ def check_relay(config: Config) -> None:
 
 
 def _secret(config: Config) -> str:
-    """Where the secret is set that requests would be sent on with; empty for none."""
+    """Where the secret is set, or named, that callers would be served with; empty for none."""
     gateway = config.gateway
     if gateway.upstream:
         if gateway.key:
             return "gateway.key"
         return f"${UPSTREAM_KEY}" if gateway.upstream_key() else ""
-    if config.engine.kind == "openai" and config.openai.key:
-        return "openai.key"
-    return "vllm.key" if config.engine.kind == "vllm" and config.vllm.key else ""
+    return next(_list_secrets(config), "")
+
+
+def _list_secrets(config: Config) -> Iterator[str]:
+    for hosted in config.list_hosted():
+        if hosted.key_env:
+            yield f"models.{hosted.alias}.key_env"
+    for model in config.list_models():
+        kind = model.engine.kind
+        sections = {"openai": (model.openai, config.openai), "vllm": (model.vllm, config.vllm)}
+        if kind in sections:
+            own, shared = sections[kind]
+            if own.key:
+                yield f"{kind}.key" if own.key == shared.key else f"models.{model.alias}.{kind}.key"
+    for label, server in config.agent.servers.items():
+        if server.key_env and (not server.tenants or NOBODY in server.tenants):
+            yield f"agent.servers.{label}.key_env"

@@ -16,7 +16,7 @@ FIRST, LONGEST = 0.2, 10.0
 PERMANENT = 78
 """Exit code (sysexits.h: EX_CONFIG) of what would be the same at every start."""
 AWAY = 75
-"""Exit code (EX_TEMPFAIL) of what waits for another service: tried again for ever."""
+"""Exit code (EX_TEMPFAIL) of what waits for what passes by itself: tried again for ever."""
 
 
 class GaveUp(RuntimeError):

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
-from liveweights.config import Config
+from liveweights.config import EMBEDDED, Config
 from liveweights.model_table import ConfigError
+from liveweights.store.database import complete_dsn
 
 FILE = "service.json"
 SECRETS = (("api", "keys"), ("api", "operator_key"), ("oidc", "client_secret"))
@@ -29,9 +30,13 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_running(home: Path, config: Config, url: str) -> None:
-    """In a file for its owner's eyes only: the database's address may hold a password. Keys are not
-    in it, but whether one is asked for."""
+    """In a file for its owner's eyes only: the database's address may hold a password. What this
+    process's environment says of it, and of the cache, is written out, since commands run in
+    others. Keys are not in it, but whether one is asked for. Raises BadAddress."""
     settings: dict[str, Any] = msgspec.to_builtins(config)
+    dsn = config.database_url()
+    settings["database"] = EMBEDDED if dsn is None else complete_dsn(dsn)
+    settings["cache"] = str(config.cache_folder().absolute())
     for section, key in SECRETS:
         settings.get(section, {}).pop(key, None)
     settings["api"]["require_keys"] = config.api.asks_for_keys

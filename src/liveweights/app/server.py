@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
-from starlette.datastructures import QueryParams
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights.agent.shed import Shed
@@ -36,7 +35,7 @@ from liveweights.http.errors import ApiError
 from liveweights.http.glance import Glance
 from liveweights.http.routes import Route, Routes
 from liveweights.http.server import Server, bind
-from liveweights.http.wire import reply
+from liveweights.http.wire import read_query, reply
 from liveweights.insight.billing import billing_routes
 from liveweights.insight.endpoint import insight_routes
 from liveweights.insight.lookups import lookup_routes
@@ -93,7 +92,7 @@ def status_routes(
     async def status(scope: Scope, receive: Receive, send: Send) -> None:
         config = now()
         names = _local(config)
-        name = QueryParams(scope["query_string"]).get("model", names[0] if names else "")
+        name = read_query(scope, ("model",)).get("model", names[0] if names else "")
         if (name in config.names() and name not in names) or not names:
             message = "A hosted model has no base here, and so no cycles whose state could be told."
             raise ApiError(404, message, code="not_found")

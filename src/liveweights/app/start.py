@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections.abc import Sequence
 from functools import partial
@@ -30,6 +31,7 @@ from liveweights.store.account import AccountError
 from liveweights.store.binaries import NoBinaries
 from liveweights.store.database import BadAddress, Connection, check_dsn, open_pool
 from liveweights.store.embedded import ServerError
+from liveweights.store.faults import Fault, fault_of
 from liveweights.store.migrate import MigrationError
 from liveweights.store.partitions import ensure_ahead
 from liveweights.store.place import PlaceError
@@ -51,6 +53,10 @@ EXTRAS = {"openvino": "openvino", "ternary": "llvmlite"}
 
 class CannotStart(RuntimeError):
     """The service is not started; the message says why and what to do."""
+
+
+class NotYet(CannotStart):
+    """It can be started later, with nothing mended."""
 
 
 class CannotLearn(RuntimeError):
@@ -86,36 +92,55 @@ REFUSALS = (
 """All that keeps a service from starting; each says why in a sentence."""
 
 
+_LASTING = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EEXIST),
+    *(errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
+}
+"""What is wrong with a file until somebody mends it."""
+
+
+def passes(error: BaseException) -> bool:
+    """Whether a later start may go well with nothing mended: the database or an address is not
+    there yet, the machine is short of something, a server takes long."""
+    if isinstance(error, psycopg.Error):
+        return fault_of(error) is not Fault.REQUEST
+    if isinstance(error, OSError):
+        return error.errno not in _LASTING
+    return isinstance(error, NotYet | ServerError)
+
+
 def make_provider(config: Config) -> Provider | None:
     """By whose word people sign in to the console; None where there is nobody of the kind. Raises
     OidcUnavailable."""
     return Provider(config.oidc) if config.oidc.issuer else None
 
 
-async def check_port(host: str, port: int) -> None:
-    """Raise CannotStart where somebody else listens there."""
+async def find_port(host: str, port: int) -> int:
+    """The port to listen on, for 0 a free one: every process has to know the same. Raises
+    CannotStart where somebody else listens there."""
     deadline = asyncio.get_running_loop().time() + PORT_PATIENCE
     while True:
         try:
+            found = port
             for bound in bind(host, port):
+                found = found or bound.getsockname()[1]
                 bound.close()
-            return
+            return found
         except PortTaken as error:
             if not error.in_use or asyncio.get_running_loop().time() > deadline:
-                raise CannotStart(str(error)) from error
+                refusal = NotYet if error.passes else CannotStart
+                raise refusal(str(error)) from error
         await asyncio.sleep(0.1)
 
 
 async def check_database(dsn: str) -> None:
-    """Raise CannotStart where the given server cannot be reached."""
+    """Raise NotYet where the given server cannot be reached."""
     check_dsn(dsn)
     try:
         async with await psycopg.AsyncConnection.connect(dsn, connect_timeout=10):
             pass
     except psycopg.Error as error:
-        raise CannotStart(
-            f"The database cannot be reached: {' '.join(str(error).split())}"
-        ) from error
+        raise NotYet(f"The database cannot be reached: {' '.join(str(error).split())}") from error
 
 
 async def find_base(model: ModelSettings, cache: Path, *, learns: bool) -> Checkpoint:

@@ -25,7 +25,7 @@ from liveweights.app.relay import check_relay
 from liveweights.app.report import Listener
 from liveweights.app.restarts import LONGEST, GaveUp, Restarts, describe, explain
 from liveweights.app.running import url_of, write_running
-from liveweights.app.start import check_database, check_port, find_base, make_provider, settle
+from liveweights.app.start import check_database, find_base, find_port, make_provider, settle
 from liveweights.app.terms import check_closed, find_closed
 from liveweights.app.welcome import welcome
 from liveweights.config import Config
@@ -90,8 +90,8 @@ class Supervisor:
             raise GaveUp(self._gave_up)
 
     async def _run(self, holder: Holder) -> None:
-        config = self._config
-        await check_port(config.api.host, config.api.port)
+        port = await find_port(self._config.api.host, self._config.api.port)
+        config = self._config = self._config.with_port(port)
         dsn = config.database_url()
         if dsn is not None:
             await check_database(dsn)
@@ -118,7 +118,7 @@ class Supervisor:
             known = {name: every[name] for name in config.names()}
             closed = {} if config.gateway.upstream else await self._close(dsn, known)
             place = Place(config, self._home, dsn, make_key(self._home), closed, known)
-            write_running(self._home, config, url_of(config.api.host, config.api.port))
+            write_running(self._home, config, place.url)
             for model, base in zip(config.list_models(), bases, strict=bool(bases)):
                 if model.alias in closed:
                     continue

@@ -36,7 +36,7 @@ from liveweights.meter.tariffs import Tariffs
 from liveweights.meter.webhook import Webhook
 from liveweights.model_table import ModelSettings
 from liveweights.record.owners import OwnerStore
-from liveweights.record.spill import Spill
+from liveweights.record.spill import Spill, SpillInUse
 from liveweights.record.writer import Writer
 from liveweights.release.deployer import Deployer
 from liveweights.serve.api.app import make_limiter
@@ -58,6 +58,8 @@ from liveweights.weights.signing import check
 from liveweights.weights.vocabulary import has_vocabulary, keep_vocabulary, spell_tokens
 
 log = logging.getLogger(__name__)
+SPILL_POLL = 0.2
+"""Seconds between looks whether a predecessor has let go of its rows."""
 
 
 def path_of(text: str) -> Path | None:
@@ -226,9 +228,27 @@ async def open_tariffs(stack: AsyncExitStack, pool: Pool) -> Tariffs:
     return tariffs
 
 
+async def open_spill(folder: Path, limit: int, *, patience: float = deadlines.PATIENCE) -> Spill:
+    """The folder's rows, once the predecessor that still answers has let go of them: one whose
+    supervisor was killed takes up to ``patience`` seconds for it. Raises SpillInUse after that,
+    and SpillUnreadable."""
+    clock = asyncio.get_running_loop().time
+    deadline, told = clock() + patience, False
+    while True:
+        try:
+            return Spill(folder, limit)
+        except SpillInUse as error:
+            if clock() >= deadline:
+                raise
+            if not told:
+                log.warning("waiting until it has ended: %s", error)
+                told = True
+        await asyncio.sleep(SPILL_POLL)
+
+
 async def open_writer(stack: AsyncExitStack, pool: Pool, place: Place, role: str) -> Writer:
     """The role's own writer; what it leaves on disk, the next one of the role writes."""
-    spill = Spill(place.home / "spill" / role, place.config.record.spill_bytes)
+    spill = await open_spill(place.home / "spill" / role, place.config.record.spill_bytes)
     stack.callback(spill.close)
     settings = place.config.record
     writer = Writer(

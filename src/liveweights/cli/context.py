@@ -23,8 +23,11 @@ from liveweights.meter.price_rows import CurrencyError
 from liveweights.model_table import ConfigError, ModelSettings, read_table
 from liveweights.release.alias import AliasError
 from liveweights.release.models import Row, read_rows
+from liveweights.store.account import AccountError
+from liveweights.store.binaries import NoBinaries
 from liveweights.store.database import BadAddress, Connection, check_dsn
 from liveweights.store.embedded import EmbeddedPostgres, ServerError
+from liveweights.store.place import PlaceError
 from liveweights.terminal import clean
 from liveweights.weights.registry import NotRegistered
 
@@ -76,6 +79,8 @@ def read_config(path: Path | None, home: Path | None, **changes: Any) -> Config:
         return config
     except (ConfigError, msgspec.ValidationError) as error:
         raise refuse(str(error)) from error
+    except PermissionError as error:
+        raise _refuse_closed(error) from error
 
 
 def find_model(config: Config, name: str | None) -> ModelSettings:
@@ -136,6 +141,13 @@ def refuse(message: str) -> typer.Exit:
     return typer.Exit(2)
 
 
+def _refuse_closed(error: PermissionError) -> typer.Exit:
+    return refuse(
+        f"{error.filename} is closed to this user ({error.strerror}): run the command as the user"
+        " of the service, or as root"
+    )
+
+
 @asynccontextmanager
 async def open_server(config: Config, home: Path) -> AsyncGenerator[str]:
     """The connection string of the service's database, which is started if it is not running."""
@@ -145,11 +157,14 @@ async def open_server(config: Config, home: Path) -> AsyncGenerator[str]:
     server = None if dsn else EmbeddedPostgres(home / "postgres")
     try:
         if server:
-            dsn = await asyncio.to_thread(server.start)
+            try:
+                dsn = await asyncio.to_thread(server.start)
+            except PermissionError as error:
+                raise _refuse_closed(error) from error
         assert dsn is not None
         check_dsn(dsn)
         yield dsn
-    except BadAddress as error:
+    except (AccountError, BadAddress, NoBinaries, PlaceError) as error:
         raise refuse(str(error)) from error
     except (ServerError, psycopg.OperationalError) as error:
         raise refuse(f"the database cannot be reached: {error}") from error

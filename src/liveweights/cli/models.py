@@ -13,6 +13,7 @@ import typer
 
 from liveweights import bounds
 from liveweights.access.audit import Event
+from liveweights.app.relay import check_relay
 from liveweights.cli.context import HOME, Home, Json, Settings, change, query, read_config, refuse
 from liveweights.cli.model_facts import NoService, fetch_models, show_facts
 from liveweights.cli.output import say, show, show_json
@@ -268,7 +269,9 @@ def _check(config: Config, there: list[Row], name: str, keys: Mapping[str, Any])
     try:
         table: ModelTable = read_table(name, keys)
         others = {n: read_table(n, row.settings) for n, row in added.items() if n != name}
-        config.with_models({**others, name: table}).check_models()
+        whole = config.with_models({**others, name: table})
+        whole.check_models()
+        check_relay(whole)
     except ConfigError as error:
         raise refuse(str(error)) from error
 

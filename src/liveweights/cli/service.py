@@ -10,7 +10,7 @@ from typing import Annotated
 import psycopg
 import typer
 
-from liveweights.app.restarts import GaveUp
+from liveweights.app.restarts import AWAY, GaveUp
 from liveweights.cli.context import HOME, Home, Settings, read_config, refuse
 from liveweights.cli.model import require_model
 from liveweights.config import Config
@@ -125,7 +125,7 @@ def _require_keys(config: Config) -> None:
 
 def _run(config: Config, home: Path, roles: tuple[str, ...], switch: bool = False) -> None:
     # Torch and Transformers are slow to import: only where they are needed.
-    from liveweights.app.start import REFUSALS
+    from liveweights.app.start import REFUSALS, passes
     from liveweights.app.supervisor import Supervisor
 
     start_logging()
@@ -137,10 +137,12 @@ def _run(config: Config, home: Path, roles: tuple[str, ...], switch: bool = Fals
         _require_keys(config)
     try:
         asyncio.run(Supervisor(config, home.resolve(), roles, switch=switch).run())
-    except REFUSALS as error:
-        raise refuse(str(error)) from error
-    except psycopg.Error as error:
-        raise refuse(f"The database refuses: {' '.join(str(error).split())}") from error
+    except (*REFUSALS, psycopg.Error) as error:
+        told = str(error)
+        if isinstance(error, psycopg.Error):
+            told = f"The database refuses: {' '.join(told.split())}"
+        refused = refuse(told)
+        raise (typer.Exit(AWAY) if passes(error) else refused) from error
     except GaveUp as error:
         refuse(str(error))
         raise typer.Exit(1) from error

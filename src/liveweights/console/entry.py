@@ -229,9 +229,9 @@ def _elsewhere(scope: Scope, error: ApiError) -> tuple[bytes, bytes] | None:
     if "hx-request" in headers:
         return b"hx-redirect", b"/login"
     if scope["method"] in ("GET", "HEAD") and "text/html" in headers.get("accept", ""):
-        query = scope.get("query_string", b"").decode("latin-1")
-        asked = quote(scope["path"]) + (f"?{query}" if query else "")
-        to = "/login" if asked == "/" else f"/login?next={quote(asked[:1000], safe='/')}"
+        query: bytes = scope.get("query_string", b"")
+        asked = quote(scope["path"]).encode() + (b"?" + query if query else b"")
+        to = "/login" if asked == b"/" else f"/login?next={quote(asked[:1000], safe='/')}"
         return locate(to)
     return None
 

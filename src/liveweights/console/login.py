@@ -215,7 +215,7 @@ def place_of(asked: str | None) -> str:
 
 def read_any(scope: Scope) -> dict[str, str]:
     """The query as it is: a provider may send more than is known (OAuth 2.0, section 4.1.2)."""
-    return dict(QueryParams(scope.get("query_string", b"")[:8000]))
+    return dict(QueryParams(scope.get("query_string", b"")[:8000].decode(errors="replace")))
 
 
 def _busy() -> ApiError:

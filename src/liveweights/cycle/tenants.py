@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Container
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -18,10 +19,12 @@ log = logging.getLogger(__name__)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-async def found_branches(conn: Connection, model: str, least: int) -> list[Alias]:
+async def found_branches(
+    conn: Connection, model: str, least: int, *, without: Container[str] = ()
+) -> list[Alias]:
     """Make a branch of ``model`` for every tenant that has none and reacted to ``least`` answers
-    that may be learnt from; the branches that were made. Where an alias of that name is something
-    else, that is said."""
+    that may be learnt from, but for those ``without``; the branches that were made. Where an alias
+    of that name is something else, that is said."""
     try:
         shared = await aliases.read(conn, model)
     except UnknownAlias:
@@ -30,7 +33,7 @@ async def found_branches(conn: Connection, model: str, least: int) -> list[Alias
     readable = await read_readable(conn, model)
     made: list[Alias] = []
     for tenant in await find_reacting(conn, model, least):
-        if not tenant or tenant in there:
+        if not tenant or tenant in there or tenant in without:
             continue
         own = replace(readable, tenant=tenant)
         if await count_judged(conn, own, EPOCH) < least:

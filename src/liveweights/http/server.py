@@ -86,10 +86,12 @@ class Server(uvicorn.Server):
 
 
 class PortTaken(RuntimeError):
-    """The API cannot listen where it was told to; ``in_use``: because somebody else does."""
+    """The API cannot listen where it was told to; ``in_use``: because somebody else does;
+    ``passes``: because an address is not there yet, as while a machine starts."""
 
     def __init__(self, host: str, port: int, error: OSError) -> None:
         self.in_use = error.errno == errno.EADDRINUSE
+        self.passes = error.errno in (errno.EADDRNOTAVAIL, socket.EAI_AGAIN)
         what = "is in use: stop what listens there, or say another --port" if self.in_use else None
         super().__init__(
             f"Port {port} on {host} {what or f'cannot be had: {error.strerror or error}'}."

@@ -66,13 +66,8 @@ def _media_type(headers: Headers) -> str:
 
 def read_query(scope: Scope, known: Collection[str]) -> dict[str, str]:
     """The query's parameters, without those that are empty. Raises ApiError 400 for one that is
-    not ``known``, comes twice, or cannot be stored."""
-    sent = scope.get("query_string", b"").decode("latin-1")
-    try:
-        pairs = parse_qsl(sent, max_num_fields=MOST_FIELDS)
-    except ValueError:
-        raise bad_request(f"The query has more than {MOST_FIELDS} parameters.") from None
-    return _fields(pairs, known)
+    not ``known``, comes twice, is no UTF-8, or cannot be stored."""
+    return _fields(_parse(scope.get("query_string", b""), "query"), known)
 
 
 async def read_form(
@@ -80,15 +75,21 @@ async def read_form(
 ) -> dict[str, str]:
     """A page's form, without what is empty; lines end as they do in the page, not as forms send
     them. Raises ApiError 400 as ``read_query``, 413, 415."""
-    sent = (await read_body(scope, receive, limit)).decode("latin-1")
+    sent = await read_body(scope, receive, limit)
     if sent and _media_type(Headers(scope=scope)) != "application/x-www-form-urlencoded":
         message = "The body is a form: send it as 'application/x-www-form-urlencoded'."
         raise ApiError(415, message, param="content-type", code="unsupported_media_type")
-    try:
-        pairs = parse_qsl(sent, max_num_fields=MOST_FIELDS)
-    except ValueError:
-        raise bad_request(f"The form has more than {MOST_FIELDS} fields.") from None
+    pairs = _parse(sent, "form")
     return _fields([(name, value.replace("\r\n", "\n")) for name, value in pairs], known)
+
+
+def _parse(sent: bytes, what: str) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(sent.decode(), max_num_fields=MOST_FIELDS, errors="strict")
+    except UnicodeDecodeError:
+        raise bad_request(f"The {what} is not UTF-8.") from None
+    except ValueError:
+        raise bad_request(f"The {what} has more than {MOST_FIELDS} fields.") from None
 
 
 def _fields(pairs: Iterable[tuple[str, str]], known: Collection[str]) -> dict[str, str]:

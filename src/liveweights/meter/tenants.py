@@ -107,6 +107,12 @@ async def read_tenants(
     return found
 
 
+async def read_removed(conn: Connection) -> set[str]:
+    """The names of those that were removed."""
+    cursor = await conn.execute("select name from tenants where removed_at is not null")
+    return {name for (name,) in await cursor.fetchall()}
+
+
 async def read_tenant(conn: Connection, name: str, *, lock: bool = False) -> Tenant:
     """One that was not removed; with ``lock`` nobody else changes it before the transaction ends.
     Raises TenantError."""

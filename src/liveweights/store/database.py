@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
 import psycopg
 from psycopg import AsyncConnection, sql
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import Conninfo
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
@@ -24,8 +26,24 @@ class BadAddress(ValueError):
 
 def check_dsn(dsn: str) -> None:
     """Raise BadAddress for what is no connection string of Postgres."""
+    _read_dsn(dsn)
+
+
+def complete_dsn(dsn: str) -> str:
+    """The connection string with all that libpq would add to it from the environment of this
+    process (``PGPASSWORD`` and its like). Raises BadAddress."""
+    given = _read_dsn(dsn)
+    added = {
+        option.keyword.decode(): os.environ[option.envvar.decode()]
+        for option in Conninfo.get_defaults()
+        if option.envvar is not None and option.envvar.decode() in os.environ
+    }
+    return make_conninfo("", **{**added, **given})
+
+
+def _read_dsn(dsn: str) -> dict[str, Any]:
     try:
-        conninfo_to_dict(dsn)
+        return conninfo_to_dict(dsn)
     except psycopg.Error:
         raise BadAddress(
             "The database's address is none of Postgres: say postgresql://USER@HOST/NAME, or"

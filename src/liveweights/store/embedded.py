@@ -169,7 +169,8 @@ class EmbeddedPostgres:
         user = os.environ.get("LIVEWEIGHTS_POSTGRES_USER", "nobody")
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(self.folder / "lock"):
-            self._place = place.settle(self.folder, self._shared, user)
+            runs = _running(place.root_of(self.folder) / "data") is not None
+            self._place = place.settle(self.folder, self._shared, user, runs=runs)
             self._own()
             if self.pid is not None and not self.is_running():
                 self._end()

@@ -94,13 +94,14 @@ def root_of(folder: Path) -> Path:
     return Path(pointer.read_text().strip()) if pointer.exists() else folder / "server"
 
 
-def settle(folder: Path, shared: Path, service_user: str) -> Place:
-    """Find or make the place of the server of ``folder``.
+def settle(folder: Path, shared: Path, service_user: str, *, runs: bool = False) -> Place:
+    """Find or make the place of the server of ``folder``; ``runs`` is whether it serves there.
 
     It is ``folder/server`` wherever that is possible. As root, the server runs as
     ``service_user`` (as the owner, if there is data already); when that user may not enter
     ``folder``'s parents, the place is a new folder in ``shared``, and ``folder/location`` says
-    which. The modes of the parents are never touched.
+    which. The modes of the parents are never touched. One that runs has reached its data, by
+    whichever way, and root comes to it as it is.
     Raises PlaceError, AccountError.
     """
     root = root_of(folder)
@@ -112,6 +113,8 @@ def settle(folder: Path, shared: Path, service_user: str) -> Place:
         )
     if os.geteuid() != 0:
         return _take(root, Account.own())
+    if runs:
+        return Place(root, Account.owner_of(root / "data"))
     # Root keeps `folder`, with its locks and the pointer, so that nobody else can lead it astray.
     folder.chmod(0o711)
     data = root / "data"

@@ -36,7 +36,7 @@ class ApiSettings(ServerSettings, frozen=True, kw_only=True, forbid_unknown_fiel
         msgspec.Meta(
             description="Whether it is meant that callers without a key are answered: where `host` "
             "is reached from other machines, or where a secret of yours is used for them "
-            "(`gateway.key`, `openai.key`, `vllm.key`); not both."
+            "(`gateway.key`, `openai.key`, `vllm.key`, a `key_env`); not both."
         ),
     ] = False
     operator_key: Annotated[
