@@ -73,7 +73,7 @@ class Entry:
             merged["sources"] = {
                 name: source
                 for name, source in cast(Table, sources).items()
-                if name in theirs or name not in table
+                if name in cast(Table, theirs) or name not in table
             }
         given = {name: file for name in table if name != identity}
         return Entry(merged, self.file, {**self.overrides, **given})
