@@ -11,10 +11,11 @@ from tests.gate.suites.doubles import ScriptedModel
 
 from liveweights.gate.suites.model import ApiModel, Refused
 from liveweights.gate.suites.questions import Questions, exact
+from liveweights.gate.suites.run import REFUSED
 from liveweights.gate.suites.suite import Card, Case, SuiteError
 from liveweights.scoreboard.asking import Budget, Entry, ask, conditions_of
 from liveweights.scoreboard.entrants import Entrant, Pricing
-from liveweights.scoreboard.results import Result
+from liveweights.scoreboard.results import Result, find_refusal
 
 CARD = Card(name="letters", version="1", title="t", licence="CC0-1.0")
 SUITE = Questions(CARD, [Case(id=str(i), prompt=f"p{i}", target="yes") for i in range(12)], exact)
@@ -85,10 +86,57 @@ def test_a_model_that_refuses_every_case_is_no_zero() -> None:
     def refuse(prompt: str, seed: int) -> str:
         raise Refused("no chats", unfit=True)
 
-    model = Counting("m", refuse)
-    refusing = Entry(1, Entrant("m"), cast(ApiModel, model), 0, {})
-    with pytest.raises(SuiteError, match="m refused: no chats"):
-        asyncio.run(go([refusing], Kept(dict)))
+    def refusing() -> Entry:
+        model = Counting("m", refuse)
+        return Entry(1, Entrant("m"), cast(ApiModel, model), 0, dict(kept[1]))
+
+    def start(*entries: Entry) -> bool:
+        with pytest.raises(SuiteError, match=r"m refused: no chats.*scoreboard remove 1"):
+            asyncio.run(go([*entries], kept))
+        return bool(find_refusal(kept[1].values()))
+
+    # Whatever was kept before: nothing, some of it, all of it, and whoever is asked beside it.
+    kept = Kept(dict)
+    assert start(refusing())
+    assert len(kept[1]) == 12
+    assert start(refusing())
+    for some in range(13):
+        kept[1] = dict(list(kept[1].items())[:some])
+        assert start(entry(2, kept), refusing())
+        assert len(kept[1]) == 12
+
+
+def test_one_that_refuses_until_a_budget_is_spent_goes_on() -> None:
+    kept = Kept(dict)
+    asked: list[str] = []
+
+    def refuse(prompt: str, seed: int) -> str:
+        asked.append(prompt)
+        raise Refused("no chats", unfit=True)
+
+    def one() -> Entry:
+        return Entry(1, Entrant("m"), cast(ApiModel, Counting("m", refuse)), 0, dict(kept[1]))
+
+    budget = Budget(seconds=1e-9)
+    assert not asyncio.run(go([one()], kept, budget=budget))
+    assert not asked
+    kept[1]["0", 0] = Result(case="0", score=0.0, detail=f"{REFUSED}no chats")
+    with pytest.raises(SuiteError, match="every case"):
+        asyncio.run(go([one()], kept))
+    assert len(asked) == 11
+
+
+def test_one_that_refuses_some_cases_scores_zero_there() -> None:
+    def answer(prompt: str, seed: int) -> str:
+        if prompt == "p0":
+            raise Refused("too long", unfit=True)
+        return "yes"
+
+    kept = Kept(dict)
+    some = Entry(1, Entrant("m"), cast(ApiModel, Counting("m", answer)), 0, {})
+    assert asyncio.run(go([some], kept))
+    assert sum(one.score for one in kept[1].values()) == 11
+    assert not find_refusal(kept[1].values())
 
 
 def test_conditions_change_with_what_is_asked() -> None:

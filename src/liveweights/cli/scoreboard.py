@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -32,8 +32,8 @@ from liveweights.cli.context import (
 from liveweights.cli.output import say, show, show_csv, show_json
 from liveweights.machine import describe_processor
 from liveweights.scoreboard.results import OWN, Run, ScoreboardError
-from liveweights.scoreboard.rows import add_results, open_run, read_scored, remove_run
-from liveweights.scoreboard.table import Table, make_tables
+from liveweights.scoreboard.rows import add_results, open_run, read_live, read_scored, remove_run
+from liveweights.scoreboard.table import NOBODY, Table, make_tables
 from liveweights.service_key import key_for
 from liveweights.store.database import Connection
 
@@ -120,7 +120,8 @@ def run(
     except (ClientError, TimeoutError) as error:
         why = f"{found} cannot be reached: {error}; `liveweights up` starts it"
         raise refuse(why) from error
-    _print(query(settings, home, lambda conn: _read(conn, names, outcome.suites)), "table")
+    shown = query(settings, home, lambda conn: _read(conn, names, outcome.suites, outcome.asked))
+    _print(shown, "table")
     if outcome.spent:
         say(f"stopped: {outcome.spent} are spent; the same command goes on", fg="yellow", err=True)
         raise typer.Exit(3)
@@ -293,8 +294,15 @@ def _parse(file: Path, parse: Callable[[str], T]) -> T:
         raise refuse(f"{file}: {error}") from error
 
 
-async def _read(conn: Connection, models: tuple[str, ...], suites: tuple[str, ...]) -> list[Table]:
-    return make_tables(await read_scored(conn, suites), models)
+async def _read(
+    conn: Connection,
+    models: tuple[str, ...],
+    suites: tuple[str, ...],
+    asked: Mapping[str, str | None] = NOBODY,
+) -> list[Table]:
+    """Of what is live, or of the checkpoints that were ``asked`` just now."""
+    live = await read_live(conn) | dict(asked)
+    return make_tables(await read_scored(conn, suites), models, live)
 
 
 def _print(tables: list[Table], form: Form) -> None:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 
 from liveweights.gate.suites.journal import digest
 from liveweights.gate.suites.model import ApiModel
-from liveweights.gate.suites.run import REFUSED, attempt_case, read_cases, seed_for
+from liveweights.gate.suites.run import attempt_case, read_cases, seed_for
 from liveweights.gate.suites.suite import Case, Suite, SuiteError
 from liveweights.meter.money import NANOS
 from liveweights.scoreboard.entrants import Counter, Entrant
-from liveweights.scoreboard.results import Conditions, Result
+from liveweights.scoreboard.results import Conditions, Result, find_refusal
 
 Done = Mapping[tuple[str, int], Result]
 Keep = Callable[[int, Result], Awaitable[None]]
@@ -83,7 +83,8 @@ async def ask(
 ) -> bool:
     """Attempt what is not done, case by case with every entry; whether all of it is done then.
 
-    Raises SuiteError where a model refused every case, and what `attempt_case` raises.
+    Raises SuiteError where a model refused every case, then or before, and what `attempt_case`
+    raises.
     """
     chosen = read_cases(suite, cases)
     todo = list(_todo(suite, chosen, entries))
@@ -100,12 +101,12 @@ async def ask(
             result = await _attempt(suite, case, sample, entry, seed)
             bound.spent += result.nanos or 0
             await keep(entry.run, result)
-            refusals.get(entry.run, []).append(result.detail)
+            results[entry.run].append(result)
             count += 1
             if progress:
                 progress(count, total)
 
-    refusals: dict[int, list[str]] = {entry.run: [] for entry in entries if not entry.done}
+    results = {entry.run: list(entry.done.values()) for entry in entries}
     if progress:
         progress(count, total)
     try:
@@ -115,10 +116,11 @@ async def ask(
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
     for entry in entries:
-        details = refusals.get(entry.run, [])
-        if details and all(detail.startswith(REFUSED) for detail in details):
+        found = results[entry.run]
+        if len(found) == len(chosen) * suite.card.samples and (refusal := find_refusal(found)):
             raise SuiteError(
-                f"the suite {suite.card.name}: {entry.entrant.id} {details[0]}, as every case"
+                f"the suite {suite.card.name}: {entry.entrant.id} {refusal}, as every case; that is"
+                f" no score. `liveweights scoreboard remove {entry.run}` lets it be asked again"
             )
     return count == total
 
