@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import msgspec
 import pytest
+from aiohttp import web
 from tests.gate.suites.doubles import ScriptedModel
+from tests.gate.suites.test_model import with_server
 
 from liveweights.gate.suites.model import ApiModel, Refused
 from liveweights.gate.suites.questions import Questions, exact
@@ -15,7 +18,7 @@ from liveweights.gate.suites.run import REFUSED
 from liveweights.gate.suites.suite import Card, Case, SuiteError
 from liveweights.scoreboard.asking import Budget, Entry, ask, conditions_of
 from liveweights.scoreboard.entrants import Entrant, Pricing
-from liveweights.scoreboard.results import Result, find_refusal
+from liveweights.scoreboard.results import Result, ScoreboardError, find_refusal
 
 CARD = Card(name="letters", version="1", title="t", licence="CC0-1.0")
 SUITE = Questions(CARD, [Case(id=str(i), prompt=f"p{i}", target="yes") for i in range(12)], exact)
@@ -74,6 +77,62 @@ def test_a_spent_budget_stops_and_the_same_goes_on() -> None:
     assert asyncio.run(go([rest], kept))
     assert len(cast(Counting, rest.model).asked) == 8
     assert {key: kept[1][key] for key in first} == first
+
+
+SLOW = Questions(msgspec.structs.replace(CARD, seconds=0.5, private=True), SUITE.cases(), exact)
+"""Of which nothing is kept but scores."""
+
+
+def lose(kept: Kept, suite: Questions, lost: set[int], most: float | None) -> bool:
+    """Ask a model over HTTP whose answers to the cases ``lost`` never come, or count no tokens."""
+
+    over = asyncio.Event()
+
+    async def serve(request: web.Request) -> web.Response:
+        body = await request.json()
+        if int(body["prompt"][1:]) in lost:
+            if suite is SLOW:
+                await over.wait()
+            return web.json_response({"choices": [{"text": "yes"}]})
+        usage = {"prompt_tokens": 10, "completion_tokens": 1}
+        return web.json_response({"choices": [{"text": "yes"}], "usage": usage})
+
+    async def go(model: ApiModel) -> bool:
+        async def keep(run: int, result: Result) -> None:
+            kept[run][result.case, result.sample] = result
+
+        entrant = Entrant("m", pricing=Pricing(1.0, 1.0))
+        one = Entry(1, entrant, model, 0, dict(kept[1]))
+        try:
+            return await ask(suite, [one], keep, concurrency=1, budget=Budget(money=most))
+        finally:
+            over.set()
+
+    return with_server(serve, go)
+
+
+@pytest.mark.parametrize("suite", [SUITE, SLOW])
+def test_an_attempt_that_does_not_say_what_it_cost_counts_as_the_dearest(suite: Questions) -> None:
+    kept = Kept(dict)
+    assert not lose(kept, suite, {1, 2}, 0.000_040)
+    assert list(kept[1]) == [(str(number), 0) for number in range(4)]
+    lost = kept[1]["1", 0]
+    assert (lost.prompt_tokens, lost.completion_tokens, lost.nanos) == (None, None, None)
+    assert kept[1]["3", 0].nanos == 11_000
+    # What is known from before says it, too, but is not spent again.
+    assert not lose(kept, suite, {4, 5, 6, 7, 8}, 0.000_040)
+    assert len(kept[1]) == 8
+
+
+@pytest.mark.parametrize("suite", [SUITE, SLOW])
+def test_money_that_cannot_be_bounded_is_not_spent(suite: Questions) -> None:
+    kept = Kept(dict)
+    with pytest.raises(ScoreboardError, match="m costs cannot be bounded: 3 attempts"):
+        lose(kept, suite, set(range(12)), 0.000_040)
+    assert len(kept[1]) == 3
+    # Without such a bound it is asked all the same.
+    assert lose(kept, suite, {3, 4}, None)
+    assert len(kept[1]) == 12
 
 
 def test_time_is_a_bound_too() -> None:

@@ -56,8 +56,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt. ``score`` in [0, 1]; ``group`` names what the case depends on; ``seconds`` and
-    tokens are of all that was asked for it; ``nanos`` its price in billionths of the run's
-    currency, None where there is none."""
+    tokens are of all that was asked for it, None where an answer did not count them or was not
+    waited for; ``nanos`` its price in billionths of the run's currency, None where there is none or
+    the tokens are not known."""
 
     case: str
     sample: int = 0
