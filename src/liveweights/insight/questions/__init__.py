@@ -85,7 +85,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 class Revenue(msgspec.Struct, frozen=True):
     """What was charged in a bucket of time, what upstreams asked for it, and what is left, in units
-    of ``currency``. None: in another currency."""
+    of ``currency``. None: upstreams asked for it, or for part of it, in another currency."""
 
     at: datetime
     key: str
