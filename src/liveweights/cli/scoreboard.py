@@ -142,6 +142,8 @@ def show_tables(
     config: Settings = None,
 ) -> None:
     """Show every finished score: mean and interval, who is tied, what a solved task costs."""
+    if published and form == "csv":
+        raise refuse("--published is a second table, which one CSV cannot hold: --format json does")
     settings = read_config(config, home)
     tables = query(settings, home, lambda conn: _read(conn, _split(models), _split(suites)))
     if plot:
@@ -152,13 +154,22 @@ def show_tables(
         except (OSError, ValueError) as error:
             raise refuse(str(error)) from error
         say(f"wrote {plot}", err=True)
+    if not published:
+        _print(tables, form)
+        return
+    every = with_all_added(settings, home)
+    named = {one.alias: one.base for one in every.list_models()}
+    named |= {one.alias: one.model for one in every.list_hosted()}
+    shown = {one.model for table in tables for one in table.costs}
+    listed = _list_published({name: named[name] for name in sorted(shown & set(named))}, home)
+    if form == "json":
+        show_json({"tables": tables, "published": listed})
+        return
+    from liveweights.scoreboard.published import COLUMNS
+
     _print(tables, form)
-    if published:
-        every = with_all_added(settings, home)
-        named = {one.alias: one.base for one in every.list_models()}
-        named |= {one.alias: one.model for one in every.list_hosted()}
-        shown = {one.model for table in tables for one in table.costs}
-        _print_published({name: named[name] for name in sorted(shown & set(named))}, home, form)
+    say("As others published it, with harnesses of theirs: neither ranked nor compared.")
+    show(listed, COLUMNS, False)
 
 
 @scoreboard.command()
@@ -324,22 +335,15 @@ def _print(tables: list[Table], form: Form) -> None:
                     say(note, err=True)
 
 
-def _print_published(bases: dict[str, str], home: Path, form: Form) -> None:
+def _list_published(bases: dict[str, str], home: Path) -> list[dict[str, object]]:
     from liveweights.catalog.card_files import CatalogueError
     from liveweights.catalog.catalogue import Catalogue
-    from liveweights.scoreboard.published import COLUMNS, list_published
+    from liveweights.scoreboard.published import list_published
 
     try:
-        listed = list_published(Catalogue(home), bases)
+        return list_published(Catalogue(home), bases)
     except CatalogueError as error:
         raise refuse(str(error)) from error
-    said = "As others published it, with harnesses of theirs: neither ranked nor compared."
-    say(said, err=form in ("json", "csv"))
-    match form:
-        case "csv":
-            show_csv(COLUMNS, ([row[name] for name in COLUMNS] for row in listed))
-        case _:
-            show(listed, COLUMNS, form == "json")
 
 
 def _split(text: str) -> tuple[str, ...]:
