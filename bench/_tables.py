@@ -7,7 +7,7 @@ from typing import Any
 
 from _report import table
 from _rows import GATE, LEARN
-from liveweights.replay.goals import PUBLISHED
+from liveweights.replay.goals import PUBLISHED, most_divergence
 
 
 def show_row(found: Mapping[str, Any]) -> None:
@@ -41,7 +41,7 @@ def show_matrix(rows: Sequence[Mapping[str, Any]]) -> None:
     if typed:
         table(
             f"Change from the base, 95% ({MISSED} misses its goal); largest divergence of"
-            f" {LEARN.kl_target:g}, most withheld of {GATE.max_withheld:g} in a cycle",
+            f" {most_divergence(LEARN):g}, most withheld of {GATE.max_withheld:g} in a cycle",
             ("row", "accept rate", "shown", "accepted", "divergence", "withheld", "s", "met"),
             [_completion(found) for found in typed],
         )

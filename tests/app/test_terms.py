@@ -229,6 +229,16 @@ def test_routes_go_by_the_scoreboard_as_long_as_the_checkpoint_is_live(
         await lookout.look()
         with pytest.raises(NoModelFits, match="has no score on letters"):
             lookout.terms.choose("code", None, route)
+        # It is live, scored and taken back: what was live before has its score still.
+        async with pool.connection() as conn:
+            taken = run("code", "code@000000000000")
+            await keep_results(conn, await open_run(conn, taken), results([1.0] * 4))
+        await lookout.look()
+        assert lookout.terms.choose("code", None, route) == ("code",)
+        router.set("code", BASE)
+        await lookout.look()
+        with pytest.raises(NoModelFits, match=r"its score on letters is 0\.5"):
+            lookout.terms.choose("code", None, route)
         await pool.close()
 
     asyncio.run(play())

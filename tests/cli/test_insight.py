@@ -3,8 +3,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
+import msgspec
+import psycopg
 import pytest
+from tests.meter.test_ledger import PRICE, add
+from tests.meter.test_ledger import record as charge
 from tests.record.rows import make_feedback, make_generation
 from tests.record.test_window import record
 from typer.testing import CliRunner, Result
@@ -13,6 +18,8 @@ from liveweights.cli import app
 from liveweights.cli.insight import insight
 from liveweights.config import DATABASE_URL
 from liveweights.insight.catalogue import QUESTIONS as QUESTIONS_BY_NAME
+from liveweights.insight.catalogue import Question
+from liveweights.meter.prices import EPOCH
 
 
 @pytest.fixture
@@ -84,6 +91,45 @@ def test_what_users_named_is_data(dsn: str) -> None:
         assert shown in seen
 
 
+def test_money_is_drawn_in_each_currency(dsn: str) -> None:
+    for currency, model in (("USD", "a"), ("EUR", "b")):
+        add(dsn, replace(PRICE, since=EPOCH, model=model, currency=currency))
+    charge(
+        dsn,
+        *(make_generation(f"a{n}", alias="a", tenant="shop") for n in range(3)),
+        *(make_generation(f"b{n}", alias="b", tenant="shop") for n in range(2)),
+        make_generation("c", alias="c", tenant="shop"),
+        make_generation("d", alias="a", tenant="other"),
+    )
+    shown = run("insight", "revenue", "--since", "2025-12-01", "--step", "1d")
+    assert shown.exit_code == 0, shown.output
+    _, *lines, _ = shown.output.splitlines()
+    each = [line.split() for line in lines]
+    assert sorted((one[0], one[1], one[-1]) for one in each) == [
+        ("other", "USD", "1"),
+        ("shop", "EUR", "2"),
+        ("shop", "USD", "3"),
+        ("shop", "XXX", "1"),
+    ]
+
+
+@pytest.mark.parametrize("question", [one for one in QUESTIONS_BY_NAME.values() if one.drawn])
+def test_what_is_drawn_is_all_that_tells_rows_apart(question: Question) -> None:
+    """Every field of a row that is no number is its time, or what its line is told apart by."""
+    words = {one.name for one in msgspec.structs.fields(question.row) if one.type is str}
+    assert words == set(question.told)
+
+
+def test_what_a_model_that_was_added_learns_is_what_its_reactions_are_worth(dsn: str) -> None:
+    row = '{"rewards": {"accepted": 0.1, "rejected": 0.2}}'
+    with psycopg.connect(dsn) as conn:
+        conn.execute("insert into models (name, settings) values ('late', %s)", (row,))
+    record(dsn, make_generation("g", alias="late"), make_feedback("f", "g"))
+    asked = ("insight", "accept-rate", "--since", "2025-12-01", "--json")
+    (found,) = json.loads(run(*asked).stdout)
+    assert found["reward"] == pytest.approx(0.1)
+
+
 def test_every_question_is_a_command() -> None:
     names = {one.name or one.callback.__name__ for one in insight.registered_commands}  # type: ignore[union-attr]
     assert names == {*QUESTIONS_BY_NAME, "adoption"}
@@ -91,6 +137,9 @@ def test_every_question_is_a_command() -> None:
 
 def test_nothing_and_nonsense_are_told(dsn: str) -> None:
     assert "nothing between" in run("insight", "usage").output
+    assert "and now" in run("insight", "usage").output
+    past = run("insight", "usage", "--since", "2020-01-01", "--until", "2020-01-02").output
+    assert past == "nothing between 2020-01-01 00:00 and 2020-01-02 00:00\n"
     result = run("insight", "usage", "--by", "mood")
     assert result.exit_code == 2
     assert "checkpoint, tenant" in result.output

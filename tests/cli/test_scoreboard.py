@@ -38,13 +38,14 @@ MODELS = {
         "owned_by": "liveweights",
         "pricing": {"input": 1.0, "output": 2.0},
     },
+    "stiff": {"id": "stiff", "checkpoint": "stiff@1", "owned_by": "liveweights"},
     "bad": {"id": "bad", "checkpoint": "bad@1", "data": {"sent_to": "api.example.com"}},
 }
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Two models: "good" answers yes, by the id of its checkpoint; "bad", which somebody else
-    hosts, no."""
+    """Three models: "stiff" takes no request, "good" answers yes, by the id of its checkpoint;
+    "bad", which somebody else hosts, no."""
 
     asked: ClassVar[Counter[str]] = Counter()
     meanwhile: ClassVar[Callable[[], None] | None] = None
@@ -56,6 +57,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.asked[body["model"]] += 1
+        if body["model"] == "stiff@1":
+            self._reply(400, {"error": "it has no tools"})
+            return
         if Handler.meanwhile:
             Handler.meanwhile()
         said = "yes" if body["model"] == "good@1" else "no"
@@ -195,6 +199,34 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(
     refused = run("run", "--url", url, *home, *more, *suites)
     assert refused.exit_code == (2 if why else 0), refused.output
     assert why in refused.stderr
+
+
+def test_a_model_that_refuses_every_case_is_never_ranked(
+    url: str, suite: str, home: list[str]
+) -> None:
+    ask = ("run", "--models", "good,stiff", "--suites", suite, "--url", url, *home)
+    for times in range(2):
+        refused = run(*ask)
+        assert refused.exit_code == 2, times
+        assert "stiff refused: stiff@1: 400" in refused.stderr
+        assert Handler.asked["stiff@1"] == 40
+    shown = run("show", "--format", "json", *home)
+    (table,) = json.loads(shown.stdout)
+    assert [place["model"] for place in table["ranking"]["places"]] == ["good"]
+    assert [one["model"] for one in table["open"]] == ["stiff"]
+    assert "stiff is not ranked: every case was refused" in run("show", *home).stderr
+
+
+def test_published_scores_are_of_one_document(url: str, suite: str, home: list[str]) -> None:
+    run("run", "--models", "good", "--suites", suite, "--url", url, *home)
+    shown = run("show", "--published", "--format", "json", *home)
+    assert shown.exit_code == 0, shown.output
+    told = json.loads(shown.stdout)
+    assert [one["conditions"]["suite"] for one in told["tables"]] == ["mine"]
+    assert told["published"] == []
+    refused = run("show", "--published", "--format", "csv", *home)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "As others published it" in run("show", "--published", *home).stdout
 
 
 def test_a_service_that_is_away_is_named(suite: str, home: list[str]) -> None:

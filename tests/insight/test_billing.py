@@ -250,5 +250,21 @@ def test_revenue_cost_and_margin(database_dsn: str) -> None:
     first = by_origin[0]
     assert (first.revenue, first.cost) == (3 * 5500 / 10**9, 3 * 300 / 10**9)
     assert first.margin == pytest.approx(3 * 5200 / 10**9)
-    by_tenant = run(database_dsn, lambda conn: questions.revenue(conn, window))
+    # Upstreams ask for the rest of a day in another currency: part of a cost is none.
+    add(database_dsn, PriceRow(since=EPOCH, side="cost", model="far", currency="EUR", input=10**8))
+    add(database_dsn, replace(PRICE, since=EPOCH, model="far"))
+    record(database_dsn, answer("f", 4, alias="far"), answer("h", 28, alias="far"))
+    told = run(database_dsn, lambda conn: questions.revenue(conn, window, by="tenant"))
+    assert [(row.at.day, row.key, row.currency, row.cost, row.margin) for row in told] == [
+        (2, "one", "USD", None, None),
+        (2, "two", "USD", 300 / 10**9, pytest.approx(5200 / 10**9)),
+        (3, "one", "USD", None, None),
+        (3, "one", "EUR", 0, pytest.approx(3000 / 10**9)),
+    ]
+    by_tenant = run(
+        database_dsn, lambda conn: questions.revenue(conn, replace(window, alias="live"))
+    )
+    by_tenant += run(
+        database_dsn, lambda conn: questions.revenue(conn, replace(window, alias="other"))
+    )
     assert [(row.key, row.generations) for row in by_tenant] == [("one", 2), ("two", 1), ("one", 1)]

@@ -131,11 +131,18 @@ def test_tools_that_fail_and_episodes_that_loop(database_dsn: str) -> None:
         made = {"name": name, "arguments": arguments, "status": status, "server_label": "docs"}
         return {"type": "mcp_call", **made}
 
-    def kept(id: str, *output: dict[str, str], checkpoint: str = "m@1") -> StoredResponse:
-        body = {"model": "m", "checkpoint": checkpoint, "episode": f"e{id}", "output": [*output]}
+    def kept(
+        id: str,
+        *output: dict[str, str],
+        checkpoint: str = "m@1",
+        tenant: str = "t",
+        episode: str = "",
+    ) -> StoredResponse:
+        of = {"model": "m", "checkpoint": checkpoint, "episode": episode or f"e{id}"}
+        body = {**of, "output": [*output]}
         return StoredResponse(
             id=id,
-            tenant="t",
+            tenant=tenant,
             user=None,
             previous=None,
             created_at=NOW - timedelta(hours=1),
@@ -151,6 +158,10 @@ def test_tools_that_fail_and_episodes_that_loop(database_dsn: str) -> None:
             await store.add(kept("b", call("search"), call("open", status="failed")))
             await store.add(kept("c", {"type": "message"}))
             await store.add(kept("d", {"type": "function_call", "name": "f"}, checkpoint="m@2"))
+            # Three calls of two tenants, who name their episodes alike, are no loop.
+            for n, tenant in enumerate(("one", "two", "two")):
+                of = {"checkpoint": "m@3", "tenant": tenant, "episode": "task-1"}
+                await store.add(kept(f"e{n}", call("search"), **of))
         finally:
             await pool.close()
 
@@ -158,9 +169,10 @@ def test_tools_that_fail_and_episodes_that_loop(database_dsn: str) -> None:
     found = ask(database_dsn, lambda conn: questions.tools(conn, window()))
     assert [(r.key, r.episodes, r.calls, r.served, r.failed, r.looping) for r in found] == [
         ("m@1", 2, 5, 5, 0.2, 0.5),
+        ("m@3", 2, 3, 3, 0.0, 0.0),
         ("m@2", 1, 1, 0, None, 0.0),
     ]
-    assert [(r.answers, r.refused, r.refused_low) for r in found] == [(0, None, None)] * 2
+    assert [(r.answers, r.refused, r.refused_low) for r in found] == [(0, None, None)] * 3
 
 
 def test_answers_that_decline_with_their_interval(database_dsn: str) -> None:

@@ -32,7 +32,9 @@ def results(scores: list[float], **more: Any) -> list[Result]:
 
 def scored(model: str, scores: list[float], number: int = 1, **changes: Any) -> Scored:
     more = {
-        name: changes.pop(name) for name in ("nanos", "seconds_each", "group") if name in changes
+        name: changes.pop(name)
+        for name in ("nanos", "seconds_each", "group", "detail")
+        if name in changes
     }
     listed = results(
         scores,
@@ -41,6 +43,7 @@ def scored(model: str, scores: list[float], number: int = 1, **changes: Any) -> 
         seconds=more.get("seconds_each"),
         prompt_tokens=10,
         completion_tokens=2,
+        detail=more.get("detail", ""),
     )
     checkpoint = changes.pop("checkpoint", f"{model}@1")
     return Scored(

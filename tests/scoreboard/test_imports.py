@@ -5,6 +5,7 @@ import json
 import pytest
 
 from liveweights.scoreboard.imports import conditions_for, parse_results
+from liveweights.scoreboard.instances import parse_instances
 from liveweights.scoreboard.results import ScoreboardError
 
 ONE = "instance_ansible__ansible-a7d2a4e03209cff1e97e59fd54bb2b05fdbdbec6-v0f01c69f1e2528b9"
@@ -108,3 +109,15 @@ def test_other_instances_are_other_conditions() -> None:
     assert one == same
     assert one != other
     assert one.cases == 2
+
+
+@pytest.mark.parametrize("strange", ["\u2028", "\u2029", "\x85"])
+def test_lines_end_where_json_lines_do(strange: str) -> None:
+    """Strings may hold what other texts end lines with."""
+    lines = [
+        json.dumps({"id": f"a{strange}{n}", "resolved": n}, ensure_ascii=False) for n in (0, 1)
+    ]
+    for end in ("\n", "\r\n"):
+        text = end.join(lines) + end
+        assert [one.score for one in parse_results(text)] == [0, 1]
+        assert parse_instances(text) == (f"a{strange}0", f"a{strange}1")

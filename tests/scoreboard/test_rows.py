@@ -12,6 +12,7 @@ from liveweights.scoreboard.rows import (
     add_results,
     keep_results,
     open_run,
+    read_live,
     read_run,
     read_scored,
     read_standing,
@@ -40,6 +41,39 @@ def test_a_run_is_gone_on_with_and_read_as_it_was_kept(database_dsn: str) -> Non
             assert [one.run.model for one in await read_scored(conn)] == ["code", "code", "them"]
             assert await remove_run(conn, first)
             assert not await remove_run(conn, first)
+
+    asyncio.run(scene())
+
+
+def test_a_run_of_refusals_is_no_score(database_dsn: str) -> None:
+    async def scene() -> None:
+        async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
+            refused = results([0.0] * 4, detail="refused: no tools")
+            await keep_results(conn, await open_run(conn, run("tools", "t@1")), refused)
+            some = [refused[0], *results([0.0] * 4)[1:]]
+            await keep_results(conn, await open_run(conn, run("code", "code@1")), some)
+            assert await read_standing(conn, ["tools", "code"]) == [
+                ("code", "code@1", "letters", 0.0)
+            ]
+
+    asyncio.run(scene())
+
+
+def test_what_is_live_is_of_everybodys_aliases(database_dsn: str) -> None:
+    async def scene() -> None:
+        async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
+            for id_ in ("code@1", "code@2"):
+                await conn.execute(
+                    "insert into checkpoints (id, kind, folder, card)"
+                    " values (%s, 'base', '/', '{}')",
+                    (id_,),
+                )
+            await conn.execute("insert into aliases (name, live) values ('code', 'code@1')")
+            await conn.execute(
+                "insert into aliases (name, live, model, tenant)"
+                " values ('code:acme', 'code@2', 'code', 'acme')"
+            )
+            assert await read_live(conn) == {"code": "code@1"}
 
     asyncio.run(scene())
 
@@ -80,5 +114,16 @@ def test_a_suites_scores_are_of_conditions_that_most_models_share(database_dsn: 
                 ("code", "code@2", "other", 0.25),
             ]
             assert await read_standing(conn, []) == []
+
+            # Live again, or never scored: what does not answer is no score of the model.
+            assert await read_standing(conn, ["code"], [("code", "code@1")]) == [
+                ("code", "code@1", "letters", 0.0)
+            ]
+            assert await read_standing(conn, ["code"], [("code", "code@4")]) == []
+            both = [("code", "code@4"), ("code", "code@1"), ("none", "none@1")]
+            assert await read_standing(conn, ["code", "big"], both) == [
+                ("big", None, "letters", 0.75),
+                ("code", "code@1", "letters", 0.0),
+            ]
 
     asyncio.run(scene())

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from tests.scoreboard.examples import conditions, scored
 
+from liveweights.scoreboard.pages import notes
 from liveweights.scoreboard.table import make_tables
 
 GOOD, BAD = [1.0] * 30, [0.0] * 30
@@ -55,6 +56,43 @@ def test_a_checkpoint_that_was_scored_last_stands_for_its_model() -> None:
     assert table.ranking is not None
     assert [place.score for place in table.ranking.places] == [1.0]
     assert [cost.checkpoint for cost in table.costs] == ["a@2"]
+
+
+def test_a_model_that_refused_every_case_is_not_ranked() -> None:
+    refused = scored("b", BAD, number=2, detail="refused: no tools")
+    some = scored("c", BAD, number=3)
+    one = some.results["c0", 0]
+    some = msgspec.structs.replace(
+        some,
+        results={**some.results, ("c0", 0): msgspec.structs.replace(one, detail="refused: long")},
+    )
+    for order in ([scored("a", GOOD), refused, some], [some, refused, scored("a", GOOD)]):
+        (table,) = make_tables(order)
+        assert table.ranking is not None
+        assert [place.model for place in table.ranking.places] == ["a", "c"]
+        assert {cost.model for cost in table.costs} == {"a", "c"}
+        assert [(one.model, one.run, one.refusal) for one in table.open] == [
+            ("b", 2, "refused: no tools")
+        ]
+    said = notes(table)
+    assert any("b is not ranked: every case was refused: no tools" in one for one in said)
+    assert any("scoreboard remove 2" in one for one in said)
+
+
+def test_a_checkpoint_that_is_live_again_stands_for_its_model() -> None:
+    runs = [
+        scored("a", GOOD, number=1, checkpoint="a@1"),
+        scored("a", BAD, number=2, checkpoint="a@2"),
+    ]
+    for live, score, checkpoint in (("a@1", 1.0, "a@1"), ("a@2", 0.0, "a@2"), ("a@3", 0.0, "a@2")):
+        for order in (runs, runs[::-1]):
+            (table,) = make_tables(order, live={"a": live, "z": "z@1"})
+            assert table.ranking is not None
+            assert [place.score for place in table.ranking.places] == [score]
+            assert [cost.checkpoint for cost in table.costs] == [checkpoint]
+            said = [one for one in notes(table) if "answers with" in one]
+            assert [one.live for one in table.former] == ([] if live == checkpoint else [live])
+            assert len(said) == len(table.former)
 
 
 def test_costs_are_of_a_task_and_of_a_solved_one() -> None:

@@ -117,22 +117,20 @@ class Lookout:
     async def look(self) -> None:
         async with self._pool.connection() as conn:
             stands = await questions.standing(conn, make_window(WINDOW))
-            scored = await read_standing(conn, self._known)
+            scored = await read_standing(conn, self._known, self._live())
         self.standings.clear()
         self.standings.update((one.alias, _told(one)) for one in stands)
         self._scores = {one.alias: dict(one.scores) for one in stands}
         for one in scored:
-            if self._is_live(one.model, one.checkpoint):
-                self._scores.setdefault(one.model, {})[one.suite] = one.score
+            self._scores.setdefault(one.model, {})[one.suite] = one.score
         self.terms.replace(self._candidates())
 
-    def _is_live(self, name: str, checkpoint: str | None) -> bool:
-        """Whether the model still answers with the checkpoint that was scored. What a hosted one
+    def _live(self) -> Iterator[tuple[str, str]]:
+        """Models with what they answer with now: only scores of that count. What a hosted one
         answers with is its upstream's to say: of that the last score counts."""
-        model = self._local.get(name)
-        if model is None:
-            return True
-        return any(route.live == checkpoint for route in model.router.routes())
+        for name, model in self._local.items():
+            for route in model.router.routes():
+                yield name, route.live
 
     def _candidates(self) -> Iterator[Candidate]:
         """As they are served, at the prices that hold for everybody. A fallback that is not there

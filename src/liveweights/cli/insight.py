@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,11 +14,27 @@ import typer
 from rich.console import Console
 
 from liveweights.cli.adoption import own_adoption
-from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
+from liveweights.cli.context import (
+    HOME,
+    Home,
+    Json,
+    Settings,
+    query,
+    read_config,
+    refuse,
+    with_all_added,
+)
 from liveweights.cli.output import say, show, show_csv, show_json
-from liveweights.insight.catalogue import KEYS, MONEY_KEYS, QUESTIONS, TOOL_KEYS, check_key
+from liveweights.insight.catalogue import (
+    KEYS,
+    MONEY_KEYS,
+    QUESTIONS,
+    TOOL_KEYS,
+    Question,
+    check_key,
+)
 from liveweights.insight.sparkline import sparkline
-from liveweights.insight.window import make_window
+from liveweights.insight.window import NOW, make_window
 from liveweights.insight.worths import Worths
 from liveweights.terminal import clean
 
@@ -241,7 +258,8 @@ def _answer(
         )
     except ValueError as error:
         raise refuse(str(error)) from error
-    worths = Worths(settings.rewards, settings.rewards_by_alias())
+    every = with_all_added(settings, home)
+    worths = Worths(every.rewards, every.rewards_by_alias())
     answers = query(settings, home, lambda conn: question.ask(conn, window, worths, by))
     rows: list[dict[str, Any]] = [
         msgspec.to_builtins(row, builtin_types=(datetime,)) for row in answers
@@ -252,27 +270,30 @@ def _answer(
     elif as_csv:
         show_csv(columns, ([msgspec.to_builtins(value) for value in row.values()] for row in rows))
     elif not rows:
-        say(f"nothing between {window.since:%Y-%m-%d %H:%M} and now")
+        end = NOW if about.until == NOW else f"{window.until:%Y-%m-%d %H:%M}"
+        say(f"nothing between {window.since:%Y-%m-%d %H:%M} and {end}")
     elif question.drawn:
-        _draw(rows, question.drawn, question.counted)
+        _draw(rows, question, question.drawn)
     else:
         show([{k: _rounded(v) for k, v in row.items()} for row in rows], columns, False)
 
 
-def _draw(rows: Sequence[dict[str, Any]], drawn: str, counted: str) -> None:
-    """One line per key: its numbers over time as bars, and the last one."""
+def _draw(rows: Sequence[dict[str, Any]], question: Question, drawn: str) -> None:
+    """One line for each key, or key and currency: its numbers over time as bars, and the last
+    one."""
     times = sorted({row["at"] for row in rows})
-    keys = list(dict.fromkeys(row["key"] for row in rows))
-    shown = {key: clean(key) for key in keys}
-    wide = max(len(key) for key in shown.values())
+    lines: defaultdict[tuple[str, ...], dict[datetime, dict[str, Any]]] = defaultdict(dict)
+    for row in rows:
+        lines[tuple(row[name] for name in question.told)][row["at"]] = row
+    shown = {told: "  ".join(map(clean, told)) for told in lines}
+    wide = max(map(len, shown.values()))
     bars = min(BARS, len(times), max(LEAST_BARS, Console().width - wide - BESIDE))
-    say(f"{'':<{wide}}  {'over time':<{bars}}  {drawn} at last, of so many {counted}")
-    for key in keys:
-        own = {row["at"]: row for row in rows if row["key"] == key}
+    say(f"{'':<{wide}}  {'over time':<{bars}}  {drawn} at last, of so many {question.counted}")
+    for told, own in lines.items():
         line = sparkline([own[at][drawn] if at in own else None for at in times], bars)
         last = own[max(own)]
         number = "-" if last[drawn] is None else _rounded(last[drawn])
-        say(f"{shown[key]:<{wide}}  {line:<{max(bars, 9)}}  {number}  {last[counted]}")
+        say(f"{shown[told]:<{wide}}  {line:<{max(bars, 9)}}  {number}  {last[question.counted]}")
     say(f"{times[0]:%Y-%m-%d %H:%M} to {times[-1]:%Y-%m-%d %H:%M} UTC")
 
 

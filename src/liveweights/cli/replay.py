@@ -11,6 +11,7 @@ import typer
 from liveweights import bounds
 from liveweights.cli.context import (
     HOME,
+    ApiKey,
     Home,
     Model,
     Settings,
@@ -24,10 +25,11 @@ from liveweights.cli.output import say, show_json
 from liveweights.config import Config
 from liveweights.replay.client import Client
 from liveweights.replay.corpus import Corpus
-from liveweights.replay.measure import choose, compare_measurements
+from liveweights.replay.measure import Measurement, choose, compare_measurements
 from liveweights.replay.measure import measure as run_measure
 from liveweights.replay.settings import DemoOptions, MeasureSettings, Rewards, TrafficSettings
 from liveweights.replay.traffic import Tally, Traffic
+from liveweights.service_key import key_for
 
 replay = typer.Typer(no_args_is_help=True, help="Replayed developers who type real code.")
 
@@ -91,20 +93,29 @@ def run(
     ] = 200,
     developers: Annotated[int, typer.Option(min=1, max=256, help="Who type at the same time.")] = 4,
     home: Home = HOME,
+    key: Annotated[
+        str,
+        typer.Option(
+            envvar="OPENAI_API_KEY",
+            help="API key, where the service asks for one; the traffic is its tenant's.",
+        ),
+    ] = "",
     config: Settings = None,
 ) -> None:
-    """Send replayed traffic with feedback to a running service."""
+    """Send replayed traffic with feedback to a running service. Ends with 1 if none of the feedback
+    arrived."""
     settings = read_config(config, home)
     place, name = find_url(url, settings, home), find_model(settings, model).alias
 
-    async def go() -> dict[str, object]:
-        async with Client(place) as client:
+    async def go() -> Tally:
+        async with Client(place, api_key=key) as client:
             traffic = TrafficSettings(max_requests=requests, developers=developers)
             files = Corpus.find().split().training
-            tally = await Traffic(client, files, model=name, settings=traffic).run()
-            return {"requests": tally.requests, "failed": tally.failed}
+            return await Traffic(client, files, model=name, settings=traffic).run()
 
-    show_json(asyncio.run(go()))
+    tally = asyncio.run(go())
+    show_json({"requests": tally.requests, "failed": tally.failed})
+    _end(tally, nothing=not tally.reactions)
 
 
 @replay.command()
@@ -113,19 +124,39 @@ def measure(
     url: Url = "",
     files: Annotated[int, typer.Option(min=2, max=bounds.COUNT, help="Held-out files.")] = 60,
     home: Home = HOME,
+    key: ApiKey = "",
     config: Settings = None,
 ) -> None:
-    """Compare two checkpoints on held-out files, paired by position."""
-    place = find_url(url, read_config(config, home), home)
+    """Compare two checkpoints on held-out files, paired by position; `lost` are the positions at
+    which one of them did not answer. Ends with 1 if these are all."""
+    settings = read_config(config, home)
+    place = find_url(url, settings, home)
+    shown = key_for(place, home.resolve(), settings.api.host) or key
     if len(models) != 2:
         say("give exactly two names", fg="red", err=True)
         raise typer.Exit(2)
 
-    async def go() -> object:
-        traffic, settings = TrafficSettings(), MeasureSettings(files=files)
-        places = choose(Corpus.find().split().held_out_files, files, settings, traffic)
-        async with Client(place) as client:
-            measured = [await run_measure(client, name, places, tally=Tally()) for name in models]
-        return compare_measurements(measured[0], measured[1], Rewards()).as_dict()
+    tally = Tally()
 
-    show_json(msgspec.to_builtins(asyncio.run(go())))
+    async def go() -> tuple[Measurement, Measurement]:
+        wanted = MeasureSettings(files=files)
+        places = choose(Corpus.find().split().held_out_files, files, wanted, TrafficSettings())
+        async with Client(place, api_key=shown) as client:
+            one, other = [await run_measure(client, name, places, tally=tally) for name in models]
+        return one, other
+
+    one, other = asyncio.run(go())
+    lost = sum(None in pair for pair in zip(one.outcomes, other.outcomes, strict=True))
+    if lost < len(one.positions):
+        told = compare_measurements(one, other, Rewards()).as_dict()
+        show_json(msgspec.to_builtins({**told, "lost": lost}))
+    _end(tally, nothing=lost == len(one.positions))
+
+
+def _end(tally: Tally, *, nothing: bool) -> None:
+    """Say what failed; with 1 where ``nothing`` came of it."""
+    if tally.failed:
+        count = f"{tally.failed} of {tally.requests} requests failed"
+        say(f"{count}, the last one with: {tally.errors[-1]}", fg="red", err=True)
+    if tally.failed and nothing:
+        raise typer.Exit(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -32,8 +32,8 @@ from liveweights.cli.context import (
 from liveweights.cli.output import say, show, show_csv, show_json
 from liveweights.machine import describe_processor
 from liveweights.scoreboard.results import OWN, Run, ScoreboardError
-from liveweights.scoreboard.rows import add_results, open_run, read_scored, remove_run
-from liveweights.scoreboard.table import Table, make_tables
+from liveweights.scoreboard.rows import add_results, open_run, read_live, read_scored, remove_run
+from liveweights.scoreboard.table import NOBODY, Table, make_tables
 from liveweights.service_key import key_for
 from liveweights.store.database import Connection
 
@@ -120,7 +120,8 @@ def run(
     except (ClientError, TimeoutError) as error:
         why = f"{found} cannot be reached: {error}; `liveweights up` starts it"
         raise refuse(why) from error
-    _print(query(settings, home, lambda conn: _read(conn, names, outcome.suites)), "table")
+    shown = query(settings, home, lambda conn: _read(conn, names, outcome.suites, outcome.asked))
+    _print(shown, "table")
     if outcome.spent:
         say(f"stopped: {outcome.spent} are spent; the same command goes on", fg="yellow", err=True)
         raise typer.Exit(3)
@@ -141,6 +142,8 @@ def show_tables(
     config: Settings = None,
 ) -> None:
     """Show every finished score: mean and interval, who is tied, what a solved task costs."""
+    if published and form == "csv":
+        raise refuse("--published is a second table, which one CSV cannot hold: --format json does")
     settings = read_config(config, home)
     tables = query(settings, home, lambda conn: _read(conn, _split(models), _split(suites)))
     if plot:
@@ -151,13 +154,22 @@ def show_tables(
         except (OSError, ValueError) as error:
             raise refuse(str(error)) from error
         say(f"wrote {plot}", err=True)
+    if not published:
+        _print(tables, form)
+        return
+    every = with_all_added(settings, home)
+    named = {one.alias: one.base for one in every.list_models()}
+    named |= {one.alias: one.model for one in every.list_hosted()}
+    shown = {one.model for table in tables for one in table.costs}
+    listed = _list_published({name: named[name] for name in sorted(shown & set(named))}, home)
+    if form == "json":
+        show_json({"tables": tables, "published": listed})
+        return
+    from liveweights.scoreboard.published import COLUMNS
+
     _print(tables, form)
-    if published:
-        every = with_all_added(settings, home)
-        named = {one.alias: one.base for one in every.list_models()}
-        named |= {one.alias: one.model for one in every.list_hosted()}
-        shown = {one.model for table in tables for one in table.costs}
-        _print_published({name: named[name] for name in sorted(shown & set(named))}, home, form)
+    say("As others published it, with harnesses of theirs: neither ranked nor compared.")
+    show(listed, COLUMNS, False)
 
 
 @scoreboard.command()
@@ -293,8 +305,15 @@ def _parse(file: Path, parse: Callable[[str], T]) -> T:
         raise refuse(f"{file}: {error}") from error
 
 
-async def _read(conn: Connection, models: tuple[str, ...], suites: tuple[str, ...]) -> list[Table]:
-    return make_tables(await read_scored(conn, suites), models)
+async def _read(
+    conn: Connection,
+    models: tuple[str, ...],
+    suites: tuple[str, ...],
+    asked: Mapping[str, str | None] = NOBODY,
+) -> list[Table]:
+    """Of what is live, or of the checkpoints that were ``asked`` just now."""
+    live = await read_live(conn) | dict(asked)
+    return make_tables(await read_scored(conn, suites), models, live)
 
 
 def _print(tables: list[Table], form: Form) -> None:
@@ -316,22 +335,15 @@ def _print(tables: list[Table], form: Form) -> None:
                     say(note, err=True)
 
 
-def _print_published(bases: dict[str, str], home: Path, form: Form) -> None:
+def _list_published(bases: dict[str, str], home: Path) -> list[dict[str, object]]:
     from liveweights.catalog.card_files import CatalogueError
     from liveweights.catalog.catalogue import Catalogue
-    from liveweights.scoreboard.published import COLUMNS, list_published
+    from liveweights.scoreboard.published import list_published
 
     try:
-        listed = list_published(Catalogue(home), bases)
+        return list_published(Catalogue(home), bases)
     except CatalogueError as error:
         raise refuse(str(error)) from error
-    said = "As others published it, with harnesses of theirs: neither ranked nor compared."
-    say(said, err=form in ("json", "csv"))
-    match form:
-        case "csv":
-            show_csv(COLUMNS, ([row[name] for name in COLUMNS] for row in listed))
-        case _:
-            show(listed, COLUMNS, form == "json")
 
 
 def _split(text: str) -> tuple[str, ...]:

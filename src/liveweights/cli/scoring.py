@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -47,10 +47,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The suites that were asked, by the names that their cards have; which bound stopped it, None
-    where all is asked."""
+    """The suites that were asked, by the names that their cards have; the checkpoint that answered
+    for each model; which bound stopped it, None where all is asked."""
 
     suites: tuple[str, ...]
+    asked: Mapping[str, str | None]
     spent: str | None
 
 
@@ -65,6 +66,7 @@ async def score(plan: Plan, open_database: Open) -> Outcome:
     entrants = await find_entrants(plan.url, plan.models, plan.key)
     budget = Budget(plan.money, plan.seconds)
     asked: list[str] = []
+    checkpoints = {one.id: one.checkpoint for one in entrants}
     async with (
         open_database() as conn,
         open_models(plan.url, [one.asked for one in entrants], plan.key) as models,
@@ -100,8 +102,8 @@ async def score(plan: Plan, open_database: Open) -> Outcome:
                     progress=progress,
                 )
             if not done:
-                return Outcome(tuple(asked), budget.exhausted)
-    return Outcome(tuple(asked), None)
+                return Outcome(tuple(asked), checkpoints, budget.exhausted)
+    return Outcome(tuple(asked), checkpoints, None)
 
 
 async def _enter(

@@ -8,7 +8,7 @@ import msgspec
 
 from liveweights.console.subject import Asked, Subject
 from liveweights.scoreboard.pages import notes, rows
-from liveweights.scoreboard.rows import read_scored
+from liveweights.scoreboard.rows import read_live, read_scored
 from liveweights.scoreboard.table import Table, make_tables
 from liveweights.store.database import Connection
 
@@ -32,6 +32,7 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
 async def read_scoreboard(conn: Connection, subject: Subject, asked: Asked) -> Scores:
     """GET /scoreboard and GET /scoreboard.json"""
     # All pairs of all tables take a while, and others are to be answered meanwhile.
-    tables = await asyncio.to_thread(make_tables, await read_scored(conn))
+    scored, live = await read_scored(conn), await read_live(conn)
+    tables = await asyncio.to_thread(make_tables, scored, live=live)
     shown = [Shown(table=one, rows=rows([one]), notes=notes(one)) for one in tables]
     return Scores(model=asked.model, tables=tuple(shown))

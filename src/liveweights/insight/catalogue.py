@@ -26,14 +26,16 @@ Ask = Callable[[Connection, Window, Worths, Any], Awaitable[Sequence[msgspec.Str
 @dataclass(frozen=True, slots=True)
 class Question:
     """``by`` is the default key, None for a question without one; ``drawn`` is the number to draw
-    over time, if its rows are over time, and ``counted`` what there is one of it of; ``keys`` are
-    what it can be asked by."""
+    over time, if its rows are over time, and ``counted`` what there is one of it of: one line for
+    each value of ``told``, of which there is one row at each time. ``keys`` are what it can be
+    asked by."""
 
     ask: Ask
     row: type[msgspec.Struct]
     by: str | None = None
     drawn: str | None = None
     counted: str = "generations"
+    told: tuple[str, ...] = ("key",)
     keys: tuple[str, ...] = KEYS
 
 
@@ -69,6 +71,7 @@ QUESTIONS: dict[str, Question] = {
         questions.Revenue,
         "tenant",
         "revenue",
+        told=("key", "currency"),
         keys=MONEY_KEYS,
     ),
     "first-token": Question(

@@ -125,7 +125,8 @@ def _claim(folder: Path) -> None:
     """Make the folder ready for a new run. Raises ServiceFailed while an earlier one's service may
     be running."""
     make_home(folder)
-    with suppress(FileNotFoundError, ValueError, ProcessLookupError):
+    # One that may not be asked is another user's, and therefore no service of ours.
+    with suppress(FileNotFoundError, ValueError, ProcessLookupError, PermissionError):
         pid = int(_pid_file(folder).read_text())
         os.kill(pid, 0)
         raise ServiceFailed(

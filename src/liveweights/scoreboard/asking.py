@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter as Counts
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from liveweights.gate.suites.journal import digest
 from liveweights.gate.suites.model import ApiModel
-from liveweights.gate.suites.run import REFUSED, attempt_case, read_cases, seed_for
+from liveweights.gate.suites.run import attempt_case, read_cases, seed_for
 from liveweights.gate.suites.suite import Case, Suite, SuiteError
 from liveweights.meter.money import NANOS
 from liveweights.scoreboard.entrants import Counter, Entrant
-from liveweights.scoreboard.results import Conditions, Result
+from liveweights.scoreboard.results import Conditions, Result, ScoreboardError, find_refusal
 
 Done = Mapping[tuple[str, int], Result]
 Keep = Callable[[int, Result], Awaitable[None]]
@@ -32,6 +33,10 @@ class Entry:
     done: Done
 
 
+UNTOLD = 3
+"""Attempts of a model with a price that may end without it being known of any what it cost."""
+
+
 @dataclass(slots=True)
 class Budget:
     """What may be spent in all, of money (units of the entrants' currency) and time (seconds);
@@ -39,9 +44,38 @@ class Budget:
 
     money: float | None = None
     seconds: float | None = None
-    spent: int = 0
-    """Billionths."""
     began: float = field(default_factory=time.monotonic)
+    _known: int = 0
+    _largest: dict[str, int] = field(default_factory=dict[str, int])
+    _untold: Counts[str] = field(default_factory=Counts[str])
+
+    @property
+    def spent(self) -> int:
+        """Billionths. An attempt that does not say what it cost, as it ran out of time or its
+        answers count no tokens, is taken to have cost the most that one of the same model did."""
+        return self._known + sum(
+            count * self._largest.get(model, 0) for model, count in self._untold.items()
+        )
+
+    def learn(self, model: str, nanos: int | None) -> None:
+        """What an attempt cost that was made before, and is not of this budget."""
+        if nanos is not None:
+            self._largest[model] = max(nanos, self._largest.get(model, 0))
+
+    def add(self, model: str, nanos: int | None) -> None:
+        """What an attempt cost; None where it is not known, of a model that has a price. Raises
+        ScoreboardError where money is bounded and nothing is known of what the model costs."""
+        self.learn(model, nanos)
+        self._known += nanos or 0
+        self._untold[model] += nanos is None
+        untold = 0 if model in self._largest else self._untold[model]
+        if self.money is not None and untold >= UNTOLD:
+            raise ScoreboardError(
+                f"what {model} costs cannot be bounded: {untold} attempts of it ran out of time, or"
+                " their answers did not count tokens, and of none it is known what it cost. Bound"
+                " the time instead (--most-minutes), or allow no more than you can spend with its"
+                " provider"
+            )
 
     @property
     def exhausted(self) -> str | None:
@@ -83,7 +117,8 @@ async def ask(
 ) -> bool:
     """Attempt what is not done, case by case with every entry; whether all of it is done then.
 
-    Raises SuiteError where a model refused every case, and what `attempt_case` raises.
+    Raises SuiteError where a model refused every case, then or before, ScoreboardError where the
+    budget cannot bound the money (`Budget.add`), and what `attempt_case` raises.
     """
     chosen = read_cases(suite, cases)
     todo = list(_todo(suite, chosen, entries))
@@ -98,14 +133,18 @@ async def ask(
             if bound.exhausted:
                 return
             result = await _attempt(suite, case, sample, entry, seed)
-            bound.spent += result.nanos or 0
             await keep(entry.run, result)
-            refusals.get(entry.run, []).append(result.detail)
+            results[entry.run].append(result)
+            if entry.entrant.is_priced:
+                bound.add(entry.entrant.id, result.nanos)
             count += 1
             if progress:
                 progress(count, total)
 
-    refusals: dict[int, list[str]] = {entry.run: [] for entry in entries if not entry.done}
+    results = {entry.run: list(entry.done.values()) for entry in entries}
+    for entry in entries:
+        for result in entry.done.values():
+            bound.learn(entry.entrant.id, result.nanos)
     if progress:
         progress(count, total)
     try:
@@ -115,10 +154,11 @@ async def ask(
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
     for entry in entries:
-        details = refusals.get(entry.run, [])
-        if details and all(detail.startswith(REFUSED) for detail in details):
+        found = results[entry.run]
+        if len(found) == len(chosen) * suite.card.samples and (refusal := find_refusal(found)):
             raise SuiteError(
-                f"the suite {suite.card.name}: {entry.entrant.id} {details[0]}, as every case"
+                f"the suite {suite.card.name}: {entry.entrant.id} {refusal}, as every case; that is"
+                f" no score. `liveweights scoreboard remove {entry.run}` lets it be asked again"
             )
     return count == total
 

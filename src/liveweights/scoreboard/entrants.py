@@ -52,6 +52,12 @@ class Entrant(msgspec.Struct, frozen=True):
     def currency(self) -> str | None:
         return self.pricing.currency if self.pricing and self.pricing.input is not None else None
 
+    @property
+    def is_priced(self) -> bool:
+        """Whether answers cost anything; without prices it is not known to."""
+        pricing = self.pricing
+        return pricing is not None and bool(pricing.input or pricing.output)
+
     def cost(self, prompt: int, completion: int) -> int | None:
         """Billionths of the currency, rounded to the nearest; None where it has no price."""
         pricing = self.pricing
@@ -65,7 +71,8 @@ class Entrant(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Counter:
-    """Tokens of one attempt, over all of its requests; None once an answer did not count them."""
+    """Tokens of one attempt, over all of its requests; None once an answer did not count them, or
+    did not come."""
 
     prompt: int | None = 0
     completion: int | None = 0

@@ -73,7 +73,8 @@ def conditions_for(
 
 
 def _parse_lines(text: str, whole: Exception) -> list[Any]:
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    # Not splitlines(): strings of JSON may hold U+2028 and others that it takes for ends of lines.
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if len(lines) < 2:
         raise ScoreboardError(f"it is no JSON: {whole}") from whole
     values: list[Any] = []

@@ -25,7 +25,7 @@ def parse_instances(text: str) -> tuple[str, ...]:
         case list():
             found = _read(cast(list[Any], value))
         case _:
-            found = _read(_decode(line) for line in map(str.strip, text.splitlines()) if line)
+            found = _read(_decode(line) for line in map(str.strip, text.split("\n")) if line)
     if not found:
         raise ScoreboardError("there are no ids of instances in it")
     return tuple(dict.fromkeys(found))

@@ -71,11 +71,22 @@ def notes(table: Table) -> list[str]:
             f"{noise.model} a second time, with other seeds: {noise.difference.mean:+.3f}{ends},"
             f" {noise.changed:.0%} of the cases ended otherwise."
         )
-    for one in table.open:
+    for one in table.former:
         said.append(
-            f"{one.model} is not ranked: {one.attempts} of {one.planned} attempts are done; the"
-            " same `scoreboard run` goes on."
+            f"{one.model} answers with {one.live} now; the score is of {one.checkpoint}, the last"
+            " that was asked these cases."
         )
+    for one in table.open:
+        if one.refusal and one.attempts == one.planned:
+            said.append(
+                f"{one.model} is not ranked: every case was {one.refusal}; `liveweights scoreboard"
+                f" remove {one.run}` lets it be asked again."
+            )
+        else:
+            said.append(
+                f"{one.model} is not ranked: {one.attempts} of {one.planned} attempts are done; the"
+                " same `scoreboard run` goes on."
+            )
     return said
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
+
+from liveweights.gate.suites.run import REFUSED
 
 OWN = "own"
 """The source of what was asked here."""
@@ -54,8 +56,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt. ``score`` in [0, 1]; ``group`` names what the case depends on; ``seconds`` and
-    tokens are of all that was asked for it; ``nanos`` its price in billionths of the run's
-    currency, None where there is none."""
+    tokens are of all that was asked for it, None where an answer did not count them or was not
+    waited for; ``nanos`` its price in billionths of the run's currency, None where there is none or
+    the tokens are not known."""
 
     case: str
     sample: int = 0
@@ -88,6 +91,22 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_whole(self) -> bool:
-        """Whether every case was attempted as often as it should be."""
+        """Whether every case was attempted as often as it should be, and not every attempt
+        refused: a service that does not take a suite at all says nothing about the model."""
         conditions = self.run.conditions
-        return len(self.results) == conditions.cases * conditions.samples
+        return len(self.results) == conditions.cases * conditions.samples and not self.refusal
+
+    @property
+    def refusal(self) -> str:
+        """What was said of the first attempt where every one was refused, else nothing."""
+        return find_refusal(self.results.values())
+
+
+def find_refusal(results: Iterable[Result]) -> str:
+    """As `Scored.refusal`."""
+    first = ""
+    for result in results:
+        if not result.detail.startswith(REFUSED):
+            return ""
+        first = first or result.detail
+    return first

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 
 import msgspec
 
+from liveweights.gate.suites.run import REFUSED
 from liveweights.scoreboard.results import (
     OWN,
     Conditions,
@@ -48,7 +49,10 @@ with whole as (
         r.max_tokens, r.seed)::text as conditions, avg(s.score) as score
     from score_runs r join score_results s on s.run = r.id
     where r.source = %(own)s and r.repeat = 0 and r.model = any(%(models)s)
-    group by r.id having count(*) = r.cases * r.samples
+        and (r.model <> all(%(local)s) or (r.model, r.checkpoint) in (
+            select * from unnest(%(local)s::text[], %(live)s::text[])))
+    group by r.id
+    having count(*) = r.cases * r.samples and not bool_and(starts_with(s.detail, %(refused)s))
 ), latest as (
     select distinct on (suite, conditions, model) * from whole order by suite, conditions, model,
         id desc
@@ -126,13 +130,29 @@ async def read_scored(conn: Connection, suites: Iterable[str] = ()) -> list[Scor
     ]
 
 
-async def read_standing(conn: Connection, models: Iterable[str]) -> list[StandingScore]:
+async def read_standing(
+    conn: Connection, models: Iterable[str], live: Iterable[tuple[str, str]] = ()
+) -> list[StandingScore]:
     """What each of the models scored on each suite the last time that it was asked here, the mean
-    of a whole run. All scores of a suite are under the same conditions: those under which most of
-    the models were asked, of these the latest."""
-    names = {"own": OWN, "models": list(models)}
+    of a whole run (`Scored.is_whole`). Of a model that ``live`` names with checkpoints only what
+    one of these scored. All scores of a suite are under the same conditions: those under which
+    most of the models were asked, of these the latest."""
+    pairs = list(live)
+    names = {
+        "own": OWN,
+        "models": list(models),
+        "local": [model for model, _ in pairs],
+        "live": [checkpoint for _, checkpoint in pairs],
+        "refused": REFUSED,
+    }
     rows = await (await conn.execute(STANDING, names)).fetchall()
     return [StandingScore(*row) for row in rows]
+
+
+async def read_live(conn: Connection) -> dict[str, str]:
+    """The checkpoint that answers under each alias of everybody's now."""
+    cursor = await conn.execute("select alias, live from standing where tenant is null")
+    return dict(await cursor.fetchall())
 
 
 async def remove_run(conn: Connection, run: int) -> bool:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
 from liveweights.gate.statistics import Difference
 from liveweights.scoreboard.randomisation import randomised_difference
 from liveweights.scoreboard.ranking import Column, Ranking, rank
-from liveweights.scoreboard.results import Conditions, Result, Scored
+from liveweights.scoreboard.results import OWN, Conditions, Result, Scored
+
+NOBODY: Mapping[str, str | None] = MappingProxyType({})
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,11 +42,22 @@ class Noise(msgspec.Struct, frozen=True, kw_only=True):
 
 class Open(msgspec.Struct, frozen=True, kw_only=True):
     """A run that is not whole, and therefore not ranked: whoever looks before the end and stops
-    when it suits sees differences that are not there."""
+    when it suits sees differences that are not there. ``refusal`` is what was said where every
+    attempt so far was refused."""
 
     model: str
+    run: int
     attempts: int
     planned: int
+    refusal: str = ""
+
+
+class Former(msgspec.Struct, frozen=True, kw_only=True):
+    """A model whose score is of another checkpoint than the one that is ``live``."""
+
+    model: str
+    checkpoint: str | None
+    live: str | None
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,17 +69,20 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     costs: tuple[Cost, ...]
     noise: tuple[Noise, ...]
     open: tuple[Open, ...]
+    former: tuple[Former, ...] = ()
 
 
 def make_tables(
     scored: Iterable[Scored],
     models: Sequence[str] = (),
+    live: Mapping[str, str | None] = NOBODY,
     *,
     confidence: float = 0.95,
     power: float = 0.8,
 ) -> list[Table]:
-    """A table for each set of conditions, by suite; of ``models`` only, where some are given. Of a
-    model whose checkpoint has changed since, the last one that was scored."""
+    """A table for each set of conditions, by suite; of ``models`` only, where some are given. Of
+    each model the checkpoint that ``live`` names, as it answers with that now; where that was not
+    scored, or none is named, the last one that was."""
     tables: defaultdict[Conditions, dict[str, list[Scored]]] = defaultdict(dict)
     for one in scored:
         run = one.run
@@ -74,7 +91,13 @@ def make_tables(
         first = msgspec.structs.replace(run.conditions, repeat=0)
         tables[first].setdefault(run.model, []).append(one)
     return [
-        _make(conditions, runs, confidence, power)
+        _make(
+            conditions,
+            {model: _choose(of, model, live) for model, of in runs.items()},
+            live,
+            confidence=confidence,
+            power=power,
+        )
         for conditions, runs in sorted(
             tables.items(), key=lambda item: (item[0].suite, msgspec.structs.astuple(item[0]))
         )
@@ -82,12 +105,16 @@ def make_tables(
 
 
 def _make(
-    conditions: Conditions, runs: Mapping[str, Sequence[Scored]], confidence: float, power: float
+    conditions: Conditions,
+    runs: Mapping[str, Sequence[Scored]],
+    live: Mapping[str, str | None],
+    *,
+    confidence: float,
+    power: float,
 ) -> Table:
-    last = {model: _last(of) for model, of in runs.items()}
     firsts = {
         model: next(one for one in of if one.run.conditions.repeat == 0)
-        for model, of in last.items()
+        for model, of in runs.items()
         if any(one.run.conditions.repeat == 0 for one in of)
     }
     whole = {model: one for model, one in firsts.items() if one.is_whole}
@@ -101,23 +128,31 @@ def _make(
     )
     noise = [
         _noise(model, whole[model], one, confidence)
-        for model, of in last.items()
+        for model, of in runs.items()
         for one in of
         if model in whole and one.run.conditions.repeat and one.is_whole
     ]
     return Table(
         conditions=conditions,
         ranking=ranking,
-        costs=tuple(_cost(model, one) for model, one in firsts.items()),
+        costs=tuple(_cost(model, one) for model, one in firsts.items() if not one.refusal),
         noise=tuple(noise),
         open=tuple(
             Open(
                 model=model,
+                run=one.id,
                 attempts=len(one.results),
                 planned=one.run.conditions.cases * one.run.conditions.samples,
+                refusal=one.refusal,
             )
             for model, one in firsts.items()
             if not one.is_whole
+        ),
+        former=tuple(
+            Former(model=model, checkpoint=one.run.checkpoint, live=live[model])
+            for model, one in whole.items()
+            if conditions.source == OWN
+            and live.get(model, one.run.checkpoint) != one.run.checkpoint
         ),
     )
 
@@ -130,8 +165,10 @@ def means(one: Scored) -> dict[str, float]:
     return {case: sum(of) / len(of) for case, of in scores.items()}
 
 
-def _last(runs: Sequence[Scored]) -> list[Scored]:
-    """Those of the checkpoint that was scored last."""
+def _choose(runs: Sequence[Scored], model: str, live: Mapping[str, str | None]) -> Sequence[Scored]:
+    """Those of the checkpoint that is live, else of the one that was scored last."""
+    if model in live and (own := [one for one in runs if one.run.checkpoint == live[model]]):
+        return own
     newest = max(runs, key=lambda one: (one.created_at, one.id)).run.checkpoint
     return [one for one in runs if one.run.checkpoint == newest]
 

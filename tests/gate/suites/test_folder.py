@@ -28,7 +28,7 @@ CASES += '{"id": "b", "messages": [{"role": "user", "content": "2+3="}], "target
 def write(folder: Path, scorer: str = "number", cases: str = CASES, code: str = "") -> Path:
     folder.mkdir(exist_ok=True)
     (folder / "suite.toml").write_text(CARD.format(scorer=scorer))
-    (folder / "cases.jsonl").write_text(cases)
+    (folder / "cases.jsonl").write_text(cases, encoding="utf-8")
     (folder / "scorer.py").write_text(code)
     return folder
 
@@ -47,6 +47,11 @@ def measure(name: str) -> tuple[list[float], list[float]]:
 
 def test_a_folder_with_a_built_in_scorer(tmp_path: Path) -> None:
     assert measure(str(write(tmp_path / "mine"))) == ([1.0, 0.0], [0.0, 1.0])
+
+
+def test_a_case_may_hold_any_character(tmp_path: Path) -> None:
+    cases = CASES.replace("2+2=", "2\u2028+\x852=")
+    assert measure(str(write(tmp_path / "mine", cases=cases))) == ([1.0, 0.0], [0.0, 1.0])
 
 
 def test_a_folder_with_a_scorer_of_its_own(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -78,3 +79,53 @@ def test_a_busy_service_is_asked_again_and_a_refusal_is_not() -> None:
         return said
 
     assert with_server(serve, ask) == "t"
+
+
+def test_what_may_have_been_computed_is_told_without_tokens() -> None:
+    """Answers that are lost, and none that were refused or never asked for."""
+    told: list[dict[str, Any]] = []
+    answers: list[int] = []
+    over = asyncio.Event()
+
+    async def serve(request: web.Request) -> web.Response:
+        answers.append(len(answers))
+        match answers[-1]:
+            case 0 | 1:
+                return web.Response(status=503)
+            case 2:
+                assert request.transport is not None
+                request.transport.close()
+            case 3:
+                return web.json_response({"choices": [{"text": "t"}], "usage": {"n": 1}})
+            case 4:
+                return web.json_response({"error": {}}, status=400)
+            case _:
+                await over.wait()
+        return web.Response()
+
+    async def ask(model: ApiModel) -> None:
+        heard = replace(model, told=lambda usage: told.append(dict(usage)))
+
+        async def one() -> None:
+            await heard.complete("a", max_tokens=1, temperature=0, seed=0)
+
+        await one()
+        assert told == [{}, {"n": 1}]
+        with pytest.raises(Refused):
+            await one()
+        assert len(told) == 2
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(one(), 0.2)
+        over.set()
+        assert told[2:] == [{}]
+        await away()
+        assert len(told) == 3
+
+    async def away() -> None:
+        async with open_models("http://127.0.0.1:9", ["m"]) as (model,):
+            heard = replace(model, told=lambda usage: told.append(dict(usage)))
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await heard.complete("a", max_tokens=1, temperature=0, seed=0)
+
+    with_server(serve, ask)

@@ -64,7 +64,7 @@ def _find(folder: Path, category: str) -> Path:
 
 
 def _lines(file: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1):
         if line.strip():
             try:
                 yield msgspec.json.decode(line, type=dict[str, Any])

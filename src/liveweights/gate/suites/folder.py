@@ -56,7 +56,7 @@ def open_questions(folder: Path, description: Description) -> Questions:
 def _read_cases(file: Path) -> list[Case]:
     cases: list[Case] = []
     try:
-        lines = file.read_text().splitlines()
+        lines = file.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError as error:
         raise SuiteError(f"there is no {file}") from error
     for number, line in enumerate(lines, 1):

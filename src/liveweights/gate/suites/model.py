@@ -34,7 +34,8 @@ class Refused(RuntimeError):
 @dataclass(frozen=True, slots=True)
 class ApiModel:
     """Asks for ``name``. Answers are not offered for training. ``told`` hears of the ``usage`` of
-    each, as OpenAI counts it.
+    each, as OpenAI counts it; it is empty where an answer did not say, or did not come although it
+    was asked for.
 
     Raises Refused for what asking again would not change, and aiohttp.ClientError or TimeoutError
     where the service stayed away: neither is the model's fault, so neither becomes a score.
@@ -104,18 +105,34 @@ class ApiModel:
                 async with self.session.post(f"{self.url}/v1/{path}", json=body) as response:
                     if response.status == 200:
                         answer = await response.json()
-                        if self.told:
-                            self.told(answer.get("usage") or {})
+                        self._tell(answer.get("usage") or {})
                         return answer["choices"][0]
                     if response.status not in BUSY:
                         why = f"{self.name}: {response.status}: {await response.text()}"
                         raise Refused(why, response.status in UNFIT)
                     response.raise_for_status()
-            except (aiohttp.ClientError, TimeoutError):
+            except asyncio.CancelledError:  # nobody waits for it any longer; it may be computed
+                self._tell({})
+                raise
+            except (aiohttp.ClientError, TimeoutError) as error:
+                if _may_be_computed(error):
+                    self._tell({})
                 if loop.time() > end:
                     raise
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
+
+    def _tell(self, usage: Mapping[str, Any]) -> None:
+        if self.told:
+            self.told(usage)
+
+
+def _may_be_computed(error: Exception) -> bool:
+    """Whether an answer that was lost may have been made: not where the service was not reached, or
+    said that it is busy or away."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        return error.status in (200, 504)
+    return not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
 
 
 @asynccontextmanager

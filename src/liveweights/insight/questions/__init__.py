@@ -85,7 +85,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 class Revenue(msgspec.Struct, frozen=True):
     """What was charged in a bucket of time, what upstreams asked for it, and what is left, in units
-    of ``currency``. None: in another currency."""
+    of ``currency``. None: upstreams asked for it, or for part of it, in another currency."""
 
     at: datetime
     key: str
@@ -268,13 +268,17 @@ async def load(conn: Connection, window: Window) -> list[Load]:
 
 
 async def swaps(conn: Connection, window: Window) -> list[Swap]:
-    """Every change of what the window's alias points at that was made in the window."""
+    """Every change of what the window's alias points at that was made in the window. For a tenant:
+    of everybody's aliases and its own branches."""
     changes = await _ask(conn, "swaps", Swap, window)
     return [swap for swap in changes if window.since <= swap.at < window.until]
 
 
 async def standing(conn: Connection, window: Window) -> list[Standing]:
-    """How each model stands that answered in the window, or was ever judged."""
+    """How each model stands that answered in the window, or was ever judged. It is of all tenants'
+    answers: for one, there is nothing to say."""
+    if window.tenant is not None:
+        return []
     return await _ask(conn, "standing", Standing, window)
 
 

@@ -1,13 +1,14 @@
 -- Which models call tools wrongly, or the same one again and again, and which decline?
 --
 -- An episode loops where a call was made three times or more, or where it was ended at the bound on
--- calls. A chat's answer declines by how it begins; the ends are those of the 0.95 Wilson interval.
+-- calls; tenants name their episodes themselves, so that two may have one of a name. A chat's answer
+-- declines by how it begins; the ends are those of the 0.95 Wilson interval.
 -- https://en.wikipedia.org/wiki/Binomial_proportion_confidence_interval#Wilson_score_interval
 with called as (
     select case %(by)s::text when 'checkpoint' then checkpoint when 'tenant' then tenant
             else alias end as key,
-        episode, served, failed, ended = 'max_tool_calls' as at_bound,
-        count(*) over (partition by episode, server, name, arguments) >= 3 as again
+        (tenant, episode) as episode, served, failed, ended = 'max_tool_calls' as at_bound,
+        count(*) over (partition by tenant, episode, server, name, arguments) >= 3 as again
     from tool_calls
     where created_at >= %(since)s and created_at < %(until)s
         and (%(alias)s::text is null or alias = %(alias)s)
