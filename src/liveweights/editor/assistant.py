@@ -185,7 +185,7 @@ class Assistant:
 
     def _show(self, document: Document, asked: _Asked, offset: int) -> tuple[str, str]:
         tail = document.tail(offset)
-        text, overlap = cut_overlap(asked.answer.text.rstrip(), tail)
+        text, overlap = cut_overlap(asked.answer.text.rstrip(), tail, infill=asked.infill)
         suggestion = Suggestion(
             generation=asked.answer.generation,
             text=text.rstrip(),

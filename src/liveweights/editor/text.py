@@ -12,6 +12,8 @@ from typing import Literal
 Encoding = Literal["utf-8", "utf-16", "utf-32"]
 UNITS = {"utf-8": ("utf-8", 1), "utf-16": ("utf-16-le", 2), "utf-32": ("utf-32-le", 4)}
 """By encoding: the codec, and bytes per unit."""
+CLOSED_BY = {"(": ")", "[": "]", "{": "}", '"': '"', "'": "'", "`": "`"}
+"""By the bracket or quote that opens: what closes it, which editors write by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
