@@ -45,7 +45,10 @@ def make_user() -> str:
 
 
 class Assistant:
-    """For use from one event loop. ``log`` is told once of whatever is wrong; nobody else is."""
+    """For use from one event loop. ``log`` is told once of whatever is wrong; nobody else is.
+
+    What an editor says of a document that is not open is passed over: some give all documents
+    without a name the same one, and open and close it more than once."""
 
     def __init__(self, settings: EditorSettings, log: Callable[[str], None]) -> None:
         self.settings = settings
@@ -81,20 +84,21 @@ class Assistant:
 
     def change(self, uri: str, changes: Sequence[Change], version: int) -> None:
         """What was asked for before is of no use any more."""
-        document = self._documents[uri]
         self._stop_asking(uri)
+        document = self._documents.get(uri)
+        if document is None:
+            return
         document.version = version
-        for change in changes:
-            self._tell(document, document.change(change, self.encoding, monotonic()))
+        self._tell(document, document.change(changes, self.encoding, monotonic()))
 
     def save(self, uri: str) -> None:
-        document = self._documents[uri]
-        self._tell(document, document.save())
+        if (document := self._documents.get(uri)) is not None:
+            self._tell(document, document.save())
 
     def close(self, uri: str) -> None:
         self._stop_asking(uri)
-        document = self._documents.pop(uri)
-        self._tell(document, document.close(monotonic()))
+        if (document := self._documents.pop(uri, None)) is not None:
+            self._tell(document, document.close(monotonic()))
 
     def accept(self, generation: str) -> None:
         for document in self._documents.values():

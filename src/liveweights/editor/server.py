@@ -15,6 +15,7 @@ from pygls.lsp.server import LanguageServer
 
 from liveweights import __version__
 from liveweights.editor.assistant import Assistant
+from liveweights.editor.exclusions import BadPattern, check_patterns
 from liveweights.editor.guard import path_of
 from liveweights.editor.settings import EditorSettings
 from liveweights.editor.text import Change, Place, with_newlines
@@ -41,9 +42,14 @@ def read_settings(given: object, defaults: EditorSettings) -> EditorSettings:
     if not merged["key"]:
         merged["key"] = defaults.key
     try:
-        return msgspec.convert(merged, EditorSettings)
+        settings = msgspec.convert(merged, EditorSettings)
+        check_patterns(settings.exclude)
+    except BadPattern as error:
+        said = f"`exclude` has {str(error)!r}, which no file can match"
+        raise BadSettings(f"liveweights: {said}; the settings before it hold on") from error
     except msgspec.ValidationError as error:
         raise BadSettings(f"liveweights: {error}; the settings before it hold on") from error
+    return settings
 
 
 def make_server(defaults: EditorSettings) -> LanguageServer:
