@@ -116,6 +116,7 @@ class Editor:
 
     def __init__(self, client: LanguageClient, file: Path, text: str) -> None:
         self.client = client
+        self.file = file
         self.uri = file.as_uri()
         self.text = text
         self.cursor = len(text)
@@ -123,6 +124,9 @@ class Editor:
         self.item: types.InlineCompletionItem | None = None
 
     def open(self, language: str = "python") -> None:
+        """The file is written first where it is not there: nothing is sent of what is no file."""
+        if not self.file.exists():
+            self.file.write_text(self.text)
         document = types.TextDocumentItem(self.uri, language, self.version, self.text)
         self.client.text_document_did_open(types.DidOpenTextDocumentParams(document))
 

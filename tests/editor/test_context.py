@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -108,16 +109,57 @@ def test_where_it_is_worth_asking() -> None:
     assert not is_worth_asking("\n\n", 1, infill=True)
 
 
-def test_what_stands_there_already_is_not_shown() -> None:
-    assert cut_overlap("width)", ")") == ("width", ")")
-    assert cut_overlap("width)", "):  ") == ("width", ")")
-    assert cut_overlap("width):", "):") == ("width", "):")
-    assert cut_overlap("width", "") == ("width", "")
-    assert cut_overlap("width", ")") == ("width", "")
+@pytest.mark.parametrize("infill", [False, True])
+@pytest.mark.parametrize(
+    ("answer", "tail", "shown"),
+    [
+        ("width)", ")", "width"),
+        ("width)", "):  ", "width"),
+        ("width):", "):", "width"),
+        ("width, height)", ", height)", "width"),
+        ("len(x))", ")", "len(x)"),
+        ('name"', '"', "name"),
+        ("don't\")", '")', "don't"),
+        ("width", "", "width"),
+        ("width", ")", "width"),
+    ],
+)
+def test_what_stands_there_already_is_not_shown(
+    answer: str, tail: str, shown: str, infill: bool
+) -> None:
+    assert cut_overlap(answer, tail, infill=infill) == (shown, answer[len(shown) :])
 
 
-@given(TEXT, TEXT)
-def test_nothing_of_an_answer_is_lost_in_the_cut(answer: str, tail: str) -> None:
-    shown, overlap = cut_overlap(answer, tail)
+@pytest.mark.parametrize(
+    ("answer", "tail"),
+    [
+        ("len(x)", ")"),
+        ("isValid(x)", ") {"),
+        ('d["k"]', "]"),
+        ('"a"', '"'),
+        ("a, b", ", b)"),
+        ("{}", "}"),
+        ("a + b", " + b"),
+    ],
+)
+def test_a_model_that_knows_the_tail_meant_what_it_wrote(answer: str, tail: str) -> None:
+    assert cut_overlap(answer, tail, infill=True) == (answer, "")
+
+
+@given(
+    st.text(st.sampled_from("ab()[]\"', "), max_size=12),
+    st.text(st.sampled_from("ab()[]\"', "), max_size=12),
+    st.booleans(),
+)
+def test_nothing_of_an_answer_is_lost_in_the_cut(answer: str, tail: str, infill: bool) -> None:
+    shown, overlap = cut_overlap(answer, tail, infill=infill)
     assert shown + overlap == answer
     assert tail.startswith(overlap)
+
+
+@given(st.text(st.sampled_from("ab()[]"), max_size=12), st.text(st.sampled_from("ab()[]")))
+def test_no_bracket_that_the_answer_opens_loses_its_end(answer: str, tail: str) -> None:
+    shown, _ = cut_overlap(answer, tail, infill=True)
+    for opens, closes in ("()", "[]"):
+        left = answer.count(opens) - answer.count(closes)
+        assert shown.count(opens) - shown.count(closes) <= max(0, left)

@@ -19,6 +19,43 @@ def test_lines_with_secrets(line: str) -> None:
     assert has_secret("a = 1\n" + line, "a.py")
 
 
+OPENAI = "sk-aB3dE5fG7hI9jK1lM3nO" + "T3BlbkFJ" + "pQ5rS7tU9vW1xY3zA5bC"
+AWS = "AKIA" + "QYLPMN5HFIQR7XYA"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'client = OpenAI(api_key="{OPENAI}")',
+        f"client = OpenAI(api_key='{OPENAI}",
+        f's3 = boto3.client("s3", aws_access_key_id="{AWS}")',
+        'conn = psycopg2.connect("postgres://admin:Tr0ub4dor9@db.prod/x")',
+        'conn = connect(password="hunter2-and-more")',
+        f'key = os.environ.get("KEY", "{OPENAI}")',
+        'conn = connect("postgres://a:8f14e45f-ceea-467f-a0e6-1a2b3c4d5e6f@db/x")',
+        'password = "8f14e45f-ceea-467f-a0e6-1a2b3c4d5e6f"',
+    ],
+)
+@pytest.mark.parametrize("name", ["a.py", "a.js", "a.go", "a.yaml", "a"])
+def test_a_secret_within_a_call_is_one(line: str, name: str) -> None:
+    assert has_secret(line + "\n", name)
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("password = get_password(user)", "a.py"),
+        ('password = request.form["password"]', "a.py"),
+        ('const password = form.get("password");', "a.js"),
+        ('password := os.Getenv("DB_PASSWORD")', "a.go"),
+        ("password := read(user)", "a.go"),
+        ('request_id = find("8f14e45f-ceea-467f-a0e6-1a2b3c4d5e6f")', "a.py"),
+    ],
+)
+def test_a_call_itself_is_none(line: str, name: str) -> None:
+    assert not has_secret(line + "\n", name)
+
+
 @pytest.mark.parametrize(
     "text", ["", "def area(width, height):\n    return width * height\n", "import os\n\nx = 1\n"]
 )
@@ -78,4 +115,5 @@ def test_nobody_is_asked_whether_it_is_in_use(monkeypatch: pytest.MonkeyPatch) -
 def test_values_without_quotes_are_read_where_files_have_them() -> None:
     assert has_secret("password: hunter2-and-more\n", "a.yaml")
     assert has_secret("password: hunter2-and-more\n", "A.YAML")
+    assert has_secret("password: Tr0ub4dor(3)\n", "a.yaml")
     assert not has_secret("password = request.password\n", "a.py")

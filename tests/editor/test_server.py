@@ -233,7 +233,13 @@ class TestNothingLeaves:
     """Every request that reaches the port is counted."""
 
     def count(
-        self, folder: Path, name: str = "area.py", text: str = BEFORE, **settings: Any
+        self,
+        folder: Path,
+        name: str = "area.py",
+        text: str = BEFORE,
+        *,
+        uri: str = "",
+        **settings: Any,
     ) -> int:
         async def scenario() -> int:
             reached = 0
@@ -247,6 +253,7 @@ class TestNothingLeaves:
             url = f"http://127.0.0.1:{port.sockets[0].getsockname()[1]}"
             async with port, language_server(folder, url=url, **settings) as client:
                 editor = Editor(client, folder / name, text)
+                editor.uri = uri or editor.uri
                 editor.open()
                 assert await editor.ask(invoked=True) == ""
                 editor.type(" 42\n")
@@ -268,6 +275,11 @@ class TestNothingLeaves:
 
     def test_in_another_language(self, tmp_path: Path) -> None:
         assert self.count(tmp_path, languages=["lua"]) == 0
+
+    def test_of_what_was_never_saved(self, tmp_path: Path) -> None:
+        unsaved = (tmp_path / "unsaved.py").as_uri()
+        for uri in ("file://", "untitled:Untitled-1", unsaved):
+            assert self.count(tmp_path, uri=uri) == 0
 
     def test_of_what_git_ignores(self, tmp_path: Path) -> None:
         (tmp_path / ".gitignore").write_text("build/\n")
@@ -357,22 +369,25 @@ def test_what_there_is_to_tell_waits_until_the_service_is_back(
     assert sorted(read_feedback(database_dsn), key=str) == sorted(OTHER, key=str)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"), [({"debounce": -1}, "debounce"), ({"exclude": ["build\\"]}, "exclude")]
+)
 def test_settings_that_are_not_understood_are_told_and_the_former_hold(
-    database_dsn: str, tmp_path: Path
+    database_dsn: str, tmp_path: Path, given: dict[str, Any], said: str
 ) -> None:
     async def scenario() -> list[str]:
         async with (
             serving(database_dsn, [WHOLE]) as (url, _),
             language_server(tmp_path, url=url) as client,
         ):
-            configure(client, {"liveweights": {"debounce": -1}})
+            configure(client, {"liveweights": given})
             editor = Editor(client, tmp_path / "area.py", BEFORE)
             editor.open()
             assert await editor.ask() == WHOLE
             return client.shown
 
     (text,) = asyncio.run(scenario())
-    assert "debounce" in text
+    assert said in text
 
 
 def test_consent_that_is_withdrawn_counts_at_once(database_dsn: str, tmp_path: Path) -> None:

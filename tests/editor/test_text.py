@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.editor.text import Change, Encoding, Place, apply, common, offset_of
+from liveweights.editor.text import Change, Encoding, Place, apply, clean, common, offset_of
 
 TEXT = st.text(st.sampled_from("ab\n(é😀 "), max_size=40)
 
@@ -22,6 +22,15 @@ def test_a_place_behind_its_line_is_the_lines_end() -> None:
 def test_line_ends_of_other_systems_are_newlines() -> None:
     after, edit = apply("ab", Change("\r\nc\r", Place(0, 1), Place(0, 1)))
     assert (after, edit.inserted) == ("a\nc\nb", "\nc\n")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32"])
+def test_half_a_surrogate_is_replaced_and_nothing_behind_it_moves(encoding: Encoding) -> None:
+    units = {"utf-8": 3}.get(encoding, 1)
+    after, _ = apply("ab", Change("\ud83d", Place(0, 1), Place(0, 1)), encoding)
+    assert after == "a\ufffdb"
+    assert offset_of(after, Place(0, 1 + units), encoding) == 2
+    assert clean("\ude00\ud83d😀\r\n") == "\ufffd\ufffd😀\n"
 
 
 @given(TEXT, TEXT)

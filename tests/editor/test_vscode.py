@@ -41,4 +41,5 @@ def test_what_is_declared_as_defaults_is_taken() -> None:
 def test_a_repository_that_is_opened_decides_neither_what_is_sent_nor_where_to() -> None:
     """VS Code takes settings of the scope ``machine`` from the user alone."""
     own = {name for name, setting in read_settings().items() if setting.get("scope") == "machine"}
-    assert own == {"consent", "url", "key", "user", "exclude", "command"}
+    whether = {"consent", "enabled", "training", "languages", "exclude"}
+    assert own == whether | {"url", "key", "user", "model", "command"}

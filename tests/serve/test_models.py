@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from liveweights.serve.api.app import create_app
+from liveweights.serve.api.models import Listing
+from liveweights.serve.api.profile import Profile
+from liveweights.serve.hosted.models import HostedModels
 from liveweights.serve.memory.memory import Memory
 from liveweights.serve.models import Model, Models, make_model
 from liveweights.serve.router import NotReady, Router, UnknownModel
@@ -97,6 +100,21 @@ def test_who_names_no_model_is_told_that_there_are_several(api: Api) -> None:
     answer = api.call("POST", "/infill", {"input_prefix": "a", "input_suffix": "b"})
     assert (answer.status, answer.error()["param"]) == (400, "model")
     assert "code, talk" in answer.error()["message"]
+
+
+def test_nobody_is_told_of_a_model_that_is_not_visible(models: tuple[Model, Model]) -> None:
+    """As /v1/models tells: of those that are, the only one is meant."""
+    both, recorder = Models(*models), MemoryRecorder()
+    hidden = {"talk": Profile(visible=False)}
+    app = create_app(
+        both, recorder, listing=Listing(both, HostedModels(), Terms(), profiles=hidden)
+    )
+    engine: Any = models[0].engine
+    api = Api(engine, recorder, models[0].router, app)
+    assert [m["id"] for m in api.call("GET", "/v1/models").json()["data"]] == ["code"]
+    asked = {"input_prefix": "a", "input_suffix": "b", "n_predict": 8}
+    answer = api.call("POST", "/infill", asked)
+    assert (answer.status, answer.json()["model"]) == (200, "code")
 
 
 def test_a_pin_holds_a_checkpoint_of_one_model(models: tuple[Model, Model]) -> None:

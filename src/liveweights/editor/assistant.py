@@ -29,6 +29,7 @@ from liveweights.editor.text import Change, Encoding, Place, offset_of
 from liveweights.editor.tracker import Suggestion, Verdict
 
 NOTHING = ("", "")
+_ABOUT_SENDING = ("consent", "training", "url", "key", "user", "languages", "exclude")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,10 @@ def make_user() -> str:
 
 
 class Assistant:
-    """For use from one event loop. ``log`` is told once of whatever is wrong; nobody else is."""
+    """For use from one event loop. ``log`` is told once of whatever is wrong; nobody else is.
+
+    What an editor says of a document that is not open is passed over: some give all documents
+    without a name the same one, and open and close it more than once."""
 
     def __init__(self, settings: EditorSettings, log: Callable[[str], None]) -> None:
         self.settings = settings
@@ -62,39 +66,45 @@ class Assistant:
         self._away_until = 0.0
 
     async def configure(self, settings: EditorSettings) -> None:
-        """From now on these settings hold. What was to be asked or told under others, with or
-        without consent, is asked and told no more."""
+        """From now on these settings hold. What was to be asked under others is asked no more, and
+        what was to be told is not told where others said what may be sent, as whom, or to whom."""
         if settings == self.settings:
             return
-        former, self.settings = self._service, settings
-        self._service = Service(settings, user=self._user)
-        self._outbox.clear()
+        former, self.settings = self.settings, settings
+        closing, self._service = self._service, Service(settings, user=self._user)
+        kept = all(getattr(former, name) == getattr(settings, name) for name in _ABOUT_SENDING)
+        if not kept:
+            self._outbox.clear()
         self._logged.clear()
         self._away_until = 0.0
         for uri, document in self._documents.items():
             self._stop_asking(uri)
-            document.tracks.clear()
-        await former.close()
+            if not kept:
+                document.tracks.clear()
+            elif document.tracks:
+                self._tick_later(document)
+        await closing.close()
 
     def open(self, uri: str, language: str, text: str, version: int) -> None:
         self._documents[uri] = Document(uri, language, text, version)
 
     def change(self, uri: str, changes: Sequence[Change], version: int) -> None:
         """What was asked for before is of no use any more."""
-        document = self._documents[uri]
         self._stop_asking(uri)
+        document = self._documents.get(uri)
+        if document is None:
+            return
         document.version = version
-        for change in changes:
-            self._tell(document, document.change(change, self.encoding, monotonic()))
+        self._tell(document, document.change(changes, self.encoding, monotonic()))
 
     def save(self, uri: str) -> None:
-        document = self._documents[uri]
-        self._tell(document, document.save())
+        if (document := self._documents.get(uri)) is not None:
+            self._tell(document, document.save())
 
     def close(self, uri: str) -> None:
         self._stop_asking(uri)
-        document = self._documents.pop(uri)
-        self._tell(document, document.close(monotonic()))
+        if (document := self._documents.pop(uri, None)) is not None:
+            self._tell(document, document.close(monotonic()))
 
     def accept(self, generation: str) -> None:
         for document in self._documents.values():
@@ -185,7 +195,7 @@ class Assistant:
 
     def _show(self, document: Document, asked: _Asked, offset: int) -> tuple[str, str]:
         tail = document.tail(offset)
-        text, overlap = cut_overlap(asked.answer.text.rstrip(), tail)
+        text, overlap = cut_overlap(asked.answer.text.rstrip(), tail, infill=asked.infill)
         suggestion = Suggestion(
             generation=asked.answer.generation,
             text=text.rstrip(),
@@ -204,10 +214,13 @@ class Assistant:
         if not verdicts or self._refuse(document):
             return
         if any(verdict.signal == "accepted" for verdict in verdicts):
-            loop = asyncio.get_running_loop()
-            loop.call_later(self.settings.settle, self._tick, document)
+            self._tick_later(document)
         name = name_of(document.uri, self.folders)
         self._outbox.add([one for one in verdicts if not _has_secret(one, name)])
+
+    def _tick_later(self, document: Document) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(self.settings.settle, self._tick, document)
 
     def _tick(self, document: Document) -> None:
         # A timer may ring a moment before its time by another clock.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from liveweights.editor.secrets import find_end, find_start, has_secret
-from liveweights.editor.text import end_of_line
+from liveweights.editor.text import CLOSED_BY, end_of_line
 
 CHARACTERS = 3
 LINES = 16
@@ -92,14 +92,31 @@ def select(
     return Context(pieces + text[start:offset], text[offset : find_end(text, name, offset, end)])
 
 
-def cut_overlap(answer: str, tail: str) -> tuple[str, str]:
+def cut_overlap(answer: str, tail: str, *, infill: bool) -> tuple[str, str]:
     """What of an answer is shown where ``tail`` stands behind the cursor on its line, and what is
-    not, because it stands there."""
+    not, because it stands there. A model that fills in was told the tail, and has written it again
+    only where that closes what the answer did not open."""
     tail = tail.rstrip()
     for size in range(min(len(answer), len(tail)), 0, -1):
-        if answer.endswith(tail[:size]):
-            return answer[:-size], answer[-size:]
+        shown, overlap = answer[:-size], answer[-size:]
+        if tail.startswith(overlap) and (not infill or _closes_what_stood(shown, overlap)):
+            return shown, overlap
     return answer, ""
+
+
+def _closes_what_stood(shown: str, overlap: str) -> bool:
+    """Whether ``overlap``, behind ``shown``, closes something, and nothing that ``shown`` opens."""
+    closing = False
+    for opens, closes in CLOSED_BY.items():
+        if opens == closes:
+            closed, opened = overlap.count(closes) % 2, shown.count(opens) % 2
+        else:
+            closed = overlap.count(closes) - overlap.count(opens)
+            opened = shown.count(opens) - shown.count(closes)
+        if closed > 0 and opened > 0:
+            return False
+        closing = closing or closed > 0
+    return closing
 
 
 def _window_start(text: str, offset: int, window: int) -> int:

@@ -4,11 +4,12 @@ for the names of sessions."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from liveweights.editor import tracker
-from liveweights.editor.text import Change, Encoding, apply, end_of_line
+from liveweights.editor.text import Change, Edit, Encoding, apply, end_of_line
 from liveweights.editor.tracker import Step, Suggestion, Track, Verdict
 
 MOST_TRACKS = 50
@@ -27,12 +28,20 @@ class Document:
     session: str = field(default_factory=lambda: uuid.uuid4().hex)
     tracks: list[Track] = field(default_factory=list[Track])
 
-    def change(self, change: Change, encoding: Encoding, now: float) -> list[Verdict]:
-        before = self.text
-        self.text, edit = apply(before, change, encoding)
-        if self.text == before:
-            return []
-        return self._each(lambda track: tracker.edited(track, before, self.text, edit, now))
+    def change(self, changes: Sequence[Change], encoding: Encoding, now: float) -> list[Verdict]:
+        """All of ``changes`` are made, one after the other, before what is followed is looked
+        at."""
+        made = list[tuple[str, str, Edit]]()
+        for change in changes:
+            before = self.text
+            self.text, edit = apply(before, change, encoding)
+            if self.text != before:
+                made.append((before, self.text, edit))
+        return [
+            verdict
+            for before, after, edit in made
+            for verdict in self._each(partial(_edited, before, after, edit, now))
+        ]
 
     def ask(self, offset: int, now: float) -> list[Verdict]:
         """The editor asks with the cursor at ``offset``."""
@@ -84,3 +93,7 @@ class Document:
         steps = [act(track) for track in self.tracks]
         self.tracks = [step.track for step in steps if step.track is not None]
         return [verdict for step in steps for verdict in step.verdicts]
+
+
+def _edited(before: str, after: str, edit: Edit, now: float, track: Track) -> Step:
+    return tracker.edited(track, before, after, edit, now)

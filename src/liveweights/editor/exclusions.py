@@ -2,14 +2,52 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePath, PurePosixPath
 
-from pathspec import GitIgnoreSpec, RegexPattern
+from pathspec import GitIgnoreSpec
+from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
 IGNORE = ".gitignore"
+_CLASSES = {
+    "[:alnum:]": "0-9A-Za-z",
+    "[:alpha:]": "A-Za-z",
+    "[:digit:]": "0-9",
+    "[:lower:]": "a-z",
+    "[:upper:]": "A-Z",
+    "[:xdigit:]": "0-9A-Fa-f",
+}
+"""Classes of characters that git knows within brackets and pathspec does not."""
+
+
+class BadPattern(ValueError):
+    """A pattern that no file can match; the message is the pattern."""
+
+
+class _Pattern(GitIgnoreSpecPattern):
+    """One line of a ``.gitignore``. Raises ValueError or re.error for what is no pattern."""
+
+    __slots__ = ()
+
+    def __init__(self, line: str) -> None:
+        for name, letters in _CLASSES.items():
+            line = line.replace(name, letters)
+        super().__init__(line)
+
+
+class _CaselessPattern(_Pattern):
+    """The same, where letters of either case are alike."""
+
+    __slots__ = ()
+
+    def __init__(self, line: str) -> None:
+        super().__init__(line)
+        if self.regex is not None:
+            self.regex = re.compile(self.regex.pattern, re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,30 +59,44 @@ class Ignored:
     lines: tuple[str, ...]
 
 
-def why_excluded(
-    path: PurePath, root: PurePath, ignored: Sequence[Ignored], patterns: Sequence[str]
-) -> str | None:
-    """Why nothing of ``path``, which is below ``root``, may be sent; None if all of it may.
+def check_patterns(patterns: Sequence[str]) -> None:
+    """Raises BadPattern for the first that no file can match, unless it is a comment."""
+    for line in patterns:
+        try:
+            pattern = _CaselessPattern(line)
+        except (ValueError, re.error) as error:
+            raise BadPattern(line) from error
+        if pattern.regex is None and line.strip() and not line.startswith("#"):
+            raise BadPattern(line)
 
-    ``ignored`` are the files above it, from the root on. As in git (gitignore(5)) the last rule
-    that matches decides, deeper files after those above them, and nothing below an ignored folder
-    comes back. ``patterns`` are in the same syntax, and letters of either case are alike in them.
-    They hold from the root on, and from the root of all files on: whoever opens ``~/.ssh`` as a
-    folder has not left it.
+
+def is_named(path: PurePath, root: PurePath | None, patterns: Sequence[str]) -> bool:
+    """Whether ``patterns`` name ``path``. They are as in gitignore(5), and letters of either case
+    are alike in them. Raises ValueError or re.error where ``check_patterns`` raises.
+
+    They hold from ``root`` on, the repository or folder of the editor that holds the file; where
+    there is none, from the root of all files on. Those that end in a slash, which name folders,
+    always hold from there on, too: whoever opens ``~/.ssh`` as a folder has not left it.
     """
+    whole = path.relative_to(path.anchor).as_posix()
+    if root is None:
+        return _caseless(tuple(patterns)).match_file(whole)
+    folders = tuple(line for line in patterns if line.rstrip().endswith("/"))
+    return _caseless(tuple(patterns)).match_file(path.relative_to(root).as_posix()) or _caseless(
+        folders
+    ).match_file(whole)
+
+
+def is_ignored(path: PurePath, root: PurePath, ignored: Sequence[Ignored]) -> bool:
+    """Whether git ignores ``path``, which is below ``root``, by the rules above it, from the root
+    on. As in git (gitignore(5)) the last rule that matches decides, deeper files after those above
+    them, and nothing below an ignored folder comes back."""
     relative = PurePosixPath(path.relative_to(root).as_posix())
-    lowered = _compile(tuple(line.lower() for line in patterns))
-    if lowered.match_file(str(relative).lower()):
-        return "it matches a pattern of `exclude`"
-    if lowered.match_file(path.relative_to(path.anchor).as_posix().lower()):
-        return "a folder above it matches a pattern of `exclude`"
     folders = [f"{folder}/" for folder in reversed(relative.parents) if folder != PurePosixPath()]
-    if any(_is_ignored(place, ignored) for place in (*folders, str(relative))):
-        return f"git ignores it ({IGNORE})"
-    return None
+    return any(_is_place_ignored(place, ignored) for place in (*folders, str(relative)))
 
 
-def _is_ignored(place: str, ignored: Sequence[Ignored]) -> bool:
+def _is_place_ignored(place: str, ignored: Sequence[Ignored]) -> bool:
     decided = False
     for rules in ignored:
         prefix = "" if rules.folder == PurePosixPath() else f"{rules.folder}/"
@@ -58,8 +110,7 @@ def _is_ignored(place: str, ignored: Sequence[Ignored]) -> bool:
 def _decide(lines: tuple[str, ...], place: str) -> bool | None:
     """Whether the last of these rules that is about ``place`` itself ignores it; None where none
     is. A rule about a folder above it says nothing here: that folder is asked about first."""
-    for pattern in reversed(list(_compile(lines).patterns)):
-        assert isinstance(pattern, RegexPattern)
+    for pattern in reversed(_patterns(lines)):
         found = pattern.match_file(place)
         if found is None:
             continue
@@ -71,18 +122,31 @@ def _decide(lines: tuple[str, ...], place: str) -> bool | None:
 
 
 @lru_cache(maxsize=256)
-def _compile(lines: tuple[str, ...]) -> GitIgnoreSpec:
-    return GitIgnoreSpec.from_lines(lines)
+def _patterns(lines: tuple[str, ...]) -> tuple[_Pattern, ...]:
+    return tuple(pattern for line in lines if (pattern := _read_pattern(line)) is not None)
 
 
-def find_root(path: Path, folders: Sequence[Path]) -> Path:
+def _read_pattern(line: str) -> _Pattern | None:
+    """None for what is no pattern, which matches nothing in git either."""
+    try:
+        return _Pattern(line)
+    except (ValueError, re.error):
+        return None
+
+
+@lru_cache(maxsize=16)
+def _caseless(patterns: tuple[str, ...]) -> GitIgnoreSpec:
+    return GitIgnoreSpec.from_lines(patterns, _CaselessPattern, backend="simple")
+
+
+def find_root(path: Path, folders: Sequence[Path]) -> Path | None:
     """The repository that holds ``path``; without one the innermost of the editor's ``folders``
-    that does, or else its own folder."""
+    that does, if any."""
     for folder in path.parents:
         if (folder / ".git").exists():
             return folder
     holding = [folder for folder in folders if folder in path.parents]
-    return max(holding, key=lambda folder: len(folder.parts), default=path.parent)
+    return max(holding, key=lambda folder: len(folder.parts), default=None)
 
 
 def read_ignored(path: Path, root: Path) -> list[Ignored]:
@@ -92,7 +156,7 @@ def read_ignored(path: Path, root: Path) -> list[Ignored]:
 
 
 def _read_ignored(path: Path, root: Path) -> Iterator[Ignored]:
-    own = root / ".git" / "info" / "exclude"
+    own = _git_folder(root) / "info" / "exclude"
     if own.is_file():
         yield Ignored(PurePosixPath(), _lines(own))
     folders = [root / part for part in reversed(path.relative_to(root).parents)]
@@ -103,5 +167,20 @@ def _read_ignored(path: Path, root: Path) -> Iterator[Ignored]:
             )
 
 
+def _git_folder(root: Path) -> Path:
+    """What a repository shares with all its worktrees (gitrepository-layout(5)). In a worktree and
+    in a submodule ``.git`` is a file that says where that is."""
+    git = root / ".git"
+    if git.is_file():
+        git = root / os.fsdecode(git.read_bytes()).removeprefix("gitdir: ").rstrip("\r\n")
+    common = git / "commondir"
+    if common.is_file():
+        git /= os.fsdecode(common.read_bytes()).rstrip("\r\n")
+    return git
+
+
 def _lines(file: Path) -> tuple[str, ...]:
-    return tuple(file.read_text(encoding="utf-8", errors="replace").splitlines())
+    """As git reads them: a line ends with a newline, and a mark of the byte order is none of the
+    first one."""
+    text = file.read_bytes().decode("utf-8-sig", errors="replace")
+    return tuple(line.removesuffix("\r") for line in text.split("\n"))

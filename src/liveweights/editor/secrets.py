@@ -13,6 +13,9 @@ from pathlib import PurePath
 from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
 from detect_secrets.filters import heuristic
 from detect_secrets.plugins.base import BasePlugin
+from detect_secrets.plugins.high_entropy_strings import HighEntropyStringsPlugin
+from detect_secrets.plugins.keyword import KeywordDetector
+from detect_secrets.util.filetype import FileType, determine_file_type
 
 from liveweights.editor.text import end_of_line
 
@@ -85,22 +88,33 @@ def _is_secret_line(line: str, name: str) -> bool:
 def _is_secret(line: str, suffix: str) -> bool:
     if len(line) > LONGEST:
         return True
-    if heuristic.is_indirect_reference(line):
-        return False
     return any(
-        _is_likely(secret.secret_value or "")
+        _is_likely(secret.secret_value or "", plugin, line, suffix)
         for plugin in _plugins()
         for secret in plugin.analyze_line(filename=f"file{suffix}", line=line)
     )
 
 
-def _is_likely(secret: str) -> bool:
+def _is_likely(secret: str, plugin: BasePlugin, line: str, suffix: str) -> bool:
+    """Whether what a plugin found is one by the heuristics that are about such a plugin."""
+    if isinstance(plugin, HighEntropyStringsPlugin) and heuristic.is_potential_uuid(secret):
+        return False
+    if isinstance(plugin, KeywordDetector) and _is_code(secret, line, suffix):
+        return False
     return not (
         heuristic.is_sequential_string(secret)
-        or heuristic.is_potential_uuid(secret)
         or heuristic.is_templated_secret(secret)
         or heuristic.is_not_alphanumeric_string(secret)
     )
+
+
+def _is_code(value: str, line: str, suffix: str) -> bool:
+    """Whether a value is a call or a look-up. Values without quotes are read in Go, where they are
+    code, and in configuration, where they are what they say."""
+    if any(f"{quote}{value}{quote}" in line for quote in QUOTES):
+        return False
+    is_go = determine_file_type(f"file{suffix}") is FileType.GO
+    return is_go and heuristic.is_indirect_reference(line)
 
 
 @lru_cache(maxsize=1)

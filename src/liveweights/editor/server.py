@@ -5,6 +5,7 @@ https://microsoft.github.io/language-server-protocol/specifications/lsp/3.18/spe
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from pygls.lsp.server import LanguageServer
 
 from liveweights import __version__
 from liveweights.editor.assistant import Assistant
+from liveweights.editor.exclusions import BadPattern, check_patterns
 from liveweights.editor.guard import path_of
 from liveweights.editor.settings import EditorSettings
-from liveweights.editor.text import Change, Place, with_newlines
+from liveweights.editor.text import Change, Place, clean
+from liveweights.http.surrogates import without_halves
 
 SECTION = "liveweights"
 ACCEPTED, DISMISSED = "liveweights.accepted", "liveweights.dismissed"
@@ -38,12 +41,18 @@ def read_settings(given: object, defaults: EditorSettings) -> EditorSettings:
     if not isinstance(given, dict):
         raise BadSettings("the settings of liveweights are not a table: send keys and values")
     merged = {**msgspec.to_builtins(defaults), **given}
-    if not merged["key"]:
+    if not str(merged["key"] or "").strip():
         merged["key"] = defaults.key
     try:
-        return msgspec.convert(merged, EditorSettings)
-    except msgspec.ValidationError as error:
+        mended = without_halves(json.dumps(merged).encode())
+        settings = msgspec.json.decode(mended, type=EditorSettings)
+        check_patterns(settings.exclude)
+    except BadPattern as error:
+        said = f"`exclude` has {str(error)!r}, which no file can match"
+        raise BadSettings(f"liveweights: {said}; the settings before it hold on") from error
+    except msgspec.DecodeError as error:
         raise BadSettings(f"liveweights: {error}; the settings before it hold on") from error
+    return settings
 
 
 def make_server(defaults: EditorSettings) -> LanguageServer:
@@ -76,8 +85,8 @@ def make_server(defaults: EditorSettings) -> LanguageServer:
         document = params.text_document
         kind = server.workspace.position_encoding or types.PositionEncodingKind.Utf16
         assistant.encoding = types.PositionEncodingKind(kind).value
-        text = with_newlines(document.text)
-        assistant.open(document.uri, str(document.language_id), text, document.version)
+        language = clean(str(document.language_id))
+        assistant.open(document.uri, language, clean(document.text), document.version)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
     def change_document(params: types.DidChangeTextDocumentParams) -> None:

@@ -101,14 +101,16 @@ class Service:
     async def _call(self, method: str, path: str, body: object) -> bytes:
         headers = {} if self._settings.training else {CONSENT_HEADER: "no"}
         data = None
-        if body is not None:
-            data, headers["content-type"] = msgspec.json.encode(body), "application/json"
         url = self._settings.url.rstrip("/") + path
         try:
+            if body is not None:
+                data, headers["content-type"] = msgspec.json.encode(body), "application/json"
             async with self._open().request(method, url, data=data, headers=headers) as response:
                 raw = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Away(f"{url}: {type(error).__name__}: {error}") from error
+        except ValueError as error:  # of a text without UTF-8, or a header that cannot be
+            raise Refused(f"{url}: it cannot be sent: {error}") from error
         if response.status in (408, 429) or response.status >= 500:
             raise Away(f"{url}: {response.status}: {_said(raw)}")
         if not 200 <= response.status < 300:

@@ -109,3 +109,11 @@ class EditorSettings(
             description="Seconds from an acceptance until it is told what is left of it.",
         ),
     ] = 30.0
+
+    def __post_init__(self) -> None:
+        """White space around a key, such as the end of the line that it was read from, is none of
+        it. Raises ValueError for what no header can carry."""
+        key = self.key.strip()
+        if not (key.isascii() and key.isprintable()):
+            raise ValueError("`key` has characters that are no printable ASCII")
+        msgspec.structs.force_setattr(self, "key", key)

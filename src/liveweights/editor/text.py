@@ -6,12 +6,16 @@ of an encoding that client and server agreed on. Line ends are ``\\n`` here, wha
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 Encoding = Literal["utf-8", "utf-16", "utf-32"]
 UNITS = {"utf-8": ("utf-8", 1), "utf-16": ("utf-16-le", 2), "utf-32": ("utf-32-le", 4)}
 """By encoding: the codec, and bytes per unit."""
+CLOSED_BY = {"(": ")", "[": "]", "{": "}", '"': '"', "'": "'", "`": "`"}
+"""By the bracket or quote that opens: what closes it, which editors write by themselves."""
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +43,10 @@ class Edit:
     inserted: str
 
 
-def with_newlines(text: str) -> str:
-    """The same with every line end as ``\\n``."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+def clean(text: str) -> str:
+    """The same with every line end as ``\\n``, and U+FFFD, which has as many units in every
+    encoding, for each half of a surrogate pair that has no other: UTF-8 has none."""
+    return _HALF.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def offset_of(text: str, place: Place, encoding: Encoding = "utf-16") -> int:
@@ -72,7 +77,7 @@ def apply(text: str, change: Change, encoding: Encoding = "utf-16") -> tuple[str
     start = 0 if change.start is None else offset_of(text, change.start, encoding)
     end = len(text) if change.end is None else offset_of(text, change.end, encoding)
     end = max(start, end)
-    removed, inserted = text[start:end], with_newlines(change.text)
+    removed, inserted = text[start:end], clean(change.text)
     after = text[:start] + inserted + text[end:]
     head = common(removed, inserted)
     removed, inserted = removed[head:], inserted[head:]

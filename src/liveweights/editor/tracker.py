@@ -16,11 +16,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from liveweights.editor.text import Edit, common, end_of_line
+from liveweights.editor.text import CLOSED_BY, Edit, common, end_of_line
 
 Signal = Literal["accepted", "rejected", "edited", "correction"]
 Phase = Literal["offered", "written", "settling"]
-CLOSED_BY = {"(": ")", "[": "]", "{": "}", '"': '"', "'": "'", "`": "`"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

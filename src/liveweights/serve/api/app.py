@@ -148,7 +148,7 @@ def create_app(
     response = ResponseEndpoint(service)
     exposed = MetricsEndpoint(metrics, models, service.slots, recorder)
     routes: Routes = [
-        Route("POST", "/infill", InfillEndpoint(service)),
+        Route("POST", "/infill", InfillEndpoint(service, listing)),
         Route("GET", "/openapi.json", describe_api),
         Route("GET", "/healthz", HealthEndpoint(models, recorder, hosted)),
         Route("GET", "/metrics", for_readers(authenticator, exposed)),

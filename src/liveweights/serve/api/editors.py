@@ -23,6 +23,7 @@ from liveweights.serve.api.answer import Service, answer
 from liveweights.serve.api.caller import Caller
 from liveweights.serve.api.draft import Draft, make_drafts
 from liveweights.serve.api.encoder import Encoder
+from liveweights.serve.api.models import Listing
 from liveweights.serve.api.request import MAX_STOPS, BaseRequest, StopString
 from liveweights.serve.api.unknown import header_of
 from liveweights.serve.models import Model
@@ -144,8 +145,9 @@ def _told(draft: Draft, text: str) -> InfillAnswer:
 
 
 class InfillEndpoint:
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, listing: Listing) -> None:
         self._service = service
+        self._listing = listing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with admitted(self._service, InfillRequest, scope, receive, send) as admission:
@@ -160,7 +162,7 @@ class InfillEndpoint:
             named = header_of(exchange.ignored)
             await reply(exchange.send, 200, msgspec.json.encode(nothing), named)
             return
-        request.model = request.model or self._only_model()
+        request.model = request.model or self._only_model(caller)
         async with pinned(service, request, caller, exchange) as (model, pin):
             length = len(request.before) + len(request.input_suffix)
             await exchange.permit.reserve(model.encoder.fewest(length, BEFORE))
@@ -186,9 +188,9 @@ class InfillEndpoint:
                 stream = bool(request.stream)
                 await answer(service, drafts, InfillShape(), exchange, stream=stream)
 
-    def _only_model(self) -> str:
-        """These editors name none. Raises ApiError 400 where there are several."""
-        names = [route.name for route in self._service.models.routes()]
+    def _only_model(self, caller: Caller) -> str:
+        """These editors name none. Raises ApiError 400 where the caller is told of several."""
+        names = self._listing.local(None if caller.own else caller.tenant)
         if len(names) > 1:
             listed = ", ".join(names[:20])
             raise unsupported("model", f"Several models are served here ({listed}): name one.")

@@ -27,10 +27,12 @@ class Infill:
     middle: int
 
     async def encode(self, encoder: Encoder, before: str, after: str, tenant: str) -> list[int]:
-        """Control tokens in either text are text. Raises ApiError 400 for what cannot fit, 429."""
+        """Control tokens in either text are text; what the tokenizer begins every text with stands
+        first. Raises ApiError 400 for what cannot fit, 429."""
+        begin = encoder.tokenizer.encode("", add_special_tokens=True)
         head = await encoder.encode_text(before, tenant, special=False)
         tail = await encoder.encode_text(after, tenant, special=False, param="suffix")
-        return [self.prefix, *head, self.suffix, *tail, self.middle]
+        return [*begin, self.prefix, *head, self.suffix, *tail, self.middle]
 
 
 def find_infill(tokenizer: Tokenizer) -> Infill | None:

@@ -72,6 +72,11 @@ class Listing:
         hosted = [self._describe_hosted(model, tenant) for model in self._hosted]
         return [one for one in (*local, *hosted) if one.visible or tenant is None]
 
+    def local(self, tenant: str | None = None) -> list[str]:
+        """The names among ``read``'s that are aliases."""
+        names = [route.name for route in self._models.routes()]
+        return [one for one in names if tenant is None or self._is_visible(one)]
+
     def find(self, name: str, tenant: str | None = None) -> ModelObject:
         """An alias, a hosted model, or a resident checkpoint. Raises ApiError 404."""
         if (hosted := self._hosted.get(name)) is not None:
@@ -129,6 +134,9 @@ class Listing:
             **self._known(model.alias, tenant),
         )
 
+    def _is_visible(self, name: str) -> bool:
+        return self._profiles.get(name, UNKNOWN).visible
+
     def _known(self, name: str, tenant: str | None) -> dict[str, Any]:
         profile = self._profiles.get(name, UNKNOWN)
         standing = self._standings.get(name, NOTHING)
@@ -149,7 +157,7 @@ class Listing:
             "verdict": standing.verdict,
             "accept_rate": standing.accept_rate,
             "latency": standing.latency,
-            "visible": profile.visible,
+            "visible": self._is_visible(name),
         }
 
 
