@@ -31,7 +31,7 @@ from liveweights.terms.rows import add_override, read_denials
 from liveweights.terms.rules import Conditions, Rule
 from liveweights.weights.models import find
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(900)
 FAR = {"upstream": "http://127.0.0.1:1/v1"}
 ENGINE = {"kind": "torch", "context_length": 64, "threads": 1, "slots": 2}
 
@@ -48,7 +48,7 @@ class Stage:
         return next((s for s in self.lineup.standings() if s.model == name), None)
 
     async def until(self, name: str, state: str | None, version: int | None = None) -> Standing:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while True:
                 there = self.standing(name)
                 if there is None and state is None:

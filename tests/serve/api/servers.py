@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -73,6 +74,8 @@ def serving_opened(open: Callable[[AsyncExitStack], Awaitable[Any]]) -> Iterator
         try:
             server = made.result()
             try:
+                while not server.started and thread.is_alive():
+                    time.sleep(0.005)
                 yield url
             finally:
                 server.should_exit = True
