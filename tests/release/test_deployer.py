@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from tests.folders import make_folder
 from tests.release.scripted import ScriptedEngine
 
 from liveweights.release import aliases, canaries, moves
@@ -367,11 +369,7 @@ def test_two_instances_are_both_waited_for(circle) -> None:
 
 @pytest.mark.fault
 def test_requests_go_on_while_postgres_is_away(tmp_path_factory: pytest.TempPathFactory) -> None:
-    import shutil
-    import tempfile
-
-    folder = Path(tempfile.mkdtemp(prefix="liveweights-tests-"))
-    folder.chmod(0o711)
+    folder = make_folder()
     server = EmbeddedPostgres(folder / "postgres")
 
     async def go(dsn: str) -> None:
