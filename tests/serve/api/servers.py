@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -17,9 +16,11 @@ from liveweights.serve.api.settings import ApiSettings
 
 @contextmanager
 def listening() -> Iterator[tuple[socket.socket, str]]:
-    """A socket on a free port, and the URL of the API that will answer there."""
+    """A socket on a free port, and the URL of the API that will answer there. Who connects before
+    there is a server waits for it."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
+        sock.listen()
         yield sock, f"http://127.0.0.1:{sock.getsockname()[1]}/v1"
 
 
@@ -74,8 +75,6 @@ def serving_opened(open: Callable[[AsyncExitStack], Awaitable[Any]]) -> Iterator
         try:
             server = made.result()
             try:
-                while not server.started and thread.is_alive():
-                    time.sleep(0.005)
                 yield url
             finally:
                 server.should_exit = True
