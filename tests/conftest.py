@@ -7,8 +7,6 @@ import itertools
 import os
 import shutil
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +14,10 @@ import hypothesis
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
+from tests.folders import make_folder, remove_leftovers
 from tests.timescale.database import forget_database, make_database
 
-from liveweights.store.embedded import EmbeddedPostgres, ServerError
+from liveweights.store.embedded import EmbeddedPostgres
 from liveweights.store.migrate import migrate
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.models import DEFAULT_MODEL, find
@@ -27,7 +26,6 @@ from liveweights.weights.models import DEFAULT_MODEL, find
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.load_profile("here")
 
-PREFIX = "liveweights-tests-"
 # Tests kill processes, not machines: what the kernel has been given is safe without fsync.
 QUICK = {"fsync": "off", "max_connections": "100"}
 
@@ -39,11 +37,9 @@ def postgres() -> Iterator[str]:
     if yours := os.environ.get("LIVEWEIGHTS_TEST_DSN"):
         yield yours
         return
-    _remove_leftovers()
-    # pytest's tmp_path is closed to the user that the server runs as when root runs the tests.
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    remove_leftovers()
+    folder = make_folder()
     server = EmbeddedPostgres(folder / "postgres", settings=QUICK)
-    folder.chmod(0o711)
     try:
         yield server.start()
     finally:
@@ -105,17 +101,6 @@ def model_cache() -> Path:
 def base(model_cache: Path) -> Checkpoint:
     """The packaged model."""
     return find(DEFAULT_MODEL, model_cache)
-
-
-def _remove_leftovers() -> None:
-    """Servers of test sessions that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        try:
-            if time.time() - folder.stat().st_mtime > 600:
-                EmbeddedPostgres(folder / "postgres").destroy()
-                shutil.rmtree(folder, ignore_errors=True)
-        except (ServerError, OSError):
-            continue
 
 
 _SERVERS = {"postgres", "agents_folder", "timescale_dsn"}

@@ -92,13 +92,16 @@ def test_a_program_without_an_end_is_ended(code: str, limits: Limits, told: str)
 
 
 def test_what_was_printed_before_the_time_was_over_is_told(tmp_path: Path) -> None:
-    settings = AgentSettings(python=True, call_seconds=8.0)
+    settings = AgentSettings(python=True, call_seconds=10.0)
     shed = Shed(settings, None, tmp_path)  # type: ignore[arg-type]
-    arguments = '{"code": "print(6 * 7)\\nwhile True: pass"}'
+    arguments = '{"code": "import time; print(6 * 7); time.sleep(900)"}'
 
     async def work() -> Outcome:
         async with opened(), shed.open("python", "acme") as toolset:
-            return await make_call(toolset, "python", arguments, seconds=8.0, characters=1000)
+            assert isinstance(toolset, Python)
+            assert toolset._limits.seconds == share_of(settings.call_seconds)
+            # More time than the call has: a busy machine takes long to end a program, too.
+            return await make_call(toolset, "python", arguments, seconds=120.0, characters=1000)
 
     told = asyncio.run(work())
     assert told.failed

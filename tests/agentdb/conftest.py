@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
-import tempfile
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from tests.folders import make_folder
 
 from liveweights.agentdb import attach
 from liveweights.agentdb.service import Databases
@@ -28,8 +28,7 @@ numbers = itertools.count()
 @contextmanager
 def server_folder() -> Generator[Path]:
     """The folder of a server that is gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="liveweights-tests-"))
-    folder.chmod(0o711)
+    folder = make_folder()
     yield folder / "databases"
     asyncio.run(attach.stop(folder / "databases", SETTINGS, destroy=True))
     shutil.rmtree(folder, ignore_errors=True)

@@ -29,7 +29,7 @@ def test_what_is_running_and_waiting_is_kept(database_dsn: str) -> None:
             await asyncio.sleep(0.1)
             async with pool.connection() as conn:
                 await ensure_ahead(conn)
-            for _ in range(200):
+            for _ in range(3000):
                 await asyncio.sleep(0.02)
                 async with pool.connection() as conn:
                     cursor = await conn.execute(

@@ -7,13 +7,13 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
+from tests.folders import make_folder
 from tests.processes import list_children
 from tests.serve.gateway.stub import Stub, serve_stub
 
@@ -34,8 +34,7 @@ from liveweights.store.embedded import EmbeddedPostgres
 @pytest.mark.fault
 def test_a_database_that_was_told_politely_to_end_is_started_again() -> None:
     """Its clients never leave, so it would let nobody else in for ever."""
-    home = Path(tempfile.mkdtemp(prefix="liveweights-tests-"))
-    home.chmod(0o711)
+    home = make_folder()
     server = EmbeddedPostgres(home / "postgres", settings={"fsync": "off"})
 
     async def scenario() -> None:

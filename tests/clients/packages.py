@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from liveweights.weights.staging import exclusive, staged
+
 PROGRAMS = Path(__file__).parent / "programs"
+SECONDS = 600
+"""For one command that fetches."""
+FETCHES = pytest.mark.timeout(2 * SECONDS + 300)
+"""For tests that fetch packages, or wait until others have, before they begin."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +51,13 @@ class Client:
     def installed(self) -> Path:
         """The folder of its packages, which are fetched if they are not there."""
         folder = self._folder()
-        done = folder / "installed"
-        if not done.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            self._install(folder)
-            done.touch()
+        with exclusive(folder):
+            if not folder.exists():
+                with staged(folder) as place:
+                    made = place / "made"
+                    made.mkdir()
+                    self._install(made)
+                    made.rename(folder)
         return folder
 
     def _folder(self) -> Path:
@@ -59,7 +66,7 @@ class Client:
         kind = (
             "node" if self.is_node else f"python{sys.version_info.major}.{sys.version_info.minor}"
         )
-        return Path(root).expanduser() / "liveweights" / "tests" / f"{kind}-{name}"
+        return Path(root).expanduser() / "liveweights" / "tests" / "clients" / f"{kind}-{name}"
 
     def _install(self, folder: Path) -> None:
         if self.is_node:
@@ -79,7 +86,7 @@ class Client:
 
 
 def run(command: list[str]) -> None:
-    subprocess.run(command, check=True, timeout=600)
+    subprocess.run(command, check=True, timeout=SECONDS)
 
 
 CLIENTS = (
@@ -93,10 +100,10 @@ CLIENTS = (
     Client("LlamaIndex", ("llama-index-llms-openai-like==0.8.1",), "llamaindex_chat.py"),
     Client(
         "Vercel AI SDK",
-        ("ai@7.0.173", "@ai-sdk/openai-compatible@3.0.92", "zod@4"),
+        ("ai@7.0.173", "@ai-sdk/openai-compatible@3.0.92", "zod@4.6.7"),
         "ai_sdk.mjs",
     ),
 )
 CODEX = Client("Codex", ("@openai/codex@0.171.0",))
-OPENAI_NODE = Client("openai (Node)", ("openai@6",))
+OPENAI_NODE = Client("openai (Node)", ("openai@6.49.0",))
 """The last that runs on Node 20."""

@@ -11,13 +11,14 @@ import pytest
 from tests.serve.api.doubles import make_api
 from tests.serve.api.servers import serving
 
-from .packages import CLIENTS, CODEX, OPENAI_NODE, Client
+from .packages import CLIENTS, CODEX, FETCHES, OPENAI_NODE, Client
 
 CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome"}}\n</tool_call>'
 ANSWER = "It is sunny in Rome ☀️."
 PAGE = Path(__file__).parents[2] / "docs" / "connect.md"
 
 
+@FETCHES
 @pytest.mark.parametrize("how", ["whole", "streamed"])
 @pytest.mark.parametrize(
     ("client", "dialect"),
@@ -41,6 +42,7 @@ def test_a_tool_is_called_and_its_answer_is_told(client: Client, dialect: str, h
     assert "sunny in Rome" in second
 
 
+@FETCHES
 def test_the_agents_sdk_runs_as_the_page_says(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (recipe,) = (block for block in blocks if "from agents import" in block)

@@ -11,13 +11,14 @@ import pytest
 from tests.serve.api.doubles import make_api
 from tests.serve.api.servers import serving
 
-from .packages import CODEX
+from .packages import CODEX, FETCHES
 
 RUN = {"name": "exec_command", "arguments": {"cmd": "echo sunny > weather.txt"}}
 SAID = ("Written down ☀️.", f"<tool_call>\n{json.dumps(RUN)}\n</tool_call>")
 
 
 @pytest.mark.slow
+@FETCHES
 def test_a_command_is_run_and_what_came_of_it_is_told(tmp_path: Path) -> None:
     codex = CODEX.installed() / "node_modules" / ".bin" / "codex"
     home, work = tmp_path / "home", tmp_path / "work"

@@ -93,7 +93,7 @@ def serving(dsn: str) -> Iterator[str]:
         thread = threading.Thread(target=lambda: asyncio.run(serve()))
         thread.start()
         try:
-            assert ready.wait(60)
+            assert ready.wait(240)
             yield url.removesuffix("/v1")
         finally:
             loop, server, console = stopping[0]

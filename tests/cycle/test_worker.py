@@ -200,10 +200,12 @@ def test_a_worker_that_is_told_to_end_does_though_a_step_did_not_hear_it(
     database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deaf: list[int] = []
+    taken = asyncio.Event()
 
     async def take(self: steps_module.Steps, cycle: ledger.Cycle) -> ledger.Cycle:
         while True:
             try:
+                taken.set()
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
                 deaf.append(cycle.id)
@@ -217,7 +219,7 @@ def test_a_worker_that_is_told_to_end_does_though_a_step_did_not_hear_it(
         async with product.pool.connection() as conn:
             await ledger.begin(conn, "code", {})
         working = asyncio.create_task(product.worker().run())
-        await asyncio.sleep(0.5)
+        await taken.wait()
         working.cancel()
         async with asyncio.timeout(30):
             with contextlib.suppress(asyncio.CancelledError):

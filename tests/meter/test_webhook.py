@@ -51,7 +51,7 @@ def send(statuses: list[int], **settings: Any) -> list[tuple[dict[str, str], byt
                 clock=lambda: 1000.5,
             )
             webhook.warn(SPENDING)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await last.wait()
             await asyncio.sleep(0.05)
             await webhook.close()

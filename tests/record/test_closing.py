@@ -35,7 +35,9 @@ def test_a_server_that_does_not_answer_does_not_delay_the_end(
                 for n in range(10)  # four of them wait for room
             ]
             reacting = asyncio.create_task(writer.add_feedback(make_feedback("f", "g0")))
-            await asyncio.sleep(0.2)
+            while sum(task.done() for task in adding) < 6:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
             assert sum(task.done() for task in adding) == 6
             began = time.monotonic()
             await writer.__aexit__(None, None, None)
@@ -61,7 +63,7 @@ def test_an_answer_that_is_given_while_the_writer_closes_is_kept(
     async def main() -> None:
         pool = await open_pool(database_dsn)
         spill = Spill(tmp_path)
-        writer = Writer(pool, spill=spill, close_timeout=0.5)
+        writer = Writer(pool, spill=spill, close_timeout=3)
         await writer.__aenter__()
         async with pool.connection() as conn:
             await conn.execute("lock table generations in access exclusive mode")

@@ -8,12 +8,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
+from tests.folders import make_folder
 
 from liveweights.record.writer import Writer
 from liveweights.store.database import open_pool
@@ -47,8 +47,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def server() -> Iterator[EmbeddedPostgres]:
-    folder = Path(tempfile.mkdtemp(prefix="liveweights-tests-"))
-    folder.chmod(0o711)
+    folder = make_folder()
     server = EmbeddedPostgres(folder / "postgres")  # with fsync, as in earnest
     server.start()
     migrate(server.dsn)

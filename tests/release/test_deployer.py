@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from tests.folders import make_folder
 from tests.release.scripted import ScriptedEngine
 
 from liveweights.release import aliases, canaries, moves
@@ -77,7 +79,7 @@ class Circle:
             return pin.checkpoint
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition():
                 await asyncio.sleep(0.01)
 
@@ -224,7 +226,7 @@ def test_a_warm_checkpoint_answers_by_its_id_until_its_time_is_over(circle) -> N
                 assert not (await ready(conn, A)).everywhere
                 await keep_warm(conn, A, 60)
             await c.until(lambda: c.router.ready(A))
-            async with asyncio.timeout(20), c.pool.connection() as conn:
+            async with asyncio.timeout(60), c.pool.connection() as conn:
                 await conn.set_autocommit(True)
                 while not (await ready(conn, A)).everywhere:
                     await asyncio.sleep(0.01)
@@ -234,8 +236,10 @@ def test_a_warm_checkpoint_answers_by_its_id_until_its_time_is_over(circle) -> N
                 await let_go(conn, A)
             await c.until(lambda: c.engine.resident() == {BASE})
             async with c.pool.connection() as conn:
-                await keep_warm(conn, B, 0.4)
+                await keep_warm(conn, B, 60)
             await c.until(lambda: c.router.ready(B))
+            async with c.pool.connection() as conn:
+                await conn.execute("update warm set until = now()")
             await c.until(lambda: c.engine.resident() == {BASE})
 
     circle(test)
@@ -330,7 +334,7 @@ def test_a_restarted_instance_serves_what_the_database_says(circle) -> None:
             )
         async with c.deployer():
             await c.serves(A)
-            async with asyncio.timeout(20), c.pool.connection() as conn:
+            async with asyncio.timeout(60), c.pool.connection() as conn:
                 await conn.set_autocommit(True)
                 while (await ready(conn, C)).ready or not (await ready(conn, A)).ready:
                     await asyncio.sleep(0.01)
@@ -350,7 +354,7 @@ def test_two_instances_are_both_waited_for(circle) -> None:
             other.engine.gate.clear()
             async with c.pool.connection() as conn:
                 await keep_warm(conn, A, 60)
-            async with asyncio.timeout(20), c.pool.connection() as conn:
+            async with asyncio.timeout(60), c.pool.connection() as conn:
                 await conn.set_autocommit(True)
                 while not (where := await ready(conn, A)).ready:
                     await asyncio.sleep(0.01)
@@ -365,11 +369,7 @@ def test_two_instances_are_both_waited_for(circle) -> None:
 
 @pytest.mark.fault
 def test_requests_go_on_while_postgres_is_away(tmp_path_factory: pytest.TempPathFactory) -> None:
-    import shutil
-    import tempfile
-
-    folder = Path(tempfile.mkdtemp(prefix="liveweights-tests-"))
-    folder.chmod(0o711)
+    folder = make_folder()
     server = EmbeddedPostgres(folder / "postgres")
 
     async def go(dsn: str) -> None:

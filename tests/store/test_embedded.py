@@ -6,13 +6,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
+from tests.folders import make_folder
+from tests.processes import is_alive
 
 from liveweights.store import binaries
 from liveweights.store.account import Account, AccountError
@@ -39,8 +40,7 @@ time.sleep(600)
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that the server's user can reach."""
-    path = Path(tempfile.mkdtemp(prefix="liveweights-tests-"))
-    path.chmod(0o711)
+    path = make_folder()
     yield path
     shutil.rmtree(path, ignore_errors=True)
 
@@ -146,8 +146,7 @@ def test_after_a_worker_that_does_not_notice(make: Make) -> None:
     os.kill(pid, signal.SIGKILL)
     server.start()
     assert total(dsn) == 1
-    status = Path(f"/proc/{worker}/status")
-    assert not status.exists() or "State:\tZ" in status.read_text()
+    assert not is_alive(worker)
     conn.close()
 
 

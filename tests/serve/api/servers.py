@@ -16,9 +16,11 @@ from liveweights.serve.api.settings import ApiSettings
 
 @contextmanager
 def listening() -> Iterator[tuple[socket.socket, str]]:
-    """A socket on a free port, and the URL of the API that will answer there."""
+    """A socket on a free port, and the URL of the API that will answer there. Who connects before
+    there is a server waits for it."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
+        sock.listen()
         yield sock, f"http://127.0.0.1:{sock.getsockname()[1]}/v1"
 
 

@@ -135,7 +135,7 @@ def test_a_deadline_in_a_stream_is_an_event_and_what_was_seen_is_recorded() -> N
         steps = asyncio.Semaphore(2)
         api = make_api("hello", pause=steps.acquire)
         body = BODY | {"stream": True}
-        answer = await api.acall("POST", "/v1/completions", body, x_request_timeout="0.2")
+        answer = await api.acall("POST", "/v1/completions", body, x_request_timeout="2")
         assert answer.status == 200
         assert answer.events()[-1]["error"]["code"] == "deadline_exceeded"
         generation = api.recorder.only()

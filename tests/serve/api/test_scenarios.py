@@ -11,7 +11,7 @@ from typing import Any
 
 import openai
 import pytest
-from tests.clients.packages import OPENAI_NODE
+from tests.clients.packages import FETCHES, OPENAI_NODE
 
 from .doubles import MemoryRecorder, make_api
 from .servers import serving
@@ -154,6 +154,7 @@ def test_python_with_three_models(name: str, three: dict[str, tuple[str, MemoryR
         assert {row.alias for row in recorder.generations.values()} == {name}
 
 
+@FETCHES
 @pytest.mark.parametrize("name", NAMES[1:])
 def test_node_with_three_models(
     name: str, three: dict[str, tuple[str, MemoryRecorder]], tmp_path: Path
@@ -185,6 +186,7 @@ def run_node(
     return json.loads(done.stdout)
 
 
+@FETCHES
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[s["name"] for s in SCENARIOS])
 def test_node(scenario: dict[str, Any], node_results: dict[str, list[Any]]) -> None:
     for stream, result in enumerate(node_results[scenario["name"]]):

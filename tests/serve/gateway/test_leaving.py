@@ -25,6 +25,7 @@ from liveweights.record.generation import Generation
 from liveweights.record.writer import Writer
 from liveweights.serve.api.app import make_authenticator, make_limiter
 from liveweights.serve.api.settings import ApiSettings
+from liveweights.serve.gateway.answer import Answer
 from liveweights.serve.gateway.counts import asked_text, count_bytes
 from liveweights.serve.gateway.transcript import LONGEST
 from liveweights.store.database import open_pool
@@ -249,15 +250,24 @@ def test_a_long_one_is_given_up_where_it_takes_too_long(database_dsn: str) -> No
     play(database_dsn, act, stub, abandoned_seconds=0.5)
 
 
-def test_it_is_charged_where_a_stream_was_asked_for(database_dsn: str) -> None:
+def test_it_is_charged_where_a_stream_was_asked_for(
+    database_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And the upstream gave the whole at once."""
-    gate = asyncio.Event()
+    gate, read = asyncio.Event(), asyncio.Event()
+    whole_of = Answer.whole
+
+    async def read_whole(self: Answer, longest: int) -> bytes:
+        read.set()
+        return await whole_of(self, longest)
+
+    monkeypatch.setattr(Answer, "whole", read_whole)
     stub = Stub(answer=whole("Paris."), hold=gate, halfway=True)
 
     async def act(there: Shop) -> None:
         asking = there.ask(stream=True)
         await until(lambda: bool(stub.requests))
-        await asyncio.sleep(0.2)  # until its head is there
+        await read.wait()
         await leave(asking)
         await asyncio.sleep(0.1)
         gate.set()

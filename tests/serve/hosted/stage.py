@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import aiohttp
+import msgspec
 from tests.serve.api.doubles import (
     BASE,
     MemoryRecorder,
@@ -69,7 +70,10 @@ WHOLE = json.dumps(
     indent=1,
 ).encode()
 STREAM = b"".join(streamed())
-TIMEOUT = 0.3
+ENDLESS: tuple[Fault, ...] = ("hangs", "silent", "drips")
+"""Faults that end by the time that an upstream is given, which is short; all others have long."""
+SHORT, LONG = 0.5, 60.0
+"""Seconds."""
 
 
 @dataclass
@@ -85,13 +89,19 @@ class Server:
     gate: asyncio.Event | None = None
     """What the second half of a whole answer waits for."""
     left: bool = False
-    """Whether the other side did not wait for that."""
+    """Whether the other side did not wait for that, or for an answer that never came."""
     port: int = 0
     listening: asyncio.Server | None = None
+    settings: HostedSettings | None = None
+    """Whose upstream it is."""
 
-    async def become(self, fault: Fault) -> None:
-        """From now on. Who is to be ``refused`` finds nobody listening."""
+    async def become(self, fault: Fault, timeout: float | None = None) -> None:
+        """From now on. Who is to be ``refused`` finds nobody listening. ``timeout``: what it is
+        given in seconds; None: as the fault needs."""
         self.fault = fault
+        if self.settings is not None:
+            seconds = timeout or (SHORT if fault in ENDLESS else LONG)
+            msgspec.structs.force_setattr(self.settings, "timeout", seconds)
         if fault == "refused":
             self.close()
         elif self.listening is None:
@@ -131,6 +141,7 @@ class Server:
         chunked = start + b"transfer-encoding: chunked\r\n\r\n"
         if self.fault == "hangs":
             await reader.read()  # until the other side leaves
+            self.left = True
         elif self.fault == "silent":
             writer.write(chunked)
             await writer.drain()
@@ -139,7 +150,7 @@ class Server:
             for byte in chunked:
                 writer.write(bytes([byte]))
                 await writer.drain()
-                await asyncio.sleep(TIMEOUT / 5)
+                await asyncio.sleep(SHORT / 5)
         elif self.fault == "headless":
             writer.write(chunked)
         elif self.fault == "garbage":
@@ -248,16 +259,17 @@ async def staged(
             stack.callback(server.close)
             behind = GatewaySettings(upstream=f"http://127.0.0.1:{server.port}/v1")
             upstream = await stack.enter_async_context(Upstream(behind))
+            server.settings = HostedSettings(
+                alias=name,
+                upstream=behind.upstream,
+                model=f"org/{name}",
+                key_env="",
+                timeout=LONG,
+                fallback=tuple(others),
+                **({} if hosted else more),
+            )
             hosted[name] = Hosted(
-                settings=HostedSettings(
-                    alias=name,
-                    upstream=behind.upstream,
-                    model=f"org/{name}",
-                    key_env="",
-                    timeout=TIMEOUT,
-                    fallback=tuple(others),
-                    **({} if hosted else more),
-                ),
+                settings=server.settings,
                 upstream=upstream,
                 key=key,
                 access=Access(behind, MemoryOwners()) if settings.keys else None,

@@ -30,7 +30,7 @@ from liveweights.terms.current import Terms
 from liveweights.terms.facts import Facts, Origin
 from liveweights.terms.rules import Conditions, Rule
 
-from .stage import KEY, STREAM, WHOLE, Fault, Stage, staged
+from .stage import KEY, LONG, STREAM, WHOLE, Fault, Stage, staged
 
 MINE, OTHER = "mine-0123456789-a", "mine-0123456789-b"
 AWAY: tuple[Fault, ...] = ("refused", "hangs", "silent", "drips", "cut", "headless", "garbage")
@@ -39,7 +39,7 @@ STATUS: dict[Fault, int] = {"busy": 429, "fails": 500}
 
 def play(act: Callable[[Stage], Awaitable[None]], *args: Any, **how: Any) -> None:
     async def run() -> None:
-        async with staged(*args, **how) as stage, asyncio.timeout(30):
+        async with staged(*args, **how) as stage, asyncio.timeout(120):
             await act(stage)
 
     asyncio.run(run())
@@ -206,15 +206,20 @@ def test_faults_in_any_order_lead_to_one_answer_and_one_row() -> None:
         if status == 0:
             assert rows[0].finish_reason == "cancelled"
         for place, other in enumerate("abc"):
-            silent = place >= asked or faults[place] == "refused"
-            assert bool(stage.servers[other].requests) != silent
+            requests = stage.servers[other].requests
+            if place < asked and faults[place] != "refused":
+                async with asyncio.timeout(60):
+                    while not requests:  # it may have been given up before it had read it
+                        await asyncio.sleep(0.01)
+            else:
+                assert not requests
 
     with asyncio.Runner() as runner:
         scenes = [staged(chains), staged(local)]
         stages = [runner.run(scene.__aenter__()) for scene in scenes]
         try:
 
-            @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+            @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
             @given(st.lists(st.sampled_from(FAULTS), min_size=3, max_size=3), st.booleans())
             def any_order(faults: list[Fault], falls_home: bool) -> None:
                 runner.run(check(stages[falls_home], faults, falls_home))
@@ -270,11 +275,13 @@ def test_an_upstream_that_fails_is_left_alone_for_a_while() -> None:
 def test_a_caller_that_leaves_during_the_trial_leaves_it_to_the_next() -> None:
     async def act(stage: Stage) -> None:
         server, breaker = stage.servers["big"], stage.hosted["big"].breaker
-        await server.become("hangs")
+        await server.become("hangs", timeout=LONG)
         breaker.pause, breaker.until = PAUSE, 0.0
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):
-                await stage.ask(stream=True)
+        asking = asyncio.create_task(stage.ask(stream=True))
+        while not server.requests:
+            await asyncio.sleep(0.01)
+        assert breaker.trying
+        asking.cancel()
         while breaker.trying:
             await asyncio.sleep(0.01)
         await server.become("none")
@@ -460,7 +467,7 @@ def test_models_come_and_go_and_who_asked_before_is_answered() -> None:
         stage.models.remove("big")
         assert (await stage.ask())[0].status == 404
         stage.models.put(big)
-        await stage.servers["big"].become("hangs")
+        await stage.servers["big"].become("hangs", timeout=2)
         asking = asyncio.create_task(stage.ask())
         while not stage.servers["big"].requests:
             await asyncio.sleep(0.01)
@@ -594,13 +601,13 @@ def test_an_answer_that_takes_for_ever_ends_at_the_deadline() -> None:
         with pytest.raises(aiohttp.ClientPayloadError):
             await stage.ask(stream=True)
         assert [row.finish_reason for row in stage.recorder.generations.values()][-1] == "cancelled"
-        await stage.servers["big"].become("hangs")
+        await stage.servers["big"].become("hangs", timeout=LONG)
         response, body = await stage.ask(headers={"x-request-timeout": "0.1"})
         assert (response.status, b"deadline_exceeded" in body) == (408, True)
         response, _ = await stage.ask(headers={"x-request-timeout": "soon"})
         assert response.status == 400
 
-    play(act, settings=ApiSettings(deadline_seconds=0.6))
+    play(act, settings=ApiSettings(deadline_seconds=3))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from liveweights.meter.settings import RateLimits
 from liveweights.record.binary import encode
 from liveweights.serve.api.settings import ApiSettings
 
-from .stage import TIMEOUT, Stage
+from .stage import Stage
 from .test_door import play
 
 PRICE = PriceRow(id=1, since=EPOCH, model="big", input=5 * 10**6, output=20 * 10**6, request=9)
@@ -69,7 +69,7 @@ def test_an_answer_that_misses_its_deadline_is_recorded_with_its_cost() -> None:
     async def act(stage: Stage) -> None:
         server = stage.servers["big"]
         gate = server.gate = asyncio.Event()
-        asked = {"max_tokens": 6, "headers": {"x-request-timeout": "0.2"}}
+        asked = {"max_tokens": 6, "headers": {"x-request-timeout": "2"}}
         response, body = await stage.ask(**asked)
         assert (response.status, b"deadline_exceeded" in body) == (408, True)
         assert not stage.recorder.generations
@@ -105,11 +105,13 @@ def test_it_is_given_up_after_a_while() -> None:
 
 def test_nobody_else_is_asked_for_who_has_left() -> None:
     async def act(stage: Stage) -> None:
-        await stage.servers["a"].become("hangs")
+        server = stage.servers["a"]
+        await server.become("hangs", timeout=2)
         asking = asyncio.create_task(stage.ask(model="a"))
-        await until(lambda: stage.servers["a"].requests)
+        await until(lambda: server.requests)
         await leave(asking)
-        await asyncio.sleep(2 * TIMEOUT)
+        await until(lambda: server.left)
+        await asyncio.sleep(0.3)
         assert stage.servers["b"].requests == []
         assert stage.engine.calls == []
         await stage.forget()
