@@ -9,18 +9,24 @@ from dataclasses import dataclass
 
 import msgspec
 
-from liveweights.exposure.facts import Dimension, Served, Traffic
+from liveweights.exposure.facts import Dimension, Key, Served, Traffic
 from liveweights.exposure.shares import with_former
 from liveweights.meter.money import NANOS
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """Checkpoints that were learnt for an alias on one day (UTC)."""
+    """Checkpoints that were learnt for an alias on a ``base`` on one day (UTC), those of tenants'
+    branches among them."""
 
     alias: str
     day: datetime.date
     checkpoints: int
+    base: str | None = None
+
+    @property
+    def key(self) -> Key:
+        return self.alias, self.base
 
 
 class Week(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,19 +53,19 @@ class _Sums:
 
 
 def list_weeks(
-    served: Iterable[Served], traffic: Sequence[Traffic], made: Iterable[Made], by: Dimension
+    served: Iterable[Served], traffic: Sequence[Traffic], made: Sequence[Made], by: Dimension
 ) -> tuple[Week, ...]:
     """A row for each week and value with answers or checkpoints, in order of both."""
-    models = with_former(served, traffic)
+    models = with_former(served, (one.key for one in (*traffic, *made)))
+    own = {key: model.values(by)[0] for key, model in models.items()}
     sums: dict[datetime.date, dict[str, _Sums]] = defaultdict(lambda: defaultdict(_Sums))
     for one in traffic:
-        row = sums[_monday(one.day)][models[one.alias].values(by)[0]]
+        row = sums[_monday(one.day)][own[one.key]]
         row.answers += one.answers
         row.tokens += one.prompt_tokens + one.output_tokens
         row.revenue += one.revenue
     for one in made:
-        if one.alias in models:
-            sums[_monday(one.day)][models[one.alias].values(by)[0]].checkpoints += one.checkpoints
+        sums[_monday(one.day)][own[one.key]].checkpoints += one.checkpoints
     return tuple(
         Week(
             week=week,

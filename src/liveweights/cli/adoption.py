@@ -11,15 +11,15 @@ import typer
 
 from liveweights.access.audit import Event
 from liveweights.adoption.hub import NotCounted, fetch_snapshots
-from liveweights.adoption.own import Week, list_weeks
+from liveweights.adoption.own import Week
 from liveweights.adoption.plot import draw_weeks
 from liveweights.adoption.relative import Relative, list_relative
-from liveweights.adoption.rows import keep_snapshots, read_made, read_snapshots
+from liveweights.adoption.rows import keep_snapshots, read_snapshots
 from liveweights.adoption.snapshots import COLUMNS, Snapshot, SnapshotError, parse_snapshots
-from liveweights.app.serving import list_served, list_tracked
+from liveweights.app.adoption import read_weeks
+from liveweights.app.serving import list_tracked
 from liveweights.catalog.card_files import CatalogueError
 from liveweights.catalog.catalogue import Catalogue
-from liveweights.catalog.library import open_library
 from liveweights.catalog.names import UnknownModel
 from liveweights.cli.context import (
     HOME,
@@ -33,7 +33,6 @@ from liveweights.cli.context import (
     with_all_added,
 )
 from liveweights.cli.output import say, show, show_json
-from liveweights.exposure.read import read_traffic
 from liveweights.insight.window import WindowError, make_window
 from liveweights.store.database import Connection
 
@@ -63,16 +62,9 @@ def own_adoption(
     settings = with_all_added(read_config(config, home), home)
     try:
         window = make_window(since, until, "1d")
-        served = list_served(settings, open_library(home, datetime.now(UTC).date()))
+        weeks = query(settings, home, lambda conn: read_weeks(conn, settings, home, window, by))
     except (WindowError, CatalogueError) as error:
         raise refuse(str(error)) from error
-
-    async def ask(conn: Connection) -> tuple[Week, ...]:
-        traffic = await read_traffic(conn, window.since, window.until)
-        made = await read_made(conn, window.since, window.until)
-        return list_weeks(served, traffic, made, by)
-
-    weeks = query(settings, home, ask)
     if plot:
         try:
             draw_weeks(weeks, "answer_share", plot)

@@ -64,18 +64,20 @@ def make_exposure(
     since: datetime.date,
     until: datetime.date,
     rules: tuple[RuleOnModel, ...] = (),
+    former: Sequence[Served] = (),
 ) -> Exposure:
-    """What depends on whom, how concentrated that is, and which duties apply."""
-    gains = tuple(learnt)
+    """What depends on whom, how concentrated that is, and which duties apply. ``former`` are models
+    that answered on bases that their aliases do not stand on any more."""
+    gains, models = tuple(learnt), [*served, *former]
     return Exposure(
         since=since,
         until=until,
         users_month=figures.users_month,
         revenue_month=figures.revenue_month,
         revenue_year=figures.revenue_year,
-        shares={name: list_shares(served, traffic, gains, name) for name in DIMENSIONS},
+        shares={name: list_shares(models, traffic, gains, name) for name in DIMENSIONS},
         concentration={
-            name: list_concentrations(served, traffic, name)
+            name: list_concentrations(models, traffic, name)
             for name in DIMENSIONS
             if name in CONCENTRATED
         },
