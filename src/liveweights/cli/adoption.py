@@ -33,6 +33,7 @@ from liveweights.cli.context import (
     with_all_added,
 )
 from liveweights.cli.output import say, show, show_json
+from liveweights.exposure.revenue import tell, tell_shares
 from liveweights.insight.window import WindowError, make_window
 from liveweights.store.database import Connection
 
@@ -77,9 +78,10 @@ def own_adoption(
         rows = [
             msgspec.to_builtins(one)
             | {
-                name: f"{getattr(one, name):.1%}"
-                for name in Week.__struct_fields__
-                if "share" in name
+                "answer_share": f"{one.answer_share:.1%}",
+                "token_share": f"{one.token_share:.1%}",
+                "revenue": tell(one.revenue),
+                "revenue_share": tell_shares(one.revenue_share),
             }
             for one in weeks
         ]

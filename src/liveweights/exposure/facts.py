@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from liveweights.catalog.cards import Card
@@ -53,8 +54,7 @@ class Served:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
     """What one tenant had of one alias on one ``base`` (as of ``Served``) on one day (UTC).
-    ``revenue`` is in billionths of the currency of the configured prices; ``accepted`` and
-    ``rejected`` count answers."""
+    ``revenue`` is in billionths of each currency; ``accepted`` and ``rejected`` count answers."""
 
     alias: str
     tenant: str
@@ -62,7 +62,7 @@ class Traffic:
     answers: int
     prompt_tokens: int = 0
     output_tokens: int = 0
-    revenue: int = 0
+    revenue: Mapping[str, int] = field(default_factory=dict[str, int])
     accepted: int = 0
     rejected: int = 0
     base: str | None = None

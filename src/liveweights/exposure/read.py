@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from liveweights.exposure.duties import Figures
 from liveweights.exposure.facts import Learnt, Traffic
-from liveweights.meter.money import NANOS
+from liveweights.exposure.revenue import in_units
+from liveweights.record.archive_rows import read_archives
 from liveweights.store.database import Connection
 
 # Answers with a checkpoint MODEL@import were given elsewhere.
 TRAFFIC = """
 select n.alias, n.tenant, (n.bucket at time zone 'UTC')::date, a.root,
     sum(n.generations)::bigint, sum(n.prompt_tokens)::bigint, sum(n.output_tokens)::bigint,
-    sum(n.cost_nanos)::bigint, sum(n.accepted)::bigint, sum(n.rejected)::bigint
+    sum(n.accepted)::bigint, sum(n.rejected)::bigint
 from counted n left join ancestry a on a.id = n.checkpoint
 where n.width = 1440 and not n.whole and n.bucket >= %(since)s and n.bucket < %(until)s
     and right(n.checkpoint, 7) <> '@import'
@@ -23,9 +25,15 @@ STANDING = """
 select s.alias, a.root from standing s join ancestry a on a.id = s.live where s.tenant is null
 """
 REVENUE = """
-select coalesce(sum(cost_nanos) filter (where bucket >= %(month)s), 0)::bigint,
-    coalesce(sum(cost_nanos), 0)::bigint
-from counted where width = 1440 and whole and bucket >= %(year)s and bucket < %(until)s
+select c.model, c.tenant, (c.at at time zone 'UTC')::date, a.root, c.currency, sum(c.nanos)::bigint
+from charges c left join ancestry a on a.id = c.checkpoint
+where c.at >= %(since)s and c.at < %(until)s and c.nanos <> 0
+group by 1, 2, 3, 4, 5
+"""
+REVENUE_OF_ALL = """
+select currency, coalesce(sum(nanos) filter (where at >= %(month)s), 0)::bigint, sum(nanos)::bigint
+from charges where at >= %(year)s and at < %(until)s and nanos <> 0
+group by 1
 """
 # Answers whose ids tell no day are all under the first one.
 USERS = """
@@ -59,23 +67,30 @@ MONTH, YEAR = timedelta(days=30), timedelta(days=365)
 
 async def read_traffic(conn: Connection, since: datetime, until: datetime) -> tuple[Traffic, ...]:
     """By alias, base, tenant and day; whole days (UTC), of which ``since`` begins one. Imported
-    answers were given elsewhere, and are left out."""
-    rows = await (await conn.execute(TRAFFIC, {"since": since, "until": until})).fetchall()
-    return tuple(
-        Traffic(
+    answers were given elsewhere, and are left out. Revenue is what the ledger has, less what was
+    taken back on that day."""
+    span = {"since": since, "until": until}
+    rows = await (await conn.execute(TRAFFIC, span)).fetchall()
+    traffic = {
+        (alias, tenant, day, base): Traffic(
             alias=alias,
             tenant=tenant,
             day=day,
             answers=answers,
             prompt_tokens=prompt,
             output_tokens=output,
-            revenue=revenue,
             accepted=accepted,
             rejected=rejected,
             base=base,
         )
-        for alias, tenant, day, base, answers, prompt, output, revenue, accepted, rejected in rows
-    )
+        for alias, tenant, day, base, answers, prompt, output, accepted, rejected in rows
+    }
+    for *key, currency, nanos in await (await conn.execute(REVENUE, span)).fetchall():
+        alias, tenant, day, base = key
+        nothing = Traffic(alias=alias, tenant=tenant, day=day, answers=0, base=base)
+        one = traffic.get((alias, tenant, day, base), nothing)
+        traffic[alias, tenant, day, base] = replace(one, revenue={**one.revenue, currency: nanos})
+    return tuple(traffic.values())
 
 
 async def read_standing(conn: Connection) -> dict[str, str]:
@@ -84,14 +99,22 @@ async def read_standing(conn: Connection) -> dict[str, str]:
 
 
 async def read_figures(conn: Connection, until: datetime) -> Figures:
-    """Users and revenue before ``until``."""
-    span = {"month": until - MONTH, "year": until - YEAR, "until": until}
+    """Users and revenue before ``until``. Users are counted on days whose rows are in Postgres."""
+    month = until - MONTH
+    span = {"month": month, "year": until - YEAR, "until": until}
     users = await (await conn.execute(USERS, span)).fetchone()
-    revenue = await (await conn.execute(REVENUE, span)).fetchone()
     assert users is not None
-    assert revenue is not None
+    away = [
+        one
+        for one in await read_archives(conn)
+        if one.is_away and month.date() <= one.day < until.date()
+    ]
+    revenue = await (await conn.execute(REVENUE_OF_ALL, span)).fetchall()
     return Figures(
-        users_month=users[0], revenue_month=revenue[0] / NANOS, revenue_year=revenue[1] / NANOS
+        users_month=users[0],
+        users_days=MONTH.days - len(away),
+        revenue_month=in_units({currency: nanos for currency, nanos, _ in revenue}),
+        revenue_year=in_units({currency: nanos for currency, _, nanos in revenue}),
     )
 
 

@@ -14,6 +14,7 @@ from liveweights.exposure.facts import DIMENSIONS, Learnt, Served, Traffic
 from liveweights.exposure.losses import Loss
 from liveweights.exposure.options import Substitute
 from liveweights.exposure.proportions import Rate
+from liveweights.exposure.revenue import Amounts, tell, tell_shares
 from liveweights.exposure.shares import Concentration, Share, list_concentrations, list_shares
 from liveweights.terminal import clean
 
@@ -38,14 +39,16 @@ class RuleOnModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Exposure(msgspec.Struct, frozen=True, kw_only=True):
-    """From the day ``since`` to the day ``until``, both included (UTC). ``losses`` are of what was
-    imagined to be ``without``."""
+    """From the day ``since`` to the day ``until``, both included (UTC). The users of the month were
+    counted on ``users_days`` of its 30 days. ``losses`` are of what was imagined to be
+    ``without``."""
 
     since: datetime.date
     until: datetime.date
     users_month: int
-    revenue_month: float
-    revenue_year: float
+    users_days: int
+    revenue_month: Amounts
+    revenue_year: Amounts
     shares: dict[str, tuple[Share, ...]]
     concentration: dict[str, tuple[Concentration, ...]]
     duties: tuple[DutyStanding, ...]
@@ -73,6 +76,7 @@ def make_exposure(
         since=since,
         until=until,
         users_month=figures.users_month,
+        users_days=figures.users_days,
         revenue_month=figures.revenue_month,
         revenue_year=figures.revenue_year,
         shares={name: list_shares(models, traffic, gains, name) for name in DIMENSIONS},
@@ -152,7 +156,7 @@ def _share(one: Share) -> tuple[str, ...]:
         one.value,
         ", ".join(one.aliases),
         f"{one.answers:,} ({one.answer_share:.1%})",
-        f"{one.revenue:,.2f} ({one.revenue_share:.1%})",
+        f"{tell(one.revenue)} ({tell_shares(one.revenue_share)})",
         f"{len(one.tenants)}",
         f"{one.promoted}",
         f"{one.gain:+.4f}",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from liveweights.exposure.facts import Dimension, Key, Learnt, Served, Traffic
-from liveweights.meter.money import NANOS
+from liveweights.exposure.revenue import Amounts, Nanos, add, in_units, shares_of
 from liveweights.terms.facts import unknown_facts
 
 
@@ -27,10 +27,10 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     tenants: tuple[str, ...]
     answers: int
     tokens: int
-    revenue: float
+    revenue: Amounts
     answer_share: float
     token_share: float
-    revenue_share: float
+    revenue_share: Amounts
     promoted: int
     gain: float
 
@@ -104,7 +104,7 @@ class _Sums:
     tenants: set[str] = field(default_factory=set[str])
     answers: int = 0
     tokens: int = 0
-    revenue: int = 0
+    revenue: Nanos = field(default_factory=dict[str, int])
     promoted: int = 0
     gain: float = 0.0
 
@@ -112,7 +112,7 @@ class _Sums:
         self.tenants.add(one.tenant)
         self.answers += one.answers
         self.tokens += one.prompt_tokens + one.output_tokens
-        self.revenue += one.revenue
+        add(self.revenue, one.revenue)
 
 
 def _share(value: str, own: _Sums, whole: _Sums) -> Share:
@@ -122,10 +122,10 @@ def _share(value: str, own: _Sums, whole: _Sums) -> Share:
         tenants=tuple(sorted(own.tenants)),
         answers=own.answers,
         tokens=own.tokens,
-        revenue=own.revenue / NANOS,
+        revenue=in_units(own.revenue),
         answer_share=_part(own.answers, whole.answers),
         token_share=_part(own.tokens, whole.tokens),
-        revenue_share=_part(own.revenue, whole.revenue),
+        revenue_share=shares_of(own.revenue, whole.revenue),
         promoted=own.promoted,
         gain=own.gain,
     )
