@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,12 +11,13 @@ import msgspec
 import typer
 
 from liveweights.access.audit import Event
+from liveweights.access.commands import note
 from liveweights.adoption.hub import NotCounted, fetch_snapshots
 from liveweights.adoption.own import Week
 from liveweights.adoption.plot import draw_weeks
 from liveweights.adoption.relative import Relative, list_relative
 from liveweights.adoption.rows import keep_snapshots, read_snapshots
-from liveweights.adoption.snapshots import COLUMNS, Snapshot, SnapshotError, parse_snapshots
+from liveweights.adoption.snapshots import COLUMNS, SnapshotError, parse_snapshots
 from liveweights.app.adoption import read_weeks
 from liveweights.app.serving import list_tracked
 from liveweights.catalog.card_files import CatalogueError
@@ -31,8 +33,10 @@ from liveweights.cli.context import (
     read_config,
     refuse,
     with_all_added,
+    write,
 )
 from liveweights.cli.output import say, show, show_json
+from liveweights.config import Config
 from liveweights.exposure.revenue import tell, tell_shares
 from liveweights.insight.window import WindowError, make_window
 from liveweights.store.database import Connection
@@ -104,39 +108,53 @@ def import_figures(
     config: Settings = None,
 ) -> None:
     """Keep published counts of downloads and derivatives, each with its day and source. The same
-    again replaces what that source said of that day. Exit code 1: some could not be had."""
+    again replaces what that source said of that day. Those of the hub are kept as they come. Exit
+    code 1: some could not be had."""
     settings = read_config(config, home)
-    failed: list[str] = []
+    if source == HUB:
+        _import_counts(settings, home, model)
+        return
+    if model:
+        raise refuse("--model is for `hub`; a file has its models in its lines")
     try:
-        if source == HUB:
-            known = Catalogue(home)
-            names = [known.find(one).hub_id for one in model] if model else list(known.cards)
-            counted: list[Snapshot] = []
-            for one in fetch_snapshots(names, datetime.now(UTC).date()):
-                if isinstance(one, NotCounted):
-                    failed.append(str(one))
-                else:
-                    counted.append(one)
-        elif model:
-            raise refuse("--model is for `hub`; a file has its models in its lines")
-        else:
-            with Path(source).open(encoding="utf-8", newline="") as file:
-                counted = parse_snapshots(file)
+        # Spreadsheets begin a file with a byte-order mark.
+        with Path(source).open(encoding="utf-8-sig", newline="") as file:
+            counted = parse_snapshots(file)
     except (OSError, UnicodeDecodeError, SnapshotError) as error:
         raise refuse(f"{source}: {error}") from error
-    except (CatalogueError, UnknownModel) as error:
-        raise refuse(str(error)) from error
 
     async def keep(conn: Connection) -> tuple[int, Event]:
         count = await keep_snapshots(conn, counted)
-        return count, Event(
-            "import figures", Path(source).name, {"figures": count, "models": model}
-        )
+        return count, Event("import figures", Path(source).name, {"figures": count})
 
     count = change(settings, home, keep) if counted else 0
-    for fault in failed:
-        say(fault, fg="yellow", err=True)
     say(f"{count} figures kept")
+
+
+def _import_counts(settings: Config, home: Path, model: list[str] | None) -> None:
+    try:
+        known = Catalogue(home)
+        names = [known.find(one).hub_id for one in model] if model else list(known.cards)
+    except (CatalogueError, UnknownModel) as error:
+        raise refuse(str(error)) from error
+    counts = fetch_snapshots(names, datetime.now(UTC).date())
+
+    async def keep(conn: Connection) -> tuple[int, int]:
+        kept = failed = 0
+        while (one := await asyncio.to_thread(next, counts, None)) is not None:
+            if isinstance(one, NotCounted):
+                failed += 1
+                say(str(one), fg="yellow", err=True)
+                continue
+            # A transaction each: what is told is kept, whatever comes of the others.
+            if not kept:
+                await note(conn, Event("import figures", HUB, {"models": model}))
+            kept += await keep_snapshots(conn, [one])
+            await conn.commit()
+        return kept, failed
+
+    kept, failed = write(settings, home, keep)
+    say(f"{kept} figures kept")
     if failed:
         raise typer.Exit(1)
 
