@@ -35,8 +35,8 @@ def make_sources(now: Callable[[], Config], home: Path) -> Sources:
     async def tracked() -> list[Tracked]:
         return await asyncio.to_thread(list_tracked, Catalogue(home))
 
-    async def known() -> Known:
-        return await asyncio.to_thread(know_service, now(), home)
+    async def known(conn: Connection) -> Known:
+        return await know_service(conn, now(), home)
 
     return Sources(
         read_exposure=exposure, read_weeks=weeks, list_tracked=tracked, know_service=known

@@ -27,4 +27,4 @@ class Sources:
     read_exposure: ReadExposure
     read_weeks: ReadWeeks
     list_tracked: Callable[[], Awaitable[list[Tracked]]]
-    know_service: Callable[[], Awaitable[Known]]
+    know_service: Callable[[Connection], Awaitable[Known]]
