@@ -28,11 +28,15 @@ def test_weeks_are_what_a_plain_count_gives(rows: list[Traffic]) -> None:
         own = [x for x in rows if COUNTRIES[x.alias] == one.value and one.week <= x.day <= last]
         assert one.answers == sum(x.answers for x in own)
         assert one.tokens == sum(x.prompt_tokens + x.output_tokens for x in own)
-        assert one.revenue == pytest.approx(sum(x.revenue for x in own) / 1e9)
+        for currency in ("EUR", "USD"):
+            revenue = sum(x.revenue.get(currency, 0) for x in own) / 1e9
+            assert one.revenue.get(currency, 0) == pytest.approx(revenue)
     for _, group in groupby(weeks, key=lambda one: one.week):
         values = list(group)
         whole = sum(one.answers for one in values)
         assert sum(one.answer_share for one in values) == pytest.approx(1 if whole else 0)
+        for currency in values[0].revenue_share:
+            assert sum(one.revenue_share[currency] for one in values) == pytest.approx(1)
 
 
 def test_checkpoints_count_for_whose_base_they_stand_on() -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+import psycopg
 import pytest
 
 from liveweights.app.bills import know_service
 from liveweights.app.cards import find_card, find_listed
 from liveweights.app.profiles import read_known
 from liveweights.app.serving import list_served
+from liveweights.bom.read import Known
 from liveweights.catalog.card_files import FOLDER, CatalogueError
 from liveweights.catalog.library import open_library
 from liveweights.catalog.prices import FILE, ListedPrice, PriceList, Provider, encode_prices
@@ -69,6 +72,11 @@ def settings(home: Path) -> Config:
     return msgspec.convert({"models": models, "cache": str(home / "cache")}, Config)
 
 
+async def bill(config: Config, home: Path, dsn: str) -> Known:
+    async with await psycopg.AsyncConnection.connect(dsn) as conn:
+        return await know_service(conn, config, home)
+
+
 CARDS = {
     "files": "us/mine",
     "name": "HuggingFaceTB/SmolLM2-135M-Instruct",
@@ -78,13 +86,13 @@ CARDS = {
 }
 
 
-def test_a_models_card_is_the_same_for_all_that_ask(home: Path) -> None:
+def test_a_models_card_is_the_same_for_all_that_ask(home: Path, database_dsn: str) -> None:
     config, library = settings(home), open_library(home, datetime.now(UTC).date())
     known = {name: one.profile.base for name, one in read_known(config, home).items()}
     served = {one.alias: one.card and one.card.hub_id for one in list_served(config, library)}
     billed = {
         one.alias: one.origin and one.origin.card.hub_id
-        for one in know_service(config, home).hosted
+        for one in asyncio.run(bill(config, home, database_dsn)).hosted
     }
     assert known == served == CARDS
     assert billed == {name: CARDS[name] for name in ("sold", "called", "nobody")}

@@ -20,6 +20,7 @@ from liveweights.app.place import Place
 from liveweights.app.seat import Seat
 from liveweights.app.terms import Lookout, make_terms
 from liveweights.catalog.card import read_card
+from liveweights.catalog.card_files import FOLDER
 from liveweights.config import Config
 from liveweights.engines.protocol import Sampling
 from liveweights.model_table import ModelTable
@@ -314,3 +315,23 @@ def test_a_budget_lets_models_take_turns(database_dsn: str, tmp_path: Path, base
     memory = {"memory_gib": 1.5 * size / 2**30}
     table = {"base": str(base), "learn": False}
     run(database_dsn, tmp_path, {**memory, "a": table, "b": table}, test)
+
+
+def test_what_could_not_be_read_is_read_at_the_next_look(database_dsn: str, tmp_path: Path) -> None:
+    own = tmp_path / FOLDER / "own.toml"
+    own.parent.mkdir()
+
+    async def test(stage: Stage) -> None:
+        await stage.change(lambda conn: rows.add(conn, "big", FAR))
+        await stage.until("big", "hosted", 1)
+        assert stage.lookout.profiles["far"].base is None
+        own.write_text("[[models]")
+        await stage.change(lambda conn: rows.remove(conn, "big"))
+        await stage.until("big", None)
+        await stage.lineup.step()
+        assert stage.lookout.profiles["far"].base is None
+        own.write_text('[[models]]\nhub_id = "org/far"\nname = "Far"\n')
+        await stage.lineup.step()
+        assert stage.lookout.profiles["far"].base == "org/far"
+
+    run(database_dsn, tmp_path, {"far": {**FAR, "upstream_model": "org/far"}}, test)

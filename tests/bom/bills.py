@@ -68,7 +68,6 @@ def make_models() -> dict[str, Model]:
             "origin": "hf://Qwen/Qwen3-8B@" + "d" * 40,
         },
         origin=make_origin("Qwen/Qwen3-8B"),
-        signed=False,
     )
     adapters = {
         id: Model(
@@ -79,7 +78,6 @@ def make_models() -> dict[str, Model]:
             parent=parent,
             files={"adapter_model.safetensors": f"{cycle}" * 64, "adapter_config.json": "e" * 64},
             card={"code": "0.1.0"},
-            signed=True,
             window=make_window(cycle),
             outcome="promoted",
             verdict="PASS",

@@ -74,9 +74,10 @@ def test_another_fact_makes_another_serial_number() -> None:
 
 def test_it_tells_the_whole_pedigree() -> None:
     made = component(document(), TWO)
-    assert made["pedigree"]["notes"] == f"{TWO} from {ONE} from {BASE}"
     for young, old in ((TWO, ONE), (ONE, BASE)):
-        (ancestor,) = component(document(), young)["pedigree"]["ancestors"]
+        pedigree = component(document(), young)["pedigree"]
+        assert pedigree["notes"] == f"{young} from {old}"
+        (ancestor,) = pedigree["ancestors"]
         assert ancestor["version"] == old.rpartition("@")[2]
     assert [one["id"] for one in (lic["license"] for lic in made["licenses"])] == ["Apache-2.0"]
     assert {one["bom-ref"] for one in list_models(document())} == {BASE, ONE, TWO}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,14 @@ from tests.record.rows import make_feedback, make_generation
 from tests.record.test_window import claim, record
 from typer.testing import CliRunner, Result
 
+from liveweights.app.sources import make_sources
+from liveweights.bom.document import write_document
+from liveweights.bom.read import read_bill
 from liveweights.cli import app
+from liveweights.cli.context import read_config
 from liveweights.config import DATABASE_URL
 from liveweights.record.forget import forget
-from liveweights.weights.signing import make_keys
+from liveweights.weights.signing import SIGNATURE, make_keys
 
 pytest.importorskip("cyclonedx", reason="pip install 'liveweights[bom]'")
 
@@ -40,6 +45,25 @@ upstream_model = "Kimi-K2.5"
 [bom]
 author = "Acme"
 """
+
+
+DENYING = (
+    SETTINGS
+    + """
+[models.denied]
+base = "hf://openai/gpt-oss-20b"
+
+[models.closed]
+upstream = "https://upstream.example/v1"
+upstream_model = "openai/gpt-oss-20b"
+
+[[terms]]
+name = "no-openai"
+on = { maker = ["OpenAI"] }
+then = "deny"
+reason = "for the test"
+"""
+)
 
 
 def run(*words: str) -> Result:
@@ -103,6 +127,7 @@ def test_a_bill_is_made_checked_proved_and_found_out(
     made = json.loads(printed.stdout)
     assert component(made, BASE)["manufacturer"]["name"] == "Alibaba (Qwen)"
     assert component(made, LEARNT)["pedigree"]["notes"] == f"{LEARNT} from {BASE}"
+    assert "signed" not in printed.stdout
     assert made["metadata"]["timestamp"].startswith("2026-11-02")
 
     assert run("bom", LEARNT, "--to", str(folder), *options).exit_code == 0
@@ -168,6 +193,66 @@ def test_an_alias_and_the_service(service: tuple[list[str], str]) -> None:
     assert "set `hardware` in [bom]" in shown.stdout
     listed = json.loads(run("bom", "live", "--elements", "--json", *options).stdout)
     assert len(listed) == 50
+
+
+def test_the_whole_service_is_what_answers_in_it(service: tuple[list[str], str]) -> None:
+    options, dsn = service
+    with psycopg.connect(dsn) as conn:
+        conn.execute(
+            "insert into checkpoints (id, kind, folder, card) values ('old@2', 'base', '/', '{}')"
+        )
+        conn.execute(
+            "insert into aliases (name, live, model, tenant) values"
+            " ('gone', 'old@2', null, null), ('denied', 'old@2', null, null),"
+            " ('live:acme', %s, 'live', 'acme'), ('denied:acme', 'old@2', 'denied', 'acme')",
+            (LEARNT,),
+        )
+    Path(options[-1]).write_text(DENYING)
+    whole = json.loads(run("bom", "--all", *options).stdout)
+    told = {one["name"] for one in whole["metadata"]["component"]["properties"]}
+    assert {one for one in told if one.startswith("liveweights:alias:")} == {
+        "liveweights:alias:live:live",
+        "liveweights:alias:live:acme:live",
+    }
+    assert "old@2" not in json.dumps(whole)
+    assert [one["name"] for one in whole["services"]] == ["big"]
+    assert run("bom", "gone", *options).exit_code == 0  # what it was is still in the record
+    with psycopg.connect(dsn) as conn:
+        assert conn.execute("select count(*) from terms_denials").fetchone() == (0,)
+
+    async def ask() -> bytes:
+        """As the console does."""
+        settings = read_config(Path(options[-1]), Path(options[1]))
+        sources = make_sources(lambda: settings, Path(options[1]))
+        async with await psycopg.AsyncConnection.connect(dsn) as conn:
+            return write_document(await read_bill(conn, "", await sources.know_service(conn)))
+
+    assert json.loads(asyncio.run(ask())) == whole
+
+
+@pytest.mark.parametrize("subject", ["big", "live", LEARNT])
+def test_a_bill_holds_on_another_day_and_machine_and_once_files_are_gone(
+    service: tuple[list[str], str], tmp_path: Path, subject: str
+) -> None:
+    options, dsn = service
+    folder = tmp_path / "bill"
+    assert run("bom", subject, "--to", str(folder), *options).exit_code == 0
+    here = tmp_path / "checkpoint"
+    here.mkdir()
+    (here / SIGNATURE).write_text("{}")
+    with psycopg.connect(dsn) as conn:
+        conn.execute("update checkpoints set folder = %s", (str(here),))
+    signed = run("verify-bom", str(folder), "--record", *options)
+    assert signed.exit_code == 0, signed.output
+    with psycopg.connect(dsn) as conn:
+        conn.execute("update checkpoints set pruned_at = now()")
+        begun = conn.execute("select min(applied_at) from migrations").fetchone()
+    assert begun is not None
+    pruned = run("verify-bom", str(folder), "--record", *options)
+    assert pruned.exit_code == 0, pruned.output
+    if subject == "big":
+        made = json.loads((folder / "bom.cdx.json").read_text())
+        assert datetime.fromisoformat(made["metadata"]["timestamp"]) == begun[0]
 
 
 def test_what_cannot_be_billed_says_why(service: tuple[list[str], str], tmp_path: Path) -> None:

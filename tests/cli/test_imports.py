@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from tests.serve.gateway.test_logs import chat
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from liveweights.cli import app
 
@@ -38,6 +38,43 @@ def test_logs_are_recorded_and_counted(
     with psycopg.connect(database_dsn) as conn:
         rows = conn.execute("select distinct alias, tenant from generations").fetchall()
     assert rows == [("support", "team-b")]
+
+
+def test_a_branch_is_its_models_and_its_tenants_and_an_unknown_name_is_warned_of(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIVEWEIGHTS_DATABASE_URL", database_dsn)
+    with psycopg.connect(database_dsn) as conn:
+        conn.execute(
+            "insert into checkpoints (id, kind, folder, card) values ('b@1', 'base', '/', '{}')"
+        )
+        conn.execute(
+            "insert into aliases (name, live, model, tenant) values ('big', 'b@1', null, null),"
+            " ('big:acme', 'b@1', 'big', 'acme')"
+        )
+    settings = tmp_path / "liveweights.toml"
+    settings.write_text('[models.small]\nbase = "smollm2-135m-instruct"\n')
+
+    def bring(name: str, *more: str) -> Result:
+        file = lines_of(tmp_path, json.dumps(chat(id=name, feedback=[])))
+        words = ["import", file, "--alias", name, "--config", str(settings), *more]
+        return runner.invoke(app, words)
+
+    other = bring("big:acme", "--tenant", "beta")
+    assert other.exit_code == 2
+    assert "branch of 'acme'" in other.stderr
+    for name in ("big:acme", "big", "small"):
+        done = bring(name)
+        assert done.exit_code == 0, done.output
+        assert done.stderr == ""
+    typo = bring("bgi")
+    assert typo.exit_code == 0
+    assert "no model is called 'bgi'" in typo.stderr
+    with psycopg.connect(database_dsn) as conn:
+        rows = conn.execute("select alias, tenant from generations order by 1, 2").fetchall()
+    assert rows == [
+        ("bgi", "default"), ("big", "acme"), ("big", "default"), ("small", "default"),
+    ]  # fmt: skip
 
 
 def test_one_bad_line_and_none_is_written(

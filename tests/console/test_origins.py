@@ -34,7 +34,10 @@ def test_exposure_is_the_commands(
     now = datetime.now(UTC)
     record(
         database_dsn,
-        *(make_generation(f"o{n}", alias="m", created_at=now, tenant=EVIL) for n in range(3)),
+        *(
+            make_generation(f"o{n}", alias="m", checkpoint=A, created_at=now, tenant=EVIL)
+            for n in range(3)
+        ),
         make_generation("gone", alias=EVIL, created_at=now - timedelta(days=8)),
         make_feedback("of", "o0", tenant=EVIL, received_at=now),
     )

@@ -46,7 +46,7 @@ traffic = st.lists(
         answers=counts,
         prompt_tokens=counts,
         output_tokens=counts,
-        revenue=counts,
+        revenue=st.dictionaries(st.sampled_from(["EUR", "USD"]), counts),
         accepted=counts,
         rejected=counts,
     ),

@@ -7,10 +7,19 @@ from liveweights.exposure.duties import Figures, judge_duty, list_duties
 
 from .models import SERVED
 
-SMALL = Figures(users_month=120, revenue_month=1000.0, revenue_year=9000.0)
-LARGE = Figures(users_month=120, revenue_month=21e6, revenue_year=30e6)
+SMALL = Figures(users_month=120, revenue_month={"USD": 1000.0}, revenue_year={"USD": 9000.0})
+LARGE = Figures(users_month=120, revenue_month={"USD": 21e6}, revenue_year={"USD": 30e6})
+NOTHING = Figures(users_month=0, revenue_month={}, revenue_year={})
+MIXED = Figures(
+    users_month=90,
+    users_days=7,
+    revenue_month={"EUR": 30e6, "USD": 1000.0},
+    revenue_year={"EUR": 30e6, "USD": 21e6},
+)
 MONTHLY = Limit(metric="revenue", op=">", value=20_000_000, unit="USD", period="month")
 YEARLY = Limit(metric="revenue", op="<=", value=20_000_000, unit="USD", period="year")
+YEARS = Limit(metric="revenue", op=">=", value=20_000_000, unit="USD", period="year")
+FEW = Limit(metric="revenue", op="<", value=20_000_000, unit="USD", period="month")
 USERS = Limit(metric="monthly_active_users", op=">", value=100)
 
 
@@ -23,10 +32,22 @@ def duty(*limits: Limit, threshold: str | None = None) -> Duty:
     [
         (duty(), SMALL, "always", "it has no threshold"),
         (duty(threshold="large firms"), SMALL, "unknown", "in words: large firms"),
-        (duty(MONTHLY), SMALL, "not by own figures", "revenue 1,000, it asks for > 20,000,000 USD"),
-        (duty(MONTHLY), LARGE, "applies", "revenue 21,000,000, it asks for > 20,000,000 USD"),
-        (duty(YEARLY), SMALL, "applies", "revenue 9,000, it asks for <= 20,000,000 USD a year"),
-        (duty(YEARLY), LARGE, "not by own figures", "revenue 30,000,000"),
+        (
+            duty(MONTHLY),
+            SMALL,
+            "not by own figures",
+            "revenue 1,000 USD, it asks for > 20,000,000 USD",
+        ),
+        (duty(MONTHLY), LARGE, "applies", "revenue 21,000,000 USD, it asks for > 20,000,000 USD"),
+        (duty(YEARLY), SMALL, "applies", "revenue 9,000 USD, it asks for <= 20,000,000 USD a year"),
+        (duty(YEARLY), LARGE, "not by own figures", "revenue 30,000,000 USD"),
+        (duty(MONTHLY), NOTHING, "not by own figures", "revenue 0 USD, it asks for"),
+        (duty(MONTHLY), MIXED, "unknown", "revenue 30,000,000 EUR and 1,000 USD, it asks for"),
+        (duty(YEARLY), MIXED, "not by own figures", "revenue 30,000,000 EUR and 21,000,000 USD"),
+        (duty(YEARS), MIXED, "applies", "revenue 30,000,000 EUR and 21,000,000 USD"),
+        (duty(FEW), MIXED, "unknown", "revenue 30,000,000 EUR and 1,000 USD"),
+        (duty(USERS), MIXED, "unknown", "monthly active users 90 on 7 of 30 days"),
+        (duty(USERS, YEARS), MIXED, "applies", "USD a year"),
         (duty(MONTHLY, USERS), SMALL, "applies", "monthly active users 120, it asks for > 100"),
     ],
 )

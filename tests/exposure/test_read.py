@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.record.rows import make_feedback, make_generation
 
 from liveweights.exposure.facts import Learnt
 from liveweights.exposure.read import count_reactions, read_figures, read_learnt, read_traffic
+from liveweights.exposure.revenue import in_units
 from liveweights.exposure.shares import list_shares
 from liveweights.meter.ledger import Ledger
 from liveweights.meter.price_rows import add_price
@@ -28,7 +30,10 @@ from .models import NAMES, SERVED
 
 SINCE = datetime(2026, 10, 1, tzinfo=UTC)
 UNTIL = datetime(2026, 10, 31, tzinfo=UTC)
-PRICES = {"big": Price(input=2.0, output=8.0), "code": Price(input=0.5, output=0.5)}
+PRICES = {
+    "big": Price(input=2.0, output=8.0, currency="USD"),
+    "code": Price(input=0.5, output=0.5, currency="EUR"),
+}
 ALIASES = list(NAMES)
 
 
@@ -73,6 +78,15 @@ def cost(one: Generation) -> int:
     return round(1000 * (price.input * len(one.prompt_ids) + price.output * len(one.output_ids)))
 
 
+def earn(some: Iterable[Generation]) -> Counter[str]:
+    """By currency."""
+    sums = Counter[str]()
+    for one in some:
+        if one.alias in PRICES:
+            sums[PRICES[one.alias].currency] += cost(one)
+    return sums
+
+
 def test_figures_are_those_of_an_independent_count(database_dsn: str) -> None:
     generations, reactions = draw_month()
 
@@ -107,16 +121,21 @@ def test_figures_are_those_of_an_independent_count(database_dsn: str) -> None:
         rows = [one for one in read["traffic"] if one.alias == alias]
         assert sum(x.prompt_tokens for x in rows) == sum(len(x.prompt_ids) for x in own)
         assert sum(x.output_tokens for x in rows) == sum(len(x.output_ids) for x in own)
-        assert sum(x.revenue for x in rows) == sum(map(cost, own))
+        revenue = Counter[str]()
+        for row in rows:
+            revenue.update(row.revenue)
+        assert revenue == earn(own)
         for signal in ("accepted", "rejected"):
             clicks = sum(judged.get(x.id) == signal for x in own)
             assert sum(getattr(x, signal) for x in rows) == clicks
 
     figures = read["figures"]
     assert figures.users_month == len({(x.tenant, x.user) for x in month if x.user}) == 6
-    assert figures.revenue_month == pytest.approx(sum(map(cost, month)) / 1e9)
+    assert figures.users_days == 30
+    assert figures.revenue_month == pytest.approx(in_units(earn(month)))
     year = [one for one in generations if one.created_at < UNTIL]
-    assert figures.revenue_year == pytest.approx(sum(map(cost, year)) / 1e9)
+    assert figures.revenue_year == pytest.approx(in_units(earn(year)))
+    assert set(figures.revenue_year) == {"EUR", "USD"}
 
     consented = {one.id: one.alias for one in generations if one.consent}
     assert read["reactions"] == Counter(
@@ -126,7 +145,23 @@ def test_figures_are_those_of_an_independent_count(database_dsn: str) -> None:
     shares = {one.value: one for one in list_shares(SERVED, read["traffic"], [], "country")}
     chinese = [one for one in month if one.alias in ("code", "chat", "big", "far")]
     assert shares["CN"].answer_share == pytest.approx(len(chinese) / len(month))
-    assert shares["CN"].revenue_share == 1.0
+    assert shares["CN"].revenue_share == {"EUR": 1.0, "USD": 1.0}
+
+
+def test_it_is_said_on_how_many_days_users_were_counted(database_dsn: str) -> None:
+    with psycopg.connect(database_dsn) as conn:
+        for days, restored in ((1, None), (2, None), (3, UNTIL), (40, None), (-1, None)):
+            conn.execute(
+                "insert into archives (day, generations, feedback, files, restored_at)"
+                " values (%s, 1, 0, '{}', %s)",
+                (UNTIL.date() - timedelta(days=days), restored),
+            )
+
+    async def go() -> int:
+        async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
+            return (await read_figures(conn, UNTIL)).users_days
+
+    assert asyncio.run(go()) == 28
 
 
 def test_what_was_learnt_is_what_is_in_what_is_live(database_dsn: str) -> None:

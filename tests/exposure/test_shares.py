@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -30,7 +31,10 @@ def test_shares_by_maker_are_what_a_plain_count_gives(rows: list[Traffic]) -> No
         own = [one for one in rows if MAKERS[one.alias] == maker]
         assert share.answers == sum(one.answers for one in own)
         assert share.tokens == sum(one.prompt_tokens + one.output_tokens for one in own)
-        assert share.revenue == pytest.approx(sum(one.revenue for one in own) / 1e9)
+        for currency in ("EUR", "USD"):
+            ours, all_ = (sum(one.revenue.get(currency, 0) for one in some) for some in (own, rows))
+            assert share.revenue.get(currency, 0) == pytest.approx(ours / 1e9)
+            assert share.revenue_share.get(currency) == (ours / all_ if all_ else None)
         assert share.tenants == tuple(sorted({one.tenant for one in own}))
         assert share.answer_share == (share.answers / whole if whole else 0)
 
@@ -54,6 +58,26 @@ def test_a_derived_model_depends_on_both_and_concentrates_on_its_own_maker() -> 
     (week,) = list_concentrations(served, rows, "maker")
     assert week.week == START - datetime.timedelta(days=START.weekday())
     assert (week.index, week.largest, week.share) == (0.75**2 + 0.25**2, "PrismML", 0.75)
+
+
+def test_an_alias_counts_for_each_base_that_it_stood_on() -> None:
+    now = replace(make_served("code", "openai/gpt-oss-20b"), base="new")
+    former = replace(make_served("code", "Qwen/Qwen3-8B"), base="old")
+    rows = [
+        make_traffic("code", base="new", answers=10),
+        make_traffic("code", base="old", answers=30),
+        make_traffic("code", base="older", answers=60),
+    ]
+    learnt = [Learnt(alias="code", promoted=1, gain=0.1, cycles=2, seconds=9, base="new")]
+    shares = {one.value: one for one in list_shares([now, former], rows, learnt, "maker")}
+    assert {name: one.answers for name, one in shares.items()} == {
+        "OpenAI": 10,
+        "Alibaba (Qwen)": 30,
+        "unknown": 60,
+    }
+    assert [one.promoted for one in shares.values()] == [0, 0, 1]
+    (week,) = list_concentrations([now, former], rows, "maker")
+    assert (week.largest, week.share) == ("unknown", 0.6)
 
 
 def test_what_was_learnt_counts_where_it_was_learnt() -> None:

@@ -63,6 +63,44 @@ def test_accept_rate_by_checkpoint_over_time(database_dsn: str) -> None:
     assert [r.reward for r in found] == [pytest.approx(0.25), 0.0, -1.0]
 
 
+def test_imported_answers_count_for_their_own_checkpoints_alone(database_dsn: str) -> None:
+    record(
+        database_dsn,
+        answer("ours", 1.5, alias="code", checkpoint="m@1", user="ada"),
+        make_feedback("1", "ours", signal="rejected"),
+        *(answer(f"old{n}", 1.5, alias="code", checkpoint="x@import", user="b") for n in range(9)),
+        *(make_feedback(f"f{n}", f"old{n}", signal="rejected") for n in range(9)),
+    )
+    asked = window("1d", step="1d")
+
+    async def count(conn: Connection) -> dict[str, dict[str, int]]:
+        rates = [
+            *await questions.accept_rate(conn, asked, MAP, by="alias"),
+            *await questions.accept_rate(conn, asked, MAP, by="checkpoint"),
+        ]
+        usage = await questions.usage(conn, asked, by="tenant")
+        silence = await questions.silence(conn, asked)
+        return {
+            "rates": {one.key: one.rejected for one in rates},
+            "usage": {"all": sum(one.generations for one in usage)},
+            "silence": {"all": sum(one.generations for one in silence)},
+            "standing": {
+                one.alias: one.generations for one in await questions.standing(conn, asked)
+            },
+            "waits": {one.key: one.generations for one in await questions.first_token(conn, asked)},
+            "unhappy": {one.user: one.reacted for one in await questions.unhappy(conn, asked, MAP)},
+        }
+
+    assert ask(database_dsn, count) == {
+        "rates": {"code": 1, "m@1": 1, "x@import": 9},
+        "usage": {"all": 1},
+        "silence": {"all": 1},
+        "standing": {"code": 1},
+        "waits": {"m@1": 1, "x@import": 9},
+        "unhappy": {"ada": 1},
+    }
+
+
 def test_one_bad_answer_is_no_unhappy_user(database_dsn: str) -> None:
     rows: list[Any] = []
     for user, welcome, unwelcome in (("ada", 1, 9), ("bob", 0, 1), ("eve", 20, 0)):

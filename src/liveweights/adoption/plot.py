@@ -9,7 +9,7 @@ from typing import Literal
 from liveweights.adoption.own import Week
 from liveweights.figures import save_figure
 
-Measure = Literal["answer_share", "token_share", "revenue_share"]
+Measure = Literal["answer_share", "token_share"]
 
 
 def draw_weeks(weeks: Sequence[Week], measure: Measure, target: Path) -> None:

@@ -16,10 +16,13 @@ on conflict (model, day, source) do update
 set downloads = excluded.downloads, derivatives = excluded.derivatives
 """
 MADE = """
-select alias, (started_at at time zone 'UTC')::date, count(candidate)
-from turns
-where candidate is not null and started_at >= %(since)s and started_at < %(until)s
-group by 1, 2 order by 2, 1
+select coalesce(s.model, t.alias), (t.started_at at time zone 'UTC')::date, a.root,
+    count(t.candidate)
+from turns t
+left join standing s on s.alias = t.alias
+left join ancestry a on a.id = t.candidate
+where t.candidate is not null and t.started_at >= %(since)s and t.started_at < %(until)s
+group by 1, 2, 3 order by 2, 1, 3
 """
 
 
@@ -44,6 +47,6 @@ async def read_snapshots(conn: Connection) -> list[Snapshot]:
 
 
 async def read_made(conn: Connection, since: datetime, until: datetime) -> tuple[Made, ...]:
-    """Checkpoints by alias and the day on which the cycle that made them began."""
+    """Checkpoints by alias and base, and the day on which the cycle that made them began."""
     rows = await (await conn.execute(MADE, {"since": since, "until": until})).fetchall()
-    return tuple(Made(alias, day, count) for alias, day, count in rows)
+    return tuple(Made(alias, day, count, base) for alias, day, base, count in rows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Container
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,12 +11,16 @@ import msgspec
 
 from liveweights import __version__
 from liveweights.app.cards import find_card
+from liveweights.app.profiles import CatalogueRefused, read_known
+from liveweights.app.terms import find_denied
 from liveweights.bom.facts import Hosted, Service
 from liveweights.bom.origin import make_origin
 from liveweights.bom.packages import list_packages
 from liveweights.bom.read import Known
+from liveweights.catalog.card_files import CatalogueError
 from liveweights.catalog.library import open_library
 from liveweights.config import Config
+from liveweights.store.database import Connection
 
 CONTROLS: tuple[str, ...] = (
     "files of a checkpoint are checked against the hashes in its card before every load",
@@ -23,8 +29,17 @@ CONTROLS: tuple[str, ...] = (
 )
 
 
-def know_service(config: Config, home: Path) -> Known:
-    """Raises CatalogueError."""
+async def know_service(conn: Connection, config: Config, home: Path) -> Known:
+    """``config`` has all models of the service; those that the terms do not let be loaded today
+    answer nobody, and are no part of it. Raises CatalogueError."""
+    try:
+        models = await asyncio.to_thread(read_known, config, home)
+    except CatalogueRefused as error:
+        raise CatalogueError([str(error)]) from error
+    return await asyncio.to_thread(_know, config, home, await find_denied(conn, config, models))
+
+
+def _know(config: Config, home: Path, denied: Container[str]) -> Known:
     library = open_library(home, datetime.now(UTC).date())
     catalogue = library.catalogue
     controls = list(CONTROLS)
@@ -34,7 +49,9 @@ def know_service(config: Config, home: Path) -> Known:
         controls.append("every request needs a key")
     return Known(
         catalogue=catalogue,
-        bases={model.alias: model.base for model in config.list_models()},
+        bases={
+            model.alias: model.base for model in config.list_models() if model.alias not in denied
+        },
         service=Service(
             version=__version__, controls=tuple(controls), **msgspec.structs.asdict(config.bom)
         ),
@@ -46,6 +63,7 @@ def know_service(config: Config, home: Path) -> Known:
                 origin=make_origin(catalogue, find_card(library, one, config.cache_folder())),
             )
             for one in config.list_hosted()
+            if one.alias not in denied
         ),
         packages=list_packages(),
     )

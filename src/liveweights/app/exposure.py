@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from liveweights.app.cards import read_prices
-from liveweights.app.serving import list_served
+from liveweights.app.serving import read_models
 from liveweights.catalog.library import Library, open_library
 from liveweights.config import Config
 from liveweights.exposure.facts import Served
@@ -39,17 +39,19 @@ async def read_exposure(
     """In whole days (UTC); with what would take the place of what is imagined to be ``gone``.
     ``settings`` have all models of the service. Raises CatalogueError."""
     library = open_library(home, datetime.now(UTC).date())
-    served = await asyncio.to_thread(list_served, settings, library)
     traffic = await read_traffic(conn, window.since, window.until)
+    served, former = await read_models(conn, settings, library, (one.key for one in traffic))
     learnt = await read_learnt(conn)
-    report = make_exposure(
+    report = await asyncio.to_thread(
+        make_exposure,
         served,
         traffic,
         learnt,
         await read_figures(conn, window.until),
         since=window.since.date(),
         until=(window.until - timedelta(microseconds=1)).date(),
-        rules=list_rules(served, library.catalogue),
+        rules=await asyncio.to_thread(list_rules, served, library.catalogue),
+        former=former,
     )
     if not gone:
         return report

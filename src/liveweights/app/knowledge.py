@@ -30,6 +30,8 @@ class Knowledge:
     def __init__(self, pool: Pool, place: Place, lookout: Lookout) -> None:
         self.local: dict[str, Model] = {}
         """The models of ours that are open here, by public name."""
+        self.is_stale = False
+        """What is known is of before a change: ``renew`` is owed, or could not be done."""
         self._pool = pool
         self._place = place
         self._lookout = lookout
@@ -52,6 +54,7 @@ class Knowledge:
     def stand(self, bases: Mapping[str, Standing]) -> None:
         """Aliases stand on these bases; what is known of their models follows with ``renew``."""
         self._bases = bases
+        self.is_stale = True
 
     async def begin(self) -> None:
         """Know the models of the settings. Raises CatalogueRefused, OSError."""
@@ -104,7 +107,7 @@ class Knowledge:
 
     async def renew(self) -> None:
         """What is known of one model depends on the others: on whom it teaches, and on which of
-        them stand in for it."""
+        them stand in for it. Where the catalogue cannot be read, it is still owed."""
         try:
             async with self._reading:
                 while True:
@@ -113,8 +116,10 @@ class Knowledge:
                     if before == (self._rows(), self._bases):
                         break
         except (CatalogueRefused, OSError) as error:
-            log.error("what is said of the models stays as it was: %s", error)
+            log.error("what is said of the models stays as it was, for now: %s", error)
+            self.is_stale = True
             return
+        self.is_stale = False
         self._known = known
         self.tell()
 

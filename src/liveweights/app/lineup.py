@@ -137,6 +137,7 @@ class Lineup:
         if bases != self._stands:
             self._stands = bases
             self._knowledge.stand(bases)
+        if self._knowledge.is_stale:
             await self._knowledge.renew()
         self._reconcile({row.name: row for row in there})
         self._crossing.step(self._stands, self._changing)

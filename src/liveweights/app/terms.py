@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -27,6 +27,7 @@ from liveweights.terms.criteria import Candidate
 from liveweights.terms.current import Terms
 from liveweights.terms.decision import Match
 from liveweights.terms.roster import NONE
+from liveweights.terms.rows import read_overrides
 
 log = logging.getLogger(__name__)
 
@@ -43,22 +44,36 @@ def make_terms(
     return Terms(candidates, config.terms, purposes=config.purposes, closed=closed)
 
 
+async def find_denied(
+    conn: Connection, config: Config, known: Mapping[str, Known]
+) -> dict[str, Match]:
+    """Models that the terms do not let be loaded today, each by the rule that denies it. A look, of
+    which nothing is kept."""
+    terms = make_terms(config, known)
+    overrides = await read_overrides(conn, datetime.now(UTC).date())
+    terms.override(one.override for one in overrides)
+    return dict(_list_denied(terms, known))
+
+
 async def find_closed(
     conn: Connection, config: Config, known: Mapping[str, Known], *, noted: Collection[str] = ()
 ) -> dict[str, Match]:
     """Models that the terms do not let be loaded, each by the rule that denies it, which becomes a
     row, except for those that are ``noted`` already. ``conn`` has no transaction yet."""
     terms = make_terms(config, known)
-    closed: dict[str, Match] = {}
     async with terms.renewed(conn):
-        asked = terms.ask("load")
-        for name in known:
-            decision = terms.decide(name, asked)
-            if decision.outcome == "deny" and decision.decided_by is not None:
-                closed[name] = decision.decided_by
-                if name not in noted:
-                    terms.permit(name, asked)
+        closed = dict(_list_denied(terms, known))
+        for name in closed:
+            if name not in noted:
+                terms.permit(name, terms.ask("load"))
     return closed
+
+
+def _list_denied(terms: Terms, names: Iterable[str]) -> Iterator[tuple[str, Match]]:
+    for name in names:
+        decision = terms.decide(name, terms.ask("load"))
+        if decision.outcome == "deny" and decision.decided_by is not None:
+            yield name, decision.decided_by
 
 
 def check_closed(config: Config, closed: Mapping[str, Match]) -> None:

@@ -37,7 +37,7 @@ INPUT_OUTPUT = "text, token ids and JSON by an OpenAI-compatible API; text and t
 def assemble(bill: Bill) -> str:
     """The document in JSON, as the library writes it."""
     models = {
-        id: components.make_model(model, bill.chain(id), bill.service.author)
+        id: components.make_model(model, bill.parents(id), bill.base(id), bill.service.author)
         for id, model in bill.models.items()
     }
     windows = {model.window.cycle: model.window for model in bill.models.values() if model.window}

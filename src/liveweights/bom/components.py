@@ -32,9 +32,8 @@ SPACE = "liveweights"
 HUB = "https://huggingface.co/"
 
 
-def make_model(model: Model, chain: list[Model], owner: str) -> Component:
-    """A checkpoint; ``chain`` is itself and its parents down to the base."""
-    base = chain[-1]
+def make_model(model: Model, parents: list[Model], base: Model, owner: str) -> Component:
+    """A checkpoint that was made from its ``parents`` and stands on a ``base``, which it may be."""
     return Component(
         type=ComponentType.MACHINE_LEARNING_MODEL,
         name=model.name,
@@ -47,7 +46,7 @@ def make_model(model: Model, chain: list[Model], owner: str) -> Component:
         hashes=[_hash(digest) for name, digest in model.files.items() if _is_weights(name)],
         external_references=_references(base.origin, is_own=model is base),
         properties=list(_properties(model, base)),
-        pedigree=_pedigree(chain),
+        pedigree=_pedigree(model, parents),
         components=[_file(model, name, digest) for name, digest in model.files.items()],
     )
 
@@ -149,10 +148,10 @@ def _licence_of(origin: Origin) -> DisjunctiveLicense:
     return DisjunctiveLicense(name=licence.id, url=url)
 
 
-def _pedigree(chain: list[Model]) -> Pedigree | None:
+def _pedigree(model: Model, parents: list[Model]) -> Pedigree | None:
     """What it was made from, each with its purl; what these were made from stands at themselves,
-    so that a document grows with the chain and not with its square. ``notes`` give the whole order.
-    """
+    so that a document grows with the chain and not with its square. ``notes`` say the same in a
+    sentence; of a base, back to the first that its card knows of."""
     ancestors = [
         Component(
             type=ComponentType.MACHINE_LEARNING_MODEL,
@@ -161,16 +160,16 @@ def _pedigree(chain: list[Model]) -> Pedigree | None:
             purl=purl_of(one),
             hashes=[_hash(digest) for name, digest in one.files.items() if _is_weights(name)],
         )
-        for one in chain[1:]
-        if one.id in chain[0].parents
+        for one in parents
     ]
-    origin = chain[-1].origin
-    made_from = list(origin.ancestors) if origin else []
-    if len(chain) == 1:
-        ancestors += [_of_card(card) for card in made_from]
+    names = [model.id]
+    if parents:
+        names.append(" and ".join(one.id for one in parents))
+    elif model.origin:
+        ancestors += [_of_card(card) for card in model.origin.ancestors]
+        names += [card.hub_id for card in model.origin.ancestors]
     if not ancestors:
         return None
-    names = [*(one.id for one in chain), *(card.hub_id for card in made_from)]
     return Pedigree(ancestors=ancestors, notes=" from ".join(names))
 
 
@@ -187,8 +186,6 @@ def _of_card(card: Card) -> Component:
 def _properties(model: Model, base: Model) -> Iterator[Property]:
     yield _property("kind", model.kind)
     yield _property("created-at", model.created_at.isoformat())
-    if model.signed is not None:
-        yield _property("signed", str(model.signed).lower())
     for name in ("code", "tenant", "parameters", "context"):
         if (value := model.card.get(name)) is not None:
             yield _property(name, str(value))

@@ -78,8 +78,8 @@ def _splice(document: Document, bill: Bill) -> Document:
     for component in components_of(document):
         reference = component["bom-ref"]
         if reference in bill.models:
-            chain = bill.chain(reference)
-            component["modelCard"] = make_model_card(chain[0], chain[-1], bill.service.application)
+            model, base = bill.models[reference], bill.base(reference)
+            component["modelCard"] = make_model_card(model, base, bill.service.application)
         elif reference in windows:
             component["data"] = [make_data(windows[reference], bill.service.author)]
     return document

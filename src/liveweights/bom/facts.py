@@ -67,7 +67,6 @@ class Model:
     files: Mapping[str, str]
     card: Mapping[str, Any]
     origin: Origin | None = None
-    signed: bool | None = None
     window: Window | None = None
     outcome: str | None = None
     verdict: str | None = None
@@ -91,12 +90,14 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alias:
-    """A public name, and the ids of what answers under it."""
+    """A public name, and the ids of what answers under it. A tenant's branch is of a ``model``,
+    as which it answers; of any other that is its name."""
 
     name: str
     live: str
     canary: str | None = None
     share: float = 0.0
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,16 +158,17 @@ class Bill:
             return WHOLE
         return self.subject if self.subject in self.models else f"{ALIAS}{self.subject}"
 
-    def chain(self, checkpoint: str) -> list[Model]:
-        """A checkpoint and all that it was made from, its base last."""
-        line: dict[str, Model] = {}
-        waiting = [checkpoint]
-        while waiting:
-            id = waiting.pop(0)
-            if id not in line:
-                line[id] = self.models[id]
-                waiting += line[id].parents
-        return sorted(line.values(), key=lambda model: model.kind == "base")
+    def base(self, checkpoint: str) -> Model:
+        """What a checkpoint stands on in the end: itself, where it is a base. All parts of a merge
+        stand on the same one."""
+        model = self.models[checkpoint]
+        while model.kind != "base" and model.parents:
+            model = self.models[model.parents[0]]
+        return model
+
+    def parents(self, checkpoint: str) -> list[Model]:
+        """What a checkpoint was made from, in order of their ids."""
+        return [self.models[id] for id in self.models[checkpoint].parents]
 
 
 def newest_of(models: Iterable[Model], default: datetime) -> datetime:

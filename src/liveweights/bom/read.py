@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from liveweights.bom.facts import (
@@ -23,8 +22,8 @@ from liveweights.bom.metrics import list_metrics
 from liveweights.bom.origin import find_origin
 from liveweights.catalog.catalogue import Catalogue
 from liveweights.store.database import Connection
+from liveweights.store.migrate import read_beginning
 from liveweights.weights.registry import NotRegistered, read_cards
-from liveweights.weights.signing import SIGNATURE
 
 CHAIN = """
 with recursive chain as (
@@ -32,9 +31,8 @@ with recursive chain as (
     union
     select d.parent from descent d join chain c on d.id = c.id
 )
-select a.id, a.kind, a.created_at, a.base, a.parent, a.folder, a.pruned_at is not null, t.id,
-    t.alias, t.started_at, t.ended_at, t.outcome, t.verdict, t.learning, s.trained, s.held_back,
-    s.leaves
+select a.id, a.kind, a.created_at, a.base, a.parent, t.id, t.alias, t.started_at, t.ended_at,
+    t.outcome, t.verdict, t.learning, s.trained, s.held_back, s.leaves
 from chain one join ancestry a on a.id = one.id
 left join lateral (
     -- A later cycle that learnt the same bits again did not make this checkpoint.
@@ -43,7 +41,7 @@ left join lateral (
 left join sealed s on s.cycle = t.id
 order by a.created_at desc, a.id
 """
-STANDING = "select alias, live, canary, canary_share from standing order by alias"
+STANDING = "select alias, live, canary, canary_share, model from standing order by alias"
 ROOTS = "select s.alias, a.root from standing s join ancestry a on a.id = s.live order by s.alias"
 REACTION = """
 select r.generation, c.cycle, s.leaves
@@ -62,7 +60,7 @@ class NotInBill(LookupError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What is known beside the database: the catalogue, what the settings call each base (by
-    alias), the service, its hosted models and its code."""
+    alias), the service, its hosted models and its code. Only models that answer are in it."""
 
     catalogue: Catalogue
     bases: Mapping[str, str]
@@ -71,17 +69,20 @@ class Known:
     packages: tuple[Package, ...] = ()
 
 
-async def read_bill(conn: Connection, subject: str, known: Known, *, default: datetime) -> Bill:
-    """The bill of a checkpoint, of an alias or, for an empty ``subject``, of the whole service.
+async def read_bill(conn: Connection, subject: str, known: Known) -> Bill:
+    """The bill of a checkpoint, of an alias or, for an empty ``subject``, of the whole service: of
+    all that answers in it, and no model that was removed or may not be loaded.
 
-    ``default`` is the time of one that no checkpoint is part of: of hosted models alone. Raises
-    NotRegistered for what is neither, and CatalogueError.
+    Its time is that of its newest fact; where no checkpoint is part of it (hosted models alone),
+    of the record's beginning. Raises NotRegistered for what is neither, and CatalogueError.
     """
     aliases = await read_aliases(conn)
     hosted = known.hosted
     if subject:
         aliases = tuple(one for one in aliases if one.name == subject)
         hosted = tuple(one for one in hosted if one.alias == subject)
+    else:
+        aliases = list_answering(aliases, known)
     ids = [id for one in aliases for id in (one.live, one.canary) if id]
     if not ids and not hosted:
         if not subject:
@@ -90,7 +91,7 @@ async def read_bill(conn: Connection, subject: str, known: Known, *, default: da
     models = await read_models(conn, ids, known)
     return Bill(
         subject=subject,
-        as_of=newest_of(models.values(), default),
+        as_of=newest_of(models.values(), await read_beginning(conn)),
         service=known.service,
         models=models,
         aliases=aliases,
@@ -103,9 +104,14 @@ async def read_aliases(conn: Connection) -> tuple[Alias, ...]:
     """Every alias and what answers under it, by name."""
     rows = await (await conn.execute(STANDING)).fetchall()
     return tuple(
-        Alias(name=name, live=live, canary=canary, share=share)
-        for name, live, canary, share in rows
+        Alias(name=name, live=live, canary=canary, share=share, model=model)
+        for name, live, canary, share, model in rows
     )
+
+
+def list_answering(aliases: Iterable[Alias], known: Known) -> tuple[Alias, ...]:
+    """The aliases, and branches, of models that answer."""
+    return tuple(one for one in aliases if one.model in known.bases)
 
 
 async def read_models(conn: Connection, ids: Sequence[str], known: Known) -> dict[str, Model]:
@@ -120,9 +126,8 @@ async def read_models(conn: Connection, ids: Sequence[str], known: Known) -> dic
             raise NotRegistered(f"no checkpoint {id!r} is registered")
     cards = await read_cards(conn, [row[0] for row in rows])
     names = await _name_bases(conn, known)
-    return {
-        row[0]: _model(row, cards.get(row[0]) or {}, names.get(row[0], ()), known) for row in rows
-    }
+    # A root is over all reactions that its cycle read.
+    return await asyncio.to_thread(_list_models, rows, cards, names, known)
 
 
 async def read_inclusion(
@@ -162,11 +167,22 @@ async def _name_bases(conn: Connection, known: Known) -> dict[str, list[str]]:
     return names
 
 
+def _list_models(
+    rows: Iterable[tuple[Any, ...]],
+    cards: Mapping[str, Mapping[str, Any]],
+    names: Mapping[str, Iterable[str]],
+    known: Known,
+) -> dict[str, Model]:
+    return {
+        row[0]: _model(row, cards.get(row[0]) or {}, names.get(row[0], ()), known) for row in rows
+    }
+
+
 def _model(
     row: tuple[Any, ...], card: Mapping[str, Any], names: Iterable[str], known: Known
 ) -> Model:
-    id, kind, created, base, parent, folder, pruned, cycle = row[:8]
-    alias, began, ended, outcome, verdict, learning, trained, held_back, leaves = row[8:]
+    id, kind, created, base, parent, cycle = row[:6]
+    alias, began, ended, outcome, verdict, learning, trained, held_back, leaves = row[6:]
     files: Mapping[str, str] = card.get("files") or {}
     origin = None
     if kind == "base":
@@ -193,7 +209,6 @@ def _model(
         files=files,
         card=card,
         origin=origin,
-        signed=None if pruned else (Path(folder) / SIGNATURE).is_file(),
         window=window,
         outcome=outcome,
         verdict=(verdict or {}).get("outcome"),

@@ -62,7 +62,7 @@ class _Making:
         self.info.createdUsing = [self._add(spdx.Tool, "tool", name=tool)]
 
     def add_model(self, model: Model) -> None:
-        base = self.bill.chain(model.id)[-1]
+        base = self.bill.base(model.id)
         purl = purl_of(model).to_string()
         window, origin = model.window, base.origin
         here = self._add(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,16 +11,17 @@ import msgspec
 import typer
 
 from liveweights.access.audit import Event
+from liveweights.access.commands import note
 from liveweights.adoption.hub import NotCounted, fetch_snapshots
-from liveweights.adoption.own import Week, list_weeks
+from liveweights.adoption.own import Week
 from liveweights.adoption.plot import draw_weeks
 from liveweights.adoption.relative import Relative, list_relative
-from liveweights.adoption.rows import keep_snapshots, read_made, read_snapshots
-from liveweights.adoption.snapshots import COLUMNS, Snapshot, SnapshotError, parse_snapshots
-from liveweights.app.serving import list_served, list_tracked
+from liveweights.adoption.rows import keep_snapshots, read_snapshots
+from liveweights.adoption.snapshots import COLUMNS, SnapshotError, parse_snapshots
+from liveweights.app.adoption import read_weeks
+from liveweights.app.serving import list_tracked
 from liveweights.catalog.card_files import CatalogueError
 from liveweights.catalog.catalogue import Catalogue
-from liveweights.catalog.library import open_library
 from liveweights.catalog.names import UnknownModel
 from liveweights.cli.context import (
     HOME,
@@ -31,9 +33,11 @@ from liveweights.cli.context import (
     read_config,
     refuse,
     with_all_added,
+    write,
 )
 from liveweights.cli.output import say, show, show_json
-from liveweights.exposure.read import read_traffic
+from liveweights.config import Config
+from liveweights.exposure.revenue import tell, tell_shares
 from liveweights.insight.window import WindowError, make_window
 from liveweights.store.database import Connection
 
@@ -63,16 +67,9 @@ def own_adoption(
     settings = with_all_added(read_config(config, home), home)
     try:
         window = make_window(since, until, "1d")
-        served = list_served(settings, open_library(home, datetime.now(UTC).date()))
+        weeks = query(settings, home, lambda conn: read_weeks(conn, settings, home, window, by))
     except (WindowError, CatalogueError) as error:
         raise refuse(str(error)) from error
-
-    async def ask(conn: Connection) -> tuple[Week, ...]:
-        traffic = await read_traffic(conn, window.since, window.until)
-        made = await read_made(conn, window.since, window.until)
-        return list_weeks(served, traffic, made, by)
-
-    weeks = query(settings, home, ask)
     if plot:
         try:
             draw_weeks(weeks, "answer_share", plot)
@@ -85,9 +82,10 @@ def own_adoption(
         rows = [
             msgspec.to_builtins(one)
             | {
-                name: f"{getattr(one, name):.1%}"
-                for name in Week.__struct_fields__
-                if "share" in name
+                "answer_share": f"{one.answer_share:.1%}",
+                "token_share": f"{one.token_share:.1%}",
+                "revenue": tell(one.revenue),
+                "revenue_share": tell_shares(one.revenue_share),
             }
             for one in weeks
         ]
@@ -110,39 +108,53 @@ def import_figures(
     config: Settings = None,
 ) -> None:
     """Keep published counts of downloads and derivatives, each with its day and source. The same
-    again replaces what that source said of that day. Exit code 1: some could not be had."""
+    again replaces what that source said of that day. Those of the hub are kept as they come. Exit
+    code 1: some could not be had."""
     settings = read_config(config, home)
-    failed: list[str] = []
+    if source == HUB:
+        _import_counts(settings, home, model)
+        return
+    if model:
+        raise refuse("--model is for `hub`; a file has its models in its lines")
     try:
-        if source == HUB:
-            known = Catalogue(home)
-            names = [known.find(one).hub_id for one in model] if model else list(known.cards)
-            counted: list[Snapshot] = []
-            for one in fetch_snapshots(names, datetime.now(UTC).date()):
-                if isinstance(one, NotCounted):
-                    failed.append(str(one))
-                else:
-                    counted.append(one)
-        elif model:
-            raise refuse("--model is for `hub`; a file has its models in its lines")
-        else:
-            with Path(source).open(encoding="utf-8", newline="") as file:
-                counted = parse_snapshots(file)
+        # Spreadsheets begin a file with a byte-order mark.
+        with Path(source).open(encoding="utf-8-sig", newline="") as file:
+            counted = parse_snapshots(file)
     except (OSError, UnicodeDecodeError, SnapshotError) as error:
         raise refuse(f"{source}: {error}") from error
-    except (CatalogueError, UnknownModel) as error:
-        raise refuse(str(error)) from error
 
     async def keep(conn: Connection) -> tuple[int, Event]:
         count = await keep_snapshots(conn, counted)
-        return count, Event(
-            "import figures", Path(source).name, {"figures": count, "models": model}
-        )
+        return count, Event("import figures", Path(source).name, {"figures": count})
 
     count = change(settings, home, keep) if counted else 0
-    for fault in failed:
-        say(fault, fg="yellow", err=True)
     say(f"{count} figures kept")
+
+
+def _import_counts(settings: Config, home: Path, model: list[str] | None) -> None:
+    try:
+        known = Catalogue(home)
+        names = [known.find(one).hub_id for one in model] if model else list(known.cards)
+    except (CatalogueError, UnknownModel) as error:
+        raise refuse(str(error)) from error
+    counts = fetch_snapshots(names, datetime.now(UTC).date())
+
+    async def keep(conn: Connection) -> tuple[int, int]:
+        kept = failed = 0
+        while (one := await asyncio.to_thread(next, counts, None)) is not None:
+            if isinstance(one, NotCounted):
+                failed += 1
+                say(str(one), fg="yellow", err=True)
+                continue
+            # A transaction each: what is told is kept, whatever comes of the others.
+            if not kept:
+                await note(conn, Event("import figures", HUB, {"models": model}))
+            kept += await keep_snapshots(conn, [one])
+            await conn.commit()
+        return kept, failed
+
+    kept, failed = write(settings, home, keep)
+    say(f"{kept} figures kept")
     if failed:
         raise typer.Exit(1)
 

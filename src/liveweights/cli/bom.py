@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -178,13 +177,11 @@ def write_bill(config: Config, home: Path, subject: str, form: str = "cyclonedx"
 
 
 def _read(config: Config, home: Path, subject: str) -> Bill:
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+    async def ask(conn: Connection) -> Bill:
+        return await read_bill(conn, subject, await know_service(conn, config, home))
+
     try:
-        known = know_service(config, home)
-
-        async def ask(conn: Connection) -> Bill:
-            return await read_bill(conn, subject, known, default=today)
-
         return query(config, home, ask)
     except CatalogueError as error:
         raise refuse(str(error)) from error

@@ -20,15 +20,21 @@ from liveweights.cli.context import (
     Json,
     Settings,
     find_model,
+    is_nowhere,
     open_server,
+    query,
     read_config,
     refuse,
 )
 from liveweights.cli.output import say, show_json
+from liveweights.config import Config
+from liveweights.release.models import read_rows
 from liveweights.serve.gateway.logs import LogError, LogReader
-from liveweights.store.database import open_pool
+from liveweights.store.database import Connection, open_pool
 from liveweights.store.partitions import day_of
 
+DEFAULT = "default"
+"""The tenant of answers of which no other is told."""
 SHOWN = 10
 """Bad lines that are named."""
 
@@ -38,9 +44,16 @@ def import_logs(
     home: Home = HOME,
     config: Settings = None,
     alias: Annotated[
-        str | None, typer.Option(help="Whose cycles learn from it; default: the configured one.")
+        str | None,
+        typer.Option(
+            help="Whose cycles learn from it, also a tenant's branch (`code:acme`); default: the "
+            "configured one."
+        ),
     ] = None,
-    tenant: Annotated[str, typer.Option(help="Whose answers these are.")] = "default",
+    tenant: Annotated[
+        str | None,
+        typer.Option(help="Whose answers these are; default: the branch's, else `default`."),
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Read every line and write none.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -49,9 +62,12 @@ def import_logs(
     Nothing is written before every line has been read and found right. May be repeated.
     """
     settings = read_config(config, home)
-    reader = LogReader(alias or find_model(settings, None).alias, tenant, settings.api)
     if not file.is_file():
         raise refuse(f"there is no file {file}")
+    name, whose = alias or find_model(settings, None).alias, tenant or DEFAULT
+    if not check and not is_nowhere(settings, home):
+        name, whose = _find_place(settings, home, name, tenant)
+    reader = LogReader(name, whose, settings.api)
     days, count = _check(file, reader)
     if check:
         say(f"{file} is in order")
@@ -72,7 +88,7 @@ def import_logs(
             try:
                 await check_days(pool, days)
                 async with pool.connection() as conn:  # it is written in many transactions
-                    details = {"tenant": tenant, "lines": count}
+                    details = {"tenant": whose, "lines": count}
                     await note(conn, Event("import logs", reader.alias, details))
                 lines = (reader.read(line) for _, line in _lines(file))
                 return await write_logs(pool, lines)
@@ -94,6 +110,32 @@ def import_logs(
     )
     if imported.forgotten:
         say(f"{imported.forgotten} answers of users who were forgotten are left out")
+
+
+def _find_place(config: Config, home: Path, name: str, tenant: str | None) -> tuple[str, str]:
+    """The model and the tenant that answers are recorded under: a branch's are its model's. Warns
+    of a name that nothing is served under, and ends the command where a branch is another tenant's.
+    """
+    standing, added = query(config, home, _read_names)
+    if name in standing:
+        model, owner = standing[name]
+        if owner is not None and tenant not in (None, owner):
+            raise refuse(f"{name} is the branch of {owner!r}, and --tenant says {tenant!r}")
+        return model, tenant or owner or DEFAULT
+    if name not in {*config.names(), *added}:
+        say(
+            f"no model is called {name!r} yet: nothing learns from this until one is",
+            fg="yellow",
+            err=True,
+        )
+    return name, tenant or DEFAULT
+
+
+async def _read_names(conn: Connection) -> tuple[dict[str, tuple[str, str | None]], set[str]]:
+    """Aliases with their models and tenants, and the models that were added."""
+    cursor = await conn.execute("select alias, model, tenant from standing")
+    standing = {alias: (model, tenant) for alias, model, tenant in await cursor.fetchall()}
+    return standing, {row.name for row in await read_rows(conn)}
 
 
 def _check(file: Path, reader: LogReader) -> tuple[set[date], int]:

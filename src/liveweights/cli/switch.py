@@ -187,7 +187,8 @@ async def _read_tenants(conn: Connection, alias: str) -> list[str]:
     """Whoever asked the alias within a month."""
     cursor = await conn.execute(
         "select distinct tenant from counted where alias = %s and not whole"
-        " and bucket > now() - interval '30 days' order by tenant",
+        " and bucket > now() - interval '30 days' and right(checkpoint, 7) <> '@import'"
+        " order by tenant",
         (alias,),
     )
     return [tenant for (tenant,) in await cursor.fetchall()]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 import msgspec
 
-from liveweights.adoption.own import Week, list_weeks
-from liveweights.adoption.relative import Relative, list_relative
-from liveweights.adoption.rows import read_made, read_snapshots
+from liveweights.adoption.own import Week
+from liveweights.adoption.relative import Relative, Tracked, list_relative
+from liveweights.adoption.rows import read_snapshots
+from liveweights.adoption.snapshots import Snapshot
 from liveweights.console.cursor import PARAM, ROWS, cut_page, read_number
 from liveweights.console.exposure import Point, begin_of
 from liveweights.console.subject import Asked, Subject
 from liveweights.console.usage import read_window
-from liveweights.exposure.read import read_traffic
 from liveweights.http.errors import ApiError, bad_request
 from liveweights.store.database import Connection
 
@@ -43,15 +45,11 @@ async def read_adoption(conn: Connection, subject: Subject, asked: Asked) -> Ado
     window = read_window(since, None)
     passed = read_number(asked.get(PARAM)) or 0
     try:
-        served = await subject.sources.list_served()
+        weeks = await subject.sources.read_weeks(conn, window, by)
         tracked = await subject.sources.list_tracked()
     except ValueError as error:
         raise ApiError(409, f"{error}", code="catalogue_refused") from None
-    traffic = await read_traffic(conn, window.since, window.until)
-    made = await read_made(conn, window.since, window.until)
-    weeks = list_weeks(served, traffic, made, by)
-    published = list_relative(tracked, await read_snapshots(conn))
-    ordered = sorted(published, key=lambda one: (one.size, one.day, -one.score, one.model))
+    ordered = await asyncio.to_thread(_order, tracked, await read_snapshots(conn))
     shown, more = cut_page(ordered[passed : passed + ROWS + 1], ROWS, lambda _: str(passed + ROWS))
     return Adoption(
         by=by,
@@ -64,6 +62,12 @@ async def read_adoption(conn: Connection, subject: Subject, asked: Asked) -> Ado
         relative=shown,
         next=more,
     )
+
+
+def _order(tracked: Iterable[Tracked], snapshots: Iterable[Snapshot]) -> list[Relative]:
+    """The published figures, the highest of each size and day first."""
+    published = list_relative(tracked, snapshots)
+    return sorted(published, key=lambda one: (one.size, one.day, -one.score, one.model))
 
 
 def read_by(text: str | None) -> By:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
 from liveweights.bom.check import read_document
 from liveweights.bom.document import can_write, write_document
-from liveweights.bom.elements import check_elements
+from liveweights.bom.elements import Element, check_elements
 from liveweights.bom.facts import Alias, Bill, Model
-from liveweights.bom.read import read_aliases, read_bill
+from liveweights.bom.read import list_answering, read_aliases, read_bill
 from liveweights.console.cursor import PARAM, ROWS, cut_page, read_number
 from liveweights.console.page import Encoding
 from liveweights.console.subject import Asked, Subject, missing
@@ -75,10 +75,15 @@ class Materials(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_bills(conn: Connection, subject: Subject, asked: Asked) -> Bills:
-    """GET /bills and GET /bills.json. Raises ApiError 400, 404 where the extra is not there."""
+    """GET /bills and GET /bills.json. Raises ApiError 400, 404 where the extra is not there, 409
+    where the catalogue is not understood."""
     _check()
     passed = read_number(asked.get(PARAM)) or 0
-    aliases = await read_aliases(conn)
+    try:
+        known = await subject.sources.know_service(conn)
+    except ValueError as error:
+        raise ApiError(409, f"{error}", code="catalogue_refused") from None
+    aliases = list_answering(await read_aliases(conn), known)
     shown, more = cut_page(aliases[passed : passed + ROWS + 1], ROWS, lambda _: str(passed + ROWS))
     return Bills(aliases=shown, next=more)
 
@@ -88,17 +93,14 @@ async def read_materials(conn: Connection, subject: Subject, asked: Asked) -> Ma
     Raises ApiError 404, 409 where the catalogue is not understood."""
     _check()
     passed = read_number(asked.get(PARAM)) or 0
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     about = "" if asked.id == SERVICE else asked.id
     try:
-        known = await subject.sources.know_service()
-        bill = await read_bill(conn, about, known, default=today)
+        bill = await read_bill(conn, about, await subject.sources.know_service(conn))
     except NotRegistered as error:
         raise missing(f"{error}.") from None
     except ValueError as error:
         raise ApiError(409, f"{error}", code="catalogue_refused") from None
-    content = await asyncio.to_thread(write_document, bill)
-    elements = check_elements(read_document(content), is_signed=False)
+    content, elements = await asyncio.to_thread(_write, bill)
     models = list(bill.models.values())
     shown, more = cut_page(models[passed : passed + ROWS + 1], ROWS, lambda _: str(passed + ROWS))
     return Materials(
@@ -122,8 +124,13 @@ async def read_materials(conn: Connection, subject: Subject, asked: Asked) -> Ma
     )
 
 
+def _write(bill: Bill) -> tuple[bytes, tuple[Element, ...]]:
+    content = write_document(bill)
+    return content, check_elements(read_document(content), is_signed=False)
+
+
 def _material(model: Model, bill: Bill) -> Material:
-    origin = model.origin or bill.chain(model.id)[-1].origin
+    origin = model.origin or bill.base(model.id).origin
     window = model.window
     return Material(
         id=model.id,

@@ -139,6 +139,7 @@ select span, sum(generations)::bigint, sum(failed)::bigint, sum(cancelled)::bigi
     sum(feedback)::bigint
 from counted, (values ('hour', interval '1 hour'), ('day', interval '1 day')) spans (span, width_of)
 where whole and width = 5 and alias = %s and bucket >= now() - width_of
+    and right(checkpoint, 7) <> '@import'
 group by span
 """
 LAST = """

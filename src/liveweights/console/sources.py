@@ -6,15 +6,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from liveweights.adoption.own import Week
 from liveweights.adoption.relative import Tracked
 from liveweights.bom.read import Known
-from liveweights.exposure.facts import Served
+from liveweights.exposure.facts import Dimension
 from liveweights.exposure.report import Exposure
 from liveweights.exposure.without import Without
 from liveweights.insight.window import Window
 from liveweights.store.database import Connection
 
 ReadExposure: TypeAlias = Callable[[Connection, Window, Sequence[Without]], Awaitable[Exposure]]
+ReadWeeks: TypeAlias = Callable[[Connection, Window, Dimension], Awaitable[tuple[Week, ...]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,6 @@ class Sources:
     where the home's catalogue is not understood, ``read_exposure`` also ValueError."""
 
     read_exposure: ReadExposure
-    list_served: Callable[[], Awaitable[list[Served]]]
+    read_weeks: ReadWeeks
     list_tracked: Callable[[], Awaitable[list[Tracked]]]
-    know_service: Callable[[], Awaitable[Known]]
+    know_service: Callable[[Connection], Awaitable[Known]]

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from liveweights.console.assets import address_of
 from liveweights.console.navigation import list_groups
+from liveweights.exposure.revenue import tell, tell_shares
 from liveweights.meter.money import show_minor, show_money
 
 LONG, SHORT = 20_000, 1_400
@@ -43,7 +44,9 @@ def _environment() -> jinja2.Environment:
         money=show_money,
         minor=show_minor,
         number=number,
+        amounts=tell,
         percent=percent,
+        shares=tell_shares,
         size=size,
         words=words,
     )

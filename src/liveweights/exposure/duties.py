@@ -11,25 +11,45 @@ import msgspec
 
 from liveweights.catalog.licences import Duty, DutyKind, Limit
 from liveweights.exposure.facts import Served
+from liveweights.exposure.revenue import Amounts
 
 State = Literal["always", "applies", "not by own figures", "unknown"]
-"""``always``: it has no threshold. ``unknown``: its threshold is not told for programs."""
+"""``always``: it has no threshold. ``unknown``: its threshold is not told for programs, or the
+figures do not say on which side of it they are."""
+MONTH = 30
+"""Days."""
 _COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Of this service alone: users who were named in the last 30 days, and revenue of the last 30
-    and 365 days in the currency of its prices. A licence may count a whole company's."""
+    """Of this service alone: users who were named on ``users_days`` of the last 30 days, those
+    whose rows are still there, and revenue of the last 30 and 365 days by currency. A licence may
+    count a whole company's."""
 
     users_month: int
-    revenue_month: float
-    revenue_year: float
+    revenue_month: Amounts
+    revenue_year: Amounts
+    users_days: int = MONTH
 
-    def read(self, limit: Limit) -> float:
-        """The figure that a threshold is about; of revenue that names no period, the year's."""
+    def read(self, limit: Limit) -> tuple[float, bool]:
+        """The figure that a threshold is about, and whether that is all: else it is at least so
+        much, and days or other currencies come on top. Of revenue that names no period, the
+        year's."""
         if limit.metric == "monthly_active_users":
-            return self.users_month
+            return self.users_month, self.users_days >= MONTH
+        amounts = self._revenue(limit)
+        return amounts.get(limit.unit or "", 0.0), not set(amounts) - {limit.unit}
+
+    def describe(self, limit: Limit) -> str:
+        """The figure in words."""
+        if limit.metric == "monthly_active_users":
+            days = "" if self.users_days >= MONTH else f" on {self.users_days} of {MONTH} days"
+            return f"monthly active users {self.users_month:,}{days}"
+        amounts = self._revenue(limit) or {limit.unit or "": 0.0}
+        return "revenue " + " and ".join(f"{n:,.10g} {one}".strip() for one, n in amounts.items())
+
+    def _revenue(self, limit: Limit) -> Amounts:
         return self.revenue_month if limit.period == "month" else self.revenue_year
 
 
@@ -63,9 +83,22 @@ def judge_duty(duty: Duty, figures: Figures) -> tuple[State, str]:
         if duty.threshold is None:
             return "always", "it has no threshold"
         return "unknown", f"its threshold is in words: {duty.threshold}"
-    holding = [one for one in duty.limits if _COMPARE[one.op](figures.read(one), one.value)]
-    state: State = "applies" if holding else "not by own figures"
-    return state, "; ".join(_told(holding or duty.limits, figures))
+    found = [(one, _holds(one, figures)) for one in duty.limits]
+    states: list[tuple[State, list[Limit]]] = [
+        ("applies", [one for one, holds in found if holds]),
+        ("unknown", [one for one, holds in found if holds is None]),
+        ("not by own figures", [one for one, holds in found if holds is False]),
+    ]
+    state, told = next((state, told) for state, told in states if told)
+    return state, "; ".join(_told(told, figures))
+
+
+def _holds(limit: Limit, figures: Figures) -> bool | None:
+    """None: it would, or would not, with what the figures leave out."""
+    figure, is_all = figures.read(limit)
+    holds = _COMPARE[limit.op](figure, limit.value)
+    # More can only take it above the threshold.
+    return holds if is_all or holds is limit.op.startswith(">") else None
 
 
 def _standing(which: tuple[str, str, Duty], aliases: list[str], figures: Figures) -> DutyStanding:
@@ -85,7 +118,6 @@ def _standing(which: tuple[str, str, Duty], aliases: list[str], figures: Figures
 
 def _told(limits: Iterable[Limit], figures: Figures) -> Iterator[str]:
     for one in limits:
-        what = one.metric.replace("_", " ")
         unit = f" {one.unit}" if one.unit else ""
         over = f" a {one.period}" if one.period else ""
-        yield f"{what} {figures.read(one):,.10g}, it asks for {one.op} {one.value:,}{unit}{over}"
+        yield f"{figures.describe(one)}, it asks for {one.op} {one.value:,}{unit}{over}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from liveweights.catalog.cards import Card
@@ -12,6 +13,8 @@ from liveweights.terms.facts import Facts
 
 Dimension = Literal["maker", "country", "licence", "licence_kind", "family", "upstream", "hardware"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+Key = tuple[str, str | None]
+"""An alias and the base that it stood on: whose the model was. None: another server ran it."""
 HERE = "this service"
 """The upstream of a model that is run here."""
 
@@ -20,16 +23,22 @@ HERE = "this service"
 class Served:
     """A model of the service: ``facts`` are of whose it is, back to what it was derived from.
     ``card`` None: it has none. ``upstream`` is the host that runs it, ``hardware`` what that is,
-    where somebody said so."""
+    where somebody said so. ``base`` is the registered base that the alias stands on, or stood on
+    before; None: another server runs it."""
 
     facts: Facts
     card: Card | None = None
     upstream: str = HERE
     hardware: str = UNKNOWN
+    base: str | None = None
 
     @property
     def alias(self) -> str:
         return self.facts.name
+
+    @property
+    def key(self) -> Key:
+        return self.alias, self.base
 
     def values(self, dimension: Dimension) -> tuple[str, ...]:
         """What it depends on: its own value first, then those of what it was derived from."""
@@ -44,8 +53,8 @@ class Served:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """What one tenant had of one alias on one day (UTC). ``revenue`` is in billionths of the
-    currency of the configured prices; ``accepted`` and ``rejected`` count answers."""
+    """What one tenant had of one alias on one ``base`` (as of ``Served``) on one day (UTC).
+    ``revenue`` is in billionths of each currency; ``accepted`` and ``rejected`` count answers."""
 
     alias: str
     tenant: str
@@ -53,18 +62,29 @@ class Traffic:
     answers: int
     prompt_tokens: int = 0
     output_tokens: int = 0
-    revenue: int = 0
+    revenue: Mapping[str, int] = field(default_factory=dict[str, int])
     accepted: int = 0
     rejected: int = 0
+    base: str | None = None
+
+    @property
+    def key(self) -> Key:
+        return self.alias, self.base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learnt:
     """What an alias has learnt: cycles that are part of what is live, and the sum of the gains in
-    held-back reward that their gates measured; all cycles that ended, and their seconds."""
+    held-back reward that their gates measured; all cycles that ended, and their seconds. Those of
+    tenants' own branches are the model's. ``base`` is what it stands on."""
 
     alias: str
     promoted: int
     gain: float
     cycles: int
     seconds: float
+    base: str | None = None
+
+    @property
+    def key(self) -> Key:
+        return self.alias, self.base

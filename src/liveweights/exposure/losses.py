@@ -30,7 +30,8 @@ class Relearning(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True):
-    """An alias that would be gone, and why. ``removed`` counts models that would be left but that
+    """An alias that would be gone, and why. ``answer_share`` is of what was asked of the alias, on
+    whatever base it stood. ``removed`` counts models that would be left but that
     rules of the terms deny, by rule."""
 
     alias: str

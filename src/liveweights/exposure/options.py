@@ -117,15 +117,17 @@ def _terms(score: Score) -> tuple[str | None, ...]:
 
 
 def _rate(option: Option, traffic: Iterable[Traffic]) -> Rate | None:
-    """None of a model that nobody has used here."""
+    """None of a model that nobody has used here. What its alias gave on another base before was
+    another model's."""
     if not option.is_served:
         return None
-    ours = [one for one in traffic if one.alias == option.name]
+    ours = [one for one in traffic if one.key == option.model.key]
     accepted = sum(one.accepted for one in ours)
     return rate_of(accepted, accepted + sum(one.rejected for one in ours))
 
 
 def _cost(option: Option, before: Option, traffic: Iterable[Traffic], days: float) -> Cost:
+    # Whatever base it stood on: what is asked of the alias is what another would have to answer.
     ours = [one for one in traffic if one.alias == before.name]
     prompt = sum(one.prompt_tokens for one in ours) * MONTH / days
     output = sum(one.output_tokens for one in ours) * MONTH / days

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from liveweights.exposure.duties import Figures
 from liveweights.exposure.facts import Learnt, Traffic
-from liveweights.meter.money import NANOS
+from liveweights.exposure.revenue import in_units
+from liveweights.record.archive_rows import read_archives
 from liveweights.store.database import Connection
 
+# Answers with a checkpoint MODEL@import were given elsewhere.
 TRAFFIC = """
-select alias, tenant, (bucket at time zone 'UTC')::date, sum(generations)::bigint,
-    sum(prompt_tokens)::bigint, sum(output_tokens)::bigint, sum(cost_nanos)::bigint,
-    sum(accepted)::bigint, sum(rejected)::bigint
-from counted
-where width = 1440 and not whole and bucket >= %(since)s and bucket < %(until)s
-group by 1, 2, 3 order by 3, 1, 2
+select n.alias, n.tenant, (n.bucket at time zone 'UTC')::date, a.root,
+    sum(n.generations)::bigint, sum(n.prompt_tokens)::bigint, sum(n.output_tokens)::bigint,
+    sum(n.accepted)::bigint, sum(n.rejected)::bigint
+from counted n left join ancestry a on a.id = n.checkpoint
+where n.width = 1440 and not n.whole and n.bucket >= %(since)s and n.bucket < %(until)s
+    and right(n.checkpoint, 7) <> '@import'
+group by 1, 2, 3, 4 order by 3, 1, 2, 4
+"""
+STANDING = """
+select s.alias, a.root from standing s join ancestry a on a.id = s.live where s.tenant is null
 """
 REVENUE = """
-select coalesce(sum(cost_nanos) filter (where bucket >= %(month)s), 0)::bigint,
-    coalesce(sum(cost_nanos), 0)::bigint
-from counted where width = 1440 and whole and bucket >= %(year)s and bucket < %(until)s
+select c.model, c.tenant, (c.at at time zone 'UTC')::date, a.root, c.currency, sum(c.nanos)::bigint
+from charges c left join ancestry a on a.id = c.checkpoint
+where c.at >= %(since)s and c.at < %(until)s and c.nanos <> 0
+group by 1, 2, 3, 4, 5
+"""
+REVENUE_OF_ALL = """
+select currency, coalesce(sum(nanos) filter (where at >= %(month)s), 0)::bigint, sum(nanos)::bigint
+from charges where at >= %(year)s and at < %(until)s and nanos <> 0
+group by 1
 """
 # Answers whose ids tell no day are all under the first one.
 USERS = """
@@ -28,17 +41,22 @@ select count(*) from (
     select distinct tenant, user_id from recorded
     where (day >= (%(month)s at time zone 'UTC')::date - 1 or day = '1970-01-01')
         and created_at >= %(month)s and created_at < %(until)s and user_id is not null
+        and right(checkpoint, 7) <> '@import'
 ) named
 """
+# A branch learns for its model; what is live there is on the base of the model.
 LEARNT = """
-select alias,
-    count(*) filter (where outcome = 'promoted' and withdrawn_at is null),
-    coalesce(sum((verdict #>> '{evidence,reward,mean}')::float8)
-        filter (where outcome = 'promoted' and withdrawn_at is null), 0),
-    count(*), sum(extract(epoch from ended_at - started_at))::float8
-from turns
-where ended_at is not null and outcome <> 'restarted'
-group by alias order by alias
+select coalesce(s.model, t.alias) as model, max(a.root),
+    count(*) filter (where t.outcome = 'promoted' and t.withdrawn_at is null),
+    coalesce(sum((t.verdict #>> '{evidence,reward,mean}')::float8)
+        filter (where t.outcome = 'promoted' and t.withdrawn_at is null), 0),
+    count(*), sum(extract(epoch from t.ended_at - t.started_at))::float8
+from turns t
+left join standing s on s.alias = t.alias
+left join standing m on m.alias = coalesce(s.model, t.alias)
+left join ancestry a on a.id = m.live
+where t.ended_at is not null and t.outcome <> 'restarted'
+group by 1 order by 1
 """
 REACTIONS = """
 select a.alias, count(*) from reactions r join answers a on a.day = r.day and a.id = r.generation
@@ -48,33 +66,55 @@ MONTH, YEAR = timedelta(days=30), timedelta(days=365)
 
 
 async def read_traffic(conn: Connection, since: datetime, until: datetime) -> tuple[Traffic, ...]:
-    """By alias, tenant and day; whole days (UTC), of which ``since`` begins one."""
-    rows = await (await conn.execute(TRAFFIC, {"since": since, "until": until})).fetchall()
-    return tuple(
-        Traffic(
+    """By alias, base, tenant and day; whole days (UTC), of which ``since`` begins one. Imported
+    answers were given elsewhere, and are left out. Revenue is what the ledger has, less what was
+    taken back on that day."""
+    span = {"since": since, "until": until}
+    rows = await (await conn.execute(TRAFFIC, span)).fetchall()
+    traffic = {
+        (alias, tenant, day, base): Traffic(
             alias=alias,
             tenant=tenant,
             day=day,
             answers=answers,
             prompt_tokens=prompt,
             output_tokens=output,
-            revenue=revenue,
             accepted=accepted,
             rejected=rejected,
+            base=base,
         )
-        for alias, tenant, day, answers, prompt, output, revenue, accepted, rejected in rows
-    )
+        for alias, tenant, day, base, answers, prompt, output, accepted, rejected in rows
+    }
+    for *key, currency, nanos in await (await conn.execute(REVENUE, span)).fetchall():
+        alias, tenant, day, base = key
+        nothing = Traffic(alias=alias, tenant=tenant, day=day, answers=0, base=base)
+        one = traffic.get((alias, tenant, day, base), nothing)
+        traffic[alias, tenant, day, base] = replace(one, revenue={**one.revenue, currency: nanos})
+    return tuple(traffic.values())
+
+
+async def read_standing(conn: Connection) -> dict[str, str]:
+    """The base that each alias of this service's own stands on now."""
+    return dict(await (await conn.execute(STANDING)).fetchall())
 
 
 async def read_figures(conn: Connection, until: datetime) -> Figures:
-    """Users and revenue before ``until``."""
-    span = {"month": until - MONTH, "year": until - YEAR, "until": until}
+    """Users and revenue before ``until``. Users are counted on days whose rows are in Postgres."""
+    month = until - MONTH
+    span = {"month": month, "year": until - YEAR, "until": until}
     users = await (await conn.execute(USERS, span)).fetchone()
-    revenue = await (await conn.execute(REVENUE, span)).fetchone()
     assert users is not None
-    assert revenue is not None
+    away = [
+        one
+        for one in await read_archives(conn)
+        if one.is_away and month.date() <= one.day < until.date()
+    ]
+    revenue = await (await conn.execute(REVENUE_OF_ALL, span)).fetchall()
     return Figures(
-        users_month=users[0], revenue_month=revenue[0] / NANOS, revenue_year=revenue[1] / NANOS
+        users_month=users[0],
+        users_days=MONTH.days - len(away),
+        revenue_month=in_units({currency: nanos for currency, nanos, _ in revenue}),
+        revenue_year=in_units({currency: nanos for currency, _, nanos in revenue}),
     )
 
 
@@ -82,8 +122,8 @@ async def read_learnt(conn: Connection) -> tuple[Learnt, ...]:
     """What each alias has learnt so far, and what that took."""
     rows = await (await conn.execute(LEARNT)).fetchall()
     return tuple(
-        Learnt(alias=alias, promoted=promoted, gain=gain, cycles=cycles, seconds=seconds)
-        for alias, promoted, gain, cycles, seconds in rows
+        Learnt(alias=alias, base=base, promoted=promoted, gain=gain, cycles=cycles, seconds=seconds)
+        for alias, base, promoted, gain, cycles, seconds in rows
     )
 
 

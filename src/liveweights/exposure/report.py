@@ -14,6 +14,7 @@ from liveweights.exposure.facts import DIMENSIONS, Learnt, Served, Traffic
 from liveweights.exposure.losses import Loss
 from liveweights.exposure.options import Substitute
 from liveweights.exposure.proportions import Rate
+from liveweights.exposure.revenue import Amounts, tell, tell_shares
 from liveweights.exposure.shares import Concentration, Share, list_concentrations, list_shares
 from liveweights.terminal import clean
 
@@ -38,14 +39,16 @@ class RuleOnModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Exposure(msgspec.Struct, frozen=True, kw_only=True):
-    """From the day ``since`` to the day ``until``, both included (UTC). ``losses`` are of what was
-    imagined to be ``without``."""
+    """From the day ``since`` to the day ``until``, both included (UTC). The users of the month were
+    counted on ``users_days`` of its 30 days. ``losses`` are of what was imagined to be
+    ``without``."""
 
     since: datetime.date
     until: datetime.date
     users_month: int
-    revenue_month: float
-    revenue_year: float
+    users_days: int
+    revenue_month: Amounts
+    revenue_year: Amounts
     shares: dict[str, tuple[Share, ...]]
     concentration: dict[str, tuple[Concentration, ...]]
     duties: tuple[DutyStanding, ...]
@@ -64,18 +67,21 @@ def make_exposure(
     since: datetime.date,
     until: datetime.date,
     rules: tuple[RuleOnModel, ...] = (),
+    former: Sequence[Served] = (),
 ) -> Exposure:
-    """What depends on whom, how concentrated that is, and which duties apply."""
-    gains = tuple(learnt)
+    """What depends on whom, how concentrated that is, and which duties apply. ``former`` are models
+    that answered on bases that their aliases do not stand on any more."""
+    gains, models = tuple(learnt), [*served, *former]
     return Exposure(
         since=since,
         until=until,
         users_month=figures.users_month,
+        users_days=figures.users_days,
         revenue_month=figures.revenue_month,
         revenue_year=figures.revenue_year,
-        shares={name: list_shares(served, traffic, gains, name) for name in DIMENSIONS},
+        shares={name: list_shares(models, traffic, gains, name) for name in DIMENSIONS},
         concentration={
-            name: list_concentrations(served, traffic, name)
+            name: list_concentrations(models, traffic, name)
             for name in DIMENSIONS
             if name in CONCENTRATED
         },
@@ -150,7 +156,7 @@ def _share(one: Share) -> tuple[str, ...]:
         one.value,
         ", ".join(one.aliases),
         f"{one.answers:,} ({one.answer_share:.1%})",
-        f"{one.revenue:,.2f} ({one.revenue_share:.1%})",
+        f"{tell(one.revenue)} ({tell_shares(one.revenue_share)})",
         f"{len(one.tenants)}",
         f"{one.promoted}",
         f"{one.gain:+.4f}",

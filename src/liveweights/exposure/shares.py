@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
-from liveweights.exposure.facts import Dimension, Learnt, Served, Traffic
-from liveweights.meter.money import NANOS
+from liveweights.exposure.facts import Dimension, Key, Learnt, Served, Traffic
+from liveweights.exposure.revenue import Amounts, Nanos, add, in_units, shares_of
 from liveweights.terms.facts import unknown_facts
 
 
@@ -17,7 +18,8 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     """What depends on one maker, country, licence or other ``value``.
 
     A model that was derived from another's depends on both, so the shares of all values may add up
-    to more than 1. ``promoted`` and ``gain`` are what was learnt on it (see ``Learnt``).
+    to more than 1. An alias that stood on another base before is with both, each with the answers
+    that it gave. ``promoted`` and ``gain`` are what was learnt on it (see ``Learnt``).
     """
 
     value: str
@@ -25,10 +27,10 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     tenants: tuple[str, ...]
     answers: int
     tokens: int
-    revenue: float
+    revenue: Amounts
     answer_share: float
     token_share: float
-    revenue_share: float
+    revenue_share: Amounts
     promoted: int
     gain: float
 
@@ -50,15 +52,24 @@ def list_shares(
     learnt: Iterable[Learnt],
     dimension: Dimension,
 ) -> tuple[Share, ...]:
-    """A row for each value that a model of the service or of the traffic has, the most answers
-    first."""
-    models = with_former(served, traffic)
-    gains = {one.alias: one for one in learnt}
-    aliases: dict[str, list[str]] = defaultdict(list)
-    for alias in sorted(models):
-        for value in models[alias].values(dimension):
-            aliases[value].append(alias)
-    shares = [_share(value, names, traffic, gains) for value, names in aliases.items()]
+    """A row for each value that a model of ``served`` or of the traffic has, the most answers
+    first. Former bases among ``served`` are listed for what they answered."""
+    models = with_former(served, (one.key for one in traffic))
+    values = {key: model.values(dimension) for key, model in models.items()}
+    sums: dict[str, _Sums] = defaultdict(_Sums)
+    for (alias, _), own in values.items():
+        for value in own:
+            sums[value].aliases.add(alias)
+    whole = _Sums()
+    for one in traffic:
+        whole.add(one)
+        for value in values[one.key]:
+            sums[value].add(one)
+    for one in learnt:
+        for value in values.get(one.key, ()):
+            sums[value].promoted += one.promoted
+            sums[value].gain += one.gain
+    shares = [_share(value, one, whole) for value, one in sums.items()]
     return tuple(sorted(shares, key=lambda one: (-one.answers, one.value)))
 
 
@@ -66,42 +77,57 @@ def list_concentrations(
     served: Iterable[Served], traffic: Sequence[Traffic], dimension: Dimension
 ) -> tuple[Concentration, ...]:
     """A row for each week with answers, the first one first."""
-    models = with_former(served, traffic)
+    models = with_former(served, (one.key for one in traffic))
+    own = {key: model.values(dimension)[0] for key, model in models.items()}
     weeks: dict[datetime.date, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for one in traffic:
         monday = one.day - datetime.timedelta(days=one.day.weekday())
-        weeks[monday][models[one.alias].values(dimension)[0]] += one.answers
+        weeks[monday][own[one.key]] += one.answers
     return tuple(
         _concentration(week, weeks[week]) for week in sorted(weeks) if any(weeks[week].values())
     )
 
 
-def with_former(served: Iterable[Served], traffic: Iterable[Traffic]) -> dict[str, Served]:
-    """Models by alias, with those that answered and are not there any more: nothing is known of
+def with_former(served: Iterable[Served], keys: Iterable[Key]) -> dict[Key, Served]:
+    """Models by alias and base, with those of ``keys`` that are not among them: nothing is known of
     whose they were."""
-    models = {one.alias: one for one in served}
-    for one in traffic:
-        models.setdefault(one.alias, Served(facts=unknown_facts(one.alias)))
+    models = {one.key: one for one in served}
+    for key in keys:
+        if key not in models:
+            models[key] = Served(facts=unknown_facts(key[0]), base=key[1])
     return models
 
 
-def _share(
-    value: str, aliases: Sequence[str], traffic: Sequence[Traffic], gains: Mapping[str, Learnt]
-) -> Share:
-    ours = [one for one in traffic if one.alias in aliases]
-    learnt = [gains[alias] for alias in aliases if alias in gains]
+@dataclass(slots=True)
+class _Sums:
+    aliases: set[str] = field(default_factory=set[str])
+    tenants: set[str] = field(default_factory=set[str])
+    answers: int = 0
+    tokens: int = 0
+    revenue: Nanos = field(default_factory=dict[str, int])
+    promoted: int = 0
+    gain: float = 0.0
+
+    def add(self, one: Traffic) -> None:
+        self.tenants.add(one.tenant)
+        self.answers += one.answers
+        self.tokens += one.prompt_tokens + one.output_tokens
+        add(self.revenue, one.revenue)
+
+
+def _share(value: str, own: _Sums, whole: _Sums) -> Share:
     return Share(
         value=value,
-        aliases=tuple(aliases),
-        tenants=tuple(sorted({one.tenant for one in ours})),
-        answers=sum(one.answers for one in ours),
-        tokens=sum(_tokens(one) for one in ours),
-        revenue=sum(one.revenue for one in ours) / NANOS,
-        answer_share=_part(sum(x.answers for x in ours), sum(x.answers for x in traffic)),
-        token_share=_part(sum(map(_tokens, ours)), sum(map(_tokens, traffic))),
-        revenue_share=_part(sum(x.revenue for x in ours), sum(x.revenue for x in traffic)),
-        promoted=sum(one.promoted for one in learnt),
-        gain=sum(one.gain for one in learnt),
+        aliases=tuple(sorted(own.aliases)),
+        tenants=tuple(sorted(own.tenants)),
+        answers=own.answers,
+        tokens=own.tokens,
+        revenue=in_units(own.revenue),
+        answer_share=_part(own.answers, whole.answers),
+        token_share=_part(own.tokens, whole.tokens),
+        revenue_share=shares_of(own.revenue, whole.revenue),
+        promoted=own.promoted,
+        gain=own.gain,
     )
 
 
@@ -114,10 +140,6 @@ def _concentration(week: datetime.date, answers: Mapping[str, int]) -> Concentra
         largest=largest,
         share=answers[largest] / whole,
     )
-
-
-def _tokens(one: Traffic) -> int:
-    return one.prompt_tokens + one.output_tokens
 
 
 def _part(part: int, whole: int) -> float:

@@ -6,9 +6,12 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.resources import files
 
 import psycopg
+
+from liveweights.store.database import Connection
 
 LOCK = 7_301_120_001
 """Key of the advisory lock: two processes starting at once migrate one after the other."""
@@ -67,6 +70,14 @@ def migrate(dsn: str, migrations: Sequence[Migration] | None = None) -> list[str
         for migration in missing:
             _apply(conn, migration)
     return [migration.name for migration in missing]
+
+
+async def read_beginning(conn: Connection) -> datetime:
+    """When the database was first made ready: its record begins there."""
+    cursor = await conn.execute("select min(applied_at) from migrations")
+    row = await cursor.fetchone()
+    assert row is not None
+    return row[0]
 
 
 def _missing(wanted: list[Migration], applied: list[tuple[str, str]]) -> list[Migration]:

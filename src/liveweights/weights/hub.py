@@ -86,12 +86,11 @@ def _resolve(address: Address) -> str:
 
 def _fetch(repository: str, commit: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
 
     wanted = [*COVERED, "README.md"]
     try:
         return Path(snapshot_download(repository, revision=commit, allow_patterns=wanted))
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except Exception as error:  # the hub's own, and whatever its HTTP client raises
         raise HubError(_why(error)) from error
 
 

@@ -4,6 +4,7 @@
 -- have one, under the worths of `accepted`, `rejected` and `silence` in force now, each model's own.
 -- An answer's strongest signal decides: a number, a thumb, what survived, the last click. (Learning
 -- weighs them against each other.)
+-- Imported answers were given elsewhere: they count for checkpoints of their own alone.
 select r.bucket as at,
     case %(by)s::text when 'checkpoint' then r.checkpoint when 'tenant' then r.tenant
         when 'surface' then r.surface else r.alias end as key,
@@ -23,6 +24,7 @@ left join unnest(%(worth_of)s::text[], %(worths_accepted)s::float8[],
 where r.width = %(width)s
     and r.whole = (%(tenant)s::text is null and %(by)s::text in ('checkpoint', 'alias'))
     and r.bucket >= %(since)s and r.bucket < %(until)s
+    and (%(by)s::text = 'checkpoint' or right(r.checkpoint, 7) <> '@import')
     and (%(alias)s::text is null or r.alias = %(alias)s)
     and (%(tenant)s::text is null or r.tenant = %(tenant)s)
 group by 1, 2

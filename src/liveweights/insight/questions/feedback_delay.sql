@@ -2,6 +2,7 @@
 --
 -- Percentiles as for the first token. By the time of the answer, so the newest answers have had
 -- little time yet.
+-- Imported answers were given elsewhere: they count for checkpoints of their own alone.
 with bins as (
     select case %(by)s::text when 'checkpoint' then r.checkpoint when 'tenant' then r.tenant
         when 'surface' then r.surface else r.alias end as key, r.bin, sum(r.count)::float8 as n
@@ -9,6 +10,7 @@ with bins as (
     where r.measure = 'delay' and r.width = %(width)s
     and r.whole = (%(tenant)s::text is null and %(by)s::text in ('checkpoint', 'alias'))
     and r.bucket >= %(since)s and r.bucket < %(until)s
+    and (%(by)s::text = 'checkpoint' or right(r.checkpoint, 7) <> '@import')
     and (%(alias)s::text is null or r.alias = %(alias)s)
     and (%(tenant)s::text is null or r.tenant = %(tenant)s)
     group by 1, 2

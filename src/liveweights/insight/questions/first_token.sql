@@ -2,6 +2,7 @@
 --
 -- Percentiles from counts per bin, read off within a bin on a logarithmic scale: at most a fifth from
 -- the true value, which is the width of a bin, and usually much less.
+-- Imported answers were given elsewhere: they count for checkpoints of their own alone.
 with bins as (
     select r.bucket, case %(by)s::text when 'checkpoint' then r.checkpoint when 'tenant' then r.tenant
         when 'surface' then r.surface else r.alias end as key, r.bin,
@@ -10,6 +11,7 @@ with bins as (
     where r.measure = 'first_token' and r.width = %(width)s
     and r.whole = (%(tenant)s::text is null and %(by)s::text in ('checkpoint', 'alias'))
     and r.bucket >= %(since)s and r.bucket < %(until)s
+    and (%(by)s::text = 'checkpoint' or right(r.checkpoint, 7) <> '@import')
     and (%(alias)s::text is null or r.alias = %(alias)s)
     and (%(tenant)s::text is null or r.tenant = %(tenant)s)
     group by 1, 2, 3

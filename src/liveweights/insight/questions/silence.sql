@@ -1,6 +1,7 @@
 -- Where does the model say nothing more often than before?
 --
 -- The window against the one of equal length before it.
+-- Imported answers were given elsewhere: they count for checkpoints of their own alone.
 select case %(by)s::text when 'checkpoint' then r.checkpoint when 'tenant' then r.tenant
         when 'surface' then r.surface else r.alias end as key,
     coalesce(sum(r.generations) filter (where r.bucket < %(since)s), 0)::bigint
@@ -14,6 +15,7 @@ from counted r
 where r.width = %(width)s
     and r.whole = (%(tenant)s::text is null and %(by)s::text in ('checkpoint', 'alias'))
     and r.bucket >= %(since)s - (%(until)s - %(since)s) and r.bucket < %(until)s
+    and (%(by)s::text = 'checkpoint' or right(r.checkpoint, 7) <> '@import')
     and (%(alias)s::text is null or r.alias = %(alias)s)
     and (%(tenant)s::text is null or r.tenant = %(tenant)s)
 group by 1

@@ -3,17 +3,20 @@
 -- Of the window's answers: how many were taken of those that were clicked on, with the 0.95 Wilson
 -- interval, and how long users waited for the first token (percentiles as for that question). Beside
 -- it, whenever that was, the gate's last verdict, and what the suites said of what is live.
+-- Imported answers were given elsewhere, and are not counted.
 -- https://en.wikipedia.org/wiki/Binomial_proportion_confidence_interval#Wilson_score_interval
 with answered as (
     select r.alias, sum(r.generations)::bigint as generations, sum(r.accepted)::float8 as accepted,
         nullif(sum(r.accepted + r.rejected), 0)::float8 as clicked
     from counted r
-    where r.width = %(width)s and r.whole and r.bucket >= %(since)s and r.bucket < %(until)s
+    where r.width = %(width)s and r.whole and right(r.checkpoint, 7) <> '@import'
+        and r.bucket >= %(since)s and r.bucket < %(until)s
     group by r.alias
 ), bins as (
     select r.alias, r.bin, sum(r.count)::float8 as n
     from timed r
     where r.measure = 'first_token' and r.width = %(width)s and r.whole
+        and right(r.checkpoint, 7) <> '@import'
         and r.bucket >= %(since)s and r.bucket < %(until)s
     group by r.alias, r.bin
 ), ranks as (

@@ -15,6 +15,7 @@ with worths as (
     where (o.day >= (%(since)s at time zone 'UTC')::date - 1 or o.day = '1970-01-01')
         and o.generated_at >= %(since)s and o.generated_at < %(until)s
         and o.decided_by is not null and o.user_id is not null
+        and right(o.checkpoint, 7) <> '@import'
         and (%(alias)s::text is null or o.alias = %(alias)s)
         and (%(tenant)s::text is null or o.tenant = %(tenant)s)
 ), users as (
