@@ -32,29 +32,30 @@ def halve(down_RK: Tensor, up_RN: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def add_low_rank(
-    out_TN: Tensor,
-    x_TK: Tensor,
+    out: Tensor,
+    x: Tensor,
     down_RK: Tensor,
     up_RN: Tensor,
     *,
     scale: float,
     lanes: int | None = None,
 ) -> None:
-    """Add ``scale * (x @ down.T) @ up`` to ``out_TN``, in place.
+    """Add ``scale * (x @ down.T) @ up`` to ``out`` [..., N], in place, of ``x`` [..., K].
 
-    All are contiguous; ``out_TN`` and ``x_TK`` float32, the others float16 or both float32. K is a
-    multiple of 64. ``lanes`` are the floats of the vectors that are computed with: by default as
-    many as this processor's. Raises NoCompiler.
+    All are contiguous; these two are float32, the others float16 or both float32. K is a multiple
+    of 64. ``lanes`` are the floats of the vectors that are computed with: by default as many as
+    this processor's hold. Raises NoCompiler.
     """
-    (tokens, inputs), (rank, outputs) = x_TK.shape, up_RN.shape
+    rank, inputs = down_RK.shape
+    tokens, outputs = x.numel() // inputs, up_RN.shape[1]
     if tokens > MANY:
-        hidden_TR = torch.nn.functional.linear(x_TK, down_RK.float())
-        out_TN.addmm_(hidden_TR, up_RN.float(), alpha=scale)
+        hidden_TR = torch.nn.functional.linear(x.view(-1, inputs), down_RK.float())
+        out.view(-1, outputs).addmm_(hidden_TR, up_RN.float(), alpha=scale)
         return
     hidden_TR = torch.empty(tokens, rank, dtype=torch.float32)
     job = _Job(
-        x_TK.data_ptr(), down_RK.data_ptr(), up_RN.data_ptr(), hidden_TR.data_ptr(),
-        out_TN.data_ptr(), rank, inputs, outputs, tokens, DOWN + UP, 0, 0, scale,
+        x.data_ptr(), down_RK.data_ptr(), up_RN.data_ptr(), hidden_TR.data_ptr(),
+        out.data_ptr(), rank, inputs, outputs, tokens, DOWN + UP, 0, 0, scale,
     )  # fmt: skip
     code = low_rank(lanes or chosen().width // 4, down_RK.dtype == torch.float16)
     threads = torch.get_num_threads()

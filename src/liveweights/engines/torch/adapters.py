@@ -58,10 +58,10 @@ class AdaptedTernaryLinear(AdaptedLinear):
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         y: Tensor = self.base_layer(x, *args, **kwargs)
-        x_TK = x.reshape(-1, x.shape[-1]).float().contiguous()
-        out_TN = y.reshape(-1, y.shape[-1]).float()  # y itself, which is nobody else's
-        add_low_rank(out_TN, x_TK, self.down_RK, self.up_RN, scale=self.scale)
-        return out_TN.to(y.dtype).view(y.shape)
+        out = y.float()  # y itself where it is float32: it is nobody else's
+        x = x.float().contiguous()
+        add_low_rank(out, x, self.down_RK, self.up_RN, scale=self.scale)
+        return out.to(y.dtype)
 
 
 def replace_adapted(model: Any) -> int:
