@@ -142,11 +142,20 @@ def make_model(shape: Shape) -> Any:
 
 
 def adapt(model: Any) -> Any:
-    """With a random adapter beside every linear layer, as a cycle learns one."""
+    """With a random adapter beside every linear layer, as a cycle leaves one and the engine serves
+    it."""
     from peft import LoraConfig, get_peft_model
 
+    from liveweights.engines.torch.adapters import replace_adapted
+    from liveweights.learn.updaters.lora import STORED
+
     config = LoraConfig(r=ADAPTER_RANK, target_modules="all-linear", init_lora_weights=False)
-    return get_peft_model(model, config).eval().requires_grad_(False)
+    adapted: Any = get_peft_model(model, config).eval().requires_grad_(False)
+    for name, weight in adapted.named_parameters():
+        if "lora_" in name:
+            weight.copy_(weight.to(STORED))
+    replace_adapted(adapted)
+    return adapted
 
 
 @torch.inference_mode()

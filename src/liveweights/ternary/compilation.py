@@ -36,6 +36,12 @@ def chosen() -> Instructions:
     return choose(host()[1])
 
 
+@cache
+def reads_halves() -> bool:
+    """Whether this processor makes float32 of float16 by itself. Raises NoCompiler."""
+    return any(host()[1].get(name, False) for name in ("f16c", "neon"))
+
+
 class Code:
     """A compiled function: its address for others to call, and itself."""
 
@@ -73,3 +79,12 @@ def product(instructions: Instructions, group: int, tile: int) -> Code:
     from liveweights.ternary.emission import emit_product
 
     return Code(emit_product(instructions, group, tile), "product", None, ctypes.c_void_p)
+
+
+@cache
+def low_rank(lanes: int, half: bool) -> Code:
+    """``emit_low_rank``'s function. Raises NoCompiler."""
+    host()
+    from liveweights.ternary.low_rank_emission import emit_low_rank
+
+    return Code(emit_low_rank(lanes, half), "low_rank", None, ctypes.c_void_p)

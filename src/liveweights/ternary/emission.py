@@ -65,6 +65,22 @@ def loop(b: Any, start: Any, stop: Any, step: int, carried: Sequence[Any] = ()) 
     b.position_at_end(after)
 
 
+@contextmanager
+def shares(b: Any, taken: Any, share: Any, stop: Any) -> Generator[tuple[Any, Any]]:
+    """Until all of ``range(stop)`` is done: take the next ``share`` of it, from one number on to
+    before another. Threads that run this take from one counter, at the address ``taken``."""
+    again, work, done = (b.append_basic_block() for _ in range(3))
+    b.branch(again)
+    b.position_at_end(again)
+    first = b.atomic_rmw("add", b.bitcast(taken, I64.as_pointer()), share, "monotonic")
+    b.cbranch(b.icmp_signed("<", first, stop), work, done)
+    b.position_at_end(work)
+    end = b.add(first, share)
+    yield first, b.select(b.icmp_signed("<", end, stop), end, stop)
+    b.branch(again)
+    b.position_at_end(done)
+
+
 def at(b: Any, pointer: Any, offset: Any) -> Any:
     """The address so many bytes on."""
     return b.gep(pointer, [offset], source_etype=I8)
@@ -83,7 +99,7 @@ def call(b: Any, name: str, result: Any, arguments: Sequence[Any]) -> Any:
     return b.call(function, arguments)
 
 
-def _prefetch(b: Any, pointer: Any) -> None:
+def prefetch(b: Any, pointer: Any) -> None:
     """Begin to read what will be needed soon; an address that is nobody's does no harm."""
     read, near, data = (ir.Constant(I32, value) for value in (0, 3, 1))
     call(b, "llvm.prefetch.p0", ir.VoidType(), [pointer, read, near, data])
@@ -125,33 +141,25 @@ def emit_product(instructions: Instructions, group: int, tile: int) -> str:
     module = ir.Module("product")
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER]), "product")
     b = ir.IRBuilder(function.append_basic_block())
-    job = _read_job(b, function.args[0])
+    job = read_job(b, function.args[0], JOB, 6)
     taken = at(b, function.args[0], number(8 * JOB.index("taken")))
 
-    again, work, done = (b.append_basic_block() for _ in range(3))
-    b.branch(again)
-    b.position_at_end(again)
-    first = b.atomic_rmw("add", b.bitcast(taken, I64.as_pointer()), job["share"], "monotonic")
-    b.cbranch(b.icmp_signed("<", first, job["rows"]), work, done)
-    b.position_at_end(work)
-    end = b.add(first, job["share"])
-    end = b.select(b.icmp_signed("<", end, job["rows"]), end, job["rows"])
     with (
+        shares(b, taken, job["share"], job["rows"]) as (first, end),
         loop(b, first, end, BLOCK) as rows,
         loop(b, number(0), job["tokens"], tile) as tokens,
     ):
         _emit_tile(b, job, instructions, (group, tile), (rows.index, tokens.index))
-    b.branch(again)
-    b.position_at_end(done)
     b.ret_void()
     return str(module)
 
 
-def _read_job(b: Any, pointer: Any) -> dict[str, Any]:
+def read_job(b: Any, pointer: Any, fields: Sequence[str], addresses: int) -> dict[str, Any]:
+    """The 64-bit fields of a job in memory, of which the first so many are addresses."""
     values = {
-        name: load(b, at(b, pointer, number(8 * place)), I64) for place, name in enumerate(JOB)
+        name: load(b, at(b, pointer, number(8 * place)), I64) for place, name in enumerate(fields)
     }
-    for name in JOB[:6]:
+    for name in fields[:addresses]:
         values[name] = b.inttoptr(values[name], POINTER)
     return values
 
@@ -224,7 +232,7 @@ def _emit_strip(
         stepped = [_load_steps(b, one, column, strip) for one in steps]
         for r, (row, scaled) in enumerate(zip(codes, scales, strict=True)):
             place = at(b, row, offset)
-            _prefetch(b, at(b, place, ahead))
+            prefetch(b, at(b, place, ahead))
             parts = _unpack(b, load(b, place, bytes_), strip.width)
             scale = _load_scales(b, scaled, column, group, strip)
             for t in range(tile):
@@ -233,7 +241,7 @@ def _emit_strip(
                 total = turn.values[r * tile + t]
                 name = f"llvm.fma.v{strip.lanes}f32"
                 turn.handed.append(call(b, name, floats, [value, scale, total]))
-    return [_add_up(b, total, strip.lanes) for total in turn.values]
+    return [add_up(b, total, strip.lanes) for total in turn.values]
 
 
 def _unpack(b: Any, packed: Any, width: int) -> list[Any]:
@@ -263,7 +271,7 @@ def _load_scales(b: Any, scales: Any, column: Any, group: int, strip: Strip) -> 
     return spread(b, b.fpext(load(b, at(b, scales, offset), kind), to), strip.lanes)
 
 
-def _add_up(b: Any, vector: Any, lanes: int) -> Any:
+def add_up(b: Any, vector: Any, lanes: int) -> Any:
     """The sum of a vector's places, halves onto halves: the same order everywhere."""
     while lanes > 1:
         lanes //= 2

@@ -13,6 +13,7 @@ import torch
 from liveweights.catalog.routers import Choices
 from liveweights.engines.in_process import InProcessEngine
 from liveweights.engines.settings import EngineSettings
+from liveweights.engines.torch.adapters import replace_adapted
 from liveweights.engines.torch.decoder import TorchDecoder
 from liveweights.engines.torch.prefixes import Prefixes
 from liveweights.weights.checkpoint import Checkpoint
@@ -116,6 +117,7 @@ def _adapt(base: Any, folder: Path) -> Any:
     twin: Any = copy.deepcopy(base, tensors)
     adapted = load_adapter(twin, folder).eval().requires_grad_(False)
     _merge_experts(adapted)
+    replace_adapted(adapted)
     return adapted
 
 
