@@ -98,6 +98,7 @@ def test_a_saved_adapter_computes_the_same(tiny: Path, tmp_path: Path) -> None:
     with policy.base():
         base = total(policy, path)
     update(policy, [row("correction", [1, 2], [3, 4], 1.0, [])], settings)
+    policy.finish()
     policy.save(tmp_path / "adapter")
     again = Policy(tiny, tmp_path / "adapter", settings)
     assert total(again, path) == pytest.approx(total(policy, path), abs=1e-5)

@@ -62,7 +62,7 @@ def update(
     progress: Progress = lambda step: None,
     resume: Resume | None = None,
 ) -> Report:
-    """Train the policy on ``rows`` in place.
+    """Train the policy on ``rows`` in place; its caller then calls ``finish``.
 
     A gradient step is of one packed tree, or of so many that it has ``step_rows`` rows. Served
     answers whose geometric-mean ratio leaves the band teach nothing and are counted. Calls
@@ -174,7 +174,7 @@ def update(
                         "pace": pace.state,
                     },
                 )
-    policy.finish()
+    optimizer.zero_grad(set_to_none=True)
     mismatch = reference.mismatch
     return Report(
         signals={},
