@@ -10,6 +10,7 @@ import torch
 from tests.learn.families import make_family
 from tests.record.rows import make_feedback, make_generation
 
+from liveweights.cycle.updating import read_result
 from liveweights.learn.job import Job, Result
 from liveweights.learn.learner import learn
 from liveweights.learn.rewards import RewardMap
@@ -101,3 +102,17 @@ def test_without_held_back_rows_those_that_teach_are_watched(tmp_path: Path) -> 
     assert result.report.watched == 60
     assert result.report.divergence is not None
     assert is_near(result.report.divergence, 0.1)
+
+
+@pytest.mark.parametrize("updater", ["lora", "full"])
+def test_weights_that_are_no_numbers_end_as_the_incumbent(
+    tmp_path: Path, updater: Literal["lora", "full"]
+) -> None:
+    result = update(tmp_path, 20, updater=updater, learning_rate=1e30, full_learning_rate=1e30)
+    assert result.report.skipped > 0
+    assert (result.report.scale, result.report.divergence) == (0.0, 0.0)
+    assert result.broken == ""
+    for row in result.held_back:
+        assert row.candidate_answer == row.incumbent_answer
+    # The worker reads what the learner's process wrote.
+    assert read_result(tmp_path / "cycle") == result

@@ -60,6 +60,16 @@ def test_weights_that_move_in_leaps_are_moved_as_far_as_they_may(last: float, le
     assert 0.8 * leap < found.scale <= leap
 
 
+@given(st.floats(0.01, 0.95))
+def test_beyond_where_there_are_numbers_nothing_is_looked_for(last: float) -> None:
+    def measure(scale: float) -> float:
+        return scale**2 if scale <= last else float("nan")
+
+    found = find_scale(measure, float("nan"), last**2 / 2)
+    assert is_near(found.divergence, last**2 / 2)
+    assert found.divergence > 0
+
+
 @pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
 def test_the_way_back_is_exact(stored: torch.dtype) -> None:
     torch.manual_seed(0)

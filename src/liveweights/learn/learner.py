@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from liveweights.learn.evidence import (
     Scores,
     ask_weights,
     compare,
+    find_broken,
     make_questions,
     measure_divergence,
     most_moved,
@@ -111,6 +113,7 @@ def learn(job: Job, folder: Path) -> Result:
         conduct=built.conduct,
     )
     held: list[HeldBack] = []
+    broken = ""
     kind: Kind = "adapter"
     threads.settle()
     if any(row.weight != 0.0 for row in built.rows):
@@ -151,6 +154,8 @@ def learn(job: Job, folder: Path) -> Result:
             then = rival or before.questions
             scores = zip(questions, then, kept.scores.questions, strict=True)
             held = [compare(question, was, now) for question, was, now in scores]
+        broken = find_broken(held)
+        held = [] if broken else held
         report = msgspec.structs.replace(
             made,
             signals=built.counts,
@@ -176,6 +181,7 @@ def learn(job: Job, folder: Path) -> Result:
         kind=kind,
         held_back=held,
         left_out=built.left_out,
+        broken=broken,
         baseline_weight=dict(built.baseline.weight),
         baseline_total=dict(built.baseline.total),
     )
@@ -217,12 +223,12 @@ def _keep_near(
             break
         longest = scale
 
-        def measure(share: float) -> float:
+        def measure(share: float, longest: float = longest) -> float:
             return score_at(share * longest, sample)[1] or 0.0
 
         whole = score(sample)[1] if len(sample) < len(questions) else divergence
         # What the part measures stands for all: its target is as much above or below.
-        part = target * (whole or divergence) / divergence
+        part = target * (whole or divergence) / divergence if math.isfinite(divergence) else target
         scale = longest * find_scale(measure, whole or divergence, part).scale
         scores, divergence = score_at(scale, range(len(questions)))
     if divergence is not None and not is_near(divergence, target):

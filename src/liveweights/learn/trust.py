@@ -65,9 +65,11 @@ def find_scale(measure: Callable[[float], float], whole: float, target: float) -
     ``measure`` gives the divergence at a scale in (0, 1); ``whole`` is that at 1. The next point to
     look at is where a power law through the two last ones meets the target; the first is where a
     square does, which is what a divergence is of a small step. Weights that are stored in few bits
-    move in leaps, which no power law follows: where it points outside of what is left, the next
-    point is in the middle of that. Never returns a point that was measured beyond the tolerance:
-    where all are, the incumbent itself.
+    move in leaps, which no power law follows: where it points outside of what is left, or nowhere
+    since a divergence is no number, the next point is in the middle of that.
+
+    Never returns a point that was measured beyond the tolerance: where all are, the incumbent
+    itself.
     """
     if is_near(whole, target):
         return Scaled(1.0, whole)
@@ -94,7 +96,8 @@ def is_near(divergence: float, target: float) -> bool:
 
 def _power(one: Scaled, other: Scaled) -> float:
     """The exponent of the power law through two points, kept where a next step makes sense."""
-    if min(one.divergence, other.divergence) <= 0.0 or one.scale == other.scale:
+    known = one.divergence > 0.0 and other.divergence > 0.0
+    if not known or one.scale == other.scale:
         return 2.0
     rise = math.log(one.divergence / other.divergence) / math.log(one.scale / other.scale)
     return min(max(rise, 0.5), 8.0)
