@@ -88,7 +88,8 @@ class Gating:
             return await self.shop.end(
                 cycle, "rejected", reason, candidate=checkpoint.id, learning=learning
             )
-        await drafting.keep(checkpoint.id, {one.case.generation: one.candidate for one in asked})
+        drafts = {one.case.generation: one.candidate for one in asked}
+        await drafting.keep(checkpoint.id, cases, drafts)
         async with self.shop.pool.connection() as conn:
             await deployments.let_go(conn, cycle.candidate)
             await deployments.keep_warm(conn, checkpoint.id, settings.cycle.load_seconds * 2)
