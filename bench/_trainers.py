@@ -108,6 +108,7 @@ def ours(feedback: _feedback.Feedback, batch: int, *, counted: bool = True) -> O
     before, rate = mean(score(policy, feedback)), matrix_rate()
     with Stopwatch() as watch:
         report = update(policy, rows, SETTINGS)
+        policy.finish()
     return Outcome(
         trainer="ours",
         seconds=watch.seconds,

@@ -107,6 +107,37 @@ def test_only_what_is_held_back_is_read(database_dsn: str, tmp_path: Path, jobs:
     on_product(database_dsn, tmp_path, test, CONFIG)
 
 
+def test_weights_that_are_no_numbers_are_rejected(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = "the candidate's weights compute no finite log-probabilities"
+
+    async def learn(folder: Path) -> None:
+        result = Result(
+            report=Report(signals={}, divergence=float("nan"), entropy=float("nan")),
+            held_back=[],
+            broken=why,
+            baseline_weight={},
+            baseline_total={},
+        )
+        (folder / RESULT).write_bytes(msgspec.json.encode(result))
+
+    monkeypatch.setattr(scoring, "run_learner", learn)
+
+    async def test(product: Product) -> None:
+        await product.use(20)
+        theirs = await bring(product)
+        async with product.pool.connection() as conn:
+            await ledger.begin_trial(conn, "code", theirs.id, note_trial(TRIAL))
+        worker = product.worker()
+        await worker.turn()
+        ended = await worker.turn()
+        assert ended is not None
+        assert (ended.outcome, ended.reason) == ("rejected", why)
+
+    on_product(database_dsn, tmp_path, test, CONFIG)
+
+
 def test_without_anything_to_judge_by_it_ends(
     database_dsn: str, tmp_path: Path, jobs: list[Job]
 ) -> None:

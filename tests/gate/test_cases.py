@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.record.rows import make_feedback, make_generation
 
-from liveweights.gate.cases import make_cases
+from liveweights.gate.cases import EXPECTED_RIGHT, count_wanted, make_cases
+from liveweights.gate.settings import GateSettings
 from liveweights.record.example import Example
 from liveweights.record.generation import Generation
 from liveweights.record.split import split_key, split_of
@@ -94,3 +95,31 @@ def test_of_an_episode_the_first_step_is_asked_again() -> None:
         for id in ("a", "b", "c")
     ]
     assert [case.generation for case, _ in make_cases(steps[::-1], 0.9999)] == ["a"]
+
+
+@given(
+    st.lists(st.booleans(), max_size=150), st.integers(0, 60), st.integers(0, 120), st.booleans()
+)
+def test_so_many_are_asked_that_enough_are_right(
+    right: list[bool], cases: int, most: int, silence: bool
+) -> None:
+    settings = GateSettings(cases=cases, silence_cases=most)
+    known = make_cases(
+        [
+            example(make_generation(f"g{n:03}", session="s"), "x = 1" if good else "y")
+            for n, good in enumerate(right)
+        ],
+        0.9999,
+    )
+    wanted = count_wanted(known, settings, silence=silence)
+    assert cases <= wanted <= max(cases, most)
+    if not silence or not cases:
+        assert wanted == cases
+    elif wanted < most:
+        assert sum(right[:wanted]) >= EXPECTED_RIGHT
+        assert wanted == cases or sum(right[: wanted - 1]) < EXPECTED_RIGHT
+
+
+def test_without_the_bound_that_needs_them_no_more_are_asked() -> None:
+    settings = GateSettings(cases=7, keep_accepted=0.0)
+    assert count_wanted([], settings, silence=True) == 7

@@ -11,6 +11,7 @@ from liveweights.gate.drafts import keep_drafts, read_drafts, remove_drafts
 from liveweights.store.database import Connection
 
 MODEL = "m@000000000001"
+ASKED = {"a": "so", "b": "so", "gone": "so"}
 
 
 def prepare(dsn: str) -> None:
@@ -23,7 +24,7 @@ def prepare(dsn: str) -> None:
         conn.execute("insert into aliases (name, live) values ('live', %s)", (MODEL,))
 
 
-def test_an_answer_is_known_to_its_checkpoint_and_engine_only(database_dsn: str) -> None:
+def test_an_answer_is_known_to_its_checkpoint_engine_and_question_only(database_dsn: str) -> None:
     prepare(database_dsn)
 
     async def go(conn: Connection) -> list[dict[str, Draft]]:
@@ -34,6 +35,7 @@ def test_an_answer_is_known_to_its_checkpoint_and_engine_only(database_dsn: str)
             checkpoint=MODEL,
             engine="torch",
             drafts={"a": Draft("x\0", -1.5), "gone": Draft("y", -1.0)},
+            asked=ASKED,
         )
         await keep_drafts(
             conn,
@@ -41,13 +43,13 @@ def test_an_answer_is_known_to_its_checkpoint_and_engine_only(database_dsn: str)
             checkpoint=MODEL,
             engine="torch",
             drafts={"a": Draft("later", -9.0), "b": Draft("", -2.0)},
+            asked=ASKED,
         )
-        asked = ["a", "b", "gone"]
         return [
-            await read_drafts(conn, MODEL, "torch", asked),
-            await read_drafts(conn, MODEL, "torch", ["b"]),
-            await read_drafts(conn, MODEL, "llama", asked),
-            await read_drafts(conn, "m@000000000002", "torch", asked),
+            await read_drafts(conn, MODEL, "torch", ASKED),
+            await read_drafts(conn, MODEL, "torch", {"a": "otherwise", "b": "so"}),
+            await read_drafts(conn, MODEL, "llama", ASKED),
+            await read_drafts(conn, "m@000000000002", "torch", ASKED),
         ]
 
     assert ask(database_dsn, go) == [
@@ -65,15 +67,20 @@ def test_answers_go_with_the_cycles_that_no_gate_looks_at(database_dsn: str) -> 
         first = await ledger.begin(conn, "live", {})
         await ledger.advance(conn, first, "ended", outcome="rejected", reason="test")
         await keep_drafts(
-            conn, first.id, checkpoint=MODEL, engine="torch", drafts={"a": Draft("x", -1.0)}
+            conn,
+            first.id,
+            checkpoint=MODEL,
+            engine="torch",
+            drafts={"a": Draft("x", -1.0)},
+            asked=ASKED,
         )
         found: list[dict[str, Draft]] = []
         for _ in range(CYCLES):
             await remove_drafts(conn, "live")
-            found.append(await read_drafts(conn, MODEL, "torch", ["a"]))
+            found.append(await read_drafts(conn, MODEL, "torch", {"a": "so"}))
             cycle = await ledger.begin(conn, "live", {})
             await ledger.advance(conn, cycle, "ended", outcome="rejected", reason="test")
         await remove_drafts(conn, "live")
-        return [*found, await read_drafts(conn, MODEL, "torch", ["a"])]
+        return [*found, await read_drafts(conn, MODEL, "torch", {"a": "so"})]
 
     assert ask(database_dsn, go) == [{"a": Draft("x", -1.0)}] * CYCLES + [{}]

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from aiohttp import ClientError, web
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.record.rows import make_generation
 
 from liveweights.gate.calibration import Draft
-from liveweights.gate.questions import NotAnswered, NotReady, ask, served
+from liveweights.gate.questions import NotAnswered, NotReady, ask, ending, served
 from liveweights.gate.scoring import Case
 
 MODEL = "m@000000000001"
@@ -21,6 +24,7 @@ def answer(truth: str | None = "x = 1", checkpoint: str = MODEL, **changes: Any)
         "temperature": 0.0,
         "output": "x = 1",
         "raw_logprobs": [-0.5, -0.25],
+        "shaping": {"stop": ["\n\n"]},
         **changes,
     }
     return served(checkpoint, Case("g", "s", truth), make_generation("g", **values))
@@ -35,6 +39,11 @@ def test_a_greedy_answer_stands_where_it_ended_as_it_would_now() -> None:
     assert answer(healed="\n", output=lines) == Draft(lines, -0.75)
     assert answer(output="", selection=-0.1) is None  # withheld: nobody knows how it went on
     assert answer(raw_logprobs=[]) is None
+    # Nobody knows where it would end; something is not asked for again; it may go on now.
+    assert answer(shaping={}) is None
+    assert answer(shaping={"stop": [], "guided_by": ["frequency_penalty"]}) is None
+    assert answer(finish_reason="length", max_tokens=2) is None
+    assert answer(finish_reason="length", max_tokens=16) == Draft("x = 1", -0.75)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +58,49 @@ def test_a_greedy_answer_stands_where_it_ended_as_it_would_now() -> None:
 def test_what_another_gave_or_chance_or_half_a_connection_does_not(changes: dict[str, Any]) -> None:
     made = {name: value for name, value in changes.items() if name != "checkpoint"}
     assert answer(checkpoint=changes.get("checkpoint", MODEL), **made) is None
+
+
+texts = st.text(st.sampled_from("ab\n"), max_size=8)
+
+
+@given(
+    st.text(st.sampled_from("ab\n"), min_size=1, max_size=12),
+    st.lists(st.sampled_from(["\n", "\n\n", "b", "ab"]), max_size=2, unique=True),
+    st.none() | texts,
+    st.booleans(),
+)
+def test_the_same_weights_are_judged_alike(
+    whole: str, stop: list[str], truth: str | None, refused: bool
+) -> None:
+    """What stands for a greedy answer is what the weights would write if they were asked."""
+
+    def write(stop: Sequence[str]) -> str:
+        return whole[: min((whole.find(one) for one in stop if one in whole), default=None)]
+
+    output = write(stop)
+    generation = make_generation(
+        "g", checkpoint=MODEL, temperature=0.0, output=output, shaping={"stop": stop}
+    )
+    case = Case("g", "s", truth, rejected=output if refused and output else None)
+    asked = ending(case, generation)
+    found = served(MODEL, case, generation)
+    if found is not None:
+        assert found.text == write(asked.stop)
+    # A text that was rejected, or taken, can be written again.
+    if truth is None or truth == output:
+        assert write(asked.stop).rstrip() == output.rstrip()
+
+
+def test_a_draft_is_another_where_it_ends_elsewhere() -> None:
+    generation = make_generation("g", output="x = 1", shaping={"stop": ["\n\n"]})
+    line = ending(Case("g", "s", "x = 1"), generation)
+    lines = ending(Case("g", "s", "x = 1\ny"), generation)
+    assert (line.stop, lines.stop) == (["\n\n", "\n"], ["\n\n"])
+    assert line.digest() != lines.digest()
+    assert line.digest() == ending(Case("g", "s", "z"), generation).digest()
+    # As many as the API takes.
+    full = make_generation("g", shaping={"stop": [f"<{n}>" for n in range(32)]})
+    assert len(ending(Case("g", "s", "x"), full).stop) == 32
 
 
 def put(*generations: Any) -> tuple[dict[str, Draft], list[Any]]:

@@ -51,6 +51,7 @@ def run(model: Path, updater: str, folder: Path) -> dict[str, Any]:
         for number, (p, mu) in enumerate(zip(PATHS, before, strict=True))
     ]
     report = update(policy, rows, settings)
+    policy.finish()
     policy.save(folder)
     return {
         "loss": report.loss,

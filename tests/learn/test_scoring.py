@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 from tests.record.rows import make_feedback, make_generation
 from tests.sharing.tiny import make_base, write_adapter
 
+from liveweights.cycle.updating import read_result
 from liveweights.learn.drift import measure_drift
 from liveweights.learn.job import RESULT, Job, Weights
 from liveweights.learn.rewards import RewardMap
@@ -64,3 +67,22 @@ def test_the_same_weights_score_the_same(source: Source, tmp_path: Path) -> None
     result = score(make_job(source, same), same, tmp_path)
     assert all(row.candidate_answer == row.incumbent_answer for row in result.held_back)
     assert result.report.divergence == 0.0
+
+
+def test_weights_that_are_no_numbers_are_refused_with_the_reason(
+    source: Source, tmp_path: Path
+) -> None:
+    folder = tmp_path / "broken"
+    shutil.copytree(source.checkpoint.folder, folder)
+    weights = load_file(folder / "adapter_model.safetensors")
+    for values in weights.values():
+        values.fill_(float("nan"))
+    save_file(weights, folder / "adapter_model.safetensors")
+    candidate = Weights(base=str(source.base.folder), adapter=str(folder))
+    result = score(make_job(source, candidate), candidate, tmp_path / "cycle")
+    assert result.broken == (
+        "the candidate's weights compute no finite log-probabilities on 3 of 3 held-back answers"
+    )
+    assert result.held_back == []
+    again = read_result(tmp_path / "cycle")
+    assert (again.broken, again.report.divergence) == (result.broken, None)

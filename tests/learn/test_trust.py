@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liveweights.learn.settings import TOLERANCE
-from liveweights.learn.trust import Start, find_scale, is_near
+from liveweights.learn.trust import Line, find_scale, is_near
 
 targets = st.floats(1e-3, 1.0)
 
@@ -47,25 +47,53 @@ def test_whatever_is_measured_nothing_beyond_the_bound_is_returned(
     assert (found.scale, found.divergence) in measured
 
 
+@pytest.mark.parametrize("last", [0.0, 0.3])
+@given(st.floats(0.05, 0.95))
+def test_weights_that_move_in_leaps_are_moved_as_far_as_they_may(last: float, leap: float) -> None:
+    """What is stored stays where it was up to ``leap``, and then moves on."""
+
+    def measure(scale: float) -> float:
+        return 0.9 + scale / 10 if scale > leap else last
+
+    found = find_scale(measure, 2.0, 0.5)
+    assert found.divergence == last
+    assert 0.8 * leap < found.scale <= leap
+
+
+@given(st.floats(0.01, 0.95))
+def test_beyond_where_there_are_numbers_nothing_is_looked_for(last: float) -> None:
+    def measure(scale: float) -> float:
+        return scale**2 if scale <= last else float("nan")
+
+    found = find_scale(measure, float("nan"), last**2 / 2)
+    assert is_near(found.divergence, last**2 / 2)
+    assert found.divergence > 0
+
+
 @pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
 def test_the_way_back_is_exact(stored: torch.dtype) -> None:
     torch.manual_seed(0)
     start = torch.randn(64, 64).to(stored).float()
     moved = [torch.nn.Parameter(start.clone())]
-    line = Start(moved)
+    line = Line(moved)
     with torch.no_grad():
         moved[0] += 0.1
-    line.scale(0.5)
+    end = moved[0].detach().clone()
+    line.end()
+    line.go(0.5)
     assert torch.allclose(moved[0], start + 0.05, atol=1e-6)
-    line.scale(2.0)
-    assert torch.allclose(moved[0], start + 0.1, atol=1e-6)
-    line.scale(0.0)
+    with torch.no_grad():
+        moved[0].copy_(moved[0].bfloat16())
+    line.go(1.0)
+    assert torch.equal(moved[0], end)
+    line.go(0.0)
     assert torch.equal(moved[0], start)
 
 
 def test_there_is_a_way_back_from_weights_that_are_no_numbers() -> None:
     weights = torch.tensor([1.0, 2.0])
-    start = Start([weights])
+    line = Line([weights])
     weights.copy_(torch.tensor([float("nan"), float("inf")]))
-    start.scale(0.0)
+    line.end()
+    line.go(0.0)
     assert weights.tolist() == [1.0, 2.0]

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from hypothesis import given
@@ -98,6 +99,7 @@ def test_a_saved_adapter_computes_the_same(tiny: Path, tmp_path: Path) -> None:
     with policy.base():
         base = total(policy, path)
     update(policy, [row("correction", [1, 2], [3, 4], 1.0, [])], settings)
+    policy.finish()
     policy.save(tmp_path / "adapter")
     again = Policy(tiny, tmp_path / "adapter", settings)
     assert total(again, path) == pytest.approx(total(policy, path), abs=1e-5)
@@ -185,6 +187,44 @@ def test_a_step_of_several_trees_is_that_of_one(tiny: Path) -> None:
 
     for one, other in zip(weights(1024, 1), weights(64, 5), strict=True):
         assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_a_step_without_finite_numbers_is_skipped_and_counted(tiny: Path) -> None:
+    settings = LearnSettings(learning_rate=5e-3, epochs=2, nodes=32, step_rows=1)
+    policy = Policy(tiny, None, settings)
+    shown, broken = TokenRow([1, 2], [3]), float("nan")
+    before = total(policy, shown)
+    # Prompts of that length leave no room for another row: each is a step of its own.
+    rows = [
+        row("correction", [1, 2], [3], 1.0, []),
+        row("correction", [*range(2, 62)], [4], broken, []),
+        row("correction", [*range(3, 63)], [5], float("inf"), []),
+    ]
+    steps: list[Step] = []
+    report = update(policy, rows, settings, steps.append)
+    assert (report.steps, report.skipped) == (2, 4)
+    assert "4 of 6 gradient steps were skipped" in report.alarms[0]
+    assert total(policy, shown) > before
+    # What is told and kept on the way are numbers, and so can be read again.
+    for told in (report, *steps):
+        assert msgspec.json.decode(msgspec.json.encode(told), type=type(told)) == told
+
+
+def test_where_every_step_is_skipped_nothing_moves(tiny: Path) -> None:
+    settings = LearnSettings(nodes=64)
+    policy = Policy(tiny, None, settings)
+    before = [weight.detach().clone() for weight in policy.parameters()]
+    report = update(policy, [row("correction", [1], [3], float("nan"), [])], settings)
+    assert (report.steps, report.skipped, report.loss) == (0, 1, 0.0)
+    for weight, was in zip(policy.parameters(), before, strict=True):
+        assert torch.equal(weight, was)
+
+
+def test_a_ratio_beyond_all_numbers_is_none(tiny: Path) -> None:
+    policy = Policy(tiny, None, LearnSettings())
+    unlikely = row("policy", [1, 2], [3], 0.5, [-9999.0])
+    report = update(policy, [unlikely], LearnSettings())
+    assert (report.masked, report.ratio) == (1, None)
 
 
 def test_progress_tells_where_it_stands(tiny: Path) -> None:

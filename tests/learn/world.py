@@ -122,7 +122,9 @@ class World:
         self.earlier.update(
             f"default/{e.generation.user}" for e in examples if e.generation.id not in left_out
         )
-        return rows, update(self.policy, rows.rows, self.settings)
+        report = update(self.policy, rows.rows, self.settings)
+        self.policy.finish()
+        return rows, report
 
     def _example(
         self, user: str | None, context: int, word: int, logprob: float, vote: Signal | None

@@ -41,6 +41,7 @@ def generations(draw: st.DrawFn) -> Generation:
         "consent": draw(st.booleans()),
         "total_ms": draw(float4s),
         "metadata": draw(st.dictionaries(texts, texts, max_size=2)),
+        "shaping": draw(st.dictionaries(texts, st.lists(texts, max_size=2), max_size=2)),
         "experts": draw(st.none() | st.binary(max_size=20)),
     }
     return make_generation("g" + draw(texts), **changes)

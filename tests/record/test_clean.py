@@ -111,6 +111,14 @@ def test_half_a_prompt_is_none() -> None:
     assert (clean.prompt, clean.output) == ("", "x" * 2**24)
 
 
+@pytest.mark.parametrize("stop", ["a\0", "\ud800"])
+def test_strings_that_cannot_be_kept_as_they_are_are_not_known(stop: str) -> None:
+    g = make_generation("g", shaping={"stop": ["\n", stop]})
+    assert clean_generation(g).shaping == {}
+    known = make_generation("g", shaping={"stop": ["\n", "größer"]})
+    assert clean_generation(known) == known
+
+
 def test_feedback_is_bounded() -> None:
     check_feedback(make_feedback("\U0001f600" * 512, "g"))
     for changes, message in (

@@ -46,7 +46,13 @@ def stop_rows(dsn: str) -> None:
 
 
 def test_a_generation_comes_back_as_it_was(database_dsn: str) -> None:
-    more = {"healed": " ", "surface": "editor", "language": "python", "reasoning": "größer"}
+    more: dict[str, Any] = {
+        "healed": " ",
+        "surface": "editor",
+        "language": "python",
+        "reasoning": "größer",
+    }
+    more["shaping"] = {"stop": ["\n"], "guided_by": ["min_p"]}
     g = make_generation("g", session="s", **more)
 
     async def main() -> None:

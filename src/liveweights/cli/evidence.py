@@ -12,6 +12,7 @@ from liveweights.cli.output import say, show_table
 FIGURES = (
     ("mean reward", "mean_reward"),
     ("gradient steps", "steps"),
+    ("gradient steps that were skipped, without finite numbers", "skipped"),
     ("steps that a start which was killed had made", "resumed"),
     ("gradient norm, mean", "grad_norm"),
     ("gradient norm, largest", "grad_norm_max"),

@@ -39,6 +39,11 @@ from liveweights.weights.selection import Selection, read_selection, write_selec
 log = logging.getLogger(__name__)
 
 
+def is_brought(cycle: Cycle) -> bool:
+    """Whether the candidate says nothing when it does already, and learns no other."""
+    return read_trial(cycle) is not None or read_switch(cycle) is not None
+
+
 @dataclass(slots=True)
 class Gating:
     """Takes a cycle from a candidate to its canary, or to its end."""
@@ -53,8 +58,9 @@ class Gating:
         """Find out when the candidate is to say nothing, from what it would say."""
         assert cycle.candidate is not None
         drafting, cases = self._drafting(cycle), await self._read_cases(cycle)
-        brought = read_trial(cycle) is not None or read_switch(cycle) is not None
-        if brought or not may_say_nothing([case for case, _ in cases], self.settings.learn):
+        if is_brought(cycle) or not may_say_nothing(
+            [case for case, _ in cases], self.settings.learn
+        ):
             async with self.shop.pool.connection() as conn:
                 return await ledger.advance(conn, cycle, "warming")
         if (ended := await self._await_loaded(cycle)) is not None:
@@ -82,7 +88,8 @@ class Gating:
             return await self.shop.end(
                 cycle, "rejected", reason, candidate=checkpoint.id, learning=learning
             )
-        await drafting.keep(checkpoint.id, {one.case.generation: one.candidate for one in asked})
+        drafts = {one.case.generation: one.candidate for one in asked}
+        await drafting.keep(checkpoint.id, cases, drafts)
         async with self.shop.pool.connection() as conn:
             await deployments.let_go(conn, cycle.candidate)
             await deployments.keep_warm(conn, checkpoint.id, settings.cycle.load_seconds * 2)
@@ -154,11 +161,8 @@ class Gating:
         )
 
     async def _read_cases(self, cycle: Cycle) -> list[tuple[Case, Generation]]:
-        settings = self.settings
         async with self.shop.pool.connection() as conn:
-            return await read_cases(
-                conn, cycle, settings.learn, settings.gate.cases, settings.template
-            )
+            return await read_cases(conn, cycle, self.settings, silence=not is_brought(cycle))
 
     async def _read_selection(self, checkpoint: str) -> Selection | None:
         """When a checkpoint says nothing. Raises NotRegistered, and BrokenSelection."""

@@ -9,52 +9,71 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from liveweights.catalog.template import TemplateSettings
 from liveweights.cycle.bases import read_switch
 from liveweights.cycle.ledger import Cycle
+from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.translation import translate
-from liveweights.gate.cases import CYCLES, make_cases
+from liveweights.gate.calibration import may_say_nothing
+from liveweights.gate.cases import CYCLES, count_wanted, in_sessions, list_cases
 from liveweights.gate.scoring import Case
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.voters import find_voters, user_of
 from liveweights.record.example import Example, find_episodes
 from liveweights.record.generation import Generation
-from liveweights.record.window import count_earlier, read_held_back, read_unjudged
+from liveweights.record.window import count_earlier, list_held_back, read_listed, read_unjudged
 from liveweights.release.ancestry import root_of
 from liveweights.store.database import Connection
 
 LOOKED_AT = 8
 """So many unjudged completions are looked at for each that is wanted."""
+PAGE = 400
+"""Held-back rows that are read at a time."""
 
 
 async def read_cases(
-    conn: Connection,
-    cycle: Cycle,
-    settings: LearnSettings,
-    most: int,
-    template: TemplateSettings,
+    conn: Connection, cycle: Cycle, settings: WorkerSettings, *, silence: bool
 ) -> list[tuple[Case, Generation]]:
-    """At most ``most``, of the last cycles first, and as far as these do not reach completions that
-    nobody reacted to: of them it is known what either would say, if not what it is worth. Those
-    that were answered on another base than the candidate's are asked in words."""
+    """Of the last cycles first, as many as the gate asks (see `count_wanted`); and as far as these
+    do not reach ``gate.cases`` completions that nobody reacted to: of them it is known what either
+    would say, if not what it is worth. Those that were answered on another base than the
+    candidate's are asked in words. ``silence``: the candidate may learn when to say nothing."""
+    learn, gate = settings.learn, settings.gate
     base = await _read_base(conn, cycle)
-    examples = await translate(
-        conn,
-        await read_held_back(conn, cycle.alias, cycle.id, cycles=CYCLES, most=most),
-        base,
-        template,
-    )
+    examples, wanted = await _read_judged(conn, cycle, base, settings, silence)
     voters = find_voters(
         [example.generation for example in examples],
-        await read_earlier(conn, cycle, settings),
-        settings.known_votes,
+        await read_earlier(conn, cycle, learn),
+        learn.known_votes,
     )
-    cases = make_cases(examples, settings.held_back_share, voters)
-    if (left := most - len(cases)) > 0:
+    cases = list_cases(examples, learn.held_back_share, voters)[:wanted]
+    if (left := gate.cases - len(cases)) > 0:
         others = await read_unjudged(conn, cycle.alias, cycle.id, LOOKED_AT * left)
-        others = await translate(conn, others, base, template)
-        cases += make_cases(others, settings.held_back_share)[:left]
-    return cases
+        others = await translate(conn, others[::-1], base, settings.template)
+        cases += list_cases(others, learn.held_back_share)[:left]
+    return in_sessions(cases)
+
+
+async def _read_judged(
+    conn: Connection, cycle: Cycle, base: str, settings: WorkerSettings, silence: bool
+) -> tuple[list[Example], int]:
+    """Completions that were held back, newest first, until there are cases enough among them; and
+    how many cases that is."""
+    held_back = await list_held_back(
+        conn, cycle.alias, cycle.id, cycles=CYCLES, endpoint="completion"
+    )
+    examples: list[Example] = []
+    wanted = settings.gate.cases
+    for place in range(0, len(held_back), PAGE):
+        page = await read_listed(conn, cycle.id, held_back[place : place + PAGE])
+        order = {id: rank for rank, (_, id) in enumerate(held_back[place : place + PAGE])}
+        page.sort(key=lambda example: order[example.generation.id])
+        examples += await translate(conn, page, base, settings.template)
+        cases = list_cases(examples, settings.learn.held_back_share)
+        learns = silence and may_say_nothing([case for case, _ in cases], settings.learn)
+        wanted = count_wanted(cases, settings.gate, silence=learns)
+        if len(cases) >= wanted:
+            break
+    return examples, wanted
 
 
 def has_episodes(cycle: Cycle, held_back: Sequence[Example]) -> bool:

@@ -94,6 +94,8 @@ class Learning:
         if not result.report.taught:
             reason = f"no signal: none of {result.report.rows} rows taught anything"
             return await self.shop.end(cycle, "no_signal", reason, learning=report)
+        if result.broken:
+            return await self.shop.end(cycle, "rejected", result.broken, learning=report)
         checkpoint = await self._store(cycle, result, base, parent=origin.id, licence=licence)
         async with self.shop.pool.connection() as conn:
             await leave_out(conn, cycle.id, result.left_out)
@@ -138,6 +140,8 @@ class Learning:
             remove_job(folder)  # of a worker that was killed
             result = read_result(folder)
             learning |= msgspec.to_builtins(result.report)
+            if result.broken:
+                return await self.shop.end(cycle, "rejected", result.broken, learning=learning)
             if result.report.taught:
                 candidate = await self._store(cycle, result, base, parent=base.id, licence=licence)
                 async with self.shop.pool.connection() as conn:
@@ -195,12 +199,13 @@ class Learning:
                     reason = "nothing to judge it on: no feedback was ever held back"
                     return await self.shop.end(cycle, "no_signal", reason)
         remove_job(folder)  # of a worker that was killed
-        report = msgspec.to_builtins(read_result(folder).report)
+        result = read_result(folder)
+        learning = {**(cycle.learning or {}), **msgspec.to_builtins(result.report)}
+        if result.broken:
+            return await self.shop.end(cycle, "rejected", result.broken, learning=learning)
         async with self.shop.pool.connection() as conn:
             await deployments.keep_warm(conn, cycle.candidate, self.settings.cycle.load_seconds * 2)
-            return await ledger.advance(
-                conn, cycle, "calibrating", learning={**(cycle.learning or {}), **report}
-            )
+            return await ledger.advance(conn, cycle, "calibrating", learning=learning)
 
     def _origin(self) -> str:
         settings = self.settings

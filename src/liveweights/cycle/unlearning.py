@@ -256,7 +256,10 @@ class _Bench:
             await run_learner(folder)
         finally:
             remove_job(folder)
-        return read_result(folder)
+        result = read_result(folder)
+        if result.broken:
+            raise CannotUnlearn(result.broken)
+        return result
 
     def _registry(self) -> Registry:
         key = self.settings.signing.key

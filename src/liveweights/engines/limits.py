@@ -34,13 +34,16 @@ _SAID: dict[Guidance, str] = {
 _NEUTRAL = Sampling()
 
 
+def list_guidance(sampling: Sampling) -> list[Guidance]:
+    """What of the guidance is asked for."""
+    return [
+        name for name in sorted(ALL_GUIDANCE) if getattr(sampling, name) != getattr(_NEUTRAL, name)
+    ]
+
+
 def refuse_guidance(sampling: Sampling, followed: Container[Guidance]) -> None:
     """Raise InvalidConstraint on behalf of an engine that follows only some of it."""
-    asked = [
-        _SAID.get(name, name)
-        for name in sorted(ALL_GUIDANCE)
-        if name not in followed and getattr(sampling, name) != getattr(_NEUTRAL, name)
-    ]
+    asked = [_SAID.get(name, name) for name in list_guidance(sampling) if name not in followed]
     if asked:
         raise InvalidConstraint(
             f"this engine takes no {' or '.join(asked)}: the probabilities of what it drew could "

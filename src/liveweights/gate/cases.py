@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from liveweights.gate.calibration import is_right
+from liveweights.gate.forgone import LEAST_RIGHT
 from liveweights.gate.scoring import Case
+from liveweights.gate.settings import GateSettings
 from liveweights.learn.passages import prompt_text
 from liveweights.learn.truth import truth
 from liveweights.learn.voters import NOBODY, Voter
@@ -15,6 +18,9 @@ from liveweights.record.split import split_key, split_of
 
 CYCLES = 10
 """How many cycles, this one included, cases come from."""
+EXPECTED_RIGHT = LEAST_RIGHT * 3 // 2
+"""Right answers in the record for which at least `LEAST_RIGHT` drafts are right nearly always: of a
+Poisson number with that mean, in 99 of 100."""
 
 
 def make_cases(
@@ -22,13 +28,23 @@ def make_cases(
     held_back_share: float,
     voters: Mapping[str, Voter] = MappingProxyType({}),
 ) -> list[tuple[Case, Generation]]:
-    """Of the completions among ``examples`` those whose side of the split is still held back;
-    sessions in one piece, since their prompts continue each other and engines keep the last. Of an
-    episode the first step: what came after depends on what the model did before."""
+    """Cases of ``examples``, as `list_cases` does; sessions in one piece, since their prompts
+    continue each other and engines keep the last."""
+    return in_sessions(list_cases(examples, held_back_share, voters))
+
+
+def list_cases(
+    examples: Sequence[Example],
+    held_back_share: float,
+    voters: Mapping[str, Voter] = MappingProxyType({}),
+) -> list[tuple[Case, Generation]]:
+    """Of the completions among ``examples`` those whose side of the split is still held back, in
+    their order. Of an episode the first step: what came after depends on what the model did
+    before."""
     later = {
         step.generation.id for episode in find_episodes(examples) for step in episode.steps[1:]
     }
-    cases = [
+    return [
         (_make_case(example, voters), example.generation)
         for example in examples
         if example.generation.endpoint == "completion"
@@ -37,7 +53,31 @@ def make_cases(
         and example.generation.id not in later
         and _is_held_back(example.generation, held_back_share)
     ]
+
+
+def in_sessions(cases: Sequence[tuple[Case, Generation]]) -> list[tuple[Case, Generation]]:
+    """Each session in one piece."""
     return sorted(cases, key=lambda pair: pair[0].session)
+
+
+def count_wanted(
+    cases: Sequence[tuple[Case, Generation]], settings: GateSettings, *, silence: bool
+) -> int:
+    """How many of the ``cases``, from the first on, are to be asked: ``settings.cases``.
+
+    To learn ``silence``, as many more as it takes until so many answers in the record were right
+    that a candidate's drafts will be enough to tell what silence forgoes (see `forgone`);
+    ``settings.silence_cases`` at most.
+    """
+    least = settings.cases
+    if not silence or not least or settings.keep_accepted <= 0:
+        return least
+    right = 0
+    for place, (case, generation) in enumerate(cases[: settings.silence_cases], 1):
+        right += is_right(generation.output, case) is True
+        if right >= EXPECTED_RIGHT:
+            return max(least, place)
+    return max(least, settings.silence_cases)
 
 
 def _make_case(example: Example, voters: Mapping[str, Voter]) -> Case:

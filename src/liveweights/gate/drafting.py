@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from liveweights.gate.calibration import Asked, Draft
 from liveweights.gate.drafts import keep_drafts, read_drafts
-from liveweights.gate.questions import ask, served
+from liveweights.gate.questions import ask, ending, served
 from liveweights.gate.scoring import Case
 from liveweights.record.generation import Generation
 from liveweights.store.database import Pool
@@ -52,11 +52,21 @@ class Drafting:
             if case.generation in candidate and case.generation in incumbent
         ]
 
-    async def keep(self, checkpoint: str, drafts: dict[str, Draft]) -> None:
-        """As what ``checkpoint`` would say."""
+    async def keep(
+        self,
+        checkpoint: str,
+        cases: Sequence[tuple[Case, Generation]],
+        drafts: Mapping[str, Draft],
+    ) -> None:
+        """As what ``checkpoint`` would say to these of the cases."""
         async with self.pool.connection() as conn:
             await keep_drafts(
-                conn, self.cycle, checkpoint=checkpoint, engine=self.engine, drafts=drafts
+                conn,
+                self.cycle,
+                checkpoint=checkpoint,
+                engine=self.engine,
+                drafts=drafts,
+                asked=_digest(cases),
             )
 
     async def ask(
@@ -88,8 +98,7 @@ class Drafting:
     ) -> dict[str, Draft]:
         """By generation; it is asked what neither a gate nor a user has had it answer."""
         async with self.pool.connection() as conn:
-            ids = [case.generation for case, _ in cases]
-            known = await read_drafts(conn, checkpoint, self.engine, ids)
+            known = await read_drafts(conn, checkpoint, self.engine, _digest(cases))
         for case, generation in cases:
             if (draft := served(checkpoint, case, generation)) is not None:
                 known.setdefault(case.generation, draft)
@@ -98,6 +107,11 @@ class Drafting:
         for place in range(0, len(left), PART):
             part = left[place : place + PART]
             new = await self.ask(checkpoint, part, answered=lambda: drafted(1))
-            await self.keep(checkpoint, new)
+            await self.keep(checkpoint, part, new)
             known |= new
         return known
+
+
+def _digest(cases: Sequence[tuple[Case, Generation]]) -> dict[str, str]:
+    """How each is asked, by generation."""
+    return {case.generation: ending(case, generation).digest() for case, generation in cases}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
+import msgspec
 
 from liveweights.gate.calibration import Draft
 from liveweights.gate.scoring import Case
@@ -18,6 +20,8 @@ from liveweights.weights.selection import confidence
 
 MARGIN = 8
 """Tokens more than the truth has, so that a wrong longer answer is seen to be wrong."""
+MAX_STOPS = 32
+"""As many stop strings as the API takes."""
 
 
 class NotAnswered(RuntimeError):
@@ -35,23 +39,49 @@ _NOT_READY = frozenset({404, 408, 429, 502, 503, 504})
 def served(checkpoint: str, case: Case, generation: Generation) -> Draft | None:
     """What `ask` would get from ``checkpoint``, where it is what a user got; None elsewhere.
 
-    A greedy answer is the same however often it is asked for. What was withheld was given up on the
-    way, and what went on beyond the line that is asked for was sure of more than that.
+    A greedy answer is the same however often it is asked for, if nothing but the strings that are
+    asked for again ended or shaped it. What was withheld was given up on the way, and what went on
+    beyond where it is to end now was sure of more than that.
     """
     if generation.checkpoint != checkpoint or generation.temperature > 0:
         return None
     if generation.finish_reason not in ("stop", "length") or generation.withheld:
         return None
-    if _is_line(generation, case.truth) and "\n" in generation.output:
+    if "stop" not in generation.shaping or generation.shaping.get("guided_by"):
+        return None
+    end = ending(case, generation)
+    if any(stop in generation.output for stop in end.stop):
+        return None
+    if generation.finish_reason == "length" and generation.max_tokens != end.max_tokens:
         return None
     if not generation.raw_logprobs:
         return None
     return Draft(generation.output, confidence(generation.raw_logprobs))
 
 
-def _is_line(generation: Generation, truth: str | None) -> bool:
-    """Whether a user stops reading at the end of the line."""
-    return "\n" not in (truth or "").rstrip() and "\n" not in generation.healed
+class Ending(msgspec.Struct, frozen=True):
+    """What ends a draft that is asked for."""
+
+    stop: list[str]
+    max_tokens: int
+
+    def digest(self) -> str:
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
+
+
+def ending(case: Case, generation: Generation) -> Ending:
+    """As the recorded answer ended; and at the end of the line, where a user of it would stop
+    reading there."""
+    stop = [one for one in generation.shaping.get("stop", ()) if one not in generation.healed]
+    if _is_line(case, generation) and "\n" not in stop and len(stop) < MAX_STOPS:
+        stop.append("\n")
+    return Ending(stop, max(generation.max_tokens or 32, MARGIN))
+
+
+def _is_line(case: Case, generation: Generation) -> bool:
+    """Whether what the user wanted, or else what is known not to be wanted, is one line."""
+    known = case.truth or case.rejected or generation.output
+    return "\n" not in known.rstrip() and "\n" not in generation.healed
 
 
 async def ask(
@@ -68,8 +98,8 @@ async def ask(
     ones and silent where those may be, as for their users.
 
     Prompts go out as the token ids that were served, or as they were asked where those are not
-    known; of these, what is too long for this model is not answered. An answer ends where a user
-    of it would stop reading: at the end of the line, if what the user wrote was one line.
+    known; of these, what is too long for this model is not answered. An answer ends where
+    `ending` says.
     Calls ``answered`` after each. Raises NotReady, aiohttp.ClientError and TimeoutError, which
     pass, and NotAnswered for a refusal.
     """
@@ -80,11 +110,12 @@ async def ask(
     drafts: dict[str, Draft] = {}
 
     async def one(session: aiohttp.ClientSession, case: Case, generation: Generation) -> None:
+        end = ending(case, generation)
         body: dict[str, Any] = {
             "model": checkpoint,
             "prompt": generation.prompt_ids or prompt_text(generation),
             "temperature": 0,
-            "max_tokens": max(generation.max_tokens or 32, MARGIN),
+            "max_tokens": end.max_tokens,
             "logprobs": 0,
             "silence": drawn and generation.selection is not None,
         }
@@ -94,8 +125,8 @@ async def ask(
                 "top_p": generation.top_p,
                 "seed": zlib.crc32(generation.id.encode()),
             }
-        if _is_line(generation, case.truth):
-            body["stop"] = ["\n"]
+        if end.stop:
+            body["stop"] = end.stop
         async with gate, session.post(f"{url}/v1/completions", json=body) as response:
             if response.status != 200:
                 why = await response.text()

@@ -41,6 +41,18 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             ),
         ),
     ] = 200
+    silence_cases: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0,
+            le=bounds.COUNT,
+            description=(
+                "Most of these, where a candidate may learn when to say nothing: beyond 'cases', as"
+                " many as it takes to find 45 accepted answers among them. Each is drafted by both"
+                " once."
+            ),
+        ),
+    ] = 1000
     min_cases: Annotated[
         int,
         msgspec.Meta(
@@ -144,7 +156,7 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             description=(
                 "Share of what users would accept of a candidate that its silence leaves, by the"
                 " end of the interval; or accepted completions that it has for one of the"
-                " incumbent's. Until thirty accepted ones have been held back, nothing is"
+                " incumbent's. Until thirty drafts on held-back prompts are such, nothing is"
                 " withheld. 0: no such bound."
             )
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -179,6 +180,27 @@ def compare(question: Question, before: Scored, after: Scored) -> HeldBack:
         candidate_confidence=after.confidence,
         incumbent_confidence=before.confidence,
     )
+
+
+def find_broken(rows: Sequence[HeldBack]) -> str:
+    """Why the rows tell nothing: on some of them weights compute no finite number, so that they
+    cannot be served either. Empty where all is well."""
+    for whose in ("incumbent", "candidate"):
+        broken = sum(
+            not all(map(math.isfinite, (*answer, confidence, truth if truth is not None else 0.0)))
+            for answer, confidence, truth in (
+                (row.incumbent_answer, row.incumbent_confidence, row.incumbent_truth)
+                if whose == "incumbent"
+                else (row.candidate_answer, row.candidate_confidence, row.candidate_truth)
+                for row in rows
+            )
+        )
+        if broken:
+            return (
+                f"the {whose}'s weights compute no finite log-probabilities on {broken} of"
+                f" {len(rows)} held-back answers"
+            )
+    return ""
 
 
 def most_moved(rows: Sequence[HeldBack], count: int = EXAMPLES) -> list[Moved]:

@@ -148,12 +148,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     who were left out, with their distance in standard errors. ``mismatch`` is the mean absolute
     difference in nats between the server's log-probabilities and the trainer's of the same
     weights, over a part of the incumbent's answers; ``ratio`` the mean geometric ratio of these
-    and of all others' answers.
+    and of all others' answers, None where it is beyond all numbers.
 
     ``kl`` is what the penalty saw on the last step's rows, to the incumbent, in nats per token;
     ``divergence`` that of the candidate as it is, on ``watched`` rows that were not trained on
     (see `drift`), or on trained ones where none was held back. ``scale`` is the part of the update
     that was kept for it (see `trust`), ``rate`` the mean factor on the step size (see `pace`).
+    ``steps`` were made, ``skipped`` not, whose loss or gradient was no finite number.
     ``entropy`` is of the next token on held-back answers, in nats, before and after. ``grad_norm``
     is the mean over steps, before clipping. ``served_routing`` are the rows whose answers went
     through the experts that served them, ``unfit_routing`` those whose recorded experts are not of
@@ -169,8 +170,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     taught: int = 0
     masked: int = 0
     steps: int = 0
+    skipped: int = 0
     mean_reward: float = 0.0
-    ratio: float = 1.0
+    ratio: float | None = 1.0
     mismatch: float | None = None
     kl: float = 0.0
     divergence: float | None = None
@@ -196,12 +198,14 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What a job came to; without ``taught`` rows there are no weights of that ``kind``.
 
     ``left_out`` are the generations, held back or not, whose votes stood apart from all others'.
+    ``broken`` says why there is nothing to judge: weights that compute no numbers.
     """
 
     report: Report
     kind: Kind = "adapter"
     held_back: list[HeldBack]
     left_out: list[str] = []
+    broken: str = ""
     baseline_weight: dict[str, float]
     baseline_total: dict[str, float]
 

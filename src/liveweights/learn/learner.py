@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from liveweights.learn.evidence import (
     Scores,
     ask_weights,
     compare,
+    find_broken,
     make_questions,
     measure_divergence,
     most_moved,
@@ -45,7 +47,7 @@ from liveweights.learn.resume import Resume
 from liveweights.learn.rows import build_rows
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.threads import Threads
-from liveweights.learn.trust import Start, find_scale, is_near
+from liveweights.learn.trust import Line, find_scale, is_near
 from liveweights.learn.update import update
 from liveweights.learn.voters import describe
 from liveweights.weights.checkpoint import Kind
@@ -111,6 +113,7 @@ def learn(job: Job, folder: Path) -> Result:
         conduct=built.conduct,
     )
     held: list[HeldBack] = []
+    broken = ""
     kind: Kind = "adapter"
     threads.settle()
     if any(row.weight != 0.0 for row in built.rows):
@@ -132,7 +135,7 @@ def learn(job: Job, folder: Path) -> Result:
         policy.passed = tracker.passed
         tracker.begin("scoring", len(watched))
         before = score_questions(policy, watched, settings.nodes)
-        start = Start(policy.parameters())
+        line = Line(policy.parameters())
 
         def tell(step: Step) -> None:
             tracker.stepped(step)
@@ -144,11 +147,15 @@ def learn(job: Job, folder: Path) -> Result:
         tracker.begin("comparing")
         made = update(policy, built.rows, settings, tell, resume)
         tracker.begin("measuring", len(watched))
-        kept = _keep_near(policy, start, watched, before=before, settings=settings)
+        line.end()
+        policy.finish()
+        kept = _keep_near(policy, line, watched, before=before, settings=settings)
         if questions:
             then = rival or before.questions
             scores = zip(questions, then, kept.scores.questions, strict=True)
             held = [compare(question, was, now) for question, was, now in scores]
+        broken = find_broken(held)
+        held = [] if broken else held
         report = msgspec.structs.replace(
             made,
             signals=built.counts,
@@ -174,6 +181,7 @@ def learn(job: Job, folder: Path) -> Result:
         kind=kind,
         held_back=held,
         left_out=built.left_out,
+        broken=broken,
         baseline_weight=dict(built.baseline.weight),
         baseline_total=dict(built.baseline.total),
     )
@@ -184,7 +192,7 @@ def learn(job: Job, folder: Path) -> Result:
 
 def _keep_near(
     policy: Policy,
-    start: Start,
+    line: Line,
     questions: Sequence[Question],
     *,
     before: Scores,
@@ -193,7 +201,7 @@ def _keep_near(
     """Shorten the update until its divergence on all ``questions`` is what `trust` allows.
 
     How far is found on a part of them, and again where all say otherwise; if nothing helps, the
-    policy is the incumbent again.
+    policy is the incumbent again. What is measured is always what would be stored.
     """
     target, scale = settings.kl_target, 1.0
     sample = spread(range(len(questions)), WATCHED)
@@ -204,31 +212,28 @@ def _keep_near(
             scores.questions, [before.questions[place] for place in part]
         )
 
+    def score_at(scale: float, part: Sequence[int]) -> tuple[Scores, float | None]:
+        line.go(scale)
+        policy.updater.finish()
+        return score(part)
+
     scores, divergence = score(range(len(questions)))
     for _ in range(_ROUNDS):
         if divergence is None or is_near(divergence, target):
             break
-        here = 1.0
+        longest = scale
 
-        def measure(wanted: float) -> float:
-            nonlocal here
-            start.scale(wanted / here)
-            here = wanted
-            return score(sample)[1] or 0.0
+        def measure(share: float, longest: float = longest) -> float:
+            return score_at(share * longest, sample)[1] or 0.0
 
         whole = score(sample)[1] if len(sample) < len(questions) else divergence
         # What the part measures stands for all: its target is as much above or below.
-        part = target * (whole or divergence) / divergence
-        factor = find_scale(measure, whole or divergence, part).scale
-        start.scale(factor / here)
-        scale *= factor
-        policy.updater.finish()
-        scores, divergence = score(range(len(questions)))
+        part = target * (whole or divergence) / divergence if math.isfinite(divergence) else target
+        scale = longest * find_scale(measure, whole or divergence, part).scale
+        scores, divergence = score_at(scale, range(len(questions)))
     if divergence is not None and not is_near(divergence, target):
-        start.scale(0.0)
-        policy.updater.finish()
         scale = 0.0
-        scores, divergence = score(range(len(questions)))
+        scores, divergence = score_at(scale, range(len(questions)))
     return _Kept(scores, scale, divergence)
 
 

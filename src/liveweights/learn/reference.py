@@ -7,6 +7,7 @@ a part of these rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,13 +32,14 @@ class Reference:
     did not compute, what the server recorded. A row in neither teaches without them. ``mismatch``
     is the mean absolute difference in nats between the server's and the trainer's, over what was
     scored of the incumbent's answers; None where nothing was. ``ratio`` is the mean geometric ratio
-    of the trainer's to the recorded probabilities, over all served answers that were scored.
+    of the trainer's to the recorded probabilities, over all served answers that were scored; None
+    where it is beyond all numbers.
     """
 
     scored: dict[int, Tensor]
     logprobs: dict[int, Tensor]
     mismatch: float | None
-    ratio: float
+    ratio: float | None
 
 
 def find_reference(
@@ -92,13 +94,14 @@ def _score(
     return dict(zip(chosen, scores, strict=True))
 
 
-def _ratio(rows: Sequence[Row], scored: dict[int, Tensor]) -> float:
+def _ratio(rows: Sequence[Row], scored: dict[int, Tensor]) -> float | None:
     ratios = [
         answer_ratio(score, torch.tensor(rows[i].behaviour))
         for i, score in scored.items()
         if rows[i].role == "policy"
     ]
-    return sum(ratios) / len(ratios) if ratios else 1.0
+    ratio = sum(ratios) / len(ratios) if ratios else 1.0
+    return ratio if math.isfinite(ratio) else None
 
 
 def _mismatch(rows: Sequence[Row], scored: dict[int, Tensor]) -> float | None:

@@ -11,6 +11,7 @@ from liveweights.learn.evidence import (
     Scores,
     ask_weights,
     compare,
+    find_broken,
     make_questions,
     measure_divergence,
     most_moved,
@@ -55,6 +56,8 @@ def score(job: Job, candidate: Weights, folder: Path) -> Result:
     after = ask(candidate)
     scores = zip(questions, before.questions, after.questions, strict=True)
     held = [compare(question, then, now) for question, then, now in scores]
+    broken = find_broken(held)
+    held = [] if broken else held
     report = Report(
         signals={},
         divergence=measure_divergence(after.questions, before.questions),
@@ -64,6 +67,8 @@ def score(job: Job, candidate: Weights, folder: Path) -> Result:
         moved=most_moved(held),
         seconds=time.monotonic() - began,
     )
-    result = Result(report=report, held_back=held, baseline_weight={}, baseline_total={})
+    result = Result(
+        report=report, held_back=held, broken=broken, baseline_weight={}, baseline_total={}
+    )
     write_file(folder / RESULT, result)
     return result

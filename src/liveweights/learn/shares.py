@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar, cast
 
-from liveweights.learn.guards import Weighted, cap
+from liveweights.learn.guards import ROUNDS, Weighted, cap
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.voters import Voter
+
+_NOTHING = 1e-9
+"""Part of all weight; bounds that leave no more than that cannot all hold."""
 
 
 class _Held(Weighted, Protocol):
@@ -20,13 +25,59 @@ class _Held(Weighted, Protocol):
 Held = TypeVar("Held", bound=_Held)
 
 
+@dataclass(frozen=True, slots=True)
+class _Holding:
+    """The absolute weight of all that a voter holds."""
+
+    voter: Voter
+    weight: float
+
+
 def bound(rows: Sequence[Held], settings: LearnSettings) -> list[Held]:
-    """Nobody's influence is more than its share: a tenant's first, then a key's, then a user's."""
-    newcomers = {row.voter.user for row in rows if not row.voter.known}
+    """Nobody's influence is more than its share of what is left: a user's, a key's, a tenant's.
+
+    To bound one raises the others' shares, so all bounds are applied until they hold together.
+    They cannot where the users beside a tenant are so few that they may not hold the rest: then
+    each is applied once, the tenant's last, which holds.
+    """
+    held: defaultdict[Voter, float] = defaultdict(float)
+    for row in rows:
+        held[row.voter] += abs(row.weight)
+    start = [_Holding(voter, weight) for voter, weight in held.items() if weight]
+    left = {one.voter: one.weight for one in _bound(start, settings)}
+    return [
+        replace(cast(Any, row), weight=row.weight * left[row.voter] / held[row.voter])
+        if row.weight and left[row.voter] < held[row.voter]
+        else row
+        for row in rows
+    ]
+
+
+def _bound(start: Sequence[_Holding], settings: LearnSettings) -> Sequence[_Holding]:
+    newcomers = {one.voter.user for one in start if not one.voter.known}
 
     def share(user: str) -> float:
         return settings.new_share if user in newcomers else settings.user_share
 
-    rows = cap(rows, settings.tenant_share, lambda row: row.voter.tenant)
-    rows = cap(rows, settings.key_share, lambda row: row.voter.key)
-    return cap(rows, share, lambda row: row.voter.user)
+    def once(held: Sequence[_Holding]) -> Sequence[_Holding]:
+        shares: tuple[tuple[float | Callable[[str], float], Callable[[_Holding], str]], ...] = (
+            (share, lambda one: one.voter.user),
+            (settings.key_share, lambda one: one.voter.key),
+            (settings.tenant_share, lambda one: one.voter.tenant),
+        )
+        for most, holder in shares:
+            held = cap(held, most, holder)
+        return held
+
+    first = held = once(start)
+    for _ in range(ROUNDS):
+        before, held = held, once(held)
+        if _total(held) >= (1 - 1e-9) * _total(before):
+            return held
+        if _total(held) < _NOTHING * _total(start):
+            break
+    return first
+
+
+def _total(held: Sequence[_Holding]) -> float:
+    return sum(one.weight for one in held)

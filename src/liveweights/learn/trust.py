@@ -23,23 +23,31 @@ _ENOUGH = 0.8
 _LOOKS = 8
 
 
-class Start:
-    """Parameters as an update finds them, and the way back to them."""
+class Line:
+    """The way from parameters as an update finds them to where it leaves them."""
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         """Keeps a copy: half as large where bfloat16 holds the same numbers, as in a model that
         was stored so."""
         self._parameters = parameters
         self._start = [_smallest(parameter.detach()) for parameter in parameters]
+        self._end: list[Tensor] = []
+
+    def end(self) -> None:
+        """The update has ended here. Kept before it is rounded to what is stored: a part of a
+        rounded step rounds back to where it began, or to the whole step."""
+        self._end = [parameter.detach().clone() for parameter in self._parameters]
 
     @torch.no_grad()
-    def scale(self, factor: float) -> None:
-        """Make every parameter start + factor * (now - start); at 0 also where now is no number."""
-        for parameter, start in zip(self._parameters, self._start, strict=True):
-            if factor == 0.0:
+    def go(self, scale: float) -> None:
+        """Make every parameter start + scale * (end - start); at 0 also where the end is no
+        number."""
+        for parameter, start, end in zip(self._parameters, self._start, self._end, strict=True):
+            if scale == 0.0:
                 parameter.copy_(start)
             else:
-                parameter.lerp_(start.to(parameter.dtype), 1.0 - factor)
+                parameter.copy_(end)
+                parameter.lerp_(start.to(parameter.dtype), 1.0 - scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +64,12 @@ def find_scale(measure: Callable[[float], float], whole: float, target: float) -
 
     ``measure`` gives the divergence at a scale in (0, 1); ``whole`` is that at 1. The next point to
     look at is where a power law through the two last ones meets the target; the first is where a
-    square does, which is what a divergence is of a small step. Never returns a point that was
-    measured beyond the tolerance: where all are, the incumbent itself.
+    square does, which is what a divergence is of a small step. Weights that are stored in few bits
+    move in leaps, which no power law follows: where it points outside of what is left, or nowhere
+    since a divergence is no number, the next point is in the middle of that.
+
+    Never returns a point that was measured beyond the tolerance: where all are, the incumbent
+    itself.
     """
     if is_near(whole, target):
         return Scaled(1.0, whole)
@@ -65,6 +77,8 @@ def find_scale(measure: Callable[[float], float], whole: float, target: float) -
     power = 2.0
     for _ in range(_LOOKS):
         scale = outside.scale * (target / outside.divergence) ** (1 / power)
+        if not inside.scale < scale < outside.scale:
+            scale = (inside.scale + outside.scale) / 2
         here = Scaled(scale, measure(scale))
         if is_near(here.divergence, target):
             inside = here
@@ -73,8 +87,6 @@ def find_scale(measure: Callable[[float], float], whole: float, target: float) -
         power = _power(outside, here)
         if not is_near(here.divergence, target):
             outside = here
-        elif here.divergence <= 0.0:
-            break
     return inside
 
 
@@ -84,7 +96,8 @@ def is_near(divergence: float, target: float) -> bool:
 
 def _power(one: Scaled, other: Scaled) -> float:
     """The exponent of the power law through two points, kept where a next step makes sense."""
-    if min(one.divergence, other.divergence) <= 0.0 or one.scale == other.scale:
+    known = one.divergence > 0.0 and other.divergence > 0.0
+    if not known or one.scale == other.scale:
         return 2.0
     rise = math.log(one.divergence / other.divergence) / math.log(one.scale / other.scale)
     return min(max(rise, 0.5), 8.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,10 +63,11 @@ def update(
     progress: Progress = lambda step: None,
     resume: Resume | None = None,
 ) -> Report:
-    """Train the policy on ``rows`` in place.
+    """Train the policy on ``rows`` in place; its caller then calls ``finish``.
 
-    A gradient step is of one packed tree, or of so many that it has ``step_rows`` rows. Served
-    answers whose geometric-mean ratio leaves the band teach nothing and are counted. Calls
+    A gradient step is of one packed tree, or of so many that it has ``step_rows`` rows. One whose
+    loss or gradient is no finite number is skipped and counted: made, it would leave no weight a
+    number. So are served answers whose geometric-mean ratio leaves the band. Calls
     ``progress`` after each step. With ``resume`` it goes on from what that holds of the same
     update, and keeps its own state there.
     """
@@ -90,8 +92,8 @@ def update(
         policy.parameters(), lr=policy.updater.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
     )
     generator = torch.Generator().manual_seed(settings.seed)
-    kl_weight, count, done = settings.kl_weight, 0, 0
-    kl = total = 0.0
+    kl_weight, count, done, skipped = settings.kl_weight, 0, 0, 0
+    kl = step_loss = total = 0.0
     norms: list[float] = []
     rates: list[float] = []
     pace: Pace | None = None
@@ -110,6 +112,7 @@ def update(
                 pace.state = kept.numbers["pace"]
                 kl_weight, kl = kept.numbers["kl_weight"], kept.numbers["kl"]
                 done, total = kept.numbers["done"], kept.numbers["total"]
+                skipped = kept.numbers["skipped"]
                 norms, rates = kept.numbers["norms"], kept.numbers["rates"]
         for groups in planned:
             if count < resumed:  # was made before
@@ -122,12 +125,12 @@ def update(
                 sampled=sum(len(rows[i].answer_ids) for i in chosen if rows[i].role == "policy"),
             )
             optimizer.zero_grad(set_to_none=True)
-            kl = step_loss = 0.0
+            drift = loss = 0.0
             for group in groups:
                 ours = sharing.share([taught[place] for place in group])
                 # A process without a row makes the pass all the same, for its part of the weights.
                 part = sharing.processes() if ours else 0
-                loss, drift = _loss(
+                group_loss, group_drift = _loss(
                     policy,
                     prepared,
                     ours or [taught[group[0]]],
@@ -135,19 +138,24 @@ def update(
                     kl_weight=kl_weight,
                     settings=settings,
                 )
-                (part * loss).backward()  # pyright: ignore[reportUnknownMemberType]
+                (part * group_loss).backward()  # pyright: ignore[reportUnknownMemberType]
                 if ours:
-                    kl, step_loss = kl + drift, step_loss + float(loss.detach())
-            norms.append(sharing.settle_gradients(policy.parameters(), settings.grad_norm))
-            kl, step_loss = sharing.total(kl), sharing.total(step_loss)
-            if whole.sampled:
-                pace.follow(rate, kl)
-            rates.append(pace.rate)
-            for parameters in optimizer.param_groups:
-                parameters["lr"] = policy.updater.learning_rate * rate * pace.rate
-            optimizer.step()
-            kl_weight = adapt(kl_weight, kl, settings.kl_target)
-            count, done, total = count + 1, done + len(chosen), total + step_loss
+                    drift, loss = drift + group_drift, loss + float(group_loss.detach())
+            norm = sharing.settle_gradients(policy.parameters(), settings.grad_norm)
+            drift, loss = sharing.total(drift), sharing.total(loss)
+            count, done = count + 1, done + len(chosen)
+            if all(math.isfinite(figure) for figure in (norm, drift, loss)):
+                kl, step_loss, total = drift, loss, total + loss
+                norms.append(norm)
+                if whole.sampled:
+                    pace.follow(rate, kl)
+                rates.append(pace.rate)
+                for parameters in optimizer.param_groups:
+                    parameters["lr"] = policy.updater.learning_rate * rate * pace.rate
+                optimizer.step()
+                kl_weight = adapt(kl_weight, kl, settings.kl_target)
+            else:
+                skipped += 1
             progress(
                 Step(
                     done=done,
@@ -155,7 +163,7 @@ def update(
                     steps=count,
                     loss=step_loss,
                     kl=kl,
-                    grad_norm=norms[-1],
+                    grad_norm=norms[-1] if norms else 0.0,
                 )
             )
             if resume:
@@ -166,6 +174,7 @@ def update(
                     {
                         "count": count,
                         "done": done,
+                        "skipped": skipped,
                         "total": total,
                         "kl": kl,
                         "kl_weight": kl_weight,
@@ -174,8 +183,8 @@ def update(
                         "pace": pace.state,
                     },
                 )
-    policy.finish()
-    mismatch = reference.mismatch
+    optimizer.zero_grad(set_to_none=True)
+    made = count - skipped
     return Report(
         signals={},
         roles=dict(Counter(rows[i].role for i in taught)),
@@ -183,25 +192,38 @@ def update(
         rows=len(rows),
         taught=len(taught),
         masked=len(masked),
-        steps=count,
+        steps=made,
+        skipped=skipped,
         ratio=reference.ratio,
-        mismatch=mismatch,
+        mismatch=reference.mismatch,
         kl=kl,
-        rate=sum(rates) / count if count else 1.0,
-        grad_norm=sum(norms) / count if count else 0.0,
+        rate=sum(rates) / made if made else 1.0,
+        grad_norm=sum(norms) / made if made else 0.0,
         grad_norm_max=max(norms, default=0.0),
-        loss=total / count if count else 0.0,
+        loss=total / made if made else 0.0,
         served_routing=sum(served),
         unfit_routing=len(served) - sum(served),
         way=policy.way,
         resumed=resumed,
-        alarms=[
+        alarms=_find_alarms(reference.mismatch, skipped, count, settings),
+    )
+
+
+def _find_alarms(
+    mismatch: float | None, skipped: int, steps: int, settings: LearnSettings
+) -> list[str]:
+    alarms: list[str] = []
+    if mismatch is not None and mismatch > settings.max_mismatch:
+        alarms.append(
             f"server and trainer differ by {mismatch:.3f} nats per token on the incumbent's"
             f" answers; at most {settings.max_mismatch:g}"
-        ]
-        if mismatch is not None and mismatch > settings.max_mismatch
-        else [],
-    )
+        )
+    if skipped:
+        alarms.append(
+            f"{skipped} of {steps} gradient steps were skipped: their loss or gradient was no"
+            " finite number"
+        )
+    return alarms
 
 
 def _fingerprint(taught: Sequence[Row], settings: LearnSettings) -> str:

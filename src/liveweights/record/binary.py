@@ -27,7 +27,7 @@ COLUMNS: tuple[LiteralString, ...] = (
     *("prompt_ids", "output_ids", "logprobs", "raw_logprobs", "output", "finish_reason"),
     *("temperature", "top_p", "seed", "max_tokens", "tenant", "user_id", "session"),
     *("surface", "language", "consent", "healed", "first_token_ms", "total_ms", "metadata"),
-    *("prompt", "usage", "selection", "experts", "key", "reasoning"),
+    *("prompt", "usage", "selection", "experts", "key", "reasoning", "shaping"),
     "day",
 )
 """The columns of an encoded generation, in order."""
@@ -123,6 +123,7 @@ def encode(g: Generation) -> Row:
             _NULL if g.experts is None else _field(g.experts),
             _word(g.key),
             _text(g.reasoning),
+            _json(g.shaping),
             _DAY(4, (day - _EPOCH_DAY).days),
         ))  # fmt: skip
     except (struct.error, OverflowError, AttributeError) as error:

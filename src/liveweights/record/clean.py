@@ -82,6 +82,8 @@ def clean_generation(g: Generation) -> Generation:
     if wrong := _wrong_numbers(g):
         log.warning("generation %s is recorded without its %s", g.id, ", ".join(wrong))
         g = replace(g, **wrong)
+    if g.shaping and not _storable("".join(text for some in g.shaping.values() for text in some)):
+        g = replace(g, shaping={})  # other strings would end the answer elsewhere
     texts = _texts(g)
     names = [text for text in texts[: len(NAMES)] if text is not None]
     metadata = g.metadata

@@ -107,6 +107,9 @@ class Generation:
     reasoning: str = ""
     """What the model thought before it answered, where a server says it apart; no part of
     ``output``."""
+    shaping: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """What shaped the answer besides: the strings that end it (``stop``), and the names of
+    penalties, a bias, a constraint and the like (``guided_by``). Without ``stop`` nobody knows."""
 
     @property
     def completed_at(self) -> datetime:

@@ -11,6 +11,7 @@ from liveweights.record.bases import read_owned
 from liveweights.record.example import Example
 from liveweights.record.examples import select_examples
 from liveweights.record.followups import NEXT
+from liveweights.record.generation import Surface
 from liveweights.record.holds import hold
 from liveweights.record.readable import READABLE, TENANT, read_branch, read_readable
 from liveweights.record.split import Split, split_key, split_of
@@ -145,7 +146,7 @@ on conflict (cycle) do update set trained = excluded.trained,
 
 HELD_BACK = """
 select r.day, r.generation
-from cycle_rows r join (
+from cycle_rows r join generations g on g.day = r.day and g.id = r.generation join (
     select c.id from turns c join ancestry i on i.id = c.incumbent
     where c.alias = %(alias)s and c.id <= %(cycle)s and i.root = (
         select i.root from turns c join ancestry i on i.id = c.incumbent
@@ -153,6 +154,7 @@ from cycle_rows r join (
     order by c.id desc limit %(cycles)s
 ) last on last.id = r.cycle
 where r.split = 'held_back' and not r.left_out
+    and (%(endpoint)s::text is null or g.endpoint = %(endpoint)s)
 group by r.day, r.generation
 order by max(r.cycle) desc, r.generation desc
 limit %(most)s
@@ -367,16 +369,26 @@ async def read(conn: Connection, cycle: int, split: Split) -> list[Example]:
     )
 
 
-async def read_held_back(
-    conn: Connection, alias: str, cycle: int, *, cycles: int, most: int
+async def list_held_back(
+    conn: Connection,
+    alias: str,
+    cycle: int,
+    *,
+    cycles: int,
+    most: int | None = None,
+    endpoint: Surface | None = None,
+) -> list[tuple[date, str]]:
+    """Day and id of what ``cycle`` and those of ``alias`` and the same base before it claimed as
+    held back, ``cycles`` in all: at most ``most`` generations, of that endpoint, of the last cycle
+    first; none whose votes were left out."""
+    which = {"alias": alias, "cycle": cycle, "cycles": cycles, "most": most, "endpoint": endpoint}
+    return await (await conn.execute(HELD_BACK, which)).fetchall()
+
+
+async def read_listed(
+    conn: Connection, cycle: int, chosen: Sequence[tuple[date, str]]
 ) -> list[Example]:
-    """What ``cycle`` and those of ``alias`` and the same base before it claimed as held back,
-    ``cycles`` in all: at most ``most`` generations, of the last cycle first, with the feedback
-    that was known to it; none whose votes were left out.
-    """
-    which = {"alias": alias, "cycle": cycle, "cycles": cycles, "most": most}
-    cursor = await conn.execute(HELD_BACK, which)
-    chosen = await cursor.fetchall()
+    """Those of `list_held_back`, oldest first, with the feedback that was known to ``cycle``."""
     values = {"days": [day for day, _ in chosen], "ids": [id for _, id in chosen], "cycle": cycle}
     return await select_examples(
         conn,
@@ -385,6 +397,14 @@ async def read_held_back(
         "g.day = any(%(days)s) and g.id = any(%(ids)s)",
         values,
     )
+
+
+async def read_held_back(
+    conn: Connection, alias: str, cycle: int, *, cycles: int, most: int
+) -> list[Example]:
+    """What `list_held_back` lists."""
+    chosen = await list_held_back(conn, alias, cycle, cycles=cycles, most=most)
+    return await read_listed(conn, cycle, chosen)
 
 
 async def read_unjudged(conn: Connection, alias: str, cycle: int, most: int) -> list[Example]:

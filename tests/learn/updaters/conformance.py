@@ -34,6 +34,11 @@ def scores(policy: Policy) -> torch.Tensor:
     return torch.cat(policy.score(SHOWN, [1.0] * len(SHOWN), 64))
 
 
+def learn(policy: Policy, settings: LearnSettings) -> None:
+    update(policy, rows(), settings)
+    policy.finish()
+
+
 class UpdaterConformance:
     def test_it_starts_as_the_base(self, base: Path, settings: LearnSettings) -> None:
         policy = Policy(base, None, settings)
@@ -47,7 +52,7 @@ class UpdaterConformance:
         assert moved
         rest = {n: p.clone() for n, p in policy.model.named_parameters() if id(p) not in moved}
         before_T = scores(policy)
-        update(policy, rows(), settings)
+        learn(policy, settings)
         assert float(scores(policy).mean()) > float(before_T.mean()) + 0.01
         for name, weight in policy.model.named_parameters():
             if name in rest:
@@ -59,7 +64,7 @@ class UpdaterConformance:
     def test_the_base_is_there_and_goes_again(self, base: Path, settings: LearnSettings) -> None:
         policy = Policy(base, None, settings)
         plain_T = scores(policy)
-        update(policy, rows(), settings)
+        learn(policy, settings)
         ours_T = scores(policy)
         with policy.base():
             assert torch.equal(scores(policy), plain_T)
@@ -69,18 +74,18 @@ class UpdaterConformance:
         self, base: Path, settings: LearnSettings, tmp_path: Path
     ) -> None:
         policy = Policy(base, None, settings)
-        update(policy, rows(), settings)
+        learn(policy, settings)
         policy.save(tmp_path / "first")
         again = reopen(base, tmp_path / "first", settings)
         assert torch.equal(scores(again), scores(policy))
-        update(again, rows(), settings)
+        learn(again, settings)
         assert float(scores(again).mean()) > float(scores(policy).mean())
 
     def test_its_kind_is_what_it_saves(
         self, base: Path, settings: LearnSettings, tmp_path: Path
     ) -> None:
         policy = Policy(base, None, settings)
-        update(policy, rows(), settings)
+        learn(policy, settings)
         policy.save(tmp_path / "made")
         adapter = (tmp_path / "made" / "adapter_config.json").is_file()
         assert policy.updater.kind == ("adapter" if adapter else "full")

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.learn.updaters.conformance import UpdaterConformance, rows, scores
+from tests.learn.updaters.conformance import UpdaterConformance, learn, scores
 
 from liveweights.learn.policy import Policy
 from liveweights.learn.settings import LearnSettings
-from liveweights.learn.update import update
 
 
 class TestFullWeights(UpdaterConformance):
@@ -24,7 +23,7 @@ class TestFullWeights(UpdaterConformance):
 def test_full_weights_go_on_from_an_adapter(moe: Path, tmp_path: Path) -> None:
     lora = LearnSettings(rank=4, learning_rate=5e-3, nodes=64)
     adapted = Policy(moe, None, lora)
-    update(adapted, rows(), lora)
+    learn(adapted, lora)
     adapted.save(tmp_path / "adapter")
     whole = Policy(moe, tmp_path / "adapter", LearnSettings(updater="full", nodes=64))
     assert torch.allclose(scores(whole), scores(adapted), atol=0.05)

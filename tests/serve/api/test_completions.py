@@ -270,6 +270,23 @@ def test_the_temperature_that_is_taken_is_recorded(asked: Any, taken: float) -> 
     assert api.engine.calls[0][2].temperature == api.recorder.only().temperature == taken
 
 
+@pytest.mark.parametrize(
+    ("asked", "known"),
+    [
+        ({}, {"stop": []}),
+        ({"stop": "\n\n"}, {"stop": ["\n\n"]}),
+        (
+            {"stop": ["a", "b"], "logit_bias": {"3": 1}, "frequency_penalty": 0},
+            {"stop": ["a", "b"], "guided_by": ["logit_bias"]},
+        ),
+    ],
+)
+def test_what_shaped_an_answer_is_recorded(asked: Any, known: Any) -> None:
+    api = make_api()
+    assert api.complete(**asked).status == 200
+    assert api.recorder.only().shaping == known
+
+
 def test_several_choices_are_several_generations() -> None:
     api = make_api("hello")
     answer = api.complete("say:", n=3, best_of=3, seed=2**63 - 1)

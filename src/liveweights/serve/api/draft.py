@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from liveweights.engines.limits import list_guidance
 from liveweights.engines.protocol import Engine, Sampling, StopReason, Token
 from liveweights.meter.charges import assess, bound
 from liveweights.meter.price_book import NOTHING_HELD, Held
@@ -209,7 +210,13 @@ class Draft:
             selection=self._selection(),
             experts=self._experts(),
             reasoning="".join(self._thought),
+            shaping=_shaping(sampling),
         )
+
+
+def _shaping(sampling: Sampling) -> dict[str, list[str]]:
+    guided_by: list[str] = [*list_guidance(sampling)]
+    return {"stop": list(sampling.stop)} | ({"guided_by": guided_by} if guided_by else {})
 
 
 def _known(values: list[float]) -> list[float]:
