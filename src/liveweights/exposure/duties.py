@@ -83,14 +83,14 @@ def judge_duty(duty: Duty, figures: Figures) -> tuple[State, str]:
         if duty.threshold is None:
             return "always", "it has no threshold"
         return "unknown", f"its threshold is in words: {duty.threshold}"
-    found = [(one, _holds(one, figures)) for one in duty.limits]
-    states: list[tuple[State, list[Limit]]] = [
-        ("applies", [one for one, holds in found if holds]),
-        ("unknown", [one for one, holds in found if holds is None]),
-        ("not by own figures", [one for one, holds in found if holds is False]),
-    ]
-    state, told = next((state, told) for state, told in states if told)
-    return state, "; ".join(_told(told, figures))
+    told: dict[State, list[Limit]] = {"applies": [], "unknown": [], "not by own figures": []}
+    for limit in duty.limits:
+        holds = _holds(limit, figures)
+        told["unknown" if holds is None else "applies" if holds else "not by own figures"].append(
+            limit
+        )
+    state = next(state for state, limits in told.items() if limits)
+    return state, "; ".join(_told(told[state], figures))
 
 
 def _holds(limit: Limit, figures: Figures) -> bool | None:

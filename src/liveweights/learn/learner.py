@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -217,19 +218,18 @@ def _keep_near(
         policy.updater.finish()
         return score(part)
 
+    def of_part(longest: float, share: float) -> float:
+        return score_at(share * longest, sample)[1] or 0.0
+
     scores, divergence = score(range(len(questions)))
     for _ in range(_ROUNDS):
         if divergence is None or is_near(divergence, target):
             break
         longest = scale
-
-        def measure(share: float, longest: float = longest) -> float:
-            return score_at(share * longest, sample)[1] or 0.0
-
         whole = score(sample)[1] if len(sample) < len(questions) else divergence
         # What the part measures stands for all: its target is as much above or below.
         part = target * (whole or divergence) / divergence if math.isfinite(divergence) else target
-        scale = longest * find_scale(measure, whole or divergence, part).scale
+        scale = longest * find_scale(partial(of_part, longest), whole or divergence, part).scale
         scores, divergence = score_at(scale, range(len(questions)))
     if divergence is not None and not is_near(divergence, target):
         scale = 0.0
