@@ -89,7 +89,7 @@ def judge_duty(duty: Duty, figures: Figures) -> tuple[State, str]:
         told["unknown" if holds is None else "applies" if holds else "not by own figures"].append(
             limit
         )
-    state = next(state for state, limits in told.items() if limits)
+    state: State = next(state for state, limits in told.items() if limits)
     return state, "; ".join(_told(told[state], figures))
 
 
