@@ -203,7 +203,8 @@ def _keep_near(
     How far is found on a part of them, and again where all say otherwise; if nothing helps, the
     policy is the incumbent again. What is measured is always what would be stored.
     """
-    target, scale = settings.kl_target, 1.0
+    target = settings.kl_target
+    scale: float = 1.0
     sample = spread(range(len(questions)), WATCHED)
 
     def score(part: Sequence[int]) -> tuple[Scores, float | None]:
@@ -221,7 +222,7 @@ def _keep_near(
     for _ in range(_ROUNDS):
         if divergence is None or is_near(divergence, target):
             break
-        longest = scale
+        longest: float = scale
 
         def measure(share: float, longest: float = longest) -> float:
             return score_at(share * longest, sample)[1] or 0.0
