@@ -135,6 +135,16 @@ def test_money_that_cannot_be_bounded_is_not_spent(suite: Questions) -> None:
     assert len(kept[1]) == 12
 
 
+def test_a_refusal_costs_nothing_and_says_nothing_of_what_others_cost() -> None:
+    budget = Budget(money=1.0)
+    budget.learn("m", 0)
+    budget.add("m", 0)
+    budget.add("m", None)
+    budget.add("m", None)
+    with pytest.raises(ScoreboardError, match="cannot be bounded"):
+        budget.add("m", None)
+
+
 def test_time_is_a_bound_too() -> None:
     budget = Budget(seconds=0.0)
     assert not asyncio.run(go([entry(1, Kept(dict))], Kept(dict), budget=budget))

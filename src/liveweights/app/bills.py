@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,7 +39,7 @@ async def know_service(conn: Connection, config: Config, home: Path) -> Known:
     return await asyncio.to_thread(_know, config, home, await find_denied(conn, config, models))
 
 
-def _know(config: Config, home: Path, denied: Container[str]) -> Known:
+def _know(config: Config, home: Path, denied: Iterable[str]) -> Known:
     library = open_library(home, datetime.now(UTC).date())
     catalogue = library.catalogue
     controls = list(CONTROLS)
@@ -49,9 +49,7 @@ def _know(config: Config, home: Path, denied: Container[str]) -> Known:
         controls.append("every request needs a key")
     return Known(
         catalogue=catalogue,
-        bases={
-            model.alias: model.base for model in config.list_models() if model.alias not in denied
-        },
+        bases={model.alias: model.base for model in config.list_models()},
         service=Service(
             version=__version__, controls=tuple(controls), **msgspec.structs.asdict(config.bom)
         ),
@@ -63,7 +61,7 @@ def _know(config: Config, home: Path, denied: Container[str]) -> Known:
                 origin=make_origin(catalogue, find_card(library, one, config.cache_folder())),
             )
             for one in config.list_hosted()
-            if one.alias not in denied
         ),
         packages=list_packages(),
+        denied=frozenset(denied),
     )

@@ -60,13 +60,15 @@ class NotInBill(LookupError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What is known beside the database: the catalogue, what the settings call each base (by
-    alias), the service, its hosted models and its code. Only models that answer are in it."""
+    alias), the service, its hosted models and its code. ``denied`` are models that the terms do not
+    let be loaded: they answer nobody."""
 
     catalogue: Catalogue
     bases: Mapping[str, str]
     service: Service
     hosted: tuple[Hosted, ...] = ()
     packages: tuple[Package, ...] = ()
+    denied: frozenset[str] = frozenset()
 
 
 async def read_bill(conn: Connection, subject: str, known: Known) -> Bill:
@@ -83,6 +85,7 @@ async def read_bill(conn: Connection, subject: str, known: Known) -> Bill:
         hosted = tuple(one for one in hosted if one.alias == subject)
     else:
         aliases = list_answering(aliases, known)
+        hosted = tuple(one for one in hosted if one.alias not in known.denied)
     ids = [id for one in aliases for id in (one.live, one.canary) if id]
     if not ids and not hosted:
         if not subject:
@@ -111,7 +114,9 @@ async def read_aliases(conn: Connection) -> tuple[Alias, ...]:
 
 def list_answering(aliases: Iterable[Alias], known: Known) -> tuple[Alias, ...]:
     """The aliases, and branches, of models that answer."""
-    return tuple(one for one in aliases if one.model in known.bases)
+    return tuple(
+        one for one in aliases if one.model in known.bases and one.model not in known.denied
+    )
 
 
 async def read_models(conn: Connection, ids: Sequence[str], known: Known) -> dict[str, Model]:

@@ -160,7 +160,7 @@ def show_tables(
     every = with_all_added(settings, home)
     named = {one.alias: one.base for one in every.list_models()}
     named |= {one.alias: one.model for one in every.list_hosted()}
-    shown = {one.model for table in tables for one in table.costs}
+    shown = {one.model for table in tables for one in (*table.costs, *table.open)}
     listed = _list_published({name: named[name] for name in sorted(shown & set(named))}, home)
     if form == "json":
         show_json({"tables": tables, "published": listed})

@@ -15,7 +15,7 @@ from liveweights.cli.bars import case_bars
 from liveweights.cli.comparison import hold, read_held_back
 from liveweights.gate.suites.catalogue import open_suite
 from liveweights.gate.suites.model import ApiModel, open_models
-from liveweights.gate.suites.suite import Suite
+from liveweights.gate.suites.suite import Suite, SuiteError
 from liveweights.record.example import Example
 from liveweights.scoreboard.asking import Budget, Entry, ask, conditions_of
 from liveweights.scoreboard.entrants import Entrant, find_entrants
@@ -66,6 +66,7 @@ async def score(plan: Plan, open_database: Open) -> Outcome:
     entrants = await find_entrants(plan.url, plan.models, plan.key)
     budget = Budget(plan.money, plan.seconds)
     asked: list[str] = []
+    refused: SuiteError | None = None
     checkpoints = {one.id: one.checkpoint for one in entrants}
     async with (
         open_database() as conn,
@@ -91,18 +92,24 @@ async def score(plan: Plan, open_database: Open) -> Outcome:
                 async def keep(run: int, result: Result) -> None:
                     await keep_results(conn, run, [result])
 
-                done = await ask(
-                    suite,
-                    entries,
-                    keep,
-                    cases=plan.cases,
-                    seed=plan.seed,
-                    concurrency=plan.concurrency,
-                    budget=budget,
-                    progress=progress,
-                )
+                try:
+                    done = await ask(
+                        suite,
+                        entries,
+                        keep,
+                        cases=plan.cases,
+                        seed=plan.seed,
+                        concurrency=plan.concurrency,
+                        budget=budget,
+                        progress=progress,
+                    )
+                except SuiteError as error:
+                    refused = refused or error  # the other suites are asked all the same
+                    continue
             if not done:
                 return Outcome(tuple(asked), checkpoints, budget.exhausted)
+    if refused is not None:
+        raise refused
     return Outcome(tuple(asked), checkpoints, None)
 
 

@@ -231,7 +231,9 @@ def _elsewhere(scope: Scope, error: ApiError) -> tuple[bytes, bytes] | None:
     if scope["method"] in ("GET", "HEAD") and "text/html" in headers.get("accept", ""):
         query: bytes = scope.get("query_string", b"")
         asked = quote(scope["path"]).encode() + (b"?" + query if query else b"")
-        to = "/login" if asked == b"/" else f"/login?next={quote(asked[:1000], safe='/')}"
+        # A cut may go through a character.
+        kept = asked[:1000].decode(errors="ignore")
+        to = "/login" if asked == b"/" else f"/login?next={quote(kept, safe='/')}"
         return locate(to)
     return None
 

@@ -58,8 +58,9 @@ class Budget:
         )
 
     def learn(self, model: str, nanos: int | None) -> None:
-        """What an attempt cost that was made before, and is not of this budget."""
-        if nanos is not None:
+        """What an attempt cost that was made before, and is not of this budget. One that was
+        refused cost nothing, which says nothing of others."""
+        if nanos:
             self._largest[model] = max(nanos, self._largest.get(model, 0))
 
     def add(self, model: str, nanos: int | None) -> None:

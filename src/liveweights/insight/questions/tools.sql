@@ -3,6 +3,7 @@
 -- An episode loops where a call was made three times or more, or where it was ended at the bound on
 -- calls; tenants name their episodes themselves, so that two may have one of a name. A chat's answer
 -- declines by how it begins; the ends are those of the 0.95 Wilson interval.
+-- Imported answers were given elsewhere: they count for checkpoints of their own alone.
 -- https://en.wikipedia.org/wiki/Binomial_proportion_confidence_interval#Wilson_score_interval
 with called as (
     select case %(by)s::text when 'checkpoint' then checkpoint when 'tenant' then tenant
@@ -29,6 +30,7 @@ with called as (
     from answers
     where (day >= (%(since)s at time zone 'UTC')::date - 1 or day = '1970-01-01')
         and created_at >= %(since)s and created_at < %(until)s
+        and (%(by)s::text = 'checkpoint' or right(checkpoint, 7) <> '@import')
         and endpoint = 'chat' and output <> '' and finish_reason not in ('cancelled', 'error')
         and (%(alias)s::text is null or alias = %(alias)s)
         and (%(tenant)s::text is null or tenant = %(tenant)s)
