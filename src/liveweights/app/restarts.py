@@ -20,7 +20,13 @@ AWAY = 75
 
 
 class GaveUp(RuntimeError):
-    """A part of the service does not stay alive; the message says which, how often and why."""
+    """A part of the service does not stay alive; the message says which, how often and why.
+
+    ``permanent``: it would be the same at every start, until somebody mends it."""
+
+    def __init__(self, why: str, *, permanent: bool = False) -> None:
+        super().__init__(why)
+        self.permanent = permanent
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ from liveweights.app.place import Place
 from liveweights.app.profiles import Known
 from liveweights.app.relay import check_relay
 from liveweights.app.report import Listener
-from liveweights.app.restarts import LONGEST, GaveUp, Restarts, describe, explain
+from liveweights.app.restarts import LONGEST, PERMANENT, GaveUp, Restarts, describe, explain
 from liveweights.app.running import url_of, write_running
 from liveweights.app.start import check_database, find_base, find_port, make_provider, settle
 from liveweights.app.terms import check_closed, find_closed
@@ -68,7 +68,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._postgres: EmbeddedPostgres | None = None
         self._dsn: str | None = None
-        self._gave_up: str | None = None
+        self._gave_up: GaveUp | None = None
         self._welcomed = False
 
     async def run(self) -> None:
@@ -87,7 +87,7 @@ class Supervisor:
         with hold_home(self._home) as holder:
             await self._run(holder)
         if self._gave_up is not None:
-            raise GaveUp(self._gave_up)
+            raise self._gave_up
 
     async def _run(self, holder: Holder) -> None:
         port = await find_port(self._config.api.host, self._config.api.port)
@@ -235,7 +235,8 @@ class Supervisor:
             code = ended.result()
             pause = restarts.after(code, clock() - began, ready)
             if pause is None:
-                self._gave_up = explain(role, code, reason)
+                why = explain(role, code, reason)
+                self._gave_up = GaveUp(why, permanent=code == PERMANENT)
                 self._stopping.set()
                 return
             log.error("%s ended with %s; starting it again", role, describe(code))

@@ -144,5 +144,5 @@ def _run(config: Config, home: Path, roles: tuple[str, ...], switch: bool = Fals
         refused = refuse(told)
         raise (typer.Exit(AWAY) if passes(error) else refused) from error
     except GaveUp as error:
-        refuse(str(error))
-        raise typer.Exit(1) from error
+        refused = refuse(str(error))
+        raise (refused if error.permanent else typer.Exit(1)) from error
