@@ -35,6 +35,7 @@ BEFORE = {
 SHARED = {
     "engines.experts",
     "engines.json_schema",
+    "engines.limits",
     "engines.protocol",
     "engines.text",
     "engines.thinking",

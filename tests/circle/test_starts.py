@@ -22,6 +22,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from tests.learn.families import make_config, make_family, write_family
 
+from liveweights.app.restarts import AWAY
 from liveweights.replay.service import free_port, write_config
 from liveweights.store.embedded import EmbeddedPostgres
 
@@ -54,14 +55,16 @@ class Folder:
     def environment(self) -> dict[str, str]:
         return {**os.environ, **({"LIVEWEIGHTS_DATABASE_URL": self.dsn} if self.dsn else {})}
 
-    def refused(self, model: Path, home: str, *more: str, verb: str = "serve") -> str:
+    def refused(
+        self, model: Path, home: str, *more: str, verb: str = "serve", code: int = 2
+    ) -> str:
         """What a start that is refused says, which is one line."""
         done = subprocess.run(
             self.command(verb, model, home, *more),
             env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=240, check=False,
         )  # fmt: skip
-        assert done.returncode == 2, done.stderr
+        assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
         said = [
             line for line in done.stderr.splitlines() if not re.match(r"\d{4}-\d\d-\d\d ", line)
@@ -172,12 +175,12 @@ def test_what_is_in_the_way_is_said_before_anything_is_started(folder: Folder) -
         folder.ports["other"] = taken
         assert f"Port {taken} on 127.0.0.1 is in use" in folder.refused(good, "other")
         assert not (folder.path / "other" / "postgres").exists()
-    for address, why in (
-        ("postgresql//user:secret@host", "address is none of Postgres"),
-        ("host=127.0.0.1 port=1 password=secret", "The database cannot be reached: "),
+    for address, why, code in (
+        ("postgresql//user:secret@host", "address is none of Postgres", 2),
+        ("host=127.0.0.1 port=1 password=secret", "The database cannot be reached: ", AWAY),
     ):
         folder.dsn = address
-        said = folder.refused(good, "third")
+        said = folder.refused(good, "third", code=code)
         assert why in said
         assert "secret" not in said
 

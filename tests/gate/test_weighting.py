@@ -36,13 +36,18 @@ def test_known_cases_stand_for_all_that_were_judged(
     [
         ([TAKEN] * 40 + [REFUSED] * 60, "of 60 refused answers users wrote 0 times"),
         ([TAKEN] * 40 + [REFUSED] * 60 + [CORRECTED] * 9, "of 69 refused answers users wrote 9"),
-        ([CORRECTED] * 60, "took none"),
-        ([TAKEN] * 60, "refused none"),
+        ([CORRECTED] * 60 + [IGNORED] * 7, "took none"),
+        ([TAKEN] * 60 + [IGNORED] * 7, "refused none"),
     ],
 )
 def test_what_tells_of_one_side_only_tells_nothing(cases: list[Case], why: str) -> None:
     with pytest.raises(OneSided, match=why):
         weigh_cases(cases)
+
+
+@pytest.mark.parametrize("one", [TAKEN, CORRECTED])
+def test_one_kind_alone_is_all_there_is_where_every_answer_was_judged(one: Case) -> None:
+    assert weigh_cases([one] * 60 + [IGNORED] * 6) == [1.0] * 60 + [0.0] * 6
 
 
 def test_few_refusals_that_were_all_corrected_are_enough() -> None:

@@ -267,8 +267,9 @@ def test_a_cycle_claims_and_reads_closed_days(columns_dsn: str, plain_dsn: str) 
         held_back = await window.read(conn, cycle, "held_back")
         some = {example.generation.id: Draft("y", -1.0) for example in held_back[:5]}
         some["gone"] = Draft("z", -2.0)
-        await keep_drafts(conn, cycle, checkpoint="a@1", engine="torch", drafts=some)
-        replayed = await read_drafts(conn, "a@1", "torch", list(some))
+        asked = dict.fromkeys(some, "so")
+        await keep_drafts(conn, cycle, checkpoint="a@1", engine="torch", drafts=some, asked=asked)
+        replayed = await read_drafts(conn, "a@1", "torch", asked)
         await conn.commit()
         return [claimed, train, held_back, replayed]
 

@@ -64,8 +64,8 @@ def test_only_this_users_rows_go(
     end_cycle(cycle, "promoted", register("m@1"))
     with psycopg.connect(database_dsn) as conn:
         conn.execute(
-            "insert into drafts (cycle, checkpoint, engine, generation, answer, confidence)"
-            " values (%(c)s, 'm@1', 'e', 'a1', 'x', -1), (%(c)s, 'm@1', 'e', 'b', 'y', -1)",
+            "insert into drafts (cycle, checkpoint, engine, generation, asked, answer, confidence)"
+            " values (%(c)s, 'm@1', 'e', 'a1', '', 'x', -1), (%(c)s, 'm@1', 'e', 'b', '', 'y', -1)",
             {"c": cycle},
         )
     assert forget_user(database_dsn, "default", "ada") == Forgotten(2, 3, ["m@1"])

@@ -149,6 +149,7 @@ def test_what_is_forgotten_is_not_replayed_and_the_reverse(
             checkpoint="base@000000000000",
             engine="torch",
             drafts={"a": Draft("x", -1.0)},
+            asked={"a": "so"},
         )
 
     async def check(one: Connection, other: Connection) -> None:

@@ -16,6 +16,7 @@ from liveweights.gate.scoring import Case
 
 LEAST_KNOWN = 10
 """Of refused answers, where users do not write what they wanted of all."""
+UNTOLD = 0.1
 
 
 class OneSided(Exception):
@@ -26,15 +27,18 @@ def weigh_cases(cases: Sequence[Case]) -> list[float]:
     """For each case how many it stands for; 0 where its truth is not known.
 
     A known one of which nobody said how the served answer fared stands for itself. Raises OneSided,
-    with what is missing.
+    with what is missing: also where users told of one kind alone, and more than ``UNTOLD`` as many
+    answers were left without a word, which may be the other kind.
     """
     known = [case.truth is not None for case in cases]
     taken = sum(case.taken is True for case in cases)
     refused = sum(case.taken is False for case in cases)
     corrected = sum(case.taken is False for case, told in zip(cases, known, strict=True) if told)
-    if refused and not taken:
+    silent = sum(case.taken is None and not told for case, told in zip(cases, known, strict=True))
+    hidden = silent > UNTOLD * (taken + refused)
+    if refused and not taken and hidden:
         raise OneSided(f"users refused {refused} answers and took none: where is it right?")
-    if taken and not refused:
+    if taken and not refused and hidden:
         raise OneSided(f"users took {taken} answers and refused none: where is it wrong?")
     if corrected < min(refused, LEAST_KNOWN):
         raise OneSided(

@@ -27,6 +27,8 @@ from liveweights.store.strays import remove_strays
 DATABASE = "liveweights"
 SHARED = Path("/var/lib/liveweights")
 LOG_LIMIT = 16 * 2**20
+DYING = 5.0
+"""Seconds for which a process that was killed may still be found."""
 """Bytes of the server's log, and of the piece before it that is kept."""
 SETTINGS: Mapping[str, str] = {
     "shared_buffers": "128MB",
@@ -174,15 +176,26 @@ class EmbeddedPostgres:
             self._own()
             if self.pid is not None and not self.is_running():
                 self._end()
-            if self.pid is None or not self._wait(self._place):
+            if not self._attach(self._place):
                 programs = binaries.reachable(self._place.account, self._shared)
                 self._initialise(self._place, programs)
                 self._launch(self._place, programs)
                 self._wait(self._place)
-            else:
-                self._join(self._place)
-            self._create_database(self._place)
+                self._create_database(self._place)
         return self.dsn
+
+    def _attach(self, where: place.Place) -> bool:
+        """Use the server that runs; False where none does. Raises ServerError."""
+        if self.pid is None or not self._wait(where):
+            return False
+        self._join(where)
+        try:
+            self._create_database(where)
+        except ServerError:
+            if not _until(lambda: self.pid is None, DYING):
+                raise
+            return False
+        return True
 
     def stop(self) -> None:
         """End the server if this object owns it: running transactions are rolled back."""
