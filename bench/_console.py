@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import sys
 from pathlib import Path
+
+import uvloop
 
 from liveweights.app.server import describe_subject
 from liveweights.app.sources import make_sources
@@ -39,4 +40,4 @@ async def serve(dsn: str, port: int, key: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
+    uvloop.run(serve(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
