@@ -19,3 +19,5 @@ WEIGHT = 1e6
 """Of factors, weights and ratios: far above any that make sense."""
 LEAST_SECONDS = 0.01
 """Between two looks at something: below it the looking is all that is done."""
+STOPS = 32
+"""Stop strings of one request."""

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from liveweights import bounds
 from liveweights.gate.calibration import Draft
 from liveweights.gate.scoring import Case
 from liveweights.learn.passages import prompt_text
@@ -20,8 +21,6 @@ from liveweights.weights.selection import confidence
 
 MARGIN = 8
 """Tokens more than the truth has, so that a wrong longer answer is seen to be wrong."""
-MAX_STOPS = 32
-"""As many stop strings as the API takes."""
 
 
 class NotAnswered(RuntimeError):
@@ -73,7 +72,7 @@ def ending(case: Case, generation: Generation) -> Ending:
     """As the recorded answer ended; and at the end of the line, where a user of it would stop
     reading there."""
     stop = [one for one in generation.shaping.get("stop", ()) if one not in generation.healed]
-    if _is_line(case, generation) and "\n" not in stop and len(stop) < MAX_STOPS:
+    if _is_line(case, generation) and "\n" not in stop and len(stop) < bounds.STOPS:
         stop.append("\n")
     return Ending(stop, max(generation.max_tokens or 32, MARGIN))
 

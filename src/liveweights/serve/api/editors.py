@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from starlette.types import Receive, Scope, Send
 
+from liveweights import bounds
 from liveweights.engines.protocol import Sampling, Token
 from liveweights.engines.text import heal
 from liveweights.http.errors import ApiError, unsupported
@@ -24,7 +25,7 @@ from liveweights.serve.api.caller import Caller
 from liveweights.serve.api.draft import Draft, make_drafts
 from liveweights.serve.api.encoder import Encoder
 from liveweights.serve.api.models import Listing
-from liveweights.serve.api.request import MAX_STOPS, BaseRequest, StopString
+from liveweights.serve.api.request import BaseRequest, StopString
 from liveweights.serve.api.unknown import header_of
 from liveweights.serve.models import Model
 
@@ -48,7 +49,7 @@ class InfillRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
     input_extra: list[Extra] | None = None
     prompt: str = ""
     n_predict: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
-    stop: Annotated[list[StopString], Meta(max_length=MAX_STOPS)] | None = None
+    stop: Annotated[list[StopString], Meta(max_length=bounds.STOPS)] | None = None
     silence: bool | None = None
 
     @property

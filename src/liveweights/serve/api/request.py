@@ -8,12 +8,12 @@ from typing import Annotated, Any, ClassVar, TypedDict
 import msgspec
 from msgspec import Meta
 
+from liveweights import bounds
 from liveweights.engines.protocol import Constraint, Sampling
 from liveweights.http.errors import bad_request
 from liveweights.http.wire import StoredName, StoredText
 
 INT64 = 2**63
-MAX_STOPS = 32
 MAX_LOGPROBS = 20
 MAX_CHOICES = 16
 MAX_BIASES = 1024
@@ -135,7 +135,7 @@ class GenerationRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
     """What completions and chat have in common."""
 
     max_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
-    stop: StopString | Annotated[list[StopString], Meta(max_length=MAX_STOPS)] | None = None
+    stop: StopString | Annotated[list[StopString], Meta(max_length=bounds.STOPS)] | None = None
     n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
     logit_bias: Annotated[dict[TokenId, Bias], Meta(max_length=MAX_BIASES)] | None = None
     stream_options: StreamOptions | None = None
