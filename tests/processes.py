@@ -18,6 +18,11 @@ def list_children(argument: str) -> list[int]:
     return [one.pid for one in psutil.Process().children() if _has(one, argument)]
 
 
+def list_running(argument: str) -> list[int]:
+    """The living ones of the whole machine that were started with such an argument."""
+    return [one.pid for one in psutil.process_iter() if _has(one, argument)]
+
+
 def _has(process: psutil.Process, argument: str) -> bool:
     try:
         return process.status() != psutil.STATUS_ZOMBIE and argument in process.cmdline()

@@ -181,6 +181,19 @@ def test_a_handle_kills_its_process(monkeypatch: pytest.MonkeyPatch, platform: s
         handle.close()
 
 
+def test_a_handle_kills_the_group_that_its_process_leads() -> None:
+    command = ["sh", "-c", "sleep 60 & echo $!; wait"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        handle = machine.ProcessHandle(process.pid)
+        handle.kill(group=True)
+        assert process.wait() == -signal.SIGKILL
+        assert process.stdout.read() == b""  # the other held it open
+        assert not is_alive(pid)
+        handle.close()
+
+
 def test_waiting_threads_sleep_soon_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)

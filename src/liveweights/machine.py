@@ -273,13 +273,15 @@ class ProcessHandle:
         if sys.platform == "linux":
             self._handle = os.pidfd_open(pid)
 
-    def kill(self) -> None:
-        """Without effect if it has ended."""
+    def kill(self, *, group: bool = False) -> None:
+        """Without effect if it has ended. ``group``: with the process group that it leads."""
         with suppress(ProcessLookupError):
             if sys.platform == "linux" and self._handle is not None:
                 signal.pidfd_send_signal(self._handle, signal.SIGKILL)
             else:
                 os.kill(self._pid, signal.SIGKILL)
+            if group:  # until it is reaped, no other group can have its id
+                os.killpg(self._pid, signal.SIGKILL)
 
     def close(self) -> None:
         if self._handle is not None:

@@ -129,8 +129,10 @@ def test_the_supervisor_gives_up_and_says_the_reason(tmp_path: Path) -> None:
 
     asyncio.run(mind())
     assert supervisor._gave_up is not None
-    assert supervisor._gave_up.startswith(f"nonesuch ended {MOST} times in a row")
-    assert supervisor._gave_up.endswith("the last time with exit code 1: KeyError: 'nonesuch'")
+    assert not supervisor._gave_up.permanent
+    why = str(supervisor._gave_up)
+    assert why.startswith(f"nonesuch ended {MOST} times in a row")
+    assert why.endswith("the last time with exit code 1: KeyError: 'nonesuch'")
 
 
 def test_what_no_start_can_mend_ends_with_its_code_and_no_traceback(tmp_path: Path) -> None:

@@ -11,7 +11,11 @@ from liveweights.store.erasure import erase
 def fill(dsn: str, *tables: str) -> None:
     with psycopg.connect(dsn, autocommit=True) as conn:
         for table in tables:
-            conn.execute(f"create table {table} (id int primary key, said text)".encode())
+            # The server would analyse it again by itself, when it likes to.
+            conn.execute(
+                f"create table {table} (id int primary key, said text)"
+                " with (autovacuum_enabled = false)".encode()
+            )
             conn.execute(f"create index on {table} (said)".encode())
             conn.execute(
                 f"insert into {table} select n, 'said ' || n % 100"

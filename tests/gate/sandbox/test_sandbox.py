@@ -6,11 +6,14 @@ import asyncio
 import os
 import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.processes import list_running
 
 from liveweights.gate.sandbox import Limits, Outcome, Sandbox
+from liveweights.gate.sandbox.cgroups import Cgroups
 
 MIB = 1024 * 1024
 PATIENT = Limits(seconds=60)  # a busy machine is no reason to fail
@@ -160,6 +163,23 @@ def test_started_by_root_it_is_not_root_outside(sandbox: Sandbox) -> None:
 
     uid = asyncio.run(look())
     assert uid != 0
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_killed_while_it_is_made_nothing_is_left(sandbox: Sandbox, grouped: bool) -> None:
+    if not grouped:
+        sandbox = replace(sandbox, cgroups=Cgroups(None, {}))
+    mark = f"9{os.getpid()}"
+
+    async def start(wait: float) -> None:
+        async with asyncio.timeout(60):
+            async with sandbox.start(["sleep", mark], PATIENT, ("/tmp",)):
+                await asyncio.sleep(wait)
+
+    for moment in range(40):
+        asyncio.run(start(moment / 2000))
+    assert list_running(mark) == []
+    assert not leftovers(sandbox)
 
 
 def test_the_environment_stays_outside(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
+import psutil
 
 from liveweights.gate.sandbox import seccomp
 from liveweights.gate.sandbox.bubblewrap import (
@@ -62,8 +63,21 @@ class Running:
     handle: ProcessHandle
 
     def kill(self) -> None:
+        """It and all that it started.
+
+        Bubblewrap's first process ends with it only once its mounts are made: killed before that,
+        it would leave a program that runs on.
+        """
+        if self.process.returncode is not None:
+            return
+        started: list[psutil.Process] = []
+        with suppress(psutil.NoSuchProcess):
+            started = psutil.Process(self.process.pid).children(recursive=True)
         # By handle: asking the process object would reap it behind the event loop's back.
-        self.handle.kill()
+        self.handle.kill(group=True)
+        for process in started:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +180,7 @@ class Sandbox:
                 stderr=asyncio.subprocess.PIPE,
                 pass_fds=() if descriptor is None else (descriptor,),
                 cwd="/",
+                start_new_session=True,  # a group of its own, to be killed with
                 env={},  # bubblewrap's own can be read from inside
                 **changed,
             )
