@@ -73,10 +73,16 @@ def fill(dsn: str, rows: int, days: int, end: datetime) -> None:
             "insert into feedback_keys"
             " select tenant, id, seq, generation, received_at, day from feedback"
         )
+        conn.execute(
+            "insert into last_seen select tenant, user_id, max(created_at at time zone 'UTC')"
+            " from generations group by 1, 2"
+        )
         print("feedback is there; counting", flush=True)
         conn.execute("analyze generations, feedback, series")
         conn.execute("call rebuild_rollups('-infinity', 'infinity')")
-        for name in ("generations", "feedback", "rollups", "rollup_histograms", "series"):
+        for name in (
+            *("generations", "feedback", "rollups", "rollup_histograms", "series", "last_seen"),
+        ):
             conn.execute(f"vacuum analyze {name}".encode())
         conn.execute("checkpoint")
 

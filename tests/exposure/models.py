@@ -31,17 +31,20 @@ def make_served(alias: str, name: str, upstream: str = HERE) -> Served:
 SERVED = [make_served(alias, *where) for alias, where in NAMES.items()]
 
 
-def make_traffic(alias: str, tenant: str = "acme", day: int = 0, **counts: Any) -> Traffic:
+def make_traffic(alias: str, day: int = 0, **counts: Any) -> Traffic:
     values = {"answers": 10, "prompt_tokens": 100, "output_tokens": 20, **counts}
-    return Traffic(alias=alias, tenant=tenant, day=START + datetime.timedelta(days=day), **values)
+    return Traffic(alias=alias, day=START + datetime.timedelta(days=day), **values)
 
 
 counts = st.integers(0, 1000)
+tenants = st.dictionaries(
+    st.tuples(st.sampled_from([*NAMES]), st.none()),
+    st.sets(st.sampled_from(["acme", "beta", "lab"])),
+)
 traffic = st.lists(
     st.builds(
         make_traffic,
         st.sampled_from([*NAMES, "gone"]),
-        st.sampled_from(["acme", "beta", "lab"]),
         st.integers(0, 40),
         answers=counts,
         prompt_tokens=counts,

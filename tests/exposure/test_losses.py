@@ -21,7 +21,7 @@ TRAFFIC = [
     make_traffic("big", answers=60, prompt_tokens=3_000_000, output_tokens=500_000, accepted=20),
     make_traffic("open", answers=30, accepted=80, rejected=20),
     make_traffic("small", answers=10, accepted=30, rejected=70),
-    make_traffic("big", tenant="lab", answers=0, prompt_tokens=0, output_tokens=0, rejected=30),
+    make_traffic("big", day=1, answers=0, prompt_tokens=0, output_tokens=0, rejected=30),
 ]
 
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from liveweights.exposure.facts import DIMENSIONS, Dimension, Learnt, Traffic
+from liveweights.exposure.facts import DIMENSIONS, Dimension, Key, Learnt, Traffic
 from liveweights.exposure.shares import list_concentrations, list_shares
 
-from .models import SERVED, START, make_served, make_traffic, traffic
+from .models import SERVED, START, make_served, make_traffic, tenants, traffic
 
 MAKERS = {
     "code": "Alibaba (Qwen)",
@@ -22,9 +22,11 @@ MAKERS = {
 }
 
 
-@given(traffic)
-def test_shares_by_maker_are_what_a_plain_count_gives(rows: list[Traffic]) -> None:
-    shares = {one.value: one for one in list_shares(SERVED, rows, [], "maker")}
+@given(traffic, tenants)
+def test_shares_by_maker_are_what_a_plain_count_gives(
+    rows: list[Traffic], asked: dict[Key, set[str]]
+) -> None:
+    shares = {one.value: one for one in list_shares(SERVED, rows, [], "maker", tenants=asked)}
     assert set(MAKERS.values()) - {"unknown"} <= set(shares)
     whole = sum(one.answers for one in rows)
     for maker, share in shares.items():
@@ -35,7 +37,8 @@ def test_shares_by_maker_are_what_a_plain_count_gives(rows: list[Traffic]) -> No
             ours, all_ = (sum(one.revenue.get(currency, 0) for one in some) for some in (own, rows))
             assert share.revenue.get(currency, 0) == pytest.approx(ours / 1e9)
             assert share.revenue_share.get(currency) == (ours / all_ if all_ else None)
-        assert share.tenants == tuple(sorted({one.tenant for one in own}))
+        known = [names for (alias, _), names in asked.items() if MAKERS[alias] == maker]
+        assert share.tenants == tuple(sorted({name for names in known for name in names}))
         assert share.answer_share == (share.answers / whole if whole else 0)
 
 
@@ -51,7 +54,7 @@ def test_concentration_is_between_an_equal_share_and_one(rows: list[Traffic]) ->
 def test_a_derived_model_depends_on_both_and_concentrates_on_its_own_maker() -> None:
     served = [*SERVED, make_served("tiny", "prism-ml/Bonsai-8B-gguf")]
     rows = [make_traffic("tiny", answers=30), make_traffic("code", answers=10)]
-    shares = {one.value: one for one in list_shares(served, rows, [], "maker")}
+    shares = {one.value: one for one in list_shares(served, rows, [], "maker", tenants={})}
     assert shares["PrismML"].answer_share == 0.75
     assert shares["Alibaba (Qwen)"].answer_share == 1
     assert shares["Alibaba (Qwen)"].aliases == ("chat", "code", "tiny")
@@ -69,13 +72,17 @@ def test_an_alias_counts_for_each_base_that_it_stood_on() -> None:
         make_traffic("code", base="older", answers=60),
     ]
     learnt = [Learnt(alias="code", promoted=1, gain=0.1, cycles=2, seconds=9, base="new")]
-    shares = {one.value: one for one in list_shares([now, former], rows, learnt, "maker")}
+    asked = {("code", "new"): ["acme"], ("code", "old"): ["acme", "beta"]}
+    shares = {
+        one.value: one for one in list_shares([now, former], rows, learnt, "maker", tenants=asked)
+    }
     assert {name: one.answers for name, one in shares.items()} == {
         "OpenAI": 10,
         "Alibaba (Qwen)": 30,
         "unknown": 60,
     }
     assert [one.promoted for one in shares.values()] == [0, 0, 1]
+    assert [one.tenants for one in shares.values()] == [(), ("acme", "beta"), ("acme",)]
     (week,) = list_concentrations([now, former], rows, "maker")
     assert (week.largest, week.share) == ("unknown", 0.6)
 
@@ -86,7 +93,7 @@ def test_what_was_learnt_counts_where_it_was_learnt() -> None:
         Learnt(alias="chat", promoted=1, gain=-0.05, cycles=1, seconds=10),
         Learnt(alias="small", promoted=2, gain=0.1, cycles=2, seconds=20),
     ]
-    shares = {one.value: one for one in list_shares(SERVED, [], learnt, "maker")}
+    shares = {one.value: one for one in list_shares(SERVED, [], learnt, "maker", tenants={})}
     assert shares["Alibaba (Qwen)"].promoted == 4
     assert shares["Alibaba (Qwen)"].gain == pytest.approx(0.15)
     assert shares["Moonshot AI"].promoted == 0
@@ -94,7 +101,7 @@ def test_what_was_learnt_counts_where_it_was_learnt() -> None:
 
 @pytest.mark.parametrize("dimension", DIMENSIONS)
 def test_every_alias_is_somewhere(dimension: Dimension) -> None:
-    shares = list_shares(SERVED, [make_traffic("gone")], [], dimension)
+    shares = list_shares(SERVED, [make_traffic("gone")], [], dimension, tenants={})
     assert {alias for one in shares for alias in one.aliases} == set(MAKERS)
 
 

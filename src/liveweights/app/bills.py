@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,7 @@ from liveweights import __version__
 from liveweights.app.cards import find_card
 from liveweights.app.profiles import CatalogueRefused, read_known
 from liveweights.app.terms import find_denied
-from liveweights.bom.facts import Hosted, Service
+from liveweights.bom.facts import Hosted, Package, Service
 from liveweights.bom.origin import make_origin
 from liveweights.bom.packages import list_packages
 from liveweights.bom.read import Known
@@ -27,6 +28,12 @@ CONTROLS: tuple[str, ...] = (
     "no code that comes with a model is run",
     "code that models write is run in a sandbox",
 )
+
+
+@cache
+def _list_packages() -> tuple[Package, ...]:
+    """Once: what is installed beside a running process is no part of it."""
+    return list_packages()
 
 
 async def know_service(conn: Connection, config: Config, home: Path) -> Known:
@@ -62,6 +69,6 @@ def _know(config: Config, home: Path, denied: Iterable[str]) -> Known:
             )
             for one in config.list_hosted()
         ),
-        packages=list_packages(),
+        packages=_list_packages(),
         denied=frozenset(denied),
     )

@@ -16,7 +16,13 @@ from liveweights.config import Config
 from liveweights.exposure.facts import Served
 from liveweights.exposure.losses import list_losses
 from liveweights.exposure.options import Option
-from liveweights.exposure.read import count_reactions, read_figures, read_learnt, read_traffic
+from liveweights.exposure.read import (
+    count_reactions,
+    read_figures,
+    read_learnt,
+    read_tenants,
+    read_traffic,
+)
 from liveweights.exposure.report import Exposure, list_rules, make_exposure
 from liveweights.exposure.without import Without
 from liveweights.insight.window import Window
@@ -50,6 +56,7 @@ async def read_exposure(
         await read_figures(conn, window.until),
         since=window.since.date(),
         until=(window.until - timedelta(microseconds=1)).date(),
+        tenants=await read_tenants(conn, window.since, window.until),
         rules=await asyncio.to_thread(list_rules, served, library.catalogue),
         former=former,
     )

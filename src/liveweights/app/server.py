@@ -42,6 +42,7 @@ from liveweights.insight.lookups import lookup_routes
 from liveweights.insight.worths import Worths
 from liveweights.meter.directory import Directory
 from liveweights.meter.ledger_days import keep_closing
+from liveweights.record.active_users import keep_month
 from liveweights.record.conversations import ConversationStore
 from liveweights.record.owners import OwnerStore
 from liveweights.record.responses import ResponseStore
@@ -201,6 +202,7 @@ async def run_api(place: Place, report: Report) -> None:
         for work in (
             keep_up(pool, metric_days=config.record.metric_days),
             keep_closing(pool),
+            keep_month(pool),
             responses.keep_expiring(config.record.response_days),
             keep_sampling(pool, instance, slots, models),
             _tell_when_ready(models, report),
@@ -236,7 +238,8 @@ async def open_gateway(stack: AsyncExitStack, place: Place, count: Count) -> ASG
     upstream = await stack.enter_async_context(Upstream(config.gateway))
     owners = await stack.enter_async_context(OwnerStore(pool, upstream.address))
     writer = await open_recorder(stack, pool, place, "gateway")
-    stack.callback(asyncio.create_task(keep_closing(pool)).cancel)
+    for work in (keep_closing(pool), keep_month(pool)):
+        stack.callback(asyncio.create_task(work).cancel)
     directory = Directory(pool, place.dsn, make_keys(config.api))
     await stack.enter_async_context(directory)
     authenticator = make_authenticator(config.api, keys=directory.keys)

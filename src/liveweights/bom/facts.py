@@ -163,7 +163,8 @@ class Bill:
         stand on the same one."""
         model = self.models[checkpoint]
         while model.kind != "base" and model.parents:
-            model = self.models[model.parents[0]]
+            on = model.base if model.base in self.models else model.parents[0]
+            model = self.models[on]
         return model
 
     def parents(self, checkpoint: str) -> list[Model]:

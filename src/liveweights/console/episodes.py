@@ -103,7 +103,7 @@ async def read_episodes(conn: Connection, subject: Subject, asked: Asked) -> Epi
     before = read_moment(asked.get(PARAM))
     tenant = asked.tenant or asked.get("tenant")
     one_more = await list_episodes(conn, asked.model, ROWS + 1, tenant=tenant, before=before)
-    shown, following = cut_page(one_more, ROWS, lambda one: write_moment(one.ended, one.key))
+    shown, following = cut_page(one_more, ROWS, lambda one: write_moment(one.ended, one.last))
     return Episodes(model=asked.model, episodes=shown, next=following)
 
 

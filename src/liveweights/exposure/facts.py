@@ -53,11 +53,10 @@ class Served:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """What one tenant had of one alias on one ``base`` (as of ``Served``) on one day (UTC).
+    """What was had of one alias on one ``base`` (as of ``Served``) on one day (UTC).
     ``revenue`` is in billionths of each currency; ``accepted`` and ``rejected`` count answers."""
 
     alias: str
-    tenant: str
     day: datetime.date
     answers: int
     prompt_tokens: int = 0

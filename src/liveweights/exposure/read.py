@@ -3,40 +3,51 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from liveweights.exposure.duties import Figures
-from liveweights.exposure.facts import Learnt, Traffic
+from liveweights.exposure.facts import Key, Learnt, Traffic
 from liveweights.exposure.revenue import in_units
 from liveweights.record.archive_rows import read_archives
 from liveweights.store.database import Connection
 
 # Answers with a checkpoint MODEL@import were given elsewhere.
 TRAFFIC = """
-select n.alias, n.tenant, (n.bucket at time zone 'UTC')::date, a.root,
+select n.alias, (n.bucket at time zone 'UTC')::date, a.root,
     sum(n.generations)::bigint, sum(n.prompt_tokens)::bigint, sum(n.output_tokens)::bigint,
     sum(n.accepted)::bigint, sum(n.rejected)::bigint
 from counted n left join ancestry a on a.id = n.checkpoint
+where n.width = 1440 and n.whole and n.bucket >= %(since)s and n.bucket < %(until)s
+    and right(n.checkpoint, 7) <> '@import'
+group by 1, 2, 3 order by 2, 1, 3
+"""
+TENANTS = """
+select n.alias, a.root, n.tenant
+from counted n left join ancestry a on a.id = n.checkpoint
 where n.width = 1440 and not n.whole and n.bucket >= %(since)s and n.bucket < %(until)s
     and right(n.checkpoint, 7) <> '@import'
-group by 1, 2, 3, 4 order by 3, 1, 2, 4
+union
+select c.model, a.root, c.tenant
+from charges c left join ancestry a on a.id = c.checkpoint
+where c.at >= %(since)s and c.at < %(until)s and c.nanos <> 0
 """
 STANDING = """
 select s.alias, a.root from standing s join ancestry a on a.id = s.live where s.tenant is null
 """
 REVENUE = """
-select c.model, c.tenant, (c.at at time zone 'UTC')::date, a.root, c.currency, sum(c.nanos)::bigint
+select c.model, (c.at at time zone 'UTC')::date, a.root, c.currency, sum(c.nanos)::bigint
 from charges c left join ancestry a on a.id = c.checkpoint
 where c.at >= %(since)s and c.at < %(until)s and c.nanos <> 0
-group by 1, 2, 3, 4, 5
+group by 1, 2, 3, 4
 """
 REVENUE_OF_ALL = """
 select currency, coalesce(sum(nanos) filter (where at >= %(month)s), 0)::bigint, sum(nanos)::bigint
 from charges where at >= %(year)s and at < %(until)s and nanos <> 0
 group by 1
 """
+USERS = "select count(*) from active_users where last_day >= (%(month)s at time zone 'UTC')::date"
 # Answers whose ids tell no day are all under the first one.
-USERS = """
+FORMER_USERS = """
 select count(*) from (
     select distinct tenant, user_id from recorded
     where (day >= (%(month)s at time zone 'UTC')::date - 1 or day = '1970-01-01')
@@ -66,15 +77,14 @@ MONTH, YEAR = timedelta(days=30), timedelta(days=365)
 
 
 async def read_traffic(conn: Connection, since: datetime, until: datetime) -> tuple[Traffic, ...]:
-    """By alias, base, tenant and day; whole days (UTC), of which ``since`` begins one. Imported
+    """By alias, base and day; whole days (UTC), of which ``since`` begins one. Imported
     answers were given elsewhere, and are left out. Revenue is what the ledger has, less what was
     taken back on that day."""
     span = {"since": since, "until": until}
     rows = await (await conn.execute(TRAFFIC, span)).fetchall()
     traffic = {
-        (alias, tenant, day, base): Traffic(
+        (alias, day, base): Traffic(
             alias=alias,
-            tenant=tenant,
             day=day,
             answers=answers,
             prompt_tokens=prompt,
@@ -83,14 +93,23 @@ async def read_traffic(conn: Connection, since: datetime, until: datetime) -> tu
             rejected=rejected,
             base=base,
         )
-        for alias, tenant, day, base, answers, prompt, output, accepted, rejected in rows
+        for alias, day, base, answers, prompt, output, accepted, rejected in rows
     }
     for *key, currency, nanos in await (await conn.execute(REVENUE, span)).fetchall():
-        alias, tenant, day, base = key
-        nothing = Traffic(alias=alias, tenant=tenant, day=day, answers=0, base=base)
-        one = traffic.get((alias, tenant, day, base), nothing)
-        traffic[alias, tenant, day, base] = replace(one, revenue={**one.revenue, currency: nanos})
+        alias, day, base = key
+        nothing = Traffic(alias=alias, day=day, answers=0, base=base)
+        one = traffic.get((alias, day, base), nothing)
+        traffic[alias, day, base] = replace(one, revenue={**one.revenue, currency: nanos})
     return tuple(traffic.values())
+
+
+async def read_tenants(conn: Connection, since: datetime, until: datetime) -> dict[Key, set[str]]:
+    """Who had any of that, by alias and base."""
+    tenants: dict[Key, set[str]] = {}
+    cursor = await conn.execute(TENANTS, {"since": since, "until": until})
+    for alias, base, tenant in await cursor.fetchall():
+        tenants.setdefault((alias, base), set()).add(tenant)
+    return tenants
 
 
 async def read_standing(conn: Connection) -> dict[str, str]:
@@ -99,14 +118,16 @@ async def read_standing(conn: Connection) -> dict[str, str]:
 
 
 async def read_figures(conn: Connection, until: datetime) -> Figures:
-    """Users and revenue before ``until``. Users are counted on days whose rows are in Postgres."""
+    """Users and revenue before ``until``. Users of a month that is over are counted on days whose
+    rows are in Postgres; of the current one, from the beginning of its first day on."""
     month = until - MONTH
     span = {"month": month, "year": until - YEAR, "until": until}
-    users = await (await conn.execute(USERS, span)).fetchone()
+    is_over = until.date() < datetime.now(UTC).date()
+    users = await (await conn.execute(FORMER_USERS if is_over else USERS, span)).fetchone()
     assert users is not None
     away = [
         one
-        for one in await read_archives(conn)
+        for one in (await read_archives(conn) if is_over else ())
         if one.is_away and month.date() <= one.day < until.date()
     ]
     revenue = await (await conn.execute(REVENUE_OF_ALL, span)).fetchall()

@@ -10,7 +10,7 @@ import msgspec
 
 from liveweights.catalog.catalogue import Catalogue
 from liveweights.exposure.duties import DutyStanding, Figures, list_duties
-from liveweights.exposure.facts import DIMENSIONS, Learnt, Served, Traffic
+from liveweights.exposure.facts import DIMENSIONS, Key, Learnt, Served, Traffic
 from liveweights.exposure.losses import Loss
 from liveweights.exposure.options import Substitute
 from liveweights.exposure.proportions import Rate
@@ -66,11 +66,13 @@ def make_exposure(
     *,
     since: datetime.date,
     until: datetime.date,
+    tenants: Mapping[Key, Iterable[str]],
     rules: tuple[RuleOnModel, ...] = (),
     former: Sequence[Served] = (),
 ) -> Exposure:
-    """What depends on whom, how concentrated that is, and which duties apply. ``former`` are models
-    that answered on bases that their aliases do not stand on any more."""
+    """What depends on whom, how concentrated that is, and which duties apply. ``tenants`` are those
+    who asked each model, ``former`` models that answered on bases that their aliases do not stand
+    on any more."""
     gains, models = tuple(learnt), [*served, *former]
     return Exposure(
         since=since,
@@ -79,7 +81,9 @@ def make_exposure(
         users_days=figures.users_days,
         revenue_month=figures.revenue_month,
         revenue_year=figures.revenue_year,
-        shares={name: list_shares(models, traffic, gains, name) for name in DIMENSIONS},
+        shares={
+            name: list_shares(models, traffic, gains, name, tenants=tenants) for name in DIMENSIONS
+        },
         concentration={
             name: list_concentrations(models, traffic, name)
             for name in DIMENSIONS

@@ -51,9 +51,12 @@ def list_shares(
     traffic: Sequence[Traffic],
     learnt: Iterable[Learnt],
     dimension: Dimension,
+    *,
+    tenants: Mapping[Key, Iterable[str]],
 ) -> tuple[Share, ...]:
     """A row for each value that a model of ``served`` or of the traffic has, the most answers
-    first. Former bases among ``served`` are listed for what they answered."""
+    first. Former bases among ``served`` are listed for what they answered. ``tenants`` are those
+    who asked them."""
     models = with_former(served, (one.key for one in traffic))
     values = {key: model.values(dimension) for key, model in models.items()}
     sums: dict[str, _Sums] = defaultdict(_Sums)
@@ -65,6 +68,9 @@ def list_shares(
         whole.add(one)
         for value in values[one.key]:
             sums[value].add(one)
+    for key, names in tenants.items():
+        for value in values.get(key, ()):
+            sums[value].tenants.update(names)
     for one in learnt:
         for value in values.get(one.key, ()):
             sums[value].promoted += one.promoted
@@ -109,7 +115,6 @@ class _Sums:
     gain: float = 0.0
 
     def add(self, one: Traffic) -> None:
-        self.tenants.add(one.tenant)
         self.answers += one.answers
         self.tokens += one.prompt_tokens + one.output_tokens
         add(self.revenue, one.revenue)

@@ -8,7 +8,7 @@ from typing import Any, LiteralString, Protocol
 
 import msgspec
 
-from liveweights.record import rollups, tally
+from liveweights.record import active_users, rollups, tally
 from liveweights.record.binary import STORED, Row, complete
 from liveweights.record.columns import FEEDBACK, feedback_row
 from liveweights.record.feedback import Feedback
@@ -160,9 +160,10 @@ async def store(
 ) -> list[Fate]:
     """Write both in the caller's transaction, generations first; the fate of each feedback.
 
-    The rollups are brought up to date in the same transaction. The partitions of the generations
-    must be there. ``survived`` is, for each feedback that is ``edited``, the share of the answer
-    that was kept; ``surplus`` are positions of feedback that is not stored, unless it is already.
+    The rollups and the users of the month are brought up to date in the same transaction. The
+    partitions of the generations must be there. ``survived`` is, for each feedback that is
+    ``edited``, the share of the answer that was kept; ``surplus`` are positions of feedback that is
+    not stored, unless it is already.
     ``again`` says that an earlier try may have been committed without our knowing: then feedback
     with our own time of receipt counts as new. Raises psycopg.errors.UniqueViolation where a
     generation is there already (see ``find_new``), or was booked by ``charge`` and is gone since:
@@ -182,6 +183,7 @@ async def store(
     async with conn.pipeline():
         if generations:
             await tally.stage(conn, tally.tally(generations, costs))
+            await active_users.note(conn, generations)
             late = await conn.execute(LATE, (oldest(generations),))
         if feedback:
             await conn.execute(STAGE_FEEDBACK, {"rows": _encode(feedback, survived, surplus)})

@@ -70,8 +70,9 @@ class Outcome(IntEnum):
 
 class Row(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A generation on its way: its tuple of ``STORED`` up to the cost, the partition that it
-    belongs to, what it adds to the rollups of its group, and what it is charged by. ``created`` is
-    in microseconds since 2000. No field is left to the garbage collector."""
+    belongs to, what it adds to the rollups of its group, what it is charged by, and the user who
+    was named. ``created`` is in microseconds since 2000. No field is left to the garbage
+    collector."""
 
     id: str
     day: date
@@ -84,6 +85,7 @@ class Row(msgspec.Struct, frozen=True, eq=False, gc=False):
     withheld: bool
     first_token_ms: float
     total_ms: float
+    user: str | None
 
 
 def encode(g: Generation) -> Row:
@@ -140,6 +142,7 @@ def encode(g: Generation) -> Row:
         g.withheld,
         g.first_token_ms,
         g.total_ms,
+        g.user,
     )
 
 
@@ -147,6 +150,7 @@ def decode(data: bytes) -> Row:
     """The row that was encoded as ``data``."""
     fields = read_fields(data)
     text = {name: fields[name].decode() for name in _COUNTED}
+    user = fields.get("user_id")
     numbers = {name: _cardinality(fields[name]) for name in ("prompt_ids", "output_ids")}
     usage = msgspec.json.decode(fields["usage"][1:], type=dict[str, Any])
     (created,) = struct.unpack(">q", fields["created_at"])
@@ -170,6 +174,7 @@ def decode(data: bytes) -> Row:
         "selection" in fields and not text["output"],
         first_token_ms,
         total_ms,
+        None if user is None else user.decode(),
     )
 
 
@@ -197,14 +202,12 @@ def read_fields(data: bytes) -> dict[str, bytes]:
 
 def owner_of(row: Row) -> tuple[str, str] | None:
     """Tenant and user of an encoded generation; None where no user was named."""
-    fields = read_fields(row.data)
-    user = fields.get("user_id")
-    return None if user is None else (fields["tenant"].decode(), user.decode())
+    tenant = row.group[3]
+    return None if row.user is None else (tenant, row.user)
 
 
 def created_at(row: Row) -> datetime:
-    (microseconds,) = struct.unpack(">q", read_fields(row.data)["created_at"])
-    return _EPOCH + microseconds * _MICROSECOND
+    return _EPOCH + row.created * _MICROSECOND
 
 
 def bucket_start(group: Group) -> datetime:

@@ -11,21 +11,34 @@ from liveweights.record.names import NAMES
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
 
+# An episode is where its last answer is. Nothing counts how many answers have an episode, so the
+# two steps are kept apart: the index gives the newest, and those that are shown are summed up.
 LIST: LiteralString = f"""
-with episodes as (
-    select tenant, metadata ->> 'episode' as name, min(created_at) as began,
-        max(created_at) as ended, count(*) as steps, sum(output_tokens(g))::bigint as tokens,
-        sum(total_ms)::float8 as total_ms,
-        (array_agg(id order by created_at desc, id desc))[1] as last,
-        md5(tenant || chr(31) || (metadata ->> 'episode')) as key
+with names as materialized ({NAMES}), ends as materialized (
+    select g.tenant, g.metadata ->> 'episode' as name, g.created_at as ended, g.id as last
     from generations g
-    where metadata ->> 'episode' is not null and alias in ({NAMES})
-        and (%(tenant)s::text is null or tenant = %(tenant)s)
-    group by 1, 2
+    where g.metadata ->> 'episode' is not null and g.alias in (select name from names)
+        and (%(tenant)s::text is null or g.tenant = %(tenant)s)
+        and (%(at)s::timestamptz is null or (g.created_at, g.id) < (%(at)s, %(id)s))
+        and not exists (
+            select from generations later
+            where later.tenant = g.tenant
+                and later.metadata ->> 'episode' = g.metadata ->> 'episode'
+                and later.alias in (select name from names)
+                and (later.day >= g.day or later.day = '1970-01-01')
+                and (later.created_at, later.id) > (g.created_at, g.id)
+        )
+    order by g.created_at desc, g.id desc limit %(count)s
 )
-select tenant, name, began, ended, steps, tokens, total_ms, last, key from episodes
-where %(at)s::timestamptz is null or (ended, key) < (%(at)s, %(key)s)
-order by ended desc, key desc limit %(count)s
+select ends.tenant, ends.name, began, ended, steps, tokens, total_ms, last
+from ends, lateral (
+    select min(created_at) as began, count(*) as steps, sum(output_tokens(g))::bigint as tokens,
+        sum(total_ms)::float8 as total_ms
+    from generations g
+    where g.tenant = ends.tenant and g.metadata ->> 'episode' = ends.name
+        and g.alias in (select name from names)
+) summed
+order by ended desc, last desc
 """
 SAID = """
 select distinct on (generation) generation, signal, value from feedback
@@ -36,8 +49,7 @@ order by generation, received_at desc, id desc
 
 class ListedEpisode(msgspec.Struct, frozen=True, kw_only=True):
     """A task of one tenant, from the first of its answers to the last one so far. ``outcome`` is
-    the signal that was said of the whole last, ``value`` its number; None: nothing was said.
-    ``key`` stands for tenant and name in the order of the list."""
+    the signal that was said of the whole last, ``value`` its number; None: nothing was said."""
 
     tenant: str
     name: str
@@ -47,7 +59,6 @@ class ListedEpisode(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int
     total_ms: float
     last: str
-    key: str
     outcome: str | None = None
     value: float | None = None
 
@@ -61,10 +72,10 @@ async def list_episodes(
     before: tuple[datetime, str] | None = None,
 ) -> list[ListedEpisode]:
     """At most ``count`` of those with answers of the model ``alias``, the last active first;
-    ``before`` is end and key of the one that they follow."""
-    at, key = before or (None, None)
+    ``before`` is end and last answer of the one that they follow."""
+    at, id_ = before or (None, None)
     cursor = await conn.execute(
-        LIST, {"alias": alias, "tenant": tenant, "at": at, "key": key, "count": count}
+        LIST, {"alias": alias, "tenant": tenant, "at": at, "id": id_, "count": count}
     )
     names = ListedEpisode.__struct_fields__
     rows = [dict(zip(names, row, strict=False)) for row in await cursor.fetchall()]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, LiteralString
 
-from liveweights.record import rollups
+from liveweights.record import active_users, rollups
 from liveweights.record.binary import Row, bucket_start, created_at, owner_of
 from liveweights.record.clean import clip_person
 from liveweights.record.holds import hold_alone
@@ -196,6 +196,7 @@ async def forget(
         cursor = await conn.execute(CYCLES, {**who, "ids": ids})
         cycles = [cycle for (cycle,) in await cursor.fetchall()]
         feedback = await _remove(conn, ids)
+        await active_users.remove(conn, [(tenant, user)])
         await conn.execute(DELETE_QUARANTINED, {**who, "ids": ids})
         await conn.execute(DELETE_RESPONSES, who)
         await conn.execute(DELETE_CONVERSATIONS, who)
@@ -225,16 +226,19 @@ async def remove_late(conn: Connection, rows: Sequence[Row]) -> None:
     )
     forgotten = {bytes(digest): at for digest, at in await cursor.fetchall()}
     late: list[str] = []
+    owners: set[tuple[str, str]] = set()
     for row in rows:
         owner = owner_of(row)
         at = None if owner is None else forgotten.get(hash_of(*owner))
-        if at is not None and created_at(row) <= at:
+        if owner is not None and at is not None and created_at(row) <= at:
             late.append(row.id)
+            owners.add(owner)
     if late:
         # What this transaction has staged before is counted already.
         await conn.execute("delete from staged_rollups")
         await conn.execute("delete from staged_histograms")
         await _remove(conn, late)
+        await active_users.remove(conn, owners)
 
 
 async def _announce(conn: Connection, digest: bytes) -> int:

@@ -6,7 +6,7 @@ through a bounded number of answers, and says how far it came.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from liveweights.record.feedback import Signal
@@ -21,8 +21,10 @@ from liveweights.record.listing import (
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
 
-SCANNED = 10_000
+SCANNED = 5_000
 """Answers that one look goes through."""
+FIRST = 500
+"""Those that it begins with; each time that they were too few, it goes on with twice as many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,20 +78,20 @@ async def search_answers(
 ) -> Look:
     """At most ``most`` answers that are wanted, among the newest ``scanned`` of those chosen."""
     text = wanted.text and f"%{_literal(wanted.text)}%"
-    cursor = await conn.execute(
-        LOOK.encode(),
-        {
-            **parameters_of(chosen),
-            "signal": wanted.signal,
-            "text": text,
-            "slower": wanted.slower,
-            "most": most,
-            "count": scanned,
-        },
-    )
-    rows = await cursor.fetchall()
-    reached = next(((at, id_) for id_, at, met in rows if not met), None)
-    ids = [id_ for id_, _, met in rows if met]
+    parameters = {"signal": wanted.signal, "text": text, "slower": wanted.slower}
+    ids: list[str] = []
+    reached, left, step = chosen.before, scanned, FIRST
+    while left and len(ids) < most:
+        count = min(step, left)
+        part = replace(chosen, before=reached)
+        sizes = {"most": most - len(ids), "count": count}
+        cursor = await conn.execute(LOOK.encode(), parameters_of(part) | parameters | sizes)
+        rows = await cursor.fetchall()
+        ids += [id_ for id_, _, met in rows if met]
+        reached = next(((at, id_) for id_, at, met in rows if not met), None)
+        if reached is None:
+            break
+        left, step = left - count, 2 * step
     days = sorted({day_of(id_) for id_ in ids})
     answers = await read_listed(conn, THESE, {"days": days, "ids": ids}) if ids else []
     return Look(answers=answers, reached=reached)

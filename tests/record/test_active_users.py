@@ -1,0 +1,113 @@
+"""Users of a month by the real writer: as many as an independent count finds."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import UTC, date, datetime, timedelta
+
+import psycopg
+from tests.record.rows import make_generation
+
+from liveweights.exposure.read import read_figures
+from liveweights.record.active_users import keep_month
+from liveweights.record.forget import forget
+from liveweights.record.generation import Generation
+from liveweights.record.writer import Writer
+from liveweights.store.database import open_pool
+
+NOW = datetime.now(UTC)
+ALL = "select tenant, user_id, last_day from active_users order by tenant, user_id"
+
+
+def draw(count: int) -> list[Generation]:
+    chance = random.Random(count)
+    return [
+        make_generation(
+            f"g{n}",
+            created_at=NOW - timedelta(seconds=chance.randrange(40 * 86_400)),
+            checkpoint=chance.choice(["m@0123456789ab", "m@import"]),
+            tenant=chance.choice(["acme", "beta"]),
+            user=chance.choice([None, *(f"user-{n}" for n in range(40))]),
+        )
+        for n in range(count)
+    ]
+
+
+def record(dsn: str, generations: list[Generation]) -> None:
+    async def go() -> None:
+        pool = await open_pool(dsn)
+        async with Writer(pool, linger=0.0) as writer:
+            for generation in generations:
+                await writer.add_generation(generation)
+        await pool.close()
+
+    asyncio.run(go())
+
+
+def read(dsn: str) -> dict[tuple[str, str], date]:
+    with psycopg.connect(dsn) as conn:
+        return {(tenant, user): day for tenant, user, day in conn.execute(ALL).fetchall()}
+
+
+def meant(generations: list[Generation]) -> dict[tuple[str, str], date]:
+    days: dict[tuple[str, str], date] = {}
+    for one in generations:
+        if one.user and not one.checkpoint.endswith("@import"):
+            day = one.created_at.date()
+            days[one.tenant, one.user] = max(day, days.get((one.tenant, one.user), day))
+    return days
+
+
+def test_users_are_those_of_an_independent_count(database_dsn: str) -> None:
+    generations = draw(300)
+    record(database_dsn, generations)
+    assert read(database_dsn) == meant(generations)
+
+    async def count() -> int:
+        async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
+            return (await read_figures(conn, datetime.now(UTC))).users_month
+
+    first = NOW.date() - timedelta(days=30)
+    month = [day for day in meant(generations).values() if day >= first]
+    assert 0 < len(month) < len(meant(generations))
+    assert asyncio.run(count()) == len(month)
+
+
+def test_who_is_not_back_for_a_month_is_not_kept(database_dsn: str) -> None:
+    generations = draw(300)
+    record(database_dsn, generations)
+    first = NOW.date() - timedelta(days=30)
+
+    async def go() -> None:
+        pool = await open_pool(database_dsn)
+        task = asyncio.create_task(keep_month(pool))
+        while any(day < first for day in read(database_dsn).values()):
+            await asyncio.sleep(0.05)
+        task.cancel()
+        await pool.close()
+
+    asyncio.run(asyncio.wait_for(go(), 60))
+    kept = {who: day for who, day in meant(generations).items() if day >= first}
+    assert read(database_dsn) == kept
+
+
+def test_who_is_forgotten_is_nobody_until_coming_back(database_dsn: str) -> None:
+    def ask(id: str, at: datetime) -> None:
+        record(database_dsn, [make_generation(id, created_at=at, tenant="acme", user="ada")])
+
+    async def drop() -> None:
+        async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
+            await conn.set_autocommit(True)
+            await forget(conn, "acme", "ada")
+
+    ask("g1", NOW)
+    assert read(database_dsn) == {("acme", "ada"): NOW.date()}
+    asyncio.run(drop())
+    assert read(database_dsn) == {}
+    ask("g2", NOW - timedelta(seconds=5))  # asked before, recorded late
+    assert read(database_dsn) == {}
+    later = datetime.now(UTC) + timedelta(seconds=1)
+    ask("g3", later)
+    ask("g4", NOW - timedelta(seconds=4))
+    assert read(database_dsn) == {("acme", "ada"): later.date()}
