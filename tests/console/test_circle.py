@@ -84,6 +84,10 @@ def test_the_circle_as_it_stands(database_dsn: str, tmp_path: Path) -> None:
             assert rest.alarms == ("server and trainer <b>differ</b>",)
             assert (rest.hour.answers, rest.day.answers, rest.day.feedback) == (31, 31, 3)
             assert rest.next is not None
+            before = msgspec.structs.replace(rest.next, judged=99)
+            assert await read_circle(
+                conn, subject, "m", foreseen=before
+            ) == msgspec.structs.replace(rest, next=before)
             upstream = await read_circle(conn, subject, "upstream")
             assert (upstream.learns, upstream.live, upstream.day) == (False, None, QUIET)
 
@@ -100,6 +104,7 @@ def test_the_circle_as_it_stands(database_dsn: str, tmp_path: Path) -> None:
                 *("learning", 3, 8),
             )
             assert learning.next is None
+            assert await read_circle(conn, subject, "m", foreseen=before) == learning
             for state in ("calibrating", "warming", "gating", "canary"):
                 opened = await ledger.advance(conn, opened, state, candidate=C)
             await canaries.start_canary(conn, "m", C, 0.1, reason="the gate passed")

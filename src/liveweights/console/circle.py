@@ -149,13 +149,16 @@ where alias = %s and outcome is not null order by id desc limit 1
 REASON = "select reason from swaps where alias = %s and checkpoint = %s order by id desc limit 1"
 
 
-async def read_circle(conn: Connection, subject: Subject, model: str) -> Circle:
-    """What is so now."""
+async def read_circle(
+    conn: Connection, subject: Subject, model: str, *, foreseen: Next | None = None
+) -> Circle:
+    """What is so now; ``foreseen`` is what the next cycle waits for, where that is known from a
+    moment ago: to find it out costs more than all else together."""
     spans = await _traffic(conn, model)
     worker = subject.workers.get(model)
     alias = await _alias(conn, model) if worker else None
     turn: Turn | None = None
-    coming: Next | None = None
+    coming = None
     ended: Ended | None = None
     raised: Sequence[str] = ()
     failed: Mapping[str, str] = {}
@@ -167,7 +170,7 @@ async def read_circle(conn: Connection, subject: Subject, model: str) -> Circle:
         cycle = await ledger.current(conn, model)
         if cycle is not None:
             turn = await _turn(conn, cycle, subject.home)
-        else:
+        elif (coming := foreseen) is None:
             news, attempt = await read_next(conn, worker)
             coming = foresee(news, attempt, worker.cycle, datetime.now(UTC))
     return Circle(

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from functools import partial
+from time import monotonic
 
 import msgspec
 from starlette.datastructures import Headers
@@ -34,7 +35,7 @@ from liveweights.console.assets import PREFIX, serve_asset
 from liveweights.console.audit import read_audit
 from liveweights.console.canary import OVERRULE
 from liveweights.console.checkpoints import read_checkpoint, read_checkpoints, to_text
-from liveweights.console.circle import STEPS, read_circle
+from liveweights.console.circle import STEPS, Next, read_circle
 from liveweights.console.comparison import SIDES, read_comparison
 from liveweights.console.conversation import read_conversation
 from liveweights.console.cursor import PARAM
@@ -113,6 +114,8 @@ SINGLE = (
 )
 FORMS = (STEER, ROLL_BACK, OVERRULE, databases.CHANGE, keys.CHANGE, users.CHANGE)
 HOME = Page("/", "home.html", read_home)
+FORESEEN = 10.0
+"""Seconds for which those who watch are told the same of the next cycle."""
 
 
 class Console:
@@ -126,6 +129,7 @@ class Console:
         self._entry = entry
         self._rating = rating.make_form(recorder)
         self._glances: dict[str, Glance[str]] = {}
+        self._foreseen: dict[str, tuple[float, Next]] = {}
         self.feed = Feed(self._glance)
 
     def routes(self) -> Routes:
@@ -226,8 +230,13 @@ class Console:
         return self._glances[model]
 
     async def _look(self, model: str) -> str:
+        now = monotonic()
+        at, foreseen = self._foreseen.get(model, (0.0, None))
+        known = foreseen if now - at < FORESEEN else None
         async with self._connections.take() as conn:
-            circle = await read_circle(conn, self._now(), model)
+            circle = await read_circle(conn, self._now(), model, foreseen=known)
+        if known is None and circle.next is not None:
+            self._foreseen[model] = now, circle.next
         return render("circle.html", circle=circle, steps=STEPS)
 
     async def _watch(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -144,8 +144,10 @@ async def read_news(conn: Connection, alias: str, teacher: str = "") -> News:
     started, ended, now = row
     own = await read_readable(conn, alias)
     sources = [own, Readable(teacher, own.tenant)] if teacher else [own]
-    answered = [await first_answered(conn, source) for source in sources]
-    moment = started or min((one for one in answered if one is not None), default=None)
+    moment = started
+    if moment is None:
+        answered = [await first_answered(conn, source) for source in sources]
+        moment = min((one for one in answered if one is not None), default=None)
     if moment is None:
         return News(0, 0, 0.0, math.inf)
     # What teaches in words may be of any base.
