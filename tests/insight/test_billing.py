@@ -236,6 +236,26 @@ def test_a_page_that_is_no_number_is_refused() -> None:
         read_page({"page": "AAAA"}, costs=False, now=10**9)
 
 
+def test_what_was_used_costs_something_in_one_currency_only(database_dsn: str) -> None:
+    fill_ledger(database_dsn)
+    window = make_window("2026-03-01", "2026-03-09", "1d")
+
+    def told(**by: Any) -> list[tuple[str, float | None, str | None]]:
+        rows = run(database_dsn, lambda conn: questions.usage(conn, window, **by))
+        return [(one.key, one.cost, one.currency) for one in rows]
+
+    ours, theirs = 5500 / 10**9, 3000 / 10**9
+    assert told(by="alias") == [("live", 3 * ours, "USD"), ("other", theirs, "EUR")]
+    assert told(by="tenant") == [("one", None, None), ("two", ours, "USD")]
+    one = replace(window, tenant="one", alias="live")
+    (row,) = run(database_dsn, lambda conn: questions.usage(conn, one))
+    assert (row.cost, row.currency) == (2 * ours, "USD")
+    # A price of the tenant's own, in another currency.
+    add(database_dsn, replace(PRICE, since=EPOCH, model="live", tenant="two", currency="EUR"))
+    assert told(by="tenant")[1] == ("two", None, None)
+    assert told(by="alias")[0] == ("live", None, None)
+
+
 def test_revenue_cost_and_margin(database_dsn: str) -> None:
     fill_ledger(database_dsn)
 

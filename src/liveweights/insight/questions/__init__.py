@@ -74,13 +74,15 @@ class Tools(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens and their cost in the currency of the configured prices."""
+    """Tokens and their cost, in units of ``currency``. A cost of None: what was used was priced in
+    several. A currency of None: in several, or in none."""
 
     key: str
     generations: int
     prompt_tokens: int
     output_tokens: int
-    cost: float
+    cost: float | None
+    currency: str | None
 
 
 class Revenue(msgspec.Struct, frozen=True):
