@@ -163,8 +163,7 @@ class Bill:
         stand on the same one."""
         model = self.models[checkpoint]
         while model.kind != "base" and model.parents:
-            on = model.base if model.base in self.models else model.parents[0]
-            model = self.models[on]
+            model = self.models.get(model.base or "") or self.models[model.parents[0]]
         return model
 
     def parents(self, checkpoint: str) -> list[Model]:
