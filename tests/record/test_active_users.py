@@ -10,7 +10,7 @@ import psycopg
 from tests.record.rows import make_generation
 
 from liveweights.exposure.read import read_figures
-from liveweights.record.active_users import keep_month
+from liveweights.record.active_users import Noted, keep_month
 from liveweights.record.forget import forget
 from liveweights.record.generation import Generation
 from liveweights.record.writer import Writer
@@ -72,6 +72,20 @@ def test_users_are_those_of_an_independent_count(database_dsn: str) -> None:
     month = [day for day in meant(generations).values() if day >= first]
     assert 0 < len(month) < len(meant(generations))
     assert asyncio.run(count()) == len(month)
+
+
+def test_nobody_is_noted_twice_for_a_day() -> None:
+    noted, today = Noted(kept=4), NOW.date()
+    users = {("acme", f"user-{n}"): today - timedelta(days=n % 2) for n in range(3)}
+    assert noted.list_new(users) == users
+    noted.add(users)
+    assert noted.list_new(users) == {}
+    assert noted.list_new({("acme", "user-1"): today}) == {("acme", "user-1"): today}
+    noted.add({("acme", "user-0"): today - timedelta(days=3)})  # recorded late
+    assert noted.list_new(users) == {}
+    noted.add({("beta", f"user-{n}"): today for n in range(9)})
+    noted.add({("beta", f"user-{n}"): today for n in range(9, 18)})
+    assert noted.list_new(users) == users  # no longer known
 
 
 def test_who_is_not_back_for_a_month_is_not_kept(database_dsn: str) -> None:

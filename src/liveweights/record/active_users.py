@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import msgspec
@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 DAYS = 30
 """For how long users are kept who do not come back."""
 EVERY = 3600.0
+KEPT = 50_000
 
 # In one order for everybody; who was noted that day already costs a look.
 NOTE = """
@@ -45,19 +46,50 @@ where (s.tenant, s.user_id) = (gone.tenant, gone.user_id) and not exists (
 DROP = "delete from last_seen where last_day < %s"
 
 
-async def note(conn: Connection, rows: Sequence[Row]) -> None:
-    """Keep in mind the users of ``rows``, in the transaction that stores these. Those of imported
-    answers were others'."""
+Users = Mapping[tuple[str, str], date]
+"""The last day (UTC) of each, by tenant and user."""
+
+
+def users_of(rows: Sequence[Row]) -> dict[tuple[str, str], date]:
+    """Who asked. Users of imported answers were others'."""
     seen: dict[tuple[str, str], date] = {}
     for row in rows:
         _, _, checkpoint, tenant, _ = row.group
         if row.user is not None and not checkpoint.endswith("@import"):
             day = created_at(row).date()
             seen[tenant, row.user] = max(seen.get((tenant, row.user), day), day)
-    if seen:
+    return seen
+
+
+class Noted:
+    """Those noted lately, at least ``kept`` of them, so that nobody is noted with each answer. Who
+    is forgotten and comes back the same day is noted the next day."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
+        self._days: dict[tuple[str, str], date] = {}
+        self._older: dict[tuple[str, str], date] = {}
+
+    def list_new(self, users: Users) -> Users:
+        """Those who may not be noted for their day."""
+        return {who: day for who, day in users.items() if self._last(who) < day}
+
+    def add(self, users: Users) -> None:
+        """They are noted, and that is committed."""
+        self._days |= {who: max(day, self._last(who)) for who, day in users.items()}
+        if len(self._days) >= self._kept:
+            self._older, self._days = self._days, {}
+
+    def _last(self, who: tuple[str, str]) -> date:
+        return self._days.get(who) or self._older.get(who, date.min)
+
+
+async def note(conn: Connection, users: Users) -> None:
+    """In the transaction that stores their answers."""
+    if users:
         told = [
             {"tenant": tenant, "user_id": user, "last_day": day}
-            for (tenant, user), day in seen.items()
+            for (tenant, user), day in users.items()
         ]
         await conn.execute(NOTE, {"seen": msgspec.json.encode(told).decode()})
 

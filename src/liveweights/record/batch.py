@@ -157,6 +157,7 @@ async def store(
     columnstore: bool = False,
     charge: Charge | None = None,
     booked: bool = False,
+    users: active_users.Users | None = None,
 ) -> list[Fate]:
     """Write both in the caller's transaction, generations first; the fate of each feedback.
 
@@ -167,8 +168,8 @@ async def store(
     ``again`` says that an earlier try may have been committed without our knowing: then feedback
     with our own time of receipt counts as new. Raises psycopg.errors.UniqueViolation where a
     generation is there already (see ``find_new``), or was booked by ``charge`` and is gone since:
-    then say ``booked``. Of users who have been forgotten since they
-    asked, nothing is kept but what ``charge`` writes.
+    then say ``booked``. ``users`` are those to be noted as active, None: all. Of users who have
+    been forgotten since they asked, nothing is kept but what ``charge`` writes.
     """
     costs: Sequence[int] = [0] * len(generations)
     if generations:
@@ -183,7 +184,9 @@ async def store(
     async with conn.pipeline():
         if generations:
             await tally.stage(conn, tally.tally(generations, costs))
-            await active_users.note(conn, generations)
+            await active_users.note(
+                conn, active_users.users_of(generations) if users is None else users
+            )
             late = await conn.execute(LATE, (oldest(generations),))
         if feedback:
             await conn.execute(STAGE_FEEDBACK, {"rows": _encode(feedback, survived, surplus)})

@@ -13,6 +13,7 @@ from datetime import date
 import psycopg
 
 from liveweights.record import quarantine
+from liveweights.record.active_users import Noted, Users, users_of
 from liveweights.record.batch import Charge, Fate, find_new, prepare, store
 from liveweights.record.binary import Row
 from liveweights.record.buffer import Buffer, Item, Part, Pending, split
@@ -67,6 +68,7 @@ class Delivery:
         self._spill = spill
         self._batch = batch_rows, batch_bytes
         self._counts = FeedbackCounts(most_feedback)
+        self._noted = Noted()
         self._resolve = resolve
         self._wake = wake
         self._charge = charge
@@ -200,10 +202,15 @@ class Delivery:
         booked = False
         while True:
             try:
+                users = self._noted.list_new(users_of(new))
                 async with conn.transaction():
                     for item in refused:
                         await quarantine.keep(conn, item)
-                    return await self._store(conn, new, pending, again=part.again, booked=booked)
+                    fates = await self._store(
+                        conn, new, pending, again=part.again, booked=booked, users=users
+                    )
+                self._noted.add(users)
+                return fates
             except psycopg.errors.UniqueViolation:
                 count = len(new)
                 new = await find_new(conn, new)
@@ -219,6 +226,7 @@ class Delivery:
         *,
         again: bool,
         booked: bool,
+        users: Users,
     ) -> list[Fate]:
         feedback = [item.feedback for item in pending]
         return await store(
@@ -231,6 +239,7 @@ class Delivery:
             columnstore=self._columnstore,
             charge=self._charge,
             booked=booked,
+            users=users,
         )
 
     async def _isolate(self, part: Part, error: Exception, *, certain: bool) -> None:
