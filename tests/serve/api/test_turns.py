@@ -120,7 +120,7 @@ def test_what_is_refused_however_it_is_said_is_refused_as_it_is() -> None:
 
 @pytest.mark.parametrize("name", ["gemma_2", "drops_system"])
 def test_a_chat_is_answered_and_its_tools_are_told(name: str) -> None:
-    api = make_api(chat_template=template_of(name))
+    api = make_api(chat_template=template_of(name), context_length=4096)
     messages = [SYSTEM, QUESTION, CALLS, *OUTPUTS]
     body = {"model": "tiny", "messages": messages, "tools": TOOLS}
     answer = api.call("POST", "/v1/chat/completions", body)
