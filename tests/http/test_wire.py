@@ -168,6 +168,17 @@ def test_queries_have_known_parameters_once() -> None:
         assert caught.value.status == 400
 
 
+def test_lists_of_a_query_are_passed_over() -> None:
+    def read(query: bytes) -> dict[str, str]:
+        return read_query({"query_string": query}, ("a",), lists=("c",))
+
+    assert read(b"c=1&a=1&c=2&c%5B%5D=3&c[]=4") == {"a": "1"}
+    for query in (b"a=1&a=2", b"a[]=1", b"d[]=1", b"c[0]=1"):
+        with pytest.raises(ApiError) as caught:
+            read(query)
+        assert caught.value.status == 400
+
+
 @pytest.mark.parametrize("sent", ["Störung".encode(), b"St%C3%B6rung"], ids=["as it is", "quoted"])
 def test_queries_and_forms_are_utf8_however_they_are_sent(sent: bytes) -> None:
     assert read_query({"query_string": b"a=" + sent}, ("a",)) == {"a": "Störung"}

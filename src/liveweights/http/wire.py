@@ -64,10 +64,14 @@ def _media_type(headers: Headers) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def read_query(scope: Scope, known: Collection[str]) -> dict[str, str]:
-    """The query's parameters, without those that are empty. Raises ApiError 400 for one that is
-    not ``known``, comes twice, is no UTF-8, or cannot be stored."""
-    return _fields(_parse(scope.get("query_string", b""), "query"), known)
+def read_query(scope: Scope, known: Collection[str], lists: Collection[str] = ()) -> dict[str, str]:
+    """The query's parameters, without those that are empty, and without ``lists``: these may come
+    any number of times, also with ``[]`` after the name as official clients write it, and nobody
+    here reads them. Raises ApiError 400 for another that is not ``known``, comes twice, is no
+    UTF-8, or cannot be stored."""
+    pairs = _parse(scope.get("query_string", b""), "query")
+    told = [(name, value) for name, value in pairs if name.removesuffix("[]") not in lists]
+    return _fields(told, known)
 
 
 async def read_form(

@@ -179,7 +179,7 @@ class ConversationsEndpoint:
         return show(made)
 
     async def _list(self, store: Conversations, tenant: str, id: str, scope: Scope) -> ItemList:
-        query = read_query(scope, ("limit", "order", "after", "include", "include[]"))
+        query = read_query(scope, ("limit", "order", "after"), lists=("include",))
         limit = query.get("limit", "20")
         if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit) <= MOST_SHOWN):
             message = f"'limit' is a number from 1 to {MOST_SHOWN}."
