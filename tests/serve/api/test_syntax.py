@@ -145,6 +145,24 @@ def test_unknown_tools_and_broken_json_are_text(form: str) -> None:
         assert said(syntax, *broken) == [broken]
 
 
+MARKED: dict[str, tuple[Syntax, str]] = {
+    "hermes": (hermes.Hermes(), "<tool_call>\n{...}\n</tool_call>"),
+    "kimi": (kimi.Kimi({}), f"{kimi.SECTION_BEGIN}...{kimi.SECTION_END}"),
+    "minimax": (minimax.MiniMax({}), f"{minimax.BEGIN}...{minimax.END}"),
+    "nemotron": (nemotron.Nemotron({}), f"{nemotron.BEGIN}...{nemotron.END}"),
+}
+
+
+@pytest.mark.parametrize("form", MARKED)
+@given(spaces=st.tuples(*[st.text(st.sampled_from(" \n\t"), max_size=3)] * 3))
+def test_white_space_around_what_is_no_call_is_text(form: str, spaces: tuple[str, ...]) -> None:
+    syntax, broken = MARKED[form]
+    before, between, after = spaces
+    text = f"Write it so:{before}{broken}{between}{broken}{after}"
+    for whole in (text, f"{text}Done.", text.removesuffix(broken[-1] + after)):
+        assert said(syntax, whole) == said(syntax, *whole) == [whole]
+
+
 def test_hermes_reads_text_around_calls_and_a_call_that_was_cut() -> None:
     syntax, text = FORMS["hermes"]
     around = f"Let me see.\n{text}\n{text}\n\nDone. "
