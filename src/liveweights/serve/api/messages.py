@@ -18,6 +18,7 @@ from liveweights.engines.text import heal
 from liveweights.http.errors import bad_request, need, unsupported
 from liveweights.serve.api.control import Hidden
 from liveweights.serve.api.encoder import Encoder
+from liveweights.serve.api.syntax.arguments import write_value
 from liveweights.serve.api.syntax.find import takes_tools
 from liveweights.serve.api.syntax.hermes import INSTRUCTED, write_tools
 from liveweights.serve.api.syntax.protocol import ID_LENGTH, INPUT
@@ -106,7 +107,8 @@ def conversation(messages: list[Message], template: str) -> list[dict[str, Any]]
             turn["tool_calls"] = calls
             if _joins_arguments(template):
                 for told in calls:
-                    _as_text(told["function"])
+                    function = told["function"]
+                    function["arguments"] = write_value(function["arguments"])
         if role == "tool":
             turn |= _answered(message, called, where)
         turns.append(turn)
@@ -125,11 +127,6 @@ def _called(call: CalledTool, where: str) -> dict[str, Any]:
             arguments = given.arguments  # the model's own slip; it shall see it
         function = {"name": given.name, "arguments": arguments}
     return {"id": _template_id(call.id), "type": "function", "function": function}
-
-
-def _as_text(function: dict[str, Any]) -> None:
-    if not isinstance(function["arguments"], str):
-        function["arguments"] = json.dumps(function["arguments"], ensure_ascii=False)
 
 
 def _answered(message: Message, called: dict[str, str], where: str) -> dict[str, str]:
