@@ -22,6 +22,7 @@ from liveweights.http.wire import (
     decode,
     read_body,
     read_form,
+    read_json,
     read_query,
 )
 
@@ -100,6 +101,20 @@ def read(messages: list[Any], limit: int, length: str | None = None) -> bytes:
 
     headers = [(b"content-length", length.encode())] if length is not None else []
     return asyncio.run(read_body({"type": "http", "headers": headers}, receive, limit))
+
+
+def test_half_of_a_surrogate_pair_in_json_is_what_stands_for_it() -> None:
+    def sent(body: bytes, kind: bytes = b"application/json") -> bytes:
+        async def receive() -> Any:
+            return {"type": "http.request", "body": body}
+
+        scope = {"type": "http", "headers": [(b"content-type", kind)]}
+        return asyncio.run(read_json(scope, receive, len(body)))
+
+    assert sent(rb'{"a\ud83d": "\ud83d\ude00 \ude00"}') == rb'{"a\ufffd": "\ud83d\ude00 \ufffd"}'
+    with pytest.raises(ApiError) as caught:
+        sent(b"{}", b"text/plain")
+    assert caught.value.status == 415
 
 
 def test_joins_the_parts_of_a_body() -> None:

@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from liveweights.http.errors import ApiError, bad_request
+from liveweights.http.surrogates import without_halves
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 RawHeaders = Iterable[tuple[bytes, bytes]]
@@ -130,6 +131,14 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         parts.append(part)
         if not message.get("more_body", False):
             return b"".join(parts)
+
+
+async def read_json(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """The whole body of a request that says that it is JSON. Half of a surrogate pair, as clients
+    in JavaScript write one that cut a text within a character, is U+FFFD in it. Raises ApiError
+    413, 415, ClientGone."""
+    check_json(Headers(scope=scope))
+    return without_halves(await read_body(scope, receive, limit))
 
 
 def _too_large(limit: int) -> ApiError:
