@@ -639,7 +639,7 @@ def test_half_of_a_surrogate_pair_is_passed_on_as_what_stands_for_it(path: str) 
         assert asked["messages"][0]["content"] == "cut \ufffd \U0001f600 \\ud83d"
         for row in stage.recorder.generations.values():
             assert row.user == "\ufffd"
-            assert "cut \ufffd" in row.prompt
+            assert r"cut \ufffd" in row.prompt
 
     play(act)
 
