@@ -37,7 +37,9 @@ def test_methods_of_one_path() -> None:
 
     assert asked("GET", "/x") is asked("HEAD", "/x") is one
     assert asked("POST", "/x") is other
-    assert asked("DELETE", "/y") is one
+    assert asked("DELETE", "/y") is asked("HEAD", "/y") is one
+    assert asked("OPTIONS", "/x") is not one
+    assert asked("OPTIONS", "/y") is not one
     with pytest.raises(ApiError) as caught:
         asked("DELETE", "/x")
     assert (caught.value.status, caught.value.headers) == (405, ((b"allow", b"GET, POST"),))

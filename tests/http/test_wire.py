@@ -22,6 +22,7 @@ from liveweights.http.wire import (
     decode,
     read_body,
     read_form,
+    read_json,
     read_query,
 )
 
@@ -102,6 +103,20 @@ def read(messages: list[Any], limit: int, length: str | None = None) -> bytes:
     return asyncio.run(read_body({"type": "http", "headers": headers}, receive, limit))
 
 
+def test_half_of_a_surrogate_pair_in_json_is_what_stands_for_it() -> None:
+    def sent(body: bytes, kind: bytes = b"application/json") -> bytes:
+        async def receive() -> Any:
+            return {"type": "http.request", "body": body}
+
+        scope = {"type": "http", "headers": [(b"content-type", kind)]}
+        return asyncio.run(read_json(scope, receive, len(body)))
+
+    assert sent(rb'{"a\ud83d": "\ud83d\ude00 \ude00"}') == rb'{"a\ufffd": "\ud83d\ude00 \ufffd"}'
+    with pytest.raises(ApiError) as caught:
+        sent(b"{}", b"text/plain")
+    assert caught.value.status == 415
+
+
 def test_joins_the_parts_of_a_body() -> None:
     parts = [
         {"type": "http.request", "body": b"ab", "more_body": True},
@@ -163,6 +178,17 @@ def test_queries_have_known_parameters_once() -> None:
     assert read(b"a=1&b=%C3%A4") == {"a": "1", "b": "ä"}
     assert read(b"a=&b=2") == {"b": "2"}
     for query in (b"c=1", b"a=1&a=2", b"a=%00", b"a=" + b"x" * 3000, b"&".join([b"a=1"] * 40)):
+        with pytest.raises(ApiError) as caught:
+            read(query)
+        assert caught.value.status == 400
+
+
+def test_lists_of_a_query_are_passed_over() -> None:
+    def read(query: bytes) -> dict[str, str]:
+        return read_query({"query_string": query}, ("a",), lists=("c",))
+
+    assert read(b"c=1&a=1&c=2&c%5B%5D=3&c[]=4") == {"a": "1"}
+    for query in (b"a=1&a=2", b"a[]=1", b"d[]=1", b"c[0]=1"):
         with pytest.raises(ApiError) as caught:
             read(query)
         assert caught.value.status == 400

@@ -59,6 +59,11 @@ class TemplateRefusal(ValueError):
     that begins with "The model's chat template"."""
 
 
+class TurnsRefused(TemplateRefusal):
+    """In the template's own words: its model does not know what it was shown, such as an order of
+    roles."""
+
+
 class Tokenizer(Protocol):
     """The part of ``transformers.PreTrainedTokenizerBase`` that is used here."""
 
@@ -113,8 +118,9 @@ class ChatTemplate:
         outcome, text = await line.ask(question)
         if outcome is Outcome.RENDERED:
             return text
-        verb = "refuses" if outcome is Outcome.REFUSED else "fails at"
-        raise TemplateRefusal(f"{verb} these messages: {text}")
+        if outcome is Outcome.REFUSED:
+            raise TurnsRefused(f"refuses these messages: {text}")
+        raise TemplateRefusal(f"fails at these messages: {text}")
 
     async def close(self) -> None:
         await self._short.close()

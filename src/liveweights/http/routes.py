@@ -13,7 +13,9 @@ from liveweights.http.errors import ApiError
 from liveweights.http.wire import reply
 
 ANY = "*"
-"""As a method: all that no other route of the path has."""
+"""As a method: all that no other route of the path has, but for OPTIONS, by which browsers ask what
+pages of other sites may do: that is for this server to say."""
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _OPEN = re.compile(r"(\{\w+\}|\*)$")
 
 
@@ -68,9 +70,10 @@ class Table:
         if route is None:
             raise ApiError(404, f"Unknown path: {method} {scope['path'][:200]}", code="not_found")
         methods = self._methods[route]
-        endpoint = methods.get("GET" if method == "HEAD" else method) or methods.get(ANY)
+        endpoint = methods.get("GET" if method == "HEAD" else method)
         if endpoint is None and method == "OPTIONS":
             return _Options(methods)
+        endpoint = endpoint or methods.get(ANY)
         if endpoint is None:
             allowed = ", ".join(methods)
             message = f"{route} takes {allowed}, not {method[:20]}."
@@ -91,8 +94,9 @@ class _Options:
     """OPTIONS: what else a path takes (RFC 9110, section 9.3.7)."""
 
     def __init__(self, methods: Mapping[str, ASGIApp]) -> None:
-        heads = ["HEAD"] if "GET" in methods else []
-        self._allowed = ", ".join([*methods, *heads, "OPTIONS"])
+        named = METHODS if ANY in methods else methods
+        heads = ["HEAD"] if "GET" in named else []
+        self._allowed = ", ".join([*named, *heads, "OPTIONS"])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await reply(send, 204, b"", ((b"allow", self._allowed.encode()),))

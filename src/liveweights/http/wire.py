@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from liveweights.http.errors import ApiError, bad_request
+from liveweights.http.surrogates import without_halves
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 RawHeaders = Iterable[tuple[bytes, bytes]]
@@ -64,10 +65,14 @@ def _media_type(headers: Headers) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def read_query(scope: Scope, known: Collection[str]) -> dict[str, str]:
-    """The query's parameters, without those that are empty. Raises ApiError 400 for one that is
-    not ``known``, comes twice, is no UTF-8, or cannot be stored."""
-    return _fields(_parse(scope.get("query_string", b""), "query"), known)
+def read_query(scope: Scope, known: Collection[str], lists: Collection[str] = ()) -> dict[str, str]:
+    """The query's parameters, without those that are empty, and without ``lists``: these may come
+    any number of times, also with ``[]`` after the name as official clients write it, and nobody
+    here reads them. Raises ApiError 400 for another that is not ``known``, comes twice, is no
+    UTF-8, or cannot be stored."""
+    pairs = _parse(scope.get("query_string", b""), "query")
+    told = [(name, value) for name, value in pairs if name.removesuffix("[]") not in lists]
+    return _fields(told, known)
 
 
 async def read_form(
@@ -126,6 +131,14 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         parts.append(part)
         if not message.get("more_body", False):
             return b"".join(parts)
+
+
+async def read_json(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """The whole body of a request that says that it is JSON. Half of a surrogate pair, as clients
+    in JavaScript write one that cut a text within a character, is U+FFFD in it. Raises ApiError
+    413, 415, ClientGone."""
+    check_json(Headers(scope=scope))
+    return without_halves(await read_body(scope, receive, limit))
 
 
 def _too_large(limit: int) -> ApiError:

@@ -10,11 +10,11 @@ from typing import Literal
 from liveweights.engines.protocol import Engine
 from liveweights.serve.api.encoder import Encoder
 from liveweights.serve.api.infill import Infill, find_infill
-from liveweights.serve.api.messages import Renderer
 from liveweights.serve.api.syntax.find import find_syntax, find_thinker
 from liveweights.serve.api.syntax.protocol import Syntax
 from liveweights.serve.api.syntax.thinking import Thinker
 from liveweights.serve.api.tokenization import Tokenizer
+from liveweights.serve.api.turns import Renderer
 from liveweights.serve.memory.memory import Share
 from liveweights.serve.router import NotReady, Pin, Route, Router, UnknownModel
 

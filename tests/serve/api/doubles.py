@@ -15,7 +15,7 @@ from tokenizers import decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from liveweights.agent.tool import Agent
-from liveweights.catalog.template import NOTHING, Render, TemplateRefusal
+from liveweights.catalog.template import NOTHING, Render, TemplateRefusal, TurnsRefused
 from liveweights.catalog.template_host import CONTINUE
 from liveweights.engines.protocol import (
     ALL_GUIDANCE,
@@ -183,7 +183,8 @@ def render_here(tokenizer: Any) -> Render:
                 **variables,
             )
         except TemplateError as error:
-            raise TemplateRefusal(f"refuses these messages: {error}") from None
+            kind = TurnsRefused if type(error) is TemplateError else TemplateRefusal
+            raise kind(f"refuses these messages: {error}") from None
 
     return render
 

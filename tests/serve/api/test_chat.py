@@ -178,6 +178,28 @@ def test_takes_neutral_parameters() -> None:
     assert answer.status == 200
 
 
+def test_a_text_that_was_cut_within_a_character_is_read() -> None:
+    """As clients in JavaScript cut it."""
+    api = make_api()
+    half = "\ud83d"
+    messages = [{"role": "user", "content": f"cut {half} \ud83d\ude00"}]
+    # Beside what is not known here, too, which is taken out of it.
+    for more in ({}, {"colour": half, "user": f"ada{half}"}):
+        answer = api.call(
+            "POST", "/v1/chat/completions", {"model": "tiny", "messages": messages, **more}
+        )
+        assert answer.status == 200, answer.body
+        assert "cut \ufffd \U0001f600" in prompt_of(api)
+    # The NUL behind it is still seen.
+    stored = {"model": "tiny", "input": f"{half} \0"}
+    answer = api.call("POST", "/v1/responses", stored)
+    assert (answer.status, answer.error()["code"]) == (400, "invalid_value")
+    said = {"generation": next(iter(api.recorder.generations)), "signal": "comment"}
+    answer = api.call("POST", "/v1/feedback", said | {"text": f"good {half}"})
+    assert answer.status == 201, answer.body
+    assert [one.text for one in api.recorder.feedback.values()] == ["good \ufffd"]
+
+
 def test_a_model_without_a_template_says_what_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
     api = make_api()
     monkeypatch.setattr(api.engine.tokenizer, "chat_template", None)

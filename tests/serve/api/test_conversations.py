@@ -69,9 +69,13 @@ def test_its_items_are_listed_added_and_removed(client: OpenAI) -> None:
     assert [item.type for item in listed] == ["message"] * 6
     assert [item.content[0].text for item in listed[1:]] == list("01234")  # type: ignore[union-attr]
     assert listed[0].content[0].type == "input_text"  # type: ignore[union-attr]
+    more: Any = ["message.output_text.logprobs", "reasoning.encrypted_content"]
+    assert list(client.conversations.items.list(made.id, order="asc", include=more)) == listed
     newest = client.conversations.items.list(made.id, limit=1)
     assert newest.data[0].id == listed[-1].id
-    item: Any = client.conversations.items.retrieve(listed[2].id or "", conversation_id=made.id)
+    item: Any = client.conversations.items.retrieve(
+        listed[2].id or "", conversation_id=made.id, include=more
+    )
     assert item.content[0].text == "1"
     left = client.conversations.items.delete(listed[2].id or "", conversation_id=made.id)
     assert left.id == made.id

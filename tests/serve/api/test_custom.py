@@ -68,6 +68,22 @@ def test_a_chat_calls_it_with_a_text(stream: bool) -> None:
     assert "start: /.+/" in prompt_of(api)
 
 
+@pytest.mark.parametrize("given", [{"a": None, "é": [True]}, [1, "b"], None, False, 1.5])
+def test_what_is_no_text_is_told_as_json(given: Any) -> None:
+    arguments = json.dumps({"input": given}, ensure_ascii=False)
+    call = f'<tool_call>\n{{"name": "apply_patch", "arguments": {arguments}}}\n</tool_call>'
+    told = json.dumps(given, ensure_ascii=False)
+    tool = custom(format={"type": "text"})
+    (made,) = calls_of(make_api(call).chat(tools=[tool]), stream=False)
+    assert made["custom"]["input"] == told
+    free = flat(tool)
+    answer = make_api(call).call(
+        "POST", "/v1/responses", {"model": "tiny", "input": "Go.", "tools": [free]}
+    )
+    (item,) = answer.json()["output"]
+    assert item["input"] == told
+
+
 def test_calls_come_back_with_what_they_answered() -> None:
     api = make_api()
     (call,) = calls_of(api.chat(tools=[custom()]), stream=False)

@@ -18,6 +18,7 @@ from liveweights.agent.tool import Agent, ToolError, describe
 from liveweights.meter.keys import ANYBODY
 from liveweights.meter.limits import Limiter
 from liveweights.meter.settings import RateLimits
+from liveweights.serve.api.responses.items import error_text
 from liveweights.serve.api.settings import ApiSettings
 
 from .doubles import Answer, Api, make_api, make_tokenizer
@@ -511,3 +512,19 @@ def test_sets_are_open_for_one_response_only() -> None:
     api = make_api("hello", agent=agent, context_length=4096)
     assert respond(api).status == 200
     assert functions.open == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (None, ""),
+        ("broken", "broken"),
+        ({"content": "no such page", "message": "no"}, "no such page"),
+        ({"type": "mcp_protocol_error", "message": "no"}, "no"),
+        ({"content": [{"type": "text", "text": "né"}]}, '[{"type": "text", "text": "né"}]'),
+        ([None], "[null]"),
+        ({}, "error"),
+    ],
+)
+def test_what_an_error_says_is_a_text_or_json(error: Any, told: str) -> None:
+    assert error_text(error) == told

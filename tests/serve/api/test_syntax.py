@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import re
 from typing import Any
 
 import pytest
@@ -57,19 +58,19 @@ FORMS: dict[str, tuple[Syntax, str]] = {
         '{"name": "get_weather", "parameters": {"city": "Rome"}}',
     ),
     "mistral": (
-        mistral.Mistral(None),
+        mistral.Mistral({}),
         '[TOOL_CALLS][{"name": "get_weather", "arguments": {"city": "Rome"}}]',
     ),
 }
 
 
-def said(syntax: Syntax, *pieces: str | int) -> list[Any]:
+def said(syntax: Syntax, *pieces: str | int | Token) -> list[Any]:
     """Texts joined, calls as (name, arguments); an int is a token without text."""
     reader = syntax.reader(NAMES)
     found: list[Any] = []
     for piece in pieces:
-        token = Token(piece, "", 0, 0) if isinstance(piece, int) else Token(1, piece, 0, 0)
-        found += reader.push(token)
+        token = Token(1, piece, 0, 0) if isinstance(piece, str) else piece
+        found += reader.push(Token(token, "", 0, 0) if isinstance(token, int) else token)
     merged: list[Any] = []
     for item in (*found, *reader.finish()):
         if isinstance(item, Call):
@@ -144,6 +145,24 @@ def test_unknown_tools_and_broken_json_are_text(form: str) -> None:
         assert said(syntax, *broken) == [broken]
 
 
+MARKED: dict[str, tuple[Syntax, str]] = {
+    "hermes": (hermes.Hermes(), "<tool_call>\n{...}\n</tool_call>"),
+    "kimi": (kimi.Kimi({}), f"{kimi.SECTION_BEGIN}...{kimi.SECTION_END}"),
+    "minimax": (minimax.MiniMax({}), f"{minimax.BEGIN}...{minimax.END}"),
+    "nemotron": (nemotron.Nemotron({}), f"{nemotron.BEGIN}...{nemotron.END}"),
+}
+
+
+@pytest.mark.parametrize("form", MARKED)
+@given(spaces=st.tuples(*[st.text(st.sampled_from(" \n\t"), max_size=3)] * 3))
+def test_white_space_around_what_is_no_call_is_text(form: str, spaces: tuple[str, ...]) -> None:
+    syntax, broken = MARKED[form]
+    before, between, after = spaces
+    text = f"Write it so:{before}{broken}{between}{broken}{after}"
+    for whole in (text, f"{text}Done.", text.removesuffix(broken[-1] + after)):
+        assert said(syntax, whole) == said(syntax, *whole) == [whole]
+
+
 def test_hermes_reads_text_around_calls_and_a_call_that_was_cut() -> None:
     syntax, text = FORMS["hermes"]
     around = f"Let me see.\n{text}\n{text}\n\nDone. "
@@ -158,15 +177,51 @@ def test_llama3_reads_several_and_the_tag() -> None:
     text = FORMS["llama3"][1]
     both = f'{text}; {{"name": "get_time", "parameters": {{}}}}'
     assert said(llama3.Llama3(TRIGGER), TRIGGER, *both) == [ROME, ("get_time", {})]
+    tag = Token(TRIGGER, llama3.TRIGGER, 0, 0)
+    for mark in (TRIGGER, tag):
+        assert said(llama3.Llama3(TRIGGER), mark, text, mark, text) == [ROME, ROME]
     assert said(llama3.Llama3(TRIGGER), "It is ", "{", "}") == ["It is {}"]
 
 
-def test_mistral_reads_both_of_its_forms() -> None:
-    syntax, text = mistral.Mistral(TRIGGER), FORMS["mistral"][1].removeprefix("[TOOL_CALLS]")
-    assert said(syntax, "Well.", TRIGGER, *text) == ["Well.", ROME]
-    assert said(syntax, TRIGGER, 'get_weather{"city": "Rome"}') == [ROME]
-    named = 'get_weather[ARGS]{"city": "Rome"}[TOOL_CALLS]get_time[ARGS]{}'
-    assert said(syntax, TRIGGER, *named) == [ROME, ("get_time", {})]
+MISTRAL = {"[TOOL_CALLS]": TRIGGER, "[CALL_ID]": 998, "[ARGS]": 997}
+LIST = '[{"name": "get_weather", "arguments": {"city": "Rome"}}]'
+NAMED = 'get_weather[ARGS]{"city": "Rome"}'
+WITH_ID = 'get_weather[CALL_ID]abcDEF123[ARGS]{"city": "Rome"}'
+
+
+def tokens_of(text: str, *, silent: bool) -> list[Token]:
+    """Mistral's tokens; ``silent``: its marks have no text."""
+    parts = (part for part in re.split(r"(\[[A-Z_]+\])", text) if part)
+    return [
+        Token(MISTRAL[part], "" if silent else part, 0, 0)
+        if part in MISTRAL
+        else Token(1, part, 0, 0)
+        for part in parts
+    ]
+
+
+@pytest.mark.parametrize("first", [LIST, NAMED, WITH_ID])
+@pytest.mark.parametrize("second", ["get_time[ARGS]{}", "get_time[CALL_ID]xyz456XYZ[ARGS]{}"])
+def test_mistral_reads_all_of_its_forms(first: str, second: str) -> None:
+    one, time = f"[TOOL_CALLS]{first}", ("get_time", {})
+    two = f"[TOOL_CALLS]{NAMED}[TOOL_CALLS]{second}"
+    for text, calls in ((one, [ROME]), (two, [ROME, time])):
+        assert said(mistral.Mistral({}), *text) == calls
+        for silent in (True, False):
+            tokens = tokens_of(text, silent=silent)
+            assert said(mistral.Mistral(MISTRAL), *tokens) == calls
+            assert said(mistral.Mistral(MISTRAL), "Well.", *tokens) == ["Well.", *calls]
+    lists = f"[TOOL_CALLS]{LIST}[TOOL_CALLS]{LIST}"
+    assert said(mistral.Mistral(MISTRAL), *tokens_of(lists, silent=True)) == [ROME, ROME]
+    assert said(mistral.Mistral({}), *lists) == [ROME, ROME]
+    assert said(mistral.Mistral(MISTRAL), TRIGGER, 'get_weather{"city": "Rome"}') == [ROME]
+
+
+def test_what_comes_after_a_trigger_and_is_no_call_is_text_with_its_space() -> None:
+    broken = f"\n[TOOL_CALLS]{NAMED}[TOOL_CALLS]get_wealth[ARGS]{{}}"
+    tokens = tokens_of(broken, silent=False)
+    assert said(mistral.Mistral(MISTRAL), *tokens) == [broken]
+    assert said(llama3.Llama3(TRIGGER), "\n", TRIGGER, "print(1)") == ["\nprint(1)"]
 
 
 def marked(*, special: bool) -> Any:

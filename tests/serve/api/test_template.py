@@ -10,7 +10,7 @@ import pytest
 
 from liveweights.catalog.template import ChatTemplate, TemplateSettings
 from liveweights.serve.api.app import create_app
-from liveweights.serve.api.messages import Renderer
+from liveweights.serve.api.turns import Renderer
 from liveweights.serve.models import Models, make_model
 from liveweights.serve.router import Router
 

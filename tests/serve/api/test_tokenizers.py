@@ -75,7 +75,7 @@ def syntaxes(tokenizer: Any) -> list[Syntax]:
     others = [
         hermes.Hermes(*marks),
         llama3.Llama3(vocabulary.get(llama3.TRIGGER)),
-        mistral.Mistral(vocabulary.get(mistral.TRIGGER)),
+        mistral.Mistral(vocabulary),
     ]
     return [own, *others] if own is not None else others
 

@@ -28,3 +28,8 @@ def test_answers_keep_their_length() -> None:
         *((b"Connection", b"X-Hop"), (b"X-Hop", b"2")),
     ]
     assert from_upstream(came) == [(b"content-length", b"5"), (b"x-a", b"1")]
+
+
+def test_an_upstream_does_not_say_which_sites_may_read_an_answer() -> None:
+    came = [(b"Access-Control-Allow-Origin", b"*"), (b"access-control-expose-headers", b"x-a")]
+    assert from_upstream([*came, (b"X-A", b"1")]) == [(b"x-a", b"1")]

@@ -64,7 +64,8 @@ def test_what_the_log_does_not_have_is_not_made_up() -> None:
 
 
 def test_tokens_are_kept_where_the_log_has_them() -> None:
-    line = chat(request={"model": "m", "prompt": [1, 2], "temperature": 1})
+    own = {"temperature": 1, "top_p": 1, "top_k": 0, "min_p": 0, "repetition_penalty": 1}
+    line = chat(request={"model": "m", "prompt": [1, 2], **own})
     line["response"] = {
         "choices": [
             {

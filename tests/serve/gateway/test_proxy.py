@@ -109,18 +109,26 @@ def test_ids_and_logprobs_are_kept_where_the_upstream_gives_them() -> None:
     body = json.dumps({"model": "big-1", "choices": [choice], "usage": USAGE}).encode()
 
     async def act(stage: Scene) -> None:
-        response, got = await stage.ask("completions", prompt="x", logprobs=1)
+        own = {"temperature": 1, "top_p": 1, "top_k": 0, "min_p": 0, "repeat_penalty": 1}
+        response, got = await stage.ask("completions", prompt="x", logprobs=1, **own)
         assert got == body
         row = stage.recorder.only()
         assert response.headers["x-generation-id"] == row.id
         assert (row.endpoint, row.output, row.finish_reason) == ("completion", "ab", "length")
         assert (row.prompt_ids, row.output_ids) == ([1, 2], [3, 4])
         assert row.logprobs == row.raw_logprobs == [-0.5, -1.5]
-        stage.recorder.generations.clear()
-        await stage.ask("completions", prompt="x", logprobs=1, temperature=0.7)
-        cooler = stage.recorder.only()
-        # What it was sampled from is not known: raw values are not passed off for it.
-        assert (cooler.raw_logprobs, cooler.logprobs) == ([-0.5, -1.5], [])
+        greedy, cooler = {"temperature": 0}, own | {"temperature": 0.7}
+        # What it was sampled from may not be known: raw values are not passed off for it.
+        for asked, sampled in (
+            (greedy, [0.0, 0.0]),
+            (cooler, []),
+            ({}, []),
+            (own | greedy, [0, 0]),
+        ):
+            stage.recorder.generations.clear()
+            await stage.ask("completions", prompt="x", logprobs=1, **asked)
+            row = stage.recorder.only()
+            assert (row.raw_logprobs, row.logprobs) == ([-0.5, -1.5], sampled)
 
     play(act, Stub(answer=body))
 

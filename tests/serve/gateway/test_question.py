@@ -11,19 +11,33 @@ from liveweights.http.errors import ApiError
 from liveweights.serve.gateway.counts import asked_text
 from liveweights.serve.gateway.question import CHATS, COMPLETIONS, RESPONSES, read_question
 
+OWN = {"temperature": 1.0, "top_p": 1, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+"""What has to be asked for by name: servers have defaults of their own."""
+
+
+def is_plain(asked: dict[str, Any]) -> bool:
+    return read_question(json.dumps(asked).encode(), CHATS).plain
+
 
 @pytest.mark.parametrize(
     "asked",
     [
         {},
-        {"temperature": 1.0, "top_p": 1, "top_k": -1, "min_p": 0.0, "frequency_penalty": 0},
-        {"temperature": None, "logit_bias": {}, "response_format": {"type": "text"}},
-        {"tool_choice": "auto", "repetition_penalty": 1.0, "stop": ["a"], "seed": 7},
+        {"frequency_penalty": 0, "typical_p": 1, "top_k": 0},
+        {"typical_p": None, "logit_bias": {}, "response_format": {"type": "text"}},
+        {"tool_choice": "auto", "repetition_penalty": None, "repeat_penalty": 1.0, "stop": ["a"]},
     ],
 )
 def test_the_models_own_distribution_is_drawn_from(asked: dict[str, Any]) -> None:
-    question = read_question(json.dumps(asked).encode(), CHATS)
-    assert question.plain
+    assert is_plain(OWN | asked)
+
+
+@pytest.mark.parametrize("left_out", OWN)
+def test_what_is_left_to_the_upstream_is_not_known(left_out: str) -> None:
+    asked = {name: value for name, value in OWN.items() if name != left_out}
+    assert not is_plain(asked)
+    assert not is_plain(OWN | {left_out: None})
+    assert not is_plain({})
 
 
 @pytest.mark.parametrize(
@@ -43,8 +57,7 @@ def test_the_models_own_distribution_is_drawn_from(asked: dict[str, Any]) -> Non
     ],
 )
 def test_another_distribution_is_drawn_from(asked: dict[str, Any]) -> None:
-    question = read_question(json.dumps(asked).encode(), CHATS)
-    assert not question.plain
+    assert not is_plain(OWN | asked)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import msgspec
 import psycopg
-from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from liveweights.access.audit import OPERATOR_KEY, Do, Event, carry_out
@@ -17,7 +16,7 @@ from liveweights.http.authentication import Authenticator
 from liveweights.http.connections import Connections
 from liveweights.http.errors import ApiError, bad_request, database_away
 from liveweights.http.routes import Mount, Route, Routes
-from liveweights.http.wire import check_json, decode, read_body, read_query, reply
+from liveweights.http.wire import decode, read_json, read_query, reply
 from liveweights.meter import key_rows, tenants
 from liveweights.meter.key_rows import KeyRow
 from liveweights.meter.price_rows import CurrencyError
@@ -74,9 +73,9 @@ class Admin:
 
     async def _read(self, scope: Scope, receive: Receive, type: type[T]) -> T:
         """The body; an empty one says nothing. Raises ApiError 400, 413, 415."""
-        body = await read_body(scope, receive, LARGEST)
-        # Also for an empty one: a browser sends the password with forms of other sites too.
-        check_json(Headers(scope=scope))
+        # Also an empty one says that it is JSON: a browser sends the password with forms of other
+        # sites too.
+        body = await read_json(scope, receive, LARGEST)
         return decode(body or b"{}", type)
 
     async def list_tenants(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from liveweights.http.errors import ApiError, bad_request, too_many, unsupported
 from liveweights.http.exchange import Exchange, deadline_of
 from liveweights.http.slots import QueueFull
-from liveweights.http.wire import ClientGone, check_json, check_storable, decode, read_body
+from liveweights.http.wire import ClientGone, check_storable, decode, read_json
 from liveweights.serve.api.answer import Service
 from liveweights.serve.api.arrival import Arrival, arrival_of
 from liveweights.serve.api.caller import Caller, identify
@@ -56,8 +56,7 @@ async def admitted(
     client, permit = arrival.client, arrival.permit
     try:
         deadline = deadline_of(headers, service.settings.deadline_seconds)
-        check_json(headers)
-        body = await read_body(scope, receive, service.settings.max_body_bytes)
+        body = await read_json(scope, receive, service.settings.max_body_bytes)
         strict = _is_strict(headers, service.settings.strict)
         request, ignored = _read(body, type, strict)
         if type.kept:

@@ -18,10 +18,9 @@ from liveweights.http.errors import ApiError, bad_request
 from liveweights.http.wire import (
     StoredName,
     StoredText,
-    check_json,
     check_text,
     decode,
-    read_body,
+    read_json,
     reply,
 )
 from liveweights.meter.limits import Limiter
@@ -211,9 +210,8 @@ class FeedbackEndpoint:
         settings = self._service.settings
         client = await self._service.authenticator.authenticate(scope, use="feedback")
         tenant = client.tenant
-        check_json(headers)
         key = _idempotency_key(headers)
-        body = await read_body(scope, receive, settings.max_body_bytes)
+        body = await read_json(scope, receive, settings.max_body_bytes)
         if decode(body, _Probe).feedback is msgspec.UNSET:
             await self._service.limiter.charge(client, "feedback")
             status, result = await self._record(body, tenant, key)

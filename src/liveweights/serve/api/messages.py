@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -18,12 +18,14 @@ from liveweights.engines.text import heal
 from liveweights.http.errors import bad_request, need, unsupported
 from liveweights.serve.api.control import Hidden
 from liveweights.serve.api.encoder import Encoder
+from liveweights.serve.api.syntax.arguments import write_value
 from liveweights.serve.api.syntax.find import takes_tools
-from liveweights.serve.api.syntax.hermes import write_tools
+from liveweights.serve.api.syntax.hermes import INSTRUCTED, write_tools
 from liveweights.serve.api.syntax.protocol import ID_LENGTH, INPUT
 from liveweights.serve.api.thinking import EFFORT, effort_variables, names_in
 from liveweights.serve.api.tokenization import INLINE_CHARACTERS
 from liveweights.serve.api.tools import CalledTool
+from liveweights.serve.api.turns import Renderer, render_turns
 
 _AROUND = 16  # characters that a template puts around a message, about
 
@@ -105,7 +107,8 @@ def conversation(messages: list[Message], template: str) -> list[dict[str, Any]]
             turn["tool_calls"] = calls
             if _joins_arguments(template):
                 for told in calls:
-                    _as_text(told["function"])
+                    function = told["function"]
+                    function["arguments"] = write_value(function["arguments"])
         if role == "tool":
             turn |= _answered(message, called, where)
         turns.append(turn)
@@ -124,11 +127,6 @@ def _called(call: CalledTool, where: str) -> dict[str, Any]:
             arguments = given.arguments  # the model's own slip; it shall see it
         function = {"name": given.name, "arguments": arguments}
     return {"id": _template_id(call.id), "type": "function", "function": function}
-
-
-def _as_text(function: dict[str, Any]) -> None:
-    if not isinstance(function["arguments"], str):
-        function["arguments"] = json.dumps(function["arguments"], ensure_ascii=False)
 
 
 def _answered(message: Message, called: dict[str, str], where: str) -> dict[str, str]:
@@ -161,20 +159,6 @@ def _text(message: Message, where: str) -> str:
             raise bad_request(reason, at, "unsupported_value")
         parts.append(said)
     return "".join(parts)
-
-
-class Renderer(Protocol):
-    """``catalog.template.ChatTemplate`` is the real one."""
-
-    async def render(
-        self,
-        messages: list[dict[str, Any]],
-        tools: list[dict[str, Any]] | None,
-        variables: Mapping[str, Any] = ...,
-        /,
-    ) -> str:
-        """The prompt, ready for the assistant to answer. Raises TemplateRefusal."""
-        ...
 
 
 RESERVED = frozenset(
@@ -261,15 +245,17 @@ async def chat_prompt(
         turns, told = _turns(messages, tools, text, hidden)
     else:
         turns, told = await encoder.run(tenant, _turns, messages, tools, text, hidden)
+    written = INSTRUCTED if tools and told is None else ""
     if continued:
         if not messages or messages[-1].role != "assistant":
             message = "Only a last message of the assistant can be continued."
             raise bad_request(message, f"messages[{len(messages) - 1}].role", "invalid_value")
         variables = {**variables, CONTINUE: True}
     try:
-        prompt = await template.render(turns, told, variables)
+        prompt = await render_turns(template, turns, told, variables, written)
     except TemplateRefusal as error:
-        prompt = await _gathered(template, turns, told, variables, error)
+        message = f"The model's chat template {error}."
+        raise bad_request(message, "messages", "invalid_value") from None
     prompt, skip = heal(prompt) if continued else (prompt, "")
     try:
         ids = await encoder.encode_said(prompt, hidden, tenant, param=param)
@@ -277,27 +263,6 @@ async def chat_prompt(
     except TypeError as error:  # it holds half a character
         message = f"The model's tokenizer cannot read these messages: {error}."
         raise bad_request(message, "messages", "invalid_value") from None
-
-
-async def _gathered(
-    template: Renderer,
-    turns: list[dict[str, Any]],
-    tools: list[dict[str, Any]] | None,
-    variables: Mapping[str, Any],
-    refusal: TemplateRefusal,
-) -> str:
-    """The prompt for a template that takes one system message, at the beginning: agents have more
-    of them, anywhere. Raises ApiError 400 where that was not why it refused."""
-    told = [turn["content"] for turn in turns if turn["role"] == "system"]
-    others = [turn for turn in turns if turn["role"] != "system"]
-    first = {"role": "system", "content": "\n\n".join(told)}
-    if told and [first, *others] != turns:
-        try:
-            return await template.render([first, *others], tools, variables)
-        except TemplateRefusal:
-            pass  # what it said of the messages as they were is said
-    message = f"The model's chat template {refusal}."
-    raise bad_request(message, "messages", "invalid_value") from None
 
 
 def said_in(message: Message) -> str:

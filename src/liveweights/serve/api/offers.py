@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from liveweights.http.errors import need
+from liveweights.serve.api.syntax.arguments import write_value
 from liveweights.serve.api.syntax.protocol import INPUT, Call, Function, InputGrammar
 
 ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:/@-]{1,128}$")]
@@ -72,8 +73,9 @@ class Offer:
 
 
 def read_argument(call: Call, name: str) -> str:
-    """A text among the arguments of a call; empty where it is not there."""
-    return str(json.loads(call.arguments).get(name, ""))
+    """A text among the arguments of a call; empty where it is not there, JSON where it is no
+    text."""
+    return write_value(json.loads(call.arguments).get(name, ""))
 
 
 def offer_function(

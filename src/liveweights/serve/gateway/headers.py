@@ -22,6 +22,8 @@ OVERRIDES = frozenset(
         *(b"x-original-url", b"x-rewrite-url"),
     }
 )
+# Which sites' pages may read an answer is for this server to say.
+_CORS = b"access-control-"
 # They choose among what a key opens.
 ACCOUNTS = frozenset((b"openai-organization", b"openai-project"))
 
@@ -47,11 +49,13 @@ def to_upstream(headers: Iterable[RawHeader], key: str, *, plain: bool) -> list[
 
 
 def from_upstream(headers: Iterable[RawHeader]) -> list[RawHeader]:
-    """The answer's headers, names in lower case. A length is kept: the body is passed as it
-    is."""
+    """The answer's headers, names in lower case, without what lets pages of other sites read it. A
+    length is kept: the body is passed as it is."""
     lower = [(name.lower(), value) for name, value in headers]
     dropped = CONNECTION | _named(lower)
-    return [header for header in lower if header[0] not in dropped]
+    return [
+        (name, value) for name, value in lower if name not in dropped and not name.startswith(_CORS)
+    ]
 
 
 def _named(headers: Iterable[RawHeader]) -> frozenset[bytes]:

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from liveweights.http.authentication import Authenticator, check_model
 from liveweights.http.errors import RETRY, ApiError, bad_request
+from liveweights.http.origins import check_origin
 from liveweights.http.streaming import while_connected
 from liveweights.http.wire import ClientGone, check_json, read_body
 from liveweights.meter.keys import Client
@@ -90,6 +91,8 @@ class Proxy:
         if endpoint is not None:
             await self._recorded(scope, receive, send, client, endpoint, target, permit)
         else:
+            if scope["method"] not in ("GET", "HEAD"):
+                check_origin(Headers(scope=scope), self._gateway.settings.origins)
             if client.rights.models and scope["method"] not in ("GET", "HEAD"):
                 raise _bound(scope["path"])
             await self._unrecorded(scope, receive, send, client.tenant, target)

@@ -100,6 +100,16 @@ _PLAIN: dict[str, tuple[Any, ...]] = {
 """Parameters that make a server draw from another distribution than the model's own, by OpenAI's,
 vLLM's and llama.cpp's names; and the values with which they do not."""
 
+_GIVEN: tuple[tuple[str, ...], ...] = (
+    ("temperature",),
+    ("top_p",),
+    ("top_k",),
+    ("min_p",),
+    ("repetition_penalty", "repeat_penalty"),
+)
+"""Those, by either name, that servers have defaults of their own for: vLLM and SGLang the model's
+(``generation_config.json``), llama.cpp its authors'."""
+
 
 class Question:
     """A request to one of the paths whose answers are recorded. What is not of its type is left
@@ -135,9 +145,11 @@ class Question:
 
     @property
     def plain(self) -> bool:
-        """Whether the model's own distribution was sampled from, as far as was asked."""
-        given = ((getattr(self._body, name), same) for name, same in _PLAIN.items())
-        return all(value is None or value in same for value, same in given)
+        """Whether the model's own distribution was certainly sampled from: nothing that was asked
+        changes it, and nothing was left to the upstream's defaults."""
+        given = {name: value for name in _PLAIN if (value := getattr(self._body, name)) is not None}
+        told = all(any(name in given for name in names) for names in _GIVEN)
+        return told and all(value in _PLAIN[name] for name, value in given.items())
 
     @property
     def seed(self) -> int | None:

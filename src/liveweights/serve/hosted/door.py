@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from liveweights.http.authentication import Authenticator
 from liveweights.http.errors import RETRY, ApiError
 from liveweights.http.exchange import deadline_of
-from liveweights.http.wire import ClientGone, check_json, read_body
+from liveweights.http.wire import ClientGone, read_json
 from liveweights.meter.keys import Client
 from liveweights.meter.limits import Limiter, LimitReached, Permit
 from liveweights.serve.api.arrival import Arrival, with_arrival
@@ -96,8 +96,7 @@ class Door:
         client = await service.authenticator.authenticate(scope, use="answers", own=True)
         permit = await service.limiter.begin(client)
         try:
-            check_json(Headers(scope=scope))
-            body = await read_body(scope, receive, service.settings.max_body_bytes)
+            body = await read_json(scope, receive, service.settings.max_body_bytes)
             names = self._choose(client, scope["path"], body)
             if not client.own:
                 with service.hosted.hold(names) as hosted:

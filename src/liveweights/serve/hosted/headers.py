@@ -18,7 +18,7 @@ _HIDDEN = frozenset(
         *(b"x-generation-id", b"x-model", b"x-checkpoint", *ACCOUNTS),
     }
 )
-_HIDDEN_PREFIXES = (b"access-control-", b"x-ratelimit-")
+_LIMITS = b"x-ratelimit-"
 
 
 def ask_headers(
@@ -37,7 +37,7 @@ def answer_headers(
     passed = [
         (name, mask(value, key))
         for name, value in from_upstream(headers)
-        if name not in _HIDDEN and not name.startswith(_HIDDEN_PREFIXES)
+        if name not in _HIDDEN and not name.startswith(_LIMITS)
     ]
     return [*passed, *own]
 

@@ -9,11 +9,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
-from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from liveweights.http.errors import ApiError, bad_request, unsupported
-from liveweights.http.wire import check_json, check_storable, read_body, read_query, reply
+from liveweights.http.wire import check_storable, read_json, read_query, reply
 from liveweights.record.errors import ConversationTooLong, UnknownConversation, UnknownItem
 from liveweights.record.response import Conversation
 from liveweights.serve.api.answer import Service
@@ -179,7 +178,7 @@ class ConversationsEndpoint:
         return show(made)
 
     async def _list(self, store: Conversations, tenant: str, id: str, scope: Scope) -> ItemList:
-        query = read_query(scope, ("limit", "order", "after", "include", "include[]"))
+        query = read_query(scope, ("limit", "order", "after"), lists=("include",))
         limit = query.get("limit", "20")
         if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit) <= MOST_SHOWN):
             message = f"'limit' is a number from 1 to {MOST_SHOWN}."
@@ -194,8 +193,7 @@ class ConversationsEndpoint:
 
     async def _read(self, type: Any, scope: Scope, receive: Receive) -> Any:
         """Raises ApiError 400, 413, 415."""
-        check_json(Headers(scope=scope))
-        body = await read_body(scope, receive, self._service.settings.max_body_bytes)
+        body = await read_json(scope, receive, self._service.settings.max_body_bytes)
         read, _ = decode_known(body or b"{}", type)
         check_storable(msgspec.json.encode(read))
         return read

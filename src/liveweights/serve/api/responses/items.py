@@ -11,6 +11,7 @@ from liveweights.http.errors import bad_request, need
 from liveweights.http.wire import StoredText
 from liveweights.serve.api.messages import ContentPart, Message
 from liveweights.serve.api.responses.tools import PYTHON, full_name
+from liveweights.serve.api.syntax.arguments import write_value
 from liveweights.serve.api.tools import CalledCustom, CalledFunction, CalledTool
 
 TEXTS = ("input_text", "output_text", "text", "reasoning_text", "summary_text")
@@ -174,8 +175,8 @@ def error_text(error: Any) -> str:
     """What the error of a call says."""
     if isinstance(error, dict):
         members = cast(dict[str, Any], error)
-        return str(members.get("content") or members.get("message") or "error")
-    return str(error or "")
+        return write_value(members.get("content") or members.get("message") or "error")
+    return write_value(error or "")
 
 
 def _thought(item: Item, at: str) -> str:

@@ -30,3 +30,8 @@ def write_arguments(arguments: dict[str, Any]) -> str:
     """As JSON text. Half a surrogate, which models can write as an escape, becomes U+FFFD: no
     encoding of Unicode can say it."""
     return clean_text(json.dumps(arguments, ensure_ascii=False))
+
+
+def write_value(value: Any) -> str:
+    """A text as it is, anything else as JSON text."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -61,7 +61,7 @@ def find_syntax(tokenizer: Tokenizer) -> Syntax | None:
             return qwen3_coder.Qwen3Coder(vocabulary)
         return hermes.Hermes(*marks)
     if mistral.TRIGGER in template or mistral.TRIGGER in vocabulary:
-        return mistral.Mistral(vocabulary.get(mistral.TRIGGER))
+        return mistral.Mistral(vocabulary)
     if llama3.TRIGGER in vocabulary or '"parameters"' in template:
         return llama3.Llama3(vocabulary.get(llama3.TRIGGER))
     return None

@@ -67,8 +67,10 @@ def head(function: Function) -> str:
     return f'{{"name": {json.dumps(function.name)}, "arguments": '
 
 
-INSTRUCTIONS = """You may call one or more functions to help with the user's request.
-
+INSTRUCTED = "You may call one or more functions to help with the user's request."
+INSTRUCTIONS = (
+    f"{INSTRUCTED}\n\n"
+    + """\
 Functions, as JSON within <tools></tools>:
 <tools>
 {tools}
@@ -78,6 +80,7 @@ For each call, answer with a JSON object within <tool_call></tool_call>:
 <tool_call>
 {{"name": "function name", "arguments": {{"argument": "value"}}}}
 </tool_call>"""
+)
 
 
 def write_tools(turns: list[dict[str, Any]], tools: list[dict[str, Any]]) -> list[dict[str, Any]]:

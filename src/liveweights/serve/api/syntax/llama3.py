@@ -6,11 +6,12 @@ https://www.llama.com/docs/model-cards-and-prompt-formats/llama3_1/#json-based-t
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from liveweights.serve.api.syntax.protocol import (
     ALONE,
     NO_BARE_CALL,
+    Call,
     Function,
     Schemas,
     arguments_rules,
@@ -34,7 +35,8 @@ class Llama3:
 
     def reader(self, schemas: Schemas, /) -> WholeReader:
         openings = ("{", *ALONE)
-        return WholeReader(self._trigger, openings, lambda text: read_calls(unfence(text), schemas))
+        marks = {} if self._trigger is None else {self._trigger: TRIGGER}
+        return WholeReader(self._trigger, openings, lambda text: _parse(text, schemas), marks)
 
     def grammar(
         self, functions: Sequence[Function], *, text: str | None, required: bool, parallel: bool
@@ -47,3 +49,7 @@ class Llama3:
             rules += arguments_rules(i, function)
         other = "" if required else f"\nanswer: {text or 'TEXT'}\nTEXT: {TEXT}"
         return "\n".join([f"start: calls{'' if required else ' | answer'}{other}", *rules])
+
+
+def _parse(text: str, names: Collection[str]) -> list[Call] | None:
+    return read_calls(unfence(text.strip().removeprefix(TRIGGER)), names, TRIGGER)

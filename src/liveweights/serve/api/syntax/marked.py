@@ -31,6 +31,8 @@ class MarkedReader:
         self._tokens = tokens
         self._parse = parse
         self._held = ""
+        self._space = ""
+        """What stands before the marker that it is inside of."""
         self._inside = False
         self._after_call = False
         self._bare: bool | None = None
@@ -47,8 +49,9 @@ class MarkedReader:
         while self._inside or self._begin in self._held:
             if not self._inside:
                 before, _, self._held = self._held.partition(self._begin)
-                self._say(said, before.rstrip())
-                self._inside = True
+                text = before.rstrip()
+                self._space, self._inside = before[len(text) :], True
+                self._say(said, text)
             body, end, rest = self._held.partition(self._end)
             if not end:
                 return said
@@ -85,7 +88,7 @@ class MarkedReader:
     def _take(self, said: list[Said], body: str, whole: str) -> None:
         calls = self._parse(body, self._names)
         if calls is None:
-            self._say(said, whole)
+            self._say(said, self._space + whole)
         else:
             said.extend(calls)
             self._after_call = True

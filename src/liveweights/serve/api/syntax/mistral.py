@@ -1,6 +1,7 @@
 """Mistral's syntax: ``[TOOL_CALLS]``, then a JSON list of calls.
 
-Since tokenizer version 11 it is ``[TOOL_CALLS]name[ARGS]{...}`` for each call; both are read.
+Since tokenizer version 11 it is ``[TOOL_CALLS]name[ARGS]{...}`` for each call, of some models with
+``[CALL_ID]`` and an id after the name; all are read.
 https://docs.mistral.ai/cookbooks/concept-deep-dive-tokenization-tool_calling
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from liveweights.serve.api.syntax.arguments import JSON, write_arguments
 from liveweights.serve.api.syntax.protocol import (
@@ -25,21 +26,26 @@ from liveweights.serve.api.syntax.protocol import (
 from liveweights.serve.api.syntax.whole import WholeReader
 
 TRIGGER = "[TOOL_CALLS]"
+MARKS = ("[CALL_ID]", "[ARGS]")
 TEXT = rf"/\s*([^\[\s](.|\n)*)?/ & {NO_BARE_CALL}"  # begins as no call does
-_NAMED = re.compile(r"\s*([\w.:/@-]+)\s*(?:\[ARGS\])?\s*(?=\{)")
+_NAMED = re.compile(
+    r"(?:\s|\[TOOL_CALLS\])*([\w.:/@-]+)\s*(?:\[CALL_ID\]\s*[\w-]*\s*)?(?:\[ARGS\])?\s*(?=\{)"
+)
 
 
 class Mistral:
-    """``trigger`` is the id of ``[TOOL_CALLS]``, None where it is ordinary text."""
+    """``vocabulary`` has the ids of the marks that are tokens of their own; others are ordinary
+    text."""
 
     quotes = True
 
-    def __init__(self, trigger: int | None) -> None:
-        self._trigger = trigger
+    def __init__(self, vocabulary: Mapping[str, int]) -> None:
+        self._trigger = vocabulary.get(TRIGGER)
+        self._marks = {vocabulary[mark]: mark for mark in (TRIGGER, *MARKS) if mark in vocabulary}
 
     def reader(self, schemas: Schemas, /) -> WholeReader:
         openings = (TRIGGER, "[{", *ALONE)
-        return WholeReader(self._trigger, openings, lambda text: _parse(text, schemas))
+        return WholeReader(self._trigger, openings, lambda text: _parse(text, schemas), self._marks)
 
     def grammar(
         self, functions: Sequence[Function], *, text: str | None, required: bool, parallel: bool
@@ -59,7 +65,7 @@ class Mistral:
 def _parse(text: str, names: Collection[str]) -> list[Call] | None:
     text = unfence(text.strip().removeprefix(TRIGGER))
     if text.lstrip().startswith(("[", "{")):
-        return read_calls(text, names)
+        return read_calls(text, names, TRIGGER)
     calls: list[Call] = []
     at = 0
     while match := _NAMED.match(text, at):
@@ -70,5 +76,4 @@ def _parse(text: str, names: Collection[str]) -> list[Call] | None:
         if match[1] not in names:
             return None
         calls.append(Call(match[1], write_arguments(arguments)))
-        at += len(TRIGGER) if text.startswith(TRIGGER, at) else 0
     return calls if calls and not text[at:].strip() else None

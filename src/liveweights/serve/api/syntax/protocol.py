@@ -135,8 +135,9 @@ def unfence(text: str) -> str:
     return fenced[1] if fenced else text
 
 
-def read_calls(text: str, names: Collection[str]) -> list[Call] | None:
-    """The calls in a JSON object, a list of them, or several with ``;`` or white space between.
+def read_calls(text: str, names: Collection[str], mark: str = ";") -> list[Call] | None:
+    """The calls in a JSON object, a list of them, or several with ``;``, ``mark`` or white space
+    between.
 
     None if there is anything else, or a tool that does not exist.
     """
@@ -145,6 +146,9 @@ def read_calls(text: str, names: Collection[str]) -> list[Call] | None:
     while at < len(text):
         if text[at].isspace() or text[at] == ";":
             at += 1
+            continue
+        if text.startswith(mark, at):
+            at += len(mark)
             continue
         try:
             value, at = JSON.raw_decode(text, at)

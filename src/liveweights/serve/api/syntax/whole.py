@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from liveweights.engines.protocol import Token
 from liveweights.serve.api.syntax.protocol import Call, Said, begins_with
@@ -10,24 +10,37 @@ from liveweights.serve.api.syntax.protocol import Call, Said, begins_with
 
 class WholeReader:
     """``parse`` gets the whole visible text of an answer that begins with ``trigger`` (a token
-    that has no text), or with one of ``openings``; None means that it is text after all."""
+    that may have no text), or with one of ``openings``; None means that it is text after all.
+
+    ``marks`` are tokens that may come after the trigger, itself too, and what they are written as
+    where they have no text."""
 
     def __init__(
         self,
         trigger: int | None,
         openings: tuple[str, ...],
         parse: Callable[[str], list[Call] | None],
+        marks: Mapping[int, str],
     ) -> None:
         self._trigger = trigger
         self._openings = openings
         self._parse = parse
+        self._marks = marks
+        self._space = ""
+        """What came before the trigger, which is said where no call follows."""
         self._held = ""
+        self._triggered = False
         self._calling: bool | None = None
 
     def push(self, token: Token) -> list[Said]:
+        if self._triggered:
+            mark = self._marks.get(token.id, "")
+            self._held += token.text if mark in token.text else token.text + mark
+            return []
         if token.id == self._trigger:
             said: list[Said] = [self._held] if self._held.strip() else []
-            self._held, self._calling = token.text, True
+            self._space = "" if said else self._held
+            self._held, self._triggered, self._calling = token.text, True, True
             return said
         self._held += token.text
         if self._calling is None:
@@ -47,5 +60,5 @@ class WholeReader:
         return True if True in found else None if None in found else False
 
     def _flush(self) -> list[Said]:
-        text, self._held = self._held, ""
+        text, self._space, self._held = self._space + self._held, "", ""
         return [text] if text else []
