@@ -38,6 +38,14 @@ def test_a_folder_is_added_searched_and_removed(
     assert (again["new"], again["same"]) == (0, 1)
     assert run("search", "gateway", *home).stdout == ""
     assert "Gateway" in run("search", "gateway", "--tenant", "acme", *home).stdout
+    again = run("add", str(folder), *home)  # as it is
+    assert "our-manuals: searched by the models of acme" in again.stdout
+    assert run("search", "gateway", *home).stdout == ""
+    both = run("add", str(folder), "--everybody", "--tenant", "acme", *home)
+    assert both.exit_code != 0
+    opened = json.loads(run("add", str(folder), "--everybody", "--json", *home).stdout)
+    assert opened["tenants"] == []
+    assert "Gateway" in run("search", "gateway", *home).stdout
     assert run("remove", "our-manuals", *home).exit_code == 0
     wrong = run("remove", "our-manuals", *home)
     assert wrong.exit_code != 0
@@ -49,7 +57,11 @@ def test_what_cannot_be_added_is_said(
 ) -> None:
     monkeypatch.setenv(DATABASE_URL, database_dsn)
     home = ["--home", str(tmp_path / "home")]
+    for place in ("acme/docs", "globex/docs"):
+        (tmp_path / place).mkdir(parents=True)
+    assert run("add", str(tmp_path / "acme/docs"), *home).exit_code == 0
     for words, said in (
+        ([str(tmp_path / "globex/docs")], "already: give"),
         ([str(tmp_path / "none")], "there is no folder"),
         ([str(tmp_path), "--name", "../x"], "cannot name a folder"),
     ):
