@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,18 @@ def test_what_cannot_be_added_is_said(
         wrong = run("add", *words, *home)
         assert wrong.exit_code != 0
         assert said in wrong.output
+
+
+def test_names_that_are_no_text_are_told_and_refused(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DATABASE_URL, database_dsn)
+    home = ["--home", str(tmp_path / "home")]
+    folder = tmp_path / os.fsdecode(b"docs\xff")
+    folder.mkdir()
+    (folder / os.fsdecode(b"a\xff.md")).write_text("# A")
+    refused = run("add", str(folder), *home)
+    assert refused.exit_code == 2
+    assert "is no UTF-8" in refused.output
+    added = run("add", str(folder.rename(tmp_path / "docs")), "--json", *home)
+    assert [one["path"] for one in json.loads(added.stdout)["skipped"]] == ["a\\xff.md"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -56,6 +57,8 @@ def add(
 ) -> None:
     """Index a folder, or what has changed in it since it was added last."""
     place = folder.resolve()
+    if str(place) != os.fsencode(place).decode(errors="replace"):
+        raise refuse(f"the path of {place} is no UTF-8: rename it")
     name = name or re.sub(r"[^A-Za-z0-9_.-]+", "-", place.name).strip("-.")
     if not NAME.fullmatch(name):
         raise refuse(f"{name!r} cannot name a folder: use letters, digits, _ . and -; --name NAME")
