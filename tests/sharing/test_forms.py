@@ -92,6 +92,19 @@ def test_merged_weights_load_in_plain_transformers(
     )
 
 
+def test_tensors_that_are_no_numbers_with_fractions_do_not_hinder_merging(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    base = make_base(tmp_path)
+    (file,) = base.folder.glob("*.safetensors")
+    weights = {name: one.bfloat16() for name, one in load_file(file).items()}
+    others = {"model.mask": torch.ones(4, dtype=torch.bool), "model.ids": torch.arange(4)}
+    save_file(weights | others, file, metadata={"format": "pt"})
+    folder = write(write_adapter(base, tmp_path / "adapter"), "merged", tmp_path / "out")
+    merged = load_file(folder / "model.safetensors")
+    assert {one.dtype for one in merged.values()} == {torch.bfloat16}
+
+
 @pytest.mark.parametrize("form", ["gguf", "gguf-adapter"])
 def test_llama_cpp_computes_the_same(
     source: Source, ours: torch.Tensor, tmp_path: Path, form: Form

@@ -115,7 +115,7 @@ def export(
         raise refuse(f"--as {form}: there are {', '.join(FORMS)}")
     chosen = FORMS[FORMS.index(form)]
     at = _read_precision(chosen, precision)
-    target = _read_target(to)
+    target = _read_target(to, public=public)
     if public and isinstance(target, Path):
         raise refuse(f"--public is for repositories on a hub, and --to {to} is a folder")
     settings = with_all_added(read_config(config, home), home)
@@ -179,14 +179,14 @@ def _read_precision(form: Form, precision: str | None) -> Precision | None:
     return PRECISIONS[PRECISIONS.index(precision)]
 
 
-def _read_target(to: str) -> Path | hub.Address:
+def _read_target(to: str, *, public: bool) -> Path | hub.Address:
     """Where it goes, which is free; ends the command before anything is computed where not."""
     if to.startswith(hub.SCHEME):
         from liveweights.sharing.hub import check_room
 
         try:
             address = hub.Address.parse(to)
-            check_room(address)
+            check_room(address, public=public)
         except hub.HubError as error:
             raise refuse(f"--to {to}: {error}") from error
         return address

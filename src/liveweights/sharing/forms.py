@@ -105,7 +105,9 @@ def _merge(source: Source, folder: Path) -> None:
     from liveweights.learn.updaters.load import load_model
 
     base = source.base.folder
-    stored = {} if source_files(base) else read_dtypes(base)
+    dtypes = {} if source_files(base) else read_dtypes(base)
+    # Masks, positions and the like are no weights.
+    stored = {name: dtype for name, dtype in dtypes.items() if dtype.is_floating_point}
     model: Any = load_model(base, torch.float32, torch.device("cpu"))
     adapted: Any = load_adapter(model, source.checkpoint.folder)
     merged: Any = adapted.merge_and_unload(safe_merge=True)
