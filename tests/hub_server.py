@@ -172,7 +172,8 @@ class _Handler(BaseHTTPRequestHandler):
                 url = f"{self.state.url}/{name}/commit/{commit}"
                 return self._send({"commitUrl": url, "commitOid": commit, "success": True})
             case _:
-                return self._send({"id": name, "sha": repository.head, "siblings": []})
+                told = {"id": name, "sha": repository.head, "private": repository.private}
+                return self._send({**told, "siblings": []})
 
     def _take(self, line: bytes) -> tuple[str, bytes]:
         told = json.loads(line)

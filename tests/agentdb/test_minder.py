@@ -15,6 +15,7 @@ from liveweights.agentdb.minder import (
     Sight,
     Wanted,
     judge,
+    last_use,
     level_of,
 )
 from liveweights.agentdb.minder import wanted as wanted_with
@@ -36,9 +37,7 @@ ROW = Database(
     expires_at=None,
     used_at=NOW,
 )
-SIGHT = Sight(
-    ROW, size=10, growth=0, sessions=0, active=0, active_at=None, admits=True, transactions=0
-)
+SIGHT = Sight(ROW, size=10, growth=0, sessions=0, active=0, admits=True, transactions=0)
 
 
 def seen(sight: Sight = SIGHT, **changes: object) -> Sight:
@@ -60,8 +59,24 @@ def test_a_database_in_use_stays_as_it_is() -> None:
 def test_idle_is_paused() -> None:
     assert wanted(SIGHT, later(61))[0] is State.PAUSED
     assert wanted(replace(SIGHT, active=1), later(1000))[0] is State.READY
-    assert wanted(replace(SIGHT, active_at=later(50)), later(61))[0] is State.READY
-    assert wanted(replace(SIGHT, sessions=3, active_at=later(1)), later(62))[0] is State.PAUSED
+    assert wanted(seen(used_at=later(50)), later(61))[0] is State.READY
+    assert wanted(replace(seen(used_at=later(1)), sessions=3), later(62))[0] is State.PAUSED
+
+
+@pytest.mark.parametrize(
+    ("active_at", "in_use", "expected"),
+    [
+        (None, False, NOW),
+        (later(-5), False, NOW),
+        (later(5), False, later(5)),
+        (None, True, later(9)),
+        (later(5), True, later(9)),
+    ],
+)
+def test_use_is_what_sessions_that_are_open_and_those_that_came_tell(
+    active_at: datetime | None, in_use: bool, expected: datetime
+) -> None:
+    assert last_use(NOW, active_at, later(9), in_use=in_use) == expected
 
 
 @pytest.mark.parametrize("state", [State.READY, State.PAUSED, State.FROZEN])

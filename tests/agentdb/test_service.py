@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,35 @@ def test_idle_is_paused_and_time_is_up(opened: Opened) -> None:
             )
             with pytest.raises(psycopg.OperationalError):
                 await conn.execute("select 1")
+
+    asyncio.run(work())
+
+
+def test_sessions_that_have_ended_were_use(opened: Opened) -> None:
+    """Short ones that no look need see, and a long one after its last query."""
+
+    async def work() -> None:
+        async with opened() as databases:
+            await databases.create("one", idle=3600)
+            address = await databases.connect("one")
+
+            async def used_at() -> datetime:
+                (row,) = await databases.list()
+                return row.used_at
+
+            async def ask_briefly() -> datetime:
+                async with await psycopg.AsyncConnection.connect(address.dsn()) as conn:
+                    await conn.execute("select 1")
+                return await used_at()
+
+            connected = await used_at()
+            brief = await until(ask_briefly, lambda at: at > connected)
+            async with await psycopg.AsyncConnection.connect(address.dsn()) as conn:
+                came = await until(used_at, lambda at: at > brief)
+                await conn.execute("select 1")
+                asked = await until(used_at, lambda at: at > came)
+            await databases.pause("one")
+            assert await used_at() >= asked
 
     asyncio.run(work())
 

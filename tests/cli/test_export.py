@@ -108,12 +108,18 @@ def service(database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_export_says_what_it_is_and_comes_in_elsewhere(service: Service) -> None:
+    (service.base.folder / "LICENSES").mkdir()
+    for name in ("LICENSE", "LICENSES/MIT.txt"):
+        (service.base.folder / name).write_text("terms")
     done = service.export("out", "--json")
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
+    assert told["licence_files"] == ["LICENSE", "LICENSES/MIT.txt"]
     assert told["private_data"]["texts"] == told["private_data"]["asked"] == 2
     folder = service.home / "out"
     assert {one.name for one in folder.iterdir()} == {
+        "LICENSE",
+        "LICENSES",
         "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
@@ -125,16 +131,19 @@ def test_an_export_says_what_it_is_and_comes_in_elsewhere(service: Service) -> N
     assert card["root"] == service.base.id
     assert card["base_files"]["model.safetensors"]
     assert card["files"].keys() == {
+        "LICENSE",
+        "LICENSES/MIT.txt",
         "adapter_config.json",
         "adapter_model.safetensors",
         "bom.cdx.json",
     }
-    everything = "".join(one.read_text(errors="replace") for one in folder.iterdir())
-    assert str(service.home) not in everything
+    files = [one for one in folder.rglob("*") if one.is_file()]
+    assert str(service.home) not in "".join(one.read_text(errors="replace") for one in files)
     again = service.export("again")
     assert again.exit_code == 0, again.output
-    for one in folder.iterdir():
-        assert (service.home / "again" / one.name).read_bytes() == one.read_bytes()
+    for one in files:
+        copy = service.home / "again" / one.relative_to(folder)
+        assert copy.read_bytes() == one.read_bytes()
 
     taken = run(
         *("import-checkpoint", str(folder), "--base", "live", "--licence", "apache-2.0"),
@@ -178,6 +187,7 @@ def test_an_export_goes_to_a_hub_and_comes_back(service: Service, tmp_path: Path
 def test_whole_weights_leave_and_come_in_as_a_difference(service: Service) -> None:
     done = service.export("out", "--as", "merged")
     assert done.exit_code == 0, done.output
+    assert "no licence file" not in done.stderr  # that of Apache-2.0 is the same for all
     texts = [one for one in (service.home / "out").iterdir() if one.suffix != ".safetensors"]
     assert str(service.home) not in "".join(one.read_text() for one in texts)
     words = ("import-checkpoint", str(service.home / "out"), "--licence", "mit", *service.options)

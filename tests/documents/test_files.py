@@ -41,6 +41,32 @@ def test_a_page_is_read_without_its_markup(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "lines"),
+    [
+        ("<table><tr><th>Port</th><td>8731</td></tr></table>", ["Port 8731"]),
+        ("<table><tr><td>a<td>b<tr><td>c</table>", ["a b", "c"]),
+        ("<table><caption>All</caption><tbody><tr><td>a</table>b", ["All", "a", "b"]),
+        ("<dl><dt>Port</dt><dd>8731</dd></dl>", ["Port", "8731"]),
+        ("<article>One</article><article>Two</article>", ["One", "Two"]),
+        ("<blockquote>Said</blockquote>by<hr>Ada", ["Said", "by", "Ada"]),
+        ("<ul>a<li>b</ul>c<figure><figcaption>d</figcaption></figure>", ["a", "b", "c", "d"]),
+        ("<select><option>a<option>b</select>", ["a", "b"]),
+        ("w<b>or</b>d", ["word"]),
+    ],
+)
+def test_what_a_page_shows_apart_is_read_apart(tmp_path: Path, body: str, lines: list[str]) -> None:
+    file = read(tmp_path, "a.html", body.encode())
+    assert isinstance(file, File)
+    assert [line for line in file.body.split("\n") if line] == lines
+
+
+def test_a_name_that_is_no_text_is_told_as_one(tmp_path: Path) -> None:
+    for data in (b"x", b"x" * (LARGEST + 1)):
+        file = read(tmp_path, os.fsdecode(b"a\xff.md"), data)
+        assert file == Skipped("a\\xff.md", "its name is no UTF-8")
+
+
+@pytest.mark.parametrize(
     ("data", "reason"),
     [
         (b"\xff\xfe\x00", "no UTF-8"),

@@ -10,7 +10,7 @@ from typing import TypeVar
 import psycopg
 import pytest
 
-from liveweights.documents.index import Indexed, add_folder, list_folders, remove_folder
+from liveweights.documents.index import Indexed, OtherPlace, add_folder, list_folders, remove_folder
 from liveweights.documents.search import find_text, open_document, search
 from liveweights.store.database import Connection
 
@@ -27,7 +27,7 @@ def ask(dsn: str, work: Callable[[Connection], Awaitable[T]]) -> T:
     return asyncio.run(run())
 
 
-def add(dsn: str, folder: Path, **how: str | list[str]) -> Indexed:
+def add(dsn: str, folder: Path, **how: str | list[str] | None) -> Indexed:
     return ask(dsn, lambda conn: add_folder(conn, folder, **({"name": "docs"} | how)))  # type: ignore[arg-type]
 
 
@@ -100,6 +100,30 @@ def test_a_folder_is_its_tenants_only(database_dsn: str, folder: Path) -> None:
     assert find(database_dsn, "boats", "acme") == ["docs/other.md"]
     assert ask(database_dsn, lambda conn: open_document(conn, "docs/other.md", "default")) is None
     assert ask(database_dsn, lambda conn: find_text(conn, "docs/other.md", "wood", "x")) is None
+
+
+def test_a_folder_that_is_read_again_stays_its_tenants(database_dsn: str, folder: Path) -> None:
+    assert add(database_dsn, folder, tenants=["acme"]).tenants == ("acme",)
+    (folder / "new.md").write_text("# Kites")
+    assert add(database_dsn, folder).tenants == ("acme",)
+    assert find(database_dsn, "kites") == []
+    assert find(database_dsn, "kites", "acme") == ["docs/new.md"]
+    assert add(database_dsn, folder, tenants=["globex"]).tenants == ("globex",)
+    assert find(database_dsn, "kites", "acme") == []
+    assert add(database_dsn, folder, tenants=[]).tenants == ()
+    assert find(database_dsn, "kites") == ["docs/new.md"]
+
+
+def test_a_name_stands_for_one_folder(database_dsn: str, folder: Path) -> None:
+    add(database_dsn, folder, tenants=["acme"])
+    other = folder / "globex" / "docs"
+    other.mkdir(parents=True)
+    (other / "plan.md").write_text("# Plan")
+    with pytest.raises(OtherPlace, match=f"'docs' is {folder} already: .*--name.*remove docs"):
+        add(database_dsn, other, tenants=["globex"])
+    assert find(database_dsn, "boats", "acme") == ["docs/other.md"]
+    assert find(database_dsn, "plan", "globex") == []
+    assert add(database_dsn, other, name="plans", tenants=["globex"]).new == 1
 
 
 def test_folders_are_listed_and_removed(database_dsn: str, folder: Path) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -142,6 +144,23 @@ def test_everything_that_is_needed_stays_and_says_why(database_dsn: str, tmp_pat
         assert not list(disk.cache.glob(f"*/{idle}*"))
         assert len(list(disk.cache.glob(f"*/{third}*"))) == 3
         assert await disk.prune() == []
+
+    on_disk(database_dsn, tmp_path, test)
+
+
+def test_what_was_left_half_made_in_the_cache_goes(database_dsn: str, tmp_path: Path) -> None:
+    async def test(disk: Disk) -> None:
+        hours = {"gguf/.m@1.gguf": 2, "whole/.m@1": 2, "models/.gguf-1.v1": 2, "openvino/.m@1": 2}
+        hours |= {"gguf/.m@2.gguf": 0, ".upload": 2}
+        for name, ago in (hours | {"./.upload": 25}).items():
+            left = disk.cache / f"{name}.{'abcd_123' if ago < 3 else 'abcd_124'}"
+            (left / "half").mkdir(parents=True)
+            then = time.time() - 3600 * ago
+            for one in (left / "half", left):
+                os.utime(one, (then, then))
+        await disk.prune()
+        left = {one.name for one in disk.cache.rglob(".*")}
+        assert left == {".m@2.gguf.abcd_123", ".upload.abcd_123"}
 
     on_disk(database_dsn, tmp_path, test)
 

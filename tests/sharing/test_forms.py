@@ -31,9 +31,7 @@ NAME = "org/tiny"
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
     folder = tmp_path_factory.mktemp("source")
-    base = make_base(folder)
-    (base.folder / "LICENSE").write_text("terms")
-    return write_adapter(base, folder / "adapter")
+    return write_adapter(make_base(folder), folder / "adapter")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +58,6 @@ def write(source: Source, form: Form, folder: Path, **options: Any) -> Path:
     folder.mkdir()
     every: dict[str, Any] = {"precision": "f32", "base_name": NAME, **options}
     write_form(source, form, folder, **every)
-    assert (folder / "LICENSE").read_text() == "terms"
     return folder
 
 
@@ -93,6 +90,19 @@ def test_merged_weights_load_in_plain_transformers(
             "(a"
         ).input_ids
     )
+
+
+def test_tensors_that_are_no_numbers_with_fractions_do_not_hinder_merging(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    base = make_base(tmp_path)
+    (file,) = base.folder.glob("*.safetensors")
+    weights = {name: one.bfloat16() for name, one in load_file(file).items()}
+    others = {"model.mask": torch.ones(4, dtype=torch.bool), "model.ids": torch.arange(4)}
+    save_file(weights | others, file, metadata={"format": "pt"})
+    folder = write(write_adapter(base, tmp_path / "adapter"), "merged", tmp_path / "out")
+    merged = load_file(folder / "model.safetensors")
+    assert {one.dtype for one in merged.values()} == {torch.bfloat16}
 
 
 @pytest.mark.parametrize("form", ["gguf", "gguf-adapter"])

@@ -21,7 +21,8 @@ from liveweights.sharing.hub import check_room, upload
 from liveweights.weights.hub import Address, HubError
 address, folder, public = Address.parse(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "public"
 try:
-    check_room(address)
+    if "unchecked" not in sys.argv:
+        check_room(address, public=public)
     print(json.dumps(asdict(upload(folder, address, public=public, message="learnt"))))
 except HubError as error:
     print(json.dumps({"error": str(error)}))
@@ -50,10 +51,14 @@ def put(
     to: str = f"hf://{REPOSITORY}",
     *,
     public: bool = False,
+    checked: bool = True,
     **changes: str,
 ) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, to, str(folder), "public" if public else "private"],
+        [
+            *(sys.executable, "-c", SCRIPT, to, str(folder)),
+            *("public" if public else "private", "checked" if checked else "unchecked"),
+        ],
         env={**hub.environment(folder.parent, token), **changes},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
@@ -83,6 +88,19 @@ def test_a_repository_with_something_in_it_is_left_alone(hub: Hub, folder: Path)
     said = put(hub, folder)["error"]
     assert f"hf://{REPOSITORY} is there already, with README.md and more" in said
     assert hub.repositories[REPOSITORY].commits == before
+
+
+def test_an_empty_repository_that_everybody_sees_is_filled_only_if_that_is_said(
+    hub: Hub, folder: Path
+) -> None:
+    hub.repositories[REPOSITORY] = Repository(private=False)
+    hub.repositories[REPOSITORY].add({".gitattributes": b""})
+    # It may also have been made since it was looked for.
+    for checked in (True, False):
+        said = put(hub, folder, checked=checked)["error"]
+        assert f"hf://{REPOSITORY} is there already, and everybody may see it" in said
+    assert len(hub.repositories[REPOSITORY].commits) == 1
+    assert put(hub, folder, public=True)["commit"] == hub.repositories[REPOSITORY].head
 
 
 def test_what_was_broken_off_is_done_by_doing_it_again(hub: Hub, folder: Path) -> None:

@@ -14,6 +14,7 @@ from tests.learn.families import make_family
 from tests.weights.gguf_files import write_gguf
 
 from liveweights.weights.foreign import ForeignError, check_adapter, copy_adapter
+from liveweights.weights.loading import load_adapter, load_causal
 from liveweights.weights.models import find
 from liveweights.weights.tensors import read_shapes
 
@@ -45,7 +46,8 @@ def make(base: Path, tmp_path: Path) -> Make:
         if change:
             change(tensors)
         save_file(tensors, folder / "adapter_model.safetensors")
-        given = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "auto_mapping": {"x": "y"}, **config}
+        given = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"]}
+        given |= {"auto_mapping": {"x": "y"}, "megatron_config": {"x": "y"}, **config}
         (folder / "adapter_config.json").write_text(json.dumps(given))
         return folder
 
@@ -65,7 +67,7 @@ def test_what_fits_is_taken_with_nothing_but_tensors_and_configuration(
         "adapter_model.safetensors",
     }
     config = json.loads((tmp_path / "copy" / "adapter_config.json").read_text())
-    assert config["auto_mapping"] is None
+    assert (config["auto_mapping"], config["megatron_config"]) == (None, None)
     assert check_adapter(tmp_path / "copy", base, BASE).rank == 2
 
 
@@ -109,6 +111,87 @@ def test_an_adapter_that_is_of_no_use_here_is_refused(
         check_adapter(make(change), base, BASE)
 
 
+@pytest.mark.parametrize(
+    ("family", "module", "turned"),
+    [
+        ("qwen3", "model.layers.0.mlp.down_proj", False),
+        ("gpt2", "transformer.h.0.attn.c_attn", True),
+    ],
+)
+def test_factors_are_turned_round_only_where_the_layer_is(
+    tmp_path: Path, family: str, module: str, turned: bool
+) -> None:
+    base, folder = make_family(family, tmp_path / "base"), tmp_path / "adapter"
+    first, second = read_shapes(base)[f"{module}.weight"]
+    assert first != second
+    folder.mkdir()
+    config = {"peft_type": "LORA", "r": 2, "target_modules": [module]}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    for outputs, inputs in ((first, second), (second, first)):
+        factors = {
+            f"{PREFIX}{module}.lora_A.weight": torch.ones(2, inputs),
+            f"{PREFIX}{module}.lora_B.weight": torch.ones(outputs, 2),
+        }
+        save_file(factors, folder / "adapter_model.safetensors")
+        if turned == (outputs == second):
+            assert check_adapter(folder, base, BASE).modules == 1
+            loaded: Any = load_adapter(load_causal(base), folder)
+            assert any("lora_A" in name for name, _ in loaded.named_parameters())
+        else:
+            with pytest.raises(ForeignError, match="of another base"):
+                check_adapter(folder, base, BASE)
+
+
+Q0 = "model.layers.0.self_attn.q_proj"
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({"r": 8}, r"has the shape \(2, 32\); by its configuration it has \(8, 32\)"),
+        (
+            {"rank_pattern": {"layers.1.*": 4}},
+            r"layers\.1\..*by its configuration it has \(4, 32\)",
+        ),
+        ({"r": "2"}, "PEFT makes no adapter of its configuration"),
+        ({"r": 0}, "PEFT makes no adapter of its configuration"),
+        ({"rank_pattern": {"(": 2}}, "PEFT makes no adapter of its configuration"),
+        ({"lora_dropout": "none"}, "PEFT makes no adapter of its configuration"),
+        ({"lora_alpha": "much"}, "PEFT makes no adapter of its configuration"),
+        ({"target_modules": ["nothing"]}, "PEFT makes no adapter of its configuration"),
+        ({"target_modules": ["k_proj"]}, "its configuration leaves out the tensor .*q_proj"),
+        ({"layers_to_transform": [0]}, r"its configuration leaves out the tensor .*layers\.1"),
+        ({"exclude_modules": [Q0]}, r"its configuration leaves out the tensor .*layers\.0"),
+        ({"target_modules": ["q_proj", "v_proj"]}, "has the tensor .*v_proj.*; it does not"),
+        ({"target_modules": r".*\.[qv]_proj"}, "has the tensor .*v_proj.*; it does not"),
+        (
+            {"use_dora": True, "megatron_config": None},
+            "has the tensor .*lora_magnitude_vector.*; it does not",
+        ),
+        ({"lora_bias": True}, r"has the tensor .*lora_B\.bias.*; it does not"),
+    ],
+)
+def test_tensors_that_are_not_what_the_configuration_says_are_refused(
+    make: Make, base: Path, config: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(ForeignError, match=why):
+        check_adapter(make(**config), base, BASE)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"r": 8, "rank_pattern": {"q_.*": 2}},
+        {"target_modules": r"model\.layers\.\d\.self_attn\.q_proj"},
+        {"target_modules": "all-linear"},
+        {"target_modules": ["q_proj", "v_proj"], "exclude_modules": ["v_proj"]},
+        {"init_lora_weights": "pissa", "use_rslora": True},
+    ],
+)
+def test_however_a_configuration_says_it(make: Make, base: Path, config: dict[str, Any]) -> None:
+    assert check_adapter(make(**config), base, BASE).modules == 2
+
+
 def test_pickles_are_refused_by_name(make: Make, base: Path) -> None:
     folder = make()
     (folder / "Training_Args.BIN").write_bytes(b"cos\nsystem\n")
@@ -139,9 +222,10 @@ def test_an_adapter_on_a_gguf_base_is_held_against_its_tensors(tmp_path: Path) -
     on = find(str(write_gguf(tmp_path / "m.gguf", "qwen3", pre="qwen2")), tmp_path / "cache")
     folder = tmp_path / "adapter"
     folder.mkdir()
-    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4}
+    module = "model.layers.1.self_attn.q_proj"
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": [module]}
     (folder / "adapter_config.json").write_text(json.dumps(config))
-    module = f"{PREFIX}model.layers.1.self_attn.q_proj"
+    module = f"{PREFIX}{module}"
     for outputs, fits in ((128, True), (64, False)):
         factors = {
             f"{module}.lora_A.weight": torch.ones(2, 64),

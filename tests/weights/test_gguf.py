@@ -95,6 +95,7 @@ def test_families_compute_what_transformers_computes(
         {},
         {"use_rslora": True, "lora_alpha": 5},
         {"alpha_pattern": {"v_proj": 3}, "rank_pattern": {"q_proj": 2}},
+        {"alpha_pattern": {r"layers\.\d+\.self_attn\.[qv]_proj": 64}, "rank_pattern": {"q_.*": 2}},
     ],
 )
 def test_adapters_compute_what_peft_computes(

@@ -31,6 +31,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
     )
     new["chat_template.jinja"] = b"{{ messages }}"
     old |= {"own_code.py": b"not wanted", "pytorch_model.bin": b"not wanted"}
+    old |= {"LICENSE": b"terms", "Notice.txt": b"notice", "LICENSES/MIT.txt": b"mit"}
     with running() as hub:
         hub.repositories[NAME] = Repository({OLD: old, NEW: new}, OLD)
         yield hub
@@ -62,6 +63,8 @@ def test_a_name_is_pinned_to_the_commit_that_it_stood_for(hub: Hub, tmp_path: Pa
     assert first["origin"] == f"hf://org/tiny@{OLD}"
     found = {file.name for file in Path(first["folder"]).iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= found
+    assert {"LICENSE", "Notice.txt"} <= found
+    assert Path(first["folder"], "LICENSES/MIT.txt").read_bytes() == b"mit"
     assert not {"own_code.py", "pytorch_model.bin"} & found
 
     hub.repositories[NAME].head = NEW

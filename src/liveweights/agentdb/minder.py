@@ -29,7 +29,8 @@ DISK_REASON = "the disk is nearly full, and it was growing"
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """A database as the minder finds it. ``admits`` is None when Postgres has no such database.
+    """A database as the minder finds it, used at least until now if ``active`` sessions run a
+    query. ``admits`` is None when Postgres has no such database.
 
     ``size`` is in bytes, with the temporary files of its sessions; ``growth`` is since the last
     look.
@@ -40,7 +41,6 @@ class Sight:
     growth: int
     sessions: int
     active: int
-    active_at: datetime | None
     admits: bool | None
     transactions: int
 
@@ -57,6 +57,14 @@ def level_of(size: int, limit: int) -> Level:
     if size > FAR_OVER * limit:
         return Level.CLOSED
     return Level.REDUCED if size > limit else Level.OPEN
+
+
+def last_use(
+    used_at: datetime, active_at: datetime | None, now: datetime, *, in_use: bool
+) -> datetime:
+    """When a database was used last: known to be so at ``used_at``, by an open session at
+    ``active_at``, and ``in_use`` where a query runs or somebody connected since the last look."""
+    return max(used_at, active_at or used_at, now if in_use else used_at)
 
 
 class Wanted(NamedTuple):
@@ -97,8 +105,7 @@ def wanted(sight: Sight, now: datetime, shared: Commons) -> Wanted:
     level, reason = judge(sight, shared)
     if database.state is State.PAUSED:
         return Wanted(database.state, level, reason)
-    last = max(filter(None, (database.used_at, sight.active_at)))
-    idle = not sight.active and now - last > timedelta(seconds=database.idle)
+    idle = not sight.active and now - database.used_at > timedelta(seconds=database.idle)
     return Wanted(State.PAUSED if idle else State.READY, level, reason)
 
 
@@ -112,6 +119,7 @@ class Minder:
         self._folder = folder
         self._kept = kept
         self._transactions: dict[str, int] = {}
+        self._connected: dict[str, int] = {}
         self._sizes: dict[str, int] = {}
         self._errors: dict[str, str] = {}
 
@@ -168,12 +176,14 @@ class Minder:
     async def _look(
         self, conn: Connection, identifier: str | None = None
     ) -> tuple[list[Sight], datetime]:
-        """All databases, or one. Only those that were used since the last time are measured."""
+        """All databases, or one, and when each was used. Only those with sessions or transactions
+        since the last time are measured."""
         columns = ", ".join(f"d.{name}" for name in COLUMNS.split(", "))
         query = (
             f"select {columns}, p.datallowconn, coalesce(a.sessions, 0) as sessions,"
             " coalesce(a.active, 0) as active, a.active_at, clock_timestamp() as now,"
             " coalesce(s.xact_commit + s.xact_rollback, 0) as transactions,"
+            " coalesce(s.sessions, 0) as connected,"
             " coalesce(t.size, 0)::bigint as temporary"
             " from databases d left join pg_database p on p.datname = d.id"
             " left join pg_stat_database s on s.datid = p.oid"
@@ -196,6 +206,7 @@ class Minder:
             for row in rows
             if row["sessions"] or row["transactions"] != self._transactions.get(row["id"])
         ]
+        await self._note_use(conn, rows)
         measured: dict[str, int] = {row["id"]: row["size"] for row in rows}
         sizes = measured | await self._measure(conn, used)
         names = Database.__dataclass_fields__
@@ -206,17 +217,39 @@ class Minder:
                 growth=size - self._sizes.get(row["id"], size),
                 sessions=row["sessions"],
                 active=row["active"],
-                active_at=row["active_at"],
                 admits=row["datallowconn"],
                 transactions=row["transactions"],
             )
             for row in rows
         ]
-        self._transactions |= {sight.database.id: sight.transactions for sight in sights}
+        self._transactions |= {row["id"]: row["transactions"] for row in rows}
+        self._connected |= {row["id"]: row["connected"] for row in rows}
         if identifier is None:
-            seen = {sight.database.id for sight in sights}
+            seen = {row["id"] for row in rows}
             self._transactions = {k: v for k, v in self._transactions.items() if k in seen}
+            self._connected = {k: v for k, v in self._connected.items() if k in seen}
         return sights, rows[0]["now"]
+
+    async def _note_use(self, conn: Connection, rows: list[dict[str, Any]]) -> None:
+        """Give the rows the times at which they were used, and keep those: of a session that has
+        ended nothing else tells. Transactions do not count, since autovacuum has some, too."""
+        later: dict[str, datetime] = {}
+        for row in rows:
+            before = self._connected.get(row["id"], row["connected"])
+            used_at = last_use(
+                row["used_at"],
+                row["active_at"],
+                row["now"],
+                in_use=row["active"] > 0 or row["connected"] > before,
+            )
+            if used_at > row["used_at"]:
+                row["used_at"] = later[row["id"]] = used_at
+        if later:
+            await conn.execute(
+                "update databases d set used_at = greatest(d.used_at, n.used_at)"
+                " from unnest(%s::text[], %s::timestamptz[]) as n(id, used_at) where d.id = n.id",
+                (list(later), list(later.values())),
+            )
 
     async def _measure(self, conn: Connection, identifiers: list[str]) -> dict[str, int]:
         """Sizes in bytes; those that have changed are kept in the rows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,7 @@ from liveweights.cli.output import say, show, show_json
 from liveweights.documents.index import (
     Folder,
     Indexed,
+    OtherPlace,
     add_folder,
     list_folders,
     remove_folder,
@@ -41,17 +43,28 @@ def add(
     ] = "",
     tenant: Annotated[
         list[str] | None,
-        typer.Option(help="Whose models may search it; may be given again. Default: everybody's."),
+        typer.Option(
+            help="Whose models may search it; may be given again. Default: as it is, of a new one "
+            "everybody's."
+        ),
     ] = None,
+    everybody: Annotated[
+        bool, typer.Option("--everybody", help="Everybody's models may search it, from now on.")
+    ] = False,
     home: Home = HOME,
     config: Settings = None,
     as_json: Json = False,
 ) -> None:
     """Index a folder, or what has changed in it since it was added last."""
     place = folder.resolve()
+    if str(place) != os.fsencode(place).decode(errors="replace"):
+        raise refuse(f"the path of {place} is no UTF-8: rename it")
     name = name or re.sub(r"[^A-Za-z0-9_.-]+", "-", place.name).strip("-.")
     if not NAME.fullmatch(name):
         raise refuse(f"{name!r} cannot name a folder: use letters, digits, _ . and -; --name NAME")
+    if everybody and tenant:
+        raise refuse("--everybody is everybody, also without --tenant")
+    tenants = [] if everybody else tenant
     bars = case_bars(hidden=as_json)
 
     async def do(conn: Connection) -> tuple[Indexed, Event]:
@@ -60,14 +73,14 @@ def add(
         def each(done: int, of: int) -> None:
             bars.update(task, completed=done, total=of)
 
-        indexed = await add_folder(conn, place, name=name, tenants=tenant or (), each=each)
-        details = {"place": str(place), "tenants": tenant or ()}
+        indexed = await add_folder(conn, place, name=name, tenants=tenants, each=each)
+        details = {"place": str(place), "tenants": indexed.tenants}
         return indexed, Event("add documents", name, details)
 
     with bars:
         try:
             indexed = change(read_config(config, home), home, do)
-        except OSError as error:
+        except (OSError, OtherPlace) as error:
             raise refuse(str(error)) from error
     if as_json:
         show_json(indexed)
@@ -76,6 +89,7 @@ def add(
         f"{name}: {indexed.new} new, {indexed.changed} changed, {indexed.same} as they were, "
         f"{indexed.gone} gone, {len(indexed.skipped)} skipped"
     )
+    say(f"{name}: searched by the models of {', '.join(indexed.tenants) or 'all'}")
     for one in indexed.skipped[:SHOWN]:
         say(f"skipped {one.path}: {one.reason}", err=True)
     if len(indexed.skipped) > SHOWN:

@@ -31,6 +31,7 @@ from liveweights.sharing.source import Source
 from liveweights.sharing.texts import Taught, read_taught
 from liveweights.store.database import Connection
 from liveweights.weights import hub, signing
+from liveweights.weights.licence_files import copy_licence_files
 from liveweights.weights.models import ModelNotFound
 from liveweights.weights.staging import publish, staged
 
@@ -114,7 +115,7 @@ def export(
         raise refuse(f"--as {form}: there are {', '.join(FORMS)}")
     chosen = FORMS[FORMS.index(form)]
     at = _read_precision(chosen, precision)
-    target = _read_target(to)
+    target = _read_target(to, public=public)
     if public and isinstance(target, Path):
         raise refuse(f"--public is for repositories on a hub, and --to {to} is a folder")
     settings = with_all_added(read_config(config, home), home)
@@ -151,6 +152,7 @@ def export(
             write_form(
                 known.source, chosen, folder, precision=at or "f32", base_name=exported.base_name
             )
+            handed_on = copy_licence_files(known.source.root.folder, folder, exported.licence)
             (folder / FILE).write_bytes(bill)
             write_card(exported, known.card, folder)
             if settings.signing.key:
@@ -158,7 +160,8 @@ def export(
             left = _leave(folder, target, exported, public=public)
     except (OSError, ValueError, hub.HubError, ModelNotFound, signing.SigningUnavailable) as error:
         raise refuse(f"{subject}: {error}") from error
-    _tell(exported, left, signed=bool(settings.signing.key), as_json=as_json)
+    signed = bool(settings.signing.key)
+    _tell(exported, left, handed_on=handed_on, signed=signed, as_json=as_json)
 
 
 def _read_precision(form: Form, precision: str | None) -> Precision | None:
@@ -176,14 +179,14 @@ def _read_precision(form: Form, precision: str | None) -> Precision | None:
     return PRECISIONS[PRECISIONS.index(precision)]
 
 
-def _read_target(to: str) -> Path | hub.Address:
+def _read_target(to: str, *, public: bool) -> Path | hub.Address:
     """Where it goes, which is free; ends the command before anything is computed where not."""
     if to.startswith(hub.SCHEME):
         from liveweights.sharing.hub import check_room
 
         try:
             address = hub.Address.parse(to)
-            check_room(address)
+            check_room(address, public=public)
         except hub.HubError as error:
             raise refuse(f"--to {to}: {error}") from error
         return address
@@ -281,7 +284,14 @@ def _refuse_repeated(check: Repetition, most: float) -> None:
     raise typer.Exit(1)
 
 
-def _tell(exported: Exported, left: Mapping[str, str], *, signed: bool, as_json: bool) -> None:
+def _tell(
+    exported: Exported,
+    left: Mapping[str, str],
+    *,
+    handed_on: Sequence[str],
+    signed: bool,
+    as_json: bool,
+) -> None:
     check = exported.check
     if as_json:
         show_json(
@@ -292,6 +302,7 @@ def _tell(exported: Exported, left: Mapping[str, str], *, signed: bool, as_json:
                 **left,
                 "signed": signed,
                 "licence": exported.licence,
+                "licence_files": handed_on,
                 "base": exported.base_name,
                 "private_data": check,
             }
@@ -299,6 +310,13 @@ def _tell(exported: Exported, left: Mapping[str, str], *, signed: bool, as_json:
         return
     say(f"{left['to']}: {exported.checkpoint.id} as {exported.form}{', signed' if signed else ''}")
     say(f"licence: {exported.licence}, that of {exported.base_name}")
+    if not handed_on:
+        say(
+            "no licence file lies with the base, so none is in it: add what the licence asks to be"
+            " handed on",
+            fg="yellow",
+            err=True,
+        )
     say(
         f"of {check.texts} texts that users wrote {check.asked} were looked at; "
         f"{len(check.repeated)} come back with {check.ngram} tokens in a row"

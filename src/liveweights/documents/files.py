@@ -29,6 +29,8 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
+    """A file that was not read; bytes of its ``path`` that are no UTF-8 are escaped."""
+
     path: str
     reason: str
 
@@ -53,13 +55,15 @@ def _fail(error: OSError) -> None:
 def read_file(folder: Path, file: Path) -> File | Skipped:
     """A file as text. Raises OSError."""
     path = file.relative_to(folder).as_posix()
+    readable = os.fsencode(path).decode(errors="backslashreplace")
+    if path != readable:
+        return Skipped(readable, "its name is no UTF-8")
     size = file.stat().st_size
     if size > LARGEST:
         return Skipped(path, f"larger than {LARGEST // 2**20} MiB")
     data = file.read_bytes()
     try:
         text = data.decode("utf-8-sig")
-        path.encode()
     except UnicodeError:
         return Skipped(path, "no UTF-8 text")
     if "\0" in text:
@@ -101,7 +105,14 @@ class _Reader(HTMLParser):
     """The text of a page, without what is not read."""
 
     UNREAD = ("script", "style", "template")
-    BLOCKS = ("p", "div", "br", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "section", "pre")
+    CELLS = ("td", "th")
+    BLOCKS = frozenset((
+        "address", "article", "aside", "blockquote", "br", "button", "caption", "center", "dd",
+        "details", "dialog", "dir", "div", "dl", "dt", "fieldset", "figcaption", "figure",
+        "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hgroup", "hr", "legend",
+        "li", "main", "menu", "nav", "ol", "optgroup", "option", "p", "pre", "search", "section",
+        "select", "summary", "table", "tbody", "textarea", "tfoot", "thead", "tr", "ul",
+    ))  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,16 +121,21 @@ class _Reader(HTMLParser):
         self._within: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
-        if tag in self.BLOCKS:
-            self.parts.append("\n")
+        self._end_before(tag)
         if tag in (*self.UNREAD, "title"):
             self._within.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in self.BLOCKS:
-            self.parts.append("\n")
+        self._end_before(tag)
         if self._within and self._within[-1] == tag:
             self._within.pop()
+
+    def _end_before(self, tag: str) -> None:
+        """What stands before a block is another line; a row of a table stays one."""
+        if tag in self.BLOCKS:
+            self.parts.append("\n")
+        elif tag in self.CELLS:
+            self.parts.append(" ")
 
     def handle_data(self, data: str) -> None:
         within = self._within[-1] if self._within else ""

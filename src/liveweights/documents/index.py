@@ -23,10 +23,15 @@ class Folder(msgspec.Struct, frozen=True, kw_only=True):
     indexed_at: datetime
 
 
+class OtherPlace(ValueError):
+    """The name stands for another folder; says which, and what to do."""
+
+
 class Indexed(msgspec.Struct, frozen=True, kw_only=True):
-    """What reading a folder came to, in documents."""
+    """What reading a folder came to, in documents. ``tenants`` are as ``Folder`` has them."""
 
     name: str
+    tenants: tuple[str, ...] = ()
     new: int = 0
     changed: int = 0
     same: int = 0
@@ -35,9 +40,12 @@ class Indexed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 PUT = """
-insert into document_folders (name, place, tenants) values (%s, %s, %s)
+insert into document_folders as f (name, place, tenants)
+values (%(name)s, %(place)s, coalesce(%(tenants)s::text[], '{}'))
 on conflict (name) do update
-    set place = excluded.place, tenants = excluded.tenants, indexed_at = now()
+    set tenants = coalesce(%(tenants)s::text[], f.tenants), indexed_at = now()
+    where f.place = excluded.place
+returning tenants
 """
 STORE = """
 insert into documents (folder, path, title, digest, body) values (%s, %s, %s, %s, %s)
@@ -62,21 +70,22 @@ async def add_folder(
     folder: Path,
     *,
     name: str,
-    tenants: Sequence[str] = (),
+    tenants: Sequence[str] | None = None,
     each: Callable[[int, int], None] = lambda done, of: None,
 ) -> Indexed:
     """Read the folder's files, in one transaction: what is new or has changed since it was read
-    last, and without what is gone. ``folder`` is absolute; ``each`` is told of each file: how many
-    are done, of how many.
+    last, and without what is gone. ``folder`` is absolute; ``tenants`` are as ``Folder`` has them,
+    None those that it has, of a new one everybody; ``each`` is told of each file: how many are
+    done, of how many.
 
-    Raises OSError.
+    Raises OSError, OtherPlace.
     """
     files = list_files(folder)
     skipped: list[Skipped] = []
     counts = {"new": 0, "changed": 0, "same": 0}
     kept: list[str] = []
     async with conn.transaction():
-        await conn.execute(PUT, (name, str(folder), list(tenants)))
+        may_search = await _put(conn, name, str(folder), tenants)
         cursor = await conn.execute("select path, digest from documents where folder = %s", (name,))
         known = dict(await cursor.fetchall())
         for done, place in enumerate(files, 1):
@@ -95,7 +104,34 @@ async def add_folder(
         gone = await conn.execute(
             "delete from documents where folder = %s and not path = any(%s)", (name, kept)
         )
-    return Indexed(name=name, gone=gone.rowcount, skipped=tuple(skipped), **counts)
+    return Indexed(
+        name=name,
+        tenants=may_search,
+        gone=gone.rowcount,
+        skipped=tuple(skipped),
+        **counts,
+    )
+
+
+async def _put(
+    conn: Connection, name: str, place: str, tenants: Sequence[str] | None
+) -> tuple[str, ...]:
+    """The folder's row; whose models may search it."""
+    values = {
+        "name": name,
+        "place": place,
+        "tenants": None if tenants is None else list(tenants),
+    }
+    row = await (await conn.execute(PUT, values)).fetchone()
+    if row is not None:
+        return tuple(row[0])
+    cursor = await conn.execute("select place from document_folders where name = %s", (name,))
+    other = await cursor.fetchone()
+    assert other is not None  # it is locked by what has just conflicted with it
+    raise OtherPlace(
+        f"{name!r} is {other[0]} already: give this one another name with --name, or take that one "
+        f"out first (liveweights documents remove {name}), and say anew whose models may search it"
+    )
 
 
 async def _store(conn: Connection, folder: str, file: File) -> None:

@@ -13,6 +13,7 @@ from liveweights.release.deployments import read_desired
 from liveweights.release.settings import RetentionSettings
 from liveweights.store.database import Connection
 from liveweights.weights.registry import Registry, mark_pruned, read_pruned, size_of
+from liveweights.weights.staging import sweep
 
 GB = 1e9
 
@@ -156,7 +157,7 @@ async def prune(
     A checkpoint is marked in the database before its files go, with its row locked against every
     alias change, and everything is looked at again under that lock: what became needed stays.
     ``also`` is awaited in the transaction that marks it. A crash in between leaves files that the
-    next call removes.
+    next call removes, with what was left half made in the registry and the cache.
     """
     for doomed in await find_doomed(conn, registry, settings):
         async with conn.transaction():
@@ -168,6 +169,9 @@ async def prune(
     await conn.commit()
     gone = await remove_pruned(conn, registry, cache)
     registry.sweep()
+    for folder in (cache / kind for kind in (*MADE, MODELS)):
+        await asyncio.to_thread(sweep, folder, LEFT_SECONDS)
+    await asyncio.to_thread(sweep, cache, LEFT_UPLOAD_SECONDS)
     return gone
 
 
@@ -198,6 +202,12 @@ def _remove(made: Path) -> int:
 
 MADE = ("gguf", "openvino", "whole")
 """Folders of the cache: what was made of checkpoints, named after them."""
+MODELS = "models"
+"""The folder of the cache with what was made of bases."""
+LEFT_SECONDS = 3600.0
+"""Without a write, after which a conversion is over that nobody holds the lock of."""
+LEFT_UPLOAD_SECONDS = 86400.0
+"""The same of an upload, which is written before it is sent and has no lock."""
 RESUMED = ("resume.pt", "*.partial", "tmp*")
 """What only an update that goes on needs, and what a killed one leaves half written."""
 WORK = ("job.json", "result.json", "progress.json", "weights")

@@ -24,8 +24,6 @@ Form = Literal["peft", "merged", "gguf", "gguf-adapter"]
 FORMS: tuple[Form, ...] = get_args(Form)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 _WEIGHTS = {SOURCE, "model.safetensors.index.json", "config.json"}
-_TERMS = ("LICENSE*", "LICENCE*", "NOTICE*")
-"""What licences ask to be handed on."""
 
 
 class CannotExport(ValueError):
@@ -65,9 +63,6 @@ def write_form(
         case "gguf-adapter":
             file = folder / f"{checkpoint.id}.{precision}.lora.gguf"
             write_gguf_adapter(checkpoint, source.base, file, precision)
-    for pattern in _TERMS:
-        for file in sorted(source.root.folder.glob(pattern)):
-            shutil.copyfile(file, folder / file.name)
 
 
 def write_merged(source: Source, folder: Path) -> None:
@@ -110,7 +105,9 @@ def _merge(source: Source, folder: Path) -> None:
     from liveweights.learn.updaters.load import load_model
 
     base = source.base.folder
-    stored = {} if source_files(base) else read_dtypes(base)
+    dtypes = {} if source_files(base) else read_dtypes(base)
+    # Masks, positions and the like are no weights.
+    stored = {name: dtype for name, dtype in dtypes.items() if dtype.is_floating_point}
     model: Any = load_model(base, torch.float32, torch.device("cpu"))
     adapted: Any = load_adapter(model, source.checkpoint.folder)
     merged: Any = adapted.merge_and_unload(safe_merge=True)

@@ -7,8 +7,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from liveweights.weights.hub import SCHEME, Address, HubError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 _ALWAYS = {".gitattributes"}
 """What a hub itself puts into a repository without anything."""
@@ -22,9 +26,9 @@ class Uploaded:
     commit: str
 
 
-def check_room(address: Address) -> None:
+def check_room(address: Address, *, public: bool) -> None:
     """Raise HubError unless there is a token that may write, and nothing in the repository, which
-    need not be there."""
+    need not be there; where it is and everybody may see it, the export has to be ``public``."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
@@ -42,6 +46,7 @@ def check_room(address: Address) -> None:
             raise HubError(f"{where} is there already and others'; name a new one") from error
         except RepositoryNotFoundError:
             return
+        _check_sight(api, address, public=public)
     if files:
         raise HubError(
             f"{where} is there already, with {sorted(files)[0]}"
@@ -51,7 +56,8 @@ def check_room(address: Address) -> None:
 
 def upload(folder: Path, address: Address, *, public: bool, message: str) -> Uploaded:
     """Make the repository where it is missing, for everybody to see where it is to be ``public``,
-    and put all files of ``folder`` into it. Raises HubError."""
+    and put all files of ``folder`` into it. Raises HubError, also where everybody may see one that
+    was there and it is not to be ``public``."""
     from huggingface_hub import CommitOperationAdd, HfApi
 
     api = HfApi()
@@ -59,8 +65,17 @@ def upload(folder: Path, address: Address, *, public: bool, message: str) -> Upl
     added = [CommitOperationAdd(file.relative_to(folder).as_posix(), file) for file in files]
     with _told(f"{SCHEME}{address.repository}", api.endpoint):
         made = api.create_repo(address.repository, private=not public, exist_ok=True)
+        _check_sight(api, address, public=public)
         done = api.create_commit(address.repository, added, commit_message=message)
     return Uploaded(str(made), done.oid)
+
+
+def _check_sight(api: HfApi, address: Address, *, public: bool) -> None:
+    if not public and not api.model_info(address.repository).private:
+        raise HubError(
+            f"{SCHEME}{address.repository} is there already, and everybody may see it: say --public"
+            " if they may, or name a new repository"
+        )
 
 
 @contextmanager

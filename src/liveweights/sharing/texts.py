@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from liveweights.record.example import Example
 from liveweights.record.window import read
 from liveweights.release.lineage import read_lineage
-from liveweights.sharing.repetition import Probe, make_probe
+from liveweights.sharing.repetition import CONTEXT, LONGEST, Probe, make_probe
 from liveweights.store.database import Connection
 
 SEALED = "select coalesce(sum(trained), 0) from sealed where cycle = any(%s)"
@@ -61,11 +61,14 @@ def make_probes(examples: Iterable[Example], encode: Encode, ngram: int) -> list
 
 def read_canaries(lines: Iterable[str], encode: Encode) -> list[Probe]:
     """Texts that were put among the feedback to be looked for, one a line: the first half of each
-    is shown, and the rest, however short, is to stay unsaid."""
+    is shown, and the rest, however short, is to stay unsaid. Of a long one that is what is next to
+    its middle."""
     probes: list[Probe] = []
     for number, line in enumerate(lines, 1):
         ids = encode(line.strip())
         if ids:
-            shown, kept = tuple(ids[: len(ids) // 2]), tuple(ids[len(ids) // 2 :])
+            half = len(ids) // 2
+            shown = tuple(ids[max(0, half - CONTEXT) : half])
+            kept = tuple(ids[half : half + LONGEST])
             probes.append(Probe(f"canary in line {number}", shown, kept, len(kept), is_canary=True))
     return probes

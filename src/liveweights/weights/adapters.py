@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +95,11 @@ def write_gguf_adapter(
 
 
 def _scale(settings: dict[str, Any], module: str, rank: int) -> float:
-    """What PEFT multiplies B·A by: alpha / r, or alpha / sqrt(r) (rsLoRA, arXiv 2312.03732)."""
+    """What PEFT multiplies B·A by: alpha / r, or alpha / sqrt(r) (rsLoRA, arXiv 2312.03732). Alpha
+    is that of the first regular expression in ``alpha_pattern`` that a module's name ends with."""
     pattern: dict[str, float] = settings.get("alpha_pattern") or {}
     alpha = next(
-        (a for key, a in pattern.items() if module == key or module.endswith(f".{key}")),
+        (a for key, a in pattern.items() if re.match(rf"(.*\.)?({key})$", module)),
         settings["lora_alpha"],
     )
     return alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from liveweights.weights.content import COVERED
+from liveweights.weights.licence_files import PATTERNS
 from liveweights.weights.staging import exclusive, write_whole
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ def _resolve(address: Address) -> str:
 def _fetch(repository: str, commit: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    wanted = [*COVERED, "README.md"]
+    wanted = [*COVERED, "README.md", *PATTERNS]
     try:
         return Path(snapshot_download(repository, revision=commit, allow_patterns=wanted))
     except Exception as error:  # the hub's own, and whatever its HTTP client raises
