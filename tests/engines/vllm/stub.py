@@ -48,6 +48,9 @@ class VllmStub:
     experts: bool = False
     missing: int = 0
     layers: int = 3
+    may_load: asyncio.Event | None = None
+    """Adapters are loaded once it is set."""
+    asked_to_load: list[str] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
     loads: list[str] = field(default_factory=list)
     _runner: web.AppRunner | None = None
@@ -85,6 +88,9 @@ class VllmStub:
     async def _load(self, request: web.Request) -> web.Response:
         body = await request.json()
         name = body["lora_name"]
+        self.asked_to_load.append(name)
+        if self.may_load is not None:
+            await self.may_load.wait()
         if self.refuse:
             return web.json_response({"error": {"message": self.refuse}}, status=400)
         assert name not in self.adapters, "loaded a second time under the same name"

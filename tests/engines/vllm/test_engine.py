@@ -314,6 +314,52 @@ def test_a_server_comes_back_with_what_is_wanted_by_then() -> None:
     play(one, two, act=act)
 
 
+@pytest.mark.fault
+def test_a_server_that_comes_back_hears_of_what_changes_meanwhile() -> None:
+    one, two = VllmStub(), VllmStub()
+
+    async def act(engine: VllmEngine) -> None:
+        await engine.load(BASE)
+        await until(lambda: all(replica.ready for replica in engine.replicas))
+        await engine.load(adapter(1), BASE)
+        await two.stop()
+        await until(lambda: not engine.replicas[1].ready)
+        two.may_load = asyncio.Event()
+        two.asked_to_load.clear()
+        two.adapters["somebody else's"] = "/elsewhere"
+        await two.start()
+        await until(lambda: two.asked_to_load == [adapter(1).id])
+        await engine.load(adapter(2), BASE)
+        await engine.unload(adapter(1).id)
+        two.may_load.set()
+        await until(lambda: engine.replicas[1].ready)
+        assert two.adapters == {"somebody else's": "/elsewhere", adapter(2).id: "/adapters/2"}
+        await one.stop()  # the other is the only one that has it
+        assert len(await answer(engine, adapter(2).id)) == 4
+
+    play(one, two, act=act)
+
+
+@pytest.mark.fault
+def test_a_server_that_was_out_of_reach_forgets_what_was_unloaded_meanwhile() -> None:
+    one, two = VllmStub(), VllmStub()
+
+    async def act(engine: VllmEngine) -> None:
+        await engine.load(BASE)
+        await until(lambda: all(replica.ready for replica in engine.replicas))
+        await engine.load(adapter(1), BASE)
+        kept = dict(two.adapters)
+        await two.stop()
+        await until(lambda: not engine.replicas[1].ready)
+        await engine.unload(adapter(1).id)
+        two.adapters.update(kept)  # its process lived on
+        await two.start()
+        await until(lambda: engine.replicas[1].ready)
+        assert not two.adapters
+
+    play(one, two, act=act)
+
+
 def test_without_a_server_it_says_so() -> None:
     stub = VllmStub()
 
