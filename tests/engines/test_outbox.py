@@ -58,3 +58,26 @@ def test_a_closed_loop_is_passed_over() -> None:
         return await queue.get()
 
     assert asyncio.run(go()) == 2
+
+
+def test_a_loop_that_closes_while_it_is_woken_keeps_no_other_waiting() -> None:
+    class Closing(asyncio.SelectorEventLoop):
+        late = False
+
+        def is_closed(self) -> bool:
+            return super().is_closed() and not self.late
+
+    outbox: Outbox[int] = Outbox()
+    gone = Closing()
+    gone.close()
+    gone.late = True  # it says what was true a moment ago
+
+    async def go() -> int:
+        queue: asyncio.Queue[int] = asyncio.Queue()
+        outbox.put(gone, asyncio.Queue(), 1)
+        outbox.put(asyncio.get_running_loop(), queue, 2)
+        outbox.flush()
+        return await queue.get()
+
+    assert asyncio.run(go()) == 2
+    gone.late = False

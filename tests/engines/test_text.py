@@ -153,3 +153,69 @@ def test_half_a_character_at_the_beginning_is_not_shown() -> None:
     tokenizer = sentencepiece(DECODERS["Llama 2"])
     ids = [PIECES.index(f"<0x{byte:02X}>") for byte in "é".encode()]
     assert pieces(tokenizer, ids) == ["", "é", ""]
+
+
+def show_all(tokenizer: Any, ids: list[int]) -> str:
+    """What is shown where all ids are decoded again with each: slow, and plainly right."""
+    [letter] = tokenizer.encode("a", add_special_tokens=False)[-1:]
+    begin, shown = tokenizer.decode([letter]), ""
+    for place in range(1, len(ids) + 1):
+        text = tokenizer.decode([letter, *ids[:place]], skip_special_tokens=True)
+        certain = text.removeprefix(begin).rstrip("\ufffd")
+        shown = certain if certain.startswith(shown) else shown
+    return shown
+
+
+WORDS = [PIECES.index(piece) for piece in PIECES if piece not in BYTE_TOKENS]
+CHARACTERS = [
+    [PIECES.index(f"<0x{byte:02X}>") for byte in character.encode()] for character in "é你😀\n"
+]
+RUNS = st.lists(
+    st.one_of(st.sampled_from(WORDS).map(lambda id: [id]), st.sampled_from(CHARACTERS)),
+    max_size=120,
+).map(lambda runs: [id for run in runs for id in run])
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@settings(deadline=None)
+@given(ids=RUNS, half=st.integers(0, 3))
+def test_a_long_answer_is_shown_as_if_it_were_decoded_whole(
+    name: str, ids: list[int], half: int
+) -> None:
+    tokenizer = sentencepiece(DECODERS[name])
+    ids = ids[: max(0, len(ids) - half)]
+    assert "".join(pieces(tokenizer, ids)) == show_all(tokenizer, ids)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@settings(deadline=None)
+@given(ids=st.lists(st.integers(0, len(PIECES) - 1), max_size=120))
+def test_bytes_that_are_no_characters_hide_no_more_than_before(name: str, ids: list[int]) -> None:
+    tokenizer = sentencepiece(DECODERS[name])
+    assert "".join(pieces(tokenizer, ids)).startswith(show_all(tokenizer, ids))
+
+
+@settings(deadline=None)
+@given(ids=st.lists(st.integers(0, 49151), max_size=80))
+def test_any_tokens_by_window_join_to_the_decoded_text(tokenizer: Any, ids: list[int]) -> None:
+    decoder = WindowDecoder(tokenizer)
+    shown = "".join([*map(decoder.push, ids), decoder.finish()])
+    assert shown == tokenizer.decode(ids, skip_special_tokens=True).rstrip("\ufffd")
+
+
+BAD = [PIECES.index("<0xFF>")]
+
+
+@pytest.mark.parametrize("unit", [[0, 1, 2], CHARACTERS[1], BAD])
+def test_what_is_decoded_grows_with_the_answer_and_no_faster(unit: list[int]) -> None:
+    class Counted(PreTrainedTokenizerFast):
+        decoded = 0
+
+        def decode(self, token_ids: Any, *args: Any, **how: Any) -> Any:
+            self.decoded += len(token_ids)
+            return super().decode(token_ids, *args, **how)
+
+    tokenizer = Counted(tokenizer_object=sentencepiece(DECODERS["Llama 2"]).backend_tokenizer)
+    ids = unit * (3000 // len(unit))
+    pieces(tokenizer, ids)
+    assert tokenizer.decoded < 40 * len(ids)

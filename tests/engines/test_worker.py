@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
+import pytest
 import torch
 
 from liveweights.engines.decoder import Outputs
-from liveweights.engines.protocol import Sampling, Token
+from liveweights.engines.protocol import EngineError, Sampling, Token
 from liveweights.engines.text import TextStream
-from liveweights.engines.worker import Answer, Group
+from liveweights.engines.worker import Answer, Group, Worker
 
 SEEN = 100
 """Tokens that every prompt begins with, and that are computed already."""
@@ -96,3 +98,105 @@ def test_prompts_are_computed_beside_the_tokens_of_others_where_that_costs_less(
     together, same = serve(prompts, tokenizer, beside=True)
     assert together.passes == [(0, 1), (1, 1), (1, 1), (1, 0)]
     assert len(told) == len(same) == 6
+
+
+class Panic(BaseException):
+    """What a panic of a library in Rust arrives as."""
+
+
+class Failing(Counting):
+    """A decoder of which one method raises, the second time or later, while ``broken``."""
+
+    def __init__(self, method: str, error: BaseException) -> None:
+        super().__init__(beside=False)
+        self._method, self._error = method, error
+        self.broken = True
+        self.calls = 0
+
+    def _maybe(self, method: str) -> None:
+        if method == self._method and self.broken:
+            self.calls += 1
+            if self.calls > 1:
+                raise self._error
+
+    def left(self, ids: Sequence[int]) -> int:
+        self._maybe("left")
+        return super().left(ids)
+
+    def forward(
+        self, ids: Sequence[Sequence[int]], prompts: Sequence[Sequence[int]] = ()
+    ) -> Outputs:
+        self._maybe("forward")
+        return super().forward(ids, prompts)
+
+    def advance(self, counts: Sequence[int]) -> None:
+        self._maybe("advance")
+        super().advance(counts)
+
+    def leave(self, row: int) -> None:
+        self._maybe("leave")
+        super().leave(row)
+
+
+class Stuck(Failing):
+    """A decoder that cannot be cleared either."""
+
+    def clear(self) -> None:
+        raise self._error
+
+
+def ask(worker: Worker, decoder: Counting, tokenizer: Any, most: int) -> queue.SimpleQueue[Any]:
+    """An answer's tokens, or what ended it, as they come."""
+    told: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    how = Sampling(max_tokens=most, temperature=0.0)
+    text = TextStream(tokenizer)
+    worker.submit(Answer("c", decoder, [0] * SEEN, how, text, frozenset(), told.put))
+    return told
+
+
+def last_of(told: queue.SimpleQueue[Any]) -> Any:
+    while True:
+        item = told.get(timeout=60)
+        if not isinstance(item, Token) or item.stop:
+            return item
+
+
+@pytest.mark.parametrize("error", [RuntimeError("out of memory"), Panic("a library")])
+@pytest.mark.parametrize("method", ["left", "forward", "advance", "leave"])
+def test_what_a_decoder_raises_ends_its_answers_and_no_others(
+    method: str, error: BaseException, tokenizer: Any
+) -> None:
+    decoder = Failing(method, error)
+    worker = Worker(1, 4, 0, lambda: None)
+    told = [ask(worker, decoder, tokenizer, most) for most in (2, 3, 10**6)]
+    ends = [last_of(one) for one in told]
+    assert isinstance(ends[2], EngineError)
+    assert str(error) in str(ends[2])
+    assert all(one.empty() for one in told)  # none is told of two ends
+    decoder.broken = False
+    assert isinstance(last_of(ask(worker, decoder, tokenizer, 3)), Token)
+    worker.close()
+
+
+def test_a_thread_that_ends_leaves_nobody_waiting(tokenizer: Any) -> None:
+    decoder = Stuck("advance", RuntimeError("the device is lost"))
+    worker = Worker(1, 1, 0, lambda: None)
+    told = [ask(worker, decoder, tokenizer, 10**6)]
+    with suppress(EngineError):  # it may have ended already
+        for _ in range(3):
+            told.append(ask(worker, Counting(beside=False), tokenizer, 10**6))
+    for one in told:
+        assert isinstance(last_of(one), EngineError)
+    with pytest.raises(EngineError, match="the device is lost"):
+        ask(worker, decoder, tokenizer, 1)
+    assert worker.active("c") == 0
+    worker.close()
+
+
+def test_a_closed_worker_ends_what_is_open_and_refuses_more(tokenizer: Any) -> None:
+    worker = Worker(1, 1, 0, lambda: None)
+    told = [ask(worker, Counting(beside=False), tokenizer, 10**6) for _ in range(3)]
+    worker.close()
+    assert all("closed" in str(last_of(one)) for one in told)
+    with pytest.raises(EngineError, match="closed"):
+        ask(worker, Counting(beside=False), tokenizer, 1)

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 import psycopg
@@ -15,6 +15,8 @@ import pytest
 from tests.meter import race
 from tests.meter.race import CONCURRENCY, KEY, MOST, RESERVED
 
+from liveweights.meter.desk import Desk
+from liveweights.meter.holdings import Holding
 from liveweights.meter.lease_rows import LeaseRows, keep_giving_back
 from liveweights.meter.leases import Ask, Grant, LeasesAway, LeaseStore, Limit, MemoryLeases
 from liveweights.meter.limits import Limiter, LimitReached, Spending
@@ -82,6 +84,40 @@ def test_processes_share_and_the_dead_give_back(database_dsn: str) -> None:
         async with pool.connection() as conn:
             await conn.execute("update allowance_leases set until = now() where instance = 'one'")
         assert (await ask(other, 700)).held == 700
+
+    on(database_dsn, work)
+
+
+class Losing(LeaseRows):
+    """Its answers get lost, once what was asked has been committed."""
+
+    lose = False
+
+    async def exchange(self, asks: Sequence[Ask]) -> list[Grant]:
+        grants = await super().exchange(asks)
+        if self.lose:
+            raise LeasesAway("the connection broke")
+        return grants
+
+
+def test_what_was_committed_without_an_answer_is_counted_once(database_dsn: str) -> None:
+    async def work(pool: Pool) -> None:
+        one, other = Losing(pool, "one"), LeaseRows(pool, "other")
+        desk, holding = Desk(one, time.monotonic, lambda *_: None), Holding(MONEY, time.monotonic())
+        await desk.ask([(holding, 400)])
+        holding.take(400)
+        holding.settle(400, 100)
+        one.lose = True
+        await desk.report([holding], give_back=True)
+        async with pool.connection() as conn:
+            await conn.execute("update allowance_leases set until = now() - interval '1 hour'")
+        one.lose = False
+        (grant,) = await other.exchange([Ask(MONEY, wanted=900, least=900)])
+        assert (grant.held, grant.used) == (900, 100)
+        await desk.report([holding])
+        (grant,) = await other.exchange([Ask(MONEY)])
+        assert (grant.rest, grant.used) == (0, 100)
+        assert holding.is_empty()
 
     on(database_dsn, work)
 

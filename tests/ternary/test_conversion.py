@@ -73,6 +73,22 @@ def test_what_is_read_is_what_was_rounded(options: Options, tmp_path: Path) -> N
     assert parameters(target) == parameters(dense)
 
 
+@pytest.mark.parametrize(("hidden", "rounded"), [(96, False), (64, True)])
+def test_a_tied_model_is_whole_whether_its_embedding_fits_or_not(
+    hidden: int, rounded: bool, tmp_path: Path
+) -> None:
+    config = make_config("llama")
+    config.hidden_size, config.intermediate_size, config.head_dim = hidden, 128, 32
+    config.tie_word_embeddings = True
+    dense, target = write_family(config, tmp_path / "dense"), tmp_path / "ternary"
+    made = convert(dense, target, text(), Options(group=64, embeddings=True), silent)
+    names = {one.name for one in made.matrices}
+    assert ({"lm_head", "model.embed_tokens"} <= names) is rounded
+    assert json.loads((target / "config.json").read_text())["tie_word_embeddings"] is not rounded
+    model = read(target)
+    assert perplexity(model, text()[-1:]) == pytest.approx(made.ternary_perplexity, rel=1e-2)
+
+
 def test_feedback_loses_less_than_rounding_alone(tmp_path: Path) -> None:
     dense = write_dense(tmp_path / "dense", "llama")
     losses = [

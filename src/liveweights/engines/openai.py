@@ -11,6 +11,7 @@ import msgspec
 
 from liveweights.engines.context import choose_context
 from liveweights.engines.limits import check_request, refuse_guidance
+from liveweights.engines.lines import read_lines
 from liveweights.engines.protocol import (
     EngineError,
     Guidance,
@@ -222,7 +223,7 @@ class OpenAIEngine:
                 if response.status != 200:
                     message = (await response.text())[:500]
                     raise EngineError(f"{self._address} answered {response.status}: {message}")
-                async for line in response.content:
+                async for line in read_lines(response.content.iter_any()):
                     kind, _, data = line.strip().partition(b":")
                     data = data.strip()
                     if kind != b"data" or data == b"[DONE]":
@@ -236,5 +237,5 @@ class OpenAIEngine:
                 response.close()  # of a half-read answer: the server stops computing it
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
             raise EngineError(f"{self._address} cannot be reached: {error!r}") from error
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeError) as error:
             raise EngineError(f"{self._address} is not understood: {error}") from error

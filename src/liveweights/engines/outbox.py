@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -27,7 +28,7 @@ class Outbox(Generic[T]):
         """Hand over what was kept. Of a loop that was closed nobody waits."""
         held, self._held = self._held, {}
         for loop, items in held.items():
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # it is closed, or was in this moment
                 loop.call_soon_threadsafe(_hand_over, items)
 
 

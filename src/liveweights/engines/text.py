@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 HALF = "\ufffd"
 """What tokenizers make of bytes that are no character."""
+CONTEXT = 8
+"""So many tokens before it, at least, decide how a token is decoded: of known decoders one does."""
+PATIENCE = 64
+"""Tokens of which nothing is certain, beyond which that is looked for less often."""
 
 
 def heal(prompt: str) -> tuple[str, str]:
@@ -115,38 +119,62 @@ class _ByteDecoder:
 
 
 class _WindowDecoder:
-    """For any other tokenizer: decode all ids again, and show what has become certain.
+    """For any other tokenizer: decode the last ids again, and show what has become certain.
 
     They are decoded behind a letter, which is taken off again: many decoders drop the space that a
-    text begins with, and an answer goes on in the middle of one.
+    text begins with, and an answer goes on in the middle of one. Where no character is half, those
+    before the last ``CONTEXT`` are not looked at any more.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer: Any = tokenizer
         letter: list[int] = self._tokenizer.encode("a", add_special_tokens=False)
-        self._ids = letter[-1:]
-        self._begin = self._decode()
+        self._letter = letter[-1:]
+        self._begin = self._decode([])
+        self._ids: list[int] = []
+        """The window."""
         self._shown = ""
+        """What was shown of its text."""
+        self._due = 0
+        """How many ids it has when it is decoded next."""
 
     def push(self, token_id: int) -> str:
         self._ids.append(token_id)
-        text = self._text()
+        if len(self._ids) < self._due:
+            return ""
+        text = self._text(self._ids)
         # A replacement character at the end may be the first half of a whole one, and a
         # decoder may still change a space there.
         certain = text.rstrip(HALF)
-        if not certain.startswith(self._shown):
-            return ""
-        new, self._shown = certain[len(self._shown) :], certain
+        new = ""
+        if certain.startswith(self._shown):
+            new, self._shown = certain[len(self._shown) :], certain
+            if certain == text:
+                self._cut(text)
+        # Of bytes that are no characters nothing is certain: what is long is not decoded each time.
+        count = len(self._ids)
+        self._due = count + count // 8 if count > PATIENCE else 0
         return new
 
     def finish(self) -> str:
-        text = self._text().rstrip(HALF)
+        text = self._text(self._ids).rstrip(HALF)
         return text[len(self._shown) :] if text.startswith(self._shown) else ""
 
-    def _text(self) -> str:
-        return self._decode().removeprefix(self._begin)
+    def _cut(self, text: str) -> None:
+        """Forget ids that what is to come does not depend on."""
+        if len(self._ids) < 2 * CONTEXT:
+            return
+        for count in range(CONTEXT, CONTEXT + 4):  # a token may be one of a character's bytes
+            ids = self._ids[-count:]
+            end = self._text(ids)
+            if text.endswith(end):
+                self._ids, self._shown = ids, end
+                return
 
-    def _decode(self) -> str:
+    def _text(self, ids: list[int]) -> str:
+        return self._decode(ids).removeprefix(self._begin)
+
+    def _decode(self, ids: list[int]) -> str:
         return self._tokenizer.decode(
-            self._ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            self._letter + ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )

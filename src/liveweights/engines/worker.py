@@ -65,6 +65,8 @@ class Answer:
     emit: Callable[[Token | BaseException], None]
     guide: Guide | None = None
     cancelled: bool = False
+    ended: bool = False
+    """Whether its last token, or what ended it, was emitted."""
     output_ids: list[int] = field(default_factory=list[int])
     _random: Any = None
     _experts: list[torch.Tensor] = field(default_factory=list[torch.Tensor])
@@ -123,8 +125,15 @@ class Answer:
         if stop is not None and self._experts:
             experts = Experts(len(self.prompt_ids) - 1, torch.stack(self._experts).numpy())
         top = tuple(zip(ids[1:], best, strict=True))
+        self.ended = stop is not None
         self.emit(Token(chosen, visible, logprob, raw, top, stop, experts))
-        return stop is None
+        return not self.ended
+
+    def fail(self, error: EngineError) -> None:
+        """End it with ``error``, unless it has ended."""
+        if not self.ended:
+            self.ended = True
+            self.emit(error)
 
     def _draw(self, logits_V: NDArray[np.float32]) -> tuple[int, float]:
         """A token, and its log-probability under the distribution that it is drawn from."""
@@ -160,35 +169,45 @@ class Group:
         self._flush = flush
         self._decoding: list[Answer] = []
         """In the order of the decoder's rows."""
+        self._begun: list[Answer] = []
+        """Those that get a row in this step."""
         self.waiting: list[Answer] = []
 
     @property
     def answers(self) -> list[Answer]:
-        return [*self.waiting, *self._decoding]
+        return [*self.waiting, *self._begun, *self._decoding]
 
     def step(self) -> None:
         """Begin what one pass takes, so that the others do not stand still for long, and compute
-        one token of each that was begun before."""
+        one token of each that was begun before. What the decoder raises ends the answers."""
+        try:
+            self._step()
+        except BaseException as error:  # a panic of a library in Rust is no Exception
+            # How far it came with its rows is not known.
+            self._fail(self.answers, error)
+            self.waiting, self._begun, self._decoding = [], [], []
+            self._flush()
+            self._decoder.clear()
+
+    def _step(self) -> None:
         self.waiting = [answer for answer in self.waiting if not answer.cancelled]
         self._leave(answer for answer in self._decoding if answer.cancelled)
-        begun = self._next()
+        self._begin()
         beside = bool(self._decoding) and self._decoder.takes_prompts_beside
         if self._decoding:
-            self._pass(begun if beside else [], decode=True)
+            self._pass(self._begun if beside else [], decode=True)
             self._flush()
-        if begun and not beside:
-            self._pass(begun, decode=False)
+        if self._begun:
+            self._pass(self._begun, decode=False)
             self._flush()
 
-    def _next(self) -> list[Answer]:
-        begun: list[Answer] = []
+    def _begin(self) -> None:
         tokens = 0
-        while self.waiting and len(self._decoding) + len(begun) < self._rows:
+        while self.waiting and len(self._decoding) + len(self._begun) < self._rows:
             tokens += self._decoder.left(self.waiting[0].prompt_ids)
-            if begun and tokens > self._decoder.prompt_tokens:
+            if self._begun and tokens > self._decoder.prompt_tokens:
                 break
-            begun.append(self.waiting.pop(0))
-        return begun
+            self._begun.append(self.waiting.pop(0))
 
     def _pass(self, begun: Sequence[Answer], *, decode: bool) -> None:
         """Compute the prompts of ``begun``, and beside them the next tokens of the others."""
@@ -203,10 +222,15 @@ class Group:
             drawn = iter(steps(outputs))
         except Exception as error:  # the others' checkpoints go on
             self._fail([*answers, *begun], error)
+            if begun:
+                self._begun = []
             if answers:
                 self._decoding = []
                 self._decoder.clear()
             return
+        self._decoding += begun
+        if begun:
+            self._begun = []
         unguessed: list[list[int]] = [[] for _ in begun]
         done = [
             answer
@@ -218,7 +242,6 @@ class Group:
             self._decoder.advance(
                 [len(a.output_ids) - n for a, n in zip(answers, before, strict=True)]
             )
-        self._decoding += begun
         self._leave(done)
 
     def _leave(self, answers: Iterable[Answer]) -> None:
@@ -234,15 +257,15 @@ class Group:
         try:
             return answer.take_all(guessed, steps)
         except EngineError as error:
-            answer.emit(error)
-        except Exception as error:
+            answer.fail(error)
+        except BaseException as error:  # a panic of a library in Rust is no Exception
             self._fail([answer], error)
         return False
 
-    def _fail(self, answers: Sequence[Answer], error: Exception) -> None:
+    def _fail(self, answers: Sequence[Answer], error: BaseException) -> None:
         log.exception("%d answers failed", len(answers))
         for answer in answers:
-            answer.emit(EngineError(f"{answer.checkpoint_id}: {error!r}"))
+            answer.fail(EngineError(f"{answer.checkpoint_id}: {error!r}"))
 
 
 class Worker:
@@ -260,15 +283,18 @@ class Worker:
         self._new: queue.SimpleQueue[Answer | Callable[[], None] | None] = queue.SimpleQueue()
         self._groups: dict[str, Group] = {}
         self._open: list[Answer] = []
-        self._closed = False
+        self._lock = threading.Lock()
+        self._refusal = ""
+        """Why no answer may join any more."""
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
     def submit(self, answer: Answer) -> None:
-        """Let ``answer`` join."""
-        if self._closed:
-            raise EngineError("the engine is closed")
-        self._new.put(answer)
+        """Let ``answer`` join. Raises EngineError where the thread has ended, or is about to."""
+        with self._lock:  # what is put behind the end is answered by nobody
+            if self._refusal:
+                raise EngineError(self._refusal)
+            self._new.put(answer)
 
     def call(self, work: Callable[[], None]) -> None:
         """Do ``work``, which must not raise, in the worker's thread, between two steps."""
@@ -280,22 +306,42 @@ class Worker:
 
     def close(self) -> None:
         """End the thread; answers that are not complete get an EngineError."""
-        self._closed = True
+        self._refuse("the engine is closed")
         self._new.put(None)
         self._thread.join()
 
+    def _refuse(self, why: str) -> None:
+        with self._lock:
+            self._refusal = self._refusal or why
+
     def _run(self) -> None:
         torch.set_num_threads(self._threads)
-        with torch.inference_mode():
-            while self._admit():
-                for checkpoint, group in list(self._groups.items()):
-                    group.step()
-                    if not group.answers:
-                        del self._groups[checkpoint]
-                self._open = [a for group in self._groups.values() for a in group.answers]
-        for group in self._groups.values():
-            for answer in group.answers:
-                answer.emit(EngineError("the engine was closed"))
+        try:
+            with torch.inference_mode():
+                while self._admit():
+                    self._step()
+        except BaseException as error:
+            log.exception("the engine's thread has ended")
+            self._refuse(f"the engine's thread has ended: {error!r}")
+        finally:
+            self._end()
+
+    def _step(self) -> None:
+        for checkpoint, group in list(self._groups.items()):
+            group.step()
+            if not group.answers:
+                del self._groups[checkpoint]
+        self._open = [a for group in self._groups.values() for a in group.answers]
+
+    def _end(self) -> None:
+        """Nobody is left waiting for a token that does not come."""
+        left = [answer for group in self._groups.values() for answer in group.answers]
+        while not self._new.empty():
+            if isinstance(item := self._new.get(), Answer):
+                left.append(item)
+        for answer in left:
+            answer.fail(EngineError(self._refusal))
+        self._open = []
         self._flush()
 
     def _admit(self) -> bool:

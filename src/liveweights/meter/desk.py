@@ -93,29 +93,35 @@ class Desk:
         self, needs: dict[Holding, list[int]], idle: set[Holding]
     ) -> frozenset[Holding]:
         """The holdings for which nobody answered."""
-        asked_at = self._clock()
+        # Said again as it was: new figures under a new number would count what was heard twice.
+        again = {holding: holding.unheard for holding in needs if holding.unheard is not None}
+        lost = await self._put(again) if again else frozenset[Holding]()
+        now = self._clock()
         asks = {
-            holding: holding.make_ask(wanted, give_back=holding in idle, now=asked_at)
+            holding: holding.make_ask(wanted, give_back=holding in idle, now=now)
             for holding, wanted in needs.items()
+            if holding not in lost
         }
-        try:
-            grants = await self._store.exchange(list(asks.values()))
-        except LeasesAway as error:
-            if not self._away:
-                log.warning("limits hold for this process alone: %s", error)
-            self._away = True
-            return await self._go_on_alone(asks, asked_at)
-        self._away = False
-        self._apply(asks, grants, asked_at)
-        return frozenset()
+        return lost | await self._put(asks, alone=bool(again) and self._away)
 
-    async def _go_on_alone(self, asks: dict[Holding, Ask], asked_at: float) -> frozenset[Holding]:
-        money = {holding: ask for holding, ask in asks.items() if ask.limit.kind == "money"}
-        for holding, ask in money.items():
-            holding.failed(ask)
+    async def _put(self, asks: dict[Holding, Ask], *, alone: bool = False) -> frozenset[Holding]:
+        """Ask the store, unless it is known to be away; the holdings for which nobody answered."""
+        asked_at = self._clock()
+        money = frozenset(h for h, ask in asks.items() if ask.limit.kind == "money")
+        if not alone:
+            try:
+                grants = await self._store.exchange(list(asks.values()))
+            except LeasesAway as error:
+                if not self._away:
+                    log.warning("limits hold for this process alone: %s", error)
+                self._away = True
+            else:
+                self._away = False
+                self._apply(asks, grants, asked_at)
+                return frozenset()
         others = {holding: ask for holding, ask in asks.items() if holding not in money}
         self._apply(others, await self._alone.exchange(list(others.values())), asked_at)
-        return frozenset(money)
+        return money
 
     def _apply(self, asks: dict[Holding, Ask], grants: Sequence[Grant], asked_at: float) -> None:
         now = self._clock()

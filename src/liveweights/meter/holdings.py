@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, replace
 
 from liveweights.meter.leases import MINUTE, TERM, Ask, Grant, Limit
 
@@ -28,13 +29,15 @@ class Holding:
     __slots__ = (
         *("limit", "held", "reserved", "used", "lately", "until"),
         *("rest", "others", "total", "told_at", "refused", "refused_until"),
-        *("payer", "__weakref__"),
+        *("payer", "unheard", "__weakref__"),
     )
 
     def __init__(self, limit: Limit, now: float) -> None:
         self.limit = limit
         self.payer: Payer | None = None
         """Of a tenant's money, who is told when most of it is spent."""
+        self.unheard: Ask | None = None
+        """What was said of money, and may not have been heard."""
         self.held = 0
         self.reserved = 0
         self.used = 0
@@ -88,7 +91,8 @@ class Holding:
         self.used += used
 
     def make_ask(self, needs: list[int], *, give_back: bool, now: float) -> Ask:
-        """What to say and to ask for; ``failed`` takes back what it gives back."""
+        """What to say and to ask for. Until it is ``granted`` nobody knows whether it was heard:
+        what it gives back is used no more, and of money ``unheard`` is to be said again first."""
         after = max(0, self.held - self.used) - self.reserved
         missing = sorted(need for need in needs if need > 0)
         wanted = max(0, sum(missing) - after) if missing else 0
@@ -97,7 +101,12 @@ class Holding:
         returned = 0 if missing else max(0, spare)
         self.held -= returned
         ahead = 0 if give_back else self._ahead(after, bool(wanted))
-        return Ask(self.limit, self.used, returned, wanted, least, ahead)
+        ask = Ask(self.limit, self.used, returned, wanted=wanted, least=least, ahead=ahead)
+        if self.limit.kind != "money" or not (self.used or returned):
+            return ask
+        ask = replace(ask, report=secrets.randbits(62) + 1)
+        self.unheard = replace(ask, wanted=0, least=0, ahead=0)
+        return ask
 
     def _ahead(self, free: int, waited_for: bool) -> int:
         """What to ask for beside what is needed now, so that the requests to come need not ask. A
@@ -109,15 +118,12 @@ class Holding:
         return AHEAD * self.lately - free
 
     def granted(self, ask: Ask, grant: Grant, *, asked_at: float, now: float) -> None:
+        self.unheard = None
         self.used -= ask.used
         self.held, self.rest, self.others = grant.held, grant.rest, grant.others
         self.total = grant.used
         self.until = asked_at + TERM
         self.told_at = now
-
-    def failed(self, ask: Ask) -> None:
-        """Nobody answered."""
-        self.held += ask.returned
 
     def refuse(self, needed: int, until: float) -> None:
         """So much was not to be had; asking again before a time is of no use."""
@@ -129,7 +135,8 @@ class Holding:
     def is_due(self, now: float) -> bool:
         """Whether there is anything to say, or the lease has to be renewed."""
         spare = self.free(now) > KEPT * self.lately
-        return bool(self.used) or spare or (self.held > 0 and self.until - now < TERM / 2)
+        unsaid = bool(self.used) or self.unheard is not None
+        return unsaid or spare or (self.held > 0 and self.until - now < TERM / 2)
 
     def is_empty(self) -> bool:
-        return not (self.held or self.reserved or self.used)
+        return not (self.held or self.reserved or self.used or self.unheard)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ import msgspec
 import psycopg
 
 from liveweights.meter.leases import (
+    REMEMBERED,
     Ask,
     Grant,
     Lease,
@@ -52,7 +54,7 @@ on conflict do nothing
 # The time is there without any lease, too.
 _LEASES = """
 select extract(epoch from clock_timestamp())::float8, l.owner, l.name, l.begins, l.instance,
-    l.amount, extract(epoch from l.until)::float8
+    l.amount, extract(epoch from l.until)::float8, l.report
 from json_to_recordset(%s::json) as p (owner text, name text, begins timestamptz)
 left join allowance_leases l using (owner, name, begins)
 """
@@ -65,12 +67,13 @@ with kept as (
         used bigint, warned boolean)
     where (a.owner, a.name, a.begins) = (c.owner, c.name, c.begins)
 )
-insert into allowance_leases (owner, name, begins, instance, amount, until)
-select owner, name, begins, %(instance)s, amount, to_timestamp(until)
+insert into allowance_leases (owner, name, begins, instance, amount, until, report)
+select owner, name, begins, instance, amount, to_timestamp(until), report
 from json_to_recordset(%(leases)s::json) as lent (
-    owner text, name text, begins timestamptz, amount bigint, until float8)
+    owner text, name text, begins timestamptz, instance text, amount bigint, until float8,
+    report bigint)
 on conflict (owner, name, begins, instance)
-do update set amount = excluded.amount, until = excluded.until
+do update set amount = excluded.amount, until = excluded.until, report = excluded.report
 """
 _END = """
 delete from allowance_leases l
@@ -82,6 +85,9 @@ where (l.owner, l.name, l.begins, l.instance)
 _FORGET = (
     "delete from allowances where begins > '1970-01-02' and begins < now() - interval '100 days'"
 )
+_FORGET_SAID = """
+delete from allowance_leases where amount = 0 and until < now() - make_interval(secs => %s)
+"""
 
 
 class LeaseRows:
@@ -117,12 +123,13 @@ class LeaseRows:
             raise LeasesAway(str(error)) from error
 
     async def keep_forgetting(self) -> None:
-        """For ever: windows that ended long ago."""
+        """For ever: windows that ended long ago, and what processes said that are gone."""
         while True:
             await asyncio.sleep(FORGET_SECONDS)
             try:
                 async with self._connections.connection() as conn:
                     await conn.execute(_FORGET)
+                    await conn.execute(_FORGET_SAID, (REMEMBERED,))
             except Exception as error:
                 # Whatever it was, the next time may find it mended.
                 note_fault(log, error, "old budgets are kept for now")
@@ -150,11 +157,14 @@ class LeaseRows:
                 warn_at=self._warn_at,
             )
             kept.append(_kept(place, pool))
-            if (mine := after.get(self._instance)) is not None:
-                lent.append(_named(place, amount=mine.amount, until=mine.until))
+            lent += [
+                _named(place, instance=name, **asdict(lease))
+                for name, lease in after.items()
+                if lease != before.get(name)
+            ]
             ended += [_named(place, instance=name) for name in before.keys() - after.keys()]
             grants.append(grant)
-        said = {"pools": _encode(kept), "leases": _encode(lent), "instance": self._instance}
+        said = {"pools": _encode(kept), "leases": _encode(lent)}
         await conn.execute(_KEEP, said)
         if ended:
             await conn.execute(_END, (_encode(ended),))
@@ -198,7 +208,8 @@ async def _look(
     }
     leases: dict[Place, dict[str, Lease]] = {}
     rows = await lent.fetchall()
-    for _, owner, name, begins, instance, amount, until in rows:
+    for _, owner, name, begins, instance, amount, until, report in rows:
         if instance is not None:
-            leases.setdefault((owner, name, begins), {})[instance] = Lease(amount, until)
+            lease = Lease(amount, until, report)
+            leases.setdefault((owner, name, begins), {})[instance] = lease
     return pools, leases, rows[0][0]

@@ -13,11 +13,14 @@ back into the pool when it expires.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, Protocol
 
 MINUTE = 60
+REMEMBERED = 86400.0
+"""Seconds after its lease for which it is known what a process said last: so long it may try to say
+it again."""
 TERM = 15.0
 """Seconds for which a lease holds without a word of its process."""
 SHARE = 4
@@ -59,17 +62,20 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Of one process: ``amount`` as far as it has said what it used, until a time."""
+    """Of one process: ``amount`` as far as it has said what it used, until a time. ``report`` is
+    the number of what it said last, 0 of what has none; it is kept when nothing is left."""
 
     amount: int
     until: float
+    report: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
     """What a process says of a limit, and wants: ``used`` and ``returned`` since it last asked;
     ``wanted`` by requests that wait, of which the smallest is content with ``least``; ``ahead`` for
-    those to come."""
+    those to come. What is said with a ``report``, a number of the process's own choice other than
+    0, counts once however often it is said."""
 
     limit: Limit
     used: int = 0
@@ -77,6 +83,7 @@ class Ask:
     wanted: int = 0
     least: int = 0
     ahead: int = 0
+    report: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +104,8 @@ class LeaseStore(Protocol):
     """Where the pools are: in Postgres for many processes, in memory for one."""
 
     async def exchange(self, asks: Sequence[Ask]) -> list[Grant]:
-        """One grant for each ask, whose limits are all different. Raises LeasesAway; then nothing
-        is known to have been done."""
+        """One grant for each ask, whose limits are all different. Raises LeasesAway; then it is not
+        known whether it was done, and the same asks may be put again."""
         ...
 
     async def recall(self, owners: Sequence[str]) -> None:
@@ -132,24 +139,32 @@ def exchange(
     rest = pool.rest + limit.most - pool.most  # the limit may have been changed
     for name, lease in leases.items():
         if lease.until <= now and name != me:
-            rest += left.pop(name).amount
-    held = left.pop(me).amount if me in left else 0
+            rest += lease.amount
+            left[name] = replace(lease, amount=0)
+            if not lease.report or lease.until + REMEMBERED <= now:
+                del left[name]
+    mine = left.pop(me, Lease(0, now))
+    held = mine.amount
+    heard = bool(ask.report) and ask.report == mine.report
+    used, returned = (0, 0) if heard else (ask.used, ask.returned)
     # What was used or is given back comes out of the lease; what goes beyond it (more was used
     # than was leased, or the lease had expired) out of the pool.
-    gone = ask.used + ask.returned
-    rest += ask.returned - max(0, gone - held)
+    gone = used + returned
+    rest += returned - max(0, gone - held)
     held = max(0, held - gone)
     others = sum(lease.amount for lease in left.values())
     rest, at = _come_back(limit, rest, held + others, since=pool.at, now=now)
     granted = _grant(ask, rest)
     rest, held = rest - granted, held + granted
-    if held:
-        left[me] = Lease(held, now + TERM)
-    used = pool.used + ask.used
+    if held or ask.report:
+        left[me] = Lease(held, now + TERM, ask.report)
+    total = pool.used + used
     # A budget that was raised since it was warned of is warned of again when most of it is spent.
-    due = limit.kind == "money" and used > 0 and used >= warn_at * limit.most
-    changed = Pool(limit.most, rest, at, used, warned=due)
-    return changed, left, Grant(held, rest, others, used, at, warn=due and not pool.warned)
+    due = limit.kind == "money" and total > 0 and total >= warn_at * limit.most
+    changed = Pool(limit.most, rest, at, total, warned=due)
+    # The answer that got lost may have been the one that said so.
+    warn = due and (heard or not pool.warned)
+    return changed, left, Grant(held, rest, others, total, at, warn)
 
 
 def _come_back(

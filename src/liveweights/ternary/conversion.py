@@ -196,16 +196,20 @@ def _write(
         modules_to_not_convert=tuple(sorted(others)),
     )
     state: dict[str, Tensor] = model.state_dict()
-    tied = bool(model.config.tie_word_embeddings)
+    both = model.get_input_embeddings(), model.get_output_embeddings()
+    head = next((f"{name}.weight" for name, m in model.named_modules() if m is both[1]), None)
+    # Ternary ones are stored apart.
+    rounded = any(m is one for one in both for name, m in model.named_modules() if name in made)
+    tied = bool(model.config.tie_word_embeddings) and not rounded
     tensors: dict[str, NDArray[Any]] = {}
     for name, weight in state.items():
         owner, _, leaf = name.rpartition(".")
         if owner in made and leaf == "weight":
             packed = to_tensors(made[owner], options.packing)
             tensors.update({f"{owner}.{part}": array for part, array in packed.items()})
-        elif not (tied and name == "lm_head.weight"):
+        elif not (tied and name == head):
             tensors[name] = to_half(weight)
-    write_folder(source, target, tensors, layout, tied=tied and not options.embeddings)
+    write_folder(source, target, tensors, layout, tied=tied)
 
 
 def to_half(weight: Tensor) -> NDArray[np.float16] | NDArray[np.float32]:

@@ -55,6 +55,27 @@ def test_a_longer_one_replaces_what_it_goes_on_from() -> None:
     assert prefixes.bytes == prefix(*LONG).size
 
 
+def test_what_is_kept_is_a_copy() -> None:
+    prefixes = Prefixes(1 << 20)
+    row = prefix(*LONG)
+    prefixes.keep("a", row)
+    row.layers[0][0].zero_()
+    assert found(prefixes.find("a", LONG)[1]) == list(LONG)
+
+
+def test_nothing_is_copied_of_what_is_not_kept() -> None:
+    copied: list[Prefix] = []
+
+    class Watched(Prefix):
+        def copy(self) -> Prefix:
+            copied.append(self)
+            return self
+
+    row = prefix(*LONG)
+    Prefixes(row.size - 1).keep("a", Watched(row.ids, row.layers))
+    assert not copied
+
+
 @given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=40), max_size=20))
 def test_memory_is_bounded(many: list[list[int]]) -> None:
     prefixes = Prefixes(400)

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 END = 1
 
 
-def routed(ids: Sequence[int]) -> NDArray[np.uint8]:
-    """Two experts of eight in each of three layers for each token [tokens, 3, 2]."""
-    rows = [[[(id + layer) % 8, (id + layer + 1) % 8] for layer in range(3)] for id in ids]
+def routed(ids: Sequence[int], layers: int = 3) -> NDArray[np.uint8]:
+    """Two experts of eight in each layer for each token [tokens, layers, 2]."""
+    rows = [[[(id + layer) % 8, (id + layer + 1) % 8] for layer in range(layers)] for id in ids]
     return np.array(rows, np.uint8)
 
 
@@ -47,6 +47,10 @@ class VllmStub:
     pause: float = 0.0
     experts: bool = False
     missing: int = 0
+    layers: int = 3
+    may_load: asyncio.Event | None = None
+    """Adapters are loaded once it is set."""
+    asked_to_load: list[str] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
     loads: list[str] = field(default_factory=list)
     _runner: web.AppRunner | None = None
@@ -84,6 +88,9 @@ class VllmStub:
     async def _load(self, request: web.Request) -> web.Response:
         body = await request.json()
         name = body["lora_name"]
+        self.asked_to_load.append(name)
+        if self.may_load is not None:
+            await self.may_load.wait()
         if self.refuse:
             return web.json_response({"error": {"message": self.refuse}}, status=400)
         assert name not in self.adapters, "loaded a second time under the same name"
@@ -118,7 +125,8 @@ class VllmStub:
             if self.experts and reason:
                 start = body["sampling_params"].get("routed_experts_prompt_start", 0)
                 fed = [*body["token_ids"], *range(last + 1, id)]
-                choice["routed_experts"] = encode(routed(fed)[start : len(fed) - self.missing])
+                experts = routed(fed[start : len(fed) - self.missing], self.layers)
+                choice["routed_experts"] = encode(experts)
             await response.write(b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n")
             await asyncio.sleep(self.pause)
         await response.write(b"data: [DONE]\n\n")

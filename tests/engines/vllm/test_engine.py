@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import math
 import sys
@@ -197,9 +198,33 @@ def test_a_dense_model_is_not_asked_for_experts() -> None:
     assert "routed_experts_prompt_start" not in stub.asked[0]["sampling_params"]
 
 
+def test_the_experts_of_a_long_answer_come_in_a_line_of_megabytes(tmp_path: Path) -> None:
+    stub = VllmStub(experts=True, layers=1 << 19)
+
+    async def act(engine: VllmEngine) -> None:
+        await engine.load(mixture)
+        tokens = await answer(engine, mixture.id)
+        assert [token.stop for token in tokens] == [None, None, None, "length"]
+        assert tokens[-1].experts is not None
+        assert tokens[-1].experts.chosen.shape == (4, 1 << 19, 2)
+
+    mixture = make_mixture(tmp_path)
+    play(stub, act=act, base=mixture)
+    assert len(stub.asked) == 1
+
+
+HEADER = b"\x93NUMPY\x01\x00F\x00{'descr': '|u1', 'fortran_order': False, 'shape': (%s), }"
+
+
 @pytest.mark.parametrize(
     "routed",
-    ["nonsense", encode(np.zeros((2, 2), np.uint8)), encode(np.full((1, 2, 2), 2**15, np.uint16))],
+    [
+        *("nonsense", base64.b64encode(b"PK\x03\x04").decode()),
+        encode(np.zeros((2, 2), np.uint8)),
+        encode(np.full((1, 2, 2), 2**15, np.uint16)),
+        encode(np.zeros((9, 9, 9), np.uint8))[:200],
+        base64.b64encode((HEADER % b"1, 1, 9" + b"9" * 16).ljust(79) + b"\n").decode(),
+    ],
 )
 def test_experts_that_are_not_understood_are_an_error(routed: str) -> None:
     scored = {"token_id": 4, "logprob": -0.5}
@@ -285,6 +310,52 @@ def test_a_server_comes_back_with_what_is_wanted_by_then() -> None:
         for _ in range(4):
             assert len(await answer(engine, adapter(2).id)) == 4
         await until(lambda: adapter(2).id in one.adapters)
+
+    play(one, two, act=act)
+
+
+@pytest.mark.fault
+def test_a_server_that_comes_back_hears_of_what_changes_meanwhile() -> None:
+    one, two = VllmStub(), VllmStub()
+
+    async def act(engine: VllmEngine) -> None:
+        await engine.load(BASE)
+        await until(lambda: all(replica.ready for replica in engine.replicas))
+        await engine.load(adapter(1), BASE)
+        await two.stop()
+        await until(lambda: not engine.replicas[1].ready)
+        two.may_load = asyncio.Event()
+        two.asked_to_load.clear()
+        two.adapters["somebody else's"] = "/elsewhere"
+        await two.start()
+        await until(lambda: two.asked_to_load == [adapter(1).id])
+        await engine.load(adapter(2), BASE)
+        await engine.unload(adapter(1).id)
+        two.may_load.set()
+        await until(lambda: engine.replicas[1].ready)
+        assert two.adapters == {"somebody else's": "/elsewhere", adapter(2).id: "/adapters/2"}
+        await one.stop()  # the other is the only one that has it
+        assert len(await answer(engine, adapter(2).id)) == 4
+
+    play(one, two, act=act)
+
+
+@pytest.mark.fault
+def test_a_server_that_was_out_of_reach_forgets_what_was_unloaded_meanwhile() -> None:
+    one, two = VllmStub(), VllmStub()
+
+    async def act(engine: VllmEngine) -> None:
+        await engine.load(BASE)
+        await until(lambda: all(replica.ready for replica in engine.replicas))
+        await engine.load(adapter(1), BASE)
+        kept = dict(two.adapters)
+        await two.stop()
+        await until(lambda: not engine.replicas[1].ready)
+        await engine.unload(adapter(1).id)
+        two.adapters.update(kept)  # its process lived on
+        await two.start()
+        await until(lambda: engine.replicas[1].ready)
+        assert not two.adapters
 
     play(one, two, act=act)
 

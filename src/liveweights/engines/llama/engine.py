@@ -16,6 +16,7 @@ from liveweights.engines.context import with_context
 from liveweights.engines.drawn import Step, candidate_count
 from liveweights.engines.guide import GuideMaker
 from liveweights.engines.limits import check_request
+from liveweights.engines.lines import read_lines
 from liveweights.engines.llama.events import Candidate, decode_event, possible_ends, read_steps
 from liveweights.engines.llama.guided import GuidedDraws
 from liveweights.engines.llama.host import Host
@@ -266,7 +267,9 @@ class LlamaEngine:
             async with child.request("POST", "/completion", request) as response:
                 if response.status != 200:
                     raise _refusal(child.checkpoint_id, response.status, await response.text())
-                steps = read_steps(response.content, self._may_end, child.checkpoint_id)
+                # The last event of an answer repeats the prompt in one line.
+                lines = read_lines(response.content.iter_any())
+                steps = read_steps(lines, self._may_end, child.checkpoint_id)
                 async with aclosing(steps):
                     async for step in steps:
                         yield step

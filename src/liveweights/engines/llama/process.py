@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from liveweights.engines.lines import read_output
 from liveweights.engines.llama.host import Host
 from liveweights.engines.protocol import EngineError
 from liveweights.machine import yielding_environment
@@ -47,7 +48,6 @@ class _Connection:
             # own choosing; a request that goes out just then would look like a dead child.
             connector=aiohttp.TCPConnector(limit=0, force_close=True),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
-            read_bufsize=1 << 22,  # the last event of an answer repeats the prompt in one line
         )
 
     @asynccontextmanager
@@ -205,8 +205,7 @@ class LlamaProcess:
             await connection.retire()
 
     async def _read(self, stream: asyncio.StreamReader) -> None:
-        while line := await stream.readline():
-            text = line.decode(errors="replace").rstrip()
+        async for text in read_output(stream):
             self._lines.append(text)
             log.debug("%s: %s", self.checkpoint_id, text)
 

@@ -83,13 +83,12 @@ class Batch:
             self._cache = None
 
     def read(self, row: int) -> Layers:
-        """A copy of what a row holds."""
+        """What a row holds, for as long as it is there: no copy."""
         length = self._lengths[row]
         return [
-            (layer.keys[row : row + 1, :, :length].clone(),
-             layer.values[row : row + 1, :, :length].clone())
+            (layer.keys[row : row + 1, :, :length], layer.values[row : row + 1, :, :length])
             for layer in self._layers()
-        ]  # fmt: skip
+        ]
 
     def forward(self, ids: Sequence[Sequence[int]]) -> torch.Tensor:
         """Logits [B, T, V] after each of a row's next tokens: one, or several of a lone row.

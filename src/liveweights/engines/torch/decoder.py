@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from liveweights.catalog.routers import Choices, stack
 from liveweights.engines.decoder import Outputs
 from liveweights.engines.torch.batch import Batch, is_plain, prefill
 from liveweights.engines.torch.prefixes import Prefix, Prefixes
+
+log = logging.getLogger(__name__)
 
 
 class TorchDecoder:
@@ -106,7 +109,10 @@ class TorchDecoder:
             self._caches[row] = self._caches[-1]
             self._caches.pop()
             return
-        self._prefixes.keep(self._checkpoint_id, Prefix(tuple(ids), self._batch.read(row)))
+        try:
+            self._prefixes.keep(self._checkpoint_id, Prefix(tuple(ids), self._batch.read(row)))
+        except torch.OutOfMemoryError:
+            log.warning("%s: no memory to keep what an answer computed", self._checkpoint_id)
         self._batch.leave(row)
 
     def clear(self) -> None:

@@ -26,6 +26,10 @@ class Prefix:
         """In bytes."""
         return sum(t.element_size() * t.nelement() for pair in self.layers for t in pair)
 
+    def copy(self) -> Prefix:
+        """One whose layers are nobody else's."""
+        return Prefix(self.ids, [(keys.clone(), values.clone()) for keys, values in self.layers])
+
 
 class Prefixes:
     """The most recently used ones, of at most ``limit`` bytes together.
@@ -55,16 +59,17 @@ class Prefixes:
         return min(longest, len(ids) - 1), self._kept[best].layers
 
     def keep(self, checkpoint_id: str, prefix: Prefix) -> None:
-        """Keep ``prefix`` in place of those that it goes on from; drop the least recently used."""
+        """Keep a copy of ``prefix`` in place of those that it goes on from; drop the least
+        recently used. Nothing is copied of one that is larger than all may be together."""
         if prefix.size > self._limit:
             return
         for key in [k for k in self._kept if k[0] == checkpoint_id]:
             if _shared(key[1], prefix.ids) == len(key[1]):
                 self._drop(key)
-        self._kept[checkpoint_id, prefix.ids] = prefix
-        self.bytes += prefix.size
-        while self.bytes > self._limit:
+        while self.bytes + prefix.size > self._limit:
             self._drop(next(iter(self._kept)))
+        self._kept[checkpoint_id, prefix.ids] = prefix.copy()
+        self.bytes += prefix.size
 
     def drop(self, checkpoint_id: str) -> None:
         """Forget what a checkpoint computed."""

@@ -15,6 +15,7 @@ import msgspec
 from liveweights.engines.context import choose_context
 from liveweights.engines.drawn import Step, candidate_count
 from liveweights.engines.limits import check_request, refuse_guidance
+from liveweights.engines.lines import read_lines
 from liveweights.engines.protocol import (
     EngineError,
     Guidance,
@@ -257,7 +258,7 @@ class VllmEngine:
             async with replica.request("POST", "/inference/v1/generate", body) as response:
                 if response.status != 200:
                     raise _refused(replica, response.status, await response.text())
-                async for line in response.content:
+                async for line in read_lines(response.content.iter_any()):
                     event = read_event(line)
                     if event is None:
                         continue
@@ -267,7 +268,7 @@ class VllmEngine:
                         raise Interrupted(f"{replica.name} gave the answer up")
         except AWAY as error:
             raise Interrupted(f"{replica.name}: {error!r}") from error
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeError) as error:
             raise EngineError(f"{replica.name} is not understood: {error}") from error
         finally:
             replica.answers -= 1

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from liveweights.engines.drawn import MAX_CANDIDATES
+from liveweights.engines.lines import read_output
 from liveweights.engines.protocol import EngineError
 from liveweights.engines.settings import EngineSettings, VllmSettings
 from liveweights.machine import request_parent_death_signal
@@ -131,8 +132,7 @@ class VllmProcess:
         return {**theirs, **ours}
 
     async def _read(self, stream: asyncio.StreamReader) -> None:
-        while line := await stream.readline():
-            text = line.decode(errors="replace").rstrip()
+        async for text in read_output(stream):
             self._lines.append(text)
             log.debug("vllm: %s", text)
 

@@ -69,6 +69,8 @@ class Replica:
         self._lost = asyncio.Event()
         self._base = ""
         self.adapters: set[str] = set()
+        self._given: set[str] = set()
+        """Adapters that it was asked to load, or had when they were wanted: no others are ours."""
         self.answers = 0
         """How many it is computing for us."""
         self.ready = False
@@ -121,6 +123,7 @@ class Replica:
 
     async def load(self, adapter: Checkpoint) -> None:
         """Load ``adapter`` where it is not there yet. Raises EngineError, AWAY."""
+        self._given.add(adapter.id)
         if adapter.id in self.adapters:
             return
         body = {"lora_name": adapter.id, "lora_path": str(adapter.folder.absolute())}
@@ -143,12 +146,13 @@ class Replica:
             if response.status not in (200, 404):
                 text = await response.text()
                 log.warning("%s: %s stays loaded: %s", self.name, checkpoint_id, text)
+        self._given.discard(checkpoint_id)
 
     async def _mind(self) -> None:
         pause = LOOK
         while True:
             try:
-                await self._bring_in()
+                await self._bring_in()  # and nothing is awaited before it is in: see _catch_up
                 log.info("%s is in, with %d adapters", self.name, len(self.adapters))
                 self.failures, self.error, pause = 0, "", LOOK
                 self._announce(ready=True)
@@ -195,9 +199,26 @@ class Replica:
             log.info("context of %d tokens: %s takes no more", base.max_model_len, self.name)
         self._base = base.id
         self.adapters = {card.id for card in cards if card.parent is not None}
-        for adapter in list(self._wanted.values()):
-            if adapter.kind == "adapter":
-                await self._restore(adapter)
+        await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        """Until it holds what is wanted, and nothing that it was given and is wanted no more: that
+        changes meanwhile. Nothing is awaited between the last look and the return."""
+        refused: set[str] = set()
+        while True:
+            wanted = {id: each for id, each in self._wanted.items() if each.kind == "adapter"}
+            self._given |= wanted.keys() & self.adapters
+            if gone := (self._given & self.adapters) - wanted.keys():
+                await self.unload(gone.pop())
+                continue
+            missing = [id for id in wanted if id not in self.adapters | refused]
+            if not missing:
+                return
+            try:
+                await self.load(wanted[missing[0]])
+            except EngineError as error:  # the others are still good
+                log.error("%s", error)
+                refused.add(missing[0])
 
     async def _reach(self) -> None:
         """Connect to it, started where it is ours and ended. Raises EngineError, AWAY."""
@@ -214,12 +235,6 @@ class Replica:
         )
         if self.process is not None:
             await self._until_up(self.process)
-
-    async def _restore(self, adapter: Checkpoint) -> None:
-        try:
-            await self.load(adapter)
-        except EngineError as error:  # the others are still good
-            log.error("%s", error)
 
     async def _until_up(self, process: VllmProcess) -> None:
         async with asyncio.timeout(START_SECONDS):

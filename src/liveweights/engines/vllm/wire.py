@@ -134,8 +134,9 @@ def refusal(status: int, body: str) -> str:
 def _read_experts(routed: str) -> NDArray[np.int16]:
     """Base64 of NumPy's file format, [tokens, layers, chosen]."""
     try:
-        chosen = np.load(io.BytesIO(binascii.a2b_base64(routed)), allow_pickle=False)
-    except ValueError as error:
+        file = io.BytesIO(binascii.a2b_base64(routed))
+        chosen = np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, MemoryError) as error:  # of a header that promises more than there is
         raise EngineError(f"its routed_experts are not understood: {error}") from error
     if chosen.ndim != 3 or chosen.dtype.kind not in "iu":
         raise EngineError(f"its routed_experts are {chosen.dtype} of shape {chosen.shape}")

@@ -1,0 +1,4 @@
+-- A process whose answer got lost says the same again, and it has to be known whether it was heard.
+alter table allowance_leases add column report bigint not null default 0;
+comment on column allowance_leases.report is
+'The number, of its own choice, of what the process said last of use and what it gave back: the same number again changes nothing. 0: it said nothing. Kept for a day after until, with an amount of 0.';
