@@ -176,7 +176,7 @@ def test_an_export_goes_to_a_hub_and_comes_back(service: Service, tmp_path: Path
         files = made.commits[made.head]
         assert json.loads(files["card.json"])["id"] == service.learnt.id
         assert files["README.md"].startswith(b"---\nlicense: apache-2.0\n")
-        assert "is there already, with README.md and more" in ask(hub, *to).stderr
+        assert "is there already, with LICENSE and more" in ask(hub, *to).stderr
         come = ask(
             hub, "import-checkpoint", told["to"], "--base", "live", "--licence", "apache-2.0"
         )

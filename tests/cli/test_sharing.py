@@ -48,7 +48,8 @@ def test_an_adapter_is_stored_by_its_content_with_foreign_lineage(
         f"base_model.model.{name}.lora_B.weight": torch.ones(out, 2),
     }
     save_file(tensors, folder / "adapter_model.safetensors")
-    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "base_model_name_or_path": "org/x"}
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": [name]}
+    config |= {"base_model_name_or_path": "org/x"}
     (folder / "adapter_config.json").write_text(json.dumps(config))
 
     words = ["import-checkpoint", str(folder), "--licence", "Apache-2.0", "--home", str(tmp_path)]
@@ -69,6 +70,10 @@ def test_an_adapter_is_stored_by_its_content_with_foreign_lineage(
     ):
         again = run(*words, *more)
         assert why in again.output
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "r": "2"}))
+    refused = run(*words, "--base", "live")
+    assert (refused.exit_code, "PEFT makes no adapter" in refused.stderr) == (2, True)
+    (folder / "adapter_config.json").write_text(json.dumps(config))
     assert read_changes(database_dsn) == [("command", "import checkpoint", id)]
     (folder / "weights.pt").write_bytes(b"")
     refused = run(*words, "--base", "live")
