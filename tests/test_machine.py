@@ -181,16 +181,20 @@ def test_a_handle_kills_its_process(monkeypatch: pytest.MonkeyPatch, platform: s
         handle.close()
 
 
-def test_a_handle_kills_the_group_that_its_process_leads() -> None:
-    command = ["sh", "-c", "sleep 60 & echo $!; wait"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
+def test_what_is_halted_starts_nothing_more() -> None:
+    command = ["sh", "-c", "sleep 60 & sleep 61 & echo; wait; sleep 62"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        pid = int(process.stdout.readline())
+        process.stdout.readline()
         handle = machine.ProcessHandle(process.pid)
-        handle.kill(group=True)
+        started = handle.halt()
+        assert sorted(one.cmdline() for one in started) == [["sleep", "60"], ["sleep", "61"]]
+        for one in started:
+            one.kill()
+        handle.kill()
         assert process.wait() == -signal.SIGKILL
-        assert process.stdout.read() == b""  # the other held it open
-        assert not is_alive(pid)
+        assert process.stdout.read() == b""  # nobody else holds it open
+        assert handle.halt() == []  # it is gone
         handle.close()
 
 

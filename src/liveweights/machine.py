@@ -32,6 +32,7 @@ NICENESS = 10
 """Of what gives way: it gets a tenth of a core that another process wants whole."""
 _SET_PARENT_DEATH_SIGNAL = 1  # prctl(2)
 _ORPHAN_SECONDS = 0.5
+_HALTED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP, psutil.STATUS_ZOMBIE)
 _MOST_FILES = 10240  # OPEN_MAX of macOS
 
 
@@ -273,15 +274,35 @@ class ProcessHandle:
         if sys.platform == "linux":
             self._handle = os.pidfd_open(pid)
 
-    def kill(self, *, group: bool = False) -> None:
-        """Without effect if it has ended. ``group``: with the process group that it leads."""
-        with suppress(ProcessLookupError):
+    def kill(self) -> None:
+        """Without effect if it has ended."""
+        self._send(signal.SIGKILL)
+
+    def halt(self) -> list[psutil.Process]:
+        """Stop it, so that it starts nothing more, and return what it has started itself. Without
+        effect, and nothing, if it has ended; after about a second without its stopping, such as in
+        a system call that cannot be broken off, what there is then."""
+        if not self._send(signal.SIGSTOP):
+            return []
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(self._pid)
+            for _ in range(1000):
+                if process.status() in _HALTED:
+                    break
+                time.sleep(0.001)
+            return process.children()
+        return []
+
+    def _send(self, what: signal.Signals) -> bool:
+        """Whether it was there."""
+        try:
             if sys.platform == "linux" and self._handle is not None:
-                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+                signal.pidfd_send_signal(self._handle, what)
             else:
-                os.kill(self._pid, signal.SIGKILL)
-            if group:  # until it is reaped, no other group can have its id
-                os.killpg(self._pid, signal.SIGKILL)
+                os.kill(self._pid, what)
+        except ProcessLookupError:
+            return False
+        return True
 
     def close(self) -> None:
         if self._handle is not None:

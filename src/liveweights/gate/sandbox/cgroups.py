@@ -74,13 +74,18 @@ class Group:
         folder = self.folders.get("pids")
         return folder is not None and _count(folder / "pids.events", "max") > 0
 
+    def kill(self) -> None:
+        """Whatever is in it now."""
+        for folder in dict.fromkeys(self.folders.values()):
+            for pid in _members(folder):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
     async def remove(self) -> None:
         """End whatever is left in it, and the group. Raises OSError if it stays busy for 5 s."""
         for folder in dict.fromkeys(self.folders.values()):
             for attempt in itertools.count():
-                for pid in _members(folder):
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
+                self.kill()
                 try:
                     folder.rmdir()
                     break

@@ -70,14 +70,13 @@ class Running:
         """
         if self.process.returncode is not None:
             return
-        started: list[psutil.Process] = []
-        with suppress(psutil.NoSuchProcess):
-            started = psutil.Process(self.process.pid).children(recursive=True)
         # By handle: asking the process object would reap it behind the event loop's back.
-        self.handle.kill(group=True)
-        for process in started:
+        for started in self.handle.halt():
             with suppress(psutil.NoSuchProcess):
-                process.kill()
+                started.kill()
+        self.handle.kill()
+        if self.group:
+            self.group.kill()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +179,6 @@ class Sandbox:
                 stderr=asyncio.subprocess.PIPE,
                 pass_fds=() if descriptor is None else (descriptor,),
                 cwd="/",
-                start_new_session=True,  # a group of its own, to be killed with
                 env={},  # bubblewrap's own can be read from inside
                 **changed,
             )
