@@ -250,6 +250,11 @@ def test_what_was_used_costs_something_in_one_currency_only(database_dsn: str) -
     one = replace(window, tenant="one", alias="live")
     (row,) = run(database_dsn, lambda conn: questions.usage(conn, one))
     assert (row.cost, row.currency) == (2 * ours, "USD")
+    # A price that was in another currency until before the window.
+    add(database_dsn, PriceRow(since=EPOCH, model="late", currency="EUR", input=10**9))
+    add(database_dsn, PriceRow(since=EPOCH + timedelta(days=1), model="late", input=10**9))
+    record(database_dsn, answer("l", 5, tenant="three", alias="late"))
+    assert told(by="tenant")[-1][2] == "USD"
     # A price of the tenant's own, in another currency.
     add(database_dsn, replace(PRICE, since=EPOCH, model="live", tenant="two", currency="EUR"))
     assert told(by="tenant")[1] == ("two", None, None)

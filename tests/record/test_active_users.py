@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import psycopg
-from tests.record.rows import make_generation
+import pytest
+from tests.record.rows import make_feedback, make_generation
 
+from liveweights.exposure.duties import Figures
 from liveweights.exposure.read import read_figures
+from liveweights.record import forget as forgetting
 from liveweights.record.active_users import Noted, keep_month
+from liveweights.record.batch import Fate, prepare, store
+from liveweights.record.binary import encode
 from liveweights.record.forget import forget
 from liveweights.record.generation import Generation
 from liveweights.record.writer import Writer
-from liveweights.store.database import open_pool
+from liveweights.store.database import Connection, open_pool
 
 NOW = datetime.now(UTC)
 ALL = "select tenant, user_id, last_day from active_users order by tenant, user_id"
@@ -64,18 +70,43 @@ def test_users_are_those_of_an_independent_count(database_dsn: str) -> None:
     record(database_dsn, generations)
     assert read(database_dsn) == meant(generations)
 
-    async def count() -> int:
+    async def count(until: datetime) -> Figures:
         async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
-            return (await read_figures(conn, datetime.now(UTC))).users_month
+            return await read_figures(conn, until)
 
     first = NOW.date() - timedelta(days=30)
     month = [day for day in meant(generations).values() if day >= first]
     assert 0 < len(month) < len(meant(generations))
-    assert asyncio.run(count()) == len(month)
+    assert asyncio.run(count(datetime.now(UTC))).users_month == len(month)
+    # Yesterday's month is counted from the answers: not who asked today.
+    today = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
+    former = {
+        (one.tenant, one.user)
+        for one in generations
+        if one.user and not one.checkpoint.endswith("@import")
+        if today - timedelta(days=30) <= one.created_at < today
+    }
+    assert asyncio.run(count(today)).users_month == len(former)
+
+
+def test_days_that_were_away_when_counting_began_are_not_counted(database_dsn: str) -> None:
+    with psycopg.connect(database_dsn) as conn:
+        for days, uncounted in ((1, False), (2, True), (3, True), (40, True)):
+            conn.execute(
+                "insert into archives (day, generations, feedback, files, uncounted)"
+                " values (%s, 1, 0, '{}', %s)",
+                (NOW.date() - timedelta(days=days), uncounted),
+            )
+
+    async def count() -> int:
+        async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
+            return (await read_figures(conn, datetime.now(UTC))).users_days
+
+    assert asyncio.run(count()) == 28
 
 
 def test_nobody_is_noted_twice_for_a_day() -> None:
-    noted, today = Noted(kept=4), NOW.date()
+    noted, today = Noted(kept=4), NOW
     users = {("acme", f"user-{n}"): today - timedelta(days=n % 2) for n in range(3)}
     assert noted.list_new(users) == users
     noted.add(users)
@@ -104,6 +135,51 @@ def test_who_is_not_back_for_a_month_is_not_kept(database_dsn: str) -> None:
     asyncio.run(asyncio.wait_for(go(), 60))
     kept = {who: day for who, day in meant(generations).items() if day >= first}
     assert read(database_dsn) == kept
+
+
+def test_who_is_forgotten_while_asking_is_in_nobodys_way(
+    database_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both take the user, then answers and rollups: in another order one of them is broken off."""
+    yesterday, soon = NOW - timedelta(days=1), datetime.now(UTC) + timedelta(minutes=1)
+    before = [
+        make_generation(user, created_at=yesterday, tenant="acme", user=user)
+        for user in ("ada", "bob")
+    ]
+    record(database_dsn, before)
+    removed, go_on = asyncio.Event(), asyncio.Event()
+    remove = forgetting._remove
+
+    async def pause(conn: Connection, ids: Sequence[str]) -> int:
+        count = await remove(conn, ids)
+        removed.set()
+        await go_on.wait()
+        return count
+
+    monkeypatch.setattr(forgetting, "_remove", pause)
+
+    async def drop() -> int:
+        async with await psycopg.AsyncConnection.connect(database_dsn, autocommit=True) as conn:
+            return (await forget(conn, "acme", "ada")).generations
+
+    async def ask() -> list[Fate]:
+        await removed.wait()
+        row = encode(make_generation("late", created_at=soon, tenant="acme", user="ada"))
+        said = make_feedback("f1", "bob", tenant="acme", received_at=soon)
+        async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
+            await prepare(conn)
+            await conn.commit()
+            asyncio.get_running_loop().call_later(1, go_on.set)
+            async with conn.transaction():
+                return await store(conn, [row], [said], survived=[None])
+
+    async def both() -> tuple[int, list[Fate]]:
+        async with asyncio.TaskGroup() as group:
+            gone, fates = group.create_task(drop()), group.create_task(ask())
+        return gone.result(), fates.result()
+
+    assert asyncio.run(both()) == (1, [Fate.NEW])
+    assert read(database_dsn)["acme", "ada"] == soon.date()
 
 
 def test_who_is_forgotten_is_nobody_until_coming_back(database_dsn: str) -> None:

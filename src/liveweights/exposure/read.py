@@ -119,16 +119,17 @@ async def read_standing(conn: Connection) -> dict[str, str]:
 
 async def read_figures(conn: Connection, until: datetime) -> Figures:
     """Users and revenue before ``until``. Users of a month that is over are counted on days whose
-    rows are in Postgres; of the current one, from the beginning of its first day on."""
+    rows are in Postgres; of the current one, on days since they are counted as they come."""
     month = until - MONTH
     span = {"month": month, "year": until - YEAR, "until": until}
-    is_over = until.date() < datetime.now(UTC).date()
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    is_over = until <= today
     users = await (await conn.execute(FORMER_USERS if is_over else USERS, span)).fetchone()
     assert users is not None
     away = [
         one
-        for one in (await read_archives(conn) if is_over else ())
-        if one.is_away and month.date() <= one.day < until.date()
+        for one in await read_archives(conn)
+        if (one.is_away if is_over else one.uncounted) and month.date() <= one.day < until.date()
     ]
     revenue = await (await conn.execute(REVENUE_OF_ALL, span)).fetchall()
     return Figures(

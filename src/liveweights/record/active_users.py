@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import msgspec
@@ -21,44 +21,49 @@ DAYS = 30
 EVERY = 3600.0
 KEPT = 50_000
 
-# In one order for everybody; who was noted that day already costs a look.
+# In one order for everybody; who was noted that day already costs a look. Who was forgotten since
+# asking is as ``forget.hash_of`` says.
 NOTE = """
 insert into last_seen (tenant, user_id, last_day)
-select tenant, user_id, last_day
-from json_to_recordset(%(seen)s::json) seen (tenant text, user_id text, last_day date)
+select tenant, user_id, (at at time zone 'UTC')::date
+from json_to_recordset(%(seen)s::json) seen (tenant text, user_id text, at timestamptz)
 where not exists (
     select from last_seen known
     where (known.tenant, known.user_id) = (seen.tenant, seen.user_id)
-        and known.last_day >= seen.last_day
+        and known.last_day >= (seen.at at time zone 'UTC')::date
+) and not exists (
+    select from forgotten f
+    where f.at >= seen.at and f.user_hash = sha256(
+        convert_to(seen.tenant, 'UTF8') || '\\x00'::bytea || convert_to(seen.user_id, 'UTF8'))
 )
 order by tenant, user_id
 on conflict (tenant, user_id) do update set last_day = excluded.last_day
     where last_seen.last_day < excluded.last_day
 """
-# Who came back after having been forgotten is here.
-REMOVE = """
-delete from last_seen s
-using unnest(%(tenants)s::text[], %(users)s::text[]) as gone (tenant, user_id)
-where (s.tenant, s.user_id) = (gone.tenant, gone.user_id) and not exists (
-    select from generations g where (g.tenant, g.user_id) = (gone.tenant, gone.user_id)
+REMOVE = "delete from last_seen where tenant = %s and user_id = %s"
+# Whom a writer notes meanwhile is back.
+DROP = """
+delete from last_seen where (tenant, user_id) in (
+    select tenant, user_id from last_seen where last_day < %s
+    order by tenant, user_id for update skip locked
 )
 """
-DROP = "delete from last_seen where last_day < %s"
 
 
-Users = Mapping[tuple[str, str], date]
-"""The last day (UTC) of each, by tenant and user."""
+Users = Mapping[tuple[str, str], datetime]
+"""When each asked last, by tenant and user."""
 
 
-def users_of(rows: Sequence[Row]) -> dict[tuple[str, str], date]:
+def users_of(rows: Sequence[Row]) -> Users:
     """Who asked. Users of imported answers were others'."""
-    seen: dict[tuple[str, str], date] = {}
+    last: dict[tuple[str, str], Row] = {}
     for row in rows:
         _, _, checkpoint, tenant, _ = row.group
         if row.user is not None and not checkpoint.endswith("@import"):
-            day = created_at(row).date()
-            seen[tenant, row.user] = max(seen.get((tenant, row.user), day), day)
-    return seen
+            known = last.setdefault((tenant, row.user), row)
+            if known.created < row.created:
+                last[tenant, row.user] = row
+    return {who: created_at(row) for who, row in last.items()}
 
 
 class Noted:
@@ -72,11 +77,11 @@ class Noted:
 
     def list_new(self, users: Users) -> Users:
         """Those who may not be noted for their day."""
-        return {who: day for who, day in users.items() if self._last(who) < day}
+        return {who: at for who, at in users.items() if self._last(who) < at.date()}
 
     def add(self, users: Users) -> None:
         """They are noted, and that is committed."""
-        self._days |= {who: max(day, self._last(who)) for who, day in users.items()}
+        self._days |= {who: max(at.date(), self._last(who)) for who, at in users.items()}
         if len(self._days) >= self._kept:
             self._older, self._days = self._days, {}
 
@@ -85,19 +90,18 @@ class Noted:
 
 
 async def note(conn: Connection, users: Users) -> None:
-    """In the transaction that stores their answers."""
+    """In the transaction that stores their answers, before it takes the rollups. Who was forgotten
+    since is nobody."""
     if users:
         told = [
-            {"tenant": tenant, "user_id": user, "last_day": day}
-            for (tenant, user), day in users.items()
+            {"tenant": tenant, "user_id": user, "at": at} for (tenant, user), at in users.items()
         ]
         await conn.execute(NOTE, {"seen": msgspec.json.encode(told).decode()})
 
 
-async def remove(conn: Connection, owners: Collection[tuple[str, str]]) -> None:
-    """Those (tenant, user) of whom no answer is left in Postgres."""
-    which = {"tenants": [tenant for tenant, _ in owners], "users": [user for _, user in owners]}
-    await conn.execute(REMOVE, which)
+async def remove(conn: Connection, tenant: str, user: str) -> None:
+    """One who is forgotten; in the order of writers, before their answers and the rollups."""
+    await conn.execute(REMOVE, (tenant, user))
 
 
 async def keep_month(pool: Pool, *, every: float = EVERY) -> None:

@@ -25,7 +25,7 @@ class ArchiveError(RuntimeError):
 class Archived:
     """A day and how many rows its files hold, or it had where they were dropped. ``files`` are
     SHA-256 by file name, none if dropped. ``borrowed``: it is back only until a user is out of its
-    files."""
+    files. ``uncounted``: who asked on it only is not among the active users."""
 
     day: date
     generations: int
@@ -34,6 +34,7 @@ class Archived:
     archived_at: datetime
     restored_at: datetime | None
     borrowed: bool = False
+    uncounted: bool = False
 
     @property
     def is_away(self) -> bool:
@@ -44,7 +45,7 @@ class Archived:
 async def read_archives(conn: Connection) -> list[Archived]:
     """Every day that was ever archived, oldest first."""
     cursor = await conn.execute(
-        "select day, generations, feedback, files, archived_at, restored_at, borrowed"
+        "select day, generations, feedback, files, archived_at, restored_at, borrowed, uncounted"
         " from archives order by day"
     )
     return [Archived(*row) for row in await cursor.fetchall()]

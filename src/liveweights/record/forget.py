@@ -189,6 +189,7 @@ async def forget(
         if columnstore:
             await lift_limit(conn)
             await hold_alone(conn)
+        await active_users.remove(conn, tenant, user)
         who: dict[str, Any] = {"tenant": tenant, "user": user}
         who["chats"] = await read_chats(conn, tenant, user)
         cursor = await conn.execute(FIND if columnstore else LOCK, who)
@@ -196,7 +197,6 @@ async def forget(
         cursor = await conn.execute(CYCLES, {**who, "ids": ids})
         cycles = [cycle for (cycle,) in await cursor.fetchall()]
         feedback = await _remove(conn, ids)
-        await active_users.remove(conn, [(tenant, user)])
         await conn.execute(DELETE_QUARANTINED, {**who, "ids": ids})
         await conn.execute(DELETE_RESPONSES, who)
         await conn.execute(DELETE_CONVERSATIONS, who)
@@ -226,19 +226,16 @@ async def remove_late(conn: Connection, rows: Sequence[Row]) -> None:
     )
     forgotten = {bytes(digest): at for digest, at in await cursor.fetchall()}
     late: list[str] = []
-    owners: set[tuple[str, str]] = set()
     for row in rows:
         owner = owner_of(row)
         at = None if owner is None else forgotten.get(hash_of(*owner))
-        if owner is not None and at is not None and created_at(row) <= at:
+        if at is not None and created_at(row) <= at:
             late.append(row.id)
-            owners.add(owner)
     if late:
         # What this transaction has staged before is counted already.
         await conn.execute("delete from staged_rollups")
         await conn.execute("delete from staged_histograms")
         await _remove(conn, late)
-        await active_users.remove(conn, owners)
 
 
 async def _announce(conn: Connection, digest: bytes) -> int:

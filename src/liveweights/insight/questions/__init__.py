@@ -74,8 +74,8 @@ class Tools(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens and their cost, in units of ``currency``. A cost of None: what was used was priced in
-    several. A currency of None: in several, or in none."""
+    """Tokens and their cost, in units of ``currency``. A cost of None: prices of what was used
+    are in several. A currency of None: in several, or in none."""
 
     key: str
     generations: int

@@ -1,7 +1,7 @@
 -- Who uses how many tokens, and what do they cost?
 --
--- `cost` is the sum of what answers were charged; it is not told where prices of what was used were
--- ever in several currencies: `revenue` tells each.
+-- `cost` is the sum of what answers were charged; it is not told where prices that could apply then
+-- are in several currencies: `revenue` tells each.
 -- Imported answers were given elsewhere: they count for checkpoints of their own alone.
 with used as (
     select case %(by)s::text when 'checkpoint' then r.checkpoint when 'tenant' then r.tenant
@@ -36,6 +36,12 @@ from used, lateral (
             )
         )
         and p.since < %(until)s
+        and not exists (
+            select from asked_prices later
+            where (later.model, later.tenant, later.plan)
+                is not distinct from (p.model, p.tenant, p.plan)
+                and later.since > p.since and later.since <= %(since)s
+        )
         and (p.tenant is null or %(by)s::text <> 'tenant' or p.tenant = used.key)
         and (p.tenant is null or %(tenant)s::text is null or p.tenant = %(tenant)s)
 ) asked

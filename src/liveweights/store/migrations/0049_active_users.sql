@@ -23,3 +23,9 @@ create view active_users as
 select tenant, user_id, last_day from last_seen;
 comment on view active_users is
 'Users who asked in the last 30 days, by tenant, with the last day (UTC) on which they did.';
+
+-- Days that are in files already: who asked on one of them only is not known.
+alter table archives add column uncounted boolean not null default false;
+comment on column archives.uncounted is
+'Whether its users are not among the active ones: it was away when those began to be counted.';
+update archives set uncounted = restored_at is null;
