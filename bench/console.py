@@ -57,9 +57,13 @@ def main() -> None:
         viewers=(50, "people who watch"),
         seconds=(60, "that they watch"),
         folder=("", "where the database is kept meanwhile; empty: the system's temporary folder"),
+        filled=("", "database of a run that is stopped for now, to be measured alone"),
     )
     if options.quick:
         options.rows, options.times, options.seconds = min(options.rows, 20_000), 5, 6
+    if options.filled:
+        asyncio.run(_measure(options.filled, options))
+        return
     folder = Path(tempfile.mkdtemp(prefix="liveweights-bench-", dir=options.folder or None))
     folder.chmod(0o711)
     settings = {"shared_buffers": "1GB", "work_mem": "64MB", "maintenance_work_mem": "512MB"}
@@ -67,17 +71,23 @@ def main() -> None:
     try:
         server.start()
         migrate(server.dsn)
-        asyncio.run(_run(server.dsn, options))
+        asyncio.run(_fill(server.dsn, options.rows))
+        asyncio.run(_measure(server.dsn, options))
     finally:
         server.destroy()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _run(dsn: str, options: Any) -> None:
+async def _fill(dsn: str, rows: int) -> None:
     end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    fill(dsn, options.rows, DAYS, end)
+    fill(dsn, rows, DAYS, end)
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
-        last = await _tell_history(conn)
+        await _tell_history(conn)
+
+
+async def _measure(dsn: str, options: Any) -> None:
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
+        last = (await aliases.read(conn, "code")).live
         addresses = await _list_addresses(conn, last)
     figures: dict[str, Any] = {"rows": options.rows, "bounds": BOUNDS}
     async with _console(dsn) as (process, client):
@@ -111,8 +121,8 @@ def _list_beyond(figures: dict[str, Any]) -> list[str]:
     return pages + watching
 
 
-async def _tell_history(conn: Connection) -> str:
-    """A cycle and a release for each checkpoint, in the order of their first answers; the last."""
+async def _tell_history(conn: Connection) -> None:
+    """A cycle and a release for each checkpoint, in the order of their first answers."""
     cursor = await conn.execute(
         "select checkpoint from counted where whole and width = 1440"
         " group by checkpoint order by min(bucket), checkpoint"
@@ -129,7 +139,6 @@ async def _tell_history(conn: Connection) -> str:
         await moves.promote(conn, "code", name, cycle=cycle.id, reason="better")
         await ledger.advance(conn, cycle, "ended", outcome="promoted", reason="better")
         before = name
-    return before
 
 
 async def _list_addresses(conn: Connection, last: str) -> dict[str, str]:
