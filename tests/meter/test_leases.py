@@ -155,6 +155,16 @@ def test_most_of_a_budget_is_told_once() -> None:
     assert told == [False, True, False, False]
 
 
+def test_what_was_told_is_told_again_only_if_that_answer_got_lost() -> None:
+    pool, leases = new_pool(limit(100), 0.0), dict[str, Lease]()
+    told = []
+    for used, report in ((79, 1), (2, 2), (2, 2), (1, 3), (1, 3)):
+        ask = Ask(limit(100), used=used, report=report)
+        pool, leases, grant = exchange(pool, leases, ask, me="a", now=0.0, warn_at=0.8)
+        told.append(grant.warn)
+    assert told == [False, True, True, False, False]
+
+
 def test_a_budget_that_was_raised_is_told_of_again() -> None:
     pool, leases = new_pool(limit(100), 0.0), dict[str, Lease]()
     told = []

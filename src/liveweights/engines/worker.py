@@ -296,9 +296,13 @@ class Worker:
                 raise EngineError(self._refusal)
             self._new.put(answer)
 
-    def call(self, work: Callable[[], None]) -> None:
-        """Do ``work``, which must not raise, in the worker's thread, between two steps."""
-        self._new.put(work)
+    def call(self, work: Callable[[], None]) -> bool:
+        """Do ``work``, which must not raise, in the worker's thread, between two steps; False where
+        that has ended, or is about to."""
+        with self._lock:
+            if not self._refusal:
+                self._new.put(work)
+            return not self._refusal
 
     def active(self, checkpoint_id: str) -> int:
         """How many answers of this checkpoint are computed now."""
@@ -334,11 +338,14 @@ class Worker:
         self._open = [a for group in self._groups.values() for a in group.answers]
 
     def _end(self) -> None:
-        """Nobody is left waiting for a token that does not come."""
+        """Nobody is left waiting for what does not come."""
         left = [answer for group in self._groups.values() for answer in group.answers]
         while not self._new.empty():
-            if isinstance(item := self._new.get(), Answer):
+            item = self._new.get()
+            if isinstance(item, Answer):
                 left.append(item)
+            elif item is not None:
+                item()
         for answer in left:
             answer.fail(EngineError(self._refusal))
         self._open = []

@@ -54,7 +54,7 @@ on conflict do nothing
 # The time is there without any lease, too.
 _LEASES = """
 select extract(epoch from clock_timestamp())::float8, l.owner, l.name, l.begins, l.instance,
-    l.amount, extract(epoch from l.until)::float8, l.report
+    l.amount, extract(epoch from l.until)::float8, l.report, l.warned
 from json_to_recordset(%s::json) as p (owner text, name text, begins timestamptz)
 left join allowance_leases l using (owner, name, begins)
 """
@@ -67,13 +67,14 @@ with kept as (
         used bigint, warned boolean)
     where (a.owner, a.name, a.begins) = (c.owner, c.name, c.begins)
 )
-insert into allowance_leases (owner, name, begins, instance, amount, until, report)
-select owner, name, begins, instance, amount, to_timestamp(until), report
+insert into allowance_leases (owner, name, begins, instance, amount, until, report, warned)
+select owner, name, begins, instance, amount, to_timestamp(until), report, warned
 from json_to_recordset(%(leases)s::json) as lent (
     owner text, name text, begins timestamptz, instance text, amount bigint, until float8,
-    report bigint)
+    report bigint, warned boolean)
 on conflict (owner, name, begins, instance)
-do update set amount = excluded.amount, until = excluded.until, report = excluded.report
+do update set amount = excluded.amount, until = excluded.until, report = excluded.report,
+    warned = excluded.warned
 """
 _END = """
 delete from allowance_leases l
@@ -208,8 +209,8 @@ async def _look(
     }
     leases: dict[Place, dict[str, Lease]] = {}
     rows = await lent.fetchall()
-    for _, owner, name, begins, instance, amount, until, report in rows:
+    for _, owner, name, begins, instance, amount, until, report, warned in rows:
         if instance is not None:
-            lease = Lease(amount, until, report)
+            lease = Lease(amount, until, report, warned)
             leases.setdefault((owner, name, begins), {})[instance] = lease
     return pools, leases, rows[0][0]

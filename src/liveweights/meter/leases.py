@@ -63,11 +63,13 @@ class Pool:
 @dataclass(frozen=True, slots=True)
 class Lease:
     """Of one process: ``amount`` as far as it has said what it used, until a time. ``report`` is
-    the number of what it said last, 0 of what has none; it is kept when nothing is left."""
+    the number of what it said last, 0 of what has none; it is kept when nothing is left.
+    ``warned``: the answer to that was the one that warned."""
 
     amount: int
     until: float
     report: int = 0
+    warned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +158,14 @@ def exchange(
     rest, at = _come_back(limit, rest, held + others, since=pool.at, now=now)
     granted = _grant(ask, rest)
     rest, held = rest - granted, held + granted
-    if held or ask.report:
-        left[me] = Lease(held, now + TERM, ask.report)
     total = pool.used + used
     # A budget that was raised since it was warned of is warned of again when most of it is spent.
     due = limit.kind == "money" and total > 0 and total >= warn_at * limit.most
     changed = Pool(limit.most, rest, at, total, warned=due)
     # The answer that got lost may have been the one that said so.
-    warn = due and (heard or not pool.warned)
+    warn = due and (not pool.warned or (heard and mine.warned))
+    if held or ask.report:
+        left[me] = Lease(held, now + TERM, ask.report, warned=bool(ask.report) and warn)
     return changed, left, Grant(held, rest, others, total, at, warn)
 
 

@@ -224,6 +224,13 @@ def test_what_comes_after_a_trigger_and_is_no_call_is_text_with_its_space() -> N
     assert said(llama3.Llama3(TRIGGER), "\n", TRIGGER, "print(1)") == ["\nprint(1)"]
 
 
+def test_what_is_no_call_of_mistrals_takes_no_longer_for_it() -> None:
+    """With every way to split the white space tried, it would take hours."""
+    for gap in ("\n" * 20_000, "x" * 20_000, "[CALL_ID]" + "\n" * 20_000):
+        text = f"[TOOL_CALLS]get_weather[CALL_ID]{gap}Z"
+        assert said(mistral.Mistral({}), text) == [text]
+
+
 def marked(*, special: bool) -> Any:
     """A tokenizer whose marks of calls are tokens of their own: Qwen's are not ``special``, those
     of others are."""

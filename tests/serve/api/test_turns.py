@@ -63,7 +63,7 @@ def template_of(name: str) -> str:
     return f"{first}{{% for m in messages %}}{shown}{{% endfor %}}{end}"
 
 
-def render(name: str, turns: list[Any], told: str = "") -> str:
+def render(name: str, turns: list[Any], *told: str) -> str:
     async def run() -> str:
         template = ChatTemplate(make_tokenizer(template=template_of(name)))
         try:
@@ -116,6 +116,23 @@ def test_what_is_refused_however_it_is_said_is_refused_as_it_is() -> None:
             render("gemma_3", turns)
     # Nobody says so: what is left out of all of them is left out.
     assert render("any", [QUESTION], "nowhere") == render("any", [QUESTION])
+
+
+@pytest.mark.parametrize("name", ["any", "gemma_2", "drops_system"])
+def test_a_system_message_is_told_however_the_template_takes_it(name: str) -> None:
+    long = {"role": "system", "content": '  Answer in French.\n\nBe "brief".\n'}
+    api = make_api(chat_template=template_of(name), context_length=4096)
+    body = {"model": "tiny", "messages": [long, QUESTION]}
+    assert api.call("POST", "/v1/chat/completions", body).status == 200
+    prompt = api.engine.tokenizer.decode(api.engine.calls[0][1])
+    assert prompt.count("Answer in French.") == 1
+
+
+def test_half_a_letter_in_what_a_tool_was_called_with_is_no_half() -> None:
+    call = {"name": "a", "arguments": '{"q": "caf\\ud83d"}'}
+    calls = [{"id": "1", "type": "function", "function": call}]
+    turns = turns_of("any", QUESTION, {"role": "assistant", "content": "", "tool_calls": calls})
+    assert turns[-1]["tool_calls"][0]["function"]["arguments"] == {"q": "caf\ufffd"}
 
 
 @pytest.mark.parametrize("name", ["gemma_2", "drops_system"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,9 +87,11 @@ class OpenVinoEngine(InProcessEngine[OpenVinoDecoder]):
                 result = decoder.score(prompt_ids, output_ids)
             except Exception as error:
                 result = EngineError(f"{checkpoint_id}: {error!r}")
-            loop.call_soon_threadsafe(done, result)
+            with suppress(RuntimeError):  # the loop has closed meanwhile: nobody waits
+                loop.call_soon_threadsafe(done, result)
 
-        self._worker.call(work)
+        if not self._worker.call(work):
+            raise EngineError(f"{checkpoint_id}: the engine has ended")
         return await scores
 
     def _open(self, checkpoint: Checkpoint, base: Checkpoint | None) -> OpenVinoDecoder:

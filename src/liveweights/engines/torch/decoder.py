@@ -111,7 +111,9 @@ class TorchDecoder:
             return
         try:
             self._prefixes.keep(self._checkpoint_id, Prefix(tuple(ids), self._batch.read(row)))
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:  # on a CPU there is no other kind
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate" not in str(error):
+                raise
             log.warning("%s: no memory to keep what an answer computed", self._checkpoint_id)
         self._batch.leave(row)
 

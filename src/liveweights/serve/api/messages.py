@@ -16,6 +16,7 @@ from liveweights.catalog.template import TemplateRefusal
 from liveweights.catalog.template_host import CONTINUE
 from liveweights.engines.text import heal
 from liveweights.http.errors import bad_request, need, unsupported
+from liveweights.http.surrogates import without_halves
 from liveweights.serve.api.control import Hidden
 from liveweights.serve.api.encoder import Encoder
 from liveweights.serve.api.syntax.arguments import write_value
@@ -122,7 +123,8 @@ def _called(call: CalledTool, where: str) -> dict[str, Any]:
     else:
         given = need(call.function, f"{where}.function")
         try:
-            arguments = json.loads(given.arguments)
+            # Half of a surrogate pair would be no text any more.
+            arguments = json.loads(without_halves(given.arguments.encode()))
         except (ValueError, RecursionError):
             arguments = given.arguments  # the model's own slip; it shall see it
         function = {"name": given.name, "arguments": arguments}
@@ -245,7 +247,9 @@ async def chat_prompt(
         turns, told = _turns(messages, tools, text, hidden)
     else:
         turns, told = await encoder.run(tenant, _turns, messages, tools, text, hidden)
-    written = INSTRUCTED if tools and told is None else ""
+    written = [turn["content"] for turn in turns if turn["role"] in ("system", "developer")]
+    if tools and told is None:
+        written.append(INSTRUCTED)
     if continued:
         if not messages or messages[-1].role != "assistant":
             message = "Only a last message of the assistant can be continued."

@@ -13,6 +13,8 @@ from liveweights.catalog.template import TemplateRefusal, TurnsRefused
 
 Turn = dict[str, Any]
 _PLAIN = {"role", "content"}
+BEGINNING = 80
+"""Characters of its first line by which a text is found: templates may write the rest otherwise."""
 
 
 class Renderer(Protocol):
@@ -34,19 +36,21 @@ async def render_turns(
     turns: list[Turn],
     tools: list[dict[str, Any]] | None,
     variables: Mapping[str, Any],
-    told: str = "",
+    told: Sequence[str] = (),
 ) -> str:
     """The prompt of ``turns`` as they are, else of the first of ``others`` that the template takes.
-    It has ``told`` in it, of what the turns say, unless the template leaves that out of all.
+    It has the beginning of each of ``told`` in it, texts of the turns, unless the template leaves
+    that out of all of them.
 
     Raises TemplateRefusal, with what is said of the turns as they are.
     """
+    wanted = [text.strip().partition("\n")[0].rstrip()[:BEGINNING] for text in told]
     prompt, refusal = "", None
     try:
         prompt = await template.render(turns, tools, variables)
     except TemplateRefusal as error:
         refusal = error
-    if refusal is None and told in prompt:
+    if refusal is None and all(text in prompt for text in wanted):
         return prompt
     for other in others(turns):
         try:
@@ -55,7 +59,7 @@ async def render_turns(
             continue
         except TemplateRefusal:
             break  # it takes its time over each
-        if told in changed:
+        if all(text in changed for text in wanted):
             return changed
     if refusal is not None:
         raise refusal

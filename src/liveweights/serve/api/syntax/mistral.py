@@ -28,8 +28,10 @@ from liveweights.serve.api.syntax.whole import WholeReader
 TRIGGER = "[TOOL_CALLS]"
 MARKS = ("[CALL_ID]", "[ARGS]")
 TEXT = rf"/\s*([^\[\s](.|\n)*)?/ & {NO_BARE_CALL}"  # begins as no call does
+# Possessive: what does not match takes no longer than what does.
 _NAMED = re.compile(
-    r"(?:\s|\[TOOL_CALLS\])*([\w.:/@-]+)\s*(?:\[CALL_ID\]\s*[\w-]*\s*)?(?:\[ARGS\])?\s*(?=\{)"
+    r"(?:\s|\[TOOL_CALLS\])*+([\w.:/@-]++)\s*+"
+    r"(?:\[CALL_ID\]\s*+[\w-]*+\s*+)?+(?:\[ARGS\])?+\s*+(?=\{)"
 )
 
 
