@@ -29,7 +29,7 @@ from _answers import fill, server_cpu
 from _report import Cell, arguments, finish, table
 from liveweights.console.live import EVERY
 from liveweights.cycle import ledger
-from liveweights.cycle.pauses import pause, resume
+from liveweights.cycle.pauses import pause, read_pause, resume
 from liveweights.release import aliases, moves
 from liveweights.replay.service import free_port
 from liveweights.store.database import Connection
@@ -301,9 +301,10 @@ async def _change(dsn: str) -> None:
     """Learning is paused and resumed, once in the time of a look each."""
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
         while True:
-            await pause(conn, "code", "measuring", actor="bench")
-            await asyncio.sleep(EVERY)
-            await resume(conn, "code")
+            if await read_pause(conn, "code") is None:
+                await pause(conn, "code", "measuring", actor="bench")
+            else:
+                await resume(conn, "code")
             await asyncio.sleep(EVERY)
 
 
