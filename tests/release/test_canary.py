@@ -106,6 +106,26 @@ def test_sessions_that_are_alike_do_not_raise_false_alarms() -> None:
     assert alarms / runs <= 0.05
 
 
+@pytest.mark.parametrize(("change", "action"), [(0.0, "PROMOTE"), (-0.5, "ROLLBACK")])
+def test_sessions_that_last_are_weighed_at_the_limit_in_both_arms(
+    change: float, action: str
+) -> None:
+    """Users who differ and go on all day: a step moves nearly all of them, and none is compared."""
+    rng = np.random.default_rng(8)
+    settings = msgspec.structs.replace(BY_SESSION, max_seconds=1000)
+    rewards: list[Reward] = []
+    for user in range(40):
+        usual, moves = rng.uniform(0, 0.7), 300 if user % 2 else math.inf
+        for at in range(user % 20, 1000, 20):
+            arm: Arm = "canary" if at >= moves else "live"
+            chance = usual + (change if arm == "canary" else 0.0)
+            rewards.append(Reward(arm, f"u{user}", 0.75 if rng.random() < chance else -0.25, at))
+    decision = decide(rewards, 1000, settings)
+    assert decision.numbers.comparisons == 0
+    assert decision.numbers.difference == pytest.approx(max(change, -0.35), abs=0.1)
+    assert decision.action == action
+
+
 def test_the_confidence_sequence_holds_the_truth_at_every_look() -> None:
     rng = np.random.default_rng(4)
     runs, missed = 60, 0

@@ -37,7 +37,9 @@ class Unit:
 class CanaryNumbers(msgspec.Struct, frozen=True, kw_only=True):
     """What a promotion is decided from. ``worse`` and ``not_worse`` are the largest e-values so
     far against "the canary is as good" and against "it is worse by the margin"; ``needed`` is
-    1 / alpha. ``low`` and ``high`` are a confidence sequence for the mean difference."""
+    1 / alpha. ``low`` and ``high`` are a confidence sequence for the mean difference. The means and
+    their ``difference`` are of all sessions as far as they were in each arm: those that a step
+    moved foretell what comes, which spoils a proof, and no estimate."""
 
     canary_rewards: int
     live_rewards: int
@@ -162,6 +164,18 @@ def count_units(rewards: Sequence[Reward], now: float, settings: CanarySettings)
     return [unit for _, unit in closed]
 
 
+def mean_of(rewards: Sequence[Reward], arm: Arm, settings: CanarySettings) -> float | None:
+    """Mean over the sessions of an arm of what they said in it; without sessions, or where each
+    reward is a unit, over its rewards. None: there are none."""
+    sessions: dict[object, list[float]] = {}
+    for place, reward in enumerate(rewards):
+        if reward.arm == arm:
+            alone = settings.unit == "reward" or reward.session is None
+            sessions.setdefault(place if alone else reward.session, []).append(reward.value)
+    means = [sum(values) / len(values) for values in sessions.values()]
+    return sum(means) / len(means) if means else None
+
+
 def compare(units: Sequence[Unit]) -> FloatArray:
     """Differences canary minus live, each of means of units since the last one (shape K)."""
     waiting: dict[Arm, list[float]] = {"canary": [], "live": []}
@@ -191,17 +205,15 @@ def _numbers(
     seconds: float,
     settings: CanarySettings,
 ) -> CanaryNumbers:
-    arms: dict[Arm, list[float]] = {"canary": [], "live": []}
-    for unit in units:
-        arms[unit.arm].append(unit.value)
-    canary, live = (sum(arm) / len(arm) if arm else None for arm in arms.values())
+    canary, live = mean_of(rewards, "canary", settings), mean_of(rewards, "live", settings)
+    compared = sum(unit.arm == "canary" for unit in units)
     low, high = interval(differences_K, settings.alpha, settings.highest - settings.lowest)
     counted = sum(reward.arm == "canary" for reward in rewards)
     return CanaryNumbers(
         canary_rewards=counted,
         live_rewards=len(rewards) - counted,
-        canary_units=len(arms["canary"]),
-        live_units=len(arms["live"]),
+        canary_units=compared,
+        live_units=len(units) - compared,
         comparisons=len(differences_K),
         canary_mean=canary,
         live_mean=live,

@@ -74,8 +74,8 @@ def decide(rollout: Rollout, look: Look, settings: CanarySettings) -> Move:
             return Move(
                 "rollback",
                 f"limit reached with {numbers.canary_rewards} rewards of the canary and"
-                f" {numbers.comparisons} comparisons; at least {settings.min_rewards} rewards and"
-                " one comparison are needed",
+                f" {numbers.live_rewards} of live; at least {settings.min_rewards} of the canary"
+                " and one of live are needed",
             )
         if settings.at_limit == "abort":
             return Move("rollback", "limit reached without proof that the canary is not worse")
