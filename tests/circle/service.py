@@ -63,6 +63,7 @@ SETTINGS: dict[str, Any] = {
         "min_rewards": 2,
         "max_rewards": 8,
         "max_seconds": 60.0,
+        "longest_seconds": 60.0,
         "margin": 0.9,
     },
     "cycle": {"min_feedback": 30, "rest": 0.0, "poll": 0.1, "lease": 5.0},

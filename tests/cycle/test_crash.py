@@ -48,6 +48,7 @@ CONFIG = msgspec.convert(
             "max_rewards": 6,
             "margin": 0.9,
             "max_seconds": 30.0,
+            "longest_seconds": 30.0,
         },
     },
     Config,

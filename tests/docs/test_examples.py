@@ -74,7 +74,7 @@ def place() -> Iterator[Place]:
             "learn": {**SETTINGS["learn"], "max_rows": 24, "max_held_back": 24, "max_scored": 16},
             "cycle": {**SETTINGS["cycle"], "min_feedback": 100_000},
             "gate": {**SETTINGS["gate"], "cases": 20},
-            "canary": {**SETTINGS["canary"], "max_seconds": 2.0},
+            "canary": {**SETTINGS["canary"], "max_seconds": 2.0, "longest_seconds": 2.0},
         },
     )
     service = Service(folder / "home", config, free_port(), folder / "service.log")

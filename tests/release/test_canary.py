@@ -184,6 +184,17 @@ def test_without_live_evidence_nothing_is_promoted() -> None:
     assert decide(one_arm, 1e9, SETTINGS).action == "ROLLBACK"
 
 
+def test_where_reactions_are_rare_the_canary_goes_on_until_they_came() -> None:
+    settings = msgspec.structs.replace(SETTINGS, max_seconds=100.0, longest_seconds=5000.0)
+    both: list[Arm] = ["canary", "live"]
+    rare = [Reward(arm, None, 0.75, 60.0 * n) for n in range(30) for arm in both]
+    few = settings.min_rewards - 1
+    assert decide(rare[: 2 * few], 4999.0, settings).action == "CONTINUE"
+    assert decide(rare[: 2 * few], 5000.0, settings).action == "ROLLBACK"
+    assert decide(rare[: 2 * few + 2], 60.0 * few, settings).action == "PROMOTE"
+    assert decide(rare[: 2 * few + 2], 99.0, settings).action == "CONTINUE"
+
+
 def test_the_limit_of_rewards_ends_the_canary() -> None:
     settings = msgspec.structs.replace(SETTINGS, max_rewards=30)
     rewards = stream(np.random.default_rng(7), 0.5, 0.5, 100)

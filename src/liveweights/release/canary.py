@@ -95,7 +95,12 @@ def compare_arms(
     rewards = [_within(reward, settings) for reward in rewards]
     seconds = now if seconds is None else seconds
     of_canary = sum(reward.arm == "canary" for reward in rewards)
-    at_limit = of_canary >= settings.max_rewards or seconds >= settings.max_seconds
+    enough = of_canary >= settings.min_rewards
+    at_limit = (
+        of_canary >= settings.max_rewards
+        or (enough and seconds >= settings.max_seconds)
+        or seconds >= max(settings.max_seconds, settings.longest_seconds)
+    )
     units = count_units(rewards, math.inf if at_limit else now, settings)
     differences_K = compare(units)
     width = settings.highest - settings.lowest

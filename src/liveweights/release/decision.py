@@ -106,7 +106,8 @@ def _waits_for(look: Look, settings: CanarySettings, *, last: bool, longest: flo
         return (
             f"nothing is proven yet: {numbers.comparisons} comparisons;"
             f" it is decided with {settings.max_rewards} rewards of the canary"
-            f" (now {numbers.canary_rewards}) or after {settings.max_seconds:g} s"
+            f" (now {numbers.canary_rewards}), after {settings.max_seconds:g} s with"
+            f" {settings.min_rewards}, or after {settings.longest_seconds:g} s"
         )
     return (
         f"this step ends with {settings.step_rewards} rewards of the canary"

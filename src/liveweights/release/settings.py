@@ -162,8 +162,23 @@ class CanarySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ] = 2000
     max_seconds: Annotated[
         float,
-        msgspec.Meta(gt=0, le=bounds.SECONDS, description="Seconds after which it is decided."),
+        msgspec.Meta(
+            gt=0,
+            le=bounds.SECONDS,
+            description="Seconds after which it is decided, if `min_rewards` came by then.",
+        ),
     ] = 1800.0
+    longest_seconds: Annotated[
+        float,
+        msgspec.Meta(
+            gt=0,
+            le=bounds.SECONDS,
+            description=(
+                "Seconds after which it is decided in any case: where reactions are rare, a canary"
+                " goes on until `min_rewards` came, for so long at most."
+            ),
+        ),
+    ] = 86_400.0
     at_limit: Annotated[
         Literal["promote", "abort"],
         msgspec.Meta(

@@ -138,6 +138,7 @@ def service_settings(plan: Plan) -> dict[str, object]:
             "margin": 0.9,
             "max_rewards": 10,
             "max_seconds": 30.0,
+            "longest_seconds": 30.0,
             "min_rewards": 6,
         },
     }
