@@ -264,7 +264,13 @@ class Worker:
         if again is not None and (switch := read_switch(again)) is not None:
             return await switching.begin(conn, self.settings, switch)
         news, attempt = await read_next(conn, self.settings)
-        start = decide_start(news, self.settings.cycle, pause=attempt.pause, wanted=attempt.wanted)
+        start = decide_start(
+            news,
+            self.settings.cycle,
+            pause=attempt.pause,
+            wanted=attempt.wanted,
+            follow_ups=attempt.follow_ups,
+        )
         if not (now or again or start.is_due):
             return None
         log.info("a cycle begins: %d answers were judged since the last", news.judged)
